@@ -1,0 +1,1 @@
+"""What a face is: detectors, mesh topology, normalization, the portrait."""

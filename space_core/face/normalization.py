@@ -1,0 +1,70 @@
+"""Takes head pose out of landmarks and puts it back, exactly (SPACE, section 3.1)."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from space_core.face.topology import RIGID_POINTS, canonical_face
+
+
+@dataclass(frozen=True)
+class HeadPose:
+    """Where the head is, frame by frame.
+
+    Attributes:
+        rotation: (T, 3) yaw, pitch, roll in degrees. Positive yaw turns the face to the image's right, positive pitch
+            lifts the chin, positive roll tips the head clockwise as seen in the image.
+        translation: (T, 3) where the point between the outer eye corners is, in pixels.
+        scale: (T,) pixels per unit of the normalized face.
+    """
+
+    rotation: np.ndarray
+    translation: np.ndarray
+    scale: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.scale)
+
+    def __getitem__(self, frames: slice) -> "HeadPose":
+        return HeadPose(self.rotation[frames], self.translation[frames], self.scale[frames])
+
+    @property
+    def matrices(self) -> np.ndarray:
+        """(T, 3, 3) rotation matrices: yaw first, then pitch, then roll."""
+        return Rotation.from_euler("yxz", self.rotation * _SIGNS, degrees=True).as_matrix()
+
+
+# Right-handed angles about x right, y down, z away turn the other way than the words above for yaw and pitch.
+_SIGNS = np.array([-1.0, -1.0, 1.0])
+
+
+def normalize(landmarks: np.ndarray) -> tuple[np.ndarray, HeadPose]:
+    """Splits posed landmarks (T, 478, 3), in pixels, into normalized landmarks (T, 478, 3) and their head pose.
+
+    The pose is the least-squares similarity between the canonical face and the landmarks at the points that do not move
+    with expression (Umeyama, 1991).
+    """
+    landmarks = np.asarray(landmarks, np.float64)
+    rigid = list(RIGID_POINTS)
+    reference = canonical_face().vertices[rigid]
+    reference_centre = reference.mean(0)
+    reference = reference - reference_centre
+    centre = landmarks[:, rigid].mean(1)  # (T, 3)
+    covariance = np.einsum("tni,nj->tij", landmarks[:, rigid] - centre[:, None], reference)
+    u, singular, vt = np.linalg.svd(covariance)
+    # A reflection would fit a degenerate face as well as a rotation does; only rotations are heads.
+    handedness = np.ones_like(singular)
+    handedness[:, 2] = np.sign(np.linalg.det(u @ vt))
+    matrices = (u * handedness[:, None]) @ vt
+    scale = (singular * handedness).sum(1) / (reference**2).sum()
+    translation = centre - scale[:, None] * (matrices @ reference_centre)
+    rotation = Rotation.from_matrix(matrices).as_euler("yxz", degrees=True) * _SIGNS
+    pose = HeadPose(rotation, translation, scale)
+    return np.einsum("tji,tnj->tni", pose.matrices, landmarks - translation[:, None]) / scale[:, None, None], pose
+
+
+def pose_landmarks(normalized: np.ndarray, pose: HeadPose) -> np.ndarray:
+    """Puts normalized landmarks (T, 478, 3) under a head pose: posed landmarks (T, 478, 3) in pixels."""
+    turned = np.einsum("tij,tnj->tni", pose.matrices, normalized)
+    return turned * pose.scale[:, None, None] + pose.translation[:, None]

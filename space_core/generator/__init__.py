@@ -1,0 +1,1 @@
+"""Stage 3: from a portrait and its posed landmarks to frames."""

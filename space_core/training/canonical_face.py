@@ -1,0 +1,101 @@
+"""The average face of the corpus and the mesh's triangles, to which every face is normalized.
+
+    python -m space_core.training.canonical_face TRACKS
+
+Generalized Procrustes over one mean face per clip, symmetrized, with the triangles of MediaPipe's tesselation; writes
+``weights/canonical_face.safetensors``.
+"""
+
+import argparse
+import ast
+import inspect
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from space_core.face.mediapipe_detector import import_mediapipe_solution
+from space_core.face.topology import CANONICAL_FACE, NUM_POINTS, NUM_SURFACE_POINTS, RIGID_POINTS
+
+FRONTAL_FRAMES = 25  # of each clip: those in which both halves of the face are most alike in width
+ROUNDS = 30
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("tracks", type=Path)
+    faces = [_frontal_face(np.load(track)) for track in sorted(parser.parse_args().tracks.glob("*.npy"))]
+    faces = np.stack([face for face in faces if face is not None])
+
+    mean = _standardized(faces[0])
+    for _ in range(ROUNDS):
+        mean = _standardized(np.mean([_aligned(face, mean) for face in faces], axis=0))
+    triangles = tesselation_triangles()
+    mirror = _mirror(mean)
+    mirrored = mean[mirror] * [-1, 1, 1]
+    mean = _standardized((mean + _aligned(mirrored, mean)) / 2)
+    mean = (mean + mean[mirror] * [-1, 1, 1]) / 2
+
+    residual = np.mean([np.linalg.norm(_aligned(face, mean) - mean, axis=-1).mean() for face in faces])
+    print(f"{len(faces)} faces, mean distance from the canonical face {residual:.4f} outer-eye-corner distances")
+    save_file({"vertices": mean, "triangles": triangles, "mirror": mirror}, CANONICAL_FACE)
+
+
+def tesselation_triangles() -> np.ndarray:
+    """(852, 3) int64. MediaPipe lists the tesselation's edges triangle by triangle in its source, in a set when loaded."""
+    source = ast.parse(inspect.getsource(import_mediapipe_solution("face_mesh_connections")))
+    (edges,) = (
+        ast.literal_eval(statement.value.args[0])
+        for statement in source.body
+        if isinstance(statement, ast.Assign) and statement.targets[0].id == "FACEMESH_TESSELATION"
+    )
+    triangles = [[edges[first][0], edges[first + 1][0], edges[first + 2][0]] for first in range(0, len(edges), 3)]
+    return np.array(triangles)
+
+
+def _frontal_face(landmarks: np.ndarray) -> np.ndarray | None:
+    """The mean of a clip's most frontal frames (478, 3)."""
+    landmarks = landmarks[~np.isnan(landmarks[:, 0, 0])].astype(np.float64)
+    if not len(landmarks):
+        return None
+    halves = np.abs(landmarks[:, [234, 454], 0] - landmarks[:, [168], 0])
+    asymmetry = np.abs(np.log(halves[:, 0] / halves[:, 1]))
+    frontal = landmarks[np.argsort(asymmetry)[:FRONTAL_FRAMES]]
+    return np.mean([_aligned(face, frontal[0]) for face in frontal], axis=0)
+
+
+def _aligned(face: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """A face (478, 3) moved, turned and scaled onto the reference, by the points that expression does not move."""
+    rigid = list(RIGID_POINTS)
+    source, target = face[rigid], reference[rigid]
+    source_centre, target_centre = source.mean(0), target.mean(0)
+    u, singular, vt = np.linalg.svd((target - target_centre).T @ (source - source_centre))
+    signs = np.array([1, 1, np.sign(np.linalg.det(u @ vt))])
+    rotation = (u * signs) @ vt
+    scale = (singular * signs).sum() / ((source - source_centre) ** 2).sum()
+    return scale * (face - source_centre) @ rotation.T + target_centre
+
+
+def _standardized(face: np.ndarray) -> np.ndarray:
+    """Outer eye corners one unit apart and level, the origin between them, the face turned to the camera in yaw."""
+    left, right = face[33], face[263]
+    face = face - (left + right) / 2
+    x = (right - left) / np.linalg.norm(right - left)
+    z = np.array([0, 0, 1.0]) - x[2] * x
+    z /= np.linalg.norm(z)
+    return face @ np.stack([x, np.cross(z, x), z], axis=1) / np.linalg.norm(right - left)
+
+
+def _mirror(face: np.ndarray) -> np.ndarray:
+    """(478,) the point nearest to each point's mirror image, surface to surface and iris to iris."""
+    mirror = np.empty(NUM_POINTS, np.int64)
+    for part in (np.arange(NUM_SURFACE_POINTS), np.arange(NUM_SURFACE_POINTS, NUM_POINTS)):
+        distance = np.linalg.norm(face[part][:, None] * [-1, 1, 1] - face[part][None], axis=-1)
+        mirror[part] = part[distance.argmin(1)]
+    if not np.array_equal(mirror[mirror], np.arange(NUM_POINTS)):
+        raise ValueError("the mean face is too asymmetric to pair its points")
+    return mirror
+
+
+if __name__ == "__main__":
+    main()

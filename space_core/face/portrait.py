@@ -1,0 +1,128 @@
+"""The user's photo, prepared: the square crop around the largest face, its face mesh, its masks, the way back."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from space_core.errors import SpaceError
+from space_core.face.detector import Detector
+from space_core.face.normalization import HeadPose, normalize
+from space_core.face.segmentation import person_mask
+
+SIZE = 512  # side of the crop and of every frame, pixels
+MARGIN = 64  # how far the surroundings reach beyond the crop, pixels: what a turning head may bring into view
+
+# The crop's side in heights of the face mesh (forehead to chin, without hair): head, hair and shoulders.
+SIDE_IN_FACES = 2.25
+LEAST_SIDE_IN_FACES = 1.6  # where the photo ends sooner; below this it is continued past its edges instead
+FACE_CENTRE = 0.49  # where the middle of the face mesh comes to lie, from the crop's top
+
+MIN_FACE_HEIGHT = 64  # pixels in the photo; smaller faces have no lips to speak of
+MAX_YAW = 50.0  # degrees; beyond it half of the mouth is out of sight
+
+
+@dataclass(frozen=True)
+class Crop:
+    """Where a portrait's crop lies in its photo: ``photo = origin + crop * scale``, all in pixels.
+
+    Attributes:
+        origin: (2,) x and y in the photo of the crop's top left corner; may lie outside the photo.
+        scale: photo pixels per crop pixel.
+    """
+
+    origin: np.ndarray
+    scale: float
+
+    def to_photo(self, points: np.ndarray) -> np.ndarray:
+        """Points (..., 2) of the crop in pixels of the photo."""
+        return self.origin + points * self.scale
+
+
+@dataclass(frozen=True)
+class Portrait:
+    """A photo ready to be animated.
+
+    Attributes:
+        surroundings: (640, 640, 3) uint8 RGB, the crop with ``MARGIN`` pixels more on each side.
+        person: (640, 640) float32, 0 background … 1 person, over the surroundings.
+        landmarks: (478, 3) posed landmarks in pixels of the crop.
+        normalized: (478, 3) the same, normalized.
+        pose: the head pose of the photo, of length 1.
+        crop: where the crop lies in the photo.
+        num_faces: how many faces the photo shows; the portrait is the largest.
+    """
+
+    surroundings: np.ndarray
+    person: np.ndarray
+    landmarks: np.ndarray
+    normalized: np.ndarray
+    pose: HeadPose
+    crop: Crop
+    num_faces: int
+
+    @property
+    def image(self) -> np.ndarray:
+        """(512, 512, 3) uint8 RGB, the crop itself."""
+        return self.surroundings[MARGIN:-MARGIN, MARGIN:-MARGIN]
+
+
+def prepare_portrait(photo: np.ndarray, detector: Detector) -> Portrait:
+    """Finds the largest face of a photo, (H, W, 3) uint8 RGB, and cuts the portrait out.
+
+    Raises SpaceError if there is no human face or if it is too small or turned too far away.
+    """
+    faces = detector.detect(photo)
+    if not faces:
+        raise SpaceError(
+            "No human face was found in the photo. Use a photo in which one person looks roughly at the camera."
+        )
+    face = faces[0].astype(np.float64)
+    height = np.ptp(face[:, 1])
+    if height < MIN_FACE_HEIGHT:
+        raise SpaceError(
+            f"The face in the photo is too small: {height:.0f} pixels high, at least {MIN_FACE_HEIGHT} are needed. "
+            "Use a photo taken from closer, or a larger copy of it."
+        )
+    crop = _crop_around(face, photo.shape[1], photo.shape[0])
+    landmarks = face / crop.scale
+    landmarks[:, :2] -= crop.origin / crop.scale
+    normalized, pose = normalize(landmarks[None])
+    if abs(pose.rotation[0, 0]) > MAX_YAW:
+        raise SpaceError(
+            f"The face in the photo is turned away by {abs(pose.rotation[0, 0]):.0f} degrees; up to {MAX_YAW:.0f} can be "
+            "animated. Use a photo in which the person looks more towards the camera."
+        )
+    surroundings = _cut(photo, crop)
+    return Portrait(surroundings, person_mask(surroundings), landmarks, normalized[0], pose, crop, len(faces))
+
+
+def _crop_around(face: np.ndarray, width: int, height: int) -> Crop:
+    """The square around a face: inside the photo where it can be."""
+    low, high = face[:, :2].min(0), face[:, :2].max(0)
+    face_height = high[1] - low[1]
+    side = min(SIDE_IN_FACES * face_height, max(min(width, height), LEAST_SIDE_IN_FACES * face_height))
+    origin = (low + high) / 2 - [side / 2, side * FACE_CENTRE]
+    room = np.array([width, height]) - side
+    origin = np.where(room >= 0, np.clip(origin, 0, np.maximum(room, 0)), room / 2)
+    return Crop(origin, side / SIZE)
+
+
+def _cut(photo: np.ndarray, crop: Crop) -> np.ndarray:
+    """The crop and its margin out of the photo, continued past the photo's edges with its outermost pixels."""
+    low = crop.origin - MARGIN * crop.scale
+    side = (SIZE + 2 * MARGIN) * crop.scale
+    outer_low, outer_high = np.floor(low).astype(int), np.ceil(low + side).astype(int)
+    size = np.array(photo.shape[1::-1])
+    before = np.maximum(-outer_low, 0)
+    after = np.maximum(outer_high - size, 0)
+    inside = photo[
+        max(outer_low[1], 0) : min(outer_high[1], size[1]), max(outer_low[0], 0) : min(outer_high[0], size[0])
+    ]
+    padded = np.pad(inside, ((before[1], after[1]), (before[0], after[0]), (0, 0)), mode="edge")
+    box = low - outer_low
+    return np.asarray(
+        Image.fromarray(padded).resize(
+            (SIZE + 2 * MARGIN,) * 2, Image.Resampling.LANCZOS, box=(*box, *np.minimum(box + side, padded.shape[1::-1]))
+        )
+    )

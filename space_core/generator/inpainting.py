@@ -1,0 +1,25 @@
+"""Fills the unknown part of a picture smoothly from the known part."""
+
+import torch
+from torch.nn import functional as F
+
+
+def fill(picture: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+    """Push-pull: averages the known pixels down a pyramid and fills each level's gaps from the coarser one.
+
+    Args:
+        picture: (1, C, H, W) float.
+        known: (1, 1, H, W) 0 unknown … 1 known.
+
+    Returns:
+        (1, C, H, W), equal to ``picture`` where ``known`` is 1.
+    """
+    height, width = picture.shape[-2:]
+    if min(height, width) <= 2 or bool((known > 0.99).all()):
+        return picture
+    even = F.pad(picture * known, (0, width % 2, 0, height % 2))
+    weight = F.avg_pool2d(F.pad(known, (0, width % 2, 0, height % 2)), 2)
+    coarse = F.avg_pool2d(even, 2) / weight.clamp(min=1e-6)
+    coarse = fill(coarse, (weight * 4).clamp(max=1))
+    smooth = F.interpolate(coarse, (height, width), mode="bilinear", align_corners=False)
+    return picture * known + smooth * (1 - known)

@@ -6,10 +6,10 @@ All coordinates are pixels of the portrait's surroundings unless they are called
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from scipy.spatial import Delaunay
 
-from space_core.face.normalization import HeadPose, normalize, pose_landmarks
-from space_core.face.portrait import MARGIN, SIZE, Portrait
+from space_core.face.portrait import MARGIN, SIZE
 from space_core.face.topology import (
     CHIN,
     EYES,
@@ -19,6 +19,7 @@ from space_core.face.topology import (
     OVAL,
     canonical_face,
 )
+from space_core.generator.face_motion import FaceMotion
 
 SPACING = 26  # pixels between the vertices around the face; the motion there is smooth
 CLEARANCE = 0.45  # the least distance of such a vertex from the face's outline, in spacings
@@ -32,53 +33,39 @@ DEPTH_BEHIND_OUTLINE = 0.35  # hair and ears lie that much further back than the
 
 @dataclass(frozen=True)
 class WarpMesh:
-    """A portrait's warp mesh; see ``move`` for its use.
+    """A portrait's warp mesh, on the generator's device; see ``move`` for its use.
 
     Attributes:
         source: (V, 2) the vertices in the photo; the first 468 are the face's.
         triangles: (N, 3) int64.
-        landmarks: (478, 3) the portrait's own landmarks.
-        pose: the photo's head pose.
+        photo: the photo's own landmarks.
         around: (V − 468, 3) the vertices around the face, normalized.
-        head: (V − 468,) 1 where a vertex moves with the head … 0 where it stays.
+        head: (V − 468, 1) 1 where a vertex moves with the head … 0 where it stays.
         outline: (V − 468, 36) how much of each outline point's own motion a vertex takes.
     """
 
-    source: np.ndarray
-    triangles: np.ndarray
-    landmarks: np.ndarray
-    pose: HeadPose
-    around: np.ndarray
-    head: np.ndarray
-    outline: np.ndarray
+    source: torch.Tensor
+    triangles: torch.Tensor
+    photo: FaceMotion
+    around: torch.Tensor
+    head: torch.Tensor
+    outline: torch.Tensor
 
-    def move(self, landmarks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Where the vertices go when the face moves to the posed landmarks (B, 478, 3), in pixels of the crop.
-
-        Returns their positions (B, V, 2) and depths (B, V).
-        """
-        landmarks = landmarks + [MARGIN, MARGIN, 0]
-        _, pose = normalize(landmarks)
-        frames = len(landmarks)
+    def move(self, motion: FaceMotion) -> tuple[torch.Tensor, torch.Tensor]:
+        """Where the vertices go with the face: their positions (B, V, 2) and depths (B, V)."""
         oval = list(OVAL)
-
-        rigid = pose_landmarks(np.broadcast_to(self.around, (frames, *self.around.shape)), pose)
-        moved = rigid - pose_landmarks(self.around[None], self.pose)
-        normalized_oval, _ = normalize(self.landmarks[None])
-        rigid_oval = pose_landmarks(np.repeat(normalized_oval[:, oval], frames, 0), pose)
-        expression = landmarks[:, oval, :2] - rigid_oval[..., :2]
-        around = self.source[NUM_SURFACE_POINTS:] + self.head[:, None] * moved[..., :2]
-        around = around + np.einsum("vo,boc->bvc", self.outline, expression)
-
-        positions = np.concatenate([landmarks[:, :NUM_SURFACE_POINTS, :2], around], 1)
-        depths = np.concatenate([landmarks[:, :NUM_SURFACE_POINTS, 2], rigid[..., 2]], 1)
-        return positions, depths
+        rigid = motion.place(self.around)
+        with_head = self.head * (rigid - self.photo.place(self.around))[..., :2]
+        expression = (motion.posed[:, oval] - motion.place(self.photo.normalized[0, oval]))[..., :2]
+        around = self.source[NUM_SURFACE_POINTS:] + with_head + self.outline @ expression
+        face = motion.posed[:, :NUM_SURFACE_POINTS]
+        return torch.cat([face[..., :2], around], 1), torch.cat([face[..., 2], rigid[..., 2]], 1)
 
 
-def build_warp_mesh(portrait: Portrait) -> WarpMesh:
-    """The warp mesh of a portrait."""
-    landmarks = portrait.landmarks + [MARGIN, MARGIN, 0]
-    normalized, pose = normalize(landmarks[None])
+def build_warp_mesh(photo: FaceMotion) -> WarpMesh:
+    """The warp mesh of a photo with these landmarks."""
+    landmarks, normalized = (array[0].double().cpu().numpy() for array in (photo.posed, photo.normalized))
+    pose = photo.pose
     outline = landmarks[list(OVAL), :2]
     around = _points_around(outline)
     source = np.concatenate([landmarks[:NUM_SURFACE_POINTS, :2], around])
@@ -94,16 +81,19 @@ def build_warp_mesh(portrait: Portrait) -> WarpMesh:
     around_normalized = (posed - pose.translation) @ pose.matrices[0] / pose.scale[0]
 
     x, y, _ = around_normalized.T
-    chin = normalized[0, CHIN, 1] - canonical_face().vertices[CHIN, 1]  # long and short faces
-    head = (1 - _smoothstep(y, NECK_TOP + chin, NECK_END + chin)) * (1 - _smoothstep(np.abs(x), HEAD_SIDE, HEAD_END))
+    longer = normalized[CHIN, 1] - canonical_face().vertices[CHIN, 1]  # than the average face
+    head = (1 - _smoothstep(y, NECK_TOP + longer, NECK_END + longer)) * (1 - _smoothstep(abs(x), HEAD_SIDE, HEAD_END))
+
+    def place(array: np.ndarray) -> torch.Tensor:
+        return torch.tensor(array, dtype=torch.float32, device=photo.posed.device)
+
     return WarpMesh(
-        source=source,
-        triangles=np.concatenate([_face_triangles(), _triangles_around(source, landmarks)]),
-        landmarks=landmarks,
-        pose=pose,
-        around=around_normalized,
-        head=head,
-        outline=nearness * np.exp(-((nearest / EXPRESSION_REACH) ** 2))[:, None],
+        source=place(source),
+        triangles=torch.tensor(_triangles(source), device=photo.posed.device),
+        photo=photo,
+        around=place(around_normalized),
+        head=place(head[:, None]),
+        outline=place(nearness * np.exp(-((nearest / EXPRESSION_REACH) ** 2))[:, None]),
     )
 
 
@@ -122,18 +112,13 @@ def _points_around(outline: np.ndarray) -> np.ndarray:
     return points[~_inside(points, outline) & (distance > CLEARANCE * SPACING)]
 
 
-def _triangles_around(source: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
-    """(N, 3) triangles of the photo between the face's outline and the frame, made once per portrait."""
-    indices = np.concatenate([OVAL, np.arange(NUM_SURFACE_POINTS, len(source))])
-    triangles = indices[Delaunay(source[indices]).simplices]
-    centres = source[triangles].mean(1)
-    return triangles[~_inside(centres, landmarks[list(OVAL), :2])]
-
-
-def _face_triangles() -> np.ndarray:
-    """(898, 3) the face mesh, its mouth and eyes spanned by strips so that no pixel of the face is left out."""
+def _triangles(source: np.ndarray) -> np.ndarray:
+    """(N, 3) the face mesh, its mouth and eyes spanned by strips, and the photo around it, triangulated once."""
     strips = [_strip(INNER_UPPER_LIP, INNER_LOWER_LIP)] + [_strip(eye.upper_lid, eye.lower_lid) for eye in EYES]
-    return np.concatenate([canonical_face().triangles, *strips])
+    indices = np.concatenate([OVAL, np.arange(NUM_SURFACE_POINTS, len(source))])
+    around = indices[Delaunay(source[indices]).simplices]
+    around = around[~_inside(source[around].mean(1), source[list(OVAL)])]
+    return np.concatenate([canonical_face().triangles, *strips, around])
 
 
 def _strip(upper: tuple[int, ...], lower: tuple[int, ...]) -> np.ndarray:

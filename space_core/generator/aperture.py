@@ -1,0 +1,109 @@
+"""The opening between two lips or two lids: which pixels of a frame lie in it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+CURVE_POINTS = 48  # the mesh's few points of a lip or lid, made a smooth curve
+
+
+@dataclass(frozen=True)
+class Window:
+    """A rectangle of each frame, of the same size in all of them.
+
+    Attributes:
+        index: (B, h, w) int64, the window's pixels in a frame's flattened pixels.
+        pixels: (B, h, w, 2) their x and y in pixels of the crop.
+    """
+
+    index: torch.Tensor
+    pixels: torch.Tensor
+
+
+def window_around(centres: torch.Tensor, height: int, width: int, size: int) -> Window:
+    """The window of that height and width around each frame's centre (B, 2), kept inside the frame of that size."""
+    low = (centres - torch.tensor([width / 2, height / 2], device=centres.device)).round().long()
+    low = low.clamp(min=0).minimum(torch.tensor([size - width, size - height], device=centres.device))
+    x = low[:, 0, None] + torch.arange(width, device=centres.device)
+    y = low[:, 1, None] + torch.arange(height, device=centres.device)
+    grid = torch.stack(torch.broadcast_tensors(x[:, None, :], y[:, :, None]), -1)
+    return Window(index=grid[..., 1] * size + grid[..., 0], pixels=grid.float())
+
+
+@dataclass(frozen=True)
+class Aperture:
+    """Where a window's pixels lie in an opening.
+
+    Attributes:
+        coverage: (B, h, w) the part of the pixel inside the opening, 0…1; the whole of a closed opening is 0.
+        below_upper: (B, h, w) pixels below the upper curve, negative above it.
+        above_lower: (B, h, w) pixels above the lower curve, negative below it.
+        along: (B, h, w) place between the corners, −1 left … 1 right.
+    """
+
+    coverage: torch.Tensor
+    below_upper: torch.Tensor
+    above_lower: torch.Tensor
+    along: torch.Tensor
+
+
+def aperture(upper: torch.Tensor, lower: torch.Tensor, pixels: torch.Tensor, softness: float = 1.0) -> Aperture:
+    """The opening between two curves.
+
+    Args:
+        upper, lower: (B, K, 2) points of the curves from their shared left to their shared right corner, pixels.
+        pixels: (B, h, w, 2) where to look, pixels.
+        softness: width of the edge, pixels.
+    """
+    left, right = upper[:, :1], upper[:, -1:]
+    width = (right - left).norm(dim=-1).clamp(min=1e-3)  # (B, 1)
+    axis = (right - left)[:, 0] / width
+    down = torch.stack([-axis[:, 1], axis[:, 0]], -1)
+    frame = torch.stack([axis, down], -1)  # (B, 2, 2), columns: along the opening, across it
+
+    smooth = _curve_matrix(upper.shape[1]).to(upper)
+    upper, lower = ((smooth @ (curve - left)) @ frame for curve in (upper, lower))
+    batch, height, breadth, _ = pixels.shape
+    along, across = ((pixels.view(batch, -1, 2) - left) @ frame).unbind(-1)
+    below_upper = across - _height(upper, along)
+    above_lower = _height(lower, along) - across
+    inside = (below_upper / softness + 0.5).clamp(0, 1) + (above_lower / softness + 0.5).clamp(0, 1) - 1
+    ends = torch.minimum(along, width - along)
+    coverage = inside.clamp(min=0) * (ends + 0.5).clamp(0, 1)
+    shape = (batch, height, breadth)
+    return Aperture(
+        coverage.view(shape), below_upper.view(shape), above_lower.view(shape), (2 * along / width - 1).view(shape)
+    )
+
+
+def _height(curve: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """(B, P) the y of curves (B, K, 2) at x (B, P), linear between their points."""
+    knots = torch.cummax(curve[..., 0], 1).values.contiguous()
+    right = torch.searchsorted(knots, x.contiguous()).clamp(1, knots.shape[1] - 1)
+    x0, x1 = knots.gather(1, right - 1), knots.gather(1, right)
+    y0, y1 = curve[..., 1].gather(1, right - 1), curve[..., 1].gather(1, right)
+    t = ((x - x0) / (x1 - x0).clamp(min=1e-4)).clamp(0, 1)
+    return y0 + t * (y1 - y0)
+
+
+def _curve_matrix(points: int) -> torch.Tensor:
+    """(48, points) turns points into a Catmull-Rom curve through them."""
+    t = np.linspace(0, points - 1, CURVE_POINTS)
+    segment = np.minimum(t.astype(int), points - 2)
+    f = t - segment
+    weights = np.stack([-f + 2 * f**2 - f**3, 2 - 5 * f**2 + 3 * f**3, f + 4 * f**2 - 3 * f**3, -(f**2) + f**3], 1) / 2
+    matrix = np.zeros((CURVE_POINTS, points))
+    for column in range(4):
+        index = segment - 1 + column
+        # Beyond its ends a curve goes on straight: p[-1] = 2 p[0] - p[1].
+        for row, (at, weight) in enumerate(zip(index, weights[:, column], strict=True)):
+            if at < 0:
+                matrix[row, 0] += 2 * weight
+                matrix[row, 1] -= weight
+            elif at >= points:
+                matrix[row, points - 1] += 2 * weight
+                matrix[row, points - 2] -= weight
+            else:
+                matrix[row, at] += weight
+    return torch.tensor(matrix, dtype=torch.float32)

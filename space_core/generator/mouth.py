@@ -1,0 +1,250 @@
+"""The inside of the mouth, seen between the lips: depth, tongue, lower teeth, upper teeth.
+
+It is drawn in the normalized face: the upper teeth belong to the skull and the lower teeth and the tongue to the jaw,
+and each pixel between the lips is followed to the surface it sees. Colours and light are taken from the photo.
+Lengths are normalized: outer eye corners, about 90 mm apart on an adult, are one unit.
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from space_core.face.portrait import MARGIN, SIZE
+from space_core.face.topology import EYES, INNER_LOWER_LIP, INNER_UPPER_LIP, OUTER_LOWER_LIP
+from space_core.generator.aperture import Aperture, aperture, window_around
+from space_core.generator.face_motion import FaceMotion
+from space_core.generator.sampling import smoothstep
+
+MILLIMETRE = 1 / 90
+
+# Mean widths of the permanent teeth from the middle outwards (incisors, canine, premolars), millimetres.
+UPPER_TEETH = (8.4, 6.6, 7.6, 7.0, 6.8, 9.0)
+LOWER_TEETH = (5.3, 5.8, 6.8, 7.0, 7.1, 9.0)
+TOOTH_HEIGHT = 9.5 * MILLIMETRE
+# How far each upper tooth's edge ends above the central incisor's, millimetres.
+UPPER_EDGE_RISE = (0.0, 0.7, 0.1, 1.0, 1.4, 1.8)
+
+UPPER_EDGE_BELOW_LIPS = 3.2 * MILLIMETRE  # with the lips at rest, upper incisors end just below where the lips meet
+LOWER_EDGE_BELOW_LIPS = 1.8 * MILLIMETRE  # and the lower ones a little above that, behind them
+TEETH_BEHIND_LIPS = 5 * MILLIMETRE
+ARCH = 2.1  # curvature of the dental arch seen from above: depth = ARCH · x²
+TONGUE_ABOVE_EDGE = 4.5 * MILLIMETRE  # how far the tongue rises behind the lower incisors, above their edge
+
+CHIN_POINTS = (152, 148, 377, 175, 171, 396, 199)  # the skin over the chin bone, which goes where the jaw goes
+
+# Photos whose lips are further apart than this show a mouth of their own, which the drawn one replaces as soon as the
+# lips have moved by the amounts below (root mean square, normalized).
+OPEN_IN_PHOTO = 4 * MILLIMETRE
+MOVED_LOW, MOVED_HIGH = 0.002, 0.012
+
+WINDOW = (1.5, 1.5)  # height and width of the mouth's window, in widths of the photo's mouth
+
+
+@dataclass(frozen=True)
+class PreparedMouth:
+    """What every frame needs of the mouth.
+
+    Attributes:
+        photo: the photo's own landmarks.
+        gap: (11, 1) how far the lips' points are apart in the photo although they touch, pixels; 0 if they do not.
+        open_in_photo: whether the photo shows the inside of the mouth.
+        meeting: normalized y at which the lips meet.
+        depth: normalized z of the upper incisors.
+        enamel, flesh, depths: (3, 1, 1) colours of teeth, tongue and the mouth's depth in the photo's light, 0…1.
+        window: height and width in pixels.
+        softness: width of the drawn edges in pixels, that of the photo's own.
+    """
+
+    photo: FaceMotion
+    gap: torch.Tensor
+    open_in_photo: bool
+    meeting: float
+    depth: float
+    enamel: torch.Tensor
+    flesh: torch.Tensor
+    depths: torch.Tensor
+    window: tuple[int, int]
+    softness: float
+
+
+def prepare_mouth(picture: torch.Tensor, photo: FaceMotion, softness: float) -> PreparedMouth:
+    """The mouth of a photo: its surroundings (1, 3, 640, 640), 0…1, and its own landmarks."""
+    upper, lower = photo.normalized[0, list(INNER_UPPER_LIP)], photo.normalized[0, list(INNER_LOWER_LIP)]
+    opening = float((lower[5, 1] - upper[5, 1]).clamp(min=0))
+    open_in_photo = opening > OPEN_IN_PHOTO
+    posed_upper, posed_lower = (photo.posed[0, list(lip), :2] for lip in (INNER_UPPER_LIP, INNER_LOWER_LIP))
+    gap = (posed_lower - posed_upper).norm(dim=-1, keepdim=True)
+    width = float((posed_upper[-1] - posed_upper[0]).norm())
+    enamel, flesh, depths = _colours(picture, photo)
+    return PreparedMouth(
+        photo=photo,
+        gap=torch.zeros_like(gap) if open_in_photo else gap,
+        open_in_photo=open_in_photo,
+        # An open mouth has opened downwards from where its lips meet.
+        meeting=float(upper[5, 1]) + (0.0 if open_in_photo else 0.5 * opening),
+        depth=float(upper[5, 2]) + TEETH_BEHIND_LIPS,
+        enamel=enamel,
+        flesh=flesh,
+        depths=depths,
+        window=(min(int(WINDOW[0] * width) + 6, SIZE), min(int(WINDOW[1] * width) + 6, SIZE)),
+        softness=softness,
+    )
+
+
+def draw_mouth(frames: torch.Tensor, mouth: PreparedMouth, motion: FaceMotion) -> None:
+    """Draws the inside of the mouth into frames (B, 3, 512, 512) in place, where the lips leave it open."""
+    upper, lower = (motion.posed[:, list(lip), :2] - MARGIN for lip in (INNER_UPPER_LIP, INNER_LOWER_LIP))
+    across = lower - upper
+    apart = across.norm(dim=-1, keepdim=True)
+    # What the lips were apart in the photo while closed is the tracker's, not the mouth's: it does not count as open.
+    closing = 0.5 * across / apart.clamp(min=1e-3) * torch.minimum(mouth.gap, apart)
+    upper, lower = upper + closing, lower - closing
+    if not bool((apart > mouth.gap).any()):
+        return
+    window = window_around((upper[:, 5] + lower[:, 5]) / 2, *mouth.window, SIZE)
+    opening = aperture(upper, lower, window.pixels, mouth.softness)
+    inside = _inside(mouth, motion, window.pixels + MARGIN, opening)
+    alpha = opening.coverage
+    if mouth.open_in_photo:
+        lips = [*INNER_UPPER_LIP, *INNER_LOWER_LIP]
+        change = motion.normalized[:, lips] - mouth.photo.normalized[:, lips]
+        moved = smoothstep(change.square().sum(-1).mean(-1).sqrt(), MOVED_LOW, MOVED_HIGH)
+        alpha = alpha * moved[:, None, None]
+    flat = frames.flatten(2)
+    index = window.index.flatten(1)[:, None].expand(-1, 3, -1)
+    under = flat.gather(2, index)
+    flat.scatter_(2, index, torch.lerp(under, inside.flatten(2), alpha[:, None].flatten(2)))
+
+
+def _inside(mouth: PreparedMouth, motion: FaceMotion, pixels: torch.Tensor, opening: Aperture) -> torch.Tensor:
+    """(B, 3, h, w) the inside of the mouth at pixels (B, h, w, 2) of the surroundings."""
+    # Edges as wide as the photo's, in normalized units.
+    soft = mouth.softness / motion.scale[:, None, None]
+    chin = list(CHIN_POINTS)
+    jaw = (motion.normalized[:, chin, 1] - mouth.photo.normalized[:, chin, 1]).mean(1)
+    jaw = (jaw + _jaw_in_photo(mouth)).clamp(min=0)[:, None, None]
+    gap = (motion.normalized[:, INNER_LOWER_LIP[5], 1] - motion.normalized[:, INNER_UPPER_LIP[5], 1])[:, None, None]
+
+    x, y = _on_arch(motion, pixels, mouth.depth)
+    upper_shape, upper_shade = _teeth(x, y - mouth.meeting - UPPER_EDGE_BELOW_LIPS, UPPER_TEETH, UPPER_EDGE_RISE, soft)
+    # Lower incisors stand behind the upper ones, and the jaw swings back as it opens.
+    x_low, y_low = _on_arch(motion, pixels, mouth.depth + 2.5 * MILLIMETRE + 0.25 * jaw)
+    below_edge = y_low - mouth.meeting - LOWER_EDGE_BELOW_LIPS - jaw
+    lower_shape, lower_shade = _teeth(x_low, -below_edge, LOWER_TEETH, None, soft)
+
+    # Light falls in between the lips: it fades sideways, and the lips shade what is close behind them.
+    lit = 0.8 + 0.2 * smoothstep(gap, 0.02, 0.2)
+    sides = torch.exp(-((x / 0.21) ** 2))
+    millimetre = motion.scale[:, None, None] * MILLIMETRE
+    under_upper = 0.68 + 0.32 * smoothstep(opening.below_upper / millimetre, 0.0, 3.0)
+    over_lower = 0.75 + 0.25 * smoothstep(opening.above_lower / millimetre, 0.0, 2.5)
+
+    tongue_top = 1.6 * x_low**2 - TONGUE_ABOVE_EDGE
+    tongue = smoothstep(below_edge - tongue_top, -2.0 * MILLIMETRE, 7.0 * MILLIMETRE)
+    groove = 1 - 0.25 * torch.exp(-((x_low / 0.012) ** 2))
+    channels = slice(None), None
+    picture = torch.lerp(
+        mouth.depths.expand(len(x), 3, *x.shape[1:]),
+        mouth.flesh * (0.8 * lit * sides * groove * over_lower)[channels],
+        (tongue * 0.9 * smoothstep(gap, 0.02, 0.12))[channels],
+    )
+    picture = torch.lerp(
+        picture,
+        mouth.enamel * (0.8 * lit * (0.35 + 0.65 * sides) * over_lower * lower_shade)[channels],
+        lower_shape[channels],
+    )
+    return torch.lerp(
+        picture, mouth.enamel * (lit * (0.3 + 0.7 * sides) * under_upper * upper_shade)[channels], upper_shape[channels]
+    )
+
+
+def _jaw_in_photo(mouth: PreparedMouth) -> float:
+    """How far the photo's own jaw is dropped: most of what its lips are open by."""
+    if not mouth.open_in_photo:
+        return 0.0
+    normalized = mouth.photo.normalized[0]
+    return 0.7 * float(normalized[INNER_LOWER_LIP[5], 1] - normalized[INNER_UPPER_LIP[5], 1])
+
+
+def _on_arch(
+    motion: FaceMotion, pixels: torch.Tensor, depth: torch.Tensor | float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Normalized x and y (B, h, w) of the dental arch seen at pixels (B, h, w, 2), its middle at the given depth."""
+    seen = motion.unproject(pixels, depth + torch.zeros_like(pixels[..., 0]))
+    for _ in range(2):
+        x = seen[..., 0].clamp(-0.35, 0.35)
+        seen = motion.unproject(pixels, depth + ARCH * x**2)
+    return seen[..., 0], seen[..., 1]
+
+
+def _teeth(
+    x: torch.Tensor, below_edge: torch.Tensor, widths: tuple[float, ...], rises: tuple[float, ...] | None, soft
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Where a row of teeth is, 0…1, and how bright, 0…1, both (B, h, w).
+
+    Args:
+        x: (B, h, w) normalized, 0 in the middle of the row.
+        below_edge: (B, h, w) distance beyond the biting edge; negative on the teeth.
+        widths: of each tooth from the middle outwards, millimetres.
+        rises: of each tooth's edge, millimetres, or None for a level row.
+        soft: (B, 1, 1) width of an edge, normalized.
+    """
+    # Along the arch a tooth is as wide as it is; towards the sides it is seen foreshortened.
+    steep = 2 * ARCH
+    sideways = x.abs()
+    arc = 0.5 * sideways * (1 + (steep * sideways) ** 2).sqrt() + torch.asinh(steep * sideways) / (2 * steep)
+    ends = torch.cumsum(torch.tensor(widths, device=x.device), 0) * MILLIMETRE
+    tooth = torch.searchsorted(ends, arc.contiguous()).clamp(max=len(widths) - 1)
+    width = torch.tensor(widths, device=x.device)[tooth] * MILLIMETRE
+    place = ((arc - (ends[tooth] - width)) / width).clamp(0, 1)  # across the tooth
+    rise = torch.tensor(rises, device=x.device)[tooth] * MILLIMETRE if rises else 0.0
+    corner = 1.1 * MILLIMETRE * (2 * place - 1).abs() ** 4  # rounded corners of the biting edge
+    inside = -(below_edge + rise + corner)
+    shape = smoothstep(inside, -0.5 * soft, 0.5 * soft) * smoothstep(arc, float(ends[-1]), float(ends[-2]))
+    # A tooth is rounded: darker towards its neighbours and its neck, translucent at the edge.
+    between = torch.exp(-((torch.minimum(place, 1 - place) * width / (0.35 * MILLIMETRE + 0.35 * soft)) ** 2))
+    neck = smoothstep(inside, 0.55 * TOOTH_HEIGHT, 1.15 * TOOTH_HEIGHT)
+    edge = smoothstep(inside, 2.0 * MILLIMETRE, 0.0)
+    shade = (1 - 0.24 * between) * (1 - 0.4 * neck) * (1 - 0.1 * edge) * (1 - 0.1 * (2 * place - 1) ** 2)
+    return shape, shade
+
+
+def _colours(picture: torch.Tensor, photo: FaceMotion) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Teeth, tongue and depth, (3, 1, 1) each, as the photo's light, palette and exposure would show them."""
+    whites = _colour_between(picture, photo, EYES[0].upper_lid, EYES[0].lower_lid, 0.75)
+    whites = torch.maximum(whites, _colour_between(picture, photo, EYES[1].upper_lid, EYES[1].lower_lid, 0.75))
+    lips = _colour_between(picture, photo, INNER_LOWER_LIP, OUTER_LOWER_LIP, 0.5)
+    skin = _colour_at(picture, photo, (50, 280, 205, 425, 187, 411))
+    luminance = torch.tensor([0.299, 0.587, 0.114], device=picture.device)
+    light = 1.35 * float(torch.maximum((whites * luminance).sum(), (skin * luminance).sum()).clamp(0.25, 0.72))
+    colourful = float(smoothstep((skin.max() - skin.min()) / skin.max().clamp(min=0.05), 0.04, 0.2))
+    ivory = torch.lerp(torch.ones(3), torch.tensor([1.03, 0.98, 0.87]), colourful).to(picture.device)
+    cast = whites / (whites * luminance).sum().clamp(min=0.05)
+    enamel = light * ivory * torch.lerp(torch.ones_like(cast), cast.clamp(0.8, 1.2), 0.5)
+    flesh = torch.lerp(
+        lips, light * torch.lerp(torch.ones(3), torch.tensor([0.95, 0.5, 0.48]), colourful).to(lips), 0.4
+    )
+    depths = 0.22 * lips
+    return tuple(colour.clamp(0, 1)[:, None, None] for colour in (enamel, 0.9 * flesh, depths))
+
+
+def _colour_between(
+    picture: torch.Tensor, photo: FaceMotion, upper: tuple, lower: tuple, quantile: float
+) -> torch.Tensor:
+    """(3,) the colour at that quantile of brightness between two curves of the photo."""
+    curves = (photo.posed[:, list(curve), :2] for curve in (upper, lower))
+    extent = picture.shape[-1]
+    whole = window_around(torch.zeros(1, 2, device=picture.device), extent, extent, extent)
+    between = aperture(*curves, whole.pixels).coverage[0] > 0.5
+    colours = picture[0, :, between] if bool(between.any()) else picture.flatten(2)[0]
+    brightness = colours.mean(0)
+    order = brightness.argsort()
+    middle = round(quantile * (len(order) - 1))
+    near = order[max(middle - len(order) // 10, 0) : middle + len(order) // 10 + 1]
+    return colours[:, near].mean(1)
+
+
+def _colour_at(picture: torch.Tensor, photo: FaceMotion, points: tuple[int, ...]) -> torch.Tensor:
+    """(3,) the median colour at mesh points of the photo."""
+    x, y = photo.posed[0, list(points), :2].round().long().clamp(0, picture.shape[-1] - 1).unbind(1)
+    return picture[0, :, y, x].median(1).values

@@ -11,7 +11,7 @@ DETECTORS = ("mediapipe", "face-alignment")
 
 
 class Detector(Protocol):
-    """Finds face meshes: ``(478, 3)`` float32 arrays in pixels of the image, x right, y down, z away from the camera."""
+    """Finds face meshes: (478, 3) float32 arrays in pixels of the image, x right, y down, z away from the camera."""
 
     def detect(self, image: np.ndarray) -> list[np.ndarray]:
         """All faces of an ``(H, W, 3)`` uint8 RGB image, the largest first; an empty list when there is none."""

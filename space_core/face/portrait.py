@@ -88,10 +88,11 @@ def prepare_portrait(photo: np.ndarray, detector: Detector) -> Portrait:
     landmarks = face / crop.scale
     landmarks[:, :2] -= crop.origin / crop.scale
     normalized, pose = normalize(landmarks[None])
-    if abs(pose.rotation[0, 0]) > MAX_YAW:
+    yaw = abs(pose.rotation[0, 0])
+    if yaw > MAX_YAW:
         raise SpaceError(
-            f"The face in the photo is turned away by {abs(pose.rotation[0, 0]):.0f} degrees; up to {MAX_YAW:.0f} can be "
-            "animated. Use a photo in which the person looks more towards the camera."
+            f"The face in the photo is turned away by {yaw:.0f} degrees; up to {MAX_YAW:.0f} can be animated. "
+            "Use a photo in which the person looks more towards the camera."
         )
     surroundings = _cut(photo, crop)
     return Portrait(surroundings, person_mask(surroundings), landmarks, normalized[0], pose, crop, len(faces))

@@ -65,8 +65,10 @@ RIGID_POINTS = (
 class CanonicalFace:
     """The average face of the corpus: frontal, symmetric, its outer eye corners one unit apart, centred between them.
 
-    ``vertices`` (478, 3) float64, x right, y down, z away from the camera; ``triangles`` (852, 3) int64, the surface with
-    holes for mouth and eyes; ``mirror`` (478,) int64, the index of each point's counterpart on the other half.
+    Attributes:
+        vertices: (478, 3) float64, x right, y down, z away from the camera.
+        triangles: (852, 3) int64, the surface with holes for mouth and eyes.
+        mirror: (478,) int64, the index of each point's counterpart on the other half.
     """
 
     vertices: np.ndarray

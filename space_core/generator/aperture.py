@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+MARGIN_OF_WINDOW = 3  # pixels around an opening: a soft edge, and a curve bulging between its points
 CURVE_POINTS = 48  # the mesh's few points of a lip or lid, made a smooth curve
 
 
@@ -21,14 +22,29 @@ class Window:
     pixels: torch.Tensor
 
 
-def window_around(centres: torch.Tensor, height: int, width: int, size: int) -> Window:
-    """The window of that height and width around each frame's centre (B, 2), kept inside the frame of that size."""
-    low = (centres - torch.tensor([width / 2, height / 2], device=centres.device)).round().long()
-    low = low.clamp(min=0).minimum(torch.tensor([size - width, size - height], device=centres.device))
-    x = low[:, 0, None] + torch.arange(width, device=centres.device)
-    y = low[:, 1, None] + torch.arange(height, device=centres.device)
+def whole_window(size: int, device: torch.device) -> Window:
+    """The window that is all of one picture of that size."""
+    y, x = torch.meshgrid(*2 * [torch.arange(size, device=device)], indexing="ij")
+    return Window(index=(y * size + x)[None], pixels=torch.stack([x, y], -1)[None].float())
+
+
+def window_around(points: torch.Tensor, margin: int, size: int) -> Window:
+    """The smallest windows of one size that hold each frame's points (B, N, 2), inside frames of that size."""
+    low, high = points.amin(1).floor() - margin, points.amax(1).ceil() + margin + 1
+    width, height = (min(int(side), size) for side in (high - low).amax(0))
+    low = low.long().clamp(min=0).minimum(torch.tensor([size - width, size - height], device=points.device))
+    x = low[:, 0, None] + torch.arange(width, device=points.device)
+    y = low[:, 1, None] + torch.arange(height, device=points.device)
     grid = torch.stack(torch.broadcast_tensors(x[:, None, :], y[:, :, None]), -1)
     return Window(index=grid[..., 1] * size + grid[..., 0], pixels=grid.float())
+
+
+def paint(frames: torch.Tensor, window: Window, colours: torch.Tensor, alpha: torch.Tensor) -> None:
+    """Lays colours (B, 3, h, w) over a window of frames (B, 3, H, W) in place, as strongly as alpha (B, h, w) says."""
+    flat = frames.flatten(2)
+    index = window.index.flatten(1)[:, None].expand(-1, flat.shape[1], -1)
+    under = flat.gather(2, index)
+    flat.scatter_(2, index, torch.lerp(under, colours.flatten(2), alpha.flatten(1)[:, None]))
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import torch
 
 from space_core.face.portrait import MARGIN, SIZE
 from space_core.face.topology import EYES, Eye
-from space_core.generator.aperture import aperture, window_around
+from space_core.generator.aperture import MARGIN_OF_WINDOW, aperture, paint, whole_window, window_around
 from space_core.generator.face_motion import FaceMotion
 from space_core.generator.inpainting import fill
 from space_core.generator.sampling import sample, smoothstep
@@ -16,7 +16,6 @@ from space_core.generator.sampling import sample, smoothstep
 MOVED_LOW, MOVED_HIGH = 0.001, 0.008
 # The iris moves as a whole within its own rim, and the white around it gives way out to this many iris radii.
 IRIS_RIM, IRIS_REACH = 1.1, 2.4
-WINDOW = (0.75, 1.25)  # height and width of the eye's window, in widths of the eye
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,6 @@ class PreparedEye:
         photo: the photo's own landmarks.
         depth: normalized depth of the eye.
         iris_radius: normalized.
-        window: height and width in pixels.
     """
 
     eye: Eye
@@ -37,7 +35,6 @@ class PreparedEye:
     photo: FaceMotion
     depth: float
     iris_radius: float
-    window: tuple[int, int]
 
 
 def prepare_eyes(picture: torch.Tensor, photo: FaceMotion) -> list[PreparedEye]:
@@ -55,14 +52,10 @@ def draw_eyes(frames: torch.Tensor, eyes: list[PreparedEye], motion: FaceMotion)
         if not bool((moved > 0).any()):
             continue
         upper, lower = (motion.posed[:, list(lid), :2] - MARGIN for lid in (eye.upper_lid, eye.lower_lid))
-        window = window_around(upper[:, [0, -1]].mean(1), *prepared.window, SIZE)
+        window = window_around(torch.cat([upper, lower], 1), MARGIN_OF_WINDOW, SIZE)
         opening = aperture(upper, lower, window.pixels)
         ball = sample(prepared.texture, _eyeball(prepared, motion, window.pixels + MARGIN))
-        alpha = (opening.coverage * moved[:, None, None])[:, None]
-        flat = frames.flatten(2)
-        index = window.index.flatten(1)[:, None].expand(-1, 3, -1)
-        under = flat.gather(2, index)
-        flat.scatter_(2, index, torch.lerp(under, ball.flatten(2), alpha.flatten(2)))
+        paint(frames, window, ball, opening.coverage * moved[:, None, None])
 
 
 def _eyeball(prepared: PreparedEye, motion: FaceMotion, pixels: torch.Tensor) -> torch.Tensor:
@@ -77,16 +70,13 @@ def _eyeball(prepared: PreparedEye, motion: FaceMotion, pixels: torch.Tensor) ->
 
 def _prepare(picture: torch.Tensor, photo: FaceMotion, eye: Eye) -> PreparedEye:
     upper, lower = (photo.posed[:, list(lid), :2] for lid in (eye.upper_lid, eye.lower_lid))
-    extent = picture.shape[-1]
-    whole = window_around(torch.zeros(1, 2, device=picture.device), extent, extent, extent)
-    visible = aperture(upper, lower, whole.pixels).coverage[:, None]
+    everywhere = whole_window(picture.shape[-1], picture.device).pixels
+    visible = aperture(upper, lower, everywhere).coverage[:, None]
     rim = photo.normalized[0, list(eye.iris_rim), :2]
-    width = float((upper[0, -1] - upper[0, 0]).norm())
     return PreparedEye(
         eye=eye,
         texture=fill(picture, visible),
         photo=photo,
         depth=float(photo.normalized[0, [eye.upper_lid[0], eye.upper_lid[-1]], 2].mean()),
         iris_radius=float((rim - rim.mean(0)).norm(dim=-1).mean()),
-        window=(min(int(WINDOW[0] * width) + 6, SIZE), min(int(WINDOW[1] * width) + 6, SIZE)),
     )

@@ -38,15 +38,14 @@ class PreparedPortrait:
     Attributes:
         mesh: the warp mesh.
         texture: (1, 3, 1279, 1279) the surroundings at twice their resolution, 0…1; every other pixel is an original.
-        person: (1, 1, 640, 640) 0 background … 1 person.
-        background: (1, 3, 640, 640) the surroundings without the person.
+        behind: (1, 4, 640, 640) how much of the background shows, 0 person … 1 background, and the surroundings without
+            the person, 0…1.
         eyes, mouth: what lies behind the lids and the lips.
     """
 
     mesh: WarpMesh
     texture: torch.Tensor
-    person: torch.Tensor
-    background: torch.Tensor
+    behind: torch.Tensor
     eyes: list[PreparedEye]
     mouth: PreparedMouth
 
@@ -66,13 +65,11 @@ class MeshWarpGenerator:
         picture = torch.tensor(portrait.surroundings, device=self.device).permute(2, 0, 1)[None].float() / 255
         steep = np.clip((portrait.person - MASK_LOW) / (MASK_HIGH - MASK_LOW), 0, 1)
         kept = gaussian_filter(grey_dilation(steep, (BACKGROUND_CLEARANCE, BACKGROUND_CLEARANCE)), 3)
-        person = torch.tensor(steep, device=self.device)[None, None]
-        unknown = torch.tensor(kept, device=self.device)[None, None]
+        shows, known = (torch.tensor(1 - mask, device=self.device)[None, None] for mask in (steep, kept))
         return PreparedPortrait(
             mesh=mesh,
             texture=double(picture),
-            person=person,
-            background=fill(picture, 1 - unknown),
+            behind=torch.cat([shows, fill(picture, known)], 1),
             eyes=prepare_eyes(picture, photo),
             mouth=prepare_mouth(picture, photo, softness=max(1.0, 1 / portrait.crop.scale)),
         )
@@ -102,17 +99,16 @@ class MeshWarpGenerator:
             prepared.mesh.triangles,
             prepared.mesh.source - positions,
             MAP_SIZE,
-        ).permute(0, 3, 1, 2)
-        offsets = torch.where(offsets.abs() < STILL, 0, offsets)
+        )
+        offsets = torch.where(offsets.abs() < STILL, 0, offsets).permute(0, 3, 1, 2).contiguous()
         return F.interpolate(offsets, (SIZE, SIZE), mode="bilinear", align_corners=True)
 
     def _compose(self, prepared: PreparedPortrait, offsets: torch.Tensor) -> torch.Tensor:
         """(B, 3, 512, 512) the photo through the map, 0…1, with the background standing still."""
         where = self._pixels + offsets.permute(0, 2, 3, 1)
-        person = sample(prepared.texture, where)
-        # Where the background shows through (1 - mask), the moved background is exchanged for the still one. With no
-        # motion both are the same, so the photo comes out as it went in, soft edges of hair and all.
-        shows = 1 - sample(prepared.person, where)
-        moved = sample(prepared.background, where)
-        still = prepared.background[..., MARGIN:-MARGIN, MARGIN:-MARGIN]
-        return person + shows * (still - moved)
+        frames = sample(prepared.texture, where)
+        # Where the background shows, the background that has moved along is exchanged for the still one. With no motion
+        # both are the same, so the photo comes out as it went in, soft edges of hair and all.
+        moved = sample(prepared.behind, where)
+        still = prepared.behind[:, 1:, MARGIN:-MARGIN, MARGIN:-MARGIN]
+        return frames.addcmul_(moved[:, :1], still - moved[:, 1:])

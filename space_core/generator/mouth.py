@@ -11,7 +11,7 @@ import torch
 
 from space_core.face.portrait import MARGIN, SIZE
 from space_core.face.topology import EYES, INNER_LOWER_LIP, INNER_UPPER_LIP, OUTER_LOWER_LIP
-from space_core.generator.aperture import Aperture, aperture, window_around
+from space_core.generator.aperture import MARGIN_OF_WINDOW, Aperture, aperture, paint, whole_window, window_around
 from space_core.generator.face_motion import FaceMotion
 from space_core.generator.sampling import smoothstep
 
@@ -37,8 +37,6 @@ CHIN_POINTS = (152, 148, 377, 175, 171, 396, 199)  # the skin over the chin bone
 OPEN_IN_PHOTO = 4 * MILLIMETRE
 MOVED_LOW, MOVED_HIGH = 0.002, 0.012
 
-WINDOW = (1.5, 1.5)  # height and width of the mouth's window, in widths of the photo's mouth
-
 
 @dataclass(frozen=True)
 class PreparedMouth:
@@ -51,7 +49,6 @@ class PreparedMouth:
         meeting: normalized y at which the lips meet.
         depth: normalized z of the upper incisors.
         enamel, flesh, depths: (3, 1, 1) colours of teeth, tongue and the mouth's depth in the photo's light, 0…1.
-        window: height and width in pixels.
         softness: width of the drawn edges in pixels, that of the photo's own.
     """
 
@@ -63,7 +60,6 @@ class PreparedMouth:
     enamel: torch.Tensor
     flesh: torch.Tensor
     depths: torch.Tensor
-    window: tuple[int, int]
     softness: float
 
 
@@ -74,7 +70,6 @@ def prepare_mouth(picture: torch.Tensor, photo: FaceMotion, softness: float) -> 
     open_in_photo = opening > OPEN_IN_PHOTO
     posed_upper, posed_lower = (photo.posed[0, list(lip), :2] for lip in (INNER_UPPER_LIP, INNER_LOWER_LIP))
     gap = (posed_lower - posed_upper).norm(dim=-1, keepdim=True)
-    width = float((posed_upper[-1] - posed_upper[0]).norm())
     enamel, flesh, depths = _colours(picture, photo)
     return PreparedMouth(
         photo=photo,
@@ -86,7 +81,6 @@ def prepare_mouth(picture: torch.Tensor, photo: FaceMotion, softness: float) -> 
         enamel=enamel,
         flesh=flesh,
         depths=depths,
-        window=(min(int(WINDOW[0] * width) + 6, SIZE), min(int(WINDOW[1] * width) + 6, SIZE)),
         softness=softness,
     )
 
@@ -101,7 +95,7 @@ def draw_mouth(frames: torch.Tensor, mouth: PreparedMouth, motion: FaceMotion) -
     upper, lower = upper + closing, lower - closing
     if not bool((apart > mouth.gap).any()):
         return
-    window = window_around((upper[:, 5] + lower[:, 5]) / 2, *mouth.window, SIZE)
+    window = window_around(torch.cat([upper, lower], 1), MARGIN_OF_WINDOW, SIZE)
     opening = aperture(upper, lower, window.pixels, mouth.softness)
     inside = _inside(mouth, motion, window.pixels + MARGIN, opening)
     alpha = opening.coverage
@@ -110,10 +104,7 @@ def draw_mouth(frames: torch.Tensor, mouth: PreparedMouth, motion: FaceMotion) -
         change = motion.normalized[:, lips] - mouth.photo.normalized[:, lips]
         moved = smoothstep(change.square().sum(-1).mean(-1).sqrt(), MOVED_LOW, MOVED_HIGH)
         alpha = alpha * moved[:, None, None]
-    flat = frames.flatten(2)
-    index = window.index.flatten(1)[:, None].expand(-1, 3, -1)
-    under = flat.gather(2, index)
-    flat.scatter_(2, index, torch.lerp(under, inside.flatten(2), alpha[:, None].flatten(2)))
+    paint(frames, window, inside, alpha)
 
 
 def _inside(mouth: PreparedMouth, motion: FaceMotion, pixels: torch.Tensor, opening: Aperture) -> torch.Tensor:
@@ -233,9 +224,8 @@ def _colour_between(
 ) -> torch.Tensor:
     """(3,) the colour at that quantile of brightness between two curves of the photo."""
     curves = (photo.posed[:, list(curve), :2] for curve in (upper, lower))
-    extent = picture.shape[-1]
-    whole = window_around(torch.zeros(1, 2, device=picture.device), extent, extent, extent)
-    between = aperture(*curves, whole.pixels).coverage[0] > 0.5
+    everywhere = whole_window(picture.shape[-1], picture.device).pixels
+    between = aperture(*curves, everywhere).coverage[0] > 0.5
     colours = picture[0, :, between] if bool(between.any()) else picture.flatten(2)[0]
     brightness = colours.mean(0)
     order = brightness.argsort()

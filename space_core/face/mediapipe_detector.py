@@ -16,8 +16,8 @@ CUT_OUT = 2.0  # side of that cut-out, in sides of the detected box
 MAX_FACES = 8
 MIN_CONFIDENCE = 0.5
 
-# The mesh fits dogs and monkeys too. People stand out by what both detectors say of them and by how well the mesh of the
-# mirrored picture mirrors the mesh: of 95 portraits (photos, paintings, statues, cartoons) people lie above 0.8, above
+# The mesh fits dogs and monkeys too. People stand out by what both detectors say of them and by how well the mesh of
+# the mirrored picture mirrors the mesh: of 95 portraits (photos, paintings, statues, cartoons) people lie above 0.8, above
 # 0.6 and below 0.021; dogs at 0.0 for the long range or above 0.025 in asymmetry, a monkey at 0.73 for the short range.
 HUMAN_SHORT_RANGE = 0.77
 HUMAN_LONG_RANGE = 0.3
@@ -72,7 +72,7 @@ class MediaPipeDetector:
         return self._face_mesh.FaceMesh(refine_landmarks=True, min_detection_confidence=MIN_CONFIDENCE, **settings)
 
     def _boxes(self, image: np.ndarray) -> list[np.ndarray]:
-        """Boxes (left, top, right, bottom), in pixels, of what the short- and the long-range detector take for faces."""
+        """Boxes (left, top, right, bottom), in pixels, of what the detectors of both ranges take for faces."""
         height, width = image.shape[:2]
         boxes = []
         for found in (*self._detections(image, long_range=False), *self._detections(image, long_range=True)):

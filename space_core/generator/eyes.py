@@ -1,4 +1,4 @@
-"""The eyes behind the lids: eyeballs that stay when the lids close and irises that turn."""
+"""The eyes: eyeballs that stay behind closing lids, irises that turn, and the lids' own skin and lashes when shut."""
 
 from dataclasses import dataclass
 
@@ -16,6 +16,12 @@ from space_core.generator.sampling import sample, smoothstep
 MOVED_LOW, MOVED_HIGH = 0.001, 0.008
 # The iris moves as a whole within its own rim, and the white around it gives way out to this many iris radii.
 IRIS_RIM, IRIS_REACH = 1.1, 2.4
+# A closing lid is stretched skin. What the photo shows right at its edge (lashes, shade, a rim of white where the mesh
+# is a pixel off) must not be stretched along: from here to there of the way shut, lids of smooth skin replace it.
+LIDS_LOW, LIDS_HIGH = 0.3, 0.8
+LIDS_REACH = (0.17, 0.11)  # how far that edge reaches above and below the open eye, in widths of the eye
+LASHES_WIDTH = 0.022  # of the line of lashes of a shut eye, in widths of the eye
+LASHES = 0.7  # how strong that line is
 
 
 @dataclass(frozen=True)
@@ -24,16 +30,24 @@ class PreparedEye:
 
     Attributes:
         eye: which points it has.
-        texture: (1, 3, 640, 640) the surroundings with the eyeball's colours continued behind the lids.
+        ball: (1, 3, 640, 640) the surroundings with the eyeball's colours continued behind the lids.
+        lids: (1, 4, 640, 640) the surroundings with the skin continued over the eye, and how far it does so, 0…1.
+        lashes: (3, 1, 1) colour.
         photo: the photo's own landmarks.
         depth: normalized depth of the eye.
+        height: mean distance between the lids in the photo, normalized.
+        width: of the eye, normalized.
         iris_radius: normalized.
     """
 
     eye: Eye
-    texture: torch.Tensor
+    ball: torch.Tensor
+    lids: torch.Tensor
+    lashes: torch.Tensor
     photo: FaceMotion
     depth: float
+    height: float
+    width: float
     iris_radius: float
 
 
@@ -42,20 +56,42 @@ def prepare_eyes(picture: torch.Tensor, photo: FaceMotion) -> list[PreparedEye]:
     return [_prepare(picture, photo, eye) for eye in EYES]
 
 
-def draw_eyes(frames: torch.Tensor, eyes: list[PreparedEye], motion: FaceMotion) -> None:
-    """Draws the eyes into frames (B, 3, 512, 512) in place, where the lids leave them open."""
+def draw_eyes(frames: torch.Tensor, where: torch.Tensor, eyes: list[PreparedEye], motion: FaceMotion) -> None:
+    """Draws the eyes into frames (B, 3, 512, 512) in place.
+
+    ``where`` (B, 512, 512, 2) is the place in the surroundings of the photo that each pixel of the frames shows.
+    """
     for prepared in eyes:
         eye = prepared.eye
         ring = [*eye.upper_lid, *eye.lower_lid, eye.pupil]
         change = motion.normalized[:, ring] - prepared.photo.normalized[:, ring]
-        moved = smoothstep(change.square().sum(-1).mean(-1).sqrt(), MOVED_LOW, MOVED_HIGH)
+        moved = smoothstep(change.square().sum(-1).mean(-1).sqrt(), MOVED_LOW, MOVED_HIGH)[:, None, None]
         if not bool((moved > 0).any()):
             continue
         upper, lower = (motion.posed[:, list(lid), :2] - MARGIN for lid in (eye.upper_lid, eye.lower_lid))
-        window = window_around(torch.cat([upper, lower], 1), MARGIN_OF_WINDOW, SIZE)
+        width = float((upper[:, -1] - upper[:, 0]).norm(dim=-1).mean())
+        margin = MARGIN_OF_WINDOW + int(2 * max(LIDS_REACH) * width)
+        window = window_around(torch.cat([upper, lower], 1), margin, SIZE)
         opening = aperture(upper, lower, window.pixels)
-        ball = sample(prepared.texture, _eyeball(prepared, motion, window.pixels + MARGIN))
-        paint(frames, window, ball, opening.coverage * moved[:, None, None])
+
+        shut = 1 - _height(motion, eye) / max(prepared.height, 0.25 * prepared.width)
+        shut = smoothstep(shut, LIDS_LOW, LIDS_HIGH)[:, None, None]
+        index = window.index.flatten(1)[..., None].expand(-1, -1, 2)
+        lids = sample(prepared.lids, where.flatten(1, 2).gather(1, index).view(window.pixels.shape))
+        paint(frames, window, lids[:, :3], lids[:, 3] * shut)
+
+        ball = sample(prepared.ball, _eyeball(prepared, motion, window.pixels + MARGIN))
+        paint(frames, window, ball, opening.coverage * moved)
+
+        line = max(LASHES_WIDTH * width, 0.7)  # pixels
+        lashes = torch.exp(-((opening.below_upper / line) ** 2)) * smoothstep(opening.along.abs(), 1.0, 0.8)
+        paint(frames, window, prepared.lashes.expand_as(ball), LASHES * lashes * shut)
+
+
+def _height(motion: FaceMotion, eye: Eye) -> torch.Tensor:
+    """(B,) mean normalized distance between the lids of an eye."""
+    across = motion.normalized[:, list(eye.lower_lid[1:-1])] - motion.normalized[:, list(eye.upper_lid[1:-1])]
+    return across.norm(dim=-1).mean(-1)
 
 
 def _eyeball(prepared: PreparedEye, motion: FaceMotion, pixels: torch.Tensor) -> torch.Tensor:
@@ -70,13 +106,28 @@ def _eyeball(prepared: PreparedEye, motion: FaceMotion, pixels: torch.Tensor) ->
 
 def _prepare(picture: torch.Tensor, photo: FaceMotion, eye: Eye) -> PreparedEye:
     upper, lower = (photo.posed[:, list(lid), :2] for lid in (eye.upper_lid, eye.lower_lid))
-    everywhere = whole_window(picture.shape[-1], picture.device).pixels
-    visible = aperture(upper, lower, everywhere).coverage[:, None]
+    opening = aperture(upper, lower, whole_window(picture.shape[-1], picture.device).pixels)
+    visible = opening.coverage[:, None]
+    width = float((upper[0, -1] - upper[0, 0]).norm())  # pixels
+    above, below = (reach * width for reach in LIDS_REACH)
+    edge = smoothstep(opening.below_upper, -above, -0.4 * above) * smoothstep(opening.above_lower, -below, -0.4 * below)
+    edge = (edge * smoothstep(opening.along.abs(), 1.15, 0.95))[:, None]
     rim = photo.normalized[0, list(eye.iris_rim), :2]
     return PreparedEye(
         eye=eye,
-        texture=fill(picture, visible),
+        ball=fill(picture, visible),
+        lids=torch.cat([fill(picture, (edge <= 0).float()), edge], 1),
+        lashes=_lashes(picture, (opening.below_upper.abs() < 0.07 * width) & (opening.along.abs() < 1)),
         photo=photo,
         depth=float(photo.normalized[0, [eye.upper_lid[0], eye.upper_lid[-1]], 2].mean()),
+        height=float(_height(photo, eye)),
+        width=width / float(photo.scale),
         iris_radius=float((rim - rim.mean(0)).norm(dim=-1).mean()),
     )
+
+
+def _lashes(picture: torch.Tensor, edge: torch.Tensor) -> torch.Tensor:
+    """(3, 1, 1) the mean of the darkest fifth of the pixels at the upper lid's edge (1, 640, 640)."""
+    colours = picture[0, :, edge[0]] if bool(edge.any()) else picture.flatten(2)[0]
+    darkest = colours.mean(0).argsort()[: max(colours.shape[1] // 5, 1)]
+    return colours[:, darkest].mean(1)[:, None, None]

@@ -84,13 +84,14 @@ class MeshWarpGenerator:
     def _render(self, prepared: PreparedPortrait, landmarks: np.ndarray) -> np.ndarray:
         """(B, 512, 512, 3) uint8 frames of a few posed landmarks (B, 478, 3)."""
         motion = face_motion(landmarks, self.device)
-        frames = self._compose(prepared, self._offsets(prepared, motion))
-        draw_eyes(frames, prepared.eyes, motion)
+        where = self._pixels + self._offsets(prepared, motion)
+        frames = self._compose(prepared, where)
+        draw_eyes(frames, where, prepared.eyes, motion)
         draw_mouth(frames, prepared.mouth, motion)
         return (frames * 255).round_().clamp_(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
 
     def _offsets(self, prepared: PreparedPortrait, motion: FaceMotion) -> torch.Tensor:
-        """(B, 2, 512, 512) from each pixel to the place in the photo that it shows, pixels."""
+        """(B, 512, 512, 2) from each pixel to the place in the photo that it shows, pixels."""
         positions, depths = prepared.mesh.move(motion)
         per_step = (MAP_SIZE - 1) / (SIZE - 1)
         offsets = rasterize(
@@ -101,11 +102,10 @@ class MeshWarpGenerator:
             MAP_SIZE,
         )
         offsets = torch.where(offsets.abs() < STILL, 0, offsets).permute(0, 3, 1, 2).contiguous()
-        return F.interpolate(offsets, (SIZE, SIZE), mode="bilinear", align_corners=True)
+        return F.interpolate(offsets, (SIZE, SIZE), mode="bilinear", align_corners=True).permute(0, 2, 3, 1)
 
-    def _compose(self, prepared: PreparedPortrait, offsets: torch.Tensor) -> torch.Tensor:
-        """(B, 3, 512, 512) the photo through the map, 0…1, with the background standing still."""
-        where = self._pixels + offsets.permute(0, 2, 3, 1)
+    def _compose(self, prepared: PreparedPortrait, where: torch.Tensor) -> torch.Tensor:
+        """(B, 3, 512, 512) the photo at the places (B, 512, 512, 2), 0…1, with the background standing still."""
         frames = sample(prepared.texture, where)
         # Where the background shows, the background that has moved along is exchanged for the still one. With no motion
         # both are the same, so the photo comes out as it went in, soft edges of hair and all.

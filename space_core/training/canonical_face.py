@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def tesselation_triangles() -> np.ndarray:
-    """(852, 3) int64. MediaPipe lists the tesselation's edges triangle by triangle in its source, in a set when loaded."""
+    """(852, 3) int64. MediaPipe's source lists the edges triangle by triangle; once loaded they are a set."""
     source = ast.parse(inspect.getsource(import_mediapipe_solution("face_mesh_connections")))
     (edges,) = (
         ast.literal_eval(statement.value.args[0])

@@ -2,8 +2,8 @@
 
     python -m space_core.training.track_corpus CORPUS TRACKS
 
-writes ``TRACKS/<id>.npy``: landmarks (T, 478, 3), float32, in pixels of the clip, 25 frames a second, NaN where no face was
-found. A clip that is there is not tracked again.
+writes ``TRACKS/<id>.npy``: landmarks (T, 478, 3), float32, in pixels of the clip, 25 frames a second, NaN where no face
+was found. A clip that is there is not tracked again.
 """
 
 import argparse
@@ -24,7 +24,7 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.tracks.mkdir(parents=True, exist_ok=True)
     detector = build_detector("mediapipe")
-    with open(arguments.corpus / "manifest.csv", newline="") as file:
+    with (arguments.corpus / "manifest.csv").open(newline="") as file:
         clips = list(csv.DictReader(file))
     for clip in tqdm(clips, unit="clip"):
         track = arguments.tracks / f"{clip['id']}.npy"

@@ -1,19 +1,21 @@
 """The inside of the mouth, seen between the lips: depth, tongue, lower teeth, upper teeth.
 
 It is drawn in the normalized face: the upper teeth belong to the skull and the lower teeth and the tongue to the jaw,
-and each pixel between the lips is followed to the surface it sees. Colours and light are taken from the photo.
+and each pixel between the lips is followed to the surface it sees. Colours and light are taken from the photo, and so
+are the upper teeth themselves where it shows them.
 Lengths are normalized: outer eye corners, about 90 mm apart on an adult, are one unit.
 """
 
 from dataclasses import dataclass
 
 import torch
+from torch.nn import functional as F
 
 from space_core.face.portrait import MARGIN, SIZE
 from space_core.face.topology import EYES, INNER_LOWER_LIP, INNER_UPPER_LIP, OUTER_LOWER_LIP
 from space_core.generator.aperture import MARGIN_OF_WINDOW, Aperture, aperture, paint, whole_window, window_around
 from space_core.generator.face_motion import FaceMotion
-from space_core.generator.sampling import smoothstep
+from space_core.generator.sampling import sample, smoothstep
 
 MILLIMETRE = 1 / 90
 
@@ -36,6 +38,13 @@ CHIN_POINTS = (152, 148, 377, 175, 171, 396, 199)  # the skin over the chin bone
 # lips have moved by the amounts below (root mean square, normalized).
 OPEN_IN_PHOTO = 4 * MILLIMETRE
 MOVED_LOW, MOVED_HIGH = 0.002, 0.012
+# Teeth are at least that bright, compared with the lips, and no more colourful than that.
+TOOTH_BRIGHTNESS = (1.1, 1.3)
+TOOTH_SATURATION = (0.42, 0.3)
+UPPER_TEETH_REACH = 9 * MILLIMETRE  # below the upper lip; what is bright further down belongs to the jaw
+PARTED = (1.2 * MILLIMETRE, 3 * MILLIMETRE)  # from here to there, parting lips let light in
+SEAM = 0.5  # of the lips' brightness is left between closed ones
+LEAST_SHARE_OF_TEETH = 0.3  # of what a photo shows between the lips, for its teeth to be taken
 
 
 @dataclass(frozen=True)
@@ -48,7 +57,10 @@ class PreparedMouth:
         open_in_photo: whether the photo shows the inside of the mouth.
         meeting: normalized y at which the lips meet.
         depth: normalized z of the upper incisors.
-        enamel, flesh, depths: (3, 1, 1) colours of teeth, tongue and the mouth's depth in the photo's light, 0…1.
+        enamel, lips, flesh, depths: (3, 1, 1) colours of teeth, lips, tongue and the mouth's depth in the photo's
+            light, 0…1.
+        teeth: (1, 4, 640, 640) the surroundings and where the photo's own upper teeth are in them, 0…1.
+        edge: normalized y of the upper incisors' edge.
         softness: width of the drawn edges in pixels, that of the photo's own.
     """
 
@@ -58,8 +70,11 @@ class PreparedMouth:
     meeting: float
     depth: float
     enamel: torch.Tensor
+    lips: torch.Tensor
     flesh: torch.Tensor
     depths: torch.Tensor
+    teeth: torch.Tensor
+    edge: float
     softness: float
 
 
@@ -70,17 +85,27 @@ def prepare_mouth(picture: torch.Tensor, photo: FaceMotion, softness: float) -> 
     open_in_photo = opening > OPEN_IN_PHOTO
     posed_upper, posed_lower = (photo.posed[0, list(lip), :2] for lip in (INNER_UPPER_LIP, INNER_LOWER_LIP))
     gap = (posed_lower - posed_upper).norm(dim=-1, keepdim=True)
-    enamel, flesh, depths = _colours(picture, photo)
+    # An open mouth has opened downwards from where its lips meet.
+    meeting = float(upper[5, 1]) + (0.0 if open_in_photo else 0.5 * opening)
+    enamel, lips, flesh, depths = _colours(picture, photo)
+    edge = meeting + UPPER_EDGE_BELOW_LIPS
+    teeth = _teeth_in_photo(picture, photo) if open_in_photo else torch.zeros_like(picture[:, :1])
+    if bool(teeth.any()):
+        enamel = 1.05 * (picture * teeth).sum((0, 2, 3)) / teeth.sum()
+        enamel = enamel.clamp(max=1)[:, None, None]
+        edge = max(edge, _lower_edge(teeth, photo, depth=float(upper[5, 2]) + TEETH_BEHIND_LIPS))
     return PreparedMouth(
         photo=photo,
         gap=torch.zeros_like(gap) if open_in_photo else gap,
         open_in_photo=open_in_photo,
-        # An open mouth has opened downwards from where its lips meet.
-        meeting=float(upper[5, 1]) + (0.0 if open_in_photo else 0.5 * opening),
+        meeting=meeting,
         depth=float(upper[5, 2]) + TEETH_BEHIND_LIPS,
         enamel=enamel,
+        lips=lips,
         flesh=flesh,
         depths=depths,
+        teeth=torch.cat([picture, teeth], 1),
+        edge=edge,
         softness=softness,
     )
 
@@ -117,17 +142,17 @@ def _inside(mouth: PreparedMouth, motion: FaceMotion, pixels: torch.Tensor, open
     gap = (motion.normalized[:, INNER_LOWER_LIP[5], 1] - motion.normalized[:, INNER_UPPER_LIP[5], 1])[:, None, None]
 
     x, y = _on_arch(motion, pixels, mouth.depth)
-    upper_shape, upper_shade = _teeth(x, y - mouth.meeting - UPPER_EDGE_BELOW_LIPS, UPPER_TEETH, UPPER_EDGE_RISE, soft)
+    upper_shape, upper_shade = _teeth(x, y - mouth.edge, UPPER_TEETH, UPPER_EDGE_RISE, soft)
     # Lower incisors stand behind the upper ones, and the jaw swings back as it opens.
     x_low, y_low = _on_arch(motion, pixels, mouth.depth + 2.5 * MILLIMETRE + 0.25 * jaw)
     below_edge = y_low - mouth.meeting - LOWER_EDGE_BELOW_LIPS - jaw
     lower_shape, lower_shade = _teeth(x_low, -below_edge, LOWER_TEETH, None, soft)
 
     # Light falls in between the lips: it fades sideways, and the lips shade what is close behind them.
-    lit = 0.8 + 0.2 * smoothstep(gap, 0.02, 0.2)
+    lit = 0.9 + 0.1 * smoothstep(gap, 0.02, 0.2)
     sides = torch.exp(-((x / 0.21) ** 2))
     millimetre = motion.scale[:, None, None] * MILLIMETRE
-    under_upper = 0.68 + 0.32 * smoothstep(opening.below_upper / millimetre, 0.0, 3.0)
+    under_upper = 0.74 + 0.26 * smoothstep(opening.below_upper / millimetre, 0.0, 3.0)
     over_lower = 0.75 + 0.25 * smoothstep(opening.above_lower / millimetre, 0.0, 2.5)
 
     tongue_top = 1.6 * x_low**2 - TONGUE_ABOVE_EDGE
@@ -144,9 +169,44 @@ def _inside(mouth: PreparedMouth, motion: FaceMotion, pixels: torch.Tensor, open
         mouth.enamel * (0.8 * lit * (0.35 + 0.65 * sides) * over_lower * lower_shade)[channels],
         lower_shape[channels],
     )
-    return torch.lerp(
+    picture = torch.lerp(
         picture, mouth.enamel * (lit * (0.3 + 0.7 * sides) * under_upper * upper_shade)[channels], upper_shape[channels]
     )
+    own = sample(
+        mouth.teeth, mouth.photo.project(torch.stack([x, y], -1), mouth.depth + ARCH * x.clamp(-0.35, 0.35) ** 2)
+    )
+    picture = torch.lerp(picture, own[:, :3], own[:, 3:])
+    # Lips that hardly part show the shade between them, no teeth.
+    height = (opening.below_upper + opening.above_lower) / motion.scale[:, None, None]
+    return torch.lerp(SEAM * mouth.lips, picture, smoothstep(height, *PARTED)[:, None])
+
+
+def _teeth_in_photo(picture: torch.Tensor, photo: FaceMotion) -> torch.Tensor:
+    """(1, 1, 640, 640) where a photo with an open mouth shows its upper teeth, 0…1."""
+    curves = (photo.posed[:, list(lip), :2] for lip in (INNER_UPPER_LIP, INNER_LOWER_LIP))
+    opening = aperture(*curves, whole_window(picture.shape[-1], picture.device).pixels)
+    lips = _colour_between(picture, photo, INNER_LOWER_LIP, OUTER_LOWER_LIP, 0.5)
+    brightest, darkest = picture.amax(1), picture.amin(1)
+    saturation = (brightest - darkest) / brightest.clamp(min=0.05)
+    tooth = smoothstep(picture.mean(1) / lips.mean(), *TOOTH_BRIGHTNESS) * smoothstep(saturation, *TOOTH_SATURATION)
+    tooth = F.avg_pool2d(F.max_pool2d(tooth, 5, 1, 2), 3, 1, 1)  # the gaps between teeth belong to them
+    reach = UPPER_TEETH_REACH * float(photo.scale)
+    # A pixel or two next to the lips are as much lip as tooth.
+    clear = smoothstep(opening.below_upper, 0.5, 2.0) * smoothstep(opening.above_lower, 0.5, 2.0)
+    teeth = opening.coverage * tooth * clear * smoothstep(opening.below_upper, reach, 0.8 * reach)
+    if float(teeth.sum()) < PARTED = (1.2 * MILLIMETRE, 3 * MILLIMETRE)  # from here to there, parting lips let light in
+SEAM = 0.5  # of the lips' brightness is left between closed ones
+LEAST_SHARE_OF_TEETH * float(opening.coverage.sum()):
+        return torch.zeros_like(teeth)[:, None]
+    return teeth[:, None]
+
+
+def _lower_edge(teeth: torch.Tensor, photo: FaceMotion, depth: float) -> float:
+    """Normalized y of the edge of the photo's upper incisors."""
+    rows = (teeth[0, 0] > 0.5).nonzero()[:, 0].float()
+    bottom = torch.quantile(rows, 0.9)
+    middle = photo.posed[:, INNER_UPPER_LIP[5], 0]
+    return float(photo.unproject(torch.stack([middle, bottom[None]], -1)[:, None, None], depth)[..., 1])
 
 
 def _jaw_in_photo(mouth: PreparedMouth) -> float:
@@ -200,8 +260,8 @@ def _teeth(
     return shape, shade
 
 
-def _colours(picture: torch.Tensor, photo: FaceMotion) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Teeth, tongue and depth, (3, 1, 1) each, as the photo's light, palette and exposure would show them."""
+def _colours(picture: torch.Tensor, photo: FaceMotion) -> tuple[torch.Tensor, ...]:
+    """Teeth, lips, tongue and depth, (3, 1, 1) each, as the photo's light, palette and exposure show them or would."""
     whites = _colour_between(picture, photo, EYES[0].upper_lid, EYES[0].lower_lid, 0.75)
     whites = torch.maximum(whites, _colour_between(picture, photo, EYES[1].upper_lid, EYES[1].lower_lid, 0.75))
     lips = _colour_between(picture, photo, INNER_LOWER_LIP, OUTER_LOWER_LIP, 0.5)
@@ -216,7 +276,7 @@ def _colours(picture: torch.Tensor, photo: FaceMotion) -> tuple[torch.Tensor, to
         lips, light * torch.lerp(torch.ones(3), torch.tensor([0.95, 0.5, 0.48]), colourful).to(lips), 0.4
     )
     depths = 0.22 * lips
-    return tuple(colour.clamp(0, 1)[:, None, None] for colour in (enamel, 0.9 * flesh, depths))
+    return tuple(colour.clamp(0, 1)[:, None, None] for colour in (enamel, lips, 0.9 * flesh, depths))
 
 
 def _colour_between(

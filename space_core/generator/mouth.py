@@ -194,9 +194,7 @@ def _teeth_in_photo(picture: torch.Tensor, photo: FaceMotion) -> torch.Tensor:
     # A pixel or two next to the lips are as much lip as tooth.
     clear = smoothstep(opening.below_upper, 0.5, 2.0) * smoothstep(opening.above_lower, 0.5, 2.0)
     teeth = opening.coverage * tooth * clear * smoothstep(opening.below_upper, reach, 0.8 * reach)
-    if float(teeth.sum()) < PARTED = (1.2 * MILLIMETRE, 3 * MILLIMETRE)  # from here to there, parting lips let light in
-SEAM = 0.5  # of the lips' brightness is left between closed ones
-LEAST_SHARE_OF_TEETH * float(opening.coverage.sum()):
+    if float(teeth.sum()) < LEAST_SHARE_OF_TEETH * float(opening.coverage.sum()):
         return torch.zeros_like(teeth)[:, None]
     return teeth[:, None]
 

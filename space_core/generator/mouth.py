@@ -269,7 +269,7 @@ def _colours(picture: torch.Tensor, photo: FaceMotion) -> tuple[torch.Tensor, ..
     colourful = float(smoothstep((skin.max() - skin.min()) / skin.max().clamp(min=0.05), 0.04, 0.2))
     ivory = torch.lerp(torch.ones(3), torch.tensor([1.03, 0.98, 0.87]), colourful).to(picture.device)
     cast = whites / (whites * luminance).sum().clamp(min=0.05)
-    enamel = light * ivory * torch.lerp(torch.ones_like(cast), cast.clamp(0.8, 1.2), 0.5)
+    enamel = light * ivory * torch.lerp(torch.ones_like(cast), cast.clamp(0.7, 1.3), 0.75)
     flesh = torch.lerp(
         lips, light * torch.lerp(torch.ones(3), torch.tensor([0.95, 0.5, 0.48]), colourful).to(lips), 0.4
     )

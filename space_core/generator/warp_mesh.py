@@ -27,6 +27,7 @@ CLEARANCE = 0.45  # the least distance of such a vertex from the face's outline,
 # How far the head reaches, in normalized units (outer eye corners one apart, chin at about 1.3).
 NECK_TOP, NECK_END = 0.9, 2.5  # down the neck, the head's motion fades out between these
 HEAD_SIDE, HEAD_END = 1.9, 3.2  # and likewise to the sides, beyond any hair
+NEAREST_POINTS = 6  # of the outline, which tell a vertex around it what to do
 EXPRESSION_REACH = 0.33  # how far the jaw's and the cheeks' own motion reaches beyond the outline
 DEPTH_BEHIND_OUTLINE = 0.35  # hair and ears lie that much further back than the nearest outline, a hand's breadth away
 
@@ -72,7 +73,9 @@ def build_warp_mesh(photo: FaceMotion) -> WarpMesh:
 
     # Distance of each vertex around the face to the outline, in normalized units.
     distance = np.linalg.norm(around[:, None] - outline[None], axis=-1) / pose.scale[0]
-    nearness = 1 / (distance**2 + 1e-4)
+    # Only the nearest points count: a jaw must not move the hair on the other side by a hundredth of a pixel.
+    reach = np.partition(distance, NEAREST_POINTS, axis=1)[:, NEAREST_POINTS, None]
+    nearness = np.clip(reach / (distance + 1e-3) - 1, 0, None) ** 2
     nearness /= nearness.sum(1, keepdims=True)
     nearest = distance.min(1)
     # With the depth known, the place in the normalized face follows from the place in the picture.

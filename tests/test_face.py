@@ -1,0 +1,136 @@
+"""What face detection, normalization and the portrait promise."""
+
+import numpy as np
+import pytest
+from conftest import EXAMPLES
+from skimage import data
+
+from space_core.errors import SpaceError
+from space_core.face.detector import build_detector
+from space_core.face.normalization import HeadPose, normalize, pose_landmarks
+from space_core.face.portrait import MARGIN, SIZE, prepare_portrait
+from space_core.face.topology import NUM_SURFACE_POINTS, RIGID_POINTS, canonical_face
+from space_core.media.images import load_photo
+
+
+@pytest.fixture(scope="module")
+def detector():
+    return build_detector("mediapipe")
+
+
+def random_poses(num: int) -> HeadPose:
+    random = np.random.default_rng(0)
+    return HeadPose(
+        random.uniform(-40, 40, (num, 3)), random.uniform(-500, 500, (num, 3)), random.uniform(20, 400, num)
+    )
+
+
+def test_pose_of_normalize_is_the_identity():
+    landmarks = np.random.default_rng(1).uniform(0, 512, (50, 478, 3))
+    np.testing.assert_allclose(pose_landmarks(*normalize(landmarks)), landmarks, atol=1e-9)
+
+
+def test_normalize_finds_the_pose_that_was_applied():
+    poses = random_poses(50)
+    faces = np.repeat(canonical_face().vertices[None], 50, 0)
+    normalized, found = normalize(pose_landmarks(faces, poses))
+    np.testing.assert_allclose(normalized, faces, atol=1e-9)
+    np.testing.assert_allclose(found.rotation, poses.rotation, atol=1e-7)
+    np.testing.assert_allclose(found.translation, poses.translation, atol=1e-7)
+    np.testing.assert_allclose(found.scale, poses.scale, rtol=1e-9)
+
+
+def test_head_pose_ignores_expression():
+    face = canonical_face().vertices.copy()
+    moving = np.setdiff1d(np.arange(478), RIGID_POINTS)
+    face[moving] += np.random.default_rng(2).normal(0, 0.05, (len(moving), 3))
+    _, pose = normalize(face[None])
+    np.testing.assert_allclose(pose.rotation, 0, atol=1e-9)
+
+
+@pytest.mark.parametrize(("axis", "moves"), [(0, [1, 0]), (1, [0, -1])])
+def test_positive_yaw_looks_right_and_positive_pitch_looks_up(axis, moves):
+    nose = canonical_face().vertices[[1]]
+    rotation = np.zeros((1, 3))
+    rotation[0, axis] = 10
+    turned = pose_landmarks(nose[None] * [0, 0, 1], HeadPose(rotation, np.zeros((1, 3)), np.ones(1)))[0, 0]
+    assert np.dot(turned[:2], moves) > 0.05
+
+
+def test_canonical_face_is_symmetric_with_one_unit_between_the_outer_eye_corners():
+    face = canonical_face()
+    np.testing.assert_allclose(face.vertices[face.mirror] * [-1, 1, 1], face.vertices, atol=1e-9)
+    np.testing.assert_allclose(face.vertices[[33, 263]], [[-0.5, 0, 0], [0.5, 0, 0]], atol=1e-9)
+
+
+def test_canonical_triangles_cover_every_surface_point_once_per_edge():
+    triangles = canonical_face().triangles
+    assert triangles.shape == (852, 3)
+    assert set(triangles.ravel()) == set(range(NUM_SURFACE_POINTS))
+    edges = np.sort(np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]]), axis=1)
+    _, counts = np.unique(edges, axis=0, return_counts=True)
+    assert counts.max() == 2
+
+
+def test_portrait_shows_head_and_shoulders(portrait):
+    assert portrait.image.shape == (SIZE, SIZE, 3)
+    assert portrait.surroundings.shape == (SIZE + 2 * MARGIN, SIZE + 2 * MARGIN, 3)
+    low, high = portrait.landmarks[:, :2].min(0), portrait.landmarks[:, :2].max(0)
+    assert 0.35 * SIZE < high[1] - low[1] < 0.65 * SIZE
+    assert low[1] > 0.12 * SIZE  # hair above
+    assert high[1] < 0.85 * SIZE  # shoulders below
+    assert portrait.person[320, 320] > 0.9
+
+
+def test_crop_leads_back_to_the_photo(astronaut, portrait):
+    (face,) = build_detector("mediapipe").detect(astronaut)
+    np.testing.assert_allclose(portrait.crop.to_photo(portrait.landmarks[:, :2]), face[:, :2], atol=1e-3)
+
+
+def test_the_largest_of_several_faces_is_taken(detector, astronaut):
+    other = load_photo(EXAMPLES / "grace_hopper.jpg")[::3, ::3]
+    height = max(len(astronaut), len(other))
+    both = np.full((height, astronaut.shape[1] + other.shape[1], 3), 128, np.uint8)
+    both[: len(other), : other.shape[1]] = other
+    both[: len(astronaut), other.shape[1] :] = astronaut
+    portrait = prepare_portrait(both, detector)
+    assert portrait.num_faces == 2
+    assert portrait.crop.to_photo(portrait.landmarks[:, :2]).mean(0)[0] > other.shape[1]
+
+
+def test_face_at_the_photo_s_edge_is_cropped_all_the_same(detector, astronaut, portrait):
+    top = int(portrait.crop.to_photo(portrait.landmarks[:, :2])[:, 1].min())
+    tight = prepare_portrait(astronaut[max(top - 5, 0) :], detector)
+    assert tight.image.shape == (SIZE, SIZE, 3)
+
+
+@pytest.mark.parametrize("picture", ["cat", "coffee", "coins", "noise", "plain"])
+def test_no_human_face_is_said_in_a_sentence(detector, picture):
+    image = {
+        "cat": data.cat,
+        "coffee": data.coffee,
+        "coins": lambda: np.repeat(data.coins()[..., None], 3, -1),
+        "noise": lambda: np.random.default_rng(0).integers(0, 256, (400, 300, 3), dtype=np.uint8),
+        "plain": lambda: np.full((300, 400, 3), 200, np.uint8),
+    }[picture]()
+    with pytest.raises(SpaceError, match="No human face"):
+        prepare_portrait(image, detector)
+
+
+def test_too_small_a_face_is_said_in_a_sentence(detector, astronaut, portrait):
+    height = np.ptp(portrait.landmarks[:, 1]) * portrait.crop.scale
+    step = int(np.ceil(height / 50))
+    with pytest.raises(SpaceError, match="too small"):
+        prepare_portrait(np.ascontiguousarray(astronaut[::step, ::step]), detector)
+
+
+def test_an_unknown_detector_is_said_with_what_there_is():
+    with pytest.raises(SpaceError, match="mediapipe, face-alignment"):
+        build_detector("dlib")
+
+
+def test_tracking_follows_a_face_and_tells_when_it_is_lost(detector, astronaut):
+    faces = list(detector.track([astronaut, astronaut, np.zeros_like(astronaut)]))
+    assert faces[0].shape == (478, 3)
+    assert np.abs(faces[0] - faces[1])[:, :2].max() < 4
+    assert faces[2] is None

@@ -1,0 +1,91 @@
+"""Checks of the files a user names, before anything reads or writes them."""
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+from space_core.errors import SpaceError
+
+
+def shown_name(path: str | Path) -> str:
+    """The last part of a path in quotes, short and printable: messages must not carry folders of the machine."""
+    name = "".join(c if c.isprintable() else "?" for c in Path(path).name)
+    return f"'{name if len(name) <= 60 else name[:40] + '…' + name[-15:]}'"
+
+
+def existing_file(path: str | Path, kind: str) -> Path:
+    """The absolute path of a readable file that is not empty.
+
+    Args:
+        path: what the user gave; always taken as a path of a file, never as a URL or an option of a program.
+        kind: what it is for, in the words of the message: "photo", "recording", "video".
+
+    Raises:
+        SpaceError: there is no such file, it is a folder or a device, it may not be read, or it is empty.
+    """
+    if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
+        raise SpaceError(f"No {kind} was given. Choose a file.")
+    try:
+        status = Path(path).stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise SpaceError(f"{shown_name(path)} is a folder. Give the {kind}'s file itself.")
+        if not stat.S_ISREG(status.st_mode):
+            raise SpaceError(f"{shown_name(path)} is not an ordinary file. Save the {kind} to a file first.")
+        if status.st_size == 0:
+            raise SpaceError(f"The {kind} {shown_name(path)} is empty (0 bytes). Save or upload it again.")
+        with Path(path).open("rb"):
+            return Path(path).absolute()
+    except PermissionError:
+        raise SpaceError(f"The {kind} {shown_name(path)} may not be read. Change its permissions or copy it.") from None
+    except (OSError, ValueError):  # ValueError: a zero byte inside the path
+        raise SpaceError(f"There is no {kind} {shown_name(path)}. Check the path.") from None
+
+
+def check_output(path: str | Path, suffix: str, inputs: tuple[str | Path, ...] = ()) -> Path:
+    """The absolute path of a file that can be written, found out before the long work starts.
+
+    Args:
+        path: where the result is to go; an existing file there will be replaced.
+        suffix: how its name has to end, such as ".mp4".
+        inputs: the user's own files, none of which may be the one to be replaced.
+
+    Raises:
+        SpaceError: a wrong ending, no such folder, a folder in the way, a folder that can't be written, or an input.
+    """
+    if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
+        raise SpaceError(f"No output file was given. Name a file that ends in {suffix}.")
+    target = Path(path)
+    if target.suffix.lower() != suffix:
+        raise SpaceError(f"The output {shown_name(path)} must end in {suffix}.")
+    folder = shown_name(target.absolute().parent)
+    try:
+        if not target.absolute().parent.is_dir():
+            raise SpaceError(f"There is no folder {folder} to write the video to. Create it or choose another.")
+        if target.exists():
+            if not target.is_file():
+                raise SpaceError(f"{shown_name(path)} is not a file that can be replaced. Choose another output.")
+            if any(Path(source).exists() and target.samefile(source) for source in inputs):
+                raise SpaceError(f"The output {shown_name(path)} would replace an input. Choose another name.")
+        # Only an attempt tells: permission bits say nothing about read-only disks, and root passes all of them.
+        attempt = temporary_sibling(target)
+        try:
+            attempt.touch(exist_ok=False)
+        finally:
+            attempt.unlink(missing_ok=True)
+    except OSError as failure:
+        if failure.errno == errno.ENAMETOOLONG:
+            raise SpaceError(f"The name of the output {shown_name(path)} is too long. Choose a shorter one.") from None
+        if failure.errno == errno.ENOSPC:
+            raise SpaceError(f"The disk of the folder {folder} is full. Free some space or choose another.") from None
+        raise SpaceError(
+            f"The folder {folder} can't be written to. Choose another or change its permissions."
+        ) from None
+    except ValueError:  # a zero byte inside the path
+        raise SpaceError(f"{shown_name(path)} is not a name a file can have. Choose another output.") from None
+    return target.absolute()
+
+
+def temporary_sibling(path: Path) -> Path:
+    """A new hidden name in the folder of ``path``: on the same disk, so a rename puts a finished file in place."""
+    return path.with_name(f".space-{os.urandom(6).hex()}{path.suffix}.part")

@@ -1,0 +1,94 @@
+"""Every knob a user has, with its range: the page, the command line and the API all take these."""
+
+import math
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from annotated_types import Ge, Le
+from pydantic import ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic.dataclasses import dataclass
+from pydantic.fields import FieldInfo
+from pydantic_core import ArgsKwargs
+
+from space_core.errors import SpaceError
+from space_core.face.detector import DETECTORS
+
+Emotion = Literal["neutral", "angry", "contempt", "disgusted", "fear", "happy", "sad", "surprised"]
+EMOTIONS: tuple[str, ...] = get_args(Emotion)  # the labels of MEAD
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
+class AnimationOptions:
+    """How the portrait is to speak. Every option has a default; a value out of range raises ``SpaceError``."""
+
+    emotion: Emotion = Field("neutral", description="the emotion of the face")
+    intensity: float = Field(1.0, ge=0, le=1.5, description="strength of the emotion: 0 none, 1 full, 1.5 exaggerated")
+    pose_video: Path | None = Field(None, description="a video whose head motion is borrowed, instead of generated")
+    head_motion: float = Field(1.0, ge=0, le=1.5, description="amount of head motion: 0 still, 1 natural")
+    blinks_per_minute: float = Field(17.0, ge=0, le=60, description="how often the eyes blink; 0 never")
+    gaze_yaw: float = Field(
+        0.0, ge=-25, le=25, description="where the eyes look, degrees: positive to the image's right"
+    )
+    gaze_pitch: float = Field(0.0, ge=-20, le=20, description="where the eyes look, degrees: positive upwards")
+    seed: int = Field(0, ge=0, le=2**32 - 1, description="another seed gives other head motion and blinks")
+    detector: Literal[DETECTORS] = Field(
+        "mediapipe", description="what finds the face; face-alignment downloads its weights on first use"
+    )
+    max_seconds: float = Field(600.0, ge=0.3, le=3600, description="the longest recording that is taken, in seconds")
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _in_plain_words(cls, values: ArgsKwargs, handler: ModelWrapValidatorHandler["AnimationOptions"]) -> Any:
+        try:
+            return handler(values)
+        except ValidationError as failure:
+            # from None: a user who meets this in a traceback should not read pydantic's report first.
+            sentences = dict.fromkeys(_sentence(error) for error in failure.errors(include_url=False))
+            raise SpaceError(" ".join(sentences)) from None
+
+
+def option_field(name: str) -> FieldInfo:
+    """An option's ``default`` and ``description``, for interfaces that show it."""
+    return AnimationOptions.__pydantic_fields__[name]
+
+
+def option_names() -> tuple[str, ...]:
+    """The names of all options, in the order in which an interface should show them."""
+    return tuple(AnimationOptions.__pydantic_fields__)
+
+
+def option_choices(name: str) -> tuple[str, ...] | None:
+    """The possible values of an option that is one of a list; None for any other option."""
+    return get_args(option_field(name).annotation) if name in ("emotion", "detector") else None
+
+
+def option_range(name: str) -> tuple[float, float] | None:
+    """The least and the greatest value of an option that is a number; None for any other option."""
+    metadata = option_field(name).metadata
+    least = next((limit.ge for limit in metadata if isinstance(limit, Ge)), None)
+    greatest = next((limit.le for limit in metadata if isinstance(limit, Le)), None)
+    return None if least is None or greatest is None else (least, greatest)
+
+
+def _sentence(error: dict[str, Any]) -> str:
+    """What is wrong with one option, and what it may be."""
+    name = str(error["loc"][0]) if error["loc"] else ""
+    if name not in option_names():
+        if error["type"] == "unexpected_keyword_argument":
+            return f"There is no option {_shown(name)}; the options are {', '.join(option_names())}."
+        return "Options are given by name, such as emotion='happy'."
+    got = f"got {_shown(error['input'])}."
+    if choices := option_choices(name):
+        return f"{name} must be one of {', '.join(choices)}; {got}"
+    if limits := option_range(name):
+        number = "a whole number " if option_field(name).annotation is int else ""
+        return f"{name} must be {number}between {limits[0]} and {limits[1]}; {got}"
+    return f"{name} must be the path of a video, or None; {got}"
+
+
+def _shown(value: Any) -> str:
+    """A short, printable form of what the user gave."""
+    if isinstance(value, float) and math.isfinite(value):
+        return f"{value:g}"
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}…"

@@ -1,0 +1,657 @@
+"""What the media room promises: every usual file is read, every bad one refused in a sentence, every video plays."""
+
+import re
+import subprocess
+import time
+import wave
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+
+from space_core.errors import SpaceError
+from space_core.media import ffmpeg
+from space_core.media.audio import SAMPLE_RATE, load_speech
+from space_core.media.images import BACKGROUND, MAX_SIDE, load_photo
+from space_core.media.video import FPS, VideoWriter, check_writable, read_frames, write_video
+
+# -------------------------------------------------------------------------------------------------------- making inputs
+
+
+def run_ffmpeg(*arguments):
+    command = [ffmpeg.binary(), "-y", "-hide_banner", "-nostdin", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def make(path, *arguments):
+    """A file made by ffmpeg."""
+    result = run_ffmpeg("-v", "error", *arguments, path)
+    assert result.returncode == 0, result.stderr
+    return path
+
+
+def write_wav(path, samples, rate=SAMPLE_RATE):
+    """A 16-bit WAV of float samples (n,) or (n, channels)."""
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(samples.shape[1] if samples.ndim == 2 else 1)
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        file.writeframes((np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes())
+    return path
+
+
+def tone(seconds, rate=SAMPLE_RATE, loudness=0.3):
+    """A voice-like hum with syllables."""
+    t = np.arange(round(seconds * rate)) / rate
+    return loudness * np.sin(2 * np.pi * 180 * t) * (0.6 + 0.4 * np.sin(2 * np.pi * 4 * t))
+
+
+def halve(source, target):
+    content = source.read_bytes()
+    target.write_bytes(content[: len(content) // 2])
+    return target
+
+
+@pytest.fixture(scope="module")
+def speech(tmp_path_factory):
+    return write_wav(tmp_path_factory.mktemp("speech") / "speech.wav", tone(2.013, 44100), 44100)
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory, speech):
+    """Two seconds of 30 fps video, 320 x 180, with sound."""
+    path = tmp_path_factory.mktemp("clip") / "clip.mp4"
+    pictures = ["-f", "lavfi", "-i", "testsrc=s=320x180:r=30:d=2"]
+    return make(path, *pictures, "-i", speech, "-c:v", "libx264", "-shortest", "-movflags", "+faststart")
+
+
+def frames(count, size=64):
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 255, (size, size, 3), np.uint8)
+    return (np.roll(noise, i, 1) for i in range(count))
+
+
+def refusal(function, *arguments, **options):
+    with pytest.raises(SpaceError) as error:
+        function(*arguments, **options)
+    message = str(error.value)
+    assert "Traceback" not in message
+    assert "\n" not in message
+    assert len(message) < 300
+    return message
+
+
+# -------------------------------------------------------------------------------------------------- recordings are read
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [
+        ("a.wav", ["-c:a", "pcm_s16le"]),
+        ("a24.wav", ["-c:a", "pcm_s24le"]),
+        ("float.wav", ["-c:a", "pcm_f32le"]),
+        ("a.mp3", []),
+        ("vbr without header.mp3", ["-q:a", "5", "-write_xing", "0"]),
+        ("a.m4a", []),
+        ("a.aac", []),
+        ("a.flac", []),
+        ("vorbis.ogg", ["-c:a", "libvorbis"]),
+        ("a.opus", []),
+        ("a.webm", []),
+        ("a.mkv", []),
+        ("a.aiff", []),
+        ("a.wma", []),
+        ("a.mov", []),
+        ("ünï-漢字 'quoted' %20.mp3", []),
+        ("-dash.wav", []),
+    ],
+)
+def test_every_usual_kind_of_recording_loads_at_its_length(tmp_path, speech, name, codec):
+    samples = load_speech(make(tmp_path / name, "-i", speech, *codec))
+    assert samples.dtype == np.float32
+    assert samples.ndim == 1
+    assert len(samples) / SAMPLE_RATE == pytest.approx(2.013, abs=0.1)  # ADTS and WMA keep the padding of their codec
+    assert 0.2 < np.abs(samples).max() <= 1.0
+
+
+@pytest.mark.parametrize("rate", [8000, 11025, 16000, 22050, 44100, 48000, 96000])
+@pytest.mark.parametrize("channels", [1, 2, 6])
+def test_every_rate_and_layout_loads_with_the_right_pitch(tmp_path, rate, channels):
+    one = 0.3 * np.sin(2 * np.pi * 440 * np.arange(rate) / rate)
+    path = write_wav(tmp_path / "a.wav", np.repeat(one[:, None], channels, 1), rate)
+    samples = load_speech(path)
+    assert len(samples) == pytest.approx(SAMPLE_RATE, abs=16)
+    assert np.abs(np.fft.rfft(samples, SAMPLE_RATE)).argmax() == 440
+
+
+def test_a_videos_sound_track_is_a_recording(clip):
+    assert len(load_speech(clip)) / SAMPLE_RATE == pytest.approx(2.0, abs=0.05)
+
+
+def test_a_cover_picture_does_not_disturb(tmp_path, speech):
+    cover = tmp_path / "cover.png"
+    Image.new("RGB", (200, 200), (200, 0, 0)).save(cover)
+    path = make(
+        tmp_path / "a.mp3", "-i", speech, "-i", cover, "-map", "0", "-map", "1", "-disposition:v", "attached_pic"
+    )
+    assert len(load_speech(path)) / SAMPLE_RATE == pytest.approx(2.013, abs=0.05)
+    assert "no pictures" in refusal(read_frames, path)
+
+
+def test_a_track_that_starts_late_keeps_its_place(tmp_path, clip, speech):
+    late = ["-i", clip, "-itsoffset", "0.5", "-i", speech, "-map", "0:v", "-map", "1:a", "-c:v", "copy"]
+    samples = load_speech(make(tmp_path / "late.mp4", *late))
+    assert np.abs(samples[: round(0.45 * SAMPLE_RATE)]).max() < 0.01
+    assert np.abs(samples[round(0.55 * SAMPLE_RATE) :]).max() > 0.2
+
+
+@pytest.mark.parametrize("size", [0, 0x7FFFF000, 0x7FFFFFFF, 0xFFFFFFFF])
+def test_a_streamed_wav_that_does_not_know_its_size_loads(tmp_path, size):
+    content = bytearray(write_wav(tmp_path / "a.wav", tone(1)).read_bytes())
+    place = content.index(b"data") + 4
+    content[place : place + 4] = size.to_bytes(4, "little")
+    (tmp_path / "a.wav").write_bytes(content)
+    assert len(load_speech(tmp_path / "a.wav")) == SAMPLE_RATE
+
+
+def test_a_browsers_recording_without_a_duration_loads(tmp_path, speech):
+    path = make(tmp_path / "a.webm", "-i", speech, "-c:a", "libopus", "-f", "webm", "-live", "1")
+    assert "Duration: N/A" in run_ffmpeg("-i", path).stderr
+    assert len(load_speech(path)) / SAMPLE_RATE == pytest.approx(2.013, abs=0.05)
+
+
+def test_quiet_speech_passes(tmp_path):
+    quiet = tone(1)
+    quiet *= 10 ** (-45 / 20) / np.sqrt(np.mean(quiet**2))
+    assert len(load_speech(write_wav(tmp_path / "a.wav", quiet))) == SAMPLE_RATE
+
+
+def test_loud_floats_are_clipped(tmp_path, speech):
+    path = make(tmp_path / "a.wav", "-i", speech, "-af", "volume=20dB", "-c:a", "pcm_f32le")
+    assert np.abs(load_speech(path)).max() == 1.0
+
+
+# ----------------------------------------------------------------------------------------------- recordings are refused
+
+
+def test_what_is_no_file_is_refused(tmp_path):
+    assert "no recording 'gone.wav'" in refusal(load_speech, tmp_path / "gone.wav")
+    assert "is a folder" in refusal(load_speech, tmp_path)
+    assert "not an ordinary file" in refusal(load_speech, "/dev/null")
+    assert "No recording was given" in refusal(load_speech, "")
+    assert "No recording was given" in refusal(load_speech, None)
+    assert "no recording" in refusal(load_speech, "x\0y.wav")
+    assert "no recording" in refusal(load_speech, tmp_path / ("x" * 5000))
+    (tmp_path / "empty.wav").touch()
+    assert "empty (0 bytes)" in refusal(load_speech, tmp_path / "empty.wav")
+
+
+def test_messages_do_not_tell_folders(tmp_path):
+    assert str(tmp_path) not in refusal(load_speech, tmp_path / "gone.wav")
+
+
+def test_what_is_no_recording_is_refused(tmp_path):
+    (tmp_path / "text.wav").write_text("Dear diary,\n" * 500)
+    (tmp_path / "noise.mp3").write_bytes(np.random.default_rng(0).bytes(50_000))
+    Image.new("RGB", (200, 200)).save(tmp_path / "image.png")
+    Image.new("RGB", (200, 200)).save(tmp_path / "image.jpg")
+    for path in tmp_path.iterdir():
+        assert re.search("not a recording|damaged", refusal(load_speech, path)), path.name
+
+
+def test_a_video_without_sound_is_refused(tmp_path, clip):
+    assert "no sound track" in refusal(load_speech, make(tmp_path / "mute.mp4", "-i", clip, "-an", "-c", "copy"))
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.mp3", "a.flac", "a.ogg", "a.webm", "a.m4a", "front.m4a"])
+def test_a_recording_that_is_cut_off_is_refused(tmp_path, name):
+    long = write_wav(tmp_path / "long.wav", tone(8) + np.random.default_rng(0).normal(0, 0.02, 8 * SAMPLE_RATE))
+    index = ["-movflags", "+faststart"] if name == "front.m4a" else []
+    whole = make(tmp_path / name, "-i", long, *index)
+    assert "cut off or damaged" in refusal(load_speech, halve(whole, tmp_path / f"half {name}"))
+
+
+def test_silence_is_refused(tmp_path):
+    rng = np.random.default_rng(0)
+    offset = np.full(SAMPLE_RATE, 0.1)
+    hiss = rng.normal(0, 10 ** (-70 / 20), SAMPLE_RATE)
+    click = np.zeros(SAMPLE_RATE)
+    click[5000:5005] = 0.8
+    for samples in (np.zeros(SAMPLE_RATE), offset, hiss, click):
+        assert "silent" in refusal(load_speech, write_wav(tmp_path / "a.wav", samples))
+
+
+def test_too_short_and_too_long_are_refused_with_the_lengths(tmp_path):
+    path = write_wav(tmp_path / "a.wav", tone(0.25))
+    assert "too short: 0.25 s" in refusal(load_speech, path)
+    assert len(load_speech(write_wav(path, tone(0.3)))) == 4800
+    write_wav(path, tone(10))
+    assert "10 s long; the limit is 5 s" in refusal(load_speech, path, max_seconds=5)
+    assert len(load_speech(path, max_seconds=10)) == 10 * SAMPLE_RATE
+
+
+def test_hours_of_sound_are_refused_without_decoding_them(tmp_path):
+    path = make(tmp_path / "a.flac", "-f", "lavfi", "-i", "anullsrc=r=8000:cl=mono:d=7200")
+    began = time.monotonic()
+    assert "7200 s long; the limit is 600 s" in refusal(load_speech, path)
+    assert time.monotonic() - began < 5
+
+
+def test_values_that_are_no_sound_are_refused(tmp_path, speech):
+    path = make(tmp_path / "a.wav", "-i", speech, "-c:a", "pcm_f32le", "-ar", "16000")
+    content = bytearray(path.read_bytes())
+    content[20_000:20_004] = np.float32(np.nan).tobytes()
+    path.write_bytes(content)
+    assert "NaN" in refusal(load_speech, path)
+
+
+@pytest.mark.parametrize("name", ["list.wav", "list.mp4", "list.m3u8", "list"])
+def test_playlists_and_scripts_are_never_followed(tmp_path, speech, clip, name):
+    make(tmp_path / "piece.ts", "-i", clip, "-c", "copy")
+    hls = "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:10\n#EXTINF:2,\npiece.ts\n#EXT-X-ENDLIST\n"
+    concat = f"ffconcat version 1.0\nfile {speech.name}\n"
+    dash = '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011"><Period/></MPD>'
+    for content in (hls, concat, dash):
+        path = tmp_path / name
+        path.write_text(content)
+        assert "not a recording" in refusal(load_speech, path)
+        assert "not a video" in refusal(read_frames, path)
+
+
+@pytest.mark.parametrize("name", ["http://localhost/a.wav", "concat:a.wav|b.wav", "-i", "data:audio/wav;base64,UklG"])
+def test_addresses_and_options_are_taken_for_file_names(name):
+    assert "no recording" in refusal(load_speech, name)
+
+
+# ------------------------------------------------------------------------------------------------------ photos are read
+
+PATTERN = np.zeros((80, 120, 3), np.uint8)  # four colours, so that a wrong turn or channel order shows
+PATTERN[:40, :60], PATTERN[:40, 60:], PATTERN[40:, :60], PATTERN[40:, 60:] = (
+    (230, 20, 20),
+    (20, 230, 20),
+    (20, 20, 230),
+    (220, 200, 40),
+)
+
+
+def assert_pattern(photo, tolerance=6):
+    assert photo.shape == PATTERN.shape
+    assert photo.dtype == np.uint8
+    for y, x in ((20, 30), (20, 90), (60, 30), (60, 90)):
+        assert np.abs(photo[y, x].astype(int) - PATTERN[y, x]).max() <= tolerance
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.webp", "a.bmp", "a.gif", "a.tiff", "a.jp2", "a.ppm", "a.avif"])
+def test_every_usual_kind_of_photo_loads(tmp_path, name):
+    options = {"a.jpg": {"quality": 95, "subsampling": 0}, "a.webp": {"lossless": True}}.get(name, {})
+    Image.fromarray(PATTERN).save(tmp_path / name, **options)
+    assert_pattern(load_photo(tmp_path / name), tolerance=12)
+    assert_pattern(load_photo(str(tmp_path / name)), tolerance=12)
+
+
+def test_open_images_and_arrays_load():
+    assert_pattern(load_photo(Image.fromarray(PATTERN)))
+    assert_pattern(load_photo(PATTERN))
+    assert_pattern(load_photo(PATTERN[:, ::-1])[:, ::-1])
+    assert load_photo(PATTERN[..., 0]).shape == PATTERN.shape
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.tiff", "a.webp"])
+def test_the_camera_s_orientation_is_applied_once(tmp_path, name, orientation):
+    undo = [None, None, 0, 3, 1, 5, 2, 6, 4][orientation]  # Pillow's transposes, as a camera would have stored them
+    stored = Image.fromarray(PATTERN) if undo is None else Image.fromarray(PATTERN).transpose(Image.Transpose(undo))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored.save(tmp_path / name, exif=exif, **({"lossless": True} if name == "a.webp" else {}))
+    assert_pattern(load_photo(tmp_path / name), tolerance=12)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_transparent_parts_become_the_background(tmp_path, mode):
+    image = Image.fromarray(np.dstack([PATTERN, np.full((80, 120), 255, np.uint8)]))
+    image.paste((0, 0, 0, 0), (0, 0, 60, 40))
+    image.convert(mode).save(tmp_path / "a.png")
+    photo = load_photo(tmp_path / "a.png")
+    assert tuple(photo[20, 30]) == BACKGROUND
+    assert np.abs(photo[20, 90].astype(int) - BACKGROUND).max() > 30
+
+
+def test_a_transparent_colour_of_a_palette_becomes_the_background(tmp_path):
+    image = Image.fromarray(PATTERN).quantize(8)
+    image.save(tmp_path / "a.gif", transparency=image.getpixel((30, 20)))
+    assert tuple(load_photo(tmp_path / "a.gif")[20, 30]) == BACKGROUND
+
+
+def test_a_gifs_first_frame_is_taken(tmp_path):
+    others = [Image.new("RGB", (120, 80), colour) for colour in ("white", "black")]
+    Image.fromarray(PATTERN).save(tmp_path / "a.gif", save_all=True, append_images=others)
+    assert_pattern(load_photo(tmp_path / "a.gif"))
+
+
+def test_cmyk_and_grey_and_bilevel_load(tmp_path):
+    Image.fromarray(PATTERN).convert("CMYK").save(tmp_path / "cmyk.jpg", quality=95)
+    assert_pattern(load_photo(tmp_path / "cmyk.jpg"), tolerance=30)
+    Image.fromarray(PATTERN).convert("CMYK").save(tmp_path / "cmyk.tiff")
+    assert_pattern(load_photo(tmp_path / "cmyk.tiff"))
+    for mode in ("L", "1"):
+        Image.fromarray(PATTERN).convert(mode).save(tmp_path / "a.png")
+        photo = load_photo(tmp_path / "a.png")
+        assert photo.shape == PATTERN.shape
+        assert np.ptp(photo, axis=2).max() == 0
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tiff"])
+def test_16_bit_grey_keeps_its_shades(tmp_path, name):
+    ramp = np.tile(np.linspace(0, 65535, 128).astype(np.uint16), (80, 1))
+    Image.fromarray(ramp).save(tmp_path / name)
+    photo = load_photo(tmp_path / name)
+    assert photo[0, 0, 0] == 0
+    assert photo[0, -1, 0] == 255
+    assert photo[0, 64, 0] == pytest.approx(128, abs=2)
+
+
+@pytest.mark.parametrize(("white", "kind"), [(1.0, "f4"), (255.0, "f4"), (65535, "i4"), (255, "i4")])
+def test_32_bit_grey_finds_its_white(tmp_path, white, kind):
+    Image.fromarray(np.tile((np.linspace(0, 1, 128) * white).astype(kind), (80, 1))).save(tmp_path / "a.tiff")
+    photo = load_photo(tmp_path / "a.tiff")
+    assert photo[0, -1, 0] == 255
+    assert photo[0, 64, 0] == pytest.approx(128, abs=2)
+
+
+def test_an_embedded_profile_is_converted_to_srgb(tmp_path):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    Image.fromarray(PATTERN).save(tmp_path / "a.png", icc_profile=profile)
+    assert_pattern(load_photo(tmp_path / "a.png"))
+    Image.fromarray(PATTERN).save(tmp_path / "a.png", icc_profile=b"no profile" * 20)
+    assert_pattern(load_photo(tmp_path / "a.png"))
+
+
+def test_a_large_photo_is_scaled_down(tmp_path):
+    Image.new("RGB", (6000, 3000), (10, 200, 30)).save(tmp_path / "a.jpg")
+    Image.new("LA", (6000, 3000), (200, 255)).save(tmp_path / "a.png")
+    for name in ("a.jpg", "a.png"):
+        photo = load_photo(tmp_path / name)
+        assert photo.shape[1] <= MAX_SIDE
+        assert photo.shape[1] / photo.shape[0] == pytest.approx(2, abs=0.01)
+
+
+# --------------------------------------------------------------------------------------------------- photos are refused
+
+
+def test_what_is_no_photo_is_refused(tmp_path):
+    assert "no photo 'gone.jpg'" in refusal(load_photo, tmp_path / "gone.jpg")
+    assert "is a folder" in refusal(load_photo, tmp_path)
+    assert "No photo was given" in refusal(load_photo, None)
+    (tmp_path / "empty.jpg").touch()
+    assert "empty (0 bytes)" in refusal(load_photo, tmp_path / "empty.jpg")
+    (tmp_path / "text.jpg").write_text("not a picture")
+    assert "not an image" in refusal(load_photo, tmp_path / "text.jpg")
+    (tmp_path / "photo.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(500))
+    assert "HEIC" in refusal(load_photo, tmp_path / "photo.heic")
+
+
+def test_documents_are_no_photos(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 100 100\nshowpage\n")
+    assert "not an image" in refusal(load_photo, tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.webp", "a.bmp", "a.gif", "a.tiff", "a.jp2", "a.avif"])
+@pytest.mark.parametrize("part", [0.5, 0.9])
+def test_a_truncated_image_is_refused(tmp_path, name, part):
+    noise = np.random.default_rng(0).integers(0, 255, (200, 200, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / name)
+    content = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(content[: int(part * len(content))])
+    assert "damaged" in refusal(load_photo, tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.gif", "a.bmp"])
+def test_20000_by_20000_is_refused_before_it_is_decoded(tmp_path, name):
+    Image.new("L", (100, 100)).save(tmp_path / name)
+    content = bytearray((tmp_path / name).read_bytes())
+    place, order, width = {"a.png": (16, "big", 4), "a.gif": (6, "little", 2), "a.bmp": (18, "little", 4)}[name]
+    content[place : place + 2 * width] = (20000).to_bytes(width, order) * 2
+    if name == "a.png":
+        content[29:33] = zlib.crc32(bytes(content[12:29])).to_bytes(4, "big")
+    (tmp_path / name).write_bytes(content)
+    began = time.monotonic()
+    assert re.search("400 megapixels.*limit is 64 megapixels", refusal(load_photo, tmp_path / name))
+    assert time.monotonic() - began < 1
+
+
+def test_65_megapixels_are_refused_with_their_size(tmp_path):
+    Image.new("1", (8100, 8100)).save(tmp_path / "a.png")
+    assert "8100 x 8100" in refusal(load_photo, tmp_path / "a.png")
+
+
+def test_a_tiny_or_a_very_narrow_image_is_refused():
+    assert "too small: 63 x 500" in refusal(load_photo, Image.new("RGB", (63, 500)))
+    assert "too narrow" in refusal(load_photo, Image.new("RGB", (70, 20_000)))
+
+
+@pytest.mark.parametrize("shape", [(0, 0, 3), (100, 100, 2), (100,), (2, 100, 100, 3)])
+def test_arrays_of_other_shapes_are_refused(shape):
+    assert "shape (H, W, 3)" in refusal(load_photo, np.zeros(shape, np.uint8))
+
+
+def test_arrays_of_other_types_are_refused():
+    assert "uint8" in refusal(load_photo, np.zeros((100, 100, 3), np.float32))
+
+
+# ------------------------------------------------------------------------------------------------------ videos are read
+
+
+def test_frames_come_at_25_a_second(clip):
+    pictures = list(read_frames(clip))
+    assert len(pictures) == 50
+    assert pictures[0].shape == (180, 320, 3)
+    assert pictures[0].dtype == np.uint8
+    assert pictures[0].flags.writeable
+
+
+def test_a_rotated_video_is_turned_upright_and_scaled_to_fit(tmp_path, clip):
+    path = make(tmp_path / "turned.mp4", "-display_rotation", "90", "-i", clip, "-c", "copy")
+    assert next(read_frames(path, max_side=160)).shape == (160, 90, 3)
+
+
+def test_pixels_that_are_not_square_are_made_so(tmp_path, clip):
+    path = make(tmp_path / "wide.mp4", "-i", clip, "-vf", "setsar=1/2")
+    assert next(read_frames(path)).shape == (180, 160, 3)
+
+
+def test_reading_stops_where_it_is_told(clip):
+    assert len(list(read_frames(clip, max_seconds=1))) == 25
+
+
+def test_frames_left_unread_leave_no_process(clip, monkeypatch):
+    started = []
+    real = ffmpeg.start
+    monkeypatch.setattr(ffmpeg, "start", lambda *a, **k: started.append(real(*a, **k)) or started[-1])
+    pictures = read_frames(clip)
+    next(pictures)
+    pictures.close()
+    assert started[0].poll() is not None
+
+
+def test_what_is_no_video_is_refused(tmp_path, clip, speech):
+    assert "no video 'gone.mp4'" in refusal(read_frames, tmp_path / "gone.mp4")
+    (tmp_path / "text.mp4").write_text("a nod and a shake of the head\n" * 50)
+    assert "not a video" in refusal(read_frames, tmp_path / "text.mp4")
+    assert "no pictures" in refusal(read_frames, speech)
+
+
+def test_a_video_of_giant_pictures_is_refused(tmp_path):
+    path = make(tmp_path / "a.mp4", "-f", "lavfi", "-i", "color=s=8000x6000:d=0.04:r=25", "-c:v", "mpeg4")
+    assert "too large; the limit is 40 megapixels" in refusal(read_frames, path)
+
+
+@pytest.mark.parametrize("part", [0.3, 0.6])
+def test_a_video_that_is_cut_off_is_refused(tmp_path, clip, part):
+    content = clip.read_bytes()
+    (tmp_path / "front.mp4").write_bytes(content[: int(part * len(content))])
+    assert "damaged" in refusal(lambda: list(read_frames(tmp_path / "front.mp4")))
+    make(tmp_path / "end.mp4", "-i", clip, "-c", "copy", "-movflags", "0")
+    halve(tmp_path / "end.mp4", tmp_path / "half.mp4")
+    assert "cut off" in refusal(read_frames, tmp_path / "half.mp4")
+
+
+def test_a_video_whose_sound_is_longer_is_whole(tmp_path, clip):
+    long = write_wav(tmp_path / "long.wav", tone(6))
+    path = make(tmp_path / "a.mp4", "-i", clip, "-i", long, "-map", "0:v", "-map", "1:a", "-c:v", "copy")
+    assert len(list(read_frames(path))) == 50
+    assert len(load_speech(path)) / SAMPLE_RATE == pytest.approx(6, abs=0.05)
+
+
+# --------------------------------------------------------------------------------------------------- videos are written
+
+
+def first_times(path):
+    """The presentation times in seconds of the first decoded picture and the first decoded sound."""
+    return [
+        float(
+            re.search(r"pts_time:\s*(-?[\d.]+)", run_ffmpeg("-copyts", "-i", path, *what, "-f", "null", "-").stderr)[1]
+        )
+        for what in (["-map", "0:v", "-vf", "showinfo"], ["-map", "0:a", "-af", "ashowinfo"])
+    ]
+
+
+@pytest.mark.parametrize("num_frames", [1, 8, 50, 51, 263])
+@pytest.mark.parametrize("kind", ["wav", "mp3", "webm"])
+def test_a_video_has_the_length_of_its_frames_and_starts_with_its_sound(tmp_path, speech, num_frames, kind):
+    source = make(tmp_path / f"speech.{kind}", "-i", speech)
+    path = tmp_path / "out.mp4"
+    write_video(frames(num_frames), path, source, num_frames)
+    report = run_ffmpeg("-i", path).stderr
+    assert re.search(r"Video: h264 \(High\).*yuv420p\(tv, bt709, progressive\).*64x64.* 25 fps", report)
+    assert re.search(r"Audio: aac \(LC\).*48000 Hz, mono", report)
+    hours, minutes, seconds = re.search(r"Duration: (\d+):(\d+):([\d.]+), start: 0.000000", report).groups()
+    assert int(hours) * 3600 + int(minutes) * 60 + float(seconds) == pytest.approx(num_frames / FPS, abs=0.01)
+    assert len(list(read_frames(path))) == num_frames
+    samples = run_ffmpeg("-i", path, "-map", "0:a", "-f", "null", "-af", "astats", "-").stderr
+    assert int(re.search(r"Number of samples: (\d+)", samples)[1]) == pytest.approx(num_frames * 1920, abs=1920)
+    assert first_times(path) == [0.0, 0.0]
+
+
+def test_a_flash_and_a_click_of_one_moment_stay_together(tmp_path):
+    sound = 0.01 * np.sin(2 * np.pi * 200 * np.arange(2 * 48000) / 48000)
+    sound[48000:48200] = 0.9
+    flash = [np.full((64, 64, 3), 255 if i == 25 else 0, np.uint8) for i in range(50)]
+    for kind, codec in (("wav", []), ("mp3", []), ("m4a", []), ("webm", []), ("mp4", ["-c:a", "aac"])):
+        write_wav(tmp_path / "click.wav", sound, 48000)
+        source = make(tmp_path / f"speech.{kind}", "-i", tmp_path / "click.wav", *codec)
+        write_video(flash, tmp_path / "out.mp4", source, 50)
+        assert np.argmax([frame.mean() for frame in read_frames(tmp_path / "out.mp4")]) == 25
+        # What the lips were made from, and what is heard with them, must be the same instant.
+        heard = np.argmax(np.abs(load_speech(tmp_path / "out.mp4")) > 0.2) / SAMPLE_RATE
+        followed = np.argmax(np.abs(load_speech(source)) > 0.2) / SAMPLE_RATE
+        assert heard == pytest.approx(1.0, abs=0.01), kind
+        assert followed == pytest.approx(heard, abs=0.005), kind
+
+
+def test_sound_that_starts_late_is_as_late_in_the_result(tmp_path, clip, speech):
+    late = ["-i", clip, "-itsoffset", "0.5", "-i", speech, "-map", "0:v", "-map", "1:a", "-c:v", "copy"]
+    source = make(tmp_path / "late.mp4", *late)
+    write_video(frames(60), tmp_path / "out.mp4", source, 60)
+    heard = load_speech(tmp_path / "out.mp4")
+    assert np.argmax(np.abs(heard) > 0.1) / SAMPLE_RATE == pytest.approx(0.5, abs=0.02)
+
+
+def test_stereo_stays_stereo_and_surround_becomes_it(tmp_path):
+    for channels in (2, 6):
+        source = write_wav(tmp_path / "a.wav", np.repeat(tone(1, 44100)[:, None], channels, 1), 44100)
+        write_video(frames(25), tmp_path / "out.mp4", source, 25)
+        assert "stereo" in run_ffmpeg("-i", tmp_path / "out.mp4").stderr
+
+
+def test_the_index_is_in_front(tmp_path, speech):
+    write_video(frames(50), tmp_path / "out.mp4", speech, 50)
+    content = (tmp_path / "out.mp4").read_bytes()
+    assert 0 < content.index(b"moov") < content.index(b"mdat")
+
+
+def test_colours_survive(tmp_path, speech):
+    colours = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (0, 0, 0), (224, 172, 140), (90, 60, 40)]
+    for colour in colours:
+        write_video([np.full((64, 64, 3), colour, np.uint8)] * 3, tmp_path / "out.mp4", speech, 3)
+        seen = list(read_frames(tmp_path / "out.mp4"))[1][32, 32]
+        assert np.abs(seen.astype(int) - colour).max() <= 3
+
+
+def test_an_existing_video_is_replaced_only_by_a_whole_one(tmp_path, speech):
+    path = tmp_path / "out.mp4"
+    path.write_bytes(b"the old one")
+
+    def broken():
+        yield from frames(10)
+        raise RuntimeError("the generator failed")
+
+    with pytest.raises(RuntimeError, match="the generator failed"):
+        write_video(broken(), path, speech, 50)
+    assert path.read_bytes() == b"the old one"
+    write_video(frames(10), path, speech, 10)
+    assert path.stat().st_size > 1000
+    assert [file.name for file in tmp_path.iterdir()] == ["out.mp4"]
+
+
+@pytest.mark.parametrize("failure", [RuntimeError, KeyboardInterrupt, GeneratorExit, SpaceError])
+def test_a_failure_leaves_no_file_and_no_process(tmp_path, speech, failure):
+    video = VideoWriter(tmp_path / "out.mp4", speech, 50)
+    with pytest.raises(failure), video:
+        for frame in frames(5):
+            video.write(frame)
+        raise failure("stop")
+    assert video._process.poll() is not None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_frames_at_all_leave_nothing(tmp_path, speech):
+    with pytest.raises(ValueError, match="50 frames were promised; 0 were written"):
+        write_video([], tmp_path / "out.mp4", speech, 50)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("given", [9, 11])
+def test_a_wrong_number_of_frames_leaves_nothing(tmp_path, speech, given):
+    with pytest.raises(ValueError, match="10 frames were promised"):
+        write_video(frames(given), tmp_path / "out.mp4", speech, 10)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_ffmpeg_that_dies_is_reported(tmp_path, speech):
+    video = VideoWriter(tmp_path / "out.mp4", speech, 500)
+
+    def write_all():
+        with video:
+            for i, frame in enumerate(frames(500)):
+                if i == 20:
+                    video._process.kill()
+                video.write(frame)
+
+    assert "could not be encoded" in refusal(write_all)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_output_that_cannot_be_written_is_refused_early(tmp_path, speech):
+    assert "must end in .mp4" in refusal(check_writable, tmp_path / "out.avi")
+    assert "no folder 'nowhere'" in refusal(check_writable, tmp_path / "nowhere" / "out.mp4")
+    (tmp_path / "folder.mp4").mkdir()
+    assert "not a file that can be replaced" in refusal(check_writable, tmp_path / "folder.mp4")
+    assert "too long" in refusal(check_writable, tmp_path / ("x" * 300 + ".mp4"))
+    assert "can't be written" in refusal(check_writable, "/proc/out.mp4")
+    check_writable(tmp_path / "out.mp4")
+    assert not (tmp_path / "out.mp4").exists()
+
+
+def test_an_input_is_never_replaced(tmp_path, clip):
+    source = tmp_path / "me.mp4"
+    source.write_bytes(clip.read_bytes())
+    assert "would replace an input" in refusal(write_video, frames(5), source, source, 5)
+    assert source.read_bytes() == clip.read_bytes()
+
+
+def test_the_finished_file_has_the_usual_permissions(tmp_path, speech):
+    write_video(frames(5), tmp_path / "out.mp4", speech, 5)
+    (tmp_path / "plain").touch()
+    assert (tmp_path / "out.mp4").stat().st_mode == (tmp_path / "plain").stat().st_mode

@@ -1,0 +1,98 @@
+"""Gaze: turning the irises on their eyeballs, and where the eyes of a speaker wander.
+
+Gaze is given in degrees of yaw (positive: to the image's right) and pitch (positive: up), relative to where the eyes of
+the landmarks look already.
+"""
+
+import numpy as np
+
+from space_core.face.normalization import HeadPose
+from space_core.face.topology import EYES
+from space_core.motion.eyelids import NUM_LID_POINTS, eye_width, lids, move_lids
+from space_core.motion.speech_activity import FRAMES_PER_SECOND
+
+# An eyeball is 24 mm across, the visible eye between its corners 30 mm.
+EYEBALL_RADIUS = 12 / 30  # of the eye's width
+MAX_YAW, MAX_PITCH = 35.0, 25.0  # degrees from straight ahead: beyond, eyes do not turn
+
+# Lids go with the iris up and down, the upper one most of the way.
+UPPER_LID_FOLLOWS, LOWER_LID_FOLLOWS = 0.6, 0.2
+ALONG_LID = np.sin(np.pi * np.arange(NUM_LID_POINTS) / (NUM_LID_POINTS - 1))  # most in the middle, none at the corners
+
+# Fixations of people who speak to a camera: most on the viewer, the others near by.
+FIXATION = (0.4, 2.5)  # seconds
+MEDIAN_FIXATION = 1.0
+FIXATION_SPREAD = 0.5  # of its logarithm
+ON_VIEWER = 0.45  # share of the fixations
+WANDERING = np.array([1.5, 0.8])  # degrees of yaw and pitch, standard deviation
+MAX_WANDERING = np.array([3.0, 2.0])
+
+
+def apply_gaze(normalized: np.ndarray, yaw: np.ndarray | float, pitch: np.ndarray | float) -> np.ndarray:
+    """Normalized landmarks (T, 478, 3) with both eyes turned by ``yaw`` and ``pitch`` degrees, (T,) or one number.
+
+    Positive yaw looks to the image's right, positive pitch up. Lids follow a pitch; so gaze comes before blinks.
+    """
+    num_frames = len(normalized)
+    turn = np.stack([np.broadcast_to(yaw, num_frames), np.broadcast_to(pitch, num_frames)], axis=-1)
+    turn = np.radians(turn)[:, None] * [1, -1]  # (T, 1, 2) along x and y, which points down
+    radius = EYEBALL_RADIUS * eye_width(normalized)[..., None]  # (T, 2, 1)
+    pupils = normalized[:, [eye.pupil for eye in EYES], :2]
+    middle = lids(normalized)[..., [0, -1], :2].mean(axis=(2, 3))  # (T, 2, 2) between the corners of each eye
+
+    # Where the eyes look already, and where they then look.
+    limit = np.radians([MAX_YAW, MAX_PITCH])
+    before = np.arcsin(np.clip((pupils - middle) / radius, -0.9, 0.9))
+    limit = np.maximum(limit, np.abs(before))
+    after = np.clip(before + turn, -limit, limit)
+    shift = radius * (np.sin(after) - np.sin(before))  # (T, 2, 2)
+    narrowing = np.cos(after) / np.cos(before) - 1
+
+    moved = normalized.copy()
+    for side, eye in enumerate(EYES):
+        rim = list(eye.iris_rim)
+        moved[:, rim, :2] += (moved[:, rim, :2] - pupils[:, None, side]) * narrowing[:, None, side]
+        moved[:, [eye.pupil, *rim], :2] += shift[:, None, side]
+    follows = np.array([UPPER_LID_FOLLOWS, LOWER_LID_FOLLOWS])[:, None] * ALONG_LID  # (2, 9)
+    lid_shift = np.zeros((num_frames, 2, 2, NUM_LID_POINTS, 3))
+    lid_shift[..., 1] = shift[:, :, 1, None, None] * follows
+    return move_lids(moved, lid_shift)
+
+
+def saccades(num_frames: int, seed: int, amount: float) -> np.ndarray:
+    """Small shifts of gaze (num_frames, 2): yaw and pitch in degrees, within ±3° and ±2° at an ``amount`` of 1.
+
+    They start at zero; between fixations of 0.4–2.5 s the eyes jump within a frame or two. The same seed gives the same
+    shifts.
+    """
+    gaze = np.zeros((num_frames, 2))
+    if amount == 0:
+        return gaze
+    random = np.random.default_rng(seed)
+    target = np.zeros(2)
+    start = 0
+    while True:
+        duration = np.clip(MEDIAN_FIXATION * np.exp(FIXATION_SPREAD * random.standard_normal()), *FIXATION)
+        start += round(duration * FRAMES_PER_SECOND)
+        if start >= num_frames:
+            return gaze * amount
+        previous = target
+        wandering = np.clip(WANDERING * random.standard_normal(2), -MAX_WANDERING, MAX_WANDERING)
+        target = np.zeros(2) if random.random() < ON_VIEWER and previous.any() else wandering
+        gaze[start:] = target
+        # Longer jumps take two frames.
+        if np.linalg.norm(target - previous) > 1.5:
+            gaze[start] = previous + 0.6 * (target - previous)
+
+
+def counter_gaze(photo: HeadPose, pose: HeadPose, strength: float = 0.5) -> np.ndarray:
+    """The gaze (T, 2), yaw and pitch in degrees, that keeps the eyes where the photo's looked while the head turns.
+
+    ``photo`` is the photo's own pose, of length 1. A ``strength`` of 1 keeps them there, 0 lets them go with the head.
+    """
+    # Where the photo's face pointed, seen from the turned head.
+    ahead = photo.matrices[0] @ [0, 0, -1]
+    seen = np.einsum("tji,j->ti", pose.matrices, ahead)
+    yaw = np.degrees(np.arctan2(seen[:, 0], -seen[:, 2]))
+    pitch = np.degrees(np.arcsin(np.clip(-seen[:, 1], -1, 1)))
+    return strength * np.stack([yaw, pitch], axis=1)

@@ -1,0 +1,43 @@
+"""How loud the speech is, frame by frame: what head motion and blinks take their timing from."""
+
+import numpy as np
+
+SAMPLE_RATE = 16_000
+FRAMES_PER_SECOND = 25
+SAMPLES_PER_FRAME = SAMPLE_RATE // FRAMES_PER_SECOND
+
+SILENT_DB = -55.0  # dB of full scale: a recording that never gets louder holds no speech
+RANGE_DB = 30.0  # from the loudest syllables down to what counts as silence, in a clean recording
+SMALLEST_RANGE_DB = 8.0  # … and in a noisy one, whose pauses are never quiet
+SMOOTHING = np.array([0.25, 0.75, 1.0, 0.75, 0.25]) / 3.0  # frames; keeps syllables (4–5 a second) apart
+
+
+def loudness(speech: np.ndarray, num_frames: int) -> np.ndarray:
+    """Loudness of 16 kHz mono ``speech`` (N,) relative to its own loudest and quietest parts.
+
+    Returns (num_frames,) float64 from 0 (pause) to about 1 (a loud syllable), whatever the recording's level. A
+    recording shorter than ``num_frames`` is silent after its end; a silent one is 0 throughout.
+    """
+    if num_frames == 0:
+        return np.zeros(0)
+    speech = np.asarray(speech, np.float32)[: num_frames * SAMPLES_PER_FRAME]
+    frames = np.pad(speech, (0, num_frames * SAMPLES_PER_FRAME - len(speech))).reshape(num_frames, SAMPLES_PER_FRAME)
+    # Without its own mean, so that a recorder's constant offset is not taken for sound.
+    level = 10 * np.log10(frames.var(axis=1).astype(np.float64) + 1e-10)
+    loud = np.percentile(level, 95)
+    if loud < SILENT_DB:
+        return np.zeros(num_frames)
+    quiet = np.clip(np.percentile(level, 5) + 3, loud - RANGE_DB, loud - SMALLEST_RANGE_DB)
+    relative = np.clip((level - quiet) / (loud - quiet), 0, 1.2)
+    return np.convolve(np.pad(relative, 2, mode="edge"), SMOOTHING, mode="valid")
+
+
+def smooth(curve: np.ndarray, sigma: float) -> np.ndarray:
+    """A curve (T, …) under a Gaussian of ``sigma`` frames along its first axis, without delay; its ends are held."""
+    radius = max(1, round(3 * sigma))
+    kernel = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
+    kernel /= kernel.sum()
+    padded = np.pad(curve, [(radius, radius)] + [(0, 0)] * (curve.ndim - 1), mode="edge")
+    flat = padded.reshape(len(padded), -1)
+    smoothed = np.stack([np.convolve(column, kernel, mode="valid") for column in flat.T], axis=1)
+    return smoothed.reshape(curve.shape)

@@ -1,0 +1,211 @@
+"""What recordings of speakers teach about head motion: its spectrum, its size, its nods, the point heads turn about.
+
+    python -m space_core.training.head_pose CORPUS TRACKS
+
+reads ``CORPUS/manifest.csv``, ``split.csv`` and ``video/``, and the tracks written by ``track_corpus``; prints how
+motion generated for the clips' own sound compares with theirs; writes ``weights/head_pose.safetensors``. Takes seconds.
+"""
+
+import argparse
+import csv
+import subprocess
+from pathlib import Path
+
+import imageio_ffmpeg
+import numpy as np
+from safetensors.numpy import save_file
+from scipy.signal import csd, savgol_filter
+
+from space_core.face.normalization import HeadPose, normalize
+from space_core.motion.head_pose import PITCH, WEIGHTS, generate_head_pose, head_motion_model, nods
+from space_core.motion.speech_activity import FRAMES_PER_SECOND, SAMPLE_RATE, loudness, smooth
+
+# Left out: renderings of another model, three-second readings, crops that follow the head and so hide its translation.
+NOT_HEADS = ("v_express_vasa_1_", "lipnet_", "talking_face_pc_avs_", "lia_data_vox_driving")
+SHORTEST = 4 * FRAMES_PER_SECOND  # frames of a clip to learn from
+WINDOW = 256  # frames of a spectrum (10 s)
+HIGHEST_FREQUENCY = 4.0  # Hz; above is the tracker's jitter
+FADE_FROM = 2.0  # Hz; from here to the highest frequency the spectrum is faded out
+NOISE_BAND = (7.0, 12.0)  # Hz; where a track holds nothing but jitter
+SHORT_CLIP = 1.15  # taking out a short clip's own mean takes slow motion with it
+NOD_REACH = 14  # frames to either side of a syllable
+NOD_GAIN = 1.8  # the average over speakers is weaker than each of them, whose nods come earlier or later
+RIDGE = 0.02  # of the nods' regression, as a share of the loudness's power
+EXPLAINED = 0.6  # share of a clip's translation that its rotation must explain to tell where the pivot is
+# The body of a photo stays where it is, so the head leans and sways less than those of people whose bodies move along.
+ROLL_SHARE = 0.75
+SWAY_SHARE = 0.6
+# Channels that mirror with the face have no fixed relation to those that don't.
+MIRRORED = np.array([1, 0, 1, 1, 0, 0])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("corpus", type=Path)
+    parser.add_argument("tracks", type=Path)
+    arguments = parser.parse_args()
+    training, validation = read_clips(arguments.corpus, arguments.tracks)
+
+    pivot = _pivot([pose for pose, _ in training])
+    offsets = [_offsets(pose, pivot) for pose, _ in training]
+    deviation, spread = _deviation(offsets)
+    frequencies, factors = _spectrum([offset / deviation for offset in offsets if len(offset) >= WINDOW])
+    curves = [loudness(speech, len(pose)) for pose, speech in training]
+    kernel = _nod_kernel(curves, [offset[:, PITCH] for offset in offsets])
+    deviation *= [1, 1, ROLL_SHARE, SWAY_SHARE, SWAY_SHARE, 1]
+    weights = {"frequencies": frequencies, "deviation": deviation, "spread": spread, "nod_kernel": kernel}
+    weights |= {"factors_real": factors.real, "factors_imaginary": factors.imag, "pivot": pivot}
+    save_file({name: np.ascontiguousarray(array, np.float32) for name, array in weights.items()}, WEIGHTS)
+    head_motion_model.cache_clear()
+
+    print(
+        f"{len(training)} clips, {sum(map(len, offsets)) / FRAMES_PER_SECOND / 60:.1f} minutes; pivot {pivot.round(2)}"
+    )
+    for name, clips in (("training", training), ("validation", validation)):
+        print(name)
+        _compare(clips)
+
+
+def read_clips(corpus: Path, tracks: Path) -> tuple[list, list]:
+    """Training and validation clips, each a list of (head pose, speech) of camera-recorded speakers."""
+    with (corpus / "manifest.csv").open(newline="") as file:
+        ids = [clip["id"] for clip in csv.DictReader(file) if clip["speech"] == "1"]
+    with (corpus / "split.csv").open(newline="") as file:
+        held_out = {clip["id"] for clip in csv.DictReader(file)}
+    training, validation = [], []
+    for clip in ids:
+        landmarks = np.load(tracks / f"{clip}.npy")
+        if clip.startswith(NOT_HEADS) or len(landmarks) < SHORTEST or np.isnan(landmarks).any():
+            continue
+        speech = _speech(corpus / "video" / f"{clip}.mp4")
+        (validation if clip in held_out else training).append((normalize(landmarks)[1], speech))
+    return training, validation
+
+
+def _speech(video: Path) -> np.ndarray:
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", video, "-ac", "1", "-ar", str(SAMPLE_RATE)]
+    return np.frombuffer(
+        subprocess.run([*command, "-f", "f32le", "-"], capture_output=True, check=True).stdout, np.float32
+    )
+
+
+def _pivot(poses: list[HeadPose]) -> np.ndarray:
+    """(3,) the median of the points that stay nearest to their place when the heads of the clips turn.
+
+    The eye point is ``place - rotation @ pivot``; only x and y are seen well enough to tell.
+    """
+    pivots = []
+    for pose in poses:
+        turned = -pose.matrices[:, :2]
+        turned = (turned - turned.mean(0)).reshape(-1, 3)
+        seen = pose.translation[:, :2] / np.median(pose.scale)
+        seen = (seen - seen.mean(0)).reshape(-1)
+        pivot = np.linalg.lstsq(turned, seen, rcond=None)[0]
+        if 1 - ((seen - turned @ pivot) ** 2).sum() / (seen**2).sum() > EXPLAINED:
+            pivots.append(pivot)
+    return np.median(pivots, axis=0) * [0, 1, 1]  # faces are symmetric
+
+
+def _offsets(pose: HeadPose, pivot: np.ndarray) -> np.ndarray:
+    """(T, 6) the channels of ``space_core/motion/head_pose.py``, about the clip's mean."""
+    place = pose.translation / np.median(pose.scale) + pose.matrices @ pivot
+    offsets = np.concatenate([pose.rotation, place[:, :2], np.log(pose.scale)[:, None]], axis=1)
+    return offsets - offsets.mean(0)
+
+
+def _deviation(offsets: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Median standard deviation of the clips (6,), and how far speakers differ from it (6,)."""
+    deviations = np.log([offset.std(0) for offset in offsets])
+    return SHORT_CLIP * np.exp(np.median(deviations, axis=0)), deviations.std(0)
+
+
+def _spectrum(offsets: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Frequencies (F,) in Hz and factors (F, 6, 6) of the cross-spectral density at them, jitter taken out."""
+    densities = []
+    for offset in offsets:
+        frequencies, density = csd(offset.T[:, None], offset.T[None], FRAMES_PER_SECOND, nperseg=WINDOW)
+        density = np.moveaxis(density, -1, 0)  # (F, 6, 6)
+        noise = np.median(density[(frequencies > NOISE_BAND[0]) & (frequencies < NOISE_BAND[1])].real, axis=0)
+        densities.append(density - np.diag(np.diag(noise)))
+    power = np.maximum(np.diagonal(densities, axis1=2, axis2=3).real, 1e-6)  # (clips, F, 6)
+    # The geometric mean is the typical speaker; the mean would be the liveliest. Relations are averaged as they are.
+    typical = np.exp(np.log(power).mean(0))
+    mean = np.mean(densities, axis=0)
+    size = np.sqrt(np.diagonal(mean, axis1=1, axis2=2).real.clip(1e-6))
+    coherence = mean / (size[:, :, None] * size[:, None]) * (MIRRORED[:, None] == MIRRORED)
+    density = coherence * np.sqrt(typical[:, :, None] * typical[:, None])
+    # Windows know nothing below their own length; level there means that motion forgets itself, and never drifts.
+    density[0] = density[1].real
+    density = density[frequencies <= HIGHEST_FREQUENCY]
+    frequencies = frequencies[frequencies <= HIGHEST_FREQUENCY]
+    fade = np.clip((HIGHEST_FREQUENCY - frequencies) / (HIGHEST_FREQUENCY - FADE_FROM), 0, 1)
+    values, vectors = np.linalg.eigh(density * fade[:, None, None] ** 2)
+    values = np.maximum(values, 0)
+    power = np.einsum("fij,fj,fij->fi", vectors, values, vectors.conj()).real
+    size = np.sqrt(power.sum(0) * frequencies[1])  # of each channel; one-sided density
+    # The Hermitian square root changes smoothly with frequency, so that it can be interpolated.
+    factors = np.einsum("fij,fj,fkj->fik", vectors, np.sqrt(values), vectors.conj())
+    return frequencies, factors / size[:, None]
+
+
+def _nod_kernel(curves: list[np.ndarray], pitches: list[np.ndarray]) -> np.ndarray:
+    """(2K + 1,) the filter that best tells the fast part of pitch from loudness (ridge regression)."""
+    taps = 2 * NOD_REACH + 1
+    squares, products = np.zeros((taps, taps)), np.zeros(taps)
+    for loud, pitch in zip(curves, pitches, strict=True):
+        fast = pitch - smooth(pitch, FRAMES_PER_SECOND)
+        delayed = np.stack([nods(loud, tap) for tap in np.eye(taps)], axis=1)
+        weight = 1 / (fast.var() + 0.3)  # so that the liveliest speaker does not outvote the others
+        squares += weight * delayed.T @ delayed
+        products += weight * delayed.T @ fast
+    kernel = np.linalg.solve(squares + RIDGE * np.trace(squares) * np.eye(taps), products)
+    return NOD_GAIN * kernel * np.hanning(taps + 2)[1:-1]
+
+
+def _compare(clips: list[tuple[HeadPose, np.ndarray]]) -> None:
+    """Prints the medians over the clips, recorded against generated."""
+    photo = HeadPose(np.zeros((1, 3)), np.zeros((1, 3)), np.ones(1))
+    recorded = [figures(pose, loudness(speech, len(pose))) for pose, speech in clips]
+    generated = [
+        figures(generate_head_pose(speech, len(pose), photo, 1.0, seed), loudness(speech, len(pose)))
+        for seed in range(5)
+        for pose, speech in clips
+    ]
+    for name in recorded[0]:
+        real, made = (np.nanmedian([clip[name] for clip in every], axis=0) for every in (recorded, generated))
+        print(f"  {name:42} recorded {np.round(real, 3)!s:24} generated {np.round(made, 3)}")
+
+
+def figures(pose: HeadPose, loud: np.ndarray) -> dict[str, np.ndarray]:
+    """Figures of a head's motion (T ≥ 100 frames) and of how it goes with the loudness (T,) of the speech."""
+    rotation = pose.rotation
+    velocity = savgol_filter(rotation, 9, 2, deriv=1, axis=0) * FRAMES_PER_SECOND
+    acceleration = savgol_filter(rotation, 9, 2, deriv=2, axis=0) * FRAMES_PER_SECOND**2
+    power = np.abs(np.fft.rfft((rotation - rotation.mean(0)) * np.hanning(len(rotation))[:, None], axis=0)) ** 2
+    frequencies = np.fft.rfftfreq(len(rotation), 1 / FRAMES_PER_SECOND)
+    speed = np.linalg.norm(velocity, axis=1)
+    speaking = smooth(loud, 0.25 * FRAMES_PER_SECOND)
+    pausing = speaking < 0.25
+    pause = speed[pausing].mean() if pausing.sum() > FRAMES_PER_SECOND else np.nan
+    place = pose.translation[:, :2] / np.median(pose.scale)
+    autocorrelation = [np.corrcoef(angle[:-25], angle[25:])[0, 1] for angle in rotation.T]
+    beat = np.corrcoef(loud[10:-12], velocity[12:-10, PITCH])[0, 1]
+    return {
+        "standard deviation (yaw, pitch, roll)": rotation.std(0),
+        "… of translation (x, y)": place.std(0),
+        "… of the logarithm of scale": np.log(pose.scale).std(),
+        "range from 5 % to 95 %": np.percentile(rotation, 95, axis=0) - np.percentile(rotation, 5, axis=0),
+        "mean speed, degrees a second": np.abs(velocity).mean(0),
+        "fast speed (95 %)": np.percentile(np.abs(velocity), 95, axis=0),
+        "kurtosis of speed (3 is Gaussian)": (velocity**4).mean(0) / (velocity**2).mean(0) ** 2,
+        "mean acceleration, degrees a second²": np.abs(acceleration).mean(0),
+        "autocorrelation after 1 s": np.array(autocorrelation),
+        "share of motion above 1 Hz": power[frequencies > 1].sum(0) / power.sum(0),
+        "share of motion above 4 Hz": power[frequencies > 4].sum(0) / power.sum(0),
+        "speed in pauses over speed in speech": pause / speed[speaking > 0.5].mean(),
+        "loudness and pitch speed, 80 ms later": beat,
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,363 @@
+"""What head motion, blinks and gaze promise."""
+
+import time
+
+import numpy as np
+import pytest
+
+from space_core.errors import SpaceError
+from space_core.face.normalization import HeadPose, normalize, pose_landmarks
+from space_core.face.topology import EYES, canonical_face
+from space_core.motion.blink import apply_blink, blink_curve
+from space_core.motion.gaze import apply_gaze, counter_gaze, saccades
+from space_core.motion.head_pose import generate_head_pose, head_motion_model, transfer_head_pose
+from space_core.motion.speech_activity import loudness
+
+PHOTO = HeadPose(np.array([[12.0, -5.0, 3.0]]), np.array([[250.0, 240.0, 10.0]]), np.array([140.0]))
+
+
+def speech_like(seconds: float, level: float = 0.3) -> np.ndarray:
+    """Syllables, four a second, in phrases of two seconds with half a second between them, at 16 kHz."""
+    time = np.arange(int(seconds * 16_000)) / 16_000
+    syllables = np.clip(np.sin(2 * np.pi * 4 * time), 0, None) * (time % 2.5 < 2)
+    return (level * syllables * np.random.default_rng(0).standard_normal(len(time))).astype(np.float32)
+
+
+def faces(num: int, spread: float = 0.01) -> np.ndarray:
+    """Normalized faces (num, 478, 3) that all differ a little, each half on its own."""
+    vertices = canonical_face().vertices
+    random = np.random.default_rng(1)
+    stretched = vertices * (1 + 0.1 * random.standard_normal((num, 1, 3)))
+    return stretched + spread * random.standard_normal((num, 478, 3)) * [1, 0.3, 1]
+
+
+def lid_opening(landmarks: np.ndarray) -> np.ndarray:
+    """(T, 2, 7) the distance between the lids, seen from the front."""
+    upper = landmarks[:, [eye.upper_lid[1:-1] for eye in EYES], :2]
+    lower = landmarks[:, [eye.lower_lid[1:-1] for eye in EYES], :2]
+    return np.linalg.norm(lower - upper, axis=-1)
+
+
+# Loudness
+
+
+def test_loudness_is_the_same_whatever_the_level():
+    np.testing.assert_allclose(loudness(speech_like(6, 0.5), 150), loudness(speech_like(6, 0.02), 150), atol=0.05)
+
+
+def test_silence_is_not_loud():
+    assert not loudness(np.zeros(16_000, np.float32), 25).any()
+    assert not loudness(np.zeros(0, np.float32), 25).any()
+
+
+# Generated head motion
+
+
+@pytest.mark.parametrize("amount", [0.3, 1.0, 1.5])
+def test_head_stays_within_15_degrees(amount):
+    speech = speech_like(20, level=3.0)
+    for seed in range(25):
+        pose = generate_head_pose(speech, 500, PHOTO, amount, seed)
+        assert np.abs(pose.rotation - PHOTO.rotation).max() <= 15
+        assert np.abs(pose.translation - PHOTO.translation).max() < PHOTO.scale[0]
+
+
+def test_head_starts_at_the_photos_pose_and_gathers_speed():
+    pose = generate_head_pose(speech_like(4), 100, PHOTO, 1.0, 3)
+    assert len(pose) == 100
+    np.testing.assert_allclose(pose.rotation[:1], PHOTO.rotation, atol=1e-9)
+    np.testing.assert_allclose(pose.translation[:1], PHOTO.translation, atol=1e-9)
+    np.testing.assert_allclose(pose.scale[:1], PHOTO.scale)
+    assert np.abs(np.diff(pose.rotation[:4], axis=0)).max() < 0.2
+
+
+def test_head_moves_smoothly():
+    for seed in range(10):
+        rotation = generate_head_pose(speech_like(30), 750, PHOTO, 1.0, seed).rotation
+        assert np.abs(np.diff(rotation, axis=0)).max() * 25 < 90  # degrees a second
+        assert np.abs(np.diff(rotation, 2, axis=0)).max() * 25**2 < 1500  # degrees a second, a second
+        power = np.abs(np.fft.rfft((rotation - rotation.mean(0)) * np.hanning(750)[:, None], axis=0)) ** 2
+        assert (power[np.fft.rfftfreq(750, 1 / 25) > 6].sum(0) / power.sum(0)).max() < 0.003
+
+
+def test_head_moves_as_much_as_people_do():
+    deviations = [generate_head_pose(speech_like(30), 750, PHOTO, 1.0, seed).rotation.std(0) for seed in range(20)]
+    assert np.all(np.mean(deviations, axis=0) > [2, 1.3, 1.2])
+    assert np.all(np.mean(deviations, axis=0) < [5, 4, 4])
+
+
+def test_head_motion_does_not_drift():
+    rotation = np.mean([generate_head_pose(speech_like(120), 3000, PHOTO, 1.0, seed).rotation for seed in range(5)], 0)
+    assert np.abs((rotation[-1000:] - PHOTO.rotation).mean(0)).max() < 2
+
+
+def test_amount_scales_and_zero_is_still():
+    speech = speech_like(10)
+    still = generate_head_pose(speech, 250, PHOTO, 0.0, 1)
+    np.testing.assert_array_equal(still.rotation, PHOTO.rotation.repeat(250, 0))
+    np.testing.assert_array_equal(still.translation, PHOTO.translation.repeat(250, 0))
+    np.testing.assert_array_equal(still.scale, PHOTO.scale.repeat(250))
+    spans = [generate_head_pose(speech, 250, PHOTO, amount, 1).rotation.std(0) for amount in (0.25, 0.5, 1.0, 1.5)]
+    assert np.all(np.diff(spans, axis=0) > 0)
+
+
+def test_seeds_differ_and_repeat():
+    speech = speech_like(10)
+    one, again, other = (generate_head_pose(speech, 250, PHOTO, 1.0, seed).rotation for seed in (1, 1, 2))
+    np.testing.assert_array_equal(one, again)
+    assert np.abs(one - other).mean() > 1.5
+
+
+def test_head_settles_in_silence_but_never_freezes():
+    speech = np.concatenate([speech_like(20), np.zeros(20 * 16_000, np.float32)])
+    ratios = []
+    for seed in range(10):
+        rotation = generate_head_pose(speech, 1000, PHOTO, 1.0, seed).rotation
+        speed = np.linalg.norm(np.diff(rotation, axis=0), axis=1) * 25
+        ratios.append(speed[525:].mean() / speed[25:500].mean())
+        assert min(speed[start : start + 25].max() for start in range(525, 975)) > 0.05
+    assert np.mean(ratios) < 0.5
+
+
+def test_head_turns_about_the_neck():
+    pose = generate_head_pose(speech_like(10), 250, PHOTO, 1.0, 5)
+    neck = pose.translation + pose.scale[:, None] * (pose.matrices @ head_motion_model().pivot)
+    # The neck sways a little; the eyes travel much more.
+    assert neck[:, :2].std(0).max() < 0.08 * PHOTO.scale[0]
+    yaw = pose.rotation[:, 0] - pose.rotation[:, 0].mean()
+    assert np.corrcoef(yaw, pose.translation[:, 0] - neck[:, 0])[0, 1] > 0.8
+
+
+def test_ten_minutes_take_less_than_two_seconds():
+    speech = speech_like(600)
+    head_motion_model()
+    start = time.perf_counter()
+    generate_head_pose(speech, 15_000, PHOTO, 1.0, 0)
+    assert time.perf_counter() - start < 2
+
+
+@pytest.mark.parametrize("num_frames", [0, 1, 2, 8])
+def test_very_short_speech(num_frames):
+    speech = speech_like(num_frames / 25)
+    assert len(generate_head_pose(speech, num_frames, PHOTO, 1.0, 0)) == num_frames
+    assert len(blink_curve(speech, num_frames, 20, 0)) == num_frames
+    assert saccades(num_frames, 0, 1.0).shape == (num_frames, 2)
+
+
+# Transferred head motion
+
+
+def driving_video(num_frames: int) -> tuple[np.ndarray, HeadPose]:
+    """A track (T, 478, 3) of a nodding and turning head, and its pose."""
+    time = np.arange(num_frames) / 25
+    rotation = np.stack([8 * np.sin(2 * time) - 10, 5 * np.sin(5 * time) + 4, 3 * np.sin(time)], axis=1)
+    translation = np.stack([600 + 30 * np.sin(time), 400 + 0 * time, 0 * time], axis=1)
+    pose = HeadPose(rotation, translation, np.full(num_frames, 300.0))
+    return pose_landmarks(np.broadcast_to(canonical_face().vertices, (num_frames, 478, 3)), pose), pose
+
+
+def test_transferred_motion_is_the_videos_own_relative_to_its_start():
+    landmarks, driver = driving_video(150)
+    pose = transfer_head_pose(landmarks, 150, PHOTO, 1.0)
+    expected = driver.rotation - driver.rotation[0]
+    np.testing.assert_allclose(pose.rotation - PHOTO.rotation, expected, atol=0.4)
+    np.testing.assert_array_equal(pose.rotation[0], PHOTO.rotation[0])
+    # Thirty pixels of a face of 300 are 14 of one of 140.
+    moved = pose.translation[:, 0] - PHOTO.translation[0, 0]
+    np.testing.assert_allclose(moved, (driver.translation[:, 0] - 600) * 140 / 300, atol=0.5)
+
+
+def test_short_video_is_played_back_and_forth():
+    landmarks, _ = driving_video(40)
+    rotation = transfer_head_pose(landmarks, 200, PHOTO, 1.0).rotation
+    np.testing.assert_array_equal(rotation[40:79], rotation[:39][::-1])
+    np.testing.assert_array_equal(rotation[78:118], rotation[:40])
+
+
+def test_lost_frames_are_bridged():
+    landmarks, driver = driving_video(150)
+    landmarks[40:46] = np.nan
+    landmarks[:3] = np.nan
+    rotation = transfer_head_pose(landmarks, 147, PHOTO, 1.0).rotation
+    expected = driver.rotation[3:] - driver.rotation[3] + PHOTO.rotation
+    np.testing.assert_allclose(rotation, expected, atol=1.5)
+
+
+def test_tracker_jitter_is_smoothed_without_lag():
+    _, driver = driving_video(200)
+    jitter = 0.5 * np.random.default_rng(0).standard_normal((200, 3))
+    shaken = HeadPose(driver.rotation + jitter, driver.translation, driver.scale)
+    landmarks = pose_landmarks(np.broadcast_to(canonical_face().vertices, (200, 478, 3)), shaken)
+    rotation = transfer_head_pose(landmarks, 200, PHOTO, 1.0).rotation
+    error = rotation - driver.rotation
+    assert (error - error.mean(0)).std() < 0.3
+    assert np.abs(np.diff(rotation, 2, axis=0)).mean() < 0.3 * np.abs(np.diff(shaken.rotation, 2, axis=0)).mean()
+
+
+def test_one_slip_of_the_tracker_leaves_no_trace():
+    landmarks, driver = driving_video(100)
+    turned = driver.rotation.copy()
+    turned[50] += 20
+    slipped = HeadPose(turned, driver.translation, driver.scale)
+    landmarks = pose_landmarks(np.broadcast_to(canonical_face().vertices, (100, 478, 3)), slipped)
+    rotation = transfer_head_pose(landmarks, 100, PHOTO, 1.0).rotation
+    np.testing.assert_allclose(rotation - PHOTO.rotation, driver.rotation - driver.rotation[0], atol=0.6)
+
+
+def test_transferred_motion_is_limited():
+    _, driver = driving_video(150)
+    wild = HeadPose(driver.rotation * 5, driver.translation, driver.scale)
+    landmarks = pose_landmarks(np.broadcast_to(canonical_face().vertices, (150, 478, 3)), wild)
+    assert np.abs(transfer_head_pose(landmarks, 300, PHOTO, 1.5).rotation - PHOTO.rotation).max() <= 25
+
+
+def test_pose_video_without_a_face_is_refused():
+    landmarks, _ = driving_video(50)
+    landmarks[10:] = np.nan
+    for track in (np.full((50, 478, 3), np.nan), landmarks, np.zeros((0, 478, 3))):
+        with pytest.raises(SpaceError, match="pose video"):
+            transfer_head_pose(track, 100, PHOTO, 1.0)
+
+
+def test_pose_video_of_one_frame_is_still():
+    landmarks, _ = driving_video(1)
+    rotation = transfer_head_pose(landmarks, 30, PHOTO, 1.0).rotation
+    np.testing.assert_array_equal(rotation, np.broadcast_to(PHOTO.rotation, (30, 3)))
+
+
+# Blinks
+
+
+def blinks(curve: np.ndarray) -> np.ndarray:
+    """The frames in which eyes become shut."""
+    return np.flatnonzero((curve[1:] == 1) & (curve[:-1] < 1)) + 1
+
+
+@pytest.mark.parametrize("per_minute", [6, 18, 60])
+def test_blinks_come_at_the_rate_asked_for(per_minute):
+    speech = speech_like(600)
+    counts = [len(blinks(blink_curve(speech, 15_000, per_minute, seed))) for seed in range(5)]
+    assert np.mean(counts) / 10 == pytest.approx(per_minute, rel=0.1)
+
+
+def test_blink_rate_holds_for_short_speech_too():
+    speech = speech_like(6)
+    counts = [len(blinks(blink_curve(speech, 150, 18, seed))) for seed in range(400)]
+    assert np.mean(counts) * 10 == pytest.approx(18, rel=0.15)
+
+
+def test_no_blinks_at_rate_zero_and_none_at_the_start():
+    speech = speech_like(30)
+    assert not blink_curve(speech, 750, 0, 0).any()
+    for seed in range(50):
+        curve = blink_curve(speech, 750, 40, seed)
+        assert curve.dtype == np.float32
+        assert not curve[:10].any()
+        assert curve[-1] < 0.2
+        assert curve.min() >= 0
+        assert curve.max() == 1
+
+
+def test_blinks_close_fast_and_open_slowly():
+    curve = blink_curve(speech_like(300), 7500, 15, 4)
+    for closed in blinks(curve):
+        before = closed - np.flatnonzero(curve[:closed] == 0)[-1]
+        after = np.flatnonzero(curve[closed:] == 0)[0]
+        assert 2 <= before <= 4 < after + 1
+        assert 0.15 <= (before + after - 1) / 25 <= 0.45
+        assert before < after
+
+
+def test_phrase_ends_attract_blinks():
+    speech = speech_like(600)
+    phase = np.concatenate([blinks(blink_curve(speech, 15_000, 18, seed)) / 25 % 2.5 for seed in range(5)])
+    assert np.mean(phase > 1.9) > 1.5 * (0.6 / 2.5)
+
+
+def test_blink_seeds_differ_and_repeat():
+    speech = speech_like(60)
+    np.testing.assert_array_equal(blink_curve(speech, 1500, 18, 1), blink_curve(speech, 1500, 18, 1))
+    assert not np.array_equal(blinks(blink_curve(speech, 1500, 18, 1)), blinks(blink_curve(speech, 1500, 18, 2)))
+
+
+def test_blink_closes_every_eye():
+    open_eyes = faces(40)
+    half_closed = apply_blink(open_eyes, np.full(40, 0.6))
+    for eyes in (open_eyes, half_closed):
+        closed = apply_blink(eyes, np.ones(40))
+        assert lid_opening(closed).max() < 0.05 * lid_opening(open_eyes).mean()
+
+
+def test_blink_does_nothing_when_open_and_is_monotone():
+    np.testing.assert_array_equal(apply_blink(faces(5), np.zeros(5)), faces(5))
+    face = canonical_face().vertices[None]
+    openings = lid_opening(apply_blink(face.repeat(11, 0), np.linspace(0, 1, 11)))
+    assert np.all(np.diff(openings, axis=0) < 0)
+
+
+def test_blink_leaves_irises_mouth_and_brows_alone():
+    face = canonical_face().vertices[None]
+    moved = np.linalg.norm(apply_blink(face, np.ones(1)) - face, axis=-1)[0]
+    assert not moved[468:].any()
+    # From the lids outwards, points follow less and less.
+    assert moved[159] > moved[27] > moved[223] > 0
+    assert moved[145] > moved[23] > moved[230] > 0
+    assert not moved[[33, 133, 263, 362, 105, 334, 61, 291, 13, 14, 152, 4]].any()
+    np.testing.assert_allclose(moved, moved[canonical_face().mirror], atol=1e-6)
+
+
+# Gaze
+
+
+def test_gaze_does_nothing_at_zero():
+    np.testing.assert_array_equal(apply_gaze(faces(5), 0.0, np.zeros(5)), faces(5))
+
+
+def test_gaze_turns_irises_the_way_asked_for():
+    face = canonical_face().vertices[None]
+    pupils = [eye.pupil for eye in EYES]
+    shift = (apply_gaze(face, 15.0, 0.0) - face)[0, pupils]
+    # 12 mm · sin 15° of an eye of 30 mm
+    width = np.linalg.norm(face[0, 133, :] - face[0, 33, :])
+    np.testing.assert_allclose(shift[:, 0], 12 / 30 * np.sin(np.radians(15)) * width, rtol=0.1)
+    np.testing.assert_allclose(shift[:, 1], 0, atol=1e-9)
+    up = apply_gaze(face, 0.0, np.array([10.0])) - face
+    assert np.all(up[0, pupils, 1] < 0)
+    # Upper lids go with the irises, though not as far.
+    assert up[0, pupils[0], 1] < up[0, 159, 1] < up[0, 145, 1] < 0
+    assert not up[0, [33, 133, 263, 362, 13, 152]].any()
+
+
+def test_gaze_stays_within_the_eye():
+    face = canonical_face().vertices[None]
+    moved = apply_gaze(face, 80.0, 60.0)
+    for eye in EYES:
+        corners = sorted(face[0, [eye.upper_lid[0], eye.upper_lid[-1]], 0])
+        assert corners[0] < moved[0, eye.pupil, 0] < corners[1]
+
+
+def test_saccades_are_fixations_joined_by_fast_steps():
+    gaze = saccades(3000, 3, 1.0)
+    np.testing.assert_array_equal(gaze[:10], 0)
+    assert np.abs(gaze).max(0)[0] <= 3
+    assert np.abs(gaze).max(0)[1] <= 2
+    moving = np.any(np.diff(gaze, axis=0) != 0, axis=1)
+    assert moving.mean() < 0.1
+    assert 0.5 < 120 / moving.sum() * 1.5 < 2.5  # seconds from one to the next, at one or two frames each
+    np.testing.assert_array_equal(saccades(3000, 3, 0.5), gaze * 0.5)
+    assert not saccades(3000, 3, 0.0).any()
+    assert not np.array_equal(saccades(3000, 4, 1.0), gaze)
+
+
+def test_eyes_stay_on_the_viewer_while_the_head_turns():
+    straight = HeadPose(np.zeros((1, 3)), np.zeros((1, 3)), np.ones(1))
+    turned = HeadPose(np.array([[10.0, 0, 0], [0, 8.0, 0], [0, 0, 5.0]]), np.zeros((3, 3)), np.ones(3))
+    np.testing.assert_allclose(counter_gaze(straight, turned, 1.0), [[-10, 0], [0, -8], [0, 0]], atol=1e-6)
+    np.testing.assert_allclose(counter_gaze(straight, turned), [[-5, 0], [0, -4], [0, 0]], atol=1e-6)
+    np.testing.assert_allclose(counter_gaze(PHOTO, PHOTO, 1.0), 0, atol=1e-9)
+
+
+def test_normalization_sees_no_blink_and_no_gaze_as_head_motion():
+    face = canonical_face().vertices[None]
+    _, pose = normalize(apply_blink(apply_gaze(face, 10.0, -8.0), np.ones(1)) * 100)
+    np.testing.assert_allclose(pose.rotation, 0, atol=0.3)

@@ -12,17 +12,17 @@ from pydantic_core import ArgsKwargs
 
 from space_core.errors import SpaceError
 from space_core.face.detector import DETECTORS
-
-Emotion = Literal["neutral", "angry", "contempt", "disgusted", "fear", "happy", "sad", "surprised"]
-EMOTIONS: tuple[str, ...] = get_args(Emotion)  # the labels of MEAD
+from space_core.motion.emotion import EMOTIONS, MAX_INTENSITY
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
 class AnimationOptions:
     """How the portrait is to speak. Every option has a default; a value out of range raises ``SpaceError``."""
 
-    emotion: Emotion = Field("neutral", description="the emotion of the face")
-    intensity: float = Field(1.0, ge=0, le=1.5, description="strength of the emotion: 0 none, 1 full, 1.5 exaggerated")
+    emotion: Literal[EMOTIONS] = Field("neutral", description="the emotion of the face")
+    intensity: float = Field(
+        1.0, ge=0, le=MAX_INTENSITY, description="strength of the emotion: 0 none, 1 full, 1.5 exaggerated"
+    )
     pose_video: Path | None = Field(None, description="a video whose head motion is borrowed, instead of generated")
     head_motion: float = Field(1.0, ge=0, le=1.5, description="amount of head motion: 0 still, 1 natural")
     blinks_per_minute: float = Field(17.0, ge=0, le=60, description="how often the eyes blink; 0 never")

@@ -12,9 +12,10 @@ from PIL import Image, ImageCms
 
 from space_core.errors import SpaceError
 from space_core.media import ffmpeg
-from space_core.media.audio import SAMPLE_RATE, load_speech
+from space_core.media.audio import load_speech
 from space_core.media.images import BACKGROUND, MAX_SIDE, load_photo
-from space_core.media.video import FPS, VideoWriter, check_writable, read_frames, write_video
+from space_core.media.video import VideoWriter, check_writable, read_frames, write_video
+from space_core.timing import FPS, SAMPLE_RATE
 
 # -------------------------------------------------------------------------------------------------------- making inputs
 

@@ -17,8 +17,8 @@ MAX_FACES = 8
 MIN_CONFIDENCE = 0.5
 
 # The mesh fits dogs and monkeys too. People stand out by what both detectors say of them and by how well the mesh of
-# the mirrored picture mirrors the mesh: of 95 portraits (photos, paintings, statues, cartoons) people lie above 0.8, above
-# 0.6 and below 0.021; dogs at 0.0 for the long range or above 0.025 in asymmetry, a monkey at 0.73 for the short range.
+# the mirrored picture mirrors the mesh: of 95 portraits (photos, paintings, statues, cartoons) people lie above 0.8,
+# above 0.6 and below 0.021; dogs at 0.0 for the long range and above 0.025, a monkey at 0.73 for the short range.
 HUMAN_SHORT_RANGE = 0.77
 HUMAN_LONG_RANGE = 0.3
 HUMAN_ASYMMETRY = 0.03  # mean distance between the two meshes, in heights of the face

@@ -10,8 +10,8 @@ from space_core.errors import SpaceError
 from space_core.media import ffmpeg
 from space_core.media.cut_off import is_cut_off
 from space_core.media.files import shown_name
+from space_core.timing import SAMPLE_RATE
 
-SAMPLE_RATE = 16000  # Hz, everywhere inside
 MIN_SECONDS = 0.3  # shorter than a syllable: nothing to move the lips by
 
 SILENCE_DBFS = -60.0  # the noise of a quiet room stays below this, quiet speech is at -45

@@ -13,8 +13,7 @@ from space_core.media import ffmpeg
 from space_core.media.audio import TIMELINE_FILTER
 from space_core.media.cut_off import is_cut_off
 from space_core.media.files import check_output, shown_name, temporary_sibling
-
-FPS = 25  # frames a second, everywhere inside
+from space_core.timing import FPS
 
 VIDEO_QUALITY = 18  # x264's crf: no difference to the eye
 VIDEO_PRESET = "veryfast"

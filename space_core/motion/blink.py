@@ -3,16 +3,17 @@
 import numpy as np
 
 from space_core.motion.eyelids import lids, move_lids
-from space_core.motion.speech_activity import FRAMES_PER_SECOND, loudness, smooth
+from space_core.motion.speech_activity import loudness, smooth
+from space_core.timing import FPS
 
 # Timing. Intervals between blinks are log-normal; people blink more as a phrase ends (Nakano & Kitazawa, 2010).
 INTERVAL_SPREAD = 0.55  # of the interval's logarithm
-REFRACTORY = round(0.5 * FRAMES_PER_SECOND)  # frames from one closure to the next at least
-FIRST_CLOSURE = round(0.4 * FRAMES_PER_SECOND) + 4  # frame; the first 0.4 s are the photo's
+REFRACTORY = round(0.5 * FPS)  # frames from one closure to the next at least
+FIRST_CLOSURE = round(0.4 * FPS) + 4  # frame; the first 0.4 s are the photo's
 LAST_CLOSURE = 8  # frames before the end: no film ends within a blink
 PAUSE_PULL = 0.5  # a pause makes a blink this much more likely than speech does …
 PHRASE_END_PULL = 3.0  # … and its beginning this much
-PHRASE_END = round(0.6 * FRAMES_PER_SECOND)  # frames that count as its beginning
+PHRASE_END = round(0.6 * FPS)  # frames that count as its beginning
 SILENT = 0.2  # loudness below which the voice pauses
 
 # Shape, in frames, as in the median of 380 blinks of the corpus: shut within 0.1 s, open again over twice the time.
@@ -71,7 +72,7 @@ def _closures(speech: np.ndarray, num_frames: int, per_minute: float, random: np
     likely[-LAST_CLOSURE:] = 0
     # The renewal process runs on a clock that goes faster where blinks are likely and right on average, so that the
     # number of blinks is what was asked for.
-    expected = per_minute / 60 * num_frames / FRAMES_PER_SECOND
+    expected = per_minute / 60 * num_frames / FPS
     clock = np.cumsum(likely) / likely.sum() * expected
     intervals = np.exp(INTERVAL_SPREAD * random.standard_normal(int(2 * expected) + 20) - INTERVAL_SPREAD**2 / 2)
     # The film begins somewhere within an interval, which is more likely to be a long one.

@@ -9,7 +9,7 @@ import numpy as np
 from space_core.face.normalization import HeadPose
 from space_core.face.topology import EYES
 from space_core.motion.eyelids import NUM_LID_POINTS, eye_width, lids, move_lids
-from space_core.motion.speech_activity import FRAMES_PER_SECOND
+from space_core.timing import FPS
 
 # An eyeball is 24 mm across, the visible eye between its corners 30 mm.
 EYEBALL_RADIUS = 12 / 30  # of the eye's width
@@ -73,7 +73,7 @@ def saccades(num_frames: int, seed: int, amount: float) -> np.ndarray:
     start = 0
     while True:
         duration = np.clip(MEDIAN_FIXATION * np.exp(FIXATION_SPREAD * random.standard_normal()), *FIXATION)
-        start += round(duration * FRAMES_PER_SECOND)
+        start += round(duration * FPS)
         if start >= num_frames:
             return gaze * amount
         previous = target

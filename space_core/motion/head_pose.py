@@ -15,7 +15,8 @@ from scipy.signal import savgol_filter
 
 from space_core.errors import SpaceError
 from space_core.face.normalization import HeadPose, normalize
-from space_core.motion.speech_activity import FRAMES_PER_SECOND, loudness, smooth
+from space_core.motion.speech_activity import loudness, smooth
+from space_core.timing import FPS
 
 WEIGHTS = Path(__file__).parents[2] / "weights" / "head_pose.safetensors"
 
@@ -33,17 +34,17 @@ LINEAR_PART = 0.6  # of a limit: up to here motion is untouched, beyond it is sq
 # than swinging back, and so that it never freezes.
 CLOCK_IN_SPEECH = 1.1
 CLOCK_IN_SILENCE = 0.3
-CLOCK_SMOOTHING = 0.25 * FRAMES_PER_SECOND  # frames (standard deviation)
-CLOCK_START = 0.5 * FRAMES_PER_SECOND  # frames in which the clock gathers speed
-BURST_DURATION = 0.3 * FRAMES_PER_SECOND  # heads move in bursts: frames (standard deviation) over which the clock …
+CLOCK_SMOOTHING = 0.25 * FPS  # frames (standard deviation)
+CLOCK_START = 0.5 * FPS  # frames in which the clock gathers speed
+BURST_DURATION = 0.3 * FPS  # heads move in bursts: frames (standard deviation) over which the clock …
 SLOWEST, FASTEST = 0.2, 1.8  # … wanders between a fraction and a multiple of its speed …
 BURST_CONTRAST = 2.0  # … and how decidedly
 # The motion's first value is taken out, so that it starts at zero, and let go over these frames.
-HOMING = 6.0 * FRAMES_PER_SECOND
+HOMING = 6.0 * FPS
 
-NOD_BAND = 0.5 * FRAMES_PER_SECOND  # frames (standard deviation): slower changes of loudness are no syllables
+NOD_BAND = 0.5 * FPS  # frames (standard deviation): slower changes of loudness are no syllables
 NOD_VARIATION = 0.6  # spread of the logarithm of the nods' strength …
-NOD_VARIATION_DURATION = 0.5 * FRAMES_PER_SECOND  # … and over how many frames it changes
+NOD_VARIATION_DURATION = 0.5 * FPS  # … and over how many frames it changes
 
 BREATH_RATE = 0.24  # Hz
 BREATH = np.array([0.0, 0.22, 0.05, 0.0, 0.004, 0.0])  # amplitude in each channel
@@ -116,8 +117,8 @@ def generate_head_pose(speech: np.ndarray, num_frames: int, photo: HeadPose, amo
     motion[:, PITCH] += beginning * nods(loud, model.nod_kernel) * strength
 
     # 3. Breathing, which goes on in silence.
-    rate = BREATH_RATE * _lognormal(num_frames, 4 * FRAMES_PER_SECOND, 0.2, random)
-    phase = 2 * np.pi * (np.cumsum(rate) / FRAMES_PER_SECOND + random.random())
+    rate = BREATH_RATE * _lognormal(num_frames, 4 * FPS, 0.2, random)
+    phase = 2 * np.pi * (np.cumsum(rate) / FPS + random.random())
     motion += (beginning * np.sin(phase))[:, None] * BREATH
 
     motion = (motion - motion[0]) * amount
@@ -187,8 +188,8 @@ def _clock(loud: np.ndarray, random: np.random.Generator) -> np.ndarray:
 def _stationary_motion(model: HeadMotionModel, clock: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """(T, 6) Gaussian motion of the model's spectrum, of standard deviation one, read at the times of the clock."""
     # Synthesis by FFT is periodic, so some more is made than is read.
-    length = int(clock[-1] * 1.1) + 30 * FRAMES_PER_SECOND
-    frequencies = np.fft.rfftfreq(length, 1 / FRAMES_PER_SECOND)
+    length = int(clock[-1] * 1.1) + 30 * FPS
+    frequencies = np.fft.rfftfreq(length, 1 / FPS)
     step = model.frequencies[1]
     below = np.minimum((frequencies / step).astype(int), len(model.frequencies) - 2)
     above = np.clip(frequencies / step - below, 0, 1)[:, None, None]
@@ -196,7 +197,7 @@ def _stationary_motion(model: HeadMotionModel, clock: np.ndarray, random: np.ran
     factors = model.factors[below] * (1 - above) + model.factors[below + 1] * above
     spectrum = (factors @ (noise[0] + 1j * noise[1]))[:, :, 0]
     spectrum[0] = 0
-    motion = np.fft.irfft(spectrum * np.sqrt(length * FRAMES_PER_SECOND) / 2, length, axis=0)
+    motion = np.fft.irfft(spectrum * np.sqrt(length * FPS) / 2, length, axis=0)
     # It is a circle, so it can start where the head is nearest to its mean: the photo's pose.
     motion = np.roll(motion, -int(np.linalg.norm(motion, axis=1).argmin()), axis=0)
     return CubicSpline(np.arange(length), motion)(clock)

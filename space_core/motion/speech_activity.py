@@ -2,9 +2,7 @@
 
 import numpy as np
 
-SAMPLE_RATE = 16_000
-FRAMES_PER_SECOND = 25
-SAMPLES_PER_FRAME = SAMPLE_RATE // FRAMES_PER_SECOND
+from space_core.timing import SAMPLES_PER_FRAME
 
 SILENT_DB = -55.0  # dB of full scale: a recording that never gets louder holds no speech
 RANGE_DB = 30.0  # from the loudest syllables down to what counts as silence, in a clean recording

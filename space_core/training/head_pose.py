@@ -18,11 +18,12 @@ from scipy.signal import csd, savgol_filter
 
 from space_core.face.normalization import HeadPose, normalize
 from space_core.motion.head_pose import PITCH, WEIGHTS, generate_head_pose, head_motion_model, nods
-from space_core.motion.speech_activity import FRAMES_PER_SECOND, SAMPLE_RATE, loudness, smooth
+from space_core.motion.speech_activity import loudness, smooth
+from space_core.timing import FPS, SAMPLE_RATE
 
 # Left out: renderings of another model, three-second readings, crops that follow the head and so hide its translation.
 NOT_HEADS = ("v_express_vasa_1_", "lipnet_", "talking_face_pc_avs_", "lia_data_vox_driving")
-SHORTEST = 4 * FRAMES_PER_SECOND  # frames of a clip to learn from
+SHORTEST = 4 * FPS  # frames of a clip to learn from
 WINDOW = 256  # frames of a spectrum (10 s)
 HIGHEST_FREQUENCY = 4.0  # Hz; above is the tracker's jitter
 FADE_FROM = 2.0  # Hz; from here to the highest frequency the spectrum is faded out
@@ -58,9 +59,7 @@ def main() -> None:
     save_file({name: np.ascontiguousarray(array, np.float32) for name, array in weights.items()}, WEIGHTS)
     head_motion_model.cache_clear()
 
-    print(
-        f"{len(training)} clips, {sum(map(len, offsets)) / FRAMES_PER_SECOND / 60:.1f} minutes; pivot {pivot.round(2)}"
-    )
+    print(f"{len(training)} clips, {sum(map(len, offsets)) / FPS / 60:.1f} minutes; pivot {pivot.round(2)}")
     for name, clips in (("training", training), ("validation", validation)):
         print(name)
         _compare(clips)
@@ -123,7 +122,7 @@ def _spectrum(offsets: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Frequencies (F,) in Hz and factors (F, 6, 6) of the cross-spectral density at them, jitter taken out."""
     densities = []
     for offset in offsets:
-        frequencies, density = csd(offset.T[:, None], offset.T[None], FRAMES_PER_SECOND, nperseg=WINDOW)
+        frequencies, density = csd(offset.T[:, None], offset.T[None], FPS, nperseg=WINDOW)
         density = np.moveaxis(density, -1, 0)  # (F, 6, 6)
         noise = np.median(density[(frequencies > NOISE_BAND[0]) & (frequencies < NOISE_BAND[1])].real, axis=0)
         densities.append(density - np.diag(np.diag(noise)))
@@ -153,7 +152,7 @@ def _nod_kernel(curves: list[np.ndarray], pitches: list[np.ndarray]) -> np.ndarr
     taps = 2 * NOD_REACH + 1
     squares, products = np.zeros((taps, taps)), np.zeros(taps)
     for loud, pitch in zip(curves, pitches, strict=True):
-        fast = pitch - smooth(pitch, FRAMES_PER_SECOND)
+        fast = pitch - smooth(pitch, FPS)
         delayed = np.stack([nods(loud, tap) for tap in np.eye(taps)], axis=1)
         weight = 1 / (fast.var() + 0.3)  # so that the liveliest speaker does not outvote the others
         squares += weight * delayed.T @ delayed
@@ -179,14 +178,14 @@ def _compare(clips: list[tuple[HeadPose, np.ndarray]]) -> None:
 def figures(pose: HeadPose, loud: np.ndarray) -> dict[str, np.ndarray]:
     """Figures of a head's motion (T ≥ 100 frames) and of how it goes with the loudness (T,) of the speech."""
     rotation = pose.rotation
-    velocity = savgol_filter(rotation, 9, 2, deriv=1, axis=0) * FRAMES_PER_SECOND
-    acceleration = savgol_filter(rotation, 9, 2, deriv=2, axis=0) * FRAMES_PER_SECOND**2
+    velocity = savgol_filter(rotation, 9, 2, deriv=1, axis=0) * FPS
+    acceleration = savgol_filter(rotation, 9, 2, deriv=2, axis=0) * FPS**2
     power = np.abs(np.fft.rfft((rotation - rotation.mean(0)) * np.hanning(len(rotation))[:, None], axis=0)) ** 2
-    frequencies = np.fft.rfftfreq(len(rotation), 1 / FRAMES_PER_SECOND)
+    frequencies = np.fft.rfftfreq(len(rotation), 1 / FPS)
     speed = np.linalg.norm(velocity, axis=1)
-    speaking = smooth(loud, 0.25 * FRAMES_PER_SECOND)
+    speaking = smooth(loud, 0.25 * FPS)
     pausing = speaking < 0.25
-    pause = speed[pausing].mean() if pausing.sum() > FRAMES_PER_SECOND else np.nan
+    pause = speed[pausing].mean() if pausing.sum() > FPS else np.nan
     place = pose.translation[:, :2] / np.median(pose.scale)
     autocorrelation = [np.corrcoef(angle[:-25], angle[25:])[0, 1] for angle in rotation.T]
     beat = np.corrcoef(loud[10:-12], velocity[12:-10, PITCH])[0, 1]

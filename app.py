@@ -1,0 +1,113 @@
+"""The web demo: widgets and wiring, no computing. ``python app.py`` starts it and prints its address."""
+
+import argparse
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before gradio is imported: nothing here calls home
+
+import gradio as gr
+
+from space_core import AnimationOptions, SpaceError, SpacePipeline
+from space_core.motion.emotion import EMOTIONS
+from space_core.options import option_field, option_range
+from space_core.pipeline import DEVICES
+
+EXAMPLES = Path(__file__).parent / "examples"
+QUEUE_SIZE = 20  # visitors waiting; there is one worker
+KEPT_SECONDS = 3600  # a visitor's files are removed after that
+CHECKED_SECONDS = 600
+
+INTRODUCTION = """# SPACE
+One photo and one recording in, a video of that person saying it out. Use faces and voices only of people who agreed."""
+
+
+class Photo(gr.Image):
+    """An image input that hands the file over as it is: the pipeline opens it, and says what is wrong with it."""
+
+    is_template = True  # drawn as gr.Image
+
+    def preprocess(self, payload):
+        return payload.path if payload else None
+
+
+def build_page(pipeline: SpacePipeline) -> gr.Blocks:
+    """The page around a pipeline that all visitors share."""
+
+    def animate(
+        photo: str | None,
+        speech: str | None,
+        emotion: str,
+        intensity: float,
+        pose_video: str | None,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008 – how Gradio asks for it
+    ) -> Iterator[str]:
+        if not photo:
+            raise gr.Error("There is no photo yet. Drop one, or pick an example.")
+        if not speech:
+            raise gr.Error("There is no recording yet. Drop one, or record it with the microphone.")
+
+        def show(stage: str, done: int, total: int) -> None:
+            progress((done, total), desc=stage)
+
+        with tempfile.TemporaryDirectory() as folder:
+            video = Path(folder) / "space.mp4"
+            try:
+                options = AnimationOptions(emotion=emotion, intensity=intensity, pose_video=pose_video)
+                animation = pipeline.animate_to_file(photo, speech, video, options, show)
+            except SpaceError as error:
+                raise gr.Error(str(error)) from error
+            if animation.num_faces > 1:
+                gr.Info(f"The photo shows {animation.num_faces} faces; the largest one speaks.")
+            # Gradio has copied the video to its own cache when this generator goes on and the folder vanishes.
+            yield str(video)
+
+    least, most = option_range("intensity")
+    with gr.Blocks(title="SPACE", analytics_enabled=False, delete_cache=(CHECKED_SECONDS, KEPT_SECONDS)) as page:
+        gr.Markdown(INTRODUCTION)
+        with gr.Row():
+            with gr.Column():
+                photo = Photo(
+                    label="Photo", type="filepath", image_mode=None, sources=["upload", "webcam", "clipboard"]
+                )
+                speech = gr.Audio(label="Speech", type="filepath", sources=["upload", "microphone"])
+                emotion = gr.Dropdown(list(EMOTIONS), value=option_field("emotion").default, label="Emotion")
+                intensity = gr.Slider(
+                    least, most, value=option_field("intensity").default, step=0.05, label="Intensity of the emotion"
+                )
+                with gr.Accordion("Borrow head motion", open=False):
+                    pose_video = gr.Video(label="Pose-source video (its head motion is used)", sources=["upload"])
+                button = gr.Button("Animate", variant="primary")
+            with gr.Column():
+                result = gr.Video(label="Talking portrait", autoplay=True, interactive=False)
+        gr.Examples(
+            [
+                [str(EXAMPLES / "astronaut.jpg"), str(EXAMPLES / "english_starlight.flac"), "happy", 0.7],
+                [str(EXAMPLES / "grace_hopper.jpg"), str(EXAMPLES / "english_portrait.flac"), "neutral", 1.0],
+                [str(EXAMPLES / "astronaut.jpg"), str(EXAMPLES / "spanish_stars.flac"), "surprised", 0.8],
+            ],
+            [photo, speech, emotion, intensity],
+        )
+        button.click(
+            animate, [photo, speech, emotion, intensity, pose_video], result, concurrency_limit=1, api_name="animate"
+        )
+    return page.queue(max_size=QUEUE_SIZE)
+
+
+def main() -> None:
+    """Loads the pipeline and serves the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--host", help="address to listen on (default: GRADIO_SERVER_NAME, else 127.0.0.1)")
+    parser.add_argument("--port", type=int, help="port to listen on (default: GRADIO_SERVER_PORT, else from 7860 on)")
+    parser.add_argument("--device", choices=DEVICES, default="auto", help="where to compute (default: %(default)s)")
+    arguments = parser.parse_args()
+    theme = gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
+    build_page(SpacePipeline(arguments.device)).launch(
+        server_name=arguments.host, server_port=arguments.port, theme=theme, max_file_size="200mb"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""The command line: ``python -m space_core animate photo.jpg speech.wav -o out.mp4 …``."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from space_core.errors import SpaceError
+from space_core.options import AnimationOptions, option_choices, option_field, option_names, option_range
+from space_core.pipeline import DEVICES, SpacePipeline
+
+BAD_INPUT = 2  # exit code, the same as for a wrong argument
+INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command and returns its exit code: 0, or 2 with one sentence for an input that can't be used."""
+    parsed = _parser().parse_args(arguments)
+    try:
+        _animate(parsed)
+    except SpaceError as error:
+        print(f"space_core: {error}", file=sys.stderr)
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        print("space_core: stopped; nothing was written.", file=sys.stderr)
+        return INTERRUPTED
+    return 0
+
+
+def _animate(parsed: argparse.Namespace) -> None:
+    given = {name: getattr(parsed, name) for name in option_names()}
+    options = AnimationOptions(**{name: value for name, value in given.items() if value is not None})
+    with tqdm(unit="frame", disable=parsed.quiet) as bar:
+
+        def show(stage: str, done: int, total: int) -> None:
+            if done == 0:
+                bar.reset(total)
+                bar.set_description(stage)
+            bar.update(done - bar.n)
+
+        animation = SpacePipeline(parsed.device).animate_to_file(parsed.photo, parsed.speech, parsed.out, options, show)
+    if animation.num_faces > 1:
+        print(f"The photo shows {animation.num_faces} faces; the largest one speaks.", file=sys.stderr)
+    if not parsed.quiet:
+        print(f"{parsed.out}: {animation.seconds:.2f} s", file=sys.stderr)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m space_core", description="Speech-driven portrait animation.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    animate = commands.add_parser("animate", help="let the portrait in a photo say a recording")
+    animate.add_argument("photo", type=Path, metavar="PHOTO", help="an image with a face: JPEG, PNG, WebP, …")
+    animate.add_argument("speech", type=Path, metavar="SPEECH", help="a recording, or a video with sound")
+    animate.add_argument("-o", "--out", type=Path, required=True, metavar="OUT.mp4", help="the video to write")
+    for name in option_names():
+        animate.add_argument(f"--{name.replace('_', '-')}", **_argument(name))
+    animate.add_argument("--device", choices=DEVICES, default="auto", help="where to compute (default: %(default)s)")
+    animate.add_argument("--quiet", action="store_true", help="no progress bar")
+    return parser
+
+
+def _argument(name: str) -> dict:
+    """How an option looks on the command line; ``AnimationOptions`` checks its value, in the same words everywhere."""
+    field, choices, limits = option_field(name), option_choices(name), option_range(name)
+    possible = f"; one of {', '.join(choices)}" if choices else f"; {limits[0]:g} to {limits[1]:g}" if limits else ""
+    default = "" if field.default is None else f" (default: {field.default})"
+    return {"help": f"{field.description}{possible}{default}", "metavar": name.split("_")[-1].upper()}

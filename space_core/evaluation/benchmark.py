@@ -1,0 +1,112 @@
+"""How fast SPACE is and how much memory it takes.
+
+    python -m space_core.evaluation.benchmark [--device cuda] [--seconds 10 60]
+
+For each length, in a process of its own: the seconds of every stage on its own, then the whole way from files to file,
+with the models loaded but the photo not seen before.
+"""
+
+import argparse
+import multiprocessing
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import soundfile
+import torch
+
+from space_core import AnimationOptions, SpacePipeline
+from space_core.face.detector import build_detector
+from space_core.face.normalization import pose_landmarks
+from space_core.face.portrait import prepare_portrait
+from space_core.generator.mesh_warp import MeshWarpGenerator
+from space_core.media.audio import load_speech
+from space_core.media.images import load_photo
+from space_core.media.video import write_video
+from space_core.motion.emotion import emotion_weights
+from space_core.motion.head_pose import generate_head_pose
+from space_core.motion.speech2landmarks import load_speech2landmarks
+from space_core.pipeline import DEVICES
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+PHOTO, OTHER_PHOTO = EXAMPLES / "astronaut.jpg", EXAMPLES / "grace_hopper.jpg"
+SPEECH = EXAMPLES / "english_starlight.flac"
+
+Result = TypeVar("Result")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", choices=DEVICES, default="auto")
+    parser.add_argument("--seconds", type=float, nargs="+", default=[10.0, 60.0])
+    arguments = parser.parse_args()
+    print(f"{torch.get_num_threads()} threads, torch {torch.__version__}")
+    for seconds in arguments.seconds:
+        # A process of its own, because the peak of memory is one figure per process.
+        process = multiprocessing.get_context("spawn").Process(target=_measure, args=(seconds, arguments.device))
+        process.start()
+        process.join()
+        if process.exitcode:
+            sys.exit(process.exitcode)
+
+
+def _measure(seconds: float, device: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        speech, video = Path(folder) / "speech.wav", Path(folder) / "out.mp4"
+        _write_speech(speech, seconds)
+        pipeline = SpacePipeline(device)
+        pipeline.animate_to_file(OTHER_PHOTO, SPEECH, video)  # whatever is loaded on first use
+
+        start = time.perf_counter()
+        next(pipeline.animate(PHOTO, speech, AnimationOptions(seed=1)))
+        to_first_frame = time.perf_counter() - start
+
+        pipeline = SpacePipeline(device)  # its portraits forgotten, the networks still loaded
+        start = time.perf_counter()
+        animation = pipeline.animate_to_file(PHOTO, speech, video)
+        whole = time.perf_counter() - start
+        peak = sum(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+
+        print(f"\n{seconds:g} s of speech on {pipeline.device}: {animation.num_frames} frames")
+        print(f"  whole way       {whole:8.2f} s   {animation.num_frames / whole:6.1f} frames/s")
+        print(f"  first frame     {to_first_frame:8.2f} s")
+        print(f"  peak memory     {peak / 2**20:8.2f} GiB (ffmpeg's share included)")
+        _measure_stages(speech, video, pipeline.device)
+
+
+def _measure_stages(speech: Path, video: Path, device: torch.device) -> None:
+    """Every stage once, alone, in the order of the way."""
+    speech2landmarks, generator = load_speech2landmarks(device), MeshWarpGenerator(device)
+    sound = _timed("read speech", lambda: load_speech(speech))
+    portrait = _timed("portrait", lambda: prepare_portrait(load_photo(PHOTO), build_detector("mediapipe")))
+    prepared = _timed("prepare", lambda: generator.prepare(portrait))
+    emotion = emotion_weights("neutral", 0)
+    chunks = _timed("landmarks", lambda: list(speech2landmarks.speak(sound, portrait.normalized, emotion)))
+    num_frames = sum(map(len, chunks))
+    pose = _timed("head pose", lambda: generate_head_pose(sound, num_frames, portrait.pose, 1.0, seed=0))
+    posed = pose_landmarks(np.concatenate(chunks)[:100], pose[:100])
+    # Only the first frames, so that they can be held: the stage's time is per frame.
+    frames = _timed("frames", lambda: list(generator.render(prepared, [posed])), num_frames / len(posed))
+    _timed("encode", lambda: write_video(frames, video, speech, len(frames)), num_frames / len(posed))
+
+
+def _timed(stage: str, work: Callable[[], Result], times: float = 1.0) -> Result:
+    start = time.perf_counter()
+    result = work()
+    print(f"  {stage:14}  {(time.perf_counter() - start) * times:8.2f} s")
+    return result
+
+
+def _write_speech(path: Path, seconds: float) -> None:
+    """The example's speech over and over, of that length."""
+    sound, rate = soundfile.read(SPEECH)
+    soundfile.write(path, np.resize(sound, round(seconds * rate)), rate)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,273 @@
+"""What the whole way promises: photo and recording in, frames and files out, one clear sentence for bad input."""
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import imageio_ffmpeg
+import numpy as np
+import pytest
+import soundfile
+from conftest import EXAMPLES
+from PIL import Image
+
+from space_core import AnimationOptions, SpaceError, SpacePipeline
+from space_core.cli import main
+from space_core.face.detector import build_detector
+from space_core.face.normalization import normalize
+
+PHOTO = EXAMPLES / "astronaut.jpg"
+
+
+def frames_of(pipeline, speech, photo=PHOTO, **options) -> np.ndarray:
+    return np.stack(list(pipeline.animate(photo, speech, AnimationOptions(**options))))
+
+
+def mean_difference(one: np.ndarray, other: np.ndarray) -> float:
+    return float(np.abs(one.astype(int) - other).mean())
+
+
+def tracked(frames: np.ndarray) -> np.ndarray:
+    """(T, 478, 3) normalized landmarks found in frames, and (T, 3) yaw, pitch and roll."""
+    return normalize(np.stack(list(build_detector("mediapipe").track(frames))).astype(float))
+
+
+@pytest.fixture(scope="module")
+def frames(pipeline, short_speech):
+    return frames_of(pipeline, short_speech)
+
+
+@pytest.fixture(scope="module")
+def head_video(tmp_path_factory, pipeline, short_speech) -> Path:
+    """A video of a head that turns."""
+    path = tmp_path_factory.mktemp("pose") / "head.mp4"
+    pipeline.animate_to_file(PHOTO, short_speech, path, AnimationOptions(seed=3, head_motion=1.5))
+    return path
+
+
+# Frames
+
+
+def test_frames_are_rgb_and_as_many_as_the_speech_is_long(frames, short_speech):
+    assert frames.shape[1:] == (512, 512, 3)
+    assert frames.dtype == np.uint8
+    assert len(frames) == int(np.ceil(soundfile.info(short_speech).duration * 25))
+
+
+def test_the_same_inputs_and_seed_give_the_same_frames(frames, short_speech):
+    np.testing.assert_array_equal(frames_of(SpacePipeline("cpu"), short_speech), frames)
+
+
+def test_another_seed_gives_other_head_motion(pipeline, frames, short_speech):
+    assert mean_difference(frames_of(pipeline, short_speech, seed=1), frames) > 0.5
+
+
+def test_photo_may_be_a_path_an_image_or_an_array(pipeline, short_speech):
+    image = Image.open(PHOTO)
+    first = [next(pipeline.animate(photo, short_speech)) for photo in (PHOTO, str(PHOTO), image, np.asarray(image))]
+    for frame in first[1:]:
+        np.testing.assert_array_equal(frame, first[0])
+
+
+def test_lips_move_with_the_speech_and_the_head_moves(frames):
+    landmarks, pose = tracked(frames)
+    opening = landmarks[:, 14, 1] - landmarks[:, 13, 1]
+    assert opening.std() > 0.01
+    assert np.ptp(pose.rotation[:, :2], axis=0).max() > 0.5
+    assert np.abs(pose.rotation - pose.rotation[0]).max() < 16
+
+
+def test_lips_rest_in_silence(pipeline, tmp_path):
+    sound, rate = soundfile.read(EXAMPLES / "english_starlight.flac")
+    path = tmp_path / "pause.wav"
+    soundfile.write(path, np.concatenate([sound[:rate], np.zeros(rate), sound[rate : 2 * rate]]), rate)
+    landmarks, _ = tracked(frames_of(pipeline, path, head_motion=0, blinks_per_minute=0))
+    opening = landmarks[:, 14, 1] - landmarks[:, 13, 1]
+    pause = opening[32:46]
+    assert pause.max() < opening.max() / 3
+    assert np.ptp(pause) < 0.02
+
+
+def test_emotion_changes_the_face_the_more_the_stronger(pipeline, frames, short_speech):
+    differences = [
+        mean_difference(frames_of(pipeline, short_speech, emotion="surprised", intensity=intensity), frames)
+        for intensity in (0.0, 0.5, 1.0)
+    ]
+    assert differences[0] == 0
+    assert 0.1 < differences[1] < differences[2]
+
+
+def test_head_motion_is_borrowed_from_a_video(pipeline, head_video, short_speech):
+    from space_core.media.video import read_frames
+
+    borrowed = frames_of(pipeline, short_speech, pose_video=head_video)
+    _, source = tracked(np.stack(list(read_frames(head_video))))
+    _, result = tracked(borrowed)
+    for angle in (0, 1):
+        one, other = source.rotation[:, angle], result.rotation[: len(source), angle]
+        assert np.corrcoef(one, other)[0, 1] > 0.8
+
+
+def test_head_motion_of_zero_keeps_the_head_still(pipeline, short_speech):
+    _, pose = tracked(frames_of(pipeline, short_speech, head_motion=0))
+    assert np.ptp(pose.rotation, axis=0).max() < 2.5  # the tracker's own noise while the mouth moves
+
+
+def test_the_result_says_how_many_faces_there_were(pipeline, short_speech, astronaut):
+    both = np.concatenate([astronaut, astronaut[:, ::-1]], axis=1)
+    assert pipeline.animate(both, short_speech).num_faces == 2
+
+
+def test_progress_is_reported_to_the_end(pipeline, short_speech):
+    heard = []
+    list(pipeline.animate(PHOTO, short_speech, progress=lambda *step: heard.append(step)))
+    assert heard[0][0] == "portrait"
+    stage, done, total = heard[-1]
+    assert (stage, done) == ("frames", total)
+
+
+def test_several_threads_may_share_a_pipeline(pipeline, frames, short_speech):
+    results = [None, None]
+
+    def work(index):
+        results[index] = frames_of(pipeline, short_speech)
+
+    threads = [threading.Thread(target=work, args=(index,)) for index in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for result in results:
+        np.testing.assert_array_equal(result, frames)
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_length(pipeline, tmp_path):
+    import tracemalloc
+
+    sound, rate = soundfile.read(EXAMPLES / "english_starlight.flac")
+    path = tmp_path / "long.wav"
+    soundfile.write(path, np.resize(sound, 30 * rate), rate)
+    animation = pipeline.animate(PHOTO, path)
+    tracemalloc.start()
+    peaks = []
+    for number, _ in enumerate(animation):
+        if number in (200, 700):
+            peaks.append(tracemalloc.get_traced_memory()[1])
+    tracemalloc.stop()
+    assert peaks[1] < peaks[0] * 1.3 + 5e6
+
+
+# Files
+
+
+def test_the_video_plays_the_frames_with_the_speech(pipeline, short_speech, frames, tmp_path):
+    out = tmp_path / "out.mp4"
+    animation = pipeline.animate_to_file(PHOTO, short_speech, out)
+    assert animation.num_frames == len(frames)
+    reader = imageio_ffmpeg.read_frames(str(out))
+    meta = next(reader)
+    assert meta["size"] == (512, 512)
+    assert meta["fps"] == 25
+    assert meta["audio_codec"] == "aac"
+    decoded = [np.frombuffer(frame, np.uint8).reshape(512, 512, 3) for frame in reader]
+    assert len(decoded) == len(frames)
+    assert mean_difference(np.stack(decoded), frames) < 4
+
+
+def test_stopping_midway_leaves_nothing_behind(pipeline, short_speech, tmp_path):
+    def stop(stage, done, total):
+        if done > 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.animate_to_file(PHOTO, short_speech, tmp_path / "out.mp4", progress=stop)
+    assert list(tmp_path.iterdir()) == []
+
+
+# Bad input
+
+
+BAD_INPUTS = (
+    *("no photo", "not an image", "truncated image", "huge image", "no face"),
+    *("no speech", "empty speech", "silent speech", "too long"),
+    *("text as a video", "pose video without a face", "unknown emotion", "intensity out of range"),
+)
+
+
+def bad_inputs(folder: Path) -> dict[str, tuple[Path, Path, dict, str]]:
+    """By name: photo, speech, options, and words of the sentence to expect."""
+    speech = EXAMPLES / "english_starlight.flac"
+    text, empty, wide = folder / "text.jpg", folder / "empty.wav", folder / "wide.png"
+    text.write_text("This is not an image.\n")
+    empty.write_bytes(b"")
+    Image.new("1", (20_000, 20_000)).save(wide)
+    landscape = folder / "landscape.jpg"
+    Image.fromarray(np.linspace(0, 255, 400 * 300 * 3).reshape(300, 400, 3).astype(np.uint8)).save(landscape)
+    cut = folder / "cut.jpg"
+    cut.write_bytes(PHOTO.read_bytes()[:20_000])
+    silent = folder / "silent.wav"
+    soundfile.write(silent, np.zeros(16_000), 16_000)
+    fake_video = folder / "fake.mp4"
+    fake_video.write_text("not a video")
+    faceless = folder / "faceless.mp4"
+    writer = imageio_ffmpeg.write_frames(str(faceless), (64, 64), fps=25)
+    writer.send(None)
+    for _ in range(25):
+        writer.send(np.full((64, 64, 3), 90, np.uint8))
+    writer.close()
+    return {
+        "no photo": (folder / "none.jpg", speech, {}, "none.jpg"),
+        "not an image": (text, speech, {}, "text.jpg"),
+        "truncated image": (cut, speech, {}, "cut"),
+        "huge image": (wide, speech, {}, "20"),
+        "no face": (landscape, speech, {}, "No human face"),
+        "no speech": (PHOTO, folder / "none.wav", {}, "none.wav"),
+        "empty speech": (PHOTO, empty, {}, "empty"),
+        "silent speech": (PHOTO, silent, {}, "silent"),
+        "too long": (PHOTO, speech, {"max_seconds": 2}, "limit"),
+        "text as a video": (PHOTO, speech, {"pose_video": fake_video}, "fake.mp4"),
+        "pose video without a face": (PHOTO, speech, {"pose_video": faceless}, "face"),
+        "unknown emotion": (PHOTO, speech, {"emotion": "joyful"}, "neutral, angry"),
+        "intensity out of range": (PHOTO, speech, {"intensity": 3}, "between 0"),
+    }
+
+
+@pytest.mark.parametrize("name", BAD_INPUTS)
+def test_bad_input_is_one_sentence_at_the_api_and_the_command_line(name, pipeline, tmp_path, monkeypatch, capsys):
+    inputs, outputs = tmp_path / "in", tmp_path / "out"
+    inputs.mkdir()
+    outputs.mkdir()
+    photo, speech, options, words = bad_inputs(inputs)[name]
+    with pytest.raises(SpaceError, match=words):
+        pipeline.animate_to_file(photo, speech, outputs / "out.mp4", AnimationOptions(**options))
+
+    monkeypatch.setattr("space_core.cli.SpacePipeline", lambda device: pipeline)
+    flags = [f"--{option.replace('_', '-')}={value}" for option, value in options.items()]
+    assert main(["animate", str(photo), str(speech), "-o", str(outputs / "out.mp4"), "--quiet", *flags]) == 2
+    said = capsys.readouterr().err
+    assert words in said
+    assert "Traceback" not in said
+    assert list(outputs.iterdir()) == []
+
+
+def test_an_output_folder_that_is_missing_is_said_before_any_work(pipeline, short_speech, tmp_path):
+    with pytest.raises(SpaceError, match="folder"):
+        pipeline.animate_to_file(PHOTO, short_speech, tmp_path / "nowhere" / "out.mp4")
+
+
+def test_an_unknown_device_is_said_with_what_there_is():
+    with pytest.raises(SpaceError, match="auto, cpu, cuda"):
+        SpacePipeline("tpu")
+
+
+@pytest.mark.slow
+def test_the_command_line_makes_a_video(short_speech, tmp_path):
+    out = tmp_path / "out.mp4"
+    command = [sys.executable, "-m", "space_core", "animate", PHOTO, short_speech, "-o", out]
+    command += ["--emotion", "happy", "--intensity", "0.7", "--seed", "7"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert out.stat().st_size > 10_000
+    assert "100%" in done.stderr

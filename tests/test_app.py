@@ -1,0 +1,51 @@
+"""What the page promises, asked through its own API."""
+
+import imageio_ffmpeg
+import pytest
+from conftest import EXAMPLES
+from gradio_client import Client, handle_file
+from PIL import Image
+
+from app import build_page
+
+
+@pytest.fixture(scope="module")
+def client(pipeline):
+    page = build_page(pipeline)
+    _, address, _ = page.launch(prevent_thread_lock=True, server_name="127.0.0.1", quiet=True)
+    yield Client(address, verbose=False)
+    page.close()
+
+
+def animate(client, photo=EXAMPLES / "astronaut.jpg", speech=None, emotion="happy", intensity=0.7, pose_video=None):
+    photo, speech, pose_video = (path and handle_file(path) for path in (photo, speech, pose_video))
+    return client.predict(photo, speech, emotion, intensity, pose_video, api_name="/animate")
+
+
+def test_photo_and_speech_give_a_video(client, short_speech):
+    video = animate(client, speech=short_speech)
+    path = video["video"] if isinstance(video, dict) else video
+    frames, seconds = imageio_ffmpeg.count_frames_and_secs(str(path))
+    assert frames == 33
+    assert seconds == pytest.approx(33 / 25, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "sentence"),
+    [
+        ({"photo": None}, "There is no photo yet"),
+        ({"speech": None}, "There is no recording yet"),
+        ({"photo": "text"}, "text.jpg"),
+        ({"speech": "text"}, "text"),
+        ({"pose_video": "text"}, "text"),
+        ({"intensity": 1.4999, "emotion": "happy", "photo": "landscape"}, "No human face"),
+    ],
+)
+def test_bad_input_is_said_and_the_next_visitor_is_served(client, short_speech, tmp_path, inputs, sentence):
+    made = {"text": tmp_path / "text.jpg", "landscape": tmp_path / "landscape.png"}
+    made["text"].write_text("no picture, no sound")
+    Image.linear_gradient("L").resize((300, 300)).save(made["landscape"])
+    inputs = {"speech": short_speech} | {name: made.get(value, value) for name, value in inputs.items()}
+    with pytest.raises(Exception, match=sentence):
+        animate(client, **inputs)
+    assert animate(client, speech=short_speech)

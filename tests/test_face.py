@@ -1,5 +1,8 @@
 """What face detection, normalization and the portrait promise."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from conftest import EXAMPLES
@@ -134,3 +137,16 @@ def test_tracking_follows_a_face_and_tells_when_it_is_lost(detector, astronaut):
     assert faces[0].shape == (478, 3)
     assert np.abs(faces[0] - faces[1])[:, :2].max() < 4
     assert faces[2] is None
+
+
+def test_faces_are_found_where_opencv_lacks_its_system_libraries():
+    # As on a slim image, where importing cv2 fails for want of libGL.
+    program = f"""
+import sys
+sys.modules["cv2"] = None
+from space_core.face.detector import build_detector
+from space_core.media.images import load_photo
+print(len(build_detector("mediapipe").detect(load_photo({str(EXAMPLES / "astronaut.jpg")!r}))), "face")
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert "1 face" in done.stdout, done.stderr

@@ -221,7 +221,7 @@ def bad_inputs(folder: Path) -> dict[str, tuple[Path, Path, dict, str]]:
         "no photo": (folder / "none.jpg", speech, {}, "none.jpg"),
         "not an image": (text, speech, {}, "text.jpg"),
         "truncated image": (cut, speech, {}, "cut"),
-        "huge image": (wide, speech, {}, "20"),
+        "huge image": (wide, speech, {}, "megapixels"),
         "no face": (landscape, speech, {}, "No human face"),
         "no speech": (PHOTO, folder / "none.wav", {}, "none.wav"),
         "empty speech": (PHOTO, empty, {}, "empty"),

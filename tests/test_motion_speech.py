@@ -1,0 +1,130 @@
+"""What stage 1 promises about lips and emotions, on synthetic sound."""
+
+import numpy as np
+import pytest
+
+from space_core.errors import SpaceError
+from space_core.face.topology import EYES, INNER_LOWER_LIP, INNER_UPPER_LIP, NUM_POINTS, RIGID_POINTS, canonical_face
+from space_core.motion.emotion import EMOTIONS, emotion_weights
+from space_core.motion.speech2landmarks import load_speech2landmarks
+from space_core.timing import SAMPLE_RATE, number_of_frames
+
+NEUTRAL = emotion_weights("neutral", 0)
+CLOSED = 0.015  # outer-eye-corner distances
+
+
+def babble(seconds: float) -> np.ndarray:
+    """Something like "da da da": four syllables a second of a buzzing voice with two formants, (N,) float32."""
+    times = np.arange(round(seconds * SAMPLE_RATE)) / SAMPLE_RATE
+    voice = sum(
+        np.sin(2 * np.pi * 120 * k * times + k * k)
+        * (np.exp(-(((120 * k - 750) / 250) ** 2)) + 0.6 * np.exp(-(((120 * k - 1300) / 300) ** 2)) + 0.05)
+        for k in range(1, 40)
+    )
+    return (0.05 * voice * np.clip(np.sin(2 * np.pi * 4 * times), 0, 1)).astype(np.float32)
+
+
+def say(speech, portrait=None, emotion=NEUTRAL, **how) -> np.ndarray:
+    portrait = shut_face() if portrait is None else portrait
+    return np.concatenate(list(load_speech2landmarks("cpu").speak(speech, portrait, emotion, **how)))
+
+
+def lip_opening(landmarks: np.ndarray) -> np.ndarray:
+    return landmarks[..., INNER_LOWER_LIP[5], 1] - landmarks[..., INNER_UPPER_LIP[5], 1]
+
+
+def shut_face() -> np.ndarray:
+    """The canonical face, whose mouth is open, with its lips brought together."""
+    face = canonical_face().vertices.copy()
+    upper, lower = list(INNER_UPPER_LIP[1:-1]), list(INNER_LOWER_LIP[1:-1])
+    face[upper] = face[lower] = (face[upper] + face[lower]) / 2
+    return face
+
+
+@pytest.mark.parametrize("num_samples", [4800, 16_000, 31_999, 32_000, 32_001, 100_000, 12 * SAMPLE_RATE])
+def test_there_is_a_frame_for_every_40_ms_begun(num_samples):
+    chunks = list(load_speech2landmarks("cpu").speak(babble(num_samples / SAMPLE_RATE), shut_face(), NEUTRAL))
+    assert sum(map(len, chunks)) == number_of_frames(num_samples) == -(-num_samples // 640)
+    assert all(chunk.shape[1:] == (NUM_POINTS, 3) and chunk.dtype == np.float32 for chunk in chunks)
+    assert max(map(len, chunks)) <= 100 and len(chunks[0]) <= 50
+    assert all(np.isfinite(chunk).all() for chunk in chunks)
+
+
+def test_speech_opens_the_mouth_and_silence_closes_it_and_holds_it_still():
+    speech = np.concatenate([babble(2), np.zeros(2 * SAMPLE_RATE, np.float32), babble(1)])
+    opening = lip_opening(say(speech))
+    assert np.ptp(opening[:50]) > 0.04
+    assert np.abs(opening[60:90]).max() < CLOSED
+    assert opening[60:90].std() < 0.003
+
+
+def test_silence_closes_the_mouth_of_a_photo_with_an_open_one():
+    face = canonical_face().vertices
+    assert lip_opening(face) > 0.08
+    said = say(np.zeros(SAMPLE_RATE, np.float32), face)
+    assert np.abs(lip_opening(said)).max() < 2 * CLOSED
+    assert np.abs(said - face)[:, RIGID_POINTS].max() < 0.01
+
+
+def test_silence_leaves_a_closed_mouth_as_it_is():
+    assert np.abs(say(np.zeros(SAMPLE_RATE, np.float32)) - shut_face()).max() < CLOSED
+
+
+def test_speech_moves_no_bones_lids_or_irises():
+    motion = say(babble(2)) - shut_face()
+    still = [
+        *RIGID_POINTS,
+        *range(468, NUM_POINTS),
+        *(point for eye in EYES for point in (*eye.upper_lid, *eye.lower_lid)),
+    ]
+    assert np.abs(motion[:, still]).max() < 1e-6
+    assert np.abs(motion).max() > 0.04
+
+
+def test_the_result_does_not_depend_on_chunks_and_is_the_same_twice():
+    speech = babble(5)
+    whole = say(speech, chunk=100)
+    assert np.array_equal(whole, say(speech, chunk=100))
+    for chunk in (7, 33):
+        assert np.abs(whole - say(speech, chunk=chunk)).max() < 1e-4
+
+
+def test_a_loud_and_a_quiet_recording_open_the_mouth_alike():
+    speech = babble(3)
+    loud, quiet = lip_opening(say(speech * 3)), lip_opening(say(speech / 10))
+    assert np.abs(loud - quiet).max() < 0.01
+
+
+def test_lips_never_pass_through_each_other():
+    assert lip_opening(say(babble(4))).min() > -1e-6
+
+
+def test_no_emotion_changes_nothing():
+    speech = babble(1)
+    for emotion in EMOTIONS:
+        assert np.array_equal(say(speech), say(speech, emotion=emotion_weights(emotion, 0)))
+    assert np.array_equal(say(speech), say(speech, emotion=emotion_weights("neutral", 1.5)))
+
+
+@pytest.mark.parametrize("emotion", EMOTIONS[1:])
+def test_emotion_grows_with_its_intensity(emotion):
+    silence = np.zeros(8000, np.float32)
+    neutral = say(silence)
+    distances = [
+        np.abs(say(silence, emotion=emotion_weights(emotion, i)) - neutral).max() for i in (0.25, 0.5, 1.0, 1.5)
+    ]
+    assert (np.diff(distances) > 0).all() and distances[2] > 0.03
+
+
+@pytest.mark.parametrize("emotion", EMOTIONS[1:])
+def test_emotion_neither_opens_nor_freezes_the_mouth(emotion):
+    felt = lip_opening(say(babble(3), emotion=emotion_weights(emotion, 1)))
+    plain = lip_opening(say(babble(3)))
+    assert np.corrcoef(felt, plain)[0, 1] > 0.97
+    assert 0.7 < felt.std() / plain.std() < 1.4
+
+
+def test_unknown_emotions_and_intensities_are_refused():
+    for wrong in (("bored", 1), ("happy", -0.1), ("happy", 2)):
+        with pytest.raises(SpaceError):
+            emotion_weights(*wrong)

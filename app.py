@@ -24,15 +24,6 @@ INTRODUCTION = """# SPACE
 One photo and one recording in, a video of that person saying it out. Use faces and voices only of people who agreed."""
 
 
-class Photo(gr.Image):
-    """An image input that hands the file over as it is: the pipeline opens it, and says what is wrong with it."""
-
-    is_template = True  # drawn as gr.Image
-
-    def preprocess(self, payload):
-        return payload.path if payload else None
-
-
 def build_page(pipeline: SpacePipeline) -> gr.Blocks:
     """The page around a pipeline that all visitors share."""
 
@@ -69,7 +60,9 @@ def build_page(pipeline: SpacePipeline) -> gr.Blocks:
         gr.Markdown(INTRODUCTION)
         with gr.Row():
             with gr.Column():
-                photo = Photo(label="Photo", type="filepath", sources=["upload", "webcam", "clipboard"], height=320)
+                photo = gr.Image(label="Photo", type="filepath", sources=["upload", "webcam", "clipboard"], height=320)
+                # The file as it is: the pipeline opens it, and says what is wrong with it.
+                photo.preprocess = lambda payload: payload.path if payload else None
                 speech = gr.Audio(label="Speech", type="filepath", sources=["upload", "microphone"])
                 emotion = gr.Dropdown(list(EMOTIONS), value=option_field("emotion").default, label="Emotion")
                 intensity = gr.Slider(

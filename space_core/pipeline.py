@@ -36,7 +36,7 @@ Photo = str | Path | np.ndarray | Image.Image
 Progress = Callable[[str, int, int], None]
 
 DEVICES = ("auto", "cpu", "cuda")
-PORTRAITS_KEPT = 8  # prepared portraits, least recently used first out; about 40 MB each
+PORTRAITS_KEPT = 8  # prepared portraits, least recently used first out; about 60 MB each
 
 
 @dataclass

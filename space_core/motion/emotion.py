@@ -1,0 +1,49 @@
+"""What each emotion adds to a face: offsets of its mesh, and how lively its lips speak."""
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load_file
+
+from space_core.errors import SpaceError
+
+WEIGHTS = Path(__file__).parents[2] / "weights" / "emotion.safetensors"
+
+# The labels of MEAD (Wang et al., ECCV 2020).
+EMOTIONS = ("neutral", "angry", "contempt", "disgusted", "fear", "happy", "sad", "surprised")
+MAX_INTENSITY = 1.5
+
+
+def emotion_weights(emotion: str, intensity: float) -> np.ndarray:
+    """(8,) float32: the label's weight × intensity, in the order of ``EMOTIONS``.
+
+    Args:
+        emotion: one of ``EMOTIONS``.
+        intensity: 0 none, 1 full, up to 1.5 exaggerated.
+    """
+    if emotion not in EMOTIONS:
+        raise SpaceError(f"There is no emotion called {emotion!r}; choose one of: {', '.join(EMOTIONS)}.")
+    if not 0 <= intensity <= MAX_INTENSITY:
+        raise SpaceError(f"The intensity of an emotion is between 0 and {MAX_INTENSITY:g}, not {intensity:g}.")
+    weights = np.zeros(len(EMOTIONS), np.float32)
+    weights[EMOTIONS.index(emotion)] = intensity
+    return weights
+
+
+def emotional_motion(weights: np.ndarray) -> tuple[np.ndarray, float]:
+    """What emotion weights (8,) do to a face.
+
+    Returns:
+        (478, 3) float64 offsets in normalized landmarks, which leave the gap between the lips as it is; and the factor
+        by which the emotion makes speech motion larger or smaller. Neutral: exactly zeros and 1.
+    """
+    offsets, liveliness = _learnt()
+    return np.tensordot(weights, offsets, 1), float(1 + np.dot(weights, liveliness - 1))
+
+
+@cache
+def _learnt() -> tuple[np.ndarray, np.ndarray]:
+    """Offsets (8, 478, 3) and factors (8,) float64 at intensity 1; neutral's are zeros and 1."""
+    arrays = load_file(WEIGHTS)
+    return arrays["offsets"].astype(np.float64), arrays["liveliness"].astype(np.float64)

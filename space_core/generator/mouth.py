@@ -12,7 +12,13 @@ import torch
 from torch.nn import functional as F
 
 from space_core.face.portrait import MARGIN, SIZE
-from space_core.face.topology import EYES, INNER_LOWER_LIP, INNER_UPPER_LIP, OUTER_LOWER_LIP
+from space_core.face.topology import (
+    EYES,
+    INNER_LOWER_LIP,
+    INNER_UPPER_LIP,
+    NUM_SURFACE_POINTS,
+    OUTER_LOWER_LIP,
+)
 from space_core.generator.aperture import MARGIN_OF_WINDOW, Aperture, aperture, paint, whole_window, window_around
 from space_core.generator.face_motion import FaceMotion
 from space_core.generator.sampling import sample, smoothstep
@@ -43,6 +49,7 @@ TOOTH_BRIGHTNESS = (1.1, 1.3)
 TOOTH_SATURATION = (0.42, 0.3)
 UPPER_TEETH_REACH = 9 * MILLIMETRE  # below the upper lip; what is bright further down belongs to the jaw
 PARTED = (1.2 * MILLIMETRE, 3 * MILLIMETRE)  # from here to there, parting lips let light in
+WARMTH = 0.7  # of the shade on the teeth of a colourful photo
 SEAM = 0.5  # of the lips' brightness is left between closed ones
 LEAST_SHARE_OF_TEETH = 0.3  # of what a photo shows between the lips, for its teeth to be taken
 
@@ -150,7 +157,7 @@ def _inside(mouth: PreparedMouth, motion: FaceMotion, pixels: torch.Tensor, open
 
     # Light falls in between the lips: it fades sideways, and the lips shade what is close behind them.
     lit = 0.9 + 0.1 * smoothstep(gap, 0.02, 0.2)
-    sides = torch.exp(-((x / 0.21) ** 2))
+    sides = torch.exp(-((x / 0.25) ** 2))
     millimetre = motion.scale[:, None, None] * MILLIMETRE
     under_upper = 0.74 + 0.26 * smoothstep(opening.below_upper / millimetre, 0.0, 3.0)
     over_lower = 0.75 + 0.25 * smoothstep(opening.above_lower / millimetre, 0.0, 2.5)
@@ -166,11 +173,11 @@ def _inside(mouth: PreparedMouth, motion: FaceMotion, pixels: torch.Tensor, open
     )
     picture = torch.lerp(
         picture,
-        mouth.enamel * (0.8 * lit * (0.35 + 0.65 * sides) * over_lower * lower_shade)[channels],
+        _shaded(mouth.enamel, 0.8 * lit * (0.4 + 0.6 * sides) * over_lower * lower_shade),
         lower_shape[channels],
     )
     picture = torch.lerp(
-        picture, mouth.enamel * (lit * (0.3 + 0.7 * sides) * under_upper * upper_shade)[channels], upper_shape[channels]
+        picture, _shaded(mouth.enamel, lit * (0.4 + 0.6 * sides) * under_upper * upper_shade), upper_shape[channels]
     )
     own = sample(
         mouth.teeth, mouth.photo.project(torch.stack([x, y], -1), mouth.depth + ARCH * x.clamp(-0.35, 0.35) ** 2)
@@ -179,6 +186,12 @@ def _inside(mouth: PreparedMouth, motion: FaceMotion, pixels: torch.Tensor, open
     # Lips that hardly part show the shade between them, no teeth.
     height = (opening.below_upper + opening.above_lower) / motion.scale[:, None, None]
     return torch.lerp(SEAM * mouth.lips, picture, smoothstep(height, *PARTED)[:, None])
+
+
+def _shaded(enamel: torch.Tensor, light: torch.Tensor) -> torch.Tensor:
+    """(B, 3, h, w) teeth of a colour (3, 1, 1) under a light (B, h, w): their shade is warm, as flesh lights it."""
+    warmth = 1 + WARMTH * (enamel.amax() - enamel.amin()).clamp(max=0.3) * torch.tensor([-1.0, 0.3, 0.7]).to(enamel)
+    return enamel * light.clamp(min=1e-3)[:, None] ** warmth[:, None, None]
 
 
 def _teeth_in_photo(picture: torch.Tensor, photo: FaceMotion) -> torch.Tensor:
@@ -254,7 +267,7 @@ def _teeth(
     between = torch.exp(-((torch.minimum(place, 1 - place) * width / (0.35 * MILLIMETRE + 0.35 * soft)) ** 2))
     neck = smoothstep(inside, 0.55 * TOOTH_HEIGHT, 1.15 * TOOTH_HEIGHT)
     edge = smoothstep(inside, 2.0 * MILLIMETRE, 0.0)
-    shade = (1 - 0.24 * between) * (1 - 0.4 * neck) * (1 - 0.1 * edge) * (1 - 0.1 * (2 * place - 1) ** 2)
+    shade = (1 - 0.17 * between) * (1 - 0.3 * neck) * (1 - 0.1 * edge) * (1 - 0.1 * (2 * place - 1) ** 2)
     return shape, shade
 
 
@@ -265,11 +278,16 @@ def _colours(picture: torch.Tensor, photo: FaceMotion) -> tuple[torch.Tensor, ..
     lips = _colour_between(picture, photo, INNER_LOWER_LIP, OUTER_LOWER_LIP, 0.5)
     skin = _colour_at(picture, photo, (50, 280, 205, 425, 187, 411))
     luminance = torch.tensor([0.299, 0.587, 0.114], device=picture.device)
-    light = 1.35 * float(torch.maximum((whites * luminance).sum(), (skin * luminance).sum()).clamp(0.25, 0.72))
+    # The light on the face shows where the skin is brightest: that holds for dark skin, too.
+    x, y = photo.posed[0, :NUM_SURFACE_POINTS, :2].round().long().clamp(0, picture.shape[-1] - 1).unbind(1)
+    highlight = torch.quantile(luminance @ picture[0, :, y, x], 0.9)
+    light = 1.35 * float(torch.maximum((whites * luminance).sum(), 0.85 * highlight).clamp(0.25, 0.72))
     colourful = float(smoothstep((skin.max() - skin.min()) / skin.max().clamp(min=0.05), 0.04, 0.2))
     ivory = torch.lerp(torch.ones(3), torch.tensor([1.03, 0.98, 0.87]), colourful).to(picture.device)
-    cast = whites / (whites * luminance).sum().clamp(min=0.05)
-    enamel = light * ivory * torch.lerp(torch.ones_like(cast), cast.clamp(0.7, 1.3), 0.75)
+    # The eyes' whites tell the colour of the light, unless the eyes are so far shut that they are mostly skin.
+    cast = (whites / (whites * luminance).sum().clamp(min=0.05)).clamp(0.7, 1.3)
+    trust = 0.75 - 0.45 * smoothstep(1 - whites.min() / whites.max().clamp(min=0.05), 0.25, 0.45)
+    enamel = light * ivory * torch.lerp(torch.ones_like(cast), cast, trust)
     flesh = torch.lerp(
         lips, light * torch.lerp(torch.ones(3), torch.tensor([0.95, 0.5, 0.48]), colourful).to(lips), 0.4
     )

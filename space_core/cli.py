@@ -32,7 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _animate(parsed: argparse.Namespace) -> None:
     given = {name: getattr(parsed, name) for name in option_names()}
     options = AnimationOptions(**{name: value for name, value in given.items() if value is not None})
-    with tqdm(unit="frame", disable=parsed.quiet) as bar:
+    pipeline = SpacePipeline(parsed.device)
+    with tqdm(unit="frame", disable=parsed.quiet, delay=1e-6) as bar:  # the delay: no bar before the inputs are checked
 
         def show(stage: str, done: int, total: int) -> None:
             if done == 0:
@@ -40,7 +41,7 @@ def _animate(parsed: argparse.Namespace) -> None:
                 bar.set_description(stage)
             bar.update(done - bar.n)
 
-        animation = SpacePipeline(parsed.device).animate_to_file(parsed.photo, parsed.speech, parsed.out, options, show)
+        animation = pipeline.animate_to_file(parsed.photo, parsed.speech, parsed.out, options, show)
     if animation.num_faces > 1:
         print(f"The photo shows {animation.num_faces} faces; the largest one speaks.", file=sys.stderr)
     if not parsed.quiet:
@@ -64,6 +65,6 @@ def _parser() -> argparse.ArgumentParser:
 def _argument(name: str) -> dict:
     """How an option looks on the command line; ``AnimationOptions`` checks its value, in the same words everywhere."""
     field, choices, limits = option_field(name), option_choices(name), option_range(name)
-    possible = f"; one of {', '.join(choices)}" if choices else f"; {limits[0]:g} to {limits[1]:g}" if limits else ""
+    possible = f"; one of {', '.join(choices)}" if choices else f"; {limits[0]} to {limits[1]}" if limits else ""
     default = "" if field.default is None else f" (default: {field.default})"
     return {"help": f"{field.description}{possible}{default}", "metavar": name.split("_")[-1].upper()}

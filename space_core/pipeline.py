@@ -36,6 +36,7 @@ Photo = str | Path | np.ndarray | Image.Image
 Progress = Callable[[str, int, int], None]
 
 DEVICES = ("auto", "cpu", "cuda")
+POSE_VIDEO_SIDE = 960  # pixels of the longer side: a head in a wide picture is still one to follow
 PORTRAITS_KEPT = 8  # prepared portraits, least recently used first out; about 60 MB each
 
 
@@ -174,7 +175,7 @@ class SpacePipeline:
         tracked = []
         lost = np.full_like(portrait.landmarks, np.nan)
         # More of the video than the speech is long is never shown.
-        frames = read_frames(options.pose_video, max_seconds=num_frames / FPS)
+        frames = read_frames(options.pose_video, max_side=POSE_VIDEO_SIDE, max_seconds=num_frames / FPS)
         for face in self._detectors[options.detector].track(frames):
             progress("pose video", len(tracked), num_frames)
             tracked.append(lost if face is None else face)

@@ -132,6 +132,17 @@ def test_an_unknown_detector_is_said_with_what_there_is():
         build_detector("dlib")
 
 
+def test_a_face_that_is_small_in_a_large_photo_is_found(detector, astronaut, portrait):
+    step = int(np.ptp(portrait.landmarks[:, 1]) * portrait.crop.scale // 90)
+    small = astronaut[::step, ::step]
+    photo = np.random.default_rng(0).integers(90, 140, (2200, 3300, 3), dtype=np.uint8)
+    photo[1500 : 1500 + len(small), 2500 : 2500 + small.shape[1]] = small
+    (face,) = detector.detect(photo)
+    assert (face[:, :2].mean(0) > [2500, 1500]).all()
+    frame = photo[1000:2200, 1600:3300][::2, ::2]
+    assert next(detector.track([frame])) is not None
+
+
 def test_tracking_follows_a_face_and_tells_when_it_is_lost(detector, astronaut):
     faces = list(detector.track([astronaut, astronaut, np.zeros_like(astronaut)]))
     assert faces[0].shape == (478, 3)

@@ -7,16 +7,18 @@ with the models loaded but the photo not seen before.
 """
 
 import argparse
+import contextlib
 import multiprocessing
-import resource
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+import psutil
 import soundfile
 import torch
 
@@ -68,15 +70,38 @@ def _measure(seconds: float, device: str) -> None:
 
         pipeline = SpacePipeline(device)  # its portraits forgotten, the networks still loaded
         start = time.perf_counter()
-        animation = pipeline.animate_to_file(PHOTO, speech, video)
+        with PeakMemory() as memory:
+            animation = pipeline.animate_to_file(PHOTO, speech, video)
         whole = time.perf_counter() - start
-        peak = sum(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-
         print(f"\n{seconds:g} s of speech on {pipeline.device}: {animation.num_frames} frames")
         print(f"  whole way       {whole:8.2f} s   {animation.num_frames / whole:6.1f} frames/s")
         print(f"  first frame     {to_first_frame:8.2f} s")
-        print(f"  peak memory     {peak / 2**20:8.2f} GiB (ffmpeg's share included)")
+        print(f"  peak memory     {memory.peak / 2**30:8.2f} GiB, ffmpeg included")
         _measure_stages(speech, video, pipeline.device)
+
+
+class PeakMemory:
+    """The most memory (bytes resident) that this process and its children hold at a time within a ``with`` block."""
+
+    def __enter__(self) -> "PeakMemory":
+        self.peak = 0
+        self._over = threading.Event()
+        self._watcher = threading.Thread(target=self._watch)
+        self._watcher.start()
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self._over.set()
+        self._watcher.join()
+
+    def _watch(self) -> None:
+        process = psutil.Process()
+        while not self._over.wait(0.05):
+            held = 0
+            for one in (process, *process.children(recursive=True)):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    held += one.memory_info().rss
+            self.peak = max(self.peak, held)
 
 
 def _measure_stages(speech: Path, video: Path, device: torch.device) -> None:

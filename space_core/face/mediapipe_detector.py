@@ -1,6 +1,7 @@
 """The embedded detector: MediaPipe's face mesh with irises, whose models come inside the wheel."""
 
 import importlib
+import itertools
 import sys
 import types
 from collections.abc import Iterable, Iterator
@@ -15,12 +16,15 @@ from space_core.face.topology import canonical_face
 CUT_OUT = 2.0  # side of that cut-out, in sides of the detected box
 MAX_FACES = 8
 MIN_CONFIDENCE = 0.5
+SHORT_RANGE, LONG_RANGE = 0, 1  # MediaPipe's names for its two face detectors
+TILES = (1, 2, 4)  # an image without a face is searched again in so many parts each way, for faces that are small in it
+TRACKED_CUT_OUT = 3.0  # side of the cut-out in which a face is followed, in sides of its box where it was found
+LOOK_AGAIN = 5  # frames without a face, after which it is looked for elsewhere
 
 # The mesh fits dogs and monkeys too. People stand out by what both detectors say of them and by how well the mesh of
 # the mirrored picture mirrors the mesh: of 95 portraits (photos, paintings, statues, cartoons) people lie above 0.8,
 # above 0.6 and below 0.021; dogs at 0.0 for the long range and above 0.025, a monkey at 0.73 for the short range.
-HUMAN_SHORT_RANGE = 0.77
-HUMAN_LONG_RANGE = 0.3
+HUMAN_SCORES = (0.77, 0.3)  # of the short range and the long range, at least
 HUMAN_ASYMMETRY = 0.03  # mean distance between the two meshes, in heights of the face
 CHECKED_SIZE = 256  # side of the cut-out on which that is checked, pixels
 
@@ -51,54 +55,39 @@ class MediaPipeDetector:
 
     def detect(self, image: np.ndarray) -> list[np.ndarray]:
         """See ``Detector.detect``."""
-        faces = []
-        with self._mesh(static_image_mode=True, max_num_faces=1) as mesh:
-            for box in self._boxes(image):
-                cut_out, origin = _cut_out(image, box)
-                for landmarks in _landmarks(mesh, cut_out):
-                    landmarks[:, :2] += origin
-                    new = not any(_same_face(landmarks, other) for other in faces)
-                    if new and self._is_human(mesh, cut_out):
-                        faces.append(landmarks)
-        return sorted(faces, key=face_size, reverse=True)
+        return self._detect(image, TILES)
+
+    def _detect(self, image: np.ndarray, tiles: tuple[int, ...]) -> list[np.ndarray]:
+        """The human faces in an image, the largest first, from the first number of tiles with which there are any."""
+        # Built for each call: MediaPipe's graphs must not be shared by threads.
+        with (
+            self._face_detection.FaceDetection(MIN_CONFIDENCE, SHORT_RANGE) as short_range,
+            self._face_detection.FaceDetection(MIN_CONFIDENCE, LONG_RANGE) as long_range,
+            self._mesh(static_image_mode=True, max_num_faces=1) as mesh,
+        ):
+            ranges = (short_range, long_range)
+            found = (_faces(image, _boxes(image, ranges, number), ranges, mesh) for number in tiles)
+            return next((faces for faces in found if faces), [])
 
     def track(self, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray | None]:
         """See ``Detector.track``. Follows one face from frame to frame, which is steadier than detecting anew."""
+        box, lost = None, LOOK_AGAIN
         with self._mesh(static_image_mode=False, max_num_faces=1) as mesh:
             for frame in frames:
-                yield next(iter(_landmarks(mesh, frame)), None)
+                if lost >= LOOK_AGAIN:
+                    faces = self._detect(frame, tiles=(1,))
+                    box = _box(faces[0]) if faces else _middle(frame)
+                    lost = 0
+                # The mesh's own detector is blind to faces that are small in the frame, so it sees their surroundings.
+                cut_out, origin = _cut_out(frame, box, TRACKED_CUT_OUT)
+                face = next(_landmarks(mesh, cut_out), None)
+                lost = lost + 1 if face is None else 0
+                if face is not None:
+                    face[:, :2] += origin
+                yield face
 
     def _mesh(self, **settings):
         return self._face_mesh.FaceMesh(refine_landmarks=True, min_detection_confidence=MIN_CONFIDENCE, **settings)
-
-    def _boxes(self, image: np.ndarray) -> list[np.ndarray]:
-        """Boxes (left, top, right, bottom), in pixels, of what the detectors of both ranges take for faces."""
-        height, width = image.shape[:2]
-        boxes = []
-        for found in (*self._detections(image, long_range=False), *self._detections(image, long_range=True)):
-            box = found.location_data.relative_bounding_box
-            left, top = box.xmin * width, box.ymin * height
-            boxes.append(np.array([left, top, left + box.width * width, top + box.height * height]))
-        return sorted(boxes, key=lambda box: box[3] - box[1], reverse=True)[: 2 * MAX_FACES]
-
-    def _detections(self, image: np.ndarray, long_range: bool) -> list:
-        with self._face_detection.FaceDetection(
-            model_selection=int(long_range), min_detection_confidence=MIN_CONFIDENCE
-        ) as detection:
-            return detection.process(np.ascontiguousarray(image)).detections or []
-
-    def _is_human(self, mesh, cut_out: np.ndarray) -> bool:
-        """Whether the face in the middle of a cut-out is a person's; the detectors take animals for faces, too."""
-        small = np.asarray(Image.fromarray(cut_out).resize((CHECKED_SIZE,) * 2, Image.Resampling.LANCZOS))
-        for long_range, least in ((False, HUMAN_SHORT_RANGE), (True, HUMAN_LONG_RANGE)):
-            scores = [found.score[0] for found in self._detections(cut_out, long_range)]
-            if max(scores, default=0.0) < least:
-                return False
-        face, mirrored = next(_landmarks(mesh, small), None), next(_landmarks(mesh, small[:, ::-1]), None)
-        if face is None or mirrored is None:
-            return False
-        mirrored = (mirrored * [-1, 1, 1] + [CHECKED_SIZE, 0, 0])[canonical_face().mirror]
-        return bool(np.linalg.norm((face - mirrored)[:, :2], axis=1).mean() < HUMAN_ASYMMETRY * face_size(face))
 
 
 def face_size(landmarks: np.ndarray) -> float:
@@ -106,11 +95,68 @@ def face_size(landmarks: np.ndarray) -> float:
     return float(np.ptp(landmarks[:, 1]))
 
 
-def _cut_out(image: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The square around a box, black beyond the image, with the x and y of its origin."""
+def _faces(image: np.ndarray, boxes: list[np.ndarray], ranges: tuple, mesh) -> list[np.ndarray]:
+    """The meshes of the human faces in boxes, the largest first."""
+    faces = []
+    for box in boxes:
+        cut_out, origin = _cut_out(image, box)
+        for landmarks in _landmarks(mesh, cut_out):
+            landmarks[:, :2] += origin
+            new = not any(_same_face(landmarks, other) for other in faces)
+            if new and _is_human(cut_out, ranges, mesh):
+                faces.append(landmarks)
+    return sorted(faces, key=face_size, reverse=True)
+
+
+def _boxes(image: np.ndarray, ranges: tuple, tiles: int) -> list[np.ndarray]:
+    """Boxes (left, top, right, bottom), in pixels, of what the detectors of both ranges take for faces.
+
+    They look at ``tiles`` × ``tiles`` parts of the image, each larger by half than its share, so that they overlap.
+    """
+    boxes = []
+    size = np.array(image.shape[:2])
+    reach = min(1.5 / tiles, 1) * size
+    tops, lefts = np.linspace([0, 0], size - reach, tiles).T
+    for top, left in itertools.product(tops, lefts):
+        part = np.ascontiguousarray(image[int(top) : int(top + reach[0]), int(left) : int(left + reach[1])])
+        scale = np.tile(part.shape[1::-1], 2)
+        for found in (found for detection in ranges for found in detection.process(part).detections or []):
+            box = found.location_data.relative_bounding_box
+            corners = np.array([box.xmin, box.ymin, box.xmin + box.width, box.ymin + box.height])
+            boxes.append(corners * scale + [int(left), int(top)] * 2)
+    return sorted(boxes, key=lambda box: box[3] - box[1], reverse=True)[: 2 * MAX_FACES]
+
+
+def _is_human(cut_out: np.ndarray, ranges: tuple, mesh) -> bool:
+    """Whether the face in the middle of a cut-out is a person's; the detectors take animals for faces, too."""
+    for detection, least in zip(ranges, HUMAN_SCORES, strict=True):
+        scores = [found.score[0] for found in detection.process(cut_out).detections or []]
+        if max(scores, default=0.0) < least:
+            return False
+    small = np.asarray(Image.fromarray(cut_out).resize((CHECKED_SIZE,) * 2, Image.Resampling.LANCZOS))
+    face, mirrored = next(_landmarks(mesh, small), None), next(_landmarks(mesh, small[:, ::-1]), None)
+    if face is None or mirrored is None:
+        return False
+    mirrored = (mirrored * [-1, 1, 1] + [CHECKED_SIZE, 0, 0])[canonical_face().mirror]
+    return bool(np.linalg.norm((face - mirrored)[:, :2], axis=1).mean() < HUMAN_ASYMMETRY * face_size(face))
+
+
+def _box(landmarks: np.ndarray) -> np.ndarray:
+    return np.concatenate([landmarks[:, :2].min(0), landmarks[:, :2].max(0)])
+
+
+def _middle(image: np.ndarray) -> np.ndarray:
+    """The box whose cut-out for tracking is the whole image."""
+    height, width = image.shape[:2]
+    half = max(height, width) / 2 / TRACKED_CUT_OUT
+    return np.array([width / 2 - half, height / 2 - half, width / 2 + half, height / 2 + half])
+
+
+def _cut_out(image: np.ndarray, box: np.ndarray, factor: float = CUT_OUT) -> tuple[np.ndarray, np.ndarray]:
+    """The square around a box, ``factor`` times its size and black beyond the image, with the x and y of its origin."""
     height, width = image.shape[:2]
     centre = (box[:2] + box[2:]) / 2
-    half = CUT_OUT * float(np.max(box[2:] - box[:2])) / 2
+    half = factor * float(np.max(box[2:] - box[:2])) / 2
     low, high = np.floor(centre - half).astype(int), np.ceil(centre + half).astype(int)
     inside_low, inside_high = np.maximum(low, 0), np.minimum(high, [width, height])
     side = int(np.max(high - low))

@@ -9,6 +9,7 @@ from space_core.errors import SpaceError
 from space_core.face.normalization import HeadPose, normalize, pose_landmarks
 from space_core.face.topology import EYES, canonical_face
 from space_core.motion.blink import apply_blink, blink_curve
+from space_core.motion.emotion import EMOTIONS, MAX_INTENSITY, emotion_weights, emotional_motion
 from space_core.motion.gaze import apply_gaze, counter_gaze, saccades
 from space_core.motion.head_pose import generate_head_pose, head_motion_model, transfer_head_pose
 from space_core.motion.speech_activity import loudness
@@ -361,3 +362,13 @@ def test_normalization_sees_no_blink_and_no_gaze_as_head_motion():
     face = canonical_face().vertices[None]
     _, pose = normalize(apply_blink(apply_gaze(face, 10.0, -8.0), np.ones(1)) * 100)
     np.testing.assert_allclose(pose.rotation, 0, atol=0.3)
+
+
+# Emotion
+
+
+@pytest.mark.parametrize("emotion", EMOTIONS)
+def test_no_emotion_shuts_eyes_that_are_half_shut(emotion):
+    face = apply_blink(faces(1), np.array([0.7]))
+    offsets, _ = emotional_motion(emotion_weights(emotion, MAX_INTENSITY), face[0])
+    assert (lid_opening(face + offsets) > 0.6 * lid_opening(face)).all()

@@ -7,12 +7,14 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from space_core.errors import SpaceError
+from space_core.motion.eyelids import lids, move_lids
 
 WEIGHTS = Path(__file__).parents[2] / "weights" / "emotion.safetensors"
 
 # The labels of MEAD (Wang et al., ECCV 2020).
 EMOTIONS = ("neutral", "angry", "contempt", "disgusted", "fear", "happy", "sad", "surprised")
 MAX_INTENSITY = 1.5
+LEAST_EYE_OPENING = 0.65  # of the photo's own, that every emotion leaves
 
 
 def emotion_weights(emotion: str, intensity: float) -> np.ndarray:
@@ -31,15 +33,24 @@ def emotion_weights(emotion: str, intensity: float) -> np.ndarray:
     return weights
 
 
-def emotional_motion(weights: np.ndarray) -> tuple[np.ndarray, float]:
-    """What emotion weights (8,) do to a face.
+def emotional_motion(weights: np.ndarray, face: np.ndarray) -> tuple[np.ndarray, float]:
+    """What emotion weights (8,) do to a normalized face (478, 3).
 
     Returns:
         (478, 3) float64 offsets in normalized landmarks, which leave the gap between the lips as it is; and the factor
         by which the emotion makes speech motion larger or smaller. Neutral: exactly zeros and 1.
     """
     offsets, liveliness = _learnt()
-    return np.tensordot(weights, offsets, 1), float(1 + np.dot(weights, liveliness - 1))
+    return _with_open_eyes(np.tensordot(weights, offsets, 1), face), float(1 + np.dot(weights, liveliness - 1))
+
+
+def _with_open_eyes(offsets: np.ndarray, face: np.ndarray) -> np.ndarray:
+    """The offsets, less what would shut eyes that are half shut already."""
+    before, after = lids(face[None]), lids(face[None] + offsets)
+    missing = LEAST_EYE_OPENING * (before[:, :, 1] - before[:, :, 0]) - (after[:, :, 1] - after[:, :, 0])
+    lift = np.zeros_like(after)
+    lift[:, :, 0, :, 1] = -np.clip(missing[..., 1], 0, None)
+    return move_lids(face[None] + offsets, lift)[0] - face
 
 
 @cache

@@ -104,7 +104,7 @@ class Speech2Landmarks:
         speech = np.asarray(speech, np.float32)
         rest = resting_face(portrait, self.basis)
         size = mouth_scale(rest)
-        expression, liveliness = emotional_motion(emotion)
+        expression, liveliness = emotional_motion(emotion, rest)
         power = speech_power(speech)
         num_frames = number_of_frames(len(speech))
         first, length = 0, min(FIRST_CHUNK, chunk)

@@ -369,6 +369,6 @@ def test_normalization_sees_no_blink_and_no_gaze_as_head_motion():
 
 @pytest.mark.parametrize("emotion", EMOTIONS)
 def test_no_emotion_shuts_eyes_that_are_half_shut(emotion):
-    face = apply_blink(faces(1), np.array([0.7]))
+    face = apply_blink(faces(1, spread=0.0), np.array([0.7]))
     offsets, _ = emotional_motion(emotion_weights(emotion, MAX_INTENSITY), face[0])
     assert (lid_opening(face + offsets) > 0.6 * lid_opening(face)).all()

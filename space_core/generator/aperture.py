@@ -1,6 +1,7 @@
 """The opening between two lips or two lids: which pixels of a frame lie in it."""
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
@@ -103,6 +104,7 @@ def _height(curve: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     return y0 + t * (y1 - y0)
 
 
+@cache
 def _curve_matrix(points: int) -> torch.Tensor:
     """(48, points) turns points into a Catmull-Rom curve through them."""
     t = np.linspace(0, points - 1, CURVE_POINTS)

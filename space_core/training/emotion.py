@@ -37,13 +37,12 @@ STRENGTHEN = {
     "contempt": 1.3,
     "disgusted": 1.8,
     "fear": 1.6,
-    "happy": 1.3,
     "sad": 1.8,
     "surprised": 1.8,
 }
 NOSE_BASE = 2
 EYE_OPENING = (0.7, 1.3)  # no emotion closes the eyes or tears them open further, relative to neutral
-LIVELINESS = (0.85, 1.3)  # the factors by which speech motion may shrink or grow
+LIVELINESS = (0.85, 1.15)  # the factors by which speech motion may shrink or grow
 
 
 def main() -> None:

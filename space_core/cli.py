@@ -33,7 +33,8 @@ def _animate(parsed: argparse.Namespace) -> None:
     given = {name: getattr(parsed, name) for name in option_names()}
     options = AnimationOptions(**{name: value for name, value in given.items() if value is not None})
     pipeline = SpacePipeline(parsed.device)
-    with tqdm(unit="frame", disable=parsed.quiet, delay=1e-6) as bar:  # the delay: no bar before the inputs are checked
+    # An error clears the bar away, so that its sentence stands alone.
+    with tqdm(unit="frame", disable=parsed.quiet, leave=False) as bar:
 
         def show(stage: str, done: int, total: int) -> None:
             if done == 0:
@@ -42,6 +43,7 @@ def _animate(parsed: argparse.Namespace) -> None:
             bar.update(done - bar.n)
 
         animation = pipeline.animate_to_file(parsed.photo, parsed.speech, parsed.out, options, show)
+        bar.leave = True
     if animation.num_faces > 1:
         print(f"The photo shows {animation.num_faces} faces; the largest one speaks.", file=sys.stderr)
     if not parsed.quiet:

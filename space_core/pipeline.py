@@ -15,7 +15,7 @@ from PIL import Image
 
 from space_core.errors import SpaceError
 from space_core.face.detector import Detector, build_detector
-from space_core.face.normalization import HeadPose, pose_landmarks
+from space_core.face.normalization import pose_landmarks
 from space_core.face.portrait import Portrait, prepare_portrait
 from space_core.generator.generator import Generator
 from space_core.generator.mesh_warp import MeshWarpGenerator
@@ -25,7 +25,7 @@ from space_core.media.video import check_writable, read_frames, write_video
 from space_core.motion.blink import apply_blink, blink_curve
 from space_core.motion.emotion import emotion_weights
 from space_core.motion.gaze import apply_gaze, counter_gaze, saccades
-from space_core.motion.head_pose import generate_head_pose, transfer_head_pose
+from space_core.motion.head_pose import follow_head_pose, generate_head_pose, transfer_head_pose
 from space_core.motion.speech2landmarks import load_speech2landmarks
 from space_core.options import AnimationOptions
 from space_core.timing import FPS, number_of_frames
@@ -102,14 +102,22 @@ class SpacePipeline:
         options = options or AnimationOptions()
         progress = progress or _no_progress
 
-        # 1. The inputs, both checked before any work is done.
+        # 1. The inputs, all opened before any work is done.
         sound = load_speech(speech, options.max_seconds)
         num_frames = number_of_frames(len(sound))
+        picture = load_photo(photo)
+        # More of the pose video than the speech is long is never shown.
+        driving = options.pose_video and read_frames(options.pose_video, POSE_VIDEO_SIDE, num_frames / FPS)
         progress("portrait", 0, 1)
-        portrait, prepared = self._prepared(load_photo(photo), options.detector)
+        portrait, prepared = self._prepared(picture, options.detector)
+        progress("portrait", 1, 1)
 
         # 2. What runs through the whole film: head pose, gaze, blinks.
-        pose = self._head_pose(sound, num_frames, portrait, options, progress)
+        if driving is None:
+            pose = generate_head_pose(sound, num_frames, portrait.pose, options.head_motion, options.seed)
+        else:
+            faces = _counted(self._detectors[options.detector].track(driving), num_frames, progress)
+            pose = transfer_head_pose(follow_head_pose(faces), num_frames, portrait.pose, options.head_motion)
         gaze = saccades(num_frames, options.seed, amount=1.0) + counter_gaze(portrait.pose, pose)
         gaze += [options.gaze_yaw, options.gaze_pitch]
         closure = blink_curve(sound, num_frames, options.blinks_per_minute, options.seed)
@@ -146,7 +154,8 @@ class SpacePipeline:
         Raises:
             SpaceError: an input can't be used or the file can't be written. Nothing is left behind then.
         """
-        inputs = tuple(file for file in (photo, speech) if isinstance(file, str | Path))
+        pose_video = options and options.pose_video
+        inputs = tuple(file for file in (photo, speech, pose_video) if isinstance(file, str | Path))
         check_writable(path, inputs)
         animation = self.animate(photo, speech, options, progress)
         write_video(animation, path, speech, animation.num_frames)
@@ -158,7 +167,7 @@ class SpacePipeline:
         with self._lock:
             if key not in self._portraits:
                 if detector not in self._detectors:
-                    self._detectors[detector] = build_detector(detector)
+                    self._detectors[detector] = build_detector(detector, self.device)
                 portrait = prepare_portrait(photo, self._detectors[detector])
                 self._portraits[key] = portrait, self._generator.prepare(portrait)
             self._portraits.move_to_end(key)
@@ -166,20 +175,13 @@ class SpacePipeline:
                 self._portraits.popitem(last=False)
             return self._portraits[key]
 
-    def _head_pose(
-        self, sound: np.ndarray, num_frames: int, portrait: Portrait, options: AnimationOptions, progress: Progress
-    ) -> HeadPose:
-        """Head motion from the pose video where one is given, else from the speech."""
-        if options.pose_video is None:
-            return generate_head_pose(sound, num_frames, portrait.pose, options.head_motion, options.seed)
-        tracked = []
-        lost = np.full_like(portrait.landmarks, np.nan)
-        # More of the video than the speech is long is never shown.
-        frames = read_frames(options.pose_video, max_side=POSE_VIDEO_SIDE, max_seconds=num_frames / FPS)
-        for face in self._detectors[options.detector].track(frames):
-            progress("pose video", len(tracked), num_frames)
-            tracked.append(lost if face is None else face)
-        return transfer_head_pose(np.stack(tracked), num_frames, portrait.pose, options.head_motion)
+
+def _counted(faces: Iterator[np.ndarray | None], num_frames: int, progress: Progress) -> Iterator[np.ndarray | None]:
+    """The faces of a pose video, of at most ``num_frames`` frames, with progress."""
+    for done, face in enumerate(faces):
+        progress("pose video", done, num_frames)
+        yield face
+    progress("pose video", num_frames, num_frames)
 
 
 def _pick_device(name: str) -> torch.device:
@@ -187,7 +189,9 @@ def _pick_device(name: str) -> torch.device:
         raise SpaceError(f"There is no device called {name!r}; choose one of: {', '.join(DEVICES)}.")
     if name == "cuda" and not torch.cuda.is_available():
         raise SpaceError("There is no CUDA device here, or torch was installed without CUDA; use --device cpu.")
-    return PartialState().default_device if name == "auto" else torch.device(name)
+    best = PartialState().default_device
+    # What else there is (MPS, XPU) lacks some of the operations used here.
+    return best if name != "cpu" and best.type == "cuda" else torch.device("cpu")
 
 
 def _no_progress(stage: str, done: int, total: int) -> None:

@@ -132,7 +132,7 @@ def test_tracking_stays_with_one_face(monkeypatch):
 )
 def test_weights_that_cannot_be_downloaded_are_said_so_in_a_sentence(monkeypatch, error):
     stand_in(monkeypatch, error)
-    with pytest.raises(SpaceError, match=r"couldn't download its weights .*--detector mediapipe"):
+    with pytest.raises(SpaceError, match=r"couldn't load its weights .*--detector mediapipe"):
         build_detector("face-alignment")
 
 

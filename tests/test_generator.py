@@ -156,3 +156,14 @@ def test_rasterizer_leaves_no_gaps_between_triangles():
     vertices = torch.tensor(grid.reshape(1, -1, 2), dtype=torch.float32)
     picture = rasterize(vertices, torch.zeros(1, 81), torch.tensor(triangles), torch.ones(1, 81, 1), 64)
     np.testing.assert_allclose(picture, 1, atol=1e-5)
+
+
+def test_half_shut_eyes_stay_as_they_are_in_a_still_frame_whatever_moves_in_the_next(generator, portrait):
+    from dataclasses import replace
+
+    normalized = apply_blink(portrait.normalized[None], np.array([0.75]))
+    landmarks = pose_landmarks(normalized, portrait.pose)
+    half_shut = generator.prepare(replace(portrait, landmarks=landmarks[0], normalized=normalized[0]))
+    looking = pose_landmarks(apply_gaze(normalized, 8.0, 0.0), portrait.pose)
+    frames = rendered(generator, half_shut, np.concatenate([landmarks, looking]))
+    np.testing.assert_array_equal(frames[0], portrait.image)

@@ -11,7 +11,7 @@ from space_core.face.topology import EYES, canonical_face
 from space_core.motion.blink import apply_blink, blink_curve
 from space_core.motion.emotion import EMOTIONS, MAX_INTENSITY, emotion_weights, emotional_motion
 from space_core.motion.gaze import apply_gaze, counter_gaze, saccades
-from space_core.motion.head_pose import generate_head_pose, head_motion_model, transfer_head_pose
+from space_core.motion.head_pose import follow_head_pose, generate_head_pose, head_motion_model, transfer_head_pose
 from space_core.motion.speech_activity import loudness
 
 PHOTO = HeadPose(np.array([[12.0, -5.0, 3.0]]), np.array([[250.0, 240.0, 10.0]]), np.array([140.0]))
@@ -157,9 +157,14 @@ def driving_video(num_frames: int) -> tuple[np.ndarray, HeadPose]:
     return pose_landmarks(np.broadcast_to(canonical_face().vertices, (num_frames, 478, 3)), pose), pose
 
 
+def followed(landmarks: np.ndarray) -> HeadPose:
+    """Head poses of landmarks in which lost frames are NaN."""
+    return follow_head_pose(None if np.isnan(face).any() else face for face in landmarks)
+
+
 def test_transferred_motion_is_the_videos_own_relative_to_its_start():
     landmarks, driver = driving_video(150)
-    pose = transfer_head_pose(landmarks, 150, PHOTO, 1.0)
+    pose = transfer_head_pose(followed(landmarks), 150, PHOTO, 1.0)
     expected = driver.rotation - driver.rotation[0]
     np.testing.assert_allclose(pose.rotation - PHOTO.rotation, expected, atol=0.4)
     np.testing.assert_array_equal(pose.rotation[0], PHOTO.rotation[0])
@@ -170,7 +175,7 @@ def test_transferred_motion_is_the_videos_own_relative_to_its_start():
 
 def test_short_video_is_played_back_and_forth():
     landmarks, _ = driving_video(40)
-    rotation = transfer_head_pose(landmarks, 200, PHOTO, 1.0).rotation
+    rotation = transfer_head_pose(followed(landmarks), 200, PHOTO, 1.0).rotation
     np.testing.assert_array_equal(rotation[40:79], rotation[:39][::-1])
     np.testing.assert_array_equal(rotation[78:118], rotation[:40])
 
@@ -179,7 +184,7 @@ def test_lost_frames_are_bridged():
     landmarks, driver = driving_video(150)
     landmarks[40:46] = np.nan
     landmarks[:3] = np.nan
-    rotation = transfer_head_pose(landmarks, 147, PHOTO, 1.0).rotation
+    rotation = transfer_head_pose(followed(landmarks), 147, PHOTO, 1.0).rotation
     expected = driver.rotation[3:] - driver.rotation[3] + PHOTO.rotation
     np.testing.assert_allclose(rotation, expected, atol=1.5)
 
@@ -189,7 +194,7 @@ def test_tracker_jitter_is_smoothed_without_lag():
     jitter = 0.5 * np.random.default_rng(0).standard_normal((200, 3))
     shaken = HeadPose(driver.rotation + jitter, driver.translation, driver.scale)
     landmarks = pose_landmarks(np.broadcast_to(canonical_face().vertices, (200, 478, 3)), shaken)
-    rotation = transfer_head_pose(landmarks, 200, PHOTO, 1.0).rotation
+    rotation = transfer_head_pose(followed(landmarks), 200, PHOTO, 1.0).rotation
     error = rotation - driver.rotation
     assert (error - error.mean(0)).std() < 0.3
     assert np.abs(np.diff(rotation, 2, axis=0)).mean() < 0.3 * np.abs(np.diff(shaken.rotation, 2, axis=0)).mean()
@@ -201,7 +206,7 @@ def test_one_slip_of_the_tracker_leaves_no_trace():
     turned[50] += 20
     slipped = HeadPose(turned, driver.translation, driver.scale)
     landmarks = pose_landmarks(np.broadcast_to(canonical_face().vertices, (100, 478, 3)), slipped)
-    rotation = transfer_head_pose(landmarks, 100, PHOTO, 1.0).rotation
+    rotation = transfer_head_pose(followed(landmarks), 100, PHOTO, 1.0).rotation
     np.testing.assert_allclose(rotation - PHOTO.rotation, driver.rotation - driver.rotation[0], atol=0.6)
 
 
@@ -209,7 +214,7 @@ def test_transferred_motion_is_limited():
     _, driver = driving_video(150)
     wild = HeadPose(driver.rotation * 5, driver.translation, driver.scale)
     landmarks = pose_landmarks(np.broadcast_to(canonical_face().vertices, (150, 478, 3)), wild)
-    assert np.abs(transfer_head_pose(landmarks, 300, PHOTO, 1.5).rotation - PHOTO.rotation).max() <= 25
+    assert np.abs(transfer_head_pose(followed(landmarks), 300, PHOTO, 1.5).rotation - PHOTO.rotation).max() <= 25
 
 
 def test_pose_video_without_a_face_is_refused():
@@ -217,12 +222,12 @@ def test_pose_video_without_a_face_is_refused():
     landmarks[10:] = np.nan
     for track in (np.full((50, 478, 3), np.nan), landmarks, np.zeros((0, 478, 3))):
         with pytest.raises(SpaceError, match="pose video"):
-            transfer_head_pose(track, 100, PHOTO, 1.0)
+            transfer_head_pose(followed(track), 100, PHOTO, 1.0)
 
 
 def test_pose_video_of_one_frame_is_still():
     landmarks, _ = driving_video(1)
-    rotation = transfer_head_pose(landmarks, 30, PHOTO, 1.0).rotation
+    rotation = transfer_head_pose(followed(landmarks), 30, PHOTO, 1.0).rotation
     np.testing.assert_array_equal(rotation, np.broadcast_to(PHOTO.rotation, (30, 3)))
 
 

@@ -273,3 +273,29 @@ def test_the_command_line_makes_a_video(short_speech, tmp_path):
     assert done.returncode == 0, done.stderr
     assert out.stat().st_size > 10_000
     assert "100%" in done.stderr
+
+
+def test_the_pose_video_is_not_replaced_by_the_output(pipeline, short_speech, head_video):
+    before = head_video.read_bytes()
+    with pytest.raises(SpaceError):
+        pipeline.animate_to_file(PHOTO, short_speech, head_video, AnimationOptions(pose_video=head_video))
+    assert head_video.read_bytes() == before
+
+
+def test_animations_in_other_threads_use_all_cores_too(pipeline, short_speech, monkeypatch):
+    from concurrent.futures import ThreadPoolExecutor
+
+    from space_core.generator import mesh_warp
+
+    asked = []
+
+    def spy(num_workers, **settings):
+        asked.append(num_workers)
+        return ThreadPoolExecutor(num_workers, **settings)
+
+    monkeypatch.setattr(mesh_warp, "ThreadPoolExecutor", spy)
+    for _ in range(2):
+        thread = threading.Thread(target=lambda: next(pipeline.animate(PHOTO, short_speech)))
+        thread.start()
+        thread.join()
+    assert asked == [mesh_warp.NUM_CORES] * 2

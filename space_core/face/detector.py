@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 import numpy as np
+import torch
 
 from space_core.errors import SpaceError
 
@@ -22,8 +23,8 @@ class Detector(Protocol):
         ...
 
 
-def build_detector(name: str) -> Detector:
-    """The detector of that name (one of ``DETECTORS``), ready to use."""
+def build_detector(name: str, device: torch.device | str = "cpu") -> Detector:
+    """The detector of that name (one of ``DETECTORS``), ready to use; MediaPipe's stays on the CPU on any device."""
     if name == "mediapipe":
         from space_core.face.mediapipe_detector import MediaPipeDetector
 
@@ -31,5 +32,5 @@ def build_detector(name: str) -> Detector:
     if name == "face-alignment":
         from space_core.face.face_alignment_detector import FaceAlignmentDetector
 
-        return FaceAlignmentDetector()
+        return FaceAlignmentDetector(device)
     raise SpaceError(f"There is no face detector called {name!r}; choose one of: {', '.join(DETECTORS)}.")

@@ -18,8 +18,8 @@ AWAY_FROM_CAMERA = np.array([1.0, 1.0, -1.0])  # its depth, in pixels too, point
 class FaceAlignmentDetector:
     """A. Bulat's face-alignment. Its weights (about 400 MB) are downloaded when it is first used on a machine."""
 
-    def __init__(self) -> None:
-        """Loads the networks.
+    def __init__(self, device: torch.device | str = "cpu") -> None:
+        """Loads the networks onto a device.
 
         Raises:
             SpaceError: the package or a library of the system is missing, or the weights could not be downloaded.
@@ -34,13 +34,13 @@ class FaceAlignmentDetector:
         try:
             self._network = face_alignment.FaceAlignment(
                 face_alignment.LandmarksType.THREE_D,
-                device="cuda" if torch.cuda.is_available() else "cpu",
+                device=str(device),
                 compile=False,  # compiling takes longer than any video here, and a C++ compiler
             )
         except (OSError, RuntimeError) as error:
             raise SpaceError(
-                f"The face-alignment detector couldn't download its weights ({_sentence(error)}); "
-                f"connect to the internet for its first use, or use --detector mediapipe."
+                f"The face-alignment detector couldn't load its weights ({_sentence(error)}); "
+                "it downloads them on first use, so connect to the internet, or use --detector mediapipe."
             ) from error
 
     def detect(self, image: np.ndarray) -> list[np.ndarray]:
@@ -57,7 +57,7 @@ class FaceAlignmentDetector:
         return sorted(meshes, key=lambda mesh: float(np.ptp(mesh[:, 1])), reverse=True)
 
     def track(self, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray | None]:
-        """See ``Detector.track``. Every frame is searched anew: the largest face nearest to the last one is taken."""
+        """See ``Detector.track``. Looks anew in every frame, for the face nearest to the last one."""
         last = None
         for frame in frames:
             faces = self.detect(frame)

@@ -5,6 +5,7 @@ import itertools
 import sys
 import types
 from collections.abc import Iterable, Iterator
+from functools import cache
 
 import numpy as np
 from PIL import Image
@@ -35,15 +36,27 @@ def import_mediapipe_solution(name: str) -> types.ModuleType:
     MediaPipe imports OpenCV for its drawing helpers alone, and OpenCV's wheels need libGL and glib of the system, which
     slim images lack. Without them an empty module stands in: nothing here draws.
     """
+    if _opencv_works():
+        return importlib.import_module(f"mediapipe.python.solutions.{name}")
+    sys.modules["cv2"] = types.ModuleType("cv2")
     try:
-        import cv2  # noqa: F401
+        return importlib.import_module(f"mediapipe.python.solutions.{name}")
+    finally:
+        del sys.modules["cv2"]
+
+
+@cache
+def _opencv_works() -> bool:
+    path = sys.path.copy()
+    try:
+        importlib.import_module("cv2")
     except ImportError:
-        sys.modules["cv2"] = types.ModuleType("cv2")
-        try:
-            return importlib.import_module(f"mediapipe.python.solutions.{name}")
-        finally:
-            del sys.modules["cv2"]
-    return importlib.import_module(f"mediapipe.python.solutions.{name}")
+        # What OpenCV's loader leaves behind when it fails would make the next import fail with another message.
+        sys.path[:] = path
+        if hasattr(sys, "OpenCV_LOADER"):
+            del sys.OpenCV_LOADER
+        return False
+    return True
 
 
 class MediaPipeDetector:

@@ -21,6 +21,7 @@ IRIS_RIM, IRIS_REACH = 1.1, 2.4
 LIDS_LOW, LIDS_HIGH = 0.3, 0.8
 LIDS_REACH = (0.17, 0.11)  # how far that edge reaches above and below the open eye, in widths of the eye
 LASHES_WIDTH = 0.022  # of the line of lashes of a shut eye, in widths of the eye
+LEAST_HEIGHT = 0.1  # of an eye, in its widths; below it the tracker's noise would count as shutting
 LASHES = 0.7  # how strong that line is
 
 
@@ -74,8 +75,9 @@ def draw_eyes(frames: torch.Tensor, where: torch.Tensor, eyes: list[PreparedEye]
         window = window_around(torch.cat([upper, lower], 1), margin, SIZE)
         opening = aperture(upper, lower, window.pixels)
 
-        shut = 1 - _height(motion, eye) / max(prepared.height, 0.25 * prepared.width)
-        shut = smoothstep(shut, LIDS_LOW, LIDS_HIGH)[:, None, None]
+        # Of eyes that are half shut in the photo, that is how they are: only what is shut beyond it counts.
+        shut = 1 - _height(motion, eye) / max(prepared.height, LEAST_HEIGHT * prepared.width)
+        shut = smoothstep(shut, LIDS_LOW, LIDS_HIGH)[:, None, None] * moved
         index = window.index.flatten(1)[..., None].expand(-1, -1, 2)
         lids = sample(prepared.lids, where.flatten(1, 2).gather(1, index).view(window.pixels.shape))
         paint(frames, window, lids[:, :3], lids[:, 3] * shut)

@@ -26,6 +26,8 @@ from space_core.generator.warp_mesh import WarpMesh, build_warp_mesh
 
 CPU_BATCH, CUDA_BATCH = 4, 16  # frames rendered at once; more of them leave a core's cache
 MAP_SIZE = SIZE // 2
+# As torch found them: later on the number may be another, as its setting reaches every thread that starts after it.
+NUM_CORES = torch.get_num_threads()
 STILL = 1e-3  # pixels; less motion than this is none
 
 # The person's mask is made steeper: what is nearly certain is certain.
@@ -82,13 +84,15 @@ class MeshWarpGenerator:
         batches = (chunk[first : first + size] for chunk in landmarks for first in range(0, len(chunk), size))
         # On a CPU the operations are too small to be shared out among cores one by one, so every core renders a batch
         # of its own. On two cores busy with other work that was 35 frames a second instead of 4.
-        num_workers = 1 if self.device.type == "cuda" else torch.get_num_threads()
-        workers = ThreadPoolExecutor(num_workers, initializer=torch.set_num_threads, initargs=(1,))
+        if self.device.type == "cuda":
+            workers = ThreadPoolExecutor(1)
+        else:
+            workers = ThreadPoolExecutor(NUM_CORES, initializer=torch.set_num_threads, initargs=(1,))
         try:
             at_work: deque[Future[np.ndarray]] = deque()
             for batch in batches:
                 at_work.append(workers.submit(self._render, prepared, batch))
-                if len(at_work) > num_workers:
+                if len(at_work) > NUM_CORES:
                     yield from at_work.popleft().result()
             while at_work:
                 yield from at_work.popleft().result()

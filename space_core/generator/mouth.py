@@ -214,7 +214,7 @@ def _teeth_in_photo(picture: torch.Tensor, photo: FaceMotion) -> torch.Tensor:
 
 def _lower_edge(teeth: torch.Tensor, photo: FaceMotion, depth: float) -> float:
     """Normalized y of the edge of the photo's upper incisors."""
-    rows = (teeth[0, 0] > 0.5).nonzero()[:, 0].float()
+    rows = (teeth[0, 0] > 0.5 * teeth.max()).nonzero()[:, 0].float()
     bottom = torch.quantile(rows, 0.9)
     middle = photo.posed[:, INNER_UPPER_LIP[5], 0]
     return float(photo.unproject(torch.stack([middle, bottom[None]], -1)[:, None, None], depth)[..., 1])

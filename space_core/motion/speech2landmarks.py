@@ -34,7 +34,7 @@ CHUNK = 100
 # Mouths narrower or wider than this, relative to the canonical one, are puckered or grinning, not small or large.
 MOUTH_SCALES = (0.8, 1.25)
 CLOSED_GAP = 0.012  # between inner lips, in outer-eye-corner distances: the tracker's noise on a closed mouth
-HEDGE = 0.045  # by so much the network leaves lips apart that should be shut
+HEDGE = 0.03  # by so much the network leaves lips apart that should be shut
 CLOSING_PRIOR = 0.002  # regularizes how an open mouth is closed: small moves along likely motion, then the rest exactly
 
 UPPER, LOWER = list(INNER_UPPER_LIP[1:-1]), list(INNER_LOWER_LIP[1:-1])  # pairs of points that meet when lips close

@@ -3,6 +3,7 @@
 import argparse
 import os
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,8 +25,22 @@ INTRODUCTION = """# SPACE
 One photo and one recording in, a video of that person saying it out. Use faces and voices only of people who agreed."""
 
 
+# Gradio would open a photo itself and fail in words of its own; the pipeline opens it and says what is wrong. Not by a
+# subclass: Gradio writes a stub file beside each module that defines a component.
+gr.Image.preprocess = lambda self, payload: payload.path if payload else None
+
+
+class Stopped(Exception):  # noqa: N818 – not an error
+    """The visitor does not want the video any more."""
+
+
 def build_page(pipeline: SpacePipeline) -> gr.Blocks:
     """The page around a pipeline that all visitors share."""
+    unwanted: dict[str, threading.Event] = {}  # by the session whose video is in the making
+
+    def stop(request: gr.Request) -> None:
+        if request.session_hash in unwanted:
+            unwanted[request.session_hash].set()
 
     def animate(
         photo: str | None,
@@ -33,14 +48,19 @@ def build_page(pipeline: SpacePipeline) -> gr.Blocks:
         emotion: str,
         intensity: float,
         pose_video: str | None,
+        request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008 – how Gradio asks for it
-    ) -> Iterator[str]:
+    ) -> Iterator[str | None]:
         if not photo:
             raise _refusal("There is no photo yet. Drop one, or pick an example.")
         if not speech:
             raise _refusal("There is no recording yet. Drop one, or record it with the microphone.")
 
+        stopped = unwanted[request.session_hash] = threading.Event()
+
         def show(stage: str, done: int, total: int) -> None:
+            if stopped.is_set():
+                raise Stopped
             progress((done, total), desc=stage)
 
         with tempfile.TemporaryDirectory() as folder:
@@ -50,6 +70,11 @@ def build_page(pipeline: SpacePipeline) -> gr.Blocks:
                 animation = pipeline.animate_to_file(photo, speech, video, options, show)
             except SpaceError as error:
                 raise _refusal(str(error)) from error
+            except Stopped:
+                yield None
+                return
+            finally:
+                del unwanted[request.session_hash]
             if animation.num_faces > 1:
                 gr.Info(f"The photo shows {animation.num_faces} faces; the largest one speaks.")
             # Gradio has copied the video to its own cache when this generator goes on and the folder vanishes.
@@ -61,8 +86,6 @@ def build_page(pipeline: SpacePipeline) -> gr.Blocks:
         with gr.Row():
             with gr.Column():
                 photo = gr.Image(label="Photo", type="filepath", sources=["upload", "webcam", "clipboard"], height=320)
-                # The file as it is: the pipeline opens it, and says what is wrong with it.
-                photo.preprocess = lambda payload: payload.path if payload else None
                 speech = gr.Audio(label="Speech", type="filepath", sources=["upload", "microphone"])
                 emotion = gr.Dropdown(list(EMOTIONS), value=option_field("emotion").default, label="Emotion")
                 intensity = gr.Slider(
@@ -70,7 +93,9 @@ def build_page(pipeline: SpacePipeline) -> gr.Blocks:
                 )
                 with gr.Accordion("Borrow head motion", open=False):
                     pose_video = gr.Video(label="Pose-source video (its head motion is used)", sources=["upload"])
-                button = gr.Button("Animate", variant="primary")
+                with gr.Row():
+                    button = gr.Button("Animate", variant="primary", scale=3)
+                    stop_button = gr.Button("Stop", scale=1)
             with gr.Column():
                 result = gr.Video(label="Talking portrait", autoplay=True, interactive=False)
         gr.Examples(
@@ -81,9 +106,12 @@ def build_page(pipeline: SpacePipeline) -> gr.Blocks:
             ],
             [photo, speech, emotion, intensity],
         )
-        button.click(
+        work = button.click(
             animate, [photo, speech, emotion, intensity, pose_video], result, concurrency_limit=1, api_name="animate"
         )
+        # Both what is being made and what still waits in the queue; a visitor who leaves stops it, too.
+        stop_button.click(stop, cancels=[work], queue=False, api_name="stop")
+        page.unload(stop)
     return page.queue(max_size=QUEUE_SIZE)
 
 

@@ -1,7 +1,11 @@
 """What the page promises, asked through its own API."""
 
+import time
+
 import imageio_ffmpeg
+import numpy as np
 import pytest
+import soundfile
 from conftest import EXAMPLES
 from gradio_client import Client, handle_file
 from PIL import Image
@@ -28,6 +32,19 @@ def test_photo_and_speech_give_a_video(client, short_speech):
     frames, seconds = imageio_ffmpeg.count_frames_and_secs(str(path))
     assert frames == 33
     assert seconds == pytest.approx(33 / 25, abs=0.05)
+
+
+def test_a_visitor_who_stops_frees_the_worker(client, short_speech, tmp_path):
+    sound, rate = soundfile.read(short_speech)
+    soundfile.write(tmp_path / "long.wav", np.tile(sound, 200), rate)  # minutes of work
+    inputs = (handle_file(EXAMPLES / "astronaut.jpg"), handle_file(tmp_path / "long.wav"), "neutral", 1.0, None)
+    job = client.submit(*inputs, api_name="/animate")
+    while not job.status().progress_data:
+        time.sleep(0.1)
+    client.predict(api_name="/stop")
+    begun = time.monotonic()
+    assert animate(client, speech=short_speech)
+    assert time.monotonic() - begun < 30
 
 
 @pytest.mark.parametrize(

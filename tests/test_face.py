@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 from conftest import EXAMPLES
+from PIL import Image
 from skimage import data
 
 from space_core.errors import SpaceError
@@ -130,6 +131,17 @@ def test_too_small_a_face_is_said_in_a_sentence(detector, astronaut, portrait):
 def test_an_unknown_detector_is_said_with_what_there_is():
     with pytest.raises(SpaceError, match="mediapipe, face-alignment"):
         build_detector("dlib")
+
+
+@pytest.mark.parametrize("degrees", [-35, -20, 20, 35])
+def test_tilted_heads_are_people_too(detector, astronaut, degrees):
+    tilted = np.asarray(Image.fromarray(astronaut).rotate(degrees, expand=True))
+    assert len(detector.detect(tilted)) == 1
+
+
+@pytest.mark.parametrize("degrees", [-20, 20])
+def test_a_tilted_cat_is_none(detector, degrees):
+    assert not detector.detect(np.asarray(Image.fromarray(data.cat()).rotate(degrees, expand=True)))
 
 
 def test_a_face_that_is_small_in_a_large_photo_is_found(detector, astronaut, portrait):

@@ -9,7 +9,6 @@ music, and what emotions cost in correlation.
 """
 
 import argparse
-import csv
 import time
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from space_core.media.audio import load_speech
 from space_core.motion.emotion import EMOTIONS, emotion_weights
 from space_core.motion.speech2landmarks import Speech2Landmarks, load_speech2landmarks
 from space_core.timing import FPS, SAMPLE_RATE, number_of_frames
+from space_core.training.corpus import held_out_clips, read_manifest
 
 LARGEST_LAG = 10  # frames
 JITTER_FREQUENCY = 6.0  # Hz
@@ -65,10 +65,8 @@ def main() -> None:
 
 def validation_clips(corpus: Path) -> list[dict[str, str]]:
     """The manifest's rows of the clips kept for validation that carry their own speech."""
-    with (corpus / "split.csv").open(newline="") as file:
-        held_out = {row["id"] for row in csv.DictReader(file)}
-    with (corpus / "manifest.csv").open(newline="") as file:
-        return [row for row in csv.DictReader(file) if row["id"] in held_out and row["speech"] == "1"]
+    held_out = held_out_clips(corpus)
+    return [row for row in read_manifest(corpus) if row["id"] in held_out and row["speech"] == "1"]
 
 
 def recorded(track: Path) -> tuple[np.ndarray, np.ndarray]:

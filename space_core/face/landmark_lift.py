@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file
 
+from space_core.face.normalization import fit_similarity
 from space_core.face.topology import EYES, NUM_POINTS, NUM_SURFACE_POINTS, canonical_face
 
 WEIGHTS = Path(__file__).parents[2] / "weights" / "landmark_lift.safetensors"
@@ -46,14 +47,8 @@ def lift(points: np.ndarray) -> np.ndarray:
 def similarity(points: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
     """Scale, rotation (3, 3), origin (3,) that put the canonical face's steady points onto those of a face (56, 3)."""
     reference = canonical_face().vertices[list(COUNTERPARTS)][list(STEADY)]
-    target = points[list(STEADY)]
-    reference_centre, target_centre = reference.mean(0), target.mean(0)
-    reference = reference - reference_centre
-    u, singular, vt = np.linalg.svd((target - target_centre).T @ reference)
-    handedness = np.array([1, 1, np.sign(np.linalg.det(u @ vt))])
-    rotation = (u * handedness) @ vt
-    scale = (singular * handedness).sum() / (reference**2).sum()
-    return scale, rotation, target_centre - scale * rotation @ reference_centre
+    scale, rotation, origin = fit_similarity(reference, points[None, list(STEADY)])
+    return float(scale[0]), rotation[0], origin[0]
 
 
 @cache

@@ -39,26 +39,31 @@ class HeadPose:
 _SIGNS = np.array([-1.0, -1.0, 1.0])
 
 
+def fit_similarity(reference: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Scale (T,), rotation (T, 3, 3) and translation (T, 3) that put a reference (N, 3) onto points (T, N, 3) best.
+
+    Least squares (Umeyama, 1991): ``points ≈ scale · rotation · reference + translation``.
+    """
+    reference_centre, centre = reference.mean(0), points.mean(1)
+    reference = reference - reference_centre
+    u, singular, vt = np.linalg.svd(np.einsum("tni,nj->tij", points - centre[:, None], reference))
+    # A reflection would fit a degenerate face as well as a rotation does; only rotations are heads.
+    handedness = np.ones_like(singular)
+    handedness[:, 2] = np.sign(np.linalg.det(u @ vt))
+    rotation = (u * handedness[:, None]) @ vt
+    scale = (singular * handedness).sum(1) / (reference**2).sum()
+    return scale, rotation, centre - scale[:, None] * (rotation @ reference_centre)
+
+
 def normalize(landmarks: np.ndarray) -> tuple[np.ndarray, HeadPose]:
     """Splits posed landmarks (T, 478, 3), in pixels, into normalized landmarks (T, 478, 3) and their head pose.
 
     The pose is the least-squares similarity between the canonical face and the landmarks at the points that do not move
-    with expression (Umeyama, 1991).
+    with expression.
     """
     landmarks = np.asarray(landmarks, np.float64)
     rigid = list(RIGID_POINTS)
-    reference = canonical_face().vertices[rigid]
-    reference_centre = reference.mean(0)
-    reference = reference - reference_centre
-    centre = landmarks[:, rigid].mean(1)  # (T, 3)
-    covariance = np.einsum("tni,nj->tij", landmarks[:, rigid] - centre[:, None], reference)
-    u, singular, vt = np.linalg.svd(covariance)
-    # A reflection would fit a degenerate face as well as a rotation does; only rotations are heads.
-    handedness = np.ones_like(singular)
-    handedness[:, 2] = np.sign(np.linalg.det(u @ vt))
-    matrices = (u * handedness[:, None]) @ vt
-    scale = (singular * handedness).sum(1) / (reference**2).sum()
-    translation = centre - scale[:, None] * (matrices @ reference_centre)
+    scale, matrices, translation = fit_similarity(canonical_face().vertices[rigid], landmarks[:, rigid])
     rotation = Rotation.from_matrix(matrices).as_euler("yxz", degrees=True) * _SIGNS
     pose = HeadPose(rotation, translation, scale)
     return np.einsum("tji,tnj->tni", pose.matrices, landmarks - translation[:, None]) / scale[:, None, None], pose

@@ -23,12 +23,6 @@ class Window:
     pixels: torch.Tensor
 
 
-def whole_window(size: int, device: torch.device) -> Window:
-    """The window that is all of one picture of that size."""
-    y, x = torch.meshgrid(*2 * [torch.arange(size, device=device)], indexing="ij")
-    return Window(index=(y * size + x)[None], pixels=torch.stack([x, y], -1)[None].float())
-
-
 def window_around(points: torch.Tensor, margin: int, size: int) -> Window:
     """The smallest windows of one size that hold each frame's points (B, N, 2), inside frames of that size."""
     low, high = points.amin(1).floor() - margin, points.amax(1).ceil() + margin + 1

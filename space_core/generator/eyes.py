@@ -6,10 +6,10 @@ import torch
 
 from space_core.face.portrait import MARGIN, SIZE
 from space_core.face.topology import EYES, Eye
-from space_core.generator.aperture import MARGIN_OF_WINDOW, aperture, paint, whole_window, window_around
+from space_core.generator.aperture import MARGIN_OF_WINDOW, aperture, paint, window_around
 from space_core.generator.face_motion import FaceMotion
 from space_core.generator.inpainting import fill
-from space_core.generator.sampling import sample, smoothstep
+from space_core.generator.sampling import pixels_of, sample, smoothstep
 
 # Lids and iris that have moved less than the first of these from the photo's (normalized units, root mean square) leave
 # the photo's own eye as it is; from the second on, the eye is drawn behind the lids.
@@ -21,8 +21,8 @@ IRIS_RIM, IRIS_REACH = 1.1, 2.4
 LIDS_LOW, LIDS_HIGH = 0.3, 0.8
 LIDS_REACH = (0.17, 0.11)  # how far that edge reaches above and below the open eye, in widths of the eye
 LASHES_WIDTH = 0.022  # of the line of lashes of a shut eye, in widths of the eye
-LEAST_HEIGHT = 0.1  # of an eye, in its widths; below it the tracker's noise would count as shutting
 LASHES = 0.7  # how strong that line is
+LEAST_HEIGHT = 0.1  # of an eye, in its widths; below it the tracker's noise would count as shutting
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def _eyeball(prepared: PreparedEye, motion: FaceMotion, pixels: torch.Tensor) ->
 
 def _prepare(picture: torch.Tensor, photo: FaceMotion, eye: Eye) -> PreparedEye:
     upper, lower = (photo.posed[:, list(lid), :2] for lid in (eye.upper_lid, eye.lower_lid))
-    opening = aperture(upper, lower, whole_window(picture.shape[-1], picture.device).pixels)
+    opening = aperture(upper, lower, pixels_of(picture))
     visible = opening.coverage[:, None]
     width = float((upper[0, -1] - upper[0, 0]).norm())  # pixels
     above, below = (reach * width for reach in LIDS_REACH)

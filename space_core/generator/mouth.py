@@ -19,9 +19,9 @@ from space_core.face.topology import (
     NUM_SURFACE_POINTS,
     OUTER_LOWER_LIP,
 )
-from space_core.generator.aperture import MARGIN_OF_WINDOW, Aperture, aperture, paint, whole_window, window_around
+from space_core.generator.aperture import MARGIN_OF_WINDOW, Aperture, aperture, paint, window_around
 from space_core.generator.face_motion import FaceMotion
-from space_core.generator.sampling import sample, smoothstep
+from space_core.generator.sampling import pixels_of, sample, smoothstep
 
 MILLIMETRE = 1 / 90
 
@@ -38,6 +38,7 @@ TEETH_BEHIND_LIPS = 5 * MILLIMETRE
 ARCH = 2.1  # curvature of the dental arch seen from above: depth = ARCH · x²
 TONGUE_ABOVE_EDGE = 4.5 * MILLIMETRE  # how far the tongue rises behind the lower incisors, above their edge
 
+CHEEKS = [50, 280, 205, 425, 187, 411]
 CHIN_POINTS = (152, 148, 377, 175, 171, 396, 199)  # the skin over the chin bone, which goes where the jaw goes
 
 # Photos whose lips are further apart than this show a mouth of their own, which the drawn one replaces as soon as the
@@ -96,7 +97,7 @@ def prepare_mouth(picture: torch.Tensor, photo: FaceMotion, softness: float) -> 
     meeting = float(upper[5, 1]) + (0.0 if open_in_photo else 0.5 * opening)
     enamel, lips, flesh, depths = _colours(picture, photo)
     edge = meeting + UPPER_EDGE_BELOW_LIPS
-    teeth = _teeth_in_photo(picture, photo) if open_in_photo else torch.zeros_like(picture[:, :1])
+    teeth = _teeth_in_photo(picture, photo, lips) if open_in_photo else torch.zeros_like(picture[:, :1])
     if bool(teeth.any()):
         enamel = 1.05 * (picture * teeth).sum((0, 2, 3)) / teeth.sum()
         enamel = enamel.clamp(max=1)[:, None, None]
@@ -194,11 +195,10 @@ def _shaded(enamel: torch.Tensor, light: torch.Tensor) -> torch.Tensor:
     return enamel * light.clamp(min=1e-3)[:, None] ** warmth[:, None, None]
 
 
-def _teeth_in_photo(picture: torch.Tensor, photo: FaceMotion) -> torch.Tensor:
-    """(1, 1, 640, 640) where a photo with an open mouth shows its upper teeth, 0…1."""
+def _teeth_in_photo(picture: torch.Tensor, photo: FaceMotion, lips: torch.Tensor) -> torch.Tensor:
+    """(1, 1, 640, 640) where a photo with an open mouth and lips of that colour shows its upper teeth, 0…1."""
     curves = (photo.posed[:, list(lip), :2] for lip in (INNER_UPPER_LIP, INNER_LOWER_LIP))
-    opening = aperture(*curves, whole_window(picture.shape[-1], picture.device).pixels)
-    lips = _colour_between(picture, photo, INNER_LOWER_LIP, OUTER_LOWER_LIP, 0.5)
+    opening = aperture(*curves, pixels_of(picture))
     brightest, darkest = picture.amax(1), picture.amin(1)
     saturation = (brightest - darkest) / brightest.clamp(min=0.05)
     tooth = smoothstep(picture.mean(1) / lips.mean(), *TOOTH_BRIGHTNESS) * smoothstep(saturation, *TOOTH_SATURATION)
@@ -276,11 +276,11 @@ def _colours(picture: torch.Tensor, photo: FaceMotion) -> tuple[torch.Tensor, ..
     whites = _colour_between(picture, photo, EYES[0].upper_lid, EYES[0].lower_lid, 0.75)
     whites = torch.maximum(whites, _colour_between(picture, photo, EYES[1].upper_lid, EYES[1].lower_lid, 0.75))
     lips = _colour_between(picture, photo, INNER_LOWER_LIP, OUTER_LOWER_LIP, 0.5)
-    skin = _colour_at(picture, photo, (50, 280, 205, 425, 187, 411))
+    surface = _surface_colours(picture, photo)
+    skin = surface[:, CHEEKS].median(1).values
     luminance = torch.tensor([0.299, 0.587, 0.114], device=picture.device)
     # The light on the face shows where the skin is brightest: that holds for dark skin, too.
-    x, y = photo.posed[0, :NUM_SURFACE_POINTS, :2].round().long().clamp(0, picture.shape[-1] - 1).unbind(1)
-    highlight = torch.quantile(luminance @ picture[0, :, y, x], 0.9)
+    highlight = torch.quantile(luminance @ surface, 0.9)
     light = 1.35 * float(torch.maximum((whites * luminance).sum(), 0.85 * highlight).clamp(0.25, 0.72))
     colourful = float(smoothstep((skin.max() - skin.min()) / skin.max().clamp(min=0.05), 0.04, 0.2))
     ivory = torch.lerp(torch.ones(3), torch.tensor([1.03, 0.98, 0.87]), colourful).to(picture.device)
@@ -299,10 +299,11 @@ def _colour_between(
     picture: torch.Tensor, photo: FaceMotion, upper: tuple, lower: tuple, quantile: float
 ) -> torch.Tensor:
     """(3,) the colour at that quantile of brightness between two curves of the photo."""
-    curves = (photo.posed[:, list(curve), :2] for curve in (upper, lower))
-    everywhere = whole_window(picture.shape[-1], picture.device).pixels
-    between = aperture(*curves, everywhere).coverage[0] > 0.5
-    colours = picture[0, :, between] if bool(between.any()) else picture.flatten(2)[0]
+    curves = [photo.posed[:, list(curve), :2] for curve in (upper, lower)]
+    window = window_around(torch.cat(curves, 1), MARGIN_OF_WINDOW, picture.shape[-1])
+    between = window.index[aperture(*curves, window.pixels).coverage > 0.5]
+    colours = picture[0].flatten(1)
+    colours = colours[:, between] if len(between) else colours
     brightness = colours.mean(0)
     order = brightness.argsort()
     middle = round(quantile * (len(order) - 1))
@@ -310,7 +311,7 @@ def _colour_between(
     return colours[:, near].mean(1)
 
 
-def _colour_at(picture: torch.Tensor, photo: FaceMotion, points: tuple[int, ...]) -> torch.Tensor:
-    """(3,) the median colour at mesh points of the photo."""
-    x, y = photo.posed[0, list(points), :2].round().long().clamp(0, picture.shape[-1] - 1).unbind(1)
-    return picture[0, :, y, x].median(1).values
+def _surface_colours(picture: torch.Tensor, photo: FaceMotion) -> torch.Tensor:
+    """(3, 468) the photo's colours at the points of the face's surface."""
+    x, y = photo.posed[0, :NUM_SURFACE_POINTS, :2].round().long().clamp(0, picture.shape[-1] - 1).unbind(1)
+    return picture[0, :, y, x]

@@ -38,6 +38,11 @@ def lattice(axis: torch.Tensor) -> torch.Tensor:
     return torch.stack([x, y], -1)[None]
 
 
+def pixels_of(picture: torch.Tensor) -> torch.Tensor:
+    """(1, n, n, 2) x and y of the pixels of a square picture (1, C, n, n)."""
+    return lattice(torch.arange(picture.shape[-1], dtype=torch.float32, device=picture.device))
+
+
 def smoothstep(x: torch.Tensor, low: float, high: float) -> torch.Tensor:
     """0 below ``low``, 1 above ``high``, a smooth rise between."""
     t = ((x - low) / (high - low)).clamp(0, 1)

@@ -20,6 +20,7 @@ from space_core.face.topology import (
     canonical_face,
 )
 from space_core.generator.face_motion import FaceMotion
+from space_core.generator.sampling import smoothstep
 
 SPACING = 26  # pixels between the vertices around the face; the motion there is smooth
 CLEARANCE = 0.45  # the least distance of such a vertex from the face's outline, in spacings
@@ -85,7 +86,9 @@ def build_warp_mesh(photo: FaceMotion) -> WarpMesh:
 
     x, y, _ = around_normalized.T
     longer = normalized[CHIN, 1] - canonical_face().vertices[CHIN, 1]  # than the average face
-    head = (1 - _smoothstep(y, NECK_TOP + longer, NECK_END + longer)) * (1 - _smoothstep(abs(x), HEAD_SIDE, HEAD_END))
+    down = smoothstep(torch.from_numpy(y), NECK_TOP + longer, NECK_END + longer)
+    sideways = smoothstep(torch.from_numpy(abs(x)), HEAD_SIDE, HEAD_END)
+    head = ((1 - down) * (1 - sideways)).numpy()
 
     def place(array: np.ndarray) -> torch.Tensor:
         return torch.tensor(array, dtype=torch.float32, device=photo.posed.device)
@@ -140,8 +143,3 @@ def _inside(points: np.ndarray, polygon: np.ndarray) -> np.ndarray:
     rise = np.where(end[..., 1] == start[..., 1], 1, end[..., 1] - start[..., 1])
     at = start[..., 0] + (y - start[..., 1]) / rise * (end[..., 0] - start[..., 0])
     return (np.sum(crosses & (x < at), 1) % 2).astype(bool)
-
-
-def _smoothstep(x: np.ndarray, low: float, high: float) -> np.ndarray:
-    t = np.clip((x - low) / (high - low), 0, 1)
-    return t * t * (3 - 2 * t)

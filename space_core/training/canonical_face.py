@@ -15,6 +15,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from space_core.face.mediapipe_detector import import_mediapipe_solution
+from space_core.face.normalization import fit_similarity
 from space_core.face.topology import CANONICAL_FACE, NUM_POINTS, NUM_SURFACE_POINTS, RIGID_POINTS
 
 FRONTAL_FRAMES = 25  # of each clip: those in which both halves of the face are most alike in width
@@ -67,13 +68,8 @@ def _frontal_face(landmarks: np.ndarray) -> np.ndarray | None:
 def _aligned(face: np.ndarray, reference: np.ndarray) -> np.ndarray:
     """A face (478, 3) moved, turned and scaled onto the reference, by the points that expression does not move."""
     rigid = list(RIGID_POINTS)
-    source, target = face[rigid], reference[rigid]
-    source_centre, target_centre = source.mean(0), target.mean(0)
-    u, singular, vt = np.linalg.svd((target - target_centre).T @ (source - source_centre))
-    signs = np.array([1, 1, np.sign(np.linalg.det(u @ vt))])
-    rotation = (u * signs) @ vt
-    scale = (singular * signs).sum() / ((source - source_centre) ** 2).sum()
-    return scale * (face - source_centre) @ rotation.T + target_centre
+    scale, rotation, translation = fit_similarity(face[rigid], reference[None, rigid])
+    return scale[0] * face @ rotation[0].T + translation[0]
 
 
 def _standardized(face: np.ndarray) -> np.ndarray:

@@ -10,7 +10,6 @@ head pose does to a tracked face and without the opening of the mouth; then the 
 """
 
 import argparse
-import csv
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +24,7 @@ from space_core.face.topology import (
 )
 from space_core.motion.emotion import EMOTIONS, WEIGHTS
 from space_core.motion.speech2landmarks import LOWER, OUTER_LOWER, OUTER_UPPER, UPPER, lip_gaps
+from space_core.training.corpus import held_out_clips, read_manifest
 
 # Speakers who act neutral too, by what the ids of their clips begin with.
 SPEAKERS = ("dreamtalk_style_clip_video_m030_", "dreamtalk_style_clip_video_w009_")
@@ -50,10 +50,8 @@ def main() -> None:
     parser.add_argument("corpus", type=Path)
     parser.add_argument("tracks", type=Path)
     arguments = parser.parse_args()
-    with (arguments.corpus / "split.csv").open(newline="") as file:
-        held_out = {row["id"] for row in csv.DictReader(file)}
-    with (arguments.corpus / "manifest.csv").open(newline="") as file:
-        emotions = {row["id"]: row["emotion"] for row in csv.DictReader(file) if row["id"] not in held_out}
+    held_out = held_out_clips(arguments.corpus)
+    emotions = {row["id"]: row["emotion"] for row in read_manifest(arguments.corpus) if row["id"] not in held_out}
     faces, poses = {}, {}
     for name in emotions:
         landmarks = np.load(arguments.tracks / f"{name}.npy")

@@ -7,19 +7,18 @@ motion generated for the clips' own sound compares with theirs; writes ``weights
 """
 
 import argparse
-import csv
-import subprocess
 from pathlib import Path
 
-import imageio_ffmpeg
 import numpy as np
 from safetensors.numpy import save_file
 from scipy.signal import csd, savgol_filter
 
 from space_core.face.normalization import HeadPose, normalize
+from space_core.media.audio import load_speech
 from space_core.motion.head_pose import PITCH, WEIGHTS, generate_head_pose, head_motion_model, nods
 from space_core.motion.speech_activity import loudness, smooth
-from space_core.timing import FPS, SAMPLE_RATE
+from space_core.timing import FPS
+from space_core.training.corpus import held_out_clips, read_manifest
 
 # Left out: renderings of another model, three-second readings, crops that follow the head and so hide its translation.
 NOT_HEADS = ("v_express_vasa_1_", "lipnet_", "talking_face_pc_avs_", "lia_data_vox_driving")
@@ -67,25 +66,16 @@ def main() -> None:
 
 def read_clips(corpus: Path, tracks: Path) -> tuple[list, list]:
     """Training and validation clips, each a list of (head pose, speech) of camera-recorded speakers."""
-    with (corpus / "manifest.csv").open(newline="") as file:
-        ids = [clip["id"] for clip in csv.DictReader(file) if clip["speech"] == "1"]
-    with (corpus / "split.csv").open(newline="") as file:
-        held_out = {clip["id"] for clip in csv.DictReader(file)}
+    ids = [clip["id"] for clip in read_manifest(corpus) if clip["speech"] == "1"]
+    held_out = held_out_clips(corpus)
     training, validation = [], []
     for clip in ids:
         landmarks = np.load(tracks / f"{clip}.npy")
         if clip.startswith(NOT_HEADS) or len(landmarks) < SHORTEST or np.isnan(landmarks).any():
             continue
-        speech = _speech(corpus / "video" / f"{clip}.mp4")
+        speech = load_speech(corpus / "video" / f"{clip}.mp4")
         (validation if clip in held_out else training).append((normalize(landmarks)[1], speech))
     return training, validation
-
-
-def _speech(video: Path) -> np.ndarray:
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", video, "-ac", "1", "-ar", str(SAMPLE_RATE)]
-    return np.frombuffer(
-        subprocess.run([*command, "-f", "f32le", "-"], capture_output=True, check=True).stdout, np.float32
-    )
 
 
 def _pivot(poses: list[HeadPose]) -> np.ndarray:

@@ -7,7 +7,6 @@ Ridge regression over tracked faces, whose points at the places of the 68 are th
 """
 
 import argparse
-import csv
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ from safetensors.numpy import save_file
 
 from space_core.face.landmark_lift import COUNTERPARTS, USED, WEIGHTS, lift, similarity
 from space_core.face.topology import NUM_SURFACE_POINTS
+from space_core.training.corpus import held_out_clips
 
 FRAMES_PER_CLIP = 60
 # Other detectors put the 68 points elsewhere than the mesh does, in depth most of all.
@@ -28,8 +28,7 @@ def main() -> None:
     parser.add_argument("corpus", type=Path)
     parser.add_argument("tracks", type=Path)
     arguments = parser.parse_args()
-    with (arguments.corpus / "split.csv").open(newline="") as file:
-        held_out = {clip["id"] for clip in csv.DictReader(file)}
+    held_out = held_out_clips(arguments.corpus)
     tracks = sorted(arguments.tracks.glob("*.npy"))
     training = np.concatenate([_frames(track) for track in tracks if track.stem not in held_out])
     validation = np.concatenate([_frames(track) for track in tracks if track.stem in held_out])

@@ -14,7 +14,6 @@ reads ``CORPUS/manifest.csv``, ``split.csv`` and ``video/``, and the tracks writ
 """
 
 import argparse
-import csv
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -52,6 +51,7 @@ from space_core.motion.speech_features import (
     speech_power,
 )
 from space_core.timing import FPS, SAMPLE_RATE, SAMPLES_PER_FRAME, number_of_frames
+from space_core.training.corpus import held_out_clips, read_manifest
 
 SEED = 3
 NUM_COEFFICIENTS = 16
@@ -153,10 +153,7 @@ def main() -> None:
 
 def prepare(corpus: Path, tracks: Path) -> tuple[list[Clip], list[Clip], np.ndarray]:
     """The clips to train on, aligned, those to validate on, and the motion basis."""
-    with (corpus / "split.csv").open(newline="") as file:
-        held_out = {row["id"] for row in csv.DictReader(file)}
-    with (corpus / "manifest.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
+    held_out, rows = held_out_clips(corpus), read_manifest(corpus)
     offsets = {}
     for row in rows:
         clip = clip_offsets(np.load(tracks / f"{row['id']}.npy"))

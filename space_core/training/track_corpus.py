@@ -7,7 +7,6 @@ was found. A clip that is there is not tracked again.
 """
 
 import argparse
-import csv
 from pathlib import Path
 
 import imageio_ffmpeg
@@ -15,6 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from space_core.face.detector import build_detector
+from space_core.training.corpus import read_manifest
 
 
 def main() -> None:
@@ -24,9 +24,7 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.tracks.mkdir(parents=True, exist_ok=True)
     detector = build_detector("mediapipe")
-    with (arguments.corpus / "manifest.csv").open(newline="") as file:
-        clips = list(csv.DictReader(file))
-    for clip in tqdm(clips, unit="clip"):
+    for clip in tqdm(read_manifest(arguments.corpus), unit="clip"):
         track = arguments.tracks / f"{clip['id']}.npy"
         if not track.exists():
             video = arguments.corpus / "video" / f"{clip['id']}.mp4"

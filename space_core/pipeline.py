@@ -23,7 +23,7 @@ from space_core.media.audio import load_speech
 from space_core.media.images import load_photo
 from space_core.media.video import check_writable, read_frames, write_video
 from space_core.motion.blink import apply_blink, blink_curve
-from space_core.motion.emotion import emotion_weights
+from space_core.motion.emotion import emotion_curve
 from space_core.motion.gaze import apply_gaze, counter_gaze, saccades
 from space_core.motion.head_pose import follow_head_pose, generate_head_pose, transfer_head_pose
 from space_core.motion.speech2landmarks import load_speech2landmarks
@@ -121,7 +121,7 @@ class SpacePipeline:
         gaze = saccades(num_frames, options.seed, amount=1.0) + counter_gaze(portrait.pose, pose)
         gaze += [options.gaze_yaw, options.gaze_pitch]
         closure = blink_curve(sound, num_frames, options.blinks_per_minute, options.seed)
-        emotion = emotion_weights(options.emotion, options.intensity)
+        emotion = emotion_curve(options.emotion, options.intensity, num_frames)
 
         # 3. Chunk by chunk: what the speech does to the face, the eyes, the head, and the picture of it all.
         def posed_landmarks() -> Iterator[np.ndarray]:

@@ -9,7 +9,7 @@ from space_core.errors import SpaceError
 from space_core.face.normalization import HeadPose, normalize, pose_landmarks
 from space_core.face.topology import EYES, canonical_face
 from space_core.motion.blink import apply_blink, blink_curve
-from space_core.motion.emotion import EMOTIONS, MAX_INTENSITY, emotion_weights, emotional_motion
+from space_core.motion.emotion import EMOTIONS, MAX_INTENSITY, emotion_curve, expressive_motion
 from space_core.motion.gaze import apply_gaze, counter_gaze, saccades
 from space_core.motion.head_pose import follow_head_pose, generate_head_pose, head_motion_model, transfer_head_pose
 from space_core.motion.speech_activity import loudness
@@ -375,5 +375,5 @@ def test_normalization_sees_no_blink_and_no_gaze_as_head_motion():
 @pytest.mark.parametrize("emotion", EMOTIONS)
 def test_no_emotion_shuts_eyes_that_are_half_shut(emotion):
     face = apply_blink(faces(1, spread=0.0), np.array([0.7]))
-    offsets, _ = emotional_motion(emotion_weights(emotion, MAX_INTENSITY), face[0])
-    assert (lid_opening(face + offsets) > 0.6 * lid_opening(face)).all()
+    motion = expressive_motion(np.zeros((1, 478, 3)), emotion_curve(emotion, MAX_INTENSITY, 1), face[0])
+    assert (lid_opening(face + motion) > 0.6 * lid_opening(face)).all()

@@ -5,11 +5,10 @@ import pytest
 
 from space_core.errors import SpaceError
 from space_core.face.topology import EYES, INNER_LOWER_LIP, INNER_UPPER_LIP, NUM_POINTS, RIGID_POINTS, canonical_face
-from space_core.motion.emotion import EMOTIONS, emotion_weights
+from space_core.motion.emotion import EMOTIONS, emotion_curve
 from space_core.motion.speech2landmarks import load_speech2landmarks
 from space_core.timing import SAMPLE_RATE, number_of_frames
 
-NEUTRAL = emotion_weights("neutral", 0)
 CLOSED = 0.015  # outer-eye-corner distances
 
 
@@ -24,9 +23,10 @@ def babble(seconds: float) -> np.ndarray:
     return (0.05 * voice * np.clip(np.sin(2 * np.pi * 4 * times), 0, 1)).astype(np.float32)
 
 
-def say(speech, portrait=None, emotion=NEUTRAL, **how) -> np.ndarray:
+def say(speech, portrait=None, emotion="neutral", intensity=1.0, **how) -> np.ndarray:
     portrait = shut_face() if portrait is None else portrait
-    return np.concatenate(list(load_speech2landmarks("cpu").speak(speech, portrait, emotion, **how)))
+    curve = emotion_curve(emotion, intensity, number_of_frames(len(speech)))
+    return np.concatenate(list(load_speech2landmarks("cpu").speak(speech, portrait, curve, **how)))
 
 
 def lip_opening(landmarks: np.ndarray) -> np.ndarray:
@@ -43,7 +43,8 @@ def shut_face() -> np.ndarray:
 
 @pytest.mark.parametrize("num_samples", [4800, 16_000, 31_999, 32_000, 32_001, 100_000, 12 * SAMPLE_RATE])
 def test_there_is_a_frame_for_every_40_ms_begun(num_samples):
-    chunks = list(load_speech2landmarks("cpu").speak(babble(num_samples / SAMPLE_RATE), shut_face(), NEUTRAL))
+    neutral = emotion_curve("neutral", 0, number_of_frames(num_samples))
+    chunks = list(load_speech2landmarks("cpu").speak(babble(num_samples / SAMPLE_RATE), shut_face(), neutral))
     assert sum(map(len, chunks)) == number_of_frames(num_samples) == -(-num_samples // 640)
     assert all(chunk.shape[1:] == (NUM_POINTS, 3) and chunk.dtype == np.float32 for chunk in chunks)
     assert max(map(len, chunks)) <= 100 and len(chunks[0]) <= 50
@@ -108,23 +109,21 @@ def test_lips_never_pass_through_each_other():
 def test_no_emotion_changes_nothing():
     speech = babble(1)
     for emotion in EMOTIONS:
-        assert np.array_equal(say(speech), say(speech, emotion=emotion_weights(emotion, 0)))
-    assert np.array_equal(say(speech), say(speech, emotion=emotion_weights("neutral", 1.5)))
+        assert np.array_equal(say(speech), say(speech, emotion=emotion, intensity=0))
+    assert np.array_equal(say(speech), say(speech, intensity=1.5))
 
 
 @pytest.mark.parametrize("emotion", EMOTIONS[1:])
 def test_emotion_grows_with_its_intensity(emotion):
     silence = np.zeros(8000, np.float32)
     neutral = say(silence)
-    distances = [
-        np.abs(say(silence, emotion=emotion_weights(emotion, i)) - neutral).max() for i in (0.25, 0.5, 1.0, 1.5)
-    ]
+    distances = [np.abs(say(silence, emotion=emotion, intensity=i) - neutral).max() for i in (0.25, 0.5, 1.0, 1.5)]
     assert (np.diff(distances) > 0).all() and distances[2] > 0.03
 
 
 @pytest.mark.parametrize("emotion", EMOTIONS[1:])
 def test_emotion_neither_opens_nor_freezes_the_mouth(emotion):
-    felt = lip_opening(say(babble(3), emotion=emotion_weights(emotion, 1)))
+    felt = lip_opening(say(babble(3), emotion=emotion))
     plain = lip_opening(say(babble(3)))
     assert np.corrcoef(felt, plain)[0, 1] > 0.97
     assert 0.7 < felt.std() / plain.std() < 1.4
@@ -133,4 +132,4 @@ def test_emotion_neither_opens_nor_freezes_the_mouth(emotion):
 def test_unknown_emotions_and_intensities_are_refused():
     for wrong in (("bored", 1), ("happy", -0.1), ("happy", 2)):
         with pytest.raises(SpaceError):
-            emotion_weights(*wrong)
+            emotion_curve(*wrong, 10)

@@ -30,10 +30,11 @@ from space_core.generator.mesh_warp import MeshWarpGenerator
 from space_core.media.audio import load_speech
 from space_core.media.images import load_photo
 from space_core.media.video import write_video
-from space_core.motion.emotion import emotion_weights
+from space_core.motion.emotion import emotion_curve
 from space_core.motion.head_pose import generate_head_pose
 from space_core.motion.speech2landmarks import load_speech2landmarks
 from space_core.pipeline import DEVICES
+from space_core.timing import number_of_frames
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PHOTO, OTHER_PHOTO = EXAMPLES / "astronaut.jpg", EXAMPLES / "grace_hopper.jpg"
@@ -110,7 +111,7 @@ def _measure_stages(speech: Path, video: Path, device: torch.device) -> None:
     sound = _timed("read speech", lambda: load_speech(speech))
     portrait = _timed("portrait", lambda: prepare_portrait(load_photo(PHOTO), build_detector("mediapipe")))
     prepared = _timed("prepare", lambda: generator.prepare(portrait))
-    emotion = emotion_weights("neutral", 0)
+    emotion = emotion_curve("neutral", 0, number_of_frames(len(sound)))
     chunks = _timed("landmarks", lambda: list(speech2landmarks.speak(sound, portrait.normalized, emotion)))
     num_frames = sum(map(len, chunks))
     pose = _timed("head pose", lambda: generate_head_pose(sound, num_frames, portrait.pose, 1.0, seed=0))

@@ -17,40 +17,46 @@ MAX_INTENSITY = 1.5
 LEAST_EYE_OPENING = 0.65  # of the photo's own, that every emotion leaves
 
 
-def emotion_weights(emotion: str, intensity: float) -> np.ndarray:
-    """(8,) float32: the label's weight × intensity, in the order of ``EMOTIONS``.
+def emotion_curve(emotion: str, intensity: float, num_frames: int) -> np.ndarray:
+    """(num_frames, 8) float32: the label's weight × intensity in every frame, in the order of ``EMOTIONS``.
 
     Args:
         emotion: one of ``EMOTIONS``.
         intensity: 0 none, 1 full, up to 1.5 exaggerated.
+        num_frames: frames, 25 a second.
     """
     if emotion not in EMOTIONS:
         raise SpaceError(f"There is no emotion called {emotion!r}; choose one of: {', '.join(EMOTIONS)}.")
     if not 0 <= intensity <= MAX_INTENSITY:
         raise SpaceError(f"The intensity of an emotion is between 0 and {MAX_INTENSITY:g}, not {intensity:g}.")
-    weights = np.zeros(len(EMOTIONS), np.float32)
-    weights[EMOTIONS.index(emotion)] = intensity
+    weights = np.zeros((num_frames, len(EMOTIONS)), np.float32)
+    weights[:, EMOTIONS.index(emotion)] = intensity
     return weights
 
 
-def emotional_motion(weights: np.ndarray, face: np.ndarray) -> tuple[np.ndarray, float]:
-    """What emotion weights (8,) do to a normalized face (478, 3).
+def expressive_motion(motion: np.ndarray, emotion: np.ndarray, rest: np.ndarray) -> np.ndarray:
+    """What a face does that speaks with emotion.
+
+    Args:
+        motion: (T, 478, 3) what neutral speech does to the resting face.
+        emotion: (T, 8) label weights × intensity, see ``emotion_curve``.
+        rest: (478, 3) the face at rest.
 
     Returns:
-        (478, 3) float64 offsets in normalized landmarks, which leave the gap between the lips as it is; and the factor
-        by which the emotion makes speech motion larger or smaller. Neutral: exactly zeros and 1.
+        (T, 478, 3) offsets from the resting face; exactly ``motion`` where the emotion is neutral.
     """
     offsets, liveliness = _learnt()
-    return _with_open_eyes(np.tensordot(weights, offsets, 1), face), float(1 + np.dot(weights, liveliness - 1))
+    expression = _with_open_eyes(np.tensordot(emotion, offsets, 1), rest)
+    return (1 + emotion @ (liveliness - 1))[:, None, None] * motion + expression
 
 
 def _with_open_eyes(offsets: np.ndarray, face: np.ndarray) -> np.ndarray:
-    """The offsets, less what would shut eyes that are half shut already."""
-    before, after = lids(face[None]), lids(face[None] + offsets)
+    """The offsets (T, 478, 3), less what would shut eyes that are half shut already."""
+    before, after = lids(face[None]), lids(face + offsets)
     missing = LEAST_EYE_OPENING * (before[:, :, 1] - before[:, :, 0]) - (after[:, :, 1] - after[:, :, 0])
     lift = np.zeros_like(after)
     lift[:, :, 0, :, 1] = -np.clip(missing[..., 1], 0, None)
-    return move_lids(face[None] + offsets, lift)[0] - face
+    return move_lids(face + offsets, lift) - face
 
 
 @cache

@@ -16,7 +16,7 @@ from space_core.face.topology import (
     OUTER_UPPER_LIP,
     canonical_face,
 )
-from space_core.motion.emotion import emotional_motion
+from space_core.motion.emotion import expressive_motion
 from space_core.motion.speech_features import NUM_BANDS, STEPS_PER_FRAME, log_mel, speech_power
 from space_core.timing import number_of_frames
 
@@ -100,7 +100,7 @@ class Speech2Landmarks:
         Args:
             speech: (N,) float32, 16 kHz mono, any level.
             portrait: (478, 3) the portrait's own normalized landmarks.
-            emotion: (8,) label weight × intensity, see ``emotion_weights``; zeros for neutral.
+            emotion: (T, 8) label weights × intensity in every frame, see ``emotion_curve``.
             chunk: the longest chunk, in frames; the landmarks don't depend on it.
 
         Yields:
@@ -110,14 +110,13 @@ class Speech2Landmarks:
         speech = np.asarray(speech, np.float32)
         rest = resting_face(portrait, self.basis)
         size = mouth_scale(rest)
-        expression, liveliness = emotional_motion(emotion, rest)
         power = speech_power(speech)
         num_frames = number_of_frames(len(speech))
         first, length = 0, min(FIRST_CHUNK, chunk)
         while first < num_frames:
             length = min(length, num_frames - first)
-            motion = size * liveliness * np.tensordot(self._coefficients(speech, power, first, length), self.basis, 1)
-            landmarks = rest + expression + close_firmly(motion)
+            motion = close_firmly(size * np.tensordot(self._coefficients(speech, power, first, length), self.basis, 1))
+            landmarks = rest + expressive_motion(motion, emotion[first : first + length], rest)
             yield keep_lips_apart(landmarks, rest).astype(np.float32)
             first, length = first + length, chunk
 

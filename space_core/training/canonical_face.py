@@ -1,15 +1,13 @@
 """The average face of the corpus and the mesh's triangles, to which every face is normalized.
 
-    python -m space_core.training.canonical_face TRACKS
+    python -m space_core.training.canonical_face CORPUS
 
 Generalized Procrustes over one mean face per clip, symmetrized, with the triangles of MediaPipe's tesselation; writes
 ``weights/canonical_face.safetensors``.
 """
 
-import argparse
 import ast
 import inspect
-from pathlib import Path
 
 import numpy as np
 from safetensors.numpy import save_file
@@ -17,15 +15,16 @@ from safetensors.numpy import save_file
 from space_core.face.mediapipe_detector import import_mediapipe_solution
 from space_core.face.normalization import fit_similarity
 from space_core.face.topology import CANONICAL_FACE, NUM_POINTS, NUM_SURFACE_POINTS, RIGID_POINTS
+from space_core.training.corpus import Corpus, corpus_arguments
 
 FRONTAL_FRAMES = 25  # of each clip: those in which both halves of the face are most alike in width
 ROUNDS = 30
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("tracks", type=Path)
-    faces = [_frontal_face(np.load(track)) for track in sorted(parser.parse_args().tracks.glob("*.npy"))]
+    arguments = corpus_arguments(__doc__).parse_args()
+    corpus = Corpus(arguments.corpus, arguments.cache)
+    faces = [_frontal_face(corpus.seen_landmarks(clip)) for clip in sorted(row["id"] for row in corpus.clips)]
     faces = np.stack([face for face in faces if face is not None])
 
     mean = _standardized(faces[0])
@@ -56,7 +55,7 @@ def tesselation_triangles() -> np.ndarray:
 
 def _frontal_face(landmarks: np.ndarray) -> np.ndarray | None:
     """The mean of a clip's most frontal frames (478, 3)."""
-    landmarks = landmarks[~np.isnan(landmarks[:, 0, 0])].astype(np.float64)
+    landmarks = landmarks.astype(np.float64)
     if not len(landmarks):
         return None
     halves = np.abs(landmarks[:, [234, 454], 0] - landmarks[:, [168], 0])

@@ -1,16 +1,12 @@
 """What emotions add to a face, learnt from clips whose speakers act them.
 
-    python -m space_core.training.emotion CORPUS TRACKS
+    python -m space_core.training.emotion CORPUS
 
-reads ``CORPUS/manifest.csv`` and ``split.csv`` and the tracks written by ``track_corpus``; writes
-``weights/emotion.safetensors``. Takes seconds.
+writes ``weights/emotion.safetensors``. Takes seconds.
 
 For each speaker who acts neutral and other emotions: the median face of each emotion less that of neutral, without what
 head pose does to a tracked face and without the opening of the mouth; then the mean over speakers.
 """
-
-import argparse
-from pathlib import Path
 
 import numpy as np
 from safetensors.numpy import save_file
@@ -24,7 +20,7 @@ from space_core.face.topology import (
 )
 from space_core.motion.emotion import EMOTIONS, WEIGHTS
 from space_core.motion.speech2landmarks import LOWER, OUTER_LOWER, OUTER_UPPER, UPPER, lip_gaps
-from space_core.training.corpus import held_out_clips, read_manifest
+from space_core.training.corpus import Corpus, corpus_arguments
 
 # Speakers who act neutral too, by what the ids of their clips begin with.
 SPEAKERS = ("dreamtalk_style_clip_video_m030_", "dreamtalk_style_clip_video_w009_")
@@ -46,16 +42,12 @@ LIVELINESS = (0.85, 1.15)  # the factors by which speech motion may shrink or gr
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("corpus", type=Path)
-    parser.add_argument("tracks", type=Path)
-    arguments = parser.parse_args()
-    held_out = held_out_clips(arguments.corpus)
-    emotions = {row["id"]: row["emotion"] for row in read_manifest(arguments.corpus) if row["id"] not in held_out}
+    arguments = corpus_arguments(__doc__).parse_args()
+    corpus = Corpus(arguments.corpus, arguments.cache)
+    emotions = {row["id"]: row["emotion"] for row in corpus.clips if row["id"] not in corpus.held_out}
     faces, poses = {}, {}
     for name in emotions:
-        landmarks = np.load(arguments.tracks / f"{name}.npy")
-        faces[name], pose = normalize(landmarks[~np.isnan(landmarks[:, 0, 0])])
+        faces[name], pose = normalize(corpus.seen_landmarks(name))
         poses[name] = pose.rotation
     slopes = slopes_of(list(faces.values()), list(poses.values()))
     opening = slopes[3]

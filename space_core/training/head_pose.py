@@ -1,24 +1,20 @@
 """What recordings of speakers teach about head motion: its spectrum, its size, its nods, the point heads turn about.
 
-    python -m space_core.training.head_pose CORPUS TRACKS
+    python -m space_core.training.head_pose CORPUS
 
-reads ``CORPUS/manifest.csv``, ``split.csv`` and ``video/``, and the tracks written by ``track_corpus``; prints how
-motion generated for the clips' own sound compares with theirs; writes ``weights/head_pose.safetensors``. Takes seconds.
+prints how motion generated for the clips' own sound compares with theirs; writes ``weights/head_pose.safetensors``.
+Takes seconds.
 """
-
-import argparse
-from pathlib import Path
 
 import numpy as np
 from safetensors.numpy import save_file
 from scipy.signal import csd, savgol_filter
 
 from space_core.face.normalization import HeadPose, normalize
-from space_core.media.audio import load_speech
 from space_core.motion.head_pose import PITCH, WEIGHTS, generate_head_pose, head_motion_model, nods
 from space_core.motion.speech_activity import loudness, smooth
 from space_core.timing import FPS
-from space_core.training.corpus import held_out_clips, read_manifest
+from space_core.training.corpus import Corpus, corpus_arguments
 
 # Left out: renderings of another model, three-second readings, crops that follow the head and so hide its translation.
 NOT_HEADS = ("v_express_vasa_1_", "lipnet_", "talking_face_pc_avs_", "lia_data_vox_driving")
@@ -40,11 +36,9 @@ MIRRORED = np.array([1, 0, 1, 1, 0, 0])
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("corpus", type=Path)
-    parser.add_argument("tracks", type=Path)
-    arguments = parser.parse_args()
-    training, validation = read_clips(arguments.corpus, arguments.tracks)
+    arguments = corpus_arguments(__doc__).parse_args()
+    corpus = Corpus(arguments.corpus, arguments.cache)
+    training, validation = read_clips(corpus)
 
     pivot = _pivot([pose for pose, _ in training])
     offsets = [_offsets(pose, pivot) for pose, _ in training]
@@ -64,17 +58,15 @@ def main() -> None:
         _compare(clips)
 
 
-def read_clips(corpus: Path, tracks: Path) -> tuple[list, list]:
+def read_clips(corpus: Corpus) -> tuple[list, list]:
     """Training and validation clips, each a list of (head pose, speech) of camera-recorded speakers."""
-    ids = [clip["id"] for clip in read_manifest(corpus) if clip["speech"] == "1"]
-    held_out = held_out_clips(corpus)
+    ids = [clip["id"] for clip in corpus.clips if clip["speech"] == "1"]
     training, validation = [], []
     for clip in ids:
-        landmarks = np.load(tracks / f"{clip}.npy")
+        landmarks = corpus.landmarks(clip)
         if clip.startswith(NOT_HEADS) or len(landmarks) < SHORTEST or np.isnan(landmarks).any():
             continue
-        speech = load_speech(corpus / "video" / f"{clip}.mp4")
-        (validation if clip in held_out else training).append((normalize(landmarks)[1], speech))
+        (validation if clip in corpus.held_out else training).append((normalize(landmarks)[1], corpus.speech(clip)))
     return training, validation
 
 

@@ -1,20 +1,17 @@
 """The linear map from 68 face points to the whole face mesh.
 
-    python -m space_core.training.landmark_lift CORPUS TRACKS
+    python -m space_core.training.landmark_lift CORPUS
 
 Ridge regression over tracked faces, whose points at the places of the 68 are the input; writes
 ``weights/landmark_lift.safetensors`` and prints the error on the validation clips. Takes seconds.
 """
-
-import argparse
-from pathlib import Path
 
 import numpy as np
 from safetensors.numpy import save_file
 
 from space_core.face.landmark_lift import COUNTERPARTS, USED, WEIGHTS, lift, similarity
 from space_core.face.topology import NUM_SURFACE_POINTS
-from space_core.training.corpus import held_out_clips
+from space_core.training.corpus import Corpus, corpus_arguments
 
 FRAMES_PER_CLIP = 60
 # Other detectors put the 68 points elsewhere than the mesh does, in depth most of all.
@@ -24,14 +21,11 @@ SEED = 0
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("corpus", type=Path)
-    parser.add_argument("tracks", type=Path)
-    arguments = parser.parse_args()
-    held_out = held_out_clips(arguments.corpus)
-    tracks = sorted(arguments.tracks.glob("*.npy"))
-    training = np.concatenate([_frames(track) for track in tracks if track.stem not in held_out])
-    validation = np.concatenate([_frames(track) for track in tracks if track.stem in held_out])
+    arguments = corpus_arguments(__doc__).parse_args()
+    corpus = Corpus(arguments.corpus, arguments.cache)
+    frames = {row["id"]: _frames(corpus.seen_landmarks(row["id"])) for row in corpus.clips}
+    training = np.concatenate([frames[clip] for clip in sorted(frames) if clip not in corpus.held_out])
+    validation = np.concatenate([frames[clip] for clip in sorted(frames) if clip in corpus.held_out])
 
     meshes = np.stack([_aligned(mesh) for mesh in training]).reshape(len(training), -1)
     inputs = meshes.reshape(len(training), -1, 3)[:, list(COUNTERPARTS)]
@@ -58,10 +52,8 @@ def main() -> None:
     print("(1 is the distance of the outer eye corners)")
 
 
-def _frames(track: Path) -> np.ndarray:
-    """Evenly spaced frames (N, 478, 3) of a clip in which a face was found."""
-    landmarks = np.load(track)
-    landmarks = landmarks[~np.isnan(landmarks).any(axis=(1, 2))]
+def _frames(landmarks: np.ndarray) -> np.ndarray:
+    """Evenly spaced frames (N, 478, 3) of a clip's landmarks."""
     chosen = np.unique(np.linspace(0, len(landmarks) - 1, FRAMES_PER_CLIP).astype(int)) if len(landmarks) else []
     return landmarks[chosen].astype(np.float64)
 

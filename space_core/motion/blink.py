@@ -22,6 +22,8 @@ OPENING = (4.0, 6.5)
 HELD_SHARE = 0.2  # of the blinks keep shut for one frame more
 LONGEST = 8  # frames: more than closing takes twice, and than opening takes
 
+STREAM = 1  # of random numbers: the seed's other streams move the head and the gaze
+
 UPPER_LID_SHARE = 0.9  # of the way that the upper lid goes; the lower one comes up the rest
 
 
@@ -38,7 +40,7 @@ def blink_curve(speech: np.ndarray, num_frames: int, per_minute: float, seed: in
         (num_frames,) float32 from 0 (eyes as they are) to 1 (closed); every blink reaches 1.
     """
     curve = np.zeros(num_frames)
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng([seed, STREAM])
     for closed in _closures(speech, num_frames, per_minute, random):
         closing, opening = random.uniform(*CLOSING), random.uniform(*OPENING)
         hold = int(random.random() < HELD_SHARE)

@@ -26,6 +26,7 @@ FIXATION_SPREAD = 0.5  # of its logarithm
 ON_VIEWER = 0.45  # share of the fixations
 WANDERING = np.array([1.5, 0.8])  # degrees of yaw and pitch, standard deviation
 MAX_WANDERING = np.array([3.0, 2.0])
+STREAM = 2  # of random numbers: the seed's other streams move the head and the lids
 
 
 def apply_gaze(normalized: np.ndarray, yaw: np.ndarray | float, pitch: np.ndarray | float) -> np.ndarray:
@@ -68,7 +69,7 @@ def saccades(num_frames: int, seed: int, amount: float) -> np.ndarray:
     gaze = np.zeros((num_frames, 2))
     if amount == 0:
         return gaze
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng([seed, STREAM])
     target = np.zeros(2)
     start = 0
     while True:

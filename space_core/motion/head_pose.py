@@ -33,16 +33,21 @@ LINEAR_PART = 0.6  # of a limit: up to here motion is untouched, beyond it is sq
 
 # The motion runs on a clock of its own: fast in speech, slow in pauses, so that the head settles where it is rather
 # than swinging back, and so that it never freezes.
-CLOCK_IN_SPEECH = 1.1
-CLOCK_IN_SILENCE = 0.3
+CLOCK_IN_SPEECH = 1.15
+CLOCK_IN_SILENCE = 0.22
 CLOCK_SMOOTHING = 0.25 * FPS  # frames (standard deviation)
-CLOCK_START = 0.5 * FPS  # frames in which the clock gathers speed
-BURST_DURATION = 0.3 * FPS  # heads move in bursts: frames (standard deviation) over which the clock …
-SLOWEST, FASTEST = 0.2, 1.8  # … wanders between a fraction and a multiple of its speed …
-BURST_CONTRAST = 2.0  # … and how decidedly
-# The motion's first value is taken out, so that it starts at zero, and let go over these frames.
-HOMING = 6.0 * FPS
+# Heads move in strokes: what pushes them comes and goes over frames (standard deviation) …
+STROKE_DURATION = 0.15 * FPS
+# … as decidedly as this (the spread of its logarithm, by channel; nods are the most regular); weaker in pauses, …
+STROKE_SPREAD = np.array([0.9, 0.35, 0.9, 0.9, 0.35, 0.5])
+STRONGEST_STROKE = 1.6  # standard deviations of it
+PUSH_IN_SILENCE = 0.4
+# … and stronger as a phrase begins, or rather just before: the corpus's heads are 40 % faster then than on average.
+ONSET_PUSH = 1.3
+ONSET_LEAD = round(0.12 * FPS)
+FARTHEST = 4.5  # standard deviations: where strokes that add up end
 
+BEGINNING = 0.5 * FPS  # frames over which all motion sets in
 NOD_BAND = 0.5 * FPS  # frames (standard deviation): slower changes of loudness are no syllables
 NOD_VARIATION = 0.6  # spread of the logarithm of the nods' strength …
 NOD_VARIATION_DURATION = 0.5 * FPS  # … and over how many frames it changes
@@ -55,6 +60,8 @@ SMOOTHING_WINDOW, SMOOTHING_ORDER = 9, 3  # Savitzky–Golay: takes a tracker's 
 SMALLEST_FOUND_SHARE = 0.5  # of a pose video's frames must show a face
 OUTLIER_REACH = 2  # frames to either side that outvote a frame in which the tracker slipped …
 SMALLEST_SLIP = np.array([4.0, 4.0, 4.0, 0.06, 0.06, 0.06])  # … by this much at least
+CUT = np.array([10.0, 10.0, 10.0, 0.3, 0.3, 0.15])  # from one frame to the next: no head moves so fast
+SHOT_HOMING = 2.0 * FPS  # frames in which the head glides to where the next shot has it, relative to that shot's start
 
 
 @dataclass(frozen=True)
@@ -105,13 +112,11 @@ def generate_head_pose(speech: np.ndarray, num_frames: int, photo: HeadPose, amo
     random = np.random.default_rng(seed)
     model = head_motion_model()
     loud = loudness(speech, num_frames)
-    beginning = _ease(np.arange(num_frames) / CLOCK_START)
+    beginning = _ease(np.arange(num_frames) / BEGINNING)
 
-    # 1. The slow part: a stationary process on the speech's clock. It is let go of its first value gradually.
-    clock = _clock(loud, random)
+    # 1. Turns and sways: pushed in strokes, slower in pauses.
     temperament = model.deviation * np.exp(np.clip(model.spread * random.standard_normal(NUM_CHANNELS), -0.5, 0.5))
-    motion = _stationary_motion(model, clock, random) * temperament
-    motion -= motion[:1] * (1 - _ease(np.arange(num_frames) / HOMING))[:, None]
+    motion = _pushed_motion(model, loud, random) * temperament
 
     # 2. Nods on stressed syllables.
     strength = _lognormal(num_frames, NOD_VARIATION_DURATION, NOD_VARIATION, random)
@@ -172,11 +177,12 @@ def transfer_head_pose(driving: HeadPose, num_frames: int, photo: HeadPose, amou
     frames = np.flatnonzero(found)
     bridged = np.arange(frames[0], frames[-1] + 1)
     values = np.stack([np.interp(bridged, frames, value) for value in values.T], axis=1)
-    window = min(SMOOTHING_WINDOW, len(values) - 1 + len(values) % 2)
-    offsets = _without_outliers(values)
+    offsets = _in_one_shot(_without_outliers(values))[_there_and_back(len(values), num_frames)]
+    # After the loop is laid, so that a turn that it reverses is reversed gently.
+    window = min(SMOOTHING_WINDOW, num_frames - 1 + num_frames % 2)
     if window > SMOOTHING_ORDER:
         offsets = savgol_filter(offsets, window, SMOOTHING_ORDER, axis=0)
-    offsets = (offsets - offsets[0])[_there_and_back(len(offsets), num_frames)] * amount
+    offsets = (offsets - offsets[:1]) * amount
 
     limits = np.concatenate([np.full(3, MAX_TRANSFERRED_ROTATION), MAX_TRANSFERRED_SHIFT])
     # The video's translation holds what its head's turns brought along, so nothing is added for the neck.
@@ -190,32 +196,46 @@ def nods(loud: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     return np.convolve(np.pad(syllables, reach), kernel, mode="valid")
 
 
-def _clock(loud: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """(T,) the time in frames at which the process is read; it stands still at first and slows down in pauses."""
+def _pushed_motion(model: HeadMotionModel, loud: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """(T, 6) motion of the model's spectrum, its standard deviation one once it is under way; it starts at rest."""
     speaking = np.clip(2 * smooth(loud, CLOCK_SMOOTHING), 0, 1)
     rate = CLOCK_IN_SILENCE + (CLOCK_IN_SPEECH - CLOCK_IN_SILENCE) * speaking
-    burst = 1 / (1 + np.exp(-BURST_CONTRAST * _wandering(len(loud), BURST_DURATION, random)))
-    rate = rate * (SLOWEST + (FASTEST - SLOWEST) * burst)
-    rate = rate * _ease(np.arange(len(loud)) / CLOCK_START)
-    return np.cumsum(rate) - rate[0]
+    clock = np.cumsum(rate) - rate[0]  # (T,) the frame of the process that each frame shows
+
+    # White noise whose strength comes and goes has a flat spectrum all the same; the model's factors colour it.
+    ticks = np.arange(int(clock[-1]) + 1)
+    ahead = np.pad(speaking, (0, ONSET_LEAD + 1), mode="edge")[ONSET_LEAD:]
+    onsets = FPS * np.clip(np.diff(ahead), 0, None)
+    strength = np.interp(ticks, clock, PUSH_IN_SILENCE + (1 - PUSH_IN_SILENCE) * speaking + ONSET_PUSH * onsets)
+    stroke = _wandering(len(ticks), STROKE_DURATION, random).clip(max=STRONGEST_STROKE)
+    stroke = np.exp(STROKE_SPREAD * stroke[:, None])
+    push = strength[:, None] * stroke
+    push *= _ease(ticks / BEGINNING)[:, None] / np.sqrt(np.maximum((push**2).mean(0), (stroke**2).mean(0)))
+    pushes = push * random.standard_normal((len(ticks), NUM_CHANNELS))
+
+    # Filtering by FFT is circular: behind the pushes there is room for the motion to die away.
+    length = 2 * (len(ticks) // 2) + 30 * FPS
+    factors = _prompt_factors(model, np.fft.rfftfreq(length, 1 / FPS))
+    spectrum = factors @ np.fft.rfft(pushes, length, axis=0)[:, :, None]
+    motion = np.fft.irfft(spectrum[:, :, 0] * np.sqrt(FPS / 2), length, axis=0)
+    return _soft_limit(CubicSpline(np.arange(length), motion)(clock), np.full(NUM_CHANNELS, FARTHEST))
 
 
-def _stationary_motion(model: HeadMotionModel, clock: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """(T, 6) Gaussian motion of the model's spectrum, of standard deviation one, read at the times of the clock."""
-    # Synthesis by FFT is periodic, so some more is made than is read.
-    length = int(clock[-1] * 1.1) + 30 * FPS
-    frequencies = np.fft.rfftfreq(length, 1 / FPS)
+def _prompt_factors(model: HeadMotionModel, frequencies: np.ndarray) -> np.ndarray:
+    """The model's factors (F, 6, 6) at evenly spaced frequencies (F,) from 0, as filters that answer a push promptly.
+
+    All share one phase, that of least delay for their size (from its cepstrum), so that nothing moves before the push.
+    """
     step = model.frequencies[1]
     below = np.minimum((frequencies / step).astype(int), len(model.frequencies) - 2)
     above = np.clip(frequencies / step - below, 0, 1)[:, None, None]
-    noise = random.standard_normal((2, len(frequencies), NUM_CHANNELS, 1))
     factors = model.factors[below] * (1 - above) + model.factors[below + 1] * above
-    spectrum = (factors @ (noise[0] + 1j * noise[1]))[:, :, 0]
-    spectrum[0] = 0
-    motion = np.fft.irfft(spectrum * np.sqrt(length * FPS) / 2, length, axis=0)
-    # It is a circle, so it can start where the head is nearest to its mean: the photo's pose.
-    motion = np.roll(motion, -int(np.linalg.norm(motion, axis=1).argmin()), axis=0)
-    return CubicSpline(np.arange(length), motion)(clock)
+    size = np.linalg.norm(factors, axis=(1, 2))
+    cepstrum = np.fft.irfft(np.log(np.maximum(size, 1e-3 * size.max())))
+    middle = len(cepstrum) // 2
+    cepstrum[1:middle] *= 2
+    cepstrum[middle + 1 :] = 0
+    return factors * np.exp(1j * np.fft.rfft(cepstrum).imag)[:, None, None]
 
 
 def _lognormal(num_frames: int, duration: float, spread: float, random: np.random.Generator) -> np.ndarray:
@@ -239,6 +259,19 @@ def _without_outliers(values: np.ndarray) -> np.ndarray:
     between = (windows[..., OUTLIER_REACH - 1] + windows[..., OUTLIER_REACH + 1]) / 2
     jump = np.minimum(np.abs(values - median), np.abs(values - between))
     return np.where(jump > np.maximum(8 * np.median(jump, axis=0), SMALLEST_SLIP), median, values)
+
+
+def _in_one_shot(values: np.ndarray) -> np.ndarray:
+    """Values (T, C) relative to the first, without the jumps of a film's cuts.
+
+    Each shot is relative to its own first frame, which it comes to from where the head was.
+    """
+    offsets = values - values[0]
+    frames = np.arange(len(values))
+    for cut in np.flatnonzero((np.abs(np.diff(values, axis=0)) > CUT).any(axis=1)) + 1:
+        before, homing = offsets[cut - 1].copy(), _ease((frames[cut:] - cut) / SHOT_HOMING)[:, None]
+        offsets[cut:] = values[cut:] - values[cut] + before * (1 - homing)
+    return offsets
 
 
 def _there_and_back(length: int, num_frames: int) -> np.ndarray:

@@ -1,0 +1,222 @@
+"""How the eyes of stage 1 blink, wander, look where they should and stay on the viewer.
+
+Prints, over many seeds and the corpus's recordings: blinks a minute, their duration and how many follow a phrase's end;
+rate and size of saccades; then, read back from rendered frames of portraits of the examples and the corpus: where
+commanded eyes look, how far they stay on the viewer while the head turns, how shut they are. A tracker's own irises lag
+behind what it is shown, so the pixels of the iris are followed too.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from scipy.ndimage import map_coordinates
+
+from space_core.errors import SpaceError
+from space_core.face.detector import Detector, build_detector
+from space_core.face.normalization import HeadPose, pose_landmarks
+from space_core.face.portrait import Portrait, prepare_portrait
+from space_core.face.topology import EYES, Eye
+from space_core.generator.mesh_warp import MeshWarpGenerator
+from space_core.media.audio import load_speech
+from space_core.media.images import load_photo
+from space_core.motion.blink import apply_blink, blink_curve
+from space_core.motion.eyelids import eye_width, lids
+from space_core.motion.gaze import EYEBALL_RADIUS, apply_gaze, counter_gaze, saccades
+from space_core.motion.speech_activity import loudness, smooth
+from space_core.timing import FPS, SAMPLE_RATE, number_of_frames
+from space_core.training.corpus import Corpus
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+BLINKS_PER_MINUTE = 17.0
+RECORDINGS, SEEDS = 40, 10
+PHRASE_END = round(0.6 * FPS)  # frames after the voice falls silent
+SILENT = 0.2  # loudness
+
+EVERY_PORTRAIT = 3  # of the corpus; every one takes about two seconds
+FRONTAL = 20.0  # degrees; faces turned further hide an eye
+SHARP = 30.0  # pixels between the corners of an eye; in smaller ones the tracker guesses
+# Commanded gaze: yaw and pitch in degrees; the first is the photo's own.
+COMMANDS = np.array([[0, 0], [-20, 0], [-10, 0], [10, 0], [20, 0], [0, -12], [0, 12]], float)
+HEAD_TURNS = np.array([-10.0, 10.0])  # degrees of yaw
+STRENGTHS = (0.0, 0.5, 1.0)  # of staying on the viewer
+
+
+def report(corpus: Corpus) -> None:
+    """Prints the figures named at the top of this file."""
+    _report_blinks(corpus)
+    _report_saccades()
+    _report_rendered(corpus)
+
+
+def _report_blinks(corpus: Corpus) -> None:
+    recordings = [load_speech(path) for path in sorted((corpus.folder / "speech").glob("*.flac"))[:RECORDINGS]]
+    for name, seconds in (("whole recordings", None), ("their first 3 s", 3), ("their first 1 s", 1)):
+        _print_blinks(name, [speech[: seconds and seconds * SAMPLE_RATE] for speech in recordings])
+    _print_blinks("10 s of silence", [np.zeros(10 * SAMPLE_RATE, np.float32)])
+    for rate in (0.0, 6.0, 40.0, 60.0):
+        _print_blinks(f"whole recordings, {rate:.0f} asked for", recordings, rate)
+
+
+def _print_blinks(name: str, recordings: list[np.ndarray], per_minute: float = BLINKS_PER_MINUTE) -> None:
+    minutes, durations, at_ends, ends = 0.0, [], [], []
+    for speech in recordings:
+        num_frames = number_of_frames(len(speech))
+        after_phrase = phrase_ends(loudness(speech, num_frames))
+        for seed in range(SEEDS):
+            curve = blink_curve(speech, num_frames, per_minute, seed)
+            closed = np.flatnonzero((curve[1:] == 1) & (curve[:-1] < 1)) + 1
+            opened = np.flatnonzero(np.diff(np.append(curve, 0) > 0, prepend=False).astype(int))
+            durations.extend(np.diff(opened.reshape(-1, 2), axis=1).ravel() / FPS)
+            at_ends.extend(after_phrase[closed])
+            minutes += num_frames / FPS / 60
+        ends.extend(after_phrase)
+    line = f"  blinks, {name}: {len(at_ends) / minutes:.1f} a minute"
+    if at_ends:
+        low, median, high = np.percentile(durations, [1, 50, 99])
+        line += f", {median:.2f} s long ({low:.2f}…{high:.2f}), {np.mean(at_ends):.0%} in the {np.mean(ends):.0%}"
+        line += " of the time after phrases"
+    print(line)
+
+
+def phrase_ends(loud: np.ndarray) -> np.ndarray:
+    """Whether the voice (T,) fell silent within the last 0.6 s."""
+    silent = smooth(loud, 2) < SILENT
+    lately = np.lib.stride_tricks.sliding_window_view(np.pad(~silent, (PHRASE_END, 0)), PHRASE_END + 1)
+    return silent & lately.any(axis=1)
+
+
+def _report_saccades() -> None:
+    for amount in (0.0, 1.0, 1.5):
+        jumps, gazes = [], []
+        for seed in range(SEEDS):
+            gaze = saccades(60 * FPS, seed, amount)
+            fixated = gaze[:-1][np.all(gaze[1:] == gaze[:-1], axis=1)]
+            steps = np.linalg.norm(np.diff(fixated, axis=0), axis=1)
+            jumps.extend(steps[steps > 0])
+            gazes.append(gaze)
+        size = np.percentile(jumps or [0], [10, 50, 90]).round(1)
+        largest = np.abs(gazes).max((0, 1)).round(1)
+        print(f"  saccades at {amount}: {len(jumps) / SEEDS:.0f} a minute of {size}°, never beyond {largest}°")
+
+
+def _report_rendered(corpus: Corpus) -> None:
+    detector, generator = build_detector("mediapipe"), MeshWarpGenerator()
+    names, pixels, tracked, kept, shut = [], [], [], [], []
+    for name, portrait in _portraits(corpus, detector):
+        landmarks = np.concatenate([_looking(portrait), _turning(portrait), _shut(portrait)])
+        frames = list(generator.render(generator.prepare(portrait), iter([landmarks])))
+        faces = [found[0] if (found := detector.detect(frame)) else None for frame in frames]
+        looking, turning = slice(1, len(COMMANDS)), slice(len(COMMANDS), -1)
+        if any(face is None for face in faces[:-1]):
+            print(f"  {name}: no face found in a rendered frame")
+            continue
+        names.append(name)
+        pixels.append([followed_gaze(frames[0], frame, faces[0]) for frame in frames[looking]])
+        tracked.append([tracked_gaze(faces[0], face) for face in faces[looking]])
+        # For each turn of the head, how far the eyes have turned from where they look when they go with it.
+        turns = [(frames[turning][turn :: len(HEAD_TURNS)], faces[turning][turn]) for turn in range(len(HEAD_TURNS))]
+        kept.append([[followed_gaze(turned[0], frame, face)[0] for frame in turned] for turned, face in turns])
+        shut.append(_opening(faces[-1]) / _opening(faces[0]) if faces[-1] is not None else np.full(2, np.nan))
+    print(f"  rendered frames of {len(names)} portraits; the median, 10 %…90 % in brackets, in degrees")
+    for judge, seen in (("irises followed by their pixels", pixels), ("irises found by the tracker", tracked)):
+        print(f"  {judge}")
+        for number, command in enumerate(COMMANDS[1:]):
+            axis = int(command[0] == 0)
+            read = np.array(seen)[:, number, axis]
+            error = np.abs(read - command[axis])
+            low, median, high = np.percentile(read, [10, 50, 90])
+            line = f"    {'pitch' if axis else 'yaw'} {command[axis]:+.0f}: {median:+.1f} ({low:+.1f}…{high:+.1f})"
+            print(f"{line}, within 5° in {np.mean(error <= 5):.0%}, worst {names[int(error.argmax())]}")
+    for number, strength in enumerate(STRENGTHS):
+        leaves = 1 + np.array(kept)[:, :, number] / HEAD_TURNS
+        print(f"  head turned by 10°, on the viewer at {strength}: gaze goes along by {np.median(leaves):.0%} of it")
+    line = f"  a shut eye, as the tracker reads it: {np.nanmedian(shut):.2f} of the open one"
+    print(f"{line}, in the least shut {np.nanmax(shut):.2f}; in recorded blinks {_recorded_closure(corpus):.2f}")
+
+
+def _recorded_closure(corpus: Corpus) -> float:
+    """The median over the clips of how far the most shut of their frames is open, relative to their usual opening."""
+    openings = [_opening(corpus.seen_landmarks(clip["id"])) for clip in corpus.clips if float(clip["seconds"]) > 8]
+    return float(np.median([opening.min(0) / np.median(opening, axis=0) for opening in openings]))
+
+
+def _portraits(corpus: Corpus, detector: Detector) -> Iterator[tuple[str, Portrait]]:
+    """Portraits with two eyes that a tracker can read."""
+    paths = sorted(EXAMPLES.glob("*.jpg")) + sorted((corpus.folder / "portraits").glob("*.jpg"))[::EVERY_PORTRAIT]
+    for path in paths:
+        try:
+            portrait = prepare_portrait(load_photo(path), detector)
+        except SpaceError:
+            continue
+        open_eyes = _opening(portrait.normalized).min() > 0.12
+        sharp = eye_width(portrait.normalized[None]).min() * portrait.pose.scale[0] > SHARP
+        if open_eyes and sharp and np.abs(portrait.pose.rotation).max() < FRONTAL and path.stem != "contact_sheet":
+            yield path.stem, portrait
+
+
+def _looking(portrait: Portrait) -> np.ndarray:
+    """Landmarks with the gaze of each of the commands."""
+    normalized = portrait.normalized[None].repeat(len(COMMANDS), 0)
+    normalized = apply_gaze(normalized, COMMANDS[:, 0], COMMANDS[:, 1])
+    return pose_landmarks(normalized, _poses(portrait.pose, np.zeros(len(COMMANDS))))
+
+
+def _turning(portrait: Portrait) -> np.ndarray:
+    """Landmarks of a head turned both ways, by strength of staying on the viewer."""
+    pose = _poses(portrait.pose, HEAD_TURNS)
+    gazes = [counter_gaze(portrait.pose, pose, strength) for strength in STRENGTHS]
+    normalized = portrait.normalized[None].repeat(len(HEAD_TURNS), 0)
+    return np.concatenate([pose_landmarks(apply_gaze(normalized, *gaze.T), pose) for gaze in gazes])
+
+
+def _shut(portrait: Portrait) -> np.ndarray:
+    return pose_landmarks(apply_blink(portrait.normalized[None], np.ones(1)), portrait.pose)
+
+
+def _poses(photo: HeadPose, yaw: np.ndarray) -> HeadPose:
+    """The photo's pose turned by each of the yaws."""
+    count = len(yaw)
+    rotation = photo.rotation + np.stack([yaw, 0 * yaw, 0 * yaw], axis=1)
+    return HeadPose(rotation, photo.translation.repeat(count, 0), photo.scale.repeat(count))
+
+
+def tracked_gaze(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """The gaze (2,), yaw and pitch, by which the irises of tracked landmarks (478, 3) have turned in a still head."""
+    return _turn([(after - before)[eye.pupil, :2] for eye in EYES], before)
+
+
+def followed_gaze(before: np.ndarray, after: np.ndarray, face: np.ndarray) -> np.ndarray:
+    """The same from two pictures, of which the landmarks of the first are known: where its irises' pixels have gone."""
+    return _turn([_followed(before.mean(-1), after.mean(-1), face, eye) for eye in EYES], face)
+
+
+def _turn(shifts: list[np.ndarray], face: np.ndarray) -> np.ndarray:
+    """Yaw and pitch of eyes whose irises have moved by pixels (2,) each, the photo's taken to look ahead."""
+    share = np.mean(shifts / eye_width(face[None]).T, axis=0) / EYEBALL_RADIUS
+    return np.degrees(np.arcsin(np.clip(share, -1, 1))) * [1, -1]
+
+
+def _followed(before: np.ndarray, after: np.ndarray, face: np.ndarray, eye: Eye) -> np.ndarray:
+    """The shift in pixels (2,) with which the iris of one grey picture looks most like the other."""
+    pupil = face[eye.pupil, :2]
+    radius = np.linalg.norm(face[list(eye.iris_rim), :2] - pupil, axis=1).mean() * 1.15
+    grid = np.stack(np.meshgrid(np.arange(-radius, radius, 0.5), np.arange(-radius, radius, 0.5)), axis=-1)
+    # The lids cover an iris above and below.
+    disc = grid[(grid[..., 0] ** 2 + (1.6 * grid[..., 1]) ** 2) < radius**2] + pupil
+    iris = map_coordinates(before, disc.T[::-1], order=1, mode="nearest")
+    shift = np.zeros(2)
+    for reach, step in ((2 * radius, 1.0), (1.0, 0.125)):
+        around = np.arange(-reach, reach + step, step)
+        shifts = shift + np.stack(np.meshgrid(around, around), axis=-1).reshape(-1, 1, 2)
+        seen = map_coordinates(after, np.moveaxis(disc + shifts, -1, 0)[::-1], order=1, mode="nearest")
+        shift = shifts[((seen - iris) ** 2).sum(1).argmin(), 0]
+    return shift
+
+
+def _opening(landmarks: np.ndarray) -> np.ndarray:
+    """(…, 2) the height of each eye of landmarks (…, 478, 3), in its own widths."""
+    faces = landmarks.reshape(-1, *landmarks.shape[-2:])
+    eyes = lids(faces)[..., :2]
+    height = np.linalg.norm(eyes[:, :, 1] - eyes[:, :, 0], axis=-1)[..., 3:6].mean(-1)
+    return (height / eye_width(faces)).reshape(*landmarks.shape[:-2], 2)

@@ -1,7 +1,9 @@
 """SPACE: one photo and one speech recording in, a video of that person saying it out."""
 
 from space_core.errors import SpaceError
+from space_core.motion.motion import Motion
+from space_core.motion.motion_file import load_motion, save_motion
 from space_core.options import AnimationOptions
 from space_core.pipeline import Animation, SpacePipeline
 
-__all__ = ["Animation", "AnimationOptions", "SpaceError", "SpacePipeline"]
+__all__ = ["Animation", "AnimationOptions", "Motion", "SpaceError", "SpacePipeline", "load_motion", "save_motion"]

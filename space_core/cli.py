@@ -8,6 +8,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from space_core.errors import SpaceError
+from space_core.media.files import check_output
+from space_core.motion.motion_file import load_motion
 from space_core.options import AnimationOptions, option_choices, option_field, option_names, option_range
 from space_core.pipeline import DEVICES, SpacePipeline
 
@@ -32,6 +34,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _animate(parsed: argparse.Namespace) -> None:
     given = {name: getattr(parsed, name) for name in option_names()}
     options = AnimationOptions(**{name: value for name, value in given.items() if value is not None})
+    speech, sound = parsed.speech, None
+    if parsed.landmarks is not None:
+        for path, suffix in ((parsed.out, ".mp4"), (parsed.inside, ".mp4"), (parsed.save_landmarks, ".npz")):
+            if path is not None:
+                check_output(path, suffix, inputs=(parsed.landmarks,))
+        speech, sound = load_motion(parsed.landmarks, options.max_seconds), parsed.speech
+    elif speech is None:
+        raise SpaceError("There is no speech. Give a recording, or --landmarks with a file of saved landmarks.")
     pipeline = SpacePipeline(parsed.device)
     # An error clears the bar away, so that its sentence stands alone.
     with tqdm(unit="frame", disable=parsed.quiet, leave=False) as bar:
@@ -42,7 +52,16 @@ def _animate(parsed: argparse.Namespace) -> None:
                 bar.set_description(stage)
             bar.update(done - bar.n)
 
-        animation = pipeline.animate_to_file(parsed.photo, parsed.speech, parsed.out, options, show)
+        animation = pipeline.animate_to_file(
+            parsed.photo,
+            speech,
+            parsed.out,
+            options,
+            show,
+            sound=sound,
+            inside=parsed.inside,
+            landmarks=parsed.save_landmarks,
+        )
         bar.leave = True
     if animation.num_faces > 1:
         print(f"The photo shows {animation.num_faces} faces; the largest one speaks.", file=sys.stderr)
@@ -55,8 +74,26 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     animate = commands.add_parser("animate", help="let the portrait in a photo say a recording")
     animate.add_argument("photo", type=Path, metavar="PHOTO", help="an image with a face: JPEG, PNG, WebP, …")
-    animate.add_argument("speech", type=Path, metavar="SPEECH", help="a recording, or a video with sound")
+    animate.add_argument(
+        "speech",
+        type=Path,
+        nargs="?",
+        metavar="SPEECH",
+        help="a recording, or a video with sound; with --landmarks it is only heard, and may be left out",
+    )
     animate.add_argument("-o", "--out", type=Path, required=True, metavar="OUT.mp4", help="the video to write")
+    animate.add_argument(
+        "--landmarks",
+        type=Path,
+        metavar="FILE.npz",
+        help="show these landmarks, saved and edited before",
+    )
+    animate.add_argument(
+        "--save-landmarks", type=Path, metavar="OUT.npz", help="also write the landmarks, head pose, emotion and blinks"
+    )
+    animate.add_argument(
+        "--inside", type=Path, metavar="OUT.mp4", help="also write normalized and posed landmarks beside the result"
+    )
     for name in option_names():
         animate.add_argument(f"--{name.replace('_', '-')}", **_argument(name))
     animate.add_argument("--device", choices=DEVICES, default="auto", help="where to compute (default: %(default)s)")

@@ -5,21 +5,25 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from annotated_types import Ge, Le
-from pydantic import ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic import ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 from pydantic.fields import FieldInfo
-from pydantic_core import ArgsKwargs
+from pydantic_core import ArgsKwargs, PydanticCustomError
 
 from space_core.errors import SpaceError
 from space_core.face.detector import DETECTORS
-from space_core.motion.emotion import EMOTIONS, MAX_INTENSITY
+from space_core.motion.emotion import EMOTIONS, MAX_INTENSITY, check_emotion
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
 class AnimationOptions:
     """How the portrait is to speak. Every option has a default; a value out of range raises ``SpaceError``."""
 
-    emotion: Literal[EMOTIONS] = Field("neutral", description="the emotion of the face")
+    emotion: str = Field(
+        "neutral",
+        description=f"the emotion of the face: {', '.join(EMOTIONS)}; a blend as '0.7 happy + 0.3 sad'; or a timeline "
+        "as '0:neutral, 2.5:happy@0.8, 6:surprised' with seconds before each colon and a strength after an @",
+    )
     intensity: float = Field(
         1.0, ge=0, le=MAX_INTENSITY, description="strength of the emotion: 0 none, 1 full, 1.5 exaggerated"
     )
@@ -30,11 +34,23 @@ class AnimationOptions:
         0.0, ge=-25, le=25, description="where the eyes look, degrees: positive to the image's right"
     )
     gaze_pitch: float = Field(0.0, ge=-20, le=20, description="where the eyes look, degrees: positive upwards")
-    seed: int = Field(0, ge=0, le=2**32 - 1, description="another seed gives other head motion and blinks")
+    saccades: float = Field(1.0, ge=0, le=1.5, description="amount of small eye movements: 0 none, 1 natural")
+    eyes_on_viewer: float = Field(
+        0.5, ge=0, le=1, description="how far the eyes stay on the viewer while the head turns: 0 not, 1 wholly"
+    )
+    seed: int = Field(0, ge=0, le=2**32 - 1, description="another seed gives other head motion, blinks and saccades")
     detector: Literal[DETECTORS] = Field(
         "mediapipe", description="what finds the face; face-alignment downloads its weights on first use"
     )
     max_seconds: float = Field(600.0, ge=0.3, le=3600, description="the longest recording that is taken, in seconds")
+
+    @field_validator("emotion")
+    @classmethod
+    def _understood(cls, emotion: str) -> str:
+        try:
+            return check_emotion(emotion)
+        except SpaceError as refusal:
+            raise PydanticCustomError("emotion", "{sentence}", {"sentence": str(refusal)}) from None
 
     @model_validator(mode="wrap")
     @classmethod
@@ -59,7 +75,7 @@ def option_names() -> tuple[str, ...]:
 
 def option_choices(name: str) -> tuple[str, ...] | None:
     """The possible values of an option that is one of a list; None for any other option."""
-    return get_args(option_field(name).annotation) if name in ("emotion", "detector") else None
+    return get_args(option_field(name).annotation) if name == "detector" else None
 
 
 def option_range(name: str) -> tuple[float, float] | None:
@@ -78,6 +94,8 @@ def _sentence(error: dict[str, Any]) -> str:
             return f"There is no option {_shown(name)}; the options are {', '.join(option_names())}."
         return "Options are given by name, such as emotion='happy'."
     got = f"got {_shown(error['input'])}."
+    if name == "emotion":
+        return error["msg"] if error["type"] == "emotion" else f"emotion must be a text such as 'happy'; {got}"
     if choices := option_choices(name):
         return f"{name} must be one of {', '.join(choices)}; {got}"
     if limits := option_range(name):

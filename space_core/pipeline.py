@@ -2,9 +2,10 @@
 
 import hashlib
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,28 +16,33 @@ from PIL import Image
 
 from space_core.errors import SpaceError
 from space_core.face.detector import Detector, build_detector
-from space_core.face.normalization import pose_landmarks
+from space_core.face.drawing import draw_normalized, draw_posed
 from space_core.face.portrait import Portrait, prepare_portrait
 from space_core.generator.generator import Generator
 from space_core.generator.mesh_warp import MeshWarpGenerator
 from space_core.media.audio import load_speech
+from space_core.media.files import check_output
 from space_core.media.images import load_photo
-from space_core.media.video import check_writable, read_frames, write_video
-from space_core.motion.blink import apply_blink, blink_curve
+from space_core.media.video import VideoWriter, read_frames
+from space_core.motion.blink import blink_curve
 from space_core.motion.emotion import emotion_curve
-from space_core.motion.gaze import apply_gaze, counter_gaze, saccades
+from space_core.motion.gaze import counter_gaze, saccades
 from space_core.motion.head_pose import follow_head_pose, generate_head_pose, transfer_head_pose
-from space_core.motion.speech2landmarks import load_speech2landmarks
-from space_core.options import AnimationOptions
-from space_core.timing import FPS, number_of_frames
+from space_core.motion.motion import Motion, join, single_precision
+from space_core.motion.motion_file import save_motion
+from space_core.motion.speech2landmarks import load_speech2landmarks, resting_face
+from space_core.options import AnimationOptions, option_field, option_names
+from space_core.timing import FPS, SAMPLES_PER_FRAME, number_of_frames
 
 Photo = str | Path | np.ndarray | Image.Image
-# Called with the stage at work ("portrait", "pose video", "frames"), the steps done and the steps in all. What it
-# raises ends the work.
+# Called with the stage at work ("portrait", "pose video", "landmarks", "frames"), the steps done and the steps in all.
+# What it raises ends the work.
 Progress = Callable[[str, int, int], None]
 
 DEVICES = ("auto", "cpu", "cuda")
 POSE_VIDEO_SIDE = 960  # pixels of the longer side: a head in a wide picture is still one to follow
+# The options that still matter when the motion is decided.
+RENDERING_OPTIONS = ("detector", "max_seconds")
 PORTRAITS_KEPT = 8  # prepared portraits, least recently used first out; about 60 MB each
 
 
@@ -48,11 +54,13 @@ class Animation:
         portrait: the prepared photo.
         num_frames: how many frames there will be, 25 a second.
         num_faces: how many faces the photo shows; the largest one speaks.
+        motion: what the face does in the frame given last, a ``Motion`` of one frame; None before the first.
     """
 
     portrait: Portrait
     num_frames: int
-    _frames: Iterator[np.ndarray]
+    _moments: Iterator[tuple[np.ndarray, Motion]]
+    motion: Motion | None = None
 
     @property
     def num_faces(self) -> int:
@@ -66,7 +74,18 @@ class Animation:
         return self
 
     def __next__(self) -> np.ndarray:
-        return next(self._frames)
+        frame, self.motion = next(self._moments)
+        return frame
+
+
+@dataclass
+class _Performance:
+    """A portrait and what its face will do: ``stretches`` of motion, ``num_frames`` frames altogether."""
+
+    portrait: Portrait
+    prepared: Any
+    num_frames: int
+    stretches: Iterator[Motion]
 
 
 class SpacePipeline:
@@ -84,7 +103,7 @@ class SpacePipeline:
     def animate(
         self,
         photo: Photo,
-        speech: str | Path,
+        speech: str | Path | Motion,
         options: AnimationOptions | None = None,
         progress: Progress | None = None,
     ) -> Animation:
@@ -92,15 +111,104 @@ class SpacePipeline:
 
         Args:
             photo: path, PIL image, or (H, W, 3) uint8 RGB array.
-            speech: path of a recording, or of a video with sound.
+            speech: path of a recording, or of a video with sound; or a motion, which is shown as it is. One that was
+                made for another portrait is moved to this one.
             options: see ``AnimationOptions``; the same inputs and options give the same frames.
             progress: called as the work goes on.
 
         Raises:
-            SpaceError: an input can't be used; raised here, before the first frame.
+            SpaceError: an input can't be used, or an option says how a face should move whose motion is given; raised
+                here, before the first frame.
         """
-        options = options or AnimationOptions()
         progress = progress or _no_progress
+        performance = self._perform(photo, speech, options or AnimationOptions(), progress)
+        return Animation(performance.portrait, performance.num_frames, self._pictured(performance, progress))
+
+    def motion(
+        self,
+        photo: Photo,
+        speech: str | Path | Motion,
+        options: AnimationOptions | None = None,
+        progress: Progress | None = None,
+    ) -> Motion:
+        """What the face in a photo does as it says a recording: all of the film but the picture, to look at or to edit.
+
+        Takes what ``animate`` takes, which shows the result: ``animate(photo, speech)`` is
+        ``animate(photo, motion(photo, speech))``. About 6 KB a frame.
+        """
+        progress = progress or _no_progress
+        performance = self._perform(photo, speech, options or AnimationOptions(), progress)
+        stretches, done = [], 0
+        for stretch in performance.stretches:
+            progress("landmarks", done, performance.num_frames)
+            stretches.append(stretch)
+            done += len(stretch)
+        progress("landmarks", done, performance.num_frames)
+        return join(stretches)
+
+    def animate_to_file(
+        self,
+        photo: Photo,
+        speech: str | Path | Motion,
+        path: str | Path,
+        options: AnimationOptions | None = None,
+        progress: Progress | None = None,
+        *,
+        sound: str | Path | None = None,
+        inside: str | Path | None = None,
+        landmarks: str | Path | None = None,
+    ) -> Animation:
+        """Like ``animate``, written with its sound to an MP4; returns the finished animation.
+
+        Args:
+            photo, speech, options, progress: see ``animate``.
+            path: the MP4 to write.
+            sound: a recording to be heard instead of the speech or of a motion's own sound.
+            inside: another MP4 to write, 1536 × 512: normalized landmarks, posed landmarks and the result side by side.
+            landmarks: a motion file (.npz) to write; see ``space_core.motion.motion_file``.
+
+        Raises:
+            SpaceError: an input can't be used or a file can't be written. Nothing half-made is left behind then.
+        """
+        # 1. Where everything goes, found out before any work is done.
+        options = options or AnimationOptions()
+        inputs = tuple(file for file in (photo, speech, sound, options.pose_video) if isinstance(file, str | Path))
+        targets = [check_output(path, ".mp4", inputs)]
+        targets += [check_output(inside, ".mp4", inputs)] if inside is not None else []
+        targets += [check_output(landmarks, ".npz", inputs)] if landmarks is not None else []
+        if len({target.resolve() for target in targets}) < len(targets):
+            raise SpaceError("The video and the look inside would be one file. Choose another name for one of them.")
+
+        # 2. What is to be saved is decided as a whole; otherwise it is decided as it is shown.
+        shown, showing = speech, options
+        if landmarks is not None:
+            shown = self.motion(photo, speech, options, progress)
+            showing = AnimationOptions(**{name: getattr(options, name) for name in RENDERING_OPTIONS})
+        if isinstance(shown, Motion) and sound is not None:
+            heard = load_speech(sound, options.max_seconds)
+            shown = replace(shown, speech=heard[: len(shown) * SAMPLES_PER_FRAME])
+        if sound is None:
+            sound = speech.speech if isinstance(speech, Motion) else speech
+
+        # 3. Every frame, once, into every file.
+        animation = self.animate(photo, shown, showing, progress)
+        with ExitStack() as files:
+            video = files.enter_context(VideoWriter(path, sound, animation.num_frames))
+            inside_video = inside and files.enter_context(VideoWriter(inside, sound, animation.num_frames))
+            for frame in animation:
+                video.write(frame)
+                if inside_video:
+                    inside_video.write(look_inside(frame, animation.motion))
+        if landmarks is not None:
+            save_motion(landmarks, shown)
+        return animation
+
+    def _perform(
+        self, photo: Photo, speech: str | Path | Motion, options: AnimationOptions, progress: Progress
+    ) -> _Performance:
+        """Stage 1: what the face will do, decided stretch by stretch."""
+        if isinstance(speech, Motion):
+            return self._perform_again(photo, speech, options, progress)
 
         # 1. The inputs, all opened before any work is done.
         sound = load_speech(speech, options.max_seconds)
@@ -108,61 +216,71 @@ class SpacePipeline:
         picture = load_photo(photo)
         # More of the pose video than the speech is long is never shown.
         driving = options.pose_video and read_frames(options.pose_video, POSE_VIDEO_SIDE, num_frames / FPS)
-        progress("portrait", 0, 1)
-        portrait, prepared = self._prepared(picture, options.detector)
-        progress("portrait", 1, 1)
+        portrait, prepared = self._prepared(picture, options.detector, progress)
+        rest = resting_face(portrait.normalized, self._speech2landmarks.basis).astype(np.float32)
 
-        # 2. What runs through the whole film: head pose, gaze, blinks.
+        # 2. What runs through the whole film: head pose, gaze, blinks, emotion.
         if driving is None:
             pose = generate_head_pose(sound, num_frames, portrait.pose, options.head_motion, options.seed)
         else:
             faces = _counted(self._detectors[options.detector].track(driving), num_frames, progress)
             pose = transfer_head_pose(follow_head_pose(faces), num_frames, portrait.pose, options.head_motion)
-        gaze = saccades(num_frames, options.seed, amount=1.0) + counter_gaze(portrait.pose, pose)
+        gaze = saccades(num_frames, options.seed, options.saccades)
+        gaze += counter_gaze(portrait.pose, pose, options.eyes_on_viewer)
         gaze += [options.gaze_yaw, options.gaze_pitch]
-        closure = blink_curve(sound, num_frames, options.blinks_per_minute, options.seed)
+        blink = blink_curve(sound, num_frames, options.blinks_per_minute, options.seed)
         emotion = emotion_curve(options.emotion, options.intensity, num_frames)
 
-        # 3. Chunk by chunk: what the speech does to the face, the eyes, the head, and the picture of it all.
-        def posed_landmarks() -> Iterator[np.ndarray]:
+        # 3. Chunk by chunk: what the speech does to the face.
+        def stretches() -> Iterator[Motion]:
             first = 0
             for chunk in self._speech2landmarks.speak(sound, portrait.normalized, emotion):
                 now = slice(first, first + len(chunk))
-                normalized = apply_gaze(chunk, gaze[now, 0], gaze[now, 1])
-                normalized = apply_blink(normalized, closure[now])
-                yield pose_landmarks(normalized, pose[now])
-                first += len(chunk)
+                yield Motion(
+                    normalized=chunk,
+                    said_emotion=emotion[now],
+                    emotion=emotion[now],
+                    gaze=gaze[now].astype(np.float32),
+                    blink=blink[now],
+                    head_pose=single_precision(pose[now]),
+                    rest=rest,
+                    photo_pose=single_precision(portrait.pose),
+                    speech=sound[now.start * SAMPLES_PER_FRAME : now.stop * SAMPLES_PER_FRAME],
+                )
+                first = now.stop
 
-        def frames() -> Iterator[np.ndarray]:
-            for done, frame in enumerate(self._generator.render(prepared, posed_landmarks())):
-                progress("frames", done, num_frames)
-                yield frame
-            progress("frames", num_frames, num_frames)
+        return _Performance(portrait, prepared, num_frames, stretches())
 
-        return Animation(portrait, num_frames, frames())
+    def _perform_again(
+        self, photo: Photo, motion: Motion, options: AnimationOptions, progress: Progress
+    ) -> _Performance:
+        """A motion that is decided already, moved to the portrait."""
+        if said := [name for name in option_names() if name not in RENDERING_OPTIONS and _is_set(options, name)]:
+            raise SpaceError(
+                f"The landmarks say already how the face moves, so {' and '.join(said)} would change nothing. "
+                "Leave the option out and edit the landmarks."
+            )
+        portrait, prepared = self._prepared(load_photo(photo), options.detector, progress)
+        rest = resting_face(portrait.normalized, self._speech2landmarks.basis)
+        return _Performance(portrait, prepared, len(motion), motion.moved_to(rest, portrait.pose).stretches())
 
-    def animate_to_file(
-        self,
-        photo: Photo,
-        speech: str | Path,
-        path: str | Path,
-        options: AnimationOptions | None = None,
-        progress: Progress | None = None,
-    ) -> Animation:
-        """Like ``animate``, written with the recording's own sound to an MP4; returns the finished animation.
+    def _pictured(self, performance: _Performance, progress: Progress) -> Iterator[tuple[np.ndarray, Motion]]:
+        """Stage 3: each frame with the motion it shows."""
+        moments: deque[Motion] = deque()  # decided, not pictured yet
 
-        Raises:
-            SpaceError: an input can't be used or the file can't be written. Nothing is left behind then.
-        """
-        pose_video = options and options.pose_video
-        inputs = tuple(file for file in (photo, speech, pose_video) if isinstance(file, str | Path))
-        check_writable(path, inputs)
-        animation = self.animate(photo, speech, options, progress)
-        write_video(animation, path, speech, animation.num_frames)
-        return animation
+        def posed_landmarks() -> Iterator[np.ndarray]:
+            for stretch in performance.stretches:
+                moments.extend(stretch[frame : frame + 1] for frame in range(len(stretch)))
+                yield stretch.posed
 
-    def _prepared(self, photo: np.ndarray, detector: str) -> tuple[Portrait, Any]:
+        for done, frame in enumerate(self._generator.render(performance.prepared, posed_landmarks())):
+            progress("frames", done, performance.num_frames)
+            yield frame, moments.popleft()
+        progress("frames", performance.num_frames, performance.num_frames)
+
+    def _prepared(self, photo: np.ndarray, detector: str, progress: Progress) -> tuple[Portrait, Any]:
         """The portrait of a photo and the generator's preparation of it, from the cache where it is there."""
+        progress("portrait", 0, 1)
         key = (hashlib.blake2b(photo.tobytes(), digest_size=16).digest(), photo.shape, detector)
         with self._lock:
             if key not in self._portraits:
@@ -173,7 +291,14 @@ class SpacePipeline:
             self._portraits.move_to_end(key)
             if len(self._portraits) > PORTRAITS_KEPT:
                 self._portraits.popitem(last=False)
-            return self._portraits[key]
+            portrait, prepared = self._portraits[key]
+        progress("portrait", 1, 1)
+        return portrait, prepared
+
+
+def look_inside(frame: np.ndarray, motion: Motion) -> np.ndarray:
+    """The stages of one moment side by side: normalized landmarks, posed landmarks, the frame; (512, 1536, 3) uint8."""
+    return np.concatenate([draw_normalized(motion.edited[0]), draw_posed(motion.posed[0]), frame], axis=1)
 
 
 def _counted(faces: Iterator[np.ndarray | None], num_frames: int, progress: Progress) -> Iterator[np.ndarray | None]:
@@ -192,6 +317,10 @@ def _pick_device(name: str) -> torch.device:
     best = PartialState().default_device
     # What else there is (MPS, XPU) lacks some of the operations used here.
     return best if name != "cpu" and best.type == "cuda" else torch.device("cpu")
+
+
+def _is_set(options: AnimationOptions, name: str) -> bool:
+    return getattr(options, name) != option_field(name).default
 
 
 def _no_progress(stage: str, done: int, total: int) -> None:

@@ -11,6 +11,8 @@ from gradio_client import Client, handle_file
 from PIL import Image
 
 from app import build_page
+from space_core import load_motion
+from space_core.motion.emotion import EMOTIONS
 
 
 @pytest.fixture(scope="module")
@@ -21,17 +23,44 @@ def client(pipeline):
     page.close()
 
 
-def animate(client, photo=EXAMPLES / "astronaut.jpg", speech=None, emotion="happy", intensity=0.7, pose_video=None):
+def animate(
+    client, photo=EXAMPLES / "astronaut.jpg", speech=None, emotion="happy", intensity=0.7, pose_video=None, **more
+):
+    """The paths of the video, of the look inside and of the landmarks."""
     photo, speech, pose_video = (path and handle_file(path) for path in (photo, speech, pose_video))
-    return client.predict(photo, speech, emotion, intensity, pose_video, api_name="/animate")
+    results = client.predict(photo, speech, emotion, intensity, pose_video, **more, api_name="/animate")
+    return [_path(result) for result in results]
+
+
+def _path(result):
+    """What Gradio's client makes of a file: its path, in a dictionary or not, or in an update of the component."""
+    while isinstance(result, dict):
+        result = result["video"] if "video" in result else result["value"]
+    return result
 
 
 def test_photo_and_speech_give_a_video(client, short_speech):
-    video = animate(client, speech=short_speech)
-    path = video["video"] if isinstance(video, dict) else video
-    frames, seconds = imageio_ffmpeg.count_frames_and_secs(str(path))
+    video, inside, landmarks = animate(client, speech=short_speech)
+    frames, seconds = imageio_ffmpeg.count_frames_and_secs(str(video))
     assert frames == 33
     assert seconds == pytest.approx(33 / 25, abs=0.05)
+    assert inside is None
+    assert landmarks is None
+
+
+def test_a_visitor_may_look_inside(client, short_speech):
+    video, inside, landmarks = animate(client, speech=short_speech, look_inside=True, blinks_per_minute=0, seed=3)
+    meta = next(imageio_ffmpeg.read_frames(str(inside)))
+    assert meta["size"] == (1536, 512)
+    assert imageio_ffmpeg.count_frames_and_secs(str(video))[0] == 33
+    motion = load_motion(landmarks)
+    assert len(motion) == 33
+    assert not motion.blink.any()
+
+
+def test_an_emotion_may_be_written(client, short_speech):
+    landmarks = animate(client, speech=short_speech, emotion="0:neutral, 0.6:happy@0.5", look_inside=True)[2]
+    assert load_motion(landmarks).emotion[-1, EMOTIONS.index("happy")] == 0.5
 
 
 def test_a_visitor_who_stops_frees_the_worker(client, short_speech, tmp_path):
@@ -55,6 +84,8 @@ def test_a_visitor_who_stops_frees_the_worker(client, short_speech, tmp_path):
         ({"photo": "text"}, "text.jpg"),
         ({"speech": "text"}, "text"),
         ({"pose_video": "text"}, "text"),
+        ({"emotion": "joyful"}, "no emotion called 'joyful'"),
+        ({"seed": -1}, "seed must be a whole number"),
         ({"intensity": 1.4999, "emotion": "happy", "photo": "landscape"}, "No human face"),
     ],
 )

@@ -13,8 +13,9 @@ from PIL import Image, ImageCms
 from space_core.errors import SpaceError
 from space_core.media import ffmpeg
 from space_core.media.audio import load_speech
+from space_core.media.files import check_output
 from space_core.media.images import BACKGROUND, MAX_SIDE, load_photo
-from space_core.media.video import VideoWriter, check_writable, read_frames, write_video
+from space_core.media.video import VideoWriter, read_frames, write_video
 from space_core.timing import FPS, SAMPLE_RATE
 
 # -------------------------------------------------------------------------------------------------------- making inputs
@@ -566,6 +567,21 @@ def test_stereo_stays_stereo_and_surround_becomes_it(tmp_path):
         assert "stereo" in run_ffmpeg("-i", tmp_path / "out.mp4").stderr
 
 
+def test_samples_may_be_the_sound(tmp_path):
+    late = np.concatenate([np.zeros(8000), tone(1, loudness=0.9)]).astype(np.float32)
+    write_video(frames(50), tmp_path / "out.mp4", late, 50)
+    heard = load_speech(tmp_path / "out.mp4")
+    assert len(heard) / SAMPLE_RATE == pytest.approx(2, abs=0.05)
+    assert np.argmax(np.abs(heard) > 0.2) / SAMPLE_RATE == pytest.approx(0.5, abs=0.01)
+    assert [file.name for file in tmp_path.iterdir()] == ["out.mp4"]
+
+
+def test_a_video_may_be_silent(tmp_path):
+    write_video(frames(50), tmp_path / "out.mp4", None, 50)
+    assert "Audio" not in run_ffmpeg("-i", tmp_path / "out.mp4").stderr
+    assert len(list(read_frames(tmp_path / "out.mp4"))) == 50
+
+
 def test_the_index_is_in_front(tmp_path, speech):
     write_video(frames(50), tmp_path / "out.mp4", speech, 50)
     content = (tmp_path / "out.mp4").read_bytes()
@@ -635,13 +651,13 @@ def test_an_ffmpeg_that_dies_is_reported(tmp_path, speech):
 
 
 def test_an_output_that_cannot_be_written_is_refused_early(tmp_path, speech):
-    assert "must end in .mp4" in refusal(check_writable, tmp_path / "out.avi")
-    assert "no folder 'nowhere'" in refusal(check_writable, tmp_path / "nowhere" / "out.mp4")
+    assert "must end in .mp4" in refusal(check_output, tmp_path / "out.avi", ".mp4")
+    assert "no folder 'nowhere'" in refusal(check_output, tmp_path / "nowhere" / "out.mp4", ".mp4")
     (tmp_path / "folder.mp4").mkdir()
-    assert "not a file that can be replaced" in refusal(check_writable, tmp_path / "folder.mp4")
-    assert "too long" in refusal(check_writable, tmp_path / ("x" * 300 + ".mp4"))
-    assert "can't be written" in refusal(check_writable, "/proc/out.mp4")
-    check_writable(tmp_path / "out.mp4")
+    assert "not a file that can be replaced" in refusal(check_output, tmp_path / "folder.mp4", ".mp4")
+    assert "too long" in refusal(check_output, tmp_path / ("x" * 300 + ".mp4"), ".mp4")
+    assert "can't be written" in refusal(check_output, "/proc/out.mp4", ".mp4")
+    check_output(tmp_path / "out.mp4", ".mp4")
     assert not (tmp_path / "out.mp4").exists()
 
 

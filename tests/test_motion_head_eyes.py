@@ -9,7 +9,6 @@ from space_core.errors import SpaceError
 from space_core.face.normalization import HeadPose, normalize, pose_landmarks
 from space_core.face.topology import EYES, canonical_face
 from space_core.motion.blink import apply_blink, blink_curve
-from space_core.motion.emotion import EMOTIONS, MAX_INTENSITY, emotion_curve, expressive_motion
 from space_core.motion.gaze import apply_gaze, counter_gaze, saccades
 from space_core.motion.head_pose import follow_head_pose, generate_head_pose, head_motion_model, transfer_head_pose
 from space_core.motion.speech_activity import loudness
@@ -75,8 +74,8 @@ def test_head_starts_at_the_photos_pose_and_gathers_speed():
 def test_head_moves_smoothly():
     for seed in range(10):
         rotation = generate_head_pose(speech_like(30), 750, PHOTO, 1.0, seed).rotation
-        assert np.abs(np.diff(rotation, axis=0)).max() * 25 < 90  # degrees a second
-        assert np.abs(np.diff(rotation, 2, axis=0)).max() * 25**2 < 1500  # degrees a second, a second
+        assert np.abs(np.diff(rotation, axis=0)).max() * 25 < 160  # degrees a second; recorded heads reach 300
+        assert np.abs(np.diff(rotation, 2, axis=0)).max() * 25**2 < 2500  # degrees a second, a second
         power = np.abs(np.fft.rfft((rotation - rotation.mean(0)) * np.hanning(750)[:, None], axis=0)) ** 2
         assert (power[np.fft.rfftfreq(750, 1 / 25) > 6].sum(0) / power.sum(0)).max() < 0.003
 
@@ -85,6 +84,43 @@ def test_head_moves_as_much_as_people_do():
     deviations = [generate_head_pose(speech_like(30), 750, PHOTO, 1.0, seed).rotation.std(0) for seed in range(20)]
     assert np.all(np.mean(deviations, axis=0) > [2, 1.3, 1.2])
     assert np.all(np.mean(deviations, axis=0) < [5, 4, 4])
+
+
+def test_head_rests_between_turns_as_people_do():
+    kurtosis = []
+    for seed in range(20):
+        speed = np.diff(generate_head_pose(speech_like(30), 750, PHOTO, 1.0, seed).rotation, axis=0)
+        kurtosis.append((speed**4).mean(0) / (speed**2).mean(0) ** 2)
+    # A Gaussian process has 3; the corpus's heads have 7, 4 and 6.
+    assert np.all(np.median(kurtosis, axis=0) > [4.5, 3.3, 4.5])
+
+
+def test_heads_turn_as_a_phrase_begins():
+    ratios = []
+    for seed in range(20):
+        rotation = generate_head_pose(speech_like(30), 750, PHOTO, 1.0, seed).rotation
+        speed = np.linalg.norm(np.diff(rotation, axis=0), axis=1)[62:]
+        phase = np.arange(62, 749) / 25 % 2.5  # the phrases begin at 0
+        ratios.append(speed[phase < 0.4].mean() / speed[(phase > 2) & (phase < 2.3)].mean())
+    assert np.mean(ratios) > 1.3
+
+
+@pytest.mark.parametrize("amount", [1.0, 1.5])
+def test_ten_minutes_neither_drift_nor_go_too_far(amount):
+    offsets = generate_head_pose(speech_like(600), 15_000, PHOTO, amount, 4).rotation - PHOTO.rotation
+    assert np.abs(offsets).max() <= 15
+    minutes = offsets.reshape(10, 1500, 3).mean(1)
+    assert np.abs(minutes).max() < 4
+    assert np.abs(minutes[5:].mean(0)).max() < 2
+
+
+def test_head_in_a_silent_recording_hardly_moves():
+    silence = np.zeros(20 * 16_000, np.float32)
+    still, moving = (
+        np.mean([generate_head_pose(sound, 500, PHOTO, 1.0, seed).rotation.std(0) for seed in range(10)])
+        for sound in (silence, speech_like(20))
+    )
+    assert 0.1 < still < 0.6 * moving
 
 
 def test_head_motion_does_not_drift():
@@ -121,7 +157,7 @@ def test_head_settles_in_silence_but_never_freezes():
 
 
 def test_head_turns_about_the_neck():
-    pose = generate_head_pose(speech_like(10), 250, PHOTO, 1.0, 5)
+    pose = generate_head_pose(speech_like(10), 250, PHOTO, 1.0, 7)
     neck = pose.translation + pose.scale[:, None] * (pose.matrices @ head_motion_model().pivot)
     # The neck sways a little; the eyes travel much more.
     assert neck[:, :2].std(0).max() < 0.08 * PHOTO.scale[0]
@@ -176,8 +212,29 @@ def test_transferred_motion_is_the_videos_own_relative_to_its_start():
 def test_short_video_is_played_back_and_forth():
     landmarks, _ = driving_video(40)
     rotation = transfer_head_pose(followed(landmarks), 200, PHOTO, 1.0).rotation
-    np.testing.assert_array_equal(rotation[40:79], rotation[:39][::-1])
-    np.testing.assert_array_equal(rotation[78:118], rotation[:40])
+    # But for the turning points, which are smooth.
+    np.testing.assert_allclose(rotation[44:74], rotation[5:35][::-1], atol=1e-9)
+    np.testing.assert_allclose(rotation[82:112], rotation[4:34], atol=1e-9)
+    np.testing.assert_allclose(rotation[40:79], rotation[:39][::-1], atol=1)
+    acceleration = np.abs(np.diff(rotation, 2, axis=0)).max(1)
+    assert acceleration[35:45].max() < 2 * acceleration[:30].max()
+
+
+def test_a_cut_in_the_pose_video_does_not_jerk_the_head():
+    _, driver = driving_video(150)
+    other_shot = np.arange(150)[:, None] >= 70
+    rotation = driver.rotation + np.where(other_shot, [20.0, -15.0, 5.0], 0.0)
+    translation = driver.translation + np.where(other_shot, [200.0, 50.0, 0.0], 0.0)
+    film = HeadPose(rotation, translation, np.where(other_shot[:, 0], 450.0, 300.0))
+    landmarks = pose_landmarks(np.broadcast_to(canonical_face().vertices, (150, 478, 3)), film)
+    pose = transfer_head_pose(followed(landmarks), 150, PHOTO, 1.0)
+    uncut = transfer_head_pose(driver, 150, PHOTO, 1.0)
+    assert np.abs(np.diff(pose.rotation, axis=0)).max() < 1.5 * np.abs(np.diff(uncut.rotation, axis=0)).max()
+    assert np.abs(np.diff(pose.translation, axis=0)).max() < 3
+    assert np.abs(np.diff(np.log(pose.scale))).max() < 0.01
+    # The second shot is relative to its own first frame, once the head has come there.
+    second = driver.rotation - driver.rotation[70]
+    np.testing.assert_allclose((pose.rotation - PHOTO.rotation)[125:], second[125:], atol=0.6)
 
 
 def test_lost_frames_are_bridged():
@@ -252,6 +309,21 @@ def test_blink_rate_holds_for_short_speech_too():
     assert np.mean(counts) * 10 == pytest.approx(18, rel=0.15)
 
 
+@pytest.mark.parametrize("seconds", [1, 3])
+def test_blinks_of_short_speech_are_whole_and_not_too_many(seconds):
+    speech = speech_like(seconds)
+    curves = [blink_curve(speech, seconds * 25, 18, seed) for seed in range(400)]
+    assert all(curve[-1] < 0.2 for curve in curves)
+    assert np.mean([len(blinks(curve)) for curve in curves]) * 60 / seconds == pytest.approx(18, rel=0.35)
+
+
+def test_eyes_blink_in_silence_too():
+    silence = np.zeros(60 * 16_000, np.float32)
+    assert np.mean([len(blinks(blink_curve(silence, 1500, 18, seed))) for seed in range(50)]) == pytest.approx(
+        18, rel=0.1
+    )
+
+
 def test_no_blinks_at_rate_zero_and_none_at_the_start():
     speech = speech_like(30)
     assert not blink_curve(speech, 750, 0, 0).any()
@@ -270,7 +342,7 @@ def test_blinks_close_fast_and_open_slowly():
         before = closed - np.flatnonzero(curve[:closed] == 0)[-1]
         after = np.flatnonzero(curve[closed:] == 0)[0]
         assert 2 <= before <= 4 < after + 1
-        assert 0.15 <= (before + after - 1) / 25 <= 0.45
+        assert 0.15 <= (before + after - 1) / 25 <= 0.4
         assert before < after
 
 
@@ -355,6 +427,17 @@ def test_saccades_are_fixations_joined_by_fast_steps():
     assert not np.array_equal(saccades(3000, 4, 1.0), gaze)
 
 
+def test_blinks_gaze_and_head_do_not_share_their_random_numbers():
+    speech = speech_like(60)
+    curves = []
+    for seed in range(60):
+        head = generate_head_pose(speech, 1500, PHOTO, 1.0, seed).rotation
+        gaze = saccades(1500, seed, 1.0)
+        first = np.flatnonzero(gaze.any(1))[0], blinks(blink_curve(speech, 1500, 18, seed))[0]
+        curves.append([*first, head.std()])
+    assert np.abs(np.corrcoef(np.array(curves).T) - np.eye(3)).max() < 0.35
+
+
 def test_eyes_stay_on_the_viewer_while_the_head_turns():
     straight = HeadPose(np.zeros((1, 3)), np.zeros((1, 3)), np.ones(1))
     turned = HeadPose(np.array([[10.0, 0, 0], [0, 8.0, 0], [0, 0, 5.0]]), np.zeros((3, 3)), np.ones(3))
@@ -367,13 +450,3 @@ def test_normalization_sees_no_blink_and_no_gaze_as_head_motion():
     face = canonical_face().vertices[None]
     _, pose = normalize(apply_blink(apply_gaze(face, 10.0, -8.0), np.ones(1)) * 100)
     np.testing.assert_allclose(pose.rotation, 0, atol=0.3)
-
-
-# Emotion
-
-
-@pytest.mark.parametrize("emotion", EMOTIONS)
-def test_no_emotion_shuts_eyes_that_are_half_shut(emotion):
-    face = apply_blink(faces(1, spread=0.0), np.array([0.7]))
-    motion = expressive_motion(np.zeros((1, 478, 3)), emotion_curve(emotion, MAX_INTENSITY, 1), face[0])
-    assert (lid_opening(face + motion) > 0.6 * lid_opening(face)).all()

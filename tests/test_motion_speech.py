@@ -1,11 +1,10 @@
-"""What stage 1 promises about lips and emotions, on synthetic sound."""
+"""What stage 1 promises about lips, on synthetic sound."""
 
 import numpy as np
 import pytest
 
-from space_core.errors import SpaceError
 from space_core.face.topology import EYES, INNER_LOWER_LIP, INNER_UPPER_LIP, NUM_POINTS, RIGID_POINTS, canonical_face
-from space_core.motion.emotion import EMOTIONS, emotion_curve
+from space_core.motion.emotion import emotion_curve
 from space_core.motion.speech2landmarks import load_speech2landmarks
 from space_core.timing import SAMPLE_RATE, number_of_frames
 
@@ -104,32 +103,3 @@ def test_a_loud_and_a_quiet_recording_open_the_mouth_alike():
 
 def test_lips_never_pass_through_each_other():
     assert lip_opening(say(babble(4))).min() > -1e-6
-
-
-def test_no_emotion_changes_nothing():
-    speech = babble(1)
-    for emotion in EMOTIONS:
-        assert np.array_equal(say(speech), say(speech, emotion=emotion, intensity=0))
-    assert np.array_equal(say(speech), say(speech, intensity=1.5))
-
-
-@pytest.mark.parametrize("emotion", EMOTIONS[1:])
-def test_emotion_grows_with_its_intensity(emotion):
-    silence = np.zeros(8000, np.float32)
-    neutral = say(silence)
-    distances = [np.abs(say(silence, emotion=emotion, intensity=i) - neutral).max() for i in (0.25, 0.5, 1.0, 1.5)]
-    assert (np.diff(distances) > 0).all() and distances[2] > 0.03
-
-
-@pytest.mark.parametrize("emotion", EMOTIONS[1:])
-def test_emotion_neither_opens_nor_freezes_the_mouth(emotion):
-    felt = lip_opening(say(babble(3), emotion=emotion))
-    plain = lip_opening(say(babble(3)))
-    assert np.corrcoef(felt, plain)[0, 1] > 0.97
-    assert 0.7 < felt.std() / plain.std() < 1.4
-
-
-def test_unknown_emotions_and_intensities_are_refused():
-    for wrong in (("bored", 1), ("happy", -0.1), ("happy", 2)):
-        with pytest.raises(SpaceError):
-            emotion_curve(*wrong, 10)

@@ -1,5 +1,6 @@
 """What the whole way promises: photo and recording in, frames and files out, one clear sentence for bad input."""
 
+import dataclasses
 import subprocess
 import sys
 import threading
@@ -12,10 +13,13 @@ import soundfile
 from conftest import EXAMPLES
 from PIL import Image
 
-from space_core import AnimationOptions, SpaceError, SpacePipeline
+from space_core import AnimationOptions, SpaceError, SpacePipeline, load_motion, save_motion
 from space_core.cli import main
 from space_core.face.detector import build_detector
 from space_core.face.normalization import normalize
+from space_core.media.audio import load_speech
+from space_core.media.video import read_frames
+from space_core.motion.emotion import EMOTIONS
 
 PHOTO = EXAMPLES / "astronaut.jpg"
 
@@ -99,8 +103,6 @@ def test_emotion_changes_the_face_the_more_the_stronger(pipeline, frames, short_
 
 
 def test_head_motion_is_borrowed_from_a_video(pipeline, head_video, short_speech):
-    from space_core.media.video import read_frames
-
     borrowed = frames_of(pipeline, short_speech, pose_video=head_video)
     _, source = tracked(np.stack(list(read_frames(head_video))))
     _, result = tracked(borrowed)
@@ -186,6 +188,99 @@ def test_stopping_midway_leaves_nothing_behind(pipeline, short_speech, tmp_path)
     with pytest.raises(KeyboardInterrupt):
         pipeline.animate_to_file(PHOTO, short_speech, tmp_path / "out.mp4", progress=stop)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_all_that_led_to_a_frame_can_be_looked_at(pipeline, short_speech, frames, tmp_path):
+    out, inside, landmarks = tmp_path / "out.mp4", tmp_path / "inside.mp4", tmp_path / "landmarks.npz"
+    pipeline.animate_to_file(PHOTO, short_speech, out, inside=inside, landmarks=landmarks)
+    pictures = np.stack(list(read_frames(inside, max_side=1536)))
+    assert pictures.shape == (len(frames), 512, 1536, 3)
+    assert mean_difference(pictures[:, :, 1024:], frames) < 4
+    assert len(load_speech(inside)) == pytest.approx(len(frames) * 640, abs=1280)
+    assert len(load_motion(landmarks)) == len(frames)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["inside.mp4", "landmarks.npz", "out.mp4"]
+
+
+def test_an_animation_says_what_each_frame_shows(pipeline, short_speech):
+    animation = pipeline.animate(PHOTO, short_speech)
+    whole = pipeline.motion(PHOTO, short_speech)
+    assert animation.motion is None
+    for number, _ in enumerate(animation):
+        np.testing.assert_array_equal(animation.motion.normalized[0], whole.normalized[number])
+    assert number == len(whole) - 1
+
+
+def test_eyes_may_keep_still_and_stay_on_the_viewer(pipeline, short_speech, head_video):
+    still = pipeline.motion(PHOTO, short_speech, AnimationOptions(saccades=0, eyes_on_viewer=0))
+    assert not still.gaze.any()
+    held = pipeline.motion(PHOTO, short_speech, AnimationOptions(saccades=0, eyes_on_viewer=1, pose_video=head_video))
+    turn = held.head_pose.rotation[:, 0] - held.photo_pose.rotation[0, 0]
+    assert np.corrcoef(turn, held.gaze[:, 0])[0, 1] < -0.9
+
+
+def test_an_emotion_may_come_and_go(pipeline, short_speech):
+    motion = pipeline.motion(PHOTO, short_speech, AnimationOptions(emotion="0:neutral, 0.6:happy"))
+    happy = motion.emotion[:, EMOTIONS.index("happy")]
+    assert happy[0] == 0
+    assert happy[-1] == 1
+
+
+# Landmarks back in, from the command line
+
+
+@pytest.fixture(scope="module")
+def landmarks(tmp_path_factory, pipeline, short_speech) -> Path:
+    path = tmp_path_factory.mktemp("landmarks") / "landmarks.npz"
+    save_motion(path, pipeline.motion(PHOTO, short_speech))
+    return path
+
+
+@pytest.fixture
+def command_line(pipeline, monkeypatch):
+    monkeypatch.setattr("space_core.cli.SpacePipeline", lambda device: pipeline)
+    return lambda *arguments: main(["animate", "--quiet", *map(str, arguments)])
+
+
+def test_landmarks_are_shown_with_their_own_sound(command_line, landmarks, frames, tmp_path):
+    out = tmp_path / "out.mp4"
+    assert command_line(PHOTO, "-o", out, "--landmarks", landmarks) == 0
+    assert mean_difference(np.stack(list(read_frames(out))), frames) < 4
+    assert np.abs(load_speech(out)).max() > 0.05
+
+
+def test_a_speech_beside_landmarks_is_only_heard(command_line, landmarks, frames, tmp_path):
+    out, saved = tmp_path / "out.mp4", tmp_path / "saved.npz"
+    other = EXAMPLES / "spanish_stars.flac"
+    assert command_line(PHOTO, other, "-o", out, "--landmarks", landmarks, "--save-landmarks", saved) == 0
+    assert mean_difference(np.stack(list(read_frames(out))), frames) < 4
+    heard, given = load_motion(saved).speech, load_speech(other)[: len(frames) * 640]
+    np.testing.assert_array_equal(heard, given)
+
+
+def test_landmarks_without_sound_make_a_silent_video(command_line, landmarks, tmp_path):
+    silent = tmp_path / "silent.npz"
+    save_motion(silent, dataclasses.replace(load_motion(landmarks), speech=None))
+    assert command_line(PHOTO, "-o", tmp_path / "out.mp4", "--landmarks", silent) == 0
+    with pytest.raises(SpaceError, match="no sound track"):
+        load_speech(tmp_path / "out.mp4")
+
+
+def test_contradictions_are_said(command_line, landmarks, short_speech, tmp_path, capsys):
+    out = tmp_path / "out.mp4"
+    before = landmarks.read_bytes()
+    for arguments, words in (
+        ([PHOTO, "-o", out], "There is no speech"),
+        ([PHOTO, "-o", out, "--landmarks", landmarks, "--emotion=sad", "--seed=3"], "emotion and seed would change"),
+        ([PHOTO, "-o", out, "--landmarks", landmarks, "--save-landmarks", landmarks], "would replace an input"),
+        ([PHOTO, "-o", out, "--landmarks", PHOTO], "not a landmarks file"),
+        ([PHOTO, short_speech, "-o", out, "--inside", out], "one file"),
+        ([PHOTO, short_speech, "-o", out, "--inside", tmp_path / "inside.png"], "must end in .mp4"),
+        ([PHOTO, short_speech, "-o", out, "--save-landmarks", tmp_path / "none" / "a.npz"], "folder"),
+    ):
+        assert command_line(*arguments) == 2
+        assert words in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+    assert landmarks.read_bytes() == before
 
 
 # Bad input

@@ -61,7 +61,7 @@ def check_output(path: str | Path, suffix: str, inputs: tuple[str | Path, ...] =
     folder = shown_name(target.absolute().parent)
     try:
         if not target.absolute().parent.is_dir():
-            raise SpaceError(f"There is no folder {folder} to write the video to. Create it or choose another.")
+            raise SpaceError(f"There is no folder {folder} to write the output to. Create it or choose another.")
         if target.exists():
             if not target.is_file():
                 raise SpaceError(f"{shown_name(path)} is not a file that can be replaced. Choose another output.")

@@ -13,12 +13,16 @@ from space_core.media import ffmpeg
 from space_core.media.audio import TIMELINE_FILTER
 from space_core.media.cut_off import is_cut_off
 from space_core.media.files import check_output, shown_name, temporary_sibling
-from space_core.timing import FPS
+from space_core.timing import FPS, SAMPLE_RATE
 
 VIDEO_QUALITY = 18  # x264's crf: no difference to the eye
 VIDEO_PRESET = "veryfast"
 AUDIO_RATE = 48000  # Hz: one frame is exactly 1920 samples
 AUDIO_BITRATE = "160k"
+
+DISK_FULL = "The disk is full; the video could not be written. Free some space and try again."
+
+Sound = str | Path | np.ndarray | None  # a recording, samples, or silence; see VideoWriter
 
 
 def read_frames(path: str | Path, max_side: int = 512, max_seconds: float = 600.0) -> Iterator[np.ndarray]:
@@ -77,21 +81,8 @@ def _read_ppm(stream: BinaryIO) -> np.ndarray | None:
     return np.frombuffer(bytearray(pixels), np.uint8).reshape(height, width, 3)  # bytearray: writable
 
 
-def check_writable(path: str | Path, inputs: tuple[str | Path, ...] = ()) -> None:
-    """Refuses, before any work, an output that can't be written.
-
-    Args:
-        path: where the MP4 is to go.
-        inputs: the user's own files, none of which may be replaced by it.
-
-    Raises:
-        SpaceError: not named .mp4, no such folder, a folder in the way, a folder that can't be written, or an input.
-    """
-    check_output(path, ".mp4", inputs)
-
-
 class VideoWriter:
-    """Writes the frames of a talking portrait, with the recording as its sound, to an MP4 that browsers play.
+    """Writes the frames of a talking portrait, with its sound, to an MP4 that browsers play.
 
     H.264 and AAC that start together, the index in front. The file appears, whole, when the ``with`` block ends well;
     whatever else happens, nothing is left behind::
@@ -101,13 +92,13 @@ class VideoWriter:
                 video.write(frame)
     """
 
-    def __init__(self, path: str | Path, speech_path: str | Path, num_frames: int) -> None:
+    def __init__(self, path: str | Path, sound: Sound, num_frames: int) -> None:
         """Checks everything that can be checked early.
 
         Args:
             path: the MP4; an existing one is replaced.
-            speech_path: the user's recording; its sound is taken at its own quality, and cut or padded with silence
-                to the length of the frames.
+            sound: the path of a recording, whose sound is taken at its own quality; or samples (N,) float32, 16 kHz
+                mono; or None for a silent video. It is cut or padded with silence to the length of the frames.
             num_frames: how many frames will be written, 1 or more.
 
         Raises:
@@ -115,12 +106,14 @@ class VideoWriter:
         """
         if num_frames < 1:
             raise ValueError("A video needs at least one frame.")
-        self.path = check_output(path, ".mp4", inputs=(speech_path,))
+        self._samples = sound if isinstance(sound, np.ndarray) else None
+        recording = None if self._samples is not None else sound
+        self.path = check_output(path, ".mp4", inputs=() if recording is None else (recording,))
         self.num_frames = num_frames
-        self._speech = ffmpeg.probe(speech_path, "recording")
-        if not self._speech.has_sound:
-            raise SpaceError(f"{shown_name(speech_path)} has no sound track. Give a recording or a video with speech.")
-        self._unfinished = temporary_sibling(self.path)
+        self._recording = None if recording is None else ffmpeg.probe(recording, "recording")
+        if self._recording and not self._recording.has_sound:
+            raise SpaceError(f"{shown_name(recording)} has no sound track. Give a recording or a video with speech.")
+        self._unfinished, self._raw_sound = temporary_sibling(self.path), temporary_sibling(self.path)
         self._complaints: BinaryIO | None = None
         self._process = None
         self._shape: tuple[int, ...] = ()
@@ -171,33 +164,41 @@ class VideoWriter:
             if self._complaints is not None:
                 self._complaints.close()
             self._unfinished.unlink(missing_ok=True)
+            self._raw_sound.unlink(missing_ok=True)
 
     def _start(self, shape: tuple[int, ...]) -> None:
         height, width, _ = shape
-        samples = self.num_frames * AUDIO_RATE // FPS
         pictures = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-video_size", f"{width}x{height}", "-framerate", str(FPS)]
-        arguments = [
-            "-protocol_whitelist",
-            "pipe",
-            *pictures,
-            "-i",
-            "pipe:0",
-            *ffmpeg.input_arguments(self._speech.path),
-        ]
-        arguments += ["-map", "0:v:0", "-map", "1:a:0", "-map_metadata", "-1", "-map_chapters", "-1"]
+        arguments = ["-protocol_whitelist", "pipe", *pictures, "-i", "pipe:0", *self._sound_input(), "-map", "0:v:0"]
         # Both the conversion and the tag: with the default conversion, BT.601's, skin would turn orange.
         to_bt709 = "scale=out_color_matrix=bt709:out_range=tv:flags=accurate_rnd+full_chroma_int,format=yuv420p"
         tags = "setparams=colorspace=bt709:color_primaries=bt709:color_trc=bt709:range=tv"
         arguments += ["-vf", f"{to_bt709},{tags}"]
         # No B-frames: the first picture's time is then zero even for players that ignore the MP4's edit list.
         arguments += ["-c:v", "libx264", "-preset", VIDEO_PRESET, "-crf", str(VIDEO_QUALITY), "-bf", "0"]
-        layouts = "aformat=channel_layouts=mono|stereo"
-        arguments += ["-af", f"{TIMELINE_FILTER},aresample={AUDIO_RATE},{layouts},apad,atrim=end_sample={samples}"]
-        arguments += ["-c:a", "aac", "-b:a", AUDIO_BITRATE]
+        if self._recording or self._samples is not None:
+            length = self.num_frames * AUDIO_RATE // FPS
+            layouts = "aformat=channel_layouts=mono|stereo"
+            arguments += ["-map", "1:a:0", "-c:a", "aac", "-b:a", AUDIO_BITRATE]
+            arguments += ["-af", f"{TIMELINE_FILTER},aresample={AUDIO_RATE},{layouts},apad,atrim=end_sample={length}"]
+        arguments += ["-map_metadata", "-1", "-map_chapters", "-1"]
         arguments += ["-movflags", "+faststart", "-f", "mp4", "-y", f"file:{self._unfinished}"]
         self._shape = shape
         self._complaints = tempfile.TemporaryFile()  # noqa: SIM115 – closed in __exit__
         self._process = ffmpeg.start(arguments, self._complaints, feeds=True)
+
+    def _sound_input(self) -> list[str]:
+        """ffmpeg's arguments to read the sound, if there is any."""
+        if self._recording:
+            return ffmpeg.input_arguments(self._recording.path)
+        if self._samples is None:
+            return []
+        try:
+            self._raw_sound.write_bytes(np.clip(self._samples, -1, 1).astype("<f4").tobytes())
+        except OSError:
+            raise SpaceError(DISK_FULL) from None
+        raw = ["-f", "f32le", "-ar", str(SAMPLE_RATE), "-ac", "1"]
+        return ["-protocol_whitelist", "file", *raw, "-i", f"file:{self._raw_sound}"]
 
     def _finish(self) -> None:
         if self._written != self.num_frames:
@@ -218,14 +219,14 @@ class VideoWriter:
         """The error for an ffmpeg that ended too early, from what it said last."""
         complaints = ffmpeg.read_complaints(self._complaints)
         if "No space left" in complaints or "quota exceeded" in complaints:
-            return SpaceError("The disk is full; the video could not be written. Free some space and try again.")
+            return SpaceError(DISK_FULL)
         if "File too large" in complaints:
             return SpaceError("The video is larger than a file may be on this disk. Choose another folder.")
         return SpaceError(f"The video {shown_name(self.path)} could not be encoded. Check the recording and the disk.")
 
 
-def write_video(frames: Iterable[np.ndarray], path: str | Path, speech_path: str | Path, num_frames: int) -> None:
+def write_video(frames: Iterable[np.ndarray], path: str | Path, sound: Sound, num_frames: int) -> None:
     """Writes all frames with a ``VideoWriter``: see there for the arguments, the file and the errors."""
-    with VideoWriter(path, speech_path, num_frames) as video:
+    with VideoWriter(path, sound, num_frames) as video:
         for frame in frames:
             video.write(frame)

@@ -1,0 +1,111 @@
+"""Landmarks as line drawings: what the stages before the picture did, for a person to look at."""
+
+from functools import cache
+from itertools import pairwise
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from space_core.face.topology import (
+    EYES,
+    INNER_LOWER_LIP,
+    INNER_UPPER_LIP,
+    OUTER_LOWER_LIP,
+    OUTER_UPPER_LIP,
+    OVAL,
+    Eye,
+    canonical_face,
+)
+
+SIZE = 512  # side of a drawing, pixels, as of a frame
+FINER = 2  # drawn so many times larger and scaled down: smooth lines
+# Where a normalized face comes to lie: pixels per unit, and the point between the eyes.
+UNIT, CENTRE = 200, (256, 176)
+
+PAPER, MESH = (250, 250, 252), (196, 204, 222)
+INK, LIPS, IRIS = (52, 58, 92), (196, 62, 84), (32, 128, 140)
+
+BROWS = (
+    (46, 53, 52, 65, 55, 107, 66, 105, 63, 70, 46),
+    (276, 283, 282, 295, 285, 336, 296, 334, 293, 300, 276),
+)
+NOSE = ((168, 6, 197, 195, 5, 4), (48, 64, 98, 97, 2, 326, 327, 294, 278))
+AROUND_IRIS = np.linspace(0, 2 * np.pi, 41)
+
+
+def draw_normalized(landmarks: np.ndarray) -> np.ndarray:
+    """Normalized landmarks (478, 3) as a drawing (512, 512, 3) uint8 RGB: from the front, in one place."""
+    return draw_posed(landmarks[:, :2] * UNIT + CENTRE)
+
+
+def draw_posed(landmarks: np.ndarray) -> np.ndarray:
+    """Posed landmarks (478, 2 or 3), in pixels of a portrait's crop, as a drawing (512, 512, 3) uint8 RGB."""
+    points = (np.asarray(landmarks, np.float64)[:, :2] + 0.5) * FINER - 0.5
+    picture = Image.new("RGB", (SIZE * FINER,) * 2, PAPER)
+    pen = ImageDraw.Draw(picture)
+    _line(pen, points[_mesh()], MESH, 1)
+    for eye in EYES:
+        outline = points[[*eye.upper_lid, *eye.lower_lid[::-1]]]
+        for piece in _visible_iris(points, eye, outline):
+            _line(pen, piece, IRIS, 3)
+        _line(pen, outline, INK, 3)
+    for ring in ((*OVAL, OVAL[0]), *BROWS, *NOSE):
+        _line(pen, points[list(ring)], INK, 3)
+    for upper, lower in ((OUTER_UPPER_LIP, OUTER_LOWER_LIP), (INNER_UPPER_LIP, INNER_LOWER_LIP)):
+        _line(pen, points[[*upper, *lower[::-1]]], LIPS, 3)
+    return np.asarray(picture.reduce(FINER))
+
+
+def _line(pen: ImageDraw.ImageDraw, points: np.ndarray, colour: tuple[int, int, int], width: int) -> None:
+    pen.line(points.ravel().tolist(), colour, width, "curve" if width > 1 else None)
+
+
+def _visible_iris(points: np.ndarray, eye: Eye, outline: np.ndarray) -> list[np.ndarray]:
+    """The parts of an iris' rim and pupil that lie within the outline (18, 2) of the lids, as lines (n, 2)."""
+    right, top, left, bottom = points[list(eye.iris_rim)]
+    across, along = (right - left) / 2, (bottom - top) / 2
+    circle = np.cos(AROUND_IRIS)[:, None] * across + np.sin(AROUND_IRIS)[:, None] * along
+    pieces = []
+    for size in (1.0, 0.25):
+        rim = points[eye.pupil] + size * circle
+        inside = _inside(rim, outline)
+        ends = np.flatnonzero(np.diff(np.concatenate([[0], inside, [0]])))
+        pieces += [rim[first:last] for first, last in zip(ends[::2], ends[1::2], strict=True) if last - first > 1]
+    return pieces
+
+
+def _inside(points: np.ndarray, outline: np.ndarray) -> np.ndarray:
+    """Which points (N, 2) lie inside a polygon (M, 2): those from which a ray crosses it an odd number of times."""
+    x, y = points[:, :1], points[:, 1:]
+    (x1, y1), (x2, y2) = outline.T, np.roll(outline, -1, axis=0).T
+    crossed = (y1 > y) != (y2 > y)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        right_of = x < x1 + (y - y1) / (y2 - y1) * (x2 - x1)
+    return ((crossed & right_of).sum(axis=1) % 2).astype(np.int8)
+
+
+@cache
+def _mesh() -> np.ndarray:
+    """The mesh's edges as one walk over its points: a single long line is drawn much faster than a thousand short ones.
+
+    From each point on to a neighbour by an edge not walked yet; where there is none left, back the way it came.
+    """
+    ahead: dict[int, set[int]] = {}
+    for triangle in canonical_face().triangles.tolist():
+        for one, other in pairwise((*triangle, triangle[0])):
+            ahead.setdefault(one, set()).add(other)
+            ahead.setdefault(other, set()).add(one)
+    way, walk = [OVAL[0]], [OVAL[0]]
+    while way:
+        here = way[-1]
+        if ahead[here]:
+            there = min(ahead[here])
+            ahead[here].remove(there)
+            ahead[there].remove(here)
+            way.append(there)
+        else:
+            way.pop()
+            if not way:
+                break
+        walk.append(way[-1])
+    return np.array(walk)

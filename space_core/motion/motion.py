@@ -1,0 +1,140 @@
+"""What a face does, frame by frame: all that stage 1 decides, in the layers in which it can be edited."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from space_core.face.normalization import HeadPose, pose_landmarks
+from space_core.motion.blink import apply_blink
+from space_core.motion.emotion import expressive_motion
+from space_core.motion.gaze import apply_gaze
+from space_core.motion.speech2landmarks import CHUNK, FIRST_CHUNK, keep_lips_apart
+from space_core.timing import FPS, SAMPLES_PER_FRAME
+
+PER_FRAME = ("normalized", "said_emotion", "emotion", "gaze", "blink")  # the arrays of a motion that have T rows
+NEUTRAL_STEPS = 8  # until less than 1 % of an emotion is left
+SAME_FACE = 1e-3  # of the normalized face: resting faces that differ by less are one and the same
+
+
+@dataclass(frozen=True)
+class Motion:
+    """A film's motion, or a stretch of it (``motion[first:last]``), of T frames at 25 a second; all arrays float32.
+
+    Attributes:
+        normalized: (T, 478, 3) normalized landmarks with the emotion they were said in, without gaze and blinks.
+        said_emotion: (T, 8) the emotion that is in ``normalized``: label weights × intensity in the order of
+            ``EMOTIONS``.
+        emotion: (T, 8) the emotion to show; the same, unless it was edited.
+        gaze: (T, 2) yaw and pitch in degrees, added to where the photo's eyes look: positive to the image's right and
+            up.
+        blink: (T,) from 0 (eyes as they are) to 1 (closed).
+        head_pose: the T head poses, in pixels of the portrait's crop.
+        rest: (478, 3) the resting face that the landmarks move, normalized.
+        photo_pose: the photo's own head pose, of length 1.
+        speech: (N,) the sound, 16 kHz mono, -1…1, or None. At most T frames long.
+    """
+
+    normalized: np.ndarray
+    said_emotion: np.ndarray
+    emotion: np.ndarray
+    gaze: np.ndarray
+    blink: np.ndarray
+    head_pose: HeadPose
+    rest: np.ndarray
+    photo_pose: HeadPose
+    speech: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.normalized)
+
+    def __getitem__(self, frames: slice) -> "Motion":
+        first, last, _ = frames.indices(len(self))
+        return replace(
+            self,
+            head_pose=self.head_pose[first:last],
+            speech=None if self.speech is None else self.speech[first * SAMPLES_PER_FRAME : last * SAMPLES_PER_FRAME],
+            **{name: getattr(self, name)[first:last] for name in PER_FRAME},
+        )
+
+    @property
+    def seconds(self) -> float:
+        return len(self) / FPS
+
+    @property
+    def edited(self) -> np.ndarray:
+        """(T, 478, 3) normalized landmarks with the emotion to show, gaze and blinks."""
+        landmarks = self.normalized
+        if not np.array_equal(self.emotion, self.said_emotion):
+            motion = _neutral_motion(landmarks - self.rest, self.said_emotion, self.rest)
+            landmarks = keep_lips_apart(self.rest + expressive_motion(motion, self.emotion, self.rest), self.rest)
+        landmarks = apply_gaze(landmarks, self.gaze[:, 0], self.gaze[:, 1])
+        return apply_blink(landmarks, self.blink)
+
+    @property
+    def posed(self) -> np.ndarray:
+        """(T, 478, 3) the edited landmarks under the head pose, in pixels of the portrait's crop."""
+        return pose_landmarks(self.edited, self.head_pose)
+
+    def stretches(self) -> Iterator["Motion"]:
+        """The whole in order, in stretches as long as those in which speech becomes landmarks."""
+        first, length = 0, FIRST_CHUNK
+        while first < len(self):
+            yield self[first : first + length]
+            first, length = first + length, CHUNK
+
+    def moved_to(self, rest: np.ndarray, photo_pose: HeadPose) -> "Motion":
+        """The same motion on another portrait: what it adds to the resting face and to the photo's head pose.
+
+        Args:
+            rest: (478, 3) the other portrait's resting face.
+            photo_pose: the other photo's head pose, of length 1.
+
+        Returns:
+            The motion itself where the portrait is the one it was made for.
+        """
+        rest, photo_pose = rest.astype(np.float32), single_precision(photo_pose)
+        if np.abs(self.rest - rest).max() < SAME_FACE and _nearly(self.photo_pose, photo_pose):
+            return self
+        size = photo_pose.scale / self.photo_pose.scale
+        pose = HeadPose(
+            self.head_pose.rotation - self.photo_pose.rotation + photo_pose.rotation,
+            (self.head_pose.translation - self.photo_pose.translation) * size + photo_pose.translation,
+            self.head_pose.scale * size,
+        )
+        normalized = keep_lips_apart(self.normalized - self.rest + rest, rest)
+        return replace(self, normalized=normalized, head_pose=pose, rest=rest, photo_pose=photo_pose)
+
+
+def join(stretches: Sequence[Motion]) -> Motion:
+    """One motion of stretches that follow each other."""
+    first, poses = stretches[0], [stretch.head_pose for stretch in stretches]
+    return replace(
+        first,
+        head_pose=HeadPose(
+            np.concatenate([pose.rotation for pose in poses]),
+            np.concatenate([pose.translation for pose in poses]),
+            np.concatenate([pose.scale for pose in poses]),
+        ),
+        speech=None if first.speech is None else np.concatenate([stretch.speech for stretch in stretches]),
+        **{name: np.concatenate([getattr(stretch, name) for stretch in stretches]) for name in PER_FRAME},
+    )
+
+
+def single_precision(pose: HeadPose) -> HeadPose:
+    """A head pose in float32, as motion keeps it."""
+    return HeadPose(*(values.astype(np.float32) for values in (pose.rotation, pose.translation, pose.scale)))
+
+
+def _neutral_motion(motion: np.ndarray, emotion: np.ndarray, rest: np.ndarray) -> np.ndarray:
+    """What neutral speech does to the resting face: the motion (T, 478, 3) that ``emotion`` turned into ``motion``."""
+    neutral = motion
+    for _ in range(NEUTRAL_STEPS):  # a fixed point: an emotion changes lip motion by less than the motion itself
+        neutral = neutral + motion - expressive_motion(neutral, emotion, rest)
+    return neutral
+
+
+def _nearly(one: HeadPose, other: HeadPose) -> bool:
+    """Whether two head poses are the same but for the last digits."""
+    names = ("rotation", "translation", "scale")
+    return all(np.allclose(getattr(one, name), getattr(other, name), atol=0.01) for name in names)

@@ -1,0 +1,258 @@
+"""Motion files: a film's motion as an .npz that can be looked at, edited and shown again.
+
+Arrays, T frames at 25 a second, real numbers (written as float32):
+
+    format             ()           1
+    normalized         (T, 478, 3)  normalized landmarks with the emotion they were said in, without gaze and blinks
+    said_emotion       (T, 8)       the emotion that is in ``normalized``; leave it as it is
+    emotion            (T, 8)       the emotion to show, 0 … 1.5 for each label; edit this one
+    gaze               (T, 2)       yaw and pitch, degrees; positive to the image's right and up
+    blink              (T,)         0 eyes as they are … 1 closed
+    head_rotation      (T, 3)       yaw, pitch, roll, degrees
+    head_translation   (T, 3)       where the point between the outer eye corners is, pixels of the 512 × 512 crop
+    head_scale         (T,)         pixels per unit of the normalized face
+    posed              (T, 478, 3)  the result of all these, in pixels; read only where ``normalized`` is missing
+    rest               (478, 3)     the portrait's resting face, normalized
+    photo_rotation     (3,)         the photo's own head pose
+    photo_translation  (3,)
+    photo_scale        ()
+    speech             (N,)         the sound, 16 kHz mono, -1 … 1; may be missing
+
+Files come from strangers: nothing is unpickled, and nothing is unpacked before its size is known to be reasonable.
+"""
+
+import zipfile
+import zlib
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from space_core.errors import SpaceError
+from space_core.face.normalization import HeadPose, normalize
+from space_core.face.topology import NUM_POINTS, canonical_face
+from space_core.media.files import check_output, existing_file, shown_name, temporary_sibling
+from space_core.motion.emotion import EMOTIONS, MAX_INTENSITY
+from space_core.motion.motion import Motion, single_precision
+from space_core.timing import FPS, SAMPLE_RATE, SAMPLES_PER_FRAME, number_of_frames
+
+FORMAT = 1
+T, N = "T", "N"  # frames and samples, whose number a file chooses
+
+# Each array's shape, and its least and greatest value.
+ARRAYS = {
+    "format": ((), FORMAT, FORMAT),
+    "normalized": ((T, NUM_POINTS, 3), -10, 10),
+    "said_emotion": ((T, len(EMOTIONS)), 0, MAX_INTENSITY),
+    "emotion": ((T, len(EMOTIONS)), 0, MAX_INTENSITY),
+    "gaze": ((T, 2), -90, 90),
+    "blink": ((T,), 0, 1),
+    "head_rotation": ((T, 3), -90, 90),
+    "head_translation": ((T, 3), -2000, 2000),
+    "head_scale": ((T,), 1, 2000),
+    "posed": ((T, NUM_POINTS, 3), -5000, 5000),
+    "rest": ((NUM_POINTS, 3), -10, 10),
+    "photo_rotation": ((3,), -90, 90),
+    "photo_translation": ((3,), -2000, 2000),
+    "photo_scale": ((), 1, 2000),
+    "speech": ((N,), -1, 1),
+}
+PORTRAIT = ("rest", "photo_rotation", "photo_translation", "photo_scale")
+# What makes up the motion; where ``normalized`` is missing, ``posed`` is all of it.
+LAYERS = ("normalized", "said_emotion", "emotion", "gaze", "blink", "head_rotation", "head_translation", "head_scale")
+FARTHEST = 1.0  # outer-eye-corner distances that a point may move from the resting face; a dropped jaw takes 0.4
+MAX_ZOOM = 3
+WIDEST = 8  # bytes of a number
+HEADER = 4096  # bytes of an array's header, at most
+
+
+def save_motion(path: str | Path, motion: Motion) -> None:
+    """Writes a motion file; an existing one is replaced by a whole one.
+
+    Raises:
+        SpaceError: a name that doesn't end in .npz, or a file that can't be written.
+    """
+    target = check_output(path, ".npz")
+    pose, photo = motion.head_pose, motion.photo_pose
+    arrays = {
+        "format": np.int64(FORMAT),
+        "normalized": motion.normalized,
+        "said_emotion": motion.said_emotion,
+        "emotion": motion.emotion,
+        "gaze": motion.gaze,
+        "blink": motion.blink,
+        "head_rotation": pose.rotation,
+        "head_translation": pose.translation,
+        "head_scale": pose.scale,
+        "posed": np.concatenate([stretch.posed.astype(np.float32) for stretch in motion.stretches()]),
+        "rest": motion.rest,
+        "photo_rotation": photo.rotation[0],
+        "photo_translation": photo.translation[0],
+        "photo_scale": photo.scale[0],
+    }
+    if motion.speech is not None:
+        arrays["speech"] = motion.speech
+    unfinished = temporary_sibling(target)
+    try:
+        with unfinished.open("wb") as file:  # by name, numpy would add an ending of its own
+            np.savez_compressed(file, **arrays)
+        unfinished.replace(target)
+    except OSError:
+        raise SpaceError(f"The landmarks {shown_name(path)} can't be written; the disk may be full.") from None
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def load_motion(path: str | Path, max_seconds: float = 600.0) -> Motion:
+    """Reads a motion file, edited or not.
+
+    Args:
+        path: the user's file.
+        max_seconds: the longest motion that is taken.
+
+    Raises:
+        SpaceError: no such file, not a motion file, damaged, too long, or an array that is missing, of another shape or
+            type, or out of range.
+    """
+    file = existing_file(path, "landmarks file")
+    arrays = _read_arrays(file, max_seconds)
+    name = shown_name(file)
+    has_layers = "normalized" in arrays
+    if not has_layers and "posed" not in arrays:
+        raise SpaceError(f"{name} has neither an array 'normalized' nor 'posed'. Save the landmarks again.")
+    needed = {"format", *PORTRAIT, *(LAYERS if has_layers else ())}
+    if missing := [array for array in ARRAYS if array in needed and array not in arrays]:
+        raise SpaceError(f"{name} has no array {missing[0]!r}. Save the landmarks again.")
+    num_frames = len(arrays["normalized" if has_layers else "posed"])
+    if not has_layers:
+        arrays |= _layers(arrays["posed"])
+    for array in LAYERS:
+        if len(arrays[array]) != num_frames:
+            raise SpaceError(
+                f"{name} has {num_frames} frames, but {len(arrays[array])} in {array!r}. Give all the same number."
+            )
+    _check_face(arrays, name)
+    speech = arrays.get("speech")
+    return Motion(
+        normalized=arrays["normalized"],
+        said_emotion=arrays["said_emotion"],
+        emotion=arrays["emotion"],
+        gaze=arrays["gaze"],
+        blink=arrays["blink"],
+        head_pose=HeadPose(arrays["head_rotation"], arrays["head_translation"], arrays["head_scale"]),
+        rest=arrays["rest"],
+        photo_pose=HeadPose(*(arrays[array][None] for array in PORTRAIT[1:])),
+        speech=None if speech is None else speech[: num_frames * SAMPLES_PER_FRAME],
+    )
+
+
+def _check_face(arrays: dict[str, np.ndarray], name: str) -> None:
+    """Refuses what is no face any more: nothing would be seen of it, and giant triangles take all memory."""
+    if (far := np.abs(arrays["rest"] - canonical_face().vertices).max()) > FARTHEST:
+        raise SpaceError(f"'rest' in {name} is no normalized face: a point lies {far:.1f} from where it is in others.")
+    if (far := np.abs(arrays["normalized"] - arrays["rest"]).max()) > FARTHEST:
+        raise SpaceError(
+            f"The landmarks in {name} move a point by {far:.1f} distances of the eyes; the limit is {FARTHEST:g}."
+        )
+    zoom = arrays["head_scale"] / arrays["photo_scale"]
+    if zoom.min() < 1 / MAX_ZOOM or zoom.max() > MAX_ZOOM:
+        raise SpaceError(f"'head_scale' in {name} must lie between 1/{MAX_ZOOM} and {MAX_ZOOM} times 'photo_scale'.")
+
+
+def _layers(posed: np.ndarray) -> dict[str, np.ndarray]:
+    """The layers that are nothing but posed landmarks (T, 478, 3): no emotion, gaze or blink beyond what they show."""
+    normalized, pose = normalize(posed)
+    pose = single_precision(pose)
+    nothing = np.zeros((len(posed), len(EMOTIONS)), np.float32)
+    return {
+        "normalized": normalized.astype(np.float32),
+        "said_emotion": nothing,
+        "emotion": nothing,
+        "gaze": nothing[:, :2],
+        "blink": nothing[:, 0],
+        "head_rotation": pose.rotation,
+        "head_translation": pose.translation,
+        "head_scale": pose.scale,
+    }
+
+
+def _read_arrays(path: Path, max_seconds: float) -> dict[str, np.ndarray]:
+    """The arrays of a file, float32, each of its shape and range."""
+    name = shown_name(path)
+    most = {T: number_of_frames(round(max_seconds * SAMPLE_RATE)), N: round(max_seconds * SAMPLE_RATE)}
+    most[N] += SAMPLES_PER_FRAME  # the last frame may outlast the limit
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+            for member in members:
+                _check_member(member, most, name)
+            return {_array_name(member): _read_array(archive, member, most, name) for member in members}
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError, RuntimeError):
+        raise SpaceError(f"{name} is not a landmarks file (.npz), or it is damaged. Save it again.") from None
+
+
+def _check_member(member: zipfile.ZipInfo, most: dict[str, int], name: str) -> None:
+    """Refuses, from what the archive declares, an array that isn't one of ours or is too large to be unpacked."""
+    array = _array_name(member)
+    if array not in ARRAYS or array == member.filename:
+        known = ", ".join(ARRAYS)
+        raise SpaceError(f"{name} holds {shown_name(array)}, which is none of: {known}. Take it out.")
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError("NumPy packs in no other way")
+    numbers = np.prod([most.get(size, size) for size in ARRAYS[array][0]], dtype=np.int64)
+    if member.file_size > numbers * WIDEST + HEADER:
+        raise _too_long(array, most, name)
+
+
+def _read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, most: dict[str, int], name: str) -> np.ndarray:
+    array = _array_name(member)
+    expected, least, greatest = ARRAYS[array]
+    with archive.open(member) as file:
+        shape, dtype = _read_header(file)
+    # An object array would be unpickled; NumPy refuses that itself, but in other words.
+    if dtype.kind not in "fiu" or dtype.itemsize > WIDEST:
+        raise SpaceError(f"{array!r} in {name} holds {_kind(dtype)}, not numbers. Save it as float32.")
+    fits = len(shape) == len(expected) and all(
+        got > 0 if size in most else got == size for got, size in zip(shape, expected, strict=True)
+    )
+    if fits and any(got > most[size] for got, size in zip(shape, expected, strict=True) if size in most):
+        raise _too_long(array, most, name)
+    if not fits:
+        wanted = "(" + ", ".join(map(str, expected)) + ("," if len(expected) == 1 else "") + ")"
+        raise SpaceError(f"{array!r} in {name} must have the shape {wanted}; it has {shape}.")
+    with archive.open(member) as file:
+        values = np.lib.format.read_array(file, allow_pickle=False)
+    if not np.isfinite(values).all():
+        raise SpaceError(f"{array!r} in {name} holds values that are no numbers (NaN or infinity). Take them out.")
+    low, high = values.min(), values.max()
+    if low < least or high > greatest:
+        worst = low if low < least else high
+        limits = f"be {least}" if least == greatest else f"lie between {least} and {greatest}"
+        raise SpaceError(f"{array!r} in {name} must {limits}; it holds {worst:g}.")
+    return values.astype(np.float32)
+
+
+def _too_long(array: str, most: dict[str, int], name: str) -> SpaceError:
+    frames = most[T]
+    return SpaceError(f"{array!r} in {name} is too long: the limit is {frames / FPS:g} s, {frames} frames.")
+
+
+def _array_name(member: zipfile.ZipInfo) -> str:
+    return member.filename.removesuffix(".npy")
+
+
+def _read_header(file: BinaryIO) -> tuple[tuple[int, ...], np.dtype]:
+    """Shape and type that an array declares."""
+    version = np.lib.format.read_magic(file)
+    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
+    if read is None:
+        raise ValueError(f"arrays of version {version} are not read")
+    shape, _, dtype = read(file, max_header_size=HEADER)
+    return shape, dtype
+
+
+def _kind(dtype: np.dtype) -> str:
+    """A type in words."""
+    return {"O": "Python objects", "U": "text", "S": "text", "b": "truth values", "c": "complex numbers"}.get(
+        dtype.kind, "something else"
+    )

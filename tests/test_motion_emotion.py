@@ -1,0 +1,190 @@
+"""What stage 1 promises about emotions."""
+
+import numpy as np
+import pytest
+from conftest import EXAMPLES
+
+from space_core.errors import SpaceError
+from space_core.face.topology import EYES, INNER_LOWER_LIP, INNER_UPPER_LIP, RIGID_POINTS, canonical_face
+from space_core.media.audio import load_speech
+from space_core.motion.blink import apply_blink
+from space_core.motion.emotion import EMOTIONS, MAX_INTENSITY, check_emotion, emotion_curve, expressive_motion
+from space_core.motion.speech2landmarks import load_speech2landmarks
+from space_core.timing import FPS, SAMPLE_RATE, number_of_frames
+
+UPPER, LOWER = list(INNER_UPPER_LIP[1:-1]), list(INNER_LOWER_LIP[1:-1])
+FELT = EMOTIONS[1:]
+SOME_BLENDS = ("happy+surprised", "0.7 angry + 0.3 disgusted", "sad+fear+contempt")
+
+
+@pytest.fixture(scope="module")
+def speech() -> np.ndarray:
+    return load_speech(EXAMPLES / "english_starlight.flac")[: 3 * SAMPLE_RATE]
+
+
+@pytest.fixture(scope="module")
+def face() -> np.ndarray:
+    """The canonical face, whose mouth is open, with its lips brought together."""
+    face = canonical_face().vertices.copy()
+    face[UPPER] = face[LOWER] = (face[UPPER] + face[LOWER]) / 2
+    return face
+
+
+def say(speech, face, emotion="neutral", intensity=1.0) -> np.ndarray:
+    curve = emotion_curve(emotion, intensity, number_of_frames(len(speech)))
+    return np.concatenate(list(load_speech2landmarks("cpu").speak(speech, face, curve)))
+
+
+def lip_opening(landmarks: np.ndarray) -> np.ndarray:
+    return landmarks[..., LOWER[4], 1] - landmarks[..., UPPER[4], 1]
+
+
+def lid_opening(landmarks: np.ndarray) -> np.ndarray:
+    return np.stack([landmarks[..., e.lower_lid[4], 1] - landmarks[..., e.upper_lid[4], 1] for e in EYES], axis=-1)
+
+
+# The face
+
+
+def test_no_emotion_changes_nothing(speech, face):
+    plain = say(speech, face)
+    for emotion in (*EMOTIONS, *SOME_BLENDS, "0:sad, 1:happy@0"):
+        assert np.array_equal(plain, say(speech, face, emotion, intensity=0))
+    for intensity in (0.5, MAX_INTENSITY):
+        assert np.array_equal(plain, say(speech, face, "neutral", intensity))
+
+
+@pytest.mark.parametrize("emotion", [*FELT, *SOME_BLENDS])
+def test_distance_from_neutral_grows_with_the_intensity(speech, face, emotion):
+    plain = say(speech, face)
+    felt = [say(speech, face, emotion, intensity) for intensity in (0.1, 0.25, 0.5, 1.0, 1.25, 1.5)]
+    distances = [np.linalg.norm(landmarks - plain, axis=(1, 2)) for landmarks in felt]
+    assert (np.diff(distances, axis=0) > 0).all()  # in every frame
+    assert np.linalg.norm(felt[3] - plain, axis=-1).max() > 0.03
+
+
+@pytest.mark.parametrize("emotion", FELT)
+def test_emotion_neither_closes_nor_freezes_the_mouth(speech, face, emotion):
+    plain, felt = lip_opening(say(speech, face)), lip_opening(say(speech, face, emotion))
+    assert np.corrcoef(felt, plain)[0, 1] > 0.97
+    assert 0.8 < felt.std() / plain.std() < 1.25
+    assert felt.max() > 0.8 * plain.max()
+
+
+@pytest.mark.parametrize("emotion", set(FELT) - {"surprised", "fear"})
+def test_a_silent_mouth_stays_shut(face, emotion):
+    assert np.abs(lip_opening(say(np.zeros(SAMPLE_RATE, np.float32), face, emotion, MAX_INTENSITY))).max() < 0.015
+
+
+def test_surprise_and_fear_leave_a_silent_mouth_ajar(face):
+    for emotion in ("surprised", "fear"):
+        opening = lip_opening(say(np.zeros(SAMPLE_RATE, np.float32), face, emotion))
+        assert (opening > 0.015).all() and (opening < 0.12).all()
+
+
+def test_blends_are_the_sum_of_their_parts(face):
+    def offsets(emotion):
+        return expressive_motion(np.zeros((1, 478, 3)), emotion_curve(emotion, 1.0, 1), face)
+
+    blend = offsets("0.7 happy + 0.3 surprised")
+    np.testing.assert_allclose(blend, 0.7 * offsets("happy") + 0.3 * offsets("surprised"), atol=1e-6)
+
+
+def test_an_emotion_speaks_in_its_own_way(speech, face):
+    plain, felt = say(speech, face), say(speech, face, "happy")
+    change = (felt - plain) - (felt - plain).mean(0)
+    assert np.linalg.norm(change[:, [61, 291]], axis=-1).std() > 1e-4
+
+
+@pytest.mark.parametrize("emotion", FELT)
+def test_bones_and_irises_stay_where_they_are(speech, face, emotion):
+    change = say(speech, face, emotion) - say(speech, face)
+    assert np.abs(change[:, [*RIGID_POINTS, *range(468, 478)]]).max() < 1e-6
+
+
+@pytest.mark.parametrize("emotion", set(FELT) - {"contempt"})
+def test_all_but_contempt_are_symmetric(emotion):
+    felt = expressive_motion(np.zeros((1, 478, 3)), emotion_curve(emotion, 1.0, 1), canonical_face().vertices)[0]
+    np.testing.assert_allclose(felt, felt[canonical_face().mirror] * [-1, 1, 1], atol=1e-3)
+
+
+@pytest.mark.parametrize("emotion", FELT)
+@pytest.mark.parametrize("shut", [0.0, 0.5, 0.7])
+def test_no_emotion_shuts_eyes_even_half_shut_ones(face, emotion, shut):
+    face = apply_blink(face[None], np.array([shut]))[0]
+    felt = face + expressive_motion(np.zeros((1, 478, 3)), emotion_curve(emotion, MAX_INTENSITY, 1), face)
+    assert (lid_opening(felt) > 0.6 * lid_opening(face)).all()
+
+
+# The emotion in words
+
+
+def weight(curve: np.ndarray, emotion: str) -> np.ndarray:
+    return curve[:, EMOTIONS.index(emotion)]
+
+
+def test_a_label_alone_lasts_and_may_bring_its_strength():
+    np.testing.assert_array_equal(weight(emotion_curve("happy", 0.5, 30), "happy"), 0.5)
+    np.testing.assert_allclose(weight(emotion_curve(" Happy @ 1.2 ", 0.5, 30), "happy"), 1.2, rtol=1e-6)
+
+
+def test_shares_of_a_blend_add_up_to_one():
+    curve = emotion_curve("happy+surprised", 1.0, 1)
+    assert weight(curve, "happy") == weight(curve, "surprised") == 0.5
+    curve = emotion_curve("7 happy + 3 sad @ 0.5", 1.0, 1)
+    np.testing.assert_allclose([weight(curve, "happy")[0], weight(curve, "sad")[0]], [0.35, 0.15], rtol=1e-6)
+
+
+def test_a_timeline_reaches_what_it_says_and_is_smooth():
+    curve = emotion_curve("0:neutral, 2.5:happy@0.8, 6:surprised", 1.0, 10 * FPS)
+    assert curve.shape == (10 * FPS, 8) and curve.dtype == np.float32
+    for second, emotion, value in ((0, "neutral", 1), (2.1, "neutral", 1), (2.9, "happy", 0.8), (5.6, "happy", 0.8)):
+        np.testing.assert_allclose(weight(curve, emotion)[round(second * FPS)], value, atol=1e-6)
+    np.testing.assert_allclose(weight(curve, "surprised")[round(6.4 * FPS) :], 1, atol=1e-6)
+    assert 0.3 < weight(curve, "happy")[round(2.5 * FPS)] < 0.5  # half way at the time given
+    assert np.abs(np.diff(curve, axis=0)).max() < 0.11 and (curve >= 0).all()
+
+
+def test_a_timeline_starts_with_what_is_given_for_0_and_else_neutral():
+    assert weight(emotion_curve("0:sad, 2:happy", 1.0, 100), "sad")[0] == 1
+    assert weight(emotion_curve("2:happy", 1.0, 100), "neutral")[0] == 1
+
+
+def test_the_order_of_a_timeline_does_not_matter_and_hurried_ones_stay_in_range():
+    np.testing.assert_array_equal(emotion_curve("2:happy, 0:sad", 1.0, 99), emotion_curve("0:sad, 2:happy", 1.0, 99))
+    curve = emotion_curve("0:sad, 1:happy, 1.1:angry, 1.2:fear@1.5", 1.0, 99)
+    assert (curve >= 0).all() and curve.sum(1).max() <= MAX_INTENSITY + 1e-5
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ("bored", "'bored'"),
+        ("", "empty"),
+        ("happy@1.6", "1.5"),
+        ("happy@", "@"),
+        ("happy@nan", "'nan'"),
+        ("happy, sad", "seconds"),
+        ("0:happy, sad", "'sad'"),
+        ("soon:happy", "'soon'"),
+        ("-1:happy", "'-1'"),
+        ("0:happy,", "comma"),
+        ("0:happy, 0.0:sad", "twice"),
+        ("0 happy", "above 0"),
+        ("happy++sad", "emotion"),
+        ("happy\x00", "emotion"),
+        ("h" * 5000, "1000"),
+        ("9" * 500 + " happy", "shares"),
+    ],
+)
+def test_mistakes_are_refused_with_a_sentence_that_names_them(wrong, named):
+    for understand in (check_emotion, lambda text: emotion_curve(text, 1.0, 10)):
+        with pytest.raises(SpaceError, match=r"\.$") as refusal:
+            understand(wrong)
+        assert named in str(refusal.value) and len(str(refusal.value)) < 250
+
+
+@pytest.mark.parametrize("intensity", [-0.1, 1.6, float("nan")])
+def test_intensities_out_of_range_are_refused(intensity):
+    with pytest.raises(SpaceError, match=r"1\.5"):
+        emotion_curve("happy", intensity, 10)

@@ -71,7 +71,7 @@ def test_emotion_neither_closes_nor_freezes_the_mouth(speech, face, emotion):
     assert felt.max() > 0.8 * plain.max()
 
 
-@pytest.mark.parametrize("emotion", set(FELT) - {"surprised", "fear"})
+@pytest.mark.parametrize("emotion", sorted(set(FELT) - {"surprised", "fear"}))
 def test_a_silent_mouth_stays_shut(face, emotion):
     assert np.abs(lip_opening(say(np.zeros(SAMPLE_RATE, np.float32), face, emotion, MAX_INTENSITY))).max() < 0.015
 
@@ -102,7 +102,7 @@ def test_bones_and_irises_stay_where_they_are(speech, face, emotion):
     assert np.abs(change[:, [*RIGID_POINTS, *range(468, 478)]]).max() < 1e-6
 
 
-@pytest.mark.parametrize("emotion", set(FELT) - {"contempt"})
+@pytest.mark.parametrize("emotion", sorted(set(FELT) - {"contempt"}))
 def test_all_but_contempt_are_symmetric(emotion):
     felt = expressive_motion(np.zeros((1, 478, 3)), emotion_curve(emotion, 1.0, 1), canonical_face().vertices)[0]
     np.testing.assert_allclose(felt, felt[canonical_face().mirror] * [-1, 1, 1], atol=1e-3)

@@ -2,13 +2,14 @@
 
     python -m space_core.evaluation.motion CORPUS
 
-prints how well lips match recorded ones; each part is a module of its own.
+prints how lips match recorded ones, how emotions are read, how heads move and eyes look; each part is a module of its
+own.
 """
 
-from space_core.evaluation import lips
+from space_core.evaluation import emotion, eyes, head_pose, lips
 from space_core.training.corpus import Corpus, corpus_arguments
 
-PARTS = (lips,)
+PARTS = (lips, emotion, head_pose, eyes)
 
 
 def main() -> None:

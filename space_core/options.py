@@ -2,9 +2,9 @@
 
 import math
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, get_args, get_origin
 
-from annotated_types import Ge, Le
+from annotated_types import Ge, Le, MultipleOf
 from pydantic import ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 from pydantic.fields import FieldInfo
@@ -12,6 +12,7 @@ from pydantic_core import ArgsKwargs, PydanticCustomError
 
 from space_core.errors import SpaceError
 from space_core.face.detector import DETECTORS
+from space_core.face.portrait import SIZE
 from space_core.motion.emotion import EMOTIONS, MAX_INTENSITY, check_emotion
 
 
@@ -27,7 +28,11 @@ class AnimationOptions:
     intensity: float = Field(
         1.0, ge=0, le=MAX_INTENSITY, description="strength of the emotion: 0 none, 1 full, 1.5 exaggerated"
     )
-    pose_video: Path | None = Field(None, description="a video whose head motion is borrowed, instead of generated")
+    pose_video: Path | None = Field(
+        None,
+        description="a video whose head motion is borrowed, instead of generated; turns of up to 25 degrees from the "
+        "photo's pose look best",
+    )
     head_motion: float = Field(1.0, ge=0, le=1.5, description="amount of head motion: 0 still, 1 natural")
     blinks_per_minute: float = Field(17.0, ge=0, le=60, description="how often the eyes blink; 0 never")
     gaze_yaw: float = Field(
@@ -39,6 +44,15 @@ class AnimationOptions:
         0.5, ge=0, le=1, description="how far the eyes stay on the viewer while the head turns: 0 not, 1 wholly"
     )
     seed: int = Field(0, ge=0, le=2**32 - 1, description="another seed gives other head motion, blinks and saccades")
+    framing: Literal["crop", "photo"] = Field(
+        "crop", description="what the film shows: a square crop around the head, or the whole photo with the head in it"
+    )
+    size: int = Field(
+        SIZE, ge=256, le=1024, multiple_of=2, description="side of the crop in pixels; a whole photo keeps its own size"
+    )
+    face: int = Field(
+        1, ge=1, le=16, description="who speaks where the photo shows several people: 1 the largest face, 2 the next"
+    )
     detector: Literal[DETECTORS] = Field(
         "mediapipe", description="what finds the face; face-alignment downloads its weights on first use"
     )
@@ -51,6 +65,12 @@ class AnimationOptions:
             return check_emotion(emotion)
         except SpaceError as refusal:
             raise PydanticCustomError("emotion", "{sentence}", {"sentence": str(refusal)}) from None
+
+    @model_validator(mode="after")
+    def _agree(self) -> "AnimationOptions":
+        if self.framing == "photo" and self.size != SIZE:
+            raise PydanticCustomError("contradiction", "A whole photo keeps its own size: leave out size, or framing.")
+        return self
 
     @model_validator(mode="wrap")
     @classmethod
@@ -75,7 +95,8 @@ def option_names() -> tuple[str, ...]:
 
 def option_choices(name: str) -> tuple[str, ...] | None:
     """The possible values of an option that is one of a list; None for any other option."""
-    return get_args(option_field(name).annotation) if name == "detector" else None
+    annotation = option_field(name).annotation
+    return get_args(annotation) if get_origin(annotation) is Literal else None
 
 
 def option_range(name: str) -> tuple[float, float] | None:
@@ -88,6 +109,8 @@ def option_range(name: str) -> tuple[float, float] | None:
 
 def _sentence(error: dict[str, Any]) -> str:
     """What is wrong with one option, and what it may be."""
+    if error["type"] == "contradiction":
+        return error["msg"]
     name = str(error["loc"][0]) if error["loc"] else ""
     if name not in option_names():
         if error["type"] == "unexpected_keyword_argument":
@@ -99,7 +122,8 @@ def _sentence(error: dict[str, Any]) -> str:
     if choices := option_choices(name):
         return f"{name} must be one of {', '.join(choices)}; {got}"
     if limits := option_range(name):
-        number = "a whole number " if option_field(name).annotation is int else ""
+        even = any(isinstance(rule, MultipleOf) for rule in option_field(name).metadata)
+        number = "an even number " if even else "a whole number " if option_field(name).annotation is int else ""
         return f"{name} must be {number}between {limits[0]} and {limits[1]}; {got}"
     return f"{name} must be the path of a video, or None; {got}"
 

@@ -15,9 +15,10 @@ from accelerate import PartialState
 from PIL import Image
 
 from space_core.errors import SpaceError
+from space_core.face.canvas import Canvas, crop_canvas, photo_canvas
 from space_core.face.detector import Detector, build_detector
 from space_core.face.drawing import draw_normalized, draw_posed
-from space_core.face.portrait import Portrait, prepare_portrait
+from space_core.face.portrait import SIZE, Portrait, cut, prepare_portrait
 from space_core.generator.generator import Generator
 from space_core.generator.mesh_warp import MeshWarpGenerator
 from space_core.media.audio import load_speech
@@ -42,23 +43,28 @@ Progress = Callable[[str, int, int], None]
 DEVICES = ("auto", "cpu", "cuda")
 POSE_VIDEO_SIDE = 960  # pixels of the longer side: a head in a wide picture is still one to follow
 # The options that still matter when the motion is decided.
-RENDERING_OPTIONS = ("detector", "max_seconds")
-PORTRAITS_KEPT = 8  # prepared portraits, least recently used first out; about 60 MB each
+RENDERING_OPTIONS = ("framing", "size", "face", "detector", "max_seconds")
+# Prepared portraits are kept, least recently used first out; each takes about 60 MB and 20 bytes a pixel of its film.
+PORTRAITS_KEPT, PIXELS_KEPT = 8, 20_000_000
 
 
 @dataclass
 class Animation:
-    """A talking portrait: an iterator of ``num_frames`` frames (512, 512, 3) uint8 RGB, made as they are asked for.
+    """A talking portrait: an iterator of ``num_frames`` frames (H, W, 3) uint8 RGB, made as they are asked for.
+
+    Without ``framing`` and ``size`` in the options they are 512 × 512.
 
     Attributes:
         portrait: the prepared photo.
         num_frames: how many frames there will be, 25 a second.
-        num_faces: how many faces the photo shows; the largest one speaks.
+        num_faces: how many faces the photo shows.
+        framing: what the frames show, "crop" or "photo".
         motion: what the face does in the frame given last, a ``Motion`` of one frame; None before the first.
     """
 
     portrait: Portrait
     num_frames: int
+    framing: str
     _moments: Iterator[tuple[np.ndarray, Motion]]
     motion: Motion | None = None
 
@@ -69,6 +75,12 @@ class Animation:
     @property
     def seconds(self) -> float:
         return self.num_frames / FPS
+
+    def crop(self, frame: np.ndarray) -> np.ndarray:
+        """(512, 512, 3) uint8 RGB, the portrait's crop out of a frame."""
+        if self.framing == "photo":
+            return cut(frame, self.portrait.crop, margin=0)
+        return np.asarray(Image.fromarray(frame).resize((SIZE, SIZE), Image.Resampling.LANCZOS))
 
     def __iter__(self) -> "Animation":
         return self
@@ -121,8 +133,10 @@ class SpacePipeline:
                 here, before the first frame.
         """
         progress = progress or _no_progress
-        performance = self._perform(photo, speech, options or AnimationOptions(), progress)
-        return Animation(performance.portrait, performance.num_frames, self._pictured(performance, progress))
+        options = options or AnimationOptions()
+        performance = self._perform(photo, speech, options, progress)
+        moments = self._pictured(performance, progress)
+        return Animation(performance.portrait, performance.num_frames, options.framing, moments)
 
     def motion(
         self,
@@ -198,7 +212,7 @@ class SpacePipeline:
             for frame in animation:
                 video.write(frame)
                 if inside_video:
-                    inside_video.write(look_inside(frame, animation.motion))
+                    inside_video.write(look_inside(animation.crop(frame), animation.motion))
         if landmarks is not None:
             save_motion(landmarks, shown)
         return animation
@@ -216,7 +230,7 @@ class SpacePipeline:
         picture = load_photo(photo)
         # More of the pose video than the speech is long is never shown.
         driving = options.pose_video and read_frames(options.pose_video, POSE_VIDEO_SIDE, num_frames / FPS)
-        portrait, prepared = self._prepared(picture, options.detector, progress)
+        portrait, prepared = self._prepared(picture, options, progress)
         rest = resting_face(portrait.normalized, self._speech2landmarks.basis).astype(np.float32)
 
         # 2. What runs through the whole film: head pose, gaze, blinks, emotion.
@@ -260,7 +274,7 @@ class SpacePipeline:
                 f"The landmarks say already how the face moves, so {' and '.join(said)} would change nothing. "
                 "Leave the option out and edit the landmarks."
             )
-        portrait, prepared = self._prepared(load_photo(photo), options.detector, progress)
+        portrait, prepared = self._prepared(load_photo(photo), options, progress)
         rest = resting_face(portrait.normalized, self._speech2landmarks.basis)
         return _Performance(portrait, prepared, len(motion), motion.moved_to(rest, portrait.pose).stretches())
 
@@ -278,27 +292,43 @@ class SpacePipeline:
             yield frame, moments.popleft()
         progress("frames", performance.num_frames, performance.num_frames)
 
-    def _prepared(self, photo: np.ndarray, detector: str, progress: Progress) -> tuple[Portrait, Any]:
+    def _prepared(self, photo: np.ndarray, options: AnimationOptions, progress: Progress) -> tuple[Portrait, Any]:
         """The portrait of a photo and the generator's preparation of it, from the cache where it is there."""
         progress("portrait", 0, 1)
-        key = (hashlib.blake2b(photo.tobytes(), digest_size=16).digest(), photo.shape, detector)
+        picture = (hashlib.blake2b(photo.tobytes(), digest_size=16).digest(), photo.shape)
+        key = (*picture, options.detector, options.face, options.framing, options.size)
         with self._lock:
             if key not in self._portraits:
-                if detector not in self._detectors:
-                    self._detectors[detector] = build_detector(detector, self.device)
-                portrait = prepare_portrait(photo, self._detectors[detector])
-                self._portraits[key] = portrait, self._generator.prepare(portrait)
+                if options.detector not in self._detectors:
+                    self._detectors[options.detector] = build_detector(options.detector, self.device)
+                portrait = prepare_portrait(photo, self._detectors[options.detector], options.face)
+                self._portraits[key] = portrait, self._generator.prepare(portrait, _canvas(portrait, options))
             self._portraits.move_to_end(key)
-            if len(self._portraits) > PORTRAITS_KEPT:
+            while len(self._portraits) > PORTRAITS_KEPT or (
+                len(self._portraits) > 1 and sum(map(_num_pixels, self._portraits)) > PIXELS_KEPT
+            ):
                 self._portraits.popitem(last=False)
             portrait, prepared = self._portraits[key]
         progress("portrait", 1, 1)
         return portrait, prepared
 
 
-def look_inside(frame: np.ndarray, motion: Motion) -> np.ndarray:
-    """The stages of one moment side by side: normalized landmarks, posed landmarks, the frame; (512, 1536, 3) uint8."""
-    return np.concatenate([draw_normalized(motion.edited[0]), draw_posed(motion.posed[0]), frame], axis=1)
+def look_inside(crop: np.ndarray, motion: Motion) -> np.ndarray:
+    """The stages of one moment side by side: normalized landmarks, posed landmarks, the crop; (512, 1536, 3) uint8."""
+    return np.concatenate([draw_normalized(motion.edited[0]), draw_posed(motion.posed[0]), crop], axis=1)
+
+
+def _canvas(portrait: Portrait, options: AnimationOptions) -> Canvas | None:
+    """What the film shows; None for the crop at its own size."""
+    if options.framing == "photo":
+        return photo_canvas(portrait)
+    return None if options.size == SIZE else crop_canvas(portrait, options.size)
+
+
+def _num_pixels(key: tuple) -> int:
+    """Of the canvas of a prepared portrait."""
+    _, (height, width, _), *_, framing, size = key
+    return height * width if framing == "photo" else size * size
 
 
 def _counted(faces: Iterator[np.ndarray | None], num_frames: int, progress: Progress) -> Iterator[np.ndarray | None]:

@@ -63,6 +63,11 @@ def test_an_emotion_may_be_written(client, short_speech):
     assert load_motion(landmarks).emotion[-1, EMOTIONS.index("happy")] == 0.5
 
 
+def test_the_whole_photo_may_be_shown(client, short_speech):
+    video, _, _ = animate(client, EXAMPLES / "grace_hopper.jpg", short_speech, framing="photo")
+    assert next(imageio_ffmpeg.read_frames(str(video)))["size"] == (512, 560)
+
+
 def test_a_visitor_who_stops_frees_the_worker(client, short_speech, tmp_path):
     sound, rate = soundfile.read(short_speech)
     soundfile.write(tmp_path / "long.wav", np.tile(sound, 200), rate)  # minutes of work

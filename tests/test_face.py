@@ -102,6 +102,31 @@ def test_the_largest_of_several_faces_is_taken(detector, astronaut):
     assert portrait.crop.to_photo(portrait.landmarks[:, :2]).mean(0)[0] > other.shape[1]
 
 
+@pytest.fixture(scope="module")
+def couple(astronaut) -> np.ndarray:
+    """A photo of two people, the larger one to the right."""
+    small = np.asarray(Image.fromarray(astronaut).resize((300, 300)))
+    return np.concatenate([np.pad(small, ((0, len(astronaut) - 300), (0, 0), (0, 0))), astronaut], 1)
+
+
+def test_another_face_may_be_chosen_and_only_that_person_is_masked(detector, couple):
+    larger, smaller = (prepare_portrait(couple, detector, number) for number in (1, 2))
+    one, other = (portrait.crop.to_photo(portrait.landmarks[:, :2]).mean(0) for portrait in (larger, smaller))
+    assert other[0] < 300 < one[0]
+    for portrait, own, foreign in ((larger, one, other), (smaller, other, one)):
+        at = [(portrait.crop.to_crop(place) + MARGIN).round().astype(int) for place in (own, foreign)]
+        assert portrait.person[at[0][1], at[0][0]] > 0.9
+        if ((at[1] >= 0) & (at[1] < SIZE + 2 * MARGIN)).all():
+            assert portrait.person[at[1][1], at[1][0]] < 0.1
+
+
+def test_a_face_that_is_not_there_is_said_with_how_many_there_are(detector, astronaut, couple):
+    with pytest.raises(SpaceError, match=r"^The photo shows 2 faces, so there is no face 3\.$"):
+        prepare_portrait(couple, detector, 3)
+    with pytest.raises(SpaceError, match=r"^The photo shows one face, so there is no face 2\.$"):
+        prepare_portrait(astronaut, detector, 2)
+
+
 def test_face_at_the_photo_s_edge_is_cropped_all_the_same(detector, astronaut, portrait):
     top = int(portrait.crop.to_photo(portrait.landmarks[:, :2])[:, 1].min())
     tight = prepare_portrait(astronaut[max(top - 5, 0) :], detector)

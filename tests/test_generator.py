@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from space_core.face.normalization import HeadPose, pose_landmarks
+from space_core.evaluation.eyes import followed_gaze
+from space_core.evaluation.picture import eye_opening
+from space_core.face.detector import build_detector
+from space_core.face.normalization import HeadPose, normalize, pose_landmarks
 from space_core.face.topology import EYES, INNER_LOWER_LIP, LEFT_EYE
 from space_core.generator.mesh_warp import MeshWarpGenerator
 from space_core.generator.rasterizer import rasterize
@@ -66,9 +69,6 @@ def test_background_stands_still_when_the_head_turns(generator, prepared, portra
 
 
 def test_head_turns_as_asked(generator, prepared, portrait):
-    from space_core.face.detector import build_detector
-    from space_core.face.normalization import normalize
-
     frame = rendered(generator, prepared, turned(portrait, yaw=10, pitch=-6, roll=8))[0]
     (face,) = build_detector("mediapipe").detect(frame)
     _, pose = normalize(face[None].astype(float))
@@ -110,6 +110,29 @@ def test_irises_turn(generator, prepared, portrait):
         return float((dark.sum(0) * np.arange(dark.shape[1])).sum() / dark.sum())
 
     assert darkest_column(frame) > darkest_column(portrait.image) + 0.7
+
+
+@pytest.mark.parametrize("yaw", [-10.0, -3.0, 3.0, 10.0])
+def test_small_gaze_is_seen_as_far_as_it_was_asked_for(generator, prepared, portrait, yaw):
+    looks_aside = apply_gaze(portrait.normalized[None], yaw, 0.0)
+    frame = rendered(generator, prepared, pose_landmarks(looks_aside, portrait.pose))[0]
+    assert followed_gaze(portrait.image, frame, portrait.landmarks)[0] == pytest.approx(yaw, abs=1 + 0.2 * abs(yaw))
+
+
+@pytest.mark.parametrize("yaw", [-10.0, 10.0])
+def test_irises_do_not_jump_when_gaze_sets_in_on_a_turned_head(generator, prepared, portrait, yaw):
+    head = turned(portrait, yaw=yaw)
+    normalized, pose = normalize(head)
+    looking = pose_landmarks(apply_gaze(normalized, 1.0, 0.0), pose)
+    frames = rendered(generator, prepared, np.concatenate([head, looking]))
+    assert followed_gaze(*frames, head[0])[0] == pytest.approx(1.0, abs=0.7)
+
+
+def test_shut_eyes_read_as_closed(generator, prepared, portrait):
+    shut = pose_landmarks(apply_blink(portrait.normalized[None], np.ones(1)), portrait.pose)
+    frame = rendered(generator, prepared, shut)[0]
+    (open_face,), (shut_face,) = (build_detector("mediapipe").detect(picture) for picture in (portrait.image, frame))
+    assert (eye_opening(shut_face) < eye_opening(open_face) / 3).all()
 
 
 def test_frames_do_not_depend_on_how_landmarks_are_chunked(generator, prepared, portrait):

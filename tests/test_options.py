@@ -59,6 +59,9 @@ def test_the_ends_of_every_range_are_accepted_and_what_is_beyond_is_not(name):
         ({"seed": 1.5}, "seed must be a whole number between 0 and 4294967295; got 1.5."),
         ({"detector": "dlib"}, "detector must be one of mediapipe, face-alignment; got 'dlib'."),
         ({"pose_video": 3}, "pose_video must be the path of a video, or None; got 3."),
+        ({"size": 301}, "size must be an even number between 256 and 1024; got 301."),
+        ({"framing": "square"}, "framing must be one of crop, photo; got 'square'."),
+        ({"framing": "photo", "size": 640}, "A whole photo keeps its own size: leave out size, or framing."),
         ({"mood": "happy"}, f"There is no option 'mood'; the options are {', '.join(option_names())}."),
     ],
 )
@@ -82,5 +85,6 @@ def test_a_very_long_value_does_not_flood_the_message():
 def test_choices_are_listed_for_those_who_show_them():
     assert option_choices("emotion") is None
     assert option_choices("detector") == ("mediapipe", "face-alignment")
+    assert option_choices("framing") == ("crop", "photo")
     assert option_choices("seed") is None
     assert option_range("emotion") is None

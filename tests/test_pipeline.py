@@ -123,6 +123,26 @@ def test_the_result_says_how_many_faces_there_were(pipeline, short_speech, astro
     assert pipeline.animate(both, short_speech).num_faces == 2
 
 
+def test_one_of_several_people_is_chosen(pipeline, short_speech, astronaut):
+    both = np.concatenate([astronaut, astronaut[:, ::-1]], axis=1)
+    middles = [
+        pipeline.animate(both, short_speech, AnimationOptions(face=face)).portrait.crop.origin[0] for face in (1, 2)
+    ]
+    assert abs(middles[0] - middles[1]) > 100
+    with pytest.raises(SpaceError, match="2 faces, so there is no face 3"):
+        pipeline.animate(both, short_speech, AnimationOptions(face=3))
+
+
+def test_films_of_the_whole_photo_and_of_other_sizes(pipeline, short_speech, tmp_path):
+    photo = np.asarray(Image.open(EXAMPLES / "grace_hopper.jpg").convert("RGB"))[:559]
+    out, inside = tmp_path / "out.mp4", tmp_path / "inside.mp4"
+    animation = pipeline.animate_to_file(photo, short_speech, out, AnimationOptions(framing="photo"), inside=inside)
+    assert next(imageio_ffmpeg.read_frames(str(out)))["size"] == (512, 558)
+    assert next(imageio_ffmpeg.read_frames(str(inside)))["size"] == (1536, 512)
+    assert mean_difference(animation.crop(photo), animation.portrait.image) < 1
+    assert frames_of(pipeline, short_speech, size=320).shape[1:] == (320, 320, 3)
+
+
 def test_progress_is_reported_to_the_end(pipeline, short_speech):
     heard = []
     list(pipeline.animate(PHOTO, short_speech, progress=lambda *step: heard.append(step)))

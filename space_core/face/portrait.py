@@ -1,9 +1,10 @@
-"""The user's photo, prepared: the square crop around the largest face, its face mesh, its masks, the way back."""
+"""The user's photo, prepared: the square crop around one face, its face mesh, its masks, the way back."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
+from scipy.special import expit
 
 from space_core.errors import SpaceError
 from space_core.face.detector import Detector
@@ -20,6 +21,9 @@ FACE_CENTRE = 0.49  # where the middle of the face mesh comes to lie, from the c
 
 MIN_FACE_HEIGHT = 64  # pixels in the photo; smaller faces have no lips to speak of
 MAX_YAW = 50.0  # degrees; beyond it half of the mouth is out of sight
+
+# Between two people, what is nearer to one is that one's. In heights of their faces; that wide is the border.
+BORDER_BETWEEN_PEOPLE = 0.04
 
 
 @dataclass(frozen=True)
@@ -38,21 +42,27 @@ class Crop:
         """Points (..., 2) of the crop in pixels of the photo."""
         return self.origin + points * self.scale
 
+    def to_crop(self, points: np.ndarray) -> np.ndarray:
+        """Points (..., 2) of the photo in pixels of the crop."""
+        return (points - self.origin) / self.scale
+
 
 @dataclass(frozen=True)
 class Portrait:
     """A photo ready to be animated.
 
     Attributes:
+        photo: (H, W, 3) uint8 RGB, the whole photo.
         surroundings: (640, 640, 3) uint8 RGB, the crop with ``MARGIN`` pixels more on each side.
-        person: (640, 640) float32, 0 background … 1 person, over the surroundings.
+        person: (640, 640) float32, 0 background and other people … 1 this person, over the surroundings.
         landmarks: (478, 3) posed landmarks in pixels of the crop.
         normalized: (478, 3) the same, normalized.
         pose: the head pose of the photo, of length 1.
         crop: where the crop lies in the photo.
-        num_faces: how many faces the photo shows; the portrait is the largest.
+        num_faces: how many faces the photo shows.
     """
 
+    photo: np.ndarray
     surroundings: np.ndarray
     person: np.ndarray
     landmarks: np.ndarray
@@ -67,17 +77,21 @@ class Portrait:
         return self.surroundings[MARGIN:-MARGIN, MARGIN:-MARGIN]
 
 
-def prepare_portrait(photo: np.ndarray, detector: Detector) -> Portrait:
-    """Finds the largest face of a photo, (H, W, 3) uint8 RGB, and cuts the portrait out.
+def prepare_portrait(photo: np.ndarray, detector: Detector, face_number: int = 1) -> Portrait:
+    """Finds a face of a photo, (H, W, 3) uint8 RGB, and cuts the portrait out.
 
-    Raises SpaceError if there is no human face or if it is too small or turned too far away.
+    ``face_number`` counts the photo's faces from 1, the largest first. Raises SpaceError if there is no such human face
+    or if it is too small or turned too far away.
     """
-    faces = detector.detect(photo)
+    faces = [face.astype(np.float64) for face in detector.detect(photo)]
     if not faces:
         raise SpaceError(
             "No human face was found in the photo. Use a photo in which one person looks roughly at the camera."
         )
-    face = faces[0].astype(np.float64)
+    if face_number > len(faces):
+        faces_shown = "one face" if len(faces) == 1 else f"{len(faces)} faces"
+        raise SpaceError(f"The photo shows {faces_shown}, so there is no face {face_number}.")
+    face = faces.pop(face_number - 1)
     height = np.ptp(face[:, 1])
     if height < MIN_FACE_HEIGHT:
         raise SpaceError(
@@ -94,8 +108,21 @@ def prepare_portrait(photo: np.ndarray, detector: Detector) -> Portrait:
             f"The face in the photo is turned away by {yaw:.0f} degrees; up to {MAX_YAW:.0f} can be animated. "
             "Use a photo in which the person looks more towards the camera."
         )
-    surroundings = _cut(photo, crop)
-    return Portrait(surroundings, person_mask(surroundings), landmarks, normalized[0], pose, crop, len(faces))
+    surroundings = cut(photo, crop)
+    person = person_mask(surroundings) * _nearest(crop.to_crop(face[:, :2]), [crop.to_crop(f[:, :2]) for f in faces])
+    return Portrait(photo, surroundings, person, landmarks, normalized[0], pose, crop, 1 + len(faces))
+
+
+def _nearest(face: np.ndarray, others: list[np.ndarray]) -> np.ndarray:
+    """(640, 640) float32, 1 where the surroundings are nearer to a face (478, 2) than to the others … 0."""
+    pixels = np.stack(np.meshgrid(*[np.arange(SIZE + 2 * MARGIN, dtype=np.float32) - MARGIN] * 2), -1)
+
+    def distance(points: np.ndarray) -> np.ndarray:
+        middle = (points.min(0) + points.max(0)) / 2
+        return np.linalg.norm(pixels - middle, axis=-1) / np.ptp(points[:, 1])
+
+    nearer = [expit((distance(other) - distance(face)) / BORDER_BETWEEN_PEOPLE) for other in others]
+    return np.prod(nearer, axis=0, dtype=np.float32) if nearer else np.ones(pixels.shape[:2], np.float32)
 
 
 def _crop_around(face: np.ndarray, width: int, height: int) -> Crop:
@@ -109,21 +136,25 @@ def _crop_around(face: np.ndarray, width: int, height: int) -> Crop:
     return Crop(origin, side / SIZE)
 
 
-def _cut(photo: np.ndarray, crop: Crop) -> np.ndarray:
-    """The crop and its margin out of the photo, continued past the photo's edges with its outermost pixels."""
-    low = crop.origin - MARGIN * crop.scale
-    side = (SIZE + 2 * MARGIN) * crop.scale
+def cut(photo: np.ndarray, crop: Crop, size: int = SIZE, margin: int = MARGIN) -> np.ndarray:
+    """The crop at a size, and a margin around it, out of the photo, continued past its edges by its outermost pixels.
+
+    Returns (n, n, 3) uint8 RGB with n = size + 2 · margin; with the defaults a portrait's surroundings.
+    """
+    scale = crop.scale * (SIZE / size)  # photo pixels per pixel
+    low = crop.origin - margin * scale
+    side = (size + 2 * margin) * scale
     outer_low, outer_high = np.floor(low).astype(int), np.ceil(low + side).astype(int)
-    size = np.array(photo.shape[1::-1])
+    edges = np.array(photo.shape[1::-1])
     before = np.maximum(-outer_low, 0)
-    after = np.maximum(outer_high - size, 0)
+    after = np.maximum(outer_high - edges, 0)
     inside = photo[
-        max(outer_low[1], 0) : min(outer_high[1], size[1]), max(outer_low[0], 0) : min(outer_high[0], size[0])
+        max(outer_low[1], 0) : min(outer_high[1], edges[1]), max(outer_low[0], 0) : min(outer_high[0], edges[0])
     ]
     padded = np.pad(inside, ((before[1], after[1]), (before[0], after[0]), (0, 0)), mode="edge")
     box = low - outer_low
     return np.asarray(
         Image.fromarray(padded).resize(
-            (SIZE + 2 * MARGIN,) * 2, Image.Resampling.LANCZOS, box=(*box, *np.minimum(box + side, padded.shape[1::-1]))
+            (size + 2 * margin,) * 2, Image.Resampling.LANCZOS, box=(*box, *np.minimum(box + side, padded.shape[1::-1]))
         )
     )

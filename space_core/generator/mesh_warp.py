@@ -15,17 +15,18 @@ import torch
 from scipy.ndimage import gaussian_filter, grey_dilation
 from torch.nn import functional as F
 
+from space_core.face.canvas import Canvas
 from space_core.face.portrait import MARGIN, SIZE, Portrait
+from space_core.generator.canvas_warp import PreparedCanvas, draw_frame, prepare_canvas
 from space_core.generator.eyes import PreparedEye, draw_eyes, prepare_eyes
 from space_core.generator.face_motion import FaceMotion, face_motion
-from space_core.generator.inpainting import fill
+from space_core.generator.inpainting import mirror
 from space_core.generator.mouth import PreparedMouth, draw_mouth, prepare_mouth
 from space_core.generator.rasterizer import rasterize
-from space_core.generator.sampling import double, lattice, sample
+from space_core.generator.sampling import EXTENT, double, lattice, sample
 from space_core.generator.warp_mesh import WarpMesh, build_warp_mesh
 
 CPU_BATCH, CUDA_BATCH = 4, 16  # frames rendered at once; more of them leave a core's cache
-MAP_SIZE = SIZE // 2
 # As torch found them: later on the number may be another, as its setting reaches every thread that starts after it.
 NUM_CORES = torch.get_num_threads()
 STILL = 1e-3  # pixels; less motion than this is none
@@ -44,7 +45,8 @@ class PreparedPortrait:
         texture: (1, 3, 1279, 1279) the surroundings at twice their resolution, 0…1; every other pixel is an original.
         behind: (1, 4, 640, 640) how much of the background shows, 0 person … 1 background, and the surroundings without
             the person, 0…1.
-        eyes, mouth: what lies behind the lids and the lips.
+        eyes, mouth: what lies behind the lids and the lips; a canvas has eyes of its own.
+        canvas: what is drawn into instead of the crop, or None.
     """
 
     mesh: WarpMesh
@@ -52,6 +54,7 @@ class PreparedPortrait:
     behind: torch.Tensor
     eyes: list[PreparedEye]
     mouth: PreparedMouth
+    canvas: PreparedCanvas | None
 
 
 class MeshWarpGenerator:
@@ -62,25 +65,33 @@ class MeshWarpGenerator:
         # The centres of a frame's pixels, in pixels of the surroundings.
         self._pixels = lattice(torch.arange(SIZE, dtype=torch.float32, device=self.device) + MARGIN)
 
-    def prepare(self, portrait: Portrait) -> PreparedPortrait:
+    def prepare(self, portrait: Portrait, canvas: Canvas | None = None) -> PreparedPortrait:
         """See ``Generator.prepare``."""
         photo = face_motion(portrait.landmarks[None], self.device)
-        mesh = build_warp_mesh(photo)
+        size = np.array(portrait.photo.shape[1::-1])
+        edges = np.stack([portrait.crop.to_crop(corner) + MARGIN for corner in (np.zeros(2), size)])
+        mesh = build_warp_mesh(photo, edges)
         picture = torch.tensor(portrait.surroundings, device=self.device).permute(2, 0, 1)[None].float() / 255
         steep = np.clip((portrait.person - MASK_LOW) / (MASK_HIGH - MASK_LOW), 0, 1)
         kept = gaussian_filter(grey_dilation(steep, (BACKGROUND_CLEARANCE, BACKGROUND_CLEARANCE)), 3)
         shows, known = (torch.tensor(1 - mask, device=self.device)[None, None] for mask in (steep, kept))
+        background = mirror(picture, known)
+        mouth = prepare_mouth(picture, photo, softness=max(1.0, 1 / portrait.crop.scale))
+        unknown = background - picture * known
         return PreparedPortrait(
             mesh=mesh,
             texture=double(picture),
-            behind=torch.cat([shows, fill(picture, known)], 1),
-            eyes=prepare_eyes(picture, photo),
-            mouth=prepare_mouth(picture, photo, softness=max(1.0, 1 / portrait.crop.scale)),
+            behind=torch.cat([shows, background], 1),
+            eyes=[] if canvas else prepare_eyes(picture, photo),
+            mouth=mouth,
+            canvas=canvas and prepare_canvas(canvas, portrait.landmarks, torch.cat([shows, known, unknown], 1), mouth),
         )
 
     def render(self, prepared: PreparedPortrait, landmarks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """See ``Generator.render``."""
         size = CUDA_BATCH if self.device.type == "cuda" else CPU_BATCH
+        if prepared.canvas is not None:
+            size = max(1, size * SIZE**2 // prepared.canvas.still[..., 0].numel())
         batches = (chunk[first : first + size] for chunk in landmarks for first in range(0, len(chunk), size))
         # On a CPU the operations are too small to be shared out among cores one by one, so every core renders a batch
         # of its own. On two cores busy with other work that was 35 frames a second instead of 4.
@@ -101,8 +112,11 @@ class MeshWarpGenerator:
 
     @torch.inference_mode()
     def _render(self, prepared: PreparedPortrait, landmarks: np.ndarray) -> np.ndarray:
-        """(B, 512, 512, 3) uint8 frames of a few posed landmarks (B, 478, 3)."""
+        """(B, H, W, 3) uint8 frames of a few posed landmarks (B, 478, 3)."""
         motion = face_motion(landmarks, self.device)
+        if prepared.canvas is not None:
+            maps = self._map(prepared, motion, EXTENT // 2, 0, EXTENT).split(1)
+            return np.stack([draw_frame(prepared.canvas, *moment) for moment in zip(maps, landmarks, strict=True)])
         where = self._pixels + self._offsets(prepared, motion)
         frames = self._compose(prepared, where)
         draw_eyes(frames, where, prepared.eyes, motion)
@@ -111,17 +125,20 @@ class MeshWarpGenerator:
 
     def _offsets(self, prepared: PreparedPortrait, motion: FaceMotion) -> torch.Tensor:
         """(B, 512, 512, 2) from each pixel to the place in the photo that it shows, pixels."""
+        offsets = self._map(prepared, motion, SIZE // 2, MARGIN, SIZE).permute(0, 3, 1, 2).contiguous()
+        return F.interpolate(offsets, (SIZE, SIZE), mode="bilinear", align_corners=True).permute(0, 2, 3, 1)
+
+    def _map(self, prepared: PreparedPortrait, motion: FaceMotion, steps: int, first: int, size: int) -> torch.Tensor:
+        """(B, steps, steps, 2) the same at places evenly over ``size`` pixels of the surroundings from ``first`` on."""
         positions, depths = prepared.mesh.move(motion)
-        per_step = (MAP_SIZE - 1) / (SIZE - 1)
         offsets = rasterize(
-            (positions - MARGIN) * per_step,
+            (positions - first) * ((steps - 1) / (size - 1)),
             depths,
             prepared.mesh.triangles,
             prepared.mesh.source - positions,
-            MAP_SIZE,
+            steps,
         )
-        offsets = torch.where(offsets.abs() < STILL, 0, offsets).permute(0, 3, 1, 2).contiguous()
-        return F.interpolate(offsets, (SIZE, SIZE), mode="bilinear", align_corners=True).permute(0, 2, 3, 1)
+        return torch.where(offsets.abs() < STILL, 0, offsets)
 
     def _compose(self, prepared: PreparedPortrait, where: torch.Tensor) -> torch.Tensor:
         """(B, 3, 512, 512) the photo at the places (B, 512, 512, 2), 0…1, with the background standing still."""

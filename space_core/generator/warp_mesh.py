@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from scipy.spatial import Delaunay
 
-from space_core.face.portrait import MARGIN, SIZE
+from space_core.face.portrait import MARGIN
 from space_core.face.topology import (
     CHIN,
     EYES,
@@ -20,7 +20,7 @@ from space_core.face.topology import (
     canonical_face,
 )
 from space_core.generator.face_motion import FaceMotion
-from space_core.generator.sampling import smoothstep
+from space_core.generator.sampling import EXTENT, smoothstep
 
 SPACING = 26  # pixels between the vertices around the face; the motion there is smooth
 CLEARANCE = 0.45  # the least distance of such a vertex from the face's outline, in spacings
@@ -28,6 +28,7 @@ CLEARANCE = 0.45  # the least distance of such a vertex from the face's outline,
 # How far the head reaches, in normalized units (outer eye corners one apart, chin at about 1.3).
 NECK_TOP, NECK_END = 0.9, 2.5  # down the neck, the head's motion fades out between these
 HEAD_SIDE, HEAD_END = 1.9, 3.2  # and likewise to the sides, beyond any hair
+NECK_SIDE, SHOULDERS = 0.6, 0.6  # shoulders are no neck: beside it, each unit counts for that much further down
 NEAREST_POINTS = 6  # of the outline, which tell a vertex around it what to do
 EXPRESSION_REACH = 0.33  # how far the jaw's and the cheeks' own motion reaches beyond the outline
 DEPTH_BEHIND_OUTLINE = 0.35  # hair and ears lie that much further back than the nearest outline, a hand's breadth away
@@ -64,8 +65,8 @@ class WarpMesh:
         return torch.cat([face[..., :2], around], 1), torch.cat([face[..., 2], rigid[..., 2]], 1)
 
 
-def build_warp_mesh(photo: FaceMotion) -> WarpMesh:
-    """The warp mesh of a photo with these landmarks."""
+def build_warp_mesh(photo: FaceMotion, edges: np.ndarray) -> WarpMesh:
+    """The warp mesh of a photo with these landmarks, whose left and top, right and bottom are ``edges`` (2, 2)."""
     landmarks, normalized = (array[0].double().cpu().numpy() for array in (photo.posed, photo.normalized))
     pose = photo.pose
     outline = landmarks[list(OVAL), :2]
@@ -86,9 +87,13 @@ def build_warp_mesh(photo: FaceMotion) -> WarpMesh:
 
     x, y, _ = around_normalized.T
     longer = normalized[CHIN, 1] - canonical_face().vertices[CHIN, 1]  # than the average face
-    down = smoothstep(torch.from_numpy(y), NECK_TOP + longer, NECK_END + longer)
+    below = torch.from_numpy(y + SHOULDERS * np.clip(abs(x) - NECK_SIDE, 0, None) * (y > 0))
+    down = smoothstep(below, NECK_TOP + longer, NECK_END + longer)
     sideways = smoothstep(torch.from_numpy(abs(x)), HEAD_SIDE, HEAD_END)
-    head = ((1 - down) * (1 - sideways)).numpy()
+    # What lies beyond the surroundings stands still, and beyond the photo there is nothing that could be drawn in.
+    low, high = np.maximum(edges[0], 0), np.minimum(edges[1], EXTENT - 1)
+    inside = np.clip(np.minimum(around - low, high - around).min(1) / MARGIN, 0, 1)
+    head = ((1 - down) * (1 - sideways)).numpy() * inside
 
     def place(array: np.ndarray) -> torch.Tensor:
         return torch.tensor(array, dtype=torch.float32, device=photo.posed.device)
@@ -99,13 +104,13 @@ def build_warp_mesh(photo: FaceMotion) -> WarpMesh:
         photo=photo,
         around=place(around_normalized),
         head=place(head[:, None]),
-        outline=place(nearness * np.exp(-((nearest / EXPRESSION_REACH) ** 2))[:, None]),
+        outline=place(nearness * (inside * np.exp(-((nearest / EXPRESSION_REACH) ** 2)))[:, None]),
     )
 
 
 def _points_around(outline: np.ndarray) -> np.ndarray:
     """(P, 2) a hexagonal grid over the surroundings outside the face's outline (36, 2), and the frame's edge."""
-    extent = SIZE + 2 * MARGIN - 1.0
+    extent = EXTENT - 1.0
     rows = np.linspace(0, extent, round(extent / (SPACING * 0.87)) + 1)
     columns = np.linspace(0, extent, round(extent / SPACING) + 1)
     shift = np.where(np.arange(len(rows)) % 2, 0.5 * (columns[1] - columns[0]), 0)

@@ -17,7 +17,7 @@ from space_core.media.files import existing_file, shown_name
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "JPEG2000", "AVIF", "PPM", "TGA", "ICO")
 MAX_FILE_BYTES = 200_000_000
 MAX_PIXELS = 64_000_000  # decoded, this is 256 MB with an alpha channel
-MAX_SIDE = 4096  # larger photos are scaled down to this: the portrait's crop has 512 pixels
+MAX_SIDE = 3840  # larger photos are scaled down to this, 4K, the largest film that players are ready for
 MIN_SIDE = 64
 BACKGROUND = (216, 216, 216)  # behind transparent pixels: a studio's light grey, kind to dark and light hair alike
 
@@ -44,7 +44,7 @@ def load_photo(source: str | Path | np.ndarray | Image.Image) -> np.ndarray:
             ``(H, W, 3)``, ``(H, W, 4)`` or ``(H, W)`` of uint8: RGB, RGBA or grey.
 
     Returns:
-        ``(H, W, 3)`` uint8 RGB, scaled down to at most 4096 pixels a side, at least 64.
+        ``(H, W, 3)`` uint8 RGB, scaled down to at most 3840 pixels a side, at least 64.
 
     Raises:
         SpaceError: no such file, not an image, cut off, too large (64 megapixels) or too small (64 pixels a side).

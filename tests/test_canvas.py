@@ -1,0 +1,107 @@
+"""What films of other sizes and of whole photos promise."""
+
+import numpy as np
+import pytest
+from conftest import EXAMPLES
+from PIL import Image
+
+from space_core.face.canvas import crop_canvas, photo_canvas
+from space_core.face.detector import build_detector
+from space_core.face.normalization import HeadPose, pose_landmarks
+from space_core.face.portrait import MARGIN, SIZE, cut, prepare_portrait
+from space_core.face.topology import EYES, INNER_LOWER_LIP
+from space_core.generator.mesh_warp import MeshWarpGenerator
+from space_core.media.images import load_photo
+
+GENERATOR = MeshWarpGenerator("cpu")
+
+
+@pytest.fixture(scope="module")
+def detector():
+    return build_detector("mediapipe")
+
+
+@pytest.fixture(scope="module")
+def landscape(detector):
+    """A portrait in a wide photo of odd size, with much around it."""
+    photo = load_photo(EXAMPLES / "grace_hopper.jpg")
+    surroundings = np.random.default_rng(0).integers(90, 140, (801, 1203, 3), dtype=np.uint8)
+    surroundings[241:, 345 : 345 + photo.shape[1]] = photo[:560]
+    return prepare_portrait(surroundings, detector)
+
+
+def speaking(portrait, yaw: float = 8.0) -> np.ndarray:
+    """(1, 478, 3) the portrait's landmarks with its head turned, its mouth open and its gaze averted."""
+    normalized = portrait.normalized.copy()
+    normalized[list(INNER_LOWER_LIP), 1] += 0.1
+    for eye in EYES:
+        normalized[[eye.pupil, *eye.iris_rim], 0] += 0.02
+    pose = portrait.pose
+    return pose_landmarks(normalized[None], HeadPose(pose.rotation + [[yaw, 3, 2]], pose.translation, pose.scale))
+
+
+def film(portrait, canvas, *landmarks: np.ndarray) -> np.ndarray:
+    return np.stack(list(GENERATOR.render(GENERATOR.prepare(portrait, canvas), landmarks))).astype(int)
+
+
+def test_a_whole_photo_without_motion_is_the_photo(landscape):
+    (frame,) = film(landscape, photo_canvas(landscape), landscape.landmarks[None])
+    np.testing.assert_array_equal(frame, landscape.photo[:800, :1202])
+
+
+@pytest.mark.parametrize("size", [256, 510, 1024])
+def test_a_crop_without_motion_is_the_photo_s_own_crop_at_any_size(portrait, size):
+    (frame,) = film(portrait, crop_canvas(portrait, size), portrait.landmarks[None])
+    margin = size // 8
+    still = cut(portrait.photo, portrait.crop, size, margin)
+    np.testing.assert_array_equal(frame, still[margin : margin + size, margin : margin + size])
+
+
+def test_what_is_outside_the_surroundings_and_what_is_still_keeps_the_photo_s_pixels(landscape):
+    (frame,) = film(landscape, photo_canvas(landscape), speaking(landscape))
+    changed = (frame != landscape.photo[:800, :1202]).any(-1)
+    assert changed.mean() > 0.05
+    y, x = np.nonzero(changed)
+    place = landscape.crop.to_crop(np.stack([x, y], -1) + 0.5)
+    assert (place > -MARGIN).all()
+    assert (place < SIZE + MARGIN).all()
+
+
+def test_a_whole_photo_moves_as_its_crop_does(landscape):
+    landmarks = speaking(landscape)
+    (whole,), (crop,) = film(landscape, photo_canvas(landscape), landmarks), film(landscape, None, landmarks)
+    inside = cut(whole.astype(np.uint8), landscape.crop, margin=0)
+    assert np.abs(inside[8:-8, 8:-8] - crop[8:-8, 8:-8]).mean() < 2
+    assert np.abs(crop - landscape.image).mean() > 4
+
+
+def test_a_moving_face_is_as_sharp_as_the_photo(detector, portrait):
+    photo = np.asarray(Image.fromarray(portrait.photo).resize((1600, 1600), Image.Resampling.LANCZOS)).astype(int)
+    photo = (photo + np.random.default_rng(0).normal(0, 8, photo.shape)).clip(0, 255).astype(np.uint8)
+    large = prepare_portrait(photo, detector)
+    (frame,) = film(large, photo_canvas(large), speaking(large, yaw=3))
+
+    def detail(picture: np.ndarray) -> float:
+        x, y = large.crop.to_photo(large.landmarks[[50, 280, 152], :2]).mean(0).astype(int)
+        part = picture[y - 150 : y + 150, x - 150 : x + 150].astype(float).mean(-1)
+        return float(np.diff(part).std())
+
+    assert detail(frame) > 0.75 * detail(photo)
+
+
+def test_a_photo_smaller_than_a_crop_is_drawn_at_its_own_size(detector, portrait):
+    small = prepare_portrait(np.asarray(Image.fromarray(portrait.photo).resize((300, 300))), detector)
+    frames = film(small, photo_canvas(small), small.landmarks[None], speaking(small))
+    assert frames.shape == (2, 300, 300, 3)
+    np.testing.assert_array_equal(frames[0], small.photo)
+    assert np.abs(frames[1] - frames[0]).mean() > 2
+
+
+def test_other_people_stand_still(detector, astronaut):
+    both = np.concatenate([astronaut[:, ::-1], astronaut], 1)
+    one = prepare_portrait(both, detector, 1)
+    (frame,) = film(one, photo_canvas(one), speaking(one, yaw=-10))
+    middle = one.crop.to_photo(one.landmarks[:, :2]).mean(0)[0]
+    x = both.shape[1] - middle  # where the other face is, mirrored
+    other = [slice(60, 260), slice(int(x) - 60, int(x) + 60)]
+    np.testing.assert_array_equal(frame[*other], both[*other])

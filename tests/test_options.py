@@ -86,5 +86,6 @@ def test_choices_are_listed_for_those_who_show_them():
     assert option_choices("emotion") is None
     assert option_choices("detector") == ("mediapipe", "face-alignment")
     assert option_choices("framing") == ("crop", "photo")
+    assert option_choices("refine") == ("network", "none")
     assert option_choices("seed") is None
     assert option_range("emotion") is None

@@ -143,6 +143,16 @@ def test_films_of_the_whole_photo_and_of_other_sizes(pipeline, short_speech, tmp
     assert frames_of(pipeline, short_speech, size=320).shape[1:] == (320, 320, 3)
 
 
+@pytest.mark.parametrize("framing", ["crop", "photo"])
+def test_a_network_refines_the_mouth_and_nothing_else(pipeline, short_speech, framing):
+    how = {"framing": framing, "head_motion": 0, "blinks_per_minute": 0, "saccades": 0}
+    refined, drawn = (frames_of(pipeline, short_speech, refine=refine, **how) for refine in ("network", "none"))
+    changed = np.abs(refined.astype(int) - drawn).max((0, 3))
+    height, width = np.ptp(np.argwhere(changed), axis=0) / changed.shape
+    assert changed.max() > 20
+    assert height < 0.5 and width < 0.5
+
+
 def test_progress_is_reported_to_the_end(pipeline, short_speech):
     heard = []
     list(pipeline.animate(PHOTO, short_speech, progress=lambda *step: heard.append(step)))

@@ -60,18 +60,29 @@ def held_still(portrait: Portrait, landmarks: np.ndarray) -> Iterable[np.ndarray
 def plain_warp(portrait: Portrait, landmarks: np.ndarray) -> Iterable[np.ndarray]:
     """The photo's pixels carried by the mesh, with neither drawn eyes nor a drawn mouth."""
     generator = MeshWarpGenerator()
-    prepared = generator.prepare(portrait)
+    prepared = generator.prepare(portrait, refined=False)
     shut = replace(prepared.mouth, gap=torch.full_like(prepared.mouth.gap, torch.inf))
     return generator.render(replace(prepared, eyes=[], mouth=shut), [landmarks])
 
 
 def geometry(portrait: Portrait, landmarks: np.ndarray) -> Iterable[np.ndarray]:
+    """The mesh-warp generator without any network."""
+    generator = MeshWarpGenerator()
+    return generator.render(generator.prepare(portrait, refined=False), [landmarks])
+
+
+def refined(portrait: Portrait, landmarks: np.ndarray) -> Iterable[np.ndarray]:
     """The mesh-warp generator as it is."""
     generator = MeshWarpGenerator()
     return generator.render(generator.prepare(portrait), [landmarks])
 
 
-RENDERERS: dict[str, Renderer] = {"photo held still": held_still, "plain warp": plain_warp, "geometry": geometry}
+RENDERERS: dict[str, Renderer] = {
+    "photo held still": held_still,
+    "plain warp": plain_warp,
+    "geometry": geometry,
+    "and refinement": refined,
+}
 TRUTH = "true frames"
 LAYOUT = (  # figure, width, decimals
     *((f"{name} {part}", width, digits) for name, width, digits in (("psnr", 5, 1), ("ssim", 5, 3), ("vgg", 5, 3))

@@ -19,6 +19,7 @@ from space_core.face.topology import EYES, INNER_LOWER_LIP, INNER_UPPER_LIP
 from space_core.generator.eyes import draw_eyes, prepare_eyes
 from space_core.generator.face_motion import FaceMotion, face_motion
 from space_core.generator.mouth import PreparedMouth, draw_mouth
+from space_core.generator.refinement import load_refinement, prepare_refinement, refine
 from space_core.generator.sampling import EXTENT, sample
 
 QUIET = 1e-3  # what changes a colour by less than this changes nothing
@@ -64,8 +65,13 @@ class PreparedCanvas:
     close_ups: list[CloseUp]
 
 
-def prepare_canvas(canvas: Canvas, landmarks: np.ndarray, behind: torch.Tensor, mouth: PreparedMouth) -> PreparedCanvas:
-    """Prepares a canvas for a portrait's landmarks (478, 3), its background and the mouth prepared in its crop."""
+def prepare_canvas(
+    canvas: Canvas, landmarks: np.ndarray, behind: torch.Tensor, mouth: PreparedMouth, refined: bool
+) -> PreparedCanvas:
+    """Prepares a canvas for a portrait's landmarks (478, 3), its background and the mouth prepared in its crop.
+
+    ``refined`` says whether the mouth is to be refined.
+    """
     device = behind.device
     left, top, width, height = canvas.shown
     low, high = (_place(canvas.crop, end) for end in (np.full(2, -MARGIN), np.full(2, SIZE + MARGIN - 1)))
@@ -74,7 +80,7 @@ def prepare_canvas(canvas: Canvas, landmarks: np.ndarray, behind: torch.Tensor, 
     texture = torch.tensor(canvas.picture[low[1] : high[1], low[0] : high[0]], device=device)
     texture = texture.permute(2, 0, 1)[None].float() / 255
     close_ups = [_eye(canvas, landmarks, texture, low, number) for number in range(len(EYES))]
-    close_ups.append(_mouth(canvas, landmarks, texture, low, mouth))
+    close_ups.append(_mouth(canvas, landmarks, texture, low, mouth, refined))
     still = canvas.picture[top : top + height, left : left + width]
     least = SIZE * round(max(close_up.crop.scale for close_up in close_ups))
     still = np.pad(still, ((0, max(least - height, 0)), (0, max(least - width, 0)), (0, 0)), mode="edge")
@@ -204,7 +210,12 @@ def _eye(canvas: Canvas, landmarks: np.ndarray, texture: torch.Tensor, corner: n
 
 
 def _mouth(
-    canvas: Canvas, landmarks: np.ndarray, texture: torch.Tensor, corner: np.ndarray, mouth: PreparedMouth
+    canvas: Canvas,
+    landmarks: np.ndarray,
+    texture: torch.Tensor,
+    corner: np.ndarray,
+    mouth: PreparedMouth,
+    refined: bool,
 ) -> CloseUp:
     """The mouth as it was prepared in the crop, its teeth and its edges as sharp as the canvas."""
     points = [*INNER_UPPER_LIP, *INNER_LOWER_LIP]
@@ -218,7 +229,14 @@ def _mouth(
         teeth=torch.cat([picture, sample(mouth.teeth[:, 3:], places)], 1),
         softness=max(1.0, 1 / (canvas.original * crop.scale)),
     )
-    return CloseUp(points, crop, lambda frame, motion, _: draw_mouth(frame, sharp, motion))
+    refinement = prepare_refinement(picture, sharp.photo) if refined else None
+
+    def draw(frame: torch.Tensor, motion: FaceMotion, _: Callable[[], torch.Tensor]) -> None:
+        draw_mouth(frame, sharp, motion)
+        if refinement:
+            refine(frame, load_refinement(frame.device), refinement, motion)
+
+    return CloseUp(points, crop, draw)
 
 
 def _around(crop: Crop, points: np.ndarray, step: int | None = None) -> Crop:

@@ -12,10 +12,11 @@ from space_core.face.portrait import Portrait
 class Generator(Protocol):
     """Turns a portrait and its posed landmarks into frames."""
 
-    def prepare(self, portrait: Portrait, canvas: Canvas | None = None) -> Any:
+    def prepare(self, portrait: Portrait, canvas: Canvas | None = None, refined: bool = True) -> Any:
         """Does once what every frame of this portrait needs; the result stays on the generator's device.
 
-        The frames show the canvas, or without one the crop, 512 × 512.
+        The frames show the canvas, or without one the crop, 512 × 512. ``refined`` says whether a network may improve
+        what geometry has drawn.
         """
         ...
 

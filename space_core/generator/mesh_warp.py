@@ -20,9 +20,10 @@ from space_core.face.portrait import MARGIN, SIZE, Portrait
 from space_core.generator.canvas_warp import PreparedCanvas, draw_frame, prepare_canvas
 from space_core.generator.eyes import PreparedEye, draw_eyes, prepare_eyes
 from space_core.generator.face_motion import FaceMotion, face_motion
-from space_core.generator.inpainting import mirror
+from space_core.generator.inpainting import continued
 from space_core.generator.mouth import PreparedMouth, draw_mouth, prepare_mouth
 from space_core.generator.rasterizer import rasterize
+from space_core.generator.refinement import PreparedRefinement, load_refinement, prepare_refinement, refine
 from space_core.generator.sampling import EXTENT, double, lattice, sample
 from space_core.generator.warp_mesh import WarpMesh, build_warp_mesh
 
@@ -47,6 +48,7 @@ class PreparedPortrait:
             the person, 0…1.
         eyes, mouth: what lies behind the lids and the lips; a canvas has eyes of its own.
         canvas: what is drawn into instead of the crop, or None.
+        refinement: of the mouth in the crop, or None; a canvas has one of its own.
     """
 
     mesh: WarpMesh
@@ -55,6 +57,7 @@ class PreparedPortrait:
     eyes: list[PreparedEye]
     mouth: PreparedMouth
     canvas: PreparedCanvas | None
+    refinement: PreparedRefinement | None
 
 
 class MeshWarpGenerator:
@@ -65,7 +68,7 @@ class MeshWarpGenerator:
         # The centres of a frame's pixels, in pixels of the surroundings.
         self._pixels = lattice(torch.arange(SIZE, dtype=torch.float32, device=self.device) + MARGIN)
 
-    def prepare(self, portrait: Portrait, canvas: Canvas | None = None) -> PreparedPortrait:
+    def prepare(self, portrait: Portrait, canvas: Canvas | None = None, refined: bool = True) -> PreparedPortrait:
         """See ``Generator.prepare``."""
         photo = face_motion(portrait.landmarks[None], self.device)
         size = np.array(portrait.photo.shape[1::-1])
@@ -75,7 +78,7 @@ class MeshWarpGenerator:
         steep = np.clip((portrait.person - MASK_LOW) / (MASK_HIGH - MASK_LOW), 0, 1)
         kept = gaussian_filter(grey_dilation(steep, (BACKGROUND_CLEARANCE, BACKGROUND_CLEARANCE)), 3)
         shows, known = (torch.tensor(1 - mask, device=self.device)[None, None] for mask in (steep, kept))
-        background = mirror(picture, known)
+        background = continued(picture, known, _inside(edges, self.device))
         mouth = prepare_mouth(picture, photo, softness=max(1.0, 1 / portrait.crop.scale))
         unknown = background - picture * known
         return PreparedPortrait(
@@ -84,7 +87,9 @@ class MeshWarpGenerator:
             behind=torch.cat([shows, background], 1),
             eyes=[] if canvas else prepare_eyes(picture, photo),
             mouth=mouth,
-            canvas=canvas and prepare_canvas(canvas, portrait.landmarks, torch.cat([shows, known, unknown], 1), mouth),
+            canvas=canvas
+            and prepare_canvas(canvas, portrait.landmarks, torch.cat([shows, known, unknown], 1), mouth, refined),
+            refinement=prepare_refinement(picture, photo) if refined and not canvas else None,
         )
 
     def render(self, prepared: PreparedPortrait, landmarks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
@@ -121,6 +126,8 @@ class MeshWarpGenerator:
         frames = self._compose(prepared, where)
         draw_eyes(frames, where, prepared.eyes, motion)
         draw_mouth(frames, prepared.mouth, motion)
+        if prepared.refinement:
+            refine(frames, load_refinement(self.device), prepared.refinement, motion)
         return (frames * 255).round_().clamp_(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
 
     def _offsets(self, prepared: PreparedPortrait, motion: FaceMotion) -> torch.Tensor:
@@ -148,3 +155,10 @@ class MeshWarpGenerator:
         moved = sample(prepared.behind, where)
         still = prepared.behind[:, 1:, MARGIN:-MARGIN, MARGIN:-MARGIN]
         return frames.addcmul_(moved[:, :1], still - moved[:, 1:])
+
+
+def _inside(edges: np.ndarray, device: torch.device) -> torch.Tensor:
+    """(1, 1, 640, 640) 1 inside a photo of these edges … 0 where the surroundings only continue it."""
+    pixels = lattice(torch.arange(EXTENT, device=device))
+    low, high = torch.tensor(edges, device=device)
+    return ((pixels >= low) & (pixels <= high - 1)).all(-1)[None].float()

@@ -9,8 +9,8 @@ The classifiers are installed in a folder of their own, which the environment va
     python -m venv venv && venv/bin/pip install fer==25.10.3 "setuptools<80"
     npm install @vladmandic/face-api @vladmandic/human @tensorflow/tfjs @tensorflow/tfjs-backend-wasm
 
-Amounts of action units were chosen with the help of `fer` on the portraits DEVELOPED_ON alone; what counts are the
-portraits REPORTED_ON. `human` runs a network of the same design as `fer`; `face-api` runs another.
+Amounts of action units were chosen with the help of `fer` and `face-api` on the portraits DEVELOPED_ON alone; what
+counts are the portraits REPORTED_ON. `human` had no say, but runs a network of the same design as `fer`.
 """
 
 import json
@@ -41,21 +41,16 @@ EVERY = 20  # frames, one is judged
 INTENSITIES = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
 
 DEVELOPED_ON = (
-    *("joyvasa_joyvasa_006", "hallo_3", "hallo_6", "hallo_7", "musetalk_man", "musetalk_musk", "aniportrait_aragaki"),
-    *("lia_x_macron", "lia_x_portrait2", "lia_x_einstein", "liveportrait_s42", "actalker_ref"),
-)
-REPORTED_ON = (
-    *(
-        "joyvasa_joyvasa_005",
-        "hallo_1",
-        "hallo_4",
-        "memo_dicaprio",
-        "musetalk_sun",
-        "aniportrait_solo",
-        "liveportrait_s1",
-    ),
-    *("lia_x_portrait1", "lia_x_portrait3", "kdtalker_wra_markwaynemullin_000", "kdtalker_wra_mikejohanns1_000"),
+    *("joyvasa_joyvasa_005", "joyvasa_joyvasa_006", "hallo_1", "hallo_3", "hallo_4", "hallo_6", "hallo_7"),
+    *("musetalk_man", "musetalk_musk", "musetalk_sun", "aniportrait_aragaki", "aniportrait_solo", "memo_dicaprio"),
+    *("lia_x_macron", "lia_x_portrait1", "lia_x_portrait2", "lia_x_portrait3", "lia_x_einstein", "actalker_ref"),
+    *("liveportrait_s1", "liveportrait_s42", "kdtalker_wra_markwaynemullin_000", "kdtalker_wra_mikejohanns1_000"),
     *("kdtalker_wda_bencardin1_000", "hunyuanportrait_source_image"),
+)
+# People in photographs, or in frames that look like one, with open eyes and nothing before the face.
+REPORTED_ON = (
+    *("aniportrait_lyl", "hallo3_0009", "lia_x_taylor", "sonic_leonnado"),
+    *(f"v_express_ref{number * '_b'}" for number in (1, 6, 7, 11, 12, 14, 15, 16, 17, 18, 19, 22)),
 )
 # What the classifiers know; they differ in the ends of the words.
 CLASSES = ("angry", "disgusted", "fear", "happy", "sad", "surprised", "neutral")

@@ -12,11 +12,13 @@ from torch import nn
 from space_core.errors import SpaceError
 from space_core.face.topology import (
     CHIN,
+    EYES,
     INNER_LOWER_LIP,
     INNER_UPPER_LIP,
     NUM_POINTS,
     OUTER_LOWER_LIP,
     OUTER_UPPER_LIP,
+    canonical_face,
 )
 from space_core.motion.eyelids import lids, move_lids
 from space_core.timing import FPS
@@ -29,6 +31,14 @@ MAX_INTENSITY = 1.5
 MAX_TEXT = 1000  # characters of an emotion in words
 TRANSITION = 0.6  # seconds from one emotion of a timeline to the next, half of them before the time given
 LEAST_EYE_OPENING = 0.65  # of the photo's own, that every emotion leaves
+# Shares of the photo's own distance from the upper lids to the brows: brows come down freely by the first, and never by
+# the second, however strong the emotion.
+BROWS_FREE, BROWS_LIMIT = 0.4, 0.65
+BROWS = ((55, 65, 52), (285, 295, 282))  # the lower rims of both, from the inner end to the middle
+BROWS_LOW, BROWS_HIGH = 0.0, -0.06  # the heights on the canonical face between which skin starts to go with the brows
+
+# Lips that meet are left alone by an emotion that parts lips; those that speech has opened this far are parted fully.
+OPEN_AT = 0.05
 
 NUM_MEASURES = 5  # of articulation
 HIDDEN = 24
@@ -63,8 +73,8 @@ def emotion_curve(emotion: str, intensity: float, num_frames: int) -> np.ndarray
     before = _weights({"neutral": 1.0}, intensity)
     curve = np.tile(before, (num_frames, 1))
     for second, weights in timeline:
-        progress = np.clip((now - second) / TRANSITION + 0.5, 0, 1) if second > 0 else np.ones_like(now)
-        curve += progress**2 * (3 - 2 * progress) * (weights - before)
+        progress = _smoothstep((now - second) / TRANSITION + 0.5) if second > 0 else np.ones_like(now)
+        curve += progress * (weights - before)
         before = weights
     return curve.astype(np.float32)
 
@@ -85,14 +95,14 @@ def expressive_motion(motion: np.ndarray, emotion: np.ndarray, rest: np.ndarray)
 
     Returns:
         (T, 478, 3) offsets from the resting face; exactly ``motion`` where the emotion is neutral. What the emotion
-        adds is in proportion to its intensity, save for what would shut the eyes.
+        adds is in proportion to its intensity, save for what would shut the eyes or press the brows onto them.
     """
     network = _learnt()
     felt = torch.from_numpy(np.asarray(emotion, np.float64))
     with torch.inference_mode():
         offsets = network(torch.from_numpy(articulation(motion)), felt).numpy()
         gain = 1 + (felt[:, 1:] @ network.liveliness).numpy()
-    return gain[:, None, None] * motion + _with_open_eyes(offsets, rest)
+    return gain[:, None, None] * motion + _with_brows_up(_with_open_eyes(offsets, rest), rest)
 
 
 def articulation(motion: np.ndarray) -> np.ndarray:
@@ -113,7 +123,8 @@ class EmotionNetwork(nn.Module):
 
     A layer that listens to the articulation alone, modulated as the emotion says (FiLM; Perez et al., AAAI 2018):
     ``gamma`` scales its features, ``beta`` shifts what they show. Less the same without emotion; so there is nothing
-    without emotion, it is in proportion to every weight, and a face at rest shows ``beta`` alone.
+    without emotion, it is in proportion to every weight, and a face at rest shows ``beta`` alone. Lips
+    that speech opens are parted further by ``ajar``, lips that meet are not.
     """
 
     def __init__(self) -> None:
@@ -124,11 +135,14 @@ class EmotionNetwork(nn.Module):
         self.show = nn.Linear(HIDDEN, MODES, bias=False)
         self.register_buffer("modes", torch.zeros(MODES, num_values))  # of the mesh, in speech
         self.register_buffer("beta", torch.zeros(num_felt, num_values))  # offsets of the mesh, at rest
+        self.register_buffer("ajar", torch.zeros(num_felt, num_values))  # added where lips are open
         self.register_buffer("liveliness", torch.zeros(num_felt))  # by how much speech motion grows
 
     def forward(self, articulation: torch.Tensor, emotion: torch.Tensor) -> torch.Tensor:
         """(T, 5) and (T, 8) to offsets (T, 478, 3)."""
-        offsets = self.in_speech(articulation, emotion) @ self.modes + emotion[:, 1:] @ self.beta
+        felt, opened = emotion[:, 1:], (articulation[:, :1] / OPEN_AT).clamp(0, 1)
+        opened = opened**2 * (3 - 2 * opened)
+        offsets = self.in_speech(articulation, emotion) @ self.modes + felt @ self.beta + opened * (felt @ self.ajar)
         return offsets.reshape(len(offsets), NUM_POINTS, 3)
 
     def in_speech(self, articulation: torch.Tensor, emotion: torch.Tensor) -> torch.Tensor:
@@ -193,6 +207,35 @@ def _shown(text: str) -> str:
     """A short, printable form of a part of what the user wrote."""
     text = repr(text.strip())
     return text if len(text) <= 40 else f"{text[:38]}…'"
+
+
+def _with_brows_up(offsets: np.ndarray, face: np.ndarray) -> np.ndarray:
+    """The offsets (T, 478, 3), less of what would press brows that are low already onto the eyes."""
+    pairs = [(list(eye.upper_lid[3:6]), list(brow)) for eye, brow in zip(EYES, BROWS, strict=True)]
+    heights = np.array([face[lid, 1].mean() - face[brow, 1].mean() for lid, brow in pairs]).clip(1e-3)
+    down = np.stack([offsets[:, brow, 1].mean(1) for _, brow in pairs], axis=1)
+    nearer = (down - np.stack([offsets[:, lid, 1].mean(1) for lid, _ in pairs], axis=1)) / heights
+    room = BROWS_LIMIT - BROWS_FREE
+    excess = np.maximum(nearer - BROWS_FREE - room * np.tanh((nearer - BROWS_FREE) / room), 0) * heights
+    excess = np.where(nearer > BROWS_FREE, excess, 0)
+    share = np.clip(excess / np.maximum(down, 1e-9), 0, 1).max(1)  # of the way down that is too much
+    lowered = offsets.copy()
+    lowered[..., 1] *= 1 - share[:, None] * _going_with_brows()
+    return lowered
+
+
+@cache
+def _going_with_brows() -> np.ndarray:
+    """(478,) how far each point goes with the brows: fully above the lids, not at all on and below them."""
+    share = _smoothstep((canonical_face().vertices[:, 1] - BROWS_LOW) / (BROWS_HIGH - BROWS_LOW))
+    share[[point for eye in EYES for point in (*eye.upper_lid, *eye.lower_lid)]] = 0
+    return share
+
+
+def _smoothstep(x: np.ndarray) -> np.ndarray:
+    """0 below 0, 1 above 1, a smooth rise between."""
+    x = np.clip(x, 0, 1)
+    return x * x * (3 - 2 * x)
 
 
 def _with_open_eyes(offsets: np.ndarray, face: np.ndarray) -> np.ndarray:

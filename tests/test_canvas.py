@@ -1,15 +1,19 @@
-"""What films of other sizes and of whole photos promise."""
+"""What films of other sizes and of whole photos promise, and what lies around the face in them."""
 
 import numpy as np
 import pytest
+import torch
 from conftest import EXAMPLES
 from PIL import Image
+from skimage.registration import phase_cross_correlation
 
 from space_core.face.canvas import crop_canvas, photo_canvas
 from space_core.face.detector import build_detector
 from space_core.face.normalization import HeadPose, pose_landmarks
 from space_core.face.portrait import MARGIN, SIZE, cut, prepare_portrait
+from space_core.face.segmentation import person_mask
 from space_core.face.topology import EYES, INNER_LOWER_LIP
+from space_core.generator.inpainting import continued
 from space_core.generator.mesh_warp import MeshWarpGenerator
 from space_core.media.images import load_photo
 
@@ -105,3 +109,37 @@ def test_other_people_stand_still(detector, astronaut):
     x = both.shape[1] - middle  # where the other face is, mirrored
     other = [slice(60, 260), slice(int(x) - 60, int(x) + 60)]
     np.testing.assert_array_equal(frame[*other], both[*other])
+
+
+def test_shoulders_go_with_a_swaying_head(landscape):
+    pose = landscape.pose
+    swayed = HeadPose(pose.rotation, pose.translation + pose.scale[:, None] * [0.1, 0, 0], pose.scale)
+    landmarks = pose_landmarks(landscape.normalized[None], swayed)
+    (frame,) = film(landscape, None, landmarks)
+    chest = [slice(-90, -10), slice(170, 340)]
+    shift, _, _ = phase_cross_correlation(frame[*chest].mean(-1), landscape.image[*chest].mean(-1), upsample_factor=10)
+    assert 0.7 < shift[1] / (0.1 * pose.scale[0]) < 1.1
+    assert abs(shift[0]) < 1
+
+
+def test_lines_go_on_behind_the_head():
+    y, x = np.mgrid[:640, :640]
+    stripes = np.stack([0.5 + 0.4 * np.sin(2 * np.pi * (x + 0.3 * y) / 64)] * 3)
+    picture = torch.tensor(stripes, dtype=torch.float32)[None]
+    hidden = np.hypot(x - 320, y - 320) < 60
+    known = torch.tensor(~hidden, dtype=torch.float32)[None, None]
+    filled = continued(picture * known, known, torch.ones_like(known))
+    torch.testing.assert_close(filled * known, picture * known)
+    difference = (filled - picture).abs().mean((0, 1)).numpy()
+    assert difference[hidden].mean() < 0.08
+    torch.testing.assert_close(continued(picture * known, known, torch.ones_like(known)), filled)
+
+
+def test_a_second_person_elsewhere_is_not_this_one(astronaut):
+    side = astronaut.shape[1]
+    both = np.concatenate([astronaut, astronaut], 1)
+    y, left, right = int(0.3 * side), side // 2, side // 2 + side
+    for this, other in ((left, right), (right, left)):
+        mask = person_mask(both, np.array([this, y]))
+        assert mask[y, this] > 0.9
+        assert mask[y, other] < 0.1

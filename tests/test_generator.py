@@ -75,11 +75,12 @@ def test_head_turns_as_asked(generator, prepared, portrait):
     np.testing.assert_allclose(pose.rotation[0] - portrait.pose.rotation[0], [10, -6, 8], atol=4)
 
 
-def test_an_open_mouth_is_dark_inside_and_shows_teeth(generator, prepared, portrait):
+@pytest.mark.parametrize("refined", [False, True], ids=["drawn", "refined"])
+def test_an_open_mouth_is_dark_inside_and_shows_teeth(generator, portrait, refined):
     landmarks = with_open_mouth(portrait, 0.2)
-    frame = rendered(generator, prepared, landmarks)[0]
+    frame = rendered(generator, generator.prepare(portrait, refined=refined), landmarks)[0]
     inside = around(frame, landmarks[0], (13, 14), 12).mean(-1)
-    assert inside.min() < 60  # depth
+    assert inside.min() < 80  # depth
     assert inside.max() > 110  # teeth
     lower_lip = around(frame, landmarks[0], (17, 84, 314), 3).mean()
     assert lower_lip > inside.min() + 40
@@ -190,3 +191,20 @@ def test_half_shut_eyes_stay_as_they_are_in_a_still_frame_whatever_moves_in_the_
     looking = pose_landmarks(apply_gaze(normalized, 8.0, 0.0), portrait.pose)
     frames = rendered(generator, half_shut, np.concatenate([landmarks, looking]))
     np.testing.assert_array_equal(frames[0], portrait.image)
+
+
+def test_eyes_that_are_shut_in_the_photo_open(generator, prepared, portrait):
+    from dataclasses import replace
+
+    normalized = apply_blink(portrait.normalized[None], np.ones(1))
+    landmarks = pose_landmarks(normalized, portrait.pose)
+    surroundings = portrait.surroundings.copy()
+    surroundings[64:-64, 64:-64] = image = rendered(generator, prepared, landmarks)[0]
+    asleep = replace(portrait, surroundings=surroundings, landmarks=landmarks[0], normalized=normalized[0])
+    frames = rendered(generator, generator.prepare(asleep), np.concatenate([landmarks, portrait.landmarks[None]]))
+    np.testing.assert_array_equal(frames[0], image)
+    (shut,), (awake,) = (build_detector("mediapipe").detect(frame) for frame in frames)
+    assert (eye_opening(awake) > 2 * eye_opening(shut)).all()
+    for eye in EYES:
+        pupil = around(frames[1], portrait.landmarks, [eye.pupil], 2)
+        assert pupil.mean() < around(image, portrait.landmarks, [eye.pupil], 2).mean() - 30

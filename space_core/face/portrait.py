@@ -109,7 +109,9 @@ def prepare_portrait(photo: np.ndarray, detector: Detector, face_number: int = 1
             "Use a photo in which the person looks more towards the camera."
         )
     surroundings = cut(photo, crop)
-    person = person_mask(surroundings) * _nearest(crop.to_crop(face[:, :2]), [crop.to_crop(f[:, :2]) for f in faces])
+    middle = (landmarks[:, :2].min(0) + landmarks[:, :2].max(0)) / 2 + MARGIN
+    person = person_mask(surroundings, middle)
+    person *= _nearest(crop.to_crop(face[:, :2]), [crop.to_crop(f[:, :2]) for f in faces])
     return Portrait(photo, surroundings, person, landmarks, normalized[0], pose, crop, 1 + len(faces))
 
 

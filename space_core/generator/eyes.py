@@ -1,4 +1,4 @@
-"""The eyes: eyeballs that stay behind closing lids, irises that turn, and the lids' own skin and lashes when shut."""
+"""The eyes: eyeballs that stay behind the lids, irises that turn, and the lids' own skin and lashes when shut."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from space_core.face.portrait import MARGIN, SIZE
 from space_core.face.topology import EYES, Eye
-from space_core.generator.aperture import MARGIN_OF_WINDOW, Window, aperture, paint, window_around
+from space_core.generator.aperture import MARGIN_OF_WINDOW, Aperture, Window, aperture, paint, window_around
 from space_core.generator.face_motion import FaceMotion
 from space_core.generator.inpainting import fill
 from space_core.generator.sampling import double, pixels_of, sample, smoothstep
@@ -23,15 +23,34 @@ IRIS_RIM, IRIS_REACH = 1.1, 2.4
 # A closing lid is stretched skin. What the photo shows right at its edge (lashes, shade, a rim of white where the mesh
 # is a pixel off) must not be stretched along: from here to there of the way shut, lids of smooth skin replace it.
 LIDS_LOW, LIDS_HIGH = 0.3, 0.8
-LIDS_REACH = (0.45, 0.11)  # how far that edge reaches above and below the open eye, in widths of the eye
+LIDS_REACH = (0.45, 0.2)  # how far that edge reaches above and below the open eye, in widths of the eye
+LIDS_ENDS = (1.2, 1.7)  # and to the sides, in half widths
 AROUND_LIDS = 0.2  # how far around, in their widths, what is their colour is looked for
 USUAL_SKIN, SKIN_BRIGHTNESS = 0.6, (0.5, 0.8)  # skin there is at least that bright, relative to that quantile
-LIDS_ENDS = (1.1, 1.4)  # and to the sides, in half widths
+TOO_BRIGHT = (1.35, 1.6)  # and no reflection of glasses
+# Brows and the rims of glasses stay: above lashes and crease, the lids end where it gets that dark.
+CREASE_BELOW, LEAST_REACH, CLEARANCE, OBSTACLE, PLACES = 0.15, 0.28, 0.04, 0.35, 30
+# The lid is round: darker by these at its lashes, its crease and its corners, lighter in its middle.
+SHADE_LASHES, SHADE_CREASE, SHADE_ENDS, SHINE = 0.05, 0.08, 0.12, 0.06
+CREASE, CREASE_WIDTH = 0.6, 0.13  # of its reach
+GRAIN_FROM, GRAIN_FINENESS, GRAIN_MOST = 0.6, 0.03, 0.02  # its pores are those of the cheek, so far below, in widths
 # The lashes of a shut eye hang down over where the lids meet: a line, sharp above and soft below, in widths of the eye.
-LASHES_WIDTH = (0.04, 0.11)
-LASHES_TAPER = 0.5  # how much thinner it is at the corners
-LASHES_ENDS = (1.0, 1.2)  # it fades out between these, in half widths
+LASHES_WIDTH = (0.03, 0.14)
+LASHES_TAPER = 0.45  # how much thinner it is at the corners
+LASHES_ENDS = (1.05, 1.3)  # it fades out between these, in half widths
 LASHES = 0.9  # how strong that line is
+LASHES_DARK = 0.35  # it is at most that bright, relative to the lid
+STRANDS, STRANDS_FAN, STRANDS_DEPTH = 34.0, 0.12, 0.2  # radians from the middle to a corner, how they spread, how deep
+# Eyes lower than this in the photo, in their widths, may be opened further: an eyeball is drawn where lids hide it.
+# Those lower than the first of SEEN show none of it, from the second on what they show tells the colours.
+HALF_SHUT, SEEN = 0.14, (0.09, 0.13)
+OPENED = 0.08  # in widths; lids that have parted by this have their lashes at the upper one's edge
+OPENED_LASHES, OPENED_ENDS = 0.3, 1.2  # those look so long, and end so much sooner, relative to a shut eye's
+IRIS_SIZE, PUPIL_SIZE = 0.2, (0.3, 0.42)  # radius in widths of the eye, and the pupil's edge in those
+IRIS_RISE = 0.06  # how far the middle of an iris lies above the line between the corners, in widths
+DARK_BROWN = (0.3, 0.19, 0.13)  # relative to the light; the iris of an eye nobody has seen
+WHITE, WHITE_GREY = 0.88, 0.65  # how bright its white is, relative to the skin, and how much less coloured
+LASHES_OR_WHITE = (0.5, 0.75)  # relative to the light: darker is lashes, lighter is white
 LEAST_HEIGHT = 0.1  # of an eye, in its widths; below it the tracker's noise would count as shutting
 
 
@@ -62,7 +81,7 @@ class PreparedEye:
 
 def prepare_eyes(picture: torch.Tensor, photo: FaceMotion) -> list[PreparedEye]:
     """Both eyes of a photo: its surroundings (1, 3, 640, 640), 0…1, and its own landmarks."""
-    return [_prepare(picture, photo, eye) for eye in EYES]
+    return [_prepare(picture, photo, eye, other) for eye, other in (EYES, EYES[::-1])]
 
 
 def draw_eyes(frames: torch.Tensor, where: torch.Tensor, eyes: list[PreparedEye], motion: FaceMotion) -> None:
@@ -84,6 +103,10 @@ def draw_eyes(frames: torch.Tensor, where: torch.Tensor, eyes: list[PreparedEye]
         # Of eyes that are half shut in the photo, that is how they are: only what is shut beyond it counts.
         shut = 1 - _height(motion, eye) / max(prepared.height, LEAST_HEIGHT * prepared.width)
         shut = smoothstep(shut, LIDS_LOW, LIDS_HIGH)[:, None, None] * moved
+        opened = torch.zeros_like(shut)
+        if prepared.height < HALF_SHUT * prepared.width:
+            parted = (_height(motion, eye) - prepared.height) / (OPENED * prepared.width)
+            opened = smoothstep(parted, 0.2, 1)[:, None, None] * moved
         if bool((shut > 0).any()):
             window = _window(prepared, motion, 1.5 * max(LIDS_REACH))
             index = window.index.flatten(1)[..., None].expand(-1, -1, 2)
@@ -96,12 +119,19 @@ def draw_eyes(frames: torch.Tensor, where: torch.Tensor, eyes: list[PreparedEye]
         ball = sample(prepared.ball, _eyeball(prepared, motion, window.pixels + MARGIN, opening.along))
         paint(frames, window, ball, opening.coverage * moved)
 
+        drawn = torch.maximum(shut, opened)
+        if not bool((drawn > 0).any()):
+            continue
         width = prepared.width * motion.scale[:, None, None]  # pixels
         width = width * (1 - LASHES_TAPER * opening.along**2).clamp(min=0.1)
         above, below = ((part * width).clamp(min=0.7) for part in LASHES_WIDTH)
+        hang = (opening.below_upper / below).clamp(min=0)
+        strand = torch.sin(STRANDS * opening.along / (1 + STRANDS_FAN * hang) + 2 * torch.sin(5 * opening.along))
+        below = below * (1 - STRANDS_DEPTH * (0.5 + 0.5 * strand)) * (1 - (1 - OPENED_LASHES) * opened)
         line = opening.below_upper / torch.where(opening.below_upper < 0, above, below)
-        lashes = torch.exp(-(line**2)) * smoothstep(opening.along.abs(), *LASHES_ENDS[::-1])
-        paint(frames, window, prepared.lashes.expand_as(ball), LASHES * lashes * shut)
+        ends = opening.along.abs() * (1 + (OPENED_ENDS - 1) * opened)
+        lashes = torch.exp(-(line**2)) * smoothstep(ends, *LASHES_ENDS[::-1])
+        paint(frames, window, prepared.lashes.expand_as(ball), LASHES * lashes * drawn)
 
 
 def _window(prepared: PreparedEye, motion: FaceMotion, reach: float) -> Window:
@@ -139,25 +169,74 @@ def _depth(motion: FaceMotion, eye: Eye, bulge: torch.Tensor) -> torch.Tensor:
     return torch.lerp(corners[:, None, None], pupil[:, None, None], bulge)
 
 
-def _prepare(picture: torch.Tensor, photo: FaceMotion, eye: Eye) -> PreparedEye:
+def _prepare(picture: torch.Tensor, photo: FaceMotion, eye: Eye, other: Eye) -> PreparedEye:
     upper, lower = (photo.posed[:, list(lid), :2] for lid in (eye.upper_lid, eye.lower_lid))
     opening = aperture(upper, lower, pixels_of(picture))
     visible = opening.coverage[:, None]
     width = float((upper[0, -1] - upper[0, 0]).norm())  # pixels
-    above, below = (reach * width for reach in LIDS_REACH)
-    edge = smoothstep(opening.below_upper, -above, -0.4 * above) * smoothstep(opening.above_lower, -below, -0.4 * below)
-    edge = (edge * smoothstep(opening.along.abs(), *LIDS_ENDS[::-1]))[:, None]
+    lids = _lids(picture, opening, width)
+    ball, height = fill(picture, visible), float(_height(photo, eye))
+    if height * float(photo.scale) < HALF_SHUT * width:
+        ball = torch.lerp(_unseen(picture, photo, eye, other, opening), picture, visible)
     rim = photo.normalized[0, list(eye.iris_rim), :2]
     return PreparedEye(
         eye=eye,
-        ball=_finer(fill(picture, visible), _around(upper, lower, width, picture.shape[-1])),
-        lids=torch.cat([fill(picture, (edge <= 0) * _skin(picture, edge)), edge], 1),
-        lashes=_lashes(picture, (opening.below_upper.abs() < 0.07 * width) & (opening.along.abs() < 1)),
+        ball=_finer(ball, _around(upper, lower, width, picture.shape[-1])),
+        lids=lids,
+        lashes=_lashes(picture, lids, (opening.below_upper.abs() < 0.07 * width) & (opening.along.abs() < 1)),
         photo=photo,
-        height=float(_height(photo, eye)),
+        height=height,
         width=width / float(photo.scale),
         iris_radius=float((rim - rim.mean(0)).norm(dim=-1).mean()),
     )
+
+
+def _unseen(picture: torch.Tensor, photo: FaceMotion, eye: Eye, other: Eye, opening: Aperture) -> torch.Tensor:
+    """(1, 3, 640, 640) an eyeball where lids hide it: of its own colours if some is seen, of the other's, or brown."""
+    corners = photo.posed[0, [eye.upper_lid[0], eye.upper_lid[-1]], :2]
+    along = corners[1] - corners[0]
+    width = along.norm()
+    skin = _around_lids(picture, (opening.below_upper > -0.3 * width) & (opening.along.abs() < 1.3))
+    light = skin.mean() * WHITE
+    white = torch.lerp(skin * WHITE, light.expand(3), WHITE_GREY)
+    iris = torch.tensor(DARK_BROWN, device=picture.device) * light
+    seen = smoothstep(_height(photo, eye) / (width / photo.scale), *SEEN)
+    for shown, trust in ((other, smoothstep(_height(photo, other) / (width / photo.scale), *SEEN)), (eye, seen)):
+        if bool(trust > 0):
+            colours = _colours(picture, photo, shown)
+            # What is much darker than a white can be was lashes.
+            bright = smoothstep(colours[0].mean() / light, *LASHES_OR_WHITE) * trust
+            white, iris = torch.lerp(white, colours[0], bright), torch.lerp(iris, colours[1], trust)
+
+    # A shut eye's iris is not where the tracker guesses but where it is when the lids part.
+    pupil = photo.posed[0, eye.pupil, :2]
+    rise = torch.stack([along[1], -along[0]]) * IRIS_RISE
+    pupil = torch.lerp(corners.mean(0) + rise, pupil, seen)
+    offset = (pixels_of(picture) - pupil) / (IRIS_SIZE * width)
+    away, up = offset.norm(dim=-1)[:, None], -offset[..., 1][:, None]
+    disc, hole = smoothstep(away, 1.05, 0.85), smoothstep(away, *PUPIL_SIZE[::-1])
+    white, iris = white[:, None, None], iris[:, None, None]
+    iris = iris * (1 - 0.4 * smoothstep(away, 0.6, 1.0)) * (1 - 0.2 * up.clamp(-1, 1)) * (1 - 0.8 * hole)
+    ball = torch.lerp(white * (1 - 0.3 * (opening.along**2).clamp(max=1)[:, None]), iris, disc)
+    ball = ball * (1 - 0.35 * smoothstep(up, 0.0, 1.2))  # the upper lid's shade
+    spot = torch.exp(-((offset - torch.tensor([-0.2, -0.3]).to(offset)) / 0.16).square().sum(-1))[:, None]
+    return torch.lerp(ball, light.clamp(min=0.5), 0.75 * spot * (1 - seen)).clamp(0, 1)
+
+
+def _colours(picture: torch.Tensor, photo: FaceMotion, eye: Eye) -> tuple[torch.Tensor, torch.Tensor]:
+    """The colours (3,) of the white and of the iris of an eye that is seen."""
+    upper, lower = (photo.posed[:, list(lid), :2] for lid in (eye.upper_lid, eye.lower_lid))
+    pixels = pixels_of(picture)
+    opening = aperture(upper, lower, pixels)
+    inside = (opening.coverage > 0.9) & (opening.along.abs() < 0.8)
+    width = (upper[0, -1] - upper[0, 0]).norm()
+    away = (pixels - photo.posed[0, eye.pupil, :2]).norm(dim=-1) / (IRIS_SIZE * width)
+    every = (
+        picture[0, :, (opening.coverage > 0.5)[0]] if bool((opening.coverage > 0.5).any()) else picture[0].flatten(1)
+    )
+    parts = (picture[0, :, (inside & part)[0]] for part in (away > 1.15, (away > 0.45) & (away < 0.85)))
+    white, iris = (part.median(1).values if part.shape[1] else every.median(1).values for part in parts)
+    return white, iris
 
 
 def _around(upper: torch.Tensor, lower: torch.Tensor, width: float, size: int) -> tuple[slice, slice]:
@@ -178,21 +257,63 @@ def _finer(picture: torch.Tensor, part: tuple[slice, slice]) -> torch.Tensor:
     return finer
 
 
-def _skin(picture: torch.Tensor, edge: torch.Tensor) -> torch.Tensor:
-    """(1, 1, 640, 640) what of a picture is as light as the skin around an eye, 0…1: lashes, brows and rims are not.
+def _lids(picture: torch.Tensor, opening: Aperture, width: float) -> torch.Tensor:
+    """(1, 4, 640, 640) the surroundings with smooth lids over an eye of that width in pixels, and where they are."""
+    above, below = (reach * width for reach in LIDS_REACH)
+    ends = smoothstep(opening.along.abs(), *LIDS_ENDS[::-1])
+    lids = (opening.below_upper > -above) & (opening.above_lower > -below) & (ends > 0)
+    usual = _around_lids(picture, lids).mean()
+    above = _reach(picture.mean(1) / usual, opening, above, width)
+    up = (-opening.below_upper / above).clamp(0, 1)
+    edge = smoothstep(1 - up, 0, 0.6) * smoothstep(opening.above_lower, -below, -0.4 * below) * ends
+    skin = fill(picture, ((edge <= 0) * _is_skin(picture.mean(1) / usual))[:, None])
+    middle = (1 - opening.along**2).clamp(0, 1)
+    shade = SHADE_LASHES * torch.exp(-((up / 0.3) ** 2)) * (opening.above_lower > 0)
+    shade = shade + SHADE_CREASE * torch.exp(-(((up - CREASE) / CREASE_WIDTH) ** 2)) * middle
+    shade = shade + SHADE_ENDS * (1 - middle) - SHINE * torch.exp(-(((up - 0.3) / 0.2) ** 2)) * middle**2
+    size = 2 * int(GRAIN_FINENESS * width) + 3
+    grain = picture - F.avg_pool2d(picture, size, 1, size // 2, count_include_pad=False)
+    grain = (grain.roll(-int(GRAIN_FROM * width), 2)).clamp(-GRAIN_MOST, GRAIN_MOST)
+    return torch.cat([(skin * (1 - shade[:, None]) + grain).clamp(0, 1), edge[:, None]], 1)
 
-    ``edge`` (1, 1, 640, 640) is above 0 on the eye and its lids.
-    """
-    brightness = picture.mean(1, keepdim=True)
-    reach = 1 + 2 * int(edge.amax((0, 1, 2)).sum() * AROUND_LIDS / 2)
-    near = F.max_pool2d(F.max_pool2d(edge, (reach, 1), 1, (reach // 2, 0)), (1, reach), 1, (0, reach // 2))
-    around = brightness[(near > 0) & (edge <= 0)]
-    usual = around.quantile(USUAL_SKIN) if len(around) else brightness.mean()
-    return smoothstep(brightness / usual.clamp(min=0.02), *SKIN_BRIGHTNESS)
+
+def _around_lids(picture: torch.Tensor, lids: torch.Tensor) -> torch.Tensor:
+    """(3,) the usual colour of the skin around lids (1, 640, 640)."""
+    lids = lids.float()
+    reach = 1 + 2 * int(lids.amax((0, 1)).sum() * AROUND_LIDS / 2)
+    near = F.max_pool2d(F.max_pool2d(lids, (reach, 1), 1, (reach // 2, 0)), (1, reach), 1, (0, reach // 2))
+    around = picture[0, :, ((near > 0) & (lids <= 0))[0]]
+    if not around.shape[1]:
+        return picture.mean((0, 2, 3)).clamp(min=0.02)
+    brightness = around.mean(0)
+    usual = brightness.quantile(USUAL_SKIN).clamp(min=0.02)
+    colour = around[:, brightness.argsort()[brightness.shape[0] // 2 :]].mean(1)
+    return colour * usual / colour.mean().clamp(min=0.02)
 
 
-def _lashes(picture: torch.Tensor, edge: torch.Tensor) -> torch.Tensor:
+def _is_skin(brightness: torch.Tensor) -> torch.Tensor:
+    """How much pixels of that brightness, relative to the usual skin's, are skin: lashes, brows and glasses are not."""
+    return smoothstep(brightness, *SKIN_BRIGHTNESS) * smoothstep(brightness, *TOO_BRIGHT[::-1])
+
+
+def _reach(brightness: torch.Tensor, opening: Aperture, most: float, width: float) -> torch.Tensor:
+    """(1, 640, 640) how many pixels above an eye the lid may reach there: to the brow or the rim of glasses."""
+    up = -opening.below_upper
+    at = ((opening.along + 1) / 2 * (PLACES - 1)).clamp(0, PLACES - 1.001)
+    place = at.round().long()
+    dark = (brightness < OBSTACLE) & (up > CREASE_BELOW * width) & (up < most) & (opening.along.abs() < 0.95)
+    free = torch.full((PLACES,), most, device=up.device).scatter_reduce(0, place[dark], up[dark], "amin")
+    free = torch.where(free < LEAST_REACH * width, most, free)  # that is the crease, not what lies above it
+    free = -F.max_pool1d(-free[None], 5, 1, 2)
+    free = F.avg_pool1d(F.pad(free[None], (3, 3), mode="replicate"), 7, 1)[0, 0]
+    low = at.long()
+    return torch.lerp(free[low], free[low + 1], at - low) - CLEARANCE * width
+
+
+def _lashes(picture: torch.Tensor, lids: torch.Tensor, edge: torch.Tensor) -> torch.Tensor:
     """(3, 1, 1) the mean of the darkest fifth of the pixels at the upper lid's edge (1, 640, 640)."""
-    colours = picture[0, :, edge[0]] if bool(edge.any()) else picture.flatten(2)[0]
+    edge = edge[0] if bool(edge.any()) else torch.ones_like(edge[0])
+    colours, lid = picture[0, :, edge], lids[0, :3, edge].mean(1)
     darkest = colours.mean(0).argsort()[: max(colours.shape[1] // 5, 1)]
-    return colours[:, darkest].mean(1)[:, None, None]
+    colour = colours[:, darkest].mean(1)
+    return (colour * (LASHES_DARK * lid.mean() / colour.mean().clamp(min=0.01)).clamp(max=1))[:, None, None]

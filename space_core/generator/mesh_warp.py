@@ -133,6 +133,7 @@ class MeshWarpGenerator:
     def _offsets(self, prepared: PreparedPortrait, motion: FaceMotion) -> torch.Tensor:
         """(B, 512, 512, 2) from each pixel to the place in the photo that it shows, pixels."""
         offsets = self._map(prepared, motion, SIZE // 2, MARGIN, SIZE).permute(0, 3, 1, 2).contiguous()
+        offsets = _without_steps(offsets)
         return F.interpolate(offsets, (SIZE, SIZE), mode="bilinear", align_corners=True).permute(0, 2, 3, 1)
 
     def _map(self, prepared: PreparedPortrait, motion: FaceMotion, steps: int, first: int, size: int) -> torch.Tensor:
@@ -162,3 +163,13 @@ def _inside(edges: np.ndarray, device: torch.device) -> torch.Tensor:
     pixels = lattice(torch.arange(EXTENT, device=device))
     low, high = torch.tensor(edges, device=device)
     return ((pixels >= low) & (pixels <= high - 1)).all(-1)[None].float()
+
+
+def _without_steps(offsets: torch.Tensor) -> torch.Tensor:
+    """Offsets (B, 2, n, n), each the mean of 3 × 3: outlines in front of something else are smooth lines.
+
+    A third of what a pooling takes on a CPU.
+    """
+    wide = F.pad(offsets, (1, 1, 1, 1), mode="replicate")
+    rows = wide[..., :-2] + wide[..., 1:-1] + wide[..., 2:]
+    return (rows[:, :, :-2] + rows[:, :, 1:-1] + rows[:, :, 2:]) / 9

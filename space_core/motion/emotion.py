@@ -33,7 +33,7 @@ TRANSITION = 0.6  # seconds from one emotion of a timeline to the next, half of 
 LEAST_EYE_OPENING = 0.65  # of the photo's own, that every emotion leaves
 # Shares of the photo's own distance from the upper lids to the brows: brows come down freely by the first, and never by
 # the second, however strong the emotion.
-BROWS_FREE, BROWS_LIMIT = 0.4, 0.65
+BROWS_FREE, BROWS_LIMIT = 0.55, 0.7
 BROWS = ((55, 65, 52), (285, 295, 282))  # the lower rims of both, from the inner end to the middle
 BROWS_LOW, BROWS_HIGH = 0.0, -0.06  # the heights on the canonical face between which skin starts to go with the brows
 

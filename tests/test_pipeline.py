@@ -44,9 +44,9 @@ def frames(pipeline, short_speech):
 
 @pytest.fixture(scope="module")
 def head_video(tmp_path_factory, pipeline, short_speech) -> Path:
-    """A video of a head that turns."""
+    """A video of a head that turns and nods."""
     path = tmp_path_factory.mktemp("pose") / "head.mp4"
-    pipeline.animate_to_file(PHOTO, short_speech, path, AnimationOptions(seed=3, head_motion=1.5))
+    pipeline.animate_to_file(PHOTO, short_speech, path, AnimationOptions(seed=7, head_motion=1.5))
     return path
 
 

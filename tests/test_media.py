@@ -588,6 +588,21 @@ def test_the_index_is_in_front(tmp_path, speech):
     assert 0 < content.index(b"moov") < content.index(b"mdat")
 
 
+def test_a_video_says_that_it_is_generated_and_nothing_of_the_user(tmp_path, clip):
+    source = make(
+        tmp_path / "secret.mp4", "-i", clip, "-c", "copy", "-metadata", "title=My secret", "-metadata", "artist=Me"
+    )
+    write_video(frames(5), tmp_path / "private.mp4", source, 5)
+    report = run_ffmpeg("-i", tmp_path / "private.mp4", "-f", "ffmetadata", "-").stdout
+    says = dict(line.split("=", 1) for line in report.splitlines() if "=" in line)
+    assert says["title"] == "AI-generated talking portrait"
+    assert says["artist"].startswith("SPACE ")
+    assert "not a recording of the person" in says["comment"]
+    assert says["synopsis"].endswith("compositeWithTrainedAlgorithmicMedia")
+    content = (tmp_path / "private.mp4").read_bytes()
+    assert not [word for word in (b"secret", b"private", b"Me\0", str(tmp_path).encode()) if word in content]
+
+
 def test_colours_survive(tmp_path, speech):
     colours = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (0, 0, 0), (224, 172, 140), (90, 60, 40)]
     for colour in colours:

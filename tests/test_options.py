@@ -60,6 +60,7 @@ def test_the_ends_of_every_range_are_accepted_and_what_is_beyond_is_not(name):
         ({"detector": "dlib"}, "detector must be one of mediapipe, face-alignment; got 'dlib'."),
         ({"pose_video": 3}, "pose_video must be the path of a video, or None; got 3."),
         ({"size": 301}, "size must be an even number between 256 and 1024; got 301."),
+        ({"mark": "hidden"}, "mark must be one of none, visible; got 'hidden'."),
         ({"framing": "square"}, "framing must be one of crop, photo; got 'square'."),
         ({"framing": "photo", "size": 640}, "A whole photo keeps its own size: leave out size, or framing."),
         ({"mood": "happy"}, f"There is no option 'mood'; the options are {', '.join(option_names())}."),
@@ -87,5 +88,6 @@ def test_choices_are_listed_for_those_who_show_them():
     assert option_choices("detector") == ("mediapipe", "face-alignment")
     assert option_choices("framing") == ("crop", "photo")
     assert option_choices("refine") == ("network", "none")
+    assert option_choices("mark") == ("none", "visible")
     assert option_choices("seed") is None
     assert option_range("emotion") is None

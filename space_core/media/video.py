@@ -11,6 +11,7 @@ import numpy as np
 from space_core.errors import SpaceError
 from space_core.media import ffmpeg
 from space_core.media.audio import TIMELINE_FILTER
+from space_core.media.content_credentials import SOFTWARE, SOURCE_TYPE, VERSION, ContentCredentials
 from space_core.media.cut_off import is_cut_off
 from space_core.media.files import check_output, shown_name, temporary_sibling
 from space_core.timing import FPS, SAMPLE_RATE
@@ -19,6 +20,14 @@ VIDEO_QUALITY = 18  # x264's crf: no difference to the eye
 VIDEO_PRESET = "veryfast"
 AUDIO_RATE = 48000  # Hz: one frame is exactly 1920 samples
 AUDIO_BITRATE = "160k"
+# What every video says about itself, where players and sites look; nothing of the user's is in it. "artist" stands
+# for the software, which has no field of its own: MP4's "encoder" is ffmpeg's.
+METADATA = {
+    "title": "AI-generated talking portrait",
+    "artist": f"{SOFTWARE} {VERSION}",
+    "comment": f"AI-generated: {SOFTWARE} animated a photo. This is not a recording of the person shown.",
+    "synopsis": SOURCE_TYPE,
+}
 
 DISK_FULL = "The disk is full; the video could not be written. Free some space and try again."
 
@@ -92,7 +101,9 @@ class VideoWriter:
                 video.write(frame)
     """
 
-    def __init__(self, path: str | Path, sound: Sound, num_frames: int) -> None:
+    def __init__(
+        self, path: str | Path, sound: Sound, num_frames: int, credentials: ContentCredentials | None = None
+    ) -> None:
         """Checks everything that can be checked early.
 
         Args:
@@ -100,6 +111,7 @@ class VideoWriter:
             sound: the path of a recording, whose sound is taken at its own quality; or samples (N,) float32, 16 kHz
                 mono; or None for a silent video. It is cut or padded with silence to the length of the frames.
             num_frames: how many frames will be written, 1 or more.
+            credentials: what signs the finished video; None leaves it unsigned.
 
         Raises:
             SpaceError: an output that can't be written, or a recording that can't be read.
@@ -110,10 +122,12 @@ class VideoWriter:
         recording = None if self._samples is not None else sound
         self.path = check_output(path, ".mp4", inputs=() if recording is None else (recording,))
         self.num_frames = num_frames
+        self._credentials = credentials
         self._recording = None if recording is None else ffmpeg.probe(recording, "recording")
         if self._recording and not self._recording.has_sound:
             raise SpaceError(f"{shown_name(recording)} has no sound track. Give a recording or a video with speech.")
         self._unfinished, self._raw_sound = temporary_sibling(self.path), temporary_sibling(self.path)
+        self._signed = temporary_sibling(self.path)
         self._complaints: BinaryIO | None = None
         self._process = None
         self._shape: tuple[int, ...] = ()
@@ -165,6 +179,7 @@ class VideoWriter:
                 self._complaints.close()
             self._unfinished.unlink(missing_ok=True)
             self._raw_sound.unlink(missing_ok=True)
+            self._signed.unlink(missing_ok=True)
 
     def _start(self, shape: tuple[int, ...]) -> None:
         height, width, _ = shape
@@ -182,6 +197,7 @@ class VideoWriter:
             arguments += ["-map", "1:a:0", "-c:a", "aac", "-b:a", AUDIO_BITRATE]
             arguments += ["-af", f"{TIMELINE_FILTER},aresample={AUDIO_RATE},{layouts},apad,atrim=end_sample={length}"]
         arguments += ["-map_metadata", "-1", "-map_chapters", "-1"]
+        arguments += [part for key, value in METADATA.items() for part in ("-metadata", f"{key}={value}")]
         arguments += ["-movflags", "+faststart", "-f", "mp4", "-y", f"file:{self._unfinished}"]
         self._shape = shape
         self._complaints = tempfile.TemporaryFile()  # noqa: SIM115 – closed in __exit__
@@ -210,8 +226,12 @@ class VideoWriter:
             raise self._failure() from None
         if self._process.wait() != 0:
             raise self._failure()
+        finished = self._unfinished
+        if self._credentials is not None:
+            self._credentials.sign(self._unfinished, self._signed)
+            finished = self._signed
         try:
-            self._unfinished.replace(self.path)
+            finished.replace(self.path)
         except OSError:
             raise SpaceError(f"The video {shown_name(self.path)} can't be put in place. Choose another name.") from None
 

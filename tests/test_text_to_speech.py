@@ -1,0 +1,158 @@
+"""What typed text promises: it is spoken, always in the same way, or refused in a sentence."""
+
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from space_core.cli import main
+from space_core.errors import SpaceError
+from space_core.media import text_to_speech
+from space_core.media.audio import load_speech
+from space_core.media.text_to_speech import MAX_CHARACTERS, is_available, write_speech
+from space_core.timing import SAMPLE_RATE
+
+ASTRONAUT = Path(__file__).parents[1] / "examples" / "astronaut.jpg"
+
+
+def spoken(text, folder):
+    """(samples,) of what is heard for a text."""
+    write_speech(text, folder / "spoken.wav")
+    return soundfile.read(folder / "spoken.wav")[0]
+
+
+def refusal(text, folder):
+    with pytest.raises(SpaceError) as error:
+        write_speech(text, folder / "refused.wav")
+    assert list(folder.iterdir()) == []
+    assert len(str(error.value)) < 200
+    return str(error.value)
+
+
+def test_a_sentence_becomes_a_recording(tmp_path):
+    write_speech("The quick brown fox jumps over the lazy dog.", tmp_path / "a.wav")
+    info = soundfile.info(tmp_path / "a.wav")
+    assert (info.samplerate, info.channels, info.subtype) == (22050, 1, "PCM_16")
+    assert 2.0 < info.duration < 4.5
+    speech = load_speech(tmp_path / "a.wav")  # which refuses silence
+    assert 0.3 < np.abs(speech).max() < 1.0
+    assert [file.name for file in tmp_path.iterdir()] == ["a.wav"]
+
+
+def test_the_same_text_sounds_the_same_from_every_thread(tmp_path):
+    targets = [tmp_path / f"{i}.wav" for i in range(4)]
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda target: write_speech("Good morning, everyone.", target), targets))
+    assert len({target.read_bytes() for target in targets}) == 1
+
+
+def test_longer_text_takes_longer(tmp_path):
+    short, long = (len(spoken(text, tmp_path)) for text in ("Good morning.", "Good morning. " * 4))
+    assert long > 3 * short
+
+
+def test_there_is_a_pause_between_sentences_and_between_paragraphs(tmp_path):
+    for text in ("Come in. Sit down.", "Come in\n\nSit down"):
+        speech = spoken(text, tmp_path)
+        loud = np.flatnonzero(np.abs(speech) > 0.01)
+        assert np.diff(loud).max() / 22050 > 0.3, text
+
+
+def test_a_sentence_without_end_is_said_at_its_usual_pace(tmp_path):
+    words = "the quick brown fox jumps over the lazy dog "
+    alone, many = (len(spoken(words * count, tmp_path)) / count for count in (1, 7))
+    assert many == pytest.approx(alone, rel=0.25)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("Hello\x00 \x07\x1bthere\u200b.", "Hello there."),
+        ("Hello 😀 there 👍🏽.", "Hello there."),
+        ("\N{FULLWIDTH LATIN CAPITAL LETTER H}ello \N{MATHEMATICAL BOLD SMALL T}here.", "Hello there."),
+        ("Hello\nthere.", "Hello there."),
+        ("Hello [[there]].", "Hello ((there))."),
+    ],
+)
+def test_what_is_no_speech_is_left_out(tmp_path, given, said):
+    np.testing.assert_array_equal(spoken(given, tmp_path), spoken(said, tmp_path))
+
+
+def test_text_is_never_a_command(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_speech("$(touch a) `touch b`; touch c", "out.wav")
+    write_speech("-w d", "out.wav")
+    assert [file.name for file in tmp_path.iterdir()] == ["out.wav"]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "no text"),
+        (" \n\t ", "no text"),
+        (None, "no text"),
+        ("...?! - ,", "only signs"),
+        ("😀🎉", "only signs"),
+        ("a" * (MAX_CHARACTERS + 1), f"has {MAX_CHARACTERS + 1} characters; the limit is {MAX_CHARACTERS}"),
+        ("1/2 " * (MAX_CHARACTERS // 4), "more than two and a half minutes"),
+        ("こんにちは", "can't read Japanese"),
+        ("Hello 世界", "can't read Chinese or Japanese"),
+        ("Привет, мир", "can't read Cyrillic"),
+        ("مرحبا", "can't read Arabic"),
+        ("한국어", "can't read Korean"),
+    ],
+)
+def test_text_that_cannot_be_said_is_refused(tmp_path, text, reason):
+    assert reason in refusal(text, tmp_path)
+
+
+def test_the_longest_text_stays_short_of_two_and_a_half_minutes(tmp_path):
+    """By the pace of a part of it: the whole takes long to compute."""
+    text = "The quick brown fox jumps over the lazy dog. " * 3
+    assert len(spoken(text, tmp_path)) / 22050 / len(text) * MAX_CHARACTERS < 150
+
+
+def test_an_output_that_cannot_be_written_is_refused(tmp_path):
+    with pytest.raises(SpaceError, match=r"must end in \.wav"):
+        write_speech("Hello.", tmp_path / "a.mp3")
+    with pytest.raises(SpaceError, match="no folder 'nowhere'"):
+        write_speech("Hello.", tmp_path / "nowhere" / "a.wav")
+
+
+def test_without_the_packages_a_sentence_says_so(tmp_path, monkeypatch):
+    assert is_available()
+    text_to_speech._voice.cache_clear()
+    monkeypatch.setitem(sys.modules, "piper", None)
+    assert "needs the packages" in refusal("Hello.", tmp_path)
+    assert not is_available()
+
+
+# ----------------------------------------------------------------------------------------------------- the command line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["speech.wav", "--text", "Hello"], "Give a recording or --text, not both"),
+        (["--text", "Hello", "--landmarks", "a.npz"], "Give --landmarks or --text, not both"),
+        (["--text", ""], "There is no text to say"),
+        ([], "Give a recording, --text, or --landmarks"),
+    ],
+)
+def test_there_is_exactly_one_thing_to_say(tmp_path, capsys, arguments, sentence):
+    assert main(["animate", "photo.jpg", *arguments, "-o", str(tmp_path / "out.mp4")]) == 2
+    assert sentence in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_portrait_says_typed_text(tmp_path):
+    out = tmp_path / "out.mp4"
+    arguments = ["--text", "Hello.", "-o", str(out), "--size", "256", "--refine", "none", "--quiet"]
+    arguments += ["--content-credentials", str(tmp_path / "kept"), "--mark", "visible"]
+    assert main(["animate", str(ASTRONAUT), *arguments]) == 0
+    assert 0.7 < len(load_speech(out)) / SAMPLE_RATE < 3
+    assert b"c2pa.created" in out.read_bytes()

@@ -19,6 +19,7 @@ from space_core.face.detector import build_detector
 from space_core.face.normalization import normalize
 from space_core.media.audio import load_speech
 from space_core.media.video import read_frames
+from space_core.media.visible_mark import marked
 from space_core.motion.emotion import EMOTIONS
 
 PHOTO = EXAMPLES / "astronaut.jpg"
@@ -176,6 +177,18 @@ def test_several_threads_may_share_a_pipeline(pipeline, frames, short_speech):
         np.testing.assert_array_equal(result, frames)
 
 
+def test_a_marked_film_is_labelled_and_so_is_the_look_inside(pipeline, short_speech, frames):
+    labelled = pipeline.animate(PHOTO, short_speech, AnimationOptions(mark="visible"))
+    np.testing.assert_array_equal(next(labelled), marked(frames[0]))
+    np.testing.assert_array_equal(labelled.inside()[:, 1024:], marked(frames[0]))
+    # The label of a whole photo lies outside of the crop.
+    whole = pipeline.animate(PHOTO, short_speech, AnimationOptions(mark="visible", framing="photo"))
+    frame = next(whole)
+    unlabelled = next(pipeline.animate(PHOTO, short_speech, AnimationOptions(framing="photo")))
+    np.testing.assert_array_equal(frame, marked(unlabelled))
+    np.testing.assert_array_equal(whole.inside()[:, 1024:], marked(whole.crop(unlabelled)))
+
+
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_length(pipeline, tmp_path):
     import tracemalloc
@@ -217,6 +230,127 @@ def test_stopping_midway_leaves_nothing_behind(pipeline, short_speech, tmp_path)
 
     with pytest.raises(KeyboardInterrupt):
         pipeline.animate_to_file(PHOTO, short_speech, tmp_path / "out.mp4", progress=stop)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("stage", ["load_speech", "prepare_portrait", "generate_head_pose"])
+def test_work_that_takes_its_time_can_be_given_up_meanwhile(stage, pipeline, astronaut, short_speech, monkeypatch):
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(*arguments):
+        begun.set()
+        go_on.wait(60)
+        raise SpaceError("Too late.")
+
+    monkeypatch.setattr(f"space_core.pipeline.{stage}", slow)
+
+    def stop(*step):
+        if begun.is_set():
+            raise KeyboardInterrupt
+
+    photo = np.roll(astronaut, len(stage), axis=0)  # one that is not prepared yet
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            pipeline.animate(photo, short_speech, progress=stop)
+    finally:
+        go_on.set()
+
+
+@pytest.fixture(scope="module")
+def longer_speech(tmp_path_factory) -> Path:
+    """5.2 seconds: just long enough for an opening."""
+    sound, rate = soundfile.read(EXAMPLES / "english_starlight.flac")
+    path = tmp_path_factory.mktemp("speech") / "longer.wav"
+    soundfile.write(path, sound[: round(5.2 * rate)], rate)
+    return path
+
+
+def test_the_opening_can_be_played_while_the_rest_is_made_and_goes_if_that_fails(pipeline, longer_speech, tmp_path):
+    out, opening = tmp_path / "out.mp4", tmp_path / "opening.mp4"
+    seen = []
+
+    def stop(stage, done, total):
+        if stage == "opening":
+            seen.append((done, total))
+            assert not out.exists()
+            pictures = list(read_frames(opening))
+            assert len(pictures) == 75
+            seen.append(pictures[0])
+            assert len(load_speech(opening)) == pytest.approx(3 * 16_000, abs=2048)
+        elif seen:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.animate_to_file(PHOTO, longer_speech, out, progress=stop, opening=opening)
+    assert seen[0] == (1, 1)
+    assert mean_difference(seen[1], next(pipeline.animate(PHOTO, longer_speech))) < 4
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_short_film_has_no_opening(pipeline, short_speech, tmp_path):
+    heard = []
+    out, opening = tmp_path / "out.mp4", tmp_path / "opening.mp4"
+    pipeline.animate_to_file(PHOTO, short_speech, out, progress=lambda *step: heard.append(step), opening=opening)
+    assert list(tmp_path.iterdir()) == [out]
+    assert "opening" not in {stage for stage, _, _ in heard}
+
+
+class Signer:
+    """Stands in for Content Credentials: a signature is a few bytes at the end."""
+
+    def __init__(self, fails_at: int = 0) -> None:
+        self.count, self.fails_at = 0, fails_at
+
+    def sign(self, source: Path, target: Path) -> None:
+        self.count += 1
+        if self.count == self.fails_at:
+            raise SpaceError("It could not be signed.")
+        Path(target).write_bytes(Path(source).read_bytes() + SIGNATURE)
+
+
+SIGNATURE = (16).to_bytes(4, "big") + b"freeSPACE-OK"  # a box that players skip
+
+
+def test_every_video_is_signed(longer_speech, tmp_path):
+    files = {name: tmp_path / f"{name}.mp4" for name in ("opening", "inside")}
+    SpacePipeline("cpu", Signer()).animate_to_file(PHOTO, longer_speech, tmp_path / "out.mp4", **files)
+    for file in (tmp_path / "out.mp4", *files.values()):
+        assert file.read_bytes().endswith(SIGNATURE)
+    assert len(list(read_frames(files["opening"]))) == 75
+
+
+def test_an_opening_is_taken_away_if_the_film_fails_at_the_very_end(longer_speech, tmp_path):
+    with pytest.raises(SpaceError, match="signed"):
+        SpacePipeline("cpu", Signer(fails_at=2)).animate_to_file(
+            PHOTO, longer_speech, tmp_path / "out.mp4", opening=tmp_path / "opening.mp4"
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_giving_up_while_landmarks_are_saved_leaves_nothing_behind(pipeline, short_speech, tmp_path, monkeypatch):
+    go_on, saved = threading.Event(), threading.Event()
+
+    def slow(path, motion):
+        go_on.wait(20)
+        try:
+            save_motion(path, motion)
+        finally:
+            saved.set()
+
+    monkeypatch.setattr("space_core.pipeline.save_motion", slow)
+    ends = []
+
+    def stop(stage, done, total):
+        ends.append(stage == "frames" and done == total)
+        if sum(ends) == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.animate_to_file(
+            PHOTO, short_speech, tmp_path / "out.mp4", progress=stop, landmarks=tmp_path / "landmarks.npz"
+        )
+    go_on.set()
+    assert saved.wait(20)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -267,7 +401,7 @@ def landmarks(tmp_path_factory, pipeline, short_speech) -> Path:
 
 @pytest.fixture
 def command_line(pipeline, monkeypatch):
-    monkeypatch.setattr("space_core.cli.SpacePipeline", lambda device: pipeline)
+    monkeypatch.setattr("space_core.cli.SpacePipeline", lambda *arguments: pipeline)
     return lambda *arguments: main(["animate", "--quiet", *map(str, arguments)])
 
 
@@ -370,7 +504,7 @@ def test_bad_input_is_one_sentence_at_the_api_and_the_command_line(name, pipelin
     with pytest.raises(SpaceError, match=words):
         pipeline.animate_to_file(photo, speech, outputs / "out.mp4", AnimationOptions(**options))
 
-    monkeypatch.setattr("space_core.cli.SpacePipeline", lambda device: pipeline)
+    monkeypatch.setattr("space_core.cli.SpacePipeline", lambda *arguments: pipeline)
     flags = [f"--{option.replace('_', '-')}={value}" for option, value in options.items()]
     assert main(["animate", str(photo), str(speech), "-o", str(outputs / "out.mp4"), "--quiet", *flags]) == 2
     said = capsys.readouterr().err

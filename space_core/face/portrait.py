@@ -77,42 +77,96 @@ class Portrait:
         return self.surroundings[MARGIN:-MARGIN, MARGIN:-MARGIN]
 
 
+@dataclass(frozen=True)
+class FramedFace:
+    """One face of a photo and the crop that would show it.
+
+    Attributes:
+        mesh: (478, 3) its landmarks in pixels of the photo.
+        landmarks: (478, 3) the same in pixels of the crop.
+        normalized: (478, 3) the same, normalized.
+        pose: its head pose, of length 1.
+        crop: where the crop lies in the photo.
+    """
+
+    mesh: np.ndarray
+    landmarks: np.ndarray
+    normalized: np.ndarray
+    pose: HeadPose
+    crop: Crop
+
+    @property
+    def height(self) -> float:
+        """Of the face mesh, in pixels of the photo."""
+        return float(np.ptp(self.mesh[:, 1]))
+
+    @property
+    def yaw(self) -> float:
+        """How far the face is turned to either side, degrees."""
+        return float(abs(self.pose.rotation[0, 0]))
+
+    @property
+    def refusal(self) -> str | None:
+        """Why the face can't be animated, in a sentence or two; None where it can."""
+        if self.height < MIN_FACE_HEIGHT:
+            return (
+                f"The face in the photo is too small: {self.height:.0f} pixels high, at least {MIN_FACE_HEIGHT} are "
+                "needed. Use a photo taken from closer, or a larger copy of it."
+            )
+        if self.yaw > MAX_YAW:
+            return (
+                f"The face in the photo is turned away by {self.yaw:.0f} degrees; up to {MAX_YAW:.0f} can be animated. "
+                "Use a photo in which the person looks more towards the camera."
+            )
+        return None
+
+
+def find_faces(photo: np.ndarray, detector: Detector) -> list[FramedFace]:
+    """All faces of a photo, (H, W, 3) uint8 RGB, the largest first; SpaceError if there is no human face in it."""
+    faces = detector.detect(photo)
+    if not faces:
+        raise SpaceError(
+            "No human face was found in the photo. Use a photo in which one person looks roughly at the camera."
+        )
+    return [_framed(face.astype(np.float64), photo.shape[1], photo.shape[0]) for face in faces]
+
+
+def choose_face(faces: list[FramedFace], number: int) -> FramedFace:
+    """One of a photo's faces, counted from 1; SpaceError if there is no such face or if it can't be animated."""
+    if number > len(faces):
+        faces_shown = "one face" if len(faces) == 1 else f"{len(faces)} faces"
+        raise SpaceError(f"The photo shows {faces_shown}, so there is no face {number}.")
+    face = faces[number - 1]
+    if face.refusal is not None:
+        raise SpaceError(face.refusal)
+    return face
+
+
 def prepare_portrait(photo: np.ndarray, detector: Detector, face_number: int = 1) -> Portrait:
     """Finds a face of a photo, (H, W, 3) uint8 RGB, and cuts the portrait out.
 
     ``face_number`` counts the photo's faces from 1, the largest first. Raises SpaceError if there is no such human face
     or if it is too small or turned too far away.
     """
-    faces = [face.astype(np.float64) for face in detector.detect(photo)]
-    if not faces:
-        raise SpaceError(
-            "No human face was found in the photo. Use a photo in which one person looks roughly at the camera."
-        )
-    if face_number > len(faces):
-        faces_shown = "one face" if len(faces) == 1 else f"{len(faces)} faces"
-        raise SpaceError(f"The photo shows {faces_shown}, so there is no face {face_number}.")
-    face = faces.pop(face_number - 1)
-    height = np.ptp(face[:, 1])
-    if height < MIN_FACE_HEIGHT:
-        raise SpaceError(
-            f"The face in the photo is too small: {height:.0f} pixels high, at least {MIN_FACE_HEIGHT} are needed. "
-            "Use a photo taken from closer, or a larger copy of it."
-        )
-    crop = _crop_around(face, photo.shape[1], photo.shape[0])
-    landmarks = face / crop.scale
+    faces = find_faces(photo, detector)
+    face = choose_face(faces, face_number)
+    surroundings = cut(photo, face.crop)
+    middle = (face.landmarks[:, :2].min(0) + face.landmarks[:, :2].max(0)) / 2 + MARGIN
+    person = person_mask(surroundings, middle)
+    others = [face.crop.to_crop(other.mesh[:, :2]) for other in faces if other is not face]
+    person *= _nearest(face.landmarks[:, :2], others)
+    return Portrait(
+        photo, surroundings, person, face.landmarks, face.normalized, face.pose, face.crop, num_faces=len(faces)
+    )
+
+
+def _framed(mesh: np.ndarray, width: int, height: int) -> FramedFace:
+    """A face (478, 3) of a photo of that size, with the crop around it."""
+    crop = _crop_around(mesh, width, height)
+    landmarks = mesh / crop.scale
     landmarks[:, :2] -= crop.origin / crop.scale
     normalized, pose = normalize(landmarks[None])
-    yaw = abs(pose.rotation[0, 0])
-    if yaw > MAX_YAW:
-        raise SpaceError(
-            f"The face in the photo is turned away by {yaw:.0f} degrees; up to {MAX_YAW:.0f} can be animated. "
-            "Use a photo in which the person looks more towards the camera."
-        )
-    surroundings = cut(photo, crop)
-    middle = (landmarks[:, :2].min(0) + landmarks[:, :2].max(0)) / 2 + MARGIN
-    person = person_mask(surroundings, middle)
-    person *= _nearest(crop.to_crop(face[:, :2]), [crop.to_crop(f[:, :2]) for f in faces])
-    return Portrait(photo, surroundings, person, landmarks, normalized[0], pose, crop, 1 + len(faces))
+    return FramedFace(mesh, landmarks, normalized[0], pose, crop)
 
 
 def _nearest(face: np.ndarray, others: list[np.ndarray]) -> np.ndarray:

@@ -1,0 +1,118 @@
+"""The same words with several settings, in step, in one grid: which emotion, which seed, which head motion."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from space_core.errors import SpaceError
+from space_core.face.portrait import Portrait
+from space_core.options import AnimationOptions, option_field, option_names
+from space_core.timing import FPS
+
+LEAST_SETTINGS, MOST_SETTINGS = 2, 4
+COLUMNS = 2
+# In parts of a cell's side.
+STRIP = 0.11  # height of the strip below each picture that says which setting it is
+LETTERS = 0.055  # height of its letters
+GROUND, INK = (24, 26, 32), (236, 238, 244)
+
+
+@dataclass
+class Comparison:
+    """A grid of talking portraits: an iterator of ``num_frames`` frames (H, W, 3) uint8 RGB, made as asked for.
+
+    Attributes:
+        portrait: the prepared photo, the first setting's.
+        num_frames: how many frames there will be, 25 a second.
+        captions: what stands below each picture.
+    """
+
+    portrait: Portrait
+    num_frames: int
+    captions: tuple[str, ...]
+    _frames: Iterator[np.ndarray]
+
+    @property
+    def num_faces(self) -> int:
+        return self.portrait.num_faces
+
+    @property
+    def seconds(self) -> float:
+        return self.num_frames / FPS
+
+    def __iter__(self) -> "Comparison":
+        return self
+
+    def __next__(self) -> np.ndarray:
+        return next(self._frames)
+
+
+def check_settings(settings: Sequence[AnimationOptions], captions: Sequence[str] | None) -> tuple[str, ...]:
+    """The captions of settings that can stand side by side; SpaceError for those that can't."""
+    if not LEAST_SETTINGS <= len(settings) <= MOST_SETTINGS:
+        raise SpaceError(
+            f"{LEAST_SETTINGS} to {MOST_SETTINGS} settings can be compared, not {len(settings)}. "
+            "Leave some out, or add some."
+        )
+    if any(options.framing != "crop" for options in settings):
+        raise SpaceError("Only crops can be compared. Leave out the framing.")
+    if len({options.size for options in settings}) > 1:
+        raise SpaceError("Pictures to be compared must have one size. Give the same size in every setting.")
+    if captions is None:
+        return describe_differences(settings)
+    if len(captions) != len(settings):
+        raise SpaceError(f"There are {len(settings)} settings and {len(captions)} captions. Give one for each.")
+    return tuple(captions)
+
+
+def describe_differences(settings: Sequence[AnimationOptions]) -> tuple[str, ...]:
+    """What sets each of several settings apart, in a few words: "happy, 0.7" or "seed 3"."""
+    differing = [name for name in option_names() if len({getattr(options, name) for options in settings}) > 1]
+    captions = []
+    for number, options in enumerate(settings, 1):
+        told = [name for name in differing if getattr(options, name) != option_field(name).default]
+        captions.append(", ".join(_words(name, options, told or differing) for name in told or differing))
+        captions[-1] = captions[-1] or f"setting {number}"
+    return tuple(captions)
+
+
+def _words(name: str, options: AnimationOptions, told: Sequence[str]) -> str:
+    """One option in words; of an emotion and of its intensity the value says enough."""
+    value = getattr(options, name)
+    if name == "emotion" or (name == "intensity" and "emotion" in told):
+        return f"{value:g}" if name == "intensity" else str(value)
+    shown = f"{value:g}" if isinstance(value, float) else getattr(value, "name", value)
+    return f"{name.replace('_', ' ')} {shown}"
+
+
+def grid(pictures: Sequence[np.ndarray], captions: Sequence[str]) -> np.ndarray:
+    """Two to four pictures (n, n, 3) uint8 RGB, n even, in two columns, each above its caption: (H, W, 3) uint8."""
+    side = len(pictures[0])
+    rows = -(-len(pictures) // COLUMNS)
+    whole = np.empty((rows * (side + _strip_height(side)), COLUMNS * side, 3), np.uint8)
+    whole[:] = GROUND
+    for number, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
+        row, column = divmod(number, COLUMNS)
+        top, left = row * (side + _strip_height(side)), column * side
+        whole[top : top + side, left : left + side] = picture
+        whole[top + side : top + side + _strip_height(side), left : left + side] = _strip(caption, side)
+    return whole
+
+
+def _strip_height(side: int) -> int:
+    return 2 * round(side * STRIP / 2)  # even, as H.264 wants it
+
+
+@cache
+def _strip(caption: str, side: int) -> np.ndarray:
+    """A caption as a picture; a long one is cut."""
+    strip = Image.new("RGB", (side, _strip_height(side)), GROUND)
+    font = ImageFont.load_default(size=side * LETTERS)
+    room, text = side - strip.height, " ".join(caption.split())
+    while font.getlength(text) > room:
+        text = text.rstrip("…")[:-1].rstrip() + "…"
+    ImageDraw.Draw(strip).text((side / 2, strip.height / 2), text, INK, font, anchor="mm")
+    return np.asarray(strip)

@@ -1,0 +1,129 @@
+"""What a look at a photo promises: the faces, the frame and the warnings, before anything is rendered."""
+
+import threading
+
+import numpy as np
+import pytest
+from conftest import EXAMPLES
+from PIL import Image
+from scipy.ndimage import gaussian_filter
+
+from space_core import AnimationOptions, SpaceError, draw_look
+from space_core.media.images import load_photo
+
+
+@pytest.fixture(scope="module")
+def couple(astronaut) -> np.ndarray:
+    """Two people, the larger face to the left."""
+    photo = np.full((560, 960, 3), 120, np.uint8)
+    photo[:, :512] = load_photo(EXAMPLES / "grace_hopper.jpg")
+    photo[87:473, 540:926] = astronaut
+    return photo
+
+
+def scaled(photo: np.ndarray, factor: float) -> np.ndarray:
+    size = round(photo.shape[1] * factor), round(photo.shape[0] * factor)
+    return np.asarray(Image.fromarray(photo).resize(size, Image.Resampling.LANCZOS))
+
+
+def notes_of(pipeline, photo) -> str:
+    return " ".join(pipeline.look(photo).notes)
+
+
+def test_what_is_framed_is_what_will_be_animated(pipeline, portrait, astronaut):
+    look = pipeline.look(EXAMPLES / "astronaut.jpg")
+    np.testing.assert_array_equal(look.photo, astronaut)
+    assert np.abs(look.framed.astype(int) - portrait.image).mean() < 0.5
+    np.testing.assert_allclose(look.frame, portrait.crop.to_photo(np.array([[0, 0], [512, 0], [512, 512], [0, 512]])))
+    assert look.notes == ()
+    (face,) = look.faces
+    assert (face.number, face.refusal) == (1, None)
+    mesh = portrait.crop.to_photo(portrait.landmarks[:, :2])
+    np.testing.assert_allclose(face.box, [*mesh.min(0), *mesh.max(0)])
+
+
+def test_faces_are_numbered_as_they_are_chosen(pipeline, couple):
+    for number in (1, 2):
+        look = pipeline.look(couple, AnimationOptions(face=number))
+        assert [face.number for face in look.faces] == [1, 2]
+        assert look.chosen is look.faces[number - 1]
+        assert "2 faces" in look.notes[0]
+    one, other = look.faces
+    assert one.box[2] < 512 < other.box[0]
+
+
+def test_a_click_chooses_the_nearest_face(pipeline, couple):
+    look = pipeline.look(couple)
+    for x, y, number in ((260, 230, 1), (0, 559, 1), (730, 200, 2), (950, 10, 2), (500, 300, 1), (600, 300, 2)):
+        assert look.face_at(x, y) == number
+
+
+def test_a_look_refuses_what_can_not_be_animated(pipeline, couple, short_speech):
+    plain = np.full((300, 400, 3), 200, np.uint8)
+    for photo, options in ((plain, AnimationOptions()), (couple, AnimationOptions(face=3)), ("none.jpg", None)):
+        with pytest.raises(SpaceError) as looking:
+            pipeline.look(photo, options)
+        with pytest.raises(SpaceError) as animating:
+            pipeline.animate(photo, short_speech, options)
+        assert str(looking.value) == str(animating.value)
+
+
+def test_a_face_that_can_not_be_animated_says_why_beside_one_that_can(pipeline, couple):
+    photo = scaled(couple, 0.55)
+    one, other = pipeline.look(photo).faces
+    assert one.refusal is None
+    assert "too small" in other.refusal
+    with pytest.raises(SpaceError) as refused:
+        pipeline.look(photo, AnimationOptions(face=2))
+    assert str(refused.value) == other.refusal
+
+
+def test_photos_that_will_not_do_well_are_warned_of(pipeline, astronaut):
+    assert "pixels high" in notes_of(pipeline, scaled(astronaut, 0.8))
+    assert "dark" in notes_of(pipeline, (astronaut * 0.25).astype(np.uint8))
+    large = scaled(load_photo(EXAMPLES / "grace_hopper.jpg"), 2)
+    assert notes_of(pipeline, large) == ""
+    assert "blurred" in notes_of(pipeline, gaussian_filter(large, (5, 5, 0)))
+
+
+def test_a_photo_can_be_looked_at_while_another_is_prepared(pipeline, astronaut, short_speech, monkeypatch):
+    from space_core.face.portrait import prepare_portrait
+
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(*arguments):
+        begun.set()
+        go_on.wait(60)
+        return prepare_portrait(*arguments)
+
+    monkeypatch.setattr("space_core.pipeline.prepare_portrait", slow)
+    other = threading.Thread(target=lambda: pipeline.animate(astronaut[:, ::-1], short_speech))
+    other.start()
+    try:
+        assert begun.wait(60)
+        looking = threading.Thread(target=lambda: pipeline.look(astronaut))
+        looking.start()
+        looking.join(30)
+        assert not looking.is_alive()
+    finally:
+        go_on.set()
+        other.join()
+
+
+def test_the_drawn_look_shows_the_crop_and_dims_what_it_leaves_out(pipeline, astronaut):
+    look = pipeline.look(astronaut)
+    drawn = draw_look(look)
+    assert drawn.shape == astronaut.shape and drawn.dtype == np.uint8
+    left, top = look.frame[0].round().astype(int)
+    right = round(look.frame[1, 0])
+    hair = slice(top + 8, top + 30), slice((left + right) // 2 - 10, (left + right) // 2 + 10)
+    np.testing.assert_array_equal(drawn[hair], astronaut[hair])
+    assert drawn[-60:].mean() < 0.7 * astronaut[-60:].mean()
+    assert draw_look(look, max_side=200).shape == (200, 200, 3)
+
+
+def test_the_drawn_look_sets_the_chosen_one_of_several_faces_apart(pipeline, couple):
+    drawings = [draw_look(pipeline.look(couple, AnimationOptions(face=face))).astype(int) for face in (1, 2)]
+    for chosen, (first, last) in enumerate(((0, 512), (540, 926))):
+        mine, others = drawings[chosen][:, first:last], drawings[1 - chosen][:, first:last]
+        assert mine.mean() > 1.2 * others.mean()

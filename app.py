@@ -1,203 +1,661 @@
 """The web demo: widgets and wiring, no computing. ``python app.py`` starts it and prints its address."""
 
-import argparse
+import contextlib
 import os
+import secrets
 import tempfile
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before gradio is imported: nothing here calls home
 
 import gradio as gr
+import numpy as np
+from gradio.data_classes import FileData
+from matplotlib.figure import Figure
 
-from space_core import AnimationOptions, SpaceError, SpacePipeline
+from space_core import AnimationOptions, SpaceError, SpacePipeline, load_motion
+from space_core.face.drawing import draw_look
+from space_core.media import text_to_speech
+from space_core.media.content_credentials import ContentCredentials
+from space_core.motion.curves import curves
 from space_core.motion.emotion import EMOTIONS
-from space_core.options import option_choices, option_field, option_names, option_range
-from space_core.pipeline import DEVICES
+from space_core.options import option_choices, option_field, option_range
+from space_core.service import logs
+from space_core.service.curve_plot import plot_curves
+from space_core.service.metrics import Metrics
+from space_core.service.server import private_folder, serve
+from space_core.service.settings import Settings
+from space_core.service.studio import Film, Opening, Step, Studio, Words
+from space_core.timing import FPS
 
 EXAMPLES = Path(__file__).parent / "examples"
-QUEUE_SIZE = 20  # visitors waiting; there is one worker
-KEPT_SECONDS = 3600  # a visitor's files are removed after that
-CHECKED_SECONDS = 600
+# Portrait, recording, emotion, intensity and the film they make, which is shown at once. ``examples/README.md`` says
+# how the films were made.
+EXAMPLE_ROWS = (
+    ("astronaut", "english_starlight", "happy", 0.7),
+    ("grace_hopper", "english_portrait", "neutral", 1.0),
+    ("mona_lisa", "spanish_stars", "surprised", 0.8),
+)
+SETTINGS_COMPARED = 4
 
-# The sliders under "Advanced", by option: label and step.
-SLIDERS = {
-    "head_motion": ("Head motion", 0.05),
-    "blinks_per_minute": ("Blinks per minute", 1),
-    "gaze_yaw": ("Gaze to the side, degrees (positive: to the image's right)", 1),
-    "gaze_pitch": ("Gaze up, degrees", 1),
-    "saccades": ("Small eye movements", 0.05),
-    "eyes_on_viewer": ("Eyes stay on the viewer while the head turns", 0.05),
+# The stages as the page names them.
+STAGES = {
+    "voice": "Speaking the text",
+    "portrait": "Finding the face",
+    "pose video": "Following the head in the video",
+    "landmarks": "Deciding how the face moves",
+    "frames": "Drawing",
 }
+SAME, ANOTHER = "same again", "surprise me"
+SOURCES = ("recording", "text", "video")  # of what is said
+DEFAULTS = AnimationOptions()
 
 INTRODUCTION = """# SPACE
-One photo and one recording in, a video of that person saying it out. Use faces and voices only of people who agreed."""
+**One photo and one recording in, a video of that person saying it out.** Use faces and voices only of people who
+agreed."""
+
+ABOUT = """
+**What it does.** SPACE hears what is being said, decides how the face on the photo moves (lips, brows, lids, gaze and
+head) and moves the photo's own pixels accordingly. It follows the stages of *SPACE: Speech-driven Portrait Animation
+with Controllable Expression* (ICCV 2023). Nothing is sent to anybody else: photo, recording and video stay on this
+machine and are deleted after {kept}.
+
+**Limits.** Faces seen from the front, in good light, do best. Heads turned by more than 30° in the photo, hands before
+the face and very small faces look worse. Teeth are made up unless the photo shows them. Speech may be {seconds:g}
+seconds long, files up to {megabytes} MB large.
+
+**Consent.** Use faces and voices only of people who agreed to it. Don't deceive, harass, or make somebody say what they
+never would.
+
+**Marked as synthetic.** Every video says in its metadata that it is generated and by what{credentials}.
+The visible mark in the corner {mark}.
+"""
+
+STYLE = """
+.gradio-container {max-width: 1280px !important; margin: auto;}
+#header {align-items: center;}
+#theme {flex-grow: 0; min-width: 9rem;}
+#found img {object-fit: contain;}
+#note p {margin: 0;}
+"""
+
+# A film begins where its opening has got to, and the theme can be switched.
+SCRIPT = """<script>
+(() => {
+  let reached = 0, opening = false;
+  const ours = (event) => event.target.matches?.('#result video');
+  document.addEventListener('timeupdate', (event) => {
+    if (ours(event)) { reached = event.target.currentTime; opening = event.target.currentSrc.includes('opening'); }
+  }, true);
+  document.addEventListener('loadedmetadata', (event) => {
+    if (!ours(event)) return;
+    const now = event.target.currentSrc.includes('opening');
+    if (opening && !now && reached > 0.3) { event.target.currentTime = reached; }
+    if (!now) { opening = false; reached = 0; }
+  }, true);
+})();
+</script>"""
+THEME = gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
+LOOK = {"theme": THEME, "css": STYLE, "head": SCRIPT}  # of the page, for whoever serves it
+# Gradio paints the body once, as the visitor's system has it.
+SWITCH_THEME = """() => {
+  document.body.classList.toggle('dark');
+  document.body.style.background = 'var(--body-background-fill)';
+}"""
 
 
-# Gradio would open a photo itself and fail in words of its own; the pipeline opens it and says what is wrong. Not by a
-# subclass: Gradio writes a stub file beside each module that defines a component.
+# Gradio would open a photo and check values itself, and fail in words of its own; the pipeline and the options say what
+# is wrong. Not by subclasses: Gradio writes a stub file beside each module that defines a component.
 gr.Image.preprocess = lambda self, payload: payload.path if payload else None
+for component in (gr.Slider, gr.Dropdown, gr.Radio, gr.Number):
+    component.preprocess = lambda self, payload: payload
+# As for recordings and videos: a path that lacks the mark of an upload is refused, for nobody checks where it leads.
+gr.Image.data_model = FileData
 
 
-class Stopped(Exception):  # noqa: N818 – not an error
-    """The visitor does not want the video any more."""
+@dataclass(frozen=True)
+class Inputs:
+    """The widgets that say what is to be made, in the order in which the endpoints take them."""
+
+    photo: gr.Image
+    found: gr.Image
+    note: gr.Markdown
+    speech: gr.Audio
+    text: gr.Textbox
+    speech_video: gr.Video
+    source: gr.State  # which of the three was looked at last
+    say: gr.Button
+    spoken: gr.Audio
+    knobs: dict[str, gr.components.Component]  # emotion … mark, by the names that the endpoints give them
+
+    @property
+    def speaking(self) -> list[gr.components.Component]:
+        return [self.photo, self.speech, self.text, self.speech_video, self.source]
 
 
-def build_page(pipeline: SpacePipeline) -> gr.Blocks:
-    """The page around a pipeline that all visitors share."""
-    unwanted: dict[str, threading.Event] = {}  # by the session whose video is in the making
+def build_page(studio: Studio, settings: Settings) -> gr.Blocks:
+    """The page around a studio that all visitors share."""
 
-    def stop(request: gr.Request) -> None:
-        if request.session_hash in unwanted:
-            unwanted[request.session_hash].set()
+    def options_of(emotion: str, intensity: float, blend: str | None, mark: bool, **others: Any) -> AnimationOptions:
+        mark = "visible" if mark or settings.force_visible_mark else "none"
+        feeling = blend.strip() if blend and blend.strip() else emotion
+        return AnimationOptions(
+            emotion=feeling, intensity=intensity, mark=mark, max_seconds=settings.max_seconds, **others
+        )
 
     def animate(
         photo: str | None,
-        speech: str | None,
-        emotion: str,
-        intensity: float,
-        pose_video: str | None,
-        head_motion: float,
-        blinks_per_minute: float,
-        gaze_yaw: float,
-        gaze_pitch: float,
-        saccades: float,
-        eyes_on_viewer: float,
-        seed: float,
-        look_inside: bool,
-        framing: str,
-        size: float,
-        face: float,
-        request: gr.Request,
+        speech: str | None = None,
+        text: str | None = None,
+        speech_video: str | None = None,
+        source: str = SOURCES[0],
+        emotion: str = DEFAULTS.emotion,
+        intensity: float = DEFAULTS.intensity,
+        blend: str | None = None,
+        pose_video: str | None = None,
+        head_motion: float = DEFAULTS.head_motion,
+        blinks_per_minute: float = DEFAULTS.blinks_per_minute,
+        gaze_yaw: float = DEFAULTS.gaze_yaw,
+        gaze_pitch: float = DEFAULTS.gaze_pitch,
+        saccades: float = DEFAULTS.saccades,
+        eyes_on_viewer: float = DEFAULTS.eyes_on_viewer,
+        seed: float = DEFAULTS.seed,
+        variation: str = SAME,
+        framing: str = DEFAULTS.framing,
+        size: float = DEFAULTS.size,
+        face: float = DEFAULTS.face,
+        detector: str = DEFAULTS.detector,
+        mark: bool = True,
+        look_inside: bool = False,
+        request: gr.Request | None = None,
         progress: gr.Progress = gr.Progress(),  # noqa: B008 – how Gradio asks for it
-    ) -> Iterator[tuple[str | None, str | None, str | None]]:
-        given = locals()
+    ) -> Iterator[tuple]:
+        """Lets the portrait in a photo say a recording, a typed text or the sound of a video.
+
+        Args:
+            photo: An image with one human face, seen roughly from the front.
+            speech: A recording of speech. Give this, or a text, or a video with sound.
+            text: English text to be spoken by a built-in voice, instead of a recording.
+            speech_video: A video whose sound is the speech, instead of a recording.
+            emotion: One of neutral, angry, contempt, disgusted, fear, happy, sad, surprised.
+            intensity: Strength of the emotion, 0 none, 1 full, 1.5 exaggerated.
+            blend: Overrides the emotion: a blend, "0.7 happy + 0.3 sad", or a timeline, "0:neutral, 2.5:happy@0.8".
+            pose_video: A video whose head motion is borrowed.
+            head_motion: Amount of head motion, 0 still, 1 natural, up to 1.5.
+            blinks_per_minute: How often the eyes blink, 0 to 60.
+            gaze_yaw: Where the eyes look, degrees, positive to the image's right.
+            gaze_pitch: Where the eyes look, degrees, positive upwards.
+            saccades: Amount of small eye movements, 0 to 1.5.
+            eyes_on_viewer: How far the eyes stay on the viewer while the head turns, 0 to 1.
+            seed: Another whole number gives other head motion, blinks and eye movements.
+            variation: "same again" keeps the seed, "surprise me" draws another one.
+            framing: "crop" for a square around the head, "photo" for the whole photo.
+            size: Side of the square in pixels, an even number from 256 to 1024.
+            face: Who speaks where several people are in the photo, 1 the largest face.
+            detector: What finds the face, "mediapipe" or "face-alignment".
+            mark: Whether a small visible mark says that the video is generated.
+            look_inside: Whether to make the video of the landmarks and the file of the motion, too.
+
+        Returns:
+            The video, what was made in words, the look inside, the motion file, and the seed used.
+        """
+        with _plain_words():
+            if variation not in (SAME, ANOTHER):
+                raise SpaceError(f'variation must be "{SAME}" or "{ANOTHER}".')
+            if variation == ANOTHER:
+                seed = secrets.randbelow(2**32)
+            options = options_of(
+                emotion,
+                intensity,
+                blend,
+                mark,
+                pose_video=pose_video,
+                head_motion=head_motion,
+                blinks_per_minute=blinks_per_minute,
+                gaze_yaw=gaze_yaw,
+                gaze_pitch=gaze_pitch,
+                saccades=saccades,
+                eyes_on_viewer=eyes_on_viewer,
+                seed=seed,
+                framing=framing,
+                size=size,
+                face=face,
+                detector=detector,
+            )
+            photo, words = _given(photo), _words(source, speech, text, speech_video)
+            told = studio.animate(_visitor(request), photo, words, options, look_inside=look_inside)
+            for news in told:
+                if isinstance(news, Opening):
+                    yield str(news.video), "The beginning, while the rest is being drawn.", None, None, gr.skip()
+                elif isinstance(news, Film):
+                    more = (str(file) if file else None for file in (news.inside, news.landmarks))
+                    yield str(news.video), _summary(news, options), *more, options.seed
+                else:
+                    _show(progress, news)
+
+    def compare(
+        photo: str | None,
+        speech: str | None = None,
+        text: str | None = None,
+        speech_video: str | None = None,
+        source: str = SOURCES[0],
+        number: float = 2,
+        emotion_1: str = DEFAULTS.emotion,
+        intensity_1: float = DEFAULTS.intensity,
+        seed_1: float = DEFAULTS.seed,
+        emotion_2: str = DEFAULTS.emotion,
+        intensity_2: float = DEFAULTS.intensity,
+        seed_2: float = DEFAULTS.seed,
+        emotion_3: str = DEFAULTS.emotion,
+        intensity_3: float = DEFAULTS.intensity,
+        seed_3: float = DEFAULTS.seed,
+        emotion_4: str = DEFAULTS.emotion,
+        intensity_4: float = DEFAULTS.intensity,
+        seed_4: float = DEFAULTS.seed,
+        head_motion: float = DEFAULTS.head_motion,
+        blinks_per_minute: float = DEFAULTS.blinks_per_minute,
+        face: float = DEFAULTS.face,
+        detector: str = DEFAULTS.detector,
+        mark: bool = True,
+        request: gr.Request | None = None,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008 – how Gradio asks for it
+    ) -> Iterator[tuple]:
+        """Lets a photo say the same words with two to four settings, side by side in one video.
+
+        Args:
+            photo: An image with one human face, seen roughly from the front.
+            speech: A recording of speech. Give this, or a text, or a video with sound.
+            text: English text to be spoken by a built-in voice, instead of a recording.
+            speech_video: A video whose sound is the speech, instead of a recording.
+            number: How many settings are compared, 2 to 4.
+            emotion_1: Emotion of the first setting, a blend or a timeline, too.
+            intensity_1: Its intensity, 0 to 1.5.
+            seed_1: Its seed.
+            emotion_2: Emotion of the second setting.
+            intensity_2: Its intensity.
+            seed_2: Its seed.
+            emotion_3: Emotion of the third setting.
+            intensity_3: Its intensity.
+            seed_3: Its seed.
+            emotion_4: Emotion of the fourth setting.
+            intensity_4: Its intensity.
+            seed_4: Its seed.
+            head_motion: Amount of head motion of all of them, 0 to 1.5.
+            blinks_per_minute: How often the eyes blink, 0 to 60.
+            face: Who speaks where several people are in the photo.
+            detector: What finds the face, "mediapipe" or "face-alignment".
+            mark: Whether a small visible mark says that the video is generated.
+
+        Returns:
+            The video and what was made in words.
+        """
+        rows = (
+            (emotion_1, intensity_1, seed_1),
+            (emotion_2, intensity_2, seed_2),
+            (emotion_3, intensity_3, seed_3),
+            (emotion_4, intensity_4, seed_4),
+        )
+        with _plain_words():
+            if str(number) not in ("2", "3", "4"):
+                raise SpaceError("Two, three or four settings can be compared; number must be 2, 3 or 4.")
+            others = {"head_motion": head_motion, "blinks_per_minute": blinks_per_minute, "face": face}
+            compared = [
+                options_of(emotion, intensity, "", mark, seed=seed, detector=detector, **others)
+                for emotion, intensity, seed in rows[: int(number)]
+            ]
+            photo, words = _given(photo), _words(source, speech, text, speech_video)
+            for news in studio.compare(_visitor(request), photo, words, compared):
+                if isinstance(news, Film):
+                    yield str(news.video), _summary(news)
+                else:
+                    _show(progress, news)
+
+    def look(photo: str | None, face: float, detector: str) -> tuple[np.ndarray | None, str]:
+        """Shows which faces a photo shows and how the chosen one is framed, or says why the photo won't do.
+
+        Args:
+            photo: An image.
+            face: Whose face, 1 the largest.
+            detector: What finds the face, "mediapipe" or "face-alignment".
+
+        Returns:
+            The photo with the frame drawn on it, and notes in words.
+        """
         if not photo:
-            raise _refusal("There is no photo yet. Drop one, or pick an example.")
-        if not speech:
-            raise _refusal("There is no recording yet. Drop one, or record it with the microphone.")
+            return None, ""
+        try:
+            found = studio.look(photo, AnimationOptions(face=face, detector=detector))
+        except SpaceError as error:
+            return None, f"**This photo won't do.** {error}"
+        return draw_look(found), "\n\n".join(("This is how it will be framed.", *found.notes))
 
-        stopped = unwanted[request.session_hash] = threading.Event()
+    def choose(photo: str | None, face: float, detector: str, click: gr.SelectData) -> float:
+        """The number of the face that was clicked."""
+        try:
+            found = studio.look(photo, AnimationOptions(face=face, detector=detector))
+        except SpaceError:
+            return face
+        shrunk = max(found.photo.shape) / max(draw_look(found).shape)
+        return found.face_at(*(coordinate * shrunk for coordinate in click.index))
 
-        def show(stage: str, done: int, total: int) -> None:
-            if stopped.is_set():
-                raise Stopped
-            progress((done, total), desc=stage)
+    def say(text: str | None) -> Iterator[str]:
+        """Speaks an English text with a built-in voice.
 
-        with tempfile.TemporaryDirectory() as folder:
-            video = Path(folder) / "space.mp4"
-            extra = {"inside": Path(folder) / "inside.mp4", "landmarks": Path(folder) / "landmarks.npz"}
-            extra = extra if look_inside else {}
-            try:
-                options = AnimationOptions(**{name: given[name] for name in option_names() if name in given})
-                animation = pipeline.animate_to_file(photo, speech, video, options, show, **extra)
-            except SpaceError as error:
-                raise _refusal(str(error)) from error
-            except Stopped:
-                yield None, None, None
-                return
-            finally:
-                del unwanted[request.session_hash]
-            if animation.num_faces > 1 and options.face == 1:
-                gr.Info(f"The photo shows {animation.num_faces} faces; the largest speaks. Advanced lets you choose.")
-            # Gradio has copied the files to its own cache when this generator goes on and the folder vanishes.
-            yield str(video), *(str(extra[name]) if look_inside else None for name in ("inside", "landmarks"))
+        Args:
+            text: What is to be said.
 
-    with gr.Blocks(title="SPACE", analytics_enabled=False, delete_cache=(CHECKED_SECONDS, KEPT_SECONDS)) as page:
-        gr.Markdown(INTRODUCTION)
+        Returns:
+            The recording.
+        """
+        with _plain_words(), tempfile.TemporaryDirectory() as folder:
+            recording = Path(folder) / "speech.wav"
+            studio.say(text or "", recording)
+            yield str(recording)  # Gradio has copied it to its own cache when this goes on and the folder vanishes
+
+    def stop(request: gr.Request) -> None:
+        """Stops what is being made for the visitor."""
+        studio.stop(_visitor(request))
+
+    with gr.Blocks(
+        title="SPACE",
+        analytics_enabled=False,
+    ) as page:
+        with gr.Row(elem_id="header"):
+            gr.Markdown(INTRODUCTION)
+            gr.Button("Light / dark", size="sm", elem_id="theme").click(None, js=SWITCH_THEME, api_visibility="private")
         with gr.Row():
             with gr.Column():
-                photo = gr.Image(label="Photo", type="filepath", sources=["upload", "webcam", "clipboard"], height=320)
-                speech = gr.Audio(label="Speech", type="filepath", sources=["upload", "microphone"])
-                emotion = gr.Dropdown(
-                    list(EMOTIONS),
-                    value=option_field("emotion").default,
-                    allow_custom_value=True,
-                    label="Emotion",
-                    info="or in words of your own: 0.7 happy + 0.3 sad; or 0:neutral, 2.5:happy@0.8, 6:surprised",
-                )
-                intensity = _slider("intensity", "Intensity of the emotion", 0.05)
-                with gr.Accordion("Borrow head motion", open=False):
-                    pose_video = gr.Video(label="Pose-source video (its head motion is used)", sources=["upload"])
-                with gr.Accordion("Advanced", open=False):
-                    sliders = [_slider(name, label, step) for name, (label, step) in SLIDERS.items()]
-                    seed = gr.Number(option_field("seed").default, label="Seed", precision=0)
-                    framing = gr.Radio(
-                        option_choices("framing"),
-                        value=option_field("framing").default,
-                        label="Framing",
-                        info=option_field("framing").description,
+                inputs, button, stop_button = _inputs(settings)
+            with gr.Column(), gr.Tabs() as shown:
+                with gr.Tab("Video", id="video"):
+                    result = gr.Video(
+                        label="Talking portrait", autoplay=True, interactive=False, elem_id="result", height=512
                     )
-                    size = _slider("size", "Size of the crop, pixels a side", 2)
-                    face = gr.Number(
-                        option_field("face").default,
-                        label="Face",
-                        precision=0,
-                        info="who speaks, where the photo shows several people: 1 the largest face, 2 the next",
-                    )
+                    summary = gr.Markdown(elem_id="summary")
+                    _examples(inputs, result)
+                with gr.Tab("Inside"):
                     look_inside = gr.Checkbox(
-                        label="Look inside", info="the landmarks beside the result, and as a file to edit"
+                        label="Look inside",
+                        info="when animating: landmarks beside the result, curves, and a file to edit",
+                        elem_id="look-inside",
                     )
-                with gr.Row():
-                    button = gr.Button("Animate", variant="primary", scale=3)
-                    stop_button = gr.Button("Stop", scale=1)
-            with gr.Column():
-                result = gr.Video(label="Talking portrait", autoplay=True, interactive=False)
-                inside = gr.Video(
-                    label="Normalized landmarks, posed landmarks, result", interactive=False, visible=False
-                )
-                landmarks = gr.File(label="Landmarks, head pose, emotion and blinks", interactive=False, visible=False)
-        gr.Examples(
-            [
-                [str(EXAMPLES / "astronaut.jpg"), str(EXAMPLES / "english_starlight.flac"), "happy", 0.7],
-                [str(EXAMPLES / "grace_hopper.jpg"), str(EXAMPLES / "english_portrait.flac"), "neutral", 1.0],
-                [str(EXAMPLES / "mona_lisa.jpg"), str(EXAMPLES / "spanish_stars.flac"), "surprised", 0.8],
-            ],
-            [photo, speech, emotion, intensity],
-        )
-        look_inside.change(
-            lambda wanted: (gr.update(visible=wanted), gr.update(visible=wanted)),
-            look_inside,
-            [inside, landmarks],
+                    inside = gr.Video(
+                        label="Normalized landmarks, posed landmarks, result",
+                        show_label=False,
+                        interactive=False,
+                        elem_id="inside",
+                    )
+                    gr.Markdown("Normalized landmarks, posed landmarks and the result.")
+                    plot = gr.Plot(label="Over time", show_label=False, format="png", elem_id="curves")
+                    landmarks = gr.File(
+                        label="The motion, to edit: landmarks, head pose, emotion, blinks", interactive=False
+                    )
+                with gr.Tab("Compare"):
+                    number, settings_compared = _settings_compared()
+                    compare_button = gr.Button("Compare", variant="primary", elem_id="compare")
+                    grid = gr.Video(label="The same words, in step", autoplay=True, interactive=False, elem_id="grid")
+                    grid_summary = gr.Markdown()
+        with gr.Accordion("About", open=False):
+            gr.Markdown(_about(settings))
+
+        at_work = {"concurrency_limit": settings.concurrency, "concurrency_id": "studio"}
+        button.click(
+            lambda: gr.Tabs(selected="video"),
+            None,
+            shown,
             queue=False,
-            api_name=False,
+            show_progress="hidden",
+            api_visibility="private",
         )
-        work = button.click(
+        animating = button.click(
             animate,
-            [photo, speech, emotion, intensity, pose_video, *sliders, seed, look_inside, framing, size, face],
-            [result, inside, landmarks],
-            concurrency_limit=1,
-            api_name="animate",
+            [*inputs.speaking, *inputs.knobs.values(), look_inside],
+            [result, summary, inside, landmarks, inputs.knobs["seed"]],
+            **at_work,
+        )
+        shared = ("head_motion", "blinks_per_minute", "face", "detector", "mark")
+        comparing = compare_button.click(
+            compare,
+            [*inputs.speaking, number, *settings_compared, *(inputs.knobs[name] for name in shared)],
+            [grid, grid_summary],
+            **at_work,
         )
         # Both what is being made and what still waits in the queue; a visitor who leaves stops it, too.
-        stop_button.click(stop, cancels=[work], queue=False, api_name="stop")
+        stop_button.click(stop, cancels=[animating, comparing], queue=False)
         page.unload(stop)
-    return page.queue(max_size=QUEUE_SIZE)
+        landmarks.change(_curves, landmarks, plot, api_visibility="private", show_progress="hidden")
+        _wire_photo(inputs, look, choose)
+        inputs.say.click(say, inputs.text, inputs.spoken, concurrency_limit=1, concurrency_id="say")
+    return page
 
 
-def _slider(name: str, label: str, step: float) -> gr.Slider:
+def _inputs(settings: Settings) -> tuple[Inputs, gr.Button, gr.Button]:
+    """The left side of the page, with the buttons that start and stop the work."""
+    with gr.Row():
+        photo = gr.Image(
+            label="Photo", type="filepath", sources=["upload", "webcam", "clipboard"], height=260, elem_id="photo"
+        )
+        found = gr.Image(label="Who speaks", interactive=False, height=260, elem_id="found", buttons=[])
+    note = gr.Markdown(elem_id="note")
+    source = gr.State(SOURCES[0])
+    with gr.Tabs():
+        with gr.Tab("Recording") as recording:
+            speech = gr.Audio(
+                label="Speech", type="filepath", sources=["upload", "microphone"], buttons=[], elem_id="speech"
+            )
+        with gr.Tab("Type text") as typing:
+            text = gr.Textbox(
+                label="Text",
+                placeholder="Hello! I am a photo that speaks.",
+                info="in English; a voice on this machine says it",
+                lines=3,
+                max_length=text_to_speech.MAX_CHARACTERS,
+                elem_id="text",
+            )
+            say = gr.Button("Listen to it", size="sm", elem_id="say")
+            spoken = gr.Audio(label="The text, spoken", interactive=False, elem_id="spoken")
+        with gr.Tab("Sound of a video") as filming:
+            speech_video = gr.Video(label="Video whose sound is used", sources=["upload"], height=200)
+    for tab, name in zip((recording, typing, filming), SOURCES, strict=True):
+        tab.select(lambda name=name: name, None, source, queue=False, api_visibility="private")
+
+    with gr.Row():
+        emotion = gr.Dropdown(list(EMOTIONS), value=option_field("emotion").default, label="Emotion", elem_id="emotion")
+        intensity = _slider("intensity", "Intensity", 0.05)
+    with gr.Row():
+        start = gr.Button("Animate", variant="primary", scale=3, elem_id="animate")
+        stop = gr.Button("Stop", scale=1, elem_id="stop")
+    with gr.Accordion("Advanced", open=False, elem_id="advanced"):
+        knobs = {"emotion": emotion, "intensity": intensity, **_advanced(settings)}
+    return Inputs(photo, found, note, speech, text, speech_video, source, say, spoken, knobs), start, stop
+
+
+def _advanced(settings: Settings) -> dict[str, gr.components.Component]:
+    """The knobs that most visitors leave alone, by the names that the endpoints give them."""
+    knobs: dict[str, gr.components.Component] = {}
+    knobs["blend"] = gr.Textbox(
+        label="Blend or timeline of emotions",
+        placeholder="0.7 happy + 0.3 sad; or 0:neutral, 2.5:happy@0.8, 6:surprised",
+        info="instead of the emotion above; seconds before each colon, a strength after an @",
+    )
+    knobs["pose_video"] = gr.Video(label="Pose-source video: its head motion is used", sources=["upload"], height=200)
+    knobs["head_motion"] = _slider("head_motion", "Head motion", 0.05, "0 still, 1 natural")
+    knobs["blinks_per_minute"] = _slider("blinks_per_minute", "Blinks per minute", 1, "0 never")
+    with gr.Row():
+        knobs["gaze_yaw"] = _slider("gaze_yaw", "Gaze to the side", 1, "degrees; positive: to the image's right")
+        knobs["gaze_pitch"] = _slider("gaze_pitch", "Gaze up", 1, "degrees")
+    with gr.Row():
+        knobs["saccades"] = _slider("saccades", "Small eye movements", 0.05, "0 none, 1 natural")
+        knobs["eyes_on_viewer"] = _slider("eyes_on_viewer", "Eyes on the viewer", 0.05, "while the head turns")
+    with gr.Row():
+        knobs["seed"] = gr.Number(
+            option_field("seed").default,
+            label="Seed",
+            precision=0,
+            info="the same seed, the same head motion, blinks and eye movements",
+        )
+        knobs["variation"] = gr.Radio(
+            [SAME, ANOTHER], value=SAME, label="Next time", info="keep the seed, or draw another one"
+        )
+    with gr.Row():
+        knobs["framing"] = gr.Radio(
+            [("square", "crop"), ("whole photo", "photo")],
+            value=option_field("framing").default,
+            label="Framing",
+            info="a square around the head, or the whole photo with the head in it",
+        )
+        knobs["size"] = _slider("size", "Size", 2, "side of the square, pixels")
+    with gr.Row():
+        knobs["face"] = gr.Number(
+            option_field("face").default,
+            label="Face",
+            precision=0,
+            info="who speaks where several people are in the photo: 1 the largest face",
+            elem_id="face",
+        )
+        knobs["detector"] = gr.Radio(
+            option_choices("detector"), value=option_field("detector").default, label="Detector"
+        )
+    knobs["mark"] = gr.Checkbox(
+        settings.visible_mark or settings.force_visible_mark,
+        label="Visible mark",
+        info="a small sign in the corner: this video is generated",
+        interactive=not settings.force_visible_mark,
+    )
+    return knobs
+
+
+def _settings_compared() -> tuple[gr.Radio, list[gr.components.Component]]:
+    """How many settings are compared, and the emotion, intensity and seed of each."""
+    gr.Markdown("The photo and the words on the left, said with two, three or four settings.")
+    number = gr.Radio([2, 3, 4], value=2, label="Settings", elem_id="number")
+    widgets, rows = [], []
+    for index, emotion in enumerate(("neutral", "happy", "sad", "surprised")):
+        with gr.Row(visible=index < 2) as row:
+            widgets.append(gr.Dropdown(list(EMOTIONS), value=emotion, allow_custom_value=True, label="Emotion"))
+            widgets.append(_slider("intensity", "Intensity", 0.05))
+            widgets.append(gr.Number(0, label="Seed", precision=0))
+        rows.append(row)
+    number.change(
+        lambda number: [gr.update(visible=index < number) for index in range(SETTINGS_COMPARED)],
+        number,
+        rows,
+        queue=False,
+        api_visibility="private",
+    )
+    return number, widgets
+
+
+def _curves(motion_file: str | None) -> Figure | None:
+    """What a motion file says, drawn over time."""
+    return plot_curves(curves(load_motion(motion_file))) if motion_file else None
+
+
+def _examples(inputs: Inputs, result: gr.Video) -> None:
+    """Examples that fill the page in, film included."""
+    gr.Examples(
+        [
+            [
+                str(EXAMPLES / f"{portrait}.jpg"),
+                str(EXAMPLES / f"{recording}.flac"),
+                emotion,
+                intensity,
+                str(EXAMPLES / f"{portrait}.mp4"),
+            ]
+            for portrait, recording, emotion, intensity in EXAMPLE_ROWS
+        ],
+        [inputs.photo, inputs.speech, inputs.knobs["emotion"], inputs.knobs["intensity"], result],
+        label="Examples: click one",
+        visible_columns=[0, 2, 3],
+    )
+
+
+def _wire_photo(inputs: Inputs, look: Callable, choose: Callable) -> None:
+    """A photo is looked at as soon as it is there; a click on a face chooses it."""
+    photo, face, detector = inputs.photo, inputs.knobs["face"], inputs.knobs["detector"]
+    shown = {"show_progress": "hidden", "trigger_mode": "always_last", "queue": False}
+    photo.change(lambda: 1, None, face, queue=False, api_visibility="private", show_progress="hidden").then(
+        look, [photo, face, detector], [inputs.found, inputs.note], api_name="look", **shown
+    )
+    for changed in (face, detector):
+        changed.change(look, [photo, face, detector], [inputs.found, inputs.note], api_visibility="private", **shown)
+    inputs.found.select(choose, [photo, face, detector], face, api_visibility="private", **shown)
+
+
+def _slider(name: str, label: str, step: float, info: str | None = None) -> gr.Slider:
     """A slider of an option's range and default."""
     least, most = option_range(name)
-    return gr.Slider(least, most, value=option_field(name).default, step=step, label=label)
+    return gr.Slider(
+        least, most, value=option_field(name).default, step=step, label=label, info=info, elem_id=name.replace("_", "-")
+    )
 
 
-def _refusal(sentence: str) -> gr.Error:
-    """What the visitor reads; it is no failure of ours, so the log keeps quiet."""
-    return gr.Error(sentence, title="This can't be animated", print_exception=False)
+@contextlib.contextmanager
+def _plain_words() -> Iterator[None]:
+    """What the visitor did wrong, as a message; it is no failure of ours, so the log keeps quiet."""
+    try:
+        yield
+    except SpaceError as error:
+        raise gr.Error(str(error), title="This can't be animated", print_exception=False) from error
+
+
+def _given(photo: str | None) -> str:
+    if not photo:
+        raise SpaceError("There is no photo yet. Drop one, or pick an example.")
+    return photo
+
+
+def _words(source: str, speech: str | None, text: str | None, speech_video: str | None) -> Words:
+    """What the visitor looked at last, or else what there is."""
+    given = dict(zip(SOURCES, (Words(speech), Words(text=(text or "").strip()), Words(speech_video)), strict=True))
+    for name in (source, *given):
+        if name in given and given[name] != Words():
+            return given[name]
+    raise SpaceError("There is no speech yet. Drop a recording, record one with the microphone, or type a text.")
+
+
+def _visitor(request: gr.Request | None) -> str:
+    """Who asks: a page that is open, or a program's session."""
+    return (request and request.session_hash) or ""
+
+
+def _show(progress: gr.Progress, step: Step) -> None:
+    """How far it is, and how long it will still take."""
+    left = "" if step.seconds_left is None else f", about {max(1, round(step.seconds_left))} s left"
+    unit = "frames" if step.stage in ("frames", "pose video") else "steps"
+    progress((step.done, step.total), desc=STAGES.get(step.stage, step.stage) + left, unit=unit)
+
+
+def _summary(film: Film, options: AnimationOptions | None = None) -> str:
+    """What was made, in words."""
+    told = f"{film.num_frames / FPS:.1f} s of video, made in {film.seconds:.1f} s."
+    if options and film.num_faces > 1 and options.face == 1:
+        told += f" The photo shows {film.num_faces} faces; the largest speaks. Click another one to change that."
+    return told
+
+
+def _about(settings: Settings) -> str:
+    return ABOUT.format(
+        kept=f"{settings.kept_minutes} minutes",
+        seconds=settings.max_seconds,
+        megabytes=settings.max_upload_mb,
+        credentials=", signed (C2PA Content Credentials)" if settings.content_credentials else "",
+        mark="is always there" if settings.force_visible_mark else "can be switched on and off under Advanced",
+    )
 
 
 def main() -> None:
     """Loads the pipeline and serves the page."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--host", help="address to listen on (default: GRADIO_SERVER_NAME, else 127.0.0.1)")
-    parser.add_argument("--port", type=int, help="port to listen on (default: GRADIO_SERVER_PORT, else from 7860 on)")
-    parser.add_argument("--device", choices=DEVICES, default="auto", help="where to compute (default: %(default)s)")
-    arguments = parser.parse_args()
-    theme = gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
-    build_page(SpacePipeline(arguments.device)).launch(
-        server_name=arguments.host, server_port=arguments.port, theme=theme, max_file_size="200mb"
-    )
+    settings = Settings.from_command_line()
+    logs.configure(settings.log_level)
+    private_folder()
+    credentials = ContentCredentials(settings.certificate_folder) if settings.content_credentials else None
+    metrics = Metrics()
+    studio = Studio(SpacePipeline(settings.device, credentials), metrics)
+    serve(build_page(studio, settings), settings, metrics, studio.health, **LOOK)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""What an operator of the hosted demo gets: settings, figures, a log, private files and a server."""

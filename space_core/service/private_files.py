@@ -1,0 +1,115 @@
+"""Visitors' files: in a folder that only this run can read, and that goes when the run ends."""
+
+import atexit
+import os
+import shutil
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Collection
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+PREFIX = "space-visitors-"
+LOCK = "lock"
+TERMINATED = 128 + signal.SIGTERM  # exit code, as a shell tells it
+
+
+def private_folder() -> Path:
+    """Makes a folder for this run's files, has Gradio and ``tempfile`` use it, and removes it when the run ends.
+
+    To be called once, before the page is built: Gradio's components look up their folder when they are made. Folders
+    of earlier runs that were killed are removed.
+
+    Returns:
+        the folder, readable by this user only (0700); Gradio serves what lies in its subfolder "page" alone.
+    """
+    parent = Path(tempfile.gettempdir()).resolve()
+    _remove_leftovers(parent)
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
+    lock = FileLock(folder / LOCK)  # released by the system when this process ends, however it does
+    lock.acquire()
+    for name in ("page", "work"):
+        (folder / name).mkdir(mode=0o700)
+    os.environ["GRADIO_TEMP_DIR"] = str(folder / "page")
+    os.environ["GRADIO_EXAMPLES_CACHE"] = str(folder / "page" / "examples")  # else served from the working directory
+    os.environ["TMPDIR"] = tempfile.tempdir = str(folder / "work")
+    atexit.register(_remove, folder, lock, os.getpid())
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _end)  # by default, the program would end without tidying up
+    return folder
+
+
+def is_private(folder: Path) -> bool:
+    """Whether ``private_folder`` made it."""
+    return folder.parent.name.startswith(PREFIX)
+
+
+def leave_within(seconds: float) -> None:
+    """Ends the program after so long even if work still holds it up, and removes the folder all the same."""
+
+    def leave() -> None:
+        time.sleep(seconds)
+        folder = Path(os.environ.get("GRADIO_TEMP_DIR", "."))
+        if is_private(folder):
+            shutil.rmtree(folder.parent, ignore_errors=True)
+        os._exit(TERMINATED)
+
+    threading.Thread(target=leave, daemon=True).start()
+
+
+def forget_files(folder: Path, kept: Collection[str], older_than: float) -> set[str]:
+    """Removes the files in ``folder`` that are older than so many seconds, but not the paths in ``kept``.
+
+    Their age is told from the inode's change, which Gradio renews when a file is handed out again.
+
+    Returns:
+        the paths that were removed
+    """
+    eldest = time.time() - older_than
+    forgotten = set()
+    for parent, folders, names in os.walk(folder, topdown=False):
+        for path in (Path(parent) / name for name in names):
+            if str(path) not in kept and _changed(path) < eldest:
+                path.unlink(missing_ok=True)
+                forgotten.add(str(path))
+        for path in (Path(parent) / name for name in folders):
+            if _changed(path) < eldest:
+                _remove_if_empty(path)
+    return forgotten
+
+
+def _changed(path: Path) -> float:
+    try:
+        return path.lstat().st_ctime
+    except FileNotFoundError:
+        return float("inf")
+
+
+def _remove_if_empty(path: Path) -> None:
+    try:
+        path.rmdir()
+    except OSError:
+        return
+
+
+def _remove_leftovers(parent: Path) -> None:
+    for folder in parent.glob(f"{PREFIX}*"):
+        try:
+            with FileLock(folder / LOCK, timeout=0):
+                pass
+        except (Timeout, OSError):  # still runs, or belongs to another user
+            continue
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove(folder: Path, lock: FileLock, owner: int) -> None:
+    if os.getpid() == owner:  # not when a process ends that was forked from ours
+        lock.release()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _end(*_: object) -> None:
+    raise SystemExit(TERMINATED)

@@ -1,0 +1,235 @@
+"""The page as visitors meet it, in a real browser; pictures of it are kept in ``tests/screenshots``."""
+
+import re
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+from conftest import EXAMPLES
+from PIL import Image
+
+playwright = pytest.importorskip("playwright.sync_api", reason="SKIPPED: no browser tests without Playwright")
+
+SCREENSHOTS = Path(__file__).parent / "screenshots"
+PATIENCE = 120_000  # ms for a film
+# Silence from the browser itself, and films that play without a click on them.
+FLAGS = (
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
+    *("--disable-background-networking", "--disable-component-update", "--autoplay-policy=no-user-gesture-required"),
+)
+STATE_OF_FILM = """(selector) => {
+  const video = document.querySelector(selector);
+  const picture = new OffscreenCanvas(64, 64).getContext('2d');
+  picture.drawImage(video, 0, 0, 64, 64);
+  return {
+    at: video.currentTime, seconds: video.duration, source: video.currentSrc, sounds: video.webkitAudioDecodedByteCount,
+    pixels: Array.from(picture.getImageData(0, 0, 64, 64).data),
+  };
+}"""
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium: the one installed on the machine, or the one that Playwright brings."""
+    SCREENSHOTS.mkdir(exist_ok=True)
+    installed = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    with playwright.sync_playwright() as driver:
+        if not installed and not Path(driver.chromium.executable_path).exists():
+            pytest.skip("SKIPPED: no browser tests, as there is no Chromium; `playwright install chromium` brings one")
+        chromium = driver.chromium.launch(executable_path=installed, args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser, demo, request):
+    """The page, just opened; what it shows at the end is kept as a picture, and it asked no other host for anything."""
+    options = getattr(request, "param", {"viewport": {"width": 1300, "height": 900}})
+    page = browser.new_page(**options)
+    asked, errors = [], []
+    page.on("request", lambda sent: asked.append(sent.url))
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(demo)
+    page.locator("#animate").wait_for()
+    yield page
+    page.screenshot(path=SCREENSHOTS / f"{request.node.name}.png", full_page=True)
+    page.close()
+    assert not [url for url in asked if not url.startswith((demo, "data:", "blob:"))]
+    assert not errors
+
+
+@pytest.fixture(scope="module")
+def two_people(tmp_path_factory):
+    """A photo of two people, the smaller face on the left."""
+    left, right = Image.open(EXAMPLES / "astronaut.jpg"), Image.open(EXAMPLES / "grace_hopper.jpg")
+    photo = Image.new("RGB", (1024, 560))
+    photo.paste(left.resize((512, 512)), (0, 0))
+    photo.paste(right.resize((512, 560)), (512, 0))
+    path = tmp_path_factory.mktemp("photos") / "two.png"
+    photo.save(path)
+    return path
+
+
+def give(page, photo=None, speech=None):
+    """Uploads as a person does, and waits until the page has them."""
+    if photo:
+        page.set_input_files("#photo input[type=file]", photo)
+        page.locator("#note p").first.wait_for()
+    if speech:
+        page.set_input_files("#speech input[type=file]", speech)
+        page.locator("#speech .waveform-container, #speech #waveform").first.wait_for()
+
+
+def film(page, selector="#result video", name="space.mp4"):
+    """The state of a film that is complete and plays."""
+    page.wait_for_function(
+        f"() => (document.querySelector('{selector}')?.currentSrc || '').endsWith('{name}')", timeout=PATIENCE
+    )
+    page.wait_for_function(f"() => document.querySelector('{selector}').currentTime > 0.2", timeout=20_000)
+    return page.evaluate(STATE_OF_FILM, selector)
+
+
+def show_tab(page, name):
+    page.get_by_role("tab", name=name, exact=True).click()
+
+
+def summary(page):
+    return page.locator("#summary").inner_text()
+
+
+def test_an_example_plays_at_once_and_is_made_anew_by_one_click(page):
+    page.get_by_text("happy", exact=True).last.click()
+    shown = film(page, name="astronaut.mp4")
+    assert shown["seconds"] == pytest.approx(5.8, abs=0.1)
+    page.locator("#animate").click()
+    begun = film(page)
+    assert begun["seconds"] == pytest.approx(5.8, abs=0.1)
+    time.sleep(0.7)
+    later = page.evaluate(STATE_OF_FILM, "#result video")
+    assert later["at"] > begun["at"]
+    assert later["sounds"] > 0
+    moved = sum(abs(a - b) > 8 for a, b in zip(begun["pixels"], later["pixels"], strict=True))
+    assert moved > 20
+    assert re.search(r"5\.8 s of video, made in [\d.]+ s", summary(page))
+
+
+def test_own_photo_and_recording_give_a_film_that_can_be_downloaded(page, short_speech):
+    give(page, EXAMPLES / "grace_hopper.jpg", short_speech)
+    assert "This is how it will be framed" in page.locator("#note").inner_text()
+    page.locator("#animate").click()
+    assert film(page)["seconds"] == pytest.approx(33 / 25, abs=0.1)
+    with page.expect_download() as download:
+        page.locator("#result a[download]").click()
+    assert Path(download.value.path()).read_bytes()[4:8] == b"ftyp"
+
+
+def test_a_typed_text_is_spoken(page):
+    give(page, EXAMPLES / "astronaut.jpg")
+    show_tab(page, "Type text")
+    page.locator("#text textarea").fill("Hello there, how are you?")
+    page.locator("#say").click()
+    page.locator("#spoken .waveform-container, #spoken #waveform").first.wait_for(timeout=PATIENCE)
+    page.locator("#animate").click()
+    shown = film(page)
+    assert 0.8 < shown["seconds"] < 4
+    assert shown["sounds"] > 0
+
+
+def test_stop_ends_the_work_and_the_next_film_is_made(page, short_speech):
+    give(page, EXAMPLES / "astronaut.jpg", EXAMPLES / "english_portrait.flac")
+    page.locator("#animate").click()
+    page.get_by_text("Drawing").first.wait_for(timeout=PATIENCE)
+    page.locator("#stop").click()
+    page.get_by_text("Drawing").first.wait_for(state="hidden", timeout=5_000)
+    page.locator("#speech").get_by_label("Clear").first.click()
+    give(page, speech=short_speech)
+    page.locator("#animate").click()
+    assert film(page)["seconds"] == pytest.approx(33 / 25, abs=0.1)
+
+
+def test_a_photo_that_will_not_do_is_told_before_anything_is_made(page, tmp_path, short_speech):
+    Image.linear_gradient("L").resize((400, 300)).save(tmp_path / "landscape.png")
+    give(page, tmp_path / "landscape.png", short_speech)
+    assert "No human face was found" in page.locator("#note").inner_text()
+    page.locator("#animate").click()
+    page.locator(".toast-body").get_by_text("No human face was found").wait_for()
+    assert "Traceback" not in page.content()
+
+
+def test_one_of_two_faces_is_chosen_by_a_click(page, two_people, short_speech):
+    give(page, two_people, short_speech)
+    assert "2 faces" in page.locator("#note").inner_text()
+    picture = page.locator("#found img")
+    box = picture.bounding_box()
+    # The photo is twice as wide as high and fills the width of the box.
+    picture.click(position={"x": box["width"] * 0.24, "y": box["height"] * 0.45})
+    page.get_by_text("2 will speak").wait_for()
+    page.locator("#animate").click()
+    # Behind the astronaut it is light, behind the admiral dark.
+    pixels = film(page)["pixels"]
+    above = [sum(pixels[4 * (64 * y + x) : 4 * (64 * y + x) + 3]) / 3 for y in range(2, 8) for x in range(48, 62)]
+    assert sum(above) / len(above) > 120
+
+
+def test_a_visitor_may_look_inside(page, short_speech):
+    give(page, EXAMPLES / "astronaut.jpg", short_speech)
+    show_tab(page, "Inside")
+    page.locator("#look-inside input").check()
+    page.locator("#animate").click()
+    film(page)
+    show_tab(page, "Inside")
+    page.locator("#inside video").wait_for()
+    page.locator("#curves img").wait_for()
+    page.locator("a[href$='landmarks.npz']").wait_for()
+
+
+def test_settings_are_compared_in_one_film(page, short_speech):
+    give(page, EXAMPLES / "astronaut.jpg", short_speech)
+    show_tab(page, "Compare")
+    page.locator("#compare").click()
+    film(page, "#grid video")
+    width, height = page.evaluate(
+        "() => { const v = document.querySelector('#grid video'); return [v.videoWidth, v.videoHeight]; }"
+    )
+    assert width == 1024
+    assert 512 < height < 640
+
+
+@pytest.mark.parametrize(
+    "page", [{"viewport": {"width": 375, "height": 740}, "has_touch": True, "is_mobile": True}], indirect=True
+)
+def test_the_page_fits_a_phone(page, short_speech):
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= 375
+    give(page, EXAMPLES / "astronaut.jpg", short_speech)
+    page.locator("#animate").tap()
+    film(page)
+    assert page.locator("#result").bounding_box()["width"] <= 375
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= 375
+
+
+@pytest.mark.parametrize("page", [{"viewport": {"width": 1300, "height": 900}, "color_scheme": "dark"}], indirect=True)
+def test_the_page_is_dark_where_the_visitor_likes_it(page):
+    def brightness(property):
+        colour = page.evaluate(f"() => getComputedStyle(document.body).{property}")
+        return sum(map(float, re.findall(r"[\d.]+", colour)[:3])) / 3
+
+    assert brightness("backgroundColor") < 60
+    assert brightness("color") > 180
+    page.locator("#theme").click()
+    page.wait_for_timeout(1000)  # the colours change softly
+    assert brightness("backgroundColor") > 200
+
+
+def test_everything_can_be_reached_by_keyboard(page):
+    reached = set()
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        reached.add(page.evaluate("() => document.activeElement.closest('[id]')?.id"))
+    assert {"animate", "stop"} <= reached
+    named = page.evaluate(
+        """() => [...document.querySelectorAll('button, input, textarea')]
+          .filter((e) => e.checkVisibility() && e.type !== 'file')
+          .filter((e) => !(e.innerText || e.ariaLabel || e.title || e.labels?.length || e.placeholder)).length"""
+    )
+    assert named == 0

@@ -1,0 +1,461 @@
+"""What the hosted demo promises its operator and its visitors: asked of a tiny page, without the pipeline."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from types import SimpleNamespace
+
+import gradio as gr
+import httpx
+import pytest
+import uvicorn
+from conftest import EXAMPLES
+
+from space_core.service.metrics import Metrics
+from space_core.service.private_files import forget_files
+from space_core.service.server import build_app, serve
+from space_core.service.settings import Settings
+
+ROOT = Path(__file__).parents[1]
+QUEUE_SIZE = 2
+
+# A page in a program of its own, as app.py is; "work" holds a thread up for a minute.
+PROGRAM = """
+import sys, time
+from space_core.service import logs
+from space_core.service.settings import Settings
+settings = Settings.from_command_line()
+logs.configure("info")
+from space_core.service.server import private_folder, serve
+print(private_folder(), flush=True)
+import gradio as gr
+from space_core.service.metrics import Metrics
+def fail(text):
+    raise ValueError("can't open " + text)
+with gr.Blocks(analytics_enabled=False) as page:
+    text, result = gr.Textbox(), gr.Textbox()
+    gr.Button().click(fail, text, result, api_name="fail")
+    gr.Button().click(lambda: time.sleep(60), None, result, api_name="work")
+serve(page, settings, Metrics(), lambda: {"loaded": True, "device": "cpu"})
+"""
+
+
+@pytest.fixture(autouse=True)
+def no_variables_of_the_host(monkeypatch):
+    for variable in list(os.environ):
+        if variable.startswith(("SPACE_", "GRADIO_SERVER_", "GRADIO_ROOT_")):
+            monkeypatch.delenv(variable)
+
+
+class Visitor(httpx.Client):
+    """A client of the page's API."""
+
+    def ask(self, endpoint, *inputs):
+        """The event and the data with which an endpoint ends."""
+        begun = self.begin(endpoint, *inputs)
+        begun.raise_for_status()
+        told = self.get(f"/gradio_api/call/{endpoint}/{begun.json()['event_id']}").text
+        ended, data = told.strip().split("\n\n")[-1].split("\n")
+        return ended.removeprefix("event: "), json.loads(data.removeprefix("data: "))
+
+    def begin(self, endpoint, *inputs):
+        return self.post(f"/gradio_api/call/{endpoint}", json={"data": inputs})
+
+    def upload(self, name, content):
+        return self.post("/gradio_api/upload", files={"files": (name, content)})
+
+    def figure(self, line):
+        """A figure of /metrics; 0 as long as there is none."""
+        lines = [told for told in self.get("/metrics").text.splitlines() if told.startswith(line + " ")]
+        return float(lines[0].split()[-1]) if lines else 0.0
+
+
+def file(path, **more):
+    return {"path": str(path), "meta": {"_type": "gradio.FileData"}, **more}
+
+
+@contextmanager
+def served(tmp_path, ready=lambda: {"loaded": True, "device": "cpu"}, **settings):
+    """A tiny page at an address of its own, and a visitor."""
+    with pytest.MonkeyPatch.context() as patch, socket.socket() as door:
+        patch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+        occupied, released = threading.Event(), threading.Event()
+        with gr.Blocks(analytics_enabled=False) as page:
+            photo, speech, film = gr.Image(type="filepath"), gr.Audio(type="filepath"), gr.Video()
+            anything, result, returned = gr.File(), gr.Textbox(), gr.File()
+            for name, component in (("photo", photo), ("speech", speech), ("film", film)):
+                gr.Button().click(os.path.getsize, component, result, api_name=name)
+            gr.Button().click(lambda path: path, anything, returned, api_name="echo")
+
+            def work():
+                occupied.set()
+                released.wait(20)
+
+            gr.Button().click(work, None, result, api_name="work", concurrency_limit=1)
+        app = build_app(page, Settings(queue_size=QUEUE_SIZE, max_upload_mb=1, **settings), Metrics(), ready)
+        door.bind(("127.0.0.1", 0))
+        server = uvicorn.Server(uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=1))
+        thread = threading.Thread(target=server.run, args=([door],))
+        thread.start()
+        while not server.started:
+            time.sleep(0.02)
+        with Visitor(base_url=f"http://127.0.0.1:{door.getsockname()[1]}", timeout=20) as visitor:
+            visitor.occupied, visitor.released = occupied, released
+            yield visitor
+        released.set()
+        server.should_exit = True
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def visitor(tmp_path_factory):
+    with served(tmp_path_factory.mktemp("page")) as visitor:
+        yield visitor
+
+
+# Settings
+
+
+def test_flags_win_over_variables_and_these_over_defaults(monkeypatch):
+    monkeypatch.setenv("SPACE_QUEUE_SIZE", "7")
+    monkeypatch.setenv("SPACE_KEPT_MINUTES", "5")
+    monkeypatch.setenv("SPACE_FORCE_VISIBLE_MARK", "true")
+    settings = Settings.from_command_line(["--queue-size", "9", "--no-visible-mark"])
+    assert (settings.queue_size, settings.kept_minutes, settings.concurrency) == (9, 5, 1)
+    assert (settings.visible_mark, settings.force_visible_mark) == (False, True)
+
+
+def test_gradios_variables_count_unless_ours_are_set(monkeypatch):
+    monkeypatch.setenv("GRADIO_SERVER_NAME", "::1")
+    monkeypatch.setenv("GRADIO_SERVER_PORT", "8000")
+    monkeypatch.setenv("SPACE_PORT", "8001")
+    settings = Settings.from_command_line([])
+    assert (settings.host, settings.port) == ("::1", 8001)
+
+
+def test_a_hugging_face_space_listens_everywhere(monkeypatch):
+    monkeypatch.setenv("SPACE_ID", "someone/space")
+    monkeypatch.setenv("SPACE_HOST", "someone-space.hf.space")  # set by the Space: its public name
+    assert Settings.from_command_line([]).host == "0.0.0.0"
+    assert Settings.from_command_line(["--host", "127.0.0.1"]).host == "127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--port", "http"], "--port [SPACE_PORT, GRADIO_SERVER_PORT] can't be http: it should be a valid integer"),
+        (["--concurrency", "9"], "--concurrency [SPACE_CONCURRENCY] can't be 9: it should be less than or equal to 8"),
+        (["--max-seconds", "nan"], "--max-seconds [SPACE_MAX_SECONDS] can't be nan"),
+        (["--device", "tpu"], "'auto', 'cpu' or 'cuda'"),
+        (["--root-path", "space"], "it should begin with /"),
+        (["--certificate-folder", "/no/such/folder"], "there is no such folder"),
+        (["--queues", "3"], "unrecognized arguments: --queues 3"),
+    ],
+)
+def test_a_wrong_value_is_told_in_one_sentence(arguments, told, capsys):
+    with pytest.raises(SystemExit) as ended:
+        Settings.from_command_line(arguments)
+    sentence = capsys.readouterr().err.strip().splitlines()[-1]
+    assert ended.value.code == 2
+    assert told in sentence
+
+
+def test_agents_need_their_package(monkeypatch, capsys):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(SystemExit):
+        Settings.from_command_line(["--mcp"])
+    assert 'pip install "gradio[mcp]"' in capsys.readouterr().err
+
+
+def test_help_tells_every_setting_with_its_variable_and_default(capsys):
+    with pytest.raises(SystemExit) as ended:
+        Settings.from_command_line(["--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    assert ended.value.code == 0
+    for name in Settings.model_fields:
+        assert f"--{name.replace('_', '-')}" in told
+        assert f"[SPACE_{name.upper()}" in told
+    assert "visitors who may wait [SPACE_QUEUE_SIZE] (default: 20)" in told
+
+
+# Figures
+
+
+def test_figures_are_told_in_prometheus_format():
+    metrics = Metrics()
+    metrics.asked("animate")
+    metrics.failed("animate", "stopped")
+    metrics.stage("portrait", 0.2)
+    metrics.filmed(frames=50, seconds=2)
+    metrics.queue(lambda: 3)
+    told = metrics.text().decode().splitlines()
+    for line in (
+        'space_asked_total{endpoint="animate"} 1.0',
+        'space_failed_total{endpoint="animate",reason="stopped"} 1.0',
+        'space_stage_seconds_sum{stage="portrait"} 0.2',
+        "space_frames_total 50.0",
+        "space_frames_per_second 25.0",
+        "space_queue_length 3.0",
+    ):
+        assert line in told
+
+
+def test_reasons_are_a_fixed_set():
+    with pytest.raises(ValueError, match="no reason"):
+        Metrics().failed("animate", "portrait_of_aunt_mary.jpg")
+
+
+def test_health_and_figures_are_served(visitor):
+    assert visitor.get("/healthz").json() == {"status": "ready", "loaded": True, "device": "cpu", "queue": 0}
+    assert visitor.figure("space_queue_length") == 0
+    assert "process_cpu_seconds_total" in visitor.get("/metrics").text
+
+
+@pytest.mark.parametrize(
+    ("told", "status"),
+    [({"loaded": False, "device": "cpu"}, "loading"), ({"loaded": True, "alive": False}, "worker died")],
+)
+def test_health_is_503_when_no_video_can_be_made(tmp_path, told, status):
+    with served(tmp_path, ready=lambda: told) as visitor:
+        answer = visitor.get("/healthz")
+    assert (answer.status_code, answer.json()["status"]) == (503, status)
+
+
+# The door
+
+
+def test_the_page_is_served_and_forbids_other_origins(visitor):
+    page = visitor.get("/")
+    assert page.status_code == 200
+    assert "default-src 'self'" in page.headers["content-security-policy"]
+    assert page.headers["x-content-type-options"] == "nosniff"
+    assert "huggingface" not in page.headers["content-security-policy"]
+
+
+def test_a_space_may_be_framed_by_hugging_face(tmp_path, monkeypatch):
+    monkeypatch.setenv("SPACE_ID", "someone/space")
+    with served(tmp_path) as visitor:
+        policy = visitor.get("/healthz").headers["content-security-policy"]
+    assert policy.endswith("frame-ancestors 'self' https://huggingface.co")
+
+
+@pytest.mark.parametrize(
+    "path", ["/etc/passwd", ROOT / "app.py", "app.py", EXAMPLES / "astronaut.jpg", "%2e%2e/%2e%2e/etc/passwd", "/tmp"]
+)
+def test_no_file_outside_is_served(visitor, path):
+    assert visitor.get(f"/gradio_api/file={path}").status_code == 403
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", ROOT / "app.py", EXAMPLES / "astronaut.jpg", "../../etc/passwd"])
+@pytest.mark.parametrize("endpoint", ["echo", "photo"])
+def test_a_file_of_the_machine_is_no_input(visitor, endpoint, path):
+    """Gradio, mounted, copied any file that an input named, and handed it out."""
+    ended, told = visitor.ask(endpoint, file(path))
+    assert ended == "error"
+    assert "has to be uploaded here" in told["error"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/gradio_api/vibe-code"),
+        ("POST", "/gradio_api/vibe-edit"),
+        ("POST", "/gradio_api/component_server"),
+        ("POST", "/gradio_api/process_recording"),
+        ("GET", "/gradio_api/deep_link?session_hash=a"),
+        ("GET", "/gradio_api/runs"),
+        ("GET", "/monitoring/summary"),
+        ("GET", "/openapi.json"),
+        ("DELETE", "/"),
+    ],
+)
+def test_routes_that_the_page_does_not_need_are_shut(visitor, method, path):
+    assert visitor.request(method, path).status_code == 404
+
+
+def test_an_unknown_endpoint_is_told_so(visitor):
+    answer = visitor.begin("nothing")
+    assert (answer.status_code, "no such endpoint" in answer.text) == (404, True)
+
+
+def test_no_address_is_fetched(visitor):
+    asked = []
+
+    class Elsewhere(BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            self.send_error(404)
+
+        do_HEAD = do_GET  # noqa: N815 – the server's name for it
+
+    with HTTPServer(("127.0.0.1", 0), Elsewhere) as elsewhere:
+        threading.Thread(target=elsewhere.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{elsewhere.server_port}/photo.jpg"
+        told = [
+            visitor.ask("photo", file(address)),
+            visitor.ask("speech", file(address)),
+            visitor.ask("film", file(address)),
+            visitor.ask("echo", file(address)),
+        ]
+        others = [visitor.ask("photo", file("photo.jpg", url=address)), visitor.ask("photo", {"url": address})]
+        answers = [visitor.get(f"/gradio_api/{route}={address}") for route in ("file", "proxy")]
+        elsewhere.shutdown()
+    assert asked == []
+    assert all(ended == "error" and "never fetched" in error["error"] for ended, error in told)
+    assert all(ended == "error" for ended, _ in others)
+    assert [answer.status_code for answer in answers] == [403, 404]
+    assert "never fetched" in answers[0].text
+
+
+# Uploads
+
+
+def test_an_upload_is_an_input(visitor):
+    content = (EXAMPLES / "astronaut.jpg").read_bytes()
+    (path,) = visitor.upload("astronaut.jpg", content).json()
+    assert visitor.ask("photo", file(path)) == ("complete", [str(len(content))])
+    shown = visitor.get(f"/gradio_api/file={path}")
+    assert shown.content == content
+    assert shown.headers["cache-control"] == "private"
+
+
+def test_too_large_an_upload_is_refused_in_plain_words(visitor):
+    before = visitor.figure('space_failed_total{endpoint="upload",reason="input"}')
+    answer = visitor.upload("large.wav", bytes(1024 * 1024))
+    assert answer.status_code == 413
+    assert answer.text == "The upload is larger than the maximum allowed size of 1 MB. Give a smaller file."
+    assert visitor.figure('space_failed_total{endpoint="upload",reason="input"}') == before + 1
+
+
+def test_uploads_are_refused_before_the_disk_is_full(visitor, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=2 * 1024 * 1024))
+    answer = visitor.upload("photo.jpg", b"a face")
+    assert (answer.status_code, "no room" in answer.text) == (507, True)
+
+
+def test_a_large_file_in_place_of_an_upload_is_refused(visitor):
+    answer = visitor.begin("photo", "x" * 5_000_000)
+    assert (answer.status_code, "upload files instead" in answer.text) == (413, True)
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        ("Jürgen 写真.jpg", "Jürgen 写真.jpg"),
+        ("../../evil.jpg", "evil.jpg"),
+        ("a\\..\\b<script>.jpg", "a..bscript.jpg"),
+        ("x" * 4000 + ".jpg", "x" * 196 + ".jpg"),
+    ],
+)
+def test_names_of_uploads_stay_in_their_folder(visitor, name, kept):
+    (path,) = visitor.upload(name, b"content of " + name.encode()).json()
+    assert Path(path).name == kept
+    assert len(Path(path).parent.name) == 64  # the content's hash
+    assert Path(path).read_bytes() == b"content of " + name.encode()
+
+
+def test_old_files_are_forgotten_but_not_the_examples(tmp_path):
+    for name in ("upload/photo.jpg", "example/photo.jpg", "tmpbrokenoff"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    example = str(tmp_path / "example" / "photo.jpg")
+    assert forget_files(tmp_path, {example}, older_than=3600) == set()
+    time.sleep(0.1)
+    assert len(forget_files(tmp_path, {example}, older_than=0.05)) == 2
+    assert [str(path) for path in tmp_path.rglob("*") if path.is_file()] == [example]
+
+
+# The queue
+
+
+def test_a_full_queue_is_told_in_plain_words_and_who_leaves_it_makes_room(tmp_path):
+    with served(tmp_path) as visitor:
+        visitor.begin("work")
+        assert visitor.occupied.wait(10)
+        waiting = [visitor.begin("work").json()["event_id"] for _ in range(QUEUE_SIZE)]
+        assert visitor.get("/healthz").json()["queue"] == QUEUE_SIZE
+        refused = visitor.begin("work")
+        assert refused.status_code == 429
+        assert refused.json()["detail"] == "All places in the queue are taken (2). Try again in a few minutes."
+        assert visitor.figure('space_failed_total{endpoint="work",reason="full"}') == 1
+        with visitor.stream("GET", f"/gradio_api/call/work/{waiting[0]}"):
+            time.sleep(0.2)  # listens, and leaves
+        given_up = time.monotonic() + 10
+        while visitor.get("/healthz").json()["queue"] == QUEUE_SIZE and time.monotonic() < given_up:
+            time.sleep(0.05)
+        assert visitor.figure('space_failed_total{endpoint="work",reason="left"}') == 1
+        assert visitor.begin("work").status_code == 200
+
+
+def test_nobody_gets_past_the_queue(visitor):
+    assert visitor.post("/gradio_api/run/work", json={"data": []}).status_code == 404
+
+
+# A program of its own
+
+
+@contextmanager
+def program(parent, *arguments):
+    """The tiny page's program, its private folder in ``parent``, and a visitor."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, "--port", str(port), *arguments],
+        env={**os.environ, "TMPDIR": str(parent), "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        folder = Path(process.stdout.readline().strip())
+        assert process.stdout.readline() == f"* Running on local URL:  http://127.0.0.1:{port}\n"
+        with Visitor(base_url=f"http://127.0.0.1:{port}", timeout=30) as visitor:
+            yield process, folder, visitor
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("ending", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
+def test_visitors_files_go_with_the_program_that_logs_no_name(tmp_path, ending):
+    leftover = tmp_path / "space-visitors-killed"
+    leftover.mkdir()
+    (leftover / "photo.jpg").write_bytes(b"a face")
+    with program(tmp_path) as (process, folder, visitor):
+        assert list(tmp_path.glob("space-visitors-*")) == [folder]  # not the one that a killed program left
+        assert folder.stat().st_mode & 0o777 == 0o700
+        (path,) = visitor.upload("aunt mary.jpg", b"a face").json()
+        assert Path(path).is_relative_to(folder / "page")
+        ended, told = visitor.ask("fail", "aunt mary.jpg")
+        assert (ended, told["error"]) == (
+            "error",
+            "That failed, and the fault is ours. It was noted; please try again.",
+        )
+        assert visitor.begin("work").status_code == 200  # is still at work when the program is told to end
+        process.send_signal(ending)
+        log = process.communicate(timeout=20)[1]
+    assert not any(path.is_file() for path in tmp_path.rglob("*"))
+    assert not folder.exists()
+    lines = [json.loads(line) for line in log.splitlines()]
+    assert [line["event"] for line in lines] == ["serving", "fault", "ended"]
+    assert (lines[1]["level"], lines[1]["error"]) == ("error", "ValueError")
+    assert all({"time", "level", "event"} <= line.keys() for line in lines)
+    assert "mary" not in log
+
+
+def test_a_port_that_is_taken_is_told_in_one_sentence():
+    with socket.socket() as taken, gr.Blocks(analytics_enabled=False) as page:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        settings = Settings(port=taken.getsockname()[1])
+        with pytest.raises(SystemExit, match=f"can't listen on port {settings.port} of 127.0.0.1"):
+            serve(page, settings, Metrics(), lambda: {"loaded": True, "device": "cpu"})

@@ -30,6 +30,7 @@ HUMAN_SURE = 0.87  # for the short range alone
 HUMAN_SCORES = (0.785, 0.3)  # for the short and the long range together
 HUMAN_ASYMMETRY = 0.04  # mean distance between the two meshes, in heights of the face
 CHECKED_SIZE = 256  # side of the cut-out on which that is checked, pixels
+UPRIGHT_SIZE = 512  # side down to which a cut-out is reduced before it is turned upright, pixels
 
 
 def import_mediapipe_solution(name: str) -> types.ModuleType:
@@ -152,8 +153,9 @@ def _upright(cut_out: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     """A cut-out turned so that the eyes in it are level; the detectors are shy of heads that lie on their side."""
     along = landmarks[RIGHT_EYE.upper_lid[-1], :2] - landmarks[LEFT_EYE.upper_lid[0], :2]
     roll = float(np.degrees(np.arctan2(along[1], along[0])))
-    centre = tuple(map(float, landmarks[:, :2].mean(0)))
-    return np.asarray(Image.fromarray(cut_out).rotate(roll, Image.Resampling.BILINEAR, center=centre))
+    step = max(len(cut_out) // UPRIGHT_SIZE, 1)  # turning a large one takes longer than looking at it
+    centre = tuple(map(float, landmarks[:, :2].mean(0) / step))
+    return np.asarray(Image.fromarray(cut_out).reduce(step).rotate(roll, Image.Resampling.BILINEAR, center=centre))
 
 
 def _is_human(cut_out: np.ndarray, ranges: tuple, mesh) -> bool:

@@ -1,7 +1,7 @@
 """Whether emotions are read as meant, grow with their intensity and leave lip sync alone.
 
 Prints how far each emotion is from neutral as its intensity grows; the correlation of lip opening that it costs; and
-what facial-expression classifiers, which nothing else here has ever seen, read in rendered frames: by how much the mean
+what facial-expression classifiers, which no part of the product uses, read in rendered frames: by how much the mean
 probability of each class grows from intensity 0 to 1 of each emotion, over portraits and frames.
 
 The classifiers are installed in a folder of their own, which the environment variable SPACE_JUDGES names:
@@ -9,8 +9,8 @@ The classifiers are installed in a folder of their own, which the environment va
     python -m venv venv && venv/bin/pip install fer==25.10.3 "setuptools<80"
     npm install @vladmandic/face-api @vladmandic/human @tensorflow/tfjs @tensorflow/tfjs-backend-wasm
 
-Amounts of action units were chosen with the help of `fer` and `face-api` on the portraits DEVELOPED_ON alone; what
-counts are the portraits REPORTED_ON. `human` had no say, but runs a network of the same design as `fer`.
+Amounts of action units were chosen with their help on the portraits DEVELOPED_ON alone; what counts are the portraits
+REPORTED_ON. `human` runs a network of the same design as `fer`.
 """
 
 import json
@@ -46,11 +46,15 @@ DEVELOPED_ON = (
     *("lia_x_macron", "lia_x_portrait1", "lia_x_portrait2", "lia_x_portrait3", "lia_x_einstein", "actalker_ref"),
     *("liveportrait_s1", "liveportrait_s42", "kdtalker_wra_markwaynemullin_000", "kdtalker_wra_mikejohanns1_000"),
     *("kdtalker_wda_bencardin1_000", "hunyuanportrait_source_image"),
-)
-# People in photographs, or in frames that look like one, with open eyes and nothing before the face.
-REPORTED_ON = (
+    # These were reported on once.
     *("aniportrait_lyl", "hallo3_0009", "lia_x_taylor", "sonic_leonnado"),
     *(f"v_express_ref{number * '_b'}" for number in (1, 6, 7, 11, 12, 14, 15, 16, 17, 18, 19, 22)),
+)
+# People in photographs, or in frames that look like one, with open eyes and nothing before the face. Two of them are
+# people whom others of the photos above show.
+REPORTED_ON = (
+    *("hallo3_0001", "liveportrait_s2", "liveportrait_s11", "liveportrait_s12", "musetalk_video1", "sonic_hair"),
+    *(f"v_express_ref{number * '_b'}" for number in (0, 3, 8, 13, 21)),
 )
 # What the classifiers know; they differ in the ends of the words.
 CLASSES = ("angry", "disgusted", "fear", "happy", "sad", "surprised", "neutral")
@@ -128,10 +132,12 @@ def report(corpus: Corpus) -> None:
         print("No judges: SPACE_JUDGES names no folder with facial-expression classifiers.")
         return
     for title, names in (("developed on", DEVELOPED_ON), ("reported on", REPORTED_ON)):
-        frames = rendered(corpus, names)
-        for judge, judged in judgements(Path(folder), frames).items():
+        judged = judgements(Path(folder), rendered(corpus, names))
+        if len(judged) > 1:
+            judged["mean over the judges"] = np.nanmean(list(judged.values()), axis=0)
+        for judge, probabilities in judged.items():
             print(f"\n{judge}, {len(names)} portraits {title}: growth of each class from intensity 0 to 1, in percent")
-            report_readings(judged)
+            report_readings(probabilities)
 
 
 def report_growth() -> None:

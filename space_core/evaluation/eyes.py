@@ -2,8 +2,9 @@
 
 Prints, over many seeds and the corpus's recordings: blinks a minute, their duration and how many follow a phrase's end;
 rate and size of saccades; then, read back from rendered frames of portraits of the examples and the corpus: where
-commanded eyes look, how far they stay on the viewer while the head turns, how shut they are. A tracker's own irises lag
-behind what it is shown, so the pixels of the iris are followed too.
+commanded eyes look, how far they stay on the viewer while the head turns, how shut they are and in how many of them
+that reads as closed (sunglasses, which hide the eyes, are counted apart). A tracker's own irises lag behind what it is
+shown, so the pixels of the iris are followed too.
 """
 
 from collections.abc import Iterator
@@ -35,6 +36,7 @@ SILENT = 0.2  # loudness
 
 EVERY_PORTRAIT = 3  # of the corpus; every one takes about two seconds
 FRONTAL = 20.0  # degrees; faces turned further hide an eye
+CLOSED = 1 / 3  # what is left of an eye's opening when it reads as closed
 SHARP = 30.0  # pixels between the corners of an eye; in smaller ones the tracker guesses
 # Commanded gaze: yaw and pitch in degrees; the first is the photo's own.
 COMMANDS = np.array([[0, 0], [-20, 0], [-10, 0], [10, 0], [20, 0], [0, -12], [0, 12]], float)
@@ -102,10 +104,11 @@ def _report_saccades() -> None:
 
 def _report_rendered(corpus: Corpus) -> None:
     detector, generator = build_detector("mediapipe"), MeshWarpGenerator()
-    names, pixels, tracked, kept, shut = [], [], [], [], []
+    names, pixels, tracked, kept, shut, hidden = [], [], [], [], [], []
     for name, portrait in _portraits(corpus, detector):
         landmarks = np.concatenate([_looking(portrait), _turning(portrait), _shut(portrait)])
-        frames = list(generator.render(generator.prepare(portrait), iter([landmarks])))
+        prepared = generator.prepare(portrait)
+        frames = list(generator.render(prepared, iter([landmarks])))
         faces = [found[0] if (found := detector.detect(frame)) else None for frame in frames]
         looking, turning = slice(1, len(COMMANDS)), slice(len(COMMANDS), -1)
         if any(face is None for face in faces[:-1]):
@@ -118,6 +121,7 @@ def _report_rendered(corpus: Corpus) -> None:
         turns = [(frames[turning][turn :: len(HEAD_TURNS)], faces[turning][turn]) for turn in range(len(HEAD_TURNS))]
         kept.append([[followed_gaze(turned[0], frame, face)[0] for frame in turned] for turned, face in turns])
         shut.append(_opening(faces[-1]) / _opening(faces[0]) if faces[-1] is not None else np.full(2, np.nan))
+        hidden.append(prepared.eyewear is not None and prepared.eyewear.opaque)
     print(f"  rendered frames of {len(names)} portraits; the median, 10 %…90 % in brackets, in degrees")
     for judge, seen in (("irises followed by their pixels", pixels), ("irises found by the tracker", tracked)):
         print(f"  {judge}")
@@ -133,6 +137,9 @@ def _report_rendered(corpus: Corpus) -> None:
         print(f"  head turned by 10°, on the viewer at {strength}: gaze goes along by {np.median(leaves):.0%} of it")
     line = f"  a shut eye, as the tracker reads it: {np.nanmedian(shut):.2f} of the open one"
     print(f"{line}, in the least shut {np.nanmax(shut):.2f}; in recorded blinks {_recorded_closure(corpus):.2f}")
+    closed, seen = np.array(shut) < CLOSED, ~np.array(hidden)
+    line = f"  shut eyes that read as closed: {closed.mean():.1%}"
+    print(f"{line}; without {np.sum(hidden)} portraits in sunglasses {closed[seen].mean():.1%}")
 
 
 def _recorded_closure(corpus: Corpus) -> float:

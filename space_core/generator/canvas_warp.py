@@ -17,10 +17,12 @@ from space_core.face.canvas import Canvas
 from space_core.face.portrait import MARGIN, SIZE, Crop
 from space_core.face.topology import EYES, INNER_LOWER_LIP, INNER_UPPER_LIP
 from space_core.generator.eyes import draw_eyes, prepare_eyes
+from space_core.generator.eyewear import Eyewear
 from space_core.generator.face_motion import FaceMotion, face_motion
 from space_core.generator.mouth import PreparedMouth, draw_mouth
 from space_core.generator.refinement import load_refinement, prepare_refinement, refine
 from space_core.generator.sampling import EXTENT, sample
+from space_core.generator.wrinkles import PreparedWrinkles, shade
 
 QUIET = 1e-3  # what changes a colour by less than this changes nothing
 TILE = 128  # side of the squares in which a frame is drawn, pixels
@@ -54,6 +56,7 @@ class PreparedCanvas:
         texture: (1, 3, h, w) the part of that picture that may move, 0…1.
         behind: (1, 5, 640, 640) over the surroundings: how much of the background shows; how much of it is known; and
             its colours where it is not, times how much of it is not.
+        wrinkles: the creases of the skin.
         close_ups: of the eyes and the mouth.
     """
 
@@ -62,13 +65,20 @@ class PreparedCanvas:
     corner: tuple[int, int]
     texture: torch.Tensor
     behind: torch.Tensor
+    wrinkles: PreparedWrinkles
     close_ups: list[CloseUp]
 
 
 def prepare_canvas(
-    canvas: Canvas, landmarks: np.ndarray, behind: torch.Tensor, mouth: PreparedMouth, refined: bool
+    canvas: Canvas,
+    landmarks: np.ndarray,
+    behind: torch.Tensor,
+    wrinkles: PreparedWrinkles,
+    eyewear: Eyewear | None,
+    mouth: PreparedMouth,
+    refined: bool,
 ) -> PreparedCanvas:
-    """Prepares a canvas for a portrait's landmarks (478, 3), its background and the mouth prepared in its crop.
+    """Prepares a canvas for a portrait's landmarks (478, 3), its background, and what was prepared in its crop.
 
     ``refined`` says whether the mouth is to be refined.
     """
@@ -79,7 +89,8 @@ def prepare_canvas(
     high = np.minimum(np.ceil(high).astype(int) + 1, canvas.picture.shape[1::-1])
     texture = torch.tensor(canvas.picture[low[1] : high[1], low[0] : high[0]], device=device)
     texture = texture.permute(2, 0, 1)[None].float() / 255
-    close_ups = [_eye(canvas, landmarks, texture, low, number) for number in range(len(EYES))]
+    hidden = eyewear is not None and eyewear.opaque
+    close_ups = [_eye(canvas, landmarks, texture, low, eyewear, number) for number in range(len(EYES) * (not hidden))]
     close_ups.append(_mouth(canvas, landmarks, texture, low, mouth, refined))
     still = canvas.picture[top : top + height, left : left + width]
     least = SIZE * round(max(close_up.crop.scale for close_up in close_ups))
@@ -90,20 +101,24 @@ def prepare_canvas(
         corner=(int(low[0]), int(low[1])),
         texture=texture,
         behind=behind,
+        wrinkles=wrinkles,
         close_ups=close_ups,
     )
 
 
-def draw_frame(prepared: PreparedCanvas, offsets: torch.Tensor, landmarks: np.ndarray) -> np.ndarray:
+def draw_frame(
+    prepared: PreparedCanvas, offsets: torch.Tensor, creases: torch.Tensor, landmarks: np.ndarray
+) -> np.ndarray:
     """The film's frame (H, W, 3) uint8 for one moment.
 
     Args:
         offsets: (1, n, n, 2) evenly over the surroundings, from each place to the one in the photo that it shows, in
             pixels of the crop; zero where nothing moves.
+        creases: (2K,) how deep the skin's creases are, 0…1.
         landmarks: (478, 3) posed, in pixels of the crop.
     """
     frame = prepared.still.clone()
-    fields = _fields(prepared, offsets)
+    fields = _fields(prepared, offsets, creases)
     for rows, columns in _tiles(prepared, _moving(fields)):
         _draw_tile(frame, prepared, fields, rows, columns)
     for close_up in prepared.close_ups:
@@ -112,23 +127,26 @@ def draw_frame(prepared: PreparedCanvas, offsets: torch.Tensor, landmarks: np.nd
     return frame[:height, :width].cpu().numpy()
 
 
-def _fields(prepared: PreparedCanvas, offsets: torch.Tensor) -> torch.Tensor:
-    """(1, 7, n, n) evenly over the surroundings: the offsets; how much of what has moved in is background, and goes;
-    how much still background takes its place; and what is added for background that is not known.
+def _fields(prepared: PreparedCanvas, offsets: torch.Tensor, creases: torch.Tensor) -> torch.Tensor:
+    """(1, 8, n, n) evenly over the surroundings: the offsets; how much of what has moved in is background, and goes;
+    how much still background takes its place; what is added for background that is not known; and by which share skin
+    is darker in creases.
     """
     offsets = F.avg_pool2d(offsets.permute(0, 3, 1, 2), 3, 1, 1, count_include_pad=False)  # outlines without steps
     axis = torch.linspace(0, EXTENT - 1, offsets.shape[-1], device=offsets.device)
     places = _grid(axis, axis)
-    shows, known, unknown = sample(prepared.behind, places + offsets.permute(0, 2, 3, 1)).split((1, 1, 3), 1)
+    where = places + offsets.permute(0, 2, 3, 1)
+    shows, known, unknown = sample(prepared.behind, where).split((1, 1, 3), 1)
     _, still_known, still_unknown = sample(prepared.behind, places).split((1, 1, 3), 1)
-    return torch.cat([offsets, shows * known, shows * still_known, shows * (still_unknown - unknown)], 1)
+    darker = shade(prepared.wrinkles, creases[None], where)
+    return torch.cat([offsets, shows * known, shows * still_known, shows * (still_unknown - unknown), darker], 1)
 
 
 def _moving(fields: torch.Tensor) -> np.ndarray:
     """(n, n) bool, where in the surroundings a frame differs from the canvas at rest."""
     # Still background that takes the place of moved background looks as before.
-    quiet = (1 - fields[:, 2:4]).amax(1).maximum(fields[:, 4:].abs().amax(1)) < QUIET
-    moving = (fields[:, :2] != 0).any(1) & ~quiet
+    quiet = (1 - fields[:, 2:4]).amax(1).maximum(fields[:, 4:7].abs().amax(1)) < QUIET
+    moving = ((fields[:, :2] != 0).any(1) & ~quiet) | (fields[:, 7] > QUIET)
     return F.max_pool2d(moving.float(), 3, 1, 1)[0].cpu().numpy() > 0
 
 
@@ -156,11 +174,12 @@ def _draw_tile(
 ) -> None:
     """Draws those rows and columns of the canvas' picture into a frame."""
     x, y = (torch.arange(part.start, part.stop, dtype=torch.float32, device=frame.device) for part in (columns, rows))
-    offsets, leaves, comes, added = sample(fields, _in_surroundings(prepared.canvas, x, y)).split((2, 1, 1, 3), 1)
+    places = _in_surroundings(prepared.canvas, x, y)
+    offsets, leaves, comes, added, darker = sample(fields, places).split((2, 1, 1, 3, 1), 1)
     (left, top), (shown_left, shown_top) = prepared.corner, prepared.canvas.shown[:2]
     where = _grid(x - left, y - top) + offsets.permute(0, 2, 3, 1) * prepared.canvas.crop.scale
     still = prepared.texture[..., rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
-    moved = _sharp(prepared.texture, where)
+    moved = _sharp(prepared.texture, where) * (1 - darker * prepared.wrinkles.tint)
     tile = torch.addcmul(added, moved, 1 - leaves).addcmul_(still, comes)
     frame[rows.start - shown_top : rows.stop - shown_top, columns.start - shown_left : columns.stop - shown_left] = (
         _bytes(tile)[0]
@@ -201,11 +220,19 @@ def _draw_close_up(
     part[rows, columns] = _bytes(before[..., rows, columns] + change[..., rows, columns])[0]
 
 
-def _eye(canvas: Canvas, landmarks: np.ndarray, texture: torch.Tensor, corner: np.ndarray, number: int) -> CloseUp:
+def _eye(
+    canvas: Canvas,
+    landmarks: np.ndarray,
+    texture: torch.Tensor,
+    corner: np.ndarray,
+    eyewear: Eyewear | None,
+    number: int,
+) -> CloseUp:
     points = [*EYES[number].upper_lid, *EYES[number].lower_lid]
     crop = _around(canvas.crop, landmarks[points])
     photo = face_motion(_in_close_up(canvas.crop, crop, landmarks)[None], texture.device)
-    eye = prepare_eyes(_surroundings(texture, corner, crop), photo)[number]
+    frame = eyewear and sample(eyewear.frame, _in_surroundings(canvas, *_pixels(crop, EXTENT, MARGIN, texture.device)))
+    eye = prepare_eyes(_surroundings(texture, corner, crop), photo, frame)[number]
     return CloseUp(points, crop, lambda frame, motion, places: draw_eyes(frame, places(), [eye], motion))
 
 

@@ -31,14 +31,13 @@ TOO_BRIGHT = (1.35, 1.6)  # and no reflection of glasses
 # Brows and the rims of glasses stay: above lashes and crease, the lids end where it gets that dark.
 CREASE_BELOW, LEAST_REACH, CLEARANCE, OBSTACLE, PLACES = 0.15, 0.28, 0.04, 0.35, 30
 # The lid is round: darker by these at its lashes, its crease and its corners, lighter in its middle.
-SHADE_LASHES, SHADE_CREASE, SHADE_ENDS, SHINE = 0.05, 0.08, 0.12, 0.06
+SHADE_LASHES, SHADE_CREASE, SHADE_ENDS, SHINE = 0.05, 0.08, 0.12, 0.14
 CREASE, CREASE_WIDTH = 0.6, 0.13  # of its reach
 GRAIN_FROM, GRAIN_FINENESS, GRAIN_MOST = 0.6, 0.03, 0.02  # its pores are those of the cheek, so far below, in widths
 # The lashes of a shut eye hang down over where the lids meet: a line, sharp above and soft below, in widths of the eye.
-LASHES_WIDTH = (0.03, 0.14)
+LASHES_WIDTH = (0.035, 0.16)
 LASHES_TAPER = 0.45  # how much thinner it is at the corners
 LASHES_ENDS = (1.05, 1.3)  # it fades out between these, in half widths
-LASHES = 0.9  # how strong that line is
 LASHES_DARK = 0.35  # it is at most that bright, relative to the lid
 STRANDS, STRANDS_FAN, STRANDS_DEPTH = 34.0, 0.12, 0.2  # radians from the middle to a corner, how they spread, how deep
 # Eyes lower than this in the photo, in their widths, may be opened further: an eyeball is drawn where lids hide it.
@@ -79,9 +78,13 @@ class PreparedEye:
     iris_radius: float
 
 
-def prepare_eyes(picture: torch.Tensor, photo: FaceMotion) -> list[PreparedEye]:
-    """Both eyes of a photo: its surroundings (1, 3, 640, 640), 0…1, and its own landmarks."""
-    return [_prepare(picture, photo, eye, other) for eye, other in (EYES, EYES[::-1])]
+def prepare_eyes(picture: torch.Tensor, photo: FaceMotion, frame: torch.Tensor | None = None) -> list[PreparedEye]:
+    """Both eyes of a photo: its surroundings (1, 3, 640, 640), 0…1, and its own landmarks.
+
+    ``frame`` (1, 1, 640, 640) is 1 where the frame of glasses is, behind which the lids stay … 0; None without glasses.
+    """
+    frame = torch.zeros_like(picture[:, :1]) if frame is None else frame
+    return [_prepare(picture, photo, frame, eye, other) for eye, other in (EYES, EYES[::-1])]
 
 
 def draw_eyes(frames: torch.Tensor, where: torch.Tensor, eyes: list[PreparedEye], motion: FaceMotion) -> None:
@@ -131,7 +134,7 @@ def draw_eyes(frames: torch.Tensor, where: torch.Tensor, eyes: list[PreparedEye]
         line = opening.below_upper / torch.where(opening.below_upper < 0, above, below)
         ends = opening.along.abs() * (1 + (OPENED_ENDS - 1) * opened)
         lashes = torch.exp(-(line**2)) * smoothstep(ends, *LASHES_ENDS[::-1])
-        paint(frames, window, prepared.lashes.expand_as(ball), LASHES * lashes * drawn)
+        paint(frames, window, prepared.lashes.expand_as(ball), lashes * drawn)
 
 
 def _window(prepared: PreparedEye, motion: FaceMotion, reach: float) -> Window:
@@ -169,12 +172,12 @@ def _depth(motion: FaceMotion, eye: Eye, bulge: torch.Tensor) -> torch.Tensor:
     return torch.lerp(corners[:, None, None], pupil[:, None, None], bulge)
 
 
-def _prepare(picture: torch.Tensor, photo: FaceMotion, eye: Eye, other: Eye) -> PreparedEye:
+def _prepare(picture: torch.Tensor, photo: FaceMotion, frame: torch.Tensor, eye: Eye, other: Eye) -> PreparedEye:
     upper, lower = (photo.posed[:, list(lid), :2] for lid in (eye.upper_lid, eye.lower_lid))
     opening = aperture(upper, lower, pixels_of(picture))
     visible = opening.coverage[:, None]
     width = float((upper[0, -1] - upper[0, 0]).norm())  # pixels
-    lids = _lids(picture, opening, width)
+    lids = _lids(picture, frame[:, 0], opening, width)
     ball, height = fill(picture, visible), float(_height(photo, eye))
     if height * float(photo.scale) < HALF_SHUT * width:
         ball = torch.lerp(_unseen(picture, photo, eye, other, opening), picture, visible)
@@ -257,8 +260,11 @@ def _finer(picture: torch.Tensor, part: tuple[slice, slice]) -> torch.Tensor:
     return finer
 
 
-def _lids(picture: torch.Tensor, opening: Aperture, width: float) -> torch.Tensor:
-    """(1, 4, 640, 640) the surroundings with smooth lids over an eye of that width in pixels, and where they are."""
+def _lids(picture: torch.Tensor, frame: torch.Tensor, opening: Aperture, width: float) -> torch.Tensor:
+    """(1, 4, 640, 640) the surroundings with smooth lids over an eye of that width in pixels, and where they are.
+
+    They stay behind the frame (1, 640, 640) of glasses.
+    """
     above, below = (reach * width for reach in LIDS_REACH)
     ends = smoothstep(opening.along.abs(), *LIDS_ENDS[::-1])
     lids = (opening.below_upper > -above) & (opening.above_lower > -below) & (ends > 0)
@@ -266,7 +272,8 @@ def _lids(picture: torch.Tensor, opening: Aperture, width: float) -> torch.Tenso
     above = _reach(picture.mean(1) / usual, opening, above, width)
     up = (-opening.below_upper / above).clamp(0, 1)
     edge = smoothstep(1 - up, 0, 0.6) * smoothstep(opening.above_lower, -below, -0.4 * below) * ends
-    skin = fill(picture, ((edge <= 0) * _is_skin(picture.mean(1) / usual))[:, None])
+    edge = edge * (1 - frame)
+    skin = fill(picture, ((edge <= 0) * _is_skin(picture.mean(1) / usual) * (1 - frame))[:, None])
     middle = (1 - opening.along**2).clamp(0, 1)
     shade = SHADE_LASHES * torch.exp(-((up / 0.3) ** 2)) * (opening.above_lower > 0)
     shade = shade + SHADE_CREASE * torch.exp(-(((up - CREASE) / CREASE_WIDTH) ** 2)) * middle

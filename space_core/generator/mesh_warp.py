@@ -19,13 +19,15 @@ from space_core.face.canvas import Canvas
 from space_core.face.portrait import MARGIN, SIZE, Portrait
 from space_core.generator.canvas_warp import PreparedCanvas, draw_frame, prepare_canvas
 from space_core.generator.eyes import PreparedEye, draw_eyes, prepare_eyes
+from space_core.generator.eyewear import Eyewear, find_eyewear
 from space_core.generator.face_motion import FaceMotion, face_motion
-from space_core.generator.inpainting import continued
+from space_core.generator.inpainting import fill
 from space_core.generator.mouth import PreparedMouth, draw_mouth, prepare_mouth
 from space_core.generator.rasterizer import rasterize
 from space_core.generator.refinement import PreparedRefinement, load_refinement, prepare_refinement, refine
 from space_core.generator.sampling import EXTENT, double, lattice, sample
 from space_core.generator.warp_mesh import WarpMesh, build_warp_mesh
+from space_core.generator.wrinkles import PreparedWrinkles, crease_depths, draw_wrinkles, prepare_wrinkles
 
 CPU_BATCH, CUDA_BATCH = 4, 16  # frames rendered at once; more of them leave a core's cache
 # As torch found them: later on the number may be another, as its setting reaches every thread that starts after it.
@@ -33,7 +35,7 @@ NUM_CORES = torch.get_num_threads()
 STILL = 1e-3  # pixels; less motion than this is none
 
 # The person's mask is made steeper: what is nearly certain is certain.
-MASK_LOW, MASK_HIGH = 0.15, 0.85
+MASK_LOW, MASK_HIGH = 0.3, 0.95
 BACKGROUND_CLEARANCE = 25  # width, in pixels, of the brush that keeps the background clear of the person's edge
 
 
@@ -46,7 +48,9 @@ class PreparedPortrait:
         texture: (1, 3, 1279, 1279) the surroundings at twice their resolution, 0…1; every other pixel is an original.
         behind: (1, 4, 640, 640) how much of the background shows, 0 person … 1 background, and the surroundings without
             the person, 0…1.
-        eyes, mouth: what lies behind the lids and the lips; a canvas has eyes of its own.
+        wrinkles: the creases of the skin.
+        eyewear: glasses, or None.
+        eyes, mouth: what lies behind the lids and the lips; a canvas has eyes of its own, sunglasses hide them.
         canvas: what is drawn into instead of the crop, or None.
         refinement: of the mouth in the crop, or None; a canvas has one of its own.
     """
@@ -54,6 +58,8 @@ class PreparedPortrait:
     mesh: WarpMesh
     texture: torch.Tensor
     behind: torch.Tensor
+    wrinkles: PreparedWrinkles
+    eyewear: Eyewear | None
     eyes: list[PreparedEye]
     mouth: PreparedMouth
     canvas: PreparedCanvas | None
@@ -78,17 +84,25 @@ class MeshWarpGenerator:
         steep = np.clip((portrait.person - MASK_LOW) / (MASK_HIGH - MASK_LOW), 0, 1)
         kept = gaussian_filter(grey_dilation(steep, (BACKGROUND_CLEARANCE, BACKGROUND_CLEARANCE)), 3)
         shows, known = (torch.tensor(1 - mask, device=self.device)[None, None] for mask in (steep, kept))
-        background = continued(picture, known, _inside(edges, self.device))
+        background = fill(picture, known)
         mouth = prepare_mouth(picture, photo, softness=max(1.0, 1 / portrait.crop.scale))
         unknown = background - picture * known
+        eyewear = find_eyewear(picture, photo)
+        hidden = eyewear is not None and eyewear.opaque
+        frame = eyewear and eyewear.frame
+        wrinkles = prepare_wrinkles(picture, photo, frame)
         return PreparedPortrait(
             mesh=mesh,
             texture=double(picture),
             behind=torch.cat([shows, background], 1),
-            eyes=[] if canvas else prepare_eyes(picture, photo),
+            wrinkles=wrinkles,
+            eyewear=eyewear,
+            eyes=[] if canvas or hidden else prepare_eyes(picture, photo, frame),
             mouth=mouth,
             canvas=canvas
-            and prepare_canvas(canvas, portrait.landmarks, torch.cat([shows, known, unknown], 1), mouth, refined),
+            and prepare_canvas(
+                canvas, portrait.landmarks, torch.cat([shows, known, unknown], 1), wrinkles, eyewear, mouth, refined
+            ),
             refinement=prepare_refinement(picture, photo) if refined and not canvas else None,
         )
 
@@ -121,9 +135,11 @@ class MeshWarpGenerator:
         motion = face_motion(landmarks, self.device)
         if prepared.canvas is not None:
             maps = self._map(prepared, motion, EXTENT // 2, 0, EXTENT).split(1)
-            return np.stack([draw_frame(prepared.canvas, *moment) for moment in zip(maps, landmarks, strict=True)])
+            moments = zip(maps, crease_depths(prepared.wrinkles, motion), landmarks, strict=True)
+            return np.stack([draw_frame(prepared.canvas, *moment) for moment in moments])
         where = self._pixels + self._offsets(prepared, motion)
         frames = self._compose(prepared, where)
+        draw_wrinkles(frames, where, prepared.wrinkles, motion)
         draw_eyes(frames, where, prepared.eyes, motion)
         draw_mouth(frames, prepared.mouth, motion)
         if prepared.refinement:
@@ -146,6 +162,9 @@ class MeshWarpGenerator:
             prepared.mesh.source - positions,
             steps,
         )
+        if prepared.eyewear:
+            places = lattice(first + torch.arange(steps, device=self.device) * ((size - 1) / (steps - 1)))
+            offsets = prepared.eyewear.hold(offsets, places, motion)
         return torch.where(offsets.abs() < STILL, 0, offsets)
 
     def _compose(self, prepared: PreparedPortrait, where: torch.Tensor) -> torch.Tensor:
@@ -156,13 +175,6 @@ class MeshWarpGenerator:
         moved = sample(prepared.behind, where)
         still = prepared.behind[:, 1:, MARGIN:-MARGIN, MARGIN:-MARGIN]
         return frames.addcmul_(moved[:, :1], still - moved[:, 1:])
-
-
-def _inside(edges: np.ndarray, device: torch.device) -> torch.Tensor:
-    """(1, 1, 640, 640) 1 inside a photo of these edges … 0 where the surroundings only continue it."""
-    pixels = lattice(torch.arange(EXTENT, device=device))
-    low, high = torch.tensor(edges, device=device)
-    return ((pixels >= low) & (pixels <= high - 1)).all(-1)[None].float()
 
 
 def _without_steps(offsets: torch.Tensor) -> torch.Tensor:

@@ -83,16 +83,16 @@ LIDS_UP = {5: (0.022, -0.004), 6: (0, 0.012), 7: (-0.008, 0.014)}  # the middle 
 JAW_DROP = 0.024  # AU 27, where speech opens the lips: little, as it makes their swing larger
 
 # What makes each emotion at intensity 1: how much of the learnt offset (0), of each action unit. Which units is EMFACS;
-# how much was set by looking, and by what the classifiers `fer` and `face-api` read in the portraits that the
-# evaluation names as developed on.
+# how much was set by looking, and by what the classifiers of the evaluation read in the portraits that it names as
+# developed on.
 RECIPES = {
-    "angry": {0: 1.1, 4: 1.6, 7: 0.5, 9: 0.2, 10: 0.9, 17: 0.5, 24: 0.5},
+    "angry": {0: 1.0, 4: 1.7, 5: 0.4, 7: 0.8, 10: 0.2, 17: 0.5, 24: 1.0},
     "contempt": {0: 1.3},
-    "disgusted": {0: 0.6, 1: 0.6, 2: 0.3, 6: 1.2, 7: 0.6, 9: 0.9, 10: 0.3, 11: 0.8, 15: 1.8, 17: 0.9, 24: 1.0},
-    "fear": {1: 2.2, 2: 1.25, 4: 1.0, 5: 2.8, 9: 1.8, 15: 0.6, 16: 0.15, 20: 1.15, 27: 0.35},
+    "disgusted": {0: 0.6, 1: 0.8, 2: 0.5, 6: 1.0, 7: 0.6, 9: 1.6, 10: 1.2, 11: 0.9, 15: 0.8, 17: 0.7},
+    "fear": {1: 2.0, 2: 1.5, 4: 0.8, 5: 2.8, 9: 1.5, 15: 0.4, 16: 0.7, 20: 1.6, 27: 0.35},
     "happy": {0: 0.8, 6: 0.8, 12: 0.7},
     "sad": {0: 0.7, 1: 1.7, 4: 0.3, 15: 1.2, 17: 0.3},
-    "surprised": {1: 0.8, 2: 1.3, 5: 2.6, 18: 1.4, 27: 1.0},
+    "surprised": {1: 0.6, 2: 1.5, 5: 2.6, 18: 1.2, 27: 1.0},
 }
 
 

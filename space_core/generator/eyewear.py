@@ -1,0 +1,275 @@
+"""Glasses in a photo: where their frames are, whether anything is seen through them, and how they go with the head.
+
+Frames are rigid. A face mesh knows nothing of them and would bend them with brows and cheeks, so what the photo shows
+there goes with the head alone.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+from scipy.ndimage import distance_transform_edt, label
+from skimage.draw import line, polygon2mask
+from torch.nn import functional as F
+
+from space_core.face.topology import EYES, Eye
+from space_core.generator.face_motion import FaceMotion
+from space_core.generator.sampling import EXTENT, pixels_of, sample, smoothstep
+
+# A rim is sought around each eye as a closed line that is darker or lighter than both of its sides. All lengths are
+# normalized units: outer eye corners one apart, which is about 9 cm.
+ANGLES, RADII = 72, 60  # rays from the middle of an eye and places on each
+LENS = (0.29, 0.24)  # half width and half height of a usual lens; rays are that much longer to the sides
+NEAREST, FARTHEST = 0.5, 1.7  # where rays begin and end, in those
+LENS_BELOW, LENS_BESIDE = 0.03, 0.02  # how far below an eye's middle, and towards the temple, a lens' middle is
+NOSE = 0.03  # no rim comes nearer to the middle of the face
+# Half widths of a rim, in places on a ray, and what they count: brows are thick lines, too.
+THICKNESS = ((1, 1.0), (2, 1.0), (4, 0.7))
+STEEPEST = 2  # places that a rim moves from one ray to the next
+BEND = 0.004  # what each of those costs, in brightness relative to the skin's
+CLEAR = 0.25  # a line that contrasts by so much with the skin is no better for contrasting more
+ALIKE = 5  # places by which one eye's rim may differ from what both agree on
+WEAKEST = 0.2  # the share of a rim that may be hidden: by hair, light or the brow
+SURE = 0.037  # contrast, relative to the skin, that the rest has in glasses; other faces stay below
+# The bridge is such a line, too, across the nose at the height of the eyes; frowns stand upright, brows are higher.
+BRIDGE = (0.11, 0.11)  # half width and half height of where it is sought
+CROSSINGS, HEIGHTS = 23, 44  # places there
+
+NOSE_ROOT = 168
+SKIN = (50, 280, 117, 346, 205, 425, 6, 197)  # points of cheeks and nose that show skin
+
+ARM = (ANGLES * 11 // 12, 0.25)  # from which ray's end a frame's arm begins, and how far it is seen
+
+# Sunglasses are dark from side to side, lens and frame, before both eyes; no face in the shade is.
+MIDDLE = (0.24, 0.17)  # half width and half height of what is looked at there
+SHOWING = 0.8  # this share of it …
+DARK = 0.55  # … is less bright than that, relative to the skin
+REACH = 0.5  # and from the middle of an eye what is dark belongs to them so far
+
+# What the frame carries goes with it fully up to the first distance from the rim's line, not at all from the second.
+HELD = (0.04, 0.16)
+FRAME = (0.02, 0.04)  # what is the frame's own: drawn lids stay behind it
+LIDS_FREE = (0.02, 0.07)  # but what is that near to an eye moves with its lids
+SHELL = (6, 168, 70, 300, 105, 334, 66, 296, 117, 346, 50, 280)  # as deep as these; temples would bend it too far
+
+
+@dataclass(frozen=True)
+class Eyewear:
+    """Glasses, on the generator's device.
+
+    Attributes:
+        opaque: whether nothing is seen through them.
+        frame: (1, 1, 640, 640) 1 where the surroundings show the frame … 0.
+        held: (1, 1, 640, 640) 1 where they go with the head alone … 0 where they go with the face mesh.
+        box: (4, 3) normalized corners of a rectangle that holds all of ``held``.
+        shell: (3,) normalized depth of the frame at x and y: a + b·y + c·x².
+        photo: the photo's own landmarks.
+    """
+
+    opaque: bool
+    frame: torch.Tensor
+    held: torch.Tensor
+    box: torch.Tensor
+    shell: torch.Tensor
+    photo: FaceMotion
+
+    def hold(self, offsets: torch.Tensor, places: torch.Tensor, motion: FaceMotion) -> torch.Tensor:
+        """Offsets (B, n, n, 2) from places (1, n, n, 2) to those of the photo shown there, frames held rigid.
+
+        All are in pixels of the surroundings; places are evenly spaced, ascending.
+        """
+        low, step = places[0, 0, 0], places[0, 1, 1] - places[0, 0, 0]
+        corners = (motion.place(self.box)[..., :2] - low) / step
+        first = corners.amin((0, 1)).floor().long().clamp(min=0).tolist()
+        last = corners.amax((0, 1)).ceil().long().clamp(max=offsets.shape[1] - 1).tolist()
+        rows, columns = (slice(first[axis], max(last[axis], first[axis]) + 1) for axis in (1, 0))
+        part, pixels = offsets[:, rows, columns], places[:, rows, columns].contiguous()
+        if not part.numel():
+            return offsets
+        # What is seen at a pixel tells its depth, and that what is seen there: once more is near enough.
+        depth = _depth(self.shell, motion.unproject(pixels, float(self.shell[0])))
+        rigid = self.photo.project(motion.unproject(pixels, depth), depth)
+        held = sample(self.held, rigid)[:, 0, ..., None]
+        offsets = offsets.clone()
+        offsets[:, rows, columns] = torch.lerp(part, rigid - pixels, held)
+        return offsets
+
+
+def find_eyewear(picture: torch.Tensor, photo: FaceMotion) -> Eyewear | None:
+    """The glasses in a photo's surroundings (1, 3, 640, 640), 0…1, with these landmarks; None where there are none."""
+    skin = sample(picture, photo.posed[:, None, list(SKIN), :2]).mean(1).median().clamp(min=0.05)
+    grey = F.avg_pool2d(picture.mean(1, keepdim=True), 3, 1, 1) / skin
+    if all(_hidden(photo, grey, eye) for eye in EYES):
+        return _sunglasses(photo, grey)
+    across, contrast = _nose(photo, grey)
+    bridge = _line(contrast)
+    sure_of_bridge = _weakest(contrast, bridge)
+    if np.sqrt(CLEAR * sure_of_bridge) < SURE:
+        return None
+    rays = [_rays(photo, eye, side) for eye, side in zip(EYES, (-1, 1), strict=True)]
+    contrasts = [_lines(sample(grey, points[None])[0, 0]) * free for points, free in rays]
+    both = _ring(sum(_spread(contrast) for contrast in contrasts) / 2)
+    away = np.abs(np.arange(RADII) - both[:, None]) > ALIKE
+    rings = [_ring(np.where(away, -1.0, contrast)) for contrast in contrasts]
+    sure_of_rims = np.mean([_weakest(contrast, ring) for contrast, ring in zip(contrasts, rings, strict=True)])
+    if np.sqrt(sure_of_rims * sure_of_bridge) < SURE:
+        return None
+    rims = [points[np.arange(ANGLES), ring] for (points, _), ring in zip(rays, rings, strict=True)]
+    return _glasses(photo, *rims, across[np.arange(CROSSINGS), bridge])
+
+
+def _weakest(contrast: np.ndarray, line: np.ndarray) -> float:
+    """The contrast that all but a fifth of a line (A,) through rows of contrasts (A, R) has."""
+    return float(np.quantile(contrast[np.arange(len(line)), line], WEAKEST))
+
+
+def _rays(photo: FaceMotion, eye: Eye, side: int) -> tuple[torch.Tensor, np.ndarray]:
+    """Points (72, 60, 2) on rays from the middle of an eye, in pixels, the first ray to the temple, then down.
+
+    And which of them (72, 60) a rim may reach. ``side`` is −1 for the left eye, 1 for the right one.
+    """
+    device = photo.posed.device
+    angle = torch.arange(ANGLES, device=device) * (2 * np.pi / ANGLES)
+    ray = torch.stack([side * LENS[0] * angle.cos(), LENS[1] * angle.sin()], -1)
+    away = ray[:, None] * torch.linspace(NEAREST, FARTHEST, RADII, device=device)[:, None]
+    away = away + torch.tensor([side * LENS_BESIDE, LENS_BELOW], device=device)
+    corners = photo.normalized[0, [eye.upper_lid[0], eye.upper_lid[-1]]].mean(0)
+    points = _middle(photo, eye) + photo.scale * (away @ photo.rotation[0, :2, :2].T)
+    return points, (side * (corners[0] + away[..., 0]) > NOSE).cpu().numpy()
+
+
+def _lines(brightness: torch.Tensor) -> np.ndarray:
+    """(A, R) how much each place in the rows of a brightness (A, R) contrasts with both of its sides, 0…0.25."""
+    best = torch.zeros_like(brightness)
+    for half, counts in THICKNESS:
+        width = 2 * half + 1
+        means = F.avg_pool1d(F.pad(brightness[:, None], (width + half,) * 2, mode="replicate"), width, 1)[:, 0]
+        middle = means[:, width:-width]
+        inner, outer = middle - means[:, : -2 * width], middle - means[:, 2 * width :]
+        least = torch.minimum(inner.abs(), outer.abs())
+        best = torch.where(inner * outer > 0, best.maximum(least * counts), best)
+    return best.clamp(max=CLEAR).cpu().numpy()
+
+
+def _spread(contrast: np.ndarray) -> np.ndarray:
+    """The largest of each place and its two neighbours on both sides."""
+    wide = np.pad(contrast, ((0, 0), (2, 2)))
+    return np.max([wide[:, start : start + RADII] for start in range(5)], axis=0)
+
+
+def _nose(photo: FaceMotion, grey: torch.Tensor) -> tuple[torch.Tensor, np.ndarray]:
+    """Points (23, 44, 2) across the nose between the eyes, in pixels, and how much each contrasts with those above and
+    below it (23, 44).
+    """
+    device = photo.posed.device
+    corners = [corner for eye in EYES for corner in (eye.upper_lid[0], eye.upper_lid[-1])]
+    away = (photo.normalized[0, corners].mean(0) - photo.normalized[0, NOSE_ROOT])[:2] + torch.stack(
+        torch.meshgrid(
+            torch.linspace(-BRIDGE[0], BRIDGE[0], CROSSINGS, device=device),
+            torch.linspace(-BRIDGE[1], BRIDGE[1], HEIGHTS, device=device),
+            indexing="ij",
+        ),
+        -1,
+    )
+    points = photo.posed[0, NOSE_ROOT, :2] + photo.scale * (away @ photo.rotation[0, :2, :2].T)
+    return points, _lines(sample(grey, points[None])[0, 0])
+
+
+def _ring(contrast: np.ndarray) -> np.ndarray:
+    """(A,) the place on each ray at which the closed line of the most contrast (A, R) crosses it."""
+    turns = _line(np.concatenate([contrast] * 2))  # twice around, so that it closes
+    half = ANGLES // 2
+    return np.concatenate([turns[ANGLES : ANGLES + half], turns[half:ANGLES]])
+
+
+def _line(contrast: np.ndarray) -> np.ndarray:
+    """(A,) the place in each row of contrasts (A, R) through which the line of the most contrast goes."""
+    steps, places = np.arange(-STEEPEST, STEEPEST + 1), np.arange(contrast.shape[1])
+    gained, came_from = contrast[0], np.zeros(contrast.shape, int)
+    for number in range(1, len(contrast)):
+        wide = np.pad(gained, STEEPEST, constant_values=-np.inf)
+        choices = np.lib.stride_tricks.sliding_window_view(wide, len(steps)) - BEND * np.abs(steps)
+        best = choices.argmax(1)
+        came_from[number] = places + steps[best]
+        gained = contrast[number] + choices[places, best]
+    line = np.empty(len(contrast), int)
+    line[-1] = gained.argmax()
+    for number in range(len(contrast) - 1, 0, -1):
+        line[number - 1] = came_from[number, line[number]]
+    return line
+
+
+def _hidden(photo: FaceMotion, grey: torch.Tensor, eye: Eye) -> bool:
+    """Whether it is dark all around an eye, in brightness (1, 1, 640, 640) relative to the skin."""
+    steps = torch.linspace(-1, 1, 24, device=grey.device)
+    grid = torch.stack(torch.meshgrid(steps, steps, indexing="xy"), -1)
+    away = grid[grid.norm(dim=-1) < 1] * torch.tensor(MIDDLE, device=grey.device)
+    away = away + torch.tensor([0, LENS_BELOW], device=grey.device)
+    points = _middle(photo, eye) + photo.scale * (away @ photo.rotation[0, :2, :2].T)
+    return bool(sample(grey, points[None, None]).quantile(SHOWING) < DARK)
+
+
+def _middle(photo: FaceMotion, eye: Eye) -> torch.Tensor:
+    """(2,) the middle between the corners of an eye, pixels."""
+    return photo.posed[0, [eye.upper_lid[0], eye.upper_lid[-1]], :2].mean(0)
+
+
+def _sunglasses(photo: FaceMotion, grey: torch.Tensor) -> Eyewear:
+    """Glasses that are all that is dark around the eyes, in brightness (1, 1, 640, 640) relative to the skin."""
+    pixels, reach = pixels_of(grey), REACH * photo.scale
+    near = torch.stack([(pixels - _middle(photo, eye)).norm(dim=-1) < reach for eye in EYES]).any(0)
+    dark, _ = label(((grey[0, 0] < DARK) & near[0]).cpu().numpy())
+    middles = [_middle(photo, eye).round().long().clamp(0, EXTENT - 1).tolist() for eye in EYES]
+    drawn = np.isin(dark, [dark[y, x] for x, y in middles if dark[y, x]])
+    held = _held(_away(drawn, photo))
+    return _rigid(photo, True, torch.zeros_like(held), held)
+
+
+def _glasses(photo: FaceMotion, left: torch.Tensor, right: torch.Tensor, bridge: torch.Tensor) -> Eyewear:
+    """Glasses with these rims (72, 2) and this bridge (23, 2), in pixels of the surroundings."""
+    drawn = np.zeros((EXTENT, EXTENT), bool)
+    lines = [torch.cat([left, left[:1]]), torch.cat([right, right[:1]]), bridge]
+    for rim, side in ((left, -1), (right, 1)):
+        arm = photo.rotation[0, :2, 0] * (side * ARM[1] * photo.scale)
+        lines.append(torch.stack([rim[ARM[0]], rim[ARM[0]] + arm]))
+    for points in lines:
+        points = points.round().long().clamp(0, EXTENT - 1).tolist()
+        for (x, y), (next_x, next_y) in pairwise(points):
+            drawn[line(y, x, next_y, next_x)] = True
+    eyes = np.zeros_like(drawn)
+    for eye in EYES:
+        outline = photo.posed[0, [*eye.upper_lid, *eye.lower_lid[-2:0:-1]], :2].cpu().numpy()
+        eyes |= polygon2mask(eyes.shape, outline[:, ::-1])
+    away = _away(drawn, photo)
+    apart = smoothstep(_away(eyes, photo), *LIDS_FREE)
+    return _rigid(photo, False, smoothstep(away, *FRAME[::-1]) * apart, _held(away) * apart)
+
+
+def _away(drawn: np.ndarray, photo: FaceMotion) -> torch.Tensor:
+    """(640, 640) how far each pixel is from what is drawn (640, 640), normalized."""
+    distance = distance_transform_edt(~drawn) / float(photo.scale)
+    return torch.tensor(distance, dtype=torch.float32, device=photo.posed.device)
+
+
+def _held(away: torch.Tensor) -> torch.Tensor:
+    """How much goes rigidly at a distance from a frame: evenly less, so that the skin is stretched evenly there."""
+    return ((HELD[1] - away) / (HELD[1] - HELD[0])).clamp(0, 1)
+
+
+def _rigid(photo: FaceMotion, opaque: bool, frame: torch.Tensor, held: torch.Tensor) -> Eyewear:
+    """Eyewear of these masks (640, 640), resting on the face."""
+    x, y, z = photo.normalized[0, list(SHELL)].cpu().double().T.numpy()
+    shell = np.linalg.lstsq(np.stack([np.ones_like(x), y, x**2], 1), z, rcond=None)[0]
+    shell = torch.tensor(shell, dtype=torch.float32, device=held.device)
+    within = pixels_of(held[None, None])[:, held > 0][None]
+    within = photo.unproject(within, _depth(shell, photo.unproject(within, float(shell[0]))))[0, 0]
+    low, high = within.amin(0), within.amax(0)
+    box = torch.stack([low, high, torch.stack([low[0], high[1]]), torch.stack([high[0], low[1]])])
+    box = torch.cat([box, _depth(shell, box)[:, None]], 1)
+    return Eyewear(opaque, frame[None, None], held[None, None], box, shell, photo)
+
+
+def _depth(shell: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+    """(…) the normalized depth of a shell (3,) at x and y (…, 2)."""
+    return shell[0] + shell[1] * points[..., 1] + shell[2] * points[..., 0] ** 2

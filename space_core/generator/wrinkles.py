@@ -1,0 +1,218 @@
+"""Creases of the skin that come and go with the motion of the face.
+
+A warp carries the photo's skin along, but where real skin is pushed together it folds: between brows that are drawn
+together, across the forehead under raised ones, on a wrinkled nose, beside it, at the outer corners of the eyes. Each
+of these creases is a soft line on the canonical face, carried by the mesh like the skin itself. How deep it is follows
+from how far the points that push it have moved from where they are in the photo; without motion there is none.
+Lengths are normalized: outer eye corners are one unit apart.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional as F
+
+from space_core.face.topology import NUM_SURFACE_POINTS, canonical_face
+from space_core.generator.face_motion import FaceMotion
+from space_core.generator.rasterizer import rasterize
+from space_core.generator.sampling import EXTENT, sample, smoothstep
+
+STEPS = EXTENT // 2  # side of the pictures of creases: they are soft, so half the surroundings' resolution will do
+LINE_WIDTH, FOLD_WIDTH = 0.010, 0.035  # standard deviations across: of the line, and of the soft shadow of its fold
+ENDS = 0.08  # along which a line fades out, or half of it where it is short
+REDNESS = 0.6  # shadows on skin are red: so much less do they take of its strong colours
+NEAR = 0.15  # of a crease are the points of the mesh that tell where it is
+# Colours that differ from the cheeks' by less than the first are skin; by more than the second, hair or glasses.
+SKIN = (0.16, 0.34)
+CHEEKS = (50, 101, 205, 280, 330, 425)
+NOTHING = 0.01  # shallower creases are none
+
+
+@dataclass(frozen=True)
+class Crease:
+    """One kind of crease on the left half of the face; the right half has its mirror image.
+
+    Attributes:
+        lines: each a chain of places (x, y) on the canonical face. Those that end in its middle go on on the right.
+        pushed_by: points of the mesh on the left half whose mean motion pushes the skin, …
+        towards: … and the direction (x, y) in which it does, of length 1.
+        begins, full: how far they move until the crease begins, and until it is deepest.
+        line, fold: by which share the line and its soft shadow darken the skin where the crease is deepest.
+    """
+
+    lines: tuple[tuple[tuple[float, float], ...], ...]
+    pushed_by: tuple[int, ...]
+    towards: tuple[float, float]
+    begins: float
+    full: float
+    line: float
+    fold: float
+
+
+UP, DOWN, INWARDS = (0.0, -1.0), (0.0, 1.0), (1.0, 0.0)
+INNER_BROW, OUTER_BROW, NOSTRIL, BESIDE_NOSE, CHEEK = (55, 107), (105, 63, 70), (48, 64), (203, 36, 206), (117, 50)
+FOREHEAD = ((-0.30, 0.15), (-0.37, 0.12), (-0.44, 0.1))  # heights of its lines in the middle, and how they are bent
+CREASES = (
+    # An upright line beside the middle of the brows; one across the root of the nose.
+    Crease((((-0.055, -0.06), (-0.06, -0.16), (-0.08, -0.27)),), INNER_BROW, INWARDS, 0.006, 0.04, 0.16, 0.09),
+    Crease((((-0.12, -0.02), (0.0, -0.03)),), INNER_BROW, DOWN, 0.03, 0.10, 0.16, 0.06),
+    # Across the forehead, over the inner and over the outer brows.
+    Crease(
+        tuple(tuple((x, y + bend * x * x) for x in (-0.30, -0.15, 0.0)) for y, bend in FOREHEAD),
+        *(INNER_BROW, UP, 0.025, 0.13, 0.11, 0.07),
+    ),
+    Crease(
+        tuple(tuple((x, y + bend * x * x) for x in (-0.56, -0.42, -0.3, -0.16)) for y, bend in FOREHEAD),
+        *(OUTER_BROW, UP, 0.025, 0.13, 0.11, 0.07),
+    ),
+    # On the side of the nose.
+    Crease(
+        (((-0.03, 0.06), (-0.10, 0.13), (-0.14, 0.23)), ((-0.03, 0.13), (-0.08, 0.19), (-0.12, 0.29))),
+        *(NOSTRIL, UP, 0.02, 0.055, 0.12, 0.05),
+    ),
+    # From the nose to beyond the corner of the mouth.
+    Crease(
+        (((-0.225, 0.43), (-0.27, 0.51), (-0.335, 0.60), (-0.385, 0.69), (-0.40, 0.78)),),
+        *(BESIDE_NOSE, UP, 0.02, 0.075, 0.09, 0.11),
+    ),
+    # Crow's feet, and a line under the eye.
+    Crease(
+        (((-0.56, 0.00), (-0.68, -0.04)), ((-0.57, 0.03), (-0.69, 0.04)), ((-0.55, 0.06), (-0.66, 0.11))),
+        *(CHEEK, UP, 0.02, 0.06, 0.14, 0.08),
+    ),
+    Crease((((-0.18, 0.10), (-0.32, 0.14), (-0.47, 0.11)),), CHEEK, UP, 0.02, 0.06, 0.14, 0.10),
+)
+
+
+@dataclass(frozen=True)
+class PreparedWrinkles:
+    """What every frame of a portrait needs of its creases, on the generator's device. Those of the right half follow.
+
+    Attributes:
+        photo: (1, 478, 3) the photo's own landmarks, normalized.
+        push: (956, 2K) from how far each point has moved along x and y to how far each crease is pushed.
+        reach: (2, 2K) how far until it begins, and until it is deepest.
+        near: (2K, 468) bool, the points of the mesh near each.
+        shades: (2K, h, w) by which share each darkens the skin at its deepest, in a window of a picture (320, 320) of
+            the surroundings.
+        corner: left and top of the window in that picture.
+        tint: (3, 1, 1) what each colour takes of that share; on grey skin all take the same.
+    """
+
+    photo: torch.Tensor
+    push: torch.Tensor
+    reach: torch.Tensor
+    near: torch.Tensor
+    shades: torch.Tensor
+    corner: tuple[int, int]
+    tint: torch.Tensor
+
+
+def prepare_wrinkles(picture: torch.Tensor, photo: FaceMotion, frame: torch.Tensor | None = None) -> PreparedWrinkles:
+    """Prepares the creases of a photo with these landmarks and these surroundings (1, 3, 640, 640), 0…1.
+
+    ``frame`` (1, 1, 640, 640) is 1 where the frame of glasses is, on which there are none … 0; None without glasses.
+    """
+    device = picture.device
+    canonical = torch.tensor(canonical_face().vertices, dtype=torch.float32, device=device)
+    on_face = torch.cat([canonical[None, :NUM_SURFACE_POINTS, :2], canonical.new_ones(1, NUM_SURFACE_POINTS, 1)], 2)
+    points = photo.posed[:, :NUM_SURFACE_POINTS] * ((STEPS - 1) / (EXTENT - 1))
+    triangles = torch.tensor(canonical_face().triangles, device=device)
+    face = rasterize(points[..., :2], points[..., 2], triangles, on_face, STEPS)[0]
+    left, top = points[0, :, :2].amin(0).floor().int().clamp(0, STEPS - 2).tolist()
+    right, bottom = points[0, :, :2].amax(0).ceil().int().clamp(2, STEPS).tolist()
+    face = face[top:bottom, left:right]
+
+    small = F.avg_pool2d(F.avg_pool2d(picture, 2), 5, 1, 2, count_include_pad=False)
+    cheeks = sample(small, photo.posed[:, None, list(CHEEKS), :2])[0, :, 0].median(1).values
+    different = (small[0] - cheeks[:, None, None]).norm(dim=0)[top:bottom, left:right]
+    skin = (1 - smoothstep(different, *SKIN)) * face[..., 2]
+    if frame is not None:
+        skin = skin * (1 - F.max_pool2d(frame, 2)[0, 0, top:bottom, left:right])
+
+    push = torch.zeros(len(canonical), 2, 2 * len(CREASES), device=device)
+    shades, near = [], []
+    for number, (crease, side) in enumerate((crease, side) for side in (1, -1) for crease in CREASES):
+        points = torch.tensor(crease.pushed_by, device=device)
+        points = points if side == 1 else torch.as_tensor(canonical_face().mirror, device=device)[points]
+        push[points, :, number] = torch.tensor(crease.towards, device=device) / len(points)
+        push[:, 0, number] *= side
+        mirror = torch.tensor([side, 1.0], device=device)
+        shades.append(_shade(face[..., :2] * mirror, crease) * skin)
+        near.append(_distance(canonical[:NUM_SURFACE_POINTS, :2] * mirror, crease) < NEAR)
+    reach = torch.tensor([[crease.begins, crease.full] for crease in CREASES * 2], device=device).T
+    return PreparedWrinkles(
+        photo=photo.normalized,
+        push=push.flatten(0, 1),
+        reach=reach,
+        near=torch.stack(near),
+        shades=torch.stack(shades),
+        corner=(left, top),
+        tint=1 - REDNESS * (cheeks / cheeks.mean().clamp(min=NOTHING) - 1)[:, None, None],
+    )
+
+
+def crease_depths(prepared: PreparedWrinkles, motion: FaceMotion) -> torch.Tensor:
+    """(B, 2K) how deep all creases are, 0…1."""
+    pushed = (motion.normalized - prepared.photo)[..., :2].flatten(1) @ prepared.push
+    begins, full = prepared.reach
+    return smoothstep((pushed - begins) / (full - begins), 0, 1)
+
+
+def shade(prepared: PreparedWrinkles, deep: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
+    """(B, 1, H, W) by which share the skin is darker where frames show the photo's places (B, H, W, 2)."""
+    some = torch.nonzero(deep.amax(0) > NOTHING)[:, 0]
+    shades = torch.einsum("bk,khw->bhw", deep[:, some], prepared.shades[some])[:, None]
+    size = torch.tensor(shades.shape[:1:-1], device=where.device)
+    corner = torch.tensor(prepared.corner, device=where.device)
+    grid = (where * ((STEPS - 1) / (EXTENT - 1)) - corner) * (2 / (size - 1)) - 1
+    return F.grid_sample(shades, grid, mode="bilinear", padding_mode="zeros", align_corners=True)
+
+
+def draw_wrinkles(frames: torch.Tensor, where: torch.Tensor, prepared: PreparedWrinkles, motion: FaceMotion) -> None:
+    """Darkens the skin of frames (B, 3, 512, 512), 0…1, that show the photo's places (B, 512, 512, 2), in place."""
+    deep = crease_depths(prepared, motion)
+    some = deep.amax(0) > NOTHING
+    if not bool(some.any()):
+        return
+    size = frames.shape[-1]
+    around = motion.posed[:, :NUM_SURFACE_POINTS, :2][:, prepared.near[some].any(0)] - (EXTENT - size) / 2
+    # An odd number of rows and columns, as every other one is enough.
+    x0, y0 = (int(low) for low in around.amin((0, 1)).clamp(0, size - 3))
+    x1, y1 = (int(high) for high in around.amax((0, 1)).clamp(2, size - 1))
+    x1, y1 = max(x1 - (x1 - x0) % 2, x0 + 2), max(y1 - (y1 - y0) % 2, y0 + 2)
+    darker = shade(prepared, deep, where[:, y0 : y1 + 1 : 2, x0 : x1 + 1 : 2])
+    darker = F.interpolate(darker, (y1 - y0 + 1, x1 - x0 + 1), mode="bilinear", align_corners=True)
+    frames[..., y0 : y1 + 1, x0 : x1 + 1] *= 1 - darker * prepared.tint
+
+
+def _shade(places: torch.Tensor, crease: Crease) -> torch.Tensor:
+    """(h, w) by which share a crease at its deepest darkens places (h, w, 2) of the canonical face."""
+    shades = torch.zeros(places.shape[:-1], device=places.device)
+    for line in crease.lines:
+        distance, from_start, to_end = _along(places, line)
+        fading = torch.minimum((from_start + to_end) / 2, torch.tensor(ENDS))
+        ends = smoothstep(from_start / fading, 0, 1)
+        if line[-1][0] < 0:
+            ends = ends * smoothstep(to_end / fading, 0, 1)
+        across = crease.line * torch.exp(-0.5 * (distance / LINE_WIDTH) ** 2)
+        across = across + crease.fold * torch.exp(-0.5 * (distance / FOLD_WIDTH) ** 2)
+        shades = torch.maximum(shades, across * ends)
+    return shades * (places[..., 0] <= 0)
+
+
+def _distance(places: torch.Tensor, crease: Crease) -> torch.Tensor:
+    """(…) how far places (…, 2) of the canonical face are from a crease."""
+    return torch.stack([_along(places, line)[0] for line in crease.lines]).amin(0)
+
+
+def _along(places: torch.Tensor, line: tuple[tuple[float, float], ...]) -> tuple[torch.Tensor, ...]:
+    """How far places (…, 2) are from a line, and where along it: how far from its start and to its end, each (…)."""
+    ends = torch.tensor(line, device=places.device)
+    steps = ends[1:] - ends[:-1]
+    away = places[..., None, :] - ends[:-1]
+    share = ((away * steps).sum(-1) / (steps**2).sum(-1)).clamp(0, 1)  # of each piece
+    distance, nearest = (away - share[..., None] * steps).norm(dim=-1).min(-1)
+    lengths = steps.norm(dim=-1)
+    start = (lengths.cumsum(0) - lengths)[nearest] + (share * lengths).gather(-1, nearest[..., None])[..., 0]
+    return distance, start, lengths.sum() - start

@@ -40,6 +40,7 @@ EXAMPLE_ROWS = (
     ("mona_lisa", "spanish_stars", "surprised", 0.8),
 )
 SETTINGS_COMPARED = 4
+SESSIONS_KEPT = 300  # Gradio remembers 0.2 MB of every visitor, and of every request of a program
 
 # The stages as the page names them.
 STAGES = {
@@ -429,6 +430,7 @@ def build_page(studio: Studio, settings: Settings) -> gr.Blocks:
         landmarks.change(_curves, landmarks, plot, api_visibility="private", show_progress="hidden")
         _wire_photo(inputs, look, choose)
         inputs.say.click(say, inputs.text, inputs.spoken, concurrency_limit=1, concurrency_id="say")
+    page.state_session_capacity = SESSIONS_KEPT
     return page
 
 
@@ -655,7 +657,7 @@ def main() -> None:
     credentials = ContentCredentials(settings.certificate_folder) if settings.content_credentials else None
     metrics = Metrics()
     studio = Studio(SpacePipeline(settings.device, credentials), metrics)
-    serve(build_page(studio, settings), settings, metrics, studio.health, **LOOK)
+    serve(build_page(studio, settings), settings, metrics, studio.health, studio.stop, **LOOK)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from space_core.face.look import Look, look_at
 from space_core.face.normalization import HeadPose
 from space_core.face.portrait import SIZE, Portrait, cut, prepare_portrait
 from space_core.generator.generator import Generator
-from space_core.generator.mesh_warp import MeshWarpGenerator
+from space_core.generator.mesh_warp import NUM_CORES, MeshWarpGenerator
 from space_core.media.audio import load_speech
 from space_core.media.content_credentials import ContentCredentials
 from space_core.media.files import check_output
@@ -409,7 +409,8 @@ class SpacePipeline:
         following = stretches()
         # The first one takes a look at the whole speech.
         first = _attended(lambda: next(following), lambda: progress("landmarks", 0, num_frames))
-        return _Performance(portrait, prepared, num_frames, chain([first], following))
+        others = iter(lambda: _attended(lambda: next(following, None), lambda: None), None)
+        return _Performance(portrait, prepared, num_frames, chain([first], others))
 
     def _perform_again(
         self, photo: Photo, motion: Motion, options: AnimationOptions, progress: Progress
@@ -494,8 +495,8 @@ def _attended(work: Callable[[], Result], report: Callable[[], None]) -> Result:
     Work that is given up runs to its end, unheard.
     """
     report()
-    # With as many threads of torch's as here, so that the result is the same to the last digit.
-    executor = ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(torch.get_num_threads(),))
+    # Always with as many threads of torch's, wherever it is called from: so the result is the same to the last digit.
+    executor = ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(NUM_CORES,))
     future = executor.submit(work)
     executor.shutdown(wait=False)
     while wait([future], REPORT_SECONDS).not_done:

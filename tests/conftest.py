@@ -66,7 +66,7 @@ def serving(pipeline: SpacePipeline, **settings) -> Iterator[str]:
         metrics = Metrics()
         studio = Studio(pipeline, metrics)
         page = build_page(studio, settings)
-        app = build_app(page, settings, metrics, studio.health, **LOOK)
+        app = build_app(page, settings, metrics, studio.health, studio.stop, **LOOK)
         server = uvicorn.Server(uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=1))
         thread = threading.Thread(target=server.run, args=([door],))
         thread.start()

@@ -1,104 +1,865 @@
-"""What the page promises, asked through its own API."""
+"""What the web demo promises to visitors and programs, asked through its API."""
 
+import json
+import re
+import subprocess
+import threading
 import time
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
+import c2pa
+import httpx
 import imageio_ffmpeg
 import numpy as np
+import psutil
 import pytest
 import soundfile
-from conftest import EXAMPLES
+from conftest import EXAMPLES, Refused, Visitor, serving
 from gradio_client import Client, handle_file
 from PIL import Image
 
-from app import build_page
 from space_core import load_motion
+from space_core.media.video import METADATA, read_frames
 from space_core.motion.emotion import EMOTIONS
+
+ASTRONAUT = EXAMPLES / "astronaut.jpg"
+QUICKLY = 10  # seconds, on a busy machine, too
+
+# The values that the page begins with, by the endpoints' names for them.
+ANIMATE = {
+    "photo": None,
+    "speech": None,
+    "text": "",
+    "speech_video": None,
+    "emotion": "neutral",
+    "intensity": 1.0,
+    "blend": "",
+    "pose_video": None,
+    "head_motion": 1.0,
+    "blinks_per_minute": 17,
+    "gaze_yaw": 0,
+    "gaze_pitch": 0,
+    "saccades": 1,
+    "eyes_on_viewer": 0.5,
+    "seed": 0,
+    "variation": "same again",
+    "framing": "crop",
+    "size": 512,
+    "face": 1,
+    "detector": "mediapipe",
+    "mark": True,
+    "look_inside": False,
+}
+FILES = ("photo", "speech", "speech_video", "pose_video")
 
 
 @pytest.fixture(scope="module")
-def client(pipeline):
-    page = build_page(pipeline)
-    _, address, _ = page.launch(prevent_thread_lock=True, server_name="127.0.0.1", quiet=True)
-    yield Client(address, verbose=False)
-    page.close()
+def client(demo):
+    client = Client(demo, verbose=False)
+    yield client
+    client.close()
 
 
-def animate(
-    client, photo=EXAMPLES / "astronaut.jpg", speech=None, emotion="happy", intensity=0.7, pose_video=None, **more
-):
-    """The paths of the video, of the look inside and of the landmarks."""
-    photo, speech, pose_video = (path and handle_file(path) for path in (photo, speech, pose_video))
-    results = client.predict(photo, speech, emotion, intensity, pose_video, **more, api_name="/animate")
-    return [_path(result) for result in results]
+@pytest.fixture(scope="module")
+def visitor(demo):
+    with Visitor(demo) as visitor:
+        yield visitor
 
 
-def _path(result):
-    """What Gradio's client makes of a file: its path, in a dictionary or not, or in an update of the component."""
-    while isinstance(result, dict):
-        result = result["video"] if "video" in result else result["value"]
-    return result
+@pytest.fixture(scope="module")
+def short(tmp_path_factory):
+    """Half a second of speech, for tests in which the film doesn't matter."""
+    sound, rate = soundfile.read(EXAMPLES / "english_starlight.flac")
+    path = tmp_path_factory.mktemp("short") / "half.wav"
+    soundfile.write(path, sound[rate : rate + rate // 2], rate)
+    return path
+
+
+@pytest.fixture(scope="module")
+def long(tmp_path_factory):
+    """100 seconds of speech, which take far longer to film than a test waits."""
+    sound, rate = soundfile.read(EXAMPLES / "english_starlight.flac")
+    path = tmp_path_factory.mktemp("long") / "long.flac"
+    soundfile.write(path, np.resize(sound, 100 * rate), rate)
+    return path
+
+
+@pytest.fixture(scope="module")
+def trap():
+    """A web server that no file and no value may lead the demo to: its address, and what was asked of it."""
+    asked = []
+
+    class Trap(BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            self.send_error(404)
+
+        do_HEAD = do_POST = do_GET  # noqa: N815
+
+        def log_message(self, *_):
+            """Says nothing."""
+
+    server = HTTPServer(("127.0.0.1", 0), Trap)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}", asked
+    server.shutdown()
+    server.server_close()
+
+
+def asked_for(client, endpoint="/animate", **values):
+    """What an endpoint gives to a program that uses Gradio's client; files are given by their paths."""
+    given = dict.fromkeys(FILES[: 3 if endpoint == "/compare" else 4]) | {"text": ""} | values
+    if endpoint == "/animate":
+        given = {"blend": ""} | given
+    for name in FILES:
+        if given.get(name):
+            given[name] = handle_file(str(given[name]))
+    return client.predict(**given, api_name=endpoint)
+
+
+def values(visitor, short, **changed):
+    """The values for /animate, in order: a usual request, with some things changed; paths are uploaded."""
+    given = ANIMATE | {"photo": ASTRONAUT, "speech": short} | changed
+    return [visitor.upload(value) if isinstance(value, Path) else value for value in given.values()]
+
+
+def assert_plain(sentence):
+    """That a sentence is one for people: short, whole, without names from the program or paths of the machine."""
+    assert 10 < len(sentence) < 400, sentence
+    assert sentence[-1] == ".", sentence
+    assert not re.search(r"Traceback|Error\b|Exception|<class|NoneType|\bself\b|__|0x[0-9a-f]{6}", sentence), sentence
+    assert not re.search(r"/(tmp|home|usr|root|etc|work|var|private)/", sentence), sentence
+
+
+def refused(visitor, endpoint, values):
+    """The sentence with which the demo refuses something, plain and quick."""
+    begun = time.monotonic()
+    with pytest.raises(Refused) as refusal:
+        visitor.ask(endpoint, values)
+    assert time.monotonic() - begun < QUICKLY
+    assert_plain(str(refusal.value))
+    return str(refusal.value)
+
+
+def assert_serves(visitor, short):
+    """That the next visitor gets a film."""
+    film, told, *_ = visitor.ask("animate", values(visitor, short))
+    assert film["video"]["path"].endswith(".mp4") if "video" in film else film["path"].endswith(".mp4")
+    assert "s of video" in told
+
+
+def frames_of(video):
+    return np.stack(list(read_frames(video, 2000, 60)))
+
+
+# What visitors get
 
 
 def test_photo_and_speech_give_a_video(client, short_speech):
-    video, inside, landmarks = animate(client, speech=short_speech)
-    frames, seconds = imageio_ffmpeg.count_frames_and_secs(str(video))
-    assert frames == 33
-    assert seconds == pytest.approx(33 / 25, abs=0.05)
-    assert inside is None
-    assert landmarks is None
+    video, told, inside, landmarks, seed = asked_for(
+        client, photo=ASTRONAUT, speech=short_speech, emotion="happy", intensity=0.7, seed=5
+    )
+    assert imageio_ffmpeg.count_frames_and_secs(video) == (33, pytest.approx(33 / 25, abs=0.05))
+    assert next(imageio_ffmpeg.read_frames(video))["size"] == (512, 512)
+    assert next(imageio_ffmpeg.read_frames(video))["audio_codec"] == "aac"
+    assert re.fullmatch(r"1\.3 s of video, made in \d+\.\d s\.", told)
+    assert (inside, landmarks, seed) == (None, None, 5)
 
 
 def test_a_visitor_may_look_inside(client, short_speech):
-    video, inside, landmarks = animate(client, speech=short_speech, look_inside=True, blinks_per_minute=0, seed=3)
-    meta = next(imageio_ffmpeg.read_frames(str(inside)))
-    assert meta["size"] == (1536, 512)
-    assert imageio_ffmpeg.count_frames_and_secs(str(video))[0] == 33
+    video, _, inside, landmarks, _ = asked_for(
+        client, photo=ASTRONAUT, speech=short_speech, look_inside=True, blinks_per_minute=0, seed=3
+    )
+    assert next(imageio_ffmpeg.read_frames(inside))["size"] == (1536, 512)
+    assert imageio_ffmpeg.count_frames_and_secs(video)[0] == 33
     motion = load_motion(landmarks)
     assert len(motion) == 33
     assert not motion.blink.any()
 
 
-def test_an_emotion_may_be_written(client, short_speech):
-    landmarks = animate(client, speech=short_speech, emotion="0:neutral, 0.6:happy@0.5", look_inside=True)[2]
-    assert load_motion(landmarks).emotion[-1, EMOTIONS.index("happy")] == 0.5
+def test_a_text_may_be_given_instead_of_speech(client):
+    video, *_ = asked_for(client, photo=ASTRONAUT, text="Hello!")
+    frames, seconds = imageio_ffmpeg.count_frames_and_secs(video)
+    assert 0.3 < seconds < 3
+    assert frames == pytest.approx(25 * seconds, abs=2)
 
 
-def test_the_whole_photo_may_be_shown(client, short_speech):
-    video, _, _ = animate(client, EXAMPLES / "grace_hopper.jpg", short_speech, framing="photo")
-    assert next(imageio_ffmpeg.read_frames(str(video)))["size"] == (512, 560)
+def test_the_sound_of_a_video_may_be_given_instead_of_speech(client, short_speech, tmp_path):
+    ffmpeg("-f", "lavfi", "-i", "testsrc=size=64x64:rate=25:d=1", "-i", short_speech, tmp_path / "talk.mp4")
+    video, *_ = asked_for(client, photo=ASTRONAUT, speech_video=tmp_path / "talk.mp4")
+    assert imageio_ffmpeg.count_frames_and_secs(video)[0] == pytest.approx(33, abs=2)
 
 
-def test_a_visitor_who_stops_frees_the_worker(client, short_speech, tmp_path):
-    sound, rate = soundfile.read(short_speech)
-    soundfile.write(tmp_path / "long.wav", np.tile(sound, 200), rate)  # minutes of work
-    inputs = (handle_file(EXAMPLES / "astronaut.jpg"), handle_file(tmp_path / "long.wav"), "neutral", 1.0, None)
-    job = client.submit(*inputs, api_name="/animate")
-    while not job.status().progress_data:
-        time.sleep(0.1)
-    client.predict(api_name="/stop")
-    begun = time.monotonic()
-    assert animate(client, speech=short_speech)
-    assert time.monotonic() - begun < 30
+def test_the_head_of_a_video_may_be_followed(client, short):
+    with_video = asked_for(
+        client, photo=ASTRONAUT, speech=short, pose_video=EXAMPLES / "mona_lisa.mp4", look_inside=True
+    )
+    without = asked_for(client, photo=ASTRONAUT, speech=short, look_inside=True)
+    followed, generated = (load_motion(film[3]).head_pose.rotation for film in (with_video, without))
+    assert np.abs(followed - generated).max() > 1e-3
+
+
+def test_a_blend_or_timeline_wins_over_the_emotion(client, short_speech):
+    landmarks = asked_for(
+        client,
+        photo=ASTRONAUT,
+        speech=short_speech,
+        emotion="sad",
+        blend="0:neutral, 0.6:happy@0.5",
+        look_inside=True,
+    )[3]
+    motion = load_motion(landmarks)
+    assert motion.emotion[-1, EMOTIONS.index("happy")] == 0.5
+    assert not motion.emotion[:, EMOTIONS.index("sad")].any()
 
 
 @pytest.mark.parametrize(
-    ("inputs", "sentence"),
+    ("photo", "options", "size"),
     [
-        ({"photo": None}, "There is no photo yet"),
-        ({"speech": None}, "There is no recording yet"),
-        ({"photo": "text"}, "text.jpg"),
-        ({"speech": "text"}, "text"),
-        ({"pose_video": "text"}, "text"),
-        ({"emotion": "joyful"}, "no emotion called 'joyful'"),
-        ({"seed": -1}, "seed must be a whole number"),
-        ({"intensity": 1.4999, "emotion": "happy", "photo": "landscape"}, "No human face"),
+        ("grace_hopper.jpg", {"framing": "photo"}, (512, 560)),
+        ("astronaut.jpg", {"size": 256}, (256, 256)),
     ],
 )
-def test_bad_input_is_said_and_the_next_visitor_is_served(client, short_speech, tmp_path, inputs, sentence):
-    made = {"text": tmp_path / "text.jpg", "landscape": tmp_path / "landscape.png"}
-    made["text"].write_text("no picture, no sound")
-    Image.linear_gradient("L").resize((300, 300)).save(made["landscape"])
-    inputs = {"speech": short_speech} | {name: made.get(value, value) for name, value in inputs.items()}
-    with pytest.raises(Exception, match=sentence):
-        animate(client, **inputs)
-    assert animate(client, speech=short_speech)
+def test_framing_and_size_are_the_visitors_choice(client, short, photo, options, size):
+    video, *_ = asked_for(client, photo=EXAMPLES / photo, speech=short, **options)
+    assert next(imageio_ffmpeg.read_frames(video))["size"] == size
+
+
+def test_the_same_seed_gives_the_same_frames_and_another_one_others(client, short):
+    films = [frames_of(asked_for(client, photo=ASTRONAUT, speech=short, seed=seed)[0]) for seed in (7, 7, 8)]
+    np.testing.assert_array_equal(films[0], films[1])
+    assert not np.array_equal(films[0], films[2])
+
+
+def test_a_visitor_may_be_surprised_and_have_the_same_again(client, short):
+    first, *_, seed = asked_for(client, photo=ASTRONAUT, speech=short, variation="surprise me")
+    again, *_, same = asked_for(client, photo=ASTRONAUT, speech=short, seed=seed)
+    assert seed == same != 0
+    np.testing.assert_array_equal(frames_of(first), frames_of(again))
+
+
+@pytest.mark.parametrize(("number", "size"), [(2, (2, 1)), (3, (2, 2))])
+def test_settings_are_compared_side_by_side(client, short, number, size):
+    video, told = asked_for(client, "/compare", photo=ASTRONAUT, speech=short, number=number)
+    width, height = next(imageio_ffmpeg.read_frames(video))["size"]
+    assert (round(width / 512), round(height / 512)) == size
+    assert "0.5 s of video" in told
+
+
+def test_a_photo_is_looked_at(client, tmp_path):
+    picture, told = client.predict(handle_file(str(ASTRONAUT)), api_name="/look")
+    assert Image.open(picture).size[0] > 100
+    assert told.startswith("This is how it will be framed.")
+    Image.linear_gradient("L").resize((300, 300)).save(tmp_path / "landscape.png")
+    picture, told = client.predict(handle_file(str(tmp_path / "landscape.png")), api_name="/look")
+    assert picture is None
+    assert "No human face" in told
+    picture, told = client.predict(handle_file(str(ASTRONAUT)), face=3, api_name="/look")
+    assert picture is None
+    assert "no face 3" in told
+
+
+def test_a_text_is_spoken(client):
+    recording = client.predict("Hello there.", api_name="/say")
+    sound, rate = soundfile.read(recording)
+    assert 0.3 < len(sound) / rate < 3
+    assert np.abs(sound).max() > 0.05
+
+
+def test_a_photo_that_was_shown_before_is_not_prepared_again(visitor, short):
+    def seconds_with_the_portrait():
+        before = visitor.figure('space_stage_seconds_sum{stage="portrait"}')
+        visitor.ask("animate", values(visitor, short, photo=EXAMPLES / "mona_lisa.jpg", size=300))
+        return visitor.figure('space_stage_seconds_sum{stage="portrait"}') - before
+
+    # Each time from an upload of its own: it is the picture that counts.
+    assert seconds_with_the_portrait() > 2 * seconds_with_the_portrait()
+
+
+# Marks of a synthetic video
+
+
+def test_every_video_says_in_its_metadata_and_in_a_signed_manifest_that_it_is_generated(client, short):
+    video, _, inside, *_ = asked_for(client, photo=ASTRONAUT, speech=short, look_inside=True)
+    grid, _ = asked_for(client, "/compare", photo=ASTRONAUT, speech=short)
+    for made in (video, inside, grid):
+        told = ffmpeg("-i", made, "-f", "ffmetadata", "-").decode()
+        assert all(value in told.replace("\\", "") for value in METADATA.values())
+        with c2pa.Reader(made) as reader:
+            assert reader.get_validation_state() == "Valid"
+            assert reader.get_active_manifest()["claim_generator_info"][0]["name"] == "SPACE"
+
+
+def test_the_opening_of_a_longer_film_is_marked_too(client, tmp_path):
+    sound, rate = soundfile.read(EXAMPLES / "english_starlight.flac")
+    soundfile.write(tmp_path / "five.wav", np.resize(sound, round(5.2 * rate)), rate)
+    given = {"photo": ASTRONAUT, "speech": tmp_path / "five.wav", "speech_video": None, "pose_video": None}
+    files = {name: path and handle_file(str(path)) for name, path in given.items()}
+    job = client.submit(**files, text="", blend="", size=256, api_name="/animate")
+    opening, film = (result[0] for result in job)
+    assert imageio_ffmpeg.count_frames_and_secs(opening)[0] == 75
+    assert imageio_ffmpeg.count_frames_and_secs(film)[0] == 130
+    with c2pa.Reader(opening) as reader:
+        assert reader.get_validation_state() == "Valid"
+
+
+def corner_differs(one, other):
+    """Whether two videos differ in the lower right corner, where the mark is, far more than elsewhere."""
+    difference = np.abs(frames_of(one)[0].astype(int) - frames_of(other)[0])
+    return difference[-40:, -130:].mean() > 10 * difference[:-60].mean() + 1
+
+
+def test_the_visible_mark_is_there_unless_the_visitor_takes_it_away(client, short):
+    as_it_is, with_mark, without = (
+        asked_for(client, photo=ASTRONAUT, speech=short, **more)[0] for more in ({}, {"mark": True}, {"mark": False})
+    )
+    assert not corner_differs(as_it_is, with_mark)
+    assert corner_differs(as_it_is, without)
+
+
+def test_the_operator_may_force_the_visible_mark_or_have_it_off_at_first(pipeline, client, visitors_folder, short):
+    marked = asked_for(client, photo=ASTRONAUT, speech=short)[0]
+    for settings, differs in (({"force_visible_mark": True}, False), ({"visible_mark": False}, True)):
+        with serving(pipeline, **settings) as address:
+            other = Client(address, verbose=False)
+            without = {"mark": False} if "force_visible_mark" in settings else {}
+            assert corner_differs(asked_for(other, photo=ASTRONAUT, speech=short, **without)[0], marked) == differs
+            other.close()
+
+
+# Many visitors
+
+
+class Watched:
+    """A pipeline that tells which films were begun and ended, by their seeds, and can be held up."""
+
+    def __init__(self, pipeline):
+        self._pipeline = pipeline
+        self.begun, self.ended = [], []
+        self.free = threading.Event()
+        self.free.set()
+        self.failure = None
+
+    def __getattr__(self, name):
+        return getattr(self._pipeline, name)
+
+    def animate_to_file(self, photo, speech, path, options, progress, **files):
+        self.begun.append(options.seed)
+        try:
+            while not self.free.wait(0.05):
+                progress("portrait", 0, 1)
+            if self.failure:
+                raise self.failure
+            return self._pipeline.animate_to_file(photo, speech, path, options, progress, **files)
+        finally:
+            self.ended.append(options.seed)
+
+
+@pytest.fixture
+def watched(pipeline, visitors_folder):
+    watched = Watched(pipeline)
+    with serving(watched, queue_size=3) as watched.address, Visitor(watched.address) as watched.visitor:
+        yield watched
+        watched.free.set()
+
+
+def until(told, seconds=QUICKLY):
+    """Waits for something to become true, and says how long that took."""
+    begun = time.monotonic()
+    while not told():
+        assert time.monotonic() - begun < seconds, "it did not happen"
+        time.sleep(0.01)
+    return time.monotonic() - begun
+
+
+@pytest.mark.slow
+def test_twenty_visitors_at_once_are_all_served(demo, short):
+    def visit(seed):
+        client = Client(demo, verbose=False)
+        film = asked_for(client, photo=ASTRONAUT, speech=short, size=256, seed=seed)
+        client.close()
+        return film
+
+    with ThreadPoolExecutor(20) as visitors:
+        films = list(visitors.map(visit, range(20)))
+    assert [film[-1] for film in films] == list(range(20))
+    for video, *_ in films:
+        assert next(imageio_ffmpeg.read_frames(video))["size"] == (256, 256)
+
+
+def test_visitors_are_served_in_the_order_in_which_they_came(watched, short):
+    watched.free.clear()
+    events = [watched.visitor.begin("animate", values(watched.visitor, short, seed=seed)) for seed in range(4)]
+    watched.free.set()
+    for event in events:
+        watched.visitor.result("animate", event)
+    assert watched.begun == watched.ended == [0, 1, 2, 3]
+
+
+def test_a_full_queue_is_told_and_who_waits_in_it_is_served(watched, short):
+    watched.free.clear()
+    asking = values(watched.visitor, short)
+    begun = [watched.visitor.begin("animate", asking)]
+    until(lambda: watched.begun)
+    refusals = []
+    for _ in range(19):
+        try:
+            begun.append(watched.visitor.begin("animate", asking))
+        except httpx.HTTPStatusError as error:
+            refusals.append(error.response)
+    assert len(begun) == 1 + 3
+    assert {refusal.status_code for refusal in refusals} == {429}
+    for refusal in refusals:
+        assert_plain(refusal.json()["detail"])
+        assert "All places in the queue are taken (3)" in refusal.json()["detail"]
+    watched.free.set()
+    for event in begun:
+        watched.visitor.result("animate", event)
+    assert len(watched.ended) == 4
+
+
+def test_gradios_client_is_told_that_the_queue_is_full(watched, short):
+    watched.free.clear()
+    asking = values(watched.visitor, short)
+    watched.visitor.begin("animate", asking)
+    until(lambda: watched.begun)
+    for _ in range(3):
+        watched.visitor.begin("animate", asking)
+    client = Client(watched.address, verbose=False)
+    with pytest.raises(httpx.HTTPStatusError, match="429") as refusal:
+        asked_for(client, photo=ASTRONAUT, speech=short)
+    assert "All places in the queue are taken" in refusal.value.response.json()["detail"]
+    client.close()
+
+
+def test_the_worker_survives_a_fault_and_a_visitor_is_told_plainly(watched, short):
+    watched.failure = RuntimeError(f"boom in {short}")
+    asking = values(watched.visitor, short)
+    assert "our side" in refused(watched.visitor, "animate", asking)
+    assert watched.visitor.figure('space_failed_total{endpoint="animate",reason="error"}') == 1
+    watched.failure = MemoryError()
+    refused(watched.visitor, "animate", asking)
+    watched.failure = None
+    assert watched.visitor.ask("animate", asking)
+    assert watched.visitor.get("/healthz").json()["status"] == "ready"
+
+
+def filming(client, watched, long, seed):
+    """A visitor's film of 100 seconds of which the first frames are drawn."""
+    files = {"photo": handle_file(str(ASTRONAUT)), "speech": handle_file(str(long))}
+    job = client.submit(
+        **files, speech_video=None, pose_video=None, text="", blend="", seed=seed, mark=False, api_name="/animate"
+    )
+    until(lambda: seed in watched.begun)
+    return job
+
+
+@pytest.mark.parametrize("moment", ["while the face is looked for", "while frames are drawn"])
+def test_stop_ends_the_work_within_a_second(watched, long, short, moment):
+    client = Client(watched.address, verbose=False)
+    if moment == "while the face is looked for":
+        watched.free.clear()
+    filming(client, watched, long, seed=1)
+    if moment == "while frames are drawn":
+        until(lambda: watched.visitor.figure('space_stage_seconds_count{stage="landmarks"}'), seconds=60)
+    client.predict(api_name="/stop")
+    assert until(lambda: watched.ended == [1]) < 2
+    assert watched.visitor.figure('space_failed_total{endpoint="animate",reason="stopped"}') == 1
+    watched.free.set()
+    assert_serves(watched.visitor, short)
+    client.close()
+
+
+def test_nobody_stops_anothers_film(watched, short):
+    watched.free.clear()
+    client, other = Client(watched.address, verbose=False), Client(watched.address, verbose=False)
+    job = filming(client, watched, short, seed=1)
+    other.predict(api_name="/stop")
+    watched.free.set()
+    assert job.result()[-1] == 1
+    client.close()
+    other.close()
+
+
+def with_open_page(visitor, name, asking):
+    """A visitor whose browser asks for a film, listens and tells all the while that the page is open.
+
+    Returns what closes the page.
+    """
+    config = visitor.get("/config").json()
+    animate = next(function for function in config["dependencies"] if function["api_name"] == "animate")
+    kinds = {component["id"]: component["type"] for component in config["components"]}
+    given = iter(asking)
+    # The page sends something for every input, for those, too, that the server keeps itself.
+    data = [None if kinds[number] == "state" else next(given) for number in animate["inputs"]]
+    streams = ExitStack()
+
+    def listen(path):
+        listening = streams.enter_context(httpx.Client(base_url=visitor.base_url, timeout=60))
+        streams.enter_context(listening.stream("GET", path))
+
+    listen(f"/gradio_api/heartbeat/{name}")
+    body = {"data": data, "fn_index": animate["id"], "session_hash": name}
+    visitor.post("/gradio_api/queue/join", json=body).raise_for_status()
+    listen(f"/gradio_api/queue/data?session_hash={name}")
+    return streams.close
+
+
+def test_a_film_is_given_up_within_a_second_when_its_visitor_leaves(watched, long, short):
+    leave = with_open_page(watched.visitor, "leaves", values(watched.visitor, long, seed=1))
+    until(lambda: watched.visitor.figure('space_stage_seconds_count{stage="landmarks"}'), seconds=60)
+    leave()
+    assert until(lambda: watched.ended == [1]) < 2
+    assert_serves(watched.visitor, short)
+
+
+def test_a_film_is_given_up_when_a_program_hangs_up(watched, long, short):
+    event = watched.visitor.begin("animate", values(watched.visitor, long, seed=1))
+    with watched.visitor.stream("GET", f"/gradio_api/call/animate/{event}") as told:
+        next(told.iter_lines())
+        until(lambda: watched.begun == [1])
+    assert until(lambda: watched.ended == [1]) < 3
+    assert_serves(watched.visitor, short)
+
+
+def test_nothing_is_filmed_for_a_visitor_who_left_while_waiting(watched, short):
+    watched.free.clear()
+    first = watched.visitor.begin("animate", values(watched.visitor, short, seed=1))
+    until(lambda: watched.begun == [1])
+    leave = with_open_page(watched.visitor, "leaves", values(watched.visitor, short, seed=2))
+    last = watched.visitor.begin("animate", values(watched.visitor, short, seed=3))
+    until(lambda: watched.visitor.get("/healthz").json()["queue"] == 2)
+    leave()
+    until(lambda: watched.visitor.get("/healthz").json()["queue"] == 1)
+    watched.free.set()
+    for event in (first, last):
+        watched.visitor.result("animate", event)
+    assert watched.begun == [1, 3]
+
+
+@pytest.mark.slow
+def test_memory_stays_flat_over_a_hundred_films(visitor, short):
+    process = psutil.Process()
+    asking = values(visitor, short, size=256)
+    held = []
+    for _ in range(100):
+        # One visitor; what is remembered of many is looked at below.
+        visitor.result("animate", visitor.begin("animate", asking, session_hash="faithful"))
+        held.append(process.memory_info().rss / 2**20)
+    # The least of many, for what a film takes while it is made comes and goes.
+    assert min(held[-30:]) - min(held[20:50]) < 30  # megabytes
+
+
+@pytest.mark.slow
+def test_visitors_who_pass_by_are_forgotten(visitor):
+    process = psutil.Process()
+    held = []
+    for visitors in (310, 150):
+        for _ in range(visitors):
+            visitor.ask("stop", [])  # as a visitor of its own each time
+        held.append(process.memory_info().rss / 2**20)
+    assert held[1] - held[0] < 12  # megabytes; remembered, they would take twice that
+
+
+# Hostile files
+
+
+def ffmpeg(*arguments):
+    """What ffmpeg writes to its standard output."""
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-loglevel", "error", *map(str, arguments)]
+    return subprocess.run(command, check=True, capture_output=True).stdout
+
+
+def png(width, height, *chunks):
+    """A PNG of one grey, with other chunks before its pixels."""
+
+    def chunk(kind, content):
+        check = zlib.crc32(kind + content).to_bytes(4, "big")
+        return len(content).to_bytes(4, "big") + kind + content + check
+
+    header = width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes([8, 0, 0, 0, 0])
+    # Rows are all the same, so they need not all be in memory.
+    packer = zlib.compressobj(9)
+    pixels = b"".join(packer.compress(bytes(1 + width)) for _ in range(min(height, 10_000))) + packer.flush()
+    more = b"".join(chunk(kind, content) for kind, content in chunks)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + more + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+
+
+def photos(folder, trap):
+    svg = f'<svg xmlns="http://www.w3.org/2000/svg" width="512" height="512"><image href="{trap}/photo.png"/></svg>'
+    text_bomb = zlib.compress(bytes(100_000_000), 9)
+    return {
+        "nothing.jpg": b"",
+        "text.jpg": b"no picture",
+        "drawing.svg": svg.encode(),
+        "drawing.png": svg.encode(),
+        "page.jpg": f'<!doctype html><img src="{trap}/photo.png"><script>alert(1)</script>'.encode(),
+        "document.jpg": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 512 512\n(/etc/passwd) (r) file\n",
+        "list.png": f"#EXTM3U\n#EXTINF:1,\n{trap}/photo.png\n".encode(),
+        "sound.jpg": (EXAMPLES / "english_starlight.flac").read_bytes(),
+        "film.jpg": (EXAMPLES / "mona_lisa.mp4").read_bytes(),
+        "half.jpg": ASTRONAUT.read_bytes()[:20_000],
+        "small.png": png(8, 8),
+        "narrow.png": png(20_000, 70),
+        "hundred_megapixels.png": png(10_000, 10_000),
+        "bomb.png": png(50_000, 50_000),
+        "text_bomb.png": png(300, 300, (b"zTXt", b"Comment\0\0" + text_bomb)),
+        "profile_bomb.png": png(300, 300, (b"iCCP", b"profile\0\0" + text_bomb)),
+    }
+
+
+def test_photos_that_are_none_are_refused_and_the_next_visitor_is_served(visitor, short, trap, tmp_path):
+    for name, content in photos(tmp_path, trap[0]).items():
+        (tmp_path / name).write_bytes(content)
+        sentence = refused(visitor, "animate", values(visitor, short, photo=tmp_path / name))
+        assert name in sentence or "face" in sentence, sentence
+        (picture, told) = visitor.ask("look", [visitor.upload(tmp_path / name), 1, "mediapipe"])
+        assert picture is None
+        assert_plain(told)
+    assert not trap[1]
+    assert_serves(visitor, short)
+
+
+def recordings(folder, trap):
+    """Files that are no speech, and words of the sentence with which they are refused."""
+    made = {
+        "nothing.wav": (b"", "is empty"),
+        "text.wav": (b"no sound", "not a recording"),
+        "photo.wav": (ASTRONAUT.read_bytes(), "not a recording"),
+        "page.mp3": (b"<!doctype html>", "not a recording"),
+        "list.wav": (f"#EXTM3U\n#EXTINF:1,\n{trap}/a.ts\n#EXT-X-ENDLIST\n".encode(), "not a recording"),
+        "list.m3u8": (f"#EXTM3U\n#EXTINF:1,\n{trap}/a.ts\n#EXT-X-ENDLIST\n".encode(), "not a recording"),
+        "list.pls": (f"[playlist]\nFile1={trap}/a.mp3\n".encode(), "not a recording"),
+        "script.mp4": (b"ffconcat version 1.0\nfile /etc/passwd\n", "not a recording"),
+        "manifest.mp4": (
+            b'<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static"><Period>'
+            b'<AdaptationSet mimeType="audio/mp4"><Representation id="1" bandwidth="1"><BaseURL>'
+            + f"{trap}/a.mp4".encode()
+            + b"</BaseURL></Representation></AdaptationSet></Period></MPD>",
+            "not a recording",
+        ),
+        "session.sdp": (b"v=0\no=- 0 0 IN IP4 127.0.0.1\nc=IN IP4 127.0.0.1\nm=audio 9 RTP/AVP 0\n", "not a recording"),
+        "half.flac": ((EXAMPLES / "english_starlight.flac").read_bytes()[:30_000], "cut off"),
+    }
+    for name, (content, _) in made.items():
+        (folder / name).write_bytes(content)
+    soundfile.write(folder / "zero.wav", np.zeros(0), 16_000)
+    soundfile.write(folder / "blink.wav", np.full(160, 0.1), 16_000)
+    soundfile.write(folder / "silence.wav", np.zeros(16_000), 16_000)
+    ffmpeg("-f", "lavfi", "-i", "anullsrc=r=8000:cl=mono:d=3600", folder / "hour.flac")
+    ffmpeg("-f", "lavfi", "-i", "anullsrc=r=8000:cl=mono:d=3600", "-c:a", "libopus", "-b:a", "6k", folder / "hour.webm")
+    ffmpeg("-f", "lavfi", "-i", "testsrc=size=64x64:rate=25:d=1", folder / "mute.mp4")
+    said = {name: words for name, (_, words) in made.items()}
+    said |= {"zero.wav": "No sound", "blink.wav": "too short", "silence.wav": "silent", "mute.mp4": "no sound track"}
+    return said | {"hour.flac": "3600 s long; the limit is 120 s", "hour.webm": "the limit is 120 s"}
+
+
+def test_recordings_that_are_none_are_refused_and_the_next_visitor_is_served(visitor, short, trap, tmp_path):
+    for name, words in recordings(tmp_path, trap[0]).items():
+        for given in ({"speech": tmp_path / name}, {"speech": None, "speech_video": tmp_path / name}):
+            sentence = refused(visitor, "animate", values(visitor, short, **given))
+            assert words in sentence, sentence
+            assert name in sentence, sentence
+    assert not trap[1]
+    assert_serves(visitor, short)
+
+
+def videos(folder, trap):
+    """Files that are no pose videos, and words of the sentence with which they are refused."""
+    made = {
+        "nothing.mp4": (b"", "is empty"),
+        "text.mp4": (b"no video", "not a video"),
+        "list.avi": (f"#EXTM3U\n#EXTINF:1,\n{trap}/a.ts\n".encode(), "not a video"),
+        "script.mkv": (b"ffconcat version 1.0\nfile /etc/passwd\n", "not a video"),
+        "elsewhere.mov": (movie_elsewhere(folder, f"{trap}/a.mov"), ""),
+    }
+    for name, (content, _) in made.items():
+        (folder / name).write_bytes(content)
+    ffmpeg("-f", "lavfi", "-i", "testsrc=size=64x64:rate=25", "-frames:v", 0, folder / "frameless.mp4")
+    ffmpeg("-f", "lavfi", "-i", "sine=d=1", folder / "sound.mp4")
+    ffmpeg("-f", "lavfi", "-i", "testsrc=size=64x64:rate=25:d=1", folder / "faceless.mp4")
+    said = {name: words for name, (_, words) in made.items()}
+    return said | {"frameless.mp4": "not a video", "sound.mp4": "no pictures", "faceless.mp4": "no face"}
+
+
+def movie_elsewhere(folder, address):
+    """A QuickTime movie that says that its pictures are at an address."""
+    ffmpeg("-f", "lavfi", "-i", "testsrc=size=64x64:rate=25:d=1", "-c:v", "mjpeg", folder / "here.mov")
+    content = (folder / "here.mov").read_bytes()
+    here = content.index(b"dref") - 4
+    entry = address.encode() + b"\0"
+    entry = (12 + len(entry)).to_bytes(4, "big") + b"url \0\0\0\0" + entry
+    box = (16 + len(entry)).to_bytes(4, "big") + b"dref" + bytes(4) + (1).to_bytes(4, "big") + entry
+    grown = len(box) - int.from_bytes(content[here : here + 4], "big")
+    changed = bytearray(content[:here] + box + content[here + int.from_bytes(content[here : here + 4], "big") :])
+    for kind in (b"moov", b"trak", b"mdia", b"minf", b"dinf"):
+        size = content.rindex(kind, 0, here) - 4
+        changed[size : size + 4] = (int.from_bytes(content[size : size + 4], "big") + grown).to_bytes(4, "big")
+    return bytes(changed)
+
+
+def test_pose_videos_that_are_none_are_refused_and_the_next_visitor_is_served(visitor, short, trap, tmp_path):
+    for name, words in videos(tmp_path, trap[0]).items():
+        sentence = refused(visitor, "animate", values(visitor, short, pose_video=tmp_path / name))
+        assert words in sentence, sentence
+    assert not trap[1]
+    assert_serves(visitor, short)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../../../etc/cron.d/photo.jpg",
+        "..\\..\\photo.jpg",
+        "/etc/passwd",
+        "Grüße aus 東京 😀 \u202egpj.jpg",
+        "a" * 4000 + ".jpg",
+        "-i.jpg",
+        "concat:a|b.jpg",
+        "http://example.org/x.jpg",
+        "photo\nwith\ttabs.jpg",
+        "<b>photo</b>.jpg",
+        ".jpg",
+        "photo",
+    ],
+)
+def test_whatever_a_file_is_called_it_is_taken(visitor, short, visitors_folder, name):
+    given = visitor.upload(ASTRONAUT, name)
+    assert Path(given["path"]).resolve().is_relative_to(visitors_folder.resolve())
+    picture, told = visitor.ask("look", [given, 1, "mediapipe"])
+    assert picture is not None, told
+    spoken = visitor.upload(short, name.replace("jpg", "wav"))
+    sentence = refused(visitor, "animate", values(visitor, short, photo=given, speech=given))
+    assert "not a recording" in sentence
+    assert visitor.ask("animate", values(visitor, short, photo=given, speech=spoken, size=256))
+
+
+# Hostile values
+
+UPLOADED = {"_type": "gradio.FileData"}
+
+
+def not_uploaded(trap):
+    for place in (str(ASTRONAUT), "/etc/passwd", "../../../etc/passwd", f"{trap}/photo.png", "file:///etc/passwd"):
+        yield {"path": place, "meta": UPLOADED}
+        yield {"path": place}
+        yield {"path": place, "meta": UPLOADED, "is_stream": True}
+        yield {"path": None, "url": place, "meta": UPLOADED}
+        yield {"url": place}
+        yield place
+    yield from (5, True, [], {}, [{"path": "/etc/passwd", "meta": UPLOADED}], {"path": "", "meta": UPLOADED})
+    yield {"path": "a\0b", "meta": UPLOADED}
+    yield {"path": "x" * 5000, "meta": UPLOADED}
+    yield {"path": str(ASTRONAUT), "meta": "gradio.FileData"}
+    yield {"path": "data:image/png;base64,iVBORw0KGgo=", "meta": UPLOADED}
+    yield {"video": {"path": "/etc/passwd", "meta": UPLOADED}}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_only_files_that_were_uploaded_are_read(visitor, short, trap, name):
+    usual = dict(zip(ANIMATE, values(visitor, short), strict=True))
+    if name == "speech_video":
+        usual["speech"] = None
+    for value in not_uploaded(trap[0]):
+        sentence = refused(visitor, "animate", list((usual | {name: value}).values()))
+        assert "upload" in sentence or "There is no" in sentence, (value, sentence)
+    assert not trap[1]
+
+
+def test_looking_reads_only_files_that_were_uploaded(visitor, trap):
+    for value in not_uploaded(trap[0]):
+        try:
+            picture, told = visitor.ask("look", [value, 1, "mediapipe"])
+        except Refused as refusal:
+            picture, told = None, str(refusal)
+        assert picture is None
+        assert_plain(told)
+    assert not trap[1]
+
+
+WRONG = [None, "x", "", -1, 1e308, -1e308, float("nan"), float("inf"), 10**400, [], [1], {}, {"a": 1}, "x" * 100_000]
+CHECKED = [name for name, value in ANIMATE.items() if isinstance(value, int | float) and not isinstance(value, bool)]
+
+
+@pytest.mark.parametrize("name", [*CHECKED, "variation", "framing", "detector"])
+def test_values_that_are_none_are_refused_by_the_name_of_the_value(visitor, short, name):
+    usual = dict(zip(ANIMATE, values(visitor, short), strict=True))
+    for value in WRONG:
+        if value == -1 and name.startswith("gaze"):
+            continue
+        assert name in refused(visitor, "animate", list((usual | {name: value}).values()))
+
+
+def test_emotions_that_are_none_are_refused(visitor, short):
+    usual = dict(zip(ANIMATE, values(visitor, short), strict=True))
+    for value in (None, "joyful", 5, [], ["happy"], {"a": 1}, "x" * 100_000, "0:", "happy@nan", "1e999 happy"):
+        for name in ("emotion", "blend") if isinstance(value, str) else ("emotion",):
+            sentence = refused(visitor, "animate", list((usual | {name: value}).values()))
+            assert re.search("emotion|strength|timeline", sentence), sentence
+
+
+def test_comparisons_of_another_number_are_refused(visitor, short):
+    photo, speech = visitor.upload(ASTRONAUT), visitor.upload(short)
+    rows = ["neutral", 1, 0, "happy", 1, 0, "sad", 1, 0, "surprised", 1, 0]
+    for number in (None, 1, 5, 2.5, 1e308, float("nan"), "x", [2], "x" * 100_000):
+        asking = [photo, speech, "", None, number, *rows, 1, 17, 1, "mediapipe", True]
+        assert "Two, three or four" in refused(visitor, "compare", asking)
+
+
+@pytest.mark.parametrize(
+    ("missing", "sentence"),
+    [("photo", "There is no photo yet"), ("speech", "There is no speech yet")],
+)
+def test_what_is_missing_is_said(visitor, short, missing, sentence):
+    assert sentence in refused(visitor, "animate", values(visitor, short, **{missing: None}))
+
+
+def test_texts_that_cannot_be_spoken_are_refused(visitor, short):
+    for text in ("", "   ", None, "!!!", "你好", "x" * 100_000, "\0"):
+        refused(visitor, "say", [text])
+        refused(visitor, "animate", values(visitor, short, speech=None, text=text))
+
+
+@pytest.mark.parametrize("endpoint", ["animate", "compare", "look", "say"])
+def test_requests_with_too_few_values_are_answered(visitor, endpoint):
+    assert "missing" in refused(visitor, endpoint, [])
+
+
+@pytest.mark.parametrize(
+    "body", ["", "{", "[]", "{}", '{"data": 5}', '{"data": null}', "[" * 100_000, '{"data": [' + "9" * 10_000 + "]}"]
+)
+def test_requests_that_are_none_are_refused(visitor, body):
+    answer = visitor.post(
+        "/gradio_api/call/animate", content=body, headers={"content-type": "application/json"}, timeout=QUICKLY
+    )
+    assert 400 <= answer.status_code < 500
+    assert not re.search(r"Traceback|/gradio/|site-packages", answer.text)
+
+
+def test_no_function_behind_the_page_can_be_made_to_read_other_files(visitor, short):
+    """The page's own functions, too, which the API does not tell of."""
+    files = ("image", "audio", "video", "file")
+    config = visitor.get("/config").json()
+    kinds = {component["id"]: component["type"] for component in config["components"]}
+    for number, function in enumerate(config["dependencies"]):
+        if not function["backend_fn"]:
+            continue
+        for value in ({"path": str(ASTRONAUT)}, {"path": str(ASTRONAUT), "meta": UPLOADED}, "/etc/passwd", None):
+            data = [value if kinds[block] in files else None for block in function["inputs"]]
+            session = f"prober-{number}"
+            body = {"data": data, "fn_index": function["id"], "session_hash": session, "event_data": {"index": [5, 5]}}
+            visitor.post("/gradio_api/queue/join", json=body).raise_for_status()
+            told = visitor.get("/gradio_api/queue/data", params={"session_hash": session}).text
+            ends = [json.loads(line[6:]) for line in told.splitlines() if "process_completed" in line]
+            assert len(ends) == 1
+            output = json.dumps(ends[0]["output"])
+            assert "root:" not in output
+            assert ".mp4" not in output
+            assert "webp" not in output
+            if not ends[0]["success"] and ends[0]["output"].get("error"):
+                assert_plain(ends[0]["output"]["error"])
+    assert_serves(visitor, short)

@@ -4,12 +4,14 @@ import dataclasses
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import imageio_ffmpeg
 import numpy as np
 import pytest
 import soundfile
+import torch
 from conftest import EXAMPLES
 from PIL import Image
 
@@ -62,6 +64,15 @@ def test_frames_are_rgb_and_as_many_as_the_speech_is_long(frames, short_speech):
 
 def test_the_same_inputs_and_seed_give_the_same_frames(frames, short_speech):
     np.testing.assert_array_equal(frames_of(SpacePipeline("cpu"), short_speech), frames)
+
+
+def test_frames_are_the_same_wherever_they_are_made(frames, short_speech):
+    def work():
+        torch.set_num_threads(1)  # as another film may have left it
+        return frames_of(SpacePipeline("cpu"), short_speech)
+
+    with ThreadPoolExecutor(1) as elsewhere:
+        np.testing.assert_array_equal(elsewhere.submit(work).result(), frames)
 
 
 def test_another_seed_gives_other_head_motion(pipeline, frames, short_speech):

@@ -44,7 +44,7 @@ with gr.Blocks(analytics_enabled=False) as page:
     text, result = gr.Textbox(), gr.Textbox()
     gr.Button().click(fail, text, result, api_name="fail")
     gr.Button().click(lambda: time.sleep(60), None, result, api_name="work")
-serve(page, settings, Metrics(), lambda: {"loaded": True, "device": "cpu"})
+serve(page, settings, Metrics(), lambda: {"loaded": True, "device": "cpu"}, lambda _: None)
 """
 
 
@@ -100,7 +100,9 @@ def served(tmp_path, ready=lambda: {"loaded": True, "device": "cpu"}, **settings
                 released.wait(20)
 
             gr.Button().click(work, None, result, api_name="work", concurrency_limit=1)
-        app = build_app(page, Settings(queue_size=QUEUE_SIZE, max_upload_mb=1, **settings), Metrics(), ready)
+        app = build_app(
+            page, Settings(queue_size=QUEUE_SIZE, max_upload_mb=1, **settings), Metrics(), ready, lambda _: None
+        )
         door.bind(("127.0.0.1", 0))
         server = uvicorn.Server(uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=1))
         thread = threading.Thread(target=server.run, args=([door],))
@@ -458,4 +460,4 @@ def test_a_port_that_is_taken_is_told_in_one_sentence():
         taken.listen()
         settings = Settings(port=taken.getsockname()[1])
         with pytest.raises(SystemExit, match=f"can't listen on port {settings.port} of 127.0.0.1"):
-            serve(page, settings, Metrics(), lambda: {"loaded": True, "device": "cpu"})
+            serve(page, settings, Metrics(), lambda: {"loaded": True, "device": "cpu"}, lambda _: None)

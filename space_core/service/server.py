@@ -17,7 +17,7 @@ from gradio.data_classes import PredictBodyInternal
 from gradio.utils import get_upload_folder
 
 from space_core.service.door import Door, forbid_fetching
-from space_core.service.faults import tell_faults_plainly, tell_unknown_endpoints
+from space_core.service.faults import tell_faults_plainly, tell_wrong_requests
 from space_core.service.logs import event, fault
 from space_core.service.metrics import Metrics
 from space_core.service.private_files import forget_files, is_private, leave_within, private_folder
@@ -34,6 +34,7 @@ def build_app(
     settings: Settings,
     metrics: Metrics,
     ready: Callable[[], dict[str, Any]],
+    hung_up: Callable[[str], None],
     **look: Any,
 ) -> fastapi.FastAPI:
     """The page at "/", with ``/healthz`` and ``/metrics`` beside it.
@@ -43,6 +44,8 @@ def build_app(
         settings: what the operator wants
         metrics: counts uploads that are too large, and visitors whom the queue has no place for or who leave it
         ready: how the work goes: ``{"loaded": bool, "device": str}``, and ``"alive": False`` once the worker has died
+        hung_up: told the session of a visitor who hung up or cancelled while something is made for them; a page that
+            is closed is told by its own ``unload``, a program only so
         look: theme, css, js, head, favicon_path and i18n, as ``gr.mount_gradio_app`` takes them
     """
     page.analytics_enabled = False
@@ -50,7 +53,7 @@ def build_app(
     tell_faults_plainly()
     # api_open: or a request to /run would be served without waiting in the queue.
     page.queue(max_size=settings.queue_size, default_concurrency_limit=settings.concurrency, api_open=False)
-    _answer_for_queue(page, settings, metrics)
+    _answer_for_queue(page, settings, metrics, hung_up)
     metrics.queue(lambda: len(page._queue))
 
     @asynccontextmanager
@@ -92,7 +95,7 @@ def build_app(
         mcp_server=settings.mcp,
         **look,
     )
-    tell_unknown_endpoints(_mounted(app))
+    tell_wrong_requests(_mounted(app))
     # Only then does Gradio check that the files a visitor names are uploads; mounting leaves it out.
     page.has_launched = True
     app.add_middleware(Door, settings=settings, metrics=metrics)
@@ -104,6 +107,7 @@ def serve(
     settings: Settings,
     metrics: Metrics,
     ready: Callable[[], dict[str, Any]],
+    hung_up: Callable[[str], None],
     **look: Any,
 ) -> None:
     """Serves the page until the program is told to end, and then ends it; arguments as for ``build_app``.
@@ -111,7 +115,7 @@ def serve(
     Raises:
         SystemExit: with one sentence, if the address is taken
     """
-    app = build_app(page, settings, metrics, ready, **look)
+    app = build_app(page, settings, metrics, ready, hung_up, **look)
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -160,8 +164,8 @@ def _mounted(app: fastapi.FastAPI) -> gradio.routes.App:
     return app.routes[-1].app
 
 
-def _answer_for_queue(page: gr.Blocks, settings: Settings, metrics: Metrics) -> None:
-    """A full queue is told in plain words; who finds it full, or leaves it, is counted."""
+def _answer_for_queue(page: gr.Blocks, settings: Settings, metrics: Metrics, hung_up: Callable[[str], None]) -> None:
+    """A full queue is told in plain words; who finds it full, or leaves it, is counted; who hangs up is told of."""
     queue = page._queue
     push, clean_events = queue.push, queue.clean_events
 
@@ -182,6 +186,10 @@ def _answer_for_queue(page: gr.Blocks, settings: Settings, metrics: Metrics) -> 
             for waiter in line.queue
             if waiter.session_hash == session_hash or waiter._id == event_id
         ]
+        # Gradio itself would notice only when the work gives its next result.
+        for job in [job for jobs in queue.active_jobs for job in jobs or ()]:
+            if job.session_hash == session_hash or job._id == event_id:
+                hung_up(job.session_hash)
         await clean_events(session_hash=session_hash, event_id=event_id)
         for function in waiting:
             _failed(metrics, function, "left")

@@ -22,13 +22,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from scipy.interpolate import LinearNDInterpolator
 from scipy.ndimage import gaussian_filter
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+from torch.nn import functional as F
 
 from space_core.evaluation.perception import Vgg, face_descriptor, has_dlib, has_vgg, vgg_distance
 from space_core.face.detector import Detector, build_detector
 from space_core.face.normalization import normalize, pose_landmarks
-from space_core.face.portrait import MARGIN, Portrait, cut, prepare_portrait
+from space_core.face.portrait import MARGIN, SIZE, Portrait, cut, prepare_portrait
 from space_core.face.topology import EYES, INNER_LOWER_LIP, INNER_UPPER_LIP, OUTER_LOWER_LIP, OUTER_UPPER_LIP, OVAL
 from space_core.generator.mesh_warp import MeshWarpGenerator
 from space_core.media.video import read_frames, write_video
@@ -40,6 +42,7 @@ from space_core.training.corpus import Corpus, corpus_arguments
 EVERY, AT_MOST = 5, 60  # frames of a clip
 VGG_EVERY = 4  # of those; a VGG is slow
 HELD = 10  # frames of a held pose
+BORDER_POINTS = 33  # on each side, that hold a plain warp
 LIPS = (*OUTER_UPPER_LIP, *OUTER_LOWER_LIP, *INNER_UPPER_LIP, *INNER_LOWER_LIP)
 LIDS = tuple(point for eye in EYES for point in (*eye.upper_lid, *eye.lower_lid))
 DETAIL = 1.5  # pixels; finer than that is detail
@@ -58,11 +61,23 @@ def held_still(portrait: Portrait, landmarks: np.ndarray) -> Iterable[np.ndarray
 
 
 def plain_warp(portrait: Portrait, landmarks: np.ndarray) -> Iterable[np.ndarray]:
-    """The photo's pixels carried by the mesh, with neither drawn eyes nor a drawn mouth."""
-    generator = MeshWarpGenerator()
-    prepared = generator.prepare(portrait, refined=False)
-    shut = replace(prepared.mouth, gap=torch.full_like(prepared.mouth.gap, torch.inf))
-    return generator.render(replace(prepared, eyes=[], mouth=shut), [landmarks])
+    """The baseline: the photo carried by the mesh's motion in the picture, which fades to nothing at the borders.
+
+    No turning head, no ground behind it, no drawn eyes or mouth: each pixel moves as the triangle that it lies in.
+    """
+    edge = np.linspace(0, SIZE - 1, BORDER_POINTS)
+    border = np.array([point for e in edge for point in ((e, 0), (e, SIZE - 1), (0, e), (SIZE - 1, e))])
+    source = np.concatenate([portrait.landmarks[:, :2], border])
+    grid = np.stack(np.meshgrid(np.arange(SIZE), np.arange(SIZE)), -1)
+    picture = torch.tensor(portrait.image).permute(2, 0, 1)[None].float()
+    for face in landmarks:
+        target = np.concatenate([face[:, :2], border])
+        # Where faces leave the picture the border no longer holds them; there the photo stands still.
+        inside = (target >= 0).all(1) & (target < SIZE).all(1)
+        moved = LinearNDInterpolator(target[inside], (source - target)[inside], fill_value=0)(grid)
+        places = torch.tensor((grid + moved) * (2 / (SIZE - 1)) - 1).float()[None]
+        warped = F.grid_sample(picture, places, padding_mode="border", align_corners=True)
+        yield warped[0].permute(1, 2, 0).round().byte().numpy()
 
 
 def geometry(portrait: Portrait, landmarks: np.ndarray) -> Iterable[np.ndarray]:

@@ -81,6 +81,8 @@ STYLE = """
 #theme {flex-grow: 0; min-width: 9rem;}
 #found img {object-fit: contain;}
 #note p {margin: 0;}
+/* Gradio would fetch a program for this from elsewhere. */
+button[title="Trim video to selection"], button[title="Reset video to initial value"] {display: none;}
 """
 
 # A film begins where its opening has got to, and the theme can be switched.

@@ -12,12 +12,15 @@ others. Columns, over frames cut to the portrait's crop of 512 × 512:
     sharp             detail of mouth and face, relative to the true frames'
     flicker           mean change between frames of a held pose after encoding, levels of 255
 
-The clip's own frames make the last row: what the tracker and dlib say of the truth itself.
+The clip's own frames make the last row: what the tracker and dlib say of the truth itself. Below it stands how far the
+film is from the portrait, by dlib, that the product makes of the first frame and the clip's sound, with motion of its
+own: the clip's frames, and so whoever follows them, are that far from their first one because the person moves.
 """
 
 import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -37,11 +40,13 @@ from space_core.media.video import read_frames, write_video
 from space_core.motion.blink import apply_blink
 from space_core.motion.eyelids import eye_width, lids
 from space_core.motion.gaze import EYEBALL_RADIUS
+from space_core.pipeline import SpacePipeline
 from space_core.training.corpus import Corpus, corpus_arguments
 
 EVERY, AT_MOST = 5, 60  # frames of a clip
 VGG_EVERY = 4  # of those; a VGG is slow
 HELD = 10  # frames of a held pose
+SPOKEN_FRAMES, SPOKEN_EVERY = 250, 10  # of a film of its own: how many, and which of them are looked at
 BORDER_POINTS = 33  # on each side, that hold a plain warp
 LIPS = (*OUTER_UPPER_LIP, *OUTER_LOWER_LIP, *INNER_UPPER_LIP, *INNER_LOWER_LIP)
 LIDS = tuple(point for eye in EYES for point in (*eye.upper_lid, *eye.lower_lid))
@@ -125,6 +130,7 @@ def report(corpus: Corpus, rows: list[dict[str, str]], renderers: dict[str, Rend
         print("dlib's distances are absent: dlib and face-recognition-models are not installed, see perception.py")
     judge = Judge(build_detector("mediapipe"), Vgg() if has_vgg() else None)
     every: list[tuple[int, dict[str, Figures]]] = []
+    spoken: list[float] = []
     for row in rows:
         clip = load_clip(corpus, row["id"], judge.detector, at_most)
         seen = judge.look_at(clip)
@@ -132,10 +138,15 @@ def report(corpus: Corpus, rows: list[dict[str, str]], renderers: dict[str, Rend
         figures[TRUTH] = judge.judge_frames(clip, clip.frames)
         every.append((int(row["size"]), figures))
         _print(f"{row['id']}, {len(clip.frames)} frames", figures)
+        if has_dlib() and int(row["size"]) >= LARGE:
+            spoken.append(judge.who_speaks(corpus, row["id"]))
+            print(f"who, in a film of its own: {spoken[-1]:.3f}")
     for title, least in ((f"mean of the clips of {LARGE} pixels", LARGE), ("mean of all", 0)):
         chosen = [figures for size, figures in every if size >= least]
         if chosen:
             _print(f"{title} ({len(chosen)})", _means(chosen))
+    if spoken:
+        print(f"\nwho, in films of their own, clips of {LARGE} pixels: {np.mean(spoken):.3f}")
 
 
 @dataclass(frozen=True)
@@ -195,6 +206,14 @@ class Judge:
     def judge_frames(self, clip: Clip, frames: list[np.ndarray]) -> Figures:
         """The figures that true frames have, too."""
         return self._round_trip(clip, frames) | _sharpness(clip, frames)
+
+    def who_speaks(self, corpus: Corpus, clip: str) -> float:
+        """The mean distance by dlib, to the portrait, of a film made of a clip's first frame and its sound."""
+        film = SpacePipeline("cpu").animate(next(corpus.frames(clip)), corpus.video(clip))
+        frames = list(islice(film, SPOKEN_EVERY, SPOKEN_FRAMES, SPOKEN_EVERY))
+        source = face_descriptor(film.portrait.image, film.portrait.landmarks)
+        found = [(frame, faces[0]) for frame in frames if (faces := self.detector.detect(frame))]
+        return float(np.mean([np.linalg.norm(face_descriptor(frame, face) - source) for frame, face in found]))
 
     def _see(self, picture: np.ndarray, part: str) -> list[torch.Tensor]:
         # The whole crop at half its size: there a VGG sees what a person sees of a face.

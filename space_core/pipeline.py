@@ -4,19 +4,19 @@ import hashlib
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
 from accelerate import PartialState
 from PIL import Image
 
+from space_core.attended import attended
 from space_core.comparison import Comparison, check_settings, grid
 from space_core.errors import SpaceError
 from space_core.face.canvas import Canvas, crop_canvas, photo_canvas
@@ -26,7 +26,7 @@ from space_core.face.look import Look, look_at
 from space_core.face.normalization import HeadPose
 from space_core.face.portrait import SIZE, Portrait, cut, prepare_portrait
 from space_core.generator.generator import Generator
-from space_core.generator.mesh_warp import NUM_CORES, MeshWarpGenerator
+from space_core.generator.mesh_warp import MeshWarpGenerator
 from space_core.media.audio import load_speech
 from space_core.media.content_credentials import ContentCredentials
 from space_core.media.files import check_output
@@ -47,9 +47,7 @@ Photo = str | Path | np.ndarray | Image.Image
 # Called several times a second with the stage at work ("portrait", "pose video", "landmarks", "frames"), the steps done
 # and the steps in all; and with ("opening", 1, 1) when the opening can be played. What it raises ends the work.
 Progress = Callable[[str, int, int], None]
-REPORT_SECONDS = 0.25  # between calls while there is nothing new to tell
 
-Result = TypeVar("Result")
 
 DEVICES = ("auto", "cpu", "cuda")
 POSE_VIDEO_SIDE = 960  # pixels of the longer side: a head in a wide picture is still one to follow
@@ -154,8 +152,8 @@ class SpacePipeline:
             SpaceError: where ``animate`` does for this photo.
         """
         options = options or AnimationOptions()
-        picture = load_photo(photo)
         with self._looking_lock:
+            picture = load_photo(photo)  # in here, as a large one takes half a gigabyte
             if options.detector not in self._looking_detectors:
                 self._looking_detectors[options.detector] = build_detector(options.detector, self.device)
             return look_at(picture, self._looking_detectors[options.detector], options.face)
@@ -249,7 +247,7 @@ class SpacePipeline:
             shown = self.motion(photo, speech, options, progress)
             showing = AnimationOptions(**{name: getattr(options, name) for name in RENDERING_OPTIONS})
         if isinstance(shown, Motion) and sound is not None:
-            heard = _attended(
+            heard = attended(
                 lambda: load_speech(sound, options.max_seconds), lambda: progress("landmarks", 0, len(shown))
             )
             shown = replace(shown, speech=heard[: len(shown) * SAMPLES_PER_FRAME])
@@ -366,14 +364,15 @@ class SpacePipeline:
             seconds = number_of_frames(len(sound)) / FPS
             return sound, picture, options.pose_video and read_frames(options.pose_video, POSE_VIDEO_SIDE, seconds)
 
-        sound, picture, driving = _attended(inputs, lambda: progress("portrait", 0, 1))
+        sound, picture, driving = attended(inputs, lambda: progress("portrait", 0, 1))
         num_frames = number_of_frames(len(sound))
         portrait, prepared = self._prepared(picture, options, progress)
         rest = resting_face(portrait.normalized, self._speech2landmarks.basis).astype(np.float32)
 
         # 2. What runs through the whole film: head pose, gaze, blinks, emotion.
-        faces = driving and _counted(self._detectors[options.detector].track(driving), num_frames, progress)
-        driving_pose = faces and follow_head_pose(faces)
+        with closing(driving) if driving else nullcontext():
+            faces = driving and _counted(self._detectors[options.detector].track(driving), num_frames, progress)
+            driving_pose = faces and follow_head_pose(faces)
 
         def whole_film() -> tuple[HeadPose, np.ndarray, np.ndarray, np.ndarray]:
             if driving_pose is None:
@@ -386,7 +385,7 @@ class SpacePipeline:
             blink = blink_curve(sound, num_frames, options.blinks_per_minute, options.seed)
             return pose, gaze, blink, emotion_curve(options.emotion, options.intensity, num_frames)
 
-        pose, gaze, blink, emotion = _attended(whole_film, lambda: progress("landmarks", 0, num_frames))
+        pose, gaze, blink, emotion = attended(whole_film, lambda: progress("landmarks", 0, num_frames))
 
         # 3. Chunk by chunk: what the speech does to the face.
         def stretches() -> Iterator[Motion]:
@@ -408,8 +407,8 @@ class SpacePipeline:
 
         following = stretches()
         # The first one takes a look at the whole speech.
-        first = _attended(lambda: next(following), lambda: progress("landmarks", 0, num_frames))
-        others = iter(lambda: _attended(lambda: next(following, None), lambda: None), None)
+        first = attended(lambda: next(following), lambda: progress("landmarks", 0, num_frames))
+        others = iter(lambda: attended(lambda: next(following, None), lambda: None), None)
         return _Performance(portrait, prepared, num_frames, chain([first], others))
 
     def _perform_again(
@@ -421,10 +420,10 @@ class SpacePipeline:
                 f"The landmarks say already how the face moves, so {' and '.join(said)} would change nothing. "
                 "Leave the option out and edit the landmarks."
             )
-        picture = _attended(lambda: load_photo(photo), lambda: progress("portrait", 0, 1))
+        picture = attended(lambda: load_photo(photo), lambda: progress("portrait", 0, 1))
         portrait, prepared = self._prepared(picture, options, progress)
         rest = resting_face(portrait.normalized, self._speech2landmarks.basis)
-        moved = _attended(lambda: motion.moved_to(rest, portrait.pose), lambda: progress("landmarks", 0, len(motion)))
+        moved = attended(lambda: motion.moved_to(rest, portrait.pose), lambda: progress("landmarks", 0, len(motion)))
         return _Performance(portrait, prepared, len(motion), moved.stretches())
 
     def _pictured(self, performance: _Performance, progress: Progress) -> Iterator[tuple[np.ndarray, Motion]]:
@@ -466,7 +465,7 @@ class SpacePipeline:
                 return self._portraits[key]
 
         # Attended from outside the lock: another visitor's portrait may be in preparation.
-        result = _attended(prepared, lambda: progress("portrait", 0, 1))
+        result = attended(prepared, lambda: progress("portrait", 0, 1))
         progress("portrait", 1, 1)
         return result
 
@@ -489,27 +488,12 @@ def _num_pixels(key: tuple) -> int:
     return height * width if framing == "photo" else size * size
 
 
-def _attended(work: Callable[[], Result], report: Callable[[], None]) -> Result:
-    """What a piece of work gives; meanwhile progress is reported, so that the work can be given up.
-
-    Work that is given up runs to its end, unheard.
-    """
-    report()
-    # Always with as many threads of torch's, wherever it is called from: so the result is the same to the last digit.
-    executor = ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(NUM_CORES,))
-    future = executor.submit(work)
-    executor.shutdown(wait=False)
-    while wait([future], REPORT_SECONDS).not_done:
-        report()
-    return future.result()
-
-
 def _save_attended(path: str | Path, motion: Motion, report: Callable[[], None]) -> None:
     """Writes a motion file like ``save_motion``. Nothing of it appears if ``report`` raises meanwhile."""
     # What is given up goes on writing, into a folder that is gone.
     with TemporaryDirectory(prefix=".space-", dir=Path(path).absolute().parent, ignore_cleanup_errors=True) as folder:
         unfinished = Path(folder) / "landmarks.npz"
-        _attended(lambda: save_motion(unfinished, motion), report)
+        attended(lambda: save_motion(unfinished, motion), report)
         unfinished.replace(path)
 
 

@@ -863,3 +863,13 @@ def test_no_function_behind_the_page_can_be_made_to_read_other_files(visitor, sh
             if not ends[0]["success"] and ends[0]["output"].get("error"):
                 assert_plain(ends[0]["output"]["error"])
     assert_serves(visitor, short)
+
+
+def test_a_detector_that_downloads_is_there_only_where_the_operator_offers_it(client):
+    with pytest.raises(Exception, match="face-alignment is not offered here"):
+        asked_for(client, photo=ASTRONAUT, text="Hello.", detector="face-alignment")
+
+
+def test_a_text_that_is_longer_than_the_page_allows_is_refused_as_a_text(client):
+    with pytest.raises(Exception, match="Shorten the text"):
+        asked_for(client, photo=ASTRONAUT, text="No. " * 500)

@@ -128,10 +128,10 @@ def visitor(tmp_path_factory):
 
 def test_flags_win_over_variables_and_these_over_defaults(monkeypatch):
     monkeypatch.setenv("SPACE_QUEUE_SIZE", "7")
-    monkeypatch.setenv("SPACE_KEPT_MINUTES", "5")
+    monkeypatch.setenv("SPACE_KEPT_MINUTES", "25")
     monkeypatch.setenv("SPACE_FORCE_VISIBLE_MARK", "true")
     settings = Settings.from_command_line(["--queue-size", "9", "--no-visible-mark"])
-    assert (settings.queue_size, settings.kept_minutes, settings.concurrency) == (9, 5, 1)
+    assert (settings.queue_size, settings.kept_minutes, settings.concurrency) == (9, 25, 1)
     assert (settings.visible_mark, settings.force_visible_mark) == (False, True)
 
 
@@ -158,7 +158,6 @@ def test_a_hugging_face_space_listens_everywhere(monkeypatch):
         (["--max-seconds", "nan"], "--max-seconds [SPACE_MAX_SECONDS] can't be nan"),
         (["--device", "tpu"], "'auto', 'cpu' or 'cuda'"),
         (["--root-path", "space"], "it should begin with /"),
-        (["--certificate-folder", "/no/such/folder"], "there is no such folder"),
         (["--queues", "3"], "unrecognized arguments: --queues 3"),
     ],
 )
@@ -174,7 +173,7 @@ def test_agents_need_their_package(monkeypatch, capsys):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(SystemExit):
         Settings.from_command_line(["--mcp"])
-    assert 'pip install "gradio[mcp]"' in capsys.readouterr().err
+    assert 'pip install "mcp<2"' in capsys.readouterr().err
 
 
 def test_help_tells_every_setting_with_its_variable_and_default(capsys):
@@ -221,14 +220,10 @@ def test_health_and_figures_are_served(visitor):
     assert "process_cpu_seconds_total" in visitor.get("/metrics").text
 
 
-@pytest.mark.parametrize(
-    ("told", "status"),
-    [({"loaded": False, "device": "cpu"}, "loading"), ({"loaded": True, "alive": False}, "worker died")],
-)
-def test_health_is_503_when_no_video_can_be_made(tmp_path, told, status):
-    with served(tmp_path, ready=lambda: told) as visitor:
+def test_health_is_503_when_no_video_can_be_made(tmp_path):
+    with served(tmp_path, ready=lambda: {"loaded": False, "device": "cpu"}) as visitor:
         answer = visitor.get("/healthz")
-    assert (answer.status_code, answer.json()["status"]) == (503, status)
+    assert (answer.status_code, answer.json()["status"]) == (503, "loading")
 
 
 # The door

@@ -97,7 +97,7 @@ def test_text_is_never_a_command(tmp_path, monkeypatch):
         ("...?! - ,", "only signs"),
         ("😀🎉", "only signs"),
         ("a" * (MAX_CHARACTERS + 1), f"has {MAX_CHARACTERS + 1} characters; the limit is {MAX_CHARACTERS}"),
-        ("1/2 " * (MAX_CHARACTERS // 4), "more than two and a half minutes"),
+        ("1/2 " * (MAX_CHARACTERS // 4), "the limit is 150"),
         ("こんにちは", "can't read Japanese"),
         ("Hello 世界", "can't read Chinese or Japanese"),
         ("Привет, мир", "can't read Cyrillic"),
@@ -156,3 +156,23 @@ def test_a_portrait_says_typed_text(tmp_path):
     assert main(["animate", str(ASTRONAUT), *arguments]) == 0
     assert 0.7 < len(load_speech(out)) / SAMPLE_RATE < 3
     assert b"c2pa.created" in out.read_bytes()
+
+
+def test_a_limit_counts_pauses_too(tmp_path):
+    with pytest.raises(SpaceError, match=r"takes about \d+ seconds to say; the limit is 20"):
+        write_speech("No. " * 60, tmp_path / "no.wav", max_seconds=20)
+    assert not list(tmp_path.iterdir())
+
+
+def test_it_can_be_given_up_between_breaths(tmp_path):
+    told = []
+
+    def report(done, total):
+        told.append((done, total))
+        if done == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_speech("One. Two. Three.", tmp_path / "three.wav", progress=report)
+    assert told == [(0, 3), (1, 3)]
+    assert not list(tmp_path.iterdir())

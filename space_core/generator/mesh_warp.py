@@ -15,6 +15,7 @@ import torch
 from scipy.ndimage import gaussian_filter, grey_dilation
 from torch.nn import functional as F
 
+from space_core.attended import NUM_CORES
 from space_core.face.canvas import Canvas
 from space_core.face.portrait import MARGIN, SIZE, Portrait
 from space_core.generator.canvas_warp import PreparedCanvas, draw_frame, prepare_canvas
@@ -30,13 +31,12 @@ from space_core.generator.warp_mesh import WarpMesh, build_warp_mesh
 from space_core.generator.wrinkles import PreparedWrinkles, crease_depths, draw_wrinkles, prepare_wrinkles
 
 CPU_BATCH, CUDA_BATCH = 4, 16  # frames rendered at once; more of them leave a core's cache
-# As torch found them: later on the number may be another, as its setting reaches every thread that starts after it.
-NUM_CORES = torch.get_num_threads()
 STILL = 1e-3  # pixels; less motion than this is none
 
 # The person's mask is made steeper: what is nearly certain is certain.
 MASK_LOW, MASK_HIGH = 0.3, 0.95
-BACKGROUND_CLEARANCE = 25  # width, in pixels, of the brush that keeps the background clear of the person's edge
+DOUBT_LOW, DOUBT_HIGH = 0.08, 0.3
+BACKGROUND_CLEARANCE = 19  # width, in pixels, of the brush that keeps the background clear of the person's edge
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,9 @@ class MeshWarpGenerator:
         mesh = build_warp_mesh(photo, edges)
         picture = torch.tensor(portrait.surroundings, device=self.device).permute(2, 0, 1)[None].float() / 255
         steep = np.clip((portrait.person - MASK_LOW) / (MASK_HIGH - MASK_LOW), 0, 1)
-        kept = gaussian_filter(grey_dilation(steep, (BACKGROUND_CLEARANCE, BACKGROUND_CLEARANCE)), 3)
+        # Tips of hair of which the mask is hardly sure would stay behind when the head goes.
+        doubtful = np.clip((portrait.person - DOUBT_LOW) / (DOUBT_HIGH - DOUBT_LOW), 0, 1)
+        kept = gaussian_filter(grey_dilation(doubtful, (BACKGROUND_CLEARANCE, BACKGROUND_CLEARANCE)), 3)
         shows, known = (torch.tensor(1 - mask, device=self.device)[None, None] for mask in (steep, kept))
         background = fill(picture, known)
         mouth = prepare_mouth(picture, photo, softness=max(1.0, 1 / portrait.crop.scale))

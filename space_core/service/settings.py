@@ -57,7 +57,10 @@ class Settings(BaseSettings):
     max_seconds: float = _setting("max_seconds", 120, "longest speech, seconds", ge=0.3, le=3600, allow_inf_nan=False)
     max_upload_mb: int = _setting("max_upload_mb", 100, "largest upload of a visitor, megabytes", ge=1, le=10_000)
     device: Literal["auto", "cpu", "cuda"] = _setting("device", "auto", "where to compute")
-    kept_minutes: int = _setting("kept_minutes", 60, "a visitor's files are removed after that", ge=1, le=10_080)
+    kept_minutes: int = _setting("kept_minutes", 60, "a visitor's files are removed after that", ge=15, le=10_080)
+    face_alignment: bool = _setting(
+        "face_alignment", False, "offer the detector face-alignment, which downloads its weights on first use"
+    )
     visible_mark: bool = _setting("visible_mark", True, "the mark in the picture is on at first")
     force_visible_mark: bool = _setting("force_visible_mark", False, "visitors can't switch the mark off")
     content_credentials: bool = _setting("content_credentials", True, "sign videos with Content Credentials (C2PA)")
@@ -77,18 +80,11 @@ class Settings(BaseSettings):
             raise ValueError("it should begin with / or be a whole address")
         return root_path.rstrip("/")
 
-    @field_validator("certificate_folder")
-    @classmethod
-    def _check_certificate_folder(cls, folder: Path | None) -> Path | None:
-        if folder is not None and not folder.is_dir():
-            raise ValueError("there is no such folder")
-        return folder
-
     @field_validator("mcp")
     @classmethod
     def _check_mcp(cls, mcp: bool) -> bool:
         if mcp and importlib.util.find_spec("mcp") is None:
-            raise ValueError('the package mcp is missing; pip install "gradio[mcp]" installs it')
+            raise ValueError('the package mcp is missing; pip install "mcp<2" installs it')
         return mcp
 
     @classmethod

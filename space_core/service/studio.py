@@ -8,9 +8,11 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from space_core.attended import attended
 from space_core.errors import SpaceError
 from space_core.face.look import Look
 from space_core.media.text_to_speech import write_speech
@@ -23,6 +25,7 @@ OUR_FAULT = "Something went wrong on our side. Try again; if it goes wrong once 
 # A film is worth showing how far it is that often, in seconds.
 SHOWN_EVERY = 0.2
 OPENING = "opening.mp4"
+LENT_SECONDS = 120  # for which a ZeroGPU Space lends its GPU
 
 
 @dataclass(frozen=True)
@@ -81,13 +84,20 @@ class _Order:
     look_inside: bool = False
 
 
+@dataclass(eq=False)
+class _Wish:
+    """A film that a visitor wants, until ``given_up`` says why not any more: "stopped" or "left"."""
+
+    given_up: str = ""
+
+
 class Studio:
     """Makes films with one pipeline; several may be asked for at a time, the page decides how many are worked on."""
 
     def __init__(self, pipeline: SpacePipeline, metrics: Metrics) -> None:
         self.metrics = metrics
         self._pipeline = pipeline
-        self._unwanted: dict[str, list[threading.Event]] = {}  # by visitor, one event for each film in the making
+        self._wishes: dict[str, list[_Wish]] = {}  # by visitor, one for each film in the making
         self._lock = threading.Lock()
         self._work = _with_gpu(self._at_work)
 
@@ -101,11 +111,11 @@ class Studio:
         with self._counting_failures("look"):
             return self._pipeline.look(photo, options)
 
-    def say(self, text: str, path: Path) -> None:
+    def say(self, text: str, path: Path, max_seconds: float) -> None:
         """Writes a text, spoken, to a WAV."""
         self.metrics.asked("say")
         with self._counting_failures("say"):
-            write_speech(text, path)
+            write_speech(text, path, max_seconds)
 
     def animate(
         self, visitor: str, photo: str, words: Words, options: AnimationOptions, *, look_inside: bool = False
@@ -134,9 +144,16 @@ class Studio:
 
     def stop(self, visitor: str) -> None:
         """Gives up what is in the making for a visitor, within a second."""
+        self._give_up(visitor, "stopped")
+
+    def leave(self, visitor: str) -> None:
+        """The same for a visitor who went away."""
+        self._give_up(visitor, "left")
+
+    def _give_up(self, visitor: str, reason: str) -> None:
         with self._lock:
-            for unwanted in self._unwanted.get(visitor, ()):
-                unwanted.set()
+            for wish in self._wishes.get(visitor, ()):
+                wish.given_up = wish.given_up or reason
 
     def _filmed(self, endpoint: str, visitor: str, order: _Order) -> Iterator[Step | Opening | Film]:
         """What is told of a film while it is made and when it is done."""
@@ -144,13 +161,13 @@ class Studio:
         clock = _Clock(self.metrics)
         with (
             self._counting_failures(endpoint),
-            self._wanted_by(visitor) as unwanted,
+            self._wanted_by(visitor) as wish,
             contextlib.closing(self._work(order)) as work,
         ):
             for told in work:
-                if unwanted.is_set():
-                    self.metrics.failed(endpoint, "stopped")
-                    event("stopped", endpoint=endpoint)
+                if wish.given_up:
+                    self.metrics.failed(endpoint, wish.given_up)
+                    event(wish.given_up, endpoint=endpoint)
                     return
                 if isinstance(told, Film):
                     clock.done()
@@ -176,6 +193,8 @@ class Studio:
             def work() -> None:
                 try:
                     told.put(self._make(order, folder, progress))
+                except _GivenUp:
+                    pass  # nobody listens; and what is kept of it would keep the film's data, too
                 except BaseException as failure:
                     told.put(failure)
 
@@ -196,10 +215,8 @@ class Studio:
         begun = time.monotonic()
         speech, inside, landmarks = order.words.recording, None, None
         if not speech:
-            progress("voice", 0, 1)
             speech = folder / "speech.wav"
-            write_speech(order.words.text, speech)
-            progress("voice", 1, 1)
+            self._speak(order, speech, progress)
         video = folder / "space.mp4"
         if len(order.settings) > 1:
             made = self._pipeline.compare_to_file(order.photo, speech, order.settings, video, progress=progress)
@@ -210,19 +227,30 @@ class Studio:
             made = self._pipeline.animate_to_file(order.photo, speech, video, order.settings[0], progress, **files)
         return Film(video, inside, landmarks, made.num_frames, made.portrait.num_faces, time.monotonic() - begun)
 
+    def _speak(self, order: _Order, path: Path, progress: Progress) -> None:
+        """Writes the words, spoken, to a WAV."""
+        breaths = [0, 1]  # done, and of how many
+
+        def report(*told: int) -> None:
+            breaths[:] = told
+            progress("voice", *told)  # raises in the voice's thread, too, once the film is given up
+
+        work = partial(write_speech, order.words.text, path, order.settings[0].max_seconds, report)
+        attended(work, lambda: progress("voice", *breaths))
+
     @contextlib.contextmanager
-    def _wanted_by(self, visitor: str) -> Iterator[threading.Event]:
-        """An event that is set once a visitor doesn't want a film any more."""
-        unwanted = threading.Event()
+    def _wanted_by(self, visitor: str) -> Iterator["_Wish"]:
+        """A visitor's wish, which may be given up meanwhile."""
+        wish = _Wish()
         with self._lock:
-            self._unwanted.setdefault(visitor, []).append(unwanted)
+            self._wishes.setdefault(visitor, []).append(wish)
         try:
-            yield unwanted
+            yield wish
         finally:
             with self._lock:
-                self._unwanted[visitor].remove(unwanted)
-                if not self._unwanted[visitor]:
-                    del self._unwanted[visitor]
+                self._wishes[visitor].remove(wish)
+                if not self._wishes[visitor]:
+                    del self._wishes[visitor]
 
     @contextlib.contextmanager
     def _counting_failures(self, endpoint: str) -> Iterator[None]:
@@ -251,7 +279,7 @@ def _with_gpu(work: Callable) -> Callable:
         return work
     import spaces  # there on such a Space alone
 
-    return spaces.GPU(work)
+    return spaces.GPU(duration=LENT_SECONDS)(work)
 
 
 class _Clock:

@@ -85,6 +85,7 @@ STYLE = """
 #theme {flex-grow: 0; min-width: 9rem;}
 #found img {object-fit: contain;}
 #note p {margin: 0;}
+@media (max-width: 640px) {#result {height: 340px !important;}}
 /* Gradio would fetch a program for this from elsewhere. */
 button[title="Trim video to selection"], button[title="Reset video to initial value"] {display: none;}
 """
@@ -107,6 +108,10 @@ SCRIPT = """<script>
 </script>"""
 THEME = gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
 LOOK = {"theme": THEME, "css": STYLE, "head": SCRIPT}  # of the page, for whoever serves it
+# On a phone the film lies below the button.
+SHOW_RESULT = """() => {
+  setTimeout(() => document.querySelector('#result').scrollIntoView({block: 'nearest'}), 500);
+}"""
 # Gradio paints the body once, as the visitor's system has it.
 SWITCH_THEME = """() => {
   document.body.classList.toggle('dark');
@@ -436,6 +441,7 @@ def build_page(studio: Studio, settings: Settings) -> gr.Blocks:
             show_progress="hidden",
             api_visibility="private",
         )
+        button.click(None, js=SHOW_RESULT, api_visibility="private")
         animating = button.click(
             animate,
             [*inputs.speaking, *inputs.knobs.values(), look_inside],

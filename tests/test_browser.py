@@ -204,6 +204,9 @@ def test_the_page_fits_a_phone(page, short_speech):
     give(page, EXAMPLES / "astronaut.jpg", short_speech)
     page.locator("#animate").tap()
     film(page)
+    shown = page.locator("#result").bounding_box()
+    assert shown["y"] >= 0
+    assert shown["y"] + shown["height"] <= 740
     assert page.locator("#result").bounding_box()["width"] <= 375
     assert page.evaluate("() => document.documentElement.scrollWidth") <= 375
 

@@ -20,17 +20,18 @@ from gradio.data_classes import FileData
 from matplotlib.figure import Figure
 
 from space_core import AnimationOptions, SpaceError, SpacePipeline, load_motion
-from space_core.face.drawing import draw_look
+from space_core.face.drawing import draw_look, drawn_size
 from space_core.face.look import Look
 from space_core.media import text_to_speech
 from space_core.media.content_credentials import ContentCredentials
 from space_core.motion.curves import curves
 from space_core.motion.emotion import EMOTIONS
-from space_core.options import option_choices, option_field, option_range
+from space_core.options import option_choices, option_range
 from space_core.service import logs
 from space_core.service.curve_plot import plot_curves
 from space_core.service.metrics import Metrics
-from space_core.service.server import private_folder, serve
+from space_core.service.private_files import private_folder
+from space_core.service.server import serve
 from space_core.service.settings import Settings
 from space_core.service.studio import Film, Opening, Step, Studio, Words
 from space_core.timing import FPS
@@ -43,7 +44,6 @@ EXAMPLE_ROWS = (
     ("grace_hopper", "english_portrait", "neutral", 1.0),
     ("mona_lisa", "spanish_stars", "surprised", 0.8),
 )
-SETTINGS_COMPARED = 4
 SESSIONS_KEPT = 300  # Gradio remembers 0.2 MB of every visitor, and of every request of a program
 
 # The stages as the page names them.
@@ -361,7 +361,7 @@ def build_page(studio: Studio, settings: Settings) -> gr.Blocks:
             found = look_at(photo, face, detector)
         except SpaceError:
             return face
-        shrunk = max(found.photo.shape) / max(draw_look(found).shape)
+        shrunk = max(found.photo.shape) / max(drawn_size(found))
         return found.face_at(*(coordinate * shrunk for coordinate in click.index))
 
     def say(text: str | None) -> Iterator[str]:
@@ -499,7 +499,7 @@ def _inputs(settings: Settings) -> tuple[Inputs, gr.Button, gr.Button]:
         tab.select(lambda name=name: name, None, source, queue=False, api_visibility="private")
 
     with gr.Row():
-        emotion = gr.Dropdown(list(EMOTIONS), value=option_field("emotion").default, label="Emotion", elem_id="emotion")
+        emotion = gr.Dropdown(list(EMOTIONS), value=DEFAULTS.emotion, label="Emotion", elem_id="emotion")
         intensity = _slider("intensity", "Intensity", 0.05)
     with gr.Row():
         start = gr.Button("Animate", variant="primary", scale=3, elem_id="animate")
@@ -528,7 +528,7 @@ def _advanced(settings: Settings) -> dict[str, gr.components.Component]:
         knobs["eyes_on_viewer"] = _slider("eyes_on_viewer", "Eyes on the viewer", 0.05, "while the head turns")
     with gr.Row():
         knobs["seed"] = gr.Number(
-            option_field("seed").default,
+            DEFAULTS.seed,
             label="Seed",
             precision=0,
             info="the same seed, the same head motion, blinks and eye movements",
@@ -539,14 +539,14 @@ def _advanced(settings: Settings) -> dict[str, gr.components.Component]:
     with gr.Row():
         knobs["framing"] = gr.Radio(
             [("square", "crop"), ("whole photo", "photo")],
-            value=option_field("framing").default,
+            value=DEFAULTS.framing,
             label="Framing",
             info="a square around the head, or the whole photo with the head in it",
         )
         knobs["size"] = _slider("size", "Size", 2, "side of the square, pixels")
     with gr.Row():
         knobs["face"] = gr.Number(
-            option_field("face").default,
+            DEFAULTS.face,
             label="Face",
             precision=0,
             info="who speaks where several people are in the photo: 1 the largest face",
@@ -579,7 +579,7 @@ def _settings_compared() -> tuple[gr.Radio, list[gr.components.Component]]:
             widgets.append(gr.Number(0, label="Seed", precision=0))
         rows.append(row)
     number.change(
-        lambda number: [gr.update(visible=index < number) for index in range(SETTINGS_COMPARED)],
+        lambda number: [gr.update(visible=index < number) for index in range(len(rows))],
         number,
         rows,
         queue=False,
@@ -623,7 +623,7 @@ def _slider(name: str, label: str, step: float, info: str | None = None) -> gr.S
     """A slider of an option's range and default."""
     least, most = option_range(name)
     return gr.Slider(
-        least, most, value=option_field(name).default, step=step, label=label, info=info, elem_id=name.replace("_", "-")
+        least, most, value=getattr(DEFAULTS, name), step=step, label=label, info=info, elem_id=name.replace("_", "-")
     )
 
 

@@ -126,7 +126,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m space_core", description="Speech-driven portrait animation.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     animate = commands.add_parser("animate", help="let the portrait in a photo say a recording")
-    animate.add_argument("photo", type=Path, metavar="PHOTO", help="an image with a face: JPEG, PNG, WebP, …")
+    compare = commands.add_parser("compare", help="say the same words with two to four settings, in one grid")
+    for command in (animate, compare):
+        command.add_argument("photo", type=Path, metavar="PHOTO", help="an image with a face: JPEG, PNG, WebP, …")
+        command.add_argument("-o", "--out", type=Path, required=True, metavar="OUT.mp4", help="the video to write")
+
     animate.add_argument(
         "speech",
         type=Path,
@@ -135,7 +139,6 @@ def _parser() -> argparse.ArgumentParser:
         help="a recording, or a video with sound; with --landmarks it is only heard, and may be left out",
     )
     animate.add_argument("--text", metavar="TEXT", help="say this English text instead of a recording")
-    animate.add_argument("-o", "--out", type=Path, required=True, metavar="OUT.mp4", help="the video to write")
     animate.add_argument(
         "--landmarks",
         type=Path,
@@ -152,10 +155,7 @@ def _parser() -> argparse.ArgumentParser:
         animate.add_argument(f"--{name.replace('_', '-')}", **_argument(name))
     animate.set_defaults(run=_animate)
 
-    compare = commands.add_parser("compare", help="say the same words with two to four settings, in one grid")
-    compare.add_argument("photo", type=Path, metavar="PHOTO", help="an image with a face: JPEG, PNG, WebP, …")
     compare.add_argument("speech", type=Path, metavar="SPEECH", help="a recording, or a video with sound")
-    compare.add_argument("-o", "--out", type=Path, required=True, metavar="OUT.mp4", help="the video to write")
     compare.add_argument(
         "--setting",
         action="append",

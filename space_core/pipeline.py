@@ -154,9 +154,7 @@ class SpacePipeline:
         options = options or AnimationOptions()
         with self._looking_lock:
             picture = load_photo(photo)  # in here, as a large one takes half a gigabyte
-            if options.detector not in self._looking_detectors:
-                self._looking_detectors[options.detector] = build_detector(options.detector, self.device)
-            return look_at(picture, self._looking_detectors[options.detector], options.face)
+            return look_at(picture, self._detector(options.detector, self._looking_detectors), options.face)
 
     def animate(
         self,
@@ -342,6 +340,12 @@ class SpacePipeline:
                 video.write(frame)
         return comparison
 
+    def _detector(self, name: str, built: dict[str, Detector]) -> Detector:
+        """The detector of that name among those built so far, to which it is added; under the lock that guards them."""
+        if name not in built:
+            built[name] = build_detector(name, self.device)
+        return built[name]
+
     def _animation(self, performance: _Performance, options: AnimationOptions, progress: Progress) -> Animation:
         moments = self._pictured(performance, progress)
         return Animation(performance.portrait, performance.num_frames, options.framing, options.mark, moments)
@@ -452,9 +456,8 @@ class SpacePipeline:
             key = (*picture, options.detector, options.face, options.refine, options.framing, options.size)
             with self._lock:
                 if key not in self._portraits:
-                    if options.detector not in self._detectors:
-                        self._detectors[options.detector] = build_detector(options.detector, self.device)
-                    portrait = prepare_portrait(photo, self._detectors[options.detector], options.face)
+                    detector = self._detector(options.detector, self._detectors)
+                    portrait = prepare_portrait(photo, detector, options.face)
                     canvas, refined = _canvas(portrait, options), options.refine == "network"
                     self._portraits[key] = portrait, self._generator.prepare(portrait, canvas, refined)
                 self._portraits.move_to_end(key)

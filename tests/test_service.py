@@ -34,7 +34,8 @@ from space_core.service import logs
 from space_core.service.settings import Settings
 settings = Settings.from_command_line()
 logs.configure("info")
-from space_core.service.server import private_folder, serve
+from space_core.service.private_files import private_folder
+from space_core.service.server import serve
 print(private_folder(), flush=True)
 import gradio as gr
 from space_core.service.metrics import Metrics

@@ -131,6 +131,7 @@ def report(corpus: Corpus, rows: list[dict[str, str]], renderers: dict[str, Rend
     judge = Judge(build_detector("mediapipe"), Vgg() if has_vgg() else None)
     every: list[tuple[int, dict[str, Figures]]] = []
     spoken: list[float] = []
+    pipeline = SpacePipeline("cpu")
     for row in rows:
         clip = load_clip(corpus, row["id"], judge.detector, at_most)
         seen = judge.look_at(clip)
@@ -139,7 +140,7 @@ def report(corpus: Corpus, rows: list[dict[str, str]], renderers: dict[str, Rend
         every.append((int(row["size"]), figures))
         _print(f"{row['id']}, {len(clip.frames)} frames", figures)
         if has_dlib() and int(row["size"]) >= LARGE:
-            spoken.append(judge.who_speaks(corpus, row["id"]))
+            spoken.append(judge.who_speaks(pipeline, corpus, row["id"]))
             print(f"who, in a film of its own: {spoken[-1]:.3f}")
     for title, least in ((f"mean of the clips of {LARGE} pixels", LARGE), ("mean of all", 0)):
         chosen = [figures for size, figures in every if size >= least]
@@ -207,9 +208,9 @@ class Judge:
         """The figures that true frames have, too."""
         return self._round_trip(clip, frames) | _sharpness(clip, frames)
 
-    def who_speaks(self, corpus: Corpus, clip: str) -> float:
+    def who_speaks(self, pipeline: SpacePipeline, corpus: Corpus, clip: str) -> float:
         """The mean distance by dlib, to the portrait, of a film made of a clip's first frame and its sound."""
-        film = SpacePipeline("cpu").animate(next(corpus.frames(clip)), corpus.video(clip))
+        film = pipeline.animate(next(corpus.frames(clip)), corpus.video(clip))
         frames = list(islice(film, SPOKEN_EVERY, SPOKEN_FRAMES, SPOKEN_EVERY))
         source = face_descriptor(film.portrait.image, film.portrait.landmarks)
         found = [(frame, faces[0]) for frame in frames if (faces := self.detector.detect(frame))]

@@ -26,6 +26,7 @@ UNIT, CENTRE = 200, (256, 176)
 PAPER, MESH = (250, 250, 252), (196, 204, 222)
 INK, LIPS, IRIS = (52, 58, 92), (196, 62, 84), (32, 128, 140)
 
+LOOK_SIDE = 960  # longer side of a drawn look, pixels
 # A marked photo: what is outside of the crop keeps this part of its light.
 OUTSIDE = 0.55
 FRAME, CHOSEN, OTHER, REFUSED = (255, 255, 255), (255, 196, 46), (255, 255, 255), (150, 150, 150)
@@ -63,14 +64,20 @@ def draw_posed(landmarks: np.ndarray) -> np.ndarray:
     return np.asarray(picture.reduce(FINER))
 
 
-def draw_look(look: Look, max_side: int = 960) -> np.ndarray:
+def drawn_size(look: Look, max_side: int = LOOK_SIDE) -> tuple[int, int]:
+    """Width and height of what ``draw_look`` draws, pixels."""
+    height, width, _ = look.photo.shape
+    scale = min(1.0, max_side / max(height, width))
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def draw_look(look: Look, max_side: int = LOOK_SIDE) -> np.ndarray:
     """A photo with what would be animated: (h, w, 3) uint8 RGB, at most ``max_side`` pixels a side.
 
     What the crop leaves out is dimmed. Of several faces each has its number, and the chosen one stands out.
     """
     height, width, _ = look.photo.shape
-    scale = min(1.0, max_side / max(height, width))
-    size = max(1, round(width * scale)), max(1, round(height * scale))
+    size = drawn_size(look, max_side)
     picture = Image.fromarray(look.photo).resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
 
     # 1. The crop, as far as it lies in the photo.

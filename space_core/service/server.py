@@ -20,10 +20,8 @@ from space_core.service.door import Door, forbid_fetching
 from space_core.service.faults import tell_faults_plainly, tell_wrong_requests
 from space_core.service.logs import event, fault
 from space_core.service.metrics import Metrics
-from space_core.service.private_files import forget_files, is_private, leave_within, private_folder
+from space_core.service.private_files import forget_files, is_private, leave_within
 from space_core.service.settings import Settings
-
-__all__ = ["build_app", "forbid_fetching", "private_folder", "serve"]
 
 GOODBYE_SECONDS = 3  # how long open connections may take when the server ends
 LOOKED_SECONDS = 60  # how often old files are looked for

@@ -20,21 +20,21 @@ from gradio.data_classes import FileData
 from matplotlib.figure import Figure
 
 from space_core import AnimationOptions, SpaceError, SpacePipeline, load_motion
-from space_core.face.drawing import draw_look, drawn_size
-from space_core.face.look import Look
+from space_core.face.drawing import draw_preview, drawn_size
+from space_core.face.preview import FacePreview
 from space_core.media import text_to_speech
 from space_core.media.content_credentials import ContentCredentials
 from space_core.motion.curves import curves
 from space_core.motion.emotion import EMOTIONS
 from space_core.options import option_choices, option_range
-from space_core.service import logs
-from space_core.service.curve_plot import plot_curves
-from space_core.service.metrics import Metrics
-from space_core.service.private_files import private_folder
-from space_core.service.server import serve
-from space_core.service.settings import Settings
-from space_core.service.studio import Film, Opening, Step, Studio, Words
 from space_core.timing import FPS
+from space_core.web import logs
+from space_core.web.curve_plot import plot_curves
+from space_core.web.metrics import Metrics
+from space_core.web.private_files import private_folder
+from space_core.web.server import serve
+from space_core.web.service import AnimationService, Film, Opening, Step, Words
+from space_core.web.settings import Settings
 
 EXAMPLES = Path(__file__).parent / "examples"
 # Portrait, recording, emotion, intensity and the film they make, which is shown at once. ``examples/README.md`` says
@@ -148,8 +148,8 @@ class Inputs:
         return [self.photo, self.speech, self.text, self.speech_video, self.source]
 
 
-def build_page(studio: Studio, settings: Settings) -> gr.Blocks:
-    """The page around a studio that all visitors share."""
+def build_page(service: AnimationService, settings: Settings) -> gr.Blocks:
+    """The page around a service that all visitors share."""
 
     def check_offered(detector: str) -> None:
         if detector == "face-alignment" and not settings.face_alignment:
@@ -157,9 +157,9 @@ def build_page(studio: Studio, settings: Settings) -> gr.Blocks:
                 "The detector face-alignment is not offered here: it downloads its weights. Use mediapipe."
             )
 
-    def look_at(photo: str, face: float, detector: str) -> Look:
+    def preview_face(photo: str, face: float, detector: str) -> FacePreview:
         check_offered(detector)
-        return studio.look(photo, AnimationOptions(face=face, detector=detector))
+        return service.look(photo, AnimationOptions(face=face, detector=detector))
 
     def options_of(emotion: str, intensity: float, blend: str | None, mark: bool, **others: Any) -> AnimationOptions:
         check_offered(others["detector"])
@@ -249,7 +249,7 @@ def build_page(studio: Studio, settings: Settings) -> gr.Blocks:
                 detector=detector,
             )
             photo, words = _given(photo), _words(source, speech, text, speech_video)
-            told = studio.animate(_visitor(request), photo, words, options, look_inside=look_inside)
+            told = service.animate(_visitor(request), photo, words, options, look_inside=look_inside)
             for news in told:
                 if isinstance(news, Opening):
                     yield str(news.video), "The beginning, while the rest is being drawn.", None, None, gr.skip()
@@ -330,7 +330,7 @@ def build_page(studio: Studio, settings: Settings) -> gr.Blocks:
                 for emotion, intensity, seed in rows[: int(number)]
             ]
             photo, words = _given(photo), _words(source, speech, text, speech_video)
-            for news in studio.compare(_visitor(request), photo, words, compared):
+            for news in service.compare(_visitor(request), photo, words, compared):
                 if isinstance(news, Film):
                     yield str(news.video), _summary(news)
                 else:
@@ -350,15 +350,15 @@ def build_page(studio: Studio, settings: Settings) -> gr.Blocks:
         if not photo:
             return None, ""
         try:
-            found = look_at(photo, face, detector)
+            found = preview_face(photo, face, detector)
         except SpaceError as error:
             return None, f"**This photo won't do.** {error}"
-        return draw_look(found), "\n\n".join(("This is how it will be framed.", *found.notes))
+        return draw_preview(found), "\n\n".join(("This is how it will be framed.", *found.notes))
 
     def choose(photo: str | None, face: float, detector: str, click: gr.SelectData) -> float:
         """The number of the face that was clicked."""
         try:
-            found = look_at(photo, face, detector)
+            found = preview_face(photo, face, detector)
         except SpaceError:
             return face
         shrunk = max(found.photo.shape) / max(drawn_size(found))
@@ -375,16 +375,16 @@ def build_page(studio: Studio, settings: Settings) -> gr.Blocks:
         """
         with _plain_words(), tempfile.TemporaryDirectory() as folder:
             recording = Path(folder) / "speech.wav"
-            studio.say(text or "", recording, settings.max_seconds)
+            service.say(text or "", recording, settings.max_seconds)
             yield str(recording)  # Gradio has copied it to its own cache when this goes on and the folder vanishes
 
     def stop(request: gr.Request) -> None:
         """Stops what is being made for the visitor."""
-        studio.stop(_visitor(request))
+        service.stop(_visitor(request))
 
     def leave(request: gr.Request) -> None:
         """Stops it for a visitor who closed the page."""
-        studio.leave(_visitor(request))
+        service.leave(_visitor(request))
 
     def curves_of(motion_file: str | None) -> Figure | None:
         """What a motion file says, drawn over time."""
@@ -432,7 +432,7 @@ def build_page(studio: Studio, settings: Settings) -> gr.Blocks:
         with gr.Accordion("About", open=False):
             gr.Markdown(_about(settings))
 
-        at_work = {"concurrency_limit": settings.concurrency, "concurrency_id": "studio"}
+        at_work = {"concurrency_limit": settings.concurrency, "concurrency_id": "service"}
         button.click(
             lambda: gr.Tabs(selected="video"),
             None,
@@ -688,13 +688,13 @@ def main() -> None:
     private_folder()
     try:
         credentials = ContentCredentials(settings.certificate_folder) if settings.content_credentials else None
-        studio = Studio(SpacePipeline(settings.device, credentials), Metrics())
+        service = AnimationService(SpacePipeline(settings.device, credentials), Metrics())
     except SpaceError as error:
         raise SystemExit(f"space: {error}") from None
-    page = build_page(studio, settings)
+    page = build_page(service, settings)
     if os.environ.get("SPACES_ZERO_GPU"):
         spaces.zero.startup()  # what Gradio's own way of starting a page would call
-    serve(page, settings, studio.metrics, studio.health, studio.leave, **LOOK)
+    serve(page, settings, service.metrics, service.health, service.leave, **LOOK)
 
 
 if __name__ == "__main__":

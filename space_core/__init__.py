@@ -2,8 +2,8 @@
 
 from space_core.comparison import Comparison
 from space_core.errors import SpaceError
-from space_core.face.drawing import draw_look
-from space_core.face.look import Look
+from space_core.face.drawing import draw_preview
+from space_core.face.preview import FacePreview
 from space_core.motion.curves import Curves, curves
 from space_core.motion.motion import Motion
 from space_core.motion.motion_file import load_motion, save_motion
@@ -15,12 +15,12 @@ __all__ = [
     "AnimationOptions",
     "Comparison",
     "Curves",
-    "Look",
+    "FacePreview",
     "Motion",
     "SpaceError",
     "SpacePipeline",
     "curves",
-    "draw_look",
+    "draw_preview",
     "load_motion",
     "save_motion",
 ]

@@ -15,10 +15,12 @@ from space_core.face.detector import DETECTORS
 from space_core.face.portrait import SIZE
 from space_core.motion.emotion import EMOTIONS, MAX_INTENSITY, check_emotion
 
+CONFIG = ConfigDict(extra="forbid", allow_inf_nan=False)
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
-class AnimationOptions:
-    """How the portrait is to speak. Every option has a default; a value out of range raises ``SpaceError``."""
+
+@dataclass(frozen=True, config=CONFIG)
+class MotionOptions:
+    """How the face moves: what planning reads."""
 
     emotion: str = Field(
         "neutral",
@@ -44,6 +46,20 @@ class AnimationOptions:
         0.5, ge=0, le=1, description="how far the eyes stay on the viewer while the head turns: 0 not, 1 wholly"
     )
     seed: int = Field(0, ge=0, le=2**32 - 1, description="another seed gives other head motion, blinks and saccades")
+
+    @field_validator("emotion")
+    @classmethod
+    def _understood(cls, emotion: str) -> str:
+        try:
+            return check_emotion(emotion)
+        except SpaceError as refusal:
+            raise PydanticCustomError("emotion", "{sentence}", {"sentence": str(refusal)}) from None
+
+
+@dataclass(frozen=True, config=CONFIG)
+class RenderingOptions:
+    """What is shown of it, and how: what preparing a portrait and drawing frames read."""
+
     framing: Literal["crop", "photo"] = Field(
         "crop", description="what the film shows: a square crop around the head, or the whole photo with the head in it"
     )
@@ -64,19 +80,24 @@ class AnimationOptions:
     )
     max_seconds: float = Field(600.0, ge=0.3, le=3600, description="the longest recording that is taken, in seconds")
 
-    @field_validator("emotion")
-    @classmethod
-    def _understood(cls, emotion: str) -> str:
-        try:
-            return check_emotion(emotion)
-        except SpaceError as refusal:
-            raise PydanticCustomError("emotion", "{sentence}", {"sentence": str(refusal)}) from None
-
     @model_validator(mode="after")
-    def _agree(self) -> "AnimationOptions":
+    def _agree(self) -> "RenderingOptions":
         if self.framing == "photo" and self.size != SIZE:
             raise PydanticCustomError("contradiction", "A whole photo keeps its own size: leave out size, or framing.")
         return self
+
+
+@dataclass(frozen=True, config=CONFIG)
+class AnimationOptions(RenderingOptions, MotionOptions):
+    """How the portrait is to speak. Every option has a default; a value out of range raises ``SpaceError``."""
+
+    @property
+    def motion(self) -> MotionOptions:
+        return MotionOptions(**_values(self, MotionOptions))
+
+    @property
+    def rendering(self) -> RenderingOptions:
+        return RenderingOptions(**_values(self, RenderingOptions))
 
     @model_validator(mode="wrap")
     @classmethod
@@ -140,3 +161,7 @@ def _shown(value: Any) -> str:
         return f"{value:g}"
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+def _values(options: AnimationOptions, group: type) -> dict[str, Any]:
+    return {name: getattr(options, name) for name in group.__pydantic_fields__}

@@ -16,15 +16,14 @@ import torch
 from accelerate import PartialState
 from PIL import Image
 
-from space_core.attended import attended
 from space_core.comparison import Comparison, check_settings, grid
 from space_core.errors import SpaceError
 from space_core.face.canvas import Canvas, crop_canvas, photo_canvas
 from space_core.face.detector import Detector, build_detector
 from space_core.face.drawing import draw_normalized, draw_posed
-from space_core.face.look import Look, look_at
 from space_core.face.normalization import HeadPose
 from space_core.face.portrait import SIZE, Portrait, cut, prepare_portrait
+from space_core.face.preview import FacePreview, preview_face
 from space_core.generator.generator import Generator
 from space_core.generator.mesh_warp import MeshWarpGenerator
 from space_core.media.audio import load_speech
@@ -41,6 +40,7 @@ from space_core.motion.motion import Motion, join, single_precision
 from space_core.motion.motion_file import save_motion
 from space_core.motion.speech2landmarks import load_speech2landmarks, resting_face
 from space_core.options import AnimationOptions, option_field, option_names
+from space_core.progress import run_with_progress
 from space_core.timing import FPS, SAMPLES_PER_FRAME, number_of_frames
 
 Photo = str | Path | np.ndarray | Image.Image
@@ -114,12 +114,12 @@ class Animation:
 
 @dataclass
 class _Performance:
-    """A portrait and what its face will do: ``stretches`` of motion, ``num_frames`` frames altogether."""
+    """A portrait and what its face will do: ``segments`` of motion, ``num_frames`` frames altogether."""
 
     portrait: Portrait
     prepared: Any
     num_frames: int
-    stretches: Iterator[Motion]
+    segments: Iterator[Motion]
 
 
 class SpacePipeline:
@@ -141,7 +141,7 @@ class SpacePipeline:
         self._looking_detectors: dict[str, Detector] = {}
         self._looking_lock = threading.Lock()
 
-    def look(self, photo: Photo, options: AnimationOptions | None = None) -> Look:
+    def look(self, photo: Photo, options: AnimationOptions | None = None) -> FacePreview:
         """Which faces a photo shows, how the chosen one would be framed and what to beware of, within moments.
 
         Args:
@@ -154,7 +154,7 @@ class SpacePipeline:
         options = options or AnimationOptions()
         with self._looking_lock:
             picture = load_photo(photo)  # in here, as a large one takes half a gigabyte
-            return look_at(picture, self._detector(options.detector, self._looking_detectors), options.face)
+            return preview_face(picture, self._detector(options.detector, self._looking_detectors), options.face)
 
     def animate(
         self,
@@ -194,13 +194,13 @@ class SpacePipeline:
         """
         progress = progress or _no_progress
         performance = self._perform(photo, speech, options or AnimationOptions(), progress)
-        stretches, done = [], 0
-        for stretch in performance.stretches:
+        segments, done = [], 0
+        for segment in performance.segments:
             progress("landmarks", done, performance.num_frames)
-            stretches.append(stretch)
-            done += len(stretch)
+            segments.append(segment)
+            done += len(segment)
         progress("landmarks", done, performance.num_frames)
-        return join(stretches)
+        return join(segments)
 
     def animate_to_file(
         self,
@@ -245,7 +245,7 @@ class SpacePipeline:
             shown = self.motion(photo, speech, options, progress)
             showing = AnimationOptions(**{name: getattr(options, name) for name in RENDERING_OPTIONS})
         if isinstance(shown, Motion) and sound is not None:
-            heard = attended(
+            heard = run_with_progress(
                 lambda: load_speech(sound, options.max_seconds), lambda: progress("landmarks", 0, len(shown))
             )
             shown = replace(shown, speech=heard[: len(shown) * SAMPLES_PER_FRAME])
@@ -274,7 +274,7 @@ class SpacePipeline:
                     finished.append(opening)
                     progress("opening", 1, 1)
             if landmarks is not None:
-                _save_attended(landmarks, shown, lambda: progress("frames", len(shown), len(shown)))
+                _save_with_progress(landmarks, shown, lambda: progress("frames", len(shown), len(shown)))
                 finished.append(landmarks)
         return animation
 
@@ -356,7 +356,7 @@ class SpacePipeline:
     def _perform(
         self, photo: Photo, speech: str | Path | Motion, options: AnimationOptions, progress: Progress
     ) -> _Performance:
-        """Stage 1: what the face will do, decided stretch by stretch."""
+        """Stage 1: what the face will do, decided segment by segment."""
         if isinstance(speech, Motion):
             return self._perform_again(photo, speech, options, progress)
 
@@ -368,7 +368,7 @@ class SpacePipeline:
             seconds = number_of_frames(len(sound)) / FPS
             return sound, picture, options.pose_video and read_frames(options.pose_video, POSE_VIDEO_SIDE, seconds)
 
-        sound, picture, driving = attended(inputs, lambda: progress("portrait", 0, 1))
+        sound, picture, driving = run_with_progress(inputs, lambda: progress("portrait", 0, 1))
         num_frames = number_of_frames(len(sound))
         portrait, prepared = self._prepared(picture, options, progress)
         rest = resting_face(portrait.normalized, self._speech2landmarks.basis).astype(np.float32)
@@ -389,10 +389,10 @@ class SpacePipeline:
             blink = blink_curve(sound, num_frames, options.blinks_per_minute, options.seed)
             return pose, gaze, blink, emotion_curve(options.emotion, options.intensity, num_frames)
 
-        pose, gaze, blink, emotion = attended(whole_film, lambda: progress("landmarks", 0, num_frames))
+        pose, gaze, blink, emotion = run_with_progress(whole_film, lambda: progress("landmarks", 0, num_frames))
 
         # 3. Chunk by chunk: what the speech does to the face.
-        def stretches() -> Iterator[Motion]:
+        def segments() -> Iterator[Motion]:
             first = 0
             for chunk in self._speech2landmarks.speak(sound, portrait.normalized, emotion):
                 now = slice(first, first + len(chunk))
@@ -409,10 +409,10 @@ class SpacePipeline:
                 )
                 first = now.stop
 
-        following = stretches()
+        following = segments()
         # The first one takes a look at the whole speech.
-        first = attended(lambda: next(following), lambda: progress("landmarks", 0, num_frames))
-        others = iter(lambda: attended(lambda: next(following, None), lambda: None), None)
+        first = run_with_progress(lambda: next(following), lambda: progress("landmarks", 0, num_frames))
+        others = iter(lambda: run_with_progress(lambda: next(following, None), lambda: None), None)
         return _Performance(portrait, prepared, num_frames, chain([first], others))
 
     def _perform_again(
@@ -424,11 +424,13 @@ class SpacePipeline:
                 f"The landmarks say already how the face moves, so {' and '.join(said)} would change nothing. "
                 "Leave the option out and edit the landmarks."
             )
-        picture = attended(lambda: load_photo(photo), lambda: progress("portrait", 0, 1))
+        picture = run_with_progress(lambda: load_photo(photo), lambda: progress("portrait", 0, 1))
         portrait, prepared = self._prepared(picture, options, progress)
         rest = resting_face(portrait.normalized, self._speech2landmarks.basis)
-        moved = attended(lambda: motion.moved_to(rest, portrait.pose), lambda: progress("landmarks", 0, len(motion)))
-        return _Performance(portrait, prepared, len(motion), moved.stretches())
+        moved = run_with_progress(
+            lambda: motion.moved_to(rest, portrait.pose), lambda: progress("landmarks", 0, len(motion))
+        )
+        return _Performance(portrait, prepared, len(motion), moved.segments())
 
     def _pictured(self, performance: _Performance, progress: Progress) -> Iterator[tuple[np.ndarray, Motion]]:
         """Stage 3: each frame with the motion it shows."""
@@ -436,9 +438,9 @@ class SpacePipeline:
         done = 0
 
         def posed_landmarks() -> Iterator[np.ndarray]:
-            for stretch in performance.stretches:
-                moments.extend(stretch[frame : frame + 1] for frame in range(len(stretch)))
-                yield stretch.posed
+            for segment in performance.segments:
+                moments.extend(segment[frame : frame + 1] for frame in range(len(segment)))
+                yield segment.posed
                 progress("frames", done, performance.num_frames)
 
         progress("frames", 0, performance.num_frames)
@@ -468,7 +470,7 @@ class SpacePipeline:
                 return self._portraits[key]
 
         # Attended from outside the lock: another visitor's portrait may be in preparation.
-        result = attended(prepared, lambda: progress("portrait", 0, 1))
+        result = run_with_progress(prepared, lambda: progress("portrait", 0, 1))
         progress("portrait", 1, 1)
         return result
 
@@ -491,12 +493,12 @@ def _num_pixels(key: tuple) -> int:
     return height * width if framing == "photo" else size * size
 
 
-def _save_attended(path: str | Path, motion: Motion, report: Callable[[], None]) -> None:
+def _save_with_progress(path: str | Path, motion: Motion, report: Callable[[], None]) -> None:
     """Writes a motion file like ``save_motion``. Nothing of it appears if ``report`` raises meanwhile."""
     # What is given up goes on writing, into a folder that is gone.
     with TemporaryDirectory(prefix=".space-", dir=Path(path).absolute().parent, ignore_cleanup_errors=True) as folder:
         unfinished = Path(folder) / "landmarks.npz"
-        attended(lambda: save_motion(unfinished, motion), report)
+        run_with_progress(lambda: save_motion(unfinished, motion), report)
         unfinished.replace(path)
 
 

@@ -55,18 +55,18 @@ def serving(pipeline: SpacePipeline, **settings) -> Iterator[str]:
     """The web demo around a pipeline, with an operator's settings; its address, such as http://127.0.0.1:40123."""
     # Later than the other imports: most tests need no page.
     from app import LOOK, build_page
-    from space_core.service.metrics import Metrics
-    from space_core.service.server import build_app
-    from space_core.service.settings import Settings
-    from space_core.service.studio import Studio
+    from space_core.web.metrics import Metrics
+    from space_core.web.server import build_app
+    from space_core.web.service import AnimationService
+    from space_core.web.settings import Settings
 
     with socket.socket() as door:
         door.bind(("127.0.0.1", 0))
         settings = Settings(**settings)
         metrics = Metrics()
-        studio = Studio(pipeline, metrics)
-        page = build_page(studio, settings)
-        app = build_app(page, settings, metrics, studio.health, studio.stop, **LOOK)
+        service = AnimationService(pipeline, metrics)
+        page = build_page(service, settings)
+        app = build_app(page, settings, metrics, service.health, service.stop, **LOOK)
         server = uvicorn.Server(uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=1))
         thread = threading.Thread(target=server.run, args=([door],))
         thread.start()

@@ -13,8 +13,8 @@ from space_core.face.normalization import HeadPose, pose_landmarks
 from space_core.face.portrait import MARGIN, SIZE, cut, prepare_portrait
 from space_core.face.segmentation import person_mask
 from space_core.face.topology import EYES, INNER_LOWER_LIP
-from space_core.generator.inpainting import fill
 from space_core.generator.mesh_warp import MeshWarpGenerator
+from space_core.generator.mesh_warp.inpainting import fill
 from space_core.media.images import load_photo
 
 GENERATOR = MeshWarpGenerator("cpu")

@@ -13,9 +13,9 @@ from space_core.face.detector import build_detector
 from space_core.face.normalization import HeadPose, pose_landmarks
 from space_core.face.portrait import MARGIN, prepare_portrait
 from space_core.face.topology import EYES
-from space_core.generator.eyewear import find_eyewear
-from space_core.generator.face_motion import face_motion
 from space_core.generator.mesh_warp import MeshWarpGenerator
+from space_core.generator.mesh_warp.face_motion import face_motion
+from space_core.generator.mesh_warp.glasses import find_glasses
 from space_core.media.images import load_photo
 from space_core.motion.blink import apply_blink
 from space_core.motion.emotion import EMOTIONS, expressive_motion
@@ -55,7 +55,7 @@ def in_sunglasses(portrait):
 
 def found(portrait):
     picture = torch.tensor(portrait.surroundings).permute(2, 0, 1)[None].float() / 255
-    return find_eyewear(picture, face_motion(portrait.landmarks[None], torch.device("cpu")))
+    return find_glasses(picture, face_motion(portrait.landmarks[None], torch.device("cpu")))
 
 
 def feeling(portrait, emotion: str) -> np.ndarray:
@@ -69,13 +69,13 @@ def rendered(generator, prepared, normalized, pose) -> np.ndarray:
 
 
 def test_glasses_are_found_and_seen_through(wearer):
-    eyewear = found(wearer)
-    assert eyewear is not None
-    assert not eyewear.opaque
+    glasses = found(wearer)
+    assert glasses is not None
+    assert not glasses.opaque
     x, y = wearer.landmarks[NOSE_BRIDGE, :2].astype(int) + MARGIN
-    assert eyewear.frame[0, 0, y - 20 : y + 20, x].max() == 1  # the bridge over the nose
+    assert glasses.frame[0, 0, y - 20 : y + 20, x].max() == 1  # the bridge over the nose
     pupils = wearer.landmarks[[eye.pupil for eye in EYES], :2].astype(int) + MARGIN
-    assert all(eyewear.held[0, 0, y, x] == 0 for x, y in pupils)
+    assert all(glasses.held[0, 0, y, x] == 0 for x, y in pupils)
 
 
 def test_faces_without_glasses_have_none(portrait):
@@ -96,7 +96,7 @@ def test_frames_stay_where_they_are_when_brows_move(generator, prepared, wearer,
     bridge = np.s_[y - 4 : y + 20, x - 30 : x + 30]
     shift, *_ = phase_cross_correlation(wearer.image[bridge].mean(-1), frame[bridge].mean(-1), upsample_factor=10)
     assert np.abs(shift).max() < 1
-    rim = np.array(prepared.eyewear.frame[0, 0, MARGIN:-MARGIN, MARGIN:-MARGIN] == 1)
+    rim = np.array(prepared.glasses.frame[0, 0, MARGIN:-MARGIN, MARGIN:-MARGIN] == 1)
     difference = np.abs(frame.astype(int) - wearer.image).mean(-1)
     assert np.mean(difference[rim] < 12) > 0.9
 
@@ -117,7 +117,7 @@ def test_frames_turn_as_the_rigid_head_does(generator, prepared, wearer):
 def test_lids_shut_behind_the_frame(generator, prepared, wearer):
     shut = apply_blink(wearer.normalized[None], np.ones(1))
     frame = rendered(generator, prepared, shut, wearer.pose)[0]
-    rim = np.array(prepared.eyewear.frame[0, 0, MARGIN:-MARGIN, MARGIN:-MARGIN] == 1)
+    rim = np.array(prepared.glasses.frame[0, 0, MARGIN:-MARGIN, MARGIN:-MARGIN] == 1)
     difference = np.abs(frame.astype(int) - wearer.image).mean(-1)
     assert np.mean(difference[rim] < 12) > 0.95
     for eye in EYES:
@@ -133,7 +133,7 @@ def test_nothing_is_drawn_on_sunglasses(generator, portrait):
     frame = rendered(generator, prepared, shut, cool.pose)[0]
     np.testing.assert_array_equal(frame, cool.image)
     angry = rendered(generator, prepared, feeling(cool, "angry"), cool.pose)[0]
-    lens = np.array(prepared.eyewear.held[0, 0, MARGIN:-MARGIN, MARGIN:-MARGIN] == 1)
+    lens = np.array(prepared.glasses.held[0, 0, MARGIN:-MARGIN, MARGIN:-MARGIN] == 1)
     difference = np.abs(angry.astype(int) - cool.image).max(-1)
     assert np.mean(difference[lens] > 2) < 0.05  # a frown's shade reaches the bridge
 

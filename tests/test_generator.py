@@ -10,7 +10,7 @@ from space_core.face.detector import build_detector
 from space_core.face.normalization import HeadPose, normalize, pose_landmarks
 from space_core.face.topology import EYES, INNER_LOWER_LIP, LEFT_EYE
 from space_core.generator.mesh_warp import MeshWarpGenerator
-from space_core.generator.rasterizer import rasterize
+from space_core.generator.mesh_warp.rasterizer import rasterize
 from space_core.motion.blink import apply_blink
 from space_core.motion.gaze import apply_gaze
 

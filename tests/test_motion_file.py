@@ -60,7 +60,7 @@ def test_a_motion_is_as_long_as_its_speech(motion, short_speech):
 
 def test_a_motion_in_stretches_is_the_whole(motion):
     assert_same(join([motion[:10], motion[10:11], motion[11:]]), motion)
-    assert_same(join(list(motion.stretches())), motion)
+    assert_same(join(list(motion.segments())), motion)
 
 
 def test_another_emotion_is_as_if_the_speech_had_been_said_in_it(pipeline, motion, short_speech):

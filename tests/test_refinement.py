@@ -6,8 +6,8 @@ import torch
 
 from space_core.face.normalization import HeadPose, pose_landmarks
 from space_core.face.topology import INNER_LOWER_LIP, INNER_UPPER_LIP
-from space_core.generator.face_motion import face_motion
-from space_core.generator.refinement import (
+from space_core.generator.mesh_warp.face_motion import face_motion
+from space_core.generator.mesh_warp.refinement import (
     SIDE,
     WEIGHTS,
     lips_in_window,

@@ -121,7 +121,7 @@ def _report_rendered(corpus: Corpus) -> None:
         turns = [(frames[turning][turn :: len(HEAD_TURNS)], faces[turning][turn]) for turn in range(len(HEAD_TURNS))]
         kept.append([[followed_gaze(turned[0], frame, face)[0] for frame in turned] for turned, face in turns])
         shut.append(_opening(faces[-1]) / _opening(faces[0]) if faces[-1] is not None else np.full(2, np.nan))
-        hidden.append(prepared.eyewear is not None and prepared.eyewear.opaque)
+        hidden.append(prepared.glasses is not None and prepared.glasses.opaque)
     print(f"  rendered frames of {len(names)} portraits; the median, 10 %…90 % in brackets, in degrees")
     for judge, seen in (("irises followed by their pixels", pixels), ("irises found by the tracker", tracked)):
         print(f"  {judge}")

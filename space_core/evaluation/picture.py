@@ -134,7 +134,7 @@ def report(corpus: Corpus, rows: list[dict[str, str]], renderers: dict[str, Rend
     pipeline = SpacePipeline("cpu")
     for row in rows:
         clip = load_clip(corpus, row["id"], judge.detector, at_most)
-        seen = judge.look_at(clip)
+        seen = judge.preview_face(clip)
         figures = {name: judge.judge(clip, seen, renderer) for name, renderer in renderers.items()}
         figures[TRUTH] = judge.judge_frames(clip, clip.frames)
         every.append((int(row["size"]), figures))
@@ -190,7 +190,7 @@ class Judge:
     detector: Detector
     vgg: Vgg | None
 
-    def look_at(self, clip: Clip) -> TrueFeatures:
+    def preview_face(self, clip: Clip) -> TrueFeatures:
         """What the VGG sees in the true frames."""
         seen: TrueFeatures = {}
         for number in range(1, len(clip.frames), VGG_EVERY) if self.vgg else ():

@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from space_core.face.look import FoundFace, Look
+from space_core.face.preview import FacePreview, FoundFace
 from space_core.face.topology import (
     EYES,
     INNER_LOWER_LIP,
@@ -64,14 +64,14 @@ def draw_posed(landmarks: np.ndarray) -> np.ndarray:
     return np.asarray(picture.reduce(FINER))
 
 
-def drawn_size(look: Look, max_side: int = LOOK_SIDE) -> tuple[int, int]:
-    """Width and height of what ``draw_look`` draws, pixels."""
+def drawn_size(look: FacePreview, max_side: int = LOOK_SIDE) -> tuple[int, int]:
+    """Width and height of what ``draw_preview`` draws, pixels."""
     height, width, _ = look.photo.shape
     scale = min(1.0, max_side / max(height, width))
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def draw_look(look: Look, max_side: int = LOOK_SIDE) -> np.ndarray:
+def draw_preview(look: FacePreview, max_side: int = LOOK_SIDE) -> np.ndarray:
     """A photo with what would be animated: (h, w, 3) uint8 RGB, at most ``max_side`` pixels a side.
 
     What the crop leaves out is dimmed. Of several faces each has its number, and the chosen one stands out.

@@ -1,15 +1,15 @@
 """Lifts the 68 points of iBUG's face annotation to the whole face mesh."""
 
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 from safetensors.numpy import load_file
 
+from space_core.assets import weights_path
 from space_core.face.normalization import fit_similarity
 from space_core.face.topology import EYES, NUM_POINTS, NUM_SURFACE_POINTS, canonical_face
 
-WEIGHTS = Path(__file__).parents[2] / "weights" / "landmark_lift.safetensors"
+WEIGHTS = weights_path("landmark_lift.safetensors")
 
 # Which of the 68, in iBUG's order, say where the mesh is. The jaw above the chin (0–5 and 11–16) is left out: detectors
 # of points in space put it on and behind the ears, where the mesh does not reach.

@@ -5,12 +5,13 @@ Left and right are the image's, not the person's. Rings of a lip or a lid run fr
 
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 from safetensors.numpy import load_file
 
-CANONICAL_FACE = Path(__file__).parents[2] / "weights" / "canonical_face.safetensors"
+from space_core.assets import weights_path
+
+CANONICAL_FACE = weights_path("canonical_face.safetensors")
 
 NUM_SURFACE_POINTS = 468
 NUM_POINTS = 478  # the surface and two irises of five points

@@ -8,8 +8,8 @@ import numpy as np
 
 from space_core.errors import SpaceError
 from space_core.media import ffmpeg
-from space_core.media.cut_off import is_cut_off
 from space_core.media.files import shown_name
+from space_core.media.truncation import is_truncated
 from space_core.timing import SAMPLE_RATE
 
 MIN_SECONDS = 0.3  # shorter than a syllable: nothing to move the lips by
@@ -47,7 +47,7 @@ def load_speech(path: str | Path, max_seconds: float = 600.0) -> np.ndarray:
         # Only the declared duration says how long it really is; what was read stops just past the limit.
         length = f"{info.seconds:.0f} s long" if info.seconds and info.seconds > max_seconds + 1 else "longer"
         raise SpaceError(f"The recording {name} is {length}; the limit is {max_seconds:g} s. Give a shorter one.")
-    if is_cut_off(info, seconds, complaints, other_stream=info.has_pictures):
+    if is_truncated(info, seconds, complaints, other_stream=info.has_pictures):
         raise SpaceError(f"The recording {name} is cut off or damaged. Save or upload it again.")
     if len(speech) == 0:
         raise SpaceError(f"No sound could be read from {name}; it is empty or damaged. Save or upload it again.")

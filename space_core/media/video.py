@@ -12,8 +12,8 @@ from space_core.errors import SpaceError
 from space_core.media import ffmpeg
 from space_core.media.audio import TIMELINE_FILTER
 from space_core.media.content_credentials import SOFTWARE, SOURCE_TYPE, VERSION, ContentCredentials
-from space_core.media.cut_off import is_cut_off
 from space_core.media.files import check_output, shown_name, temporary_sibling
+from space_core.media.truncation import is_truncated
 from space_core.timing import FPS, SAMPLE_RATE
 
 VIDEO_QUALITY = 18  # x264's crf: no difference to the eye
@@ -74,7 +74,7 @@ def _decoded_frames(info: ffmpeg.MediaInfo, max_side: int, max_seconds: float) -
         if count == 0:
             raise SpaceError(f"No frames could be read from the video {name}; it is damaged. Save or upload it again.")
         is_whole = seconds >= max_seconds - 1 / FPS
-        if not is_whole and is_cut_off(info, seconds, ffmpeg.read_complaints(complaints), info.has_sound):
+        if not is_whole and is_truncated(info, seconds, ffmpeg.read_complaints(complaints), info.has_sound):
             raise SpaceError(f"The video {name} is cut off or damaged. Save or upload it again.")
 
 

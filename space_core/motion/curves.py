@@ -39,8 +39,8 @@ class Curves:
 
 def curves(motion: Motion) -> Curves:
     """The curves of a motion as it is shown, its edits included."""
-    # The widest of the gaps; stretch by stretch, as the landmarks of a long film are large.
-    gaps = np.concatenate([lip_gaps(stretch.edited).max(axis=1) for stretch in motion.stretches()])
+    # The widest of the gaps; segment by segment, as the landmarks of a long film are large.
+    gaps = np.concatenate([lip_gaps(segment.edited).max(axis=1) for segment in motion.segments()])
     width = np.linalg.norm(np.subtract(*motion.rest[MOUTH_CORNERS].astype(np.float64)))
     yaw, pitch, roll = (motion.head_pose.rotation.astype(np.float64) - motion.photo_pose.rotation).T
     gaze_yaw, gaze_pitch = motion.gaze.astype(np.float64).T

@@ -2,13 +2,13 @@
 
 import re
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from space_core.assets import weights_path
 from space_core.errors import SpaceError
 from space_core.face.topology import (
     CHIN,
@@ -23,7 +23,7 @@ from space_core.face.topology import (
 from space_core.motion.eyelids import lids, move_lids
 from space_core.timing import FPS
 
-WEIGHTS = Path(__file__).parents[2] / "weights" / "emotion.safetensors"
+WEIGHTS = weights_path("emotion.safetensors")
 
 # The labels of MEAD (Wang et al., ECCV 2020).
 EMOTIONS = ("neutral", "angry", "contempt", "disgusted", "fear", "happy", "sad", "surprised")

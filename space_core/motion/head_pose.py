@@ -7,19 +7,19 @@ translation of the point between the eyes with it.
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 from safetensors.numpy import load_file
 from scipy.interpolate import CubicSpline
 from scipy.signal import savgol_filter
 
+from space_core.assets import weights_path
 from space_core.errors import SpaceError
 from space_core.face.normalization import HeadPose, normalize
 from space_core.motion.speech_activity import loudness, smooth
 from space_core.timing import FPS
 
-WEIGHTS = Path(__file__).parents[2] / "weights" / "head_pose.safetensors"
+WEIGHTS = weights_path("head_pose.safetensors")
 
 # Offsets from the photo's pose, (T, 6): yaw, pitch, roll in degrees; sideways and vertical sway of the neck in units of
 # the normalized face; logarithm of the scale.

@@ -19,7 +19,7 @@ SAME_FACE = 1e-3  # of the normalized face: resting faces that differ by less ar
 
 @dataclass(frozen=True)
 class Motion:
-    """A film's motion, or a stretch of it (``motion[first:last]``), of T frames at 25 a second; all arrays float32.
+    """A film's motion, or a segment of it (``motion[first:last]``), of T frames at 25 a second; all arrays float32.
 
     Attributes:
         normalized: (T, 478, 3) normalized landmarks with the emotion they were said in, without gaze and blinks.
@@ -76,8 +76,8 @@ class Motion:
         """(T, 478, 3) the edited landmarks under the head pose, in pixels of the portrait's crop."""
         return pose_landmarks(self.edited, self.head_pose)
 
-    def stretches(self) -> Iterator["Motion"]:
-        """The whole in order, in stretches as long as those in which speech becomes landmarks."""
+    def segments(self) -> Iterator["Motion"]:
+        """The whole in order, in segments as long as those in which speech becomes landmarks."""
         for first in range(0, len(self), HOP):
             yield self[first : first + HOP]
 
@@ -104,9 +104,9 @@ class Motion:
         return replace(self, normalized=normalized, head_pose=pose, rest=rest, photo_pose=photo_pose)
 
 
-def join(stretches: Sequence[Motion]) -> Motion:
-    """One motion of stretches that follow each other."""
-    first, poses = stretches[0], [stretch.head_pose for stretch in stretches]
+def join(segments: Sequence[Motion]) -> Motion:
+    """One motion of segments that follow each other."""
+    first, poses = segments[0], [segment.head_pose for segment in segments]
     return replace(
         first,
         head_pose=HeadPose(
@@ -114,8 +114,8 @@ def join(stretches: Sequence[Motion]) -> Motion:
             np.concatenate([pose.translation for pose in poses]),
             np.concatenate([pose.scale for pose in poses]),
         ),
-        speech=None if first.speech is None else np.concatenate([stretch.speech for stretch in stretches]),
-        **{name: np.concatenate([getattr(stretch, name) for stretch in stretches]) for name in PER_FRAME},
+        speech=None if first.speech is None else np.concatenate([segment.speech for segment in segments]),
+        **{name: np.concatenate([getattr(segment, name) for segment in segments]) for name in PER_FRAME},
     )
 
 

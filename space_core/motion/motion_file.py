@@ -84,7 +84,7 @@ def save_motion(path: str | Path, motion: Motion) -> None:
         "head_rotation": pose.rotation,
         "head_translation": pose.translation,
         "head_scale": pose.scale,
-        "posed": np.concatenate([stretch.posed.astype(np.float32) for stretch in motion.stretches()]),
+        "posed": np.concatenate([segment.posed.astype(np.float32) for segment in motion.segments()]),
         "rest": motion.rest,
         "photo_rotation": photo.rotation[0],
         "photo_translation": photo.translation[0],

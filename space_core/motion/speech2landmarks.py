@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import torch
 from safetensors import safe_open
 from torch import nn
 
+from space_core.assets import weights_path
 from space_core.face.topology import (
     INNER_LOWER_LIP,
     INNER_UPPER_LIP,
@@ -20,7 +20,7 @@ from space_core.motion.emotion import expressive_motion
 from space_core.motion.speech_encoder import TOKENS_PER_FRAME, WIDTH, SpeechEncoder
 from space_core.motion.speech_features import log_mel, speaking, speech_power
 
-WEIGHTS = Path(__file__).parents[2] / "weights" / "speech2landmarks.safetensors"
+WEIGHTS = weights_path("speech2landmarks.safetensors")
 
 # The network. It hears two seconds before and after what it tells, and looks closely at the nearest 0.9 s.
 CHANNELS = 256

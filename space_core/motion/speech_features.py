@@ -43,12 +43,12 @@ def speech_power(speech: np.ndarray) -> float:
 
 
 def log_mel(speech: np.ndarray, power: float, first_frame: int, num_frames: int) -> np.ndarray:
-    """Features of a stretch of video frames, the same whichever stretch of the recording they are asked for in.
+    """Features of a segment of video frames, the same whichever segment of the recording they are asked for in.
 
     Args:
         speech: (N,) float32, the whole recording at 16 kHz.
         power: its ``speech_power``.
-        first_frame: where the stretch begins; may be negative. Before and after the recording there is silence.
+        first_frame: where the segment begins; may be negative. Before and after the recording there is silence.
         num_frames: how many video frames it lasts.
 
     Returns:

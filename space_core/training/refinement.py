@@ -25,9 +25,9 @@ from torch.nn import functional as F
 
 from space_core.evaluation.perception import vgg_blocks
 from space_core.face.portrait import MARGIN, Portrait, prepare_portrait
-from space_core.generator.face_motion import face_motion
 from space_core.generator.mesh_warp import MeshWarpGenerator, PreparedPortrait
-from space_core.generator.refinement import (
+from space_core.generator.mesh_warp.face_motion import face_motion
+from space_core.generator.mesh_warp.refinement import (
     NUM_LATENTS,
     SIDE,
     WEIGHTS,

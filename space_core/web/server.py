@@ -16,12 +16,12 @@ from fastapi.responses import JSONResponse, Response
 from gradio.data_classes import PredictBodyInternal
 from gradio.utils import get_upload_folder
 
-from space_core.service.door import Door, forbid_fetching
-from space_core.service.faults import tell_faults_plainly, tell_wrong_requests
-from space_core.service.logs import event, fault
-from space_core.service.metrics import Metrics
-from space_core.service.private_files import forget_files, is_private, leave_within
-from space_core.service.settings import Settings
+from space_core.web.error_handlers import tell_faults_plainly, tell_wrong_requests
+from space_core.web.logs import event, fault
+from space_core.web.metrics import Metrics
+from space_core.web.middleware import RequestGuard, forbid_fetching
+from space_core.web.private_files import forget_files, is_private, leave_within
+from space_core.web.settings import Settings
 
 GOODBYE_SECONDS = 3  # how long open connections may take when the server ends
 LOOKED_SECONDS = 60  # how often old files are looked for
@@ -100,7 +100,7 @@ def build_app(
     if settings.mcp:
         # Or Gradio would send what agents ask for to the host that the first of them says we are.
         page.mcp_server_obj._local_url = f"http://{_own_address(settings)}:{settings.port}/"
-    app.add_middleware(Door, settings=settings, metrics=metrics)
+    app.add_middleware(RequestGuard, settings=settings, metrics=metrics)
     return app
 
 

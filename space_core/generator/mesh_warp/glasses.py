@@ -14,8 +14,8 @@ from skimage.draw import line, polygon2mask
 from torch.nn import functional as F
 
 from space_core.face.topology import EYES, Eye
-from space_core.generator.face_motion import FaceMotion
-from space_core.generator.sampling import EXTENT, pixels_of, sample, smoothstep
+from space_core.generator.mesh_warp.face_motion import FaceMotion
+from space_core.generator.mesh_warp.sampling import EXTENT, pixels_of, sample, smoothstep
 
 # A rim is sought around each eye as a closed line that is darker or lighter than both of its sides. All lengths are
 # normalized units: outer eye corners one apart, which is about 9 cm.
@@ -55,7 +55,7 @@ SHELL = (6, 168, 70, 300, 105, 334, 66, 296, 117, 346, 50, 280)  # as deep as th
 
 
 @dataclass(frozen=True)
-class Eyewear:
+class Glasses:
     """Glasses, on the generator's device.
 
     Attributes:
@@ -96,7 +96,7 @@ class Eyewear:
         return offsets
 
 
-def find_eyewear(picture: torch.Tensor, photo: FaceMotion) -> Eyewear | None:
+def find_glasses(picture: torch.Tensor, photo: FaceMotion) -> Glasses | None:
     """The glasses in a photo's surroundings (1, 3, 640, 640), 0…1, with these landmarks; None where there are none."""
     skin = sample(picture, photo.posed[:, None, list(SKIN), :2]).mean(1).median().clamp(min=0.05)
     grey = F.avg_pool2d(picture.mean(1, keepdim=True), 3, 1, 1) / skin
@@ -215,7 +215,7 @@ def _middle(photo: FaceMotion, eye: Eye) -> torch.Tensor:
     return photo.posed[0, [eye.upper_lid[0], eye.upper_lid[-1]], :2].mean(0)
 
 
-def _sunglasses(photo: FaceMotion, grey: torch.Tensor) -> Eyewear:
+def _sunglasses(photo: FaceMotion, grey: torch.Tensor) -> Glasses:
     """Glasses that are all that is dark around the eyes, in brightness (1, 1, 640, 640) relative to the skin."""
     pixels, reach = pixels_of(grey), REACH * photo.scale
     near = torch.stack([(pixels - _middle(photo, eye)).norm(dim=-1) < reach for eye in EYES]).any(0)
@@ -226,7 +226,7 @@ def _sunglasses(photo: FaceMotion, grey: torch.Tensor) -> Eyewear:
     return _rigid(photo, True, torch.zeros_like(held), held)
 
 
-def _glasses(photo: FaceMotion, left: torch.Tensor, right: torch.Tensor, bridge: torch.Tensor) -> Eyewear:
+def _glasses(photo: FaceMotion, left: torch.Tensor, right: torch.Tensor, bridge: torch.Tensor) -> Glasses:
     """Glasses with these rims (72, 2) and this bridge (23, 2), in pixels of the surroundings."""
     drawn = np.zeros((EXTENT, EXTENT), bool)
     lines = [torch.cat([left, left[:1]]), torch.cat([right, right[:1]]), bridge]
@@ -257,8 +257,8 @@ def _held(away: torch.Tensor) -> torch.Tensor:
     return ((HELD[1] - away) / (HELD[1] - HELD[0])).clamp(0, 1)
 
 
-def _rigid(photo: FaceMotion, opaque: bool, frame: torch.Tensor, held: torch.Tensor) -> Eyewear:
-    """Eyewear of these masks (640, 640), resting on the face."""
+def _rigid(photo: FaceMotion, opaque: bool, frame: torch.Tensor, held: torch.Tensor) -> Glasses:
+    """Glasses of these masks (640, 640), resting on the face."""
     x, y, z = photo.normalized[0, list(SHELL)].cpu().double().T.numpy()
     shell = np.linalg.lstsq(np.stack([np.ones_like(x), y, x**2], 1), z, rcond=None)[0]
     shell = torch.tensor(shell, dtype=torch.float32, device=held.device)
@@ -267,7 +267,7 @@ def _rigid(photo: FaceMotion, opaque: bool, frame: torch.Tensor, held: torch.Ten
     low, high = within.amin(0), within.amax(0)
     box = torch.stack([low, high, torch.stack([low[0], high[1]]), torch.stack([high[0], low[1]])])
     box = torch.cat([box, _depth(shell, box)[:, None]], 1)
-    return Eyewear(opaque, frame[None, None], held[None, None], box, shell, photo)
+    return Glasses(opaque, frame[None, None], held[None, None], box, shell, photo)
 
 
 def _depth(shell: torch.Tensor, points: torch.Tensor) -> torch.Tensor:

@@ -15,20 +15,20 @@ import torch
 from scipy.ndimage import gaussian_filter, grey_dilation
 from torch.nn import functional as F
 
-from space_core.attended import NUM_CORES
 from space_core.face.canvas import Canvas
 from space_core.face.portrait import MARGIN, SIZE, Portrait
-from space_core.generator.canvas_warp import PreparedCanvas, draw_frame, prepare_canvas
-from space_core.generator.eyes import PreparedEye, draw_eyes, prepare_eyes
-from space_core.generator.eyewear import Eyewear, find_eyewear
-from space_core.generator.face_motion import FaceMotion, face_motion
-from space_core.generator.inpainting import fill
-from space_core.generator.mouth import PreparedMouth, draw_mouth, prepare_mouth
-from space_core.generator.rasterizer import rasterize
-from space_core.generator.refinement import PreparedRefinement, load_refinement, prepare_refinement, refine
-from space_core.generator.sampling import EXTENT, double, lattice, sample
-from space_core.generator.warp_mesh import WarpMesh, build_warp_mesh
-from space_core.generator.wrinkles import PreparedWrinkles, crease_depths, draw_wrinkles, prepare_wrinkles
+from space_core.generator.mesh_warp.canvas_warp import PreparedCanvas, draw_frame, prepare_canvas
+from space_core.generator.mesh_warp.eyes import PreparedEye, draw_eyes, prepare_eyes
+from space_core.generator.mesh_warp.face_motion import FaceMotion, face_motion
+from space_core.generator.mesh_warp.glasses import Glasses, find_glasses
+from space_core.generator.mesh_warp.inpainting import fill
+from space_core.generator.mesh_warp.mouth import PreparedMouth, draw_mouth, prepare_mouth
+from space_core.generator.mesh_warp.rasterizer import rasterize
+from space_core.generator.mesh_warp.refinement import PreparedRefinement, load_refinement, prepare_refinement, refine
+from space_core.generator.mesh_warp.sampling import EXTENT, double, lattice, sample
+from space_core.generator.mesh_warp.warp_mesh import WarpMesh, build_warp_mesh
+from space_core.generator.mesh_warp.wrinkles import PreparedWrinkles, crease_depths, draw_wrinkles, prepare_wrinkles
+from space_core.progress import NUM_CORES
 
 CPU_BATCH, CUDA_BATCH = 4, 16  # frames rendered at once; more of them leave a core's cache
 STILL = 1e-3  # pixels; less motion than this is none
@@ -49,7 +49,7 @@ class PreparedPortrait:
         behind: (1, 4, 640, 640) how much of the background shows, 0 person … 1 background, and the surroundings without
             the person, 0…1.
         wrinkles: the creases of the skin.
-        eyewear: glasses, or None.
+        glasses: glasses, or None.
         eyes, mouth: what lies behind the lids and the lips; a canvas has eyes of its own, sunglasses hide them.
         canvas: what is drawn into instead of the crop, or None.
         refinement: of the mouth in the crop, or None; a canvas has one of its own.
@@ -59,7 +59,7 @@ class PreparedPortrait:
     texture: torch.Tensor
     behind: torch.Tensor
     wrinkles: PreparedWrinkles
-    eyewear: Eyewear | None
+    glasses: Glasses | None
     eyes: list[PreparedEye]
     mouth: PreparedMouth
     canvas: PreparedCanvas | None
@@ -89,21 +89,21 @@ class MeshWarpGenerator:
         background = fill(picture, known)
         mouth = prepare_mouth(picture, photo, softness=max(1.0, 1 / portrait.crop.scale))
         unknown = background - picture * known
-        eyewear = find_eyewear(picture, photo)
-        hidden = eyewear is not None and eyewear.opaque
-        frame = eyewear and eyewear.frame
+        glasses = find_glasses(picture, photo)
+        hidden = glasses is not None and glasses.opaque
+        frame = glasses and glasses.frame
         wrinkles = prepare_wrinkles(picture, photo, frame)
         return PreparedPortrait(
             mesh=mesh,
             texture=double(picture),
             behind=torch.cat([shows, background], 1),
             wrinkles=wrinkles,
-            eyewear=eyewear,
+            glasses=glasses,
             eyes=[] if canvas or hidden else prepare_eyes(picture, photo, frame),
             mouth=mouth,
             canvas=canvas
             and prepare_canvas(
-                canvas, portrait.landmarks, torch.cat([shows, known, unknown], 1), wrinkles, eyewear, mouth, refined
+                canvas, portrait.landmarks, torch.cat([shows, known, unknown], 1), wrinkles, glasses, mouth, refined
             ),
             refinement=prepare_refinement(picture, photo) if refined and not canvas else None,
         )
@@ -164,9 +164,9 @@ class MeshWarpGenerator:
             prepared.mesh.source - positions,
             steps,
         )
-        if prepared.eyewear:
+        if prepared.glasses:
             places = lattice(first + torch.arange(steps, device=self.device) * ((size - 1) / (steps - 1)))
-            offsets = prepared.eyewear.hold(offsets, places, motion)
+            offsets = prepared.glasses.hold(offsets, places, motion)
         return torch.where(offsets.abs() < STILL, 0, offsets)
 
     def _compose(self, prepared: PreparedPortrait, where: torch.Tensor) -> torch.Tensor:

@@ -19,8 +19,8 @@ from space_core.face.topology import (
     OVAL,
     canonical_face,
 )
-from space_core.generator.face_motion import FaceMotion
-from space_core.generator.sampling import EXTENT, smoothstep
+from space_core.generator.mesh_warp.face_motion import FaceMotion
+from space_core.generator.mesh_warp.sampling import EXTENT, smoothstep
 
 SPACING = 26  # pixels between the vertices around the face; the motion there is smooth
 CLEARANCE = 0.45  # the least distance of such a vertex from the face's outline, in spacings

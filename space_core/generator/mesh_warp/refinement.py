@@ -8,20 +8,20 @@ the frame, the more, the further the lips have moved from the photo's; nothing w
 import math
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional as F
 
+from space_core.assets import weights_path
 from space_core.face.portrait import MARGIN, SIZE
 from space_core.face.topology import INNER_LOWER_LIP, INNER_UPPER_LIP, OUTER_LOWER_LIP, OUTER_UPPER_LIP
-from space_core.generator.aperture import aperture, window_around
-from space_core.generator.face_motion import FaceMotion
-from space_core.generator.sampling import lattice, smoothstep
+from space_core.generator.mesh_warp.face_motion import FaceMotion
+from space_core.generator.mesh_warp.opening_mask import opening_mask, window_around
+from space_core.generator.mesh_warp.sampling import lattice, smoothstep
 
-WEIGHTS = Path(__file__).parents[2] / "weights" / "refinement.safetensors"
+WEIGHTS = weights_path("refinement.safetensors")
 
 # The window: a square of the picture plane as wide as the outer eye corners are apart (1 normalized unit), its middle
 # that far below the middle of the photo's mouth, as mouths open downwards.
@@ -90,10 +90,10 @@ class RefinementNetwork(nn.Module):
         fine = self.fine_out(fine + F.interpolate(self.from_middle(middle), scale_factor=2))
         drawn = F.pixel_shuffle(self.draw(F.leaky_relu(fine, 0.1)), 2).float()
         # What it paints anew, where it does so, and what it adds to all else.
-        paint, where, more = drawn.split((3, 1, 3), 1)
+        painted, where, more = drawn.split((3, 1, 3), 1)
         # Between the lips that is nearly everywhere, elsewhere nearly nowhere, until it has learnt better.
         where = torch.sigmoid(where - 3 + 6 * looks[:, INSIDE])
-        return where * (paint - looks[:, :3]) + more
+        return where * (painted - looks[:, :3]) + more
 
 
 @cache
@@ -130,7 +130,7 @@ def prepare_refinement(picture: torch.Tensor, photo: FaceMotion) -> PreparedRefi
     corners = photo.normalized[:, [INNER_UPPER_LIP[0], INNER_UPPER_LIP[-1]]].mean(1)
     centre = corners + torch.tensor([0, BELOW_MOUTH, 0], device=corners.device)
     window = windows_of(picture, window_pixels(centre, photo))
-    opening = aperture(*lips_in_window(centre, photo)[:2], pixels=_lattice(picture.device)).coverage
+    opening = opening_mask(*lips_in_window(centre, photo)[:2], pixels=_lattice(picture.device)).coverage
     mean = window.mean((0, 2, 3))
     strength = smoothstep((mean.max() - mean.min()) / mean.max().clamp(min=0.05), *COLOURFUL)
     return PreparedRefinement(photo, centre, torch.cat([window, opening[:, None]], 1), strength)
@@ -199,7 +199,7 @@ def looks(windows: torch.Tensor, prepared: PreparedRefinement, motion: FaceMotio
 def joined(windows: torch.Tensor, photo: torch.Tensor, lips: list[torch.Tensor]) -> torch.Tensor:
     """The network's looks from windows of frames (B, 3, 128, 128), of the photo (B or 1, 4, 128, 128), and the lips."""
     pixels = _lattice(windows.device).expand(len(windows), -1, -1, -1)
-    inner, outer = aperture(*lips[:2], pixels), aperture(*lips[2:], pixels, softness=4.0)
+    inner, outer = opening_mask(*lips[:2], pixels), opening_mask(*lips[2:], pixels, softness=4.0)
     reach = REACH * SIDE
     distances = [(edge / reach).clamp(-1, 1) for edge in (inner.below_upper, inner.above_lower)]
     maps = torch.stack([inner.coverage, *distances, outer.coverage], 1)

@@ -7,10 +7,17 @@ from torch.nn import functional as F
 
 from space_core.face.portrait import MARGIN, SIZE
 from space_core.face.topology import EYES, Eye
-from space_core.generator.aperture import MARGIN_OF_WINDOW, Aperture, Window, aperture, paint, window_around
-from space_core.generator.face_motion import FaceMotion
-from space_core.generator.inpainting import fill
-from space_core.generator.sampling import double, pixels_of, sample, smoothstep
+from space_core.generator.mesh_warp.face_motion import FaceMotion
+from space_core.generator.mesh_warp.inpainting import fill
+from space_core.generator.mesh_warp.opening_mask import (
+    MARGIN_OF_WINDOW,
+    OpeningMask,
+    Window,
+    alpha_blend,
+    opening_mask,
+    window_around,
+)
+from space_core.generator.mesh_warp.sampling import double, pixels_of, sample, smoothstep
 
 # Lids and iris that have moved less than the first of these from the photo's (normalized units, root mean square) leave
 # the photo's own eye as it is; from the second on, the eye is drawn behind the lids.
@@ -114,13 +121,13 @@ def draw_eyes(frames: torch.Tensor, where: torch.Tensor, eyes: list[PreparedEye]
             window = _window(prepared, motion, 1.5 * max(LIDS_REACH))
             index = window.index.flatten(1)[..., None].expand(-1, -1, 2)
             lids = sample(prepared.lids, where.flatten(1, 2).gather(1, index).view(window.pixels.shape))
-            paint(frames, window, lids[:, :3], lids[:, 3] * shut)
+            alpha_blend(frames, window, lids[:, :3], lids[:, 3] * shut)
 
         window = _window(prepared, motion, 2.5 * max(LASHES_WIDTH))
         upper, lower = (motion.posed[:, list(lid), :2] - MARGIN for lid in (eye.upper_lid, eye.lower_lid))
-        opening = aperture(upper, lower, window.pixels)
+        opening = opening_mask(upper, lower, window.pixels)
         ball = sample(prepared.ball, _eyeball(prepared, motion, window.pixels + MARGIN, opening.along))
-        paint(frames, window, ball, opening.coverage * moved)
+        alpha_blend(frames, window, ball, opening.coverage * moved)
 
         drawn = torch.maximum(shut, opened)
         if not bool((drawn > 0).any()):
@@ -134,7 +141,7 @@ def draw_eyes(frames: torch.Tensor, where: torch.Tensor, eyes: list[PreparedEye]
         line = opening.below_upper / torch.where(opening.below_upper < 0, above, below)
         ends = opening.along.abs() * (1 + (OPENED_ENDS - 1) * opened)
         lashes = torch.exp(-(line**2)) * smoothstep(ends, *LASHES_ENDS[::-1])
-        paint(frames, window, prepared.lashes.expand_as(ball), lashes * drawn)
+        alpha_blend(frames, window, prepared.lashes.expand_as(ball), lashes * drawn)
 
 
 def _window(prepared: PreparedEye, motion: FaceMotion, reach: float) -> Window:
@@ -174,7 +181,7 @@ def _depth(motion: FaceMotion, eye: Eye, bulge: torch.Tensor) -> torch.Tensor:
 
 def _prepare(picture: torch.Tensor, photo: FaceMotion, frame: torch.Tensor, eye: Eye, other: Eye) -> PreparedEye:
     upper, lower = (photo.posed[:, list(lid), :2] for lid in (eye.upper_lid, eye.lower_lid))
-    opening = aperture(upper, lower, pixels_of(picture))
+    opening = opening_mask(upper, lower, pixels_of(picture))
     visible = opening.coverage[:, None]
     width = float((upper[0, -1] - upper[0, 0]).norm())  # pixels
     lids = _lids(picture, frame[:, 0], opening, width)
@@ -194,7 +201,7 @@ def _prepare(picture: torch.Tensor, photo: FaceMotion, frame: torch.Tensor, eye:
     )
 
 
-def _unseen(picture: torch.Tensor, photo: FaceMotion, eye: Eye, other: Eye, opening: Aperture) -> torch.Tensor:
+def _unseen(picture: torch.Tensor, photo: FaceMotion, eye: Eye, other: Eye, opening: OpeningMask) -> torch.Tensor:
     """(1, 3, 640, 640) an eyeball where lids hide it: of its own colours if some is seen, of the other's, or brown."""
     corners = photo.posed[0, [eye.upper_lid[0], eye.upper_lid[-1]], :2]
     along = corners[1] - corners[0]
@@ -230,7 +237,7 @@ def _colours(picture: torch.Tensor, photo: FaceMotion, eye: Eye) -> tuple[torch.
     """The colours (3,) of the white and of the iris of an eye that is seen."""
     upper, lower = (photo.posed[:, list(lid), :2] for lid in (eye.upper_lid, eye.lower_lid))
     pixels = pixels_of(picture)
-    opening = aperture(upper, lower, pixels)
+    opening = opening_mask(upper, lower, pixels)
     inside = (opening.coverage > 0.9) & (opening.along.abs() < 0.8)
     width = (upper[0, -1] - upper[0, 0]).norm()
     away = (pixels - photo.posed[0, eye.pupil, :2]).norm(dim=-1) / (IRIS_SIZE * width)
@@ -260,7 +267,7 @@ def _finer(picture: torch.Tensor, part: tuple[slice, slice]) -> torch.Tensor:
     return finer
 
 
-def _lids(picture: torch.Tensor, frame: torch.Tensor, opening: Aperture, width: float) -> torch.Tensor:
+def _lids(picture: torch.Tensor, frame: torch.Tensor, opening: OpeningMask, width: float) -> torch.Tensor:
     """(1, 4, 640, 640) the surroundings with smooth lids over an eye of that width in pixels, and where they are.
 
     They stay behind the frame (1, 640, 640) of glasses.
@@ -303,7 +310,7 @@ def _is_skin(brightness: torch.Tensor) -> torch.Tensor:
     return smoothstep(brightness, *SKIN_BRIGHTNESS) * smoothstep(brightness, *TOO_BRIGHT[::-1])
 
 
-def _reach(brightness: torch.Tensor, opening: Aperture, most: float, width: float) -> torch.Tensor:
+def _reach(brightness: torch.Tensor, opening: OpeningMask, most: float, width: float) -> torch.Tensor:
     """(1, 640, 640) how many pixels above an eye the lid may reach there: to the brow or the rim of glasses."""
     up = -opening.below_upper
     at = ((opening.along + 1) / 2 * (PLACES - 1)).clamp(0, PLACES - 1.001)

@@ -13,9 +13,9 @@ import torch
 from torch.nn import functional as F
 
 from space_core.face.topology import NUM_SURFACE_POINTS, canonical_face
-from space_core.generator.face_motion import FaceMotion
-from space_core.generator.rasterizer import rasterize
-from space_core.generator.sampling import EXTENT, sample, smoothstep
+from space_core.generator.mesh_warp.face_motion import FaceMotion
+from space_core.generator.mesh_warp.rasterizer import rasterize
+from space_core.generator.mesh_warp.sampling import EXTENT, sample, smoothstep
 
 STEPS = EXTENT // 2  # side of the pictures of creases: they are soft, so half the surroundings' resolution will do
 LINE_WIDTH, FOLD_WIDTH = 0.010, 0.035  # standard deviations across: of the line, and of the soft shadow of its fold

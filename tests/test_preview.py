@@ -8,7 +8,7 @@ from conftest import EXAMPLES
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from space_core import AnimationOptions, SpaceError, draw_look
+from space_core import AnimationOptions, SpaceError, draw_preview
 from space_core.media.images import load_photo
 
 
@@ -112,18 +112,18 @@ def test_a_photo_can_be_looked_at_while_another_is_prepared(pipeline, astronaut,
 
 def test_the_drawn_look_shows_the_crop_and_dims_what_it_leaves_out(pipeline, astronaut):
     look = pipeline.look(astronaut)
-    drawn = draw_look(look)
+    drawn = draw_preview(look)
     assert drawn.shape == astronaut.shape and drawn.dtype == np.uint8
     left, top = look.frame[0].round().astype(int)
     right = round(look.frame[1, 0])
     hair = slice(top + 8, top + 30), slice((left + right) // 2 - 10, (left + right) // 2 + 10)
     np.testing.assert_array_equal(drawn[hair], astronaut[hair])
     assert drawn[-60:].mean() < 0.7 * astronaut[-60:].mean()
-    assert draw_look(look, max_side=200).shape == (200, 200, 3)
+    assert draw_preview(look, max_side=200).shape == (200, 200, 3)
 
 
 def test_the_drawn_look_sets_the_chosen_one_of_several_faces_apart(pipeline, couple):
-    drawings = [draw_look(pipeline.look(couple, AnimationOptions(face=face))).astype(int) for face in (1, 2)]
+    drawings = [draw_preview(pipeline.look(couple, AnimationOptions(face=face))).astype(int) for face in (1, 2)]
     for chosen, (first, last) in enumerate(((0, 512), (540, 926))):
         mine, others = drawings[chosen][:, first:last], drawings[1 - chosen][:, first:last]
         assert mine.mean() > 1.2 * others.mean()

@@ -19,9 +19,15 @@ from space_core.face.topology import (
     NUM_SURFACE_POINTS,
     OUTER_LOWER_LIP,
 )
-from space_core.generator.aperture import MARGIN_OF_WINDOW, Aperture, aperture, paint, window_around
-from space_core.generator.face_motion import FaceMotion
-from space_core.generator.sampling import pixels_of, sample, smoothstep
+from space_core.generator.mesh_warp.face_motion import FaceMotion
+from space_core.generator.mesh_warp.opening_mask import (
+    MARGIN_OF_WINDOW,
+    OpeningMask,
+    alpha_blend,
+    opening_mask,
+    window_around,
+)
+from space_core.generator.mesh_warp.sampling import pixels_of, sample, smoothstep
 
 MILLIMETRE = 1 / 90
 
@@ -129,7 +135,7 @@ def draw_mouth(frames: torch.Tensor, mouth: PreparedMouth, motion: FaceMotion) -
     if not bool((apart > mouth.gap).any()):
         return
     window = window_around(torch.cat([upper, lower], 1), MARGIN_OF_WINDOW, SIZE)
-    opening = aperture(upper, lower, window.pixels, mouth.softness)
+    opening = opening_mask(upper, lower, window.pixels, mouth.softness)
     inside = _inside(mouth, motion, window.pixels + MARGIN, opening)
     alpha = opening.coverage
     if mouth.open_in_photo:
@@ -137,10 +143,10 @@ def draw_mouth(frames: torch.Tensor, mouth: PreparedMouth, motion: FaceMotion) -
         change = motion.normalized[:, lips] - mouth.photo.normalized[:, lips]
         moved = smoothstep(change.square().sum(-1).mean(-1).sqrt(), MOVED_LOW, MOVED_HIGH)
         alpha = alpha * moved[:, None, None]
-    paint(frames, window, inside, alpha)
+    alpha_blend(frames, window, inside, alpha)
 
 
-def _inside(mouth: PreparedMouth, motion: FaceMotion, pixels: torch.Tensor, opening: Aperture) -> torch.Tensor:
+def _inside(mouth: PreparedMouth, motion: FaceMotion, pixels: torch.Tensor, opening: OpeningMask) -> torch.Tensor:
     """(B, 3, h, w) the inside of the mouth at pixels (B, h, w, 2) of the surroundings."""
     # Edges as wide as the photo's, in normalized units.
     soft = mouth.softness / motion.scale[:, None, None]
@@ -198,7 +204,7 @@ def _shaded(enamel: torch.Tensor, light: torch.Tensor) -> torch.Tensor:
 def _teeth_in_photo(picture: torch.Tensor, photo: FaceMotion, lips: torch.Tensor) -> torch.Tensor:
     """(1, 1, 640, 640) where a photo with an open mouth and lips of that colour shows its upper teeth, 0…1."""
     curves = (photo.posed[:, list(lip), :2] for lip in (INNER_UPPER_LIP, INNER_LOWER_LIP))
-    opening = aperture(*curves, pixels_of(picture))
+    opening = opening_mask(*curves, pixels_of(picture))
     brightest, darkest = picture.amax(1), picture.amin(1)
     saturation = (brightest - darkest) / brightest.clamp(min=0.05)
     tooth = smoothstep(picture.mean(1) / lips.mean(), *TOOTH_BRIGHTNESS) * smoothstep(saturation, *TOOTH_SATURATION)
@@ -301,7 +307,7 @@ def _colour_between(
     """(3,) the colour at that quantile of brightness between two curves of the photo."""
     curves = [photo.posed[:, list(curve), :2] for curve in (upper, lower)]
     window = window_around(torch.cat(curves, 1), MARGIN_OF_WINDOW, picture.shape[-1])
-    between = window.index[aperture(*curves, window.pixels).coverage > 0.5]
+    between = window.index[opening_mask(*curves, window.pixels).coverage > 0.5]
     colours = picture[0].flatten(1)
     colours = colours[:, between] if len(between) else colours
     brightness = colours.mean(0)

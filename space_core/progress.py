@@ -1,4 +1,4 @@
-"""Work that takes its time, attended: meanwhile somebody is told, and may give it up."""
+"""Work that takes its time, run_with_progress: meanwhile somebody is told, and may give it up."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -13,7 +13,7 @@ REPORT_SECONDS = 0.25
 NUM_CORES = torch.get_num_threads()
 
 
-def attended(work: Callable[[], Result], report: Callable[[], None]) -> Result:
+def run_with_progress(work: Callable[[], Result], report: Callable[[], None]) -> Result:
     """What a piece of work gives; meanwhile ``report`` is called a few times a second, and may raise to give it up.
 
     Work that is given up runs to its end, unheard.

@@ -34,7 +34,7 @@ def window_around(points: torch.Tensor, margin: int, size: int) -> Window:
     return Window(index=grid[..., 1] * size + grid[..., 0], pixels=grid.float())
 
 
-def paint(frames: torch.Tensor, window: Window, colours: torch.Tensor, alpha: torch.Tensor) -> None:
+def alpha_blend(frames: torch.Tensor, window: Window, colours: torch.Tensor, alpha: torch.Tensor) -> None:
     """Lays colours (B, 3, h, w) over a window of frames (B, 3, H, W) in place, as strongly as alpha (B, h, w) says."""
     flat = frames.flatten(2)
     index = window.index.flatten(1)[:, None].expand(-1, flat.shape[1], -1)
@@ -43,7 +43,7 @@ def paint(frames: torch.Tensor, window: Window, colours: torch.Tensor, alpha: to
 
 
 @dataclass(frozen=True)
-class Aperture:
+class OpeningMask:
     """Where a window's pixels lie in an opening.
 
     Attributes:
@@ -59,7 +59,7 @@ class Aperture:
     along: torch.Tensor
 
 
-def aperture(upper: torch.Tensor, lower: torch.Tensor, pixels: torch.Tensor, softness: float = 1.0) -> Aperture:
+def opening_mask(upper: torch.Tensor, lower: torch.Tensor, pixels: torch.Tensor, softness: float = 1.0) -> OpeningMask:
     """The opening between two curves.
 
     Args:
@@ -83,7 +83,7 @@ def aperture(upper: torch.Tensor, lower: torch.Tensor, pixels: torch.Tensor, sof
     ends = torch.minimum(along, width - along)
     coverage = inside.clamp(min=0) * (ends + 0.5).clamp(0, 1)
     shape = (batch, height, breadth)
-    return Aperture(
+    return OpeningMask(
         coverage.view(shape), below_upper.view(shape), above_lower.view(shape), (2 * along / width - 1).view(shape)
     )
 

@@ -16,7 +16,7 @@ from fastapi.responses import JSONResponse
 from gradio.route_utils import FnIndexInferError
 from gradio_client.exceptions import AppError
 
-from space_core.service.logs import event, fault
+from space_core.web.logs import event, fault
 
 WRONG_INPUT = (
     "An input is missing or not of the kind that belongs there. A file has to be uploaded here before it is used."

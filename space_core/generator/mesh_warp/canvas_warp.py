@@ -16,13 +16,13 @@ from torch.nn import functional as F
 from space_core.face.canvas import Canvas
 from space_core.face.portrait import MARGIN, SIZE, Crop
 from space_core.face.topology import EYES, INNER_LOWER_LIP, INNER_UPPER_LIP
-from space_core.generator.eyes import draw_eyes, prepare_eyes
-from space_core.generator.eyewear import Eyewear
-from space_core.generator.face_motion import FaceMotion, face_motion
-from space_core.generator.mouth import PreparedMouth, draw_mouth
-from space_core.generator.refinement import load_refinement, prepare_refinement, refine
-from space_core.generator.sampling import EXTENT, sample
-from space_core.generator.wrinkles import PreparedWrinkles, shade
+from space_core.generator.mesh_warp.eyes import draw_eyes, prepare_eyes
+from space_core.generator.mesh_warp.face_motion import FaceMotion, face_motion
+from space_core.generator.mesh_warp.glasses import Glasses
+from space_core.generator.mesh_warp.mouth import PreparedMouth, draw_mouth
+from space_core.generator.mesh_warp.refinement import load_refinement, prepare_refinement, refine
+from space_core.generator.mesh_warp.sampling import EXTENT, sample
+from space_core.generator.mesh_warp.wrinkles import PreparedWrinkles, shade
 
 QUIET = 1e-3  # what changes a colour by less than this changes nothing
 TILE = 128  # side of the squares in which a frame is drawn, pixels
@@ -74,7 +74,7 @@ def prepare_canvas(
     landmarks: np.ndarray,
     behind: torch.Tensor,
     wrinkles: PreparedWrinkles,
-    eyewear: Eyewear | None,
+    glasses: Glasses | None,
     mouth: PreparedMouth,
     refined: bool,
 ) -> PreparedCanvas:
@@ -89,8 +89,8 @@ def prepare_canvas(
     high = np.minimum(np.ceil(high).astype(int) + 1, canvas.picture.shape[1::-1])
     texture = torch.tensor(canvas.picture[low[1] : high[1], low[0] : high[0]], device=device)
     texture = texture.permute(2, 0, 1)[None].float() / 255
-    hidden = eyewear is not None and eyewear.opaque
-    close_ups = [_eye(canvas, landmarks, texture, low, eyewear, number) for number in range(len(EYES) * (not hidden))]
+    hidden = glasses is not None and glasses.opaque
+    close_ups = [_eye(canvas, landmarks, texture, low, glasses, number) for number in range(len(EYES) * (not hidden))]
     close_ups.append(_mouth(canvas, landmarks, texture, low, mouth, refined))
     still = canvas.picture[top : top + height, left : left + width]
     least = SIZE * round(max(close_up.crop.scale for close_up in close_ups))
@@ -225,13 +225,13 @@ def _eye(
     landmarks: np.ndarray,
     texture: torch.Tensor,
     corner: np.ndarray,
-    eyewear: Eyewear | None,
+    glasses: Glasses | None,
     number: int,
 ) -> CloseUp:
     points = [*EYES[number].upper_lid, *EYES[number].lower_lid]
     crop = _around(canvas.crop, landmarks[points])
     photo = face_motion(_in_close_up(canvas.crop, crop, landmarks)[None], texture.device)
-    frame = eyewear and sample(eyewear.frame, _in_surroundings(canvas, *_pixels(crop, EXTENT, MARGIN, texture.device)))
+    frame = glasses and sample(glasses.frame, _in_surroundings(canvas, *_pixels(crop, EXTENT, MARGIN, texture.device)))
     eye = prepare_eyes(_surroundings(texture, corner, crop), photo, frame)[number]
     return CloseUp(points, crop, lambda frame, motion, places: draw_eyes(frame, places(), [eye], motion))
 

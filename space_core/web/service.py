@@ -12,14 +12,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from space_core.attended import attended
 from space_core.errors import SpaceError
-from space_core.face.look import Look
+from space_core.face.preview import FacePreview
 from space_core.media.text_to_speech import write_speech
 from space_core.options import AnimationOptions
 from space_core.pipeline import Progress, SpacePipeline
-from space_core.service.logs import event, fault
-from space_core.service.metrics import Metrics
+from space_core.progress import run_with_progress
+from space_core.web.logs import event, fault
+from space_core.web.metrics import Metrics
 
 OUR_FAULT = "Something went wrong on our side. Try again; if it goes wrong once more, try another photo or recording."
 # A film is worth showing how far it is that often, in seconds.
@@ -75,7 +75,7 @@ class Film:
 
 
 @dataclass(frozen=True)
-class _Order:
+class _JobRequest:
     """What a visitor wants: one setting for a film, two to four for a comparison."""
 
     photo: str
@@ -85,19 +85,19 @@ class _Order:
 
 
 @dataclass(eq=False)
-class _Wish:
+class _Job:
     """A film that a visitor wants, until ``given_up`` says why not any more: "stopped" or "left"."""
 
     given_up: str = ""
 
 
-class Studio:
+class AnimationService:
     """Makes films with one pipeline; several may be asked for at a time, the page decides how many are worked on."""
 
     def __init__(self, pipeline: SpacePipeline, metrics: Metrics) -> None:
         self.metrics = metrics
         self._pipeline = pipeline
-        self._wishes: dict[str, list[_Wish]] = {}  # by visitor, one for each film in the making
+        self._wishes: dict[str, list[_Job]] = {}  # by visitor, one for each film in the making
         self._lock = threading.Lock()
         self._work = _with_gpu(self._at_work)
 
@@ -105,7 +105,7 @@ class Studio:
         """What an operator asks first: whether the networks are loaded, and on which device."""
         return {"loaded": True, "device": str(self._pipeline.device)}
 
-    def look(self, photo: str, options: AnimationOptions) -> Look:
+    def look(self, photo: str, options: AnimationOptions) -> FacePreview:
         """Which faces a photo shows; see ``SpacePipeline.look``."""
         self.metrics.asked("look")
         with self._counting_failures("look"):
@@ -134,13 +134,13 @@ class Studio:
         Raises:
             SpaceError: an input can't be used, or we failed.
         """
-        yield from self._filmed("animate", visitor, _Order(photo, words, (options,), look_inside))
+        yield from self._filmed("animate", visitor, _JobRequest(photo, words, (options,), look_inside))
 
     def compare(
         self, visitor: str, photo: str, words: Words, settings: Sequence[AnimationOptions]
     ) -> Iterator[Step | Film]:
         """Lets a photo speak with two to four settings, in one grid; see ``animate`` and ``SpacePipeline.compare``."""
-        yield from self._filmed("compare", visitor, _Order(photo, words, tuple(settings)))
+        yield from self._filmed("compare", visitor, _JobRequest(photo, words, tuple(settings)))
 
     def stop(self, visitor: str) -> None:
         """Gives up what is in the making for a visitor, within a second."""
@@ -155,7 +155,7 @@ class Studio:
             for wish in self._wishes.get(visitor, ()):
                 wish.given_up = wish.given_up or reason
 
-    def _filmed(self, endpoint: str, visitor: str, order: _Order) -> Iterator[Step | Opening | Film]:
+    def _filmed(self, endpoint: str, visitor: str, order: _JobRequest) -> Iterator[Step | Opening | Film]:
         """What is told of a film while it is made and when it is done."""
         self.metrics.asked(endpoint)
         clock = _Clock(self.metrics)
@@ -178,7 +178,7 @@ class Studio:
                 elif clock.passes(told):
                     yield replace(told, seconds_left=clock.seconds_left(told))
 
-    def _at_work(self, order: _Order) -> Generator[Step | Opening | Film, None, None]:
+    def _at_work(self, order: _JobRequest) -> Generator[Step | Opening | Film, None, None]:
         """Carries an order out in a thread and tells of it; closing the iterator ends the thread."""
         told: queue.SimpleQueue = queue.SimpleQueue()
         given_up = threading.Event()
@@ -187,13 +187,13 @@ class Studio:
 
             def progress(stage: str, done: int, total: int) -> None:
                 if given_up.is_set():
-                    raise _GivenUp
+                    raise _Cancelled
                 told.put(Opening(folder / OPENING) if stage == "opening" else Step(stage, done, total))
 
             def work() -> None:
                 try:
                     told.put(self._make(order, folder, progress))
-                except _GivenUp:
+                except _Cancelled:
                     pass  # nobody listens; and what is kept of it would keep the film's data, too
                 except BaseException as failure:
                     told.put(failure)
@@ -210,7 +210,7 @@ class Studio:
                 given_up.set()
                 worker.join()
 
-    def _make(self, order: _Order, folder: Path, progress: Progress) -> Film:
+    def _make(self, order: _JobRequest, folder: Path, progress: Progress) -> Film:
         """Carries an order out."""
         begun = time.monotonic()
         speech, inside, landmarks = order.words.recording, None, None
@@ -227,7 +227,7 @@ class Studio:
             made = self._pipeline.animate_to_file(order.photo, speech, video, order.settings[0], progress, **files)
         return Film(video, inside, landmarks, made.num_frames, made.portrait.num_faces, time.monotonic() - begun)
 
-    def _speak(self, order: _Order, path: Path, progress: Progress) -> None:
+    def _speak(self, order: _JobRequest, path: Path, progress: Progress) -> None:
         """Writes the words, spoken, to a WAV."""
         breaths = [0, 1]  # done, and of how many
 
@@ -236,12 +236,12 @@ class Studio:
             progress("voice", *told)  # raises in the voice's thread, too, once the film is given up
 
         work = partial(write_speech, order.words.text, path, order.settings[0].max_seconds, report)
-        attended(work, lambda: progress("voice", *breaths))
+        run_with_progress(work, lambda: progress("voice", *breaths))
 
     @contextlib.contextmanager
-    def _wanted_by(self, visitor: str) -> Iterator["_Wish"]:
+    def _wanted_by(self, visitor: str) -> Iterator["_Job"]:
         """A visitor's wish, which may be given up meanwhile."""
-        wish = _Wish()
+        wish = _Job()
         with self._lock:
             self._wishes.setdefault(visitor, []).append(wish)
         try:
@@ -269,7 +269,7 @@ class Studio:
             raise SpaceError(OUR_FAULT) from failure
 
 
-class _GivenUp(Exception):  # noqa: N818 – not an error
+class _Cancelled(Exception):  # noqa: N818 – not an error
     """Nobody wants the film any more."""
 
 

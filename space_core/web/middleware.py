@@ -19,9 +19,9 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from space_core.service.logs import event, fault
-from space_core.service.metrics import Metrics
-from space_core.service.settings import Settings, on_a_space
+from space_core.web.logs import event, fault
+from space_core.web.metrics import Metrics
+from space_core.web.settings import Settings, on_a_space
 
 MAX_QUESTION_BYTES = 4 * 1024 * 1024  # any request but an upload: JSON of a page's values
 FREE_UPLOADS = 3  # so many of the largest uploads have to fit on the disk
@@ -56,7 +56,7 @@ _CONTENT_SECURITY_POLICY = (
 )
 
 
-class Door:
+class RequestGuard:
     """ASGI middleware in front of the page; Starlette's own way, a function, would hide it when a visitor leaves."""
 
     def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics) -> None:

@@ -12,7 +12,7 @@ WAV_STREAMED = 0x7FFF0000
 OGG_PAGE = 65307  # bytes, at most
 
 
-def is_cut_off(info: MediaInfo, seconds: float, complaints: str, other_stream: bool) -> bool:
+def is_truncated(info: MediaInfo, seconds: float, complaints: str, other_stream: bool) -> bool:
     """Whether a file is shorter than it should be.
 
     Args:

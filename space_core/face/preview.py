@@ -38,7 +38,7 @@ class FoundFace:
 
 
 @dataclass(frozen=True)
-class Look:
+class FacePreview:
     """What a photo shows.
 
     Attributes:
@@ -68,7 +68,7 @@ class Look:
         return min(self.faces, key=distance).number
 
 
-def look_at(photo: np.ndarray, detector: Detector, face_number: int = 1) -> Look:
+def preview_face(photo: np.ndarray, detector: Detector, face_number: int = 1) -> FacePreview:
     """Looks at a photo, (H, W, 3) uint8 RGB, and at one of its faces, counted from 1.
 
     Raises SpaceError where ``prepare_portrait`` does.
@@ -79,7 +79,7 @@ def look_at(photo: np.ndarray, detector: Detector, face_number: int = 1) -> Look
     framed = cut(photo, face.crop, margin=0)
     frame = face.crop.to_photo(SIZE * np.array([[0, 0], [1, 0], [1, 1], [0, 1]]))
     notes = [*_notes_on_choice(len(faces), face_number), *_notes_on_face(face), *_notes_on_light(face, framed)]
-    return Look(photo, faces, faces[face_number - 1], framed, frame, tuple(notes))
+    return FacePreview(photo, faces, faces[face_number - 1], framed, frame, tuple(notes))
 
 
 def _box(face: FramedFace) -> tuple[float, float, float, float]:

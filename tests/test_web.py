@@ -19,10 +19,10 @@ import pytest
 import uvicorn
 from conftest import EXAMPLES
 
-from space_core.service.metrics import Metrics
-from space_core.service.private_files import forget_files
-from space_core.service.server import build_app, serve
-from space_core.service.settings import Settings
+from space_core.web.metrics import Metrics
+from space_core.web.private_files import forget_files
+from space_core.web.server import build_app, serve
+from space_core.web.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 QUEUE_SIZE = 2
@@ -30,15 +30,15 @@ QUEUE_SIZE = 2
 # A page in a program of its own, as app.py is; "work" holds a thread up for a minute.
 PROGRAM = """
 import sys, time
-from space_core.service import logs
-from space_core.service.settings import Settings
+from space_core.web import logs
+from space_core.web.settings import Settings
 settings = Settings.from_command_line()
 logs.configure("info")
-from space_core.service.private_files import private_folder
-from space_core.service.server import serve
+from space_core.web.private_files import private_folder
+from space_core.web.server import serve
 print(private_folder(), flush=True)
 import gradio as gr
-from space_core.service.metrics import Metrics
+from space_core.web.metrics import Metrics
 def fail(text):
     raise ValueError("can't open " + text)
 with gr.Blocks(analytics_enabled=False) as page:

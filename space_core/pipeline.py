@@ -141,7 +141,7 @@ class SpacePipeline:
         self._looking_detectors: dict[str, Detector] = {}
         self._looking_lock = threading.Lock()
 
-    def look(self, photo: Photo, options: AnimationOptions | None = None) -> FacePreview:
+    def preview(self, photo: Photo, options: AnimationOptions | None = None) -> FacePreview:
         """Which faces a photo shows, how the chosen one would be framed and what to beware of, within moments.
 
         Args:

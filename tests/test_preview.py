@@ -27,11 +27,11 @@ def scaled(photo: np.ndarray, factor: float) -> np.ndarray:
 
 
 def notes_of(pipeline, photo) -> str:
-    return " ".join(pipeline.look(photo).notes)
+    return " ".join(pipeline.preview(photo).notes)
 
 
 def test_what_is_framed_is_what_will_be_animated(pipeline, portrait, astronaut):
-    look = pipeline.look(EXAMPLES / "astronaut.jpg")
+    look = pipeline.preview(EXAMPLES / "astronaut.jpg")
     np.testing.assert_array_equal(look.photo, astronaut)
     assert np.abs(look.framed.astype(int) - portrait.image).mean() < 0.5
     np.testing.assert_allclose(look.frame, portrait.crop.to_photo(np.array([[0, 0], [512, 0], [512, 512], [0, 512]])))
@@ -44,7 +44,7 @@ def test_what_is_framed_is_what_will_be_animated(pipeline, portrait, astronaut):
 
 def test_faces_are_numbered_as_they_are_chosen(pipeline, couple):
     for number in (1, 2):
-        look = pipeline.look(couple, AnimationOptions(face=number))
+        look = pipeline.preview(couple, AnimationOptions(face=number))
         assert [face.number for face in look.faces] == [1, 2]
         assert look.chosen is look.faces[number - 1]
         assert "2 faces" in look.notes[0]
@@ -53,7 +53,7 @@ def test_faces_are_numbered_as_they_are_chosen(pipeline, couple):
 
 
 def test_a_click_chooses_the_nearest_face(pipeline, couple):
-    look = pipeline.look(couple)
+    look = pipeline.preview(couple)
     for x, y, number in ((260, 230, 1), (0, 559, 1), (730, 200, 2), (950, 10, 2), (500, 300, 1), (600, 300, 2)):
         assert look.face_at(x, y) == number
 
@@ -62,7 +62,7 @@ def test_a_look_refuses_what_can_not_be_animated(pipeline, couple, short_speech)
     plain = np.full((300, 400, 3), 200, np.uint8)
     for photo, options in ((plain, AnimationOptions()), (couple, AnimationOptions(face=3)), ("none.jpg", None)):
         with pytest.raises(SpaceError) as looking:
-            pipeline.look(photo, options)
+            pipeline.preview(photo, options)
         with pytest.raises(SpaceError) as animating:
             pipeline.animate(photo, short_speech, options)
         assert str(looking.value) == str(animating.value)
@@ -70,11 +70,11 @@ def test_a_look_refuses_what_can_not_be_animated(pipeline, couple, short_speech)
 
 def test_a_face_that_can_not_be_animated_says_why_beside_one_that_can(pipeline, couple):
     photo = scaled(couple, 0.55)
-    one, other = pipeline.look(photo).faces
+    one, other = pipeline.preview(photo).faces
     assert one.refusal is None
     assert "too small" in other.refusal
     with pytest.raises(SpaceError) as refused:
-        pipeline.look(photo, AnimationOptions(face=2))
+        pipeline.preview(photo, AnimationOptions(face=2))
     assert str(refused.value) == other.refusal
 
 
@@ -101,7 +101,7 @@ def test_a_photo_can_be_looked_at_while_another_is_prepared(pipeline, astronaut,
     other.start()
     try:
         assert begun.wait(60)
-        looking = threading.Thread(target=lambda: pipeline.look(astronaut))
+        looking = threading.Thread(target=lambda: pipeline.preview(astronaut))
         looking.start()
         looking.join(30)
         assert not looking.is_alive()
@@ -111,7 +111,7 @@ def test_a_photo_can_be_looked_at_while_another_is_prepared(pipeline, astronaut,
 
 
 def test_the_drawn_look_shows_the_crop_and_dims_what_it_leaves_out(pipeline, astronaut):
-    look = pipeline.look(astronaut)
+    look = pipeline.preview(astronaut)
     drawn = draw_preview(look)
     assert drawn.shape == astronaut.shape and drawn.dtype == np.uint8
     left, top = look.frame[0].round().astype(int)
@@ -123,7 +123,7 @@ def test_the_drawn_look_shows_the_crop_and_dims_what_it_leaves_out(pipeline, ast
 
 
 def test_the_drawn_look_sets_the_chosen_one_of_several_faces_apart(pipeline, couple):
-    drawings = [draw_preview(pipeline.look(couple, AnimationOptions(face=face))).astype(int) for face in (1, 2)]
+    drawings = [draw_preview(pipeline.preview(couple, AnimationOptions(face=face))).astype(int) for face in (1, 2)]
     for chosen, (first, last) in enumerate(((0, 512), (540, 926))):
         mine, others = drawings[chosen][:, first:last], drawings[1 - chosen][:, first:last]
         assert mine.mean() > 1.2 * others.mean()

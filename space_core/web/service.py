@@ -106,10 +106,10 @@ class AnimationService:
         return {"loaded": True, "device": str(self._pipeline.device)}
 
     def look(self, photo: str, options: AnimationOptions) -> FacePreview:
-        """Which faces a photo shows; see ``SpacePipeline.look``."""
+        """Which faces a photo shows; see ``SpacePipeline.preview``."""
         self.metrics.asked("look")
         with self._counting_failures("look"):
-            return self._pipeline.look(photo, options)
+            return self._pipeline.preview(photo, options)
 
     def say(self, text: str, path: Path, max_seconds: float) -> None:
         """Writes a text, spoken, to a WAV."""

@@ -12,7 +12,7 @@ from scipy.signal import csd
 
 from space_core.face.normalization import HeadPose, normalize
 from space_core.motion.head_pose import PITCH, WEIGHTS, nods
-from space_core.motion.speech_activity import loudness, smooth
+from space_core.motion.loudness import loudness, smooth
 from space_core.timing import FPS
 from space_core.training.corpus import Corpus, corpus_arguments
 

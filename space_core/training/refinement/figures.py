@@ -3,9 +3,14 @@
 import numpy as np
 import torch
 
-from space_core.generator.mesh_warp.refinement import RefinementNetwork, assemble_conditioning, near_lips
+from space_core.generator.mesh_warp.refinement import (
+    RefinementNetwork,
+    assemble_conditioning,
+    near_lips,
+    window_lattice,
+)
 from space_core.measures.vgg import Vgg, perceptual_distance
-from space_core.training.refinement.losses import detail
+from space_core.training.refinement.losses import detail, window_edge
 from space_core.training.refinement.pairs import Pairs
 from space_core.training.refinement.train import LatentEncoder, Trainer
 
@@ -31,15 +36,16 @@ def figures(pictures: torch.Tensor, pairs: Pairs, vgg: Vgg) -> np.ndarray:
 @torch.no_grad()
 def refined(network: RefinementNetwork, pairs: Pairs, encoder: LatentEncoder | None = None) -> torch.Tensor:
     """(N, 3, 128, 128) the refined mouths, 0…1; with latents of the recorded frames if an encoder is given."""
+    lattice, edge = window_lattice(torch.device("cpu")), window_edge()
     rows = []
     for first in range(0, len(pairs), CHUNK):
         part = pairs[first : first + CHUNK]
         rendered, photo = part.rendered.float() / 255, part.photo.float() / 255
-        conditioning = assemble_conditioning(rendered, photo, list(part.lips.unbind(1)))
+        conditioning = assemble_conditioning(rendered, photo, list(part.lips.unbind(1)), lattice)
         with torch.autocast("cpu", torch.bfloat16):
             latents = encoder(part.recorded.float() / 255, conditioning) if encoder is not None else None
             residual = network(conditioning, latents)
-        weight = part.motion_weight[:, None, None, None] * near_lips(conditioning)
+        weight = part.motion_weight[:, None, None, None] * near_lips(conditioning, edge)
         rows.append((rendered + residual * weight).clamp(0, 1))
     return torch.cat(rows)
 

@@ -1,7 +1,10 @@
-"""Terms of the refinement's loss and figures: fine detail, and the weight of the lips."""
+"""Terms of the refinement's loss and figures: fine detail, and the weights of pixels."""
 
 import torch
 from torch.nn import functional as F
+
+from space_core.generator.mesh_warp.refinement import EDGE, SIDE
+from space_core.generator.mesh_warp.sampling import smoothstep
 
 SKIN_WEIGHT = 0.15  # of skin, where lips and what is between them count 1
 
@@ -13,6 +16,13 @@ def lip_weight(conditioning: torch.Tensor) -> torch.Tensor:
     """
     lips = F.avg_pool2d(F.max_pool2d(conditioning[:, -1:], 9, 1, 4), 9, 1, 4)
     return SKIN_WEIGHT + (1 - SKIN_WEIGHT) * lips
+
+
+def window_edge() -> torch.Tensor:
+    """(128, 128) 1 inside the window, fading to 0 at its edge; see ``PreparedRefinement.edge``."""
+    across = (torch.arange(SIDE) + 0.5) / SIDE
+    edge = smoothstep(torch.minimum(across, 1 - across), 0.5 / SIDE, EDGE)
+    return edge[:, None] * edge
 
 
 def detail(pictures: torch.Tensor) -> torch.Tensor:

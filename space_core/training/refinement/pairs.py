@@ -6,13 +6,14 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter1d
-from torch.nn import functional as F
 
 from space_core.face.portrait import MARGIN, Portrait, prepare_portrait
+from space_core.face.posed_face import PosedFace, fit_posed_face
 from space_core.generator.mesh_warp import MeshWarpGenerator
-from space_core.generator.mesh_warp.face_motion import face_motion
+from space_core.generator.mesh_warp.face_motion import FaceMotion, PixelTransform, face_motion
 from space_core.generator.mesh_warp.refinement import (
     PreparedRefinement,
+    crop_windows,
     lip_motion_weight,
     lips_in_window,
     prepare_refinement,
@@ -20,6 +21,7 @@ from space_core.generator.mesh_warp.refinement import (
 )
 from space_core.measures.corpus import Corpus
 from space_core.measures.plain_warp import plain_warp
+from space_core.measures.rendering import render_landmarks
 from space_core.motion.speech2landmarks import lip_gaps
 
 FARTHEST = 20.0  # degrees between the head poses of photo and target
@@ -103,36 +105,41 @@ def _pairs_of_photo(
     portrait = prepare_portrait(frames[photo], tracked)
     posed = landmarks[shown] / portrait.crop.scale
     posed[..., :2] -= portrait.crop.origin / portrait.crop.scale
-    motion = face_motion(posed, torch.device("cpu"))
-    near = np.abs(motion.pose.rotation - portrait.pose.rotation).max(1) < FARTHEST
+    face = fit_posed_face(posed)
+    near = np.abs(face.pose.rotation - portrait.pose.rotation).max(1) < FARTHEST
     if not near.any():
         return None
     posed, shown = posed[near], [t for t, kept in zip(shown, near, strict=True) if kept]
-    motion = face_motion(posed, torch.device("cpu"))
+    motion = _motion(fit_posed_face(posed), margin=0)
     prepared = _prepare(portrait)
-    pixels = window_pixels(prepared.centre, motion) - MARGIN  # of the crop
+    pixels = window_pixels(prepared.centre, prepared.lattice, motion)  # of the crop
     generator = MeshWarpGenerator()
-    rendered = _crop(np.stack(list(generator.render(generator.prepare(portrait, refined=False), [posed]))), pixels)
+    unrefined = generator.prepare(portrait, refined=False)
+    rendered = _crop(list(render_landmarks(generator, unrefined, posed)), pixels)
     pixels_of_clip = pixels * portrait.crop.scale + torch.tensor(portrait.crop.origin, dtype=torch.float32)
     count = len(shown)
     return Pairs(
-        warped=_crop(np.stack(list(plain_warp(portrait, posed))), pixels) if with_warped else rendered,
+        warped=_crop(list(plain_warp(portrait, posed)), pixels) if with_warped else rendered,
         rendered=rendered,
-        recorded=_crop(np.stack([frames[t] for t in shown]), pixels_of_clip),
+        recorded=_crop([frames[t] for t in shown], pixels_of_clip),
         photo=(prepared.conditioning * 255).round().byte().expand(count, -1, -1, -1).clone(),
         lips=torch.stack(lips_in_window(prepared.centre, motion), 1),
-        motion_weight=lip_motion_weight(prepared.photo, motion),
+        motion_weight=torch.from_numpy(lip_motion_weight(prepared.photo, motion)),
         clip=torch.full((count,), clip),
     )
 
 
 def _prepare(portrait: Portrait) -> PreparedRefinement:
     picture = torch.tensor(portrait.surroundings).permute(2, 0, 1)[None].float() / 255
-    return prepare_refinement(picture, face_motion(portrait.landmarks[None], torch.device("cpu")))
+    return prepare_refinement(picture, _motion(PosedFace(portrait.normalized[None], portrait.pose), MARGIN))
 
 
-def _crop(frames: np.ndarray, pixels: torch.Tensor) -> torch.Tensor:
-    """Frames (B, H, W, 3) uint8 sampled at pixels (B, 128, 128, 2), in pixel centres: (B, 3, 128, 128) uint8."""
-    pictures = torch.tensor(frames).permute(0, 3, 1, 2).float()
-    extent = torch.tensor([frames.shape[2] - 1, frames.shape[1] - 1])
-    return F.grid_sample(pictures, pixels * (2 / extent) - 1, padding_mode="border", align_corners=True).round().byte()
+def _motion(face: PosedFace, margin: int) -> FaceMotion:
+    """The face in pixels of the portrait's crop with a margin around."""
+    return face_motion(face, PixelTransform(1.0, np.full(2, float(margin))), torch.device("cpu"))
+
+
+def _crop(frames: list[np.ndarray], pixels: torch.Tensor) -> torch.Tensor:
+    """Frames (H, W, 3) uint8 sampled at pixels (B, 128, 128, 2): (B, 3, 128, 128) uint8; pixel centres are integers."""
+    pictures = torch.tensor(np.stack(frames)).permute(0, 3, 1, 2).float()
+    return crop_windows(pictures, pixels, step=1).round().byte()

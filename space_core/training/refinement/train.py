@@ -14,9 +14,10 @@ from space_core.generator.mesh_warp.refinement import (
     RefinementNetwork,
     assemble_conditioning,
     near_lips,
+    window_lattice,
 )
 from space_core.measures.vgg import Vgg, perceptual_distance
-from space_core.training.refinement.losses import detail, lip_weight
+from space_core.training.refinement.losses import detail, lip_weight, window_edge
 from space_core.training.refinement.pairs import Pairs
 
 STEPS, BATCH, LEARNING_RATE, DISCRIMINATOR_RATE = 4300, 8, 8e-4, 8e-4
@@ -97,6 +98,7 @@ class Trainer:
             self.discriminator.parameters(), DISCRIMINATOR_RATE, betas=(0.5, 0.99)
         )
         self.vgg = Vgg()
+        self.lattice, self.edge = window_lattice(torch.device("cpu")), window_edge()
         self.step, self.adversarial_weight = 0, 0.0
         if checkpoint.exists():
             saved = torch.load(checkpoint)
@@ -116,7 +118,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = LEARNING_RATE * warm_up * (0.5 + 0.5 * math.cos(math.pi * self.step / STEPS))
         rendered, recorded, photo, lips = augment(pairs, generator)
-        conditioning = assemble_conditioning(rendered, photo, list(lips.unbind(1)))
+        conditioning = assemble_conditioning(rendered, photo, list(lips.unbind(1)), self.lattice)
         left, top = torch.randint(8, SIDE - CROP - 8 + 1, (2,), generator=generator).tolist()
         crop = (..., slice(top, top + CROP), slice(left, left + CROP))
         with torch.autocast("cpu", torch.bfloat16):
@@ -124,7 +126,7 @@ class Trainer:
             latents = latents + LATENT_NOISE * torch.randn(latents.shape, generator=generator)
             latents = latents * (torch.rand(len(pairs), 1, generator=generator) >= LATENT_DROPOUT)
             residual = self.network(conditioning, latents)
-        refined = rendered + residual * pairs.motion_weight[:, None, None, None] * near_lips(conditioning)
+        refined = rendered + residual * pairs.motion_weight[:, None, None, None] * near_lips(conditioning, self.edge)
         weight = lip_weight(conditioning)
         perceptual = perceptual_distance(self.vgg, refined[crop], recorded[crop], PERCEPTUAL_BLOCKS, weight[crop])
         losses = {

@@ -394,7 +394,7 @@ class SpacePipeline:
         # 3. Chunk by chunk: what the speech does to the face.
         def segments() -> Iterator[Motion]:
             first = 0
-            for chunk in self._speech2landmarks.speak(sound, portrait.normalized, emotion):
+            for chunk in self._speech2landmarks.predict(sound, portrait.normalized, emotion):
                 now = slice(first, first + len(chunk))
                 yield Motion(
                     normalized=chunk,

@@ -24,7 +24,7 @@ from space_core.media.images import load_photo
 from space_core.motion.blink import apply_blink, blink_curve
 from space_core.motion.eyelids import eye_width, lids
 from space_core.motion.gaze import EYEBALL_RADIUS, apply_gaze, counter_gaze, saccades
-from space_core.motion.speech_activity import loudness, smooth
+from space_core.motion.loudness import loudness, smooth
 from space_core.timing import FPS, SAMPLE_RATE, number_of_frames
 from space_core.training.corpus import Corpus
 

@@ -10,7 +10,7 @@ from scipy.signal import savgol_filter
 
 from space_core.face.normalization import HeadPose
 from space_core.motion.head_pose import PITCH, generate_head_pose
-from space_core.motion.speech_activity import loudness, smooth
+from space_core.motion.loudness import loudness, smooth
 from space_core.timing import FPS, SAMPLE_RATE
 from space_core.training.corpus import Corpus
 from space_core.training.head_pose import read_clips

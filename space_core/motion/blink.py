@@ -3,7 +3,7 @@
 import numpy as np
 
 from space_core.motion.eyelids import lids, move_lids
-from space_core.motion.speech_activity import loudness, smooth
+from space_core.motion.loudness import loudness, smooth
 from space_core.timing import FPS
 
 # Timing. Intervals between blinks are log-normal; people blink more as a phrase ends (Nakano & Kitazawa, 2010).

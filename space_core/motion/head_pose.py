@@ -16,7 +16,7 @@ from scipy.signal import savgol_filter
 from space_core.assets import weights_path
 from space_core.errors import SpaceError
 from space_core.face.normalization import HeadPose, normalize
-from space_core.motion.speech_activity import loudness, smooth
+from space_core.motion.loudness import loudness, smooth
 from space_core.timing import FPS
 
 WEIGHTS = weights_path("head_pose.safetensors")

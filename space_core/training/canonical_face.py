@@ -15,7 +15,7 @@ from safetensors.numpy import save_file
 from space_core.face.mediapipe_detector import import_mediapipe_solution
 from space_core.face.normalization import fit_similarity
 from space_core.face.topology import CANONICAL_FACE, NUM_POINTS, NUM_SURFACE_POINTS, RIGID_POINTS
-from space_core.training.corpus import Corpus, corpus_arguments
+from space_core.measures.corpus import Corpus, corpus_arguments
 
 FRONTAL_FRAMES = 25  # of each clip: those in which both halves of the face are most alike in width
 ROUNDS = 30

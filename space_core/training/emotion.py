@@ -21,10 +21,10 @@ from torch import nn
 
 from space_core.face.normalization import normalize
 from space_core.face.topology import EYES, NUM_SURFACE_POINTS, RIGID_POINTS, canonical_face
+from space_core.measures.corpus import Corpus, corpus_arguments
 from space_core.motion.emotion import EMOTIONS, MODES, WEIGHTS, EmotionNetwork, articulation
 from space_core.motion.eyelids import move_lids
 from space_core.motion.speech2landmarks import LOWER, OUTER_LOWER, OUTER_UPPER, UPPER, lip_gaps
-from space_core.training.corpus import Corpus, corpus_arguments
 
 # Speakers who act neutral too, by what the ids of their clips begin with.
 SPEAKERS = ("dreamtalk_style_clip_video_m030_", "dreamtalk_style_clip_video_w009_")

@@ -11,10 +11,10 @@ from safetensors.numpy import save_file
 from scipy.signal import csd
 
 from space_core.face.normalization import HeadPose, normalize
+from space_core.measures.corpus import Corpus, corpus_arguments
 from space_core.motion.head_pose import PITCH, WEIGHTS, nods
-from space_core.motion.speech_activity import loudness, smooth
+from space_core.motion.loudness import loudness, smooth
 from space_core.timing import FPS
-from space_core.training.corpus import Corpus, corpus_arguments
 
 # Left out: renderings of another model, three-second readings, crops that follow the head and so hide its translation.
 NOT_HEADS = ("v_express_vasa_1_", "lipnet_", "talking_face_pc_avs_", "lia_data_vox_driving")

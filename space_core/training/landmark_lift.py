@@ -11,7 +11,7 @@ from safetensors.numpy import save_file
 
 from space_core.face.landmark_lift import COUNTERPARTS, USED, WEIGHTS, lift, similarity
 from space_core.face.topology import NUM_SURFACE_POINTS
-from space_core.training.corpus import Corpus, corpus_arguments
+from space_core.measures.corpus import Corpus, corpus_arguments
 
 FRAMES_PER_CLIP = 60
 # Other detectors put the 68 points elsewhere than the mesh does, in depth most of all.

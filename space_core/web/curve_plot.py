@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from space_core.motion.curves import Curves
-from space_core.motion.emotion import EMOTIONS
+from space_core.motion.emotion_labels import EMOTIONS
 
 POINTS_SHOWN = 1500  # of a curve; more can't be told apart
 INK = "#8a8f98"  # readable on a light page and on a dark one

@@ -185,7 +185,7 @@ class RenderingOptions:
     )
     mark: Literal["none", "visible"] = _option(
         "none",
-        "a small label in a corner of the picture that says it is AI-generated: visible, or none",
+        "a small label in a corner of the picture that says it is AI-generated",
         Widget(
             "Visible mark",
             "a small sign in the corner: this video is generated",
@@ -265,9 +265,16 @@ def option_widget(name: str) -> Widget | None:
 
 def option_help(name: str) -> str:
     """What an option does and its possible values, in one line without a full stop at the end."""
-    choices, limits = option_choices(name), option_range(name)
-    possible = f"; one of {', '.join(choices)}" if choices else f"; {limits[0]} to {limits[1]}" if limits else ""
-    return f"{option_field(name).description}{possible}"
+    description = option_field(name).description
+    if choices := option_choices(name):
+        return f"{description}; one of {', '.join(choices)}"
+    if limits := option_range(name):
+        return f"{description}; {'an even number, ' if _is_even(name) else ''}{limits[0]} to {limits[1]}"
+    return f"{description}"
+
+
+def _is_even(name: str) -> bool:
+    return any(isinstance(rule, MultipleOf) for rule in option_field(name).metadata)
 
 
 def _widget_kind(name: str, widget: Widget) -> WidgetKind:
@@ -293,8 +300,8 @@ def _sentence(error: dict[str, Any]) -> str:
     if choices := option_choices(name):
         return f"{name} must be one of {', '.join(choices)}; {got}"
     if limits := option_range(name):
-        even = any(isinstance(rule, MultipleOf) for rule in option_field(name).metadata)
-        number = "an even number " if even else "a whole number " if option_field(name).annotation is int else ""
+        whole = "a whole number " if option_field(name).annotation is int else ""
+        number = "an even number " if _is_even(name) else whole
         return f"{name} must be {number}between {limits[0]} and {limits[1]}; {got}"
     return f"{name} must be the path of a video, or None; {got}"
 

@@ -22,7 +22,8 @@ from torch import nn
 from space_core.face.normalization import normalize
 from space_core.face.topology import EYES, NUM_SURFACE_POINTS, RIGID_POINTS, canonical_face
 from space_core.measures.corpus import Corpus, corpus_arguments
-from space_core.motion.emotion import EMOTIONS, MODES, WEIGHTS, EmotionNetwork, articulation
+from space_core.motion.emotion_labels import EMOTIONS
+from space_core.motion.emotion_network import MODES, WEIGHTS, EmotionNetwork, articulation
 from space_core.motion.eyelids import move_lids
 from space_core.motion.speech2landmarks import LOWER, OUTER_LOWER, OUTER_UPPER, UPPER, lip_gaps
 

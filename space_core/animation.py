@@ -39,9 +39,7 @@ class Animation:
         options: the rendering options.
     """
 
-    def __init__(
-        self, portrait: Portrait, num_frames: int, options: RenderingOptions, frames: Iterator[Frame]
-    ) -> None:
+    def __init__(self, portrait: Portrait, num_frames: int, options: RenderingOptions, frames: Iterator[Frame]) -> None:
         self.portrait = portrait
         self.num_frames = num_frames
         self.options = options

@@ -48,7 +48,12 @@ class Outputs:
             SpaceError: with what is wrong.
         """
         sources = tuple(file for file in (*inputs, self.sound) if isinstance(file, str | Path))
-        files = [(self.video, ".mp4"), (self.landmark_video, ".mp4"), (self.opening, ".mp4"), (self.motion_file, ".npz")]
+        files = [
+            (self.video, ".mp4"),
+            (self.landmark_video, ".mp4"),
+            (self.opening, ".mp4"),
+            (self.motion_file, ".npz"),
+        ]
         targets = [check_output(file, suffix, sources).resolve() for file, suffix in files if file is not None]
         if len(set(targets)) < len(targets):
             raise SpaceError("Two of the outputs would be one file. Choose another name for one of them.")
@@ -128,9 +133,7 @@ def _save_with_progress(path: str | Path, motion: Motion, progress: Progress) ->
     # A cancelled task goes on writing, into a folder that is gone.
     with TemporaryDirectory(prefix=".space-", dir=Path(path).absolute().parent, ignore_cleanup_errors=True) as folder:
         unfinished = Path(folder) / "landmarks.npz"
-        run_with_progress(
-            lambda: save_motion(unfinished, motion), lambda: progress("frames", len(motion), len(motion))
-        )
+        run_with_progress(lambda: save_motion(unfinished, motion), lambda: progress("frames", len(motion), len(motion)))
         unfinished.replace(path)
 
 

@@ -2,12 +2,11 @@
 
     python -m space_core.evaluation.motion CORPUS
 
-prints how lips match recorded ones, how emotions are read, how heads move and eyes look; each part is a module of its
-own.
+prints the reports of lips, emotions, head motion and eyes, each of which is a module of this folder.
 """
 
 from space_core.evaluation import emotion, eyes, head_pose, lips
-from space_core.training.corpus import Corpus, corpus_arguments
+from space_core.measures.corpus import Corpus, corpus_arguments
 
 PARTS = (lips, emotion, head_pose, eyes)
 

@@ -1,4 +1,4 @@
-"""The average face of the corpus and the mesh's triangles, to which every face is normalized.
+"""The canonical face: the average face of the corpus, to which every face is normalized, and the mesh's triangles.
 
     python -m space_core.training.canonical_face CORPUS
 
@@ -17,7 +17,7 @@ from space_core.face.normalization import fit_similarity
 from space_core.face.topology import CANONICAL_FACE, NUM_POINTS, NUM_SURFACE_POINTS, RIGID_POINTS
 from space_core.measures.corpus import Corpus, corpus_arguments
 
-FRONTAL_FRAMES = 25  # of each clip: those in which both halves of the face are most alike in width
+FRONTAL_FRAMES = 25  # of each clip: those in which the halves of the face differ least in width
 ROUNDS = 30
 
 
@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def tesselation_triangles() -> np.ndarray:
-    """(852, 3) int64. MediaPipe's source lists the edges triangle by triangle; once loaded they are a set."""
+    """(852, 3) int64. MediaPipe's source lists the edges triangle by triangle; the loaded module has them as a set."""
     source = ast.parse(inspect.getsource(import_mediapipe_solution("face_mesh_connections")))
     (edges,) = (
         ast.literal_eval(statement.value.args[0])
@@ -65,14 +65,14 @@ def _frontal_face(landmarks: np.ndarray) -> np.ndarray | None:
 
 
 def _aligned(face: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """A face (478, 3) moved, turned and scaled onto the reference, by the points that expression does not move."""
+    """A face (478, 3) aligned to the reference by a similarity of the points that do not move with expression."""
     rigid = list(RIGID_POINTS)
     scale, rotation, translation = fit_similarity(face[rigid], reference[None, rigid])
     return scale[0] * face @ rotation[0].T + translation[0]
 
 
 def _standardized(face: np.ndarray) -> np.ndarray:
-    """Outer eye corners one unit apart and level, the origin between them, the face turned to the camera in yaw."""
+    """The face (478, 3) with outer eye corners one unit apart and level, the origin between them, and no yaw."""
     left, right = face[33], face[263]
     face = face - (left + right) / 2
     x = (right - left) / np.linalg.norm(right - left)
@@ -82,7 +82,7 @@ def _standardized(face: np.ndarray) -> np.ndarray:
 
 
 def _mirror(face: np.ndarray) -> np.ndarray:
-    """(478,) the point nearest to each point's mirror image, surface to surface and iris to iris."""
+    """(478,) index of the point nearest to each point's mirror image, within the surface and within the irises."""
     mirror = np.empty(NUM_POINTS, np.int64)
     for part in (np.arange(NUM_SURFACE_POINTS), np.arange(NUM_SURFACE_POINTS, NUM_POINTS)):
         distance = np.linalg.norm(face[part][:, None] * [-1, 1, 1] - face[part][None], axis=-1)

@@ -21,6 +21,7 @@ from space_core.face.detector import build_detector
 from space_core.face.portrait import Portrait, prepare_portrait
 from space_core.media.content_credentials import ContentCredentials
 from space_core.media.images import load_photo
+from space_core.options import option_choices, option_field, option_range
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -83,6 +84,16 @@ def serving(pipeline: SpacePipeline, **settings) -> Iterator[str]:
     callbacks = {"health": service.health, "on_disconnect": service.disconnect, "on_expiry": service.expire}
     with running(build_app(page, settings, metrics, **callbacks, **APPEARANCE)) as address:
         yield address
+
+
+def another_value(name: str) -> Any:
+    """A value of an option that is not its default."""
+    if name == "emotion":
+        return "0:sad, 1:happy@0.5"
+    if name == "pose_video":
+        return "nod.mp4"
+    possible = option_choices(name) or option_range(name)
+    return next(value for value in possible if value != option_field(name).default)
 
 
 def until(condition: Callable[[], Any], seconds: float = 60) -> None:

@@ -9,18 +9,30 @@ import sys
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from inspect import signature
 from pathlib import Path
 from types import SimpleNamespace
 
 import gradio as gr
 import pytest
-from conftest import EXAMPLES, Refused, Visitor, running, until, uploaded
+from conftest import EXAMPLES, Refused, Visitor, another_value, running, until, uploaded
+from gradio.utils import get_function_description
 
 from space_core import SpaceError
-from space_core.options import AnimationOptions
+from space_core.options import (
+    AnimationOptions,
+    option_choices,
+    option_field,
+    option_names,
+    option_range,
+    option_widget,
+)
 from space_core.web import server
+from space_core.web.endpoints import Endpoints
 from space_core.web.jobs import Film, JobCancelled, SpeechSource, Step
 from space_core.web.metrics import Metrics
+from space_core.web.page import build_page
+from space_core.web.parameters import options_on_the_page
 from space_core.web.private_files import expire_files
 from space_core.web.server import build_app, serve
 from space_core.web.service import AnimationService
@@ -353,6 +365,62 @@ def test_prepared_portraits_expire():
     ages = []
     AnimationService(SimpleNamespace(forget_portraits=ages.append), Metrics()).expire(900)
     assert ages == [900]
+
+
+# Options
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    """The page of the demo, its detectors all offered, around no service."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("page")))
+        yield build_page(SimpleNamespace(), Settings(face_alignment=True), EXAMPLES)
+
+
+@pytest.mark.parametrize("name", options_on_the_page())
+def test_an_option_is_on_the_page_and_in_the_api(page, name):
+    widget, parameters = option_widget(name), page.get_api_info()["named_endpoints"]["/animate"]["parameters"]
+    (parameter,) = [parameter for parameter in parameters if parameter["parameter_name"] == name]
+    assert parameter["label"] == widget.label
+    if name != "mark":  # on until the operator switches it off
+        assert parameter["parameter_default"] == option_field(name).default
+    (component,) = [block for block in page.blocks.values() if block.elem_id == name.replace("_", "-")]
+    assert component.label == widget.label
+    assert component.info == widget.info or widget.kind == "video"
+    if widget.kind == "slider":
+        assert (component.minimum, component.maximum) == option_range(name)
+    if widget.kind == "radio":
+        assert tuple(value for _, value in component.choices) == option_choices(name)
+
+
+@pytest.mark.parametrize("name", options_on_the_page())
+def test_the_value_of_an_option_reaches_the_service(name):
+    given = []
+
+    def animate(visitor, photo, speech, options, **_):
+        given.append(options)
+        yield Film(Path("space.mp4"), None, None, 25, 1, 1.0)
+
+    endpoints = Endpoints(SimpleNamespace(animate=animate), Settings(face_alignment=True))
+    defaults = {parameter.name: parameter.default for parameter in signature(endpoints.animate).parameters.values()}
+    value = another_value(name)
+    shown = option_choices(name).index(value) == 1 if option_widget(name).kind == "checkbox" else value
+    list(endpoints.animate(*{**defaults, "photo": "a.jpg", "speech": "a.wav", name: shown}.values()))
+    assert getattr(given[0], name) == getattr(AnimationOptions(**{name: value}), name)
+
+
+def test_an_option_without_a_widget_is_the_operators_or_the_command_lines():
+    assert set(option_names()) - set(options_on_the_page()) == {"refine", "max_seconds"}
+
+
+def test_programs_read_what_each_parameter_means():
+    endpoints = Endpoints(SimpleNamespace(), Settings())
+    for method in (endpoints.animate, endpoints.compare, endpoints.look, endpoints.say):
+        summary, parameters, returns = get_function_description(method)
+        assert summary and returns
+        described = {name for name, description in parameters.items() if description}
+        assert described == set(parameters) - {"request", "progress"}
 
 
 # Jobs

@@ -39,7 +39,7 @@ from space_core.motion.head_pose import follow_head_pose, generate_head_pose, tr
 from space_core.motion.motion import Motion, join, single_precision
 from space_core.motion.motion_file import save_motion
 from space_core.motion.speech2landmarks import load_speech2landmarks, resting_face
-from space_core.options import AnimationOptions, option_field, option_names
+from space_core.options import DEVICES, AnimationOptions, option_field, option_names
 from space_core.progress import run_with_progress
 from space_core.timing import FPS, SAMPLES_PER_FRAME, number_of_frames
 
@@ -48,8 +48,6 @@ Photo = str | Path | np.ndarray | Image.Image
 # and the steps in all; and with ("opening", 1, 1) when the opening can be played. What it raises ends the work.
 Progress = Callable[[str, int, int], None]
 
-
-DEVICES = ("auto", "cpu", "cuda")
 POSE_VIDEO_SIDE = 960  # pixels of the longer side: a head in a wide picture is still one to follow
 # The options that still matter when the motion is decided.
 RENDERING_OPTIONS = ("framing", "refine", "size", "face", "detector", "mark", "max_seconds")

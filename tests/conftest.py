@@ -54,8 +54,9 @@ def short_speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def serving(pipeline: SpacePipeline, **settings) -> Iterator[str]:
     """The web demo around a pipeline, with an operator's settings; its address, such as http://127.0.0.1:40123."""
     # Later than the other imports: most tests need no page.
-    from app import LOOK, build_page
+    from space_core.web.appearance import APPEARANCE
     from space_core.web.metrics import Metrics
+    from space_core.web.page import build_page
     from space_core.web.server import build_app
     from space_core.web.service import AnimationService
     from space_core.web.settings import Settings
@@ -65,8 +66,9 @@ def serving(pipeline: SpacePipeline, **settings) -> Iterator[str]:
         settings = Settings(**settings)
         metrics = Metrics()
         service = AnimationService(pipeline, metrics)
-        page = build_page(service, settings)
-        app = build_app(page, settings, metrics, service.health, service.stop, **LOOK)
+        page = build_page(service, settings, EXAMPLES)
+        callbacks = {"health": service.health, "on_disconnect": service.disconnect, "on_expiry": service.expire}
+        app = build_app(page, settings, metrics, **callbacks, **APPEARANCE)
         server = uvicorn.Server(uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=1))
         thread = threading.Thread(target=server.run, args=([door],))
         thread.start()

@@ -24,7 +24,7 @@ from PIL import Image
 
 from space_core import load_motion
 from space_core.media.video import METADATA, read_frames
-from space_core.motion.emotion import EMOTIONS
+from space_core.motion.emotion_labels import EMOTIONS
 
 ASTRONAUT = EXAMPLES / "astronaut.jpg"
 QUICKLY = 10  # seconds, on a busy machine, too

@@ -8,7 +8,7 @@ import soundfile
 from conftest import EXAMPLES
 
 from space_core import AnimationOptions, curves
-from space_core.motion.emotion import EMOTIONS
+from space_core.motion.emotion_labels import EMOTIONS
 
 PHOTO = EXAMPLES / "astronaut.jpg"
 

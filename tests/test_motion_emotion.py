@@ -8,7 +8,9 @@ from space_core.errors import SpaceError
 from space_core.face.topology import EYES, INNER_LOWER_LIP, INNER_UPPER_LIP, RIGID_POINTS, canonical_face
 from space_core.media.audio import load_speech
 from space_core.motion.blink import apply_blink
-from space_core.motion.emotion import EMOTIONS, MAX_INTENSITY, check_emotion, emotion_curve, expressive_motion
+from space_core.motion.emotion import emotion_curve
+from space_core.motion.emotion_labels import EMOTIONS, MAX_INTENSITY, check_emotion
+from space_core.motion.emotion_network import expressive_motion
 from space_core.motion.speech2landmarks import load_speech2landmarks
 from space_core.timing import FPS, SAMPLE_RATE, number_of_frames
 

@@ -12,7 +12,7 @@ from conftest import EXAMPLES
 from space_core import AnimationOptions, SpaceError, load_motion, save_motion
 from space_core.face.drawing import draw_normalized, draw_posed
 from space_core.face.normalization import HeadPose
-from space_core.motion.emotion import EMOTIONS
+from space_core.motion.emotion_labels import EMOTIONS
 from space_core.motion.motion import Motion, join
 from space_core.pipeline import look_inside
 

@@ -33,7 +33,8 @@ from space_core.measures.lips import lip_opening
 from space_core.measures.rendering import render_landmarks
 from space_core.media.audio import load_speech
 from space_core.media.images import load_photo
-from space_core.motion.emotion import EMOTIONS, emotion_curve
+from space_core.motion.emotion import emotion_curve
+from space_core.motion.emotion_labels import EMOTIONS
 from space_core.motion.speech2landmarks import load_speech2landmarks
 from space_core.timing import SAMPLE_RATE, number_of_frames
 

@@ -18,7 +18,7 @@ from space_core.face.topology import (
     OUTER_UPPER_LIP,
     canonical_face,
 )
-from space_core.motion.emotion import EMOTIONS
+from space_core.motion.emotion_labels import EMOTIONS
 from space_core.motion.eyelids import lids, move_lids
 
 WEIGHTS = weights_path("emotion.safetensors")

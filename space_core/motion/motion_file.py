@@ -32,7 +32,7 @@ from space_core.errors import SpaceError
 from space_core.face.normalization import HeadPose, normalize
 from space_core.face.topology import NUM_POINTS, canonical_face
 from space_core.media.files import check_output, existing_file, shown_name, temporary_sibling
-from space_core.motion.emotion import EMOTIONS, MAX_INTENSITY
+from space_core.motion.emotion_labels import EMOTIONS, MAX_INTENSITY
 from space_core.motion.motion import Motion, single_precision
 from space_core.timing import FPS, SAMPLE_RATE, SAMPLES_PER_FRAME, number_of_frames
 

@@ -22,7 +22,7 @@ from torch import nn
 from space_core.face.normalization import normalize
 from space_core.face.topology import EYES, canonical_face
 from space_core.measures.corpus import Corpus, corpus_arguments
-from space_core.motion.emotion import EMOTIONS
+from space_core.motion.emotion_labels import EMOTIONS
 from space_core.motion.emotion_network import NUM_MODES, WEIGHTS, EmotionNetwork, articulation
 from space_core.motion.speech2landmarks import LOWER, UPPER, lip_gaps
 from space_core.training.action_units import action_unit, jaw_drop, keep_eyes_open, keep_lip_gap, mirrored, movable

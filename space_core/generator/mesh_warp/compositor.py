@@ -1,6 +1,7 @@
 """Draws the moving person into a film's picture, of any size: a square crop or a whole photo.
 
-The person is a layer with premultiplied alpha in front of a background that stands still. A coarse grid holds for each
+The person is a layer with premultiplied alpha in front of a background that stands still. What the layer adds to the
+background may be negative where a mask is soft, so it holds that with an offset, ``BIAS``. A coarse grid holds for each
 of its cells which place of the layer is seen there; it is upsampled, and the layer is sampled through it. On a CPU that
 is done in eight bits by OpenCV, in bands, and only where something differs from the picture at rest; on other devices
 in torch, everywhere, without a value that the host would wait for.
@@ -22,6 +23,8 @@ from space_core.generator.mesh_warp.sampling import double, grid_of, sample
 # bicubically, so that moving pixels stay as sharp as still ones. In still larger pictures nobody sees the difference.
 DOUBLED_PIXELS, BICUBIC_PIXELS = 1_800_000, 6_000_000
 CELL = 2  # side of a grid's cell in pixels of the portrait's crop
+# Subtracted from the background, and added to the layer as far as the background is seen: it keeps the layer in 0…255.
+BIAS = 96
 BAND = 32  # cells, height of the strips in which a frame is drawn on a CPU
 CHUNK_ROWS = 256  # of a layer that are made at once
 
@@ -60,17 +63,18 @@ class Grid:
 
 @dataclass(frozen=True)
 class PreparedCanvas:
-    """What every frame on a canvas needs. Pictures are uint8; on a CPU arrays, on other devices tensors there.
+    """What every frame on a canvas needs; pictures are arrays on a CPU, on other devices tensors there.
 
     Attributes:
         grid: the cells in which the motion is given.
-        still: (H, W, 3) the picture at rest.
-        background: (H, W, 3) the picture without the person; only the grid's part of it is read.
-        layer: (h, w, 4) the person: colours times alpha, and alpha. On other devices (1, 4, h, w) float32, 0…255.
+        still: (H, W, 3) uint8, the picture at rest.
+        background: (H, W, 3) int16, the picture without the person, less ``BIAS``; only the grid's part of it is read.
+        layer: (h, w, 4) uint8, what the person adds to the background's share, and that share: 255 where only the
+            background is seen, 0 where only the person is. On other devices (1, 4, h, w) float32.
         corner: (2,) x and y of the layer's first pixel, in pixels of the film.
         density: 2 where the layer has a pixel between every two of the film's, or 1.
         bicubic: whether it is sampled bicubically.
-        opaque: (rows, columns) uint8, the greatest alpha in each cell and its neighbours at rest.
+        person: (rows, columns) uint8, 255 less the least share of the background in each cell and its neighbours.
         centres: (1, rows + 2, columns + 2, 2) float32, the cells' centres with one more around, in pixels of the film.
     """
 
@@ -81,7 +85,7 @@ class PreparedCanvas:
     corner: np.ndarray
     density: int
     bicubic: bool
-    opaque: np.ndarray
+    person: np.ndarray
     centres: torch.Tensor
 
 
@@ -119,12 +123,13 @@ def prepare_canvas(
     cell = max(1, round(CELL * to_film.scale))
     columns, rows = -(-(seen_high - seen_low) // cell)
     grid = Grid(*seen_low.tolist(), int(columns), int(rows), cell)
-    whole = still.copy()
+    whole = still.astype(np.int16) - BIAS
     part, own = (
         np.s_[start[1] : end[1], start[0] : end[0]]
         for start, end in ((seen_low, seen_high), (seen_low - corner, seen_high - corner))
     )
-    whole[part] = behind[own]
+    whole[part] = behind[own].astype(np.int16) - BIAS
+    person = _cell_maximum(255 - layer[::density, ::density, 3][own], grid)
     pictures: list = [still, whole, layer]
     if device.type != "cpu":
         still, whole, layer = (torch.from_numpy(array).to(device) for array in pictures)
@@ -135,7 +140,7 @@ def prepare_canvas(
         corner=corner,
         density=density,
         bicubic=density == 1 and picture[..., 0].size <= BICUBIC_PIXELS,
-        opaque=_cell_maximum(layer[::density, ::density, 3][own], grid) if device.type == "cpu" else np.zeros(0),
+        person=person,
         centres=grid.centres(device, pad=1),
     )
 
@@ -196,12 +201,12 @@ def _compose_in_torch(prepared: PreparedCanvas, places: torch.Tensor, shade: tor
         padding_mode="border",
         align_corners=True,
     )
-    colours, alpha = layer.split((3, 1), 1)
+    colours, share = layer.split((3, 1), 1)
     if shade is not None:
         colours = colours * _finer(F.pad(shade, (1, 1, 1, 1), mode="replicate"), grid.cell)[:, :, :height, :width]
     part = np.s_[grid.top : grid.top + height, grid.left : grid.left + width]
     background = prepared.background[part].permute(2, 0, 1).float()
-    drawn = colours + background * (1 - alpha / 255)
+    drawn = colours + background * (share / 255)
     frames[:, *part] = drawn.round_().clamp_(0, 255).byte().permute(0, 2, 3, 1)
     return frames
 
@@ -239,10 +244,11 @@ def _compose_in_opencv(
         colours = cv2.cvtColor(layer, cv2.COLOR_RGBA2RGB)
         if darker is not None and darker[part].min() < 255:
             colours = cv2.multiply(colours, cv2.resize(darker[part], finer)[inside], scale=1 / 255)
-        clear = cv2.bitwise_not(cv2.extractChannel(layer, 3))
-        if clear.any():
-            clear = cv2.cvtColor(clear, cv2.COLOR_GRAY2RGB)
-            colours = cv2.add(colours, cv2.multiply(prepared.background[area], clear, scale=1 / 255))
+        share = cv2.extractChannel(layer, 3)
+        if share.any():
+            share = cv2.cvtColor(share, cv2.COLOR_GRAY2RGB).astype(np.int16)
+            behind = cv2.multiply(prepared.background[area], share, scale=1 / 255)
+            colours = cv2.add(colours, behind, dtype=cv2.CV_8U)
         frame[area] = colours
 
 
@@ -253,8 +259,8 @@ def _changes(prepared: PreparedCanvas, places: np.ndarray, moved: np.ndarray) ->
         return moving
     first = prepared.grid.first_centre
     cells = ((places - first) / prepared.grid.cell).astype(np.float32)
-    person = cv2.remap(prepared.opaque, cells, None, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
-    changed = moving & ((person > 0) | (prepared.opaque > 0))
+    source = cv2.remap(prepared.person, cells, None, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
+    changed = moving & ((source > 0) | (prepared.person > 0))
     return cv2.dilate(changed.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
 
 
@@ -270,11 +276,11 @@ def _finer(cells: torch.Tensor, cell: int) -> torch.Tensor:
     return finer[:, :, cell:-cell, cell:-cell]
 
 
-def _cell_maximum(alpha: np.ndarray, grid: Grid) -> np.ndarray:
-    """(rows, columns) the greatest alpha (h, w) in each cell and those around it."""
+def _cell_maximum(values: np.ndarray, grid: Grid) -> np.ndarray:
+    """(rows, columns) the greatest of uint8 values (h, w) in each cell and those around it."""
     height, width = grid.rows * grid.cell, grid.columns * grid.cell
     padded = np.zeros((height, width), np.uint8)
-    padded[: alpha.shape[0], : alpha.shape[1]] = alpha[:height, :width]
+    padded[: values.shape[0], : values.shape[1]] = values[:height, :width]
     cells = padded.reshape(grid.rows, grid.cell, grid.columns, grid.cell).max((1, 3))
     return cv2.dilate(cells, np.ones((3, 3), np.uint8))
 
@@ -299,28 +305,28 @@ def _cut_out(
         behind = own * fields[1] + fields[2:] * 255
         background[rows] = behind.permute(1, 2, 0).round().clamp(0, 255).byte().numpy()
         shows[rows] = (fields[0] * 255).round().byte().numpy()
-    colours, behind = picture, background
-    if density == 2:
-        sharp = double(torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].float() / 255)[0]
-        colours = (sharp.permute(1, 2, 0) * 255).round().byte().numpy()
-        size = (2 * width - 1, 2 * height - 1)
-        behind, shows = _between(background, size), _between(shows, size)
-    return _premultiplied(colours, behind, shows), background
+    layer = _premultiplied(picture, background, shows)
+    return (_doubled(layer) if density == 2 else layer), background
 
 
-def _between(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A uint8 picture with a pixel between every two, bilinearly."""
-    matrix = np.array([[0.5, 0, 0], [0, 0.5, 0]])
-    return cv2.warpAffine(picture, matrix, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+def _doubled(layer: np.ndarray) -> np.ndarray:
+    """A layer (h, w, 4) uint8 with a pixel between every two: colours sharp, share bilinear, (2h − 1, 2w − 1, 4)."""
+    sharp = double(torch.from_numpy(layer[..., :3].copy()).permute(2, 0, 1)[None].float() / 255)[0]
+    colours = (sharp.permute(1, 2, 0) * 255).round().byte().numpy()
+    half = np.array([[0.5, 0, 0], [0, 0.5, 0]])
+    share = cv2.warpAffine(layer[..., 3], half, colours.shape[1::-1], flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+    return np.dstack([colours, share])
 
 
 def _premultiplied(colours: np.ndarray, background: np.ndarray, shows: np.ndarray) -> np.ndarray:
     """(h, w, 4) uint8 the layer that, in front of a background (h, w, 3), gives the colours (h, w, 3) to the bit.
 
-    ``shows`` (h, w) uint8 is how much of the background is seen. Where a colour is darker than that would leave it,
-    less is seen.
+    ``shows`` (h, w) uint8 is the share of the background that is seen. It is reduced where the layer would leave 0…255:
+    a colour is much darker, or much lighter, than that share of the background would leave it.
     """
-    least = (cv2.divide(colours, background, scale=255, dtype=cv2.CV_16U) + np.where(background == 0, 255, 0)).min(2)
-    clear = np.minimum(shows, least.clip(0, 255).astype(np.uint8))
-    seen = cv2.multiply(background, cv2.cvtColor(clear, cv2.COLOR_GRAY2RGB), scale=1 / 255)
-    return np.dstack([cv2.subtract(colours, seen), cv2.bitwise_not(clear)])
+    behind = background.astype(np.int16) - BIAS
+    room = np.where(behind > 0, colours, 255 - colours).astype(np.float32)
+    most = (room * 255 / np.maximum(np.abs(behind), 1)).min(2)
+    share = np.minimum(shows, most.astype(np.int16)).astype(np.uint8)
+    seen = cv2.multiply(behind, cv2.cvtColor(share, cv2.COLOR_GRAY2RGB).astype(np.int16), scale=1 / 255)
+    return np.dstack([cv2.subtract(colours, seen, dtype=cv2.CV_8U), share])

@@ -84,7 +84,7 @@ def _deviation(offsets: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _spectrum(offsets: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Frequencies (F,) in Hz and factors (F, 6, 6) of the cross-spectral density at them, without the tracker's jitter."""
+    """Frequencies (F,) in Hz and factors (F, 6, 6) of the cross-spectral density, without the tracker's jitter."""
     densities = []
     for offset in offsets:
         frequencies, density = csd(offset.T[:, None], offset.T[None], FPS, nperseg=WINDOW_FRAMES)
@@ -92,7 +92,7 @@ def _spectrum(offsets: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         noise = np.median(density[(frequencies > NOISE_BAND[0]) & (frequencies < NOISE_BAND[1])].real, axis=0)
         densities.append(density - np.diag(np.diag(noise)))
     power = np.maximum(np.diagonal(densities, axis1=2, axis2=3).real, 1e-6)  # (clips, F, 6)
-    # Powers are averaged geometrically, as the liveliest speakers would dominate the arithmetic mean; coherences are not.
+    # Powers are averaged geometrically, as the liveliest speakers would dominate an arithmetic mean.
     typical = np.exp(np.log(power).mean(0))
     mean = np.mean(densities, axis=0)
     size = np.sqrt(np.diagonal(mean, axis1=1, axis2=2).real.clip(1e-6))

@@ -27,15 +27,15 @@ from space_core.motion.emotion_labels import EMOTIONS
 
 ASTRONAUT = EXAMPLES / "astronaut.jpg"
 
-# The page's values as it is opened, by the API's names for them.
+# Parameters of the API that programs rely on, with their defaults.
 ANIMATE = {
     "photo": None,
     "speech": None,
-    "text": "",
+    "text": None,
     "speech_video": None,
     "emotion": "neutral",
     "intensity": 1.0,
-    "blend": "",
+    "blend": None,
     "pose_video": None,
     "head_motion": 1.0,
     "blinks_per_minute": 17,
@@ -119,10 +119,21 @@ def predict(client, endpoint="/animate", **values):
     return client.predict(**given, api_name=endpoint)
 
 
+def parameters(visitor, endpoint="/animate"):
+    """The default of each parameter of the API, by name and in order; None where there is none."""
+    described = visitor.get("/gradio_api/info").json()["named_endpoints"][endpoint]["parameters"]
+    return {parameter["parameter_name"]: parameter["parameter_default"] for parameter in described}
+
+
+def usual(visitor, short, **changed):
+    """The values of a usual request for /animate, by name, with some changed; paths are uploaded."""
+    given = {**parameters(visitor), "photo": ASTRONAUT, "speech": short, **changed}
+    return {name: visitor.upload(value) if isinstance(value, Path) else value for name, value in given.items()}
+
+
 def values(visitor, short, **changed):
-    """The values for /animate, in order: a usual request, with some things changed; paths are uploaded."""
-    given = ANIMATE | {"photo": ASTRONAUT, "speech": short} | changed
-    return [visitor.upload(value) if isinstance(value, Path) else value for value in given.values()]
+    """The same in the order of the API."""
+    return list(usual(visitor, short, **changed).values())
 
 
 def assert_plain(sentence):
@@ -152,6 +163,18 @@ def frames_of(video):
 
 
 # What visitors get
+
+
+def test_the_api_keeps_its_parameters_their_order_and_their_defaults(visitor):
+    now = parameters(visitor)
+    assert [name for name in now if name in ANIMATE] == list(ANIMATE)
+    assert {name: now[name] for name in ANIMATE} == ANIMATE
+    settings = [f"{name}_{setting}" for setting in (1, 2, 3, 4) for name in ("emotion", "intensity", "seed")]
+    expected = ["photo", "speech", "text", "speech_video", "number", *settings]
+    expected += ["head_motion", "blinks_per_minute", "face", "detector", "mark"]
+    assert [name for name in parameters(visitor, "/compare") if name in expected] == expected
+    assert list(parameters(visitor, "/look")) == ["photo", "face", "detector"]
+    assert list(parameters(visitor, "/say")) == ["text"]
 
 
 def test_photo_and_speech_give_a_video(client, short):
@@ -761,11 +784,11 @@ def not_uploaded(trap):
 
 @pytest.mark.parametrize("name", FILES)
 def test_only_files_that_were_uploaded_are_read(visitor, short, trap, name):
-    usual = dict(zip(ANIMATE, values(visitor, short), strict=True))
+    request = usual(visitor, short)
     if name == "speech_video":
-        usual["speech"] = None
+        request["speech"] = None
     for value in not_uploaded(trap[0]):
-        sentence = refused(visitor, "animate", list((usual | {name: value}).values()))
+        sentence = refused(visitor, "animate", list({**request, name: value}.values()))
         assert "upload" in sentence or "There is no" in sentence, (value, sentence)
     assert not trap[1]
 
@@ -787,26 +810,25 @@ CHECKED = [name for name, value in ANIMATE.items() if isinstance(value, int | fl
 
 @pytest.mark.parametrize("name", [*CHECKED, "variation", "framing", "detector"])
 def test_wrong_values_are_refused_by_the_name_of_the_parameter(visitor, short, name):
-    usual = dict(zip(ANIMATE, values(visitor, short), strict=True))
+    request = usual(visitor, short)
     for value in WRONG:
         if value == -1 and name.startswith("gaze"):
             continue
-        assert name in refused(visitor, "animate", list((usual | {name: value}).values()))
+        assert name in refused(visitor, "animate", list({**request, name: value}.values()))
 
 
 def test_emotions_that_are_none_are_refused(visitor, short):
-    usual = dict(zip(ANIMATE, values(visitor, short), strict=True))
+    request = usual(visitor, short)
     for value in (None, "joyful", 5, [], ["happy"], {"a": 1}, "x" * 100_000, "0:", "happy@nan", "1e999 happy"):
         for name in ("emotion", "blend") if isinstance(value, str) else ("emotion",):
-            sentence = refused(visitor, "animate", list((usual | {name: value}).values()))
+            sentence = refused(visitor, "animate", list({**request, name: value}.values()))
             assert re.search("emotion|strength|timeline", sentence), sentence
 
 
 def test_comparisons_of_another_number_are_refused(visitor, short):
-    photo, speech = visitor.upload(ASTRONAUT), visitor.upload(short)
-    rows = ["neutral", 1, 0, "happy", 1, 0, "sad", 1, 0, "surprised", 1, 0]
+    request = {**parameters(visitor, "/compare"), "photo": visitor.upload(ASTRONAUT), "speech": visitor.upload(short)}
     for number in (None, 1, 5, 2.5, 1e308, float("nan"), "x", [2], "x" * 100_000):
-        asking = [photo, speech, "", None, number, *rows, 1, 17, 1, "mediapipe", True]
+        asking = list({**request, "number": number}.values())
         assert "Two, three or four" in refused(visitor, "compare", asking)
 
 

@@ -211,9 +211,12 @@ def test_the_page_fits_a_phone(page, short_speech):
     give(page, EXAMPLES / "astronaut.jpg", short_speech)
     page.locator("#animate").tap()
     film(page)
-    shown = page.locator("#result").bounding_box()
-    assert shown["y"] >= 0
-    assert shown["y"] + shown["height"] <= 741
+    page.wait_for_function(
+        """() => {
+          const box = document.querySelector('#result').getBoundingClientRect();
+          return box.top >= 0 && box.bottom <= 741;
+        }"""
+    )
     assert page.locator("#result").bounding_box()["width"] <= 375
     assert page.evaluate("() => document.documentElement.scrollWidth") <= 375
 

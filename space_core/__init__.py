@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from space_core.animation import Animation, Frame
     from space_core.comparison import Comparison
     from space_core.errors import SpaceError
     from space_core.face.drawing import draw_preview
@@ -12,16 +13,19 @@ if TYPE_CHECKING:
     from space_core.motion.motion import Motion
     from space_core.motion.motion_file import load_motion, save_motion
     from space_core.options import AnimationOptions
-    from space_core.pipeline import Animation, SpacePipeline
+    from space_core.output import Outputs
+    from space_core.pipeline import SpacePipeline
 
 # By name, the module that holds it. It is imported when the name is first used: torch alone takes more than a second.
 _MODULES = {
-    "Animation": "space_core.pipeline",
+    "Animation": "space_core.animation",
     "AnimationOptions": "space_core.options",
     "Comparison": "space_core.comparison",
     "Curves": "space_core.motion.curves",
     "FacePreview": "space_core.face.preview",
+    "Frame": "space_core.animation",
     "Motion": "space_core.motion.motion",
+    "Outputs": "space_core.output",
     "SpaceError": "space_core.errors",
     "SpacePipeline": "space_core.pipeline",
     "curves": "space_core.motion.curves",
@@ -36,7 +40,9 @@ __all__ = [
     "Comparison",
     "Curves",
     "FacePreview",
+    "Frame",
     "Motion",
+    "Outputs",
     "SpaceError",
     "SpacePipeline",
     "curves",

@@ -18,7 +18,8 @@ from space_core.errors import SpaceError
 from space_core.options import DEVICES, AnimationOptions, option_field, option_help, option_names
 
 if TYPE_CHECKING:
-    from space_core.pipeline import Progress, SpacePipeline
+    from space_core.pipeline import SpacePipeline
+    from space_core.progress import Progress
 
 BAD_INPUT = 2  # exit code, the same as for a wrong argument
 INTERRUPTED = 130
@@ -67,6 +68,7 @@ def _animate(parsed: argparse.Namespace) -> None:
 def _animate_recording(parsed: argparse.Namespace, options: AnimationOptions) -> None:
     from space_core.media.files import check_output
     from space_core.motion.motion_file import load_motion
+    from space_core.output import Outputs
 
     speech, sound = parsed.speech, None
     if parsed.landmarks is not None:
@@ -81,12 +83,9 @@ def _animate_recording(parsed: argparse.Namespace, options: AnimationOptions) ->
         animation = pipeline.animate_to_file(
             parsed.photo,
             speech,
-            parsed.out,
+            Outputs(parsed.out, sound, landmark_video=parsed.inside, motion_file=parsed.save_landmarks),
             options,
             show,
-            sound=sound,
-            inside=parsed.inside,
-            landmarks=parsed.save_landmarks,
         )
     if animation.num_faces > 1 and options.face == 1:
         print(f"The photo shows {animation.num_faces} faces; the largest speaks, or --face 2 …", file=sys.stderr)

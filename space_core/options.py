@@ -235,6 +235,12 @@ def option_names() -> tuple[str, ...]:
     return tuple(AnimationOptions.__pydantic_fields__)
 
 
+def changed_motion_options(options: AnimationOptions) -> tuple[str, ...]:
+    """The names of the motion options that differ from their defaults."""
+    default = MotionOptions()
+    return tuple(name for name in MotionOptions.__pydantic_fields__ if getattr(options, name) != getattr(default, name))
+
+
 def option_field(name: str) -> FieldInfo:
     """An option's ``default``, ``annotation`` and ``description``."""
     return AnimationOptions.__pydantic_fields__[name]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from space_core.options import AnimationOptions
-from space_core.pipeline import Progress
+from space_core.progress import Progress
 from space_core.web.metrics import Metrics
 
 SHOWN_EVERY = 0.2  # seconds between two steps that are shown

@@ -14,8 +14,9 @@ from space_core.errors import SpaceError
 from space_core.face.preview import FacePreview
 from space_core.media.text_to_speech import write_speech
 from space_core.options import AnimationOptions
-from space_core.pipeline import Progress, SpacePipeline
-from space_core.progress import run_with_progress
+from space_core.output import Outputs
+from space_core.pipeline import SpacePipeline
+from space_core.progress import Progress, run_with_progress
 from space_core.web.jobs import (
     Film,
     Job,
@@ -167,8 +168,8 @@ class AnimationService:
         else:
             if request.intermediate_results:
                 landmark_video, motion_file = folder / "inside.mp4", folder / "landmarks.npz"
-            files = {"inside": landmark_video, "landmarks": motion_file, "opening": folder / OPENING}
-            made = self._pipeline.animate_to_file(request.photo, speech, video, request.settings[0], progress, **files)
+            outputs = Outputs(video, None, landmark_video, motion_file, folder / OPENING)
+            made = self._pipeline.animate_to_file(request.photo, speech, outputs, request.settings[0], progress)
         seconds = time.monotonic() - begun
         return Film(video, landmark_video, motion_file, made.num_frames, made.num_faces, seconds)
 

@@ -14,7 +14,6 @@ from space_core.face.drawing import draw_normalized, draw_posed
 from space_core.face.normalization import HeadPose
 from space_core.motion.emotion_labels import EMOTIONS
 from space_core.motion.motion import Motion, join
-from space_core.pipeline import look_inside
 
 PHOTO, OTHER_PHOTO = EXAMPLES / "astronaut.jpg", EXAMPLES / "mona_lisa.jpg"
 
@@ -242,11 +241,12 @@ def test_irises_vanish_behind_closed_lids(motion):
     assert teal(1) < teal(0) / 4
 
 
-def test_the_landmark_video_ends_with_the_frame(motion):
-    frame = np.random.default_rng(0).integers(0, 255, (512, 512, 3), np.uint8)
-    inside = look_inside(frame, motion[:1])
-    assert inside.shape == (512, 1536, 3)
-    np.testing.assert_array_equal(inside[:, 1024:], frame)
+def test_the_stages_of_a_frame_end_with_its_picture(pipeline, motion):
+    animation = pipeline.animate(PHOTO, motion[:1], AnimationOptions(mark="none"))
+    for frame in animation.frames():
+        stages = animation.stages(frame)
+        assert stages.shape == (512, 1536, 3)
+        np.testing.assert_array_equal(stages[:, 1024:], frame.picture)
 
 
 def test_any_landmarks_that_a_file_may_hold_can_be_shown(pipeline, motion, tmp_path):
@@ -255,5 +255,5 @@ def test_any_landmarks_that_a_file_may_hold_can_be_shown(pipeline, motion, tmp_p
     pose = HeadPose(np.full((1, 3), 90, np.float32), np.zeros((1, 3), np.float32), 2.99 * motion.head_pose.scale[:1])
     save_motion(tmp_path / "wild.npz", dataclasses.replace(motion[:1], normalized=wild, head_pose=pose))
     animation = pipeline.animate(PHOTO, load_motion(tmp_path / "wild.npz"))
-    for frame in animation:
-        assert look_inside(frame, animation.motion).shape == (512, 1536, 3)
+    for frame in animation.frames():
+        assert animation.stages(frame).shape == (512, 1536, 3)

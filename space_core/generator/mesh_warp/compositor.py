@@ -222,7 +222,8 @@ def _compose_in_opencv(
     darker = None
     if shade is not None:
         darker = (shade.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
-        drawn |= cv2.dilate((darker.min(2) < 255).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+        creased = (darker[..., 0] < 255) | (darker[..., 1] < 255) | (darker[..., 2] < 255)
+        drawn |= cv2.dilate(creased.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
         darker = cv2.copyMakeBorder(darker, 1, 1, 1, 1, cv2.BORDER_REPLICATE)
     source = ((places - prepared.corner) * prepared.density).astype(np.float32)
     interpolation = cv2.INTER_CUBIC if prepared.bicubic else cv2.INTER_LINEAR
@@ -255,7 +256,7 @@ def _compose_in_opencv(
 
 def _changes(prepared: PreparedCanvas, places: np.ndarray, moved: np.ndarray) -> np.ndarray:
     """(rows, columns) bool, which cells differ from the picture at rest: the person is there now, or was."""
-    moving = np.abs(moved).max(2) > 0
+    moving = (moved[..., 0] != 0) | (moved[..., 1] != 0)
     if not moving.any():
         return moving
     first = prepared.grid.first_centre
@@ -316,7 +317,7 @@ def _doubled(layer: np.ndarray) -> np.ndarray:
     colours = (sharp.permute(1, 2, 0) * 255).round().byte().numpy()
     half = np.array([[0.5, 0, 0], [0, 0.5, 0]])
     share = cv2.warpAffine(layer[..., 3], half, colours.shape[1::-1], flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
-    return np.dstack([colours, share])
+    return np.ascontiguousarray(np.dstack([colours, share]))  # or OpenCV would copy all of it for every band
 
 
 def _premultiplied(colours: np.ndarray, background: np.ndarray, shows: np.ndarray) -> np.ndarray:
@@ -330,4 +331,4 @@ def _premultiplied(colours: np.ndarray, background: np.ndarray, shows: np.ndarra
     most = (room * 255 / np.maximum(np.abs(behind), 1)).min(2)
     share = np.minimum(shows, most.astype(np.int16)).astype(np.uint8)
     seen = cv2.multiply(behind, cv2.cvtColor(share, cv2.COLOR_GRAY2RGB).astype(np.int16), scale=1 / 255)
-    return np.dstack([cv2.subtract(colours, seen, dtype=cv2.CV_8U), share])
+    return np.ascontiguousarray(np.dstack([cv2.subtract(colours, seen, dtype=cv2.CV_8U), share]))

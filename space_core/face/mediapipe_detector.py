@@ -111,9 +111,7 @@ class MediaPipeDetector:
 
     def _faces(self, images: list[np.ndarray]) -> list[np.ndarray | None]:
         """The landmarks (478, 3) of the surest face in each image, whoever's it is, in pixels of the image."""
-        regions = [
-            face_region(found[0].box, found[0].eyes) if found else None for found in self._short_range(images)
-        ]
+        regions = [face_region(found[0].box, found[0].eyes) if found else None for found in self._short_range(images)]
         seen = [number for number, region in enumerate(regions) if region is not None]
         landmarks = self._face_mesh([images[number] for number in seen], [regions[number] for number in seen])
         faces = dict(zip(seen, landmarks, strict=True))

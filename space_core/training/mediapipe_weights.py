@@ -81,9 +81,7 @@ def write_weights(modules: Path) -> None:
         face_mesh.WEIGHTS,
     )
     segmentation = read_graph(modules / "selfie_segmentation" / "selfie_segmentation.tflite")
-    _save(
-        named(person_segmentation.PersonSegmentationNetwork, segmentation.parameters()), person_segmentation.WEIGHTS
-    )
+    _save(named(person_segmentation.PersonSegmentationNetwork, segmentation.parameters()), person_segmentation.WEIGHTS)
 
 
 @dataclass(frozen=True)
@@ -111,9 +109,7 @@ class Graph:
         Only of what leads to some outputs, if these are named, and without those ``known``.
         """
         needed = self._needed(outputs) if outputs is not None else set(self.operators)
-        arrays = [
-            array for operator in self.operators if operator in needed for array in self._parameters_of(operator)
-        ]
+        arrays = [array for operator in self.operators if operator in needed for array in self._parameters_of(operator)]
         return [array for array in arrays if not any(array is other for other in known)]
 
     def _parameters_of(self, operator: Operator) -> list[np.ndarray]:
@@ -217,7 +213,10 @@ def _dense(tensor: Table, buffer: np.ndarray) -> np.ndarray:
 def _as_torch(operator: Operator, weights: np.ndarray) -> np.ndarray:
     if operator.code == CONVOLUTION:  # out, height, width, in
         return weights.transpose(0, 3, 1, 2)
-    if operator.code in (DEPTHWISE, CUSTOM):  # 1, height, width, channels; of the transposed one: out, height, width, in
+    if operator.code in (
+        DEPTHWISE,
+        CUSTOM,
+    ):  # 1, height, width, channels; of the transposed one: out, height, width, in
         return weights.transpose(3, 0, 1, 2)
     return weights.ravel() if operator.code == PRELU else weights
 
@@ -247,7 +246,9 @@ def quartered_heads(arrays: list[np.ndarray]) -> list[np.ndarray]:
     TensorFlow's order is place by place, that of torch value by value. Each head has a pointwise and a depthwise
     convolution with their biases.
     """
-    return arrays[:-8] + [array.reshape(4, -1, *array.shape[1:]).swapaxes(0, 1).reshape(array.shape) for array in arrays[-8:]]
+    return arrays[:-8] + [
+        array.reshape(4, -1, *array.shape[1:]).swapaxes(0, 1).reshape(array.shape) for array in arrays[-8:]
+    ]
 
 
 def face_mesh_tensors(graph: Graph) -> dict[str, np.ndarray]:
@@ -260,7 +261,9 @@ def face_mesh_tensors(graph: Graph) -> dict[str, np.ndarray]:
     right_iris = graph.parameters(["output_right_iris"], known=face + right_eye)
 
     shared = len(left_eye) - len(left_iris)  # what an eye and its iris have in common is the network of their box
-    boxes = [np.concatenate(arrays) for arrays in zip(*(part[:shared] for part in (lips, left_eye, right_eye)), strict=True)]
+    boxes = [
+        np.concatenate(arrays) for arrays in zip(*(part[:shared] for part in (lips, left_eye, right_eye)), strict=True)
+    ]
     parts = (lips[shared:], left_eye[shared:], left_iris, right_eye[shared:], right_iris)
     stacked = [np.concatenate(arrays) for arrays in zip(*(part[:-2] for part in parts), strict=True)]
     points = [array for part in parts for array in part[-2:]]

@@ -152,6 +152,8 @@ class FaceDetection:
     @torch.inference_mode()
     def __call__(self, images: list[np.ndarray]) -> list[list[Detection]]:
         """The faces in each image (H, W, 3) uint8 RGB, all images at once; the surest first."""
+        if not images:
+            return []
         size = self._network.input_size
         regions = [_letterbox(*image.shape[:2]) for image in images]
         tensors = [image_tensor(image, self._anchors.device) for image in images]

@@ -30,7 +30,7 @@ from space_core.face import face_detection, face_mesh, person_segmentation
 from space_core.face.mediapipe_detector import MediaPipeDetector, face_size
 from space_core.face.portrait import SIDE_IN_FACES, SIZE
 from space_core.face.topology import EYES
-from space_core.training.corpus import Corpus
+from space_core.measures.corpus import Corpus
 
 # TensorFlow Lite's numbers of the operators that have weights, and of those that only convert them.
 CONVOLUTION, DEPTHWISE, CUSTOM, PRELU = 3, 4, 32, 54

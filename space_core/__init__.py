@@ -1,14 +1,38 @@
 """SPACE: one photo and one speech recording in, a video of that person saying it out."""
 
-from space_core.comparison import Comparison
-from space_core.errors import SpaceError
-from space_core.face.drawing import draw_preview
-from space_core.face.preview import FacePreview
-from space_core.motion.curves import Curves, curves
-from space_core.motion.motion import Motion
-from space_core.motion.motion_file import load_motion, save_motion
-from space_core.options import AnimationOptions
-from space_core.pipeline import Animation, SpacePipeline
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from space_core.animation import Animation, Frame
+    from space_core.comparison import Comparison
+    from space_core.errors import SpaceError
+    from space_core.face.drawing import draw_preview
+    from space_core.face.preview import FacePreview
+    from space_core.motion.curves import Curves, curves
+    from space_core.motion.motion import Motion
+    from space_core.motion.motion_file import load_motion, save_motion
+    from space_core.options import AnimationOptions
+    from space_core.output import Outputs
+    from space_core.pipeline import SpacePipeline
+
+# By name, the module that holds it. It is imported when the name is first used: torch alone takes more than a second.
+_MODULES = {
+    "Animation": "space_core.animation",
+    "AnimationOptions": "space_core.options",
+    "Comparison": "space_core.comparison",
+    "Curves": "space_core.motion.curves",
+    "FacePreview": "space_core.face.preview",
+    "Frame": "space_core.animation",
+    "Motion": "space_core.motion.motion",
+    "Outputs": "space_core.output",
+    "SpaceError": "space_core.errors",
+    "SpacePipeline": "space_core.pipeline",
+    "curves": "space_core.motion.curves",
+    "draw_preview": "space_core.face.drawing",
+    "load_motion": "space_core.motion.motion_file",
+    "save_motion": "space_core.motion.motion_file",
+}
 
 __all__ = [
     "Animation",
@@ -16,7 +40,9 @@ __all__ = [
     "Comparison",
     "Curves",
     "FacePreview",
+    "Frame",
     "Motion",
+    "Outputs",
     "SpaceError",
     "SpacePipeline",
     "curves",
@@ -24,3 +50,15 @@ __all__ = [
     "load_motion",
     "save_motion",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_MODULES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

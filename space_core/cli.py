@@ -1,32 +1,44 @@
-"""The command line: ``python -m space_core animate photo.jpg speech.wav -o out.mp4 …``."""
+"""The command line: ``python -m space_core animate photo.jpg speech.wav -o out.mp4 …``.
+
+Each command imports what it needs when it runs: ``--help`` and a wrong option are answered without loading torch.
+"""
 
 import argparse
 import re
+import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-
-from tqdm import tqdm
+from typing import TYPE_CHECKING
 
 from space_core.errors import SpaceError
-from space_core.media.content_credentials import ContentCredentials
-from space_core.media.files import check_output
-from space_core.media.text_to_speech import write_speech
-from space_core.motion.motion_file import load_motion
-from space_core.options import AnimationOptions, option_choices, option_field, option_names, option_range
-from space_core.pipeline import DEVICES, Progress, SpacePipeline
+from space_core.options import DEVICES, AnimationOptions, option_field, option_help, option_names
+
+if TYPE_CHECKING:
+    from space_core.pipeline import SpacePipeline
+    from space_core.progress import Progress
 
 BAD_INPUT = 2  # exit code, the same as for a wrong argument
 INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command and returns its exit code: 0, or 2 with one sentence for an input that can't be used."""
+    """Runs a command.
+
+    Args:
+        arguments: of the command line; None for this program's own.
+
+    Returns:
+        The exit code: 0; 2 with one sentence on stderr for an input or option that can't be used; 130 after Ctrl-C or
+        SIGTERM, which leave no unfinished files.
+    """
     parsed = _parser().parse_args(arguments)
     try:
-        parsed.run(parsed)
+        with _sigterm_as_interrupt():
+            parsed.run(parsed)
     except SpaceError as error:
         print(f"space_core: {error}", file=sys.stderr)
         return BAD_INPUT
@@ -37,21 +49,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _animate(parsed: argparse.Namespace) -> None:
+    given = {name: getattr(parsed, name) for name in option_names()}
+    options = AnimationOptions(**{name: value for name, value in given.items() if value is not None})
     if parsed.text is None:
-        _animate_recording(parsed)
+        _animate_recording(parsed, options)
         return
     if parsed.speech is not None or parsed.landmarks is not None:
         other = "a recording" if parsed.speech is not None else "--landmarks"
         raise SpaceError(f"There are two things to say. Give {other} or --text, not both.")
+    from space_core.media.text_to_speech import write_speech
+
     with tempfile.TemporaryDirectory() as folder:
         parsed.speech = Path(folder) / "speech.wav"
         write_speech(parsed.text, parsed.speech)
-        _animate_recording(parsed)
+        _animate_recording(parsed, options)
 
 
-def _animate_recording(parsed: argparse.Namespace) -> None:
-    given = {name: getattr(parsed, name) for name in option_names()}
-    options = AnimationOptions(**{name: value for name, value in given.items() if value is not None})
+def _animate_recording(parsed: argparse.Namespace, options: AnimationOptions) -> None:
+    from space_core.media.files import check_output
+    from space_core.motion.motion_file import load_motion
+    from space_core.output import Outputs
+
     speech, sound = parsed.speech, None
     if parsed.landmarks is not None:
         for path, suffix in ((parsed.out, ".mp4"), (parsed.inside, ".mp4"), (parsed.save_landmarks, ".npz")):
@@ -60,17 +78,14 @@ def _animate_recording(parsed: argparse.Namespace) -> None:
         speech, sound = load_motion(parsed.landmarks, options.max_seconds), parsed.speech
     elif speech is None:
         raise SpaceError("There is no speech. Give a recording, --text, or --landmarks with a file of saved landmarks.")
-    pipeline = _pipeline(parsed)
+    pipeline = _load_pipeline(parsed)
     with _progress_bar(parsed.quiet) as show:
         animation = pipeline.animate_to_file(
             parsed.photo,
             speech,
-            parsed.out,
+            Outputs(parsed.out, sound, landmark_video=parsed.inside, motion_file=parsed.save_landmarks),
             options,
             show,
-            sound=sound,
-            inside=parsed.inside,
-            landmarks=parsed.save_landmarks,
         )
     if animation.num_faces > 1 and options.face == 1:
         print(f"The photo shows {animation.num_faces} faces; the largest speaks, or --face 2 …", file=sys.stderr)
@@ -79,16 +94,16 @@ def _animate_recording(parsed: argparse.Namespace) -> None:
 
 
 def _compare(parsed: argparse.Namespace) -> None:
-    settings = [_setting(text) for text in parsed.setting]
-    pipeline = _pipeline(parsed)
+    settings = [_parse_setting(text) for text in parsed.setting]
+    pipeline = _load_pipeline(parsed)
     with _progress_bar(parsed.quiet) as show:
         comparison = pipeline.compare_to_file(parsed.photo, parsed.speech, settings, parsed.out, progress=show)
     if not parsed.quiet:
         print(f"{parsed.out}: {comparison.seconds:.2f} s", file=sys.stderr)
 
 
-def _setting(text: str) -> AnimationOptions:
-    """Options from "emotion=happy,intensity=0.7"; an empty text stands for the defaults."""
+def _parse_setting(text: str) -> AnimationOptions:
+    """Options from "emotion=happy,intensity=0.7"; an empty text gives the defaults."""
     given = {}
     # A comma ends a value only where another option follows: emotions have commas of their own.
     for part in re.split(r",(?=[^,=]+=)", text) if text.strip() else ():
@@ -99,21 +114,42 @@ def _setting(text: str) -> AnimationOptions:
     return AnimationOptions(**given)
 
 
-def _pipeline(parsed: argparse.Namespace) -> SpacePipeline:
-    credentials = parsed.content_credentials and ContentCredentials(parsed.content_credentials)
+def _load_pipeline(parsed: argparse.Namespace) -> "SpacePipeline":
+    from space_core.pipeline import SpacePipeline
+
+    credentials = None
+    if parsed.content_credentials is not None:
+        from space_core.media.content_credentials import ContentCredentials
+
+        credentials = ContentCredentials(parsed.content_credentials)
     return SpacePipeline(parsed.device, credentials)
 
 
 @contextmanager
-def _progress_bar(quiet: bool) -> Iterator[Progress]:
-    """A bar on the terminal for as long as something is in the making; an error clears it away."""
+def _sigterm_as_interrupt() -> Iterator[None]:
+    """Within this context SIGTERM raises ``KeyboardInterrupt``: unfinished files are removed as after Ctrl-C."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may set handlers
+        return
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+@contextmanager
+def _progress_bar(quiet: bool) -> Iterator["Progress"]:
+    """A bar on the terminal for the stage at work, as a progress callback; an error clears it away."""
+    from tqdm import tqdm
+
     with tqdm(unit="frame", disable=quiet, leave=False) as bar:
-        at_work = None
+        current_stage = None
 
         def show(stage: str, done: int, total: int) -> None:
-            nonlocal at_work
-            if stage != at_work:
-                at_work = stage
+            nonlocal current_stage
+            if stage != current_stage:
+                current_stage = stage
                 bar.reset(total)
                 bar.set_description(stage)
             bar.update(done - bar.n)
@@ -123,38 +159,16 @@ def _progress_bar(quiet: bool) -> Iterator[Progress]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m space_core", description="Speech-driven portrait animation.")
+    # Started as a module, the program has the name of a file that nobody types.
+    program = "python -m space_core" if Path(sys.argv[0]).name == "__main__.py" else None
+    parser = argparse.ArgumentParser(prog=program, description="Speech-driven portrait animation.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     animate = commands.add_parser("animate", help="let the portrait in a photo say a recording")
     compare = commands.add_parser("compare", help="say the same words with two to four settings, in one grid")
     for command in (animate, compare):
         command.add_argument("photo", type=Path, metavar="PHOTO", help="an image with a face: JPEG, PNG, WebP, …")
         command.add_argument("-o", "--out", type=Path, required=True, metavar="OUT.mp4", help="the video to write")
-
-    animate.add_argument(
-        "speech",
-        type=Path,
-        nargs="?",
-        metavar="SPEECH",
-        help="a recording, or a video with sound; with --landmarks it is only heard, and may be left out",
-    )
-    animate.add_argument("--text", metavar="TEXT", help="say this English text instead of a recording")
-    animate.add_argument(
-        "--landmarks",
-        type=Path,
-        metavar="FILE.npz",
-        help="show these landmarks, saved and edited before",
-    )
-    animate.add_argument(
-        "--save-landmarks", type=Path, metavar="OUT.npz", help="also write the landmarks, head pose, emotion and blinks"
-    )
-    animate.add_argument(
-        "--inside", type=Path, metavar="OUT.mp4", help="also write normalized and posed landmarks beside the result"
-    )
-    for name in option_names():
-        animate.add_argument(f"--{name.replace('_', '-')}", **_argument(name))
-    animate.set_defaults(run=_animate)
-
+    _add_animate_arguments(animate)
     compare.add_argument("speech", type=Path, metavar="SPEECH", help="a recording, or a video with sound")
     compare.add_argument(
         "--setting",
@@ -164,7 +178,6 @@ def _parser() -> argparse.ArgumentParser:
         help="two to four times: options of 'animate' as 'emotion=happy,intensity=0.7'; '' for the defaults",
     )
     compare.set_defaults(run=_compare)
-
     for command in (animate, compare):
         command.add_argument(
             "--content-credentials",
@@ -179,9 +192,30 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _argument(name: str) -> dict:
-    """How an option looks on the command line; ``AnimationOptions`` checks its value, in the same words everywhere."""
-    field, choices, limits = option_field(name), option_choices(name), option_range(name)
-    possible = f"; one of {', '.join(choices)}" if choices else f"; {limits[0]} to {limits[1]}" if limits else ""
-    default = "" if field.default is None else f" (default: {field.default})"
-    return {"help": f"{field.description}{possible}{default}", "metavar": name.split("_")[-1].upper()}
+def _add_animate_arguments(animate: argparse.ArgumentParser) -> None:
+    animate.add_argument(
+        "speech",
+        type=Path,
+        nargs="?",
+        metavar="SPEECH",
+        help="a recording, or a video with sound; with --landmarks it is only the sound, and may be left out",
+    )
+    animate.add_argument("--text", metavar="TEXT", help="say this English text instead of a recording")
+    animate.add_argument(
+        "--landmarks", type=Path, metavar="FILE.npz", help="show these landmarks, saved and edited before"
+    )
+    animate.add_argument(
+        "--save-landmarks", type=Path, metavar="OUT.npz", help="also write the landmarks, head pose, emotion and blinks"
+    )
+    animate.add_argument(
+        "--inside", type=Path, metavar="OUT.mp4", help="also write normalized and posed landmarks beside the result"
+    )
+    for name in option_names():
+        default = option_field(name).default
+        # Without a type: ``AnimationOptions`` checks every value, with the same sentences for all interfaces.
+        animate.add_argument(
+            f"--{name.replace('_', '-')}",
+            metavar=name.split("_")[-1].upper(),
+            help=(option_help(name) + ("" if default is None else f" (default: {default})")).replace("%", "%%"),
+        )
+    animate.set_defaults(run=_animate)

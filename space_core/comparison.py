@@ -1,15 +1,16 @@
 """The same words with several settings, in step, in one grid: which emotion, which seed, which head motion."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack
 from functools import lru_cache
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from space_core.animation import Animation
 from space_core.errors import SpaceError
-from space_core.face.portrait import Portrait
 from space_core.options import AnimationOptions, option_field, option_names
+from space_core.progress import Progress
 from space_core.timing import FPS
 
 LEAST_SETTINGS, MOST_SETTINGS = 2, 4
@@ -21,34 +22,57 @@ LONGEST_CAPTION = 200  # characters; far fewer have room
 GROUND, INK = (24, 26, 32), (236, 238, 244)
 
 
-@dataclass
 class Comparison:
-    """A grid of talking portraits: an iterator of ``num_frames`` frames (H, W, 3) uint8 RGB, made as asked for.
+    """A grid of talking portraits: an iterator of ``num_frames`` pictures (H, W, 3) uint8 RGB, drawn as asked for.
+
+    Closing it, or leaving its ``with`` block, ends the work.
 
     Attributes:
         portrait: the prepared photo, the first setting's.
-        num_frames: how many frames there will be, 25 a second.
-        captions: what stands below each picture.
+        num_frames: how many frames there are in all, 25 a second.
+        captions: what is below each picture.
     """
 
-    portrait: Portrait
-    num_frames: int
-    captions: tuple[str, ...]
-    _frames: Iterator[np.ndarray]
+    def __init__(self, animations: Sequence[Animation], captions: tuple[str, ...], progress: Progress) -> None:
+        self.portrait = animations[0].portrait
+        self.num_frames = animations[0].num_frames
+        self.captions = captions
+        self._pictures = self._draw(animations, progress)
 
     @property
     def num_faces(self) -> int:
+        """How many faces the photo shows."""
         return self.portrait.num_faces
 
     @property
     def seconds(self) -> float:
         return self.num_frames / FPS
 
+    def close(self) -> None:
+        """Ends the work; no more frames are drawn."""
+        self._pictures.close()
+
     def __iter__(self) -> "Comparison":
         return self
 
     def __next__(self) -> np.ndarray:
-        return next(self._frames)
+        return next(self._pictures)
+
+    def __enter__(self) -> "Comparison":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _draw(self, animations: Sequence[Animation], progress: Progress) -> Generator[np.ndarray, None, None]:
+        with ExitStack() as open_animations:
+            for animation in animations:
+                open_animations.enter_context(animation)
+            # In step, so that no more than a few frames of each wait for the others.
+            for done, pictures in enumerate(zip(*animations, strict=True)):
+                progress("frames", done, self.num_frames)
+                yield grid(pictures, self.captions)
+            progress("frames", self.num_frames, self.num_frames)
 
 
 def check_settings(settings: Sequence[AnimationOptions], captions: Sequence[str] | None) -> tuple[str, ...]:

@@ -1,5 +1,10 @@
-"""Every knob a user has, with its range: the page, the command line and the API all take these."""
+"""Every option of an animation: type, default, range, description and widget, from which all interfaces are made.
 
+The page's widgets, the parameters of the HTTP and MCP endpoints and the flags of the command line come from the fields
+below. This module imports neither NumPy nor torch, so that ``python -m space_core --help`` answers at once.
+"""
+
+import dataclasses
 import math
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -11,45 +16,124 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ArgsKwargs, PydanticCustomError
 
 from space_core.errors import SpaceError
+from space_core.face.crop_size import SIZE
 from space_core.face.detector import DETECTORS
-from space_core.face.portrait import SIZE
-from space_core.motion.emotion import EMOTIONS, MAX_INTENSITY, check_emotion
+from space_core.motion.emotion_labels import EMOTIONS, MAX_INTENSITY, check_emotion
 
+DEVICES = ("auto", "cpu", "cuda")
+
+WidgetKind = Literal["slider", "number", "radio", "checkbox", "emotion", "video"]
 CONFIG = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+@dataclasses.dataclass(frozen=True)
+class Widget:
+    """How the page shows an option.
+
+    Attributes:
+        label: the option's name on the page.
+        info: a hint of a few words, without the range, which the widget shows.
+        section: "main" is always visible, "advanced" is folded away.
+        row: consecutive options of the same row stand side by side; None for a row of its own.
+        kind: the input element; None for the one that follows from the type, range and step.
+        step: of a slider.
+        choice_labels: by value, the choices that are shown under another name.
+        comparison: "each" where every setting of a comparison has a value of its own, "shared" where all have the
+            widget's, None where a comparison leaves the default.
+    """
+
+    label: str
+    info: str | None = None
+    section: Literal["main", "advanced"] = "advanced"
+    row: str | None = None
+    kind: WidgetKind | None = None
+    step: float | None = None
+    choice_labels: dict[str, str] = dataclasses.field(default_factory=dict)
+    comparison: Literal["each", "shared"] | None = None
+
+
+def _option(default: Any, description: str, widget: Widget | None = None, **limits: Any) -> Any:
+    """The field of an option. One without a widget is set from the command line and from Python only."""
+    extra = None if widget is None else {"widget": dataclasses.asdict(widget)}
+    return Field(default, description=description, json_schema_extra=extra, **limits)
 
 
 @dataclass(frozen=True, config=CONFIG)
 class MotionOptions:
-    """How the face moves: what planning reads."""
+    """How the face moves: the options that planning reads."""
 
-    emotion: str = Field(
+    emotion: str = _option(
         "neutral",
-        description=f"the emotion of the face: {', '.join(EMOTIONS)}; a blend as '0.7 happy + 0.3 sad'; or a timeline "
+        f"the emotion of the face: {', '.join(EMOTIONS)}; a blend as '0.7 happy + 0.3 sad'; or a timeline "
         "as '0:neutral, 2.5:happy@0.8, 6:surprised' with seconds before each colon and a strength after an @",
+        Widget("Emotion", section="main", row="emotion", kind="emotion", comparison="each"),
     )
-    intensity: float = Field(
-        1.0, ge=0, le=MAX_INTENSITY, description="strength of the emotion: 0 none, 1 full, 1.5 exaggerated"
+    intensity: float = _option(
+        1.0,
+        "strength of the emotion: 0 none, 1 full, 1.5 exaggerated",
+        Widget("Intensity", section="main", row="emotion", step=0.05, comparison="each"),
+        ge=0,
+        le=MAX_INTENSITY,
     )
-    pose_video: Path | None = Field(
+    pose_video: Path | None = _option(
         None,
-        description="a video whose head motion is borrowed, instead of generated; turns of up to 25 degrees from the "
-        "photo's pose look best",
+        "a video whose head motion is borrowed, instead of generated; turns of up to 25 degrees from the photo's pose "
+        "look best",
+        Widget("Pose-source video: its head motion is used"),
     )
-    head_motion: float = Field(1.0, ge=0, le=1.5, description="amount of head motion: 0 still, 1 natural")
-    blinks_per_minute: float = Field(17.0, ge=0, le=60, description="how often the eyes blink; 0 never")
-    gaze_yaw: float = Field(
-        0.0, ge=-25, le=25, description="where the eyes look, degrees: positive to the image's right"
+    head_motion: float = _option(
+        1.0,
+        "amount of head motion: 0 still, 1 natural",
+        Widget("Head motion", "0 still, 1 natural", step=0.05, comparison="shared"),
+        ge=0,
+        le=1.5,
     )
-    gaze_pitch: float = Field(0.0, ge=-20, le=20, description="where the eyes look, degrees: positive upwards")
-    saccades: float = Field(1.0, ge=0, le=1.5, description="amount of small eye movements: 0 none, 1 natural")
-    eyes_on_viewer: float = Field(
-        0.5, ge=0, le=1, description="how far the eyes stay on the viewer while the head turns: 0 not, 1 wholly"
+    blinks_per_minute: float = _option(
+        17.0,
+        "how often the eyes blink; 0 never",
+        Widget("Blinks per minute", "0 never", step=1, comparison="shared"),
+        ge=0,
+        le=60,
     )
-    seed: int = Field(0, ge=0, le=2**32 - 1, description="another seed gives other head motion, blinks and saccades")
+    gaze_yaw: float = _option(
+        0.0,
+        "where the eyes look, degrees: positive to the image's right",
+        Widget("Gaze to the side", "degrees; positive: to the image's right", row="gaze", step=1),
+        ge=-25,
+        le=25,
+    )
+    gaze_pitch: float = _option(
+        0.0,
+        "where the eyes look, degrees: positive upwards",
+        Widget("Gaze up", "degrees", row="gaze", step=1),
+        ge=-20,
+        le=20,
+    )
+    saccades: float = _option(
+        1.0,
+        "amount of small eye movements: 0 none, 1 natural",
+        Widget("Small eye movements", "0 none, 1 natural", row="eyes", step=0.05),
+        ge=0,
+        le=1.5,
+    )
+    eyes_on_viewer: float = _option(
+        0.5,
+        "how far the eyes stay on the viewer while the head turns: 0 not, 1 wholly",
+        Widget("Eyes on the viewer", "while the head turns", row="eyes", step=0.05),
+        ge=0,
+        le=1,
+    )
+    seed: int = _option(
+        0,
+        "another seed gives other head motion, blinks and saccades",
+        Widget("Seed", "the same seed, the same head motion, blinks and eye movements", row="seed", comparison="each"),
+        ge=0,
+        le=2**32 - 1,
+    )
 
     @field_validator("emotion")
     @classmethod
-    def _understood(cls, emotion: str) -> str:
+    def _validate_emotion(cls, emotion: str) -> str:
         try:
             return check_emotion(emotion)
         except SpaceError as refusal:
@@ -58,30 +142,66 @@ class MotionOptions:
 
 @dataclass(frozen=True, config=CONFIG)
 class RenderingOptions:
-    """What is shown of it, and how: what preparing a portrait and drawing frames read."""
+    """What the video shows, and how: the options that preparing a portrait and rendering frames read."""
 
-    framing: Literal["crop", "photo"] = Field(
-        "crop", description="what the film shows: a square crop around the head, or the whole photo with the head in it"
+    framing: Literal["crop", "photo"] = _option(
+        "crop",
+        "what the film shows: a square crop around the head, or the whole photo with the head in it",
+        Widget(
+            "Framing",
+            "a square around the head, or the whole photo with the head in it",
+            row="picture",
+            choice_labels={"crop": "square", "photo": "whole photo"},
+        ),
     )
-    refine: Literal["network", "none"] = Field(
-        "network", description="what makes a drawn mouth look photographed: a small network, or nothing"
+    refine: Literal["network", "none"] = _option(
+        "network",
+        "what makes a drawn mouth look photographed: a small network, or nothing",
     )
-    size: int = Field(
-        SIZE, ge=256, le=1024, multiple_of=2, description="side of the crop in pixels; a whole photo keeps its own size"
+    size: int = _option(
+        SIZE,
+        "side of the crop in pixels; a whole photo keeps its own size",
+        Widget("Size", "side of the square, pixels", row="picture", step=2),
+        ge=256,
+        le=1024,
+        multiple_of=2,
     )
-    face: int = Field(
-        1, ge=1, le=16, description="who speaks where the photo shows several people: 1 the largest face, 2 the next"
+    face: int = _option(
+        1,
+        "who speaks where the photo shows several people: 1 the largest face, 2 the next",
+        Widget(
+            "Face",
+            "who speaks where several people are in the photo: 1 the largest face",
+            row="face",
+            comparison="shared",
+        ),
+        ge=1,
+        le=16,
     )
-    detector: Literal[DETECTORS] = Field(
-        "mediapipe", description="what finds the face; face-alignment downloads its weights on first use"
+    detector: Literal[DETECTORS] = _option(
+        "mediapipe",
+        "what finds the face; face-alignment downloads its weights on first use",
+        Widget("Detector", "what finds the face", row="face", comparison="shared"),
     )
-    mark: Literal["none", "visible"] = Field(
-        "none", description="a small label in a corner of the picture that says it is AI-generated: visible, or none"
+    mark: Literal["none", "visible"] = _option(
+        "none",
+        "a small label in a corner of the picture that says it is AI-generated",
+        Widget(
+            "Visible mark",
+            "a small sign in the corner: this video is generated",
+            kind="checkbox",
+            comparison="shared",
+        ),
     )
-    max_seconds: float = Field(600.0, ge=0.3, le=3600, description="the longest recording that is taken, in seconds")
+    max_seconds: float = _option(
+        600.0,
+        "the longest recording that is taken, in seconds",
+        ge=0.3,
+        le=3600,
+    )
 
     @model_validator(mode="after")
-    def _agree(self) -> "RenderingOptions":
+    def _validate_size(self) -> "RenderingOptions":
         if self.framing == "photo" and self.size != SIZE:
             raise PydanticCustomError("contradiction", "A whole photo keeps its own size: leave out size, or framing.")
         return self
@@ -89,7 +209,7 @@ class RenderingOptions:
 
 @dataclass(frozen=True, config=CONFIG)
 class AnimationOptions(RenderingOptions, MotionOptions):
-    """How the portrait is to speak. Every option has a default; a value out of range raises ``SpaceError``."""
+    """All options of an animation. Every option has a default; a value out of range raises ``SpaceError``."""
 
     @property
     def motion(self) -> MotionOptions:
@@ -101,7 +221,7 @@ class AnimationOptions(RenderingOptions, MotionOptions):
 
     @model_validator(mode="wrap")
     @classmethod
-    def _in_plain_words(cls, values: ArgsKwargs, handler: ModelWrapValidatorHandler["AnimationOptions"]) -> Any:
+    def _raise_space_error(cls, values: ArgsKwargs, handler: ModelWrapValidatorHandler["AnimationOptions"]) -> Any:
         try:
             return handler(values)
         except ValidationError as failure:
@@ -110,14 +230,20 @@ class AnimationOptions(RenderingOptions, MotionOptions):
             raise SpaceError(" ".join(sentences)) from None
 
 
-def option_field(name: str) -> FieldInfo:
-    """An option's ``default`` and ``description``, for interfaces that show it."""
-    return AnimationOptions.__pydantic_fields__[name]
-
-
 def option_names() -> tuple[str, ...]:
-    """The names of all options, in the order in which an interface should show them."""
+    """The names of all options, in the order in which interfaces show them."""
     return tuple(AnimationOptions.__pydantic_fields__)
+
+
+def changed_motion_options(options: AnimationOptions) -> tuple[str, ...]:
+    """The names of the motion options that differ from their defaults."""
+    default = MotionOptions()
+    return tuple(name for name in MotionOptions.__pydantic_fields__ if getattr(options, name) != getattr(default, name))
+
+
+def option_field(name: str) -> FieldInfo:
+    """An option's ``default``, ``annotation`` and ``description``."""
+    return AnimationOptions.__pydantic_fields__[name]
 
 
 def option_choices(name: str) -> tuple[str, ...] | None:
@@ -132,6 +258,37 @@ def option_range(name: str) -> tuple[float, float] | None:
     least = next((limit.ge for limit in metadata if isinstance(limit, Ge)), None)
     greatest = next((limit.le for limit in metadata if isinstance(limit, Le)), None)
     return None if least is None or greatest is None else (least, greatest)
+
+
+def option_widget(name: str) -> Widget | None:
+    """An option's widget, its ``kind`` filled in; None for an option that the page and its API don't show."""
+    extra = option_field(name).json_schema_extra
+    if not isinstance(extra, dict):
+        return None
+    widget = Widget(**extra["widget"])
+    return dataclasses.replace(widget, kind=widget.kind or _widget_kind(name, widget))
+
+
+def option_help(name: str) -> str:
+    """What an option does and its possible values, in one line without a full stop at the end."""
+    description = option_field(name).description
+    if choices := option_choices(name):
+        return f"{description}; one of {', '.join(choices)}"
+    if limits := option_range(name):
+        return f"{description}; {'an even number, ' if _is_even(name) else ''}{limits[0]} to {limits[1]}"
+    return f"{description}"
+
+
+def _is_even(name: str) -> bool:
+    return any(isinstance(rule, MultipleOf) for rule in option_field(name).metadata)
+
+
+def _widget_kind(name: str, widget: Widget) -> WidgetKind:
+    if option_choices(name):
+        return "radio"
+    if option_range(name):
+        return "number" if widget.step is None else "slider"
+    return "video"
 
 
 def _sentence(error: dict[str, Any]) -> str:
@@ -149,8 +306,8 @@ def _sentence(error: dict[str, Any]) -> str:
     if choices := option_choices(name):
         return f"{name} must be one of {', '.join(choices)}; {got}"
     if limits := option_range(name):
-        even = any(isinstance(rule, MultipleOf) for rule in option_field(name).metadata)
-        number = "an even number " if even else "a whole number " if option_field(name).annotation is int else ""
+        whole = "a whole number " if option_field(name).annotation is int else ""
+        number = "an even number " if _is_even(name) else whole
         return f"{name} must be {number}between {limits[0]} and {limits[1]}; {got}"
     return f"{name} must be the path of a video, or None; {got}"
 

@@ -1,4 +1,4 @@
-"""Work that takes its time, run_with_progress: meanwhile somebody is told, and may give it up."""
+"""Long tasks with progress reports, which can also cancel them."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -8,21 +8,30 @@ import torch
 
 Result = TypeVar("Result")
 
+# Called several times a second with the stage in progress ("portrait", "pose video", "landmarks", "frames"), the steps
+# done and the steps in all; and with ("opening", 1, 1) when the opening can be played. An exception it raises ends the
+# work.
+Progress = Callable[[str, int, int], None]
+
 REPORT_SECONDS = 0.25
-# As torch found them: later on the number may be another, as its setting reaches every thread that starts after it.
+# The number that torch starts with: later it may differ, as setting it affects every thread that starts afterwards.
 NUM_CORES = torch.get_num_threads()
 
 
-def run_with_progress(work: Callable[[], Result], report: Callable[[], None]) -> Result:
-    """What a piece of work gives; meanwhile ``report`` is called a few times a second, and may raise to give it up.
+def run_with_progress(task: Callable[[], Result], on_progress: Callable[[], None]) -> Result:
+    """Runs a task in a thread and returns its result; meanwhile ``on_progress`` is called a few times a second.
 
-    Work that is given up runs to its end, unheard.
+    An exception raised by ``on_progress`` is passed on at once; the task then runs to its end, and its result is lost.
     """
-    report()
+    on_progress()
     # Always with as many threads of torch's, wherever it is called from: so the result is the same to the last digit.
     executor = ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(NUM_CORES,))
-    future = executor.submit(work)
+    future = executor.submit(task)
     executor.shutdown(wait=False)
     while wait([future], REPORT_SECONDS).not_done:
-        report()
+        on_progress()
     return future.result()
+
+
+def ignore_progress(stage: str, done: int, total: int) -> None:
+    """Does nothing."""

@@ -5,7 +5,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from space_core.face.detector import build_detector
 from space_core.face.portrait import Portrait, prepare_portrait
 from space_core.media.content_credentials import ContentCredentials
 from space_core.media.images import load_photo
+from space_core.options import option_choices, option_field, option_range
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -51,37 +52,62 @@ def short_speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def serving(pipeline: SpacePipeline, **settings) -> Iterator[str]:
-    """The web demo around a pipeline, with an operator's settings; its address, such as http://127.0.0.1:40123."""
-    # Later than the other imports: most tests need no page.
-    from app import LOOK, build_page
-    from space_core.web.metrics import Metrics
-    from space_core.web.server import build_app
-    from space_core.web.service import AnimationService
-    from space_core.web.settings import Settings
-
-    with socket.socket() as door:
-        door.bind(("127.0.0.1", 0))
-        settings = Settings(**settings)
-        metrics = Metrics()
-        service = AnimationService(pipeline, metrics)
-        page = build_page(service, settings)
-        app = build_app(page, settings, metrics, service.health, service.stop, **LOOK)
+def running(app) -> Iterator[str]:
+    """An ASGI application, served in a thread; its address, such as http://127.0.0.1:40123."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
         server = uvicorn.Server(uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=1))
-        thread = threading.Thread(target=server.run, args=([door],))
+        thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()
         try:
-            while not server.started:
-                time.sleep(0.02)
-            yield f"http://127.0.0.1:{door.getsockname()[1]}"
+            until(lambda: server.started)
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         finally:
             server.should_exit = True
             thread.join()
 
 
+@contextmanager
+def serving(pipeline: SpacePipeline, **settings) -> Iterator[str]:
+    """The web demo around a pipeline, with an operator's settings; its address."""
+    # Later than the other imports: most tests need no page.
+    from space_core.web.appearance import APPEARANCE
+    from space_core.web.metrics import Metrics
+    from space_core.web.page import build_page
+    from space_core.web.server import build_app
+    from space_core.web.service import AnimationService
+    from space_core.web.settings import Settings
+
+    settings, metrics = Settings(**settings), Metrics()
+    service = AnimationService(pipeline, metrics)
+    page = build_page(service, settings, EXAMPLES)
+    callbacks = {"health": service.health, "on_disconnect": service.disconnect, "on_expiry": service.expire}
+    with running(build_app(page, settings, metrics, **callbacks, **APPEARANCE)) as address:
+        yield address
+
+
+def another_value(name: str) -> Any:
+    """A value of an option that is not its default."""
+    if name == "emotion":
+        return "0:sad, 1:happy@0.5"
+    if name == "pose_video":
+        return "nod.mp4"
+    possible = option_choices(name) or option_range(name)
+    return next(value for value in possible if value != option_field(name).default)
+
+
+def until(condition: Callable[[], Any], seconds: float = 60) -> None:
+    """Waits for a condition to become true; the test fails if it does not."""
+    given_up = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > given_up:
+            pytest.fail(f"did not happen within {seconds} seconds")
+        time.sleep(0.01)
+
+
 @pytest.fixture(scope="session")
 def visitors_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Where the demos of the tests keep visitors' files; the host's settings don't count."""
+    """Where the demos of the tests keep visitors' files; variables of the host are ignored."""
     with pytest.MonkeyPatch.context() as patch:
         for variable in list(os.environ):
             if variable.startswith(("SPACE_", "GRADIO_")):
@@ -93,7 +119,7 @@ def visitors_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def signing_pipeline() -> SpacePipeline:
-    """A pipeline that puts Content Credentials into its videos, as the demo's does."""
+    """A pipeline that signs its videos with Content Credentials, as the demo's does."""
     return SpacePipeline("cpu", ContentCredentials())
 
 
@@ -105,36 +131,40 @@ def demo(signing_pipeline: SpacePipeline, visitors_folder: Path) -> Iterator[str
 
 
 class Visitor(httpx.Client):
-    """Speaks the demo's API by plain HTTP, as curl does; can send what Gradio's own client refuses to."""
+    """Sends requests to the demo's API by plain HTTP, as curl does; also ones that Gradio's own client refuses."""
 
     def __init__(self, address: str) -> None:
         super().__init__(base_url=address, timeout=120)
 
+    def upload_bytes(self, name: str, content: bytes) -> httpx.Response:
+        return self.post("/gradio_api/upload", files={"files": (name, content)})
+
     def upload(self, path: Path, name: str | None = None) -> dict[str, Any]:
-        """What the API takes for an uploaded file; ``name`` is what the visitor says the file is called."""
-        answer = self.post("/gradio_api/upload", files={"files": (name or path.name, path.read_bytes())})
+        """The API's value for an uploaded file; ``name`` is what the visitor says the file is called."""
+        answer = self.upload_bytes(name or path.name, path.read_bytes())
         answer.raise_for_status()
-        return {"path": answer.json()[0], "meta": {"_type": "gradio.FileData"}}
+        return uploaded(answer.json()[0])
+
+    def call(self, endpoint: str, values: list, **more: Any) -> httpx.Response:
+        """The answer to a request, as it is."""
+        # By json itself, which writes NaN, infinity and numbers of any length.
+        content = json.dumps({"data": values, **more})
+        return self.post(f"/gradio_api/call/{endpoint}", content=content, headers={"content-type": "application/json"})
 
     def begin(self, endpoint: str, values: list, **more: Any) -> str:
-        """Asks for something; the event to listen to."""
-        # By json itself, which writes NaN, infinity and numbers of any length.
-        answer = self.post(
-            f"/gradio_api/call/{endpoint}",
-            content=json.dumps({"data": values, **more}),
-            headers={"content-type": "application/json"},
-        )
+        """Requests something; the id of the event that is made for it."""
+        answer = self.call(endpoint, values, **more)
         answer.raise_for_status()
         return answer.json()["event_id"]
 
     def result(self, endpoint: str, event: str) -> list:
-        """What an endpoint gives at last.
+        """The last result of an endpoint.
 
         Raises:
-            Refused: it gave a message instead.
+            Refused: with the message that it gave instead.
         """
-        told = self.get(f"/gradio_api/call/{endpoint}/{event}").text
-        end, data = told.strip().split("\n\n")[-1].split("\n")
+        stream = self.get(f"/gradio_api/call/{endpoint}/{event}").text
+        end, data = stream.strip().split("\n\n")[-1].split("\n")
         content = json.loads(data.removeprefix("data: "))
         if end != "event: complete":
             raise Refused(content["error"])
@@ -144,11 +174,22 @@ class Visitor(httpx.Client):
         """``begin`` and ``result``."""
         return self.result(endpoint, self.begin(endpoint, values))
 
-    def figure(self, name: str) -> float:
-        """One of the operator's figures; 0 as long as there is none."""
+    def refusal(self, endpoint: str, values: list) -> str:
+        """The message with which an endpoint refuses a request."""
+        with pytest.raises(Refused) as refusal:
+            self.ask(endpoint, values)
+        return str(refusal.value)
+
+    def metric(self, name: str) -> float:
+        """One of the operator's metrics; 0 as long as there is none."""
         lines = [line for line in self.get("/metrics").text.splitlines() if line.startswith(f"{name} ")]
         return float(lines[0].split()[-1]) if lines else 0.0
 
 
-class Refused(Exception):  # noqa: N818 – no fault of anybody's program
-    """The demo said why it can't do something."""
+class Refused(Exception):  # noqa: N818 – no error of any program
+    """The demo's message that it can't do something."""
+
+
+def uploaded(path: str | Path, **more: Any) -> dict[str, Any]:
+    """The API's value for a file of which the visitor says that it was uploaded."""
+    return {"path": str(path), "meta": {"_type": "gradio.FileData"}, **more}

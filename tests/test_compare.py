@@ -97,7 +97,7 @@ def test_stopping_midway_leaves_nothing_behind(pipeline, short_speech, tmp_path)
 
 @pytest.fixture
 def command_line(pipeline, monkeypatch):
-    monkeypatch.setattr("space_core.cli.SpacePipeline", lambda *arguments: pipeline)
+    monkeypatch.setattr("space_core.pipeline.SpacePipeline", lambda *arguments: pipeline)
     return lambda *arguments: main(["compare", "--quiet", *map(str, arguments)])
 
 

@@ -18,7 +18,8 @@ from space_core.generator.mesh_warp.face_motion import face_motion
 from space_core.generator.mesh_warp.glasses import find_glasses
 from space_core.media.images import load_photo
 from space_core.motion.blink import apply_blink
-from space_core.motion.emotion import EMOTIONS, expressive_motion
+from space_core.motion.emotion_labels import EMOTIONS
+from space_core.motion.emotion_network import expressive_motion
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 NOSE_BRIDGE = 168

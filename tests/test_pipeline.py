@@ -22,7 +22,7 @@ from space_core.face.normalization import normalize
 from space_core.media.audio import load_speech
 from space_core.media.video import read_frames
 from space_core.media.visible_mark import marked
-from space_core.motion.emotion import EMOTIONS
+from space_core.motion.emotion_labels import EMOTIONS
 
 PHOTO = EXAMPLES / "astronaut.jpg"
 
@@ -412,7 +412,7 @@ def landmarks(tmp_path_factory, pipeline, short_speech) -> Path:
 
 @pytest.fixture
 def command_line(pipeline, monkeypatch):
-    monkeypatch.setattr("space_core.cli.SpacePipeline", lambda *arguments: pipeline)
+    monkeypatch.setattr("space_core.pipeline.SpacePipeline", lambda *arguments: pipeline)
     return lambda *arguments: main(["animate", "--quiet", *map(str, arguments)])
 
 
@@ -515,7 +515,7 @@ def test_bad_input_is_one_sentence_at_the_api_and_the_command_line(name, pipelin
     with pytest.raises(SpaceError, match=words):
         pipeline.animate_to_file(photo, speech, outputs / "out.mp4", AnimationOptions(**options))
 
-    monkeypatch.setattr("space_core.cli.SpacePipeline", lambda *arguments: pipeline)
+    monkeypatch.setattr("space_core.pipeline.SpacePipeline", lambda *arguments: pipeline)
     flags = [f"--{option.replace('_', '-')}={value}" for option, value in options.items()]
     assert main(["animate", str(photo), str(speech), "-o", str(outputs / "out.mp4"), "--quiet", *flags]) == 2
     said = capsys.readouterr().err

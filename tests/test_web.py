@@ -1,4 +1,4 @@
-"""What the hosted demo promises its operator and its visitors: asked of a tiny page, without the pipeline."""
+"""What the hosted demo promises its operator and its visitors: tested with a tiny page, without the pipeline."""
 
 import json
 import os
@@ -7,21 +7,35 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from inspect import signature
 from pathlib import Path
 from types import SimpleNamespace
 
 import gradio as gr
-import httpx
 import pytest
-import uvicorn
-from conftest import EXAMPLES
+from conftest import EXAMPLES, Refused, Visitor, another_value, running, until, uploaded
+from gradio.utils import get_function_description
 
+from space_core import SpaceError
+from space_core.options import (
+    AnimationOptions,
+    option_choices,
+    option_field,
+    option_names,
+    option_range,
+    option_widget,
+)
+from space_core.web import server
+from space_core.web.endpoints import Endpoints
+from space_core.web.jobs import Film, JobCancelled, SpeechSource, Step
 from space_core.web.metrics import Metrics
-from space_core.web.private_files import forget_files
+from space_core.web.page import build_page
+from space_core.web.parameters import options_on_the_page
+from space_core.web.private_files import expire_files
 from space_core.web.server import build_app, serve
+from space_core.web.service import AnimationService
 from space_core.web.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -34,9 +48,9 @@ from space_core.web import logs
 from space_core.web.settings import Settings
 settings = Settings.from_command_line()
 logs.configure("info")
-from space_core.web.private_files import private_folder
+from space_core.web.private_files import create_private_folder
 from space_core.web.server import serve
-print(private_folder(), flush=True)
+print(create_private_folder(), flush=True)
 import gradio as gr
 from space_core.web.metrics import Metrics
 def fail(text):
@@ -45,7 +59,8 @@ with gr.Blocks(analytics_enabled=False) as page:
     text, result = gr.Textbox(), gr.Textbox()
     gr.Button().click(fail, text, result, api_name="fail")
     gr.Button().click(lambda: time.sleep(60), None, result, api_name="work")
-serve(page, settings, Metrics(), lambda: {"loaded": True, "device": "cpu"}, lambda _: None)
+callbacks = {"on_disconnect": lambda visitor: None, "on_expiry": lambda seconds: None}
+serve(page, settings, Metrics(), health=lambda: {"loaded": True, "device": "cpu"}, **callbacks)
 """
 
 
@@ -56,37 +71,14 @@ def no_variables_of_the_host(monkeypatch):
             monkeypatch.delenv(variable)
 
 
-class Visitor(httpx.Client):
-    """A client of the page's API."""
-
-    def ask(self, endpoint, *inputs):
-        """The event and the data with which an endpoint ends."""
-        begun = self.begin(endpoint, *inputs)
-        begun.raise_for_status()
-        told = self.get(f"/gradio_api/call/{endpoint}/{begun.json()['event_id']}").text
-        ended, data = told.strip().split("\n\n")[-1].split("\n")
-        return ended.removeprefix("event: "), json.loads(data.removeprefix("data: "))
-
-    def begin(self, endpoint, *inputs):
-        return self.post(f"/gradio_api/call/{endpoint}", json={"data": inputs})
-
-    def upload(self, name, content):
-        return self.post("/gradio_api/upload", files={"files": (name, content)})
-
-    def figure(self, line):
-        """A figure of /metrics; 0 as long as there is none."""
-        lines = [told for told in self.get("/metrics").text.splitlines() if told.startswith(line + " ")]
-        return float(lines[0].split()[-1]) if lines else 0.0
-
-
-def file(path, **more):
-    return {"path": str(path), "meta": {"_type": "gradio.FileData"}, **more}
+def is_loaded():
+    return {"loaded": True, "device": "cpu"}
 
 
 @contextmanager
-def served(tmp_path, ready=lambda: {"loaded": True, "device": "cpu"}, **settings):
-    """A tiny page at an address of its own, and a visitor."""
-    with pytest.MonkeyPatch.context() as patch, socket.socket() as door:
+def served(tmp_path, health=is_loaded, on_expiry=lambda seconds: None, **settings):
+    """A tiny page at an address of its own, and a visitor; ``occupied`` and ``released`` are events of "work"."""
+    with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
         occupied, released = threading.Event(), threading.Event()
         with gr.Blocks(analytics_enabled=False) as page:
@@ -101,21 +93,13 @@ def served(tmp_path, ready=lambda: {"loaded": True, "device": "cpu"}, **settings
                 released.wait(20)
 
             gr.Button().click(work, None, result, api_name="work", concurrency_limit=1)
-        app = build_app(
-            page, Settings(queue_size=QUEUE_SIZE, max_upload_mb=1, **settings), Metrics(), ready, lambda _: None
-        )
-        door.bind(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=1))
-        thread = threading.Thread(target=server.run, args=([door],))
-        thread.start()
-        while not server.started:
-            time.sleep(0.02)
-        with Visitor(base_url=f"http://127.0.0.1:{door.getsockname()[1]}", timeout=20) as visitor:
-            visitor.occupied, visitor.released = occupied, released
-            yield visitor
-        released.set()
-        server.should_exit = True
-        thread.join()
+        settings = Settings(queue_size=QUEUE_SIZE, max_upload_mb=1, **settings)
+        callbacks = {"health": health, "on_disconnect": lambda visitor: None, "on_expiry": on_expiry}
+        with running(build_app(page, settings, Metrics(), **callbacks)) as address:
+            with Visitor(address) as visitor:
+                visitor.occupied, visitor.released = occupied, released
+                yield visitor
+            released.set()
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +136,7 @@ def test_a_hugging_face_space_listens_everywhere(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "expected"),
     [
         (["--port", "http"], "--port [SPACE_PORT, GRADIO_SERVER_PORT] can't be http: it should be a valid integer"),
         (["--concurrency", "9"], "--concurrency [SPACE_CONCURRENCY] can't be 9: it should be less than or equal to 8"),
@@ -162,12 +146,12 @@ def test_a_hugging_face_space_listens_everywhere(monkeypatch):
         (["--queues", "3"], "unrecognized arguments: --queues 3"),
     ],
 )
-def test_a_wrong_value_is_told_in_one_sentence(arguments, told, capsys):
+def test_a_wrong_value_is_refused_in_one_sentence(arguments, expected, capsys):
     with pytest.raises(SystemExit) as ended:
         Settings.from_command_line(arguments)
     sentence = capsys.readouterr().err.strip().splitlines()[-1]
     assert ended.value.code == 2
-    assert told in sentence
+    assert expected in sentence
 
 
 def test_agents_need_their_package(monkeypatch, capsys):
@@ -177,28 +161,28 @@ def test_agents_need_their_package(monkeypatch, capsys):
     assert 'pip install "mcp<2"' in capsys.readouterr().err
 
 
-def test_help_tells_every_setting_with_its_variable_and_default(capsys):
+def test_help_lists_every_setting_with_its_variable_and_default(capsys):
     with pytest.raises(SystemExit) as ended:
         Settings.from_command_line(["--help"])
-    told = " ".join(capsys.readouterr().out.split())
+    text = " ".join(capsys.readouterr().out.split())
     assert ended.value.code == 0
     for name in Settings.model_fields:
-        assert f"--{name.replace('_', '-')}" in told
-        assert f"[SPACE_{name.upper()}" in told
-    assert "visitors who may wait [SPACE_QUEUE_SIZE] (default: 20)" in told
+        assert f"--{name.replace('_', '-')}" in text
+        assert f"[SPACE_{name.upper()}" in text
+    assert "visitors who may wait [SPACE_QUEUE_SIZE] (default: 20)" in text
 
 
-# Figures
+# Metrics
 
 
-def test_figures_are_told_in_prometheus_format():
+def test_metrics_are_in_prometheus_format():
     metrics = Metrics()
-    metrics.asked("animate")
-    metrics.failed("animate", "stopped")
-    metrics.stage("portrait", 0.2)
-    metrics.filmed(frames=50, seconds=2)
-    metrics.queue(lambda: 3)
-    told = metrics.text().decode().splitlines()
+    metrics.count_request("animate")
+    metrics.count_failure("animate", "stopped")
+    metrics.observe_stage("portrait", 0.2)
+    metrics.observe_film(num_frames=50, seconds=2)
+    metrics.track_queue(lambda: 3)
+    lines = metrics.text().decode().splitlines()
     for line in (
         'space_asked_total{endpoint="animate"} 1.0',
         'space_failed_total{endpoint="animate",reason="stopped"} 1.0',
@@ -207,27 +191,27 @@ def test_figures_are_told_in_prometheus_format():
         "space_frames_per_second 25.0",
         "space_queue_length 3.0",
     ):
-        assert line in told
+        assert line in lines
 
 
 def test_reasons_are_a_fixed_set():
     with pytest.raises(ValueError, match="no reason"):
-        Metrics().failed("animate", "portrait_of_aunt_mary.jpg")
+        Metrics().count_failure("animate", "portrait_of_aunt_mary.jpg")
 
 
-def test_health_and_figures_are_served(visitor):
+def test_health_and_metrics_are_served(visitor):
     assert visitor.get("/healthz").json() == {"status": "ready", "loaded": True, "device": "cpu", "queue": 0}
-    assert visitor.figure("space_queue_length") == 0
+    assert visitor.metric("space_queue_length") == 0
     assert "process_cpu_seconds_total" in visitor.get("/metrics").text
 
 
 def test_health_is_503_when_no_video_can_be_made(tmp_path):
-    with served(tmp_path, ready=lambda: {"loaded": False, "device": "cpu"}) as visitor:
+    with served(tmp_path, health=lambda: {"loaded": False, "device": "cpu"}) as visitor:
         answer = visitor.get("/healthz")
     assert (answer.status_code, answer.json()["status"]) == (503, "loading")
 
 
-# The door
+# Requests
 
 
 def test_the_page_is_served_and_forbids_other_origins(visitor):
@@ -256,9 +240,7 @@ def test_no_file_outside_is_served(visitor, path):
 @pytest.mark.parametrize("endpoint", ["echo", "photo"])
 def test_a_file_of_the_machine_is_no_input(visitor, endpoint, path):
     """Gradio, mounted, copied any file that an input named, and handed it out."""
-    ended, told = visitor.ask(endpoint, file(path))
-    assert ended == "error"
-    assert "has to be uploaded here" in told["error"]
+    assert "has to be uploaded here" in visitor.refusal(endpoint, [uploaded(path)])
 
 
 @pytest.mark.parametrize(
@@ -275,12 +257,12 @@ def test_a_file_of_the_machine_is_no_input(visitor, endpoint, path):
         ("DELETE", "/"),
     ],
 )
-def test_routes_that_the_page_does_not_need_are_shut(visitor, method, path):
+def test_routes_that_the_page_does_not_need_are_not_there(visitor, method, path):
     assert visitor.request(method, path).status_code == 404
 
 
-def test_an_unknown_endpoint_is_told_so(visitor):
-    answer = visitor.begin("nothing")
+def test_a_request_to_an_unknown_endpoint_is_refused_as_such(visitor):
+    answer = visitor.call("nothing", [])
     assert (answer.status_code, "no such endpoint" in answer.text) == (404, True)
 
 
@@ -297,18 +279,13 @@ def test_no_address_is_fetched(visitor):
     with HTTPServer(("127.0.0.1", 0), Elsewhere) as elsewhere:
         threading.Thread(target=elsewhere.serve_forever, daemon=True).start()
         address = f"http://127.0.0.1:{elsewhere.server_port}/photo.jpg"
-        told = [
-            visitor.ask("photo", file(address)),
-            visitor.ask("speech", file(address)),
-            visitor.ask("film", file(address)),
-            visitor.ask("echo", file(address)),
-        ]
-        others = [visitor.ask("photo", file("photo.jpg", url=address)), visitor.ask("photo", {"url": address})]
+        refusals = [visitor.refusal(name, [uploaded(address)]) for name in ("photo", "speech", "film", "echo")]
+        for value in (uploaded("photo.jpg", url=address), {"url": address}):
+            visitor.refusal("photo", [value])
         answers = [visitor.get(f"/gradio_api/{route}={address}") for route in ("file", "proxy")]
         elsewhere.shutdown()
     assert asked == []
-    assert all(ended == "error" and "never fetched" in error["error"] for ended, error in told)
-    assert all(ended == "error" for ended, _ in others)
+    assert all("never fetched" in refusal for refusal in refusals)
     assert [answer.status_code for answer in answers] == [403, 404]
     assert "never fetched" in answers[0].text
 
@@ -318,29 +295,29 @@ def test_no_address_is_fetched(visitor):
 
 def test_an_upload_is_an_input(visitor):
     content = (EXAMPLES / "astronaut.jpg").read_bytes()
-    (path,) = visitor.upload("astronaut.jpg", content).json()
-    assert visitor.ask("photo", file(path)) == ("complete", [str(len(content))])
-    shown = visitor.get(f"/gradio_api/file={path}")
-    assert shown.content == content
-    assert shown.headers["cache-control"] == "private"
+    file = visitor.upload(EXAMPLES / "astronaut.jpg")
+    assert visitor.ask("photo", [file]) == [str(len(content))]
+    served_again = visitor.get(f"/gradio_api/file={file['path']}")
+    assert served_again.content == content
+    assert served_again.headers["cache-control"] == "private"
 
 
 def test_too_large_an_upload_is_refused_in_plain_words(visitor):
-    before = visitor.figure('space_failed_total{endpoint="upload",reason="input"}')
-    answer = visitor.upload("large.wav", bytes(1024 * 1024))
+    before = visitor.metric('space_failed_total{endpoint="upload",reason="input"}')
+    answer = visitor.upload_bytes("large.wav", bytes(1024 * 1024))
     assert answer.status_code == 413
     assert answer.text == "The upload is larger than the maximum allowed size of 1 MB. Give a smaller file."
-    assert visitor.figure('space_failed_total{endpoint="upload",reason="input"}') == before + 1
+    assert visitor.metric('space_failed_total{endpoint="upload",reason="input"}') == before + 1
 
 
 def test_uploads_are_refused_before_the_disk_is_full(visitor, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=2 * 1024 * 1024))
-    answer = visitor.upload("photo.jpg", b"a face")
+    answer = visitor.upload_bytes("photo.jpg", b"a face")
     assert (answer.status_code, "no room" in answer.text) == (507, True)
 
 
 def test_a_large_file_in_place_of_an_upload_is_refused(visitor):
-    answer = visitor.begin("photo", "x" * 5_000_000)
+    answer = visitor.call("photo", ["x" * 5_000_000])
     assert (answer.status_code, "upload files instead" in answer.text) == (413, True)
 
 
@@ -354,46 +331,221 @@ def test_a_large_file_in_place_of_an_upload_is_refused(visitor):
     ],
 )
 def test_names_of_uploads_stay_in_their_folder(visitor, name, kept):
-    (path,) = visitor.upload(name, b"content of " + name.encode()).json()
+    (path,) = visitor.upload_bytes(name, b"content of " + name.encode()).json()
     assert Path(path).name == kept
     assert len(Path(path).parent.name) == 64  # the content's hash
     assert Path(path).read_bytes() == b"content of " + name.encode()
 
 
-def test_old_files_are_forgotten_but_not_the_examples(tmp_path):
+def test_old_files_are_removed_but_not_the_examples(tmp_path):
     for name in ("upload/photo.jpg", "example/photo.jpg", "tmpbrokenoff"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"x")
     example = str(tmp_path / "example" / "photo.jpg")
-    assert forget_files(tmp_path, {example}, older_than=3600) == set()
-    time.sleep(0.1)
-    assert len(forget_files(tmp_path, {example}, older_than=0.05)) == 2
+    assert expire_files(tmp_path, {example}, older_than=3600) == set()
+    assert len(expire_files(tmp_path, {example}, older_than=-1)) == 2
     assert [str(path) for path in tmp_path.rglob("*") if path.is_file()] == [example]
+
+
+def test_what_is_kept_in_memory_of_visitors_expires_with_their_files(tmp_path, monkeypatch):
+    monkeypatch.setattr(server, "EXPIRY_INTERVAL", 0.01)
+    ages = []
+
+    def fail_at_first(older_than):
+        ages.append(older_than)
+        if len(ages) == 1:
+            raise OSError
+
+    with served(tmp_path, on_expiry=fail_at_first, kept_minutes=15):
+        until(lambda: len(ages) > 1)
+    assert set(ages) == {15 * 60}
+
+
+def test_prepared_portraits_expire():
+    ages = []
+    AnimationService(SimpleNamespace(forget_portraits=ages.append), Metrics()).expire(900)
+    assert ages == [900]
+
+
+# Options
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    """The page of the demo, its detectors all offered, around no service."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("page")))
+        yield build_page(SimpleNamespace(), Settings(face_alignment=True), EXAMPLES)
+
+
+@pytest.mark.parametrize("name", options_on_the_page())
+def test_an_option_is_on_the_page_and_in_the_api(page, name):
+    widget, parameters = option_widget(name), page.get_api_info()["named_endpoints"]["/animate"]["parameters"]
+    (parameter,) = [parameter for parameter in parameters if parameter["parameter_name"] == name]
+    assert parameter["label"] == widget.label
+    if name != "mark":  # on until the operator switches it off
+        assert parameter["parameter_default"] == option_field(name).default
+    (component,) = [block for block in page.blocks.values() if block.elem_id == name.replace("_", "-")]
+    assert component.label == widget.label
+    assert component.info == widget.info or widget.kind == "video"
+    if widget.kind == "slider":
+        assert (component.minimum, component.maximum) == option_range(name)
+    if widget.kind == "radio":
+        assert tuple(value for _, value in component.choices) == option_choices(name)
+
+
+@pytest.mark.parametrize("name", options_on_the_page())
+def test_the_value_of_an_option_reaches_the_service(name):
+    given = []
+
+    def animate(visitor, photo, speech, options, **_):
+        given.append(options)
+        yield Film(Path("space.mp4"), None, None, 25, 1, 1.0)
+
+    endpoints = Endpoints(SimpleNamespace(animate=animate), Settings(face_alignment=True))
+    defaults = {parameter.name: parameter.default for parameter in signature(endpoints.animate).parameters.values()}
+    value = another_value(name)
+    shown = option_choices(name).index(value) == 1 if option_widget(name).kind == "checkbox" else value
+    list(endpoints.animate(*{**defaults, "photo": "a.jpg", "speech": "a.wav", name: shown}.values()))
+    assert getattr(given[0], name) == getattr(AnimationOptions(**{name: value}), name)
+
+
+def test_an_option_without_a_widget_is_the_operators_or_the_command_lines():
+    assert set(option_names()) - set(options_on_the_page()) == {"refine", "max_seconds"}
+
+
+def test_programs_read_what_each_parameter_means():
+    endpoints = Endpoints(SimpleNamespace(), Settings())
+    for method in (endpoints.animate, endpoints.compare, endpoints.look, endpoints.say):
+        summary, parameters, returns = get_function_description(method)
+        assert summary and returns
+        described = {name for name, description in parameters.items() if description}
+        assert described == set(parameters) - {"request", "progress"}
+
+
+# Jobs
+
+
+class StubPipeline:
+    """Renders until it is released, and reports whether its frame iterator was closed."""
+
+    def __init__(self):
+        self.started, self.released, self.closed = threading.Event(), threading.Event(), threading.Event()
+        self.failure = None
+
+    def animate_to_file(self, photo, speech, path, options, progress, **files):
+        try:
+            self.started.set()
+            self.folder = path.parent
+            while not self.released.wait(0.01):
+                progress("frames", 0, 1)
+            if self.failure:
+                raise self.failure
+            return SimpleNamespace(num_frames=1, num_faces=1)
+        finally:
+            self.closed.set()
+
+
+@pytest.fixture
+def stub():
+    stub = StubPipeline()
+    yield stub
+    stub.released.set()
+
+
+def animated(stub, metrics=None):
+    """A service around a stub, and its iterator for the visitor "anna"."""
+    service = AnimationService(stub, metrics or Metrics())
+    return service, service.animate("anna", "photo.jpg", SpeechSource("speech.wav"), AnimationOptions())
+
+
+def test_a_job_reports_progress_and_gives_its_film(stub):
+    _, reports = animated(stub)
+    assert isinstance(next(reports), Step)
+    stub.released.set()
+    film = list(reports)[-1]
+    assert isinstance(film, Film)
+    assert not film.video.parent.exists()
+
+
+@pytest.mark.parametrize("end", ["close", "cancel", "disconnect"])
+def test_a_job_that_nobody_waits_for_ends_with_its_thread_and_folder(stub, end):
+    threads = set(threading.enumerate())
+    service, reports = animated(stub)
+    next(reports)
+    if end == "close":
+        reports.close()
+    else:
+        getattr(service, end)("anna")
+        assert not [report for report in reports if isinstance(report, Film)]
+    assert stub.closed.is_set()
+    assert not stub.folder.exists()
+    assert set(threading.enumerate()) <= threads
+
+
+def test_nobody_cancels_anothers_job(stub):
+    service, reports = animated(stub)
+    next(reports)
+    service.cancel("bert")
+    stub.released.set()
+    assert isinstance(list(reports)[-1], Film)
+
+
+@pytest.mark.parametrize(
+    ("failure", "message", "reason"),
+    [
+        (SpaceError("There is no face."), "There is no face.", "input"),
+        (ValueError("a name"), "on our side", "error"),
+    ],
+)
+def test_a_job_that_fails_ends_with_a_sentence_for_the_visitor(stub, failure, message, reason):
+    metrics = Metrics()
+    _, reports = animated(stub, metrics)
+    next(reports)
+    stub.failure = failure
+    stub.released.set()
+    with pytest.raises(SpaceError, match=message):
+        list(reports)
+    assert not stub.folder.exists()
+    assert f'space_failed_total{{endpoint="animate",reason="{reason}"}} 1.0' in metrics.text().decode()
+
+
+def test_a_text_that_is_being_spoken_is_given_up_with_its_visitor(monkeypatch, tmp_path):
+    def write_speech(text, path, max_seconds, progress):
+        progress(0, 2)
+        service.disconnect("anna")
+        with pytest.raises(JobCancelled) as cancelled:
+            progress(1, 2)
+        raise cancelled.value
+
+    monkeypatch.setattr("space_core.web.service.write_speech", write_speech)
+    metrics = Metrics()
+    service = AnimationService(SimpleNamespace(), metrics)
+    assert not service.say("anna", "Hello.", tmp_path / "speech.wav", 10)
+    assert 'space_failed_total{endpoint="say",reason="left"} 1.0' in metrics.text().decode()
 
 
 # The queue
 
 
-def test_a_full_queue_is_told_in_plain_words_and_who_leaves_it_makes_room(tmp_path):
+def test_a_visitor_for_whom_the_queue_has_no_place_is_refused_and_who_leaves_it_makes_room(tmp_path):
     with served(tmp_path) as visitor:
-        visitor.begin("work")
+        visitor.begin("work", [])
         assert visitor.occupied.wait(10)
-        waiting = [visitor.begin("work").json()["event_id"] for _ in range(QUEUE_SIZE)]
+        waiting = [visitor.begin("work", []) for _ in range(QUEUE_SIZE)]
         assert visitor.get("/healthz").json()["queue"] == QUEUE_SIZE
-        refused = visitor.begin("work")
+        refused = visitor.call("work", [])
         assert refused.status_code == 429
         assert refused.json()["detail"] == "All places in the queue are taken (2). Try again in a few minutes."
-        assert visitor.figure('space_failed_total{endpoint="work",reason="full"}') == 1
+        assert visitor.metric('space_failed_total{endpoint="work",reason="full"}') == 1
         with visitor.stream("GET", f"/gradio_api/call/work/{waiting[0]}"):
-            time.sleep(0.2)  # listens, and leaves
-        given_up = time.monotonic() + 10
-        while visitor.get("/healthz").json()["queue"] == QUEUE_SIZE and time.monotonic() < given_up:
-            time.sleep(0.05)
-        assert visitor.figure('space_failed_total{endpoint="work",reason="left"}') == 1
-        assert visitor.begin("work").status_code == 200
+            pass  # listens, and disconnects
+        until(lambda: visitor.get("/healthz").json()["queue"] < QUEUE_SIZE)
+        assert visitor.metric('space_failed_total{endpoint="work",reason="left"}') == 1
+        assert visitor.call("work", []).status_code == 200
 
 
-def test_nobody_gets_past_the_queue(visitor):
+def test_every_request_waits_in_the_queue(visitor):
     assert visitor.post("/gradio_api/run/work", json={"data": []}).status_code == 404
 
 
@@ -416,7 +568,7 @@ def program(parent, *arguments):
     try:
         folder = Path(process.stdout.readline().strip())
         assert process.stdout.readline() == f"* Running on local URL:  http://127.0.0.1:{port}\n"
-        with Visitor(base_url=f"http://127.0.0.1:{port}", timeout=30) as visitor:
+        with Visitor(f"http://127.0.0.1:{port}") as visitor:
             yield process, folder, visitor
     finally:
         process.kill()
@@ -431,14 +583,11 @@ def test_visitors_files_go_with_the_program_that_logs_no_name(tmp_path, ending):
     with program(tmp_path) as (process, folder, visitor):
         assert list(tmp_path.glob("space-visitors-*")) == [folder]  # not the one that a killed program left
         assert folder.stat().st_mode & 0o777 == 0o700
-        (path,) = visitor.upload("aunt mary.jpg", b"a face").json()
+        (path,) = visitor.upload_bytes("aunt mary.jpg", b"a face").json()
         assert Path(path).is_relative_to(folder / "page")
-        ended, told = visitor.ask("fail", "aunt mary.jpg")
-        assert (ended, told["error"]) == (
-            "error",
-            "That failed, and the fault is ours. It was noted; please try again.",
-        )
-        assert visitor.begin("work").status_code == 200  # is still at work when the program is told to end
+        with pytest.raises(Refused, match=r"That failed, and the fault is ours\. It was noted; please try again\."):
+            visitor.ask("fail", ["aunt mary.jpg"])
+        visitor.begin("work", [])  # is still at work when the program gets the signal
         process.send_signal(ending)
         log = process.communicate(timeout=20)[1]
     assert not any(path.is_file() for path in tmp_path.rglob("*"))
@@ -450,10 +599,10 @@ def test_visitors_files_go_with_the_program_that_logs_no_name(tmp_path, ending):
     assert "mary" not in log
 
 
-def test_a_port_that_is_taken_is_told_in_one_sentence():
+def test_a_port_that_is_taken_ends_the_program_with_one_sentence():
     with socket.socket() as taken, gr.Blocks(analytics_enabled=False) as page:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         settings = Settings(port=taken.getsockname()[1])
         with pytest.raises(SystemExit, match=f"can't listen on port {settings.port} of 127.0.0.1"):
-            serve(page, settings, Metrics(), lambda: {"loaded": True, "device": "cpu"}, lambda _: None)
+            serve(page, settings, Metrics(), health=is_loaded, on_disconnect=lambda _: None, on_expiry=lambda _: None)

@@ -7,7 +7,8 @@ from space_core.face.canvas import photo_canvas
 from space_core.face.normalization import HeadPose, pose_landmarks
 from space_core.face.topology import canonical_face
 from space_core.generator.mesh_warp import MeshWarpGenerator
-from space_core.motion.emotion import emotion_curve, expressive_motion
+from space_core.motion.emotion import emotion_curve
+from space_core.motion.emotion_network import expressive_motion
 from space_core.motion.speech2landmarks import load_speech2landmarks
 
 GENERATOR = MeshWarpGenerator("cpu")
@@ -93,7 +94,7 @@ def test_speech_alone_hardly_darkens_the_skin(portrait, shown):
     rng = np.random.default_rng(0)
     speech = np.convolve(rng.standard_normal(16000), np.ones(8) / 8, "same").astype(np.float32)
     neutral = emotion_curve("neutral", 1.0, 25)
-    normalized = np.concatenate(list(load_speech2landmarks("cpu").speak(speech, portrait.normalized, neutral)))
+    normalized = np.concatenate(list(load_speech2landmarks("cpu").predict(speech, portrait.normalized, neutral)))
     creased, plain = shown(posed(portrait, normalized[::5]))
     assert (plain - creased).max() < 6  # of 255
 

@@ -1,8 +1,8 @@
-"""Frames of talking portraits side by side, to look at, and for the README.
+"""A contact sheet of talking portraits, for the README and visual inspection.
 
     python -m space_core.evaluation.contact_sheet examples/contact_sheet.jpg
 
-A row for each of the examples: the portrait, then frames evenly spread over its video.
+One row per example: the portrait, then frames evenly spread over its video.
 """
 
 import argparse

@@ -1,16 +1,18 @@
-"""Whether emotions are read as meant, grow with their intensity and leave lip sync alone.
+"""Emotions: growth with intensity, effect on lip sync, and recognition by facial-expression classifiers.
 
-Prints how far each emotion is from neutral as its intensity grows; the correlation of lip opening that it costs; and
-what facial-expression classifiers, which no part of the product uses, read in rendered frames: by how much the mean
-probability of each class grows from intensity 0 to 1 of each emotion, over portraits and frames.
+    python -m space_core.evaluation.emotion CORPUS
 
-The classifiers are installed in a folder of their own, which the environment variable SPACE_JUDGES names:
+Prints the distance of each emotion from neutral by intensity; by how much it lowers the correlation of lip opening; and
+the output of classifiers, which no part of the product uses, on rendered frames: by how much the mean probability of
+each class increases from intensity 0 to 1 of each emotion, over portraits and frames.
+
+The classifiers are installed in a folder named by the environment variable SPACE_CLASSIFIERS:
 
     python -m venv venv && venv/bin/pip install fer==25.10.3 "setuptools<80"
     npm install @vladmandic/face-api @vladmandic/human @tensorflow/tfjs @tensorflow/tfjs-backend-wasm
 
-Amounts of action units were chosen with their help on the portraits DEVELOPED_ON alone; what counts are the portraits
-REPORTED_ON. `human` runs a network of the same design as `fer`.
+The portraits DEVELOPED_ON were used to choose the amounts of action units; results on REPORTED_ON are unbiased. `human`
+runs a network of the same architecture as `fer`.
 """
 
 import json
@@ -22,22 +24,25 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from space_core.evaluation.lips import compare, lip_opening, recorded, say, validation_clips
+from space_core.evaluation.lips import compare, predict, recorded, validation_clips
 from space_core.face.detector import build_detector
 from space_core.face.normalization import HeadPose, pose_landmarks
 from space_core.face.portrait import SIZE, prepare_portrait
 from space_core.face.topology import canonical_face
 from space_core.generator.mesh_warp import MeshWarpGenerator
+from space_core.measures.corpus import Corpus, corpus_from_arguments
+from space_core.measures.lips import lip_opening
+from space_core.measures.rendering import render_landmarks
 from space_core.media.audio import load_speech
 from space_core.media.images import load_photo
-from space_core.motion.emotion import EMOTIONS, emotion_curve
+from space_core.motion.emotion import emotion_curve
+from space_core.motion.emotion_labels import EMOTIONS
 from space_core.motion.speech2landmarks import load_speech2landmarks
 from space_core.timing import SAMPLE_RATE, number_of_frames
-from space_core.training.corpus import Corpus
 
 SPEECH = Path(__file__).parents[2] / "examples" / "english_starlight.flac"
 SECONDS = 4  # of it
-EVERY = 20  # frames, one is judged
+EVERY = 20  # frames between those that are classified
 INTENSITIES = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
 
 DEVELOPED_ON = (
@@ -56,19 +61,19 @@ REPORTED_ON = (
     *("hallo3_0001", "liveportrait_s2", "liveportrait_s11", "liveportrait_s12", "musetalk_video1", "sonic_hair"),
     *(f"v_express_ref{number * '_b'}" for number in (0, 3, 8, 13, 21)),
 )
-# What the classifiers know; they differ in the ends of the words.
+# Of the classifiers, whose names of a class differ in the ends of the words.
 CLASSES = ("angry", "disgusted", "fear", "happy", "sad", "surprised", "neutral")
-STEM = 4
+STEM = 4  # letters that they have in common
 
 FER = """
 import json, sys
 import cv2, numpy
 from fer.fer import FER
-judge = FER()
+classifier = FER()
 for frame in numpy.fromfile(sys.argv[1], numpy.uint8).reshape(-1, int(sys.argv[2]), int(sys.argv[2]), 3):
-    faces = judge.detect_emotions(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+    faces = classifier.detect_emotions(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
     largest = max(faces, key=lambda face: face["box"][2], default=None)
-    print("JUDGED", json.dumps(largest and {name: float(value) for name, value in largest["emotions"].items()}))
+    print("RESULT", json.dumps(largest and {name: float(value) for name, value in largest["emotions"].items()}))
 """
 
 NODE = """
@@ -97,25 +102,25 @@ const human = async () => {
   await new Promise((done) => server.listen(0, '127.0.0.1', done));
   const always = { skipTime: 0, skipFrames: 0 }, off = { enabled: false };
   const { Human } = load('@vladmandic/human/dist/human.node-wasm.js');
-  const judge = new Human({
+  const detector = new Human({
     backend: 'wasm', wasmPath, wasmPlatformFetch: false, cacheSensitivity: 0, cacheModels: false,
     modelBasePath: `http://127.0.0.1:${server.address().port}/`, filter: off, body: off, hand: off, object: off,
     gesture: off, segmentation: off,
     face: { detector: { maxDetected: 1, ...always }, emotion: { enabled: true, minConfidence: 0, ...always },
       iris: off, description: off, antispoof: off, liveness: off } });
-  await judge.load();
-  return [judge.tf, async (frame) => {
-    const read = (await judge.detect(frame)).face[0]?.emotion;
+  await detector.load();
+  return [detector.tf, async (frame) => {
+    const read = (await detector.detect(frame)).face[0]?.emotion;
     return read && Object.fromEntries(read.map((row) => [row.emotion, row.score]));
   }];
 };
 
 (async () => {
-  const [tf, judge] = await (which === 'human' ? human : faceApi)();
+  const [tf, classify] = await (which === 'human' ? human : faceApi)();
   const pixels = fs.readFileSync(file), size = side * side * 3;
   for (let first = 0; first < pixels.length; first += size) {
     const frame = tf.tensor3d(new Uint8Array(pixels.subarray(first, first + size)), [+side, +side, 3], 'int32');
-    console.log('JUDGED', JSON.stringify((await judge(frame)) ?? null));
+    console.log('RESULT', JSON.stringify((await classify(frame)) ?? null));
     frame.dispose();
   }
   process.exit(0);
@@ -127,56 +132,56 @@ def report(corpus: Corpus) -> None:
     """Prints the figures named at the top of this file."""
     report_growth()
     report_lip_sync(corpus)
-    folder = os.environ.get("SPACE_JUDGES")
+    folder = os.environ.get("SPACE_CLASSIFIERS")
     if not folder:
-        print("No judges: SPACE_JUDGES names no folder with facial-expression classifiers.")
+        print("No classifiers: SPACE_CLASSIFIERS names no folder with facial-expression classifiers.")
         return
     for title, names in (("developed on", DEVELOPED_ON), ("reported on", REPORTED_ON)):
-        judged = judgements(Path(folder), rendered(corpus, names))
-        if len(judged) > 1:
-            judged["mean over the judges"] = np.nanmean(list(judged.values()), axis=0)
-        for judge, probabilities in judged.items():
-            print(f"\n{judge}, {len(names)} portraits {title}: growth of each class from intensity 0 to 1, in percent")
-            report_readings(probabilities)
+        results = classify(Path(folder), rendered(corpus, names))
+        if len(results) > 1:
+            results["mean over the classifiers"] = np.nanmean(list(results.values()), axis=0)
+        for name, probabilities in results.items():
+            print(f"\n{name}, {len(names)} portraits {title}: growth of each class from intensity 0 to 1, in percent")
+            report_classes(probabilities)
 
 
 def report_growth() -> None:
-    """How far each emotion moves the face, in hundredths of the outer-eye-corner distance, root of the mean square."""
+    """Prints each emotion's distance from neutral: root mean square, in hundredths of outer-eye-corner distances."""
     speech, face = load_speech(SPEECH)[: SECONDS * SAMPLE_RATE], canonical_face().vertices
-    plain = felt_landmarks(speech, face, "neutral", 0)
+    neutral = predicted_landmarks(speech, face, "neutral", 0)
     print("distance from neutral at intensity " + ", ".join(f"{intensity:g}" for intensity in INTENSITIES))
     for emotion in EMOTIONS:
-        felt = [felt_landmarks(speech, face, emotion, intensity) for intensity in (0, *INTENSITIES)]
-        distances = 100 * np.array([np.sqrt(((each - plain) ** 2).sum(-1).mean(-1)) for each in felt])
+        landmarks = [predicted_landmarks(speech, face, emotion, intensity) for intensity in (0, *INTENSITIES)]
+        distances = 100 * np.array([np.sqrt(((each - neutral) ** 2).sum(-1).mean(-1)) for each in landmarks])
         grows = "grows in every frame" if (np.diff(distances, axis=0) > 0).all() else "does not grow in every frame"
         print(
             f"{emotion:10s} {' '.join(f'{value:.2f}' for value in distances[1:].mean(1))}; {grows}; "
-            f"largest difference at intensity 0: {np.abs(felt[0] - plain).max():g}"
+            f"largest difference at intensity 0: {np.abs(landmarks[0] - neutral).max():g}"
         )
 
 
 def report_lip_sync(corpus: Corpus) -> None:
-    """How much worse lip opening correlates with the recorded one, and how the swing of the lips changes."""
-    speaker = load_speech2landmarks()
-    losses, swings = {emotion: [] for emotion in EMOTIONS[1:]}, {emotion: [] for emotion in EMOTIONS[1:]}
+    """Prints the loss of correlation with recorded lip opening, and the amplitude of the lips relative to neutral."""
+    model = load_speech2landmarks()
+    losses, amplitudes = {emotion: [] for emotion in EMOTIONS[1:]}, {emotion: [] for emotion in EMOTIONS[1:]}
     for clip in validation_clips(corpus):
         speech = corpus.speech(clip["id"])
         truth, portrait = recorded(corpus.landmarks(clip["id"]))
-        plain = lip_opening(say(speaker, speech, portrait))
+        neutral = lip_opening(predict(model, speech, portrait))
         for emotion in losses:
-            felt = lip_opening(say(speaker, speech, portrait, emotion))
-            losses[emotion].append(compare(plain, truth)["correlation"] - compare(felt, truth)["correlation"])
-            swings[emotion].append(felt.std() / plain.std())
+            opening = lip_opening(predict(model, speech, portrait, emotion))
+            losses[emotion].append(compare(neutral, truth)["correlation"] - compare(opening, truth)["correlation"])
+            amplitudes[emotion].append(opening.std() / neutral.std())
     for emotion in losses:
-        loss, swing = losses[emotion], swings[emotion]
+        loss, amplitude = losses[emotion], amplitudes[emotion]
         print(f"{emotion:10s} correlation lost {np.mean(loss):+.3f}, at most {np.max(loss):+.3f}; ", end="")
-        print(f"swing of the lips relative to neutral {np.mean(swing):.2f}")
+        print(f"amplitude of the lips relative to neutral {np.mean(amplitude):.2f}")
 
 
-def felt_landmarks(speech: np.ndarray, portrait: np.ndarray, emotion: str, intensity: float) -> np.ndarray:
-    """Normalized landmarks (T, 478, 3) of a portrait (478, 3) that says the speech."""
+def predicted_landmarks(speech: np.ndarray, portrait: np.ndarray, emotion: str, intensity: float) -> np.ndarray:
+    """Normalized landmarks (T, 478, 3) of speech (N,), for a portrait's normalized landmarks (478, 3)."""
     curve = emotion_curve(emotion, intensity, number_of_frames(len(speech)))
-    return np.concatenate(list(load_speech2landmarks().speak(speech, portrait, curve)))
+    return np.concatenate(list(load_speech2landmarks().predict(speech, portrait, curve)))
 
 
 def rendered(corpus: Corpus, names: tuple[str, ...]) -> np.ndarray:
@@ -187,68 +192,74 @@ def rendered(corpus: Corpus, names: tuple[str, ...]) -> np.ndarray:
     for name in names:
         portrait = prepare_portrait(load_photo(corpus.folder / "portraits" / f"{name}.jpg"), detector)
         prepared = generator.prepare(portrait)
-        films = []
+        videos = []
         for emotion in EMOTIONS:
-            landmarks = felt_landmarks(speech, portrait.normalized, emotion, 1.0)[EVERY::EVERY]
+            landmarks = predicted_landmarks(speech, portrait.normalized, emotion, 1.0)[EVERY::EVERY]
             still = portrait.pose
             pose = HeadPose(
                 *(np.repeat(a, len(landmarks), 0) for a in (still.rotation, still.translation, still.scale))
             )
-            films.append(list(generator.render(prepared, [pose_landmarks(landmarks, pose)])))
-        portraits.append(films)
+            videos.append(list(render_landmarks(generator, prepared, pose_landmarks(landmarks, pose))))
+        portraits.append(videos)
     return np.array(portraits)
 
 
-def judgements(folder: Path, frames: np.ndarray) -> dict[str, np.ndarray]:
-    """The probabilities (portraits, emotions, classes) that each judge found in the folder reads, means over frames.
+def classify(folder: Path, frames: np.ndarray) -> dict[str, np.ndarray]:
+    """Probabilities (portraits, emotions, classes), means over frames, by each classifier in the folder.
 
     NaN where no face was found in any frame.
     """
     python, modules = folder / "venv" / "bin" / "python", folder / "node_modules"
-    judges = {
+    classifiers = {
         "fer": (python, [python, "-c", FER, "{file}", SIZE]),
         "face-api": (modules / "@vladmandic" / "face-api", ["node", "-e", NODE, "{file}", SIZE, modules, "face-api"]),
         "human": (modules / "@vladmandic" / "human", ["node", "-e", NODE, "{file}", SIZE, modules, "human"]),
     }
-    judged = {}
+    results = {}
     with tempfile.NamedTemporaryFile() as file:
         frames.tofile(file.name)
-        for name, (installed, command) in judges.items():
+        for name, (installed, command) in classifiers.items():
             if not installed.exists():
-                print(f"{name} is absent: there is no {installed.relative_to(folder)} in the folder of the judges.")
+                print(
+                    f"{name} is absent: there is no {installed.relative_to(folder)} in the folder of the classifiers."
+                )
                 continue
             command = [file.name if part == "{file}" else str(part) for part in command]
             answer = subprocess.run(command, capture_output=True, text=True)
             if answer.returncode:
                 print(f"{name} failed: {answer.stderr.strip()[-300:]}")
                 continue
-            rows = [json.loads(line[6:]) for line in answer.stdout.splitlines() if line.startswith("JUDGED")]
+            rows = [json.loads(line[6:]) for line in answer.stdout.splitlines() if line.startswith("RESULT")]
             probabilities = np.array([in_order(row) for row in rows]).reshape(*frames.shape[:3], len(CLASSES))
-            judged[name] = np.nanmean(probabilities, axis=2)
-    return judged
+            results[name] = np.nanmean(probabilities, axis=2)
+    return results
 
 
 def in_order(row: dict[str, float] | None) -> list[float]:
-    """What a judge says of a frame, in the order of ``CLASSES``."""
+    """A classifier's probabilities of a frame, in the order of ``CLASSES``; NaN where it found no face."""
     if row is None:
         return [np.nan] * len(CLASSES)
     found = {name[:STEM]: value for name, value in row.items()}
     return [found.get(name[:STEM], 0.0) for name in CLASSES]
 
 
-def report_readings(judged: np.ndarray) -> None:
-    """The table of one judge, from its probabilities (portraits, emotions, classes)."""
+def report_classes(probabilities: np.ndarray) -> None:
+    """Prints the table of one classifier, from its probabilities (portraits, emotions, classes)."""
     print(f"{'':10s} " + " ".join(f"{name[:9]:>9s}" for name in CLASSES) + "   first, in portraits")
-    read = 0
+    recognized = 0
     for index, emotion in enumerate(EMOTIONS):
-        # Neutral adds nothing to itself; it is compared with the mean of all others.
-        before = judged[:, 1:].mean(1) if emotion == "neutral" else judged[:, 0]
-        growth = judged[:, index] - before
+        # Neutral is compared with the mean of all others.
+        before = probabilities[:, 1:].mean(1) if emotion == "neutral" else probabilities[:, 0]
+        growth = probabilities[:, index] - before
         row = f"{emotion:10s} " + " ".join(f"{100 * value:+9.1f}" for value in np.nanmean(growth, axis=0))
         if emotion in CLASSES:
             meant = CLASSES.index(emotion)
             first = np.nanmean(growth, axis=0).argmax() == meant
-            read += first
+            recognized += first
             row += f"   {'yes' if first else 'no':5s} {(growth.argmax(1) == meant).sum():2d} of {len(growth)}"
         print(row)
-    print(f"read as meant: {read} of {len(CLASSES)} classes")
+    print(f"read as meant: {recognized} of {len(CLASSES)} classes")
+
+
+if __name__ == "__main__":
+    report(corpus_from_arguments(__doc__))

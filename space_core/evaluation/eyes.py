@@ -1,10 +1,12 @@
-"""How the eyes of stage 1 blink, wander, look where they should and stay on the viewer.
+"""Eyes: blinks, saccades, gaze and its compensation of head rotation.
 
-Prints, over many seeds and the corpus's recordings: blinks a minute, their duration and how many follow a phrase's end;
-rate and size of saccades; then, read back from rendered frames of portraits of the examples and the corpus: where
-commanded eyes look, how far they stay on the viewer while the head turns, how shut they are and in how many of them
-that reads as closed (sunglasses, which hide the eyes, are counted apart). A tracker's own irises lag behind what it is
-shown, so the pixels of the iris are followed too.
+    python -m space_core.evaluation.eyes CORPUS
+
+Prints, over many seeds and the corpus's recordings: blinks per minute, their duration and how many follow the end of a
+phrase; rate and size of saccades. Then, measured in rendered frames of portraits of the examples and the corpus: the
+gaze for commanded angles, how far it stays on the viewer while the head turns, how far eyes shut and the share of eyes
+that are closed (sunglasses, which hide the eyes, are counted separately). The tracker underestimates iris motion, so
+the displacement of the iris is also measured by matching its pixels.
 """
 
 from collections.abc import Iterator
@@ -19,29 +21,30 @@ from space_core.face.normalization import HeadPose, pose_landmarks
 from space_core.face.portrait import Portrait, prepare_portrait
 from space_core.face.topology import EYES, Eye
 from space_core.generator.mesh_warp import MeshWarpGenerator
+from space_core.measures.corpus import Corpus, corpus_from_arguments
+from space_core.measures.rendering import render_landmarks
 from space_core.media.audio import load_speech
 from space_core.media.images import load_photo
 from space_core.motion.blink import apply_blink, blink_curve
 from space_core.motion.eyelids import eye_width, lids
 from space_core.motion.gaze import EYEBALL_RADIUS, apply_gaze, counter_gaze, saccades
-from space_core.motion.speech_activity import loudness, smooth
+from space_core.motion.loudness import loudness, smooth
 from space_core.timing import FPS, SAMPLE_RATE, number_of_frames
-from space_core.training.corpus import Corpus
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 BLINKS_PER_MINUTE = 17.0
 RECORDINGS, SEEDS = 40, 10
-PHRASE_END = round(0.6 * FPS)  # frames after the voice falls silent
+PHRASE_END_FRAMES = round(0.6 * FPS)  # after the end of speech
 SILENT = 0.2  # loudness
 
-EVERY_PORTRAIT = 3  # of the corpus; every one takes about two seconds
+EVERY_PORTRAIT = 3  # of the corpus; each takes about two seconds
 FRONTAL = 20.0  # degrees; faces turned further hide an eye
-CLOSED = 1 / 3  # what is left of an eye's opening when it reads as closed
-SHARP = 30.0  # pixels between the corners of an eye; in smaller ones the tracker guesses
+CLOSED = 1 / 3  # of the open eye's height; below it an eye counts as closed
+MIN_EYE_WIDTH = 30.0  # pixels between the corners of an eye; the tracker is unreliable below
 # Commanded gaze: yaw and pitch in degrees; the first is the photo's own.
 COMMANDS = np.array([[0, 0], [-20, 0], [-10, 0], [10, 0], [20, 0], [0, -12], [0, 12]], float)
 HEAD_TURNS = np.array([-10.0, 10.0])  # degrees of yaw
-STRENGTHS = (0.0, 0.5, 1.0)  # of staying on the viewer
+STRENGTHS = (0.0, 0.5, 1.0)  # of ``counter_gaze``
 
 
 def report(corpus: Corpus) -> None:
@@ -82,10 +85,10 @@ def _print_blinks(name: str, recordings: list[np.ndarray], per_minute: float = B
 
 
 def phrase_ends(loud: np.ndarray) -> np.ndarray:
-    """Whether the voice (T,) fell silent within the last 0.6 s."""
+    """(T,) whether speech of this loudness (T,) has ended within the last 0.6 s."""
     silent = smooth(loud, 2) < SILENT
-    lately = np.lib.stride_tricks.sliding_window_view(np.pad(~silent, (PHRASE_END, 0)), PHRASE_END + 1)
-    return silent & lately.any(axis=1)
+    recent = np.lib.stride_tricks.sliding_window_view(np.pad(~silent, (PHRASE_END_FRAMES, 0)), PHRASE_END_FRAMES + 1)
+    return silent & recent.any(axis=1)
 
 
 def _report_saccades() -> None:
@@ -106,50 +109,50 @@ def _report_rendered(corpus: Corpus) -> None:
     detector, generator = build_detector("mediapipe"), MeshWarpGenerator()
     names, pixels, tracked, kept, shut, hidden = [], [], [], [], [], []
     for name, portrait in _portraits(corpus, detector):
-        landmarks = np.concatenate([_looking(portrait), _turning(portrait), _shut(portrait)])
+        landmarks = np.concatenate([_commanded(portrait), _turning(portrait), _shut(portrait)])
         prepared = generator.prepare(portrait)
-        frames = list(generator.render(prepared, iter([landmarks])))
+        frames = list(render_landmarks(generator, prepared, landmarks))
         faces = [found[0] if (found := detector.detect(frame)) else None for frame in frames]
-        looking, turning = slice(1, len(COMMANDS)), slice(len(COMMANDS), -1)
+        commanded, turning = slice(1, len(COMMANDS)), slice(len(COMMANDS), -1)
         if any(face is None for face in faces[:-1]):
             print(f"  {name}: no face found in a rendered frame")
             continue
         names.append(name)
-        pixels.append([followed_gaze(frames[0], frame, faces[0]) for frame in frames[looking]])
-        tracked.append([tracked_gaze(faces[0], face) for face in faces[looking]])
-        # For each turn of the head, how far the eyes have turned from where they look when they go with it.
+        pixels.append([followed_gaze(frames[0], frame, faces[0]) for frame in frames[commanded]])
+        tracked.append([tracked_gaze(faces[0], face) for face in faces[commanded]])
+        # For each turn of the head, the gaze relative to that of eyes that turn with it.
         turns = [(frames[turning][turn :: len(HEAD_TURNS)], faces[turning][turn]) for turn in range(len(HEAD_TURNS))]
         kept.append([[followed_gaze(turned[0], frame, face)[0] for frame in turned] for turned, face in turns])
         shut.append(_opening(faces[-1]) / _opening(faces[0]) if faces[-1] is not None else np.full(2, np.nan))
         hidden.append(prepared.glasses is not None and prepared.glasses.opaque)
     print(f"  rendered frames of {len(names)} portraits; the median, 10 %…90 % in brackets, in degrees")
-    for judge, seen in (("irises followed by their pixels", pixels), ("irises found by the tracker", tracked)):
-        print(f"  {judge}")
+    for method, gazes in (("irises matched by their pixels", pixels), ("irises found by the tracker", tracked)):
+        print(f"  {method}")
         for number, command in enumerate(COMMANDS[1:]):
             axis = int(command[0] == 0)
-            read = np.array(seen)[:, number, axis]
-            error = np.abs(read - command[axis])
-            low, median, high = np.percentile(read, [10, 50, 90])
+            measured = np.array(gazes)[:, number, axis]
+            error = np.abs(measured - command[axis])
+            low, median, high = np.percentile(measured, [10, 50, 90])
             line = f"    {'pitch' if axis else 'yaw'} {command[axis]:+.0f}: {median:+.1f} ({low:+.1f}…{high:+.1f})"
             print(f"{line}, within 5° in {np.mean(error <= 5):.0%}, worst {names[int(error.argmax())]}")
     for number, strength in enumerate(STRENGTHS):
-        leaves = 1 + np.array(kept)[:, :, number] / HEAD_TURNS
-        print(f"  head turned by 10°, on the viewer at {strength}: gaze goes along by {np.median(leaves):.0%} of it")
-    line = f"  a shut eye, as the tracker reads it: {np.nanmedian(shut):.2f} of the open one"
+        share = 1 + np.array(kept)[:, :, number] / HEAD_TURNS
+        print(f"  head turned by 10°, on the viewer at {strength}: gaze turns with it by {np.median(share):.0%}")
+    line = f"  a shut eye, as tracked: {np.nanmedian(shut):.2f} of the open one"
     print(f"{line}, in the least shut {np.nanmax(shut):.2f}; in recorded blinks {_recorded_closure(corpus):.2f}")
-    closed, seen = np.array(shut) < CLOSED, ~np.array(hidden)
-    line = f"  shut eyes that read as closed: {closed.mean():.1%}"
-    print(f"{line}; without {np.sum(hidden)} portraits in sunglasses {closed[seen].mean():.1%}")
+    closed, visible = np.array(shut) < CLOSED, ~np.array(hidden)
+    line = f"  shut eyes that count as closed: {closed.mean():.1%}"
+    print(f"{line}; without {np.sum(hidden)} portraits in sunglasses {closed[visible].mean():.1%}")
 
 
 def _recorded_closure(corpus: Corpus) -> float:
-    """The median over the clips of how far the most shut of their frames is open, relative to their usual opening."""
+    """The median over clips of the smallest eye opening relative to the clip's median opening."""
     openings = [_opening(corpus.seen_landmarks(clip["id"])) for clip in corpus.clips if float(clip["seconds"]) > 8]
     return float(np.median([opening.min(0) / np.median(opening, axis=0) for opening in openings]))
 
 
 def _portraits(corpus: Corpus, detector: Detector) -> Iterator[tuple[str, Portrait]]:
-    """Portraits with two eyes that a tracker can read."""
+    """Portraits with two eyes that the tracker measures reliably."""
     paths = sorted(EXAMPLES.glob("*.jpg")) + sorted((corpus.folder / "portraits").glob("*.jpg"))[::EVERY_PORTRAIT]
     for path in paths:
         try:
@@ -157,20 +160,20 @@ def _portraits(corpus: Corpus, detector: Detector) -> Iterator[tuple[str, Portra
         except SpaceError:
             continue
         open_eyes = _opening(portrait.normalized).min() > 0.12
-        sharp = eye_width(portrait.normalized[None]).min() * portrait.pose.scale[0] > SHARP
+        sharp = eye_width(portrait.normalized[None]).min() * portrait.pose.scale[0] > MIN_EYE_WIDTH
         if open_eyes and sharp and np.abs(portrait.pose.rotation).max() < FRONTAL and path.stem != "contact_sheet":
             yield path.stem, portrait
 
 
-def _looking(portrait: Portrait) -> np.ndarray:
-    """Landmarks with the gaze of each of the commands."""
+def _commanded(portrait: Portrait) -> np.ndarray:
+    """Landmarks (commands, 478, 3) with each of the commanded gazes."""
     normalized = portrait.normalized[None].repeat(len(COMMANDS), 0)
     normalized = apply_gaze(normalized, COMMANDS[:, 0], COMMANDS[:, 1])
     return pose_landmarks(normalized, _poses(portrait.pose, np.zeros(len(COMMANDS))))
 
 
 def _turning(portrait: Portrait) -> np.ndarray:
-    """Landmarks of a head turned both ways, by strength of staying on the viewer."""
+    """Landmarks (strengths × turns, 478, 3) of a head turned both ways, for each strength of ``counter_gaze``."""
     pose = _poses(portrait.pose, HEAD_TURNS)
     gazes = [counter_gaze(portrait.pose, pose, strength) for strength in STRENGTHS]
     normalized = portrait.normalized[None].repeat(len(HEAD_TURNS), 0)
@@ -182,34 +185,37 @@ def _shut(portrait: Portrait) -> np.ndarray:
 
 
 def _poses(photo: HeadPose, yaw: np.ndarray) -> HeadPose:
-    """The photo's pose turned by each of the yaws."""
+    """The photo's pose turned by each yaw (N,), degrees."""
     count = len(yaw)
     rotation = photo.rotation + np.stack([yaw, 0 * yaw, 0 * yaw], axis=1)
     return HeadPose(rotation, photo.translation.repeat(count, 0), photo.scale.repeat(count))
 
 
 def tracked_gaze(before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """The gaze (2,), yaw and pitch, by which the irises of tracked landmarks (478, 3) have turned in a still head."""
+    """Change of gaze (2,), yaw and pitch in degrees, between tracked landmarks (478, 3) of a head that is still."""
     return _turn([(after - before)[eye.pupil, :2] for eye in EYES], before)
 
 
 def followed_gaze(before: np.ndarray, after: np.ndarray, face: np.ndarray) -> np.ndarray:
-    """The same from two pictures, of which the landmarks of the first are known: where its irises' pixels have gone."""
+    """Change of gaze (2,), yaw and pitch in degrees, between two pictures (H, W, 3), by matching the irises' pixels.
+
+    ``face`` (478, 3) are the landmarks of the first picture, in pixels.
+    """
     return _turn([_followed(before.mean(-1), after.mean(-1), face, eye) for eye in EYES], face)
 
 
 def _turn(shifts: list[np.ndarray], face: np.ndarray) -> np.ndarray:
-    """Yaw and pitch of eyes whose irises have moved by pixels (2,) each, the photo's taken to look ahead."""
+    """Yaw and pitch of eyes whose irises have moved by pixels (2,) each from looking straight ahead."""
     share = np.mean(shifts / eye_width(face[None]).T, axis=0) / EYEBALL_RADIUS
     return np.degrees(np.arcsin(np.clip(share, -1, 1))) * [1, -1]
 
 
 def _followed(before: np.ndarray, after: np.ndarray, face: np.ndarray, eye: Eye) -> np.ndarray:
-    """The shift in pixels (2,) with which the iris of one grey picture looks most like the other."""
+    """The shift in pixels (2,) that matches the iris of one grey picture best to the other; squared error."""
     pupil = face[eye.pupil, :2]
     radius = np.linalg.norm(face[list(eye.iris_rim), :2] - pupil, axis=1).mean() * 1.15
     grid = np.stack(np.meshgrid(np.arange(-radius, radius, 0.5), np.arange(-radius, radius, 0.5)), axis=-1)
-    # The lids cover an iris above and below.
+    # Lids cover the top and bottom of an iris.
     disc = grid[(grid[..., 0] ** 2 + (1.6 * grid[..., 1]) ** 2) < radius**2] + pupil
     iris = map_coordinates(before, disc.T[::-1], order=1, mode="nearest")
     shift = np.zeros(2)
@@ -227,3 +233,7 @@ def _opening(landmarks: np.ndarray) -> np.ndarray:
     eyes = lids(faces)[..., :2]
     height = np.linalg.norm(eyes[:, :, 1] - eyes[:, :, 0], axis=-1)[..., 3:6].mean(-1)
     return (height / eye_width(faces)).reshape(*landmarks.shape[:-2], 2)
+
+
+if __name__ == "__main__":
+    report(corpus_from_arguments(__doc__))

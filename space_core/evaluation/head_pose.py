@@ -1,19 +1,21 @@
-"""How the generated head motion of stage 1 compares with that of recorded speakers.
+"""Generated head motion compared with that of recorded speakers.
 
-Prints, for training and validation clips, recorded against generated from the clips' own sound: the distributions of
-angles and angular speeds over all frames, then medians over the clips; and, over many seeds: the start, the extent and
-the drift over ten minutes, the speed in silence, the difference between seeds, and what the amount does.
+    python -m space_core.evaluation.head_pose CORPUS
+
+Prints, for training and validation clips, recorded and generated from the clips' own sound: the distributions of angles
+and angular speeds over all frames, then medians over the clips; and, over many seeds: the start, the extent and the
+drift over ten minutes, the speed in silence, the difference between seeds, and the effect of the amount.
 """
 
 import numpy as np
 from scipy.signal import savgol_filter
 
 from space_core.face.normalization import HeadPose
+from space_core.measures.corpus import Corpus, corpus_from_arguments
+from space_core.measures.head_motion import read_recorded_heads
 from space_core.motion.head_pose import PITCH, generate_head_pose
-from space_core.motion.speech_activity import loudness, smooth
+from space_core.motion.loudness import loudness, smooth
 from space_core.timing import FPS, SAMPLE_RATE
-from space_core.training.corpus import Corpus
-from space_core.training.head_pose import read_clips
 
 SEEDS = 6
 QUANTILES = (50, 75, 90, 95, 99)  # percent
@@ -25,7 +27,7 @@ PHOTO = HeadPose(np.array([[12.0, -5.0, 3.0]]), np.zeros((1, 3)), np.ones(1))
 
 def report(corpus: Corpus) -> None:
     """Prints the figures named at the top of this file."""
-    training, validation = read_clips(corpus)
+    training, validation = read_recorded_heads(corpus)
     for name, clips in (("training", training), ("validation", validation)):
         generated = [
             (generate_head_pose(speech, len(pose), PHOTO, 1.0, 1000 * seed + number), speech)
@@ -141,3 +143,7 @@ def _velocity(rotation: np.ndarray) -> np.ndarray:
 
 def _speed(rotation: np.ndarray) -> np.ndarray:
     return np.linalg.norm(_velocity(rotation), axis=1)
+
+
+if __name__ == "__main__":
+    report(corpus_from_arguments(__doc__))

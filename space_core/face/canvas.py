@@ -28,7 +28,7 @@ def crop_canvas(portrait: Portrait, size: int) -> Canvas:
     """The portrait's crop and its margin, ``size`` pixels a side."""
     margin = size * MARGIN // SIZE
     return Canvas(
-        picture=cut(portrait.photo, portrait.crop, size, margin),
+        picture=portrait.surroundings if size == SIZE else cut(portrait.photo, portrait.crop, size, margin),
         crop=Crop(np.array([margin, margin], float), size / SIZE),
         shown=(margin, margin, size, size),
         original=portrait.crop.scale * SIZE / size,

@@ -1,12 +1,15 @@
 """The seam every face detector fits: image in, face meshes out."""
 
-from collections.abc import Iterable, Iterator
-from typing import Protocol
+from __future__ import annotations
 
-import numpy as np
-import torch
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Protocol
 
 from space_core.errors import SpaceError
+
+if TYPE_CHECKING:  # the command line reads DETECTORS, and need not wait for these
+    import numpy as np
+    import torch
 
 DETECTORS = ("mediapipe", "face-alignment")
 

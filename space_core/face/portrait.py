@@ -7,12 +7,10 @@ from PIL import Image
 from scipy.special import expit
 
 from space_core.errors import SpaceError
+from space_core.face.crop_size import MARGIN, SIZE
 from space_core.face.detector import Detector
 from space_core.face.normalization import HeadPose, normalize
 from space_core.face.segmentation import person_mask
-
-SIZE = 512  # side of the crop and of every frame, pixels
-MARGIN = 64  # how far the surroundings reach beyond the crop, pixels: what a turning head may bring into view
 
 # The crop's side in heights of the face mesh (forehead to chin, without hair): head, hair and shoulders.
 SIDE_IN_FACES = 2.25

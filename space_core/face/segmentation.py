@@ -1,10 +1,12 @@
-"""Tells the person from the background, with the selfie segmentation inside the MediaPipe wheel."""
+"""The mask of one person: MediaPipe's selfie segmentation, its wide doubts decided by colour, in one piece."""
+
+from functools import cache
 
 import numpy as np
 from scipy.ndimage import binary_dilation, binary_opening, distance_transform_edt, gaussian_filter, label, zoom
 from scipy.spatial import cKDTree
 
-from space_core.face.mediapipe_detector import import_mediapipe_solution
+from space_core.face.person_segmentation import PersonSegmentation
 
 CERTAIN = 0.1  # this near to 0 or 1 the network is sure
 STEP = 4  # pixels; where it is in doubt, colours are compared on every so many'th
@@ -23,13 +25,13 @@ def person_mask(image: np.ndarray, face: np.ndarray) -> np.ndarray:
 
     ``face`` is x and y of the middle of that person's face.
     """
-    solution = import_mediapipe_solution("selfie_segmentation")
-    with solution.SelfieSegmentation(model_selection=0) as segmentation:
-        seen, mirrored = (
-            segmentation.process(np.ascontiguousarray(side)).segmentation_mask for side in (image, image[:, ::-1])
-        )
-    mask = _decided(image, (seen + mirrored[:, ::-1]).astype(np.float32) / 2)
+    mask = _decided(image, _segmentation()(image))
     return _in_one_piece(_without_holes(mask), face)
+
+
+@cache
+def _segmentation() -> PersonSegmentation:
+    return PersonSegmentation()
 
 
 def _decided(image: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -1,28 +1,35 @@
-"""The seam every generator fits: a portrait prepared once, then frames from landmarks."""
+"""The interface of every generator: a portrait is prepared once, then frames are rendered from a face in motion."""
 
 from collections.abc import Iterable, Iterator
-from typing import Any, Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 
 from space_core.face.canvas import Canvas
 from space_core.face.portrait import Portrait
+from space_core.face.posed_face import PosedFace
+
+Prepared = TypeVar("Prepared")
 
 
-class Generator(Protocol):
-    """Turns a portrait and its posed landmarks into frames."""
+class Generator(Protocol[Prepared]):
+    """Turns a portrait and its face in motion into frames."""
 
-    def prepare(self, portrait: Portrait, canvas: Canvas | None = None, refined: bool = True) -> Any:
+    def prepare(self, portrait: Portrait, canvas: Canvas | None = None, refined: bool = True) -> Prepared:
         """Does once what every frame of this portrait needs; the result stays on the generator's device.
 
-        The frames show the canvas, or without one the crop, 512 × 512. ``refined`` says whether a network may improve
+        The frames show the canvas, or without one the crop, 512 × 512. ``refined`` enables the networks that improve
         what geometry has drawn.
         """
         ...
 
-    def render(self, prepared: Any, landmarks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """Frames (H, W, 3) uint8 RGB for chunks of posed landmarks (t, 478, 3), in pixels of the crop.
+    def render(self, prepared: Prepared, faces: Iterable[PosedFace]) -> Iterator[np.ndarray]:
+        """For each batch of frames, in order, the pictures (T, H, W, 3) uint8 RGB.
 
-        Holds a bounded number of frames at any time.
+        Reads a few batches ahead and holds a bounded number of frames. Closing the iterator ends the work.
         """
+        ...
+
+    def batch_size(self, prepared: Prepared) -> int:
+        """The number of frames in a batch that renders fastest."""
         ...

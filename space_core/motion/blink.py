@@ -1,40 +1,40 @@
-"""Blinks: when the eyes close, and what closing does to the face mesh."""
+"""Blinks: their times, their course, and the motion of the lids."""
 
 import numpy as np
 
 from space_core.motion.eyelids import lids, move_lids
-from space_core.motion.speech_activity import loudness, smooth
+from space_core.motion.loudness import loudness, smooth
 from space_core.timing import FPS
 
 # Timing. Intervals between blinks are log-normal; people blink more as a phrase ends (Nakano & Kitazawa, 2010).
 INTERVAL_SPREAD = 0.55  # of the interval's logarithm
-REFRACTORY = round(0.5 * FPS)  # frames from one closure to the next at least
-FIRST_CLOSURE = round(0.4 * FPS) + 4  # frame; the first 0.4 s are the photo's
-LAST_CLOSURE = 8  # frames before the end: no film ends within a blink
-PAUSE_PULL = 0.5  # a pause makes a blink this much more likely than speech does …
-PHRASE_END_PULL = 3.0  # … and its beginning this much
-PHRASE_END = round(0.6 * FPS)  # frames that count as its beginning
-SILENT = 0.2  # loudness below which the voice pauses
+REFRACTORY_FRAMES = round(0.5 * FPS)  # from one closure to the next at least
+FIRST_CLOSURE_FRAMES = round(0.4 * FPS) + 4  # the eyes stay as in the photo for 0.4 s
+LAST_CLOSURE_FRAMES = 8  # before the end, so that no video ends within a blink
+PAUSE_RATE = 0.5  # added to the relative blink rate, which is 1 in speech, in pauses …
+PHRASE_END_RATE = 3.0  # … and at their beginning
+PHRASE_END_FRAMES = round(0.6 * FPS)  # the beginning of a pause
+SILENT = 0.2  # loudness; less is a pause
 
-# Shape, in frames, as in the median of 380 blinks of the corpus: shut within 0.1 s, open again over twice the time.
-CLOSING = (2.0, 3.0)
-OPENING = (4.0, 6.5)
-HELD_SHARE = 0.2  # of the blinks keep shut for one frame more
-LONGEST = 8  # frames: more than closing takes twice, and than opening takes
+# Duration in frames, as in the median of 380 blinks of the corpus: closing takes 0.1 s, opening twice as long.
+CLOSING_FRAMES = (2.0, 3.0)
+OPENING_FRAMES = (4.0, 6.5)
+HELD_SHARE = 0.2  # of the blinks stay shut for one more frame
+LONGEST_FRAMES = 8  # more than twice closing, and than opening
 
-STREAM = 1  # of random numbers: the seed's other streams move the head and the gaze
+STREAM = 1  # of random numbers of a seed; others are for head motion and gaze
 
-UPPER_LID_SHARE = 0.9  # of the way that the upper lid goes; the lower one comes up the rest
+UPPER_LID_SHARE = 0.9  # of the distance between the lids; the lower lid moves the rest
 
 
 def blink_curve(speech: np.ndarray, num_frames: int, per_minute: float, seed: int) -> np.ndarray:
-    """When the eyes close.
+    """Eye closure per frame.
 
     Args:
-        speech: (N,) float32, 16 kHz mono; its pauses attract blinks.
+        speech: (N,) float32, 16 kHz mono; blinks are more frequent in its pauses.
         num_frames: frames of the result, 25 a second.
-        per_minute: blinks a minute on average, 0 to 60; about 15–20 is usual.
-        seed: another seed, other blinks; the same seed, the same blinks.
+        per_minute: mean blink rate, 0 to 60; 15–20 is typical.
+        seed: of the random times; the same seed gives the same blinks.
 
     Returns:
         (num_frames,) float32 from 0 (eyes as they are) to 1 (closed); every blink reaches 1.
@@ -42,12 +42,12 @@ def blink_curve(speech: np.ndarray, num_frames: int, per_minute: float, seed: in
     curve = np.zeros(num_frames)
     random = np.random.default_rng([seed, STREAM])
     for closed in _closures(speech, num_frames, per_minute, random):
-        closing, opening = random.uniform(*CLOSING), random.uniform(*OPENING)
+        closing, opening = random.uniform(*CLOSING_FRAMES), random.uniform(*OPENING_FRAMES)
         hold = int(random.random() < HELD_SHARE)
-        frames = np.arange(closed - LONGEST // 2, min(closed + LONGEST, num_frames))
+        frames = np.arange(closed - LONGEST_FRAMES // 2, min(closed + LONGEST_FRAMES, num_frames))
         down = np.clip(1 - (closed - frames) / closing, 0, 1)
         up = np.clip(1 - (frames - closed - hold) / opening, 0, 1)
-        # The upper lid falls and stops at once; it rises fast and comes to rest slowly.
+        # The upper lid closes with an abrupt stop and opens with a slow end.
         blink = np.where(frames <= closed, down**1.5, up**1.8)
         curve[frames] = np.maximum(curve[frames], blink)
     return curve.astype(np.float32)
@@ -56,40 +56,39 @@ def blink_curve(speech: np.ndarray, num_frames: int, per_minute: float, seed: in
 def apply_blink(normalized: np.ndarray, closure: np.ndarray) -> np.ndarray:
     """Normalized landmarks (T, 478, 3) with both eyes closed by ``closure`` (T,), 0 as they are … 1 shut.
 
-    Shut is shut for every face, however far its eyes were open. The lids meet on one curved line; the skin above and
-    below follows, the irises stay where they are.
+    At 1 the lids meet on one curved line, however far the eyes were open. The skin above and below follows; the irises
+    do not move.
     """
     eyes = lids(normalized)
     opening = eyes[:, :, 1] - eyes[:, :, 0]  # (T, 2, 9, 3) from the upper lid to the lower
-    way = np.stack([UPPER_LID_SHARE * opening, (UPPER_LID_SHARE - 1) * opening], axis=2)
-    return move_lids(normalized, way * np.asarray(closure)[:, None, None, None, None])
+    shift = np.stack([UPPER_LID_SHARE * opening, (UPPER_LID_SHARE - 1) * opening], axis=2)
+    return move_lids(normalized, shift * np.asarray(closure)[:, None, None, None, None])
 
 
 def _closures(speech: np.ndarray, num_frames: int, per_minute: float, random: np.random.Generator) -> np.ndarray:
-    """The frames in which the eyes are shut."""
-    if per_minute <= 0 or num_frames <= FIRST_CLOSURE + LAST_CLOSURE:
+    """(blinks,) int, the frames in which the eyes are first shut."""
+    if per_minute <= 0 or num_frames <= FIRST_CLOSURE_FRAMES + LAST_CLOSURE_FRAMES:
         return np.zeros(0, np.int64)
-    likely = _likelihood(loudness(speech, num_frames))
-    likely[:FIRST_CLOSURE] = 0
-    likely[-LAST_CLOSURE:] = 0
-    # The renewal process runs on a clock that goes faster where blinks are likely and right on average, so that the
-    # number of blinks is what was asked for.
+    rate = _relative_rate(loudness(speech, num_frames))
+    rate[:FIRST_CLOSURE_FRAMES] = 0
+    rate[-LAST_CLOSURE_FRAMES:] = 0
+    # A renewal process on a clock that runs at the relative rate, scaled to the expected number of blinks.
     expected = per_minute / 60 * num_frames / FPS
-    clock = np.cumsum(likely) / likely.sum() * expected
+    clock = np.cumsum(rate) / rate.sum() * expected
     intervals = np.exp(INTERVAL_SPREAD * random.standard_normal(int(2 * expected) + 20) - INTERVAL_SPREAD**2 / 2)
-    # The film begins somewhere within an interval, which is more likely to be a long one.
+    # The video begins at a random time within an interval, with a probability proportional to the interval's length.
     intervals[0] *= np.exp(INTERVAL_SPREAD**2) * random.random()
     times = np.cumsum(intervals)
     closures = np.searchsorted(clock, times[times < expected])
     for index in range(1, len(closures)):
-        closures[index] = max(closures[index], closures[index - 1] + REFRACTORY)
-    return closures[closures < num_frames - LAST_CLOSURE]
+        closures[index] = max(closures[index], closures[index - 1] + REFRACTORY_FRAMES)
+    return closures[closures < num_frames - LAST_CLOSURE_FRAMES]
 
 
-def _likelihood(loud: np.ndarray) -> np.ndarray:
-    """How likely a blink is at each frame, relative to running speech."""
+def _relative_rate(loud: np.ndarray) -> np.ndarray:
+    """(T,) blink rate at each frame relative to continuous speech, of a loudness curve (T,)."""
     pausing = smooth(loud, 2) < SILENT
-    spoken_before = np.concatenate([np.zeros(PHRASE_END, bool), ~pausing])[: len(pausing)]
-    for delay in range(1, PHRASE_END):
+    spoken_before = np.concatenate([np.zeros(PHRASE_END_FRAMES, bool), ~pausing])[: len(pausing)]
+    for delay in range(1, PHRASE_END_FRAMES):
         spoken_before[delay:] |= ~pausing[: len(pausing) - delay]
-    return 1 + PAUSE_PULL * pausing + PHRASE_END_PULL * (pausing & spoken_before)
+    return 1 + PAUSE_RATE * pausing + PHRASE_END_RATE * (pausing & spoken_before)

@@ -1,4 +1,4 @@
-"""How a lid carries the skin around it: what blinks and gaze have in common."""
+"""Motion of the eyelids and of the skin around them, for blinks and gaze."""
 
 import numpy as np
 
@@ -7,13 +7,13 @@ from space_core.face.topology import EYES, LEFT_EYE, canonical_face
 # Rings of skin around the left eye, each from left to right, beside the lids' points without the corners.
 SKIN_ABOVE = ((247, 30, 29, 27, 28, 56, 190), (113, 225, 224, 223, 222, 221, 189))
 SKIN_BELOW = ((25, 110, 24, 23, 22, 26, 112), (31, 228, 229, 230, 231, 232, 233))
-# How far each ring follows the lid next to it. Above, the fold takes up most of the way, as in recorded blinks.
+# Share of the lid's motion by which each ring moves; small above, where the lid folds (as in recorded blinks).
 FOLLOWS_ABOVE = (0.22, 0.07)
 FOLLOWS_BELOW = (0.6, 0.25)
 
 
 def _skin_of_lids() -> tuple[np.ndarray, np.ndarray]:
-    """Points (2, 2, 2, 7): eye, upper or lower, ring, place along the lid; and how far each ring follows (2, 2)."""
+    """Points (2, 2, 2, 7): eye, upper or lower, ring, position along the lid; each ring's share of motion (2, 2)."""
     left = np.array([SKIN_ABOVE, SKIN_BELOW])
     # The right eye's rings are the left one's mirrored, and run from left to right too.
     right = canonical_face().mirror[left][..., ::-1]
@@ -28,7 +28,7 @@ def lids(landmarks: np.ndarray) -> np.ndarray:
 def move_lids(landmarks: np.ndarray, shift: np.ndarray) -> np.ndarray:
     """Landmarks (T, 478, 3) with their lids moved by ``shift`` (T, 2, 2, 9, 3) and the skin around following.
 
-    The corners of the eyes stay where they are, whatever their shift.
+    The shift of the corners of the eyes is ignored.
     """
     moved = landmarks.copy()
     shift = shift[..., 1:-1, :]

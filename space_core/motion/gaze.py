@@ -1,7 +1,7 @@
-"""Gaze: turning the irises on their eyeballs, and where the eyes of a speaker wander.
+"""Gaze: rotation of the eyeballs, saccades, and compensation of head rotation.
 
-Gaze is given in degrees of yaw (positive: to the image's right) and pitch (positive: up), relative to where the eyes of
-the landmarks look already.
+Gaze is given in degrees of yaw (positive: to the image's right) and pitch (positive: up), relative to that of the given
+landmarks.
 """
 
 import numpy as np
@@ -13,26 +13,26 @@ from space_core.timing import FPS
 
 # An eyeball is 24 mm across, the visible eye between its corners 30 mm.
 EYEBALL_RADIUS = 12 / 30  # of the eye's width
-MAX_YAW, MAX_PITCH = 35.0, 25.0  # degrees from straight ahead: beyond, eyes do not turn
+MAX_YAW, MAX_PITCH = 35.0, 25.0  # degrees from straight ahead
 
-# Lids go with the iris up and down, the upper one most of the way.
+# Share of the iris's vertical motion by which the lids move.
 UPPER_LID_FOLLOWS, LOWER_LID_FOLLOWS = 0.6, 0.2
-ALONG_LID = np.sin(np.pi * np.arange(NUM_LID_POINTS) / (NUM_LID_POINTS - 1))  # most in the middle, none at the corners
+ALONG_LID = np.sin(np.pi * np.arange(NUM_LID_POINTS) / (NUM_LID_POINTS - 1))  # most in the middle, 0 at the corners
 
-# Fixations of people who speak to a camera: most on the viewer, the others near by.
+# Fixations of people who speak to a camera: half of them on the viewer, the others nearby.
 FIXATION = (0.4, 2.5)  # seconds
 MEDIAN_FIXATION = 1.0
 FIXATION_SPREAD = 0.5  # of its logarithm
 ON_VIEWER = 0.45  # share of the fixations
 WANDERING = np.array([1.5, 0.8])  # degrees of yaw and pitch, standard deviation
 MAX_WANDERING = np.array([3.0, 2.0])
-STREAM = 2  # of random numbers: the seed's other streams move the head and the lids
+STREAM = 2  # of random numbers of a seed; others are for head motion and blinks
 
 
 def apply_gaze(normalized: np.ndarray, yaw: np.ndarray | float, pitch: np.ndarray | float) -> np.ndarray:
     """Normalized landmarks (T, 478, 3) with both eyes turned by ``yaw`` and ``pitch`` degrees, (T,) or one number.
 
-    Positive yaw looks to the image's right, positive pitch up. Lids follow a pitch; so gaze comes before blinks.
+    Positive yaw is to the image's right, positive pitch up. Lids follow pitch, so gaze is applied before blinks.
     """
     num_frames = len(normalized)
     turn = np.stack([np.broadcast_to(yaw, num_frames), np.broadcast_to(pitch, num_frames)], axis=-1)
@@ -41,7 +41,7 @@ def apply_gaze(normalized: np.ndarray, yaw: np.ndarray | float, pitch: np.ndarra
     pupils = normalized[:, [eye.pupil for eye in EYES], :2]
     middle = lids(normalized)[..., [0, -1], :2].mean(axis=(2, 3))  # (T, 2, 2) between the corners of each eye
 
-    # Where the eyes look already, and where they then look.
+    # Rotation of the eyeballs before and after.
     limit = np.radians([MAX_YAW, MAX_PITCH])
     before = np.arcsin(np.clip((pupils - middle) / radius, -0.9, 0.9))
     limit = np.maximum(limit, np.abs(before))
@@ -63,8 +63,8 @@ def apply_gaze(normalized: np.ndarray, yaw: np.ndarray | float, pitch: np.ndarra
 def saccades(num_frames: int, seed: int, amount: float) -> np.ndarray:
     """Small shifts of gaze (num_frames, 2): yaw and pitch in degrees, within ±3° and ±2° at an ``amount`` of 1.
 
-    They start at zero; between fixations of 0.4–2.5 s the eyes jump within a frame or two. The same seed gives the same
-    shifts.
+    They start at 0; between fixations of 0.4–2.5 s the gaze jumps within one or two frames. The same seed gives the
+    same shifts.
     """
     gaze = np.zeros((num_frames, 2))
     if amount == 0:
@@ -87,11 +87,11 @@ def saccades(num_frames: int, seed: int, amount: float) -> np.ndarray:
 
 
 def counter_gaze(photo: HeadPose, pose: HeadPose, strength: float = 0.5) -> np.ndarray:
-    """The gaze (T, 2), yaw and pitch in degrees, that keeps the eyes where the photo's looked while the head turns.
+    """The gaze (T, 2), yaw and pitch in degrees, that keeps the photo's direction of gaze while the head turns.
 
-    ``photo`` is the photo's own pose, of length 1. A ``strength`` of 1 keeps them there, 0 lets them go with the head.
+    ``photo`` is the photo's own pose, of length 1. A ``strength`` of 1 compensates head rotation fully, 0 not at all.
     """
-    # Where the photo's face pointed, seen from the turned head.
+    # The direction of the photo's face, in coordinates of the turned head.
     ahead = photo.matrices[0] @ [0, 0, -1]
     seen = np.einsum("tji,j->ti", pose.matrices, ahead)
     yaw = np.degrees(np.arctan2(seen[:, 0], -seen[:, 2]))

@@ -7,9 +7,9 @@ import numpy as np
 
 from space_core.face.normalization import HeadPose, pose_landmarks
 from space_core.motion.blink import apply_blink
-from space_core.motion.emotion import expressive_motion
+from space_core.motion.emotion_network import expressive_motion
 from space_core.motion.gaze import apply_gaze
-from space_core.motion.speech2landmarks import HOP, keep_lips_apart
+from space_core.motion.speech2landmarks import HOP_FRAMES, keep_lips_apart
 from space_core.timing import FPS, SAMPLES_PER_FRAME
 
 PER_FRAME = ("normalized", "said_emotion", "emotion", "gaze", "blink")  # the arrays of a motion that have T rows
@@ -78,8 +78,8 @@ class Motion:
 
     def segments(self) -> Iterator["Motion"]:
         """The whole in order, in segments as long as those in which speech becomes landmarks."""
-        for first in range(0, len(self), HOP):
-            yield self[first : first + HOP]
+        for first in range(0, len(self), HOP_FRAMES):
+            yield self[first : first + HOP_FRAMES]
 
     def moved_to(self, rest: np.ndarray, photo_pose: HeadPose) -> "Motion":
         """The same motion on another portrait: what it adds to the resting face and to the photo's head pose.

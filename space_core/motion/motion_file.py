@@ -1,24 +1,24 @@
-"""Motion files: a film's motion as an .npz that can be looked at, edited and shown again.
+"""Motion files: a video's motion as an .npz file that can be inspected, edited and rendered again.
 
 Arrays, T frames at 25 a second, real numbers (written as float32):
 
     format             ()           1
-    normalized         (T, 478, 3)  normalized landmarks with the emotion they were said in, without gaze and blinks
-    said_emotion       (T, 8)       the emotion that is in ``normalized``; leave it as it is
-    emotion            (T, 8)       the emotion to show, 0 … 1.5 for each label; edit this one
+    normalized         (T, 478, 3)  normalized landmarks under ``said_emotion``, without gaze and blinks
+    said_emotion       (T, 8)       the emotion that ``normalized`` contains; not to be edited
+    emotion            (T, 8)       the emotion to render, 0 … 1.5 for each label; to be edited
     gaze               (T, 2)       yaw and pitch, degrees; positive to the image's right and up
     blink              (T,)         0 eyes as they are … 1 closed
     head_rotation      (T, 3)       yaw, pitch, roll, degrees
-    head_translation   (T, 3)       where the point between the outer eye corners is, pixels of the 512 × 512 crop
+    head_translation   (T, 3)       the point between the outer eye corners, pixels of the 512 × 512 crop
     head_scale         (T,)         pixels per unit of the normalized face
-    posed              (T, 478, 3)  the result of all these, in pixels; read only where ``normalized`` is missing
+    posed              (T, 478, 3)  the result of all these, in pixels; read only if ``normalized`` is missing
     rest               (478, 3)     the portrait's resting face, normalized
     photo_rotation     (3,)         the photo's own head pose
     photo_translation  (3,)
     photo_scale        ()
     speech             (N,)         the sound, 16 kHz mono, -1 … 1; may be missing
 
-Files come from strangers: nothing is unpickled, and nothing is unpacked before its size is known to be reasonable.
+Files are untrusted: nothing is unpickled, and arrays are decompressed only after their declared size is checked.
 """
 
 import zipfile
@@ -32,12 +32,12 @@ from space_core.errors import SpaceError
 from space_core.face.normalization import HeadPose, normalize
 from space_core.face.topology import NUM_POINTS, canonical_face
 from space_core.media.files import check_output, existing_file, shown_name, temporary_sibling
-from space_core.motion.emotion import EMOTIONS, MAX_INTENSITY
+from space_core.motion.emotion_labels import EMOTIONS, MAX_INTENSITY
 from space_core.motion.motion import Motion, single_precision
 from space_core.timing import FPS, SAMPLE_RATE, SAMPLES_PER_FRAME, number_of_frames
 
 FORMAT = 1
-T, N = "T", "N"  # frames and samples, whose number a file chooses
+T, N = "T", "N"  # frames and samples; their number depends on the file
 
 # Each array's shape, and its least and greatest value.
 ARRAYS = {
@@ -58,16 +58,16 @@ ARRAYS = {
     "speech": ((N,), -1, 1),
 }
 PORTRAIT = ("rest", "photo_rotation", "photo_translation", "photo_scale")
-# What makes up the motion; where ``normalized`` is missing, ``posed`` is all of it.
+# The arrays of the motion; if ``normalized`` is missing, they are computed from ``posed``.
 LAYERS = ("normalized", "said_emotion", "emotion", "gaze", "blink", "head_rotation", "head_translation", "head_scale")
-FARTHEST = 1.0  # outer-eye-corner distances that a point may move from the resting face; a dropped jaw takes 0.4
+FARTHEST = 1.0  # distance of a point from the resting face, in outer-eye-corner distances; a dropped jaw has 0.4
 MAX_ZOOM = 3
-WIDEST = 8  # bytes of a number
-HEADER = 4096  # bytes of an array's header, at most
+MAX_ITEM_BYTES = 8
+MAX_HEADER_BYTES = 4096
 
 
 def save_motion(path: str | Path, motion: Motion) -> None:
-    """Writes a motion file; an existing one is replaced by a whole one.
+    """Writes a motion file, replacing an existing one atomically.
 
     Raises:
         SpaceError: a name that doesn't end in .npz, or a file that can't be written.
@@ -94,7 +94,7 @@ def save_motion(path: str | Path, motion: Motion) -> None:
         arrays["speech"] = motion.speech
     unfinished = temporary_sibling(target)
     try:
-        with unfinished.open("wb") as file:  # by name, numpy would add an ending of its own
+        with unfinished.open("wb") as file:  # given a name, NumPy would append .npz
             np.savez_compressed(file, **arrays)
         unfinished.replace(target)
     except OSError:
@@ -108,7 +108,7 @@ def load_motion(path: str | Path, max_seconds: float = 600.0) -> Motion:
 
     Args:
         path: the user's file.
-        max_seconds: the longest motion that is taken.
+        max_seconds: the longest motion that is accepted.
 
     Raises:
         SpaceError: no such file, not a motion file, damaged, too long, or an array that is missing, of another shape or
@@ -147,7 +147,7 @@ def load_motion(path: str | Path, max_seconds: float = 600.0) -> Motion:
 
 
 def _check_face(arrays: dict[str, np.ndarray], name: str) -> None:
-    """Refuses what is no face any more: nothing would be seen of it, and giant triangles take all memory."""
+    """Refuses geometry that is not a face: it would not be visible, and huge triangles exhaust memory."""
     if (far := np.abs(arrays["rest"] - canonical_face().vertices).max()) > FARTHEST:
         raise SpaceError(f"'rest' in {name} is no normalized face: a point lies {far:.1f} from where it is in others.")
     if (far := np.abs(arrays["normalized"] - arrays["rest"]).max()) > FARTHEST:
@@ -160,16 +160,16 @@ def _check_face(arrays: dict[str, np.ndarray], name: str) -> None:
 
 
 def _layers(posed: np.ndarray) -> dict[str, np.ndarray]:
-    """The layers that are nothing but posed landmarks (T, 478, 3): no emotion, gaze or blink beyond what they show."""
+    """The layers of posed landmarks (T, 478, 3), without further emotion, gaze or blinks."""
     normalized, pose = normalize(posed)
     pose = single_precision(pose)
-    nothing = np.zeros((len(posed), len(EMOTIONS)), np.float32)
+    zeros = np.zeros((len(posed), len(EMOTIONS)), np.float32)
     return {
         "normalized": normalized.astype(np.float32),
-        "said_emotion": nothing,
-        "emotion": nothing,
-        "gaze": nothing[:, :2],
-        "blink": nothing[:, 0],
+        "said_emotion": zeros,
+        "emotion": zeros,
+        "gaze": zeros[:, :2],
+        "blink": zeros[:, 0],
         "head_rotation": pose.rotation,
         "head_translation": pose.translation,
         "head_scale": pose.scale,
@@ -177,7 +177,7 @@ def _layers(posed: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _read_arrays(path: Path, max_seconds: float) -> dict[str, np.ndarray]:
-    """The arrays of a file, float32, each of its shape and range."""
+    """The arrays of a file, float32, with shapes and ranges checked."""
     name = shown_name(path)
     most = {T: number_of_frames(round(max_seconds * SAMPLE_RATE)), N: round(max_seconds * SAMPLE_RATE)}
     most[N] += SAMPLES_PER_FRAME  # the last frame may outlast the limit
@@ -192,15 +192,15 @@ def _read_arrays(path: Path, max_seconds: float) -> dict[str, np.ndarray]:
 
 
 def _check_member(member: zipfile.ZipInfo, most: dict[str, int], name: str) -> None:
-    """Refuses, from what the archive declares, an array that isn't one of ours or is too large to be unpacked."""
+    """Refuses, by the archive's directory, unknown arrays and those that are too large to be decompressed."""
     array = _array_name(member)
     if array not in ARRAYS or array == member.filename:
         known = ", ".join(ARRAYS)
         raise SpaceError(f"{name} holds {shown_name(array)}, which is none of: {known}. Take it out.")
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise ValueError("NumPy packs in no other way")
+        raise ValueError("NumPy writes no other compression")
     numbers = np.prod([most.get(size, size) for size in ARRAYS[array][0]], dtype=np.int64)
-    if member.file_size > numbers * WIDEST + HEADER:
+    if member.file_size > numbers * MAX_ITEM_BYTES + MAX_HEADER_BYTES:
         raise _too_long(array, most, name)
 
 
@@ -209,8 +209,8 @@ def _read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, most: dict[st
     expected, least, greatest = ARRAYS[array]
     with archive.open(member) as file:
         shape, dtype = _read_header(file)
-    # An object array would be unpickled; NumPy refuses that itself, but in other words.
-    if dtype.kind not in "fiu" or dtype.itemsize > WIDEST:
+    # NumPy itself refuses to unpickle object arrays, but with a message for programmers.
+    if dtype.kind not in "fiu" or dtype.itemsize > MAX_ITEM_BYTES:
         raise SpaceError(f"{array!r} in {name} holds {_kind(dtype)}, not numbers. Save it as float32.")
     fits = len(shape) == len(expected) and all(
         got > 0 if size in most else got == size for got, size in zip(shape, expected, strict=True)
@@ -242,12 +242,12 @@ def _array_name(member: zipfile.ZipInfo) -> str:
 
 
 def _read_header(file: BinaryIO) -> tuple[tuple[int, ...], np.dtype]:
-    """Shape and type that an array declares."""
+    """Declared shape and type of an array."""
     version = np.lib.format.read_magic(file)
     read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
     if read is None:
-        raise ValueError(f"arrays of version {version} are not read")
-    shape, _, dtype = read(file, max_header_size=HEADER)
+        raise ValueError(f"arrays of version {version} are not supported")
+    shape, _, dtype = read(file, max_header_size=MAX_HEADER_BYTES)
     return shape, dtype
 
 

@@ -16,28 +16,30 @@ from space_core.face.topology import (
     OUTER_UPPER_LIP,
     canonical_face,
 )
-from space_core.motion.emotion import expressive_motion
+from space_core.motion.emotion_network import expressive_motion
+from space_core.motion.quantization import dequantize
 from space_core.motion.speech_encoder import TOKENS_PER_FRAME, WIDTH, SpeechEncoder
-from space_core.motion.speech_features import log_mel, speaking, speech_power
+from space_core.motion.speech_features import log_mel, speech_activity, speech_power
 
 WEIGHTS = weights_path("speech2landmarks.safetensors")
 
-# The network. It hears two seconds before and after what it tells, and looks closely at the nearest 0.9 s.
+# The network, in video frames: the encoder sees CONTEXT_FRAMES (2 s) before and after the frames to predict, the
+# decoder RECEPTIVE_FRAMES (0.9 s) of that.
 CHANNELS = 256
-DILATIONS = (1, 2, 4, 8, 4, 2, 1)  # frames; each block looks that far to both sides
-REACH = sum(DILATIONS)
-CONTEXT = 50
+DILATIONS = (1, 2, 4, 8, 4, 2, 1)  # frames
+RECEPTIVE_FRAMES = sum(DILATIONS)
+CONTEXT_FRAMES = 50
 
-# Windows of frames told at once, one fading into the next; a page gets the first one first.
-WINDOW = 100
-FADE = 24
-HOP = WINDOW - FADE
+# Frames are predicted in overlapping windows, which are cross-faded.
+WINDOW_FRAMES = 100
+FADE_FRAMES = 24
+HOP_FRAMES = WINDOW_FRAMES - FADE_FRAMES
 
-# Mouths narrower or wider than this, relative to the canonical one, are puckered or grinning, not small or large.
-MOUTH_SCALES = (0.8, 1.25)
-CLOSED_GAP = 0.012  # between inner lips, in outer-eye-corner distances: the tracker's noise on a closed mouth
-SHUT_FROM, SHUT_AT = -0.5, 1.5  # logits between which lips close
-CLOSING_PRIOR = 0.002  # regularizes how an open mouth is closed: small moves along likely motion, then the rest exactly
+# Lengths are in outer-eye-corner distances, the unit of normalized landmarks.
+MOUTH_SCALES = (0.8, 1.25)  # mouths beyond these widths, relative to the canonical one, are puckered or grinning
+CLOSED_GAP = 0.012  # between the inner lips: the tracker's noise on a closed mouth
+SHUT_FROM, SHUT_AT = -0.5, 1.5  # logits of the closure head between which lips are brought together
+CLOSING_PRIOR = 0.002  # ridge of the fit that closes the mouth of a photo by the basis
 
 UPPER, LOWER = list(INNER_UPPER_LIP[1:-1]), list(INNER_LOWER_LIP[1:-1])  # pairs of points that meet when lips close
 OUTER_UPPER, OUTER_LOWER = list(OUTER_UPPER_LIP[1:-1]), list(OUTER_LOWER_LIP[1:-1])
@@ -45,63 +47,63 @@ DOWN = np.array([0.0, 1.0, 0.0])
 MOUTH_CORNERS = [INNER_UPPER_LIP[0], INNER_UPPER_LIP[-1]]
 
 
-class Block(nn.Module):
+class TemporalBlock(nn.Module):
     """A residual dilated convolution without padding: its output is ``2 * dilation`` frames shorter than its input."""
 
     def __init__(self, channels: int, dilation: int, dropout: float) -> None:
         super().__init__()
         self.dilation = dilation
         self.norm = nn.LayerNorm(channels)
-        # A convolution of three frames as one matrix product, several times as fast as nn.Conv1d in bfloat16.
-        self.look = nn.Linear(3 * channels, channels)
-        self.mix = nn.Linear(channels, channels)
+        # A convolution over three frames as one matrix product, several times as fast as nn.Conv1d in bfloat16.
+        self.context_proj = nn.Linear(3 * channels, channels)
+        self.out_proj = nn.Linear(channels, channels)
         self.dropout = nn.Dropout1d(dropout)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:  # (batch, frames, channels)
-        far = self.dilation
+        step = self.dilation
         y = self.norm(x)
-        y = torch.cat([y[:, : -2 * far], y[:, far:-far], y[:, 2 * far :]], dim=2)
-        y = nn.functional.gelu(self.look(y))
+        y = torch.cat([y[:, : -2 * step], y[:, step:-step], y[:, 2 * step :]], dim=2)
+        y = nn.functional.gelu(self.context_proj(y))
         y = self.dropout(y.transpose(1, 2)).transpose(1, 2)  # whole channels
-        return x[:, far:-far] + self.mix(y)
+        return x[:, step:-step] + self.out_proj(y)
 
 
-class Articulator(nn.Module):
-    """What is being said (batch, 2 * (T + 2 * REACH), 384) to what the face does (batch, T, outputs)."""
+class MotionDecoder(nn.Module):
+    """Speech features (batch, 2 * (T + 2 * RECEPTIVE_FRAMES), 384) to outputs (batch, T, num_outputs)."""
 
     def __init__(self, num_outputs: int, dropout: float = 0.0) -> None:
         super().__init__()
-        self.weigh = nn.LayerNorm(WIDTH)
+        self.input_norm = nn.LayerNorm(WIDTH)
         self.dropout = nn.Dropout(2 * dropout)
-        self.join = nn.Linear(TOKENS_PER_FRAME * WIDTH, CHANNELS)
-        self.blocks = nn.Sequential(*(Block(CHANNELS, dilation, dropout) for dilation in DILATIONS))
-        self.norm = nn.LayerNorm(CHANNELS)
-        self.speak = nn.Linear(CHANNELS, num_outputs)
+        self.input_proj = nn.Linear(TOKENS_PER_FRAME * WIDTH, CHANNELS)
+        self.blocks = nn.Sequential(*(TemporalBlock(CHANNELS, dilation, dropout) for dilation in DILATIONS))
+        self.output_norm = nn.LayerNorm(CHANNELS)
+        self.head = nn.Linear(CHANNELS, num_outputs)
 
-    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        x = self.dropout(self.weigh(tokens)).reshape(len(tokens), -1, TOKENS_PER_FRAME * WIDTH)
-        return self.speak(self.norm(self.blocks(self.join(x))))
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        x = self.dropout(self.input_norm(features)).reshape(len(features), -1, TOKENS_PER_FRAME * WIDTH)
+        return self.head(self.output_norm(self.blocks(self.input_proj(x))))
 
 
 class MotionNetwork(nn.Module):
-    """Log-mel steps to coefficients of the motion basis, each of about unit variance, and whether the lips are shut.
+    """Log-mel spectrogram to coefficients of the motion basis, each of about unit variance, and a closure logit.
 
-    The last output is a logit: above zero, lips more likely touch than not.
+    The logit is the last output; above 0 the lips more likely touch than not.
     """
 
     def __init__(self, num_coefficients: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.encoder = SpeechEncoder()
-        self.articulator = Articulator(num_coefficients + 1, dropout)
+        self.decoder = MotionDecoder(num_coefficients + 1, dropout)
 
-    def forward(self, steps: torch.Tensor) -> torch.Tensor:
-        """(batch, 4 * (T + 2 * CONTEXT), 80) to (batch, T, coefficients + 1)."""
-        beyond = (CONTEXT - REACH) * TOKENS_PER_FRAME
-        return self.articulator(self.encoder(steps)[:, beyond:-beyond])
+    def forward(self, mel: torch.Tensor) -> torch.Tensor:
+        """(batch, 4 * (T + 2 * CONTEXT_FRAMES), 80) to (batch, T, coefficients + 1)."""
+        beyond = (CONTEXT_FRAMES - RECEPTIVE_FRAMES) * TOKENS_PER_FRAME
+        return self.decoder(self.encoder(mel)[:, beyond:-beyond])
 
 
 class Speech2Landmarks:
-    """The trained network and the basis of mesh motion it speaks in; made by ``load_speech2landmarks``."""
+    """The trained network with its basis of mesh motion; made by ``load_speech2landmarks``."""
 
     def __init__(self, basis: np.ndarray, network: nn.Module, device: torch.device) -> None:
         """``basis`` (coefficients, 478, 3): offsets from the resting face, in outer-eye-corner distances."""
@@ -109,128 +111,106 @@ class Speech2Landmarks:
         self.network = network
         self.device = device
 
-    def speak(self, speech: np.ndarray, portrait: np.ndarray, emotion: np.ndarray) -> Iterator[np.ndarray]:
-        """Normalized landmarks of the portrait saying the speech.
+    def predict(self, speech: np.ndarray, portrait: np.ndarray, emotion: np.ndarray) -> Iterator[np.ndarray]:
+        """Normalized landmarks of the portrait as it says the speech.
 
         Args:
             speech: (N,) float32, 16 kHz mono, any level.
             portrait: (478, 3) the portrait's own normalized landmarks.
-            emotion: (T, 8) label weights × intensity in every frame, see ``emotion_curve``.
+            emotion: (T, 8) label weights × intensity per frame, see ``emotion_curve``; T = ``number_of_frames(N)``.
 
         Yields:
-            (t, 478, 3) float32, about three seconds at a time, in order, ``number_of_frames(N)`` altogether. Silence
-            shows ``resting_face(portrait)`` under the emotion; lids and irises move with the emotion alone.
+            (t, 478, 3) float32, up to HOP_FRAMES (about three seconds) at a time, in order, T frames altogether.
+            Silence gives ``resting_face(portrait)`` under the emotion; lids and irises move with the emotion alone.
         """
         speech = np.asarray(speech, np.float32)
         rest = resting_face(portrait, self.basis)
         size = mouth_scale(rest)
         first = 0
-        for told, spoken in self._tell(speech):
-            motion = size * np.tensordot(told[:, :-1], self.basis, 1)
-            motion = close_lips(motion, shut_share(told[:, -1])) * spoken[:, None, None]
-            landmarks = rest + expressive_motion(motion, emotion[first : first + len(told)], rest)
+        for outputs, activity in self._predict_windows(speech):
+            motion = size * np.tensordot(outputs[:, :-1], self.basis, 1)
+            motion = close_lips(motion, closure_share(outputs[:, -1])) * activity[:, None, None]
+            landmarks = rest + expressive_motion(motion, emotion[first : first + len(outputs)], rest)
             yield keep_lips_apart(landmarks, rest).astype(np.float32)
-            first += len(told)
+            first += len(outputs)
 
     @torch.inference_mode()
-    def _tell(self, speech: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """What the network tells (t, coefficients + 1) and whether somebody speaks (t,), from one end to the other."""
+    def _predict_windows(self, speech: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """The network's outputs (t, coefficients + 1) and the speech activity (t,), window by window, in order."""
         power = speech_power(speech)
-        spoken = speaking(speech, power)
-        ramp = (np.arange(FADE, dtype=np.float32)[:, None] + 0.5) / FADE
-        before = None
-        for first in range(-FADE // 2, len(spoken), HOP):
-            steps = log_mel(speech, power, first - CONTEXT, WINDOW + 2 * CONTEXT)
-            told = self.network(torch.from_numpy(steps)[None].to(self.device))[0].float().cpu().numpy()
-            if before is not None:
-                told[:FADE] = before + ramp * (told[:FADE] - before)
-            before = told[HOP:]
-            here = slice(max(first, 0), min(first + HOP, len(spoken)))
-            yield told[here.start - first : here.stop - first], spoken[here]
+        activity = speech_activity(speech, power)
+        ramp = (np.arange(FADE_FRAMES, dtype=np.float32)[:, None] + 0.5) / FADE_FRAMES
+        tail = None  # of the previous window: the frames that are cross-faded
+        for first in range(-FADE_FRAMES // 2, len(activity), HOP_FRAMES):
+            mel = log_mel(speech, power, first - CONTEXT_FRAMES, WINDOW_FRAMES + 2 * CONTEXT_FRAMES)
+            outputs = self.network(torch.from_numpy(mel)[None].to(self.device))[0].float().cpu().numpy()
+            if tail is not None:
+                outputs[:FADE_FRAMES] = tail + ramp * (outputs[:FADE_FRAMES] - tail)
+            tail = outputs[HOP_FRAMES:]
+            frames = slice(max(first, 0), min(first + HOP_FRAMES, len(activity)))
+            yield outputs[frames.start - first : frames.stop - first], activity[frames]
 
 
 @cache
 def load_speech2landmarks(device: str | torch.device = "cpu") -> Speech2Landmarks:
-    """The trained network on a device, read once."""
+    """The trained network on a device; read once per device."""
     device = torch.device(device)
     with safe_open(WEIGHTS, "pt") as file:
         arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     basis = arrays.pop("basis").numpy()
     network = MotionNetwork(len(basis))
-    network.load_state_dict(unpacked(arrays))
+    network.load_state_dict(dequantize(arrays))
     return Speech2Landmarks(basis, network.eval().to(device), device)
 
 
-def packed(arrays: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Weights for a file: matrices in eight bits with a factor for every row, all else in half precision."""
-    small = {}
-    for name, array in arrays.items():
-        if array.ndim < 2:
-            small[name] = array.half()
-            continue
-        factor = (array.flatten(1).abs().amax(1) / 127).clamp(min=1e-8)
-        small[name] = (array / factor.reshape(-1, *[1] * (array.ndim - 1))).round().to(torch.int8)
-        small[f"{name}.factor"] = factor
-    return {name: array.contiguous() for name, array in small.items()}
-
-
-def unpacked(arrays: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Weights (float32) from what ``packed`` made of them."""
-    whole = {}
-    for name, array in arrays.items():
-        if name.endswith(".factor"):
-            continue
-        factor = arrays.get(f"{name}.factor", torch.ones(1))
-        whole[name] = array.float() * factor.reshape(-1, *[1] * (array.ndim - 1))
-    return whole
-
-
 def resting_face(portrait: np.ndarray, basis: np.ndarray) -> np.ndarray:
-    """The portrait (478, 3) with its mouth closed: what silence shows. A closed mouth is left exactly as it is.
+    """The portrait's normalized landmarks (478, 3) with its mouth closed; a closed mouth is returned as it is.
 
-    ``basis`` (coefficients, 478, 3) says how the jaw, the cheeks and the lips move together when a mouth closes.
+    Args:
+        portrait: (478, 3) normalized landmarks.
+        basis: (coefficients, 478, 3) how jaw, cheeks and lips move together when a mouth closes.
     """
     portrait = np.asarray(portrait, np.float64)
     closing = np.maximum(lip_gaps(portrait) - CLOSED_GAP, 0)
     if not closing.any():
         return portrait
-    gaps = lip_gaps(basis)  # (coefficients, pairs): how much each opens the lips
+    gaps = lip_gaps(basis)  # (coefficients, pairs): by how much each opens the lips
     coefficients = np.linalg.solve(gaps @ gaps.T + CLOSING_PRIOR * np.eye(len(gaps)), gaps @ closing)
     closed = portrait - np.tensordot(coefficients, basis, 1)
-    # What the basis leaves open or presses too far is shared by both lips, whole rather than their rims alone.
+    # What the basis leaves open or closes too far is split between both lips, including their outer rims.
     excess = lip_gaps(closed) - (lip_gaps(portrait) - closing)
     return _move_lips(closed, excess[..., None] / 2 * DOWN)
 
 
 def mouth_scale(rest: np.ndarray) -> float:
-    """How large a resting mouth is, relative to the canonical face's; motion is scaled by it."""
+    """Width of a resting mouth (478, 3) relative to the canonical face's, the factor by which motion is scaled."""
     width, canonical = (np.linalg.norm(np.subtract(*face[MOUTH_CORNERS])) for face in (rest, canonical_face().vertices))
     return float(np.clip(width / canonical, *MOUTH_SCALES))
 
 
 def lip_gaps(landmarks: np.ndarray) -> np.ndarray:
-    """Vertical distances (…, 9) between the inner lips of landmarks (…, 478, 3), left to right, corners left out."""
+    """Vertical distances (…, 9) between the inner lips of landmarks (…, 478, 3), left to right, without the corners."""
     return landmarks[..., LOWER, 1] - landmarks[..., UPPER, 1]
 
 
-def shut_share(logit: np.ndarray) -> np.ndarray:
-    """How far lips are brought together (T,), 0 as they are to 1, where the network says (T,) that they are shut."""
+def closure_share(logit: np.ndarray) -> np.ndarray:
+    """How far lips are brought together (T,), from 0 not at all to 1 until they touch, for closure logits (T,)."""
     return np.clip((logit - SHUT_FROM) / (SHUT_AT - SHUT_FROM), 0, 1)
 
 
 def close_lips(motion: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """Motion (T, 478, 3) whose lips are brought together by a share (T,) of the way: regression alone only hedges."""
+    """Motion (T, 478, 3) with the gap between the lips reduced by a share (T,): regression alone rarely closes it."""
     return _move_lips(motion, (motion[:, LOWER] - motion[:, UPPER]) / 2 * share[:, None, None])
 
 
 def keep_lips_apart(landmarks: np.ndarray, rest: np.ndarray) -> np.ndarray:
-    """Landmarks (T, 478, 3) whose lips touch but never pass through each other."""
+    """Landmarks (T, 478, 3) whose lips touch but never intersect; ``rest`` (478, 3) is the resting face."""
     excess = np.minimum(lip_gaps(landmarks) - np.clip(lip_gaps(rest), 0, CLOSED_GAP), 0)
     return _move_lips(landmarks, excess[..., None] / 2 * DOWN)
 
 
 def _move_lips(landmarks: np.ndarray, amount: np.ndarray) -> np.ndarray:
-    """Moves the upper lip by ``amount`` (…, 9, 3), the lower one against it; the inner rim fully, the outer by half."""
+    """Moves the upper lip by ``amount`` (…, 9, 3) and the lower one by its opposite; the outer rims by half of it."""
     moved = landmarks.copy()
     for points, share in ((UPPER, 1), (LOWER, -1), (OUTER_UPPER, 0.5), (OUTER_LOWER, -0.5)):
         moved[..., points, :] += share * amount

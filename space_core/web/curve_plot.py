@@ -5,36 +5,36 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from space_core.motion.curves import Curves
-from space_core.motion.emotion import EMOTIONS
+from space_core.motion.emotion_labels import EMOTIONS
 
-POINTS_SHOWN = 1500  # of a curve; more can't be told apart
+MAX_POINTS = 1500  # of a curve; the picture has no room for more
 INK = "#8a8f98"  # readable on a light page and on a dark one
 COLOURS = ("#6366f1", "#f59e0b", "#10b981", "#ef4444", "#06b6d4", "#a855f7", "#84cc16", "#ec4899")
 
 
 def plot_curves(curves: Curves) -> Figure:
-    """Speech and lips, head, eyes, and emotion over the seconds of a film; on a clear ground."""
-    every = -(-len(curves.seconds) // POINTS_SHOWN)
+    """Speech, lips, head, eyes and emotion over the seconds of a film; the background is transparent."""
+    every = -(-len(curves.seconds) // MAX_POINTS)
     seconds = curves.seconds[::every]
-    felt = [index for index in range(len(EMOTIONS)) if curves.emotion[:, index].any()]
+    shown_emotions = [index for index in range(len(EMOTIONS)) if curves.emotion[:, index].any()]
     panels = {
         "lips": {"opening": curves.lip_opening},
         "head, °": {"yaw": curves.yaw, "pitch": curves.pitch, "roll": curves.roll},
         "gaze, °": {"yaw": curves.gaze_yaw, "pitch": curves.gaze_pitch},
         "blink": {"0 open, 1 shut": curves.blink},
-        "emotion": {EMOTIONS[index]: curves.emotion[:, index] for index in felt},
+        "emotion": {EMOTIONS[index]: curves.emotion[:, index] for index in shown_emotions},
     }
     figure = Figure(figsize=(7.2, 7.2), layout="constrained")
     figure.patch.set_alpha(0)
-    heard, *axes = figure.subplots(1 + len(panels), 1, sharex=True)
+    speech, *axes = figure.subplots(1 + len(panels), 1, sharex=True)
     loudness = curves.loudness[::every]
-    heard.fill_between(seconds, -loudness, loudness, color=COLOURS[0], alpha=0.6, linewidth=0)
-    heard.set_yticks([])
-    _dress(heard, "speech")
+    speech.fill_between(seconds, -loudness, loudness, color=COLOURS[0], alpha=0.6, linewidth=0)
+    speech.set_yticks([])
+    _style(speech, "speech")
     for axis, (name, lines) in zip(axes, panels.items(), strict=True):
         for (label, line), colour in zip(lines.items(), COLOURS, strict=False):
             axis.plot(seconds, line[::every], color=colour, linewidth=1.3, label=label)
-        _dress(axis, name)
+        _style(axis, name)
         if lines:
             axis.legend(loc="upper right", fontsize=7, framealpha=0, labelcolor=INK, ncols=len(lines))
     axes[-1].set_xlabel("seconds", color=INK, fontsize=9)
@@ -42,7 +42,7 @@ def plot_curves(curves: Curves) -> Figure:
     return figure
 
 
-def _dress(axis: Axes, name: str) -> None:
+def _style(axis: Axes, name: str) -> None:
     axis.patch.set_alpha(0)
     axis.set_ylabel(name, color=INK, fontsize=9)
     axis.tick_params(colors=INK, labelsize=8)

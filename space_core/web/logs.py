@@ -14,8 +14,8 @@ from typing import Any
 _LOGGER = logging.getLogger("space")
 
 
-class _Line(logging.Formatter):
-    """A record as JSON. Of other packages' records only the place is told: their messages quote names and text."""
+class _JsonFormatter(logging.Formatter):
+    """A record as JSON. Of other packages' records only the place is kept: their messages quote names and text."""
 
     def format(self, record: logging.LogRecord) -> str:
         line = {
@@ -27,22 +27,22 @@ class _Line(logging.Formatter):
         else:
             line |= {"event": "library", "logger": record.name, "place": f"{record.module}:{record.lineno}"}
         if record.exc_info and record.exc_info[1] is not None:
-            line |= fault(record.exc_info[1])
+            line |= error_fields(record.exc_info[1])
         return json.dumps(line, ensure_ascii=False, default=str)
 
 
 def configure(level: str) -> None:
-    """Sends every record from ``level`` ("debug" … "error") on to stderr as JSON; other packages' from warning on.
+    """Writes every record of at least ``level`` ("debug" … "error") to stderr as JSON; other packages' from warning on.
 
     Meant for the start of a program, before MediaPipe is imported. Except at "debug", what native code writes to
-    stderr is dropped: MediaPipe's chatter, which no setting stops, and FFmpeg's, which names files.
+    stderr is dropped: MediaPipe's messages, which no setting stops, and FFmpeg's, which name files.
     """
     if level != "debug" and sys.stderr is sys.__stderr__:
         sys.stderr = os.fdopen(os.dup(sys.stderr.fileno()), "w", buffering=1, encoding="utf-8")
-        with Path(os.devnull).open("wb") as nowhere:
-            os.dup2(nowhere.fileno(), sys.__stderr__.fileno())
+        with Path(os.devnull).open("wb") as null:
+            os.dup2(null.fileno(), sys.__stderr__.fileno())
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Line())
+    handler.setFormatter(_JsonFormatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(max(logging.WARNING, getattr(logging, level.upper())))
@@ -51,22 +51,22 @@ def configure(level: str) -> None:
     threading.excepthook = _log_uncaught
 
 
-def event(name: str, level: str = "info", **fields: Any) -> None:
+def log_event(name: str, level: str = "info", **fields: Any) -> None:
     """Logs that something happened; ``fields`` are numbers and words of ours, never a visitor's."""
     _LOGGER.log(getattr(logging, level.upper()), name, extra={"fields": fields})
 
 
-def fault(error: BaseException) -> dict[str, str]:
-    """The type and place of an error of ours, as fields of ``event``; its message may quote what a visitor gave."""
+def error_fields(error: BaseException) -> dict[str, str]:
+    """The type and place of an error of ours, as fields of ``log_event``; its message may quote what a visitor gave."""
     frames = traceback.extract_tb(error.__traceback__)
     place = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "unknown"
     return {"error": type(error).__name__, "place": place}
 
 
 def _log_warning(_: Warning | str, category: type[Warning], filename: str, line: int, *__: Any) -> None:
-    event("warning", level="warning", category=category.__name__, place=f"{Path(filename).name}:{line}")
+    log_event("warning", level="warning", category=category.__name__, place=f"{Path(filename).name}:{line}")
 
 
-def _log_uncaught(failed: threading.ExceptHookArgs) -> None:
-    if failed.exc_value is not None:
-        event("fault", level="error", **fault(failed.exc_value))
+def _log_uncaught(uncaught: threading.ExceptHookArgs) -> None:
+    if uncaught.exc_value is not None:
+        log_event("fault", level="error", **error_fields(uncaught.exc_value))

@@ -1,48 +1,39 @@
-"""The door: which of Gradio's routes a visitor reaches, how much may be sent, and what browsers are told."""
+"""Limits on requests before they reach Gradio: its routes, their size, and the security headers of responses."""
 
 import re
 import shutil
 import tempfile
-from pathlib import Path
-from typing import NoReturn
-from urllib.parse import unquote
 
-import gradio as gr
-import gradio.routes
-import safehttpx
 from fastapi import HTTPException
-from gradio import processing_utils
-from gradio.utils import get_upload_folder
 from starlette.datastructures import MutableHeaders
 from starlette.formparsers import MultiPartException
 from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from space_core.web.logs import event, fault
+from space_core.web.error_handlers import NO_FETCHING
+from space_core.web.logs import error_fields, log_event
 from space_core.web.metrics import Metrics
 from space_core.web.settings import Settings, on_a_space
 
-MAX_QUESTION_BYTES = 4 * 1024 * 1024  # any request but an upload: JSON of a page's values
+MAX_REQUEST_BYTES = 4 * 1024 * 1024  # of any request but an upload: JSON of a page's values
 FREE_UPLOADS = 3  # so many of the largest uploads have to fit on the disk
 
-NO_FETCHING = "Files at other addresses are never fetched. Download the file and upload it."
-
-# Everything else that Gradio offers is shut: its proxy, its editor for developers (which writes files), links to
-# saved states, histories, monitoring, recordings of the screen.
-_READ = re.compile(
+# Every other route of Gradio's answers 404: its proxy, its editor for developers (which writes files), links to saved
+# states, histories, monitoring, recordings of the screen.
+_GET = re.compile(
     r"/(config|theme\.css|favicon\.ico|manifest\.json|robots\.txt|healthz|metrics)?/?"
     r"|/(assets|static|svelte)/.+"
     r"|/gradio_api/(info|openapi\.json|theme\.css|app_id|queue/data|upload_progress)/?"
     r"|/gradio_api/(heartbeat/|call/|stream/|file=).+",
     re.DOTALL,
 )
-_ASK = re.compile(
+_POST = re.compile(
     r"/gradio_api/(queue/join|upload|cancel|reset)/?|/gradio_api/(call|run|api|stream)/.+",
     re.DOTALL,
 )
 _UPLOAD = re.compile(r"/gradio_api/upload/?")
-_AGENTS = re.compile(r"/gradio_api/mcp(/.*)?")
+_MCP = re.compile(r"/gradio_api/mcp(/.*)?")
 _OTHER_ADDRESS = re.compile(r"/gradio_api/file=\s*[a-z][a-z0-9+.-]*:/", re.IGNORECASE)
 
 _CONTENT_SECURITY_POLICY = (
@@ -57,7 +48,7 @@ _CONTENT_SECURITY_POLICY = (
 
 
 class RequestGuard:
-    """ASGI middleware in front of the page; Starlette's own way, a function, would hide it when a visitor leaves."""
+    """ASGI middleware around the page. Not a ``BaseHTTPMiddleware``: that hides that a client disconnects."""
 
     def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics) -> None:
         self._app = app
@@ -82,7 +73,7 @@ class RequestGuard:
                 headers = MutableHeaders(scope=message)
                 headers.update(self._headers)
                 if _path(scope).startswith("/gradio_api/file="):
-                    headers["Cache-Control"] = "private"  # faces don't belong in the caches of proxies
+                    headers["Cache-Control"] = "private"  # proxies must not cache visitors' faces
             await send(message)
 
         if refusal := self._refusal(scope):
@@ -91,20 +82,20 @@ class RequestGuard:
         try:
             await self._app(scope, self._limited(scope, receive), send_with_headers)
         except ClientDisconnect:
-            event("left", reason="left", endpoint="upload" if _UPLOAD.fullmatch(_path(scope)) else "question")
-        except Exception as error:  # has been answered with status 500; the server would log it once more, and hang up
-            event("fault", level="error", **fault(error))
+            log_event("left", reason="left", endpoint=_endpoint(scope))
+        except Exception as error:  # has been answered with status 500; uvicorn would log it and close the connection
+            log_event("fault", level="error", **error_fields(error))
 
     def _refusal(self, scope: Scope) -> PlainTextResponse | None:
         method, path = scope["method"], _path(scope)
         if _OTHER_ADDRESS.match(path):
             return PlainTextResponse(NO_FETCHING, 403)
-        if self._settings.mcp and _AGENTS.fullmatch(path):
+        if self._settings.mcp and _MCP.fullmatch(path):
             return None
         if method == "POST" and _UPLOAD.fullmatch(path) and self._disk_is_full():
-            event("refused", level="error", reason="disk")
+            log_event("refused", level="error", reason="disk")
             return PlainTextResponse("There is no room for uploads at the moment. Try again in an hour.", 507)
-        routes = {"GET": _READ, "HEAD": _READ, "POST": _ASK}.get(method)
+        routes = {"GET": _GET, "HEAD": _GET, "POST": _POST}.get(method)
         if routes and routes.fullmatch(path):
             return None
         return PlainTextResponse("There is nothing here.", 404)
@@ -113,9 +104,9 @@ class RequestGuard:
         return shutil.disk_usage(tempfile.gettempdir()).free < FREE_UPLOADS * self._settings.max_upload_bytes
 
     def _limited(self, scope: Scope, receive: Receive) -> Receive:
-        """``receive``, until more comes than may be sent."""
+        """``receive``, which raises once the request is larger than it may be."""
         upload = _UPLOAD.fullmatch(_path(scope))
-        limit = self._settings.max_upload_bytes if upload else MAX_QUESTION_BYTES
+        limit = self._settings.max_upload_bytes if upload else MAX_REQUEST_BYTES
         received = 0
 
         async def limited() -> Message:
@@ -124,50 +115,27 @@ class RequestGuard:
             received += len(message.get("body", b""))
             if received <= limit:
                 return message
-            # The rest is let by, for a browser reads no answer before it has sent all.
+            # The rest is read and dropped, as a browser reads no answer before it has sent all.
             while message.get("more_body"):
                 message = await receive()
-            self._metrics.failed("upload" if upload else "question", "input")
-            event("refused", reason="input", endpoint="upload" if upload else "question")
+            self._metrics.count_failure(_endpoint(scope), "input")
+            log_event("refused", reason="input", endpoint=_endpoint(scope))
             if upload:
                 # Gradio removes what it has written so far, and answers 413 because of "maximum allowed size".
                 raise MultiPartException(
                     f"The upload is larger than the maximum allowed size of {self._settings.max_upload_mb} MB. "
                     "Give a smaller file."
                 )
-            raise HTTPException(413, f"A request may be {MAX_QUESTION_BYTES // 2**20} MB; upload files instead.")
+            raise HTTPException(413, f"A request may be {MAX_REQUEST_BYTES // 2**20} MB; upload files instead.")
 
         return limited
 
 
+def _endpoint(scope: Scope) -> str:
+    """The name of a request in metrics and log."""
+    return "upload" if _UPLOAD.fullmatch(_path(scope)) else "question"
+
+
 def _path(scope: Scope) -> str:
-    """What is asked for, below the path under which a proxy may show the page."""
+    """The path below the one under which a proxy may show the page."""
     return scope["path"].removeprefix(scope.get("root_path", ""))
-
-
-def forbid_fetching() -> None:
-    """From now on, Gradio refuses wherever it would fetch an address that a visitor gave in place of a file."""
-
-    async def refuse_later(*_: object, **__: object) -> NoReturn:
-        _refuse()
-
-    processing_utils.async_ssrf_protected_get = refuse_later
-    processing_utils.async_ssrf_protected_download = _own_file
-    processing_utils.ssrf_protected_download = processing_utils.save_url_to_cache = _refuse
-    processing_utils.unsafe_download = _refuse
-    gradio.routes.secure_url_stream_response = refuse_later
-    gradio.routes.App.build_proxy_request = _refuse
-    safehttpx.get = refuse_later
-
-
-def _refuse(*_: object, **__: object) -> NoReturn:
-    raise gr.Error(NO_FETCHING, title="This file can't be used", print_exception=False)
-
-
-async def _own_file(url: str, *_: object, **__: object) -> str:
-    """The path of a file of this page, named by its address as agents do; nothing is fetched for that."""
-    _, ours, path = unquote(url).partition("/gradio_api/file=")
-    file = Path(path).resolve()
-    if not ours or not file.is_relative_to(Path(get_upload_folder()).resolve()) or not file.is_file():
-        _refuse()
-    return str(file)

@@ -1,4 +1,4 @@
-"""Visitors' files: in a folder that only this run can read, and that goes when the run ends."""
+"""Visitors' files: in a folder that only this run can read, and that is removed when the run ends."""
 
 import atexit
 import os
@@ -14,17 +14,17 @@ from filelock import FileLock, Timeout
 
 PREFIX = "space-visitors-"
 LOCK = "lock"
-TERMINATED = 128 + signal.SIGTERM  # exit code, as a shell tells it
+TERMINATED = 128 + signal.SIGTERM  # exit code, as shells report it
 
 
-def private_folder() -> Path:
+def create_private_folder() -> Path:
     """Makes a folder for this run's files, has Gradio and ``tempfile`` use it, and removes it when the run ends.
 
     To be called once, before the page is built: Gradio's components look up their folder when they are made. Folders
     of earlier runs that were killed are removed.
 
     Returns:
-        the folder, readable by this user only (0700); Gradio serves what lies in its subfolder "page" alone.
+        The folder, readable by this user only (0700); Gradio serves what lies in its subfolder "page" alone.
     """
     parent = Path(tempfile.gettempdir()).resolve()
     _remove_leftovers(parent)
@@ -38,47 +38,47 @@ def private_folder() -> Path:
     os.environ["TMPDIR"] = tempfile.tempdir = str(folder / "work")
     atexit.register(_remove, folder, lock, os.getpid())
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, _end)  # by default, the program would end without tidying up
+        signal.signal(signal.SIGTERM, _exit)  # by default, the program would end without calling atexit functions
     return folder
 
 
 def is_private(folder: Path) -> bool:
-    """Whether ``private_folder`` made it."""
+    """Whether a folder of visitors' files lies in one that ``create_private_folder`` made."""
     return folder.parent.name.startswith(PREFIX)
 
 
-def leave_within(seconds: float) -> None:
-    """Ends the program after so long even if work still holds it up, and removes the folder all the same."""
+def exit_within(seconds: float) -> None:
+    """Ends the program after so long even if threads are still at work, and removes the folder all the same."""
 
-    def leave() -> None:
+    def exit_now() -> None:
         time.sleep(seconds)
         folder = Path(os.environ.get("GRADIO_TEMP_DIR", "."))
         if is_private(folder):
             shutil.rmtree(folder.parent, ignore_errors=True)
         os._exit(TERMINATED)
 
-    threading.Thread(target=leave, daemon=True).start()
+    threading.Thread(target=exit_now, daemon=True).start()
 
 
-def forget_files(folder: Path, kept: Collection[str], older_than: float) -> set[str]:
-    """Removes the files in ``folder`` that are older than so many seconds, but not the paths in ``kept``.
+def expire_files(folder: Path, kept: Collection[str], older_than: float) -> set[str]:
+    """Removes the files in a folder that are older than so many seconds, but not the paths in ``kept``.
 
-    Their age is told from the inode's change, which Gradio renews when a file is handed out again.
+    Their age is the time since the inode's last change, which Gradio renews when a file is served again.
 
     Returns:
-        the paths that were removed
+        The paths that were removed.
     """
-    eldest = time.time() - older_than
-    forgotten = set()
+    oldest = time.time() - older_than
+    removed = set()
     for parent, folders, names in os.walk(folder, topdown=False):
         for path in (Path(parent) / name for name in names):
-            if str(path) not in kept and _changed(path) < eldest:
+            if str(path) not in kept and _changed(path) < oldest:
                 path.unlink(missing_ok=True)
-                forgotten.add(str(path))
+                removed.add(str(path))
         for path in (Path(parent) / name for name in folders):
-            if _changed(path) < eldest:
+            if _changed(path) < oldest:
                 _remove_if_empty(path)
-    return forgotten
+    return removed
 
 
 def _changed(path: Path) -> float:
@@ -100,7 +100,7 @@ def _remove_leftovers(parent: Path) -> None:
         try:
             with FileLock(folder / LOCK, timeout=0):
                 pass
-        except (Timeout, OSError):  # still runs, or belongs to another user
+        except (Timeout, OSError):  # of a run that goes on, or of another user
             continue
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -111,5 +111,5 @@ def _remove(folder: Path, lock: FileLock, owner: int) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _end(*_: object) -> None:
+def _exit(*_: object) -> None:
     raise SystemExit(TERMINATED)

@@ -1,13 +1,11 @@
-"""Where films are made for visitors: one pipeline that all of them share, and who still wants what is in the making."""
+"""Animations for all visitors of the demo, made by one pipeline that they share."""
 
 import contextlib
 import os
-import queue
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,298 +14,215 @@ from space_core.errors import SpaceError
 from space_core.face.preview import FacePreview
 from space_core.media.text_to_speech import write_speech
 from space_core.options import AnimationOptions
-from space_core.pipeline import Progress, SpacePipeline
-from space_core.progress import run_with_progress
-from space_core.web.logs import event, fault
+from space_core.output import Outputs
+from space_core.pipeline import SpacePipeline
+from space_core.progress import Progress, run_with_progress
+from space_core.web.jobs import (
+    Film,
+    Job,
+    JobCancelled,
+    JobRequest,
+    Opening,
+    ProgressClock,
+    SpeechSource,
+    Step,
+    iterate_in_thread,
+)
+from space_core.web.logs import error_fields, log_event
 from space_core.web.metrics import Metrics
 
 OUR_FAULT = "Something went wrong on our side. Try again; if it goes wrong once more, try another photo or recording."
-# A film is worth showing how far it is that often, in seconds.
-SHOWN_EVERY = 0.2
 OPENING = "opening.mp4"
-LENT_SECONDS = 120  # for which a ZeroGPU Space lends its GPU
-
-
-@dataclass(frozen=True)
-class Words:
-    """What is to be said: the path of a recording or of a video with sound, or a text."""
-
-    recording: str | None = None
-    text: str = ""
-
-
-@dataclass(frozen=True)
-class Step:
-    """How far the work is: ``done`` of ``total`` steps of a stage, seconds left (None: can't be told yet)."""
-
-    stage: str
-    done: int
-    total: int
-    seconds_left: float | None = None
-
-
-@dataclass(frozen=True)
-class Opening:
-    """The first seconds of a film whose rest is still being made."""
-
-    video: Path
-
-
-@dataclass(frozen=True)
-class Film:
-    """What was made. The files are there until the iterator that gave them goes on.
-
-    Attributes:
-        video: an MP4 with sound.
-        inside: the look inside, another MP4; None if it was not asked for.
-        landmarks: a motion file (.npz); None if it was not asked for.
-        num_frames: of the video.
-        num_faces: how many faces the photo shows.
-        seconds: that it took.
-    """
-
-    video: Path
-    inside: Path | None
-    landmarks: Path | None
-    num_frames: int
-    num_faces: int
-    seconds: float
-
-
-@dataclass(frozen=True)
-class _JobRequest:
-    """What a visitor wants: one setting for a film, two to four for a comparison."""
-
-    photo: str
-    words: Words
-    settings: tuple[AnimationOptions, ...]
-    look_inside: bool = False
-
-
-@dataclass(eq=False)
-class _Job:
-    """A film that a visitor wants, until ``given_up`` says why not any more: "stopped" or "left"."""
-
-    given_up: str = ""
+ZERO_GPU_SECONDS = 120  # for which a ZeroGPU Space lends its GPU
 
 
 class AnimationService:
-    """Makes films with one pipeline; several may be asked for at a time, the page decides how many are worked on."""
+    """Makes videos with one pipeline. May be called from several threads; the page's queue limits how many at a time.
+
+    A visitor is named by the session of their page or program; all that is being made for them can be cancelled.
+    """
 
     def __init__(self, pipeline: SpacePipeline, metrics: Metrics) -> None:
         self.metrics = metrics
         self._pipeline = pipeline
-        self._wishes: dict[str, list[_Job]] = {}  # by visitor, one for each film in the making
+        self._jobs: dict[str, list[Job]] = {}  # by visitor
         self._lock = threading.Lock()
-        self._work = _with_gpu(self._at_work)
+        self._run = _with_gpu(self._run_in_thread)
 
     def health(self) -> dict[str, Any]:
-        """What an operator asks first: whether the networks are loaded, and on which device."""
+        """Whether the networks are loaded, and on which device."""
         return {"loaded": True, "device": str(self._pipeline.device)}
 
-    def look(self, photo: str, options: AnimationOptions) -> FacePreview:
+    def preview(self, photo: str, options: AnimationOptions) -> FacePreview:
         """Which faces a photo shows; see ``SpacePipeline.preview``."""
-        self.metrics.asked("look")
-        with self._counting_failures("look"):
+        self.metrics.count_request("look")
+        with self._count_failures("look"):
             return self._pipeline.preview(photo, options)
 
-    def say(self, text: str, path: Path, max_seconds: float) -> None:
-        """Writes a text, spoken, to a WAV."""
-        self.metrics.asked("say")
-        with self._counting_failures("say"):
-            write_speech(text, path, max_seconds)
+    def say(self, visitor: str, text: str, path: Path, max_seconds: float) -> bool:
+        """Writes a text, spoken, to a WAV.
+
+        Returns:
+            Whether it was written; False if the visitor cancelled it.
+
+        Raises:
+            SpaceError: see ``write_speech``; or we failed.
+        """
+        self.metrics.count_request("say")
+        with self._count_failures("say"), self._job_of(visitor) as job:
+
+            def progress(done: int, total: int) -> None:
+                if job.cancelled:
+                    raise JobCancelled
+
+            try:
+                write_speech(text, path, max_seconds, progress)
+            except JobCancelled:
+                self._count_cancelled("say", job)
+                return False
+            return True
 
     def animate(
-        self, visitor: str, photo: str, words: Words, options: AnimationOptions, *, look_inside: bool = False
+        self,
+        visitor: str,
+        photo: str,
+        speech: SpeechSource,
+        options: AnimationOptions,
+        *,
+        intermediate_results: bool = False,
     ) -> Iterator[Step | Opening | Film]:
-        """Lets a photo speak.
+        """Animates a photo.
 
         Args:
-            visitor: whose film this is; see ``stop``.
+            visitor: whose film this is; see ``cancel``.
             photo, options: see ``SpacePipeline.animate``.
-            words: what is said.
-            look_inside: whether the look inside and the motion file are wanted, too.
+            speech: what is said.
+            intermediate_results: whether the landmark video and the motion file are made, too.
 
         Yields:
-            Steps, perhaps an opening, and at last the film; nothing more once the visitor doesn't want it.
+            Steps, an opening of a longer film, and at last the film; nothing more once it is cancelled.
 
         Raises:
             SpaceError: an input can't be used, or we failed.
         """
-        yield from self._filmed("animate", visitor, _JobRequest(photo, words, (options,), look_inside))
+        yield from self._carry_out("animate", visitor, JobRequest(photo, speech, (options,), intermediate_results))
 
     def compare(
-        self, visitor: str, photo: str, words: Words, settings: Sequence[AnimationOptions]
+        self, visitor: str, photo: str, speech: SpeechSource, settings: Sequence[AnimationOptions]
     ) -> Iterator[Step | Film]:
-        """Lets a photo speak with two to four settings, in one grid; see ``animate`` and ``SpacePipeline.compare``."""
-        yield from self._filmed("compare", visitor, _JobRequest(photo, words, tuple(settings)))
+        """Animates a photo with two to four settings in one grid; see ``animate`` and ``SpacePipeline.compare``."""
+        yield from self._carry_out("compare", visitor, JobRequest(photo, speech, tuple(settings)))
 
-    def stop(self, visitor: str) -> None:
-        """Gives up what is in the making for a visitor, within a second."""
-        self._give_up(visitor, "stopped")
+    def cancel(self, visitor: str) -> None:
+        """Ends, within a second, what is being made for a visitor who asks for that."""
+        self._cancel(visitor, "stopped")
 
-    def leave(self, visitor: str) -> None:
-        """The same for a visitor who went away."""
-        self._give_up(visitor, "left")
+    def disconnect(self, visitor: str) -> None:
+        """Ends what is being made for a visitor who has left."""
+        self._cancel(visitor, "left")
 
-    def _give_up(self, visitor: str, reason: str) -> None:
+    def expire(self, older_than: float) -> None:
+        """Removes prepared portraits that were not used for so many seconds: they hold whole photos."""
+        self._pipeline.forget_portraits(older_than)
+
+    def _cancel(self, visitor: str, reason: str) -> None:
         with self._lock:
-            for wish in self._wishes.get(visitor, ()):
-                wish.given_up = wish.given_up or reason
+            for job in self._jobs.get(visitor, ()):
+                job.cancelled = job.cancelled or reason
 
-    def _filmed(self, endpoint: str, visitor: str, order: _JobRequest) -> Iterator[Step | Opening | Film]:
-        """What is told of a film while it is made and when it is done."""
-        self.metrics.asked(endpoint)
-        clock = _Clock(self.metrics)
+    def _carry_out(self, endpoint: str, visitor: str, request: JobRequest) -> Iterator[Step | Opening | Film]:
+        """Runs a job, counts it, and yields its progress and film."""
+        self.metrics.count_request(endpoint)
+        clock = ProgressClock(self.metrics)
         with (
-            self._counting_failures(endpoint),
-            self._wanted_by(visitor) as wish,
-            contextlib.closing(self._work(order)) as work,
+            self._count_failures(endpoint),
+            self._job_of(visitor) as job,
+            contextlib.closing(self._run(request)) as reports,
         ):
-            for told in work:
-                if wish.given_up:
-                    self.metrics.failed(endpoint, wish.given_up)
-                    event(wish.given_up, endpoint=endpoint)
+            for report in reports:
+                if job.cancelled:
+                    self._count_cancelled(endpoint, job)
                     return
-                if isinstance(told, Film):
-                    clock.done()
-                    self.metrics.filmed(told.num_frames, told.seconds)
-                    event("filmed", endpoint=endpoint, frames=told.num_frames, seconds=round(told.seconds, 2))
-                if not isinstance(told, Step):
-                    yield told
-                elif clock.passes(told):
-                    yield replace(told, seconds_left=clock.seconds_left(told))
+                if isinstance(report, Film):
+                    clock.end_stage()
+                    self.metrics.observe_film(report.num_frames, report.seconds)
+                    log_event("filmed", endpoint=endpoint, frames=report.num_frames, seconds=round(report.seconds, 2))
+                if not isinstance(report, Step):
+                    yield report
+                elif clock.is_due(report):
+                    yield replace(report, seconds_left=clock.seconds_left(report))
 
-    def _at_work(self, order: _JobRequest) -> Generator[Step | Opening | Film, None, None]:
-        """Carries an order out in a thread and tells of it; closing the iterator ends the thread."""
-        told: queue.SimpleQueue = queue.SimpleQueue()
-        given_up = threading.Event()
-        with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
+    def _run_in_thread(self, request: JobRequest) -> Iterator[Step | Opening | Film]:
+        yield from iterate_in_thread(self._make_film, request, OPENING)  # a generator, as spaces.GPU asks for
 
-            def progress(stage: str, done: int, total: int) -> None:
-                if given_up.is_set():
-                    raise _Cancelled
-                told.put(Opening(folder / OPENING) if stage == "opening" else Step(stage, done, total))
-
-            def work() -> None:
-                try:
-                    told.put(self._make(order, folder, progress))
-                except _Cancelled:
-                    pass  # nobody listens; and what is kept of it would keep the film's data, too
-                except BaseException as failure:
-                    told.put(failure)
-
-            worker = threading.Thread(target=work, name="film", daemon=True)
-            worker.start()
-            try:
-                while not isinstance(news := told.get(), Film):
-                    if isinstance(news, BaseException):
-                        raise news
-                    yield news
-                yield news
-            finally:
-                given_up.set()
-                worker.join()
-
-    def _make(self, order: _JobRequest, folder: Path, progress: Progress) -> Film:
-        """Carries an order out."""
+    def _make_film(self, request: JobRequest, folder: Path, progress: Progress) -> Film:
+        """Makes the film of a request in a folder; in the thread of ``iterate_in_thread``."""
         begun = time.monotonic()
-        speech, inside, landmarks = order.words.recording, None, None
+        speech, landmark_video, motion_file = request.speech.recording, None, None
         if not speech:
             speech = folder / "speech.wav"
-            self._speak(order, speech, progress)
+            self._speak(request, speech, progress)
         video = folder / "space.mp4"
-        if len(order.settings) > 1:
-            made = self._pipeline.compare_to_file(order.photo, speech, order.settings, video, progress=progress)
+        if len(request.settings) > 1:
+            made = self._pipeline.compare_to_file(request.photo, speech, request.settings, video, progress=progress)
         else:
-            if order.look_inside:
-                inside, landmarks = folder / "inside.mp4", folder / "landmarks.npz"
-            files = {"inside": inside, "landmarks": landmarks, "opening": folder / OPENING}
-            made = self._pipeline.animate_to_file(order.photo, speech, video, order.settings[0], progress, **files)
-        return Film(video, inside, landmarks, made.num_frames, made.portrait.num_faces, time.monotonic() - begun)
+            if request.intermediate_results:
+                landmark_video, motion_file = folder / "inside.mp4", folder / "landmarks.npz"
+            outputs = Outputs(video, None, landmark_video, motion_file, folder / OPENING)
+            made = self._pipeline.animate_to_file(request.photo, speech, outputs, request.settings[0], progress)
+        seconds = time.monotonic() - begun
+        return Film(video, landmark_video, motion_file, made.num_frames, made.num_faces, seconds)
 
-    def _speak(self, order: _JobRequest, path: Path, progress: Progress) -> None:
-        """Writes the words, spoken, to a WAV."""
-        breaths = [0, 1]  # done, and of how many
+    def _speak(self, request: JobRequest, path: Path, progress: Progress) -> None:
+        """Writes the request's text, spoken, to a WAV."""
+        pieces = [0, 1]  # done, and of how many
 
-        def report(*told: int) -> None:
-            breaths[:] = told
-            progress("voice", *told)  # raises in the voice's thread, too, once the film is given up
+        def report(done: int, total: int) -> None:
+            pieces[:] = done, total
+            progress("voice", done, total)  # raises in the voice's thread, too, once the job is cancelled
 
-        work = partial(write_speech, order.words.text, path, order.settings[0].max_seconds, report)
-        run_with_progress(work, lambda: progress("voice", *breaths))
+        work = partial(write_speech, request.speech.text, path, request.settings[0].max_seconds, report)
+        run_with_progress(work, lambda: progress("voice", *pieces))
 
     @contextlib.contextmanager
-    def _wanted_by(self, visitor: str) -> Iterator["_Job"]:
-        """A visitor's wish, which may be given up meanwhile."""
-        wish = _Job()
+    def _job_of(self, visitor: str) -> Iterator[Job]:
+        """A job that is known as the visitor's within this context."""
+        job = Job()
         with self._lock:
-            self._wishes.setdefault(visitor, []).append(wish)
+            self._jobs.setdefault(visitor, []).append(job)
         try:
-            yield wish
+            yield job
         finally:
             with self._lock:
-                self._wishes[visitor].remove(wish)
-                if not self._wishes[visitor]:
-                    del self._wishes[visitor]
+                self._jobs[visitor].remove(job)
+                if not self._jobs[visitor]:
+                    del self._jobs[visitor]
+
+    def _count_cancelled(self, endpoint: str, job: Job) -> None:
+        self.metrics.count_failure(endpoint, job.cancelled)
+        log_event(job.cancelled, endpoint=endpoint)
 
     @contextlib.contextmanager
-    def _counting_failures(self, endpoint: str) -> Iterator[None]:
-        """Counts what goes wrong; what is our fault becomes a plain sentence, and an event in the log."""
+    def _count_failures(self, endpoint: str) -> Iterator[None]:
+        """Counts and logs what fails within this context; an error of ours becomes a ``SpaceError`` for the visitor."""
         try:
             yield
         except SpaceError:
-            self.metrics.failed(endpoint, "input")
+            self.metrics.count_failure(endpoint, "input")
             raise
         except GeneratorExit:
-            self.metrics.failed(endpoint, "left")
+            self.metrics.count_failure(endpoint, "left")
             raise
         except Exception as failure:
-            self.metrics.failed(endpoint, "error")
-            event("failed", "error", endpoint=endpoint, **fault(failure))
+            self.metrics.count_failure(endpoint, "error")
+            log_event("failed", "error", endpoint=endpoint, **error_fields(failure))
             raise SpaceError(OUR_FAULT) from failure
 
 
-class _Cancelled(Exception):  # noqa: N818 – not an error
-    """Nobody wants the film any more."""
-
-
-def _with_gpu(work: Callable) -> Callable:
-    """The same work with a GPU at hand on a ZeroGPU Space, which lends one for the time of a call."""
+def _with_gpu(run: Callable) -> Callable:
+    """The same work with a GPU on a ZeroGPU Space, which lends one for the time of a call."""
     if not os.environ.get("SPACES_ZERO_GPU"):
-        return work
-    import spaces  # there on such a Space alone
+        return run
+    import spaces  # installed on such a Space only
 
-    return spaces.GPU(duration=LENT_SECONDS)(work)
-
-
-class _Clock:
-    """How long the stages of a film take, and how long the rest of it will."""
-
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
-        self._stage, self._since, self._shown = "", time.monotonic(), 0.0
-
-    def passes(self, step: Step) -> bool:
-        """Whether a step is worth showing: the first of a stage, and then a few a second."""
-        now = time.monotonic()
-        if step.stage != self._stage:
-            self.done()
-            self._stage, self._since, self._shown = step.stage, now, 0.0
-        if now - self._shown < SHOWN_EVERY and step.done < step.total:
-            return False
-        self._shown = now
-        return True
-
-    def done(self) -> None:
-        """Takes down what the stage took that ends here."""
-        if self._stage:
-            self._metrics.stage(self._stage, time.monotonic() - self._since)
-
-    def seconds_left(self, step: Step) -> float | None:
-        """Of the film, once enough of its frames are drawn to tell."""
-        took = time.monotonic() - self._since
-        if step.stage != "frames" or step.done < 10 or took < 0.5:
-            return None
-        return took / step.done * (step.total - step.done)
+    return spaces.GPU(duration=ZERO_GPU_SECONDS)(run)

@@ -1,4 +1,4 @@
-"""What an operator can set: flags of the command line, else environment variables, else defaults."""
+"""The operator's settings: flags of the command line, else environment variables, else defaults."""
 
 import importlib.util
 import os
@@ -20,7 +20,7 @@ from pydantic_settings import (
 PREFIX = "SPACE_"
 BAD_VALUE = 2  # exit code, the same as for a wrong argument
 
-# Variables that Gradio knows and that hosts set for it; ours win over them.
+# Gradio's own variables, which hosts set; ours win over them.
 GRADIO_VARIABLES = {"host": "GRADIO_SERVER_NAME", "port": "GRADIO_SERVER_PORT", "root_path": "GRADIO_ROOT_PATH"}
 
 
@@ -109,7 +109,7 @@ class Settings(BaseSettings):
     def from_command_line(cls, arguments: Sequence[str] | None = None) -> Self:
         """Settings from flags (default: the program's own), then variables, then defaults.
 
-        A wrong value ends the program with one sentence on stderr and exit code 2; ``--help`` tells every setting.
+        A wrong value ends the program with one sentence on stderr and exit code 2; ``--help`` lists every setting.
         """
         try:
             return cls(_cli_parse_args=list(sys.argv[1:] if arguments is None else arguments))
@@ -122,7 +122,7 @@ class Settings(BaseSettings):
 
 
 def _sentence(error: ValidationError) -> str:
-    """The first wrong value, in words an operator understands."""
+    """The first wrong value and why it is wrong, in one sentence."""
     wrong = error.errors()[0]
     name = str(wrong["loc"][0])
     reason = wrong["msg"].replace("Input should", "it should").removeprefix("Value error, ")

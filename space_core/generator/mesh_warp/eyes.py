@@ -2,17 +2,16 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch.nn import functional as F
 
-from space_core.face.portrait import MARGIN, SIZE
 from space_core.face.topology import EYES, Eye
-from space_core.generator.mesh_warp.face_motion import FaceMotion
+from space_core.generator.mesh_warp.face_motion import FaceMotion, HostMotion, index_on, upload
 from space_core.generator.mesh_warp.inpainting import fill
 from space_core.generator.mesh_warp.opening_mask import (
-    MARGIN_OF_WINDOW,
+    WINDOW_MARGIN,
     OpeningMask,
-    Window,
     alpha_blend,
     opening_mask,
     window_around,
@@ -62,12 +61,12 @@ LEAST_HEIGHT = 0.1  # of an eye, in its widths; below it the tracker's noise wou
 
 @dataclass(frozen=True)
 class PreparedEye:
-    """What every frame needs of one eye.
+    """What every frame needs of one eye. Pictures are those of the photo's eyes, see ``prepare_eyes``.
 
     Attributes:
         eye: which points it has.
-        ball: (1, 3, 1279, 1279) the surroundings at twice their resolution, the eyeball continued behind the lids.
-        lids: (1, 4, 640, 640) the surroundings with the skin continued over the eye, and how far it does so, 0…1.
+        ball: (1, 3, 2h − 1, 2w − 1) the picture at twice its resolution, the eyeball continued behind the lids.
+        lids: (1, 4, h, w) the picture with the skin continued over the eye, and how far it does so, 0…1.
         lashes: (3, 1, 1) colour.
         photo: the photo's own landmarks.
         height: mean distance between the lids in the photo, normalized.
@@ -85,80 +84,107 @@ class PreparedEye:
     iris_radius: float
 
 
-def prepare_eyes(picture: torch.Tensor, photo: FaceMotion, frame: torch.Tensor | None = None) -> list[PreparedEye]:
-    """Both eyes of a photo: its surroundings (1, 3, 640, 640), 0…1, and its own landmarks.
+@dataclass(frozen=True)
+class EyeChange:
+    """How an eye differs from the photo's in B frames; on the host, each (B,) from 0 to 1.
 
-    ``frame`` (1, 1, 640, 640) is 1 where the frame of glasses is, behind which the lids stay … 0; None without glasses.
+    Attributes:
+        moved: how far the drawn eye replaces the photo's.
+        shut: how far the lids have closed beyond the photo's.
+        opened: how far lids that are half shut in the photo have opened.
+    """
+
+    moved: np.ndarray
+    shut: np.ndarray
+    opened: np.ndarray
+
+
+def prepare_eyes(picture: torch.Tensor, photo: FaceMotion, frame: torch.Tensor | None = None) -> list[PreparedEye]:
+    """Both eyes of a photo.
+
+    Args:
+        picture: (1, 3, h, w) both eyes and what is around them, 0…1.
+        photo: the photo's own landmarks in pixels of the picture.
+        frame: (1, 1, h, w) 1 where the frame of glasses is, behind which the lids stay … 0; None without glasses.
     """
     frame = torch.zeros_like(picture[:, :1]) if frame is None else frame
     return [_prepare(picture, photo, frame, eye, other) for eye, other in (EYES, EYES[::-1])]
 
 
-def draw_eyes(frames: torch.Tensor, where: torch.Tensor, eyes: list[PreparedEye], motion: FaceMotion) -> None:
-    """Draws the eyes into frames (B, 3, 512, 512) in place.
+def eye_change(prepared: PreparedEye, host: HostMotion) -> EyeChange:
+    """How an eye differs from the photo's."""
+    eye, photo = prepared.eye, prepared.photo.host
+    ring = [*eye.upper_lid, *eye.lower_lid, eye.pupil]
+    change = host.normalized[:, ring] - photo.normalized[:, ring]
+    moved = smoothstep(np.sqrt(np.square(change).sum(-1).mean(-1)), MOVED_LOW, MOVED_HIGH)
+    tilt = np.linalg.norm((host.rotation - photo.rotation)[:, :2, 2], axis=-1)
+    turned = np.linalg.norm(change[:, -1], axis=-1) + PUPIL_BEHIND_LIDS * tilt
+    moved = np.maximum(moved, smoothstep(turned, TURNED_LOW, TURNED_HIGH))
+    # Of eyes that are half shut in the photo, that is how they are: only what is shut beyond it counts.
+    height = _height(host.normalized, eye)
+    shut = 1 - height / max(prepared.height, LEAST_HEIGHT * prepared.width)
+    shut = smoothstep(shut, LIDS_LOW, LIDS_HIGH) * moved
+    opened = np.zeros_like(shut)
+    if prepared.height < HALF_SHUT * prepared.width:
+        opened = smoothstep((height - prepared.height) / (OPENED * prepared.width), 0.2, 1) * moved
+    return EyeChange(moved, shut, opened)
 
-    ``where`` (B, 512, 512, 2) is the place in the surroundings of the photo that each pixel of the frames shows.
+
+def eye_margin(prepared: PreparedEye, scale: float) -> int:
+    """How far around the lids' points an eye is drawn, pixels, where a normalized unit is ``scale`` pixels long."""
+    return WINDOW_MARGIN + int(1.5 * max(LIDS_REACH) * prepared.width * scale)
+
+
+def draw_eye(
+    frames: torch.Tensor, where: torch.Tensor, prepared: PreparedEye, motion: FaceMotion, change: EyeChange
+) -> None:
+    """Draws an eye into frames (B, 3, h, w) around it, in place.
+
+    ``where`` (B, h, w, 2) is the place in the prepared picture that each pixel of the frames shows; ``motion`` is in
+    pixels of the frames.
     """
-    for prepared in eyes:
-        eye = prepared.eye
-        ring = [*eye.upper_lid, *eye.lower_lid, eye.pupil]
-        change = motion.normalized[:, ring] - prepared.photo.normalized[:, ring]
-        moved = smoothstep(change.square().sum(-1).mean(-1).sqrt(), MOVED_LOW, MOVED_HIGH)
-        tilt = (motion.rotation - prepared.photo.rotation)[:, :2, 2].norm(dim=-1)
-        turned = change[:, -1].norm(dim=-1) + PUPIL_BEHIND_LIDS * tilt
-        turned = smoothstep(turned, TURNED_LOW, TURNED_HIGH)
-        moved = torch.maximum(moved, turned)[:, None, None]
-        if not bool((moved > 0).any()):
-            continue
-        # Of eyes that are half shut in the photo, that is how they are: only what is shut beyond it counts.
-        shut = 1 - _height(motion, eye) / max(prepared.height, LEAST_HEIGHT * prepared.width)
-        shut = smoothstep(shut, LIDS_LOW, LIDS_HIGH)[:, None, None] * moved
-        opened = torch.zeros_like(shut)
-        if prepared.height < HALF_SHUT * prepared.width:
-            parted = (_height(motion, eye) - prepared.height) / (OPENED * prepared.width)
-            opened = smoothstep(parted, 0.2, 1)[:, None, None] * moved
-        if bool((shut > 0).any()):
-            window = _window(prepared, motion, 1.5 * max(LIDS_REACH))
-            index = window.index.flatten(1)[..., None].expand(-1, -1, 2)
-            lids = sample(prepared.lids, where.flatten(1, 2).gather(1, index).view(window.pixels.shape))
-            alpha_blend(frames, window, lids[:, :3], lids[:, 3] * shut)
+    eye, device = prepared.eye, frames.device
+    moved, shut, opened = (
+        upload(weights.astype(np.float32), device)[:, None, None]
+        for weights in (change.moved, change.shut, change.opened)
+    )
+    if change.shut.any():
+        lids = sample(prepared.lids, where)
+        frames.lerp_(lids[:, :3], (lids[:, 3] * shut)[:, None])
 
-        window = _window(prepared, motion, 2.5 * max(LASHES_WIDTH))
-        upper, lower = (motion.posed[:, list(lid), :2] - MARGIN for lid in (eye.upper_lid, eye.lower_lid))
-        opening = opening_mask(upper, lower, window.pixels)
-        ball = sample(prepared.ball, _eyeball(prepared, motion, window.pixels + MARGIN, opening.along))
-        alpha_blend(frames, window, ball, opening.coverage * moved)
+    margin = WINDOW_MARGIN + int(2.5 * max(LASHES_WIDTH) * prepared.width * float(motion.host.scale.max()))
+    points = motion.host.posed[:, [*eye.upper_lid, *eye.lower_lid], :2]
+    window = window_around(points, margin, frames.shape[2:], device)
+    upper, lower = (
+        motion.posed.index_select(1, index_on(lid, device))[..., :2] for lid in (eye.upper_lid, eye.lower_lid)
+    )
+    opening = opening_mask(upper, lower, window.pixels)
+    ball = sample(prepared.ball, _eyeball(prepared, motion, window.pixels, opening.along), density=2)
+    alpha_blend(frames, window, ball, opening.coverage * moved)
 
-        drawn = torch.maximum(shut, opened)
-        if not bool((drawn > 0).any()):
-            continue
-        width = prepared.width * motion.scale[:, None, None]  # pixels
-        width = width * (1 - LASHES_TAPER * opening.along**2).clamp(min=0.1)
-        above, below = ((part * width).clamp(min=0.7) for part in LASHES_WIDTH)
-        hang = (opening.below_upper / below).clamp(min=0)
-        strand = torch.sin(STRANDS * opening.along / (1 + STRANDS_FAN * hang) + 2 * torch.sin(5 * opening.along))
-        below = below * (1 - STRANDS_DEPTH * (0.5 + 0.5 * strand)) * (1 - (1 - OPENED_LASHES) * opened)
-        line = opening.below_upper / torch.where(opening.below_upper < 0, above, below)
-        ends = opening.along.abs() * (1 + (OPENED_ENDS - 1) * opened)
-        lashes = torch.exp(-(line**2)) * smoothstep(ends, *LASHES_ENDS[::-1])
-        alpha_blend(frames, window, prepared.lashes.expand_as(ball), lashes * drawn)
+    if not (change.shut.any() or change.opened.any()):
+        return
+    drawn = torch.maximum(shut, opened)
+    width = prepared.width * motion.scale[:, None, None]  # pixels
+    width = width * (1 - LASHES_TAPER * opening.along**2).clamp(min=0.1)
+    above, below = ((part * width).clamp(min=0.7) for part in LASHES_WIDTH)
+    hang = (opening.below_upper / below).clamp(min=0)
+    strand = torch.sin(STRANDS * opening.along / (1 + STRANDS_FAN * hang) + 2 * torch.sin(5 * opening.along))
+    below = below * (1 - STRANDS_DEPTH * (0.5 + 0.5 * strand)) * (1 - (1 - OPENED_LASHES) * opened)
+    line = opening.below_upper / torch.where(opening.below_upper < 0, above, below)
+    ends = opening.along.abs() * (1 + (OPENED_ENDS - 1) * opened)
+    lashes = torch.exp(-(line**2)) * smoothstep(ends, *LASHES_ENDS[::-1])
+    alpha_blend(frames, window, prepared.lashes.expand_as(ball), lashes * drawn)
 
 
-def _window(prepared: PreparedEye, motion: FaceMotion, reach: float) -> Window:
-    """The pixels of an eye and around it, as far as ``reach`` in its widths."""
-    lids = motion.posed[:, [*prepared.eye.upper_lid, *prepared.eye.lower_lid], :2] - MARGIN
-    margin = reach * prepared.width * float(motion.scale.max())
-    return window_around(lids, MARGIN_OF_WINDOW + int(margin), SIZE)
-
-
-def _height(motion: FaceMotion, eye: Eye) -> torch.Tensor:
-    """(B,) mean normalized distance between the lids of an eye."""
-    across = motion.normalized[:, list(eye.lower_lid[1:-1])] - motion.normalized[:, list(eye.upper_lid[1:-1])]
-    return across.norm(dim=-1).mean(-1)
+def _height(normalized, eye: Eye):
+    """(B,) mean distance between the lids of an eye in normalized landmarks (B, 478, 3)."""
+    across = normalized[:, list(eye.lower_lid[1:-1])] - normalized[:, list(eye.upper_lid[1:-1])]
+    return ((across**2).sum(-1) ** 0.5).mean(-1)
 
 
 def _eyeball(prepared: PreparedEye, motion: FaceMotion, pixels: torch.Tensor, along: torch.Tensor) -> torch.Tensor:
-    """(B, h, w, 2) the places of the photo that the eyeball shows at pixels (B, h, w, 2), both of the surroundings.
+    """(B, h, w, 2) the places of the prepared picture that the eyeball shows at pixels (B, h, w, 2) of the frames.
 
     ``along`` (B, h, w) is where those lie between the corners, −1 left … 1 right: the eyeball bulges between them.
     """
@@ -174,7 +200,7 @@ def _eyeball(prepared: PreparedEye, motion: FaceMotion, pixels: torch.Tensor, al
 
 def _depth(motion: FaceMotion, eye: Eye, bulge: torch.Tensor) -> torch.Tensor:
     """(B, h, w) normalized depth of an eye: that of its corners where ``bulge`` is 0, of its pupil where it is 1."""
-    corners = motion.normalized[:, [eye.upper_lid[0], eye.upper_lid[-1]], 2].mean(1)
+    corners = (motion.normalized[:, eye.upper_lid[0], 2] + motion.normalized[:, eye.upper_lid[-1], 2]) / 2
     pupil = motion.normalized[:, eye.pupil, 2]
     return torch.lerp(corners[:, None, None], pupil[:, None, None], bulge)
 
@@ -185,13 +211,13 @@ def _prepare(picture: torch.Tensor, photo: FaceMotion, frame: torch.Tensor, eye:
     visible = opening.coverage[:, None]
     width = float((upper[0, -1] - upper[0, 0]).norm())  # pixels
     lids = _lids(picture, frame[:, 0], opening, width)
-    ball, height = fill(picture, visible), float(_height(photo, eye))
+    ball, height = fill(picture, visible), float(_height(photo.normalized, eye))
     if height * float(photo.scale) < HALF_SHUT * width:
         ball = torch.lerp(_unseen(picture, photo, eye, other, opening), picture, visible)
     rim = photo.normalized[0, list(eye.iris_rim), :2]
     return PreparedEye(
         eye=eye,
-        ball=_finer(ball, _around(upper, lower, width, picture.shape[-1])),
+        ball=double(ball),
         lids=lids,
         lashes=_lashes(picture, lids, (opening.below_upper.abs() < 0.07 * width) & (opening.along.abs() < 1)),
         photo=photo,
@@ -202,7 +228,7 @@ def _prepare(picture: torch.Tensor, photo: FaceMotion, frame: torch.Tensor, eye:
 
 
 def _unseen(picture: torch.Tensor, photo: FaceMotion, eye: Eye, other: Eye, opening: OpeningMask) -> torch.Tensor:
-    """(1, 3, 640, 640) an eyeball where lids hide it: of its own colours if some is seen, of the other's, or brown."""
+    """(1, 3, h, w) an eyeball where lids hide it: of its own colours if some is seen, of the other's, or brown."""
     corners = photo.posed[0, [eye.upper_lid[0], eye.upper_lid[-1]], :2]
     along = corners[1] - corners[0]
     width = along.norm()
@@ -210,8 +236,11 @@ def _unseen(picture: torch.Tensor, photo: FaceMotion, eye: Eye, other: Eye, open
     light = skin.mean() * WHITE
     white = torch.lerp(skin * WHITE, light.expand(3), WHITE_GREY)
     iris = torch.tensor(DARK_BROWN, device=picture.device) * light
-    seen = smoothstep(_height(photo, eye) / (width / photo.scale), *SEEN)
-    for shown, trust in ((other, smoothstep(_height(photo, other) / (width / photo.scale), *SEEN)), (eye, seen)):
+    seen = smoothstep(_height(photo.normalized, eye) / (width / photo.scale), *SEEN)
+    for shown, trust in (
+        (other, smoothstep(_height(photo.normalized, other) / (width / photo.scale), *SEEN)),
+        (eye, seen),
+    ):
         if bool(trust > 0):
             colours = _colours(picture, photo, shown)
             # What is much darker than a white can be was lashes.
@@ -249,28 +278,10 @@ def _colours(picture: torch.Tensor, photo: FaceMotion, eye: Eye) -> tuple[torch.
     return white, iris
 
 
-def _around(upper: torch.Tensor, lower: torch.Tensor, width: float, size: int) -> tuple[slice, slice]:
-    """Rows and columns of a picture of that size that hold all that an eye with these lids (1, 9, 2) may show."""
-    lids = torch.cat([upper, lower], 1)[0]
-    low = (lids.amin(0) - width).long().clamp(0, size - 2)
-    high = (lids.amax(0) + width).long().clamp(max=size).maximum(low + 2)
-    return slice(int(low[1]), int(high[1])), slice(int(low[0]), int(high[0]))
-
-
-def _finer(picture: torch.Tensor, part: tuple[slice, slice]) -> torch.Tensor:
-    """(1, C, 2n − 1, 2n − 1) a picture (1, C, n, n) at twice its resolution; sharp, which is slow, in a part alone."""
-    size = 2 * picture.shape[-1] - 1
-    finer = F.interpolate(picture, (size, size), mode="bilinear", align_corners=True)
-    sharp = double(picture[..., part[0], part[1]])
-    top, left = (2 * side.start for side in part)
-    finer[..., top : top + sharp.shape[-2], left : left + sharp.shape[-1]] = sharp
-    return finer
-
-
 def _lids(picture: torch.Tensor, frame: torch.Tensor, opening: OpeningMask, width: float) -> torch.Tensor:
-    """(1, 4, 640, 640) the surroundings with smooth lids over an eye of that width in pixels, and where they are.
+    """(1, 4, h, w) the picture with smooth lids over an eye of that width in pixels, and where they are.
 
-    They stay behind the frame (1, 640, 640) of glasses.
+    They stay behind the frame (1, h, w) of glasses.
     """
     above, below = (reach * width for reach in LIDS_REACH)
     ends = smoothstep(opening.along.abs(), *LIDS_ENDS[::-1])
@@ -292,7 +303,7 @@ def _lids(picture: torch.Tensor, frame: torch.Tensor, opening: OpeningMask, widt
 
 
 def _around_lids(picture: torch.Tensor, lids: torch.Tensor) -> torch.Tensor:
-    """(3,) the usual colour of the skin around lids (1, 640, 640)."""
+    """(3,) the usual colour of the skin around lids (1, h, w)."""
     lids = lids.float()
     reach = 1 + 2 * int(lids.amax((0, 1)).sum() * AROUND_LIDS / 2)
     near = F.max_pool2d(F.max_pool2d(lids, (reach, 1), 1, (reach // 2, 0)), (1, reach), 1, (0, reach // 2))
@@ -311,7 +322,7 @@ def _is_skin(brightness: torch.Tensor) -> torch.Tensor:
 
 
 def _reach(brightness: torch.Tensor, opening: OpeningMask, most: float, width: float) -> torch.Tensor:
-    """(1, 640, 640) how many pixels above an eye the lid may reach there: to the brow or the rim of glasses."""
+    """(1, h, w) how many pixels above an eye the lid may reach there: to the brow or the rim of glasses."""
     up = -opening.below_upper
     at = ((opening.along + 1) / 2 * (PLACES - 1)).clamp(0, PLACES - 1.001)
     place = at.round().long()
@@ -325,7 +336,7 @@ def _reach(brightness: torch.Tensor, opening: OpeningMask, most: float, width: f
 
 
 def _lashes(picture: torch.Tensor, lids: torch.Tensor, edge: torch.Tensor) -> torch.Tensor:
-    """(3, 1, 1) the mean of the darkest fifth of the pixels at the upper lid's edge (1, 640, 640)."""
+    """(3, 1, 1) the mean of the darkest fifth of the pixels at the upper lid's edge (1, h, w)."""
     edge = edge[0] if bool(edge.any()) else torch.ones_like(edge[0])
     colours, lid = picture[0, :, edge], lids[0, :3, edge].mean(1)
     darkest = colours.mean(0).argsort()[: max(colours.shape[1] // 5, 1)]

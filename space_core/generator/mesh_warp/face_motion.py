@@ -1,25 +1,66 @@
-"""A few frames' posed landmarks as the generator's layers need them."""
+"""The landmarks and head poses of a few frames, in the pixels of the picture into which they are drawn.
+
+The arrays are kept twice: on the host, where the windows to be drawn are chosen, and on the generator's device. So no
+frame waits for a value to come back from the device.
+"""
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
 
-from space_core.face.normalization import HeadPose, normalize
-from space_core.face.portrait import MARGIN
+from space_core.face.posed_face import PosedFace
+
+
+@dataclass(frozen=True)
+class PixelTransform:
+    """Maps pixels of one picture to those of another: ``scale · pixel + offset``, pixel centres at whole numbers.
+
+    Attributes:
+        scale: pixels of the other picture per pixel.
+        offset: (2,) or (B, 2), where the centre of pixel (0, 0) lies in the other picture.
+    """
+
+    scale: float
+    offset: np.ndarray
+
+    def __call__(self, pixels: np.ndarray) -> np.ndarray:
+        return self.scale * pixels + self.offset
+
+    def inverse(self) -> "PixelTransform":
+        return PixelTransform(1 / self.scale, -self.offset / self.scale)
+
+    def then(self, other: "PixelTransform") -> "PixelTransform":
+        return PixelTransform(self.scale * other.scale, other(self.offset))
+
+
+@dataclass(frozen=True)
+class HostMotion:
+    """B frames of a face in float32 on the host; see ``FaceMotion`` for the attributes."""
+
+    posed: np.ndarray
+    normalized: np.ndarray
+    rotation: np.ndarray
+    translation: np.ndarray
+    scale: np.ndarray
+
+    def place(self, points: np.ndarray) -> np.ndarray:
+        """(B, N, 3) where normalized points (N, 3) of the rigid head are, in pixels."""
+        return points @ self.rotation.swapaxes(1, 2) * self.scale[:, None, None] + self.translation[:, None]
 
 
 @dataclass(frozen=True)
 class FaceMotion:
-    """Posed landmarks taken apart, in float32 on the generator's device.
+    """B frames of a face in float32 on the generator's device.
 
     Attributes:
-        posed: (B, 478, 3) in pixels of the surroundings.
-        normalized: (B, 478, 3).
+        posed: (B, 478, 3) landmarks in pixels, pixel centres at whole numbers.
+        normalized: (B, 478, 3) normalized landmarks.
         rotation: (B, 3, 3), with ``posed = scale · rotation · normalized + translation``.
-        translation: (B, 3).
-        scale: (B,).
-        pose: the same three as a head pose, on the CPU.
+        translation: (B, 3) pixels.
+        scale: (B,) pixels per normalized unit.
+        host: the same on the host.
     """
 
     posed: torch.Tensor
@@ -27,31 +68,73 @@ class FaceMotion:
     rotation: torch.Tensor
     translation: torch.Tensor
     scale: torch.Tensor
-    pose: HeadPose
+    host: HostMotion
 
     def place(self, points: torch.Tensor) -> torch.Tensor:
-        """(B, N, 3) where normalized points (N, 3) of the rigid head are, in pixels of the surroundings."""
+        """(B, N, 3) where normalized points (N, 3) of the rigid head are, in pixels."""
         return points @ self.rotation.mT * self.scale[:, None, None] + self.translation[:, None]
 
     def unproject(self, pixels: torch.Tensor, depth: torch.Tensor | float) -> torch.Tensor:
-        """(B, h, w, 2) normalized x and y seen at pixels (B, h, w, 2) of the surroundings, at a normalized depth."""
-        plane = self.rotation[:, None, None, :2, :2].inverse()
+        """(B, h, w, 2) normalized x and y seen at pixels (B, h, w, 2), at a normalized depth (B, h, w) or float."""
+        (a, b), (c, d) = (self.rotation[:, None, None, row, :2].unbind(-1) for row in (0, 1))
         seen = (pixels - self.translation[:, None, None, :2]) / self.scale[:, None, None, None]
-        tilt = self.rotation[:, None, None, :2, 2]
         depth = depth[..., None] if isinstance(depth, torch.Tensor) else depth
-        return (plane @ (seen - tilt * depth)[..., None])[..., 0]
+        x, y = (seen - self.rotation[:, None, None, :2, 2] * depth).unbind(-1)
+        determinant = a * d - b * c
+        return torch.stack([(d * x - b * y) / determinant, (a * y - c * x) / determinant], -1)
 
     def project(self, points: torch.Tensor, depth: torch.Tensor | float) -> torch.Tensor:
-        """(B, h, w, 2) the pixels of the surroundings at which normalized x and y (B, h, w, 2) are seen; B may be 1."""
-        turned = (self.rotation[:, None, None, :2, :2] @ points[..., None])[..., 0]
+        """(B, h, w, 2) the pixels at which normalized x and y (B, h, w, 2) of a depth are seen; B may be 1."""
+        x, y = points.unbind(-1)
+        turned = torch.stack([self._row(row, x, y) for row in (0, 1)], -1)
         depth = depth[..., None] if isinstance(depth, torch.Tensor) else depth
         turned = turned + self.rotation[:, None, None, :2, 2] * depth
         return turned * self.scale[:, None, None, None] + self.translation[:, None, None, :2]
 
+    def transformed(self, transform: PixelTransform) -> "FaceMotion":
+        """The same motion in the pixels of another picture; the transform's offset may differ from frame to frame."""
+        offset = np.zeros((len(self.host.posed), 3), np.float32)
+        offset[:, :2] = transform.offset
+        scale, host, shift = transform.scale, self.host, upload(offset, self.posed.device)
+        return FaceMotion(
+            posed=self.posed * scale + shift[:, None],
+            normalized=self.normalized,
+            rotation=self.rotation,
+            translation=self.translation * scale + shift,
+            scale=self.scale * scale,
+            host=HostMotion(
+                posed=host.posed * scale + offset[:, None],
+                normalized=host.normalized,
+                rotation=host.rotation,
+                translation=host.translation * scale + offset,
+                scale=host.scale * scale,
+            ),
+        )
 
-def face_motion(landmarks: np.ndarray, device: torch.device) -> FaceMotion:
-    """Takes posed landmarks (B, 478, 3), in pixels of the crop, apart."""
-    posed = landmarks + [MARGIN, MARGIN, 0]
-    normalized, pose = normalize(posed)
-    arrays = (posed, normalized, pose.matrices, pose.translation, pose.scale)
-    return FaceMotion(*(torch.tensor(array, dtype=torch.float32, device=device) for array in arrays), pose)
+    def _row(self, row: int, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return self.rotation[:, row, 0, None, None] * x + self.rotation[:, row, 1, None, None] * y
+
+
+def face_motion(face: PosedFace, transform: PixelTransform, device: torch.device) -> FaceMotion:
+    """A face in the pixels of a picture, to which ``transform`` maps pixels of the portrait's crop."""
+    pose = face.pose
+    normalized, rotation = np.asarray(face.normalized, np.float32), pose.matrices.astype(np.float32)
+    scale = (pose.scale * transform.scale).astype(np.float32)
+    translation = pose.translation * transform.scale
+    translation[:, :2] += transform.offset
+    translation = translation.astype(np.float32)
+    posed = normalized @ rotation.swapaxes(1, 2) * scale[:, None, None] + translation[:, None]
+    host = HostMotion(posed, normalized, rotation, translation, scale)
+    return FaceMotion(*(upload(array, device) for array in (posed, normalized, rotation, translation, scale)), host)
+
+
+def upload(array: np.ndarray, device: torch.device) -> torch.Tensor:
+    """An array on the device, without waiting for the copy."""
+    tensor = torch.from_numpy(np.ascontiguousarray(array))
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+
+
+@cache
+def index_on(points: tuple[int, ...], device: torch.device) -> torch.Tensor:
+    """(N,) int64, indices of landmarks on a device; made once, as a copy to the device would wait."""
+    return torch.tensor(points, device=device)

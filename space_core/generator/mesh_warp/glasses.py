@@ -14,6 +14,7 @@ from skimage.draw import line, polygon2mask
 from torch.nn import functional as F
 
 from space_core.face.topology import EYES, Eye
+from space_core.generator.mesh_warp.compositor import Grid
 from space_core.generator.mesh_warp.face_motion import FaceMotion
 from space_core.generator.mesh_warp.sampling import EXTENT, pixels_of, sample, smoothstep
 
@@ -62,37 +63,43 @@ class Glasses:
         opaque: whether nothing is seen through them.
         frame: (1, 1, 640, 640) 1 where the surroundings show the frame … 0.
         held: (1, 1, 640, 640) 1 where they go with the head alone … 0 where they go with the face mesh.
-        box: (4, 3) normalized corners of a rectangle that holds all of ``held``.
+        box: (4, 3) normalized corners of a rectangle that holds all of ``held``, on the host.
         shell: (3,) normalized depth of the frame at x and y: a + b·y + c·x².
-        photo: the photo's own landmarks.
+        middle_depth: that at x and y zero.
+        photo: the photo's own landmarks in pixels of the surroundings.
     """
 
     opaque: bool
     frame: torch.Tensor
     held: torch.Tensor
-    box: torch.Tensor
+    box: np.ndarray
     shell: torch.Tensor
+    middle_depth: float
     photo: FaceMotion
 
-    def hold(self, offsets: torch.Tensor, places: torch.Tensor, motion: FaceMotion) -> torch.Tensor:
-        """Offsets (B, n, n, 2) from places (1, n, n, 2) to those of the photo shown there, frames held rigid.
+    def hold(
+        self, offsets: torch.Tensor, grid: Grid, centres: torch.Tensor, photo: FaceMotion, motion: FaceMotion
+    ) -> torch.Tensor:
+        """Offsets with the glasses held rigid.
 
-        All are in pixels of the surroundings; places are evenly spaced, ascending.
+        Args:
+            offsets: (B, rows, columns, 2) from each cell's centre to the place of the photo that is seen there.
+            grid: the cells.
+            centres: (1, rows, columns, 2) their centres.
+            photo, motion: the photo's own landmarks and those of the frames. All in pixels of the film.
         """
-        low, step = places[0, 0, 0], places[0, 1, 1] - places[0, 0, 0]
-        corners = (motion.place(self.box)[..., :2] - low) / step
-        first = corners.amin((0, 1)).floor().long().clamp(min=0).tolist()
-        last = corners.amax((0, 1)).ceil().long().clamp(max=offsets.shape[1] - 1).tolist()
-        rows, columns = (slice(first[axis], max(last[axis], first[axis]) + 1) for axis in (1, 0))
-        part, pixels = offsets[:, rows, columns], places[:, rows, columns].contiguous()
-        if not part.numel():
-            return offsets
-        # What is seen at a pixel tells its depth, and that what is seen there: once more is near enough.
-        depth = _depth(self.shell, motion.unproject(pixels, float(self.shell[0])))
-        rigid = self.photo.project(motion.unproject(pixels, depth), depth)
-        held = sample(self.held, rigid)[:, 0, ..., None]
+        corners = (motion.host.place(self.box)[..., :2] - grid.first_centre) / grid.cell
+        most = np.array([grid.columns, grid.rows]) - 1
+        first = np.floor(corners.min((0, 1))).astype(int).clip(0, most)
+        last = np.ceil(corners.max((0, 1))).astype(int).clip(0, most)
+        rows, columns = (slice(int(first[axis]), int(last[axis]) + 1) for axis in (1, 0))
+        part, pixels = offsets[:, rows, columns], centres[:, rows, columns]
+        # What is seen at a pixel has a depth, and that depth changes what is seen there: once more is near enough.
+        seen = motion.unproject(pixels, _depth(self.shell, motion.unproject(pixels, self.middle_depth)))
+        depth = _depth(self.shell, seen)
+        held = sample(self.held, self.photo.project(seen, depth))[:, 0, ..., None]
         offsets = offsets.clone()
-        offsets[:, rows, columns] = torch.lerp(part, rigid - pixels, held)
+        offsets[:, rows, columns] = torch.lerp(part, photo.project(seen, depth) - pixels, held)
         return offsets
 
 
@@ -267,7 +274,7 @@ def _rigid(photo: FaceMotion, opaque: bool, frame: torch.Tensor, held: torch.Ten
     low, high = within.amin(0), within.amax(0)
     box = torch.stack([low, high, torch.stack([low[0], high[1]]), torch.stack([high[0], low[1]])])
     box = torch.cat([box, _depth(shell, box)[:, None]], 1)
-    return Glasses(opaque, frame[None, None], held[None, None], box, shell, photo)
+    return Glasses(opaque, frame[None, None], held[None, None], box.cpu().numpy(), shell, float(shell[0]), photo)
 
 
 def _depth(shell: torch.Tensor, points: torch.Tensor) -> torch.Tensor:

@@ -8,10 +8,10 @@ Lengths are normalized: outer eye corners, about 90 mm apart on an adult, are on
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch.nn import functional as F
 
-from space_core.face.portrait import MARGIN, SIZE
 from space_core.face.topology import (
     EYES,
     INNER_LOWER_LIP,
@@ -19,9 +19,9 @@ from space_core.face.topology import (
     NUM_SURFACE_POINTS,
     OUTER_LOWER_LIP,
 )
-from space_core.generator.mesh_warp.face_motion import FaceMotion
+from space_core.generator.mesh_warp.face_motion import FaceMotion, HostMotion, index_on, upload
 from space_core.generator.mesh_warp.opening_mask import (
-    MARGIN_OF_WINDOW,
+    WINDOW_MARGIN,
     OpeningMask,
     alpha_blend,
     opening_mask,
@@ -58,6 +58,7 @@ UPPER_TEETH_REACH = 9 * MILLIMETRE  # below the upper lip; what is bright furthe
 PARTED = (1.2 * MILLIMETRE, 3 * MILLIMETRE)  # from here to there, parting lips let light in
 WARMTH = 0.7  # of the shade on the teeth of a colourful photo
 SEAM = 0.5  # of the lips' brightness is left between closed ones
+OPEN_BY_JAW = 0.7  # of what a photo shows its lips apart, the jaw has dropped
 LEAST_SHARE_OF_TEETH = 0.3  # of what a photo shows between the lips, for its teeth to be taken
 
 
@@ -66,20 +67,25 @@ class PreparedMouth:
     """What every frame needs of the mouth.
 
     Attributes:
-        photo: the photo's own landmarks.
-        gap: (11, 1) how far the lips' points are apart in the photo although they touch, pixels; 0 if they do not.
+        photo: the photo's own landmarks in pixels of the picture from which the mouth was prepared.
+        gap: (11, 1) how far the lips' points are apart in the photo although they touch, normalized; 0 if they do not.
+        gap_on_host: (11,) the same.
         open_in_photo: whether the photo shows the inside of the mouth.
         meeting: normalized y at which the lips meet.
         depth: normalized z of the upper incisors.
         enamel, lips, flesh, depths: (3, 1, 1) colours of teeth, lips, tongue and the mouth's depth in the photo's
             light, 0…1.
-        teeth: (1, 4, 640, 640) the surroundings and where the photo's own upper teeth are in them, 0…1.
+        teeth: (1, 4, h, w) the picture, and where the photo's own upper teeth are in it, 0…1.
         edge: normalized y of the upper incisors' edge.
         softness: width of the drawn edges in pixels, that of the photo's own.
+        jaw: how far the photo's own jaw is dropped, normalized.
+        upper_row, lower_row: the rows of teeth.
+        warmth: (3,) the powers of light that colour its shade on the teeth.
     """
 
     photo: FaceMotion
     gap: torch.Tensor
+    gap_on_host: np.ndarray
     open_in_photo: bool
     meeting: float
     depth: float
@@ -90,6 +96,27 @@ class PreparedMouth:
     teeth: torch.Tensor
     edge: float
     softness: float
+    jaw: float
+    upper_row: "RowOfTeeth"
+    lower_row: "RowOfTeeth"
+    warmth: torch.Tensor
+
+
+@dataclass(frozen=True)
+class RowOfTeeth:
+    """Half a row of teeth, from the middle outwards; normalized, on the generator's device.
+
+    Attributes:
+        ends: (K,) where each tooth ends, along the arch.
+        widths: (K,) how wide it is.
+        rises: (K,) how far its biting edge ends above the first one's.
+        last: where the last two end, on the host.
+    """
+
+    ends: torch.Tensor
+    widths: torch.Tensor
+    rises: torch.Tensor
+    last: tuple[float, float]
 
 
 def prepare_mouth(picture: torch.Tensor, photo: FaceMotion, softness: float) -> PreparedMouth:
@@ -98,7 +125,8 @@ def prepare_mouth(picture: torch.Tensor, photo: FaceMotion, softness: float) -> 
     opening = float((lower[5, 1] - upper[5, 1]).clamp(min=0))
     open_in_photo = opening > OPEN_IN_PHOTO
     posed_upper, posed_lower = (photo.posed[0, list(lip), :2] for lip in (INNER_UPPER_LIP, INNER_LOWER_LIP))
-    gap = (posed_lower - posed_upper).norm(dim=-1, keepdim=True)
+    gap = (posed_lower - posed_upper).norm(dim=-1, keepdim=True) / photo.scale
+    gap = torch.zeros_like(gap) if open_in_photo else gap
     # An open mouth has opened downwards from where its lips meet.
     meeting = float(upper[5, 1]) + (0.0 if open_in_photo else 0.5 * opening)
     enamel, lips, flesh, depths = _colours(picture, photo)
@@ -108,9 +136,12 @@ def prepare_mouth(picture: torch.Tensor, photo: FaceMotion, softness: float) -> 
         enamel = 1.05 * (picture * teeth).sum((0, 2, 3)) / teeth.sum()
         enamel = enamel.clamp(max=1)[:, None, None]
         edge = max(edge, _lower_edge(teeth, photo, depth=float(upper[5, 2]) + TEETH_BEHIND_LIPS))
+    # The shade on the teeth of a colourful photo is warm, as flesh lights it.
+    warmth = WARMTH * (enamel.amax() - enamel.amin()).clamp(max=0.3)
     return PreparedMouth(
         photo=photo,
-        gap=torch.zeros_like(gap) if open_in_photo else gap,
+        gap=gap,
+        gap_on_host=gap[:, 0].cpu().numpy(),
         open_in_photo=open_in_photo,
         meeting=meeting,
         depth=float(upper[5, 2]) + TEETH_BEHIND_LIPS,
@@ -121,46 +152,62 @@ def prepare_mouth(picture: torch.Tensor, photo: FaceMotion, softness: float) -> 
         teeth=torch.cat([picture, teeth], 1),
         edge=edge,
         softness=softness,
+        jaw=OPEN_BY_JAW * opening if open_in_photo else 0.0,
+        upper_row=_row_of_teeth(UPPER_TEETH, UPPER_EDGE_RISE, picture.device),
+        lower_row=_row_of_teeth(LOWER_TEETH, (0.0,) * len(LOWER_TEETH), picture.device),
+        warmth=1 + warmth * torch.tensor([-1.0, 0.3, 0.7], device=picture.device),
     )
 
 
+def mouth_is_open(mouth: PreparedMouth, host: HostMotion) -> bool:
+    """Whether the lips leave an opening in any of the frames."""
+    upper, lower = (host.posed[:, list(lip), :2] for lip in (INNER_UPPER_LIP, INNER_LOWER_LIP))
+    apart = np.linalg.norm(lower - upper, axis=-1) / host.scale[:, None]
+    return bool((apart > mouth.gap_on_host).any())
+
+
 def draw_mouth(frames: torch.Tensor, mouth: PreparedMouth, motion: FaceMotion) -> None:
-    """Draws the inside of the mouth into frames (B, 3, 512, 512) in place, where the lips leave it open."""
-    upper, lower = (motion.posed[:, list(lip), :2] - MARGIN for lip in (INNER_UPPER_LIP, INNER_LOWER_LIP))
+    """Draws the inside of the mouth into frames (B, 3, h, w) around it, in place, where the lips leave it open.
+
+    ``motion`` is in pixels of the frames.
+    """
+    device = frames.device
+    upper, lower = (
+        motion.posed.index_select(1, index_on(lip, device))[..., :2] for lip in (INNER_UPPER_LIP, INNER_LOWER_LIP)
+    )
     across = lower - upper
     apart = across.norm(dim=-1, keepdim=True)
     # What the lips were apart in the photo while closed is the tracker's, not the mouth's: it does not count as open.
-    closing = 0.5 * across / apart.clamp(min=1e-3) * torch.minimum(mouth.gap, apart)
+    closing = 0.5 * across / apart.clamp(min=1e-3) * torch.minimum(mouth.gap * motion.scale[:, None, None], apart)
     upper, lower = upper + closing, lower - closing
-    if not bool((apart > mouth.gap).any()):
-        return
-    window = window_around(torch.cat([upper, lower], 1), MARGIN_OF_WINDOW, SIZE)
+    points = motion.host.posed[:, [*INNER_UPPER_LIP, *INNER_LOWER_LIP], :2]
+    window = window_around(points, WINDOW_MARGIN, frames.shape[2:], device)
     opening = opening_mask(upper, lower, window.pixels, mouth.softness)
-    inside = _inside(mouth, motion, window.pixels + MARGIN, opening)
+    inside = _inside(mouth, motion, window.pixels, opening)
     alpha = opening.coverage
     if mouth.open_in_photo:
         lips = [*INNER_UPPER_LIP, *INNER_LOWER_LIP]
-        change = motion.normalized[:, lips] - mouth.photo.normalized[:, lips]
-        moved = smoothstep(change.square().sum(-1).mean(-1).sqrt(), MOVED_LOW, MOVED_HIGH)
-        alpha = alpha * moved[:, None, None]
+        change = motion.host.normalized[:, lips] - mouth.photo.host.normalized[:, lips]
+        moved = smoothstep(np.sqrt(np.square(change).sum(-1).mean(-1)), MOVED_LOW, MOVED_HIGH)
+        alpha = alpha * upload(moved.astype(np.float32), device)[:, None, None]
     alpha_blend(frames, window, inside, alpha)
 
 
 def _inside(mouth: PreparedMouth, motion: FaceMotion, pixels: torch.Tensor, opening: OpeningMask) -> torch.Tensor:
-    """(B, 3, h, w) the inside of the mouth at pixels (B, h, w, 2) of the surroundings."""
+    """(B, 3, h, w) the inside of the mouth at pixels (B, h, w, 2) of the frames."""
     # Edges as wide as the photo's, in normalized units.
     soft = mouth.softness / motion.scale[:, None, None]
-    chin = list(CHIN_POINTS)
-    jaw = (motion.normalized[:, chin, 1] - mouth.photo.normalized[:, chin, 1]).mean(1)
-    jaw = (jaw + _jaw_in_photo(mouth)).clamp(min=0)[:, None, None]
+    chin = index_on(CHIN_POINTS, pixels.device)
+    jaw = (motion.normalized - mouth.photo.normalized).index_select(1, chin)[..., 1].mean(1)
+    jaw = (jaw + mouth.jaw).clamp(min=0)[:, None, None]
     gap = (motion.normalized[:, INNER_LOWER_LIP[5], 1] - motion.normalized[:, INNER_UPPER_LIP[5], 1])[:, None, None]
 
     x, y = _on_arch(motion, pixels, mouth.depth)
-    upper_shape, upper_shade = _teeth(x, y - mouth.edge, UPPER_TEETH, UPPER_EDGE_RISE, soft)
+    upper_shape, upper_shade = _teeth(x, y - mouth.edge, mouth.upper_row, soft)
     # Lower incisors stand behind the upper ones, and the jaw swings back as it opens.
     x_low, y_low = _on_arch(motion, pixels, mouth.depth + 2.5 * MILLIMETRE + 0.25 * jaw)
     below_edge = y_low - mouth.meeting - LOWER_EDGE_BELOW_LIPS - jaw
-    lower_shape, lower_shade = _teeth(x_low, -below_edge, LOWER_TEETH, None, soft)
+    lower_shape, lower_shade = _teeth(x_low, -below_edge, mouth.lower_row, soft)
 
     # Light falls in between the lips: it fades sideways, and the lips shade what is close behind them.
     lit = 0.9 + 0.1 * smoothstep(gap, 0.02, 0.2)
@@ -180,11 +227,11 @@ def _inside(mouth: PreparedMouth, motion: FaceMotion, pixels: torch.Tensor, open
     )
     picture = torch.lerp(
         picture,
-        _shaded(mouth.enamel, 0.8 * lit * (0.4 + 0.6 * sides) * over_lower * lower_shade),
+        _shaded(mouth, 0.8 * lit * (0.4 + 0.6 * sides) * over_lower * lower_shade),
         lower_shape[channels],
     )
     picture = torch.lerp(
-        picture, _shaded(mouth.enamel, lit * (0.4 + 0.6 * sides) * under_upper * upper_shade), upper_shape[channels]
+        picture, _shaded(mouth, lit * (0.4 + 0.6 * sides) * under_upper * upper_shade), upper_shape[channels]
     )
     own = sample(
         mouth.teeth, mouth.photo.project(torch.stack([x, y], -1), mouth.depth + ARCH * x.clamp(-0.35, 0.35) ** 2)
@@ -195,10 +242,9 @@ def _inside(mouth: PreparedMouth, motion: FaceMotion, pixels: torch.Tensor, open
     return torch.lerp(SEAM * mouth.lips, picture, smoothstep(height, *PARTED)[:, None])
 
 
-def _shaded(enamel: torch.Tensor, light: torch.Tensor) -> torch.Tensor:
-    """(B, 3, h, w) teeth of a colour (3, 1, 1) under a light (B, h, w): their shade is warm, as flesh lights it."""
-    warmth = 1 + WARMTH * (enamel.amax() - enamel.amin()).clamp(max=0.3) * torch.tensor([-1.0, 0.3, 0.7]).to(enamel)
-    return enamel * light.clamp(min=1e-3)[:, None] ** warmth[:, None, None]
+def _shaded(mouth: PreparedMouth, light: torch.Tensor) -> torch.Tensor:
+    """(B, 3, h, w) teeth under a light (B, h, w)."""
+    return mouth.enamel * light.clamp(min=1e-3)[:, None] ** mouth.warmth[:, None, None]
 
 
 def _teeth_in_photo(picture: torch.Tensor, photo: FaceMotion, lips: torch.Tensor) -> torch.Tensor:
@@ -226,14 +272,6 @@ def _lower_edge(teeth: torch.Tensor, photo: FaceMotion, depth: float) -> float:
     return float(photo.unproject(torch.stack([middle, bottom[None]], -1)[:, None, None], depth)[..., 1])
 
 
-def _jaw_in_photo(mouth: PreparedMouth) -> float:
-    """How far the photo's own jaw is dropped: most of what its lips are open by."""
-    if not mouth.open_in_photo:
-        return 0.0
-    normalized = mouth.photo.normalized[0]
-    return 0.7 * float(normalized[INNER_LOWER_LIP[5], 1] - normalized[INNER_UPPER_LIP[5], 1])
-
-
 def _on_arch(
     motion: FaceMotion, pixels: torch.Tensor, depth: torch.Tensor | float
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -246,35 +284,39 @@ def _on_arch(
 
 
 def _teeth(
-    x: torch.Tensor, below_edge: torch.Tensor, widths: tuple[float, ...], rises: tuple[float, ...] | None, soft
+    x: torch.Tensor, below_edge: torch.Tensor, row: RowOfTeeth, soft: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Where a row of teeth is, 0…1, and how bright, 0…1, both (B, h, w).
 
     Args:
         x: (B, h, w) normalized, 0 in the middle of the row.
         below_edge: (B, h, w) distance beyond the biting edge; negative on the teeth.
-        widths: of each tooth from the middle outwards, millimetres.
-        rises: of each tooth's edge, millimetres, or None for a level row.
+        row: the teeth.
         soft: (B, 1, 1) width of an edge, normalized.
     """
     # Along the arch a tooth is as wide as it is; towards the sides it is seen foreshortened.
     steep = 2 * ARCH
     sideways = x.abs()
     arc = 0.5 * sideways * (1 + (steep * sideways) ** 2).sqrt() + torch.asinh(steep * sideways) / (2 * steep)
-    ends = torch.cumsum(torch.tensor(widths, device=x.device), 0) * MILLIMETRE
-    tooth = torch.searchsorted(ends, arc.contiguous()).clamp(max=len(widths) - 1)
-    width = torch.tensor(widths, device=x.device)[tooth] * MILLIMETRE
-    place = ((arc - (ends[tooth] - width)) / width).clamp(0, 1)  # across the tooth
-    rise = torch.tensor(rises, device=x.device)[tooth] * MILLIMETRE if rises else 0.0
+    tooth = torch.searchsorted(row.ends, arc.contiguous()).clamp(max=len(row.widths) - 1)
+    width = row.widths[tooth]
+    place = ((arc - (row.ends[tooth] - width)) / width).clamp(0, 1)  # across the tooth
     corner = 1.1 * MILLIMETRE * (2 * place - 1).abs() ** 4  # rounded corners of the biting edge
-    inside = -(below_edge + rise + corner)
-    shape = smoothstep(inside, -0.5 * soft, 0.5 * soft) * smoothstep(arc, float(ends[-1]), float(ends[-2]))
+    inside = -(below_edge + row.rises[tooth] + corner)
+    shape = smoothstep(inside, -0.5 * soft, 0.5 * soft) * smoothstep(arc, *row.last)
     # A tooth is rounded: darker towards its neighbours and its neck, translucent at the edge.
     between = torch.exp(-((torch.minimum(place, 1 - place) * width / (0.35 * MILLIMETRE + 0.35 * soft)) ** 2))
     neck = smoothstep(inside, 0.55 * TOOTH_HEIGHT, 1.15 * TOOTH_HEIGHT)
     edge = smoothstep(inside, 2.0 * MILLIMETRE, 0.0)
     shade = (1 - 0.17 * between) * (1 - 0.3 * neck) * (1 - 0.1 * edge) * (1 - 0.1 * (2 * place - 1) ** 2)
     return shape, shade
+
+
+def _row_of_teeth(widths: tuple[float, ...], rises: tuple[float, ...], device: torch.device) -> RowOfTeeth:
+    """Half a row of teeth of these widths and rises in millimetres, from the middle outwards."""
+    ends, wide, rise = (torch.tensor(values) * MILLIMETRE for values in (np.cumsum(widths), widths, rises))
+    last = float(ends[-1]), float(ends[-2])
+    return RowOfTeeth(*(values.float().to(device) for values in (ends, wide, rise)), last)
 
 
 def _colours(picture: torch.Tensor, photo: FaceMotion) -> tuple[torch.Tensor, ...]:
@@ -306,7 +348,8 @@ def _colour_between(
 ) -> torch.Tensor:
     """(3,) the colour at that quantile of brightness between two curves of the photo."""
     curves = [photo.posed[:, list(curve), :2] for curve in (upper, lower)]
-    window = window_around(torch.cat(curves, 1), MARGIN_OF_WINDOW, picture.shape[-1])
+    points = photo.host.posed[:, [*upper, *lower], :2]
+    window = window_around(points, WINDOW_MARGIN, picture.shape[2:], picture.device)
     between = window.index[opening_mask(*curves, window.pixels).coverage > 0.5]
     colours = picture[0].flatten(1)
     colours = colours[:, between] if len(between) else colours

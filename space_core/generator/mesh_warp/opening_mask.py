@@ -6,7 +6,9 @@ from functools import cache
 import numpy as np
 import torch
 
-MARGIN_OF_WINDOW = 3  # pixels around an opening: a soft edge, and a curve bulging between its points
+from space_core.generator.mesh_warp.face_motion import upload
+
+WINDOW_MARGIN = 3  # pixels around an opening: a soft edge, and a curve bulging between its points
 CURVE_POINTS = 48  # the mesh's few points of a lip or lid, made a smooth curve
 
 
@@ -16,27 +18,37 @@ class Window:
 
     Attributes:
         index: (B, h, w) int64, the window's pixels in a frame's flattened pixels.
-        pixels: (B, h, w, 2) their x and y in pixels of the crop.
+        pixels: (B, h, w, 2) their x and y in pixels of the frame.
     """
 
     index: torch.Tensor
     pixels: torch.Tensor
 
 
-def window_around(points: torch.Tensor, margin: int, size: int) -> Window:
-    """The smallest windows of one size that hold each frame's points (B, N, 2), inside frames of that size."""
-    low, high = points.amin(1).floor() - margin, points.amax(1).ceil() + margin + 1
-    width, height = (min(int(side), size) for side in (high - low).amax(0))
-    low = low.long().clamp(min=0).minimum(torch.tensor([size - width, size - height], device=points.device))
-    x = low[:, 0, None] + torch.arange(width, device=points.device)
-    y = low[:, 1, None] + torch.arange(height, device=points.device)
+def window_around(points: np.ndarray, margin: int, size: tuple[int, int], device: torch.device) -> Window:
+    """The smallest windows of one size around each frame's points (B, N, 2), in frames of that height and width."""
+    corners, (height, width) = rectangles_around(points, margin, size)
+    corners = upload(corners, device)
+    x = corners[:, 0, None] + torch.arange(width, device=device)
+    y = corners[:, 1, None] + torch.arange(height, device=device)
     grid = torch.stack(torch.broadcast_tensors(x[:, None, :], y[:, :, None]), -1)
-    return Window(index=grid[..., 1] * size + grid[..., 0], pixels=grid.float())
+    return Window(index=grid[..., 1] * size[1] + grid[..., 0], pixels=grid.float())
+
+
+def rectangles_around(points: np.ndarray, margin: int, size: tuple[int, int]) -> tuple[np.ndarray, tuple[int, int]]:
+    """Left and top (B, 2) int64, and one height and width, of rectangles around each frame's points (B, N, 2).
+
+    ``margin`` is added around them, in pixels; the rectangles lie inside pictures of that height and width.
+    """
+    most = np.array(size[::-1])
+    low, high = np.floor(points.min(1)) - margin, np.ceil(points.max(1)) + margin + 1
+    width, height = np.minimum((high - low).max(0), most).astype(int).tolist()
+    return low.clip(0, most - [width, height]).astype(np.int64), (height, width)
 
 
 def alpha_blend(frames: torch.Tensor, window: Window, colours: torch.Tensor, alpha: torch.Tensor) -> None:
-    """Lays colours (B, 3, h, w) over a window of frames (B, 3, H, W) in place, as strongly as alpha (B, h, w) says."""
-    flat = frames.flatten(2)
+    """Lays colours (B, 3, h, w) over a window of contiguous frames (B, 3, H, W) in place, with alpha (B, h, w)."""
+    flat = frames.view(*frames.shape[:2], -1)
     index = window.index.flatten(1)[:, None].expand(-1, flat.shape[1], -1)
     under = flat.gather(2, index)
     flat.scatter_(2, index, torch.lerp(under, colours.flatten(2), alpha.flatten(1)[:, None]))
@@ -73,7 +85,7 @@ def opening_mask(upper: torch.Tensor, lower: torch.Tensor, pixels: torch.Tensor,
     down = torch.stack([-axis[:, 1], axis[:, 0]], -1)
     frame = torch.stack([axis, down], -1)  # (B, 2, 2), columns: along the opening, across it
 
-    smooth = _curve_matrix(upper.shape[1]).to(upper)
+    smooth = _curve_matrix(upper.shape[1], upper.device)
     upper, lower = ((smooth @ (curve - left)) @ frame for curve in (upper, lower))
     batch, height, breadth, _ = pixels.shape
     along, across = ((pixels.view(batch, -1, 2) - left) @ frame).unbind(-1)
@@ -99,7 +111,7 @@ def _height(curve: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
 
 
 @cache
-def _curve_matrix(points: int) -> torch.Tensor:
+def _curve_matrix(points: int, device: torch.device) -> torch.Tensor:
     """(48, points) turns points into a Catmull-Rom curve through them."""
     t = np.linspace(0, points - 1, CURVE_POINTS)
     segment = np.minimum(t.astype(int), points - 2)
@@ -118,4 +130,4 @@ def _curve_matrix(points: int) -> torch.Tensor:
                 matrix[row, points - 2] -= weight
             else:
                 matrix[row, at] += weight
-    return torch.tensor(matrix, dtype=torch.float32)
+    return torch.tensor(matrix, dtype=torch.float32, device=device)

@@ -1,12 +1,26 @@
-"""A triangle rasterizer with a depth buffer in plain torch operations, for many frames at once."""
+"""A triangle rasterizer with a depth buffer in plain torch operations, for many frames at once.
+
+Each triangle is split into the rows of pixels that it covers, and each row into its span, whose ends follow from the
+triangle's edges. So every pixel that is looked at lies inside its triangle.
+"""
 
 import torch
 
+DEPTH_STEPS = 256  # of the depth buffer, per pixel of depth
+TOLERANCE = 1e-4  # barycentric; a pixel on a shared edge belongs to at least one of the two triangles
+# Off the CPU the numbers of rows and pixels are not read back, so there is room for a fixed number of them: so many
+# rows per triangle, and so many pixels per pixel of the picture. Triangles beyond that are left out, the last first.
+ROWS_PER_TRIANGLE, OVERDRAW = 48, 6
+
 
 def rasterize(
-    vertices: torch.Tensor, depths: torch.Tensor, triangles: torch.Tensor, attributes: torch.Tensor, size: int
+    vertices: torch.Tensor,
+    depths: torch.Tensor,
+    triangles: torch.Tensor,
+    attributes: torch.Tensor,
+    size: tuple[int, int],
 ) -> torch.Tensor:
-    """Interpolates vertex attributes over the pixels that each frame's triangles cover, the nearest triangle winning.
+    """Interpolates vertex attributes over the pixels that each frame's triangles cover; the nearest triangle wins.
 
     Args:
         vertices: (B, V, 2) x and y of the vertices, in pixels, pixel centres at whole numbers.
@@ -16,56 +30,82 @@ def rasterize(
         size: height and width of the picture, pixels.
 
     Returns:
-        (B, size, size, C), zero where no triangle lies.
+        (B, height, width, C), zero where no triangle lies.
     """
-    batch, _, channels = attributes.shape
-    count = len(triangles)
-    corners = vertices[:, triangles].flatten(0, 1)  # (B·N, 3, 2)
-    a, b, c = corners.unbind(1)
-    area = _cross(b - a, c - a)  # twice the signed area
-    low = corners.amin(1).ceil().clamp(0, size)
-    high = (corners.amax(1).floor() + 1).clamp(0, size)
-    box = (high - low).clamp(min=0)
-    pixels = torch.where(area.abs() > 1e-6, box[:, 0] * box[:, 1], 0).long()  # candidates of each triangle
-    triangle = torch.repeat_interleave(pixels)
-    first = torch.cumsum(pixels, 0) - pixels
-    step = (torch.arange(len(triangle), device=vertices.device) - first[triangle]).to(vertices.dtype)
+    batch, num_vertices, channels = attributes.shape
+    height, width = size
+    count, device = len(triangles), vertices.device
+    frames = torch.arange(batch, device=device)
+    corner = (triangles + frames[:, None, None] * num_vertices).view(-1)  # of all vertices of all frames
+    values = torch.cat([vertices, depths[..., None], attributes], 2).view(batch * num_vertices, -1)
+    a, b, c = values.index_select(0, corner).view(batch * count, 3, -1).unbind(1)
 
-    # Barycentric weights are affine in x and y, so one row of coefficients per triangle serves all of its pixels.
-    to_b = torch.stack([(c - a)[:, 1], -(c - a)[:, 0]]) / area
-    to_c = torch.stack([-(b - a)[:, 1], (b - a)[:, 0]]) / area
-    start = (low - a).T
-    plan = torch.stack([box[:, 0], (to_b * start).sum(0), *to_b, (to_c * start).sum(0), *to_c])
-    breadth, b_start, b_x, b_y, c_start, c_x, c_y = plan.index_select(1, triangle)
-    row = torch.floor((step + 0.5) / breadth)
-    column = step - row * breadth
-    at_b = b_start.addcmul_(b_x, column).addcmul_(b_y, row)
-    at_c = c_start.addcmul_(c_x, column).addcmul_(c_y, row)
-    # A little tolerance, so that a pixel on a shared edge belongs to at least one of the two triangles.
-    outside = torch.minimum(torch.minimum(at_b, at_c), 1 - at_b - at_c) < -1e-4
-    (hit,) = torch.nonzero(~outside, as_tuple=True)
-    triangle, at_b, at_c = triangle[hit], at_b[hit, None], at_c[hit, None]
-    corner = low.long()[triangle]
-    frame = torch.div(triangle, count, rounding_mode="floor")
-    pixel = (frame * size + corner[:, 1] + row[hit].long()) * size + corner[:, 0] + column[hit].long()
+    # Barycentric weights of B and C are affine in x and y: these are their steps along x and along y.
+    (ab_x, ab_y), (ac_x, ac_y) = (b - a)[:, :2].unbind(1), (c - a)[:, :2].unbind(1)
+    area = ab_x * ac_y - ab_y * ac_x  # twice the signed area
+    flat = area.abs() <= 1e-6
+    area = torch.where(flat, 1.0, area)
+    b_x, b_y, c_x, c_y = ac_y / area, -ac_x / area, -ab_y / area, ab_x / area
+    step_x = b_x[:, None] * (b - a)[:, 2:] + c_x[:, None] * (c - a)[:, 2:]  # of depth and attributes
+    step_y = b_y[:, None] * (b - a)[:, 2:] + c_y[:, None] * (c - a)[:, 2:]
 
-    # Depth and attributes as planes over each triangle, too: corner A, and the steps from it to B and to C.
-    values = torch.cat([depths[..., None], attributes], 2)[:, triangles].flatten(0, 1)  # (B·N, 3, 1 + C)
-    at_a = values[:, 0]
-    planes = torch.cat([at_a, values[:, 1] - at_a, values[:, 2] - at_a], 1).index_select(0, triangle)
-    value_a, step_b, step_c = planes.split(1 + channels, 1)
-    value = value_a.addcmul(at_b, step_b).addcmul_(at_c, step_c)
+    # Rows.
+    ys, xs = (torch.stack([a[:, axis], b[:, axis], c[:, axis]]) for axis in (1, 0))
+    top = ys.amin(0).ceil().clamp(0, height)
+    rows = torch.where(flat, 0, (ys.amax(0).floor() + 1).clamp(0, height) - top).clamp(min=0).long()
+    triangle, number, used = _expand(rows, batch * count * ROWS_PER_TRIANGLE)
+    first_frame = torch.div(torch.arange(batch * count, device=device), count, rounding_mode="floor") * height
+    plan = torch.stack([a[:, 0], a[:, 1], top, b_x, b_y, c_x, c_y, xs.amin(0), xs.amax(0), first_frame.float()])
+    a_x, a_y, top, b_x, b_y, c_x, c_y, left, right, first = plan.index_select(1, triangle)
+    y = top + number
+    down = y - a_y
 
-    # The depth in the high bits and the hit in the low ones: one minimum finds the nearest hit, the same on any device.
-    order = (value[:, 0] * 256).long() * len(hit) + torch.arange(len(hit), device=hit.device)
-    nothing = torch.iinfo(torch.int64).max
-    buffer = torch.full((batch * size * size,), nothing, device=hit.device)
-    buffer.scatter_reduce_(0, pixel, order, "amin")
-    winner = torch.remainder(buffer, max(len(hit), 1))
-    picture = value[:, 1:].index_select(0, winner) if len(hit) else attributes.new_zeros(len(buffer), channels)
+    # The span of each row: where all three weights are at least zero.
+    at_b, at_c = down * b_y, down * c_y  # at the x of A
+    for weight, step in ((at_b, b_x), (at_c, c_x), (1 - at_b - at_c, -b_x - c_x)):
+        end = a_x + (-TOLERANCE - weight) / step
+        left = torch.where(step > 0, torch.maximum(left, end), left)
+        right = torch.where(step < 0, torch.minimum(right, end), right)
+        right = torch.where((step == 0) & (weight < -TOLERANCE), -1.0, right)
+    left, right = left.ceil().clamp(min=0), right.floor().clamp(max=width - 1)
+    pixels = ((right - left + 1).clamp(min=0) * used).long()
+    at_left = values.index_select(0, corner.view(-1, 3)[:, 0].index_select(0, triangle))[:, 2:]
+    at_left = torch.addcmul(at_left, (left - a_x)[:, None], step_x.index_select(0, triangle))
+    at_left = at_left.addcmul_(down[:, None], step_y.index_select(0, triangle))
+    pixel = (first + y).long() * width + left.long()
+
+    # Pixels. The depth in the high bits and the span's pixel in the low ones: one minimum finds the nearest.
+    span, along, used = _expand(pixels, batch * height * width * OVERDRAW)
+    total = len(span)
+    depth_step = step_x[:, 0].index_select(0, triangle)
+    depth = torch.addcmul(at_left[:, 0].index_select(0, span), depth_step.index_select(0, span), along)
+    order = (depth * DEPTH_STEPS).long() * max(total, 1) + torch.arange(total, device=device)
+    nothing, everywhere = torch.iinfo(torch.int64).max, batch * height * width
+    buffer = torch.full((everywhere + 1,), nothing, device=device)
+    target = torch.where(used > 0, pixel.index_select(0, span) + along.long(), everywhere)
+    buffer.scatter_reduce_(0, target, order, "amin")
+    buffer = buffer[:everywhere]
+    if not total:
+        return attributes.new_zeros(batch, height, width, channels)
+    winner = torch.remainder(buffer, total)
+    span, along = span.index_select(0, winner), along.index_select(0, winner)
+    step = step_x[:, 1:].index_select(0, triangle).index_select(0, span)
+    picture = torch.addcmul(at_left[:, 1:].index_select(0, span), along[:, None], step)
     picture = torch.where((buffer != nothing)[:, None], picture, 0)
-    return picture.view(batch, size, size, channels)
+    return picture.view(batch, height, width, channels)
 
 
-def _cross(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-    return one[:, 0] * other[:, 1] - one[:, 1] * other[:, 0]
+def _expand(counts: torch.Tensor, most: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Items repeated ``counts`` times: for each repetition the item, its number among the item's, and 1 if it is one.
+
+    On the CPU there are as many as the counts add up to, elsewhere always ``most``.
+    """
+    ends = torch.cumsum(counts, 0)
+    if counts.device.type == "cpu":
+        item = torch.repeat_interleave(counts)
+        slot = torch.arange(len(item))
+        return item, (slot - (ends - counts).index_select(0, item)).float(), torch.ones(())
+    slot = torch.arange(most, device=counts.device)
+    item = torch.searchsorted(ends, slot, right=True).clamp(max=len(counts) - 1)
+    number = (slot - (ends - counts).index_select(0, item)).float()
+    return item, number, (slot < ends[-1]).float()

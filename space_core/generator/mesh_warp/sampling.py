@@ -1,19 +1,23 @@
-"""Pictures of a portrait's surroundings, sampled anywhere."""
+"""Sampling of pictures at real-valued pixel coordinates. Pixel centres are at whole numbers."""
 
 import torch
 from torch.nn import functional as F
 
 from space_core.face.portrait import MARGIN, SIZE
 
-EXTENT = SIZE + 2 * MARGIN  # side of the surroundings, pixels
+EXTENT = SIZE + 2 * MARGIN  # side of a portrait's surroundings, pixels
 
 
-def sample(texture: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
-    """(B, C, H, W) a texture (1, C, h, w) of the surroundings at places (B, H, W, 2), in pixels of the surroundings."""
-    grid = where * (2 / (EXTENT - 1)) - 1
-    return F.grid_sample(
-        texture.expand(len(where), -1, -1, -1), grid, mode="bilinear", padding_mode="border", align_corners=True
-    )
+def sample(texture: torch.Tensor, where: torch.Tensor, density: int = 1) -> torch.Tensor:
+    """(B, C, H, W) a texture (1, C, h, w) at pixels (B, H, W, 2), bilinearly; beyond its edges the edges go on.
+
+    A texture of ``density`` 2 has a pixel between every two of those that the coordinates count.
+    """
+    height, width = texture.shape[-2:]
+    x = where[..., 0] * (2 * density / (width - 1)) - 1
+    y = where[..., 1] * (2 * density / (height - 1)) - 1
+    texture = texture.expand(len(where), -1, -1, -1)
+    return F.grid_sample(texture, torch.stack([x, y], -1), padding_mode="border", align_corners=True)
 
 
 def double(picture: torch.Tensor) -> torch.Tensor:
@@ -32,18 +36,18 @@ def double(picture: torch.Tensor) -> torch.Tensor:
     return picture.clamp(0, 1).contiguous()
 
 
-def lattice(axis: torch.Tensor) -> torch.Tensor:
-    """(1, n, n, 2) x and y at the crossings of n columns and rows."""
-    y, x = torch.meshgrid(axis, axis, indexing="ij")
-    return torch.stack([x, y], -1)[None]
+def grid_of(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """(1, H, W, 2) x and y where columns (W,) and rows (H,) cross."""
+    return torch.stack(torch.meshgrid(x, y, indexing="xy"), -1)[None]
 
 
 def pixels_of(picture: torch.Tensor) -> torch.Tensor:
-    """(1, n, n, 2) x and y of the pixels of a square picture (1, C, n, n)."""
-    return lattice(torch.arange(picture.shape[-1], dtype=torch.float32, device=picture.device))
+    """(1, h, w, 2) x and y of the pixels of a picture (1, C, h, w)."""
+    height, width = picture.shape[-2:]
+    return grid_of(*(torch.arange(side, dtype=torch.float32, device=picture.device) for side in (width, height)))
 
 
-def smoothstep(x: torch.Tensor, low: float, high: float) -> torch.Tensor:
-    """0 below ``low``, 1 above ``high``, a smooth rise between."""
-    t = ((x - low) / (high - low)).clamp(0, 1)
+def smoothstep(x, low: float, high: float):
+    """0 below ``low``, 1 above ``high``, a smooth rise between; of a tensor or an array."""
+    t = ((x - low) / (high - low)).clip(0, 1)
     return t * t * (3 - 2 * t)

@@ -1,9 +1,9 @@
 """The mesh that carries a portrait's pixels: the face mesh, lids and lips closed, and the head and body around it.
 
-All coordinates are pixels of the portrait's surroundings unless they are called normalized.
+It is built in pixels of the portrait's surroundings and then carried over to those of the film.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from space_core.face.topology import (
     OVAL,
     canonical_face,
 )
-from space_core.generator.mesh_warp.face_motion import FaceMotion
+from space_core.generator.mesh_warp.face_motion import FaceMotion, PixelTransform, index_on
 from space_core.generator.mesh_warp.sampling import EXTENT, smoothstep
 
 SPACING = 26  # pixels between the vertices around the face; the motion there is smooth
@@ -44,7 +44,7 @@ class WarpMesh:
     """A portrait's warp mesh, on the generator's device; see ``move`` for its use.
 
     Attributes:
-        source: (V, 2) the vertices in the photo; the first 468 are the face's.
+        source: (V, 2) the vertices in the photo, pixels; the first 468 are the face's.
         triangles: (N, 3) int64.
         photo: the photo's own landmarks.
         around: (V − 468, 3) the vertices around the face, normalized.
@@ -64,38 +64,50 @@ class WarpMesh:
     outline: torch.Tensor
 
     def move(self, motion: FaceMotion) -> tuple[torch.Tensor, torch.Tensor]:
-        """Where the vertices go with the face: their positions (B, V, 2) and depths (B, V)."""
-        oval = list(OVAL)
+        """Where the vertices go with the face: their positions (B, V, 2) and depths (B, V), in pixels of the film."""
+        oval = index_on(OVAL, self.source.device)
         rigid = motion.place(self.around)
         with_head = self.head * (rigid - self.photo.place(self.around))[..., :2]
         sway = (motion.place(self.neck) - self.photo.place(self.neck))[..., :2]
         farthest = FARTHEST_SWAY * self.photo.scale
         with_body = self.body * sway / (1 + (sway.norm(dim=-1, keepdim=True) / farthest) ** 2).sqrt()
-        expression = (motion.posed[:, oval] - motion.place(self.photo.normalized[0, oval]))[..., :2]
+        expression = (
+            motion.posed.index_select(1, oval) - motion.place(self.photo.normalized[0].index_select(0, oval))
+        )[..., :2]
         around = self.source[NUM_SURFACE_POINTS:] + with_head + with_body + self.outline @ expression
         face = motion.posed[:, :NUM_SURFACE_POINTS]
         return torch.cat([face[..., :2], around], 1), torch.cat([face[..., 2], rigid[..., 2]], 1)
 
+    def transformed(self, transform: PixelTransform) -> "WarpMesh":
+        """The same mesh in the pixels of another picture."""
+        source = transform(self.source.cpu().numpy()).astype(np.float32)
+        return replace(
+            self,
+            source=torch.from_numpy(source).to(self.source.device),
+            photo=self.photo.transformed(transform),
+        )
+
 
 def build_warp_mesh(photo: FaceMotion, edges: np.ndarray) -> WarpMesh:
     """The warp mesh of a photo with these landmarks, whose left and top, right and bottom are ``edges`` (2, 2)."""
-    landmarks, normalized = (array[0].double().cpu().numpy() for array in (photo.posed, photo.normalized))
-    pose = photo.pose
+    host = photo.host
+    landmarks, normalized = (array[0].astype(np.float64) for array in (host.posed, host.normalized))
+    scale = float(host.scale[0])
     outline = landmarks[list(OVAL), :2]
     around = _points_around(outline)
     source = np.concatenate([landmarks[:NUM_SURFACE_POINTS, :2], around])
 
     # Distance of each vertex around the face to the outline, in normalized units.
-    distance = np.linalg.norm(around[:, None] - outline[None], axis=-1) / pose.scale[0]
+    distance = np.linalg.norm(around[:, None] - outline[None], axis=-1) / scale
     # Only the nearest points count: a jaw must not move the hair on the other side by a hundredth of a pixel.
     reach = np.partition(distance, NEAREST_POINTS, axis=1)[:, NEAREST_POINTS, None]
     nearness = np.clip(reach / (distance + 1e-3) - 1, 0, None) ** 2
     nearness /= nearness.sum(1, keepdims=True)
     nearest = distance.min(1)
     # With the depth known, the place in the normalized face follows from the place in the picture.
-    depth = nearness @ landmarks[list(OVAL), 2] + pose.scale[0] * DEPTH_BEHIND_OUTLINE * (1 - np.exp(-nearest / 0.4))
+    depth = nearness @ landmarks[list(OVAL), 2] + scale * DEPTH_BEHIND_OUTLINE * (1 - np.exp(-nearest / 0.4))
     posed = np.concatenate([around, depth[:, None]], 1)
-    around_normalized = (posed - pose.translation) @ pose.matrices[0] / pose.scale[0]
+    around_normalized = (posed - host.translation) @ host.rotation[0] / scale
 
     x, y, _ = around_normalized.T
     longer = normalized[CHIN, 1] - canonical_face().vertices[CHIN, 1]  # than the average face

@@ -9,11 +9,13 @@ Lengths are normalized: outer eye corners are one unit apart.
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch.nn import functional as F
 
 from space_core.face.topology import NUM_SURFACE_POINTS, canonical_face
-from space_core.generator.mesh_warp.face_motion import FaceMotion
+from space_core.generator.mesh_warp.compositor import Grid
+from space_core.generator.mesh_warp.face_motion import FaceMotion, PixelTransform, index_on, upload
 from space_core.generator.mesh_warp.rasterizer import rasterize
 from space_core.generator.mesh_warp.sampling import EXTENT, sample, smoothstep
 
@@ -25,7 +27,7 @@ NEAR = 0.15  # of a crease are the points of the mesh that tell where it is
 # Colours that differ from the cheeks' by less than the first are skin; by more than the second, hair or glasses.
 SKIN = (0.16, 0.34)
 CHEEKS = (50, 101, 205, 280, 330, 425)
-NOTHING = 0.01  # shallower creases are none
+NEGLIGIBLE = 0.01  # shallower creases are not drawn
 
 
 @dataclass(frozen=True)
@@ -89,20 +91,20 @@ class PreparedWrinkles:
     """What every frame of a portrait needs of its creases, on the generator's device. Those of the right half follow.
 
     Attributes:
-        photo: (1, 478, 3) the photo's own landmarks, normalized.
-        push: (956, 2K) from how far each point has moved along x and y to how far each crease is pushed.
-        reach: (2, 2K) how far until it begins, and until it is deepest.
-        near: (2K, 468) bool, the points of the mesh near each.
+        photo: (1, 478, 3) the photo's own landmarks, normalized, on the host.
+        push: (956, 2K) from how far each point has moved along x and y to how far each crease is pushed; on the host.
+        reach: (2, 2K) how far until it begins, and until it is deepest; on the host.
+        near: (2K, 468) bool, the points of the mesh near each; on the host.
         shades: (2K, h, w) by which share each darkens the skin at its deepest, in a window of a picture (320, 320) of
             the surroundings.
         corner: left and top of the window in that picture.
         tint: (3, 1, 1) what each colour takes of that share; on grey skin all take the same.
     """
 
-    photo: torch.Tensor
-    push: torch.Tensor
-    reach: torch.Tensor
-    near: torch.Tensor
+    photo: np.ndarray
+    push: np.ndarray
+    reach: np.ndarray
+    near: np.ndarray
     shades: torch.Tensor
     corner: tuple[int, int]
     tint: torch.Tensor
@@ -118,7 +120,7 @@ def prepare_wrinkles(picture: torch.Tensor, photo: FaceMotion, frame: torch.Tens
     on_face = torch.cat([canonical[None, :NUM_SURFACE_POINTS, :2], canonical.new_ones(1, NUM_SURFACE_POINTS, 1)], 2)
     points = photo.posed[:, :NUM_SURFACE_POINTS] * ((STEPS - 1) / (EXTENT - 1))
     triangles = torch.tensor(canonical_face().triangles, device=device)
-    face = rasterize(points[..., :2], points[..., 2], triangles, on_face, STEPS)[0]
+    face = rasterize(points[..., :2], points[..., 2], triangles, on_face, (STEPS, STEPS))[0]
     left, top = points[0, :, :2].amin(0).floor().int().clamp(0, STEPS - 2).tolist()
     right, bottom = points[0, :, :2].amax(0).ceil().int().clamp(2, STEPS).tolist()
     face = face[top:bottom, left:right]
@@ -140,50 +142,65 @@ def prepare_wrinkles(picture: torch.Tensor, photo: FaceMotion, frame: torch.Tens
         mirror = torch.tensor([side, 1.0], device=device)
         shades.append(_shade(face[..., :2] * mirror, crease) * skin)
         near.append(_distance(canonical[:NUM_SURFACE_POINTS, :2] * mirror, crease) < NEAR)
-    reach = torch.tensor([[crease.begins, crease.full] for crease in CREASES * 2], device=device).T
+    reach = np.array([[crease.begins, crease.full] for crease in CREASES * 2], np.float32).T
     return PreparedWrinkles(
-        photo=photo.normalized,
-        push=push.flatten(0, 1),
+        photo=photo.host.normalized,
+        push=push.flatten(0, 1).cpu().numpy(),
         reach=reach,
-        near=torch.stack(near),
+        near=torch.stack(near).cpu().numpy(),
         shades=torch.stack(shades),
         corner=(left, top),
-        tint=1 - REDNESS * (cheeks / cheeks.mean().clamp(min=NOTHING) - 1)[:, None, None],
+        tint=1 - REDNESS * (cheeks / cheeks.mean().clamp(min=NEGLIGIBLE) - 1)[:, None, None],
     )
 
 
-def crease_depths(prepared: PreparedWrinkles, motion: FaceMotion) -> torch.Tensor:
-    """(B, 2K) how deep all creases are, 0…1."""
-    pushed = (motion.normalized - prepared.photo)[..., :2].flatten(1) @ prepared.push
+def crease_shade(
+    prepared: PreparedWrinkles, motion: FaceMotion, places: torch.Tensor, grid: Grid, to_surroundings: PixelTransform
+) -> torch.Tensor | None:
+    """By which factor the skin's red, green and blue are darkened in each cell of a film.
+
+    Args:
+        motion: of the frames, in pixels of the film.
+        places: (B, rows, columns, 2) the places of the photo that are seen in the cells, in pixels of the film.
+        grid: the cells.
+        to_surroundings: from pixels of the film to those of the surroundings.
+
+    Returns:
+        (B, 3, rows, columns), 0…1, 1 where there is no crease; None where there is none at all.
+    """
+    depths = crease_depths(prepared, motion)
+    some = depths.max(0) > NEGLIGIBLE
+    if not some.any():
+        return None
+    around = motion.host.posed[:, :NUM_SURFACE_POINTS, :2][:, prepared.near[some].any(0)]
+    cells = (around - grid.first_centre) / grid.cell
+    most = np.array([grid.columns, grid.rows]) - 1
+    first, last = np.floor(cells.min((0, 1))).astype(int), np.ceil(cells.max((0, 1))).astype(int)
+    rows, columns = (slice(*np.clip([first[axis], last[axis] + 1], 0, most[axis] + 1).tolist()) for axis in (1, 0))
+    factor = torch.ones(len(depths), 3, grid.rows, grid.columns, device=places.device)
+    chosen = index_on(tuple(np.flatnonzero(some).tolist()), places.device)
+    weights = upload(depths[:, some], places.device)
+    shades = torch.einsum("bk,khw->bhw", weights, prepared.shades.index_select(0, chosen))[:, None]
+    part = places[:, rows, columns]
+    if not part.numel():
+        return None
+    height, width = shades.shape[-2:]
+    scale = (STEPS - 1) / (EXTENT - 1)
+    x, y = (
+        (part[..., axis] * to_surroundings.scale + float(to_surroundings.offset[axis])) * scale - prepared.corner[axis]
+        for axis in (0, 1)
+    )
+    where = torch.stack([x * (2 / (width - 1)) - 1, y * (2 / (height - 1)) - 1], -1)
+    darker = F.grid_sample(shades, where, padding_mode="zeros", align_corners=True)
+    factor[..., rows, columns] = 1 - darker * prepared.tint
+    return factor
+
+
+def crease_depths(prepared: PreparedWrinkles, motion: FaceMotion) -> np.ndarray:
+    """(B, 2K) float32 how deep all creases are, 0…1."""
+    change = (motion.host.normalized - prepared.photo)[..., :2]
     begins, full = prepared.reach
-    return smoothstep((pushed - begins) / (full - begins), 0, 1)
-
-
-def shade(prepared: PreparedWrinkles, deep: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
-    """(B, 1, H, W) by which share the skin is darker where frames show the photo's places (B, H, W, 2)."""
-    some = torch.nonzero(deep.amax(0) > NOTHING)[:, 0]
-    shades = torch.einsum("bk,khw->bhw", deep[:, some], prepared.shades[some])[:, None]
-    size = torch.tensor(shades.shape[:1:-1], device=where.device)
-    corner = torch.tensor(prepared.corner, device=where.device)
-    grid = (where * ((STEPS - 1) / (EXTENT - 1)) - corner) * (2 / (size - 1)) - 1
-    return F.grid_sample(shades, grid, mode="bilinear", padding_mode="zeros", align_corners=True)
-
-
-def draw_wrinkles(frames: torch.Tensor, where: torch.Tensor, prepared: PreparedWrinkles, motion: FaceMotion) -> None:
-    """Darkens the skin of frames (B, 3, 512, 512), 0…1, that show the photo's places (B, 512, 512, 2), in place."""
-    deep = crease_depths(prepared, motion)
-    some = deep.amax(0) > NOTHING
-    if not bool(some.any()):
-        return
-    size = frames.shape[-1]
-    around = motion.posed[:, :NUM_SURFACE_POINTS, :2][:, prepared.near[some].any(0)] - (EXTENT - size) / 2
-    # An odd number of rows and columns, as every other one is enough.
-    x0, y0 = (int(low) for low in around.amin((0, 1)).clamp(0, size - 3))
-    x1, y1 = (int(high) for high in around.amax((0, 1)).clamp(2, size - 1))
-    x1, y1 = max(x1 - (x1 - x0) % 2, x0 + 2), max(y1 - (y1 - y0) % 2, y0 + 2)
-    darker = shade(prepared, deep, where[:, y0 : y1 + 1 : 2, x0 : x1 + 1 : 2])
-    darker = F.interpolate(darker, (y1 - y0 + 1, x1 - x0 + 1), mode="bilinear", align_corners=True)
-    frames[..., y0 : y1 + 1, x0 : x1 + 1] *= 1 - darker * prepared.tint
+    return smoothstep((change.reshape(len(change), -1) @ prepared.push - begins) / (full - begins), 0, 1)
 
 
 def _shade(places: torch.Tensor, crease: Crease) -> torch.Tensor:

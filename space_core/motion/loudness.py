@@ -1,12 +1,12 @@
-"""How loud the speech is, frame by frame: what head motion and blinks take their timing from."""
+"""Loudness of the speech per frame, from which head motion and blinks take their timing."""
 
 import numpy as np
 
 from space_core.timing import SAMPLES_PER_FRAME
 
-SILENT_DB = -55.0  # dB of full scale: a recording that never gets louder holds no speech
-RANGE_DB = 30.0  # from the loudest syllables down to what counts as silence, in a clean recording
-SMALLEST_RANGE_DB = 8.0  # … and in a noisy one, whose pauses are never quiet
+SILENT_DB = -55.0  # dBFS; a recording that never exceeds it holds no speech
+RANGE_DB = 30.0  # from the loudest syllables down to silence, in a clean recording
+SMALLEST_RANGE_DB = 8.0  # … and in a noisy one
 SMOOTHING = np.array([0.25, 0.75, 1.0, 0.75, 0.25]) / 3.0  # frames; keeps syllables (4–5 a second) apart
 
 
@@ -20,7 +20,7 @@ def loudness(speech: np.ndarray, num_frames: int) -> np.ndarray:
         return np.zeros(0)
     speech = np.asarray(speech, np.float32)[: num_frames * SAMPLES_PER_FRAME]
     frames = np.pad(speech, (0, num_frames * SAMPLES_PER_FRAME - len(speech))).reshape(num_frames, SAMPLES_PER_FRAME)
-    # Without its own mean, so that a recorder's constant offset is not taken for sound.
+    # The variance, so that a constant offset of the recording does not count as sound.
     level = 10 * np.log10(frames.var(axis=1).astype(np.float64) + 1e-10)
     loud = np.percentile(level, 95)
     if loud < SILENT_DB:
@@ -31,7 +31,7 @@ def loudness(speech: np.ndarray, num_frames: int) -> np.ndarray:
 
 
 def smooth(curve: np.ndarray, sigma: float) -> np.ndarray:
-    """A curve (T, …) under a Gaussian of ``sigma`` frames along its first axis, without delay; its ends are held."""
+    """A curve (T, …) filtered by a Gaussian of ``sigma`` frames along its first axis, with the ends extended."""
     radius = max(1, round(3 * sigma))
     kernel = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
     kernel /= kernel.sum()

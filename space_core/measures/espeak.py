@@ -1,4 +1,4 @@
-"""espeak-ng, asked for the exact time of every phoneme it speaks; needs Debian's package ``espeak-ng``."""
+"""Speech synthesis by espeak-ng with the exact time of every phoneme; needs Debian's package ``espeak-ng``."""
 
 import ctypes
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ SYNCHRONOUS, PHONEME_EVENTS, UTF8 = 2, 1, 1
 RATE, PITCH = 1, 3  # of espeak_PARAMETER
 LIST_TERMINATED, PHONEME = 0, 7  # of espeak_EVENT_TYPE
 
-LIPS_MEET = ("p", "b", "m")
+BILABIALS = ("p", "b", "m")
 OPEN_VOWELS = ("a", "A", "aI", "aU")  # in espeak-ng's names, without length and nasality
 
 
@@ -42,17 +42,20 @@ class _Event(ctypes.Structure):
 _Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event))
 
 
-def speak(text: str, voice: str, rate: int = 160, pitch: int = 50) -> tuple[np.ndarray, list[Phoneme]]:
-    """What espeak-ng says, (N,) float32 at 16 kHz, and its phonemes in order.
+def synthesize(text: str, voice: str, rate: int = 160, pitch: int = 50) -> tuple[np.ndarray, list[Phoneme]]:
+    """Speech (N,) float32 at 16 kHz and its phonemes in order.
 
     Args:
-        text: what to say.
+        text: the words, in the voice's language.
         voice: a language and a variant, such as "en-us+f3".
-        rate: words a minute.
+        rate: words per minute.
         pitch: 0 to 100.
+
+    Raises:
+        ValueError: espeak-ng has no such voice.
     """
-    library, sample_rate, heard, marks = _library()
-    heard.clear()
+    library, sample_rate, chunks, marks = _library()
+    chunks.clear()
     marks.clear()
     if library.espeak_SetVoiceByName(voice.encode()) != 0:
         raise ValueError(f"espeak-ng has no voice {voice!r}")
@@ -61,7 +64,7 @@ def speak(text: str, voice: str, rate: int = 160, pitch: int = 50) -> tuple[np.n
     encoded = text.encode()
     library.espeak_Synth(encoded, len(encoded) + 1, 0, 0, 0, UTF8, None, None)
     library.espeak_Synchronize()
-    sound = np.concatenate([np.zeros(0, np.int16), *heard]).astype(np.float32) / 2**15
+    sound = np.concatenate([np.zeros(0, np.int16), *chunks]).astype(np.float32) / 2**15
     ends = [begin for _, begin in marks[1:]] + [len(sound) / sample_rate]
     phonemes = [Phoneme(name, begin, end) for (name, begin), end in zip(marks, ends, strict=True)]
     return resample_poly(sound, SAMPLE_RATE, sample_rate).astype(np.float32), phonemes
@@ -69,15 +72,15 @@ def speak(text: str, voice: str, rate: int = 160, pitch: int = 50) -> tuple[np.n
 
 @cache
 def _library() -> tuple[ctypes.CDLL, int, list[np.ndarray], list[tuple[str, float]]]:
-    """The library, its sample rate, and the lists to which its callback adds sound and marks."""
+    """The library, its sample rate, and the lists to which its callback appends sound and phoneme marks."""
     library = ctypes.CDLL("libespeak-ng.so.1")
     sample_rate = library.espeak_Initialize(SYNCHRONOUS, 0, None, PHONEME_EVENTS)
-    heard, marks = [], []
+    chunks, marks = [], []
 
     @_Callback
-    def listen(sound, length, events):
+    def collect(sound, length, events):
         if length > 0:
-            heard.append(np.ctypeslib.as_array(sound, (length,)).copy())
+            chunks.append(np.ctypeslib.as_array(sound, (length,)).copy())
         index = 0
         while events[index].type != LIST_TERMINATED:
             if events[index].type == PHONEME:
@@ -86,6 +89,6 @@ def _library() -> tuple[ctypes.CDLL, int, list[np.ndarray], list[tuple[str, floa
             index += 1
         return 0
 
-    library.espeak_SetSynthCallback(listen)
-    library.listen = listen  # kept alive as long as the library
-    return library, sample_rate, heard, marks
+    library.espeak_SetSynthCallback(collect)
+    library.collect = collect  # kept alive as long as the library
+    return library, sample_rate, chunks, marks

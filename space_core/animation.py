@@ -1,0 +1,96 @@
+"""A talking portrait: frames that are drawn as they are asked for."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from space_core.face.drawing import draw_normalized, draw_posed
+from space_core.face.portrait import SIZE, Portrait, cut
+from space_core.media.visible_mark import marked
+from space_core.motion.motion import Motion
+from space_core.options import RenderingOptions
+from space_core.timing import FPS
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One frame of a film.
+
+    Attributes:
+        picture: (H, W, 3) uint8 RGB, without the visible mark.
+        motion: what the face does in it, a ``Motion`` of one frame.
+    """
+
+    picture: np.ndarray
+    motion: Motion
+
+
+class Animation:
+    """An iterator of ``num_frames`` pictures (H, W, 3) uint8 RGB, 25 a second.
+
+    Without ``framing`` and ``size`` in the options they are 512 × 512. Closing it, or leaving its ``with`` block, ends
+    the work.
+
+    Attributes:
+        portrait: the prepared photo.
+        num_frames: how many frames there are in all.
+        options: the rendering options.
+    """
+
+    def __init__(self, portrait: Portrait, num_frames: int, options: RenderingOptions, frames: Iterator[Frame]) -> None:
+        self.portrait = portrait
+        self.num_frames = num_frames
+        self.options = options
+        self._frames = frames
+
+    @property
+    def num_faces(self) -> int:
+        """How many faces the photo shows."""
+        return self.portrait.num_faces
+
+    @property
+    def seconds(self) -> float:
+        return self.num_frames / FPS
+
+    def frames(self) -> Iterator[Frame]:
+        """The frames that follow, each with its motion."""
+        return self._frames
+
+    def shown(self, frame: Frame) -> np.ndarray:
+        """(H, W, 3) uint8 RGB, a frame's picture as the film shows it, with the visible mark if it has one."""
+        return self._marked(frame.picture)
+
+    def stages(self, frame: Frame) -> np.ndarray:
+        """(512, 1536, 3) uint8 RGB: a frame's normalized landmarks, posed landmarks and crop side by side."""
+        # The whole photo's mark may lie outside of the crop, which then needs one of its own.
+        pictures = draw_normalized(frame.motion.edited[0]), draw_posed(frame.motion.posed[0])
+        return np.concatenate([*pictures, self._marked(self._crop(frame.picture))], axis=1)
+
+    def close(self) -> None:
+        """Ends the work; no more frames are drawn."""
+        close = getattr(self._frames, "close", None)
+        if close is not None:
+            close()
+
+    def __iter__(self) -> "Animation":
+        return self
+
+    def __next__(self) -> np.ndarray:
+        return self.shown(next(self._frames))
+
+    def __enter__(self) -> "Animation":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _crop(self, picture: np.ndarray) -> np.ndarray:
+        """(512, 512, 3) uint8 RGB, the portrait's crop out of a frame."""
+        if self.options.framing == "photo":
+            return cut(picture, self.portrait.crop, margin=0)
+        return np.asarray(Image.fromarray(picture).resize((SIZE, SIZE), Image.Resampling.LANCZOS))
+
+    def _marked(self, picture: np.ndarray) -> np.ndarray:
+        return marked(picture) if self.options.mark == "visible" else picture

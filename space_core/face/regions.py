@@ -1,0 +1,77 @@
+"""The parts of an image that a network gets as its input: where they lie, and their pixels.
+
+A region is a (2, 3) float64 array that maps the unit square onto an image: ``(x, y) = region @ (u, v, 1)``, u and x to
+the right, v and y down, x and y in pixel indices (the middle of the image's first pixel is 0). As in MediaPipe's graphs,
+pixel k of an input that is n pixels wide is sampled at u = k / n, and a point that a network gives at k is at u = k / n.
+"""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+
+def upright_region(centre: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """The region (2, 3) around a centre (x, y) with a size (width, height), in pixels."""
+    return np.column_stack([np.diag(size), np.subtract(centre, np.divide(size, 2))])
+
+
+def turned_square(centre: np.ndarray, side: float, angle: float) -> np.ndarray:
+    """The region (2, 3) around a centre (x, y), ``side`` pixels wide, turned clockwise by an angle in radians."""
+    axes = side * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    return np.column_stack([axes, centre - axes.sum(1) / 2])
+
+
+def project(points: np.ndarray, region: np.ndarray) -> np.ndarray:
+    """Points (..., 2) of the unit square in pixels of the image."""
+    return points @ region[:, :2].T + region[:, 2]
+
+
+def image_tensor(image: np.ndarray, device: torch.device) -> torch.Tensor:
+    """An image (H, W, 3) uint8 on a device; on the CPU it shares the array's memory where that may be written to."""
+    return torch.from_numpy(image if image.flags.writeable and min(image.strides) > 0 else image.copy()).to(device)
+
+
+def sample_upright(image: torch.Tensor, region: np.ndarray, size: int) -> torch.Tensor:
+    """The pixels of an upright region of an image (H, W, 3) uint8 as (1, 3, size, size) float32, 0 … 255.
+
+    Bilinear, without smoothing where the image is larger than the input; black beyond the edges of the image.
+    """
+    (width, _, left), (_, height, top) = region
+    columns, weights_x = _taps(left, width, size, image.shape[1], image.device)
+    rows, weights_y = _taps(top, height, size, image.shape[0], image.device)
+    pixels = image.index_select(0, rows.flatten()).index_select(1, columns.flatten())
+    pixels = (pixels.view(2, size, 2 * size, 3) * weights_y[..., None, None]).sum(0)
+    pixels = (pixels.view(size, 2, size, 3) * weights_x[..., None]).sum(1)
+    return pixels.permute(2, 0, 1)[None]
+
+
+def _taps(
+    start: float, extent: float, size: int, length: int, device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The pixels on either side of ``size`` places along an axis, (2, size) int64, and their weights, float32."""
+    places = start + extent / size * torch.arange(size, device=device, dtype=torch.float64)
+    low = places.floor()
+    taps = torch.stack([low, low + 1])
+    weights = torch.stack([low + 1 - places, places - low])
+    inside = taps.clamp(0, length - 1)
+    return inside.long(), (weights * (taps == inside)).float()
+
+
+def sample_turned(image: torch.Tensor, region: np.ndarray, size: int) -> torch.Tensor:
+    """The pixels of any region of an image (H, W, 3) uint8 as (1, 3, size, size) float32, 0 … 255.
+
+    Bilinear, without smoothing where the image is larger than the input; the image is continued by its outermost pixels.
+    """
+    # Only the box around the region is made floating point.
+    corners = project(np.array([[0, 0], [1, 0], [0, 1], [1, 1]]), region)
+    edges = np.array(image.shape[1::-1])
+    low = np.clip(np.floor(corners.min(0)), 0, edges - 1).astype(int)
+    high = np.clip(np.ceil(corners.max(0)), 0, edges - 1).astype(int) + 1
+    box = image[low[1] : high[1], low[0] : high[0]].permute(2, 0, 1)[None].float()
+    # ``grid_sample`` counts from -1 to 1 from edge to edge of the box, and so do rows and columns of the input.
+    grid = (region - np.pad((low - 0.5)[:, None], ((0, 0), (2, 0)))) * 2 / (high - low)[:, None]
+    grid[:, 2] -= 1
+    along_u, along_v, origin = torch.from_numpy(grid).to(image.device, torch.float32).unbind(1)
+    steps = (torch.arange(size, device=image.device, dtype=torch.float32) / size)[:, None]
+    places = (steps * along_u) + (steps * along_v + origin)[:, None]  # (size, size, 2)
+    return F.grid_sample(box, places[None], padding_mode="border", align_corners=False)

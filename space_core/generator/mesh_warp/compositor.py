@@ -1,0 +1,334 @@
+"""Draws the moving person into a film's picture, of any size: a square crop or a whole photo.
+
+The person is a layer with premultiplied alpha in front of a background that stands still. What the layer adds to the
+background may be negative where a mask is soft, so it holds that with an offset, ``BIAS``. A coarse grid holds for each
+of its cells which place of the layer is seen there; it is upsampled, and the layer is sampled through it. On a CPU that
+is done in eight bits by OpenCV, in bands, and only where something differs from the picture at rest; on other devices
+in torch, everywhere, without a value that the host would wait for.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from space_core.face.canvas import Canvas
+from space_core.face.portrait import MARGIN, SIZE
+from space_core.generator.mesh_warp.face_motion import PixelTransform
+from space_core.generator.mesh_warp.sampling import double, grid_of, sample
+
+# A layer of at most so many pixels is kept at twice its resolution, and a larger one up to the second number is sampled
+# bicubically, so that moving pixels stay as sharp as still ones. In still larger pictures nobody sees the difference.
+DOUBLED_PIXELS, BICUBIC_PIXELS = 1_800_000, 6_000_000
+CELL = 2  # side of a grid's cell in pixels of the portrait's crop
+# Subtracted from the background, and added to the layer as far as the background is seen: it keeps the layer in 0…255.
+BIAS = 96
+NEGLIGIBLE = 2  # of 255; a layer that changes the background by no more is not drawn on a CPU
+BAND = 32  # cells, height of the strips in which a frame is drawn on a CPU
+CHUNK_ROWS = 256  # of a layer that are made at once
+
+cv2.setNumThreads(1)  # each core draws a batch of its own
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Square cells over the part of a film's picture that may move.
+
+    Attributes:
+        left, top: of the first cell, in pixels of the film.
+        columns, rows: how many cells there are.
+        cell: their side, pixels of the film.
+    """
+
+    left: int
+    top: int
+    columns: int
+    rows: int
+    cell: int
+
+    @property
+    def first_centre(self) -> np.ndarray:
+        """(2,) x and y of the first cell's centre, in pixels of the film."""
+        return np.array([self.left, self.top]) + (self.cell - 1) / 2
+
+    def centres(self, pad: int = 0) -> torch.Tensor:
+        """(1, rows + 2 · pad, columns + 2 · pad, 2) the cells' centres, in pixels of the film."""
+        x, y = (
+            torch.arange(-pad, count + pad, dtype=torch.float32) * self.cell + float(first)
+            for count, first in zip((self.columns, self.rows), self.first_centre, strict=True)
+        )
+        return grid_of(x, y)
+
+
+@dataclass(frozen=True)
+class PreparedCanvas:
+    """What every frame on a canvas needs.
+
+    Attributes:
+        grid: the cells in which the motion is given.
+        still: (H, W, 3) uint8, the picture at rest.
+        background: (H, W, 3) int16, the picture without the person, less ``BIAS``; only the grid's part of it is read.
+        layer: (h, w, 4) uint8, what the person adds to the background's share, and that share: 255 where only the
+            background is seen, 0 where only the person is.
+        corner: (2,) x and y of the layer's first pixel, in pixels of the film.
+        density: 2 where the layer has a pixel between every two of the film's, or 1.
+        bicubic: whether it is sampled bicubically.
+        effect: (rows, columns) uint8, how much the layer changes the background in each cell and its neighbours, on the
+            host.
+        centres: (1, rows + 2, columns + 2, 2) float32, the cells' centres with one more around, in pixels of the film.
+    """
+
+    grid: Grid
+    still: torch.Tensor
+    background: torch.Tensor
+    layer: torch.Tensor
+    corner: np.ndarray
+    density: int
+    bicubic: bool
+    effect: np.ndarray
+    centres: torch.Tensor
+
+
+def film_transform(canvas: Canvas) -> PixelTransform:
+    """From pixels of the portrait's crop to pixels of the film."""
+    scale, shown = canvas.crop.scale, np.array(canvas.shown[:2])
+    return PixelTransform(scale, 0.5 * scale + canvas.crop.origin - 0.5 - shown)
+
+
+def prepare_canvas(
+    canvas: Canvas, shows: torch.Tensor, known: torch.Tensor, unknown: torch.Tensor
+) -> PreparedCanvas:
+    """Prepares a canvas.
+
+    Args:
+        canvas: what the film shows.
+        shows: (1, 1, 640, 640) over the portrait's surroundings, where the background is seen: 0 person … 1 background.
+        known: (1, 1, 640, 640) where the photo itself shows what the background is like, 0…1.
+        unknown: (1, 3, 640, 640) the background's colours where it does not, 0…1, times 1 − ``known``.
+    """
+    to_film = film_transform(canvas)
+    left, top, width, height = canvas.shown
+    shown, edges = np.array([left, top]), np.array(canvas.picture.shape[1::-1])
+    low = (np.floor(to_film(np.full(2, -MARGIN))).astype(int) + shown).clip(0)
+    high = np.minimum(np.ceil(to_film(np.full(2, SIZE + MARGIN - 1))).astype(int) + 1 + shown, edges)
+    picture, corner = canvas.picture[low[1] : high[1], low[0] : high[0]], low - shown
+
+    density = 2 if picture[..., 0].size <= DOUBLED_PIXELS else 1
+    soft = torch.cat([shows, known, unknown], 1)
+    to_surroundings = to_film.inverse().then(PixelTransform(1.0, np.full(2, float(MARGIN))))
+    layer, behind = _cut_out(picture, soft, to_surroundings, corner, density)
+
+    still = np.ascontiguousarray(canvas.picture[top : top + height, left : left + width])
+    seen_low, seen_high = corner.clip(0), np.minimum(high - shown, [width, height])
+    cell = max(1, round(CELL * to_film.scale))
+    columns, rows = -(-(seen_high - seen_low) // cell)
+    grid = Grid(*seen_low.tolist(), int(columns), int(rows), cell)
+    whole = still.astype(np.int16) - BIAS
+    part, own = (
+        np.s_[start[1] : end[1], start[0] : end[0]]
+        for start, end in ((seen_low, seen_high), (seen_low - corner, seen_high - corner))
+    )
+    whole[part] = behind[own].astype(np.int16) - BIAS
+    own_layer = layer[::density, ::density][own]
+    effect = np.maximum(255 - own_layer[..., 3], cv2.absdiff(own_layer[..., :3], np.full(4, float(BIAS))).max(2))
+    return PreparedCanvas(
+        grid,
+        *(torch.from_numpy(array) for array in (still, whole, layer)),
+        corner=corner,
+        density=density,
+        bicubic=density == 1 and picture[..., 0].size <= BICUBIC_PIXELS,
+        effect=_cell_maximum(np.where(effect > NEGLIGIBLE, effect, 0), grid),
+        centres=grid.centres(pad=1),
+    )
+
+
+def compose(
+    prepared: PreparedCanvas, offsets: torch.Tensor, shade: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Draws a few frames.
+
+    Args:
+        offsets: (B, rows, columns, 2) from each cell's centre to the place of the photo that is seen there, in pixels
+            of the film; zero where nothing moves.
+        shade: (B, 3, rows, columns) by which factor the layer's red, green and blue are darkened, 0…1, or None.
+
+    Returns:
+        Frames (B, H, W, 3) uint8, and the places that are seen, smoothed and with one more cell around,
+        (B, rows + 2, columns + 2, 2) in pixels of the film.
+    """
+    # Outlines in front of something else are smooth lines: the mean of 3 × 3 cells.
+    moved = F.pad(offsets.permute(0, 3, 1, 2), (2, 2, 2, 2), mode="replicate")
+    moved = moved[..., :-2] + moved[..., 1:-1] + moved[..., 2:]
+    moved = (moved[:, :, :-2] + moved[:, :, 1:-1] + moved[:, :, 2:]).permute(0, 2, 3, 1) / 9
+    places = prepared.centres + moved
+    if offsets.device.type != "cpu":
+        return _compose_in_torch(prepared, places, shade), places
+    frames = np.empty((len(places), *prepared.still.shape), np.uint8)
+    for index in range(len(places)):
+        own = None if shade is None else shade[index]
+        _compose_in_opencv(frames[index], prepared, places[index].numpy(), moved[index].numpy(), own)
+    return torch.from_numpy(frames), places
+
+
+def seen_at(prepared: PreparedCanvas, places: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
+    """(B, h, w, 2) which places of the photo are seen at pixels (B, h, w, 2), all in pixels of the film."""
+    first = prepared.grid.first_centre - prepared.grid.cell  # of the cells around
+    x, y = ((pixels[..., axis] - float(first[axis])) / prepared.grid.cell for axis in (0, 1))
+    height, width = places.shape[1:3]
+    where = torch.stack([x * (2 / (width - 1)) - 1, y * (2 / (height - 1)) - 1], -1)
+    found = F.grid_sample(places.permute(0, 3, 1, 2), where, padding_mode="border", align_corners=True)
+    return found.permute(0, 2, 3, 1)
+
+
+def _compose_in_torch(prepared: PreparedCanvas, places: torch.Tensor, shade: torch.Tensor | None) -> torch.Tensor:
+    """(B, H, W, 3) uint8 frames, wholly on the device."""
+    grid = prepared.grid
+    frames = prepared.still.expand(len(places), -1, -1, -1).clone()
+    height, width = (min(side, count * grid.cell) for side, count in _extent(prepared))
+    where = _finer(places.permute(0, 3, 1, 2), grid.cell)[:, :, :height, :width].permute(0, 2, 3, 1)
+    layer = prepared.layer.permute(2, 0, 1)[None].float()
+    size = layer.shape[:1:-1]
+    x, y = (
+        (where[..., axis] - float(prepared.corner[axis])) * (2 * prepared.density / (size[axis] - 1)) - 1
+        for axis in (0, 1)
+    )
+    layer = F.grid_sample(
+        layer.expand(len(places), -1, -1, -1),
+        torch.stack([x, y], -1),
+        mode="bicubic" if prepared.bicubic else "bilinear",
+        padding_mode="border",
+        align_corners=True,
+    )
+    colours, share = layer.split((3, 1), 1)
+    if shade is not None:
+        colours = colours * _finer(F.pad(shade, (1, 1, 1, 1), mode="replicate"), grid.cell)[:, :, :height, :width]
+    part = np.s_[grid.top : grid.top + height, grid.left : grid.left + width]
+    background = prepared.background[part].permute(2, 0, 1).float()
+    drawn = colours + background * (share / 255)
+    frames[:, *part] = drawn.round_().clamp_(0, 255).byte().permute(0, 2, 3, 1)
+    return frames
+
+
+def _compose_in_opencv(
+    frame: np.ndarray, prepared: PreparedCanvas, places: np.ndarray, moved: np.ndarray, shade: torch.Tensor | None
+) -> None:
+    """Draws a frame (H, W, 3) uint8 on the CPU, band by band."""
+    still, background, layer = (picture.numpy() for picture in (prepared.still, prepared.background, prepared.layer))
+    frame[:] = still
+    grid, cell = prepared.grid, prepared.grid.cell
+    drawn = _changes(prepared, places[1:-1, 1:-1], moved[1:-1, 1:-1])
+    darker = None
+    if shade is not None:
+        darker = (shade.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
+        creased = (darker[..., 0] < 255) | (darker[..., 1] < 255) | (darker[..., 2] < 255)
+        drawn |= cv2.dilate(creased.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+        darker = cv2.copyMakeBorder(darker, 1, 1, 1, 1, cv2.BORDER_REPLICATE)
+    source = ((places - prepared.corner) * prepared.density).astype(np.float32)
+    interpolation = cv2.INTER_CUBIC if prepared.bicubic else cv2.INTER_LINEAR
+    height, width = (limit for limit, _ in _extent(prepared))
+    for top in range(0, grid.rows, BAND):
+        bottom = min(top + BAND, grid.rows)
+        columns = np.flatnonzero(drawn[top:bottom].any(0))
+        if not len(columns):
+            continue
+        left, right = int(columns[0]), int(columns[-1]) + 1
+        part = np.s_[top : bottom + 2, left : right + 2]
+        area = np.s_[
+            grid.top + top * cell : grid.top + min(bottom * cell, height),
+            grid.left + left * cell : grid.left + min(right * cell, width),
+        ]
+        inside = np.s_[cell : cell + area[0].stop - area[0].start, cell : cell + area[1].stop - area[1].start]
+        finer = ((right - left + 2) * cell, (bottom - top + 2) * cell)
+        where = cv2.resize(source[part], finer)[inside]
+        seen = cv2.remap(layer, where, None, interpolation, borderMode=cv2.BORDER_REPLICATE)
+        colours = cv2.cvtColor(seen, cv2.COLOR_RGBA2RGB)
+        if darker is not None and darker[part].min() < 255:
+            colours = cv2.multiply(colours, cv2.resize(darker[part], finer)[inside], scale=1 / 255)
+        share = cv2.extractChannel(seen, 3)
+        if share.any():
+            share = cv2.cvtColor(share, cv2.COLOR_GRAY2RGB).astype(np.int16)
+            behind = cv2.multiply(background[area], share, scale=1 / 255)
+            colours = cv2.add(colours, behind, dtype=cv2.CV_8U)
+        frame[area] = colours
+
+
+def _changes(prepared: PreparedCanvas, places: np.ndarray, moved: np.ndarray) -> np.ndarray:
+    """(rows, columns) bool, which cells differ from the picture at rest: the person is there now, or was."""
+    moving = (moved[..., 0] != 0) | (moved[..., 1] != 0)
+    if not moving.any():
+        return moving
+    first = prepared.grid.first_centre
+    cells = ((places - first) / prepared.grid.cell).astype(np.float32)
+    moved_in = cv2.remap(prepared.effect, cells, None, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
+    changed = moving & ((moved_in > 0) | (prepared.effect > 0))
+    return cv2.dilate(changed.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+
+
+def _extent(prepared: PreparedCanvas) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Pixels of the film from the grid's corner on, and cells, down and across."""
+    height, width = prepared.still.shape[:2]
+    return (height - prepared.grid.top, prepared.grid.rows), (width - prepared.grid.left, prepared.grid.columns)
+
+
+def _finer(cells: torch.Tensor, cell: int) -> torch.Tensor:
+    """(B, C, H, W) values of cells (B, C, rows + 2, columns + 2) at the pixels of all but the outermost."""
+    finer = F.interpolate(cells, scale_factor=cell, mode="bilinear", align_corners=False) if cell > 1 else cells
+    return finer[:, :, cell:-cell, cell:-cell]
+
+
+def _cell_maximum(values: np.ndarray, grid: Grid) -> np.ndarray:
+    """(rows, columns) the greatest of uint8 values (h, w) in each cell and those around it."""
+    height, width = grid.rows * grid.cell, grid.columns * grid.cell
+    padded = np.zeros((height, width), np.uint8)
+    padded[: values.shape[0], : values.shape[1]] = values[:height, :width]
+    cells = padded.reshape(grid.rows, grid.cell, grid.columns, grid.cell).max((1, 3))
+    return cv2.dilate(cells, np.ones((3, 3), np.uint8))
+
+
+def _cut_out(
+    picture: np.ndarray, soft: torch.Tensor, to_surroundings: PixelTransform, corner: np.ndarray, density: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The person as a layer (h, w, 4) of that density, and the background (H, W, 3), out of a picture (H, W, 3).
+
+    ``soft`` (1, 5, 640, 640) holds ``shows``, ``known`` and ``unknown`` of ``prepare_canvas``.
+    """
+    height, width = picture.shape[:2]
+    background = np.empty_like(picture)
+    shows = np.empty((height, width), np.uint8)
+    x = torch.arange(width, dtype=torch.float32) * to_surroundings.scale
+    for top in range(0, height, CHUNK_ROWS):
+        rows = np.s_[top : min(top + CHUNK_ROWS, height)]
+        y = torch.arange(rows.start, rows.stop, dtype=torch.float32) * to_surroundings.scale
+        first = to_surroundings(corner)
+        fields = sample(soft, grid_of(x + float(first[0]), y + float(first[1])))[0]
+        own = torch.from_numpy(picture[rows].copy()).permute(2, 0, 1).float()
+        behind = own * fields[1] + fields[2:] * 255
+        background[rows] = behind.permute(1, 2, 0).round().clamp(0, 255).byte().numpy()
+        shows[rows] = (fields[0] * 255).round().byte().numpy()
+    layer = _premultiplied(picture, background, shows)
+    return (_doubled(layer) if density == 2 else layer), background
+
+
+def _doubled(layer: np.ndarray) -> np.ndarray:
+    """A layer (h, w, 4) uint8 with a pixel between every two: colours sharp, share bilinear, (2h − 1, 2w − 1, 4)."""
+    sharp = double(torch.from_numpy(layer[..., :3].copy()).permute(2, 0, 1)[None].float() / 255)[0]
+    colours = (sharp.permute(1, 2, 0) * 255).round().byte().numpy()
+    half = np.array([[0.5, 0, 0], [0, 0.5, 0]])
+    share = cv2.warpAffine(layer[..., 3], half, colours.shape[1::-1], flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+    return np.ascontiguousarray(np.dstack([colours, share]))  # or OpenCV would copy all of it for every band
+
+
+def _premultiplied(colours: np.ndarray, background: np.ndarray, shows: np.ndarray) -> np.ndarray:
+    """(h, w, 4) uint8 the layer that, in front of a background (h, w, 3), gives the colours (h, w, 3) to the bit.
+
+    ``shows`` (h, w) uint8 is the share of the background that is seen. It is reduced where the layer would leave 0…255:
+    a colour is much darker, or much lighter, than that share of the background would leave it.
+    """
+    behind = background.astype(np.int16) - BIAS
+    room = np.where(behind > 0, colours, 255 - colours).astype(np.float32)
+    most = (room * 255 / np.maximum(np.abs(behind), 1)).min(2)
+    share = np.minimum(shows, most.astype(np.int16)).astype(np.uint8)
+    seen = cv2.multiply(behind, cv2.cvtColor(share, cv2.COLOR_GRAY2RGB).astype(np.int16), scale=1 / 255)
+    return np.ascontiguousarray(np.dstack([cv2.subtract(colours, seen, dtype=cv2.CV_8U), share]))

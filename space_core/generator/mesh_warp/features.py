@@ -1,0 +1,215 @@
+"""Eyes and mouth: where they are in a film, prepared from the photo there, and drawn into its frames.
+
+In a large film they are drawn at a lower resolution, at which an eye or a mouth is some two hundred pixels wide, and
+what they change is made finer: so the time they take does not grow with the film.
+"""
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from space_core.face.canvas import Canvas
+from space_core.face.portrait import MARGIN
+from space_core.face.topology import EYES, INNER_LOWER_LIP, INNER_UPPER_LIP, OUTER_LOWER_LIP, OUTER_UPPER_LIP
+from space_core.generator.mesh_warp.compositor import PreparedCanvas, film_transform, seen_at
+from space_core.generator.mesh_warp.eyes import PreparedEye, draw_eye, eye_change, eye_margin, prepare_eyes
+from space_core.generator.mesh_warp.face_motion import FaceMotion, PixelTransform, upload
+from space_core.generator.mesh_warp.glasses import Glasses
+from space_core.generator.mesh_warp.mouth import PreparedMouth, draw_mouth, mouth_is_open
+from space_core.generator.mesh_warp.opening_mask import WINDOW_MARGIN, rectangles_around
+from space_core.generator.mesh_warp.refinement import (
+    PreparedRefinement,
+    RefinementNetwork,
+    lip_motion_weight,
+    prepare_refinement,
+    refine,
+    window_corners,
+)
+from space_core.generator.mesh_warp.sampling import grid_of, pixels_of, sample
+
+LARGEST = 232  # pixels that the width of an eye or a mouth has at most where it is drawn
+AROUND_EYES = 1.7  # how much of the photo around the eyes is kept, in widths of an eye
+AROUND_MOUTH = 0.45  # and around the lips, in normalized units
+
+EYE_POINTS = [point for eye in EYES for point in (*eye.upper_lid, *eye.lower_lid)]
+LIP_POINTS = [*INNER_UPPER_LIP, *INNER_LOWER_LIP, *OUTER_UPPER_LIP, *OUTER_LOWER_LIP]
+INNER_LIP_POINTS = [*INNER_UPPER_LIP, *INNER_LOWER_LIP]
+
+
+@dataclass(frozen=True)
+class Patch:
+    """A part of the photo at the resolution at which eyes or mouth are drawn.
+
+    Attributes:
+        picture: (1, 3, h, w) 0…1.
+        transform: from pixels of the film to those of the patch.
+        step: pixels of the film per pixel of the patch.
+    """
+
+    picture: torch.Tensor
+    transform: PixelTransform
+    step: int
+
+
+@dataclass(frozen=True)
+class PreparedEyes:
+    """Both eyes of a photo and the patch from which they were prepared."""
+
+    patch: Patch
+    eyes: list[PreparedEye]
+
+
+@dataclass(frozen=True)
+class PreparedLips:
+    """The mouth of a photo, its refinement or None, and the patch from which they were prepared."""
+
+    patch: Patch
+    mouth: PreparedMouth
+    refinement: PreparedRefinement | None
+
+
+def prepare_patch(canvas: Canvas, points: np.ndarray, extent: float, margin: float, device: torch.device) -> Patch:
+    """The part of a canvas around points (N, 2) in pixels of the film.
+
+    Args:
+        extent: of what is to be drawn, in pixels of the film.
+        margin: around the points, in pixels of the film.
+    """
+    step = max(1, math.ceil(extent / LARGEST))
+    low, high = np.floor(points.min(0) - margin).astype(int), np.ceil(points.max(0) + margin).astype(int)
+    count = -(-(high - low) // step)
+    shown, edges = np.array(canvas.shown[:2]), canvas.picture.shape[1::-1]
+    # Past the picture's edges its outermost pixels go on.
+    columns, rows = (
+        (np.arange(low[axis], low[axis] + count[axis] * step) + shown[axis]).clip(0, edges[axis] - 1) for axis in (0, 1)
+    )
+    picture = torch.from_numpy(canvas.picture[rows[:, None], columns]).to(device).permute(2, 0, 1)[None].float() / 255
+    return Patch(F.avg_pool2d(picture, step) if step > 1 else picture, _to_patch(low, step), step)
+
+
+def prepare_eyes_on(canvas: Canvas, photo: FaceMotion, glasses: Glasses | None) -> PreparedEyes | None:
+    """The eyes of a photo with these landmarks in pixels of the film; None where sunglasses hide them."""
+    if glasses is not None and glasses.opaque:
+        return None
+    points, device = photo.host.posed[0, EYE_POINTS, :2], photo.posed.device
+    width = max(
+        np.linalg.norm(np.subtract(*photo.host.posed[0, [eye.upper_lid[0], eye.upper_lid[-1]], :2])) for eye in EYES
+    )
+    patch = prepare_patch(canvas, points, float(width), AROUND_EYES * float(width), device)
+    frame = None
+    if glasses is not None:
+        back = patch.transform.inverse().then(film_transform(canvas).inverse())
+        frame = _surroundings_at(glasses.frame, patch.picture, back)
+    return PreparedEyes(patch, prepare_eyes(patch.picture, photo.transformed(patch.transform), frame))
+
+
+def prepare_lips_on(canvas: Canvas, photo: FaceMotion, mouth: PreparedMouth, refined: bool) -> PreparedLips:
+    """The mouth as it was prepared in the portrait's surroundings, its teeth and its edges as sharp as the film.
+
+    ``photo`` has the photo's own landmarks in pixels of the film; ``refined`` says whether the mouth is to be refined.
+    """
+    points, device = photo.host.posed[0, LIP_POINTS, :2], photo.posed.device
+    margin = AROUND_MOUTH * float(photo.host.scale[0])
+    patch = prepare_patch(canvas, points, float(np.ptp(points, axis=0).max()), margin, device)
+    own = photo.transformed(patch.transform)
+    back = patch.transform.inverse().then(film_transform(canvas).inverse())
+    sharp = replace(
+        mouth,
+        photo=own,
+        teeth=torch.cat([patch.picture, _surroundings_at(mouth.teeth[:, 3:], patch.picture, back)], 1),
+        softness=max(1.0, 1 / (canvas.original * patch.step)),
+    )
+    return PreparedLips(patch, sharp, prepare_refinement(patch.picture, own) if refined else None)
+
+
+def draw_eyes(
+    frames: torch.Tensor, canvas: PreparedCanvas, places: torch.Tensor, prepared: PreparedEyes, motion: FaceMotion
+) -> None:
+    """Draws the eyes into frames (B, H, W, 3) uint8, in place; ``places`` are those of ``compose``."""
+    for eye in prepared.eyes:
+        change = eye_change(eye, motion.host)
+        if not change.moved.any():
+            continue
+        step = prepared.patch.step
+        points = motion.host.posed[:, [*eye.eye.upper_lid, *eye.eye.lower_lid], :2]
+        margin = step * eye_margin(eye, float(motion.host.scale.max()) / step)
+        window = _Window(frames, points, margin, step)
+        seen = seen_at(canvas, places, window.film_pixels())
+        where = seen * prepared.patch.transform.scale + upload(
+            prepared.patch.transform.offset.astype(np.float32), frames.device
+        )
+        draw_eye(window.picture, where, eye, motion.transformed(window.transform), change)
+        window.write()
+
+
+def draw_lips(frames: torch.Tensor, prepared: PreparedLips, network: RefinementNetwork, motion: FaceMotion) -> None:
+    """Draws the mouth into frames (B, H, W, 3) uint8, in place."""
+    mouth, refinement = prepared.mouth, prepared.refinement
+    is_open = mouth_is_open(mouth, motion.host)
+    refined = refinement is not None and bool(lip_motion_weight(refinement.photo, motion).any())
+    if not (is_open or refined):
+        return
+    points = motion.host.posed[:, INNER_LIP_POINTS, :2]
+    if refined:
+        points = np.concatenate([points, window_corners(refinement, motion.host)], 1)
+    step = prepared.patch.step
+    window = _Window(frames, points, step * WINDOW_MARGIN, step)
+    own = motion.transformed(window.transform)
+    if is_open:
+        draw_mouth(window.picture, mouth, own)
+    if refined:
+        refine(window.picture, network, refinement, own)
+    window.write()
+
+
+class _Window:
+    """A rectangle of each of several frames, as a picture (B, 3, h, w), 0…1, to draw into and to write back."""
+
+    def __init__(self, frames: torch.Tensor, points: np.ndarray, margin: int, step: int) -> None:
+        """Around points (B, N, 2) of frames (B, H, W, 3) uint8; ``step`` pixels of those are one of the picture's."""
+        self._frames, self._step = frames, step
+        self._corners, (height, width) = rectangles_around(points, margin, frames.shape[1:3])
+        # Whole pixels of the picture.
+        self._height, self._width = (max(side // step, 1) * step for side in (height, width))
+        whole = torch.stack([self._part(index) for index in range(len(frames))]).permute(0, 3, 1, 2)
+        self._whole = whole.float() / 255
+        self.picture = F.avg_pool2d(self._whole, step) if step > 1 else self._whole.contiguous()
+        self._before = self.picture.clone() if step > 1 else None
+        self.transform = _to_patch(self._corners, step)
+
+    def film_pixels(self) -> torch.Tensor:
+        """(B, h, w, 2) the picture's pixels in those of the film."""
+        corners = upload(self._corners.astype(np.float32), self.picture.device)[:, None, None]
+        return corners + pixels_of(self.picture) * self._step + (self._step - 1) / 2
+
+    def write(self) -> None:
+        """Writes what was drawn into the picture back into the frames."""
+        whole = self.picture
+        if self._before is not None:
+            change = F.interpolate(whole - self._before, scale_factor=self._step, mode="bilinear", align_corners=False)
+            whole = self._whole + change
+        drawn = (whole * 255).round_().clamp_(0, 255).byte().permute(0, 2, 3, 1)
+        for index in range(len(drawn)):
+            self._part(index).copy_(drawn[index])
+
+    def _part(self, index: int) -> torch.Tensor:
+        left, top = self._corners[index].tolist()
+        return self._frames[index, top : top + self._height, left : left + self._width]
+
+
+def _to_patch(corner: np.ndarray, step: int) -> PixelTransform:
+    """From pixels of the film to those of a picture that begins at a corner, each of ``step`` pixels a side."""
+    return PixelTransform(1 / step, (0.5 - corner) / step - 0.5)
+
+
+def _surroundings_at(fields: torch.Tensor, picture: torch.Tensor, to_crop: PixelTransform) -> torch.Tensor:
+    """(1, C, h, w) what fields (1, C, 640, 640) over the surroundings are at the pixels of a picture (1, 3, h, w)."""
+    height, width = picture.shape[2:]
+    x, y = (
+        torch.arange(side, dtype=torch.float32, device=picture.device) * to_crop.scale + float(first) + MARGIN
+        for side, first in zip((width, height), to_crop.offset, strict=True)
+    )
+    return sample(fields, grid_of(x, y))

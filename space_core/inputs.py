@@ -1,0 +1,91 @@
+"""The inputs of one or several films, read and decoded once: photo, recording, pose videos."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from space_core.errors import SpaceError
+from space_core.face.detector import Detector
+from space_core.face.normalization import HeadPose
+from space_core.media.audio import load_speech
+from space_core.media.images import load_photo
+from space_core.media.video import read_frames
+from space_core.motion.head_pose import follow_head_pose
+from space_core.motion.motion import Motion
+from space_core.options import AnimationOptions, changed_motion_options
+from space_core.progress import Progress, run_with_progress
+from space_core.timing import FPS, number_of_frames
+
+Photo = str | Path | np.ndarray | Image.Image  # a path, or (H, W, 3) uint8 RGB
+Speech = str | Path | Motion  # a recording or a video with sound, or a motion that is shown as it is
+
+POSE_VIDEO_SIDE = 960  # pixels of the longer side: a head in a wide picture is still one to follow
+
+
+@dataclass
+class Inputs:
+    """What was read.
+
+    Attributes:
+        photo: (H, W, 3) uint8 RGB.
+        speech: (N,) float32, 16 kHz mono, or a motion.
+        pose_videos: by path, the frames (H, W, 3) of each pose video, opened and not yet decoded.
+    """
+
+    photo: np.ndarray
+    speech: np.ndarray | Motion
+    pose_videos: dict[Path, Iterator[np.ndarray]]
+    _head_poses: dict[tuple[Path, str], HeadPose] = field(default_factory=dict)
+
+    @property
+    def num_frames(self) -> int:
+        return len(self.speech) if isinstance(self.speech, Motion) else number_of_frames(len(self.speech))
+
+    def driving_pose(self, options: AnimationOptions, detector: Detector, progress: Progress) -> HeadPose | None:
+        """The head poses of the options' pose video, found once whoever asks; None without one."""
+        if options.pose_video is None:
+            return None
+        key = options.pose_video, options.detector
+        if key not in self._head_poses:
+            with closing(self.pose_videos[options.pose_video]) as frames:
+                faces = _counted(detector.track(frames), self.num_frames, progress)
+                self._head_poses[key] = follow_head_pose(faces)
+        return self._head_poses[key]
+
+
+def load_inputs(photo: Photo, speech: Speech, settings: Sequence[AnimationOptions], progress: Progress) -> Inputs:
+    """Reads the inputs of films with these settings, before any other work is done.
+
+    Raises:
+        SpaceError: one of them can't be used, or an option says how a face should move whose motion is given.
+    """
+    for options in settings:
+        if isinstance(speech, Motion) and (changed := changed_motion_options(options)):
+            raise SpaceError(
+                f"The landmarks say already how the face moves, so {' and '.join(changed)} would change nothing. "
+                "Leave the option out and edit the landmarks."
+            )
+
+    def read() -> Inputs:
+        sound = speech
+        if not isinstance(sound, Motion):
+            sound = load_speech(sound, min(options.max_seconds for options in settings))
+        inputs = Inputs(load_photo(photo), sound, {})
+        seconds = inputs.num_frames / FPS  # more of a pose video is never shown
+        for path in {options.pose_video for options in settings} - {None}:
+            inputs.pose_videos[path] = read_frames(path, POSE_VIDEO_SIDE, seconds)
+        return inputs
+
+    return run_with_progress(read, lambda: progress("portrait", 0, 1))
+
+
+def _counted(faces: Iterator[np.ndarray | None], num_frames: int, progress: Progress) -> Iterator[np.ndarray | None]:
+    """The faces of a pose video, of at most ``num_frames`` frames, with progress."""
+    for done, face in enumerate(faces):
+        progress("pose video", done, num_frames)
+        yield face
+    progress("pose video", num_frames, num_frames)

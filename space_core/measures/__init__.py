@@ -1,0 +1,1 @@
+"""Measurements and data access that training and evaluation share; not imported by the rest of the package."""

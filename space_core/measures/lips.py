@@ -1,0 +1,46 @@
+"""Lip measures: opening, its correlation and lag against recorded lips, closures."""
+
+import numpy as np
+
+from space_core.face.topology import INNER_LOWER_LIP, INNER_UPPER_LIP
+
+UPPER, LOWER = INNER_UPPER_LIP[5], INNER_LOWER_LIP[5]  # the middles of the inner lips
+NEARLY_CLOSED = 0.15  # of the range from closed to wide
+
+
+def lip_opening(landmarks: np.ndarray) -> np.ndarray:
+    """Distance (T,) between the middles of the inner lips, in the unit of the landmarks (T, 478, 3)."""
+    return np.linalg.norm(landmarks[:, UPPER] - landmarks[:, LOWER], axis=-1)
+
+
+def best_lag(opening: np.ndarray, truth: np.ndarray, largest: int) -> tuple[int, float, float]:
+    """The lag with the highest correlation of two lip openings (T,), that correlation, and the one without lag.
+
+    The lag, -largest … largest, is the number of frames by which the truth comes after ``opening``.
+    """
+    length = min(len(opening), len(truth))
+    correlations = {}
+    for lag in range(-largest, largest + 1):
+        first, last = max(-lag, 0), length - max(lag, 0)
+        correlations[lag] = np.corrcoef(opening[first:last], truth[first + lag : last + lag])[0, 1]
+    lag = max(correlations, key=correlations.get)
+    return lag, correlations[lag], correlations[0]
+
+
+def relative_opening(opening: np.ndarray) -> np.ndarray:
+    """A lip opening (T,) in its own range: 0 at its minimum, 1 at its 95th percentile."""
+    return (opening - opening.min()) / (np.percentile(opening, 95) - opening.min())
+
+
+def closures_met(opening: np.ndarray, truth: np.ndarray, lag: int) -> float:
+    """Share of the closures in the truth (T,) at which ``opening`` (T,) is nearly closed within a frame of them.
+
+    Both have one length. ``lag`` is the number of frames by which the truth comes after ``opening``. 1 if the truth
+    has no closure.
+    """
+    first, last = max(-lag, 0), len(truth) - max(lag, 0)
+    opening, truth = relative_opening(opening[first:last]), relative_opening(truth[first + lag : last + lag])
+    nearest = np.pad(opening, 1, mode="edge")
+    nearest = np.min([nearest[:-2], nearest[1:-1], nearest[2:]], axis=0)
+    bottom = np.flatnonzero((truth[1:-1] <= truth[:-2]) & (truth[1:-1] < truth[2:]) & (truth[1:-1] < NEARLY_CLOSED)) + 1
+    return float((nearest[bottom] < NEARLY_CLOSED).mean()) if len(bottom) else 1.0

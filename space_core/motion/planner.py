@@ -1,0 +1,87 @@
+"""Plans a film's motion: what the face does, decided from the speech and the options, segment by segment."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from space_core.face.portrait import Portrait
+from space_core.motion.blink import blink_curve
+from space_core.motion.emotion import emotion_curve
+from space_core.motion.gaze import counter_gaze, saccades
+from space_core.motion.head_pose import HeadPose, generate_head_pose, transfer_head_pose
+from space_core.motion.motion import Motion, single_precision
+from space_core.motion.speech2landmarks import load_speech2landmarks, resting_face
+from space_core.options import MotionOptions
+from space_core.timing import SAMPLES_PER_FRAME, number_of_frames
+
+
+@dataclass(frozen=True)
+class Timelines:
+    """What runs through a whole film of T frames.
+
+    Attributes:
+        head_pose: the T head poses, in pixels of the portrait's crop.
+        gaze: (T, 2) yaw and pitch, degrees.
+        blink: (T,) 0 … 1 closed.
+        emotion: (T, 8) label weights × intensity.
+    """
+
+    head_pose: HeadPose
+    gaze: np.ndarray
+    blink: np.ndarray
+    emotion: np.ndarray
+
+
+class MotionPlanner:
+    """Plans motion with the networks of stage 1, which are loaded once."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._speech2landmarks = load_speech2landmarks(device)
+
+    def timelines(
+        self, portrait: Portrait, speech: np.ndarray, options: MotionOptions, driving: HeadPose | None = None
+    ) -> Timelines:
+        """Head pose, gaze, blinks and emotion of a film.
+
+        Args:
+            portrait: whose face it is.
+            speech: (N,) float32, 16 kHz mono.
+            options: see ``MotionOptions``; of the pose video only ``driving`` is read.
+            driving: the head poses of the pose video, or None to generate head motion.
+        """
+        num_frames = number_of_frames(len(speech))
+        if driving is None:
+            pose = generate_head_pose(speech, num_frames, portrait.pose, options.head_motion, options.seed)
+        else:
+            pose = transfer_head_pose(driving, num_frames, portrait.pose, options.head_motion)
+        gaze = saccades(num_frames, options.seed, options.saccades)
+        gaze += counter_gaze(portrait.pose, pose, options.eyes_on_viewer)
+        gaze += [options.gaze_yaw, options.gaze_pitch]
+        blink = blink_curve(speech, num_frames, options.blinks_per_minute, options.seed)
+        return Timelines(pose, gaze, blink, emotion_curve(options.emotion, options.intensity, num_frames))
+
+    def segments(self, portrait: Portrait, speech: np.ndarray, timelines: Timelines) -> Iterator[Motion]:
+        """The film's motion, in segments of about three seconds, predicted as they are asked for."""
+        rest = resting_face(portrait.normalized, self._speech2landmarks.basis).astype(np.float32)
+        photo_pose = single_precision(portrait.pose)
+        first = 0
+        for normalized in self._speech2landmarks.predict(speech, portrait.normalized, timelines.emotion):
+            frames = slice(first, first + len(normalized))
+            yield Motion(
+                normalized=normalized,
+                said_emotion=timelines.emotion[frames],
+                emotion=timelines.emotion[frames],
+                gaze=timelines.gaze[frames].astype(np.float32),
+                blink=timelines.blink[frames],
+                head_pose=single_precision(timelines.head_pose[frames]),
+                rest=rest,
+                photo_pose=photo_pose,
+                speech=speech[frames.start * SAMPLES_PER_FRAME : frames.stop * SAMPLES_PER_FRAME],
+            )
+            first = frames.stop
+
+    def retarget(self, motion: Motion, portrait: Portrait) -> Motion:
+        """A motion that was made for another portrait, carried over to this one."""
+        return motion.moved_to(resting_face(portrait.normalized, self._speech2landmarks.basis), portrait.pose)

@@ -1,0 +1,148 @@
+"""Writes films: MP4, opening, landmark video, motion file."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from space_core.animation import Animation
+from space_core.errors import SpaceError
+from space_core.media.content_credentials import ContentCredentials
+from space_core.media.files import check_output
+from space_core.media.video import Sound, VideoWriter
+from space_core.motion.motion import Motion, join
+from space_core.motion.motion_file import save_motion
+from space_core.progress import Progress, run_with_progress
+from space_core.timing import FPS, SAMPLES_PER_FRAME
+
+# A film's opening is there to be played while the rest is drawn; a short film has none.
+OPENING_SECONDS, LEAST_SECONDS_WITH_OPENING = 3, 5
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """The files of a film.
+
+    Attributes:
+        video: the MP4 to write.
+        sound: a recording to be heard instead of the speech or of a motion's own sound.
+        landmark_video: another MP4 to write, 1536 × 512: normalized landmarks, posed landmarks and the result.
+        motion_file: a motion file (.npz) to write; see ``space_core.motion.motion_file``.
+        opening: another MP4 to write, the first three seconds, to be played while the rest is drawn: it is complete
+            when ``progress("opening", 1, 1)`` is called. A film of up to five seconds has none.
+    """
+
+    video: str | Path
+    sound: str | Path | None = None
+    landmark_video: str | Path | None = None
+    motion_file: str | Path | None = None
+    opening: str | Path | None = None
+
+    def check(self, inputs: Iterable[object]) -> None:
+        """Checks that every file can be written and that none of them is another one or an input.
+
+        Raises:
+            SpaceError: with what is wrong.
+        """
+        sources = tuple(file for file in (*inputs, self.sound) if isinstance(file, str | Path))
+        files = [
+            (self.video, ".mp4"),
+            (self.landmark_video, ".mp4"),
+            (self.opening, ".mp4"),
+            (self.motion_file, ".npz"),
+        ]
+        targets = [check_output(file, suffix, sources).resolve() for file, suffix in files if file is not None]
+        if len(set(targets)) < len(targets):
+            raise SpaceError("Two of the outputs would be one file. Choose another name for one of them.")
+
+
+def write_animation(
+    animation: Animation,
+    outputs: Outputs,
+    sound: Sound,
+    heard: np.ndarray | None,
+    credentials: ContentCredentials | None,
+    progress: Progress,
+) -> None:
+    """Draws an animation once and writes it into every file of ``outputs``; closes it.
+
+    Args:
+        sound: what is heard in the videos.
+        heard: (N,) the samples that a motion file keeps in place of the motion's own; None for those.
+        credentials: sign the videos; None leaves them unsigned.
+
+    Raises:
+        SpaceError: a file can't be written. Nothing half-made is left behind.
+    """
+    num_frames = animation.num_frames
+    opening_frames = OPENING_SECONDS * FPS if animation.seconds > LEAST_SECONDS_WITH_OPENING else 0
+    finished: list[str | Path] = []
+    motions: list[Motion] = []
+    with ExitStack() as files:
+        files.enter_context(animation)
+        files.enter_context(_removed_on_failure(finished))
+        video = files.enter_context(VideoWriter(outputs.video, sound, num_frames, credentials))
+        landmark_video = outputs.landmark_video and files.enter_context(
+            VideoWriter(outputs.landmark_video, sound, num_frames, credentials)
+        )
+        beginning = files.enter_context(ExitStack())
+        opening = (
+            beginning.enter_context(VideoWriter(outputs.opening, sound, opening_frames, credentials))
+            if outputs.opening is not None and opening_frames
+            else None
+        )
+        for number, frame in enumerate(animation.frames(), 1):
+            picture = animation.shown(frame)
+            video.write(picture)
+            if landmark_video:
+                landmark_video.write(animation.stages(frame))
+            if outputs.motion_file is not None:
+                motions.append(frame.motion)
+            if opening and number <= opening_frames:
+                opening.write(picture)
+                if number == opening_frames:
+                    beginning.close()
+                    finished.append(outputs.opening)
+                    progress("opening", 1, 1)
+        if outputs.motion_file is not None:
+            motion = join(motions)
+            if heard is not None:
+                motion = replace(motion, speech=heard[: len(motion) * SAMPLES_PER_FRAME])
+            _save_with_progress(outputs.motion_file, motion, progress)
+            finished.append(outputs.motion_file)
+
+
+def write_pictures(
+    pictures: Iterable[np.ndarray],
+    path: str | Path,
+    sound: Sound,
+    num_frames: int,
+    credentials: ContentCredentials | None,
+) -> None:
+    """Writes pictures (H, W, 3) uint8 RGB with their sound to an MP4; nothing half-made is left behind."""
+    with VideoWriter(path, sound, num_frames, credentials) as video:
+        for picture in pictures:
+            video.write(picture)
+
+
+def _save_with_progress(path: str | Path, motion: Motion, progress: Progress) -> None:
+    """Writes a motion file like ``save_motion``; nothing of it appears if ``progress`` raises meanwhile."""
+    # A cancelled task goes on writing, into a folder that is gone.
+    with TemporaryDirectory(prefix=".space-", dir=Path(path).absolute().parent, ignore_cleanup_errors=True) as folder:
+        unfinished = Path(folder) / "landmarks.npz"
+        run_with_progress(lambda: save_motion(unfinished, motion), lambda: progress("frames", len(motion), len(motion)))
+        unfinished.replace(path)
+
+
+@contextmanager
+def _removed_on_failure(finished: list[str | Path]) -> Iterator[None]:
+    """Removes finished files again if what follows fails."""
+    try:
+        yield
+    except BaseException:
+        for path in finished:
+            Path(path).unlink(missing_ok=True)
+        raise

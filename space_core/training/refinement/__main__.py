@@ -1,0 +1,67 @@
+"""Runs the recipe of the refinement, see ``space_core/training/refinement/__init__.py``."""
+
+import time
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+
+from space_core.generator.mesh_warp.refinement import WEIGHTS
+from space_core.measures.corpus import corpus_from_arguments
+from space_core.training import refinement
+from space_core.training.refinement.figures import report
+from space_core.training.refinement.pairs import Pairs, read_pairs
+from space_core.training.refinement.train import BATCH, SEED, STEPS, Trainer
+
+# Left out: drawn characters and paintings, by parts of their ids, and clips of fewer pixels, which are blurred.
+NOT_RECORDED = ("yongen", "static_assets3", "mona", "mola", "yomir", "kara", "driving9")
+LEAST_SIZE = 512
+PHOTO_QUANTILES = (0.05, 0.5, 0.97)  # of lip opening: the frames of a clip that serve as photos
+TARGETS, VALIDATION_TARGETS = 40, 30  # frames rendered from each of these photos, at most
+LEAST_MOTION = 0.1  # ``lip_motion_weight`` of the pairs to train on
+OPENING_OFFSET = 5  # pixels of the window; mouths open by that much are drawn twice as often as closed ones
+CHECKPOINT_EVERY, REPORT_EVERY = 100, 500  # steps
+
+
+def main() -> None:
+    corpus = corpus_from_arguments(refinement.__doc__)
+    clips = [
+        row["id"]
+        for row in corpus.clips
+        if row["id"] not in corpus.held_out
+        and int(row["size"]) >= LEAST_SIZE
+        and not any(part in row["id"] for part in NOT_RECORDED)
+    ]
+    held_out = sorted(corpus.held_out)
+    validation = read_pairs(corpus, held_out, PHOTO_QUANTILES[:1], VALIDATION_TARGETS, "validation")
+    pairs = read_pairs(corpus, clips, PHOTO_QUANTILES, TARGETS, "train")
+    pairs = pairs[(pairs.motion_weight > LEAST_MOTION).nonzero()[:, 0]]
+    print(f"{len(pairs)} pairs of {len(clips)} clips to train on, {len(validation)} of {len(held_out)} to validate on")
+
+    trainer = Trainer(corpus.cache / "refinement" / "training.pt")
+    chosen = np.random.default_rng(SEED).choice(len(pairs), (STEPS, BATCH), p=_chances(pairs))
+    since = time.monotonic()
+    while trainer.step < STEPS:
+        losses = trainer.train_step(pairs[torch.from_numpy(chosen[trainer.step])])
+        if trainer.step % 20 == 0:
+            values = ", ".join(f"{name} {value:.4f}" for name, value in losses.items())
+            print(f"{trainer.step} steps, {time.monotonic() - since:.0f} s: {values}", flush=True)
+        if trainer.step % CHECKPOINT_EVERY == 0:
+            trainer.save()
+        if trainer.step % REPORT_EVERY == 0:
+            report(trainer, validation[::4], held_out)
+    report(trainer, validation, held_out)
+    weights = {name: array.half().contiguous() for name, array in trainer.average.state_dict().items()}
+    del weights["film.weight"]  # the network runs without latents
+    save_file(weights, WEIGHTS)
+
+
+def _chances(pairs: Pairs) -> np.ndarray:
+    """The probability of each pair: every clip counts alike, and open mouths, which are rare, more than closed ones."""
+    opening = (pairs.lips[:, 1, 5] - pairs.lips[:, 0, 5]).norm(dim=-1)
+    share = ((OPENING_OFFSET + opening) / torch.bincount(pairs.clip)[pairs.clip]).double().numpy()
+    return share / share.sum()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,195 @@
+"""One training step of the refinement network, with an encoder of latents and a discriminator."""
+
+import copy
+import math
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from space_core.generator.mesh_warp.refinement import (
+    NUM_LATENTS,
+    SIDE,
+    RefinementNetwork,
+    assemble_conditioning,
+    near_lips,
+    window_lattice,
+)
+from space_core.measures.vgg import Vgg, perceptual_distance
+from space_core.training.refinement.losses import detail, lip_weight, window_edge
+from space_core.training.refinement.pairs import Pairs
+
+STEPS, BATCH, LEARNING_RATE, DISCRIMINATOR_RATE = 4300, 8, 8e-4, 8e-4
+WARM_UP_STEPS = 50  # linear; then the learning rate falls as a cosine
+EMA = 0.995  # of the weights; the average is shipped
+SEED = 0
+CROP = 80  # pixels; the part of the window that the perceptual loss compares, at random around the mouth
+PIXEL_LOSS, PERCEPTUAL_LOSS, DETAIL_LOSS = 2.0, 2.0, 40.0
+PERCEPTUAL_BLOCKS = 3  # of VGG-16
+ADVERSARIAL_SHARE, MAX_ADVERSARIAL = 0.5, 1.0  # of the other losses' gradient; largest weight of the adversarial loss
+DISCRIMINATOR_START, DISCRIMINATOR_WARM_UP = 1600, 100  # steps until it is trained; until its loss is used
+BALANCE_EVERY = 25  # steps between measurements of the adversarial loss's weight
+LATENT_DROPOUT = 0.5  # share of pairs without latents
+LATENT_NOISE = 0.05
+TINT, CONTRAST, GREY_SHARE = 0.2, 0.25, 0.15  # range of the colour augmentation; share of pairs in black and white
+
+
+class Discriminator(nn.Module):
+    """Pictures (B, 3, H, W) 0…1 and maps (B, 4, H, W) to logits (B, 1, H / 8, W / 8), higher for recorded mouths."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(7, 32, 4, 2, 1),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(32, 64, 4, 2, 1),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(64, 128, 4, 2, 1),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(128, 128, 3, 1, 1),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(128, 1, 3, 1, 1),
+        )
+
+    def forward(self, pictures: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
+        return self.layers(torch.cat([pictures - 0.5, maps], 1)).float()
+
+
+class LatentEncoder(nn.Module):
+    """Recorded mouth (B, 3, 128, 128) 0…1 and conditioning (B, 11, 128, 128) to latents (B, 8) in -1…1."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(10, 24, 3, 2, 1),
+            nn.LeakyReLU(0.1),
+            nn.Conv2d(24, 48, 3, 2, 1),
+            nn.LeakyReLU(0.1),
+            nn.Conv2d(48, 32, 3, 2, 1),
+            nn.LeakyReLU(0.1),
+            nn.Flatten(),
+            nn.Linear(32 * 64, NUM_LATENTS),
+            nn.Tanh(),
+        )
+        self.layers[-2].weight.data *= 10  # smaller latents would be ignored
+
+    def forward(self, recorded: torch.Tensor, conditioning: torch.Tensor) -> torch.Tensor:
+        inputs = torch.cat([recorded - 0.5, conditioning[:, :3], conditioning[:, -4:]], 1)
+        return self.layers(F.avg_pool2d(inputs, 2)).float()
+
+
+class Trainer:
+    """The networks, their optimizers and the step reached; a checkpoint holds all of it."""
+
+    def __init__(self, checkpoint: Path) -> None:
+        torch.manual_seed(SEED)
+        self.checkpoint = checkpoint
+        self.network, self.encoder = RefinementNetwork(latents=True), LatentEncoder()
+        self.discriminator = Discriminator()
+        nn.init.zeros_(self.network.conv_out.weight)
+        nn.init.zeros_(self.network.conv_out.bias)
+        for network in (self.network, self.discriminator):
+            network.to(memory_format=torch.channels_last)
+        self.average = copy.deepcopy(self.network).requires_grad_(False)
+        parameters = [*self.network.parameters(), *self.encoder.parameters()]
+        self.optimizer = torch.optim.Adam(parameters, LEARNING_RATE, betas=(0.9, 0.99))
+        self.discriminator_optimizer = torch.optim.Adam(
+            self.discriminator.parameters(), DISCRIMINATOR_RATE, betas=(0.5, 0.99)
+        )
+        self.vgg = Vgg()
+        self.lattice, self.edge = window_lattice(torch.device("cpu")), window_edge()
+        self.step, self.adversarial_weight = 0, 0.0
+        if checkpoint.exists():
+            saved = torch.load(checkpoint)
+            self.step = saved.pop("step")
+            for name, state in saved.items():
+                getattr(self, name).load_state_dict(state)
+
+    def save(self) -> None:
+        """Writes the checkpoint."""
+        parts = ("network", "encoder", "discriminator", "average", "optimizer", "discriminator_optimizer")
+        torch.save({"step": self.step} | {name: getattr(self, name).state_dict() for name in parts}, self.checkpoint)
+
+    def train_step(self, pairs: Pairs) -> dict[str, float]:
+        """One optimization step on a batch; returns its losses by name."""
+        generator = torch.Generator().manual_seed(SEED + 1 + self.step)
+        warm_up = min((self.step + 1) / WARM_UP_STEPS, 1)
+        for group in self.optimizer.param_groups:
+            group["lr"] = LEARNING_RATE * warm_up * (0.5 + 0.5 * math.cos(math.pi * self.step / STEPS))
+        rendered, recorded, photo, lips = augment(pairs, generator)
+        conditioning = assemble_conditioning(rendered, photo, list(lips.unbind(1)), self.lattice)
+        left, top = torch.randint(8, SIDE - CROP - 8 + 1, (2,), generator=generator).tolist()
+        crop = (..., slice(top, top + CROP), slice(left, left + CROP))
+        with torch.autocast("cpu", torch.bfloat16):
+            latents = self.encoder(recorded, conditioning)
+            latents = latents + LATENT_NOISE * torch.randn(latents.shape, generator=generator)
+            latents = latents * (torch.rand(len(pairs), 1, generator=generator) >= LATENT_DROPOUT)
+            residual = self.network(conditioning, latents)
+        refined = rendered + residual * pairs.motion_weight[:, None, None, None] * near_lips(conditioning, self.edge)
+        weight = lip_weight(conditioning)
+        perceptual = perceptual_distance(self.vgg, refined[crop], recorded[crop], PERCEPTUAL_BLOCKS, weight[crop])
+        losses = {
+            "pixels": ((refined - recorded).abs() * weight).mean() * PIXEL_LOSS,
+            "perceptual": perceptual.mean() * PERCEPTUAL_LOSS,
+            "detail": ((detail(refined) - detail(recorded)).abs() * weight).mean() * DETAIL_LOSS,
+        }
+        loss = sum(losses.values())
+        if self.step >= DISCRIMINATOR_START:
+            maps, patches = conditioning[:, -4:], F.avg_pool2d(weight[crop], 8)
+            with torch.autocast("cpu", torch.bfloat16):
+                self.discriminator.requires_grad_(False)
+                losses["adversarial"] = -(patches * self.discriminator(refined[crop], maps[crop])).mean()
+                self.discriminator.requires_grad_(True)
+                real = self.discriminator(recorded[crop], maps[crop])
+                fake = self.discriminator(refined[crop].detach(), maps[crop])
+            if self.step % BALANCE_EVERY == 0:
+                # The adversarial loss's gradient is a fixed share of the others' (Esser et al., 2021).
+                gradients = [
+                    torch.autograd.grad(part, self.network.conv_out.weight, retain_graph=True)[0].norm()
+                    for part in (loss, losses["adversarial"])
+                ]
+                ratio = float(ADVERSARIAL_SHARE * gradients[0] / gradients[1].clamp(min=1e-6))
+                self.adversarial_weight = min(ratio, MAX_ADVERSARIAL)
+            losses["adversarial weight"] = torch.tensor(self.adversarial_weight)
+            # At first only the discriminator is trained.
+            if self.step >= DISCRIMINATOR_START + DISCRIMINATOR_WARM_UP:
+                loss = loss + self.adversarial_weight * losses["adversarial"]
+            losses["discriminator"] = (patches * (F.relu(1 - real) + F.relu(1 + fake))).mean()
+            self.discriminator_optimizer.zero_grad()
+            losses["discriminator"].backward()
+            self.discriminator_optimizer.step()
+        self.optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        self.optimizer.step()
+        self.step += 1
+        with torch.no_grad():
+            keep = min(EMA, 1 - 1 / (1 + self.step))
+            for average, own in zip(self.average.parameters(), self.network.parameters(), strict=True):
+                average.lerp_(own, 1 - keep)
+        return {name: float(value.detach()) for name, value in losses.items()}
+
+
+def augment(pairs: Pairs, generator: torch.Generator) -> tuple[torch.Tensor, ...]:
+    """Rendered, recorded and photo's pictures, 0…1, and lips: varied in contrast and colours, half of them mirrored."""
+    count = len(pairs)
+
+    def uniform(*shape: int) -> torch.Tensor:
+        return 2 * torch.rand(count, *shape, generator=generator) - 1
+
+    gamma = torch.exp(CONTRAST * uniform(1, 1, 1))
+    tint = torch.exp(TINT * (uniform(3, 1, 1) + uniform(1, 1, 1)))
+    grey = (torch.rand(count, 1, 1, 1, generator=generator) < GREY_SHARE).float()
+
+    def varied(pictures: torch.Tensor) -> torch.Tensor:
+        pictures = (pictures.float() / 255).clamp(min=1e-3) ** gamma * tint
+        return torch.lerp(pictures, pictures.mean(1, keepdim=True).expand_as(pictures), grey).clamp(0, 1)
+
+    rendered, recorded = varied(pairs.rendered), varied(pairs.recorded)
+    photo = torch.cat([varied(pairs.photo[:, :3]), pairs.photo[:, 3:].float() / 255], 1)
+    lips = pairs.lips
+    if torch.rand((), generator=generator) < 0.5:
+        rendered, recorded, photo = (pictures.flip(-1) for pictures in (rendered, recorded, photo))
+        lips = lips.flip(2) * torch.tensor([-1.0, 1.0]) + torch.tensor([SIDE - 1.0, 0.0])
+    return rendered, recorded, photo, lips

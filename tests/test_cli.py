@@ -1,0 +1,104 @@
+"""What the command line promises: every option, quick answers, clean ends."""
+
+import signal
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+from conftest import another_value
+
+import space_core.pipeline
+from space_core.cli import main
+from space_core.options import AnimationOptions, option_field, option_names
+
+# Torch, and what else takes long to import.
+HEAVY = ("torch", "numpy", "scipy", "librosa", "gradio", "matplotlib", "accelerate", "mediapipe")
+
+
+@pytest.fixture
+def stub(monkeypatch):
+    """A pipeline in the place of the real one, which keeps the options that it is given."""
+    stub = SimpleNamespace(options=None, num_faces=1, seconds=1.0)
+
+    def animate_to_file(photo, speech, path, options, *_, **__):
+        stub.options = options
+        return stub
+
+    stub.animate_to_file = animate_to_file
+    monkeypatch.setattr(space_core.pipeline, "SpacePipeline", lambda *_: stub)
+    return stub
+
+
+@pytest.mark.parametrize("name", option_names())
+def test_every_option_is_a_flag(stub, name):
+    value = another_value(name)
+    flag = f"--{name.replace('_', '-')}={value}"
+    assert main(["animate", "photo.jpg", "speech.wav", "-o", "out.mp4", "--quiet", flag]) == 0
+    assert stub.options == AnimationOptions(**{name: value})
+
+
+def test_help_describes_every_option(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["animate", "--help"])
+    assert ended.value.code == 0
+    text = "".join(capsys.readouterr().out.split())
+    for name in option_names():
+        assert f"--{name.replace('_', '-')}" in text
+        assert "".join(option_field(name).description.split()) in text
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import space_core",
+        "from space_core import AnimationOptions, SpaceError; AnimationOptions(emotion='happy')",
+        "import space_core.cli; space_core.cli.main(['animate', 'a.jpg', 'b.wav', '-o', 'c.mp4', '--seed', 'none'])",
+        "import space_core.cli, contextlib\nwith contextlib.suppress(SystemExit): space_core.cli.main(['--help'])",
+    ],
+)
+def test_what_needs_no_network_is_answered_without_loading_torch(statement):
+    program = f"{statement}\nimport sys; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert not set(HEAVY) & set(done.stdout.split())
+
+
+def test_the_package_has_what_it_lists():
+    for name in space_core.__all__:
+        assert getattr(space_core, name).__module__.startswith("space_core.")
+    with pytest.raises(AttributeError, match="no attribute 'Pipeline'"):
+        space_core.Pipeline  # noqa: B018
+
+
+def test_sigterm_ends_a_command_and_leaves_nothing_behind(tmp_path):
+    program = """
+import sys, time, types
+import space_core.pipeline
+from space_core.cli import main
+
+def animate_to_file(photo, speech, path, *_, **__):
+    path.touch()
+    try:
+        print("started", flush=True)
+        time.sleep(60)
+    finally:
+        path.unlink()
+
+space_core.pipeline.SpacePipeline = lambda *_: types.SimpleNamespace(animate_to_file=animate_to_file)
+sys.exit(main(["animate", "photo.jpg", "speech.wav", "-o", sys.argv[1], "--quiet"]))
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path / "out.mp4")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout.readline() == "started\n"
+        process.send_signal(signal.SIGTERM)
+        errors = process.communicate(timeout=30)[1]
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert errors == "space_core: stopped; nothing was written.\n"
+    assert list(tmp_path.iterdir()) == []

@@ -1,8 +1,7 @@
-"""The page as visitors meet it, in a real browser; pictures of it are kept in ``tests/screenshots``."""
+"""The page in a real browser; pictures of it are kept in ``tests/screenshots``."""
 
 import re
 import shutil
-import time
 from pathlib import Path
 
 import pytest
@@ -12,8 +11,8 @@ from PIL import Image
 playwright = pytest.importorskip("playwright.sync_api", reason="SKIPPED: no browser tests without Playwright")
 
 SCREENSHOTS = Path(__file__).parent / "screenshots"
-PATIENCE = 120_000  # ms for a film
-# Silence from the browser itself, and films that play without a click on them.
+FILM_TIMEOUT = 120_000  # ms
+# No requests of the browser itself, and films that play without a click on them.
 FLAGS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
     *("--disable-background-networking", "--disable-component-update", "--autoplay-policy=no-user-gesture-required"),
@@ -44,18 +43,18 @@ def browser():
 
 @pytest.fixture
 def page(browser, demo, request):
-    """The page, just opened; what it shows at the end is kept as a picture, and it asked no other host for anything."""
+    """The page, just opened. At the end a picture of it is kept, and it has requested nothing from any other host."""
     options = getattr(request, "param", {"viewport": {"width": 1300, "height": 900}})
     page = browser.new_page(**options)
-    asked, errors = [], []
-    page.on("request", lambda sent: asked.append(sent.url))
+    requested, errors = [], []
+    page.on("request", lambda request: requested.append(request.url))
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.goto(demo)
     page.locator("#animate").wait_for()
     yield page
     page.screenshot(path=SCREENSHOTS / f"{request.node.name}.png", full_page=True)
     page.close()
-    assert not [url for url in asked if not url.startswith((demo, "data:", "blob:"))]
+    assert not [url for url in requested if not url.startswith((demo, "data:", "blob:"))]
     assert not errors
 
 
@@ -84,7 +83,7 @@ def give(page, photo=None, speech=None):
 def film(page, selector="#result video", name="space.mp4"):
     """The state of a film that is complete and plays."""
     page.wait_for_function(
-        f"() => (document.querySelector('{selector}')?.currentSrc || '').endsWith('{name}')", timeout=PATIENCE
+        f"() => (document.querySelector('{selector}')?.currentSrc || '').endsWith('{name}')", timeout=FILM_TIMEOUT
     )
     page.wait_for_function(f"() => document.querySelector('{selector}').currentTime > 0.2", timeout=20_000)
     return page.evaluate(STATE_OF_FILM, selector)
@@ -98,6 +97,7 @@ def summary(page):
     return page.locator("#summary").inner_text()
 
 
+@pytest.mark.slow
 def test_an_example_plays_at_once_and_is_made_anew_by_one_click(page):
     page.get_by_text("happy", exact=True).last.click()
     shown = film(page, name="astronaut.mp4")
@@ -105,7 +105,7 @@ def test_an_example_plays_at_once_and_is_made_anew_by_one_click(page):
     page.locator("#animate").click()
     begun = film(page)
     assert begun["seconds"] == pytest.approx(5.8, abs=0.1)
-    time.sleep(0.7)
+    page.wait_for_function("(at) => document.querySelector('#result video').currentTime > at + 0.6", arg=begun["at"])
     later = page.evaluate(STATE_OF_FILM, "#result video")
     assert later["at"] > begun["at"]
     assert later["sounds"] > 0
@@ -114,6 +114,7 @@ def test_an_example_plays_at_once_and_is_made_anew_by_one_click(page):
     assert re.search(r"5\.8 s of video, made in [\d.]+ s", summary(page))
 
 
+@pytest.mark.slow
 def test_own_photo_and_recording_give_a_film_that_can_be_downloaded(page, short_speech):
     give(page, EXAMPLES / "grace_hopper.jpg", short_speech)
     assert "This is how it will be framed" in page.locator("#note").inner_text()
@@ -124,31 +125,33 @@ def test_own_photo_and_recording_give_a_film_that_can_be_downloaded(page, short_
     assert Path(download.value.path()).read_bytes()[4:8] == b"ftyp"
 
 
+@pytest.mark.slow
 def test_a_typed_text_is_spoken(page):
     give(page, EXAMPLES / "astronaut.jpg")
     show_tab(page, "Type text")
     page.locator("#text textarea").fill("Hello there, how are you?")
     page.locator("#say").click()
-    page.locator("#spoken .waveform-container, #spoken #waveform").first.wait_for(timeout=PATIENCE)
+    page.locator("#spoken .waveform-container, #spoken #waveform").first.wait_for(timeout=FILM_TIMEOUT)
     page.locator("#animate").click()
     shown = film(page)
     assert 0.8 < shown["seconds"] < 4
     assert shown["sounds"] > 0
 
 
+@pytest.mark.slow
 def test_stop_ends_the_work_and_the_next_film_is_made(page, short_speech):
     give(page, EXAMPLES / "astronaut.jpg", EXAMPLES / "english_portrait.flac")
     page.locator("#animate").click()
-    page.get_by_text("Drawing").first.wait_for(timeout=PATIENCE)
+    page.get_by_text("Drawing").first.wait_for(timeout=FILM_TIMEOUT)
     page.locator("#stop").click()
-    page.get_by_text("Drawing").first.wait_for(state="hidden", timeout=5_000)
+    page.get_by_text("Drawing").first.wait_for(state="hidden")
     page.locator("#speech").get_by_label("Clear").first.click()
     give(page, speech=short_speech)
     page.locator("#animate").click()
     assert film(page)["seconds"] == pytest.approx(33 / 25, abs=0.1)
 
 
-def test_a_photo_that_will_not_do_is_told_before_anything_is_made(page, tmp_path, short_speech):
+def test_a_photo_that_will_not_do_is_refused_before_anything_is_made(page, tmp_path, short_speech):
     Image.linear_gradient("L").resize((400, 300)).save(tmp_path / "landscape.png")
     give(page, tmp_path / "landscape.png", short_speech)
     assert "No human face was found" in page.locator("#note").inner_text()
@@ -157,6 +160,7 @@ def test_a_photo_that_will_not_do_is_told_before_anything_is_made(page, tmp_path
     assert "Traceback" not in page.content()
 
 
+@pytest.mark.slow
 def test_one_of_two_faces_is_chosen_by_a_click(page, two_people, short_speech):
     give(page, two_people, short_speech)
     assert "2 faces" in page.locator("#note").inner_text()
@@ -172,7 +176,8 @@ def test_one_of_two_faces_is_chosen_by_a_click(page, two_people, short_speech):
     assert sum(above) / len(above) > 120
 
 
-def test_a_visitor_may_look_inside(page, short_speech):
+@pytest.mark.slow
+def test_intermediate_results_are_shown_on_request(page, short_speech):
     give(page, EXAMPLES / "astronaut.jpg", short_speech)
     show_tab(page, "Inside")
     page.locator("#look-inside input").check()
@@ -184,6 +189,7 @@ def test_a_visitor_may_look_inside(page, short_speech):
     page.locator("a[href$='landmarks.npz']").wait_for()
 
 
+@pytest.mark.slow
 def test_settings_are_compared_in_one_film(page, short_speech):
     give(page, EXAMPLES / "astronaut.jpg", short_speech)
     show_tab(page, "Compare")
@@ -196,6 +202,7 @@ def test_settings_are_compared_in_one_film(page, short_speech):
     assert 512 < height < 640
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "page", [{"viewport": {"width": 375, "height": 740}, "has_touch": True, "is_mobile": True}], indirect=True
 )
@@ -204,15 +211,18 @@ def test_the_page_fits_a_phone(page, short_speech):
     give(page, EXAMPLES / "astronaut.jpg", short_speech)
     page.locator("#animate").tap()
     film(page)
-    shown = page.locator("#result").bounding_box()
-    assert shown["y"] >= 0
-    assert shown["y"] + shown["height"] <= 741
+    page.wait_for_function(
+        """() => {
+          const box = document.querySelector('#result').getBoundingClientRect();
+          return box.top >= 0 && box.bottom <= 741;
+        }"""
+    )
     assert page.locator("#result").bounding_box()["width"] <= 375
     assert page.evaluate("() => document.documentElement.scrollWidth") <= 375
 
 
 @pytest.mark.parametrize("page", [{"viewport": {"width": 1300, "height": 900}, "color_scheme": "dark"}], indirect=True)
-def test_the_page_is_dark_where_the_visitor_likes_it(page):
+def test_the_page_is_dark_where_the_visitors_system_is(page):
     def brightness(property):
         colour = page.evaluate(f"() => getComputedStyle(document.body).{property}")
         return sum(map(float, re.findall(r"[\d.]+", colour)[:3])) / 3

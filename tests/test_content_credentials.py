@@ -1,4 +1,4 @@
-"""What Content Credentials promise: a signed manifest that says the video is generated, and that notices any change."""
+"""Content Credentials: a signed manifest that states that the video is generated, and that any change invalidates."""
 
 import json
 import stat
@@ -204,5 +204,5 @@ def test_a_folder_that_cannot_be_used_is_refused(tmp_path):
 
 def test_without_the_package_a_sentence_says_so(monkeypatch):
     monkeypatch.setitem(sys.modules, "c2pa", None)
-    with pytest.raises(SpaceError, match="need the package c2pa-python"):
+    with pytest.raises(SpaceError, match="need the packages c2pa-python"):
         ContentCredentials()

@@ -1,4 +1,4 @@
-"""What the curves of a motion promise: numbers that a person can read off a plot."""
+"""What the curves of a motion promise."""
 
 import dataclasses
 
@@ -28,7 +28,7 @@ def test_every_curve_has_a_value_for_every_frame(motion):
         assert np.isfinite(curve).all()
 
 
-def test_lips_and_loudness_come_and_go_together(motion):
+def test_lips_and_loudness_rise_and_fall_together(motion):
     drawn = curves(motion)
     assert drawn.seconds[-1] == pytest.approx(3.96)
     assert drawn.lip_opening[32:65].max() < 0.05 < 0.15 < drawn.lip_opening[:25].max() < 1
@@ -48,7 +48,7 @@ def test_angles_are_relative_to_the_photo(motion, portrait):
     assert drawn.blink.max() == 1
 
 
-def test_edits_show_and_without_speech_nothing_is_loud(motion):
+def test_edits_take_effect_and_without_speech_loudness_is_0(motion):
     surprised = np.zeros_like(motion.emotion)
     surprised[:, EMOTIONS.index("surprised")] = 1
     edited = curves(dataclasses.replace(motion, emotion=surprised, speech=None))

@@ -1,4 +1,4 @@
-"""That the patches of ``web/gradio_patches.py`` fit the Gradio that is installed; what has changed fails by its name."""
+"""That the patches of ``web/gradio_patches.py`` fit the installed Gradio; what has changed fails by its name."""
 
 import importlib
 import types

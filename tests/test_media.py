@@ -1,12 +1,12 @@
-"""What the media room promises: every usual file is read, every bad one refused in a sentence, every video plays."""
+"""Media files: common formats are read, unusable files are refused with one sentence, written videos play."""
 
 import re
 import subprocess
-import time
 import wave
 import zlib
 
 import numpy as np
+import psutil
 import pytest
 from PIL import Image, ImageCms
 
@@ -47,6 +47,11 @@ def tone(seconds, rate=SAMPLE_RATE, loudness=0.3):
     """A voice-like hum with syllables."""
     t = np.arange(round(seconds * rate)) / rate
     return loudness * np.sin(2 * np.pi * 180 * t) * (0.6 + 0.4 * np.sin(2 * np.pi * 4 * t))
+
+
+def running_ffmpegs():
+    """The ffmpeg processes that this process has started and that have not ended."""
+    return [child for child in psutil.Process().children() if "ffmpeg" in child.name()]
 
 
 def halve(source, target):
@@ -233,11 +238,9 @@ def test_too_short_and_too_long_are_refused_with_the_lengths(tmp_path):
     assert len(load_speech(path, max_seconds=10)) == 10 * SAMPLE_RATE
 
 
-def test_hours_of_sound_are_refused_without_decoding_them(tmp_path):
+def test_hours_of_sound_are_refused_with_their_length(tmp_path):
     path = make(tmp_path / "a.flac", "-f", "lavfi", "-i", "anullsrc=r=8000:cl=mono:d=7200")
-    began = time.monotonic()
     assert "7200 s long; the limit is 600 s" in refusal(load_speech, path)
-    assert time.monotonic() - began < 5
 
 
 def test_values_that_are_no_sound_are_refused(tmp_path, speech):
@@ -349,17 +352,17 @@ def test_16_bit_grey_keeps_its_shades(tmp_path, name):
     ramp = np.tile(np.linspace(0, 65535, 128).astype(np.uint16), (80, 1))
     Image.fromarray(ramp).save(tmp_path / name)
     photo = load_photo(tmp_path / name)
-    assert photo[0, 0, 0] == 0
-    assert photo[0, -1, 0] == 255
-    assert photo[0, 64, 0] == pytest.approx(128, abs=2)
+    assert int(photo[0, 0, 0]) == 0
+    assert int(photo[0, -1, 0]) == 255
+    assert int(photo[0, 64, 0]) == pytest.approx(128, abs=2)
 
 
 @pytest.mark.parametrize(("white", "kind"), [(1.0, "f4"), (255.0, "f4"), (65535, "i4"), (255, "i4")])
 def test_32_bit_grey_finds_its_white(tmp_path, white, kind):
     Image.fromarray(np.tile((np.linspace(0, 1, 128) * white).astype(kind), (80, 1))).save(tmp_path / "a.tiff")
     photo = load_photo(tmp_path / "a.tiff")
-    assert photo[0, -1, 0] == 255
-    assert photo[0, 64, 0] == pytest.approx(128, abs=2)
+    assert int(photo[0, -1, 0]) == 255
+    assert int(photo[0, 64, 0]) == pytest.approx(128, abs=2)
 
 
 def test_an_embedded_profile_is_converted_to_srgb(tmp_path):
@@ -418,9 +421,8 @@ def test_20000_by_20000_is_refused_before_it_is_decoded(tmp_path, name):
     if name == "a.png":
         content[29:33] = zlib.crc32(bytes(content[12:29])).to_bytes(4, "big")
     (tmp_path / name).write_bytes(content)
-    began = time.monotonic()
+    # The pixels are missing, so an attempt to decode them would be refused as damaged.
     assert re.search("400 megapixels.*limit is 64 megapixels", refusal(load_photo, tmp_path / name))
-    assert time.monotonic() - began < 1
 
 
 def test_65_megapixels_are_refused_with_their_size(tmp_path):
@@ -467,14 +469,12 @@ def test_reading_stops_where_it_is_told(clip):
     assert len(list(read_frames(clip, max_seconds=1))) == 25
 
 
-def test_frames_left_unread_leave_no_process(clip, monkeypatch):
-    started = []
-    real = ffmpeg.start
-    monkeypatch.setattr(ffmpeg, "start", lambda *a, **k: started.append(real(*a, **k)) or started[-1])
+def test_closing_the_frames_early_ends_the_process(clip):
     pictures = read_frames(clip)
     next(pictures)
+    assert len(running_ffmpegs()) == 1
     pictures.close()
-    assert started[0].poll() is not None
+    assert running_ffmpegs() == []
 
 
 def test_what_is_no_video_is_refused(tmp_path, clip, speech):
@@ -588,7 +588,7 @@ def test_the_index_is_in_front(tmp_path, speech):
     assert 0 < content.index(b"moov") < content.index(b"mdat")
 
 
-def test_a_video_says_that_it_is_generated_and_nothing_of_the_user(tmp_path, clip):
+def test_the_metadata_state_that_the_video_is_generated_and_nothing_about_the_user(tmp_path, clip):
     source = make(
         tmp_path / "secret.mp4", "-i", clip, "-c", "copy", "-metadata", "title=My secret", "-metadata", "artist=Me"
     )
@@ -629,36 +629,33 @@ def test_an_existing_video_is_replaced_only_by_a_whole_one(tmp_path, speech):
 
 @pytest.mark.parametrize("failure", [RuntimeError, KeyboardInterrupt, GeneratorExit, SpaceError])
 def test_a_failure_leaves_no_file_and_no_process(tmp_path, speech, failure):
-    video = VideoWriter(tmp_path / "out.mp4", speech, 50)
-    with pytest.raises(failure), video:
+    with pytest.raises(failure), VideoWriter(tmp_path / "out.mp4", speech, 50) as video:
         for frame in frames(5):
             video.write(frame)
         raise failure("stop")
-    assert video._process.poll() is not None
+    assert running_ffmpegs() == []
     assert list(tmp_path.iterdir()) == []
 
 
 def test_no_frames_at_all_leave_nothing(tmp_path, speech):
-    with pytest.raises(ValueError, match="50 frames were promised; 0 were written"):
+    with pytest.raises(ValueError, match="50 frames were expected; 0 were written"):
         write_video([], tmp_path / "out.mp4", speech, 50)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("given", [9, 11])
 def test_a_wrong_number_of_frames_leaves_nothing(tmp_path, speech, given):
-    with pytest.raises(ValueError, match="10 frames were promised"):
+    with pytest.raises(ValueError, match="10 frames were expected"):
         write_video(frames(given), tmp_path / "out.mp4", speech, 10)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_ffmpeg_that_dies_is_reported(tmp_path, speech):
-    video = VideoWriter(tmp_path / "out.mp4", speech, 500)
-
     def write_all():
-        with video:
+        with VideoWriter(tmp_path / "out.mp4", speech, 500) as video:
             for i, frame in enumerate(frames(500)):
                 if i == 20:
-                    video._process.kill()
+                    running_ffmpegs()[0].kill()
                 video.write(frame)
 
     assert "could not be encoded" in refusal(write_all)
@@ -681,6 +678,18 @@ def test_an_input_is_never_replaced(tmp_path, clip):
     source.write_bytes(clip.read_bytes())
     assert "would replace an input" in refusal(write_video, frames(5), source, source, 5)
     assert source.read_bytes() == clip.read_bytes()
+
+
+@pytest.mark.parametrize("size", [(512, 512), (1500, 1200)])
+def test_the_picture_keeps_its_detail_at_every_size(tmp_path, size):
+    """A PSNR of 40 dB is taken for a loss that nobody sees; larger frames are encoded with other settings."""
+    rng = np.random.default_rng(0)
+    small = rng.integers(40, 216, (size[0] // 12, size[1] // 12, 3), np.uint8)
+    picture = np.asarray(Image.fromarray(small).resize(size[::-1], Image.Resampling.BICUBIC))
+    write_video([picture] * 10, tmp_path / "out.mp4", None, 10)
+    for frame in read_frames(tmp_path / "out.mp4", max_side=2000):
+        luma = (frame.astype(float) - picture) @ [0.2126, 0.7152, 0.0722]
+        assert 10 * np.log10(255**2 / np.mean(luma**2)) > 40
 
 
 def test_the_finished_file_has_the_usual_permissions(tmp_path, speech):

@@ -3,20 +3,19 @@
 import numpy as np
 import pytest
 from conftest import EXAMPLES
+from faces import closed_face, lid_opening, lip_opening, predict
 
 from space_core.errors import SpaceError
-from space_core.face.topology import EYES, INNER_LOWER_LIP, INNER_UPPER_LIP, RIGID_POINTS, canonical_face
+from space_core.face.topology import EYES, RIGID_POINTS, canonical_face
 from space_core.media.audio import load_speech
 from space_core.motion.blink import apply_blink
 from space_core.motion.emotion import emotion_curve
 from space_core.motion.emotion_labels import EMOTIONS, MAX_INTENSITY, check_emotion
 from space_core.motion.emotion_network import expressive_motion
-from space_core.motion.speech2landmarks import load_speech2landmarks
-from space_core.timing import FPS, SAMPLE_RATE, number_of_frames
+from space_core.timing import FPS, SAMPLE_RATE
 
-UPPER, LOWER = list(INNER_UPPER_LIP[1:-1]), list(INNER_LOWER_LIP[1:-1])
-FELT = EMOTIONS[1:]
-SOME_BLENDS = ("happy+surprised", "0.7 angry + 0.3 disgusted", "sad+fear+contempt")
+EXPRESSIVE = EMOTIONS[1:]
+BLENDS = ("happy+surprised", "0.7 angry + 0.3 disgusted", "sad+fear+contempt")
 
 
 @pytest.fixture(scope="module")
@@ -26,68 +25,52 @@ def speech() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def face() -> np.ndarray:
-    """The canonical face, whose mouth is open, with its lips brought together."""
-    face = canonical_face().vertices.copy()
-    face[UPPER] = face[LOWER] = (face[UPPER] + face[LOWER]) / 2
-    return face
-
-
-def say(speech, face, emotion="neutral", intensity=1.0) -> np.ndarray:
-    curve = emotion_curve(emotion, intensity, number_of_frames(len(speech)))
-    return np.concatenate(list(load_speech2landmarks("cpu").speak(speech, face, curve)))
-
-
-def lip_opening(landmarks: np.ndarray) -> np.ndarray:
-    return landmarks[..., LOWER[4], 1] - landmarks[..., UPPER[4], 1]
-
-
-def lid_opening(landmarks: np.ndarray) -> np.ndarray:
-    return np.stack([landmarks[..., e.lower_lid[4], 1] - landmarks[..., e.upper_lid[4], 1] for e in EYES], axis=-1)
+    return closed_face()
 
 
 # The face
 
 
 def test_no_emotion_changes_nothing(speech, face):
-    plain = say(speech, face)
-    for emotion in (*EMOTIONS, *SOME_BLENDS, "0:sad, 1:happy@0"):
-        assert np.array_equal(plain, say(speech, face, emotion, intensity=0))
+    neutral = predict(speech, face)
+    for emotion in (*EMOTIONS, *BLENDS, "0:sad, 1:happy@0"):
+        assert np.array_equal(neutral, predict(speech, face, emotion, intensity=0))
     for intensity in (0.5, MAX_INTENSITY):
-        assert np.array_equal(plain, say(speech, face, "neutral", intensity))
+        assert np.array_equal(neutral, predict(speech, face, "neutral", intensity))
 
 
-@pytest.mark.parametrize("emotion", [*FELT, *SOME_BLENDS])
+@pytest.mark.parametrize("emotion", [*EXPRESSIVE, *BLENDS])
 def test_distance_from_neutral_grows_with_the_intensity(speech, face, emotion):
-    plain = say(speech, face)
-    felt = [say(speech, face, emotion, intensity) for intensity in (0.1, 0.25, 0.5, 1.0, 1.25, 1.5)]
-    distances = [np.linalg.norm(landmarks - plain, axis=(1, 2)) for landmarks in felt]
+    neutral = predict(speech, face)
+    emotional = [predict(speech, face, emotion, intensity) for intensity in (0.1, 0.25, 0.5, 1.0, 1.25, 1.5)]
+    distances = [np.linalg.norm(landmarks - neutral, axis=(1, 2)) for landmarks in emotional]
     assert (np.diff(distances, axis=0) > 0).all()  # in every frame
-    assert np.linalg.norm(felt[3] - plain, axis=-1).max() > 0.03
+    assert np.linalg.norm(emotional[3] - neutral, axis=-1).max() > 0.03
 
 
-@pytest.mark.parametrize("emotion", FELT)
+@pytest.mark.parametrize("emotion", EXPRESSIVE)
 def test_emotion_neither_closes_nor_freezes_the_mouth(speech, face, emotion):
-    plain, felt = lip_opening(say(speech, face)), lip_opening(say(speech, face, emotion))
-    assert np.corrcoef(felt, plain)[0, 1] > 0.97
-    assert 0.8 < felt.std() / plain.std() < 1.25
-    assert felt.max() > 0.8 * plain.max()
+    neutral, emotional = lip_opening(predict(speech, face)), lip_opening(predict(speech, face, emotion))
+    assert np.corrcoef(emotional, neutral)[0, 1] > 0.97
+    assert 0.8 < emotional.std() / neutral.std() < 1.25
+    assert emotional.max() > 0.8 * neutral.max()
 
 
-@pytest.mark.parametrize("emotion", FELT)
+@pytest.mark.parametrize("emotion", EXPRESSIVE)
 def test_a_silent_mouth_stays_shut(face, emotion):
-    assert np.abs(lip_opening(say(np.zeros(SAMPLE_RATE, np.float32), face, emotion, MAX_INTENSITY))).max() < 0.015
+    assert np.abs(lip_opening(predict(np.zeros(SAMPLE_RATE, np.float32), face, emotion, MAX_INTENSITY))).max() < 0.015
 
 
-@pytest.mark.parametrize("emotion", FELT)
+@pytest.mark.parametrize("emotion", EXPRESSIVE)
 def test_lips_meet_where_speech_shuts_them(speech, face, emotion):
-    plain, felt = lip_opening(say(speech, face)), lip_opening(say(speech, face, emotion))
-    shut = plain < 1e-3
-    assert shut.any() and (felt[shut] < 0.15 * felt.max()).all()
+    neutral, emotional = lip_opening(predict(speech, face)), lip_opening(predict(speech, face, emotion))
+    shut = neutral < 1e-3
+    assert shut.any() and (emotional[shut] < 0.15 * emotional.max()).all()
 
 
 def test_surprise_opens_the_mouth_further(speech, face):
-    plain, felt = lip_opening(say(speech, face)), lip_opening(say(speech, face, "surprised"))
-    assert (felt > plain + 0.01)[plain > 0.05].all()
+    neutral, emotional = lip_opening(predict(speech, face)), lip_opening(predict(speech, face, "surprised"))
+    assert (emotional > neutral + 0.01)[neutral > 0.05].all()
 
 
 def low_brows(face: np.ndarray) -> np.ndarray:
@@ -108,8 +91,8 @@ def test_anger_does_not_press_low_brows_onto_the_eyes(face):
     assert (brow_height(low) < 0.6 * brow_height(face)).all()
     left = []
     for intensity in (0.25, 0.5, 1.0, 1.25, 1.5):
-        felt = low + expressive_motion(np.zeros((1, 478, 3)), emotion_curve("angry", intensity, 1), low)[0]
-        left.append(brow_height(felt))
+        emotional = low + expressive_motion(np.zeros((1, 478, 3)), emotion_curve("angry", intensity, 1), low)[0]
+        left.append(brow_height(emotional))
         assert (left[-1] > 0.25 * brow_height(low)).all()
     assert (np.diff(left, axis=0) < 0).all()  # the stronger, the lower
 
@@ -122,30 +105,30 @@ def test_blends_are_the_sum_of_their_parts(face):
     np.testing.assert_allclose(blend, 0.7 * offsets("happy") + 0.3 * offsets("surprised"), atol=1e-6)
 
 
-def test_an_emotion_speaks_in_its_own_way(speech, face):
-    plain, felt = say(speech, face), say(speech, face, "happy")
-    change = (felt - plain) - (felt - plain).mean(0)
+def test_an_emotion_changes_speech_motion(speech, face):
+    neutral, emotional = predict(speech, face), predict(speech, face, "happy")
+    change = (emotional - neutral) - (emotional - neutral).mean(0)
     assert np.linalg.norm(change[:, [61, 291]], axis=-1).std() > 1e-4
 
 
-@pytest.mark.parametrize("emotion", FELT)
+@pytest.mark.parametrize("emotion", EXPRESSIVE)
 def test_bones_and_irises_stay_where_they_are(speech, face, emotion):
-    change = say(speech, face, emotion) - say(speech, face)
+    change = predict(speech, face, emotion) - predict(speech, face)
     assert np.abs(change[:, [*RIGID_POINTS, *range(468, 478)]]).max() < 1e-6
 
 
-@pytest.mark.parametrize("emotion", sorted(set(FELT) - {"contempt"}))
+@pytest.mark.parametrize("emotion", sorted(set(EXPRESSIVE) - {"contempt"}))
 def test_all_but_contempt_are_symmetric(emotion):
-    felt = expressive_motion(np.zeros((1, 478, 3)), emotion_curve(emotion, 1.0, 1), canonical_face().vertices)[0]
-    np.testing.assert_allclose(felt, felt[canonical_face().mirror] * [-1, 1, 1], atol=1e-3)
+    emotional = expressive_motion(np.zeros((1, 478, 3)), emotion_curve(emotion, 1.0, 1), canonical_face().vertices)[0]
+    np.testing.assert_allclose(emotional, emotional[canonical_face().mirror] * [-1, 1, 1], atol=1e-3)
 
 
-@pytest.mark.parametrize("emotion", FELT)
+@pytest.mark.parametrize("emotion", EXPRESSIVE)
 @pytest.mark.parametrize("shut", [0.0, 0.5, 0.7])
 def test_no_emotion_shuts_eyes_even_half_shut_ones(face, emotion, shut):
     face = apply_blink(face[None], np.array([shut]))[0]
-    felt = face + expressive_motion(np.zeros((1, 478, 3)), emotion_curve(emotion, MAX_INTENSITY, 1), face)
-    assert (lid_opening(felt) > 0.6 * lid_opening(face)).all()
+    emotional = face + expressive_motion(np.zeros((1, 478, 3)), emotion_curve(emotion, MAX_INTENSITY, 1), face)
+    assert (lid_opening(emotional) > 0.6 * lid_opening(face)).all()
 
 
 # The emotion in words
@@ -155,7 +138,7 @@ def weight(curve: np.ndarray, emotion: str) -> np.ndarray:
     return curve[:, EMOTIONS.index(emotion)]
 
 
-def test_a_label_alone_lasts_and_may_bring_its_strength():
+def test_a_label_is_constant_and_may_have_its_own_intensity():
     np.testing.assert_array_equal(weight(emotion_curve("happy", 0.5, 30), "happy"), 0.5)
     np.testing.assert_allclose(weight(emotion_curve(" Happy @ 1.2 ", 0.5, 30), "happy"), 1.2, rtol=1e-6)
 
@@ -167,7 +150,7 @@ def test_shares_of_a_blend_add_up_to_one():
     np.testing.assert_allclose([weight(curve, "happy")[0], weight(curve, "sad")[0]], [0.35, 0.15], rtol=1e-6)
 
 
-def test_a_timeline_reaches_what_it_says_and_is_smooth():
+def test_a_timeline_reaches_its_emotions_smoothly():
     curve = emotion_curve("0:neutral, 2.5:happy@0.8, 6:surprised", 1.0, 10 * FPS)
     assert curve.shape == (10 * FPS, 8) and curve.dtype == np.float32
     for second, emotion, value in ((0, "neutral", 1), (2.1, "neutral", 1), (2.9, "happy", 0.8), (5.6, "happy", 0.8)):
@@ -177,12 +160,12 @@ def test_a_timeline_reaches_what_it_says_and_is_smooth():
     assert np.abs(np.diff(curve, axis=0)).max() < 0.11 and (curve >= 0).all()
 
 
-def test_a_timeline_starts_with_what_is_given_for_0_and_else_neutral():
+def test_a_timeline_starts_with_its_entry_for_0_or_neutral():
     assert weight(emotion_curve("0:sad, 2:happy", 1.0, 100), "sad")[0] == 1
     assert weight(emotion_curve("2:happy", 1.0, 100), "neutral")[0] == 1
 
 
-def test_the_order_of_a_timeline_does_not_matter_and_hurried_ones_stay_in_range():
+def test_the_order_of_a_timeline_does_not_matter_and_overlapping_transitions_stay_in_range():
     np.testing.assert_array_equal(emotion_curve("2:happy, 0:sad", 1.0, 99), emotion_curve("0:sad, 2:happy", 1.0, 99))
     curve = emotion_curve("0:sad, 1:happy, 1.1:angry, 1.2:fear@1.5", 1.0, 99)
     assert (curve >= 0).all() and curve.sum(1).max() <= MAX_INTENSITY + 1e-5
@@ -210,9 +193,9 @@ def test_the_order_of_a_timeline_does_not_matter_and_hurried_ones_stay_in_range(
     ],
 )
 def test_mistakes_are_refused_with_a_sentence_that_names_them(wrong, named):
-    for understand in (check_emotion, lambda text: emotion_curve(text, 1.0, 10)):
+    for parse in (check_emotion, lambda text: emotion_curve(text, 1.0, 10)):
         with pytest.raises(SpaceError, match=r"\.$") as refusal:
-            understand(wrong)
+            parse(wrong)
         assert named in str(refusal.value) and len(str(refusal.value)) < 250
 
 

@@ -1,4 +1,4 @@
-"""What motion files promise: they come back as they were saved, edits show, bad ones are refused in a sentence."""
+"""What motion files promise: saving and loading changes nothing, edits take effect, bad files are refused."""
 
 import dataclasses
 import re
@@ -14,7 +14,6 @@ from space_core.face.drawing import draw_normalized, draw_posed
 from space_core.face.normalization import HeadPose
 from space_core.motion.emotion_labels import EMOTIONS
 from space_core.motion.motion import Motion, join
-from space_core.pipeline import look_inside
 
 PHOTO, OTHER_PHOTO = EXAMPLES / "astronaut.jpg", EXAMPLES / "mona_lisa.jpg"
 
@@ -31,7 +30,7 @@ def saved(motion, tmp_path):
 
 
 def edit(path, **arrays):
-    """The file with some arrays exchanged; those given as None are taken out."""
+    """The file with some arrays replaced; those given as None are removed."""
     with np.load(path) as file:
         held = {name: file[name] for name in file.files} | arrays
     np.savez(path, **{name: array for name, array in held.items() if array is not None})
@@ -58,12 +57,12 @@ def test_a_motion_is_as_long_as_its_speech(motion, short_speech):
     assert len(motion.speech) == round(soundfile.info(short_speech).duration * 16_000)
 
 
-def test_a_motion_in_stretches_is_the_whole(motion):
+def test_joined_segments_are_the_whole_motion(motion):
     assert_same(join([motion[:10], motion[10:11], motion[11:]]), motion)
     assert_same(join(list(motion.segments())), motion)
 
 
-def test_another_emotion_is_as_if_the_speech_had_been_said_in_it(pipeline, motion, short_speech):
+def test_an_edited_emotion_equals_speech_with_that_emotion(pipeline, motion, short_speech):
     happy = pipeline.motion(PHOTO, short_speech, AnimationOptions(emotion="happy"))
     edited = dataclasses.replace(motion, emotion=happy.emotion)
     np.testing.assert_allclose(edited.edited, happy.edited, atol=1e-3)
@@ -80,8 +79,8 @@ def test_a_motion_moves_to_another_portrait(pipeline, motion, short_speech):
     turned = motion.head_pose.rotation - motion.photo_pose.rotation
     np.testing.assert_allclose(moved.head_pose.rotation - moved.photo_pose.rotation, turned, atol=1e-4)
     lips = [14, 17]
-    said, said_there = motion.normalized[:, lips] - motion.rest[lips], moved.normalized[:, lips] - moved.rest[lips]
-    np.testing.assert_allclose(said_there, said, atol=0.02)
+    here, there = motion.normalized[:, lips] - motion.rest[lips], moved.normalized[:, lips] - moved.rest[lips]
+    np.testing.assert_allclose(there, here, atol=0.02)
 
 
 # Files
@@ -97,7 +96,7 @@ def test_a_file_shows_the_result_too(motion, saved):
         np.testing.assert_allclose(file["posed"], motion.posed, atol=1e-3)
 
 
-def test_the_film_of_a_saved_motion_is_the_film_of_the_speech(pipeline, saved, short_speech):
+def test_a_saved_motion_gives_the_same_frames_as_the_speech(pipeline, saved, short_speech):
     again = pipeline.animate(PHOTO, load_motion(saved))
     for frame, same in zip(pipeline.animate(PHOTO, short_speech), again, strict=True):
         np.testing.assert_array_equal(frame, same)
@@ -242,11 +241,12 @@ def test_irises_vanish_behind_closed_lids(motion):
     assert teal(1) < teal(0) / 4
 
 
-def test_the_look_inside_ends_with_the_frame(motion):
-    frame = np.random.default_rng(0).integers(0, 255, (512, 512, 3), np.uint8)
-    inside = look_inside(frame, motion[:1])
-    assert inside.shape == (512, 1536, 3)
-    np.testing.assert_array_equal(inside[:, 1024:], frame)
+def test_the_stages_of_a_frame_end_with_its_picture(pipeline, motion):
+    animation = pipeline.animate(PHOTO, motion[:1], AnimationOptions(mark="none"))
+    for frame in animation.frames():
+        stages = animation.stages(frame)
+        assert stages.shape == (512, 1536, 3)
+        np.testing.assert_array_equal(stages[:, 1024:], frame.picture)
 
 
 def test_any_landmarks_that_a_file_may_hold_can_be_shown(pipeline, motion, tmp_path):
@@ -255,5 +255,5 @@ def test_any_landmarks_that_a_file_may_hold_can_be_shown(pipeline, motion, tmp_p
     pose = HeadPose(np.full((1, 3), 90, np.float32), np.zeros((1, 3), np.float32), 2.99 * motion.head_pose.scale[:1])
     save_motion(tmp_path / "wild.npz", dataclasses.replace(motion[:1], normalized=wild, head_pose=pose))
     animation = pipeline.animate(PHOTO, load_motion(tmp_path / "wild.npz"))
-    for frame in animation:
-        assert look_inside(frame, animation.motion).shape == (512, 1536, 3)
+    for frame in animation.frames():
+        assert animation.stages(frame).shape == (512, 1536, 3)

@@ -1,56 +1,41 @@
 """What stage 1 promises about lips."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
+import torch
+from conftest import EXAMPLES
+from faces import closed_face, lip_opening, predict
+from safetensors.numpy import load_file
 
-from space_core.face.topology import EYES, INNER_LOWER_LIP, INNER_UPPER_LIP, NUM_POINTS, RIGID_POINTS, canonical_face
+from space_core.assets import weights_path
+from space_core.face.topology import EYES, NUM_POINTS, RIGID_POINTS, canonical_face
 from space_core.media.audio import load_speech
 from space_core.motion.emotion import emotion_curve
-from space_core.motion.speech2landmarks import FADE, HOP, WINDOW, load_speech2landmarks
-from space_core.timing import SAMPLE_RATE, number_of_frames
+from space_core.motion.quantization import dequantize, quantize
+from space_core.motion.speech2landmarks import load_speech2landmarks
+from space_core.timing import FPS, SAMPLE_RATE, number_of_frames
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
 CLOSED = 0.015  # outer-eye-corner distances
 
 
 def voice(seconds: float) -> np.ndarray:
-    """Somebody reading (N,) float32, over and over."""
+    """An example (N,) float32, repeated."""
     return np.resize(load_speech(EXAMPLES / "english_portrait.flac"), round(seconds * SAMPLE_RATE))
 
 
-def say(speech, portrait=None, emotion="neutral", intensity=1.0) -> np.ndarray:
-    portrait = shut_face() if portrait is None else portrait
-    curve = emotion_curve(emotion, intensity, number_of_frames(len(speech)))
-    return np.concatenate(list(load_speech2landmarks("cpu").speak(speech, portrait, curve)))
-
-
-def lip_opening(landmarks: np.ndarray) -> np.ndarray:
-    return landmarks[..., INNER_LOWER_LIP[5], 1] - landmarks[..., INNER_UPPER_LIP[5], 1]
-
-
-def shut_face() -> np.ndarray:
-    """The canonical face, whose mouth is open, with its lips brought together."""
-    face = canonical_face().vertices.copy()
-    upper, lower = list(INNER_UPPER_LIP[1:-1]), list(INNER_LOWER_LIP[1:-1])
-    face[upper] = face[lower] = (face[upper] + face[lower]) / 2
-    return face
-
-
 @pytest.mark.parametrize("num_samples", [4800, 16_000, 31_999, 32_000, 32_001, 100_000, 12 * SAMPLE_RATE])
-def test_there_is_a_frame_for_every_40_ms_begun(num_samples):
+def test_every_40_ms_begun_have_a_frame_a_few_seconds_at_a_time(num_samples):
     neutral = emotion_curve("neutral", 0, number_of_frames(num_samples))
-    chunks = list(load_speech2landmarks("cpu").speak(voice(num_samples / SAMPLE_RATE), shut_face(), neutral))
+    chunks = list(load_speech2landmarks("cpu").predict(voice(num_samples / SAMPLE_RATE), closed_face(), neutral))
     assert sum(map(len, chunks)) == number_of_frames(num_samples) == -(-num_samples // 640)
     assert all(chunk.shape[1:] == (NUM_POINTS, 3) and chunk.dtype == np.float32 for chunk in chunks)
-    assert max(map(len, chunks)) <= WINDOW and len(chunks[0]) < WINDOW
+    assert max(map(len, chunks)) <= 4 * FPS
     assert all(np.isfinite(chunk).all() for chunk in chunks)
 
 
 def test_speech_opens_the_mouth_and_silence_closes_it_and_holds_it_still():
     speech = np.concatenate([voice(2), np.zeros(2 * SAMPLE_RATE, np.float32), voice(1)])
-    opening = lip_opening(say(speech))
+    opening = lip_opening(predict(speech))
     assert np.ptp(opening[:50]) > 0.04
     assert np.abs(opening[60:90]).max() < CLOSED
     assert opening[60:90].std() < 1e-6
@@ -59,17 +44,17 @@ def test_speech_opens_the_mouth_and_silence_closes_it_and_holds_it_still():
 def test_silence_closes_the_mouth_of_a_photo_with_an_open_one():
     face = canonical_face().vertices
     assert lip_opening(face) > 0.08
-    said = say(np.zeros(SAMPLE_RATE, np.float32), face)
-    assert np.abs(lip_opening(said)).max() < 2 * CLOSED
-    assert np.abs(said - face)[:, RIGID_POINTS].max() < 0.01
+    landmarks = predict(np.zeros(SAMPLE_RATE, np.float32), face)
+    assert np.abs(lip_opening(landmarks)).max() < 2 * CLOSED
+    assert np.abs(landmarks - face)[:, RIGID_POINTS].max() < 0.01
 
 
 def test_silence_leaves_a_closed_mouth_as_it_is():
-    assert np.abs(say(np.zeros(SAMPLE_RATE, np.float32)) - shut_face()).max() < CLOSED
+    assert np.abs(predict(np.zeros(SAMPLE_RATE, np.float32)) - closed_face()).max() < CLOSED
 
 
 def test_speech_moves_no_bones_lids_or_irises():
-    motion = say(voice(2)) - shut_face()
+    motion = predict(voice(2)) - closed_face()
     still = [
         *RIGID_POINTS,
         *range(468, NUM_POINTS),
@@ -79,20 +64,22 @@ def test_speech_moves_no_bones_lids_or_irises():
     assert np.abs(motion).max() > 0.04
 
 
-def test_the_same_speech_is_said_the_same_way_twice():
-    assert np.array_equal(say(voice(5)), say(voice(5)))
+def test_the_same_speech_gives_the_same_landmarks():
+    assert np.array_equal(predict(voice(5)), predict(voice(5)))
 
 
 def test_windows_leave_no_seams():
-    opening = lip_opening(say(load_speech(EXAMPLES / "english_portrait.flac")))
-    steps = np.abs(np.diff(opening))
-    borders = [place + shift for place in range(HOP - FADE // 2, len(steps), HOP) for shift in (-1, 0, 1)]
+    speech = load_speech(EXAMPLES / "english_portrait.flac")
+    neutral = emotion_curve("neutral", 0, number_of_frames(len(speech)))
+    chunks = list(load_speech2landmarks("cpu").predict(speech, closed_face(), neutral))
+    steps = np.abs(np.diff(lip_opening(np.concatenate(chunks))))
+    borders = [place + shift for place in np.cumsum([len(chunk) for chunk in chunks[:-1]]) for shift in (-1, 0, 1)]
     assert steps[borders].mean() < 2 * steps.mean()
     assert steps[borders].max() <= steps.max()
 
 
 def test_a_voice_opens_the_lips_and_shuts_them_again_and_again():
-    opening = lip_opening(say(load_speech(EXAMPLES / "english_portrait.flac")))
+    opening = lip_opening(predict(load_speech(EXAMPLES / "english_portrait.flac")))
     wide = np.percentile(opening, 95) - opening.min()
     opening = (opening - opening.min()) / wide
     assert wide > 0.06
@@ -105,14 +92,31 @@ def test_a_voice_opens_the_lips_and_shuts_them_again_and_again():
 @pytest.mark.parametrize("after", [0, 1], ids=["at the end", "in the midst"])
 def test_noise_without_words_that_breaks_off_leaves_the_mouth_shut(after):
     noise = 0.1 * np.random.default_rng(0).standard_normal(3 * SAMPLE_RATE).astype(np.float32)
-    assert lip_opening(say(np.pad(noise, (0, after * SAMPLE_RATE)))).max() < 2 * CLOSED
+    assert lip_opening(predict(np.pad(noise, (0, after * SAMPLE_RATE)))).max() < 2 * CLOSED
 
 
 def test_a_loud_and_a_quiet_recording_open_the_mouth_alike():
     speech = voice(3)
-    loud, quiet = lip_opening(say(speech * 3)), lip_opening(say(speech / 10))
+    loud, quiet = lip_opening(predict(speech * 3)), lip_opening(predict(speech / 10))
     assert np.abs(loud - quiet).max() < 0.01
 
 
 def test_lips_never_pass_through_each_other():
-    assert lip_opening(say(voice(4))).min() > -1e-6
+    assert lip_opening(predict(voice(4))).min() > -1e-6
+
+
+def test_mel_filters_are_those_that_whisper_was_trained_with():
+    librosa = pytest.importorskip("librosa")
+    filters = librosa.filters.mel(sr=16_000, n_fft=400, n_mels=80)
+    np.testing.assert_allclose(load_file(weights_path("mel_filters.safetensors"))["filters"], filters, atol=1e-7)
+
+
+def test_quantized_weights_are_within_half_a_step():
+    weights = {"bias": torch.randn(5), "matrix": torch.randn(4, 300), "convolution": torch.randn(4, 3, 7)}
+    read = dequantize(quantize(weights))
+    assert read.keys() == weights.keys()
+    for name, array in weights.items():
+        assert read[name].dtype == torch.float32
+        largest = array.abs().amax() if array.ndim == 1 else array.flatten(1).abs().amax(1)
+        error = (read[name] - array).abs().reshape(len(array), -1).amax(1)
+        assert (error <= largest / 250).all()

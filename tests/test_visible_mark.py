@@ -1,4 +1,4 @@
-"""What the visible mark promises: readable in a corner of any picture, the rest of which it leaves alone."""
+"""The visible mark: readable in the corner of any picture, without changing the rest."""
 
 import numpy as np
 import pytest
@@ -29,11 +29,11 @@ def test_the_mark_stays_in_the_lower_right_corner(size):
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("ground", [0, 70, 128, 200, 255])
-def test_letters_stand_out_from_every_ground(size, ground):
-    result = marked(np.full((*size, 3), ground, np.uint8))[..., 0]
+@pytest.mark.parametrize("background", [0, 70, 128, 200, 255])
+def test_the_text_has_contrast_on_every_background(size, background):
+    result = marked(np.full((*size, 3), background, np.uint8))[..., 0]
     label = result[round(0.6 * size[0]) :].astype(float)
-    letters, around = label.max() if ground < 255 else np.sort(label[label < 255])[-1], label.min()
+    letters, around = label.max() if background < 255 else np.sort(label[label < 255])[-1], label.min()
     lightness = [((value / 255) ** 2.2 + 0.05) for value in (letters, around)]
     assert lightness[0] / lightness[1] > 4.5  # WCAG's contrast for text
 

@@ -1,5 +1,7 @@
 """Emotions: growth with intensity, effect on lip sync, and recognition by facial-expression classifiers.
 
+    python -m space_core.evaluation.emotion CORPUS
+
 Prints the distance of each emotion from neutral by intensity; by how much it lowers the correlation of lip opening; and
 the output of classifiers, which no part of the product uses, on rendered frames: by how much the mean probability of
 each class increases from intensity 0 to 1 of each emotion, over portraits and frames.
@@ -28,7 +30,7 @@ from space_core.face.normalization import HeadPose, pose_landmarks
 from space_core.face.portrait import SIZE, prepare_portrait
 from space_core.face.topology import canonical_face
 from space_core.generator.mesh_warp import MeshWarpGenerator
-from space_core.measures.corpus import Corpus
+from space_core.measures.corpus import Corpus, corpus_from_arguments
 from space_core.measures.lips import lip_opening
 from space_core.measures.rendering import render_landmarks
 from space_core.media.audio import load_speech
@@ -257,3 +259,7 @@ def report_classes(probabilities: np.ndarray) -> None:
             row += f"   {'yes' if first else 'no':5s} {(growth.argmax(1) == meant).sum():2d} of {len(growth)}"
         print(row)
     print(f"read as meant: {recognized} of {len(CLASSES)} classes")
+
+
+if __name__ == "__main__":
+    report(corpus_from_arguments(__doc__))

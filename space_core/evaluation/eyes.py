@@ -1,5 +1,7 @@
 """Eyes: blinks, saccades, gaze and its compensation of head rotation.
 
+    python -m space_core.evaluation.eyes CORPUS
+
 Prints, over many seeds and the corpus's recordings: blinks per minute, their duration and how many follow the end of a
 phrase; rate and size of saccades. Then, measured in rendered frames of portraits of the examples and the corpus: the
 gaze for commanded angles, how far it stays on the viewer while the head turns, how far eyes shut and the share of eyes
@@ -19,7 +21,7 @@ from space_core.face.normalization import HeadPose, pose_landmarks
 from space_core.face.portrait import Portrait, prepare_portrait
 from space_core.face.topology import EYES, Eye
 from space_core.generator.mesh_warp import MeshWarpGenerator
-from space_core.measures.corpus import Corpus
+from space_core.measures.corpus import Corpus, corpus_from_arguments
 from space_core.measures.rendering import render_landmarks
 from space_core.media.audio import load_speech
 from space_core.media.images import load_photo
@@ -231,3 +233,7 @@ def _opening(landmarks: np.ndarray) -> np.ndarray:
     eyes = lids(faces)[..., :2]
     height = np.linalg.norm(eyes[:, :, 1] - eyes[:, :, 0], axis=-1)[..., 3:6].mean(-1)
     return (height / eye_width(faces)).reshape(*landmarks.shape[:-2], 2)
+
+
+if __name__ == "__main__":
+    report(corpus_from_arguments(__doc__))

@@ -1,5 +1,7 @@
 """Generated head motion compared with that of recorded speakers.
 
+    python -m space_core.evaluation.head_pose CORPUS
+
 Prints, for training and validation clips, recorded and generated from the clips' own sound: the distributions of angles
 and angular speeds over all frames, then medians over the clips; and, over many seeds: the start, the extent and the
 drift over ten minutes, the speed in silence, the difference between seeds, and the effect of the amount.
@@ -9,7 +11,7 @@ import numpy as np
 from scipy.signal import savgol_filter
 
 from space_core.face.normalization import HeadPose
-from space_core.measures.corpus import Corpus
+from space_core.measures.corpus import Corpus, corpus_from_arguments
 from space_core.measures.head_motion import read_recorded_heads
 from space_core.motion.head_pose import PITCH, generate_head_pose
 from space_core.motion.loudness import loudness, smooth
@@ -141,3 +143,7 @@ def _velocity(rotation: np.ndarray) -> np.ndarray:
 
 def _speed(rotation: np.ndarray) -> np.ndarray:
     return np.linalg.norm(_velocity(rotation), axis=1)
+
+
+if __name__ == "__main__":
+    report(corpus_from_arguments(__doc__))

@@ -1,5 +1,7 @@
 """Lips of stage 1 compared with recorded ones.
 
+    python -m space_core.evaluation.lips CORPUS
+
 Prints, for every validation clip with speech and on average: the correlation of lip opening with the tracked truth, the
 lag of the truth with the best correlation, the standard deviation relative to the truth, the share of the truth's
 closures that are met, the share of motion above 6 Hz in both. Then the average correlation under noise, in a room and
@@ -15,7 +17,7 @@ from scipy.signal import butter, fftconvolve, sosfilt
 from space_core.face.normalization import normalize
 from space_core.face.topology import canonical_face
 from space_core.measures import espeak
-from space_core.measures.corpus import Corpus
+from space_core.measures.corpus import Corpus, corpus_from_arguments
 from space_core.measures.lips import NEARLY_CLOSED, best_lag, closures_met, lip_opening, relative_opening
 from space_core.motion.emotion import emotion_curve
 from space_core.motion.speech2landmarks import Speech2Landmarks, load_speech2landmarks
@@ -186,3 +188,7 @@ def wordless(seconds: float) -> dict[str, np.ndarray]:
         "chords": 0.05 * chord * np.exp(-3 * (times % 0.5)),
     }
     return {name: sound.astype(np.float32) for name, sound in sounds.items()}
+
+
+if __name__ == "__main__":
+    report(corpus_from_arguments(__doc__))

@@ -2,18 +2,17 @@
 
     python -m space_core.evaluation.motion CORPUS
 
-prints the reports of lips, emotions, head motion and eyes, each of which is a module of this folder.
+prints the reports of lips, emotions, head motion and eyes, each of which is a module that can also be run alone.
 """
 
 from space_core.evaluation import emotion, eyes, head_pose, lips
-from space_core.measures.corpus import Corpus, corpus_arguments
+from space_core.measures.corpus import corpus_from_arguments
 
 PARTS = (lips, emotion, head_pose, eyes)
 
 
 def main() -> None:
-    arguments = corpus_arguments(__doc__).parse_args()
-    corpus = Corpus(arguments.corpus, arguments.cache)
+    corpus = corpus_from_arguments(__doc__)
     for part in PARTS:
         print(f"\n{part.__doc__.splitlines()[0]}")
         part.report(corpus)

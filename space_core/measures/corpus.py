@@ -74,11 +74,17 @@ class Corpus:
 
 
 def corpus_arguments(description: str) -> argparse.ArgumentParser:
-    """The arguments that all recipes and evaluations take: ``CORPUS`` and ``--cache``."""
+    """The command-line arguments of all recipes and evaluations: ``CORPUS`` and ``--cache``."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("corpus", type=Path, metavar="CORPUS", help="the corpus folder")
     parser.add_argument("--cache", type=Path, default=CACHE, help="folder of intermediate results (%(default)s)")
     return parser
+
+
+def corpus_from_arguments(description: str) -> Corpus:
+    """The corpus named on the command line, see ``corpus_arguments``."""
+    arguments = corpus_arguments(description).parse_args()
+    return Corpus(arguments.corpus, arguments.cache)
 
 
 def _rows(table: Path) -> list[dict[str, str]]:

@@ -1,1 +1,1 @@
-"""Files in and out: audio, images, video."""
+"""Reading and writing of files: audio, images, video, synthesized speech, and the labels that videos carry."""

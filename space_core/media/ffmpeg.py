@@ -1,48 +1,60 @@
-"""How ffmpeg is run on the files users give, so that it reads those and nothing else."""
+"""Runs ffmpeg on the files that users give, restricted to reading those files."""
 
 import re
 import subprocess
+import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
+from io import BufferedReader, BufferedWriter
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import imageio_ffmpeg
 
 from space_core.errors import SpaceError
 from space_core.media.files import existing_file, shown_name
 
-# Containers that hold sound or moving pictures themselves. Playlists and scripts (hls, dash, concat, …) are not
-# among them: those make ffmpeg open other files and addresses that the author of an upload chose.
+if sys.platform == "linux":
+    from fcntl import F_SETPIPE_SZ, fcntl
+
+
+# Containers that hold audio or video themselves. Playlists and scripts (hls, dash, concat, …) are left out, since
+# they make ffmpeg open other files and addresses, chosen by the author of an upload.
 CONTAINERS = (
     "aac,ac3,aiff,amr,ape,asf,au,avi,caf,dv,eac3,flac,flv,gif,matroska,mov,mp3,mpeg,mpegts,mxf,nut,ogg,rm,"
     "tta,voc,w64,wav,wv"
 )
-MAX_PIXELS = 40_000_000  # of one video frame: 8K fits; a small file that claims a giant picture doesn't
+MAX_PIXELS = 40_000_000  # of one video frame: admits 8K, and rejects small files that declare huge pictures
 PROBE_TIMEOUT = 60  # seconds
+PIPE_BYTES = 1 << 20  # the largest pipe that Linux allows without privileges
 STREAM = re.compile(r"^\s*Stream #0:\d+\S*: (Audio|Video): (.*)$", re.MULTILINE)
 DURATION = re.compile(r"^\s*Duration: (\d+):(\d\d):(\d\d\.\d+)", re.MULTILINE)
 
 
+Decoder = tuple[subprocess.Popen[bytes], BufferedReader]
+Encoder = tuple[subprocess.Popen[bytes], BufferedWriter]
+
+
 @dataclass(frozen=True)
 class MediaInfo:
-    """What a file declares about itself."""
+    """What the header of a media file declares."""
 
     path: Path  # absolute
-    seconds: float | None  # None: the container doesn't say, as with recordings a browser streams
+    seconds: float | None  # duration; None if the container does not declare it, as in recordings of browsers
     has_sound: bool
-    has_pictures: bool  # moving ones; a cover image doesn't count
+    has_pictures: bool  # has a video stream; a cover image does not count
 
 
 def probe(path: str | Path, kind: str) -> MediaInfo:
-    """Reads a file's header.
+    """Reads the header of a media file.
 
     Args:
         path: the user's file.
-        kind: what it is for, in the words of the message: "recording" or "video".
+        kind: the noun for it in the message: "recording" or "video".
 
     Raises:
-        SpaceError: no such file, an empty one, one that holds neither sound nor video, or one with giant pictures.
+        SpaceError: the file does not exist, is empty, has neither audio nor video, or has too large pictures.
     """
     file = existing_file(path, kind)
     command = [binary(), "-hide_banner", "-nostdin", *input_arguments(file)]
@@ -64,7 +76,7 @@ def probe(path: str | Path, kind: str) -> MediaInfo:
     if kind == "video" and "exceeds specified max pixel count" in text:
         limit = f"{MAX_PIXELS // 1_000_000} megapixels"
         raise SpaceError(f"The pictures of {shown_name(file)} are too large; the limit is {limit}. Scale them down.")
-    # An estimate from the first bit rates says nothing about where the file should end.
+    # A duration that ffmpeg estimates from the bit rate does not show where the file should end.
     declared = None if "Estimating duration from bitrate" in text else DURATION.search(text)
     return MediaInfo(
         path=file,
@@ -77,9 +89,9 @@ def probe(path: str | Path, kind: str) -> MediaInfo:
 
 
 def input_arguments(path: Path) -> list[str]:
-    """ffmpeg's arguments to read a user's file, and nothing but that file.
+    """ffmpeg's arguments to read a user's file and no other file.
 
-    The ``file:`` in front keeps names such as "concat:a|b" or "http:x" from being taken for protocols.
+    The prefix ``file:`` prevents names such as "concat:a|b" or "http:x" from being read as protocols.
     """
     whitelists = ["-protocol_whitelist", "file", "-format_whitelist", CONTAINERS]
     return [*whitelists, "-max_pixels", str(MAX_PIXELS), "-i", f"file:{path}"]
@@ -87,10 +99,10 @@ def input_arguments(path: Path) -> list[str]:
 
 @cache
 def binary() -> str:
-    """The ffmpeg executable that the package imageio-ffmpeg brings.
+    """The path of the ffmpeg executable that the package imageio-ffmpeg provides.
 
     Raises:
-        SpaceError: there is none for this kind of machine.
+        SpaceError: imageio-ffmpeg has none for this platform.
     """
     try:
         return imageio_ffmpeg.get_ffmpeg_exe()
@@ -100,35 +112,55 @@ def binary() -> str:
         ) from None
 
 
-def start(arguments: list[str], complaints: BinaryIO, feeds: bool = False) -> subprocess.Popen:
-    """Starts ffmpeg with a pipe to read its output from (or, with ``feeds``, to write its input to).
+def start_decoder(arguments: list[str], error_log: BinaryIO) -> Decoder:
+    """Starts ffmpeg; returns the process and the pipe to read its output from.
 
     Args:
-        arguments: all but the program itself; a list, so no shell ever reads a name in it.
-        complaints: an open file for what ffmpeg has to say. A file, since an unread pipe would block ffmpeg.
+        arguments: everything but the program and its log settings; a list, so that no shell parses names in it.
+        error_log: an open file for ffmpeg's messages. Not a pipe: ffmpeg would block when nobody reads it.
     """
+    process = _start(arguments, error_log, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    output = cast(BufferedReader, process.stdout)
+    _enlarge(output.fileno())
+    return process, output
+
+
+def start_encoder(arguments: list[str], error_log: BinaryIO) -> Encoder:
+    """Starts ffmpeg; returns the process and the pipe to write its input to. See ``start_decoder``."""
+    process = _start(arguments, error_log, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    pipe = cast(BufferedWriter, process.stdin)
+    _enlarge(pipe.fileno())
+    return process, pipe
+
+
+def _start(arguments: list[str], error_log: BinaryIO, stdin: int, stdout: int) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [binary(), "-hide_banner", "-nostats", "-loglevel", "error", "-nostdin", *arguments],
-        stdin=subprocess.PIPE if feeds else subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL if feeds else subprocess.PIPE,
-        stderr=complaints,
-        start_new_session=True,  # Ctrl-C is for Python to handle: it stops ffmpeg and tidies up
+        stdin=stdin,
+        stdout=stdout,
+        stderr=error_log,
+        start_new_session=True,  # Ctrl-C reaches only Python, which stops ffmpeg and removes unfinished files
     )
 
 
-def stop(process: subprocess.Popen) -> None:
-    """Ends an ffmpeg process, wherever it is in its work, and waits until it is gone."""
+def _enlarge(pipe: int) -> None:
+    """Gives a pipe a larger buffer: with Linux' default of 64 KiB, raw 4K frames take twice the time to transfer."""
+    if sys.platform == "linux":
+        with suppress(OSError):  # the user's limit of pipe memory is reached; the pipe works as it is
+            fcntl(pipe, F_SETPIPE_SZ, PIPE_BYTES)
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """Ends an ffmpeg process in any state, waits for it and closes its pipes."""
     process.kill()
     process.wait()
     for pipe in (process.stdin, process.stdout):
         if pipe is not None:
-            try:
+            with suppress(OSError):  # buffered bytes can't be flushed to a process that has ended
                 pipe.close()
-            except OSError:  # bytes it had not taken yet can't be flushed to it any more
-                continue
 
 
-def read_complaints(complaints: BinaryIO) -> str:
-    """The last of what ffmpeg wrote to the file given to ``start``; at most 64 KiB of it."""
-    complaints.seek(max(0, complaints.seek(0, 2) - 65536))
-    return complaints.read().decode("utf-8", "replace")
+def read_error_log(error_log: BinaryIO) -> str:
+    """The last 64 KiB of what ffmpeg wrote to the file given to ``start_decoder`` or ``start_encoder``."""
+    error_log.seek(max(0, error_log.seek(0, 2) - 65536))
+    return error_log.read().decode("utf-8", "replace")

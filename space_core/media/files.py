@@ -1,4 +1,4 @@
-"""Checks of the files a user names, before anything reads or writes them."""
+"""Checks of the paths that users give, before files are read or written."""
 
 import errno
 import os
@@ -9,7 +9,7 @@ from space_core.errors import SpaceError
 
 
 def shown_name(path: str | Path) -> str:
-    """The last part of a path in quotes, short and printable: messages must not carry folders of the machine."""
+    """The file name of a path in quotes, at most 60 printable characters; messages must not show folders."""
     name = "".join(c if c.isprintable() else "?" for c in Path(path).name)
     return f"'{name if len(name) <= 60 else name[:40] + '…' + name[-15:]}'"
 
@@ -18,11 +18,11 @@ def existing_file(path: str | Path, kind: str) -> Path:
     """The absolute path of a readable file that is not empty.
 
     Args:
-        path: what the user gave; always taken as a path of a file, never as a URL or an option of a program.
-        kind: what it is for, in the words of the message: "photo", "recording", "video".
+        path: what the user gave; always read as a file path, never as a URL or an option of a program.
+        kind: the noun for it in the message: "photo", "recording", "video".
 
     Raises:
-        SpaceError: there is no such file, it is a folder or a device, it may not be read, or it is empty.
+        SpaceError: the file does not exist, is a folder or a device, is not readable, or is empty.
     """
     if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
         raise SpaceError(f"No {kind} was given. Choose a file.")
@@ -43,15 +43,16 @@ def existing_file(path: str | Path, kind: str) -> Path:
 
 
 def check_output(path: str | Path, suffix: str, inputs: tuple[str | Path, ...] = ()) -> Path:
-    """The absolute path of a file that can be written, found out before the long work starts.
+    """The absolute path of a file that can be written; checked before long computations start.
 
     Args:
-        path: where the result is to go; an existing file there will be replaced.
-        suffix: how its name has to end, such as ".mp4".
-        inputs: the user's own files, none of which may be the one to be replaced.
+        path: the output; an existing file will be replaced.
+        suffix: the required suffix, such as ".mp4".
+        inputs: the user's input files, which must not be replaced.
 
     Raises:
-        SpaceError: a wrong ending, no such folder, a folder in the way, a folder that can't be written, or an input.
+        SpaceError: the suffix is wrong, the folder does not exist or is not writable, or the path is a folder or one
+            of the inputs.
     """
     if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
         raise SpaceError(f"No output file was given. Name a file that ends in {suffix}.")
@@ -67,12 +68,12 @@ def check_output(path: str | Path, suffix: str, inputs: tuple[str | Path, ...] =
                 raise SpaceError(f"{shown_name(path)} is not a file that can be replaced. Choose another output.")
             if any(Path(source).exists() and target.samefile(source) for source in inputs):
                 raise SpaceError(f"The output {shown_name(path)} would replace an input. Choose another name.")
-        # Only an attempt tells: permission bits say nothing about read-only disks, and root passes all of them.
-        attempt = temporary_sibling(target)
+        # Permission bits do not show read-only disks and do not apply to root, so a file is created.
+        trial = temporary_sibling(target)
         try:
-            attempt.touch(exist_ok=False)
+            trial.touch(exist_ok=False)
         finally:
-            attempt.unlink(missing_ok=True)
+            trial.unlink(missing_ok=True)
     except OSError as failure:
         if failure.errno == errno.ENAMETOOLONG:
             raise SpaceError(f"The name of the output {shown_name(path)} is too long. Choose a shorter one.") from None
@@ -82,10 +83,10 @@ def check_output(path: str | Path, suffix: str, inputs: tuple[str | Path, ...] =
             f"The folder {folder} can't be written to. Choose another or change its permissions."
         ) from None
     except ValueError:  # a zero byte inside the path
-        raise SpaceError(f"{shown_name(path)} is not a name a file can have. Choose another output.") from None
+        raise SpaceError(f"{shown_name(path)} is not a valid file name. Choose another output.") from None
     return target.absolute()
 
 
 def temporary_sibling(path: Path) -> Path:
-    """A new hidden name in the folder of ``path``: on the same disk, so a rename puts a finished file in place."""
+    """A new hidden name in the folder of ``path``: on the same disk, so that the finished file can be renamed to it."""
     return path.with_name(f".space-{os.urandom(6).hex()}{path.suffix}.part")

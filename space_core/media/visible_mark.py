@@ -1,21 +1,22 @@
-"""A small label in a corner of the picture that tells every viewer what the video is."""
+"""The visible mark: a small label "AI-generated" in a corner of the picture."""
 
 from functools import lru_cache
+from typing import cast
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 LABEL = "AI-generated"
-# Height of the letters in pixels: so much, and a share of the picture's shorter side. Small pictures need larger
-# letters to be read, and on large ones they would be in the way: 11 at 256, 15 at 512, 22 at 1024, 39 at 2160.
-LETTERS, LETTERS_SHARE = 7.3, 0.0145
-PADDING_X, PADDING_Y, MARGIN, CORNER = 0.55, 0.32, 0.7, 0.35  # of the height of the letters
-GROUND = (0, 0, 0, 150)  # dark and see-through, so that the letters stand out from a white wall, too
-INK = (255, 255, 255, 235)
+# Font size in pixels = FONT_SIZE + FONT_SCALE * (shorter side of the picture): 11 at 256, 15 at 512, 22 at 1024, 39 at
+# 2160. Relative to the picture, small pictures need larger letters to be readable.
+FONT_SIZE, FONT_SCALE = 7.3, 0.0145
+PADDING_X, PADDING_Y, MARGIN, CORNER_RADIUS = 0.55, 0.32, 0.7, 0.35  # in units of the font size
+LABEL_COLOR = (0, 0, 0, 150)  # RGBA: dark, so that the text has contrast on a white background too
+TEXT_COLOR = (255, 255, 255, 235)  # RGBA
 
 
 def marked(frame: np.ndarray) -> np.ndarray:
-    """A copy of a frame with "AI-generated" in its lower right corner.
+    """A copy of a frame with the label in its lower right corner.
 
     Args:
         frame: ``(H, W, 3)`` uint8 RGB, H and W at least 64.
@@ -24,11 +25,11 @@ def marked(frame: np.ndarray) -> np.ndarray:
         ``(H, W, 3)`` uint8 RGB, a new array.
     """
     height, width, _ = frame.shape
-    added, kept, margin = _label(min(height, width))
-    label_height, label_width, _ = added.shape
+    addend, factor, margin = _label(min(height, width))
+    label_height, label_width, _ = addend.shape
     result = frame.copy()
     corner = result[height - margin - label_height : height - margin, width - margin - label_width : width - margin]
-    corner[:] = corner * kept + added
+    corner[:] = corner * factor + addend
     return result
 
 
@@ -37,21 +38,21 @@ def _label(side: int) -> tuple[np.ndarray, np.ndarray, int]:
     """The label for pictures whose shorter side is ``side``.
 
     Returns:
-        (h, w, 3) float32 to add to the picture, (h, w, 1) float32 to multiply it with before, and the distance from
-        its edges in pixels.
+        The label as premultiplied colour (h, w, 3) float32, plus 0.5 for rounding; the picture's weight under it,
+        (h, w, 1) float32 in [0, 1]; and the distance from the edges of the picture in pixels.
     """
-    letters = LETTERS + LETTERS_SHARE * side
-    font = ImageFont.load_default(letters)
+    font_size = FONT_SIZE + FONT_SCALE * side
+    font = cast(ImageFont.FreeTypeFont, ImageFont.load_default(font_size))  # with a size it is never a bitmap font
     text_width = font.getlength(LABEL)
     ascent, descent = font.getmetrics()
-    size = round(text_width + 2 * PADDING_X * letters), round(ascent + descent + 2 * PADDING_Y * letters)
+    size = round(text_width + 2 * PADDING_X * font_size), round(ascent + descent + 2 * PADDING_Y * font_size)
     image = Image.new("RGBA", size)
     draw = ImageDraw.Draw(image)
-    draw.rounded_rectangle((0, 0, size[0] - 1, size[1] - 1), radius=CORNER * letters, fill=GROUND)
+    draw.rounded_rectangle((0, 0, size[0] - 1, size[1] - 1), radius=CORNER_RADIUS * font_size, fill=LABEL_COLOR)
     text = Image.new("L", size)
-    # The middle of the letters without what hangs below the line, where the eye sees the middle.
+    # Centred on the letters without descenders, which appears centred.
     ImageDraw.Draw(text).text((size[0] / 2, size[1] / 2), LABEL, font=font, anchor="mm", fill=255)
-    image = Image.composite(Image.new("RGBA", size, INK), image, text)
+    image = Image.composite(Image.new("RGBA", size, TEXT_COLOR), image, text)
     layers = np.asarray(image, np.float32)
     opacity = layers[..., 3:] / 255
-    return layers[..., :3] * opacity + 0.5, 1 - opacity, max(2, round(MARGIN * letters))
+    return layers[..., :3] * opacity + 0.5, 1 - opacity, max(2, round(MARGIN * font_size))

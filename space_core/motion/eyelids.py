@@ -13,7 +13,7 @@ FOLLOWS_BELOW = (0.6, 0.25)
 
 
 def _skin_of_lids() -> tuple[np.ndarray, np.ndarray]:
-    """Points (2, 2, 2, 7): eye, upper or lower, ring, position along the lid; and each ring's share of motion (2, 2)."""
+    """Points (2, 2, 2, 7): eye, upper or lower, ring, position along the lid; each ring's share of motion (2, 2)."""
     left = np.array([SKIN_ABOVE, SKIN_BELOW])
     # The right eye's rings are the left one's mirrored, and run from left to right too.
     right = canonical_face().mirror[left][..., ::-1]

@@ -1,18 +1,18 @@
 """The canonical face: the average face of the corpus, to which every face is normalized, and the mesh's triangles.
 
-    python -m space_core.training.canonical_face CORPUS
+    pip download --no-deps mediapipe==0.10.21 && unzip mediapipe-*.whl -d WHEEL
+    python -m space_core.training.canonical_face CORPUS WHEEL
 
 Generalized Procrustes over one mean face per clip, symmetrized, with the triangles of MediaPipe's tesselation; writes
 ``weights/canonical_face.safetensors``.
 """
 
 import ast
-import inspect
+from pathlib import Path
 
 import numpy as np
 from safetensors.numpy import save_file
 
-from space_core.face.mediapipe_detector import import_mediapipe_solution
 from space_core.face.normalization import fit_similarity
 from space_core.face.topology import CANONICAL_FACE, NUM_POINTS, NUM_SURFACE_POINTS, RIGID_POINTS
 from space_core.measures.corpus import Corpus, corpus_arguments
@@ -22,7 +22,9 @@ ROUNDS = 30
 
 
 def main() -> None:
-    arguments = corpus_arguments(__doc__).parse_args()
+    parser = corpus_arguments(__doc__)
+    parser.add_argument("wheel", type=Path, metavar="WHEEL", help="folder with the unpacked wheel of MediaPipe")
+    arguments = parser.parse_args()
     corpus = Corpus(arguments.corpus, arguments.cache)
     faces = [_frontal_face(corpus.seen_landmarks(clip)) for clip in sorted(row["id"] for row in corpus.clips)]
     faces = np.stack([face for face in faces if face is not None])
@@ -30,7 +32,7 @@ def main() -> None:
     mean = _standardized(faces[0])
     for _ in range(ROUNDS):
         mean = _standardized(np.mean([_aligned(face, mean) for face in faces], axis=0))
-    triangles = tesselation_triangles()
+    triangles = tesselation_triangles(arguments.wheel)
     mirror = _mirror(mean)
     mirrored = mean[mirror] * [-1, 1, 1]
     mean = _standardized((mean + _aligned(mirrored, mean)) / 2)
@@ -41,9 +43,9 @@ def main() -> None:
     save_file({"vertices": mean, "triangles": triangles, "mirror": mirror}, CANONICAL_FACE)
 
 
-def tesselation_triangles() -> np.ndarray:
-    """(852, 3) int64. MediaPipe's source lists the edges triangle by triangle; the loaded module has them as a set."""
-    source = ast.parse(inspect.getsource(import_mediapipe_solution("face_mesh_connections")))
+def tesselation_triangles(wheel: Path) -> np.ndarray:
+    """(852, 3) int64, from MediaPipe's source, which lists the edges triangle by triangle."""
+    source = ast.parse((wheel / "mediapipe" / "python" / "solutions" / "face_mesh_connections.py").read_text())
     (edges,) = (
         ast.literal_eval(statement.value.args[0])
         for statement in source.body

@@ -21,7 +21,7 @@ from torch import nn
 
 from space_core.face.normalization import normalize
 from space_core.face.topology import EYES, canonical_face
-from space_core.measures.corpus import Corpus, corpus_arguments
+from space_core.measures.corpus import Corpus, corpus_from_arguments
 from space_core.motion.emotion_labels import EMOTIONS
 from space_core.motion.emotion_network import NUM_MODES, WEIGHTS, EmotionNetwork, articulation
 from space_core.motion.speech2landmarks import LOWER, UPPER, lip_gaps
@@ -58,8 +58,7 @@ RECIPES = {
 
 
 def main() -> None:
-    arguments = corpus_arguments(__doc__).parse_args()
-    clips = read_clips(Corpus(arguments.corpus, arguments.cache))
+    clips = read_clips(corpus_from_arguments(__doc__))
     slopes = slopes_of([clip.faces for clip in clips], [clip.poses for clip in clips])
     offsets, open_offsets, gains = at_rest(clips, slopes)
     network = in_speech(clips, slopes)

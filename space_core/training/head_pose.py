@@ -11,7 +11,7 @@ from safetensors.numpy import save_file
 from scipy.signal import csd
 
 from space_core.face.normalization import HeadPose
-from space_core.measures.corpus import Corpus, corpus_arguments
+from space_core.measures.corpus import corpus_from_arguments
 from space_core.measures.head_motion import read_recorded_heads
 from space_core.motion.head_pose import PITCH, WEIGHTS, nods
 from space_core.motion.loudness import loudness, smooth
@@ -34,8 +34,7 @@ MIRRORED = np.array([1, 0, 1, 1, 0, 0])
 
 
 def main() -> None:
-    arguments = corpus_arguments(__doc__).parse_args()
-    corpus = Corpus(arguments.corpus, arguments.cache)
+    corpus = corpus_from_arguments(__doc__)
     training, _ = read_recorded_heads(corpus)
 
     pivot = _pivot([pose for pose, _ in training])

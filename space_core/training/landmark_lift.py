@@ -11,7 +11,7 @@ from safetensors.numpy import save_file
 
 from space_core.face.landmark_lift import COUNTERPARTS, USED, WEIGHTS, lift, similarity
 from space_core.face.topology import NUM_SURFACE_POINTS
-from space_core.measures.corpus import Corpus, corpus_arguments
+from space_core.measures.corpus import corpus_from_arguments
 
 FRAMES_PER_CLIP = 60
 # Other detectors place the 68 points differently from the mesh, in depth most of all.
@@ -21,8 +21,7 @@ SEED = 0
 
 
 def main() -> None:
-    arguments = corpus_arguments(__doc__).parse_args()
-    corpus = Corpus(arguments.corpus, arguments.cache)
+    corpus = corpus_from_arguments(__doc__)
     frames = {row["id"]: _frames(corpus.seen_landmarks(row["id"])) for row in corpus.clips}
     training = np.concatenate([frames[clip] for clip in sorted(frames) if clip not in corpus.held_out])
     validation = np.concatenate([frames[clip] for clip in sorted(frames) if clip in corpus.held_out])

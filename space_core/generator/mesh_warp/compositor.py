@@ -25,6 +25,7 @@ DOUBLED_PIXELS, BICUBIC_PIXELS = 1_800_000, 6_000_000
 CELL = 2  # side of a grid's cell in pixels of the portrait's crop
 # Subtracted from the background, and added to the layer as far as the background is seen: it keeps the layer in 0…255.
 BIAS = 96
+NEGLIGIBLE = 2  # of 255; a layer that changes the background by no more is not drawn on a CPU
 BAND = 32  # cells, height of the strips in which a frame is drawn on a CPU
 CHUNK_ROWS = 256  # of a layer that are made at once
 
@@ -52,10 +53,10 @@ class Grid:
         """(2,) x and y of the first cell's centre, in pixels of the film."""
         return np.array([self.left, self.top]) + (self.cell - 1) / 2
 
-    def centres(self, device: torch.device, pad: int = 0) -> torch.Tensor:
+    def centres(self, pad: int = 0) -> torch.Tensor:
         """(1, rows + 2 · pad, columns + 2 · pad, 2) the cells' centres, in pixels of the film."""
         x, y = (
-            torch.arange(-pad, count + pad, dtype=torch.float32, device=device) * self.cell + float(first)
+            torch.arange(-pad, count + pad, dtype=torch.float32) * self.cell + float(first)
             for count, first in zip((self.columns, self.rows), self.first_centre, strict=True)
         )
         return grid_of(x, y)
@@ -63,29 +64,30 @@ class Grid:
 
 @dataclass(frozen=True)
 class PreparedCanvas:
-    """What every frame on a canvas needs; pictures are arrays on a CPU, on other devices tensors there.
+    """What every frame on a canvas needs.
 
     Attributes:
         grid: the cells in which the motion is given.
         still: (H, W, 3) uint8, the picture at rest.
         background: (H, W, 3) int16, the picture without the person, less ``BIAS``; only the grid's part of it is read.
         layer: (h, w, 4) uint8, what the person adds to the background's share, and that share: 255 where only the
-            background is seen, 0 where only the person is. On other devices (1, 4, h, w) float32.
+            background is seen, 0 where only the person is.
         corner: (2,) x and y of the layer's first pixel, in pixels of the film.
         density: 2 where the layer has a pixel between every two of the film's, or 1.
         bicubic: whether it is sampled bicubically.
-        person: (rows, columns) uint8, 255 less the least share of the background in each cell and its neighbours.
+        effect: (rows, columns) uint8, how much the layer changes the background in each cell and its neighbours, on the
+            host.
         centres: (1, rows + 2, columns + 2, 2) float32, the cells' centres with one more around, in pixels of the film.
     """
 
     grid: Grid
-    still: np.ndarray | torch.Tensor
-    background: np.ndarray | torch.Tensor
-    layer: np.ndarray | torch.Tensor
+    still: torch.Tensor
+    background: torch.Tensor
+    layer: torch.Tensor
     corner: np.ndarray
     density: int
     bicubic: bool
-    person: np.ndarray
+    effect: np.ndarray
     centres: torch.Tensor
 
 
@@ -96,7 +98,7 @@ def film_transform(canvas: Canvas) -> PixelTransform:
 
 
 def prepare_canvas(
-    canvas: Canvas, shows: torch.Tensor, known: torch.Tensor, unknown: torch.Tensor, device: torch.device
+    canvas: Canvas, shows: torch.Tensor, known: torch.Tensor, unknown: torch.Tensor
 ) -> PreparedCanvas:
     """Prepares a canvas.
 
@@ -114,7 +116,7 @@ def prepare_canvas(
     picture, corner = canvas.picture[low[1] : high[1], low[0] : high[0]], low - shown
 
     density = 2 if picture[..., 0].size <= DOUBLED_PIXELS else 1
-    soft = torch.cat([shows, known, unknown], 1).cpu()
+    soft = torch.cat([shows, known, unknown], 1)
     to_surroundings = to_film.inverse().then(PixelTransform(1.0, np.full(2, float(MARGIN))))
     layer, behind = _cut_out(picture, soft, to_surroundings, corner, density)
 
@@ -129,19 +131,16 @@ def prepare_canvas(
         for start, end in ((seen_low, seen_high), (seen_low - corner, seen_high - corner))
     )
     whole[part] = behind[own].astype(np.int16) - BIAS
-    person = _cell_maximum(255 - layer[::density, ::density, 3][own], grid)
-    pictures: list = [still, whole, layer]
-    if device.type != "cpu":
-        still, whole, layer = (torch.from_numpy(array).to(device) for array in pictures)
-        pictures = [still, whole, layer.permute(2, 0, 1)[None].float()]
+    own_layer = layer[::density, ::density][own]
+    effect = np.maximum(255 - own_layer[..., 3], cv2.absdiff(own_layer[..., :3], np.full(4, float(BIAS))).max(2))
     return PreparedCanvas(
         grid,
-        *pictures,
+        *(torch.from_numpy(array) for array in (still, whole, layer)),
         corner=corner,
         density=density,
         bicubic=density == 1 and picture[..., 0].size <= BICUBIC_PIXELS,
-        person=person,
-        centres=grid.centres(device, pad=1),
+        effect=_cell_maximum(np.where(effect > NEGLIGIBLE, effect, 0), grid),
+        centres=grid.centres(pad=1),
     )
 
 
@@ -189,13 +188,14 @@ def _compose_in_torch(prepared: PreparedCanvas, places: torch.Tensor, shade: tor
     frames = prepared.still.expand(len(places), -1, -1, -1).clone()
     height, width = (min(side, count * grid.cell) for side, count in _extent(prepared))
     where = _finer(places.permute(0, 3, 1, 2), grid.cell)[:, :, :height, :width].permute(0, 2, 3, 1)
-    size = prepared.layer.shape[:1:-1]
+    layer = prepared.layer.permute(2, 0, 1)[None].float()
+    size = layer.shape[:1:-1]
     x, y = (
         (where[..., axis] - float(prepared.corner[axis])) * (2 * prepared.density / (size[axis] - 1)) - 1
         for axis in (0, 1)
     )
     layer = F.grid_sample(
-        prepared.layer.expand(len(places), -1, -1, -1),
+        layer.expand(len(places), -1, -1, -1),
         torch.stack([x, y], -1),
         mode="bicubic" if prepared.bicubic else "bilinear",
         padding_mode="border",
@@ -215,13 +215,15 @@ def _compose_in_opencv(
     frame: np.ndarray, prepared: PreparedCanvas, places: np.ndarray, moved: np.ndarray, shade: torch.Tensor | None
 ) -> None:
     """Draws a frame (H, W, 3) uint8 on the CPU, band by band."""
-    frame[:] = prepared.still
+    still, background, layer = (picture.numpy() for picture in (prepared.still, prepared.background, prepared.layer))
+    frame[:] = still
     grid, cell = prepared.grid, prepared.grid.cell
     drawn = _changes(prepared, places[1:-1, 1:-1], moved[1:-1, 1:-1])
     darker = None
     if shade is not None:
         darker = (shade.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
-        drawn |= cv2.dilate((darker.min(2) < 255).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+        creased = (darker[..., 0] < 255) | (darker[..., 1] < 255) | (darker[..., 2] < 255)
+        drawn |= cv2.dilate(creased.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
         darker = cv2.copyMakeBorder(darker, 1, 1, 1, 1, cv2.BORDER_REPLICATE)
     source = ((places - prepared.corner) * prepared.density).astype(np.float32)
     interpolation = cv2.INTER_CUBIC if prepared.bicubic else cv2.INTER_LINEAR
@@ -240,27 +242,27 @@ def _compose_in_opencv(
         inside = np.s_[cell : cell + area[0].stop - area[0].start, cell : cell + area[1].stop - area[1].start]
         finer = ((right - left + 2) * cell, (bottom - top + 2) * cell)
         where = cv2.resize(source[part], finer)[inside]
-        layer = cv2.remap(prepared.layer, where, None, interpolation, borderMode=cv2.BORDER_REPLICATE)
-        colours = cv2.cvtColor(layer, cv2.COLOR_RGBA2RGB)
+        seen = cv2.remap(layer, where, None, interpolation, borderMode=cv2.BORDER_REPLICATE)
+        colours = cv2.cvtColor(seen, cv2.COLOR_RGBA2RGB)
         if darker is not None and darker[part].min() < 255:
             colours = cv2.multiply(colours, cv2.resize(darker[part], finer)[inside], scale=1 / 255)
-        share = cv2.extractChannel(layer, 3)
+        share = cv2.extractChannel(seen, 3)
         if share.any():
             share = cv2.cvtColor(share, cv2.COLOR_GRAY2RGB).astype(np.int16)
-            behind = cv2.multiply(prepared.background[area], share, scale=1 / 255)
+            behind = cv2.multiply(background[area], share, scale=1 / 255)
             colours = cv2.add(colours, behind, dtype=cv2.CV_8U)
         frame[area] = colours
 
 
 def _changes(prepared: PreparedCanvas, places: np.ndarray, moved: np.ndarray) -> np.ndarray:
     """(rows, columns) bool, which cells differ from the picture at rest: the person is there now, or was."""
-    moving = np.abs(moved).max(2) > 0
+    moving = (moved[..., 0] != 0) | (moved[..., 1] != 0)
     if not moving.any():
         return moving
     first = prepared.grid.first_centre
     cells = ((places - first) / prepared.grid.cell).astype(np.float32)
-    source = cv2.remap(prepared.person, cells, None, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
-    changed = moving & ((source > 0) | (prepared.person > 0))
+    moved_in = cv2.remap(prepared.effect, cells, None, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
+    changed = moving & ((moved_in > 0) | (prepared.effect > 0))
     return cv2.dilate(changed.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
 
 
@@ -315,7 +317,7 @@ def _doubled(layer: np.ndarray) -> np.ndarray:
     colours = (sharp.permute(1, 2, 0) * 255).round().byte().numpy()
     half = np.array([[0.5, 0, 0], [0, 0.5, 0]])
     share = cv2.warpAffine(layer[..., 3], half, colours.shape[1::-1], flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
-    return np.dstack([colours, share])
+    return np.ascontiguousarray(np.dstack([colours, share]))  # or OpenCV would copy all of it for every band
 
 
 def _premultiplied(colours: np.ndarray, background: np.ndarray, shows: np.ndarray) -> np.ndarray:
@@ -329,4 +331,4 @@ def _premultiplied(colours: np.ndarray, background: np.ndarray, shows: np.ndarra
     most = (room * 255 / np.maximum(np.abs(behind), 1)).min(2)
     share = np.minimum(shows, most.astype(np.int16)).astype(np.uint8)
     seen = cv2.multiply(behind, cv2.cvtColor(share, cv2.COLOR_GRAY2RGB).astype(np.int16), scale=1 / 255)
-    return np.dstack([cv2.subtract(colours, seen, dtype=cv2.CV_8U), share])
+    return np.ascontiguousarray(np.dstack([cv2.subtract(colours, seen, dtype=cv2.CV_8U), share]))

@@ -9,9 +9,10 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import torch
-from scipy.ndimage import gaussian_filter, grey_dilation
+from scipy.ndimage import gaussian_filter
 
 from space_core.face.canvas import Canvas, crop_canvas
 from space_core.face.portrait import MARGIN, SIZE, Portrait
@@ -29,6 +30,7 @@ from space_core.generator.mesh_warp.features import (
 from space_core.generator.mesh_warp.glasses import Glasses, find_glasses
 from space_core.generator.mesh_warp.inpainting import fill
 from space_core.generator.mesh_warp.mouth import prepare_mouth
+from space_core.generator.mesh_warp.placement import place
 from space_core.generator.mesh_warp.rasterizer import rasterize
 from space_core.generator.mesh_warp.refinement import load_refinement
 from space_core.generator.mesh_warp.warp_mesh import WarpMesh, build_warp_mesh
@@ -85,28 +87,26 @@ class MeshWarpGenerator:
     @torch.inference_mode()
     def prepare(self, portrait: Portrait, canvas: Canvas | None = None, refined: bool = True) -> PreparedPortrait:
         """See ``Generator.prepare``."""
-        canvas = canvas or crop_canvas(portrait, SIZE)
+        # On the host, whose values decide what is prepared, and then to the device as a whole.
+        canvas, host = canvas or crop_canvas(portrait, SIZE), torch.device("cpu")
         face = PosedFace(portrait.normalized[None], portrait.pose)
-        to_film = film_transform(canvas)
-        around = face_motion(face, PixelTransform(1.0, np.full(2, float(MARGIN))), self.device)
-        photo = face_motion(face, to_film, self.device)
-        picture = torch.tensor(portrait.surroundings, device=self.device).permute(2, 0, 1)[None].float() / 255
+        to_film, to_surroundings = film_transform(canvas), PixelTransform(1.0, np.full(2, float(MARGIN)))
+        around, photo = (face_motion(face, transform, host) for transform in (to_surroundings, to_film))
+        picture = torch.from_numpy(portrait.surroundings).permute(2, 0, 1)[None].float() / 255
         size = np.array(portrait.photo.shape[1::-1])
         edges = np.stack([portrait.crop.to_crop(corner) + MARGIN for corner in (np.zeros(2), size)])
         glasses = find_glasses(picture, around)
-        wrinkles = prepare_wrinkles(picture, around, glasses and glasses.frame)
-        mouth = prepare_mouth(picture, around, softness=1.0)
-        from_surroundings = PixelTransform(1.0, np.full(2, -float(MARGIN))).then(to_film)
-        return PreparedPortrait(
-            canvas=prepare_canvas(canvas, *self._background(portrait, picture), self.device),
+        prepared = PreparedPortrait(
+            canvas=prepare_canvas(canvas, *_background(portrait, picture)),
             to_film=to_film,
             photo=photo,
-            mesh=build_warp_mesh(around, edges).transformed(from_surroundings),
-            wrinkles=wrinkles,
+            mesh=build_warp_mesh(around, edges).transformed(to_surroundings.inverse().then(to_film)),
+            wrinkles=prepare_wrinkles(picture, around, glasses and glasses.frame),
             glasses=glasses,
             eyes=prepare_eyes_on(canvas, photo, glasses),
-            lips=prepare_lips_on(canvas, photo, mouth, refined),
+            lips=prepare_lips_on(canvas, photo, prepare_mouth(picture, around, softness=1.0), refined),
         )
+        return place(prepared, self.device)
 
     def batch_size(self, prepared: PreparedPortrait) -> int:
         """See ``Generator.batch_size``."""
@@ -152,15 +152,6 @@ class MeshWarpGenerator:
         draw_lips(frames, prepared.lips, self._refinement, motion)
         return frames
 
-    def _background(self, portrait: Portrait, picture: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """What ``prepare_canvas`` needs of the background of a portrait with these surroundings (1, 3, 640, 640)."""
-        steep = np.clip((portrait.person - MASK_LOW) / (MASK_HIGH - MASK_LOW), 0, 1)
-        # Tips of hair of which the mask is hardly sure would stay behind when the head goes.
-        doubtful = np.clip((portrait.person - DOUBT_LOW) / (DOUBT_HIGH - DOUBT_LOW), 0, 1)
-        kept = gaussian_filter(grey_dilation(doubtful, (BACKGROUND_CLEARANCE, BACKGROUND_CLEARANCE)), 3)
-        shows, known = (torch.tensor(1 - mask, device=self.device)[None, None] for mask in (steep, kept))
-        return shows, known, fill(picture, known) - picture * known
-
     def _offsets(self, prepared: PreparedPortrait, motion: FaceMotion) -> torch.Tensor:
         """(B, rows, columns, 2) from each cell to the place in the photo that is seen there, pixels of the film."""
         grid, centres = prepared.canvas.grid, prepared.canvas.centres[:, 1:-1, 1:-1]
@@ -175,3 +166,14 @@ class MeshWarpGenerator:
         if prepared.glasses:
             offsets = prepared.glasses.hold(offsets, grid, centres, prepared.photo, motion)
         return torch.where(offsets.abs() < STILL * prepared.to_film.scale, 0, offsets)
+
+
+def _background(portrait: Portrait, picture: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """What ``prepare_canvas`` needs of the background of a portrait with these surroundings (1, 3, 640, 640)."""
+    steep = np.clip((portrait.person - MASK_LOW) / (MASK_HIGH - MASK_LOW), 0, 1)
+    # Tips of hair of which the mask is hardly sure would stay behind when the head goes.
+    doubtful = np.clip((portrait.person - DOUBT_LOW) / (DOUBT_HIGH - DOUBT_LOW), 0, 1)
+    brush = np.ones((BACKGROUND_CLEARANCE, BACKGROUND_CLEARANCE), np.uint8)
+    kept = gaussian_filter(cv2.dilate(doubtful, brush), 3)
+    shows, known = (torch.from_numpy(1 - mask)[None, None].float() for mask in (steep, kept))
+    return shows, known, fill(picture, known) - picture * known

@@ -239,7 +239,8 @@ def near_lips(conditioning: torch.Tensor, edge: torch.Tensor) -> torch.Tensor:
     near = F.max_pool2d(conditioning[:, -1:], (2 * AROUND_LIPS + 1, 1), 1, (AROUND_LIPS, 0))
     near = F.max_pool2d(near, (1, 2 * AROUND_LIPS + 1), 1, (0, AROUND_LIPS))
     for _ in range(2):
-        near = F.avg_pool2d(near, AROUND_LIPS + 1, 1, AROUND_LIPS // 2)
+        near = F.avg_pool2d(near, (AROUND_LIPS + 1, 1), 1, (AROUND_LIPS // 2, 0))
+        near = F.avg_pool2d(near, (1, AROUND_LIPS + 1), 1, (0, AROUND_LIPS // 2))
     return near * edge
 
 

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from space_core.generator.mesh_warp.refinement import WEIGHTS
-from space_core.measures.corpus import Corpus, corpus_arguments
+from space_core.measures.corpus import corpus_from_arguments
 from space_core.training import refinement
 from space_core.training.refinement.figures import report
 from space_core.training.refinement.pairs import Pairs, read_pairs
@@ -24,8 +24,7 @@ CHECKPOINT_EVERY, REPORT_EVERY = 100, 500  # steps
 
 
 def main() -> None:
-    arguments = corpus_arguments(refinement.__doc__).parse_args()
-    corpus = Corpus(arguments.corpus, arguments.cache)
+    corpus = corpus_from_arguments(refinement.__doc__)
     clips = [
         row["id"]
         for row in corpus.clips

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from space_core.measures.corpus import Corpus, corpus_arguments
+from space_core.measures.corpus import corpus_from_arguments
 from space_core.motion.quantization import quantize
 from space_core.motion.speech2landmarks import WEIGHTS, MotionDecoder, MotionNetwork
 from space_core.motion.speech_encoder import SpeechEncoder
@@ -23,8 +23,7 @@ AMPLITUDE = 0.8  # standard deviation of lip opening relative to recorded ones; 
 
 
 def main() -> None:
-    arguments = corpus_arguments(speech2landmarks.__doc__).parse_args()
-    corpus = Corpus(arguments.corpus, arguments.cache)
+    corpus = corpus_from_arguments(speech2landmarks.__doc__)
     encoder = whisper_encoder()
 
     # 1. Clips and basis

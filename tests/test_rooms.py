@@ -1,0 +1,116 @@
+"""What the rooms of the package promise: a module imports downwards only."""
+
+import ast
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "space_core"
+
+FOUNDATION = {"assets", "errors", "progress", "timing", "version"}  # modules that every room may import
+STAGES = {"media", "face", "motion", "generator"}
+# What assembles the stages, and what users meet.
+PIPELINE = {"animation", "comparison", "output", "pipeline", "portrait_cache"}
+INTERFACES = {"__main__", "cli", "web", "cluster"}
+LABORATORY = {"measures", "training", "evaluation"}
+
+# By room, what it must not import.
+FORBIDDEN = {
+    "media": {"face", "motion", "generator", "options"},
+    "face": {"media", "motion", "generator", "options"},
+    "motion": {"generator"},
+    "generator": {"media", "motion"},
+    "options": STAGES - {"face", "motion"},
+    "cli": {"generator"},
+    "web": {"generator"},
+    "measures": {"training", "evaluation"},
+    "training": {"evaluation"},
+    "evaluation": {"training"},
+}
+
+
+def _modules() -> dict[str, Path]:
+    """Every module of the package by its dotted name, ``space_core`` left out."""
+    modules = {}
+    for path in PACKAGE.rglob("*.py"):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        modules[".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)] = path
+    return modules
+
+
+def _imports(path: Path) -> set[str]:
+    """The dotted names that a module imports from the package, also within functions, without ``space_core``."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} has a relative import"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        else:
+            continue
+        found |= {name.removeprefix("space_core.") for name in names if name.startswith("space_core.")}
+    return found
+
+
+def _room(name: str) -> str:
+    return name.split(".")[0]
+
+
+@pytest.fixture(scope="module")
+def imports() -> dict[str, dict[str, set[str]]]:
+    """By room, the rooms that it imports, each with the modules that do."""
+    rooms = defaultdict(lambda: defaultdict(set))
+    for name, path in _modules().items():
+        for imported in _imports(path):
+            if _room(imported) != _room(name):
+                rooms[_room(name)][_room(imported)].add(name)
+    return rooms
+
+
+@pytest.mark.parametrize("room", sorted(FORBIDDEN))
+def test_a_room_does_not_import_what_lies_beside_or_above_it(imports, room):
+    assert {other: imports[room][other] for other in FORBIDDEN[room] if other in imports[room]} == {}
+
+
+def test_the_product_imports_neither_training_nor_evaluation_nor_what_they_share(imports):
+    product = set(imports) - LABORATORY
+    assert {room: set(imports[room]) & LABORATORY for room in product if set(imports[room]) & LABORATORY} == {}
+
+
+@pytest.mark.parametrize("room", sorted(FOUNDATION | STAGES | {"options"}))
+def test_nothing_below_imports_the_pipeline_or_an_interface(imports, room):
+    assert set(imports[room]) & (PIPELINE | INTERFACES) == set()
+
+
+@pytest.mark.parametrize("room", sorted(PIPELINE))
+def test_the_pipeline_imports_no_interface(imports, room):
+    assert set(imports[room]) & INTERFACES == set()
+
+
+@pytest.mark.parametrize("room", sorted(FOUNDATION))
+def test_the_foundation_imports_nothing_above_it(imports, room):
+    assert set(imports[room]) <= FOUNDATION
+
+
+def test_no_room_uses_the_private_names_of_another():
+    private = {
+        f"{name}: {imported}"
+        for name, path in _modules().items()
+        for imported in _imports(path)
+        if _room(imported) != _room(name) and any(part.startswith("_") for part in imported.split("."))
+    }
+    assert private == set()
+
+
+def test_modules_import_each_other_without_cycles():
+    modules = _modules()
+    graph = {}
+    for name, path in modules.items():
+        # ``from package import module`` names the module, ``from module import thing`` the module and a thing.
+        imported = {target if target in modules else target.rpartition(".")[0] for target in _imports(path)}
+        graph[name] = imported & set(modules) - {name}
+    while leaves := {name for name, imported in graph.items() if not imported}:
+        graph = {name: imported - leaves for name, imported in graph.items() if name not in leaves}
+    assert graph == {}, f"each of these imports, directly or not, itself or a module of such a cycle: {sorted(graph)}"

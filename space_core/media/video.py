@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from io import BufferedReader
 from pathlib import Path
 from types import TracebackType
@@ -42,7 +42,7 @@ DISK_FULL = "The disk is full; the video could not be written. Free some space a
 Sound = str | Path | np.ndarray | None  # the path of a recording, samples, or None for no sound; see VideoWriter
 
 
-def read_frames(path: str | Path, max_side: int = 512, max_seconds: float = 600.0) -> Iterator[np.ndarray]:
+def read_frames(path: str | Path, max_side: int = 512, max_seconds: float = 600.0) -> Generator[np.ndarray, None, None]:
     """Opens a user's video and yields its frames, upright, at 25 per second; few are in memory at a time.
 
     Args:

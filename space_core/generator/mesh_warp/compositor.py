@@ -97,9 +97,7 @@ def film_transform(canvas: Canvas) -> PixelTransform:
     return PixelTransform(scale, 0.5 * scale + canvas.crop.origin - 0.5 - shown)
 
 
-def prepare_canvas(
-    canvas: Canvas, shows: torch.Tensor, known: torch.Tensor, unknown: torch.Tensor
-) -> PreparedCanvas:
+def prepare_canvas(canvas: Canvas, shows: torch.Tensor, known: torch.Tensor, unknown: torch.Tensor) -> PreparedCanvas:
     """Prepares a canvas.
 
     Args:

@@ -62,7 +62,7 @@ def read_frames(path: str | Path, max_side: int = 512, max_seconds: float = 600.
     return _decoded_frames(info, max_side, max_seconds)
 
 
-def _decoded_frames(info: ffmpeg.MediaInfo, max_side: int, max_seconds: float) -> Iterator[np.ndarray]:
+def _decoded_frames(info: ffmpeg.MediaInfo, max_side: int, max_seconds: float) -> Generator[np.ndarray, None, None]:
     # Scales to square pixels. ffmpeg applies the rotation of phone videos before the filters.
     factor = f"min(1,{max_side}/max(iw*sar,ih))"
     scale = f"scale=w='max(1,round(iw*sar*{factor}))':h='max(1,round(ih*{factor}))':flags=area,setsar=1"

@@ -38,15 +38,23 @@ class Grid:
 
     Attributes:
         left, top: of the first cell, in pixels of the film.
-        columns, rows: how many cells there are.
-        cell: their side, pixels of the film.
+        width, height: of the part, in pixels of the film.
+        cell: their side, pixels of the film; the last ones may reach beyond the part.
     """
 
     left: int
     top: int
-    columns: int
-    rows: int
+    width: int
+    height: int
     cell: int
+
+    @property
+    def columns(self) -> int:
+        return -(-self.width // self.cell)
+
+    @property
+    def rows(self) -> int:
+        return -(-self.height // self.cell)
 
     @property
     def first_centre(self) -> np.ndarray:
@@ -109,8 +117,10 @@ def prepare_canvas(canvas: Canvas, shows: torch.Tensor, known: torch.Tensor, unk
     to_film = film_transform(canvas)
     left, top, width, height = canvas.shown
     shown, edges = np.array([left, top]), np.array(canvas.picture.shape[1::-1])
-    low = (np.floor(to_film(np.full(2, -MARGIN))).astype(int) + shown).clip(0)
-    high = np.minimum(np.ceil(to_film(np.full(2, SIZE + MARGIN - 1))).astype(int) + 1 + shown, edges)
+    # The pixels whose centres lie in the surroundings.
+    first, last = (to_film(np.full(2, float(end))) + shown for end in (-MARGIN, SIZE + MARGIN - 1))
+    low = np.ceil(first - 1e-6).astype(int).clip(0)
+    high = np.minimum(np.floor(last + 1e-6).astype(int) + 1, edges)
     picture, corner = canvas.picture[low[1] : high[1], low[0] : high[0]], low - shown
 
     density = 2 if picture[..., 0].size <= DOUBLED_PIXELS else 1
@@ -121,8 +131,7 @@ def prepare_canvas(canvas: Canvas, shows: torch.Tensor, known: torch.Tensor, unk
     still = np.ascontiguousarray(canvas.picture[top : top + height, left : left + width])
     seen_low, seen_high = corner.clip(0), np.minimum(high - shown, [width, height])
     cell = max(1, round(CELL * to_film.scale))
-    columns, rows = -(-(seen_high - seen_low) // cell)
-    grid = Grid(*seen_low.tolist(), int(columns), int(rows), cell)
+    grid = Grid(*seen_low.tolist(), *(seen_high - seen_low).tolist(), cell)
     whole = still.astype(np.int16) - BIAS
     part, own = (
         np.s_[start[1] : end[1], start[0] : end[0]]
@@ -179,7 +188,7 @@ def compose_in_torch(prepared: PreparedCanvas, places: torch.Tensor, shade: torc
     """Frames (B, H, W, 3) uint8, wholly on the device; arguments as ``compose`` returns and takes them."""
     grid = prepared.grid
     frames = prepared.still.expand(len(places), -1, -1, -1).clone()
-    height, width = (min(side, count * grid.cell) for side, count in _extent(prepared))
+    height, width = grid.height, grid.width
     where = _finer(places.permute(0, 3, 1, 2), grid.cell)[:, :, :height, :width].permute(0, 2, 3, 1)
     layer = prepared.layer.permute(2, 0, 1)[None].float()
     size = layer.shape[:1:-1]
@@ -228,7 +237,6 @@ def _draw_in_opencv(
         darker = cv2.copyMakeBorder(darker, 1, 1, 1, 1, cv2.BORDER_REPLICATE)
     source = ((places - prepared.corner) * prepared.density).astype(np.float32)
     interpolation = cv2.INTER_CUBIC if prepared.bicubic else cv2.INTER_LINEAR
-    height, width = (limit for limit, _ in _extent(prepared))
     for top in range(0, grid.rows, BAND):
         bottom = min(top + BAND, grid.rows)
         columns = np.flatnonzero(drawn[top:bottom].any(0))
@@ -237,8 +245,8 @@ def _draw_in_opencv(
         left, right = int(columns[0]), int(columns[-1]) + 1
         part = np.s_[top : bottom + 2, left : right + 2]
         area = np.s_[
-            grid.top + top * cell : grid.top + min(bottom * cell, height),
-            grid.left + left * cell : grid.left + min(right * cell, width),
+            grid.top + top * cell : grid.top + min(bottom * cell, grid.height),
+            grid.left + left * cell : grid.left + min(right * cell, grid.width),
         ]
         inside = np.s_[cell : cell + area[0].stop - area[0].start, cell : cell + area[1].stop - area[1].start]
         finer = ((right - left + 2) * cell, (bottom - top + 2) * cell)
@@ -268,12 +276,6 @@ def _changes(prepared: PreparedCanvas, places: np.ndarray) -> np.ndarray:
     return cv2.dilate(changed.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
 
 
-def _extent(prepared: PreparedCanvas) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Pixels of the film from the grid's corner on, and cells, down and across."""
-    height, width = prepared.still.shape[:2]
-    return (height - prepared.grid.top, prepared.grid.rows), (width - prepared.grid.left, prepared.grid.columns)
-
-
 def _finer(cells: torch.Tensor, cell: int) -> torch.Tensor:
     """(B, C, H, W) values of cells (B, C, rows + 2, columns + 2) at the pixels of all but the outermost."""
     finer = F.interpolate(cells, scale_factor=cell, mode="bilinear", align_corners=False) if cell > 1 else cells
@@ -282,9 +284,8 @@ def _finer(cells: torch.Tensor, cell: int) -> torch.Tensor:
 
 def _cell_maximum(values: np.ndarray, grid: Grid) -> np.ndarray:
     """(rows, columns) the greatest of uint8 values (h, w) in each cell and those around it."""
-    height, width = grid.rows * grid.cell, grid.columns * grid.cell
-    padded = np.zeros((height, width), np.uint8)
-    padded[: values.shape[0], : values.shape[1]] = values[:height, :width]
+    padded = np.zeros((grid.rows * grid.cell, grid.columns * grid.cell), np.uint8)
+    padded[: grid.height, : grid.width] = values
     cells = padded.reshape(grid.rows, grid.cell, grid.columns, grid.cell).max((1, 3))
     return cv2.dilate(cells, np.ones((3, 3), np.uint8))
 

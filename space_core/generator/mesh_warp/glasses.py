@@ -94,9 +94,9 @@ class Glasses:
         last = np.ceil(corners.max((0, 1))).astype(int).clip(0, most)
         rows, columns = (slice(int(first[axis]), int(last[axis]) + 1) for axis in (1, 0))
         part, pixels = offsets[:, rows, columns], centres[:, rows, columns]
-        # What is seen at a pixel has a depth, and that depth changes what is seen there: once more is near enough.
-        seen = motion.unproject(pixels, _depth(self.shell, motion.unproject(pixels, self.middle_depth)))
-        depth = _depth(self.shell, seen)
+        # What is seen at a pixel gives the depth there, and that once more what is seen: near enough.
+        depth = _depth(self.shell, motion.unproject(pixels, self.middle_depth))
+        seen = motion.unproject(pixels, depth)
         held = sample(self.held, self.photo.project(seen, depth))[:, 0, ..., None]
         offsets = offsets.clone()
         offsets[:, rows, columns] = torch.lerp(part, photo.project(seen, depth) - pixels, held)

@@ -126,7 +126,7 @@ def prepare_wrinkles(picture: torch.Tensor, photo: FaceMotion, frame: torch.Tens
     face = face[top:bottom, left:right]
 
     small = F.avg_pool2d(F.avg_pool2d(picture, 2), 5, 1, 2, count_include_pad=False)
-    cheeks = sample(small, photo.posed[:, None, list(CHEEKS), :2])[0, :, 0].median(1).values
+    cheeks = sample(small, points[:, None, list(CHEEKS), :2])[0, :, 0].median(1).values
     different = (small[0] - cheeks[:, None, None]).norm(dim=0)[top:bottom, left:right]
     skin = (1 - smoothstep(different, *SKIN)) * face[..., 2]
     if frame is not None:

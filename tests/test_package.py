@@ -15,9 +15,7 @@ pytestmark = pytest.mark.slow
 
 def run(*command: str | Path, cwd: Path, **environment: str) -> str:
     """The standard output of a command that succeeds."""
-    result = subprocess.run(
-        command, cwd=cwd, env=os.environ | environment, capture_output=True, text=True, check=False
-    )
+    result = subprocess.run(command, cwd=cwd, env=os.environ | environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     return result.stdout
 
@@ -71,9 +69,13 @@ def test_the_pins_of_requirements_txt_are_in_the_ranges_of_the_package(wheel):
 
     metadata = zipfile.ZipFile(wheel).read(next(n for n in zipfile.ZipFile(wheel).namelist() if n.endswith("METADATA")))
     lines = [line.removeprefix("Requires-Dist: ") for line in metadata.decode().splitlines() if line.startswith("Req")]
-    ranges = {Requirement(line).name: Requirement(line).specifier for line in lines if not line.startswith("Requires-P")}
+    ranges = {
+        Requirement(line).name: Requirement(line).specifier for line in lines if not line.startswith("Requires-P")
+    }
     files = [REPOSITORY / "requirements.txt", REPOSITORY / "tests" / "requirements.txt"]
-    pinned = [Requirement(line) for file in files for line in file.read_text().splitlines() if line[:1] not in ("", "#")]
+    pinned = [
+        Requirement(line) for file in files for line in file.read_text().splitlines() if line[:1] not in ("", "#")
+    ]
     for pin in pinned:
         (version,) = pin.specifier
         assert ranges[pin.name].contains(version.version), pin

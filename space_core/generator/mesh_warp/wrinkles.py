@@ -184,6 +184,8 @@ def crease_shade(
     part = places[:, rows, columns]
     if not part.numel():
         return None
+    # Each cell is the mean of four places: a line must not come and go as it moves across the cells.
+    part = F.interpolate(part.permute(0, 3, 1, 2), scale_factor=2, mode="bilinear").permute(0, 2, 3, 1)
     height, width = shades.shape[-2:]
     scale = (STEPS - 1) / (EXTENT - 1)
     x, y = (
@@ -191,7 +193,7 @@ def crease_shade(
         for axis in (0, 1)
     )
     where = torch.stack([x * (2 / (width - 1)) - 1, y * (2 / (height - 1)) - 1], -1)
-    darker = F.grid_sample(shades, where, padding_mode="zeros", align_corners=True)
+    darker = F.avg_pool2d(F.grid_sample(shades, where, padding_mode="zeros", align_corners=True), 2)
     factor[..., rows, columns] = 1 - darker * prepared.tint
     return factor
 

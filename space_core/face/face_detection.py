@@ -14,7 +14,6 @@ from space_core.face.regions import image_tensor, project, sample_upright, uprig
 
 WEIGHTS = weights_path("face_detection.safetensors")
 
-MIN_SCORE = 0.5
 MIN_OVERLAP = 0.3  # intersection over union from which two boxes are of one face
 VALUES = 16  # of an anchor: x, y of its box' centre, width, height, x and y of six points
 
@@ -26,7 +25,7 @@ class Detection:
     Attributes:
         box: (2, 2) x and y of its box' upper left and lower right corner, in pixel indices of the image.
         eyes: (2, 2) x and y of the eyes, first that at the image's left.
-        score: 0.5 … 1.
+        score: from the detector's least one to 1.
     """
 
     box: np.ndarray
@@ -38,6 +37,7 @@ class ShortRangeNetwork(nn.Module):
     """Faces within two metres of the camera; two anchors at each of 16 × 16 places and six at each of 8 × 8."""
 
     input_size = 128
+    min_score = 0.5
     anchors = ((16, 2), (8, 6))
 
     def __init__(self) -> None:
@@ -61,6 +61,7 @@ class FullRangeNetwork(nn.Module):
     """Faces within five metres of the camera, by a feature pyramid; one anchor at each of 48 × 48 places."""
 
     input_size = 192
+    min_score = 0.6
     anchors = ((48, 1),)
 
     def __init__(self) -> None:
@@ -161,7 +162,7 @@ class FaceDetection:
         boxes, logits = self._network(inputs / 127.5 - 1)
         boxes = boxes / size + self._anchors
         output = torch.cat([boxes, logits.sigmoid()[..., None]], -1).cpu().numpy()  # one copy to the host
-        return [_detections(found, region) for found, region in zip(output, regions, strict=True)]
+        return [_detections(found[found[:, -1] >= self._network.min_score], region) for found, region in zip(output, regions, strict=True)]
 
 
 def _letterbox(height: int, width: int) -> np.ndarray:
@@ -171,7 +172,7 @@ def _letterbox(height: int, width: int) -> np.ndarray:
 
 def _detections(anchors: np.ndarray, region: np.ndarray) -> list[Detection]:
     """Weighted non-maximum suppression of (A, 17) values and scores, in sides of a region; the surest first."""
-    anchors = anchors[(anchors[:, -1] >= MIN_SCORE) & (anchors[:, 2:4] >= 0).all(1)].astype(np.float64)
+    anchors = anchors[(anchors[:, 2:4] >= 0).all(1)].astype(np.float64)
     anchors = anchors[np.argsort(-anchors[:, -1], kind="stable")]
     detections = []
     while len(anchors):

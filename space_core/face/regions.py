@@ -9,6 +9,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+PLACES_PER_PIXEL = 32  # to which OpenCV rounds where it samples
+
 
 def upright_region(centre: np.ndarray, size: np.ndarray) -> np.ndarray:
     """The region (2, 3) around a centre (x, y) with a size (width, height), in pixels."""
@@ -42,19 +44,32 @@ def sample_upright(image: torch.Tensor, region: np.ndarray, size: int) -> torch.
     pixels = image.index_select(0, rows.flatten()).index_select(1, columns.flatten())
     pixels = (pixels.view(2, size, 2 * size, 3) * weights_y[..., None, None]).sum(0)
     pixels = (pixels.view(size, 2, size, 3) * weights_x[..., None]).sum(1)
-    return pixels.permute(2, 0, 1)[None]
+    return _rounded(pixels).permute(2, 0, 1)[None]
 
 
 def _taps(
     start: float, extent: float, size: int, length: int, device: torch.device
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The pixels on either side of ``size`` places along an axis, (2, size) int64, and their weights, float32."""
-    places = start + extent / size * torch.arange(size, device=device, dtype=torch.float64)
+    places = _quantized(start + extent / size * torch.arange(size, device=device, dtype=torch.float64))
     low = places.floor()
     taps = torch.stack([low, low + 1])
     weights = torch.stack([low + 1 - places, places - low])
     inside = taps.clamp(0, length - 1)
     return inside.long(), (weights * (taps == inside)).float()
+
+
+# MediaPipe samples with OpenCV, in fixed point. The networks' scores, and so which boxes count, depend on such details.
+
+
+def _quantized(places: torch.Tensor) -> torch.Tensor:
+    """The nearest of the places at which OpenCV samples."""
+    return places.mul(PLACES_PER_PIXEL).round_().div_(PLACES_PER_PIXEL)
+
+
+def _rounded(pixels: torch.Tensor) -> torch.Tensor:
+    """Integers, as of uint8, halves rounded up; in place."""
+    return pixels.add_(0.5).floor_()
 
 
 def sample_turned(image: torch.Tensor, region: np.ndarray, size: int) -> torch.Tensor:
@@ -66,12 +81,13 @@ def sample_turned(image: torch.Tensor, region: np.ndarray, size: int) -> torch.T
     corners = project(np.array([[0, 0], [1, 0], [0, 1], [1, 1]]), region)
     edges = np.array(image.shape[1::-1])
     low = np.clip(np.floor(corners.min(0)), 0, edges - 1).astype(int)
-    high = np.clip(np.ceil(corners.max(0)), 0, edges - 1).astype(int) + 1
+    high = np.clip(np.ceil(corners.max(0)) + 1, 1, edges).astype(int)
     box = image[low[1] : high[1], low[0] : high[0]].permute(2, 0, 1)[None].float()
-    # ``grid_sample`` counts from -1 to 1 from edge to edge of the box, and so do rows and columns of the input.
-    grid = (region - np.pad((low - 0.5)[:, None], ((0, 0), (2, 0)))) * 2 / (high - low)[:, None]
-    grid[:, 2] -= 1
-    along_u, along_v, origin = torch.from_numpy(grid).to(image.device, torch.float32).unbind(1)
-    steps = (torch.arange(size, device=image.device, dtype=torch.float32) / size)[:, None]
-    places = (steps * along_u) + (steps * along_v + origin)[:, None]  # (size, size, 2)
-    return F.grid_sample(box, places[None], padding_mode="border", align_corners=False)
+    in_box = region - np.pad(low[:, None], ((0, 0), (2, 0)))
+    along_u, along_v, origin = torch.from_numpy(in_box).to(image.device).unbind(1)
+    steps = (torch.arange(size, device=image.device, dtype=torch.float64) / size)[:, None]
+    places = _quantized(steps * along_u + (steps * along_v + origin)[:, None])  # (size, size, 2), in pixels of the box
+    # ``grid_sample`` counts from -1 to 1, with ``align_corners`` from the first pixel to the last one.
+    last = torch.from_numpy(np.maximum(high - low - 1, 1)).to(image.device)
+    grid = (places * (2 / last) - 1).float()
+    return _rounded(F.grid_sample(box, grid[None], padding_mode="border", align_corners=True))

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from space_core.errors import SpaceError
 from space_core.options import DEVICES, AnimationOptions, option_field, option_help, option_names
@@ -104,7 +104,7 @@ def _compare(parsed: argparse.Namespace) -> None:
 
 def _parse_setting(text: str) -> AnimationOptions:
     """Options from "emotion=happy,intensity=0.7"; an empty text gives the defaults."""
-    given = {}
+    given: dict[str, Any] = {}
     # A comma ends a value only where another option follows: emotions have commas of their own.
     for part in re.split(r",(?=[^,=]+=)", text) if text.strip() else ():
         name, equals, value = part.partition("=")

@@ -13,11 +13,11 @@ from annotated_types import Ge, Le, MultipleOf
 from pydantic import ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 from pydantic.fields import FieldInfo
-from pydantic_core import ArgsKwargs, PydanticCustomError
+from pydantic_core import ArgsKwargs, ErrorDetails, PydanticCustomError
 
 from space_core.errors import SpaceError
 from space_core.face.crop_size import SIZE
-from space_core.face.detector import DETECTORS
+from space_core.face.detector import DetectorName
 from space_core.motion.emotion_labels import EMOTIONS, MAX_INTENSITY, check_emotion
 
 DEVICES = ("auto", "cpu", "cuda")
@@ -54,7 +54,7 @@ class Widget:
 
 def _option(default: Any, description: str, widget: Widget | None = None, **limits: Any) -> Any:
     """The field of an option. One without a widget is set from the command line and from Python only."""
-    extra = None if widget is None else {"widget": dataclasses.asdict(widget)}
+    extra: Any = None if widget is None else {"widget": dataclasses.asdict(widget)}
     return Field(default, description=description, json_schema_extra=extra, **limits)
 
 
@@ -178,7 +178,7 @@ class RenderingOptions:
         ge=1,
         le=16,
     )
-    detector: Literal[DETECTORS] = _option(
+    detector: DetectorName = _option(
         "mediapipe",
         "what finds the face; face-alignment downloads its weights on first use",
         Widget("Detector", "what finds the face", row="face", comparison="shared"),
@@ -230,9 +230,12 @@ class AnimationOptions(RenderingOptions, MotionOptions):
             raise SpaceError(" ".join(sentences)) from None
 
 
+_FIELDS: dict[str, FieldInfo] = vars(AnimationOptions)["__pydantic_fields__"]
+
+
 def option_names() -> tuple[str, ...]:
     """The names of all options, in the order in which interfaces show them."""
-    return tuple(AnimationOptions.__pydantic_fields__)
+    return tuple(_FIELDS)
 
 
 def changed_motion_options(options: AnimationOptions) -> tuple[str, ...]:
@@ -243,7 +246,7 @@ def changed_motion_options(options: AnimationOptions) -> tuple[str, ...]:
 
 def option_field(name: str) -> FieldInfo:
     """An option's ``default``, ``annotation`` and ``description``."""
-    return AnimationOptions.__pydantic_fields__[name]
+    return _FIELDS[name]
 
 
 def option_choices(name: str) -> tuple[str, ...] | None:
@@ -254,19 +257,20 @@ def option_choices(name: str) -> tuple[str, ...] | None:
 
 def option_range(name: str) -> tuple[float, float] | None:
     """The least and the greatest value of an option that is a number; None for any other option."""
-    metadata = option_field(name).metadata
-    least = next((limit.ge for limit in metadata if isinstance(limit, Ge)), None)
-    greatest = next((limit.le for limit in metadata if isinstance(limit, Le)), None)
+    limits: list[Any] = option_field(name).metadata
+    least: Any = next((limit.ge for limit in limits if isinstance(limit, Ge)), None)
+    greatest: Any = next((limit.le for limit in limits if isinstance(limit, Le)), None)
     return None if least is None or greatest is None else (least, greatest)
 
 
-def option_widget(name: str) -> Widget | None:
-    """An option's widget, its ``kind`` filled in; None for an option that the page and its API don't show."""
-    extra = option_field(name).json_schema_extra
-    if not isinstance(extra, dict):
-        return None
-    widget = Widget(**extra["widget"])
-    return dataclasses.replace(widget, kind=widget.kind or _widget_kind(name, widget))
+def option_widgets() -> dict[str, Widget]:
+    """The widgets, by option, that the page and its API show, in order; the ``kind`` of each is filled in."""
+    extras: dict[str, Any] = {name: field.json_schema_extra for name, field in _FIELDS.items()}
+    widgets = {name: Widget(**extra["widget"]) for name, extra in extras.items() if extra}
+    return {
+        name: dataclasses.replace(widget, kind=widget.kind or _widget_kind(name, widget))
+        for name, widget in widgets.items()
+    }
 
 
 def option_help(name: str) -> str:
@@ -291,7 +295,7 @@ def _widget_kind(name: str, widget: Widget) -> WidgetKind:
     return "video"
 
 
-def _sentence(error: dict[str, Any]) -> str:
+def _sentence(error: ErrorDetails) -> str:
     """What is wrong with one option, and what it may be."""
     if error["type"] == "contradiction":
         return error["msg"]
@@ -321,4 +325,4 @@ def _shown(value: Any) -> str:
 
 
 def _values(options: AnimationOptions, group: type) -> dict[str, Any]:
-    return {name: getattr(options, name) for name in group.__pydantic_fields__}
+    return {field.name: getattr(options, field.name) for field in dataclasses.fields(group)}

@@ -12,13 +12,16 @@ from typing import Any
 
 import httpx
 import numpy as np
+import psutil
 import pytest
 import soundfile
 import uvicorn
 
 from space_core import SpacePipeline
+from space_core.cli import main
 from space_core.face.detector import build_detector
 from space_core.face.portrait import Portrait, prepare_portrait
+from space_core.generator.mesh_warp import MeshWarpGenerator
 from space_core.media.content_credentials import ContentCredentials
 from space_core.media.images import load_photo
 from space_core.options import option_choices, option_field, option_range
@@ -43,12 +46,38 @@ def pipeline() -> SpacePipeline:
 
 
 @pytest.fixture(scope="session")
+def generator() -> MeshWarpGenerator:
+    return MeshWarpGenerator("cpu")
+
+
+@pytest.fixture(scope="session")
 def short_speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """1.3 seconds of an example."""
+    return speech_of(1.3, tmp_path_factory.mktemp("speech") / "short.wav")
+
+
+def speech_of(seconds: float, path: Path) -> Path:
+    """Writes the beginning of an example, repeated where it is too short, to a WAV file, and returns its path."""
     sound, rate = soundfile.read(EXAMPLES / "english_starlight.flac")
-    path = tmp_path_factory.mktemp("speech") / "short.wav"
-    soundfile.write(path, sound[: round(1.3 * rate)], rate)
+    soundfile.write(path, np.resize(sound, round(seconds * rate)), rate)
     return path
+
+
+@pytest.fixture
+def command_line(pipeline: SpacePipeline, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """Runs a command line in this process, with the pipeline that is there, and returns its exit status."""
+    monkeypatch.setattr("space_core.pipeline.SpacePipeline", lambda *_: pipeline)
+    return lambda command, *arguments: main([command, "--quiet", *map(str, arguments)])
+
+
+@contextmanager
+def no_work_left() -> Iterator[None]:
+    """Checks that the threads and programs that are started meanwhile end."""
+    process = psutil.Process()
+    threads, programs = set(threading.enumerate()), set(process.children())
+    yield
+    until(lambda: threads >= set(threading.enumerate()))
+    until(lambda: programs >= set(process.children()))
 
 
 @contextmanager

@@ -1,23 +1,25 @@
 """What the mesh-warp generator promises."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from conftest import no_work_left
+from rendering import around, blinking, looking, open_mouth, posed, rendered
 
 from space_core.evaluation.eyes import followed_gaze
 from space_core.evaluation.picture import eye_opening
+from space_core.face.canvas import crop_canvas
 from space_core.face.detector import build_detector
-from space_core.face.normalization import HeadPose, normalize, pose_landmarks
-from space_core.face.topology import EYES, INNER_LOWER_LIP, LEFT_EYE
-from space_core.generator.mesh_warp import MeshWarpGenerator
+from space_core.face.normalization import HeadPose, normalize
+from space_core.face.posed_face import PosedFace, fit_posed_face
+from space_core.face.topology import EYES, LEFT_EYE
 from space_core.generator.mesh_warp.rasterizer import rasterize
-from space_core.motion.blink import apply_blink
 from space_core.motion.gaze import apply_gaze
-
-
-@pytest.fixture(scope="module")
-def generator():
-    return MeshWarpGenerator("cpu")
+from space_core.progress import NUM_CORES
 
 
 @pytest.fixture(scope="module")
@@ -25,85 +27,83 @@ def prepared(generator, portrait):
     return generator.prepare(portrait)
 
 
-def rendered(generator, prepared, landmarks) -> np.ndarray:
-    return np.stack(list(generator.render(prepared, [landmarks])))
+@pytest.fixture(scope="module")
+def detector():
+    return build_detector("mediapipe")
 
 
-def turned(portrait, **angles) -> np.ndarray:
-    """The portrait's landmarks with its head turned by degrees of yaw, pitch and roll, (1, 478, 3)."""
-    rotation = portrait.pose.rotation + [[angles.get(name, 0) for name in ("yaw", "pitch", "roll")]]
-    return pose_landmarks(portrait.normalized[None], HeadPose(rotation, portrait.pose.translation, portrait.pose.scale))
+@pytest.fixture(scope="module")
+def with_shut_eyes(generator, prepared, portrait):
+    """The frame in which the portrait's eyes are shut."""
+    return rendered(generator, prepared, posed(portrait, blinking(portrait)))[0]
 
 
-def with_open_mouth(portrait, opening: float) -> np.ndarray:
-    """The portrait's landmarks (1, 478, 3) with lower lip and chin dropped by an opening in normalized units."""
-    normalized = portrait.normalized.copy()
-    lips = normalized[list(INNER_LOWER_LIP), 1].mean()
-    below = np.clip((normalized[:, 1] - lips + 0.05) / 0.05, 0, 1) * (np.abs(normalized[:, 0]) < 0.35)
-    normalized[:, 1] += opening * below
-    return pose_landmarks(normalized[None], portrait.pose)
-
-
-def around(frame: np.ndarray, landmarks: np.ndarray, points, reach: int) -> np.ndarray:
-    x, y = landmarks[list(points), :2].mean(0).astype(int)
-    return frame[y - reach : y + reach, x - reach : x + reach].astype(int)
+# The picture
 
 
 def test_without_motion_the_frame_is_the_photo(generator, prepared, portrait):
-    frame = rendered(generator, prepared, portrait.landmarks[None])[0]
+    frame = rendered(generator, prepared, posed(portrait))[0]
+    np.testing.assert_array_equal(frame, portrait.image)
+
+
+def test_landmarks_of_a_detector_without_motion_give_the_photo_too(generator, prepared, portrait):
+    frame = rendered(generator, prepared, fit_posed_face(portrait.landmarks[None]))[0]
     np.testing.assert_array_equal(frame, portrait.image)
 
 
 def test_frames_are_512_rgb(generator, prepared, portrait):
-    frames = rendered(generator, prepared, np.repeat(portrait.landmarks[None], 3, 0))
+    frames = rendered(generator, prepared, posed(portrait, portrait.normalized[None].repeat(3, 0)))
     assert frames.shape == (3, 512, 512, 3)
     assert frames.dtype == np.uint8
 
 
 def test_background_stands_still_when_the_head_turns(generator, prepared, portrait):
-    frame = rendered(generator, prepared, turned(portrait, yaw=10))[0]
+    frame = rendered(generator, prepared, posed(portrait, yaw=10))[0]
     background = portrait.person[64:-64, 64:-64] < 0.02
     difference = np.abs(frame.astype(int) - portrait.image).max(-1)
     # All but the pixels that the head covers in turning.
     assert np.mean(difference[background] <= 2) > 0.85
 
 
-def test_head_turns_as_asked(generator, prepared, portrait):
-    frame = rendered(generator, prepared, turned(portrait, yaw=10, pitch=-6, roll=8))[0]
-    (face,) = build_detector("mediapipe").detect(frame)
+def test_head_turns_as_asked(generator, prepared, portrait, detector):
+    frame = rendered(generator, prepared, posed(portrait, yaw=10, pitch=-6, roll=8))[0]
+    (face,) = detector.detect(frame)
     _, pose = normalize(face[None].astype(float))
     np.testing.assert_allclose(pose.rotation[0] - portrait.pose.rotation[0], [10, -6, 8], atol=4)
 
 
 @pytest.mark.parametrize("refined", [False, True], ids=["drawn", "refined"])
 def test_an_open_mouth_is_dark_inside_and_shows_teeth(generator, portrait, refined):
-    landmarks = with_open_mouth(portrait, 0.2)
-    frame = rendered(generator, generator.prepare(portrait, refined=refined), landmarks)[0]
-    inside = around(frame, landmarks[0], (13, 14), 12).mean(-1)
+    face = posed(portrait, open_mouth(portrait, 0.2))
+    frame, landmarks = rendered(generator, generator.prepare(portrait, refined=refined), face)[0], face.landmarks[0]
+    inside = around(frame, landmarks, (13, 14), 12).mean(-1)
     assert inside.min() < 80  # depth
     assert inside.max() > 110  # teeth
-    lower_lip = around(frame, landmarks[0], (17, 84, 314), 3).mean()
+    lower_lip = around(frame, landmarks, (17, 84, 314), 3).mean()
     assert lower_lip > inside.min() + 40
 
 
 def test_only_the_mouth_changes_when_it_opens(generator, prepared, portrait):
-    frame = rendered(generator, prepared, with_open_mouth(portrait, 0.15))[0]
+    frame = rendered(generator, prepared, posed(portrait, open_mouth(portrait, 0.15)))[0]
     top = int(portrait.landmarks[1, 1])  # the tip of the nose
     np.testing.assert_array_equal(frame[: top - 5], portrait.image[: top - 5])
+    assert not np.array_equal(frame, portrait.image)
 
 
-def test_shut_lids_hide_the_eyes(generator, prepared, portrait):
-    shut = pose_landmarks(apply_blink(portrait.normalized[None], np.ones(1)), portrait.pose)
-    frame = rendered(generator, prepared, shut)[0]
+def test_shut_lids_hide_the_eyes(with_shut_eyes, portrait):
     for eye in EYES:
         photo_eye = around(portrait.image, portrait.landmarks, [eye.pupil], 3)
-        shut_eye = around(frame, portrait.landmarks, [eye.pupil], 3)
+        shut_eye = around(with_shut_eyes, portrait.landmarks, [eye.pupil], 3)
         assert shut_eye.mean() > photo_eye.mean() + 15  # skin instead of the pupil
 
 
+def test_shut_eyes_read_as_closed(with_shut_eyes, portrait, detector):
+    (open_face,), (shut_face,) = (detector.detect(picture) for picture in (portrait.image, with_shut_eyes))
+    assert (eye_opening(shut_face) < eye_opening(open_face) / 3).all()
+
+
 def test_irises_turn(generator, prepared, portrait):
-    looks_right = apply_gaze(portrait.normalized[None], 15.0, 0.0)
-    frame = rendered(generator, prepared, pose_landmarks(looks_right, portrait.pose))[0]
+    frame = rendered(generator, prepared, posed(portrait, looking(portrait, 15.0)))[0]
 
     def darkest_column(picture: np.ndarray) -> float:
         eye = around(picture, portrait.landmarks, [LEFT_EYE.pupil], 9).mean(-1)
@@ -115,44 +115,125 @@ def test_irises_turn(generator, prepared, portrait):
 
 @pytest.mark.parametrize("yaw", [-10.0, -3.0, 3.0, 10.0])
 def test_small_gaze_is_seen_as_far_as_it_was_asked_for(generator, prepared, portrait, yaw):
-    looks_aside = apply_gaze(portrait.normalized[None], yaw, 0.0)
-    frame = rendered(generator, prepared, pose_landmarks(looks_aside, portrait.pose))[0]
+    frame = rendered(generator, prepared, posed(portrait, looking(portrait, yaw)))[0]
     assert followed_gaze(portrait.image, frame, portrait.landmarks)[0] == pytest.approx(yaw, abs=1 + 0.2 * abs(yaw))
 
 
 @pytest.mark.parametrize("yaw", [-10.0, 10.0])
 def test_irises_do_not_jump_when_gaze_sets_in_on_a_turned_head(generator, prepared, portrait, yaw):
-    head = turned(portrait, yaw=yaw)
-    normalized, pose = normalize(head)
-    looking = pose_landmarks(apply_gaze(normalized, 1.0, 0.0), pose)
-    frames = rendered(generator, prepared, np.concatenate([head, looking]))
-    assert followed_gaze(*frames, head[0])[0] == pytest.approx(1.0, abs=0.7)
+    face = posed(portrait, np.concatenate([portrait.normalized[None], looking(portrait, 1.0)]), yaw=yaw)
+    frames = rendered(generator, prepared, face)
+    assert followed_gaze(*frames, face.landmarks[0])[0] == pytest.approx(1.0, abs=0.7)
 
 
-def test_shut_eyes_read_as_closed(generator, prepared, portrait):
-    shut = pose_landmarks(apply_blink(portrait.normalized[None], np.ones(1)), portrait.pose)
-    frame = rendered(generator, prepared, shut)[0]
-    (open_face,), (shut_face,) = (build_detector("mediapipe").detect(picture) for picture in (portrait.image, frame))
-    assert (eye_opening(shut_face) < eye_opening(open_face) / 3).all()
+def test_half_shut_eyes_stay_as_they_are_in_a_still_frame_whatever_moves_in_the_next(generator, portrait):
+    normalized = blinking(portrait, 0.75)
+    half_shut = replace(portrait, landmarks=posed(portrait, normalized).landmarks[0], normalized=normalized[0])
+    face = posed(portrait, np.concatenate([normalized, apply_gaze(normalized, 8.0, 0.0)]))
+    frames = rendered(generator, generator.prepare(half_shut), face)
+    np.testing.assert_array_equal(frames[0], portrait.image)
 
 
-def test_frames_do_not_depend_on_how_landmarks_are_chunked(generator, prepared, portrait):
-    landmarks = np.concatenate([turned(portrait, yaw=yaw) for yaw in range(-5, 6)])
-    whole = rendered(generator, prepared, landmarks)
-    chunked = np.stack(list(generator.render(prepared, [landmarks[:1], landmarks[1:4], landmarks[4:]])))
-    np.testing.assert_allclose(whole.astype(int), chunked.astype(int), atol=1)
+def test_eyes_that_are_shut_in_the_photo_open(generator, portrait, with_shut_eyes, detector):
+    normalized = blinking(portrait)
+    surroundings = portrait.surroundings.copy()
+    surroundings[64:-64, 64:-64] = with_shut_eyes
+    asleep = replace(
+        portrait,
+        surroundings=surroundings,
+        landmarks=posed(portrait, normalized).landmarks[0],
+        normalized=normalized[0],
+    )
+    face = posed(portrait, np.concatenate([normalized, portrait.normalized[None]]))
+    frames = rendered(generator, generator.prepare(asleep), face)
+    np.testing.assert_array_equal(frames[0], with_shut_eyes)
+    (shut,), (awake,) = (detector.detect(frame) for frame in frames)
+    assert (eye_opening(awake) > 2 * eye_opening(shut)).all()
+    for eye in EYES:
+        pupil = around(frames[1], portrait.landmarks, [eye.pupil], 2)
+        assert pupil.mean() < around(with_shut_eyes, portrait.landmarks, [eye.pupil], 2).mean() - 30
 
 
-def test_rendering_is_lazy(generator, prepared, portrait):
-    taken = []
+# The iterator
 
-    def chunks():
-        for number in range(100):
-            taken.append(number)
-            yield portrait.landmarks[None]
 
-    next(generator.render(prepared, chunks()))
-    assert len(taken) < 20
+def test_frames_do_not_depend_on_their_batches(generator, prepared, portrait):
+    rotation = portrait.pose.rotation + np.outer(np.arange(-5, 6), [1, 0, 0])
+    arrays = (np.repeat(array, 11, 0) for array in (portrait.pose.translation, portrait.pose.scale))
+    face = PosedFace(open_mouth(portrait, *np.linspace(0, 0.1, 11)), HeadPose(rotation, *arrays))
+    whole = rendered(generator, prepared, face)
+    parts = rendered(generator, prepared, face[:1], face[1:4], face[4:])
+    np.testing.assert_allclose(whole.astype(int), parts.astype(int), atol=1)
+
+
+def test_the_fastest_batch_holds_fewer_frames_of_a_large_film(generator, prepared, portrait):
+    size = generator.batch_size(prepared)
+    assert size >= 1
+    assert 1 <= generator.batch_size(generator.prepare(portrait, crop_canvas(portrait, 1024))) < size
+
+
+def test_a_few_batches_are_read_ahead_and_closing_ends_the_work(generator, prepared, portrait):
+    read, ended = [], threading.Event()
+
+    def faces():
+        try:
+            for number in range(100):
+                read.append(number)
+                yield posed(portrait)
+        finally:
+            ended.set()
+
+    with no_work_left():
+        frames = generator.render(prepared, faces())
+        assert not read
+        for number in range(1, 4):
+            next(frames)
+            assert len(read) <= number + 3
+        frames.close()
+        so_far = len(read)
+        assert ended.is_set()
+    assert len(read) == so_far
+    assert list(frames) == []
+
+
+def test_a_face_that_can_not_be_had_ends_the_work(generator, prepared, portrait):
+    def faces():
+        for _ in range(6):
+            yield posed(portrait)
+        raise LookupError("no more faces")
+
+    with no_work_left():
+        frames = generator.render(prepared, faces())
+        next(frames)
+        with pytest.raises(LookupError, match="no more faces"):
+            list(frames)
+
+
+def test_a_face_that_can_not_be_drawn_ends_the_work(generator, prepared, portrait):
+    broken = posed(portrait, portrait.normalized[None, :100])
+    with no_work_left():
+        frames = generator.render(prepared, [posed(portrait), broken, *[posed(portrait)] * 20])
+        np.testing.assert_array_equal(next(frames)[0], portrait.image)
+        with pytest.raises((IndexError, RuntimeError)):
+            list(frames)
+
+
+@pytest.mark.skipif(NUM_CORES < 2, reason="needs two cores")
+def test_several_batches_are_drawn_at_once_wherever_they_are_asked_for(generator, prepared, portrait):
+    def count_workers() -> int:
+        before = set(threading.enumerate())
+        frames = generator.render(prepared, [posed(portrait)] * 20)
+        next(frames)
+        workers = set(threading.enumerate()) - before
+        frames.close()
+        return len(workers)
+
+    # A thread that computes on one core alone, as another film may have left it.
+    with ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,)) as elsewhere:
+        assert elsewhere.submit(count_workers).result() >= 2
+
+
+# The rasterizer
 
 
 def test_rasterizer_interpolates_and_the_nearest_triangle_wins():
@@ -162,11 +243,12 @@ def test_rasterizer_interpolates_and_the_nearest_triangle_wins():
     triangles = torch.tensor([[0, 1, 2], [1, 3, 2], [4, 5, 6], [5, 7, 6]])
     colours = torch.tensor([1.0] * 4 + [0.0] * 4)
     attributes = torch.cat([vertices, colours[None, :, None]], 2)
-    picture = rasterize(vertices, depths, triangles, attributes, 10)[0]
+    picture = rasterize(vertices, depths, triangles, attributes, (10, 12))[0]
+    assert picture.shape == (10, 12, 3)
     np.testing.assert_allclose(picture[3, 5, :2], [5, 3], atol=1e-4)
     assert picture[1, 4, 2] == 0  # where the second square is nearer
     assert picture[7, 4, 2] == 1
-    assert not picture[9].any()  # outside
+    assert not picture[9].any() and not picture[:, 9:].any()  # outside
 
 
 def test_rasterizer_leaves_no_gaps_between_triangles():
@@ -178,33 +260,5 @@ def test_rasterizer_leaves_no_gaps_between_triangles():
     a, b, c, d = index[:-1, :-1], index[:-1, 1:], index[1:, :-1], index[1:, 1:]
     triangles = np.concatenate([np.stack([a, b, c], -1).reshape(-1, 3), np.stack([b, d, c], -1).reshape(-1, 3)])
     vertices = torch.tensor(grid.reshape(1, -1, 2), dtype=torch.float32)
-    picture = rasterize(vertices, torch.zeros(1, 81), torch.tensor(triangles), torch.ones(1, 81, 1), 64)
+    picture = rasterize(vertices, torch.zeros(1, 81), torch.tensor(triangles), torch.ones(1, 81, 1), (64, 64))
     np.testing.assert_allclose(picture, 1, atol=1e-5)
-
-
-def test_half_shut_eyes_stay_as_they_are_in_a_still_frame_whatever_moves_in_the_next(generator, portrait):
-    from dataclasses import replace
-
-    normalized = apply_blink(portrait.normalized[None], np.array([0.75]))
-    landmarks = pose_landmarks(normalized, portrait.pose)
-    half_shut = generator.prepare(replace(portrait, landmarks=landmarks[0], normalized=normalized[0]))
-    looking = pose_landmarks(apply_gaze(normalized, 8.0, 0.0), portrait.pose)
-    frames = rendered(generator, half_shut, np.concatenate([landmarks, looking]))
-    np.testing.assert_array_equal(frames[0], portrait.image)
-
-
-def test_eyes_that_are_shut_in_the_photo_open(generator, prepared, portrait):
-    from dataclasses import replace
-
-    normalized = apply_blink(portrait.normalized[None], np.ones(1))
-    landmarks = pose_landmarks(normalized, portrait.pose)
-    surroundings = portrait.surroundings.copy()
-    surroundings[64:-64, 64:-64] = image = rendered(generator, prepared, landmarks)[0]
-    asleep = replace(portrait, surroundings=surroundings, landmarks=landmarks[0], normalized=normalized[0])
-    frames = rendered(generator, generator.prepare(asleep), np.concatenate([landmarks, portrait.landmarks[None]]))
-    np.testing.assert_array_equal(frames[0], image)
-    (shut,), (awake,) = (build_detector("mediapipe").detect(frame) for frame in frames)
-    assert (eye_opening(awake) > 2 * eye_opening(shut)).all()
-    for eye in EYES:
-        pupil = around(frames[1], portrait.landmarks, [eye.pupil], 2)
-        assert pupil.mean() < around(image, portrait.landmarks, [eye.pupil], 2).mean() - 30

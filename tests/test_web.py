@@ -25,14 +25,13 @@ from space_core.options import (
     option_field,
     option_names,
     option_range,
-    option_widget,
+    option_widgets,
 )
 from space_core.web import server
 from space_core.web.endpoints import Endpoints
 from space_core.web.jobs import Film, JobCancelled, SpeechSource, Step
 from space_core.web.metrics import Metrics
 from space_core.web.page import build_page
-from space_core.web.parameters import options_on_the_page
 from space_core.web.private_files import expire_files
 from space_core.web.server import build_app, serve
 from space_core.web.service import AnimationService
@@ -378,9 +377,9 @@ def page(tmp_path_factory):
         yield build_page(SimpleNamespace(), Settings(face_alignment=True), EXAMPLES)
 
 
-@pytest.mark.parametrize("name", options_on_the_page())
-def test_an_option_is_on_the_page_and_in_the_api(page, name):
-    widget, parameters = option_widget(name), page.get_api_info()["named_endpoints"]["/animate"]["parameters"]
+@pytest.mark.parametrize(("name", "widget"), option_widgets().items())
+def test_an_option_is_on_the_page_and_in_the_api(page, name, widget):
+    parameters = page.get_api_info()["named_endpoints"]["/animate"]["parameters"]
     (parameter,) = [parameter for parameter in parameters if parameter["parameter_name"] == name]
     assert parameter["label"] == widget.label
     if name != "mark":  # on until the operator switches it off
@@ -394,8 +393,8 @@ def test_an_option_is_on_the_page_and_in_the_api(page, name):
         assert tuple(value for _, value in component.choices) == option_choices(name)
 
 
-@pytest.mark.parametrize("name", options_on_the_page())
-def test_the_value_of_an_option_reaches_the_service(name):
+@pytest.mark.parametrize(("name", "widget"), option_widgets().items())
+def test_the_value_of_an_option_reaches_the_service(name, widget):
     given = []
 
     def animate(visitor, photo, speech, options, **_):
@@ -405,13 +404,13 @@ def test_the_value_of_an_option_reaches_the_service(name):
     endpoints = Endpoints(SimpleNamespace(animate=animate), Settings(face_alignment=True))
     defaults = {parameter.name: parameter.default for parameter in signature(endpoints.animate).parameters.values()}
     value = another_value(name)
-    shown = option_choices(name).index(value) == 1 if option_widget(name).kind == "checkbox" else value
+    shown = option_choices(name).index(value) == 1 if widget.kind == "checkbox" else value
     list(endpoints.animate(*{**defaults, "photo": "a.jpg", "speech": "a.wav", name: shown}.values()))
     assert getattr(given[0], name) == getattr(AnimationOptions(**{name: value}), name)
 
 
 def test_an_option_without_a_widget_is_the_operators_or_the_command_lines():
-    assert set(option_names()) - set(options_on_the_page()) == {"refine", "max_seconds"}
+    assert set(option_names()) - set(option_widgets()) == {"refine", "max_seconds"}
 
 
 def test_programs_read_what_each_parameter_means():

@@ -1,72 +1,57 @@
 """What the creases of the skin promise."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
+from rendering import feeling, posed, rendered
 
 from space_core.face.canvas import photo_canvas
-from space_core.face.normalization import HeadPose, pose_landmarks
+from space_core.face.posed_face import PosedFace
 from space_core.face.topology import canonical_face
-from space_core.generator.mesh_warp import MeshWarpGenerator
+from space_core.generator.mesh_warp.face_motion import PixelTransform, face_motion
+from space_core.generator.mesh_warp.wrinkles import crease_depths
 from space_core.motion.emotion import emotion_curve
-from space_core.motion.emotion_network import expressive_motion
 from space_core.motion.speech2landmarks import load_speech2landmarks
 
-GENERATOR = MeshWarpGenerator("cpu")
 BETWEEN_BROWS, ACROSS_FOREHEAD, BESIDE_MOUTH = (55, 107, 336, 285), (108, 69, 299, 337), (206, 216, 436, 426)
 
 
-def posed(portrait, normalized: np.ndarray) -> np.ndarray:
-    pose = portrait.pose
-    arrays = (np.repeat(array, len(normalized), 0) for array in (pose.rotation, pose.translation, pose.scale))
-    return pose_landmarks(normalized, HeadPose(*arrays))
-
-
-def feeling(portrait, emotion: str, *intensities: float) -> np.ndarray:
-    """Posed landmarks of the photo's face with nothing but an emotion."""
-    curve = np.concatenate([emotion_curve(emotion, intensity, 1) for intensity in intensities])
-    motion = expressive_motion(np.zeros((len(curve), 478, 3)), curve, portrait.normalized)
-    return posed(portrait, portrait.normalized + motion)
+@pytest.fixture(scope="module")
+def prepared(generator, portrait):
+    return generator.prepare(portrait)
 
 
 @pytest.fixture(scope="module")
-def prepared(portrait):
-    return GENERATOR.prepare(portrait)
+def shown(generator, prepared):
+    """Renders a face, with and without creases, as brightness (T, H, W)."""
+    never = np.full_like(prepared.wrinkles.reach, 1000) + [[0], [1]]  # so far no skin is pushed
+    smooth = replace(prepared, wrinkles=replace(prepared.wrinkles, reach=never))
 
-
-@pytest.fixture
-def shown(prepared, monkeypatch):
-    """Renders landmarks, with and without creases, as brightness (T, H, W)."""
-
-    def render(landmarks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        creased = np.stack(list(GENERATOR.render(prepared, [landmarks]))).mean(-1)
-        with monkeypatch.context() as without:
-            without.setattr("space_core.generator.mesh_warp.draw_wrinkles", lambda *_: None)
-            plain = np.stack(list(GENERATOR.render(prepared, [landmarks]))).mean(-1)
-        return creased, plain
+    def render(face: PosedFace) -> tuple[np.ndarray, np.ndarray]:
+        return tuple(rendered(generator, portrait, face).mean(-1) for portrait in (prepared, smooth))
 
     return render
 
 
-def darkening(shown, landmarks: np.ndarray, points: tuple[int, ...]) -> np.ndarray:
+def darkening(shown, face: PosedFace, points: tuple[int, ...]) -> np.ndarray:
     """(T,) by how much the middle of the area between four points is darker at its darkest, as a share."""
-    creased, plain = shown(landmarks)
     values = []
-    for frame, bare, face in zip(creased, plain, landmarks, strict=True):
-        low, high = (np.round(end(face[list(points), :2], axis=0)).astype(int) for end in (np.min, np.max))
+    for frame, bare, landmarks in zip(*shown(face), face.landmarks, strict=True):
+        low, high = (np.round(end(landmarks[list(points), :2], axis=0)).astype(int) for end in (np.min, np.max))
         area = slice(low[1], high[1] + 1), slice(low[0], high[0] + 1)
         values.append((1 - frame[area] / np.maximum(bare[area], 1)).max())
     return np.array(values)
 
 
 def test_without_motion_there_are_no_creases(portrait, shown):
-    creased, plain = shown(portrait.landmarks[None])
+    creased, plain = shown(posed(portrait))
     assert np.array_equal(creased, plain)
 
 
 def test_turning_the_head_makes_no_creases(portrait, shown):
-    pose = portrait.pose
-    turned = HeadPose(pose.rotation + [[12.0, 5.0, 4.0]], pose.translation, pose.scale)
-    creased, plain = shown(pose_landmarks(portrait.normalized[None], turned))
+    creased, plain = shown(posed(portrait, yaw=12, pitch=5, roll=4))
     assert np.array_equal(creased, plain)
 
 
@@ -75,17 +60,17 @@ def test_turning_the_head_makes_no_creases(portrait, shown):
     [("angry", BETWEEN_BROWS), ("sad", ACROSS_FOREHEAD), ("surprised", ACROSS_FOREHEAD), ("disgusted", BESIDE_MOUTH)],
 )
 def test_creases_deepen_with_the_emotion_and_stay_soft(portrait, shown, emotion, points):
-    depth = darkening(shown, feeling(portrait, emotion, 0, 0.5, 1.0, 1.5), points)
+    depth = darkening(shown, posed(portrait, feeling(portrait, emotion, 0, 0.5, 1.0, 1.5)), points)
     assert depth[0] == 0 and depth[-1] > 0.04 and (np.diff(depth) >= -0.02).all()
     assert depth.max() < 0.45
 
 
 def test_creases_lie_on_the_skin_that_moves(portrait, shown):
     """Nothing outside the face is darkened, and nothing is brighter."""
-    landmarks = feeling(portrait, "angry", 1.0)
-    creased, plain = shown(landmarks)
+    face = posed(portrait, feeling(portrait, "angry", 1.0))
+    creased, plain = shown(face)
     y, x = np.nonzero(np.abs(creased - plain)[0] > 1)
-    low, high = landmarks[0, :468, :2].min(0), landmarks[0, :468, :2].max(0)
+    low, high = face.landmarks[0, :468, :2].min(0), face.landmarks[0, :468, :2].max(0)
     assert len(x) and (x > low[0]).all() and (x < high[0]).all() and (y > low[1]).all() and (y < high[1]).all()
     assert (creased <= plain + 1).all()
 
@@ -99,24 +84,33 @@ def test_speech_alone_hardly_darkens_the_skin(portrait, shown):
     assert (plain - creased).max() < 6  # of 255
 
 
-def test_a_canvas_has_the_same_creases(portrait, shown):
-    landmarks = feeling(portrait, "angry", 1.0)
-    (frame,) = GENERATOR.render(GENERATOR.prepare(portrait, photo_canvas(portrait)), [landmarks])
+def test_a_whole_photo_has_the_same_creases(generator, portrait, shown):
+    face = posed(portrait, feeling(portrait, "angry", 1.0))
+    (frame,) = rendered(generator, generator.prepare(portrait, photo_canvas(portrait)), face)
 
     def brightness(picture: np.ndarray, middle: np.ndarray, reach: float) -> float:
         """Between the brows."""
         x, y, reach = *middle.round().astype(int), round(reach)
         return picture[y - reach : y + reach, x - reach : x + reach].mean()
 
-    middle, reach = landmarks[0, list(BETWEEN_BROWS), :2].mean(0), 0.1 * float(portrait.pose.scale[0])
-    creased, plain = (brightness(frames[0], middle, reach) for frames in shown(landmarks))
+    middle, reach = face.landmarks[0, list(BETWEEN_BROWS), :2].mean(0), 0.1 * float(portrait.pose.scale[0])
+    creased, plain = (brightness(frames[0], middle, reach) for frames in shown(face))
     whole = brightness(frame, portrait.crop.to_photo(middle), reach * portrait.crop.scale)
     assert plain - creased > 1
     assert abs(whole - creased) < abs(whole - plain)
 
 
-def test_creases_of_both_sides_are_pushed_by_mirror_images(prepared):
-    left, right = prepared.wrinkles.push.reshape(478, 2, 2, -1).unbind(2)
-    mirrored = left[canonical_face().mirror].clone()
-    mirrored[:, 0] *= -1
-    assert np.allclose(right, mirrored)
+def test_creases_of_a_mirrored_motion_are_mirrored(portrait, prepared):
+    motion = np.random.default_rng(0).normal(0, 0.05, portrait.normalized.shape)
+    mirrored = motion[canonical_face().mirror] * [-1, 1, 1]
+
+    def depths(motion: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """How deep the creases of the left and of the right half are."""
+        face = face_motion(
+            posed(portrait, portrait.normalized[None] + motion), PixelTransform(1.0, np.zeros(2)), torch.device("cpu")
+        )
+        return np.split(crease_depths(prepared.wrinkles, face)[0], 2)
+
+    left, right = depths(motion)
+    assert left.any() and not np.allclose(left, right)
+    np.testing.assert_allclose(depths(mirrored), [right, left], atol=1e-4)

@@ -1,9 +1,10 @@
 """How fast SPACE is and how much memory it takes.
 
-    python -m space_core.evaluation.benchmark [--device cuda] [--seconds 10 60]
+    python -m space_core.evaluation.benchmark [--device cuda] [--seconds 10 60] [--size 512] [--megapixels 12]
 
-For each length, in a process of its own: the seconds of every stage on its own, then the whole way from files to file,
-with the models loaded but the photo not seen before.
+For each length, in a process of its own, with the networks loaded but the photo not seen before: the whole way from
+photo and recording on disk to MP4 on disk, the seconds of every stage on its own, and the same frames encoded by x264
+alone, which is the limit of any generator on this machine. With ``--megapixels`` also a whole photo of that size.
 """
 
 import argparse
@@ -13,7 +14,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,24 +22,25 @@ import numpy as np
 import psutil
 import soundfile
 import torch
+from PIL import Image
 
 from space_core import AnimationOptions, SpacePipeline
+from space_core.face.canvas import crop_canvas
 from space_core.face.detector import build_detector
-from space_core.face.normalization import pose_landmarks
-from space_core.face.portrait import prepare_portrait
+from space_core.face.portrait import SIZE, prepare_portrait
+from space_core.face.posed_face import PosedFace
 from space_core.generator.mesh_warp import MeshWarpGenerator
 from space_core.media.audio import load_speech
 from space_core.media.images import load_photo
 from space_core.media.video import write_video
-from space_core.motion.emotion import emotion_curve
-from space_core.motion.head_pose import generate_head_pose
-from space_core.motion.speech2landmarks import load_speech2landmarks
-from space_core.pipeline import DEVICES
-from space_core.timing import number_of_frames
+from space_core.motion.motion import join
+from space_core.motion.planner import MotionPlanner
+from space_core.options import DEVICES, MotionOptions
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PHOTO, OTHER_PHOTO = EXAMPLES / "astronaut.jpg", EXAMPLES / "grace_hopper.jpg"
 SPEECH = EXAMPLES / "english_starlight.flac"
+HELD_FRAMES = 100  # rendered and encoded on their own; stages are extrapolated from these
 
 Result = TypeVar("Result")
 
@@ -47,38 +49,63 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=DEVICES, default="auto")
     parser.add_argument("--seconds", type=float, nargs="+", default=[10.0, 60.0])
+    parser.add_argument("--size", type=int, default=SIZE, help="side of the film in pixels (default: %(default)s)")
+    parser.add_argument("--megapixels", type=float, help="also a whole photo of that size, for the first length")
     arguments = parser.parse_args()
     print(f"{torch.get_num_threads()} threads, torch {torch.__version__}")
     for seconds in arguments.seconds:
-        # A process of its own, because the peak of memory is one figure per process.
-        process = multiprocessing.get_context("spawn").Process(target=_measure, args=(seconds, arguments.device))
-        process.start()
-        process.join()
-        if process.exitcode:
-            sys.exit(process.exitcode)
+        _in_own_process(_measure_crop, seconds, arguments.size, arguments.device)
+    if arguments.megapixels:
+        _in_own_process(_measure_photo, arguments.seconds[0], arguments.megapixels, arguments.device)
 
 
-def _measure(seconds: float, device: str) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        speech, video = Path(folder) / "speech.wav", Path(folder) / "out.mp4"
-        _write_speech(speech, seconds)
-        pipeline = SpacePipeline(device)
-        pipeline.animate_to_file(OTHER_PHOTO, SPEECH, video)  # whatever is loaded on first use
+def _in_own_process(measure: Callable, *arguments: object) -> None:
+    """Runs a measurement where nothing else was loaded: the peak of memory is one figure per process."""
+    process = multiprocessing.get_context("spawn").Process(target=measure, args=arguments)
+    process.start()
+    process.join()
+    if process.exitcode:
+        sys.exit(process.exitcode)
 
-        start = time.perf_counter()
-        next(pipeline.animate(PHOTO, speech, AnimationOptions(seed=1)))
-        to_first_frame = time.perf_counter() - start
 
-        pipeline = SpacePipeline(device)  # its portraits forgotten, the networks still loaded
-        start = time.perf_counter()
-        with PeakMemory() as memory:
-            animation = pipeline.animate_to_file(PHOTO, speech, video)
-        whole = time.perf_counter() - start
-        print(f"\n{seconds:g} s of speech on {pipeline.device}: {animation.num_frames} frames")
-        print(f"  whole way       {whole:8.2f} s   {animation.num_frames / whole:6.1f} frames/s")
-        print(f"  first frame     {to_first_frame:8.2f} s")
-        print(f"  peak memory     {memory.peak / 2**30:8.2f} GiB, ffmpeg included")
-        _measure_stages(speech, video, pipeline.device)
+def _measure_crop(seconds: float, size: int, device: str) -> None:
+    with _folder_with_speech(seconds) as (folder, speech):
+        pipeline = _measure_film(folder, PHOTO, speech, AnimationOptions(size=size), device)
+        _measure_stages(folder, speech, size, pipeline.device)
+
+
+def _measure_photo(seconds: float, megapixels: float, device: str) -> None:
+    with _folder_with_speech(seconds) as (folder, speech):
+        photo = Image.open(OTHER_PHOTO).convert("RGB")
+        scale = (megapixels * 1e6 / (photo.width * photo.height)) ** 0.5
+        path = folder / "photo.jpg"
+        photo.resize((round(photo.width * scale), round(photo.height * scale)), Image.Resampling.LANCZOS).save(path)
+        _measure_film(folder, path, speech, AnimationOptions(framing="photo"), device)
+
+
+def _measure_film(
+    folder: Path, photo: Path, speech: Path, options: AnimationOptions, device: str
+) -> SpacePipeline:
+    """Prints the figures of a film; returns the pipeline."""
+    video = folder / "out.mp4"
+    pipeline = SpacePipeline(device)
+    pipeline.animate_to_file(OTHER_PHOTO, SPEECH, video)  # whatever is loaded on first use
+    pipeline.forget_portraits()
+    start = time.perf_counter()
+    with pipeline.animate(photo, speech, options) as animation:
+        height, width, _ = next(animation).shape
+    to_first_frame = time.perf_counter() - start
+
+    pipeline.forget_portraits()
+    start = time.perf_counter()
+    with PeakMemory() as memory:
+        animation = pipeline.animate_to_file(photo, speech, video, options)
+    whole = time.perf_counter() - start
+    print(f"\n{animation.seconds:g} s of speech on {pipeline.device}: {animation.num_frames} frames, {width} × {height}")
+    print(f"  whole way       {whole:8.2f} s   {animation.num_frames / whole:6.1f} frames/s")
+    print(f"  first frame     {to_first_frame:8.2f} s")
+    print(f"  peak memory     {memory.peak / 2**30:8.2f} GiB, ffmpeg included")
+    return pipeline
 
 
 class PeakMemory:
@@ -105,33 +132,44 @@ class PeakMemory:
             self.peak = max(self.peak, held)
 
 
-def _measure_stages(speech: Path, video: Path, device: torch.device) -> None:
-    """Every stage once, alone, in the order of the way."""
-    speech2landmarks, generator = load_speech2landmarks(device), MeshWarpGenerator(device)
+def _measure_stages(folder: Path, speech: Path, size: int, device: torch.device) -> None:
+    """Every stage once, alone, in order; and how fast the frames are drawn and encoded."""
+    planner, generator, detector = MotionPlanner(device), MeshWarpGenerator(device), build_detector("mediapipe")
     sound = _timed("read speech", lambda: load_speech(speech))
-    portrait = _timed("portrait", lambda: prepare_portrait(load_photo(PHOTO), build_detector("mediapipe")))
-    prepared = _timed("prepare", lambda: generator.prepare(portrait))
-    emotion = emotion_curve("neutral", 0, number_of_frames(len(sound)))
-    chunks = _timed("landmarks", lambda: list(speech2landmarks.speak(sound, portrait.normalized, emotion)))
-    num_frames = sum(map(len, chunks))
-    pose = _timed("head pose", lambda: generate_head_pose(sound, num_frames, portrait.pose, 1.0, seed=0))
-    posed = pose_landmarks(np.concatenate(chunks)[:100], pose[:100])
-    # Only the first frames, so that they can be held: the stage's time is per frame.
-    frames = _timed("frames", lambda: list(generator.render(prepared, [posed])), num_frames / len(posed))
-    _timed("encode", lambda: write_video(frames, video, speech, len(frames)), num_frames / len(posed))
-
-
-def _timed(stage: str, work: Callable[[], Result], times: float = 1.0) -> Result:
+    portrait = _timed("portrait", lambda: prepare_portrait(load_photo(PHOTO), detector))
+    prepared = _timed("prepare", lambda: generator.prepare(portrait, crop_canvas(portrait, size)))
+    timelines = _timed("timelines", lambda: planner.timelines(portrait, sound, MotionOptions()))
+    motion = join(_timed("landmarks", lambda: list(planner.segments(portrait, sound, timelines))))
+    face = PosedFace(motion[:HELD_FRAMES].edited, motion[:HELD_FRAMES].head_pose)
+    count = generator.batch_size(prepared)
+    batches = [face[first : first + count] for first in range(0, len(face), count)]
+    times = len(motion) / len(face)
+    frames = np.concatenate(_timed("frames", lambda: list(generator.render(prepared, batches)), times))
     start = time.perf_counter()
-    result = work()
+    _timed("encode", lambda: write_video(frames, folder / "encoded.mp4", speech, len(frames)), times)
+    encoding = len(frames) / (time.perf_counter() - start)
+    start = time.perf_counter()
+    drawn = generator.render(prepared, batches)
+    write_video((frame for batch in drawn for frame in batch), folder / "both.mp4", speech, len(frames))
+    both = len(frames) / (time.perf_counter() - start)
+    print(f"  x264 alone      {encoding:8.1f} frames/s; drawing and encoding {both:.1f}, {both / encoding:.0%} of that")
+
+
+def _timed(stage: str, task: Callable[[], Result], times: float = 1.0) -> Result:
+    start = time.perf_counter()
+    result = task()
     print(f"  {stage:14}  {(time.perf_counter() - start) * times:8.2f} s")
     return result
 
 
-def _write_speech(path: Path, seconds: float) -> None:
-    """The example's speech over and over, of that length."""
-    sound, rate = soundfile.read(SPEECH)
-    soundfile.write(path, np.resize(sound, round(seconds * rate)), rate)
+@contextlib.contextmanager
+def _folder_with_speech(seconds: float) -> Iterator[tuple[Path, Path]]:
+    """A temporary folder and in it a recording of that length: the example's speech over and over."""
+    with tempfile.TemporaryDirectory() as name:
+        sound, rate = soundfile.read(SPEECH)
+        path = Path(name) / "speech.wav"
+        soundfile.write(path, np.resize(sound, round(seconds * rate)), rate)
+        yield Path(name), path
 
 
 if __name__ == "__main__":

@@ -5,34 +5,59 @@ import torch.nn.functional as F
 from torch import nn
 
 
+def halving_convolution(channels_in: int, channels_out: int, kernel: int, groups: int = 1) -> nn.Conv2d:
+    """A convolution of stride 2 that pads as TensorFlow does: the odd pixel at the right and at the bottom.
+
+    The kernel is one larger than it was trained, with zeros in its first row and column.
+    """
+    return nn.Conv2d(channels_in, channels_out, kernel + 1, stride=2, padding=kernel // 2, groups=groups)
+
+
 class BlazeBlock(nn.Module):
     """A depthwise 3×3 and a pointwise convolution, added to the block's input, then PReLU or ReLU.
 
-    With stride 2 the input is halved by maximum pooling before the addition, and the odd pixel of padding is at the right
-    and at the bottom, as TensorFlow puts it. Where there are more channels out than in, the last ones get no input added.
-    With several groups, as many blocks of these numbers of channels run side by side.
+    With stride 2 the input is halved by maximum pooling before the addition. Where there are more channels out than in,
+    the last ones get no input added. With several groups, as many blocks of these numbers of channels run side by side.
     """
 
     def __init__(
         self, channels_in: int, channels_out: int, stride: int = 1, groups: int = 1, prelu: bool = False
     ) -> None:
         super().__init__()
-        self.channels_in, self.stride, self.groups = channels_in, stride, groups
+        self.stride, self.groups, self.widened = stride, groups, channels_in if channels_out > channels_in else None
         depth = channels_in * groups
-        self.depthwise = nn.Conv2d(depth, depth, 3, stride, padding=stride % 2, groups=depth)
-        self.pointwise = nn.Conv2d(depth, channels_out * groups, 1, groups=groups)
+        if stride == 2:
+            self.depthwise = halving_convolution(depth, depth, 3, groups=depth)
+        else:
+            self.depthwise = nn.Conv2d(depth, depth, 3, padding=1, groups=depth)
+        self.pointwise = Pointwise(channels_in, channels_out, groups)
         self.activation = nn.PReLU(channels_out * groups) if prelu else nn.ReLU()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        skip = x
-        if self.stride == 2:
-            x, skip = F.pad(x, (0, 1, 0, 1)), F.max_pool2d(x, 2)
+        skip = F.max_pool2d(x, 2) if self.stride == 2 else x
         y = self.pointwise(self.depthwise(x))
-        if y.shape == skip.shape:
+        if self.widened is None:
             y += skip
         else:
-            y.unflatten(1, (self.groups, -1))[:, :, : self.channels_in] += skip.unflatten(1, (self.groups, -1))
+            y.unflatten(1, (self.groups, -1))[:, :, : self.widened] += skip.unflatten(1, (self.groups, -1))
         return self.activation(y)
+
+
+class Pointwise(nn.Conv2d):
+    """A 1×1 convolution. In several groups it is a product of matrices, as torch runs the groups one by one on the CPU."""
+
+    def __init__(self, channels_in: int, channels_out: int, groups: int = 1) -> None:
+        super().__init__(channels_in * groups, channels_out * groups, 1, groups=groups)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, groups · channels in, H, W) to (N, groups · channels out, H, W), both with the channels last in memory."""
+        if self.groups == 1:
+            return super().forward(x)
+        number, _, height, width = x.shape
+        weight, bias = (p.view(self.groups, -1, p[0].numel()) for p in (self.weight, self.bias))
+        x = x.permute(0, 2, 3, 1).reshape(-1, self.groups, weight.shape[2]).transpose(0, 1)
+        y = torch.baddbmm(bias.mT, x, weight.mT)  # (groups, N · H · W, channels out)
+        return y.transpose(0, 1).reshape(number, height, width, -1).permute(0, 3, 1, 2)
 
 
 def blaze_blocks(channels: int, *outputs: int | tuple[int, int], groups: int = 1, prelu: bool = False) -> nn.Sequential:

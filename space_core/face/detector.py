@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
 from space_core.errors import SpaceError
 
@@ -11,7 +11,8 @@ if TYPE_CHECKING:  # the command line reads DETECTORS, and need not wait for the
     import numpy as np
     import torch
 
-DETECTORS = ("mediapipe", "face-alignment")
+DetectorName = Literal["mediapipe", "face-alignment"]
+DETECTORS: tuple[str, ...] = get_args(DetectorName)
 
 
 class Detector(Protocol):

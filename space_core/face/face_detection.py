@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from space_core.assets import weights_path
-from space_core.face.blaze_block import blaze_blocks
+from space_core.face.blaze_block import blaze_blocks, halving_convolution
 from space_core.face.network_weights import load_network
 from space_core.face.regions import image_tensor, project, sample_upright, upright_region
 
@@ -42,7 +42,7 @@ class ShortRangeNetwork(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem = nn.Conv2d(3, 24, 5, stride=2)
+        self.stem = halving_convolution(3, 24, 5)
         self.backbone_16 = blaze_blocks(24, 24, 28, (32, 2), 36, 42, (48, 2), 56, 64, 72, 80, 88)
         self.backbone_8 = blaze_blocks(88, (96, 2), 96, 96, 96, 96)
         self.scores_16, self.scores_8 = nn.Conv2d(88, 2, 1), nn.Conv2d(96, 6, 1)
@@ -50,7 +50,7 @@ class ShortRangeNetwork(nn.Module):
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Boxes (N, 896, 16) in pixels around their anchors and logits (N, 896) of images (N, 3, 128, 128), -1 … 1."""
-        fine = self.backbone_16(F.relu(self.stem(F.pad(images, (1, 2, 1, 2)))))
+        fine = self.backbone_16(F.relu(self.stem(images)))
         coarse = self.backbone_8(fine)
         boxes = [_per_anchor(self.boxes_16(fine), VALUES), _per_anchor(self.boxes_8(coarse), VALUES)]
         scores = [_per_anchor(self.scores_16(fine), 1), _per_anchor(self.scores_8(coarse), 1)]
@@ -152,6 +152,8 @@ class FaceDetection:
     @torch.inference_mode()
     def __call__(self, images: list[np.ndarray]) -> list[list[Detection]]:
         """The faces in each image (H, W, 3) uint8 RGB, all images at once; the surest first."""
+        if not images:
+            return []
         size = self._network.input_size
         regions = [_letterbox(*image.shape[:2]) for image in images]
         tensors = [image_tensor(image, self._anchors.device) for image in images]

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from space_core.assets import weights_path
-from space_core.face.blaze_block import blaze_blocks
+from space_core.face.blaze_block import Pointwise, blaze_blocks, halving_convolution
 from space_core.face.network_weights import load_network
 from space_core.face.regions import image_tensor, project, sample_turned, turned_square
 from space_core.face.topology import LEFT_EYE, NUM_POINTS, NUM_SURFACE_POINTS, RIGHT_EYE
@@ -34,7 +34,7 @@ class FaceMeshNetwork(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem = nn.Conv2d(3, 16, 3, stride=2)
+        self.stem = halving_convolution(3, 16, 3)
         self.stem_activation = nn.PReLU(16)
         self.low = blaze_blocks(16, 16, 16, (32, 2), prelu=True)
         self.high = blaze_blocks(
@@ -54,7 +54,7 @@ class FaceMeshNetwork(nn.Module):
 
     def forward(self, faces: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Landmarks (N, 478, 3) in pixels of faces (N, 3, 192, 192), 0 … 1, and whether these are faces: logits (N,)."""
-        x = self.stem_activation(self.stem(F.pad(faces, (0, 1, 0, 1))))
+        x = self.stem_activation(self.stem(faces))
         features = self.low(x)  # (N, 32, 48, 48)
         x = self.neck(self.high(features))  # (N, 32, 3, 3)
         surface = self.mesh(x).view(-1, NUM_SURFACE_POINTS, 3)
@@ -68,7 +68,7 @@ class FaceMeshNetwork(nn.Module):
         x = self.parts_neck(self.parts(x))  # (N, 5 · 32, 2, 2)
         parts = []
         for part, box, layer in zip(x.chunk(5, 1), PART_BOXES, self.points, strict=True):
-            points = layer(part).view(len(x), -1, 2) * (2 / BOX_LANDMARKS_SIZE) - 1  # -1 … 1 from edge to edge
+            points = layer(part).view(x.shape[0], -1, 2) * (2 / BOX_LANDMARKS_SIZE) - 1  # -1 … 1 from edge to edge
             parts.append(centre[:, box, None] + (points * half[:, box, None]) @ axes[:, box].mT)
         return self._refined(surface, torch.cat(parts, 1) * (INPUT_SIZE / FEATURES_SIZE)), presence
 
@@ -99,8 +99,7 @@ class FaceMeshNetwork(nn.Module):
 
 def _neck(groups: int) -> nn.Sequential:
     """From 128 channels to 32."""
-    reduction = nn.Conv2d(128 * groups, 32 * groups, 1, groups=groups)
-    return nn.Sequential(reduction, nn.PReLU(32 * groups), *blaze_blocks(32, 32, groups=groups, prelu=True))
+    return nn.Sequential(Pointwise(128, 32, groups), nn.PReLU(32 * groups), *blaze_blocks(32, 32, groups=groups, prelu=True))
 
 
 def _features_in(boxes: torch.Tensor, features: torch.Tensor) -> torch.Tensor:

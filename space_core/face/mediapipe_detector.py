@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from space_core.face.topology import LEFT_EYE, RIGHT_EYE, canonical_face
 # fifth of an image's height. So smaller ones are found in parts of the image, and the mesh is fitted in a cut-out of each.
 CUT_OUT = 2.0  # side of that cut-out, in sides of the detected box
 MAX_FACES = 8
+MAX_CALLERS = 4  # threads that use a detector at the same time; further ones wait
 TILES = (1, 2, 4)  # an image without a face is searched again in so many parts each way
 TRACKED_CUT_OUT = 3.0  # side of the cut-out in which a face is followed, in sides of its box where it was found
 REDETECT_AFTER = 5  # frames without a face, after which it is searched for in the whole frame
@@ -37,10 +39,12 @@ class MediaPipeDetector:
         """Loads the networks onto a device."""
         self._short_range, self._full_range = (FaceDetection(name, device) for name in ("short_range", "full_range"))
         self._face_mesh = FaceMesh(device)
+        # The layers are too small to be shared out: waiting for the other threads would take longer than the work.
+        self._workers = ThreadPoolExecutor(MAX_CALLERS, initializer=torch.set_num_threads, initargs=(1,))
 
     def detect(self, image: np.ndarray) -> list[np.ndarray]:
         """See ``Detector.detect``."""
-        return self._detect(image, TILES)
+        return self._workers.submit(self._detect, image, TILES).result()
 
     def track(self, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray | None]:
         """See ``Detector.track``. The region of a face is taken from the landmarks of the frame before."""
@@ -48,12 +52,12 @@ class MediaPipeDetector:
         lost = REDETECT_AFTER
         for frame in frames:
             if lost >= REDETECT_AFTER:
-                faces = self._detect(frame, tiles=(1,))
+                faces = self._workers.submit(self._detect, frame, (1,)).result()
                 box = _box(faces[0]) if faces else _middle(frame)
                 lost = 0
             # A face that is small in the frame is lost on the short-range detector, so it gets the surroundings only.
             cut_out, origin = _cut_out(frame, box, TRACKED_CUT_OUT)
-            face, region = self._follow(cut_out, region)
+            face, region = self._workers.submit(self._follow, cut_out, region).result()
             lost = lost + 1 if face is None else 0
             if face is not None:
                 face[:, :2] += origin

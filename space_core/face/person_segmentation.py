@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from space_core.assets import weights_path
+from space_core.face.blaze_block import halving_convolution
 from space_core.face.network_weights import load_network
 from space_core.face.regions import sample_upright, upright_region
 
@@ -19,7 +20,7 @@ class PersonSegmentationNetwork(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem = nn.Conv2d(3, 16, 3, stride=2)
+        self.stem = halving_convolution(3, 16, 3)
         self.stage_64 = InvertedResidual(16, 16, 16, 3, nn.ReLU, stride=2, squeezed=8)
         self.stage_32 = nn.Sequential(
             InvertedResidual(16, 72, 24, 3, nn.ReLU, stride=2), InvertedResidual(24, 88, 24, 3, nn.ReLU)
@@ -37,7 +38,7 @@ class PersonSegmentationNetwork(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Probabilities (N, 1, 256, 256) of a person in images (N, 3, 256, 256), 0 … 1."""
-        x128 = F.hardswish(self.stem(F.pad(images, (0, 1, 0, 1))))
+        x128 = F.hardswish(self.stem(images))
         x64 = self.stage_64(x128)
         x32 = self.stage_32(x64)
         x16 = self.stage_16(x32)
@@ -59,18 +60,19 @@ class InvertedResidual(nn.Module):
         squeezed: int = 0,
     ) -> None:
         super().__init__()
-        # With stride 2 the odd pixel of padding is at the right and at the bottom, as TensorFlow puts it.
-        self.padding = (kernel // 2 - stride + 1, kernel // 2) * 2
         self.residual = stride == 1 and channels_in == channels_out
         self.activation = activation()
         self.expansion = nn.Conv2d(channels_in, wide, 1)
-        self.depthwise = nn.Conv2d(wide, wide, kernel, stride, groups=wide)
+        if stride == 2:
+            self.depthwise = halving_convolution(wide, wide, kernel, groups=wide)
+        else:
+            self.depthwise = nn.Conv2d(wide, wide, kernel, padding=kernel // 2, groups=wide)
         self.gate = _gate(wide, squeezed) if squeezed else None
         self.projection = nn.Conv2d(wide, channels_out, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = self.activation(self.expansion(x))
-        y = self.activation(self.depthwise(F.pad(y, self.padding)))
+        y = self.activation(self.depthwise(y))
         if self.gate is not None:
             y = y * self.gate(_mean(y))
         y = self.projection(y)

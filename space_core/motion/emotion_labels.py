@@ -67,11 +67,12 @@ def _parse_blend(text: str, intensity: float) -> tuple[float, ...]:
         intensity = float(strength)
     shares = dict.fromkeys(EMOTIONS, 0.0)
     for part in blend.split("+"):
-        share, label = re.fullmatch(rf"({_NUMBER})?(.*)", part.strip(), re.DOTALL).groups()
-        label = label.strip().lower()
+        number = re.match(_NUMBER, part.strip())
+        share = number[0] if number else "1"
+        label = part.strip().removeprefix(number[0] if number else "").strip().lower()
         if label not in EMOTIONS:
             raise SpaceError(f"There is no emotion called {_quoted(label)}; choose from: {', '.join(EMOTIONS)}.")
-        shares[label] += float(share or 1)
+        shares[label] += float(share)
     total = sum(shares.values())
     if not 0 < total < float("inf"):
         raise SpaceError(f"The shares of {_quoted(blend)} don't add up to a number above 0; {_EXAMPLES}.")

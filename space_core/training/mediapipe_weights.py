@@ -2,26 +2,35 @@
 
     pip download --no-deps mediapipe==0.10.21 && unzip mediapipe-*.whl -d WHEEL && pip install flatbuffers
     python -m space_core.training.mediapipe_weights WHEEL
+    python -m space_core.training.mediapipe_weights --compare CORPUS
 
-Writes ``weights/face_detection.safetensors``, ``weights/face_mesh.safetensors`` and
+The first writes ``weights/face_detection.safetensors``, ``weights/face_mesh.safetensors`` and
 ``weights/person_segmentation.safetensors``: the numbers of the wheel's tflite files, in float16 as there, under the names
-that the networks in ``space_core/face/`` have for them.
+that the networks in ``space_core/face/`` have for them. The second prints how far the results are from the package's,
+which must be installed for that (``pip install mediapipe==0.10.21 "numpy<2"``).
 """
 
 import argparse
+import itertools
 import struct
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from flatbuffers import flexbuffers
+from PIL import Image
 from safetensors.numpy import save_file
 from torch import nn
 
 from space_core.face import face_detection, face_mesh, person_segmentation
+from space_core.face.mediapipe_detector import MediaPipeDetector, face_size
+from space_core.face.portrait import SIDE_IN_FACES, SIZE
 from space_core.face.topology import EYES
+from space_core.measures.corpus import Corpus
 
 # TensorFlow Lite's numbers of the operators that have weights, and of those that only convert them.
 CONVOLUTION, DEPTHWISE, CUSTOM, PRELU = 3, 4, 32, 54
@@ -29,12 +38,34 @@ DEQUANTIZE, DENSIFY = 6, 124
 TENSOR_TYPES = {0: np.float32, 1: np.float16, 2: np.int32}
 INDEX_TYPES = {1: np.int32, 2: np.uint16, 3: np.uint8}  # of sparse tensors
 
+NUM_FRAMES = 100  # of each clip that is compared
+CLIPS = (
+    "styletalk_source_video_video_obama_clip1",
+    "liveportrait_examples_driving_d0",
+    "liveportrait_examples_driving_d10",
+    "liveportrait_examples_driving_d13",
+    "liveportrait_examples_driving_d18",
+    "liveportrait_examples_driving_d20",
+    "liveportrait_examples_driving_d3",
+    "liveportrait_examples_source_s29",
+    "video_retalking_examples_face_1",
+    "video_retalking_examples_face_4",
+)
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("wheel", type=Path, metavar="WHEEL", help="folder with the unpacked wheel of MediaPipe")
-    modules = parser.parse_args().wheel / "mediapipe" / "modules"
+    parser.add_argument("wheel", nargs="?", type=Path, metavar="WHEEL", help="folder with MediaPipe's unpacked wheel")
+    parser.add_argument("--compare", type=Path, metavar="CORPUS", help="compare with the installed package")
+    arguments = parser.parse_args()
+    if arguments.compare:
+        compare(arguments.compare)
+    if arguments.wheel:
+        write_weights(arguments.wheel / "mediapipe" / "modules")
 
+
+def write_weights(modules: Path) -> None:
+    """Reads the tflite files in the wheel's folder ``mediapipe/modules``."""
     short_range = read_graph(modules / "face_detection" / "face_detection_short_range.tflite")
     full_range = read_graph(modules / "face_detection" / "face_detection_full_range_sparse.tflite")
     detection = {
@@ -194,9 +225,19 @@ def named(build: Callable[[], nn.Module], arrays: list[np.ndarray]) -> dict[str,
     """Arrays under the names of a network's parameters, which are registered in the order in which they are used."""
     with torch.device("meta"):
         parameters = dict(build().named_parameters())
-    if [tuple(parameter.shape) for parameter in parameters.values()] != [array.shape for array in arrays]:
-        raise ValueError(f"the graph is not that of {build.__name__}")
-    return dict(zip(parameters, arrays, strict=True))
+    return {
+        name: _fitted(array, tuple(parameter.shape))
+        for (name, parameter), array in zip(parameters.items(), arrays, strict=True)
+    }
+
+
+def _fitted(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Weights as ``halving_convolution`` has them, with zeros in the first row and column of the kernel."""
+    if array.ndim == 4 and array.shape[-1] == shape[-1] - 1:
+        array = np.pad(array, ((0, 0), (0, 0), (1, 0), (1, 0)))
+    if array.shape != shape:
+        raise ValueError(f"the graph is another one: {array.shape} where the network has {shape}")
+    return array
 
 
 def quartered_heads(arrays: list[np.ndarray]) -> list[np.ndarray]:
@@ -245,6 +286,131 @@ def face_mesh_tensors(graph: Graph) -> dict[str, np.ndarray]:
 def _save(tensors: dict[str, np.ndarray], file: Path) -> None:
     save_file({name: np.ascontiguousarray(array) for name, array in tensors.items()}, file)
     print(f"{file.name}: {sum(array.size for array in tensors.values()):,} numbers, {file.stat().st_size:,} bytes")
+
+
+class PackageDetector(MediaPipeDetector):
+    """The detector with the networks and graphs of the installed package instead of ours."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        from mediapipe.python.solutions import face_detection as package_detection
+        from mediapipe.python.solutions import face_mesh as package_mesh
+
+        self._solution = package_mesh.FaceMesh
+        self._still = self._solution(static_image_mode=True, refine_landmarks=True)
+        self._short_range, self._full_range = (
+            partial(_package_detections, package_detection.FaceDetection(0.5, number)) for number in (0, 1)
+        )
+
+    def track(self, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray | None]:
+        self._video = self._solution(static_image_mode=False, refine_landmarks=True)
+        return super().track(frames)
+
+    def _follow(self, image: np.ndarray, region: None) -> tuple[np.ndarray | None, None]:
+        return _package_landmarks(self._video, image), None  # the package remembers the region itself
+
+    def _faces(self, images: list[np.ndarray]) -> list[np.ndarray | None]:
+        return [_package_landmarks(self._still, image) for image in images]
+
+
+def _package_detections(solution, images: list[np.ndarray]) -> list[list[face_detection.Detection]]:
+    found = []
+    for image in images:
+        size = np.array(image.shape[1::-1])
+        found.append([])
+        for detection in solution.process(np.ascontiguousarray(image)).detections or []:
+            box = detection.location_data.relative_bounding_box
+            low = np.array([box.xmin, box.ymin])
+            corners = np.stack([low, low + [box.width, box.height]]) * size
+            found[-1].append(face_detection.Detection(corners, corners, detection.score[0]))
+    return found
+
+
+def _package_landmarks(solution, image: np.ndarray) -> np.ndarray | None:
+    height, width, _ = image.shape
+    for face in solution.process(np.ascontiguousarray(image)).multi_face_landmarks or []:
+        points = np.array([(point.x, point.y, point.z) for point in face.landmark], np.float32)
+        return points * np.array([width, height, width], np.float32)
+    return None
+
+
+def compare(corpus: Path) -> None:
+    """Prints how far landmarks, faces found and masks are from the package's, and both times."""
+    from mediapipe.python.solutions.selfie_segmentation import SelfieSegmentation
+
+    ours, package = MediaPipeDetector(), PackageDetector()
+    photos = {file.stem: np.array(Image.open(file).convert("RGB")) for file in sorted((corpus / "portraits").glob("*.jpg"))}
+    for name, change in VARIANTS.items():
+        distances, differing, found, seconds = [], [], 0, np.zeros(2)
+        for photo, image in photos.items():
+            changed = change(image, ours)
+            (mine, theirs), elapsed = zip(*(_timed(detector.detect, changed) for detector in (ours, package)), strict=True)
+            seconds += elapsed
+            found += len(theirs)
+            if len(mine) != len(theirs):
+                differing.append(f"{photo} ({len(mine)} instead of {len(theirs)})")
+                continue
+            for one, other in zip(mine, theirs, strict=True):
+                distances.append(_distance(one, other))
+        print(
+            f"{name}: {len(photos)} images, {found} faces of the package, other numbers of faces: "
+            f"{', '.join(differing) or 'none'}; {_summary(distances)}; "
+            f"{seconds[0] / len(photos):.3f} s an image, package {seconds[1] / len(photos):.3f} s"
+        )
+    for clip in CLIPS:
+        frames = list(itertools.islice(Corpus(corpus).frames(clip), NUM_FRAMES))
+        (mine, theirs), elapsed = zip(*(_timed(lambda d: list(d.track(frames)), d) for d in (ours, package)), strict=True)
+        both = [(one, other) for one, other in zip(mine, theirs, strict=True) if one is not None and other is not None]
+        lost = sum((one is None) != (other is None) for one, other in zip(mine, theirs, strict=True))
+        print(
+            f"{clip}: {len(frames)} frames, found by one alone: {lost}; {_summary([_distance(*pair) for pair in both])}; "
+            f"{1000 * elapsed[0] / len(frames):.1f} ms a frame, package {1000 * elapsed[1] / len(frames):.1f} ms"
+        )
+    segmentation, solution = person_segmentation.PersonSegmentation(), SelfieSegmentation(model_selection=0)
+    differences = []
+    for image in photos.values():
+        sides = [solution.process(np.ascontiguousarray(side)).segmentation_mask for side in (image, image[:, ::-1])]
+        differences.append(np.abs(segmentation(image) - (sides[0] + sides[1][:, ::-1]) / 2).mean())
+    print(f"masks: mean difference {np.mean(differences):.5f}, at most {np.max(differences):.5f} in one photo")
+
+
+def _timed(function: Callable, *arguments) -> tuple:
+    start = time.perf_counter()
+    return function(*arguments), time.perf_counter() - start
+
+
+def _distance(one: np.ndarray, other: np.ndarray) -> tuple[float, float]:
+    """Mean distances in x and y, and in z, between two meshes, in pixels of the 512-pixel crop around the second one."""
+    pixel = SIDE_IN_FACES * face_size(other) / SIZE
+    return np.linalg.norm((one - other)[:, :2], axis=1).mean() / pixel, np.abs((one - other)[:, 2]).mean() / pixel
+
+
+def _summary(distances: list[tuple[float, float]]) -> str:
+    if not distances:
+        return "no faces"
+    (mean, depth), (largest, _) = np.mean(distances, 0), np.max(distances, 0)
+    return f"landmarks {mean:.3f} px apart, at most {largest:.3f} in one face, depth {depth:.3f} px"
+
+
+def _turned(degrees: float, image: np.ndarray, detector: MediaPipeDetector) -> np.ndarray:
+    return np.array(Image.fromarray(image).rotate(degrees, Image.Resampling.BILINEAR, expand=True))
+
+
+def _small(image: np.ndarray, detector: MediaPipeDetector) -> np.ndarray:
+    """The image, its face 100 pixels high, in the middle of 1500 × 1500 grey pixels."""
+    faces = detector.detect(image)
+    scale = 100 / (face_size(faces[0]) if faces else max(image.shape) / 3)
+    small = Image.fromarray(image).resize([max(1, min(1500, round(side * scale))) for side in image.shape[1::-1]])
+    canvas = Image.new("RGB", (1500, 1500), (128, 128, 128))
+    canvas.paste(small, tuple((1500 - side) // 2 for side in small.size))
+    return np.array(canvas)
+
+
+VARIANTS = {
+    "upright": lambda image, detector: image,
+    **{f"turned by {degrees} degrees": partial(_turned, degrees) for degrees in (-30, 30, 90)},
+    "small": _small,
+}
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
     pip install librosa
     python -m space_core.training.mel_filters
 
-writes ``weights/mel_filters.safetensors``, so that reading speech does not import librosa, which takes a second.
+writes ``weights/mel_filters.safetensors``. Computing them at run time, with the import of librosa, would take 0.4 s.
 """
 
 import librosa

@@ -28,9 +28,9 @@ from space_core.web.parameters import (
     MOST_SETTINGS,
     NEW_SEED,
     SPEECH_SOURCES,
+    WIDGETS,
     option_value,
     options_compared,
-    options_on_the_page,
 )
 from space_core.web.service import AnimationService
 from space_core.web.settings import Settings
@@ -81,7 +81,7 @@ class Endpoints:
                 for report in reports:
                     if isinstance(report, Film):
                         yield str(report.video), _summary(report)
-                    else:
+                    elif isinstance(report, Step):
                         _show(values["progress"], report)
 
     @LOOK.describe
@@ -95,7 +95,7 @@ class Endpoints:
             return None, f"**This photo won't do.** {error}"
         return draw_preview(preview), "\n\n".join(("This is how it will be framed.", *preview.notes))
 
-    def choose_face(self, photo: str | None, face: float, detector: str, click: gr.SelectData) -> float:
+    def choose_face(self, photo: str, face: float, detector: str, click: gr.SelectData) -> float:
         """The number of the face that was clicked."""
         try:
             preview = self._preview(photo, face, detector)
@@ -130,14 +130,14 @@ class Endpoints:
         """The curves of a motion file over time."""
         return plot_curves(curves(load_motion(motion_file, self._settings.max_seconds))) if motion_file else None
 
-    def _preview(self, photo: str | None, face: float, detector: str) -> FacePreview:
+    def _preview(self, photo: str, face: Any, detector: Any) -> FacePreview:
         self._check_offered(detector)
         return self._service.preview(photo, AnimationOptions(face=face, detector=detector))
 
     def _animation_options(self, values: dict[str, Any]) -> AnimationOptions:
         if values["variation"] not in (KEEP_SEED, NEW_SEED):
             raise SpaceError(f'variation must be "{KEEP_SEED}" or "{NEW_SEED}".')
-        given = {name: values[name] for name in options_on_the_page()}
+        given = {name: values[name] for name in WIDGETS}
         if values["variation"] == NEW_SEED:
             given["seed"] = secrets.randbelow(2**32)
         if values["blend"] and values["blend"].strip():

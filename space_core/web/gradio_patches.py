@@ -23,7 +23,7 @@ import gradio.queueing
 import gradio.route_utils
 import gradio.routes
 import gradio.utils
-from gradio.data_classes import FileData, PredictBodyInternal
+from gradio.data_classes import FileData
 
 from space_core.errors import SpaceError
 from space_core.web.error_handlers import fetching_refused, log_current_error, visitor_message, wrong_input
@@ -122,7 +122,8 @@ def _leave_checks_to_the_pipeline() -> None:
     for component in ("Slider", "Dropdown", "Radio", "Number"):
         _replace(f"gradio.components.{component}.preprocess", lambda self, payload: payload)
     # The type of recordings and videos: Gradio refuses a path without the mark of an upload for this type only.
-    gr.Image.data_model = FileData
+    image: Any = gr.Image
+    image.data_model = FileData
 
 
 def _forbid_fetching() -> None:
@@ -198,9 +199,10 @@ def _replace_error_messages() -> None:
     _replace("gradio.blocks.Blocks.preprocess_data", preprocess_or_refuse)
     _replace("gradio.utils.error_payload", plain_payload)
     _replace("gradio.queueing.error_payload", plain_payload)
-    for module in PRINTING:
-        logging = SimpleNamespace(**{**vars(traceback), "print_exc": log_current_error})
-        importlib.import_module(module).traceback = logging
+    logging = SimpleNamespace(**{**vars(traceback), "print_exc": log_current_error})
+    for name in PRINTING:
+        module: Any = importlib.import_module(name)
+        module.traceback = logging
 
 
 # The queue and the server
@@ -226,10 +228,10 @@ def observe_queue(
         on_disconnect: called with the session of a visitor who disconnects or cancels while a job of theirs runs.
             Gradio itself would notice only when the job yields its next result.
     """
-    queue = page._queue
+    queue: Any = page._queue
     push, clean_events = queue.push, queue.clean_events
 
-    async def push_or_refuse(body: PredictBodyInternal, request: fastapi.Request, username: str | None) -> tuple:
+    async def push_or_refuse(body: Any, request: fastapi.Request, username: str | None) -> tuple:
         success, answer, state = await push(body=body, request=request, username=username)
         if state == "queue_full":
             on_failure(_endpoint(page.fns.get(body.fn_index)), "full")
@@ -256,12 +258,14 @@ def observe_queue(
 
 def mounted_app(app: fastapi.FastAPI) -> gradio.routes.App:
     """Gradio's application within the one on which a page was mounted last."""
-    return app.routes[-1].app
+    route: Any = app.routes[-1]
+    return route.app
 
 
 def set_mcp_address(page: gr.Blocks, address: str) -> None:
     """Has the MCP server call this server at its own address, not at the host that its first client names."""
-    page.mcp_server_obj._local_url = address
+    server: Any = page.mcp_server_obj
+    server._local_url = address
 
 
 def close(page: gr.Blocks, mounted: gradio.routes.App) -> None:

@@ -82,11 +82,12 @@ class JobCancelled(Exception):  # noqa: N818 – not an error
     """Raised in the thread at work, by its progress callback: nobody waits for the result any more."""
 
 
+Report = Step | Opening | Film
 # Makes a film in a folder and reports progress.
 Work = Callable[[JobRequest, Path, Progress], Film]
 
 
-def iterate_in_thread(work: Work, request: JobRequest, opening: str) -> Generator[Step | Opening | Film, None, None]:
+def iterate_in_thread(work: Work, request: JobRequest, opening: str) -> Generator[Report, None, None]:
     """Yields the progress of work in a thread of its own, and its film at last.
 
     Closing the iterator has the thread's next progress call raise ``JobCancelled``, waits for the thread to end, and
@@ -100,7 +101,7 @@ def iterate_in_thread(work: Work, request: JobRequest, opening: str) -> Generato
     Raises:
         Exception: whatever ``work`` raises.
     """
-    reports: queue.SimpleQueue[Step | Opening | Film | BaseException] = queue.SimpleQueue()
+    reports: queue.SimpleQueue[Report | BaseException] = queue.SimpleQueue()
     closed = threading.Event()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

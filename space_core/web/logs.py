@@ -37,7 +37,7 @@ def configure(level: str) -> None:
     Meant for the start of a program, before MediaPipe is imported. Except at "debug", what native code writes to
     stderr is dropped: MediaPipe's messages, which no setting stops, and FFmpeg's, which name files.
     """
-    if level != "debug" and sys.stderr is sys.__stderr__:
+    if level != "debug" and sys.__stderr__ is not None and sys.stderr is sys.__stderr__:
         sys.stderr = os.fdopen(os.dup(sys.stderr.fileno()), "w", buffering=1, encoding="utf-8")
         with Path(os.devnull).open("wb") as null:
             os.dup2(null.fileno(), sys.__stderr__.fileno())
@@ -63,8 +63,10 @@ def error_fields(error: BaseException) -> dict[str, str]:
     return {"error": type(error).__name__, "place": place}
 
 
-def _log_warning(_: Warning | str, category: type[Warning], filename: str, line: int, *__: Any) -> None:
-    log_event("warning", level="warning", category=category.__name__, place=f"{Path(filename).name}:{line}")
+def _log_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: Any, **__: Any
+) -> None:
+    log_event("warning", level="warning", category=category.__name__, place=f"{Path(filename).name}:{lineno}")
 
 
 def _log_uncaught(uncaught: threading.ExceptHookArgs) -> None:

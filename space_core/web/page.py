@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from gradio.components import Component
 
 from space_core.media import text_to_speech
 from space_core.options import option_choices, option_field
@@ -49,15 +48,15 @@ The visible mark in the corner {mark}.
 """
 
 # Of events within the page, which no program calls.
-PRIVATE = {"api_visibility": "private"}
-INSTANT = {**PRIVATE, "queue": False}
+PRIVATE: dict[str, Any] = {"api_visibility": "private"}
+INSTANT: dict[str, Any] = {**PRIVATE, "queue": False}
 
 
 @dataclass(frozen=True)
 class InputScreen:
-    """The left side: what is to be made. ``parameters`` are widgets by the endpoints' names for them."""
+    """The left side: what is to be made. ``parameters`` are components by the endpoints' names for them."""
 
-    parameters: dict[str, Component]
+    parameters: dict[str, Any]
     preview: gr.Image
     notes: gr.Markdown
     say: gr.Button
@@ -88,7 +87,7 @@ class InsideScreen:
 class CompareScreen:
     """Several settings side by side; ``parameters`` as in ``InputScreen``."""
 
-    parameters: dict[str, Component]
+    parameters: dict[str, Any]
     compare: gr.Button
     video: gr.Video
     summary: gr.Markdown
@@ -146,7 +145,7 @@ def _inputs(settings: Settings) -> InputScreen:
     return InputScreen({"photo": photo, **speech, **options}, preview, notes, say, spoken, animate, stop)
 
 
-def _speech() -> tuple[dict[str, Component], gr.Button, gr.Audio]:
+def _speech() -> tuple[dict[str, Any], gr.Button, gr.Audio]:
     """A tab for each source of speech; the last tab that was selected is a parameter, too."""
     source, can_speak = gr.State(SPEECH_SOURCES[0]), text_to_speech.is_available()
     with gr.Tabs():
@@ -178,7 +177,7 @@ def _speech() -> tuple[dict[str, Component], gr.Button, gr.Audio]:
 def _operators_changes(settings: Settings) -> dict[str, dict[str, Any]]:
     """Where the operator's settings change the widget of an option."""
     default = option_field("detector").default
-    offered = [name for name in option_choices("detector") if name == default or settings.face_alignment]
+    offered = [name for name in option_choices("detector") or () if name == default or settings.face_alignment]
     marked = settings.visible_mark or settings.force_visible_mark
     return {
         "detector": {"choices": offered},
@@ -225,7 +224,8 @@ def _inside() -> InsideScreen:
 def _compare() -> CompareScreen:
     gr.Markdown("The photo and the words on the left, said with two, three or four settings.")
     number = gr.Radio([2, 3, 4], value=2, label="Settings", elem_id="number")
-    parameters, rows = {"number": number}, []
+    parameters: dict[str, Any] = {"number": number}
+    rows = []
     for setting, emotion in enumerate(COMPARED_EMOTIONS, 1):
         with gr.Row(visible=setting <= number.value) as row:
             for name in options_compared("each"):
@@ -266,7 +266,7 @@ def _wire_jobs(
     """The buttons that start and stop jobs, and what is shown of their results."""
     inputs.animate.click(lambda: gr.Tabs(selected="video"), None, tabs, show_progress="hidden", **INSTANT)
     inputs.animate.click(None, js=SCROLL_TO_RESULT, **PRIVATE)
-    job_queue = {"concurrency_limit": settings.concurrency, "concurrency_id": "service"}
+    job_queue: dict[str, Any] = {"concurrency_limit": settings.concurrency, "concurrency_id": "service"}
     parameters = {**inputs.parameters, "look_inside": inside.look_inside}
     animating = inputs.animate.click(
         endpoints.animate,
@@ -291,7 +291,7 @@ def _wire_photo(endpoints: Endpoints, inputs: InputScreen) -> None:
     """A photo is previewed as soon as it is there; a click on a face chooses it."""
     photo, face, detector = previewed = [inputs.parameters[name] for name in LOOK.names]
     shown = [inputs.preview, inputs.notes]
-    latest = {"show_progress": "hidden", "trigger_mode": "always_last"}
+    latest: dict[str, Any] = {"show_progress": "hidden", "trigger_mode": "always_last"}
     latest |= {"concurrency_limit": 2, "concurrency_id": "look"}
     photo.change(lambda: 1, None, face, show_progress="hidden", **INSTANT).then(
         endpoints.look, previewed, shown, api_name="look", **latest

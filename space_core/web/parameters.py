@@ -4,18 +4,19 @@ Parameters of options are made from the fields of ``space_core.options``; their 
 """
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
-from space_core.options import option_choices, option_field, option_help, option_names, option_widget
+from space_core.options import option_choices, option_field, option_help, option_widgets
 
 SPEECH_SOURCES = ("recording", "text", "video")
 KEEP_SEED, NEW_SEED = "same again", "surprise me"
 MOST_SETTINGS = 4  # of a comparison
 REQUIRED = inspect.Parameter.empty
+WIDGETS = option_widgets()
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Endpoint:
         self._returns = returns
         self._session = session
 
-    def describe(self, method: Callable) -> Callable:
+    def describe(self, method: Any) -> Any:
         """Gives a method that takes ``*arguments`` the signature and docstring of this endpoint."""
         positional = inspect.Parameter.POSITIONAL_OR_KEYWORD
         given = [
@@ -71,24 +72,18 @@ class Endpoint:
 
 def option_value(name: str, value: Any) -> Any:
     """The value of an option for what its parameter of the API got: a checkbox stands for the second of two choices."""
-    if option_widget(name).kind == "checkbox":
-        return option_choices(name)[bool(value)]
-    return value
-
-
-def options_on_the_page() -> tuple[str, ...]:
-    """The names of all options that have a widget, in the order of the API."""
-    return tuple(name for name in option_names() if option_widget(name))
+    choices = option_choices(name)
+    return choices[bool(value)] if choices and WIDGETS[name].kind == "checkbox" else value
 
 
 def options_compared(share: str) -> tuple[str, ...]:
     """The options of which a comparison has one value for "each" setting, or which are "shared"."""
-    return tuple(name for name in options_on_the_page() if option_widget(name).comparison == share)
+    return tuple(name for name, widget in WIDGETS.items() if widget.comparison == share)
 
 
 def _option_parameter(name: str, suffix: str = "", description: str | None = None) -> Parameter:
-    field, kind = option_field(name), option_widget(name).kind
-    help_text = field.description if kind == "checkbox" else option_help(name)
+    field, kind = option_field(name), WIDGETS[name].kind
+    help_text = str(field.description) if kind == "checkbox" else option_help(name)
     description = description or f"{help_text[0].upper()}{help_text[1:]}."
     if kind == "checkbox":
         return Parameter(name + suffix, bool, description, False)
@@ -118,7 +113,7 @@ AFTER_OPTION = {"intensity": BLEND, "seed": VARIATION}
 
 def _animation_parameters() -> Iterator[Parameter]:
     yield from (PHOTO, *SPEECH)
-    for name in options_on_the_page():
+    for name in WIDGETS:
         yield _option_parameter(name)
         if name in AFTER_OPTION:
             yield AFTER_OPTION[name]
@@ -130,7 +125,7 @@ def _comparison_parameters() -> Iterator[Parameter]:
     yield Parameter("number", float, f"How many settings are compared, 2 to {MOST_SETTINGS}.", 2)
     for setting in range(1, MOST_SETTINGS + 1):
         for name in options_compared("each"):
-            description = f"{option_widget(name).label} of setting {setting}; values as for animate."
+            description = f"{WIDGETS[name].label} of setting {setting}; values as for animate."
             yield _option_parameter(name, f"_{setting}", description)
     for name in options_compared("shared"):
         yield _option_parameter(name)

@@ -123,7 +123,7 @@ def serve(page: gr.Blocks, settings: Settings, metrics: Metrics, **arguments: An
         print(f"* Running on local URL:  http://{shown}:{settings.port}", flush=True)
         log_event("serving", device=arguments["health"]().get("device"))
         try:
-            _Server(config, page).run([listener])
+            _Server(config, page, app).run([listener])
         except KeyboardInterrupt:
             pass
         finally:
@@ -134,12 +134,13 @@ def serve(page: gr.Blocks, settings: Settings, metrics: Metrics, **arguments: An
 class _Server(uvicorn.Server):
     """uvicorn's server, which closes the connections of open pages before it waits for connections to end."""
 
-    def __init__(self, config: uvicorn.Config, page: gr.Blocks) -> None:
+    def __init__(self, config: uvicorn.Config, page: gr.Blocks, app: fastapi.FastAPI) -> None:
         super().__init__(config)
         self._page = page
+        self._mounted = gradio_patches.mounted_app(app)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        gradio_patches.close(self._page, gradio_patches.mounted_app(self.config.app))
+        gradio_patches.close(self._page, self._mounted)
         await super().shutdown(sockets)
 
 

@@ -4,16 +4,18 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from space_core.comparison import Comparison
 from space_core.errors import SpaceError
 from space_core.face.preview import FacePreview
 from space_core.media.text_to_speech import write_speech
 from space_core.options import AnimationOptions
+from space_core.animation import Animation
 from space_core.output import Outputs
 from space_core.pipeline import SpacePipeline
 from space_core.progress import Progress, run_with_progress
@@ -22,8 +24,8 @@ from space_core.web.jobs import (
     Job,
     JobCancelled,
     JobRequest,
-    Opening,
     ProgressClock,
+    Report,
     SpeechSource,
     Step,
     iterate_in_thread,
@@ -90,7 +92,7 @@ class AnimationService:
         options: AnimationOptions,
         *,
         intermediate_results: bool = False,
-    ) -> Iterator[Step | Opening | Film]:
+    ) -> Generator[Report, None, None]:
         """Animates a photo.
 
         Args:
@@ -109,7 +111,7 @@ class AnimationService:
 
     def compare(
         self, visitor: str, photo: str, speech: SpeechSource, settings: Sequence[AnimationOptions]
-    ) -> Iterator[Step | Film]:
+    ) -> Generator[Report, None, None]:
         """Animates a photo with two to four settings in one grid; see ``animate`` and ``SpacePipeline.compare``."""
         yield from self._carry_out("compare", visitor, JobRequest(photo, speech, tuple(settings)))
 
@@ -130,7 +132,7 @@ class AnimationService:
             for job in self._jobs.get(visitor, ()):
                 job.cancelled = job.cancelled or reason
 
-    def _carry_out(self, endpoint: str, visitor: str, request: JobRequest) -> Iterator[Step | Opening | Film]:
+    def _carry_out(self, endpoint: str, visitor: str, request: JobRequest) -> Generator[Report, None, None]:
         """Runs a job, counts it, and yields its progress and film."""
         self.metrics.count_request(endpoint)
         clock = ProgressClock(self.metrics)
@@ -152,29 +154,27 @@ class AnimationService:
                 elif clock.is_due(report):
                     yield replace(report, seconds_left=clock.seconds_left(report))
 
-    def _run_in_thread(self, request: JobRequest) -> Iterator[Step | Opening | Film]:
+    def _run_in_thread(self, request: JobRequest) -> Generator[Report, None, None]:
         yield from iterate_in_thread(self._make_film, request, OPENING)  # a generator, as spaces.GPU asks for
 
     def _make_film(self, request: JobRequest, folder: Path, progress: Progress) -> Film:
         """Makes the film of a request in a folder; in the thread of ``iterate_in_thread``."""
         begun = time.monotonic()
-        speech, landmark_video, motion_file = request.speech.recording, None, None
-        if not speech:
-            speech = folder / "speech.wav"
-            self._speak(request, speech, progress)
-        video = folder / "space.mp4"
-        if len(request.settings) > 1:
-            made = self._pipeline.compare_to_file(request.photo, speech, request.settings, video, progress=progress)
+        photo, speech, settings, video = request.photo, request.speech.recording, request.settings, folder / "space.mp4"
+        recording = speech or self._speak(request, folder / "speech.wav", progress)
+        landmark_video = folder / "inside.mp4" if request.intermediate_results else None
+        motion_file = folder / "landmarks.npz" if request.intermediate_results else None
+        made: Animation | Comparison
+        if len(settings) > 1:
+            made = self._pipeline.compare_to_file(photo, recording, settings, video, progress=progress)
         else:
-            if request.intermediate_results:
-                landmark_video, motion_file = folder / "inside.mp4", folder / "landmarks.npz"
             outputs = Outputs(video, None, landmark_video, motion_file, folder / OPENING)
-            made = self._pipeline.animate_to_file(request.photo, speech, outputs, request.settings[0], progress)
+            made = self._pipeline.animate_to_file(photo, recording, outputs, settings[0], progress)
         seconds = time.monotonic() - begun
         return Film(video, landmark_video, motion_file, made.num_frames, made.num_faces, seconds)
 
-    def _speak(self, request: JobRequest, path: Path, progress: Progress) -> None:
-        """Writes the request's text, spoken, to a WAV."""
+    def _speak(self, request: JobRequest, path: Path, progress: Progress) -> Path:
+        """Writes the request's text, spoken, to a WAV, and returns its path."""
         pieces = [0, 1]  # done, and of how many
 
         def report(done: int, total: int) -> None:
@@ -183,6 +183,7 @@ class AnimationService:
 
         work = partial(write_speech, request.speech.text, path, request.settings[0].max_seconds, report)
         run_with_progress(work, lambda: progress("voice", *pieces))
+        return path
 
     @contextlib.contextmanager
     def _job_of(self, visitor: str) -> Iterator[Job]:

@@ -92,12 +92,13 @@ class Settings(BaseSettings):
         cls,
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
-        env_settings: EnvSettingsSource,
-        **_: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Where values come from, strongest first; flags come before all of these."""
         gradio = {name: os.environ[variable] for name, variable in GRADIO_VARIABLES.items() if os.environ.get(variable)}
-        if on_a_space():
+        if on_a_space() and isinstance(env_settings, EnvSettingsSource):
             # There, SPACE_HOST is the Space's public name, which is no address to listen on.
             env_settings.env_vars = {
                 name: value for name, value in env_settings.env_vars.items() if name != "space_host"
@@ -112,7 +113,8 @@ class Settings(BaseSettings):
         A wrong value ends the program with one sentence on stderr and exit code 2; ``--help`` lists every setting.
         """
         try:
-            return cls(_cli_parse_args=list(sys.argv[1:] if arguments is None else arguments))
+            source: dict[str, Any] = {"_cli_parse_args": list(sys.argv[1:] if arguments is None else arguments)}
+            return cls(**source)
         except ValidationError as error:
             sentence = _sentence(error)
         except SettingsError as error:

@@ -9,11 +9,12 @@ import gradio as gr
 from gradio.components import Component
 
 from space_core.motion.emotion_labels import EMOTIONS
-from space_core.options import Widget, option_choices, option_field, option_range, option_widget
-from space_core.web.parameters import ANIMATE, BLEND, KEEP_SEED, NEW_SEED, VARIATION, options_on_the_page
+from space_core.options import Widget, option_choices, option_field, option_range
+from space_core.web.parameters import ANIMATE, BLEND, KEEP_SEED, NEW_SEED, VARIATION, WIDGETS
 
-# Of parameters that are no options; see ``parameters.AFTER_OPTION``.
-_OTHER_WIDGETS = {
+# Of options, and of parameters that are no options; see ``parameters.AFTER_OPTION``.
+_METADATA = {
+    **WIDGETS,
     BLEND.name: Widget(
         "Blend or timeline of emotions",
         "instead of the emotion above; seconds before each colon, a strength after an @",
@@ -24,9 +25,8 @@ _OTHER_WIDGETS = {
 
 def widget_rows(section: str) -> Iterator[list[str]]:
     """The parameters that a section of the page shows, row by row, in the order of the API."""
-    shown = (*options_on_the_page(), *_OTHER_WIDGETS)
-    names = (name for name in ANIMATE.names if name in shown and _metadata(name).section == section)
-    for _, row in groupby(names, lambda name: _metadata(name).row or name):
+    names = (name for name in ANIMATE.names if name in _METADATA and _METADATA[name].section == section)
+    for _, row in groupby(names, lambda name: _METADATA[name].row or name):
         yield list(row)
 
 
@@ -47,8 +47,8 @@ def build_widgets(section: str, changes: dict[str, dict[str, Any]]) -> dict[str,
 
 def build_widget(name: str, **changes: Any) -> Component:
     """The widget of one parameter; ``changes`` are arguments of its component."""
-    metadata = _metadata(name)
-    given = {"label": metadata.label, "info": metadata.info}
+    metadata = _METADATA[name]
+    given: dict[str, Any] = {"label": metadata.label, "info": metadata.info}
     if name == BLEND.name:
         example = "0.7 happy + 0.3 sad; or 0:neutral, 2.5:happy@0.8, 6:surprised"
         return gr.Textbox(**{**given, "placeholder": example, **changes})
@@ -58,24 +58,20 @@ def build_widget(name: str, **changes: Any) -> Component:
 
 
 def _build_option_widget(name: str, metadata: Widget, given: dict[str, Any], changes: dict[str, Any]) -> Component:
+    choices = option_choices(name) or ()
     match metadata.kind:
         case "slider":
-            least, most = option_range(name)
+            least, most = option_range(name) or (None, None)
             return gr.Slider(**{**given, "minimum": least, "maximum": most, "step": metadata.step, **changes})
         case "number":
             return gr.Number(**{**given, "precision": 0, **changes})
         case "radio":
-            choices = [(metadata.choice_labels.get(choice, choice), choice) for choice in option_choices(name)]
-            return gr.Radio(**{**given, "choices": choices, **changes})
+            labelled = [(metadata.choice_labels.get(choice, choice), choice) for choice in choices]
+            return gr.Radio(**{**given, "choices": labelled, **changes})
         case "checkbox":
-            unchecked, _ = option_choices(name)
-            return gr.Checkbox(**{**given, "value": given["value"] != unchecked, **changes})
+            return gr.Checkbox(**{**given, "value": given["value"] == choices[1], **changes})
         case "emotion":
             return gr.Dropdown(**{**given, "choices": list(EMOTIONS), **changes})
         case "video":
             return gr.Video(label=metadata.label, sources=["upload"], height=200, **changes)
     raise ValueError(f"option {name} has a widget of the unknown kind {metadata.kind!r}")
-
-
-def _metadata(name: str) -> Widget:
-    return _OTHER_WIDGETS.get(name) or option_widget(name)

@@ -22,18 +22,24 @@ def sample(texture: torch.Tensor, where: torch.Tensor, density: int = 1) -> torc
 
 def double(picture: torch.Tensor) -> torch.Tensor:
     """(1, C, 2h − 1, 2w − 1) a picture with a pixel between every two, by a windowed sinc of eight taps."""
-    taps = torch.arange(8, device=picture.device) - 3.5
+    taps = torch.arange(8) - 3.5
     kernel = torch.sinc(taps) * torch.sinc(taps / 4)
-    kernel = kernel / kernel.sum()
+    weights = (kernel / kernel.sum()).tolist()
     for axis in (-1, -2):
         length = picture.shape[axis]
-        moved = picture.movedim(axis, -1)
-        flat = F.pad(moved.reshape(1, -1, length), (3, 3), mode="replicate")
-        between = F.conv1d(flat.view(-1, 1, length + 6), kernel[None, None]).view(*moved.shape[:-1], length - 1)
-        woven = moved.new_empty(*moved.shape[:-1], 2 * length - 1)
-        woven[..., ::2], woven[..., 1::2] = moved, between
-        picture = woven.movedim(-1, axis)
-    return picture.clamp(0, 1).contiguous()
+        wide = F.pad(picture, (3, 3, 0, 0) if axis == -1 else (0, 0, 3, 3), mode="replicate")
+        # The kernel is symmetric: pairs of pixels share a weight.
+        between = sum(
+            weight * (wide.narrow(axis, tap, length - 1) + wide.narrow(axis, 7 - tap, length - 1))
+            for tap, weight in enumerate(weights[:4])
+        )
+        size = list(picture.shape)
+        size[axis] = 2 * length - 1
+        woven = picture.new_empty(size)
+        even, odd = (slice(None),) * (4 + axis) + (slice(None, None, 2),), (slice(None),) * (4 + axis) + (slice(1, None, 2),)
+        woven[even], woven[odd] = picture, between
+        picture = woven
+    return picture.clamp(0, 1)
 
 
 def grid_of(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:

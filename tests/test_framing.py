@@ -5,19 +5,17 @@ import pytest
 import torch
 from conftest import EXAMPLES
 from PIL import Image
+from rendering import mean_difference, posed, rendered
 from skimage.registration import phase_cross_correlation
 
 from space_core.face.canvas import crop_canvas, photo_canvas
 from space_core.face.detector import build_detector
-from space_core.face.normalization import HeadPose, pose_landmarks
 from space_core.face.portrait import MARGIN, SIZE, cut, prepare_portrait
+from space_core.face.posed_face import PosedFace
 from space_core.face.segmentation import person_mask
 from space_core.face.topology import EYES, INNER_LOWER_LIP
-from space_core.generator.mesh_warp import MeshWarpGenerator
 from space_core.generator.mesh_warp.inpainting import fill
 from space_core.media.images import load_photo
-
-GENERATOR = MeshWarpGenerator("cpu")
 
 
 @pytest.fixture(scope="module")
@@ -34,34 +32,39 @@ def landscape(detector):
     return prepare_portrait(surroundings, detector)
 
 
-def speaking(portrait, yaw: float = 8.0) -> np.ndarray:
-    """(1, 478, 3) the portrait's landmarks with its head turned, its mouth open and its gaze averted."""
+def speaking(portrait, yaw: float = 8.0) -> PosedFace:
+    """The portrait with its head turned, its mouth open and its gaze averted."""
     normalized = portrait.normalized.copy()
     normalized[list(INNER_LOWER_LIP), 1] += 0.1
     for eye in EYES:
         normalized[[eye.pupil, *eye.iris_rim], 0] += 0.02
-    pose = portrait.pose
-    return pose_landmarks(normalized[None], HeadPose(pose.rotation + [[yaw, 3, 2]], pose.translation, pose.scale))
+    return posed(portrait, normalized[None], yaw=yaw, pitch=3, roll=2)
 
 
-def film(portrait, canvas, *landmarks: np.ndarray) -> np.ndarray:
-    return np.stack(list(GENERATOR.render(GENERATOR.prepare(portrait, canvas), landmarks))).astype(int)
+@pytest.fixture(scope="module")
+def film(generator):
+    """Renders frames of faces of a portrait on a canvas, (T, H, W, 3) int; of the crop if the canvas is None."""
+
+    def render(portrait, canvas, *faces: PosedFace) -> np.ndarray:
+        return rendered(generator, generator.prepare(portrait, canvas), *faces).astype(int)
+
+    return render
 
 
-def test_a_whole_photo_without_motion_is_the_photo(landscape):
-    (frame,) = film(landscape, photo_canvas(landscape), landscape.landmarks[None])
+def test_a_whole_photo_without_motion_is_the_photo(landscape, film):
+    (frame,) = film(landscape, photo_canvas(landscape), posed(landscape))
     np.testing.assert_array_equal(frame, landscape.photo[:800, :1202])
 
 
 @pytest.mark.parametrize("size", [256, 510, 1024])
-def test_a_crop_without_motion_is_the_photo_s_own_crop_at_any_size(portrait, size):
-    (frame,) = film(portrait, crop_canvas(portrait, size), portrait.landmarks[None])
+def test_a_crop_without_motion_is_the_photo_s_own_crop_at_any_size(portrait, size, film):
+    (frame,) = film(portrait, crop_canvas(portrait, size), posed(portrait))
     margin = size // 8
     still = cut(portrait.photo, portrait.crop, size, margin)
     np.testing.assert_array_equal(frame, still[margin : margin + size, margin : margin + size])
 
 
-def test_what_is_outside_the_surroundings_and_what_is_still_keeps_the_photo_s_pixels(landscape):
+def test_what_is_outside_the_surroundings_and_what_is_still_keeps_the_photo_s_pixels(landscape, film):
     (frame,) = film(landscape, photo_canvas(landscape), speaking(landscape))
     changed = (frame != landscape.photo[:800, :1202]).any(-1)
     assert changed.mean() > 0.05
@@ -71,15 +74,15 @@ def test_what_is_outside_the_surroundings_and_what_is_still_keeps_the_photo_s_pi
     assert (place < SIZE + MARGIN).all()
 
 
-def test_a_whole_photo_moves_as_its_crop_does(landscape):
-    landmarks = speaking(landscape)
-    (whole,), (crop,) = film(landscape, photo_canvas(landscape), landmarks), film(landscape, None, landmarks)
+def test_a_whole_photo_moves_as_its_crop_does(landscape, film):
+    face = speaking(landscape)
+    (whole,), (crop,) = film(landscape, photo_canvas(landscape), face), film(landscape, None, face)
     inside = cut(whole.astype(np.uint8), landscape.crop, margin=0)
-    assert np.abs(inside[8:-8, 8:-8] - crop[8:-8, 8:-8]).mean() < 2
-    assert np.abs(crop - landscape.image).mean() > 4
+    assert mean_difference(inside[8:-8, 8:-8], crop[8:-8, 8:-8]) < 2
+    assert mean_difference(crop, landscape.image) > 4
 
 
-def test_a_moving_face_is_as_sharp_as_the_photo(detector, portrait):
+def test_a_moving_face_is_as_sharp_as_the_photo(detector, portrait, film):
     photo = np.asarray(Image.fromarray(portrait.photo).resize((1600, 1600), Image.Resampling.LANCZOS)).astype(int)
     photo = (photo + np.random.default_rng(0).normal(0, 8, photo.shape)).clip(0, 255).astype(np.uint8)
     large = prepare_portrait(photo, detector)
@@ -93,15 +96,15 @@ def test_a_moving_face_is_as_sharp_as_the_photo(detector, portrait):
     assert detail(frame) > 0.75 * detail(photo)
 
 
-def test_a_photo_smaller_than_a_crop_is_drawn_at_its_own_size(detector, portrait):
+def test_a_photo_smaller_than_a_crop_is_drawn_at_its_own_size(detector, portrait, film):
     small = prepare_portrait(np.asarray(Image.fromarray(portrait.photo).resize((300, 300))), detector)
-    frames = film(small, photo_canvas(small), small.landmarks[None], speaking(small))
+    frames = film(small, photo_canvas(small), posed(small), speaking(small))
     assert frames.shape == (2, 300, 300, 3)
     np.testing.assert_array_equal(frames[0], small.photo)
-    assert np.abs(frames[1] - frames[0]).mean() > 2
+    assert mean_difference(frames[1], frames[0]) > 2
 
 
-def test_other_people_stand_still(detector, astronaut):
+def test_other_people_stand_still(detector, astronaut, film):
     both = np.concatenate([astronaut[:, ::-1], astronaut], 1)
     one = prepare_portrait(both, detector, 1)
     (frame,) = film(one, photo_canvas(one), speaking(one, yaw=-10))
@@ -111,14 +114,12 @@ def test_other_people_stand_still(detector, astronaut):
     np.testing.assert_array_equal(frame[*other], both[*other])
 
 
-def test_shoulders_go_with_a_swaying_head(landscape):
-    pose = landscape.pose
-    swayed = HeadPose(pose.rotation, pose.translation + pose.scale[:, None] * [0.1, 0, 0], pose.scale)
-    landmarks = pose_landmarks(landscape.normalized[None], swayed)
-    (frame,) = film(landscape, None, landmarks)
+def test_shoulders_go_with_a_swaying_head(landscape, film):
+    swayed = 0.1 * float(landscape.pose.scale[0])
+    (frame,) = film(landscape, None, posed(landscape, moved=(swayed, 0, 0)))
     chest = [slice(-90, -10), slice(170, 340)]
     shift, _, _ = phase_cross_correlation(frame[*chest].mean(-1), landscape.image[*chest].mean(-1), upsample_factor=10)
-    assert 0.7 < shift[1] / (0.1 * pose.scale[0]) < 1.1
+    assert 0.7 < shift[1] / swayed < 1.1
     assert abs(shift[0]) < 1
 
 

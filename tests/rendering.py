@@ -1,0 +1,71 @@
+"""Faces in motion for tests to render, and what is measured in the pictures."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from space_core.face.normalization import HeadPose
+from space_core.face.portrait import Portrait
+from space_core.face.posed_face import PosedFace
+from space_core.face.topology import INNER_LOWER_LIP
+from space_core.generator.mesh_warp import MeshWarpGenerator
+from space_core.generator.mesh_warp.generator import PreparedPortrait
+from space_core.motion.blink import apply_blink
+from space_core.motion.emotion import emotion_curve
+from space_core.motion.emotion_network import expressive_motion
+from space_core.motion.gaze import apply_gaze
+
+
+def posed(
+    portrait: Portrait, normalized: np.ndarray | None = None, moved: Sequence[float] = (0, 0, 0), **angles: float
+) -> PosedFace:
+    """Normalized landmarks (T, 478, 3) under the photo's head pose; without them the photo's own face.
+
+    The head is turned by ``angles``, degrees of yaw, pitch and roll, and moved by pixels along x, y and z.
+    """
+    normalized = portrait.normalized[None] if normalized is None else normalized
+    turn = [angles.pop(name, 0) for name in ("yaw", "pitch", "roll")]
+    assert not angles, f"a head has no {angles}"
+    pose = portrait.pose
+    arrays = (pose.rotation + turn, pose.translation + moved, pose.scale)
+    return PosedFace(normalized, HeadPose(*(np.repeat(array, len(normalized), 0) for array in arrays)))
+
+
+def open_mouth(portrait: Portrait, *openings: float) -> np.ndarray:
+    """(T, 478, 3) the photo's face with lower lip and chin dropped by openings, all normalized."""
+    rest = portrait.normalized
+    lip = rest[list(INNER_LOWER_LIP), 1].mean()
+    below = np.clip((rest[:, 1] - lip + 0.05) / 0.05, 0, 1) * (np.abs(rest[:, 0]) < 0.35)
+    return rest + np.array(openings)[:, None, None] * below[:, None] * [0, 1, 0]
+
+
+def blinking(portrait: Portrait, closed: float = 1.0) -> np.ndarray:
+    """(1, 478, 3) the photo's face, normalized, with its eyes closed by a share."""
+    return apply_blink(portrait.normalized[None], np.array([closed]))
+
+
+def looking(portrait: Portrait, yaw: float, pitch: float = 0.0) -> np.ndarray:
+    """(1, 478, 3) the photo's face, normalized, with its gaze averted by degrees."""
+    return apply_gaze(portrait.normalized[None], yaw, pitch)
+
+
+def feeling(portrait: Portrait, emotion: str, *intensities: float) -> np.ndarray:
+    """(T, 478, 3) the photo's face, normalized, with nothing but an emotion at each intensity."""
+    curve = np.concatenate([emotion_curve(emotion, intensity, 1) for intensity in intensities])
+    return portrait.normalized + expressive_motion(np.zeros((len(curve), 478, 3)), curve, portrait.normalized)
+
+
+def rendered(generator: MeshWarpGenerator, prepared: PreparedPortrait, *batches: PosedFace) -> np.ndarray:
+    """(T, H, W, 3) uint8 RGB, all frames of batches."""
+    return np.concatenate(list(generator.render(prepared, batches)))
+
+
+def around(picture: np.ndarray, landmarks: np.ndarray, points: Sequence[int], reach: int) -> np.ndarray:
+    """The square of a picture (H, W, 3) ``reach`` pixels around the middle of some of its landmarks (478, 3)."""
+    x, y = landmarks[list(points), :2].mean(0).astype(int)
+    return picture[y - reach : y + reach, x - reach : x + reach].astype(int)
+
+
+def mean_difference(one: np.ndarray, other: np.ndarray) -> float:
+    """Between two arrays of pixels, 0…255."""
+    return float(np.abs(one.astype(int) - other).mean())

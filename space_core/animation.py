@@ -1,13 +1,14 @@
 """A talking portrait: frames that are drawn as they are asked for."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 
+from space_core.face.crop_size import SIZE
 from space_core.face.drawing import draw_normalized, draw_posed
-from space_core.face.portrait import SIZE, Portrait, cut
+from space_core.face.portrait import Portrait, cut
 from space_core.media.visible_mark import marked
 from space_core.motion.motion import Motion
 from space_core.options import RenderingOptions
@@ -39,7 +40,9 @@ class Animation:
         options: the rendering options.
     """
 
-    def __init__(self, portrait: Portrait, num_frames: int, options: RenderingOptions, frames: Iterator[Frame]) -> None:
+    def __init__(
+        self, portrait: Portrait, num_frames: int, options: RenderingOptions, frames: Generator[Frame, None, None]
+    ) -> None:
         self.portrait = portrait
         self.num_frames = num_frames
         self.options = options
@@ -70,9 +73,7 @@ class Animation:
 
     def close(self) -> None:
         """Ends the work; no more frames are drawn."""
-        close = getattr(self._frames, "close", None)
-        if close is not None:
-            close()
+        self._frames.close()
 
     def __iter__(self) -> "Animation":
         return self

@@ -1,6 +1,6 @@
 """The inputs of one or several films, read and decoded once: photo, recording, pose videos."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,7 +38,7 @@ class Inputs:
 
     photo: np.ndarray
     speech: np.ndarray | Motion
-    pose_videos: dict[Path, Iterator[np.ndarray]]
+    pose_videos: dict[Path, Generator[np.ndarray, None, None]]
     _head_poses: dict[tuple[Path, str], HeadPose] = field(default_factory=dict)
 
     @property
@@ -71,12 +71,11 @@ def load_inputs(photo: Photo, speech: Speech, settings: Sequence[AnimationOption
             )
 
     def read() -> Inputs:
-        sound = speech
-        if not isinstance(sound, Motion):
-            sound = load_speech(sound, min(options.max_seconds for options in settings))
+        most_seconds = min(options.max_seconds for options in settings)
+        sound = speech if isinstance(speech, Motion) else load_speech(speech, most_seconds)
         inputs = Inputs(load_photo(photo), sound, {})
         seconds = inputs.num_frames / FPS  # more of a pose video is never shown
-        for path in {options.pose_video for options in settings} - {None}:
+        for path in {options.pose_video for options in settings if options.pose_video is not None}:
             inputs.pose_videos[path] = read_frames(path, POSE_VIDEO_SIDE, seconds)
         return inputs
 

@@ -241,7 +241,7 @@ def option_names() -> tuple[str, ...]:
 def changed_motion_options(options: AnimationOptions) -> tuple[str, ...]:
     """The names of the motion options that differ from their defaults."""
     default = MotionOptions()
-    return tuple(name for name in MotionOptions.__pydantic_fields__ if getattr(options, name) != getattr(default, name))
+    return tuple(name for name in vars(default) if getattr(options, name) != getattr(default, name))
 
 
 def option_field(name: str) -> FieldInfo:

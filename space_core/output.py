@@ -89,10 +89,9 @@ def write_animation(
             VideoWriter(outputs.landmark_video, sound, num_frames, credentials)
         )
         beginning = files.enter_context(ExitStack())
-        opening = (
-            beginning.enter_context(VideoWriter(outputs.opening, sound, opening_frames, credentials))
-            if outputs.opening is not None and opening_frames
-            else None
+        opening_path = outputs.opening if opening_frames else None
+        opening = opening_path and beginning.enter_context(
+            VideoWriter(opening_path, sound, opening_frames, credentials)
         )
         for number, frame in enumerate(animation.frames(), 1):
             picture = animation.shown(frame)
@@ -101,11 +100,11 @@ def write_animation(
                 landmark_video.write(animation.stages(frame))
             if outputs.motion_file is not None:
                 motions.append(frame.motion)
-            if opening and number <= opening_frames:
+            if opening_path and opening and number <= opening_frames:
                 opening.write(picture)
                 if number == opening_frames:
                     beginning.close()
-                    finished.append(outputs.opening)
+                    finished.append(opening_path)
                     progress("opening", 1, 1)
         if outputs.motion_file is not None:
             motion = join(motions)

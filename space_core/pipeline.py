@@ -1,7 +1,7 @@
 """The whole way: one photo and one recording in, the frames of a talking portrait out. Load, plan, render."""
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from itertools import chain, tee
 from pathlib import Path
@@ -15,7 +15,7 @@ from space_core.device import pick_device
 from space_core.face.portrait import Portrait
 from space_core.face.posed_face import PosedFace
 from space_core.face.preview import FacePreview, preview_face
-from space_core.generator.generator import Generator
+from space_core.generator import generator
 from space_core.generator.mesh_warp import MeshWarpGenerator
 from space_core.inputs import Inputs, Photo, Speech, load_inputs
 from space_core.media.audio import load_speech
@@ -42,7 +42,7 @@ class SpacePipeline:
         self.device = pick_device(device)
         self._credentials = credentials
         self._planner = MotionPlanner(self.device)
-        self._generator: Generator = MeshWarpGenerator(self.device)
+        self._generator: generator.Generator = MeshWarpGenerator(self.device)
         self._portraits = PortraitCache(self._generator, self.device)
         self._previewing = threading.Lock()
 
@@ -125,14 +125,13 @@ class SpacePipeline:
         options = options or AnimationOptions()
         outputs = outputs if isinstance(outputs, Outputs) else Outputs(outputs)
         outputs.check((photo, speech, options.pose_video))
-        heard = None
-        if outputs.sound is not None:
-            sound = outputs.sound
+        heard, other = None, outputs.sound
+        if other is not None:
             heard = run_with_progress(
-                lambda: load_speech(sound, options.max_seconds), lambda: progress("portrait", 0, 1)
+                lambda: load_speech(other, options.max_seconds), lambda: progress("portrait", 0, 1)
             )
         animation = self.animate(photo, speech, options, progress)
-        sound = outputs.sound or (speech.speech if isinstance(speech, Motion) else speech)
+        sound = other or (speech.speech if isinstance(speech, Motion) else speech)
         write_animation(animation, outputs, sound, heard, self._credentials, progress)
         return animation
 
@@ -221,7 +220,7 @@ class SpacePipeline:
 
     def _render(
         self, prepared: PreparedPortrait, segments: Iterator[Motion], num_frames: int, progress: Progress
-    ) -> Iterator[Frame]:
+    ) -> Generator[Frame, None, None]:
         """Stage 3: each frame with the motion it shows."""
         size, done = self._generator.batch_size(prepared.prepared), 0
 

@@ -54,6 +54,10 @@ def _imports(path: Path) -> set[str]:
     return found
 
 
+def _is_private(name: str) -> bool:
+    return name.startswith("_") and not name.endswith("__")
+
+
 def _room(name: str) -> str:
     return name.split(".")[0]
 
@@ -99,7 +103,7 @@ def test_no_room_uses_the_private_names_of_another():
         f"{name}: {imported}"
         for name, path in _modules().items()
         for imported in _imports(path)
-        if _room(imported) != _room(name) and any(part.startswith("_") for part in imported.split("."))
+        if _room(imported) != _room(name) and any(map(_is_private, imported.split(".")))
     }
     assert private == set()
 

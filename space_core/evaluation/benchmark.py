@@ -26,8 +26,9 @@ from PIL import Image
 
 from space_core import AnimationOptions, SpacePipeline
 from space_core.face.canvas import crop_canvas
+from space_core.face.crop_size import SIZE
 from space_core.face.detector import build_detector
-from space_core.face.portrait import SIZE, prepare_portrait
+from space_core.face.portrait import prepare_portrait
 from space_core.face.posed_face import PosedFace
 from space_core.generator.mesh_warp import MeshWarpGenerator
 from space_core.media.audio import load_speech
@@ -83,9 +84,7 @@ def _measure_photo(seconds: float, megapixels: float, device: str) -> None:
         _measure_film(folder, path, speech, AnimationOptions(framing="photo"), device)
 
 
-def _measure_film(
-    folder: Path, photo: Path, speech: Path, options: AnimationOptions, device: str
-) -> SpacePipeline:
+def _measure_film(folder: Path, photo: Path, speech: Path, options: AnimationOptions, device: str) -> SpacePipeline:
     """Prints the figures of a film; returns the pipeline."""
     video = folder / "out.mp4"
     pipeline = SpacePipeline(device)
@@ -101,7 +100,8 @@ def _measure_film(
     with PeakMemory() as memory:
         animation = pipeline.animate_to_file(photo, speech, video, options)
     whole = time.perf_counter() - start
-    print(f"\n{animation.seconds:g} s of speech on {pipeline.device}: {animation.num_frames} frames, {width} × {height}")
+    size = f"{width} x {height}"
+    print(f"\n{animation.seconds:g} s of speech on {pipeline.device}: {animation.num_frames} frames, {size}")
     print(f"  whole way       {whole:8.2f} s   {animation.num_frames / whole:6.1f} frames/s")
     print(f"  first frame     {to_first_frame:8.2f} s")
     print(f"  peak memory     {memory.peak / 2**30:8.2f} GiB, ffmpeg included")

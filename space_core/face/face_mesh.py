@@ -99,7 +99,9 @@ class FaceMeshNetwork(nn.Module):
 
 def _neck(groups: int) -> nn.Sequential:
     """From 128 channels to 32."""
-    return nn.Sequential(Pointwise(128, 32, groups), nn.PReLU(32 * groups), *blaze_blocks(32, 32, groups=groups, prelu=True))
+    return nn.Sequential(
+        Pointwise(128, 32, groups), nn.PReLU(32 * groups), *blaze_blocks(32, 32, groups=groups, prelu=True)
+    )
 
 
 def _features_in(boxes: torch.Tensor, features: torch.Tensor) -> torch.Tensor:

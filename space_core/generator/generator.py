@@ -1,6 +1,7 @@
 """The interface of every generator: a portrait is prepared once, then frames are rendered from a face in motion."""
 
-from collections.abc import Iterable, Iterator
+import collections.abc
+from collections.abc import Iterable
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -23,7 +24,9 @@ class Generator(Protocol[Prepared]):
         """
         ...
 
-    def render(self, prepared: Prepared, faces: Iterable[PosedFace]) -> Iterator[np.ndarray]:
+    def render(
+        self, prepared: Prepared, faces: Iterable[PosedFace]
+    ) -> collections.abc.Generator[np.ndarray, None, None]:
         """For each batch of frames, in order, the pictures (T, H, W, 3) uint8 RGB.
 
         Reads a few batches ahead and holds a bounded number of frames. Closing the iterator ends the work.

@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from io import BufferedReader
 from pathlib import Path
 from types import TracebackType
@@ -42,7 +42,7 @@ DISK_FULL = "The disk is full; the video could not be written. Free some space a
 Sound = str | Path | np.ndarray | None  # the path of a recording, samples, or None for no sound; see VideoWriter
 
 
-def read_frames(path: str | Path, max_side: int = 512, max_seconds: float = 600.0) -> Iterator[np.ndarray]:
+def read_frames(path: str | Path, max_side: int = 512, max_seconds: float = 600.0) -> Generator[np.ndarray, None, None]:
     """Opens a user's video and yields its frames, upright, at 25 per second; few are in memory at a time.
 
     Args:
@@ -62,7 +62,7 @@ def read_frames(path: str | Path, max_side: int = 512, max_seconds: float = 600.
     return _decoded_frames(info, max_side, max_seconds)
 
 
-def _decoded_frames(info: ffmpeg.MediaInfo, max_side: int, max_seconds: float) -> Iterator[np.ndarray]:
+def _decoded_frames(info: ffmpeg.MediaInfo, max_side: int, max_seconds: float) -> Generator[np.ndarray, None, None]:
     # Scales to square pixels. ffmpeg applies the rotation of phone videos before the filters.
     factor = f"min(1,{max_side}/max(iw*sar,ih))"
     scale = f"scale=w='max(1,round(iw*sar*{factor}))':h='max(1,round(ih*{factor}))':flags=area,setsar=1"

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -107,6 +108,9 @@ class Motion:
 def join(segments: Sequence[Motion]) -> Motion:
     """One motion of segments that follow each other."""
     first, poses = segments[0], [segment.head_pose for segment in segments]
+    joined: dict[str, Any] = {
+        name: np.concatenate([getattr(segment, name) for segment in segments]) for name in PER_FRAME
+    }
     return replace(
         first,
         head_pose=HeadPose(
@@ -115,7 +119,7 @@ def join(segments: Sequence[Motion]) -> Motion:
             np.concatenate([pose.scale for pose in poses]),
         ),
         speech=None if first.speech is None else np.concatenate([segment.speech for segment in segments]),
-        **{name: np.concatenate([getattr(segment, name) for segment in segments]) for name in PER_FRAME},
+        **joined,
     )
 
 

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from space_core.face.normalization import HeadPose
 from space_core.face.portrait import Portrait
 from space_core.motion.blink import blink_curve
 from space_core.motion.emotion import emotion_curve
 from space_core.motion.gaze import counter_gaze, saccades
-from space_core.motion.head_pose import HeadPose, generate_head_pose, transfer_head_pose
+from space_core.motion.head_pose import generate_head_pose, transfer_head_pose
 from space_core.motion.motion import Motion, single_precision
 from space_core.motion.speech2landmarks import load_speech2landmarks, resting_face
 from space_core.options import MotionOptions

@@ -339,12 +339,16 @@ def compare(corpus: Path) -> None:
     from mediapipe.python.solutions.selfie_segmentation import SelfieSegmentation
 
     ours, package = MediaPipeDetector(), PackageDetector()
-    photos = {file.stem: np.array(Image.open(file).convert("RGB")) for file in sorted((corpus / "portraits").glob("*.jpg"))}
+    photos = {
+        file.stem: np.array(Image.open(file).convert("RGB")) for file in sorted((corpus / "portraits").glob("*.jpg"))
+    }
     for name, change in VARIANTS.items():
         distances, differing, found, seconds = [], [], 0, np.zeros(2)
         for photo, image in photos.items():
             changed = change(image, ours)
-            (mine, theirs), elapsed = zip(*(_timed(detector.detect, changed) for detector in (ours, package)), strict=True)
+            (mine, theirs), elapsed = zip(
+                *(_timed(detector.detect, changed) for detector in (ours, package)), strict=True
+            )
             seconds += elapsed
             found += len(theirs)
             if len(mine) != len(theirs):
@@ -359,7 +363,9 @@ def compare(corpus: Path) -> None:
         )
     for clip in CLIPS:
         frames = list(itertools.islice(Corpus(corpus).frames(clip), NUM_FRAMES))
-        (mine, theirs), elapsed = zip(*(_timed(lambda d: list(d.track(frames)), d) for d in (ours, package)), strict=True)
+        (mine, theirs), elapsed = zip(
+            *(_timed(lambda d: list(d.track(frames)), d) for d in (ours, package)), strict=True
+        )
         both = [(one, other) for one, other in zip(mine, theirs, strict=True) if one is not None and other is not None]
         lost = sum((one is None) != (other is None) for one, other in zip(mine, theirs, strict=True))
         print(

@@ -10,12 +10,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from space_core.animation import Animation
 from space_core.comparison import Comparison
 from space_core.errors import SpaceError
 from space_core.face.preview import FacePreview
 from space_core.media.text_to_speech import write_speech
 from space_core.options import AnimationOptions
-from space_core.animation import Animation
 from space_core.output import Outputs
 from space_core.pipeline import SpacePipeline
 from space_core.progress import Progress, run_with_progress

@@ -97,9 +97,7 @@ def film_transform(canvas: Canvas) -> PixelTransform:
     return PixelTransform(scale, 0.5 * scale + canvas.crop.origin - 0.5 - shown)
 
 
-def prepare_canvas(
-    canvas: Canvas, shows: torch.Tensor, known: torch.Tensor, unknown: torch.Tensor
-) -> PreparedCanvas:
+def prepare_canvas(canvas: Canvas, shows: torch.Tensor, known: torch.Tensor, unknown: torch.Tensor) -> PreparedCanvas:
     """Prepares a canvas.
 
     Args:
@@ -163,13 +161,8 @@ def compose(
     moved = moved[..., :-2] + moved[..., 1:-1] + moved[..., 2:]
     moved = (moved[:, :, :-2] + moved[:, :, 1:-1] + moved[:, :, 2:]).permute(0, 2, 3, 1) / 9
     places = prepared.centres + moved
-    if offsets.device.type != "cpu":
-        return _compose_in_torch(prepared, places, shade), places
-    frames = np.empty((len(places), *prepared.still.shape), np.uint8)
-    for index in range(len(places)):
-        own = None if shade is None else shade[index]
-        _compose_in_opencv(frames[index], prepared, places[index].numpy(), moved[index].numpy(), own)
-    return torch.from_numpy(frames), places
+    on_cpu = offsets.device.type == "cpu"
+    return (compose_in_opencv if on_cpu else compose_in_torch)(prepared, places, shade), places
 
 
 def seen_at(prepared: PreparedCanvas, places: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
@@ -182,8 +175,8 @@ def seen_at(prepared: PreparedCanvas, places: torch.Tensor, pixels: torch.Tensor
     return found.permute(0, 2, 3, 1)
 
 
-def _compose_in_torch(prepared: PreparedCanvas, places: torch.Tensor, shade: torch.Tensor | None) -> torch.Tensor:
-    """(B, H, W, 3) uint8 frames, wholly on the device."""
+def compose_in_torch(prepared: PreparedCanvas, places: torch.Tensor, shade: torch.Tensor | None) -> torch.Tensor:
+    """Frames (B, H, W, 3) uint8, wholly on the device; arguments as ``compose`` returns and takes them."""
     grid = prepared.grid
     frames = prepared.still.expand(len(places), -1, -1, -1).clone()
     height, width = (min(side, count * grid.cell) for side, count in _extent(prepared))
@@ -211,14 +204,22 @@ def _compose_in_torch(prepared: PreparedCanvas, places: torch.Tensor, shade: tor
     return frames
 
 
-def _compose_in_opencv(
-    frame: np.ndarray, prepared: PreparedCanvas, places: np.ndarray, moved: np.ndarray, shade: torch.Tensor | None
+def compose_in_opencv(prepared: PreparedCanvas, places: torch.Tensor, shade: torch.Tensor | None) -> torch.Tensor:
+    """The same on the CPU, faster, and equal but for rounding."""
+    frames = np.empty((len(places), *prepared.still.shape), np.uint8)
+    for index in range(len(places)):
+        _draw_in_opencv(frames[index], prepared, places[index].numpy(), None if shade is None else shade[index])
+    return torch.from_numpy(frames)
+
+
+def _draw_in_opencv(
+    frame: np.ndarray, prepared: PreparedCanvas, places: np.ndarray, shade: torch.Tensor | None
 ) -> None:
     """Draws a frame (H, W, 3) uint8 on the CPU, band by band."""
     still, background, layer = (picture.numpy() for picture in (prepared.still, prepared.background, prepared.layer))
     frame[:] = still
     grid, cell = prepared.grid, prepared.grid.cell
-    drawn = _changes(prepared, places[1:-1, 1:-1], moved[1:-1, 1:-1])
+    drawn = _changes(prepared, places[1:-1, 1:-1])
     darker = None
     if shade is not None:
         darker = (shade.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
@@ -254,9 +255,10 @@ def _compose_in_opencv(
         frame[area] = colours
 
 
-def _changes(prepared: PreparedCanvas, places: np.ndarray, moved: np.ndarray) -> np.ndarray:
+def _changes(prepared: PreparedCanvas, places: np.ndarray) -> np.ndarray:
     """(rows, columns) bool, which cells differ from the picture at rest: the person is there now, or was."""
-    moving = (moved[..., 0] != 0) | (moved[..., 1] != 0)
+    centres = prepared.centres[0, 1:-1, 1:-1].numpy()
+    moving = (places[..., 0] != centres[..., 0]) | (places[..., 1] != centres[..., 1])
     if not moving.any():
         return moving
     first = prepared.grid.first_centre

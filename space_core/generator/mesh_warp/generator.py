@@ -5,7 +5,7 @@ piecewise linear), and the compositor samples the photo through it. The person m
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -114,7 +114,7 @@ class MeshWarpGenerator:
         height, width = prepared.canvas.still.shape[:2]
         return max(1, size * SIZE**2 // max(height * width, SIZE**2))
 
-    def render(self, prepared: PreparedPortrait, faces: Iterable[PosedFace]) -> Iterator[np.ndarray]:
+    def render(self, prepared: PreparedPortrait, faces: Iterable[PosedFace]) -> Generator[np.ndarray, None, None]:
         """See ``Generator.render``."""
         # On a CPU the operations are too small to be shared out among cores one by one, so each core renders a batch of
         # its own. On two cores busy with other work that was 35 frames a second instead of 4.

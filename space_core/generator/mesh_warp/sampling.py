@@ -36,7 +36,10 @@ def double(picture: torch.Tensor) -> torch.Tensor:
         size = list(picture.shape)
         size[axis] = 2 * length - 1
         woven = picture.new_empty(size)
-        even, odd = (slice(None),) * (4 + axis) + (slice(None, None, 2),), (slice(None),) * (4 + axis) + (slice(1, None, 2),)
+        even, odd = (
+            (slice(None),) * (4 + axis) + (slice(None, None, 2),),
+            (slice(None),) * (4 + axis) + (slice(1, None, 2),),
+        )
         woven[even], woven[odd] = picture, between
         picture = woven
     return picture.clamp(0, 1)

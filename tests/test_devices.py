@@ -1,0 +1,74 @@
+"""What the generator promises of devices: nothing is read back, and every device draws the same picture."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from conftest import EXAMPLES
+
+from space_core.face.detector import build_detector
+from space_core.face.normalization import HeadPose
+from space_core.face.portrait import Portrait, prepare_portrait
+from space_core.face.posed_face import PosedFace
+from space_core.generator.mesh_warp import MeshWarpGenerator
+from space_core.generator.mesh_warp.compositor import compose_in_opencv, compose_in_torch
+from space_core.generator.mesh_warp.placement import place
+from space_core.media.images import load_photo
+from space_core.motion.blink import apply_blink
+from space_core.motion.emotion import emotion_curve
+from space_core.motion.emotion_network import expressive_motion
+
+
+@pytest.fixture(scope="module")
+def wearer() -> Portrait:
+    """A portrait with glasses."""
+    return prepare_portrait(load_photo(EXAMPLES / "grace_hopper.jpg"), build_detector("mediapipe"))
+
+
+def lively_face(portrait: Portrait) -> PosedFace:
+    """Four frames in which everything is drawn: a turned head, creases, a blink, an open mouth."""
+    surprise = expressive_motion(np.zeros((4, 478, 3)), emotion_curve("surprised", 1.0, 4), portrait.normalized)
+    normalized = apply_blink(portrait.normalized + surprise, np.array([0, 0.3, 0.8, 1]))
+    turns = np.array([[2.0, 1, 0], [5, -2, 1], [-6, 2, 2], [9, -3, -2]])
+    pose = portrait.pose
+    translation, scale = (np.repeat(values, 4, 0) for values in (pose.translation, pose.scale))
+    return PosedFace(normalized, HeadPose(pose.rotation + turns, translation, scale))
+
+
+def test_no_value_is_read_back_between_motion_and_picture(wearer):
+    # Tensors on the meta device have no values, so reading any of them is an error.
+    meta = torch.device("meta")
+    prepared = place(MeshWarpGenerator("cpu").prepare(wearer), meta)
+    frames = MeshWarpGenerator(meta).draw(prepared, lively_face(wearer))
+    assert frames.shape == (4, 512, 512, 3)
+    assert frames.dtype == torch.uint8
+
+
+@pytest.mark.parametrize("bicubic", [False, True], ids=["bilinear", "bicubic"])
+def test_opencv_and_torch_compose_the_same_picture(wearer, bicubic):
+    canvas = replace(MeshWarpGenerator("cpu").prepare(wearer).canvas, bicubic=bicubic)
+    y, x = torch.meshgrid(*(torch.linspace(-1, 1, side) for side in canvas.centres.shape[1:3]), indexing="ij")
+    waves = torch.stack([3 * torch.sin(4 * y) + x, 2 * torch.cos(3 * x)], -1)
+    shade = 1 - 0.3 * torch.exp(-8 * (x**2 + y**2))[None, None, 1:-1, 1:-1].expand(1, 3, -1, -1)
+    pictures = [draw(canvas, canvas.centres + waves, shade) for draw in (compose_in_opencv, compose_in_torch)]
+    one, other = (picture.numpy().astype(int) for picture in pictures)
+    assert np.abs(one - canvas.still.numpy()).mean() > 2
+    assert np.abs(one - other).mean() < 0.3
+    assert np.percentile(np.abs(one - other), 99.9) <= 3
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_batch_on_cuda_waits_for_nothing(wearer):
+    generator, face = MeshWarpGenerator("cuda"), lively_face(wearer)
+    prepared = generator.prepare(wearer)
+    generator.draw(prepared, face)  # whatever is made once
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        frames = generator.draw(prepared, face)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    on_cpu = MeshWarpGenerator("cpu")
+    expected = on_cpu.draw(on_cpu.prepare(wearer), face).numpy().astype(int)
+    assert np.abs(frames.cpu().numpy() - expected).mean() < 1

@@ -10,8 +10,6 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[1]
 
-pytestmark = pytest.mark.slow
-
 
 def run(*command: str | Path, cwd: Path, **environment: str) -> str:
     """The standard output of a command that succeeds."""

@@ -47,7 +47,7 @@ class PersonSegmentationNetwork(nn.Module):
 
 
 class InvertedResidual(nn.Module):
-    """A wider pointwise, a depthwise and a narrower pointwise convolution, with squeeze and excitation if ``squeezed``."""
+    """Inverted residual block of MobileNetV3, with squeeze and excitation if ``squeezed``."""
 
     def __init__(
         self,

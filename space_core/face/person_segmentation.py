@@ -118,7 +118,7 @@ class PersonSegmentation:
         """
         height, width, _ = image.shape
         region = upright_region(np.array([width, height]) / 2, np.array([width, height]))
-        pixels = torch.from_numpy(image).to(self._device)
+        pixels = torch.tensor(image, device=self._device)  # a copy: the image may be read-only
         inputs = torch.cat([sample_upright(side, region, INPUT_SIZE) for side in (pixels, pixels.flip(1))])
         masks = F.interpolate(self._network(inputs / 255), (height, width), mode="bilinear", align_corners=False)
         return ((masks[0] + masks[1].flip(-1)) / 2)[0].cpu().numpy()

@@ -59,7 +59,7 @@ def test_a_click_chooses_the_nearest_face(pipeline, couple):
         assert preview.face_at(x, y) == number
 
 
-def test_a_look_refuses_what_can_not_be_animated(pipeline, couple, short_speech):
+def test_a_preview_refuses_what_can_not_be_animated(pipeline, couple, short_speech):
     plain = np.full((300, 400, 3), 200, np.uint8)
     for photo, options in ((plain, AnimationOptions()), (couple, AnimationOptions(face=3)), ("none.jpg", None)):
         with pytest.raises(SpaceError) as looking:
@@ -87,7 +87,7 @@ def test_photos_that_will_not_do_well_are_warned_of(pipeline, astronaut):
     assert "blurred" in notes_of(pipeline, gaussian_filter(large, (5, 5, 0)))
 
 
-def test_a_photo_can_be_looked_at_while_another_is_prepared(pipeline, astronaut, short_speech, monkeypatch):
+def test_a_photo_can_be_previewed_while_another_is_prepared(pipeline, astronaut, short_speech, monkeypatch):
     from space_core.face.portrait import prepare_portrait
 
     begun, go_on = threading.Event(), threading.Event()
@@ -97,7 +97,7 @@ def test_a_photo_can_be_looked_at_while_another_is_prepared(pipeline, astronaut,
         go_on.wait(60)
         return prepare_portrait(*arguments)
 
-    monkeypatch.setattr("space_core.pipeline.prepare_portrait", slow)
+    monkeypatch.setattr("space_core.portrait_cache.prepare_portrait", slow)
     other = threading.Thread(target=lambda: pipeline.animate(astronaut[:, ::-1], short_speech))
     other.start()
     try:

@@ -128,7 +128,7 @@ def prepare_canvas(canvas: Canvas, shows: torch.Tensor, known: torch.Tensor, unk
     to_surroundings = to_film.inverse().then(PixelTransform(1.0, np.full(2, float(MARGIN))))
     layer, behind = _cut_out(picture, soft, to_surroundings, corner, density)
 
-    still = np.ascontiguousarray(canvas.picture[top : top + height, left : left + width])
+    still = canvas.picture[top : top + height, left : left + width].copy()
     seen_low, seen_high = corner.clip(0), np.minimum(high - shown, [width, height])
     cell = max(1, round(CELL * to_film.scale))
     grid = Grid(*seen_low.tolist(), *(seen_high - seen_low).tolist(), cell)

@@ -52,7 +52,7 @@ class Paint(torch.nn.Module):
         self.weight = torch.nn.Parameter(torch.zeros(1))
 
     def forward(self, conditioning: torch.Tensor) -> torch.Tensor:
-        return torch.full((len(conditioning), 3, SIDE, SIDE), 0.1)
+        return torch.full((len(conditioning), 3, *conditioning.shape[2:]), 0.1)
 
 
 @torch.inference_mode()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from space_core.animation import Animation, Frame
     from space_core.comparison import Comparison
-    from space_core.errors import SpaceError
+    from space_core.errors import ServerFault, SpaceError
     from space_core.face.drawing import draw_preview
     from space_core.face.preview import FacePreview
     from space_core.motion.curves import Curves, curves
@@ -26,6 +26,7 @@ _MODULES = {
     "Frame": "space_core.animation",
     "Motion": "space_core.motion.motion",
     "Outputs": "space_core.output",
+    "ServerFault": "space_core.errors",
     "SpaceError": "space_core.errors",
     "SpacePipeline": "space_core.pipeline",
     "curves": "space_core.motion.curves",
@@ -43,6 +44,7 @@ __all__ = [
     "Frame",
     "Motion",
     "Outputs",
+    "ServerFault",
     "SpaceError",
     "SpacePipeline",
     "curves",

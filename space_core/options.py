@@ -75,6 +75,13 @@ class MotionOptions:
         ge=0,
         le=MAX_INTENSITY,
     )
+    articulation: float = _option(
+        1.0,
+        "how far speech moves lips and jaw: 0 not at all, 1 as people were recorded, 1.5 exaggerated",
+        Widget("Articulation", "of lips and jaw: 0 still, 1 natural", step=0.05, comparison="shared"),
+        ge=0,
+        le=1.5,
+    )
     pose_video: Path | None = _option(
         None,
         "a video whose head motion is borrowed, instead of generated; turns of up to 25 degrees from the photo's pose "

@@ -221,7 +221,7 @@ class SpacePipeline:
             return plan(lambda: self._planner.retarget(speech, portrait)).segments()
         driving = inputs.driving_pose(options, self._portraits.detector(options.detector), progress)
         timelines = plan(lambda: self._planner.timelines(portrait, speech, options.motion, driving))
-        segments = self._planner.segments(portrait, speech, timelines)
+        segments = self._planner.segments(portrait, speech, timelines, options.articulation)
         first = plan(lambda: next(segments))
         others = iter(lambda: run_with_progress(lambda: next(segments, None), lambda: None), None)
         return chain([first], others)

@@ -1,16 +1,38 @@
-"""Lip measures: opening, its correlation and lag against recorded lips, closures."""
+"""Lip measures: opening and five other measures of the mouth, correlation and lag against recorded lips, closures."""
 
 import numpy as np
 
-from space_core.face.topology import INNER_LOWER_LIP, INNER_UPPER_LIP
+from space_core.face.topology import CHIN, INNER_LOWER_LIP, INNER_UPPER_LIP, OUTER_LOWER_LIP, OUTER_UPPER_LIP
 
 UPPER, LOWER = INNER_UPPER_LIP[5], INNER_LOWER_LIP[5]  # the middles of the inner lips
 NEARLY_CLOSED = 0.15  # of the range from closed to wide
+CORNERS = (OUTER_UPPER_LIP[0], OUTER_UPPER_LIP[-1])
+MIDDLES = (OUTER_UPPER_LIP[5], OUTER_LOWER_LIP[5], UPPER, LOWER)  # of both lips, outer and inner
+
+# The columns of ``mouth_measures``.
+MEASURES = ("lip opening", "mouth width", "chin", "upper lip", "corner height", "lips forward")
 
 
 def lip_opening(landmarks: np.ndarray) -> np.ndarray:
     """Distance (T,) between the middles of the inner lips, in the unit of the landmarks (T, 478, 3)."""
     return np.linalg.norm(landmarks[:, UPPER] - landmarks[:, LOWER], axis=-1)
+
+
+def mouth_measures(landmarks: np.ndarray) -> np.ndarray:
+    """The measures (T, 6) of a mouth named in MEASURES, in the unit of the normalized landmarks (T, 478, 3).
+
+    Chin, upper lip and corners are y coordinates, positive downwards; the last one is positive away from the face.
+    """
+    left, right = (landmarks[:, point] for point in CORNERS)
+    columns = (
+        lip_opening(landmarks),
+        right[:, 0] - left[:, 0],
+        landmarks[:, CHIN, 1],
+        landmarks[:, OUTER_UPPER_LIP[5], 1],
+        (left[:, 1] + right[:, 1]) / 2,
+        -landmarks[:, MIDDLES, 2].mean(1),
+    )
+    return np.stack(columns, axis=1)
 
 
 def best_lag(opening: np.ndarray, truth: np.ndarray, largest: int) -> tuple[int, float, float]:

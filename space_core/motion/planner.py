@@ -63,12 +63,18 @@ class MotionPlanner:
         blink = blink_curve(speech, num_frames, options.blinks_per_minute, options.seed)
         return Timelines(pose, gaze, blink, emotion_curve(options.emotion, options.intensity, num_frames))
 
-    def segments(self, portrait: Portrait, speech: np.ndarray, timelines: Timelines) -> Iterator[Motion]:
-        """The film's motion, in segments of about three seconds, predicted as they are asked for."""
+    def segments(
+        self, portrait: Portrait, speech: np.ndarray, timelines: Timelines, articulation: float = 1.0
+    ) -> Iterator[Motion]:
+        """The film's motion, in segments of about three seconds, predicted as they are asked for.
+
+        ``articulation`` is that of ``MotionOptions``.
+        """
         rest = resting_face(portrait.normalized, self._speech2landmarks.basis).astype(np.float32)
         photo_pose = single_precision(portrait.pose)
         first = 0
-        for normalized in self._speech2landmarks.predict(speech, portrait.normalized, timelines.emotion):
+        predicted = self._speech2landmarks.predict(speech, portrait.normalized, timelines.emotion, articulation)
+        for normalized in predicted:
             frames = slice(first, first + len(normalized))
             yield Motion(
                 normalized=normalized,

@@ -38,6 +38,8 @@ HOP_FRAMES = WINDOW_FRAMES - FADE_FRAMES
 # Lengths are in outer-eye-corner distances, the unit of normalized landmarks.
 MOUTH_SCALES = (0.8, 1.25)  # mouths beyond these widths, relative to the canonical one, are puckered or grinning
 CLOSED_GAP = 0.012  # between the inner lips: the tracker's noise on a closed mouth
+# Of speech: the jaw opens freely up to the first gap between the inner lips, and never beyond the second.
+FREE_GAP, WIDEST_GAP = 0.26, 0.4
 SHUT_FROM, SHUT_AT = -0.5, 1.5  # logits of the closure head between which lips are brought together
 CLOSING_PRIOR = 0.002  # ridge of the fit that closes the mouth of a photo by the basis
 
@@ -111,13 +113,16 @@ class Speech2Landmarks:
         self.network = network
         self.device = device
 
-    def predict(self, speech: np.ndarray, portrait: np.ndarray, emotion: np.ndarray) -> Iterator[np.ndarray]:
+    def predict(
+        self, speech: np.ndarray, portrait: np.ndarray, emotion: np.ndarray, articulation: float = 1.0
+    ) -> Iterator[np.ndarray]:
         """Normalized landmarks of the portrait as it says the speech.
 
         Args:
             speech: (N,) float32, 16 kHz mono, any level.
             portrait: (478, 3) the portrait's own normalized landmarks.
             emotion: (T, 8) label weights × intensity per frame, see ``emotion_curve``; T = ``number_of_frames(N)``.
+            articulation: 0 … 1.5, how far speech moves the face: 0 not at all, 1 as people were recorded.
 
         Yields:
             (t, 478, 3) float32, up to HOP_FRAMES (about three seconds) at a time, in order, T frames altogether.
@@ -128,8 +133,7 @@ class Speech2Landmarks:
         size = mouth_scale(rest)
         first = 0
         for outputs, activity in self._predict_windows(speech):
-            motion = size * np.tensordot(outputs[:, :-1], self.basis, 1)
-            motion = close_lips(motion, closure_share(outputs[:, -1])) * activity[:, None, None]
+            motion = size * speech_motion(articulation * outputs[:, :-1], outputs[:, -1], activity, self.basis)
             landmarks = rest + expressive_motion(motion, emotion[first : first + len(outputs)], rest)
             yield keep_lips_apart(landmarks, rest).astype(np.float32)
             first += len(outputs)
@@ -161,6 +165,20 @@ def load_speech2landmarks(device: str | torch.device = "cpu") -> Speech2Landmark
     network = MotionNetwork(len(basis))
     network.load_state_dict(dequantize(arrays))
     return Speech2Landmarks(basis, network.eval().to(device), device)
+
+
+def speech_motion(
+    coefficients: np.ndarray, closure_logit: np.ndarray, activity: np.ndarray, basis: np.ndarray
+) -> np.ndarray:
+    """Motion (T, 478, 3) of the canonical face in speech.
+
+    Args:
+        coefficients: (T, coefficients) of the basis (coefficients, 478, 3).
+        closure_logit: (T,) above 0 where the lips more likely touch than not.
+        activity: (T,) 0 in pauses … 1 in speech.
+    """
+    motion = limit_opening(np.tensordot(coefficients, basis, 1))
+    return close_lips(motion, closure_share(closure_logit)) * activity[:, None, None]
 
 
 def resting_face(portrait: np.ndarray, basis: np.ndarray) -> np.ndarray:
@@ -201,6 +219,14 @@ def closure_share(logit: np.ndarray) -> np.ndarray:
 def close_lips(motion: np.ndarray, share: np.ndarray) -> np.ndarray:
     """Motion (T, 478, 3) with the gap between the lips reduced by a share (T,): regression alone rarely closes it."""
     return _move_lips(motion, (motion[:, LOWER] - motion[:, UPPER]) / 2 * share[:, None, None])
+
+
+def limit_opening(motion: np.ndarray) -> np.ndarray:
+    """Motion (T, 478, 3) of the canonical face, made smaller where it would open the mouth further than a jaw can."""
+    gap = lip_gaps(motion).max(-1)
+    room = WIDEST_GAP - FREE_GAP
+    limited = FREE_GAP + room * np.tanh(np.maximum(gap - FREE_GAP, 0) / room)
+    return motion * np.where(gap > FREE_GAP, limited / np.maximum(gap, FREE_GAP), 1)[:, None, None]
 
 
 def keep_lips_apart(landmarks: np.ndarray, rest: np.ndarray) -> np.ndarray:

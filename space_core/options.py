@@ -18,11 +18,12 @@ from pydantic_core import ArgsKwargs, ErrorDetails, PydanticCustomError
 from space_core.errors import SpaceError
 from space_core.face.crop_size import SIZE
 from space_core.face.detector import DetectorName
+from space_core.motion.action_unit_labels import check_action_units
 from space_core.motion.emotion_labels import EMOTIONS, MAX_INTENSITY, check_emotion
 
 DEVICES = ("auto", "cpu", "cuda")
 
-WidgetKind = Literal["slider", "number", "radio", "checkbox", "emotion", "video"]
+WidgetKind = Literal["slider", "number", "radio", "checkbox", "emotion", "text", "video"]
 CONFIG = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
@@ -81,6 +82,12 @@ class MotionOptions:
         Widget("Articulation", "of lips and jaw: 0 still, 1 natural", step=0.05, comparison="shared"),
         ge=0,
         le=1.5,
+    )
+    action_units: str = _option(
+        "",
+        "action units of FACS, added to the emotion, with strengths from 0 to 1.5: '1:0.5, 12:0.8'; L or R after a "
+        "number is the person's own left or right side alone, as in '12L:1'",
+        Widget("Action units", "of FACS with their strengths, such as 1:0.5, 12L:0.8", kind="text"),
     )
     pose_video: Path | None = _option(
         None,
@@ -151,7 +158,15 @@ class MotionOptions:
         try:
             return check_emotion(emotion)
         except SpaceError as refusal:
-            raise PydanticCustomError("emotion", "{sentence}", {"sentence": str(refusal)}) from None
+            raise PydanticCustomError("grammar", "{sentence}", {"sentence": str(refusal)}) from None
+
+    @field_validator("action_units")
+    @classmethod
+    def _validate_action_units(cls, text: str) -> str:
+        try:
+            return check_action_units(text)
+        except SpaceError as refusal:
+            raise PydanticCustomError("grammar", "{sentence}", {"sentence": str(refusal)}) from None
 
 
 @dataclass(frozen=True, config=CONFIG)
@@ -244,6 +259,7 @@ class AnimationOptions(RenderingOptions, MotionOptions):
             raise SpaceError(" ".join(sentences)) from None
 
 
+_TEXT_EXAMPLES = {"emotion": "'happy'", "action_units": "'12:0.8'"}
 _FIELDS: dict[str, FieldInfo] = vars(AnimationOptions)["__pydantic_fields__"]
 
 
@@ -319,8 +335,9 @@ def _sentence(error: ErrorDetails) -> str:
             return f"There is no option {_shown(name)}; the options are {', '.join(option_names())}."
         return "Options are given by name, such as emotion='happy'."
     got = f"got {_shown(error['input'])}."
-    if name == "emotion":
-        return error["msg"] if error["type"] == "emotion" else f"emotion must be a text such as 'happy'; {got}"
+    if name in _TEXT_EXAMPLES:
+        example = _TEXT_EXAMPLES[name]
+        return error["msg"] if error["type"] == "grammar" else f"{name} must be a text such as {example}; {got}"
     if choices := option_choices(name):
         return f"{name} must be one of {', '.join(choices)}; {got}"
     if limits := option_range(name):

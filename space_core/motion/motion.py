@@ -7,13 +7,15 @@ from typing import Any
 import numpy as np
 
 from space_core.face.normalization import HeadPose, pose_landmarks
+from space_core.motion.action_units import apply_action_units
 from space_core.motion.blink import apply_blink
 from space_core.motion.emotion_network import expressive_motion
 from space_core.motion.gaze import apply_gaze
 from space_core.motion.speech2landmarks import HOP_FRAMES, keep_lips_apart
 from space_core.timing import FPS, SAMPLES_PER_FRAME
 
-PER_FRAME = ("normalized", "said_emotion", "emotion", "gaze", "blink")  # the arrays of a motion that have T rows
+# The arrays of a motion that have T rows.
+PER_FRAME = ("normalized", "closure", "said_emotion", "emotion", "action_units", "gaze", "blink")
 NEUTRAL_STEPS = 8  # until less than 1 % of an emotion is left
 SAME_FACE = 1e-3  # of the normalized face: resting faces that differ by less are one and the same
 
@@ -23,10 +25,13 @@ class Motion:
     """A film's motion, or a segment of it (``motion[first:last]``), of T frames at 25 a second; all arrays float32.
 
     Attributes:
-        normalized: (T, 478, 3) normalized landmarks with the emotion they were said in, without gaze and blinks.
+        normalized: (T, 478, 3) normalized landmarks with the emotion they were said in, without action units, gaze and
+            blinks.
+        closure: (T,) how far speech holds the lips together, from 0 (not) to 1 (shut).
         said_emotion: (T, 8) the emotion that is in ``normalized``: label weights × intensity in the order of
             ``EMOTIONS``.
         emotion: (T, 8) the emotion to show; the same, unless it was edited.
+        action_units: (T, 36) strengths of action units in the order of ``UNIT_COLUMNS``: 0 none, 1 full.
         gaze: (T, 2) yaw and pitch in degrees, added to where the photo's eyes look: positive to the image's right and
             up.
         blink: (T,) from 0 (eyes as they are) to 1 (closed).
@@ -37,8 +42,10 @@ class Motion:
     """
 
     normalized: np.ndarray
+    closure: np.ndarray
     said_emotion: np.ndarray
     emotion: np.ndarray
+    action_units: np.ndarray
     gaze: np.ndarray
     blink: np.ndarray
     head_pose: HeadPose
@@ -64,11 +71,13 @@ class Motion:
 
     @property
     def edited(self) -> np.ndarray:
-        """(T, 478, 3) normalized landmarks with the emotion to show, gaze and blinks."""
+        """(T, 478, 3) normalized landmarks with the emotion to show, action units, gaze and blinks."""
         landmarks = self.normalized
         if not np.array_equal(self.emotion, self.said_emotion):
-            motion = _neutral_motion(landmarks - self.rest, self.said_emotion, self.rest)
-            landmarks = keep_lips_apart(self.rest + expressive_motion(motion, self.emotion, self.rest), self.rest)
+            motion = _neutral_motion(landmarks - self.rest, self.said_emotion, self.rest, self.closure)
+            motion = expressive_motion(motion, self.emotion, self.rest, self.closure)
+            landmarks = keep_lips_apart(self.rest + motion, self.rest)
+        landmarks = apply_action_units(landmarks, self.action_units, self.closure, self.rest)
         landmarks = apply_gaze(landmarks, self.gaze[:, 0], self.gaze[:, 1])
         return apply_blink(landmarks, self.blink)
 
@@ -128,11 +137,11 @@ def single_precision(pose: HeadPose) -> HeadPose:
     return HeadPose(*(values.astype(np.float32) for values in (pose.rotation, pose.translation, pose.scale)))
 
 
-def _neutral_motion(motion: np.ndarray, emotion: np.ndarray, rest: np.ndarray) -> np.ndarray:
+def _neutral_motion(motion: np.ndarray, emotion: np.ndarray, rest: np.ndarray, closure: np.ndarray) -> np.ndarray:
     """What neutral speech does to the resting face: the motion (T, 478, 3) that ``emotion`` turned into ``motion``."""
     neutral = motion
     for _ in range(NEUTRAL_STEPS):  # a fixed point: an emotion changes lip motion by less than the motion itself
-        neutral = neutral + motion - expressive_motion(neutral, emotion, rest)
+        neutral = neutral + motion - expressive_motion(neutral, emotion, rest, closure)
     return neutral
 
 

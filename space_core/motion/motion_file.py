@@ -3,9 +3,11 @@
 Arrays, T frames at 25 a second, real numbers (written as float32):
 
     format             ()           1
-    normalized         (T, 478, 3)  normalized landmarks under ``said_emotion``, without gaze and blinks
+    normalized         (T, 478, 3)  normalized landmarks under ``said_emotion``, without action units, gaze and blinks
+    closure            (T,)         how far speech holds the lips together, 0 … 1; 0 if missing
     said_emotion       (T, 8)       the emotion that ``normalized`` contains; not to be edited
     emotion            (T, 8)       the emotion to render, 0 … 1.5 for each label; to be edited
+    action_units       (T, 36)      strengths in the order of ``UNIT_COLUMNS``, 0 none … 1 full; 0 if missing
     gaze               (T, 2)       yaw and pitch, degrees; positive to the image's right and up
     blink              (T,)         0 eyes as they are … 1 closed
     head_rotation      (T, 3)       yaw, pitch, roll, degrees
@@ -39,6 +41,7 @@ from space_core.media.files import (
     shown_name,
     temporary_sibling,
 )
+from space_core.motion.action_unit_labels import MAX_STRENGTH, UNIT_COLUMNS
 from space_core.motion.emotion_labels import EMOTIONS, MAX_INTENSITY
 from space_core.motion.motion import Motion, single_precision
 from space_core.timing import FPS, SAMPLE_RATE, SAMPLES_PER_FRAME, number_of_frames
@@ -50,8 +53,10 @@ T, N = "T", "N"  # frames and samples; their number depends on the file
 ARRAYS = {
     "format": ((), FORMAT, FORMAT),
     "normalized": ((T, NUM_POINTS, 3), -10, 10),
+    "closure": ((T,), 0, 1),
     "said_emotion": ((T, len(EMOTIONS)), 0, MAX_INTENSITY),
     "emotion": ((T, len(EMOTIONS)), 0, MAX_INTENSITY),
+    "action_units": ((T, len(UNIT_COLUMNS)), -MAX_STRENGTH, MAX_STRENGTH),
     "gaze": ((T, 2), -90, 90),
     "blink": ((T,), 0, 1),
     "head_rotation": ((T, 3), -90, 90),
@@ -67,6 +72,7 @@ ARRAYS = {
 PORTRAIT = ("rest", "photo_rotation", "photo_translation", "photo_scale")
 # The arrays of the motion; if ``normalized`` is missing, they are computed from ``posed``.
 LAYERS = ("normalized", "said_emotion", "emotion", "gaze", "blink", "head_rotation", "head_translation", "head_scale")
+LATER_LAYERS = {"closure": (), "action_units": (len(UNIT_COLUMNS),)}  # 0 in files of versions that had none
 FARTHEST = 1.0  # distance of a point from the resting face, in outer-eye-corner distances; a dropped jaw has 0.4
 MAX_ZOOM = 3
 MAX_ITEM_BYTES = 8
@@ -84,8 +90,10 @@ def save_motion(path: str | Path, motion: Motion) -> None:
     arrays = {
         "format": np.int64(FORMAT),
         "normalized": motion.normalized,
+        "closure": motion.closure,
         "said_emotion": motion.said_emotion,
         "emotion": motion.emotion,
+        "action_units": motion.action_units,
         "gaze": motion.gaze,
         "blink": motion.blink,
         "head_rotation": pose.rotation,
@@ -135,7 +143,9 @@ def load_motion(path: str | Path, max_seconds: float = 600.0) -> Motion:
     num_frames = len(arrays["normalized" if has_layers else "posed"])
     if not has_layers:
         arrays |= _layers(arrays["posed"])
-    for array in LAYERS:
+    for array, shape in LATER_LAYERS.items():
+        arrays.setdefault(array, np.zeros((num_frames, *shape), np.float32))
+    for array in (*LAYERS, *LATER_LAYERS):
         if len(arrays[array]) != num_frames:
             raise SpaceError(
                 f"{name} has {num_frames} frames, but {len(arrays[array])} in {array!r}. Give all the same number."
@@ -144,8 +154,10 @@ def load_motion(path: str | Path, max_seconds: float = 600.0) -> Motion:
     speech = arrays.get("speech")
     return Motion(
         normalized=arrays["normalized"],
+        closure=arrays["closure"],
         said_emotion=arrays["said_emotion"],
         emotion=arrays["emotion"],
+        action_units=arrays["action_units"],
         gaze=arrays["gaze"],
         blink=arrays["blink"],
         head_pose=HeadPose(arrays["head_rotation"], arrays["head_translation"], arrays["head_scale"]),

@@ -8,6 +8,7 @@ import torch
 
 from space_core.face.normalization import HeadPose
 from space_core.face.portrait import Portrait
+from space_core.motion.action_units import unit_strengths
 from space_core.motion.blink import blink_curve
 from space_core.motion.emotion import emotion_curve
 from space_core.motion.gaze import counter_gaze, saccades
@@ -27,12 +28,14 @@ class Timelines:
         gaze: (T, 2) yaw and pitch, degrees.
         blink: (T,) 0 … 1 closed.
         emotion: (T, 8) label weights × intensity.
+        action_units: (T, 36) strengths in the order of ``UNIT_COLUMNS``.
     """
 
     head_pose: HeadPose
     gaze: np.ndarray
     blink: np.ndarray
     emotion: np.ndarray
+    action_units: np.ndarray
 
 
 class MotionPlanner:
@@ -61,7 +64,8 @@ class MotionPlanner:
         gaze += counter_gaze(portrait.pose, pose, options.eyes_on_viewer)
         gaze += [options.gaze_yaw, options.gaze_pitch]
         blink = blink_curve(speech, num_frames, options.blinks_per_minute, options.seed)
-        return Timelines(pose, gaze, blink, emotion_curve(options.emotion, options.intensity, num_frames))
+        emotion = emotion_curve(options.emotion, options.intensity, num_frames)
+        return Timelines(pose, gaze, blink, emotion, unit_strengths(options.action_units, num_frames))
 
     def segments(
         self, portrait: Portrait, speech: np.ndarray, timelines: Timelines, articulation: float = 1.0
@@ -73,13 +77,17 @@ class MotionPlanner:
         rest = resting_face(portrait.normalized, self._speech2landmarks.basis).astype(np.float32)
         photo_pose = single_precision(portrait.pose)
         first = 0
-        predicted = self._speech2landmarks.predict(speech, portrait.normalized, timelines.emotion, articulation)
-        for normalized in predicted:
+        predicted = self._speech2landmarks.predict_with_closure(
+            speech, portrait.normalized, timelines.emotion, articulation
+        )
+        for normalized, closure in predicted:
             frames = slice(first, first + len(normalized))
             yield Motion(
                 normalized=normalized,
+                closure=closure,
                 said_emotion=timelines.emotion[frames],
                 emotion=timelines.emotion[frames],
+                action_units=timelines.action_units[frames],
                 gaze=timelines.gaze[frames].astype(np.float32),
                 blink=timelines.blink[frames],
                 head_pose=single_precision(timelines.head_pose[frames]),

@@ -41,6 +41,9 @@ CLOSED_GAP = 0.012  # between the inner lips: the tracker's noise on a closed mo
 # Of speech: the jaw opens freely up to the first gap between the inner lips, and never beyond the second.
 FREE_GAP, WIDEST_GAP = 0.26, 0.4
 SHUT_FROM, SHUT_AT = -0.5, 1.5  # logits of the closure head between which lips are brought together
+# How far speech holds lips together that it does not shut: wide open ones, and touching ones;
+# the gap between.
+WIDE_HOLD, NARROW_HOLD, NARROW_GAP = 0.3, 0.8, 0.05
 CLOSING_PRIOR = 0.002  # ridge of the fit that closes the mouth of a photo by the basis
 
 UPPER, LOWER = list(INNER_UPPER_LIP[1:-1]), list(INNER_LOWER_LIP[1:-1])  # pairs of points that meet when lips close
@@ -128,14 +131,21 @@ class Speech2Landmarks:
             (t, 478, 3) float32, up to HOP_FRAMES (about three seconds) at a time, in order, T frames altogether.
             Silence gives ``resting_face(portrait)`` under the emotion; lids and irises move with the emotion alone.
         """
+        return (landmarks for landmarks, _ in self.predict_with_closure(speech, portrait, emotion, articulation))
+
+    def predict_with_closure(
+        self, speech: np.ndarray, portrait: np.ndarray, emotion: np.ndarray, articulation: float = 1.0
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Like ``predict``, each time with how far speech holds the lips together (t,) float32, 0 … 1 shut."""
         speech = np.asarray(speech, np.float32)
         rest = resting_face(portrait, self.basis)
         size = mouth_scale(rest)
         first = 0
         for outputs, activity in self._predict_windows(speech):
             motion = size * speech_motion(articulation * outputs[:, :-1], outputs[:, -1], activity, self.basis)
-            landmarks = rest + expressive_motion(motion, emotion[first : first + len(outputs)], rest)
-            yield keep_lips_apart(landmarks, rest).astype(np.float32)
+            closure = held_together(closure_share(outputs[:, -1]), lip_gaps(motion).max(1)) * activity
+            landmarks = rest + expressive_motion(motion, emotion[first : first + len(outputs)], rest, closure)
+            yield keep_lips_apart(landmarks, rest).astype(np.float32), closure.astype(np.float32)
             first += len(outputs)
 
     @torch.inference_mode()
@@ -197,7 +207,7 @@ def resting_face(portrait: np.ndarray, basis: np.ndarray) -> np.ndarray:
     closed = portrait - np.tensordot(coefficients, basis, 1)
     # What the basis leaves open or closes too far is split between both lips, including their outer rims.
     excess = lip_gaps(closed) - (lip_gaps(portrait) - closing)
-    return _move_lips(closed, excess[..., None] / 2 * DOWN)
+    return move_lips(closed, excess[..., None] / 2 * DOWN)
 
 
 def mouth_scale(rest: np.ndarray) -> float:
@@ -216,9 +226,15 @@ def closure_share(logit: np.ndarray) -> np.ndarray:
     return np.clip((logit - SHUT_FROM) / (SHUT_AT - SHUT_FROM), 0, 1)
 
 
+def held_together(shut: np.ndarray, gap: np.ndarray) -> np.ndarray:
+    """How far speech holds lips together (T,), for closure shares (T,) and the lip gap of speech (T,)."""
+    narrow = np.clip(1 - gap / NARROW_GAP, 0, 1)
+    return np.maximum(shut, WIDE_HOLD + (NARROW_HOLD - WIDE_HOLD) * narrow * narrow * (3 - 2 * narrow))
+
+
 def close_lips(motion: np.ndarray, share: np.ndarray) -> np.ndarray:
     """Motion (T, 478, 3) with the gap between the lips reduced by a share (T,): regression alone rarely closes it."""
-    return _move_lips(motion, (motion[:, LOWER] - motion[:, UPPER]) / 2 * share[:, None, None])
+    return move_lips(motion, (motion[:, LOWER] - motion[:, UPPER]) / 2 * share[:, None, None])
 
 
 def limit_opening(motion: np.ndarray) -> np.ndarray:
@@ -232,10 +248,10 @@ def limit_opening(motion: np.ndarray) -> np.ndarray:
 def keep_lips_apart(landmarks: np.ndarray, rest: np.ndarray) -> np.ndarray:
     """Landmarks (T, 478, 3) whose lips touch but never intersect; ``rest`` (478, 3) is the resting face."""
     excess = np.minimum(lip_gaps(landmarks) - np.clip(lip_gaps(rest), 0, CLOSED_GAP), 0)
-    return _move_lips(landmarks, excess[..., None] / 2 * DOWN)
+    return move_lips(landmarks, excess[..., None] / 2 * DOWN)
 
 
-def _move_lips(landmarks: np.ndarray, amount: np.ndarray) -> np.ndarray:
+def move_lips(landmarks: np.ndarray, amount: np.ndarray) -> np.ndarray:
     """Moves the upper lip by ``amount`` (…, 9, 3) and the lower one by its opposite; the outer rims by half of it."""
     moved = landmarks.copy()
     for points, share in ((UPPER, 1), (LOWER, -1), (OUTER_UPPER, 0.5), (OUTER_LOWER, -0.5)):

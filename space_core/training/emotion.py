@@ -4,9 +4,10 @@
 
 prints its figures and writes ``weights/emotion.safetensors``. Takes a minute.
 
-At rest: for each speaker who also acts neutral, the median face of each emotion minus that of neutral, without the
-effects of head pose on tracking and of mouth opening; averaged over speakers. As the tracker attenuates frowns,
-wrinkled noses and raised brows, the action units of the emotion are added.
+At rest: for each speaker who also acts neutral, the mean face of each emotion minus that of neutral, without the
+effects of head pose on tracking and of mouth opening; averaged over speakers. As there are few speakers, and as the
+tracker attenuates frowns, wrinkled noses and raised brows, a share of it is added to the action units that EMFACS
+(Friesen & Ekman, 1983) gives for the emotion.
 
 In speech: the difference between the lower face's motion under an emotion and in neutral speech with the same
 articulation, fitted by the network on the same speakers.
@@ -19,42 +20,27 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from space_core.face.normalization import normalize
 from space_core.face.topology import EYES, canonical_face
-from space_core.measures.corpus import Corpus, corpus_from_arguments
+from space_core.measures.actors import SPEAKERS, Clip, displacements, read_clips, slopes_of
+from space_core.measures.corpus import corpus_from_arguments
+from space_core.measures.emotion_recipes import RECIPES, expression_of
+from space_core.measures.mesh_offsets import keep_lip_gap, lower_face, mirrored, movable
+from space_core.motion.action_unit_labels import parse_action_units
 from space_core.motion.emotion_labels import EMOTIONS
 from space_core.motion.emotion_network import NUM_MODES, WEIGHTS, EmotionNetwork, articulation
-from space_core.motion.speech2landmarks import LOWER, UPPER, lip_gaps
-from space_core.training.action_units import action_unit, jaw_drop, keep_eyes_open, keep_lip_gap, mirrored, movable
+from space_core.motion.speech2landmarks import lip_gaps
 
-# Speakers who also act neutral, by the beginnings of their clips' ids.
-SPEAKERS = ("dreamtalk_style_clip_video_m030_", "dreamtalk_style_clip_video_w009_")
 # All who act emotions; those who are not in SPEAKERS are for validation.
 SOURCES = (*SPEAKERS, "eamm_test_video_", "styletalk_style_clips_video_")
-OTHER_NAMES = {"furious": "angry", "surprise": "surprised"}
 
-NOSE_BASE = 2
 SPEECH_GAINS = (0.88, 1.15)  # limits of the factor of speech motion
-JAW_GAIN = 0.15  # subtracted from that factor for a dropped jaw (AU 27), which opens the lips further in speech
+JAW_GAIN = 0.15  # subtracted from that factor for a dropped jaw (AU 26), which opens the lips further in speech
 
 SEED = 0
 CLOSED_SHARE = 0.2  # of a clip's frames, those with the lips nearest to each other
 AMPLITUDES = (0.7, 1.4)  # limits of the factor by which an emotion changes an articulation measure's amplitude
 STEPS, RATE, WEIGHT_DECAY = 200, 0.01, 1.0
 SPEECH_SHARE = 0.5  # of the fitted difference in speech that is shipped, as it comes from two actors
-
-# Each emotion at intensity 1: the share of the measured offset (0) and of each action unit. The units are those of
-# EMFACS; the shares were set by visual inspection and with the classifiers of ``evaluation/emotion.py`` on the
-# portraits that it names as developed on.
-RECIPES = {
-    "angry": {0: 1.0, 4: 1.7, 5: 0.4, 7: 0.8, 10: 0.2, 17: 0.5, 24: 1.0},
-    "contempt": {0: 1.3},
-    "disgusted": {0: 0.6, 1: 0.8, 2: 0.5, 6: 1.0, 7: 0.6, 9: 1.6, 10: 1.2, 11: 0.9, 15: 0.8, 17: 0.7},
-    "fear": {1: 2.0, 2: 1.5, 4: 0.8, 5: 2.8, 9: 1.5, 15: 0.4, 16: 0.7, 20: 1.6, 27: 0.35},
-    "happy": {0: 0.8, 6: 0.8, 12: 0.7},
-    "sad": {0: 0.7, 1: 1.7, 4: 0.3, 15: 1.2, 17: 0.3},
-    "surprised": {1: 0.6, 2: 1.5, 5: 2.6, 18: 1.2, 27: 1.0},
-}
 
 
 def main() -> None:
@@ -68,35 +54,6 @@ def main() -> None:
     save_file({name: array.float().contiguous() for name, array in network.state_dict().items()}, WEIGHTS)
 
 
-@dataclass(frozen=True)
-class Clip:
-    """A tracked clip: normalized faces (T, 478, 3), head rotations (T, 3) in degrees, and the emotion acted, or ""."""
-
-    name: str
-    emotion: str
-    faces: np.ndarray
-    poses: np.ndarray
-
-
-def read_clips(corpus: Corpus) -> list[Clip]:
-    """The clips to train on."""
-    clips = []
-    for row in corpus.clips:
-        if row["id"] not in corpus.held_out:
-            faces, pose = normalize(corpus.seen_landmarks(row["id"]))
-            emotion = OTHER_NAMES.get(row["emotion"], row["emotion"])
-            clips.append(Clip(row["id"], emotion if emotion in EMOTIONS else "", faces, pose.rotation))
-    return clips
-
-
-def slopes_of(faces: list[np.ndarray], poses: list[np.ndarray]) -> np.ndarray:
-    """(4, 478, 3) change of faces (T, 478, 3) per degree of yaw, pitch, roll (T, 3) and per unit of lip gap."""
-    causes = [np.column_stack([pose, lip_gaps(face).mean(-1)]) for face, pose in zip(faces, poses, strict=True)]
-    causes = np.concatenate([cause - cause.mean(0) for cause in causes])
-    changes = np.concatenate([(face - face.mean(0)).reshape(len(face), -1) for face in faces])
-    return np.linalg.lstsq(causes, changes, rcond=None)[0].reshape(4, -1, 3)
-
-
 # At rest
 
 
@@ -105,54 +62,24 @@ def at_rest(clips: list[Clip], slopes: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
     All at intensity 1, in the order of ``EMOTIONS``.
     """
-    measured, ratios = {emotion: [] for emotion in EMOTIONS}, {emotion: [] for emotion in EMOTIONS}
+    measured = displacements(clips, slopes)
+    ratios = {emotion: [] for emotion in EMOTIONS}
     for speaker in SPEAKERS:
         own = {clip.emotion: clip for clip in clips if clip.name.startswith(speaker)}
-        expression = {
-            emotion: np.median(clip.faces, axis=0) - np.tensordot(np.median(clip.poses, axis=0), slopes[:3], 1)
-            for emotion, clip in own.items()
-        }
         for emotion, clip in own.items():
-            offset = expression[emotion] - expression["neutral"]
-            measured[emotion].append(offset - lip_gaps(offset).mean() / lip_gaps(slopes[3]).mean() * slopes[3])
-            ratio = lip_gaps(clip.faces).mean(-1).std() / lip_gaps(own["neutral"].faces).mean(-1).std()
-            ratios[emotion].append(ratio)
+            ratios[emotion].append(lip_gaps(clip.faces).mean(-1).std() / lip_gaps(own["neutral"].faces).mean(-1).std())
 
     offsets = np.zeros((len(EMOTIONS), *canonical_face().vertices.shape))
     open_offsets = np.zeros_like(offsets)
     gains = np.ones(len(EMOTIONS))
     for index, emotion in enumerate(EMOTIONS[1:], start=1):
-        offset = without_lift(np.mean(measured[emotion], axis=0)) * movable()[:, None]
-        offset = offset if emotion == "contempt" else mirrored(offset)
-        offsets[index], open_offsets[index] = expression_of(RECIPES[emotion], offset)
+        mean = np.mean([actor[emotion] for actor in measured.values()], axis=0)
+        offsets[index], open_offsets[index] = expression_of(emotion, mean, slopes)
         gain = np.mean(ratios[emotion])
-        gains[index] = np.clip(gain, *SPEECH_GAINS) - JAW_GAIN * RECIPES[emotion].get(27, 0)
+        jaw = parse_action_units(RECIPES[emotion].units).get("26", 0)
+        gains[index] = np.clip(gain, *SPEECH_GAINS) - JAW_GAIN * jaw
         print(f"{emotion:10s} {describe(offsets[index] + open_offsets[index])} speech gain {gain:.2f}")
     return offsets, open_offsets, gains
-
-
-def expression_of(recipe: dict[int, float], measured: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Offsets (478, 3) at rest, and those added where lips are open, of a recipe and the measured offset (478, 3)."""
-    offset = recipe.get(0, 0.0) * measured
-    offset = offset + sum(amount * action_unit(unit) for unit, amount in recipe.items() if unit not in (0, 27))
-    return keep_eyes_open(keep_lip_gap(offset)), recipe.get(27, 0.0) * jaw_drop()
-
-
-def lower_face() -> np.ndarray:
-    """(478,) 1 from the upper lip downwards, 0 from the nose upwards, a rise between."""
-    height = canonical_face().vertices[:, 1]
-    return np.clip((height - height[NOSE_BASE]) / (height[UPPER[4]] - height[NOSE_BASE]), 0, 1)
-
-
-def without_lift(offset: np.ndarray) -> np.ndarray:
-    """An offset (478, 3) that leaves the middle of the mouth at its height, which removing its opening has changed.
-
-    The whole lower face is moved back, less and less towards the nose.
-    """
-    lift = offset[[UPPER[4], LOWER[4]], 1].mean()
-    offset = offset.copy()
-    offset[:, 1] -= lift * lower_face()
-    return offset
 
 
 # In speech
@@ -250,8 +177,9 @@ def fit(acted: list[Acted]) -> EmotionNetwork:
 
 def predict(network: EmotionNetwork, clip: Acted) -> np.ndarray:
     """The network's prediction (T, 478, 3) of the change that a clip's emotion makes to its speech."""
+    measures = torch.from_numpy(clip.articulation).float()
     with torch.inference_mode():
-        return network(torch.from_numpy(clip.articulation).float(), label_weights(clip).float()).numpy()
+        return network(measures, label_weights(clip).float(), torch.ones(len(measures))).numpy()
 
 
 def label_weights(clip: Acted) -> torch.Tensor:

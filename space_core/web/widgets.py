@@ -72,6 +72,8 @@ def _build_option_widget(name: str, metadata: Widget, given: dict[str, Any], cha
             return gr.Checkbox(**{**given, "value": given["value"] == choices[1], **changes})
         case "emotion":
             return gr.Dropdown(**{**given, "choices": list(EMOTIONS), **changes})
+        case "text":
+            return gr.Textbox(**{**given, **changes})
         case "video":
             return gr.Video(label=metadata.label, sources=["upload"], height=200, **changes)
     raise ValueError(f"option {name} has a widget of the unknown kind {metadata.kind!r}")

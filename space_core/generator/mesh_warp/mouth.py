@@ -1,51 +1,58 @@
-"""The inside of the mouth, seen between the lips: depth, tongue, lower teeth, upper teeth.
+"""The inside of the mouth, seen between the lips: teeth, gums, palate and tongue, as a mesh with a depth buffer.
 
-It is drawn in the normalized face: the upper teeth belong to the skull and the lower teeth and the tongue to the jaw,
-and each pixel between the lips is followed to the surface it sees. Colours and light are taken from the photo, and so
-are the upper teeth themselves where it shows them.
+The upper jaw belongs to the skull, the lower one turns about its hinge with the chin and carries the tongue. Colours
+and light are taken from the photo, and so are the upper teeth themselves where it shows them.
 Lengths are normalized: outer eye corners, about 90 mm apart on an adult, are one unit.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch.nn import functional as F
 
-from space_core.face.topology import (
-    EYES,
-    INNER_LOWER_LIP,
-    INNER_UPPER_LIP,
-    NUM_SURFACE_POINTS,
-    OUTER_LOWER_LIP,
-)
+from space_core.face.topology import INNER_LOWER_LIP, INNER_UPPER_LIP
+from space_core.generator.mesh_warp.anatomy import GUM, TONGUE, TOOTH, load_anatomy
 from space_core.generator.mesh_warp.face_motion import FaceMotion, HostMotion, index_on, upload
+from space_core.generator.mesh_warp.mouth_light import FaceLight, MouthColours, estimate_colours, estimate_light
 from space_core.generator.mesh_warp.opening_mask import (
     WINDOW_MARGIN,
     OpeningMask,
+    Window,
     alpha_blend,
     opening_mask,
     window_around,
 )
+from space_core.generator.mesh_warp.rasterizer import rasterize
 from space_core.generator.mesh_warp.sampling import pixels_of, sample, smoothstep
 
 MILLIMETRE = 1 / 90
 
-# Mean widths of the permanent teeth from the middle outwards (incisors, canine, premolars), millimetres.
-UPPER_TEETH = (8.4, 6.6, 7.6, 7.0, 6.8, 9.0)
-LOWER_TEETH = (5.3, 5.8, 6.8, 7.0, 7.1, 9.0)
-TOOTH_HEIGHT = 9.5 * MILLIMETRE
-# How far each upper tooth's edge ends above the central incisor's, millimetres.
-UPPER_EDGE_RISE = (0.0, 0.7, 0.1, 1.0, 1.4, 1.8)
-
-UPPER_EDGE_BELOW_LIPS = 3.2 * MILLIMETRE  # with the lips at rest, upper incisors end just below where the lips meet
-LOWER_EDGE_BELOW_LIPS = 1.8 * MILLIMETRE  # and the lower ones a little above that, behind them
+UPPER_EDGE_BELOW_LIPS = 2.7 * MILLIMETRE  # with the lips at rest, upper incisors end just below where the lips meet
 TEETH_BEHIND_LIPS = 5 * MILLIMETRE
 ARCH = 2.1  # curvature of the dental arch seen from above: depth = ARCH · x²
-TONGUE_ABOVE_EDGE = 4.5 * MILLIMETRE  # how far the tongue rises behind the lower incisors, above their edge
-
-CHEEKS = [50, 280, 205, 425, 187, 411]
+JAW_AT_REST = 0.8 * MILLIMETRE  # the lower incisors are that far from where they bite
+SKULL_SIDES = (234, 454)  # the skin over the hinges of the jaw
 CHIN_POINTS = (152, 148, 377, 175, 171, 396, 199)  # the skin over the chin bone, which goes where the jaw goes
+CHIN_SHARE = 0.8  # of the way of the skin over the chin, the lower incisors go
+LIP_SHARE, LIP_REACH = 0.35, 7 * MILLIMETRE  # the lower lip goes at most 1 / 0.35 as far as they, and 7 mm further
+TYPICAL_MOUTH = 0.55  # normalized width of a mouth at rest; wider ones have wider rows of teeth
+TEETH_SIZES = (0.92, 1.1)
+
+# The tongue lies behind the lower incisors. It rises where lips are parted by a jaw that is nearly closed, as for
+# /t d n l s/; millimetres.
+TONGUE_AT_REST = 5.0
+TONGUE_RISE = 4.0
+TONGUE_ROOT, TONGUE_FRONT = 34.0, 14.0  # depths between which the tongue's rise begins
+
+OVERSAMPLING = 2
+# Depth behind the incisors at which a closed mouth's light has fallen to 1 / e; the tongue lies open to it.
+FADE, TONGUE_FADE = 20 * MILLIMETRE, 38 * MILLIMETRE
+FADE_BY_GAP = 0.6  # and that much further for every unit by which the lips are apart
+CREVICES = 0.75  # exponent of the light that reaches a vertex; light scatters in enamel and flesh
+ROUNDED, ROUNDED_SHADE = (0.05, 0.3), 0.45  # shares of the width at rest by which rounded mouths are narrower; of light
+GLOSS = {TOOTH: (0.22, 30.0), GUM: (0.14, 14.0), TONGUE: (0.12, 10.0)}  # strength and sharpness of the wet highlight
+NECK = np.array([0.86, 0.76, 0.62], np.float32)  # colour of a tooth's neck, relative to its crown
 
 # Photos whose lips are further apart than this show a mouth of their own, which the drawn one replaces as soon as the
 # lips have moved by the amounts below (root mean square, normalized).
@@ -56,7 +63,6 @@ TOOTH_BRIGHTNESS = (1.1, 1.3)
 TOOTH_SATURATION = (0.42, 0.3)
 UPPER_TEETH_REACH = 9 * MILLIMETRE  # below the upper lip; what is bright further down belongs to the jaw
 PARTED = (1.2 * MILLIMETRE, 3 * MILLIMETRE)  # from here to there, parting lips let light in
-WARMTH = 0.7  # of the shade on the teeth of a colourful photo
 SEAM = 0.5  # of the lips' brightness is left between closed ones
 OPEN_BY_JAW = 0.7  # of what a photo shows its lips apart, the jaw has dropped
 LEAST_SHARE_OF_TEETH = 0.3  # of what a photo shows between the lips, for its teeth to be taken
@@ -71,91 +77,73 @@ class PreparedMouth:
         gap: (11, 1) how far the lips' points are apart in the photo although they touch, normalized; 0 if they do not.
         gap_on_host: (11,) the same.
         open_in_photo: whether the photo shows the inside of the mouth.
-        meeting: normalized y at which the lips meet.
-        depth: normalized z of the upper incisors.
-        enamel, lips, flesh, depths: (3, 1, 1) colours of teeth, lips, tongue and the mouth's depth in the photo's
-            light, 0…1.
-        teeth: (1, 4, h, w) the picture, and where the photo's own upper teeth are in it, 0…1.
-        edge: normalized y of the upper incisors' edge.
-        softness: width of the drawn edges in pixels, that of the photo's own.
+        origin: (3,) float32, normalized place of the middle of the upper incisors' edge.
+        millimetre: of the anatomy, normalized.
+        hinge: (2,) float32, normalized y and z of the axis about which the jaw turns.
         jaw: how far the photo's own jaw is dropped, normalized.
-        upper_row, lower_row: the rows of teeth.
-        warmth: (3,) the powers of light that colour its shade on the teeth.
+        colours, light: of the photo.
+        seam, depths: (3, 1, 1) colours of closed lips' seam and of the mouth's depth, 0…1.
+        teeth: (1, 4, h, w) the picture, and where the photo's own upper teeth are in it, 0…1.
+        has_teeth: whether they are anywhere.
+        softness: width of the drawn edges in pixels, that of the photo's own.
     """
 
     photo: FaceMotion
     gap: torch.Tensor
     gap_on_host: np.ndarray
     open_in_photo: bool
-    meeting: float
-    depth: float
-    enamel: torch.Tensor
-    lips: torch.Tensor
-    flesh: torch.Tensor
+    origin: np.ndarray
+    millimetre: float
+    hinge: np.ndarray
+    jaw: float
+    colours: MouthColours
+    light: FaceLight
+    seam: torch.Tensor
     depths: torch.Tensor
     teeth: torch.Tensor
-    edge: float
+    has_teeth: bool
     softness: float
-    jaw: float
-    upper_row: "RowOfTeeth"
-    lower_row: "RowOfTeeth"
-    warmth: torch.Tensor
-
-
-@dataclass(frozen=True)
-class RowOfTeeth:
-    """Half a row of teeth, from the middle outwards; normalized, on the generator's device.
-
-    Attributes:
-        ends: (K,) where each tooth ends, along the arch.
-        widths: (K,) how wide it is.
-        rises: (K,) how far its biting edge ends above the first one's.
-        last: where the last two end, on the host.
-    """
-
-    ends: torch.Tensor
-    widths: torch.Tensor
-    rises: torch.Tensor
-    last: tuple[float, float]
 
 
 def prepare_mouth(picture: torch.Tensor, photo: FaceMotion, softness: float) -> PreparedMouth:
-    """The mouth of a photo: its surroundings (1, 3, 640, 640), 0…1, and its own landmarks."""
-    upper, lower = photo.normalized[0, list(INNER_UPPER_LIP)], photo.normalized[0, list(INNER_LOWER_LIP)]
-    opening = float((lower[5, 1] - upper[5, 1]).clamp(min=0))
+    """The mouth of a photo: its surroundings (1, 3, 640, 640), 0…1, and its own landmarks; on the host."""
+    normalized = photo.host.normalized[0]
+    upper, lower = normalized[list(INNER_UPPER_LIP)], normalized[list(INNER_LOWER_LIP)]
+    opening = max(float(lower[5, 1] - upper[5, 1]), 0.0)
     open_in_photo = opening > OPEN_IN_PHOTO
     posed_upper, posed_lower = (photo.posed[0, list(lip), :2] for lip in (INNER_UPPER_LIP, INNER_LOWER_LIP))
     gap = (posed_lower - posed_upper).norm(dim=-1, keepdim=True) / photo.scale
     gap = torch.zeros_like(gap) if open_in_photo else gap
     # An open mouth has opened downwards from where its lips meet.
     meeting = float(upper[5, 1]) + (0.0 if open_in_photo else 0.5 * opening)
-    enamel, lips, flesh, depths = _colours(picture, photo)
+    depth = float(upper[5, 2]) + TEETH_BEHIND_LIPS
+    colours = estimate_colours(picture, photo)
     edge = meeting + UPPER_EDGE_BELOW_LIPS
+    lips = torch.from_numpy(colours.lips)
     teeth = _teeth_in_photo(picture, photo, lips) if open_in_photo else torch.zeros_like(picture[:, :1])
-    if bool(teeth.any()):
+    has_teeth = bool(teeth.any())
+    if has_teeth:
         enamel = 1.05 * (picture * teeth).sum((0, 2, 3)) / teeth.sum()
-        enamel = enamel.clamp(max=1)[:, None, None]
-        edge = max(edge, _lower_edge(teeth, photo, depth=float(upper[5, 2]) + TEETH_BEHIND_LIPS))
-    # The shade on the teeth of a colourful photo is warm, as flesh lights it.
-    warmth = WARMTH * (enamel.amax() - enamel.amin()).clamp(max=0.3)
+        colours = replace(colours, enamel=enamel.clamp(max=1).numpy())
+        edge = max(edge, _lower_edge(teeth, photo, depth))
+    width = float(np.linalg.norm(upper[0] - upper[-1]))
+    sides = normalized[list(SKULL_SIDES)].mean(0)
     return PreparedMouth(
         photo=photo,
         gap=gap,
         gap_on_host=gap[:, 0].cpu().numpy(),
         open_in_photo=open_in_photo,
-        meeting=meeting,
-        depth=float(upper[5, 2]) + TEETH_BEHIND_LIPS,
-        enamel=enamel,
-        lips=lips,
-        flesh=flesh,
-        depths=depths,
-        teeth=torch.cat([picture, teeth], 1),
-        edge=edge,
-        softness=softness,
+        origin=np.array([0.0, edge, depth], np.float32),
+        millimetre=MILLIMETRE * float(np.clip((width / TYPICAL_MOUTH) ** 0.5, *TEETH_SIZES)),
+        hinge=sides[1:],
         jaw=OPEN_BY_JAW * opening if open_in_photo else 0.0,
-        upper_row=_row_of_teeth(UPPER_TEETH, UPPER_EDGE_RISE, picture.device),
-        lower_row=_row_of_teeth(LOWER_TEETH, (0.0,) * len(LOWER_TEETH), picture.device),
-        warmth=1 + warmth * torch.tensor([-1.0, 0.3, 0.7], device=picture.device),
+        colours=colours,
+        light=estimate_light(picture, photo),
+        seam=SEAM * lips[:, None, None],
+        depths=torch.from_numpy(colours.depths)[:, None, None],
+        teeth=torch.cat([picture, teeth], 1),
+        has_teeth=has_teeth,
+        softness=softness,
     )
 
 
@@ -183,7 +171,7 @@ def draw_mouth(frames: torch.Tensor, mouth: PreparedMouth, motion: FaceMotion) -
     points = motion.host.posed[:, [*INNER_UPPER_LIP, *INNER_LOWER_LIP], :2]
     window = window_around(points, WINDOW_MARGIN, frames.shape[2:], device)
     opening = opening_mask(upper, lower, window.pixels, mouth.softness)
-    inside = _inside(mouth, motion, window.pixels, opening)
+    inside = _inside(mouth, motion, window, opening)
     alpha = opening.coverage
     if mouth.open_in_photo:
         lips = [*INNER_UPPER_LIP, *INNER_LOWER_LIP]
@@ -193,58 +181,133 @@ def draw_mouth(frames: torch.Tensor, mouth: PreparedMouth, motion: FaceMotion) -
     alpha_blend(frames, window, inside, alpha)
 
 
-def _inside(mouth: PreparedMouth, motion: FaceMotion, pixels: torch.Tensor, opening: OpeningMask) -> torch.Tensor:
-    """(B, 3, h, w) the inside of the mouth at pixels (B, h, w, 2) of the frames."""
-    # Edges as wide as the photo's, in normalized units.
-    soft = mouth.softness / motion.scale[:, None, None]
-    chin = index_on(CHIN_POINTS, pixels.device)
-    jaw = (motion.normalized - mouth.photo.normalized).index_select(1, chin)[..., 1].mean(1)
-    jaw = (jaw + mouth.jaw).clamp(min=0)[:, None, None]
-    gap = (motion.normalized[:, INNER_LOWER_LIP[5], 1] - motion.normalized[:, INNER_UPPER_LIP[5], 1])[:, None, None]
+def _inside(mouth: PreparedMouth, motion: FaceMotion, window: Window, opening: OpeningMask) -> torch.Tensor:
+    """(B, 3, h, w) the inside of the mouth in a window of the frames."""
+    drawn = _draw_anatomy(mouth, motion, window)
+    picture = drawn[:, :3] + (1 - drawn[:, 3:]) * mouth.depths
+    if mouth.has_teeth:
+        arch = _on_arch(motion, window.pixels, float(mouth.origin[2]))
+        own = sample(mouth.teeth, mouth.photo.project(arch[..., :2], arch[..., 2]))
+        picture = torch.lerp(picture, own[:, :3], own[:, 3:])
 
-    x, y = _on_arch(motion, pixels, mouth.depth)
-    upper_shape, upper_shade = _teeth(x, y - mouth.edge, mouth.upper_row, soft)
-    # Lower incisors stand behind the upper ones, and the jaw swings back as it opens.
-    x_low, y_low = _on_arch(motion, pixels, mouth.depth + 2.5 * MILLIMETRE + 0.25 * jaw)
-    below_edge = y_low - mouth.meeting - LOWER_EDGE_BELOW_LIPS - jaw
-    lower_shape, lower_shade = _teeth(x_low, -below_edge, mouth.lower_row, soft)
-
-    # Light falls in between the lips: it fades sideways, and the lips shade what is close behind them.
-    lit = 0.9 + 0.1 * smoothstep(gap, 0.02, 0.2)
-    sides = torch.exp(-((x / 0.25) ** 2))
+    # The lips shade what is close behind them, and little light falls in where they are close together.
     millimetre = motion.scale[:, None, None] * MILLIMETRE
-    under_upper = 0.74 + 0.26 * smoothstep(opening.below_upper / millimetre, 0.0, 3.0)
-    over_lower = 0.75 + 0.25 * smoothstep(opening.above_lower / millimetre, 0.0, 2.5)
-
-    tongue_top = 1.6 * x_low**2 - TONGUE_ABOVE_EDGE
-    tongue = smoothstep(below_edge - tongue_top, -2.0 * MILLIMETRE, 7.0 * MILLIMETRE)
-    groove = 1 - 0.25 * torch.exp(-((x_low / 0.012) ** 2))
-    channels = slice(None), None
-    picture = torch.lerp(
-        mouth.depths.expand(len(x), 3, *x.shape[1:]),
-        mouth.flesh * (0.8 * lit * sides * groove * over_lower)[channels],
-        (tongue * 0.9 * smoothstep(gap, 0.02, 0.12))[channels],
-    )
-    picture = torch.lerp(
-        picture,
-        _shaded(mouth, 0.8 * lit * (0.4 + 0.6 * sides) * over_lower * lower_shade),
-        lower_shape[channels],
-    )
-    picture = torch.lerp(
-        picture, _shaded(mouth, lit * (0.4 + 0.6 * sides) * under_upper * upper_shade), upper_shape[channels]
-    )
-    own = sample(
-        mouth.teeth, mouth.photo.project(torch.stack([x, y], -1), mouth.depth + ARCH * x.clamp(-0.35, 0.35) ** 2)
-    )
-    picture = torch.lerp(picture, own[:, :3], own[:, 3:])
+    above, below = opening.below_upper / millimetre, opening.above_lower / millimetre
+    shade = (0.62 + 0.38 * smoothstep(above, -0.5, 4.0)) * (0.75 + 0.25 * smoothstep(below, -0.5, 2.5))
+    shade = shade * (0.6 + 0.4 * smoothstep(above + below, 1.0, 6.0))
     # Lips that hardly part show the shade between them, no teeth.
-    height = (opening.below_upper + opening.above_lower) / motion.scale[:, None, None]
-    return torch.lerp(SEAM * mouth.lips, picture, smoothstep(height, *PARTED)[:, None])
+    height = opening.below_upper + opening.above_lower
+    parted = smoothstep(height / motion.scale[:, None, None], *PARTED)
+    return torch.lerp(mouth.seam, picture * shade[:, None], parted[:, None])
 
 
-def _shaded(mouth: PreparedMouth, light: torch.Tensor) -> torch.Tensor:
-    """(B, 3, h, w) teeth under a light (B, h, w)."""
-    return mouth.enamel * light.clamp(min=1e-3)[:, None] ** mouth.warmth[:, None, None]
+def _draw_anatomy(mouth: PreparedMouth, motion: FaceMotion, window: Window) -> torch.Tensor:
+    """(B, 4, h, w) colour times coverage, and coverage, 0…1, of teeth, gums and tongue in a window."""
+    anatomy, host = load_anatomy(), motion.host
+    height, width = window.index.shape[1:]
+    batch = len(host.posed)
+    corner = window.corner
+    vertices, normals = _placed(mouth, host)
+    turned = vertices @ host.rotation.swapaxes(1, 2) * host.scale[:, None, None] + host.translation[:, None]
+    pixels = turned[..., :2] - corner[:, None]
+
+    # Triangles that face the viewer and reach into the window, in any of the frames.
+    a, b, c = (pixels[:, anatomy.triangles[:, number]] for number in range(3))
+    (ab_x, ab_y), (ac_x, ac_y) = np.moveaxis(b - a, -1, 0), np.moveaxis(c - a, -1, 0)
+    low, high = np.minimum(np.minimum(a, b), c), np.maximum(np.maximum(a, b), c)
+    shown = (ab_x * ac_y - ab_y * ac_x < 0) & (high > -1).all(-1) & (low < [width, height]).all(-1)
+    triangles = anatomy.triangles[shown.any(0)]
+    if not len(triangles):
+        return torch.zeros(batch, 4, height, width, device=motion.posed.device)
+    used, triangles = np.unique(triangles, return_inverse=True)
+    triangles = triangles.reshape(-1, 3)
+    colours = _vertex_colours(mouth, host, used, normals[:, used] @ host.rotation.swapaxes(1, 2))
+    values = np.concatenate(
+        [
+            pixels[:, used] * OVERSAMPLING + (OVERSAMPLING - 1) / 2,
+            turned[:, used, 2:] * OVERSAMPLING,
+            colours,
+            np.ones((batch, len(used), 1), np.float32),
+        ],
+        -1,
+    )
+    values = upload(values.astype(np.float32), motion.posed.device)
+    picture = rasterize(
+        values[..., :2],
+        values[..., 2] - values[..., 2].amin(),
+        upload(triangles, motion.posed.device),
+        values[..., 3:],
+        (height * OVERSAMPLING, width * OVERSAMPLING),
+    )
+    # As soft as a camera's pixels are.
+    return F.avg_pool2d(picture.permute(0, 3, 1, 2), 2 * OVERSAMPLING, OVERSAMPLING, OVERSAMPLING // 2)
+
+
+def _placed(mouth: PreparedMouth, host: HostMotion) -> tuple[np.ndarray, np.ndarray]:
+    """Normalized places and normals (B, V, 3) of the anatomy's vertices."""
+    anatomy = load_anatomy()
+    rest = mouth.photo.host.normalized
+    gap = _lips_apart(host) / MILLIMETRE
+    chin, lip = ((host.normalized - rest)[:, list(points), 1].mean(1) for points in (CHIN_POINTS, INNER_LOWER_LIP[3:8]))
+    dropped = np.maximum(CHIN_SHARE * chin, np.maximum(LIP_SHARE * lip, lip - LIP_REACH))
+    dropped = (dropped + mouth.jaw).clip(0)
+    angle = (dropped + JAW_AT_REST) / (mouth.hinge[1] - mouth.origin[2])
+
+    # The tongue rises from its root to its tip.
+    closed = 1 - smoothstep(dropped / MILLIMETRE, 3.0, 9.0)
+    rise = TONGUE_AT_REST + TONGUE_RISE * closed * smoothstep(gap, 1.5, 4.0)
+    front = smoothstep(-anatomy.vertices[:, 2], -TONGUE_ROOT, -TONGUE_FRONT) * (anatomy.part == TONGUE)
+    vertices = np.repeat(anatomy.vertices[None], len(angle), 0)
+    vertices[..., 1] -= rise[:, None] * front
+    vertices = vertices * np.float32(mouth.millimetre) + mouth.origin
+
+    turn = angle[:, None] * anatomy.jaw
+    sine, cosine = np.sin(turn), np.cos(turn)
+    normals = np.repeat(anatomy.normals[None], len(angle), 0)
+    for vectors, axis in ((vertices, mouth.hinge), (normals, np.zeros(2, np.float32))):
+        y, z = vectors[..., 1] - axis[0], vectors[..., 2] - axis[1]
+        vectors[..., 1], vectors[..., 2] = cosine * y - sine * z + axis[0], sine * y + cosine * z + axis[1]
+    return vertices, normals
+
+
+def _vertex_colours(mouth: PreparedMouth, host: HostMotion, used: np.ndarray, normals: np.ndarray) -> np.ndarray:
+    """(B, N, 3) colours in the photo's light of the anatomy's vertices that are used (N,).
+
+    ``normals`` (B, N, 3) are in the picture's axes.
+    """
+    anatomy, colours = load_anatomy(), mouth.colours
+    part, crown = anatomy.part[used], anatomy.crown[used]
+    neck = smoothstep(crown, 0.75, 0.3)[:, None]
+    enamel = colours.enamel * (1 + neck * (NECK - 1))
+    flesh = np.where((part == TONGUE)[:, None], colours.tongue, colours.gums)
+    albedo = np.where((part == TOOTH)[:, None], enamel, flesh)
+
+    gap = _lips_apart(host)[:, None]
+    depth = anatomy.vertices[used, 2].clip(0) * mouth.millimetre
+    reach = np.where(part == TONGUE, TONGUE_FADE, FADE) + FADE_BY_GAP * gap
+    fade = np.exp(-((depth / reach) ** 1.5)) * _light_between(mouth, host)[:, None]
+    least = np.where(part == TONGUE, 0.8, 0.45)  # moist flesh scatters light into what faces away from it
+    facing = least + (1 - least) * (-normals[..., 2]).clip(0)
+    light = anatomy.light[used] ** CREVICES * facing * fade * mouth.light.on(normals)
+    reflected = (normals @ mouth.light.highlight).clip(0)
+    strength, sharpness = (np.array([GLOSS[kind][number] for kind in range(3)])[part] for number in range(2))
+    gloss = strength * reflected**sharpness * fade * float(colours.enamel.mean())
+    return albedo * light[..., None] + gloss[..., None]
+
+
+def _light_between(mouth: PreparedMouth, host: HostMotion) -> np.ndarray:
+    """(B,) how much light falls in between the lips, 0…1: rounded ones, further in front of the teeth, shade them."""
+    corners = [INNER_UPPER_LIP[0], INNER_UPPER_LIP[-1]]
+    width, at_rest = (
+        np.linalg.norm(np.subtract(*np.moveaxis(face[:, corners], 1, 0)), axis=-1)
+        for face in (host.normalized, mouth.photo.host.normalized)
+    )
+    return 1 - ROUNDED_SHADE * smoothstep(1 - width / at_rest, *ROUNDED)
+
+
+def _lips_apart(host: HostMotion) -> np.ndarray:
+    """(B,) how far the middles of the lips are apart, normalized."""
+    return (host.normalized[:, INNER_LOWER_LIP[5], 1] - host.normalized[:, INNER_UPPER_LIP[5], 1]).clip(0)
 
 
 def _teeth_in_photo(picture: torch.Tensor, photo: FaceMotion, lips: torch.Tensor) -> torch.Tensor:
@@ -272,95 +335,10 @@ def _lower_edge(teeth: torch.Tensor, photo: FaceMotion, depth: float) -> float:
     return float(photo.unproject(torch.stack([middle, bottom[None]], -1)[:, None, None], depth)[..., 1])
 
 
-def _on_arch(
-    motion: FaceMotion, pixels: torch.Tensor, depth: torch.Tensor | float
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Normalized x and y (B, h, w) of the dental arch seen at pixels (B, h, w, 2), its middle at the given depth."""
-    seen = motion.unproject(pixels, depth + torch.zeros_like(pixels[..., 0]))
-    for _ in range(2):
-        x = seen[..., 0].clamp(-0.35, 0.35)
-        seen = motion.unproject(pixels, depth + ARCH * x**2)
-    return seen[..., 0], seen[..., 1]
-
-
-def _teeth(
-    x: torch.Tensor, below_edge: torch.Tensor, row: RowOfTeeth, soft: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Where a row of teeth is, 0…1, and how bright, 0…1, both (B, h, w).
-
-    Args:
-        x: (B, h, w) normalized, 0 in the middle of the row.
-        below_edge: (B, h, w) distance beyond the biting edge; negative on the teeth.
-        row: the teeth.
-        soft: (B, 1, 1) width of an edge, normalized.
-    """
-    # Along the arch a tooth is as wide as it is; towards the sides it is seen foreshortened.
-    steep = 2 * ARCH
-    sideways = x.abs()
-    arc = 0.5 * sideways * (1 + (steep * sideways) ** 2).sqrt() + torch.asinh(steep * sideways) / (2 * steep)
-    tooth = torch.searchsorted(row.ends, arc.contiguous()).clamp(max=len(row.widths) - 1)
-    width = row.widths[tooth]
-    place = ((arc - (row.ends[tooth] - width)) / width).clamp(0, 1)  # across the tooth
-    corner = 1.1 * MILLIMETRE * (2 * place - 1).abs() ** 4  # rounded corners of the biting edge
-    inside = -(below_edge + row.rises[tooth] + corner)
-    shape = smoothstep(inside, -0.5 * soft, 0.5 * soft) * smoothstep(arc, *row.last)
-    # A tooth is rounded: darker towards its neighbours and its neck, translucent at the edge.
-    between = torch.exp(-((torch.minimum(place, 1 - place) * width / (0.35 * MILLIMETRE + 0.35 * soft)) ** 2))
-    neck = smoothstep(inside, 0.55 * TOOTH_HEIGHT, 1.15 * TOOTH_HEIGHT)
-    edge = smoothstep(inside, 2.0 * MILLIMETRE, 0.0)
-    shade = (1 - 0.17 * between) * (1 - 0.3 * neck) * (1 - 0.1 * edge) * (1 - 0.1 * (2 * place - 1) ** 2)
-    return shape, shade
-
-
-def _row_of_teeth(widths: tuple[float, ...], rises: tuple[float, ...], device: torch.device) -> RowOfTeeth:
-    """Half a row of teeth of these widths and rises in millimetres, from the middle outwards."""
-    ends, wide, rise = (torch.tensor(values) * MILLIMETRE for values in (np.cumsum(widths), widths, rises))
-    last = float(ends[-1]), float(ends[-2])
-    return RowOfTeeth(*(values.float().to(device) for values in (ends, wide, rise)), last)
-
-
-def _colours(picture: torch.Tensor, photo: FaceMotion) -> tuple[torch.Tensor, ...]:
-    """Teeth, lips, tongue and depth, (3, 1, 1) each, as the photo's light, palette and exposure show them or would."""
-    whites = _colour_between(picture, photo, EYES[0].upper_lid, EYES[0].lower_lid, 0.75)
-    whites = torch.maximum(whites, _colour_between(picture, photo, EYES[1].upper_lid, EYES[1].lower_lid, 0.75))
-    lips = _colour_between(picture, photo, INNER_LOWER_LIP, OUTER_LOWER_LIP, 0.5)
-    surface = _surface_colours(picture, photo)
-    skin = surface[:, CHEEKS].median(1).values
-    luminance = torch.tensor([0.299, 0.587, 0.114], device=picture.device)
-    # The light on the face shows where the skin is brightest: that holds for dark skin, too.
-    highlight = torch.quantile(luminance @ surface, 0.9)
-    light = 1.35 * float(torch.maximum((whites * luminance).sum(), 0.85 * highlight).clamp(0.25, 0.72))
-    colourful = float(smoothstep((skin.max() - skin.min()) / skin.max().clamp(min=0.05), 0.04, 0.2))
-    ivory = torch.lerp(torch.ones(3), torch.tensor([1.03, 0.98, 0.87]), colourful).to(picture.device)
-    # The eyes' whites tell the colour of the light, unless the eyes are so far shut that they are mostly skin.
-    cast = (whites / (whites * luminance).sum().clamp(min=0.05)).clamp(0.7, 1.3)
-    trust = 0.75 - 0.45 * smoothstep(1 - whites.min() / whites.max().clamp(min=0.05), 0.25, 0.45)
-    enamel = light * ivory * torch.lerp(torch.ones_like(cast), cast, trust)
-    flesh = torch.lerp(
-        lips, light * torch.lerp(torch.ones(3), torch.tensor([0.95, 0.5, 0.48]), colourful).to(lips), 0.4
-    )
-    depths = 0.22 * lips
-    return tuple(colour.clamp(0, 1)[:, None, None] for colour in (enamel, lips, 0.9 * flesh, depths))
-
-
-def _colour_between(
-    picture: torch.Tensor, photo: FaceMotion, upper: tuple, lower: tuple, quantile: float
-) -> torch.Tensor:
-    """(3,) the colour at that quantile of brightness between two curves of the photo."""
-    curves = [photo.posed[:, list(curve), :2] for curve in (upper, lower)]
-    points = photo.host.posed[:, [*upper, *lower], :2]
-    window = window_around(points, WINDOW_MARGIN, picture.shape[2:], picture.device)
-    between = window.index[opening_mask(*curves, window.pixels).coverage > 0.5]
-    colours = picture[0].flatten(1)
-    colours = colours[:, between] if len(between) else colours
-    brightness = colours.mean(0)
-    order = brightness.argsort()
-    middle = round(quantile * (len(order) - 1))
-    near = order[max(middle - len(order) // 10, 0) : middle + len(order) // 10 + 1]
-    return colours[:, near].mean(1)
-
-
-def _surface_colours(picture: torch.Tensor, photo: FaceMotion) -> torch.Tensor:
-    """(3, 468) the photo's colours at the points of the face's surface."""
-    x, y = photo.posed[0, :NUM_SURFACE_POINTS, :2].round().long().clamp(0, picture.shape[-1] - 1).unbind(1)
-    return picture[0, :, y, x]
+def _on_arch(motion: FaceMotion, pixels: torch.Tensor, depth: float) -> torch.Tensor:
+    """(B, h, w, 3) normalized places of the dental arch seen at pixels (B, h, w, 2), its middle at the given depth."""
+    behind = torch.zeros_like(pixels[..., 0])
+    for _ in range(3):
+        seen = motion.unproject(pixels, depth + behind)
+        behind = ARCH * seen[..., 0].clamp(-0.35, 0.35) ** 2
+    return torch.cat([seen, (depth + behind)[..., None]], -1)

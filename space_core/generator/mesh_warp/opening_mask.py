@@ -17,9 +17,12 @@ class Window:
     """A rectangle of each frame, of the same size in all of them.
 
     Attributes:
+        corner: (B, 2) int64 x and y of the window's first pixel, on the host.
         index: (B, h, w) int64, the window's pixels in a frame's flattened pixels.
         pixels: (B, h, w, 2) their x and y in pixels of the frame.
     """
+
+    corner: np.ndarray
 
     index: torch.Tensor
     pixels: torch.Tensor
@@ -28,11 +31,11 @@ class Window:
 def window_around(points: np.ndarray, margin: int, size: tuple[int, int], device: torch.device) -> Window:
     """The smallest windows of one size around each frame's points (B, N, 2), in frames of that height and width."""
     corners, (height, width) = rectangles_around(points, margin, size)
-    corners = upload(corners, device)
-    x = corners[:, 0, None] + torch.arange(width, device=device)
-    y = corners[:, 1, None] + torch.arange(height, device=device)
+    left_top = upload(corners, device)
+    x = left_top[:, 0, None] + torch.arange(width, device=device)
+    y = left_top[:, 1, None] + torch.arange(height, device=device)
     grid = torch.stack(torch.broadcast_tensors(x[:, None, :], y[:, :, None]), -1)
-    return Window(index=grid[..., 1] * size[1] + grid[..., 0], pixels=grid.float())
+    return Window(corner=corners, index=grid[..., 1] * size[1] + grid[..., 0], pixels=grid.float())
 
 
 def rectangles_around(points: np.ndarray, margin: int, size: tuple[int, int]) -> tuple[np.ndarray, tuple[int, int]]:

@@ -34,6 +34,10 @@ EDGE = 0.12  # over which the window fades into the frame, in widths of it
 # the geometry has them, with no motion the photo itself; from the second on, all of the refinement shows.
 MOVED_LOW, MOVED_HIGH = 0.003, 0.015
 COLOURFUL = (0.04, 0.15)  # saturations of the skin; below the first nothing is refined, above the second everything
+# Between the lips the refinement changes colour and light in cells of so many pixels, blurred over their neighbours so
+# many times, by a factor within these limits (``DARKEST`` keeps it from growing in the dark), and adds at most so much.
+SHADING_CELL, SHADING_BLURS = 4, 2
+GAIN, DARKEST, DETAIL = (0.5, 1.6), 0.05, 0.04
 REACH = 0.15  # normalized; distances to the lips' curves are given up to this
 
 CHANNELS = (32, 64, 128)  # at a half, a quarter and an eighth of the window's resolution
@@ -157,8 +161,8 @@ def refine(frames: torch.Tensor, network: RefinementNetwork, prepared: PreparedR
     lips = lips_in_window(prepared.centre, motion)
     windows = crop_windows(frames, pixels, _step(motion))
     conditioning = assemble_conditioning(windows, prepared.conditioning[..., *part], lips, lattice)
-    added = network(conditioning) * (prepared.strength * weight)[:, None, None, None]
-    added = added * near_lips(conditioning, prepared.edge[part])
+    added = keep_drawn_edges(conditioning, network(conditioning))
+    added = added * near_lips(conditioning, prepared.edge[part]) * (prepared.strength * weight)[:, None, None, None]
 
     # Back into the frames: each of their pixels is looked up in the window; beyond it there is nothing to add.
     height, width = added.shape[2:]
@@ -177,6 +181,27 @@ def refined_part(prepared: PreparedRefinement, host: HostMotion) -> tuple[slice,
     high = (-(-high // PART_UNIT) * PART_UNIT).clip(low + PART_UNIT, SIDE).astype(int)
     columns, rows = (slice(int(first), int(last)) for first, last in zip(low, high, strict=True))
     return rows, columns
+
+
+def keep_drawn_edges(conditioning: torch.Tensor, added: torch.Tensor) -> torch.Tensor:
+    """What is added (B, 3, 128, 128) to pictures with this conditioning, limited between the lips to what is smooth.
+
+    There the network decides on colour and light, which are smooth: the drawn picture is multiplied by the ratio of the
+    low-resolution pictures that the network wants and that were drawn. Of the rest only little is added, so that
+    the edges of drawn teeth stay.
+    """
+    inside = conditioning[:, INSIDE]
+    drawn = conditioning[:, :3] + 0.5
+    wanted = drawn + added
+    low = F.avg_pool2d(torch.cat([torch.cat([wanted, drawn], 1) * inside, inside], 1), SHADING_CELL)
+    for _ in range(SHADING_BLURS):
+        low = F.avg_pool2d(low, 3, 1, 1)
+    low = low[:, :6] / low[:, 6:].clamp(min=1e-4)
+    ratio = (low[:, :3] + DARKEST) / (low[:, 3:] + DARKEST)
+    gain = F.interpolate(ratio.clamp(*GAIN), scale_factor=SHADING_CELL, mode="bilinear")
+    shaded = drawn * gain
+    rest = DETAIL * torch.tanh((wanted - shaded) / DETAIL)
+    return torch.lerp(added, shaded + rest - drawn, inside)
 
 
 def lip_motion_weight(photo: FaceMotion, motion: FaceMotion) -> np.ndarray:

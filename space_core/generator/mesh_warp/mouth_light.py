@@ -1,0 +1,130 @@
+"""Colours of teeth, gums and tongue, and the light on them, estimated from a photo's face."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from space_core.face.topology import (
+    EYES,
+    INNER_LOWER_LIP,
+    NUM_SURFACE_POINTS,
+    OUTER_LOWER_LIP,
+    canonical_face,
+)
+from space_core.generator.mesh_warp.face_motion import FaceMotion
+from space_core.generator.mesh_warp.opening_mask import WINDOW_MARGIN, opening_mask, window_around
+from space_core.generator.mesh_warp.sampling import smoothstep
+
+LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
+CHEEKS = [50, 280, 205, 425, 187, 411]
+IVORY = np.array([1.02, 0.985, 0.91], np.float32)  # enamel in white light
+FLESH = np.array([0.95, 0.5, 0.48], np.float32)
+LEAST_LIGHT, MOST_LIGHT = 0.45, 1.25  # on a surface, relative to one that faces the viewer
+TOWARDS_VIEWER = np.array([0.0, 0.0, -1.0], np.float32)
+OUTLIERS = 1.5  # standard deviations from the fit; points of brows, lips and shadows lie beyond
+
+
+@dataclass(frozen=True)
+class MouthColours:
+    """Colours (3,) float32 in the photo's light, 0…1: of teeth, lips, gums, tongue and the mouth's depth."""
+
+    enamel: np.ndarray
+    lips: np.ndarray
+    gums: np.ndarray
+    tongue: np.ndarray
+    depths: np.ndarray
+
+
+@dataclass(frozen=True)
+class FaceLight:
+    """The light on a face: linear in the normal of a surface; 1 on a surface that faces the viewer.
+
+    Attributes:
+        slope: (3,) float32 change of brightness along x, y and z of the normal.
+        highlight: (3,) float32 unit normal of the surfaces that reflect the light to the viewer.
+    """
+
+    slope: np.ndarray
+    highlight: np.ndarray
+
+    def on(self, normals: np.ndarray) -> np.ndarray:
+        """(…) brightness of surfaces with unit normals (…, 3) in the picture's axes."""
+        return (1 + (normals - TOWARDS_VIEWER) @ self.slope).clip(LEAST_LIGHT, MOST_LIGHT)
+
+
+def estimate_light(picture: torch.Tensor, photo: FaceMotion) -> FaceLight:
+    """The light on the face of a picture (1, 3, h, w), 0…1, with these landmarks in its pixels."""
+    triangles = canonical_face().triangles
+    points = photo.host.posed[0, :NUM_SURFACE_POINTS].astype(np.float64)
+    a, b, c = (points[triangles[:, corner]] for corner in range(3))
+    normals = np.zeros_like(points)
+    for corner in range(3):
+        np.add.at(normals, triangles[:, corner], np.cross(b - a, c - a))
+    normals *= -np.sign(normals[:, 2].sum())  # towards the viewer
+    normals /= np.linalg.norm(normals, axis=1, keepdims=True).clip(1e-9)
+    brightness = LUMINANCE @ _surface_colours(picture, photo)
+    kept = normals[:, 2] < -0.3
+    terms = np.concatenate([np.ones((len(normals), 1)), normals], 1)
+    for _ in range(3):
+        # Slopes are drawn to zero where the face's normals leave them open.
+        ridge = np.diag([0, 1, 1, 1]) * 0.02 * kept.sum()
+        fit = np.linalg.solve(terms[kept].T @ terms[kept] + ridge, terms[kept].T @ brightness[kept])
+        error = np.abs(terms @ fit - brightness)
+        kept &= error < OUTLIERS * max(float(error[kept].std()), 1e-3)
+        if kept.sum() < 50:
+            break
+    front = max(float(fit[0] - fit[3]), 0.05)
+    slope = (fit[1:] / front).clip(-0.9, 0.9).astype(np.float32)
+    # Light that comes from above and from where the face is bright.
+    source = slope + np.array([0.0, -0.5, -1.0], np.float32)
+    highlight = source / np.linalg.norm(source) + TOWARDS_VIEWER
+    return FaceLight(slope, (highlight / np.linalg.norm(highlight)).astype(np.float32))
+
+
+def estimate_colours(picture: torch.Tensor, photo: FaceMotion) -> MouthColours:
+    """The colours of a mouth's inside, as the photo's light, palette and exposure show them or would.
+
+    Of a picture (1, 3, h, w), 0…1, with these landmarks in its pixels.
+    """
+    whites = np.maximum(*(_colour_between(picture, photo, eye.upper_lid, eye.lower_lid, 0.75) for eye in EYES))
+    lips = _colour_between(picture, photo, INNER_LOWER_LIP, OUTER_LOWER_LIP, 0.5)
+    surface = _surface_colours(picture, photo)
+    skin = np.median(surface[:, CHEEKS], axis=1)
+    # The light on the face shows where the skin is brightest: that holds for dark skin, too.
+    highlight = np.quantile(LUMINANCE @ surface, 0.9)
+    light = 1.35 * float(np.clip(max(whites @ LUMINANCE, 0.85 * highlight), 0.25, 0.72))
+    colourful = float(smoothstep((skin.max() - skin.min()) / max(skin.max(), 0.05), 0.04, 0.2))
+    # The eyes' whites tell the colour of the light, unless the eyes are so far shut that they are mostly skin.
+    cast = (whites / max(whites @ LUMINANCE, 0.05)).clip(0.7, 1.3)
+    trust = 0.75 - 0.45 * float(smoothstep(1 - whites.min() / max(whites.max(), 0.05), 0.25, 0.45))
+    enamel = light * (1 + colourful * (IVORY - 1)) * (1 + trust * (cast - 1))
+    flesh = 0.6 * lips + 0.4 * light * (1 + colourful * (FLESH - 1))
+    colours = (enamel, lips, 0.85 * flesh, 0.95 * flesh, 0.22 * flesh)
+    return MouthColours(*(colour.clip(0, 1).astype(np.float32) for colour in colours))
+
+
+def _colour_between(
+    picture: torch.Tensor, photo: FaceMotion, upper: tuple, lower: tuple, quantile: float
+) -> np.ndarray:
+    """(3,) the colour at that quantile of brightness between two curves of the photo."""
+    curves = [photo.posed[:, list(curve), :2] for curve in (upper, lower)]
+    points = photo.host.posed[:, [*upper, *lower], :2]
+    window = window_around(points, WINDOW_MARGIN, picture.shape[2:], picture.device)
+    between = window.index[opening_mask(*curves, window.pixels).coverage > 0.5]
+    colours = picture[0].flatten(1)
+    colours = colours[:, between] if len(between) else colours
+    brightness = colours.mean(0)
+    order = brightness.argsort()
+    middle = round(quantile * (len(order) - 1))
+    near = order[max(middle - len(order) // 10, 0) : middle + len(order) // 10 + 1]
+    return colours[:, near].mean(1).numpy()
+
+
+def _surface_colours(picture: torch.Tensor, photo: FaceMotion) -> np.ndarray:
+    """(3, 468) the photo's colours at the points of the face's surface."""
+    x, y = (
+        photo.posed[0, :NUM_SURFACE_POINTS, axis].round().long().clamp(0, picture.shape[3 - axis] - 1)
+        for axis in (0, 1)
+    )
+    return picture[0, :, y, x].numpy()

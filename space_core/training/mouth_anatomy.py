@@ -1,0 +1,184 @@
+"""The anatomy of the mouth: teeth, gums, palate and tongue, made compact and shaded beforehand.
+
+    python -m space_core.training.mouth_anatomy ANATOMY
+
+``ANATOMY`` is a folder with ``teeth_base.obj`` and ``tongue01.obj`` of MakeHuman's asset repository (CC0).
+Keeps the triangles that a viewer in front of the mouth can see, measures how open each vertex lies to light from the
+front, and writes ``weights/mouth_anatomy.safetensors``. Half a minute on one CPU core; the same input gives the same
+file.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.numpy import save_file
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+
+from space_core.generator.mesh_warp.anatomy import ANATOMY, GUM, TONGUE, TOOTH
+from space_core.generator.mesh_warp.rasterizer import rasterize
+
+# The meshes are in decimetres of a body model whose teeth are small; its central incisors are made 8.4 mm wide.
+MILLIMETRES = 128.0
+INCISAL_EDGE = np.array([0.0, 6.211, 1.312])  # the middle of the upper incisors' edge, in the meshes' coordinates
+OCCLUSION = ((0.93, 6.307), (1.30, 6.222))  # z and y of two points of the plane between upper and lower teeth
+JAW_FADE = 0.02  # over that height the gums behind the last teeth pass from the upper jaw to the lower one
+# The tongue's mesh is too large for the row of teeth and lies too high: it is scaled about its tip, which comes to lie
+# behind the lower incisors.
+TONGUE_SCALE = np.array([0.56, 0.56, 0.62])
+TONGUE_TIP = np.array([0.0, 6.58, 1.385])
+TONGUE_PLACE = np.array([0.0, 6.185, 1.225])
+DEEPEST = 36.0  # millimetres behind the incisors; nothing further back is light enough to be seen
+
+DENSITY = 6.0  # pixels per millimetre of the pictures in which visibility is measured
+EXTENT = 75.0  # width and height of those pictures, millimetres
+VIEWS = [(yaw, pitch) for yaw in (-45, -30, -15, 0, 15, 30, 45) for pitch in (-25, 0, 25)]  # degrees
+LIGHTS = 96  # directions of light from the front
+LIFT = 0.35  # millimetres above the surface at which its light is measured
+BIAS = 0.25  # millimetres; less than that in front of a vertex does not shade it
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("anatomy", type=Path, metavar="ANATOMY", help="the folder with the meshes")
+    folder = parser.parse_args().anatomy
+    teeth, quads = read_obj(folder / "teeth_base.obj")
+    tongue, tongue_quads = read_obj(folder / "tongue01.obj")
+    component = _components(len(teeth), quads)
+    is_tooth = component != np.bincount(component).argmax()  # the gums are the largest component
+
+    height = np.interp(teeth[:, 2], *np.transpose(OCCLUSION))
+    jaw = np.clip((height - teeth[:, 1]) / JAW_FADE + 0.5, 0, 1)
+    for tooth in np.unique(component[is_tooth]):  # a tooth belongs to one jaw
+        jaw[component == tooth] = np.round(jaw[component == tooth].mean())
+
+    tongue = (tongue - TONGUE_TIP) * TONGUE_SCALE + TONGUE_PLACE
+    vertices = np.concatenate([teeth, tongue])
+    vertices = (vertices - INCISAL_EDGE) * [MILLIMETRES, -MILLIMETRES, -MILLIMETRES]
+    triangles = _triangles(np.concatenate([quads, tongue_quads + len(teeth)]))
+    part = np.concatenate([np.where(is_tooth, TOOTH, GUM), np.full(len(tongue), TONGUE)])
+    jaw = np.concatenate([jaw, np.ones(len(tongue))])
+    normals = _normals(vertices, triangles)
+
+    lower = jaw[triangles].mean(1) > 0.5
+    kept = np.zeros(len(triangles), bool)
+    light = np.zeros(len(vertices))
+    tongue = part[triangles[:, 0]] == TONGUE
+    for belongs in (~lower, lower & ~tongue, tongue):  # each alone, as they move against each other
+        own = np.flatnonzero(belongs)
+        kept[own] = _ever_seen(vertices, triangles[own])
+        used = np.unique(triangles[own])
+        light[used] = _light_from_the_front(vertices, normals, triangles[own], used)
+    kept &= vertices[triangles, 2].min(1) < DEEPEST
+    triangles = triangles[kept]
+    used, triangles = np.unique(triangles, return_inverse=True)
+    print(f"{len(used)} of {len(vertices)} vertices, {len(triangles.reshape(-1, 3))} of {len(kept)} triangles kept")
+    save_file(
+        {
+            "vertices": vertices[used].astype(np.float16),
+            "normals": np.round(normals[used] * 127).astype(np.int8),
+            "light": np.round(light[used] * 255).astype(np.uint8),
+            "jaw": np.round(jaw[used] * 255).astype(np.uint8),
+            "part": part[used].astype(np.uint8),
+            "crown": np.round(_crown(vertices, component, is_tooth, jaw)[used] * 255).astype(np.uint8),
+            "triangles": triangles.reshape(-1, 3).astype(np.int16),
+        },
+        ANATOMY,
+    )
+
+
+def read_obj(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Vertices (V, 3) and quadrilaterals (N, 4) of a Wavefront OBJ file."""
+    rows = [line.split() for line in path.read_text().splitlines()]
+    vertices = [[float(value) for value in row[1:4]] for row in rows if row[:1] == ["v"]]
+    quads = [[int(corner.split("/")[0]) - 1 for corner in row[1:]] for row in rows if row[:1] == ["f"]]
+    return np.array(vertices), np.array(quads)
+
+
+def _components(count: int, quads: np.ndarray) -> np.ndarray:
+    """(count,) the number of each vertex's connected component."""
+    first, second = quads.ravel(), np.roll(quads, -1, axis=1).ravel()
+    return connected_components(coo_matrix((np.ones(len(first)), (first, second)), shape=(count, count)))[1]
+
+
+def _triangles(quads: np.ndarray) -> np.ndarray:
+    return np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]])
+
+
+def _normals(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
+    """(V, 3) outward unit normals; the meshes' triangles run so that y and z, mirrored together, keep their sense."""
+    a, b, c = (vertices[triangles[:, corner]] for corner in range(3))
+    normals = np.zeros_like(vertices)
+    for corner in range(3):
+        np.add.at(normals, triangles[:, corner], np.cross(b - a, c - a))
+    return normals / np.linalg.norm(normals, axis=1, keepdims=True).clip(1e-9)
+
+
+def _crown(vertices: np.ndarray, component: np.ndarray, is_tooth: np.ndarray, jaw: np.ndarray) -> np.ndarray:
+    """(V,) height on a tooth: 0 at the end in the gum … 1 at the biting edge; 0 elsewhere."""
+    crown = np.zeros(len(vertices))
+    for tooth in np.unique(component[is_tooth]):
+        own = np.flatnonzero(component == tooth)
+        y = vertices[own, 1]
+        height = (y - y.min()) / np.ptp(y)
+        crown[own] = 1 - height if jaw[own[0]] > 0.5 else height
+    return crown
+
+
+def _seen_from(vertices: np.ndarray, direction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels (V, 2) and distances (V,), in pixels, as seen by a viewer in that direction (3,), without perspective."""
+    right = np.cross([0.0, 1.0, 0.0], -direction)
+    right /= np.linalg.norm(right)
+    down = np.cross(-direction, right)
+    middle = np.array([0.0, 0.0, 25.0])  # of the row of teeth
+    pixels = (vertices - middle) @ np.stack([right, down], 1) * DENSITY + DENSITY * EXTENT / 2
+    return pixels, (middle - vertices) @ direction * DENSITY + 1e3
+
+
+def _picture(vertices: np.ndarray, triangles: np.ndarray, direction: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """(H, W, C) values (N, 3, C) of the triangles' corners as seen from a direction; 0 where there is nothing."""
+    pixels, distances = _seen_from(vertices, direction)
+    side = int(DENSITY * EXTENT)
+    count = 3 * len(triangles)
+    corners = triangles.ravel()
+    tensors = (pixels[corners][None], distances[corners][None], values.reshape(1, count, -1))
+    xy, depth, attributes = (torch.tensor(array, dtype=torch.float32) for array in tensors)
+    return rasterize(xy, depth, torch.arange(count).view(-1, 3), attributes, (side, side))[0].numpy()
+
+
+def _ever_seen(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
+    """(N,) whether each triangle faces and is not hidden from at least one of the views."""
+    numbers = np.repeat(np.arange(1, len(triangles) + 1, dtype=np.float64), 3)
+    seen = np.zeros(len(triangles) + 1, bool)
+    for yaw, pitch in np.radians(VIEWS):
+        direction = np.array([np.sin(yaw) * np.cos(pitch), np.sin(pitch), -np.cos(yaw) * np.cos(pitch)])
+        shown = np.round(_picture(vertices, triangles, direction, numbers)).astype(int)
+        seen[np.unique(shown)] = True
+    return seen[1:]
+
+
+def _light_from_the_front(
+    vertices: np.ndarray, normals: np.ndarray, triangles: np.ndarray, used: np.ndarray
+) -> np.ndarray:
+    """(len(used),) how much of the light that falls in from the front reaches vertices, 0…1."""
+    number = np.arange(LIGHTS) + 0.5
+    height, angle = number / LIGHTS, np.pi * (1 + 5**0.5) * number  # a Fibonacci lattice on the front hemisphere
+    radius = np.sqrt(1 - height**2)
+    arrived, possible = np.zeros(len(used)), np.full(len(used), 1e-9)
+    lifted = vertices[used] + LIFT * normals[used]
+    for direction in np.stack([radius * np.cos(angle), radius * np.sin(angle), -height], 1):
+        _, distances = _seen_from(vertices, direction)
+        nearest = _picture(vertices, triangles, direction, distances[triangles.ravel()])[..., 0]
+        pixels, distances = _seen_from(lifted, direction)
+        x, y = np.round(pixels).astype(int).clip(0, nearest.shape[0] - 1).T
+        shaded = (nearest[y, x] > 0) & (nearest[y, x] < distances - BIAS * DENSITY)
+        weight = (normals[used] @ direction).clip(0) * -direction[2]
+        arrived += weight * ~shaded
+        possible += weight
+    return arrived / possible
+
+
+if __name__ == "__main__":
+    main()

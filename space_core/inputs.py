@@ -1,6 +1,6 @@
 """The inputs of one or several films, read and decoded once: photo, recording, pose videos."""
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +16,7 @@ from space_core.media.images import load_photo
 from space_core.media.video import read_frames
 from space_core.motion.head_pose import follow_head_pose
 from space_core.motion.motion import Motion
+from space_core.motion.speech2landmarks import SpeechWindow
 from space_core.options import AnimationOptions, changed_motion_options
 from space_core.progress import Progress, run_with_progress
 from space_core.timing import FPS, number_of_frames
@@ -35,12 +36,14 @@ class Inputs:
         speech: (N,) float32, 16 kHz mono, or a motion.
         sound: what is heard: the recording with this speech, or the motion's own samples; None for silence.
         pose_videos: by path, the frames (H, W, 3) of each pose video, opened and not yet decoded.
+        windows: the speech as stage 1 analyses it, window by window, which no portrait is needed for.
     """
 
     photo: np.ndarray
     speech: np.ndarray | Motion
     sound: Recording | np.ndarray | None
     pose_videos: dict[Path, Generator[np.ndarray, None, None]]
+    windows: Iterable[SpeechWindow] = ()
     _head_poses: dict[tuple[Path, str], HeadPose] = field(default_factory=dict)
 
     @property

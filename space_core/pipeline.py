@@ -81,7 +81,7 @@ class SpacePipeline:
                 here, before the first frame.
         """
         options = options or AnimationOptions()
-        return self._animate(load_inputs(photo, speech, [options], progress), options, progress)
+        return self._animate(self._load(photo, speech, [options], progress), options, progress)
 
     def motion(
         self,
@@ -96,7 +96,7 @@ class SpacePipeline:
         ``animate(photo, motion(photo, speech))``. About 6 KB a frame.
         """
         options = options or AnimationOptions()
-        inputs = load_inputs(photo, speech, [options], progress)
+        inputs = self._load(photo, speech, [options], progress)
         prepared = self._prepare(inputs.photo, options.rendering, progress)
         segments: list[Motion] = []
         for segment in self._plan(inputs, prepared.portrait, options, progress):
@@ -130,7 +130,7 @@ class SpacePipeline:
             heard = run_with_progress(
                 lambda: load_recording(other, options.max_seconds), lambda: progress("portrait", 0, 1)
             )
-        inputs = load_inputs(photo, speech, [options], progress)
+        inputs = self._load(photo, speech, [options], progress)
         animation = self._animate(inputs, options, progress)
         write_animation(animation, outputs, inputs.sound, heard, self._credentials, progress)
         return animation
@@ -156,7 +156,7 @@ class SpacePipeline:
             SpaceError: see ``animate``; or settings that can't be compared.
         """
         captions = check_settings(settings, captions)
-        return self._compare(load_inputs(photo, speech, settings, progress), settings, captions, progress)
+        return self._compare(self._load(photo, speech, settings, progress), settings, captions, progress)
 
     def compare_to_file(
         self,
@@ -174,7 +174,7 @@ class SpacePipeline:
         """
         Outputs(path).check((photo, speech, *(options.pose_video for options in settings)))
         captions = check_settings(settings, captions)
-        inputs = load_inputs(photo, speech, settings, progress)
+        inputs = self._load(photo, speech, settings, progress)
         with self._compare(inputs, settings, captions, progress) as comparison:
             write_pictures(comparison, path, inputs.sound, comparison.num_frames, self._credentials)
         return comparison
@@ -192,6 +192,13 @@ class SpacePipeline:
     ) -> Comparison:
         animations = [self._animate(inputs, options, progress, drawing=ignore_progress) for options in settings]
         return Comparison(animations, captions, progress)
+
+    def _load(self, photo: Photo, speech: Speech, settings: Sequence[AnimationOptions], progress: Progress) -> Inputs:
+        """The inputs of films with these settings; the speech is analysed while the portrait is prepared."""
+        inputs = load_inputs(photo, speech, settings, progress)
+        if not isinstance(inputs.speech, Motion):
+            inputs.windows = self._planner.analyse(inputs.speech)
+        return inputs
 
     def _animate(
         self, inputs: Inputs, options: AnimationOptions, progress: Progress, drawing: Progress | None = None
@@ -221,7 +228,7 @@ class SpacePipeline:
             return plan(lambda: self._planner.retarget(speech, portrait)).segments()
         driving = inputs.driving_pose(options, self._portraits.detector(options.detector), progress)
         timelines = plan(lambda: self._planner.timelines(portrait, speech, options.motion, driving))
-        segments = self._planner.segments(portrait, speech, timelines, options.articulation)
+        segments = self._planner.segments(portrait, speech, inputs.windows, timelines, options.articulation)
         first = plan(lambda: next(segments))
         others = iter(lambda: run_with_progress(lambda: next(segments, None), lambda: None), None)
         return chain([first], others)

@@ -1,8 +1,10 @@
 """Long tasks with progress reports, which can also cancel them."""
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
-from typing import TypeVar
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from itertools import count
+from typing import Generic, TypeVar
 
 import torch
 
@@ -24,13 +26,45 @@ def run_with_progress(task: Callable[[], Result], on_progress: Callable[[], None
     An exception raised by ``on_progress`` is passed on at once; the task then runs to its end, and its result is lost.
     """
     on_progress()
+    future = start(task)
+    while wait([future], REPORT_SECONDS).not_done:
+        on_progress()
+    return future.result()
+
+
+def start(task: Callable[[], Result]) -> Future[Result]:
+    """Starts a task in a thread of its own."""
     # Always with as many threads of torch's, wherever it is called from: so the result is the same to the last digit.
     executor = ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(NUM_CORES,))
     future = executor.submit(task)
     executor.shutdown(wait=False)
-    while wait([future], REPORT_SECONDS).not_done:
-        on_progress()
-    return future.result()
+    return future
+
+
+class Ahead(Generic[Result]):
+    """The items of an iterator, computed one ahead of the item that is read; may be iterated over several times.
+
+    All items are kept. An exception of the iterator is raised at its place, each time.
+    """
+
+    def __init__(self, items: Iterator[Result]) -> None:
+        """Starts with the first item."""
+        self._items = items
+        self._started: list[Future[Result | None]] = [start(self._next)]
+        self._lock = threading.Lock()
+
+    def __iter__(self) -> Iterator[Result]:
+        for index in count():
+            item = self._started[index].result()
+            if item is None:
+                return
+            with self._lock:
+                if len(self._started) == index + 1:
+                    self._started.append(start(self._next))
+            yield item
+
+    def _next(self) -> Result | None:
+        return next(self._items, None)
 
 
 def ignore_progress(stage: str, done: int, total: int) -> None:

@@ -140,7 +140,9 @@ def _measure_stages(folder: Path, speech: Path, size: int, device: torch.device)
     portrait = _timed("portrait", lambda: prepare_portrait(load_photo(PHOTO), detector))
     prepared = _timed("prepare", lambda: generator.prepare(portrait, crop_canvas(portrait, size)))
     timelines = _timed("timelines", lambda: planner.timelines(portrait, sound, MotionOptions()))
-    motion = join(_timed("landmarks", lambda: list(planner.segments(portrait, sound, timelines))))
+    motion = join(
+        _timed("landmarks", lambda: list(planner.segments(portrait, sound, planner.analyse(sound), timelines)))
+    )
     face = PosedFace(motion[:HELD_FRAMES].edited, motion[:HELD_FRAMES].head_pose)
     count = generator.batch_size(prepared)
     batches = [face[first : first + count] for first in range(0, len(face), count)]

@@ -1,6 +1,6 @@
 """Plans a film's motion: what the face does, decided from the speech and the options, segment by segment."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,8 +14,9 @@ from space_core.motion.emotion import emotion_curve
 from space_core.motion.gaze import counter_gaze, saccades
 from space_core.motion.head_pose import generate_head_pose, transfer_head_pose
 from space_core.motion.motion import Motion, single_precision
-from space_core.motion.speech2landmarks import load_speech2landmarks, resting_face
+from space_core.motion.speech2landmarks import SpeechWindow, load_speech2landmarks, resting_face
 from space_core.options import MotionOptions
+from space_core.progress import Ahead
 from space_core.timing import SAMPLES_PER_FRAME, number_of_frames
 
 
@@ -67,18 +68,27 @@ class MotionPlanner:
         emotion = emotion_curve(options.emotion, options.intensity, num_frames)
         return Timelines(pose, gaze, blink, emotion, unit_strengths(options.action_units, num_frames))
 
+    def analyse(self, speech: np.ndarray) -> Ahead[SpeechWindow]:
+        """Starts the analysis of speech (N,) float32, 16 kHz mono, which no portrait is needed for."""
+        return Ahead(self._speech2landmarks.analyse(speech))
+
     def segments(
-        self, portrait: Portrait, speech: np.ndarray, timelines: Timelines, articulation: float = 1.0
+        self,
+        portrait: Portrait,
+        speech: np.ndarray,
+        windows: Iterable[SpeechWindow],
+        timelines: Timelines,
+        articulation: float = 1.0,
     ) -> Iterator[Motion]:
         """The film's motion, in segments of about three seconds, predicted as they are asked for.
 
-        ``articulation`` is that of ``MotionOptions``.
+        ``windows`` are the speech as ``analyse`` gives it, ``articulation`` is that of ``MotionOptions``.
         """
         rest = resting_face(portrait.normalized, self._speech2landmarks.basis).astype(np.float32)
         photo_pose = single_precision(portrait.pose)
         first = 0
         predicted = self._speech2landmarks.predict_with_closure(
-            speech, portrait.normalized, timelines.emotion, articulation
+            windows, portrait.normalized, timelines.emotion, articulation
         )
         for normalized, closure in predicted:
             frames = slice(first, first + len(normalized))

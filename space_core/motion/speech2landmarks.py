@@ -1,7 +1,8 @@
 """Speech2Landmarks (SPACE, section 3.2): from speech and the portrait's own landmarks to normalized landmarks."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -107,6 +108,13 @@ class MotionNetwork(nn.Module):
         return self.decoder(self.encoder(mel)[:, beyond:-beyond])
 
 
+class SpeechWindow(NamedTuple):
+    """The network's outputs (t, coefficients + 1) and the speech activity (t,), 0 … 1, for up to HOP_FRAMES frames."""
+
+    outputs: np.ndarray
+    activity: np.ndarray
+
+
 class Speech2Landmarks:
     """The trained network with its basis of mesh motion; made by ``load_speech2landmarks``."""
 
@@ -131,17 +139,20 @@ class Speech2Landmarks:
             (t, 478, 3) float32, up to HOP_FRAMES (about three seconds) at a time, in order, T frames altogether.
             Silence gives ``resting_face(portrait)`` under the emotion; lids and irises move with the emotion alone.
         """
-        return (landmarks for landmarks, _ in self.predict_with_closure(speech, portrait, emotion, articulation))
+        windows = self.analyse(speech)
+        return (landmarks for landmarks, _ in self.predict_with_closure(windows, portrait, emotion, articulation))
 
     def predict_with_closure(
-        self, speech: np.ndarray, portrait: np.ndarray, emotion: np.ndarray, articulation: float = 1.0
+        self, windows: Iterable[SpeechWindow], portrait: np.ndarray, emotion: np.ndarray, articulation: float = 1.0
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Like ``predict``, each time with how far speech holds the lips together (t,) float32, 0 … 1 shut."""
-        speech = np.asarray(speech, np.float32)
+        """Like ``predict``, from analysed speech, each time with how far speech holds the lips together.
+
+        That is (t,) float32, 0 … 1 shut. ``windows`` are those of ``analyse``.
+        """
         rest = resting_face(portrait, self.basis)
         size = mouth_scale(rest)
         first = 0
-        for outputs, activity in self._predict_windows(speech):
+        for outputs, activity in windows:
             motion = size * speech_motion(articulation * outputs[:, :-1], outputs[:, -1], activity, self.basis)
             closure = held_together(closure_share(outputs[:, -1]), lip_gaps(motion).max(1)) * activity
             landmarks = rest + expressive_motion(motion, emotion[first : first + len(outputs)], rest, closure)
@@ -149,8 +160,9 @@ class Speech2Landmarks:
             first += len(outputs)
 
     @torch.inference_mode()
-    def _predict_windows(self, speech: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """The network's outputs (t, coefficients + 1) and the speech activity (t,), window by window, in order."""
+    def analyse(self, speech: np.ndarray) -> Iterator[SpeechWindow]:
+        """What the network makes of speech (N,) float32, 16 kHz mono, whoever says it: window by window, in order."""
+        speech = np.asarray(speech, np.float32)
         power = speech_power(speech)
         activity = speech_activity(speech, power)
         ramp = (np.arange(FADE_FRAMES, dtype=np.float32)[:, None] + 0.5) / FADE_FRAMES
@@ -162,7 +174,7 @@ class Speech2Landmarks:
                 outputs[:FADE_FRAMES] = tail + ramp * (outputs[:FADE_FRAMES] - tail)
             tail = outputs[HOP_FRAMES:]
             frames = slice(max(first, 0), min(first + HOP_FRAMES, len(activity)))
-            yield outputs[frames.start - first : frames.stop - first], activity[frames]
+            yield SpeechWindow(outputs[frames.start - first : frames.stop - first], activity[frames])
 
 
 @cache

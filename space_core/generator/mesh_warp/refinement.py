@@ -261,11 +261,14 @@ def near_lips(conditioning: torch.Tensor, edge: torch.Tensor) -> torch.Tensor:
 
     ``edge`` (128, 128) fades the window out, see ``PreparedRefinement``.
     """
-    near = F.max_pool2d(conditioning[:, -1:], (2 * AROUND_LIPS + 1, 1), 1, (AROUND_LIPS, 0))
-    near = F.max_pool2d(near, (1, 2 * AROUND_LIPS + 1), 1, (0, AROUND_LIPS))
+    half = AROUND_LIPS // 2  # at half the resolution, as it is smooth
+    near = F.avg_pool2d(conditioning[:, -1:], 2)
+    near = F.max_pool2d(near, (2 * half + 1, 1), 1, (half, 0))
+    near = F.max_pool2d(near, (1, 2 * half + 1), 1, (0, half))
     for _ in range(2):
-        near = F.avg_pool2d(near, (AROUND_LIPS + 1, 1), 1, (AROUND_LIPS // 2, 0))
-        near = F.avg_pool2d(near, (1, AROUND_LIPS + 1), 1, (0, AROUND_LIPS // 2))
+        near = F.avg_pool2d(near, (half, 1), 1, (half // 2, 0))
+        near = F.avg_pool2d(near, (1, half), 1, (0, half // 2))
+    near = F.interpolate(near, scale_factor=2, mode="bilinear")
     return near * edge
 
 

@@ -52,7 +52,6 @@ FADE_BY_GAP = 0.6  # and that much further for every unit by which the lips are 
 CREVICES = 0.75  # exponent of the light that reaches a vertex; light scatters in enamel and flesh
 ROUNDED, ROUNDED_SHADE = (0.05, 0.3), 0.55  # shares of the width at rest by which rounded mouths are narrower; of light
 GLOSS = {TOOTH: (0.22, 30.0), GUM: (0.14, 14.0), TONGUE: (0.12, 10.0)}  # strength and sharpness of the wet highlight
-NECK = np.array([0.86, 0.76, 0.62], np.float32)  # colour of a tooth's neck, relative to its crown
 
 # Photos whose lips are further apart than this show a mouth of their own, which the drawn one replaces as soon as the
 # lips have moved by the amounts below (root mean square, normalized).
@@ -123,8 +122,8 @@ def prepare_mouth(picture: torch.Tensor, photo: FaceMotion, softness: float) -> 
     teeth = _teeth_in_photo(picture, photo, lips) if open_in_photo else torch.zeros_like(picture[:, :1])
     has_teeth = bool(teeth.any())
     if has_teeth:
-        enamel = 1.05 * (picture * teeth).sum((0, 2, 3)) / teeth.sum()
-        colours = replace(colours, enamel=enamel.clamp(max=1).numpy())
+        enamel = (1.05 * (picture * teeth).sum((0, 2, 3)) / teeth.sum()).clamp(max=1).numpy()
+        colours = replace(colours, enamel=enamel, neck=enamel * colours.neck / colours.enamel)
         edge = max(edge, _lower_edge(teeth, photo, depth))
     width = float(np.linalg.norm(upper[0] - upper[-1]))
     sides = normalized[list(SKULL_SIDES)].mean(0)
@@ -237,12 +236,12 @@ def _draw_anatomy(mouth: PreparedMouth, motion: FaceMotion, window: Window) -> t
         ],
         -1,
     )
-    values = upload(values.astype(np.float32), motion.posed.device)
+    placed = upload(values.astype(np.float32), motion.posed.device)
     picture = rasterize(
-        values[..., :2],
-        values[..., 2] - values[..., 2].amin(),
+        placed[..., :2],
+        placed[..., 2] - placed[..., 2].amin(),
         upload(triangles, motion.posed.device),
-        values[..., 3:],
+        placed[..., 3:],
         (height * OVERSAMPLING, width * OVERSAMPLING),
     )
     # As soft as a camera's pixels are.
@@ -290,7 +289,7 @@ def _vertex_colours(mouth: PreparedMouth, host: HostMotion, used: np.ndarray, no
     anatomy, colours = load_anatomy(), mouth.colours
     part, crown = anatomy.part[used], anatomy.crown[used]
     neck = smoothstep(crown, 0.75, 0.3)[:, None]
-    enamel = colours.enamel * (1 + neck * (NECK - 1))
+    enamel = colours.enamel + neck * (colours.neck - colours.enamel)
     flesh = np.where((part == TONGUE)[:, None], colours.tongue, colours.gums)
     albedo = np.where((part == TOOTH)[:, None], enamel, flesh)
 

@@ -33,9 +33,10 @@ EDGE = 0.12  # over which the window fades into the frame, in widths of it
 MOVED_LOW, MOVED_HIGH = 0.003, 0.015
 COLOURFUL = (0.04, 0.15)  # saturations of the skin; below the first nothing is refined, above the second everything
 # Between the lips the refinement changes colour and light in cells of so many pixels, blurred over their neighbours so
-# many times, by a factor within these limits (``DARKEST`` keeps it from growing in the dark), and adds at most so much.
+# many times: by a factor within these limits, up to so different between red, green and blue (``DARKEST`` keeps it from
+# growing in the dark). What it adds beyond that is at most ``DETAIL``.
 SHADING_CELL, SHADING_BLURS = 4, 2
-GAIN, DARKEST, DETAIL = (0.5, 1.6), 0.05, 0.04
+GAIN, GAIN_TINT, DARKEST, DETAIL = (0.5, 1.6), 1.15, 0.05, 0.04
 REACH = 0.15  # normalized; distances to the lips' curves are given up to this
 
 CHANNELS = (32, 64, 128)  # at a half, a quarter and an eighth of the window's resolution
@@ -182,7 +183,9 @@ def keep_drawn_edges(conditioning: torch.Tensor, added: torch.Tensor) -> torch.T
         low = F.avg_pool2d(low, 3, 1, 1)
     low = low[:, :6] / low[:, 6:].clamp(min=1e-4)
     ratio = (low[:, :3] + DARKEST) / (low[:, 3:] + DARKEST)
-    gain = F.interpolate(ratio.clamp(*GAIN), scale_factor=SHADING_CELL, mode="bilinear")
+    light = ratio.mean(1, keepdim=True)
+    ratio = light.clamp(*GAIN) * (ratio / light).clamp(1 / GAIN_TINT, GAIN_TINT)
+    gain = F.interpolate(ratio, scale_factor=SHADING_CELL, mode="bilinear")
     shaded = drawn * gain
     rest = DETAIL * torch.tanh((wanted - shaded) / DETAIL)
     return torch.lerp(added, shaded + rest - drawn, inside)

@@ -1,5 +1,7 @@
 """What is seen between open lips, in figures: contrast, gradient, share of pixels as bright as teeth."""
 
+from collections.abc import Iterable, Sequence
+
 import cv2
 import numpy as np
 
@@ -44,7 +46,7 @@ def mouth_interior(frame: np.ndarray, landmarks: np.ndarray) -> np.ndarray | Non
     return np.array([luminance[inside].std(), gradient[inside].mean(), (luminance[inside] > BRIGHT).mean()])
 
 
-def _filled(frame: np.ndarray, polygons, points: np.ndarray) -> np.ndarray:
+def _filled(frame: np.ndarray, polygons: Iterable[Sequence[int]], points: np.ndarray) -> np.ndarray:
     """(H, W) uint8, 1 inside polygons of landmarks."""
     mask = np.zeros(frame.shape[:2], np.uint8)
     for polygon in polygons:

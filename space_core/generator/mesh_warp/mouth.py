@@ -35,7 +35,7 @@ JAW_AT_REST = 0.8 * MILLIMETRE  # the lower incisors are that far from where the
 SKULL_SIDES = (234, 454)  # the skin over the hinges of the jaw
 CHIN_POINTS = (152, 148, 377, 175, 171, 396, 199)  # the skin over the chin bone, which goes where the jaw goes
 CHIN_SHARE = 0.8  # of the way of the skin over the chin, the lower incisors go
-LIP_SHARE, LIP_REACH = 0.35, 7 * MILLIMETRE  # the lower lip goes at most 1 / 0.35 as far as they, and 7 mm further
+LIP_SHARE, LIP_REACH = 0.35, 4 * MILLIMETRE  # the lower lip goes at most 1 / 0.35 as far as they, and 4 mm further
 TYPICAL_MOUTH = 0.55  # normalized width of a mouth at rest; wider ones have wider rows of teeth
 TEETH_SIZES = (0.92, 1.1)
 
@@ -50,9 +50,8 @@ OVERSAMPLING = 2
 FADE, TONGUE_FADE = 20 * MILLIMETRE, 38 * MILLIMETRE
 FADE_BY_GAP = 0.6  # and that much further for every unit by which the lips are apart
 CREVICES = 0.75  # exponent of the light that reaches a vertex; light scatters in enamel and flesh
-ROUNDED, ROUNDED_SHADE = (0.05, 0.3), 0.45  # shares of the width at rest by which rounded mouths are narrower; of light
+ROUNDED, ROUNDED_SHADE = (0.05, 0.3), 0.55  # shares of the width at rest by which rounded mouths are narrower; of light
 GLOSS = {TOOTH: (0.22, 30.0), GUM: (0.14, 14.0), TONGUE: (0.12, 10.0)}  # strength and sharpness of the wet highlight
-NECK = np.array([0.86, 0.76, 0.62], np.float32)  # colour of a tooth's neck, relative to its crown
 
 # Photos whose lips are further apart than this show a mouth of their own, which the drawn one replaces as soon as the
 # lips have moved by the amounts below (root mean square, normalized).
@@ -123,8 +122,8 @@ def prepare_mouth(picture: torch.Tensor, photo: FaceMotion, softness: float) -> 
     teeth = _teeth_in_photo(picture, photo, lips) if open_in_photo else torch.zeros_like(picture[:, :1])
     has_teeth = bool(teeth.any())
     if has_teeth:
-        enamel = 1.05 * (picture * teeth).sum((0, 2, 3)) / teeth.sum()
-        colours = replace(colours, enamel=enamel.clamp(max=1).numpy())
+        enamel = (1.05 * (picture * teeth).sum((0, 2, 3)) / teeth.sum()).clamp(max=1).numpy()
+        colours = replace(colours, enamel=enamel, neck=enamel * colours.neck / colours.enamel)
         edge = max(edge, _lower_edge(teeth, photo, depth))
     width = float(np.linalg.norm(upper[0] - upper[-1]))
     sides = normalized[list(SKULL_SIDES)].mean(0)
@@ -211,11 +210,17 @@ def _draw_anatomy(mouth: PreparedMouth, motion: FaceMotion, window: Window) -> t
     turned = vertices @ host.rotation.swapaxes(1, 2) * host.scale[:, None, None] + host.translation[:, None]
     pixels = turned[..., :2] - corner[:, None]
 
-    # Triangles that face the viewer and reach into the window, in any of the frames.
+    # Triangles that face the viewer and reach into the opening, in any of the frames.
     a, b, c = (pixels[:, anatomy.triangles[:, number]] for number in range(3))
     (ab_x, ab_y), (ac_x, ac_y) = np.moveaxis(b - a, -1, 0), np.moveaxis(c - a, -1, 0)
+    facing = ab_x * ac_y - ab_y * ac_x < 0
     low, high = np.minimum(np.minimum(a, b), c), np.maximum(np.maximum(a, b), c)
-    shown = (ab_x * ac_y - ab_y * ac_x < 0) & (high > -1).all(-1) & (low < [width, height]).all(-1)
+    above, below = (
+        np.stack([_height_at(curve, x) for curve, x in zip(curves, a[..., 0], strict=True)])
+        for curves in (host.posed[:, list(lip), :2] - corner[:, None] for lip in (INNER_UPPER_LIP, INNER_LOWER_LIP))
+    )
+    shown = facing & (high[..., 1] > above - WINDOW_MARGIN) & (low[..., 1] < below + WINDOW_MARGIN)
+    shown &= (high[..., 0] > -1) & (low[..., 0] < width)
     triangles = anatomy.triangles[shown.any(0)]
     if not len(triangles):
         return torch.zeros(batch, 4, height, width, device=motion.posed.device)
@@ -231,16 +236,22 @@ def _draw_anatomy(mouth: PreparedMouth, motion: FaceMotion, window: Window) -> t
         ],
         -1,
     )
-    values = upload(values.astype(np.float32), motion.posed.device)
+    placed = upload(values.astype(np.float32), motion.posed.device)
     picture = rasterize(
-        values[..., :2],
-        values[..., 2] - values[..., 2].amin(),
+        placed[..., :2],
+        placed[..., 2] - placed[..., 2].amin(),
         upload(triangles, motion.posed.device),
-        values[..., 3:],
+        placed[..., 3:],
         (height * OVERSAMPLING, width * OVERSAMPLING),
     )
     # As soft as a camera's pixels are.
     return F.avg_pool2d(picture.permute(0, 3, 1, 2), 2 * OVERSAMPLING, OVERSAMPLING, OVERSAMPLING // 2)
+
+
+def _height_at(curve: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """(N,) the y at x (N,) of a curve through points (K, 2); beyond its ends, that of the end."""
+    order = curve[:, 0].argsort()
+    return np.interp(x, curve[order, 0], curve[order, 1])
 
 
 def _placed(mouth: PreparedMouth, host: HostMotion) -> tuple[np.ndarray, np.ndarray]:
@@ -278,7 +289,7 @@ def _vertex_colours(mouth: PreparedMouth, host: HostMotion, used: np.ndarray, no
     anatomy, colours = load_anatomy(), mouth.colours
     part, crown = anatomy.part[used], anatomy.crown[used]
     neck = smoothstep(crown, 0.75, 0.3)[:, None]
-    enamel = colours.enamel * (1 + neck * (NECK - 1))
+    enamel = colours.enamel + neck * (colours.neck - colours.enamel)
     flesh = np.where((part == TONGUE)[:, None], colours.tongue, colours.gums)
     albedo = np.where((part == TOOTH)[:, None], enamel, flesh)
 

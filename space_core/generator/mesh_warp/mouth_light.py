@@ -19,6 +19,7 @@ from space_core.generator.mesh_warp.sampling import smoothstep
 LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
 CHEEKS = [50, 280, 205, 425, 187, 411]
 IVORY = np.array([1.02, 0.985, 0.91], np.float32)  # enamel in white light
+NECK = np.array([0.86, 0.76, 0.62], np.float32)  # of a tooth, relative to its crown
 FLESH = np.array([0.95, 0.5, 0.48], np.float32)
 LEAST_LIGHT, MOST_LIGHT = 0.45, 1.25  # on a surface, relative to one that faces the viewer
 TOWARDS_VIEWER = np.array([0.0, 0.0, -1.0], np.float32)
@@ -27,9 +28,13 @@ OUTLIERS = 1.5  # standard deviations from the fit; points of brows, lips and sh
 
 @dataclass(frozen=True)
 class MouthColours:
-    """Colours (3,) float32 in the photo's light, 0…1: of teeth, lips, gums, tongue and the mouth's depth."""
+    """Colours (3,) float32 in the photo's light, 0…1: of teeth, lips, gums, tongue and the mouth's depth.
+
+    Those of teeth are ``enamel`` at the biting edge and ``neck`` at the gum.
+    """
 
     enamel: np.ndarray
+    neck: np.ndarray
     lips: np.ndarray
     gums: np.ndarray
     tongue: np.ndarray
@@ -100,7 +105,8 @@ def estimate_colours(picture: torch.Tensor, photo: FaceMotion) -> MouthColours:
     trust = 0.75 - 0.45 * float(smoothstep(1 - whites.min() / max(whites.max(), 0.05), 0.25, 0.45))
     enamel = light * (1 + colourful * (IVORY - 1)) * (1 + trust * (cast - 1))
     flesh = 0.6 * lips + 0.4 * light * (1 + colourful * (FLESH - 1))
-    colours = (enamel, lips, 0.85 * flesh, 0.95 * flesh, 0.22 * flesh)
+    neck = enamel * (NECK.mean() + colourful * (NECK - NECK.mean()))
+    colours = (enamel, neck, lips, 0.85 * flesh, 0.95 * flesh, 0.22 * flesh)
     return MouthColours(*(colour.clip(0, 1).astype(np.float32) for colour in colours))
 
 

@@ -35,9 +35,10 @@ EDGE = 0.12  # over which the window fades into the frame, in widths of it
 MOVED_LOW, MOVED_HIGH = 0.003, 0.015
 COLOURFUL = (0.04, 0.15)  # saturations of the skin; below the first nothing is refined, above the second everything
 # Between the lips the refinement changes colour and light in cells of so many pixels, blurred over their neighbours so
-# many times, by a factor within these limits (``DARKEST`` keeps it from growing in the dark), and adds at most so much.
+# many times: by a factor within these limits, up to so different between red, green and blue (``DARKEST`` keeps it from
+# growing in the dark). What it adds beyond that is at most ``DETAIL``.
 SHADING_CELL, SHADING_BLURS = 4, 2
-GAIN, DARKEST, DETAIL = (0.5, 1.6), 0.05, 0.04
+GAIN, GAIN_TINT, DARKEST, DETAIL = (0.5, 1.6), 1.15, 0.05, 0.04
 REACH = 0.15  # normalized; distances to the lips' curves are given up to this
 
 CHANNELS = (32, 64, 128)  # at a half, a quarter and an eighth of the window's resolution
@@ -198,7 +199,9 @@ def keep_drawn_edges(conditioning: torch.Tensor, added: torch.Tensor) -> torch.T
         low = F.avg_pool2d(low, 3, 1, 1)
     low = low[:, :6] / low[:, 6:].clamp(min=1e-4)
     ratio = (low[:, :3] + DARKEST) / (low[:, 3:] + DARKEST)
-    gain = F.interpolate(ratio.clamp(*GAIN), scale_factor=SHADING_CELL, mode="bilinear")
+    light = ratio.mean(1, keepdim=True)
+    ratio = light.clamp(*GAIN) * (ratio / light).clamp(1 / GAIN_TINT, GAIN_TINT)
+    gain = F.interpolate(ratio, scale_factor=SHADING_CELL, mode="bilinear")
     shaded = drawn * gain
     rest = DETAIL * torch.tanh((wanted - shaded) / DETAIL)
     return torch.lerp(added, shaded + rest - drawn, inside)
@@ -279,13 +282,15 @@ def near_lips(conditioning: torch.Tensor, edge: torch.Tensor) -> torch.Tensor:
 
     ``edge`` (h, w) fades the window out, see ``PreparedRefinement``.
     """
-    # What is this smooth is made at half the resolution.
-    near, around = F.max_pool2d(conditioning[:, -1:], 2), AROUND_LIPS // 2
-    near = F.max_pool2d(near, (2 * around + 1, 1), 1, (around, 0))
-    near = F.max_pool2d(near, (1, 2 * around + 1), 1, (0, around))
+    half = AROUND_LIPS // 2  # at half the resolution, as it is smooth
+    near = F.avg_pool2d(conditioning[:, -1:], 2)
+    near = F.max_pool2d(near, (2 * half + 1, 1), 1, (half, 0))
+    near = F.max_pool2d(near, (1, 2 * half + 1), 1, (0, half))
     for _ in range(2):
-        near = F.avg_pool2d(near, around, 1, around // 2)
-    return F.interpolate(near, scale_factor=2, mode="bilinear", align_corners=False) * edge
+        near = F.avg_pool2d(near, (half, 1), 1, (half // 2, 0))
+        near = F.avg_pool2d(near, (1, half), 1, (0, half // 2))
+    near = F.interpolate(near, scale_factor=2, mode="bilinear")
+    return near * edge
 
 
 def _step(motion: FaceMotion) -> float:

@@ -7,41 +7,45 @@ import torch
 from safetensors.torch import save_file
 
 from space_core.generator.mesh_warp.refinement import WEIGHTS
-from space_core.measures.corpus import corpus_from_arguments
+from space_core.measures.corpus import Corpus, corpus_arguments
 from space_core.training import refinement
 from space_core.training.refinement.figures import report
 from space_core.training.refinement.pairs import Pairs, read_pairs
 from space_core.training.refinement.train import BATCH, SEED, STEPS, Trainer
 
-# Left out: drawn characters and paintings, by parts of their ids, and clips of fewer pixels, which are blurred.
+# Left out: drawn characters and paintings, by parts of their ids; clips or faces of fewer pixels, which are blurred.
 NOT_RECORDED = ("yongen", "static_assets3", "mona", "mola", "yomir", "kara", "driving9")
-LEAST_SIZE = 512
-PHOTO_QUANTILES = (0.05, 0.5, 0.97)  # of lip opening: the frames of a clip that serve as photos
-TARGETS, VALIDATION_TARGETS = 40, 30  # frames rendered from each of these photos, at most
+LEAST_SIZE, LEAST_FACE = 512, 300
+PHOTO_QUANTILES = (0.05, 0.6)  # of lip opening: the frames of a clip that serve as photos
+TARGETS, VALIDATION_TARGETS = 18, 12  # frames rendered from each of these photos, at most
 LEAST_MOTION = 0.1  # ``lip_motion_weight`` of the pairs to train on
 OPENING_OFFSET = 5  # pixels of the window; mouths open by that much are drawn twice as often as closed ones
 CHECKPOINT_EVERY, REPORT_EVERY = 100, 500  # steps
 
 
 def main() -> None:
-    corpus = corpus_from_arguments(refinement.__doc__)
+    parser = corpus_arguments(refinement.__doc__)
+    parser.add_argument("--fine-tune", type=int, metavar="STEPS", help="start from the shipped weights, so many steps")
+    arguments = parser.parse_args()
+    corpus, steps = Corpus(arguments.corpus, arguments.cache), arguments.fine_tune or STEPS
     clips = [
         row["id"]
         for row in corpus.clips
         if row["id"] not in corpus.held_out
         and int(row["size"]) >= LEAST_SIZE
+        and int(row["face_px"]) >= LEAST_FACE
         and not any(part in row["id"] for part in NOT_RECORDED)
     ]
-    held_out = sorted(corpus.held_out)
+    held_out = sorted(row["id"] for row in corpus.clips if row["id"] in corpus.held_out and not row["speaker"])
     validation = read_pairs(corpus, held_out, PHOTO_QUANTILES[:1], VALIDATION_TARGETS, "validation")
     pairs = read_pairs(corpus, clips, PHOTO_QUANTILES, TARGETS, "train")
     pairs = pairs[(pairs.motion_weight > LEAST_MOTION).nonzero()[:, 0]]
     print(f"{len(pairs)} pairs of {len(clips)} clips to train on, {len(validation)} of {len(held_out)} to validate on")
 
-    trainer = Trainer(corpus.cache / "refinement" / "training.pt")
-    chosen = np.random.default_rng(SEED).choice(len(pairs), (STEPS, BATCH), p=_chances(pairs))
+    trainer = Trainer(corpus.cache / "refinement" / "training.pt", WEIGHTS if arguments.fine_tune else None, steps)
+    chosen = np.random.default_rng(SEED).choice(len(pairs), (steps, BATCH), p=_chances(pairs))
     since = time.monotonic()
-    while trainer.step < STEPS:
+    while trainer.step < steps:
         losses = trainer.train_step(pairs[torch.from_numpy(chosen[trainer.step])])
         if trainer.step % 20 == 0:
             values = ", ".join(f"{name} {value:.4f}" for name, value in losses.items())

@@ -6,6 +6,7 @@ import torch
 from space_core.generator.mesh_warp.refinement import (
     RefinementNetwork,
     assemble_conditioning,
+    keep_drawn_edges,
     near_lips,
     window_lattice,
 )
@@ -44,9 +45,9 @@ def refined(network: RefinementNetwork, pairs: Pairs, encoder: LatentEncoder | N
         conditioning = assemble_conditioning(rendered, photo, list(part.lips.unbind(1)), lattice)
         with torch.autocast("cpu", torch.bfloat16):
             latents = encoder(part.recorded.float() / 255, conditioning) if encoder is not None else None
-            residual = network(conditioning, latents)
+            added = network(conditioning, latents)
         weight = part.motion_weight[:, None, None, None] * near_lips(conditioning, edge)
-        rows.append((rendered + residual * weight).clamp(0, 1))
+        rows.append((rendered + keep_drawn_edges(conditioning, added) * weight).clamp(0, 1))
     return torch.cat(rows)
 
 

@@ -1,11 +1,13 @@
-"""Terms of the refinement's loss and figures: fine detail, and the weights of pixels."""
+"""Terms of the refinement's loss and figures: fine detail, luminance between the lips, weights of pixels."""
 
 import torch
 from torch.nn import functional as F
 
-from space_core.generator.mesh_warp.refinement import EDGE, SIDE
+from space_core.generator.mesh_warp.refinement import EDGE, INSIDE, SIDE
 from space_core.generator.mesh_warp.sampling import smoothstep
 
+LEAST_INSIDE = 60  # pixels between the lips; fewer show too little to be compared
+RANKS = 24  # quantiles of the luminance that are compared
 SKIN_WEIGHT = 0.15  # of skin, where lips and what is between them count 1
 
 
@@ -29,3 +31,21 @@ def detail(pictures: torch.Tensor) -> torch.Tensor:
     """(B, 1, H, W) mean absolute difference, within 5 × 5 pixels, of pictures (B, 3, H, W) from their 3 × 3 mean."""
     grey = pictures.mean(1, keepdim=True)
     return F.avg_pool2d((grey - F.avg_pool2d(grey, 3, 1, 1, count_include_pad=False)).abs(), 5, 1, 2)
+
+
+def interior_luminance_distance(
+    pictures: torch.Tensor, recorded: torch.Tensor, conditioning: torch.Tensor
+) -> torch.Tensor:
+    """How far the luminances between the lips of pictures are from those of recorded ones, whatever their places.
+
+    The mean absolute difference of their quantiles, weighted by the lips' opening: contrast and bright teeth count even
+    where teeth are not at the same pixels. Pictures (B, 3, H, W), 0…1, with that conditioning (B, 11, H, W).
+    """
+    inside = conditioning[:, INSIDE][:, 0] > 0.9
+    ranks = (torch.arange(RANKS) + 0.5) / RANKS
+    total = pictures.new_zeros(())
+    for shown, wanted, mask in zip(pictures.mean(1), recorded.mean(1), inside, strict=True):
+        if int(mask.sum()) >= LEAST_INSIDE:
+            distance = (torch.quantile(shown[mask], ranks) - torch.quantile(wanted[mask], ranks)).abs().mean()
+            total = total + distance
+    return total / len(pictures)

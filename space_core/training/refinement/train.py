@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional as F
 
@@ -13,19 +14,21 @@ from space_core.generator.mesh_warp.refinement import (
     SIDE,
     RefinementNetwork,
     assemble_conditioning,
+    keep_drawn_edges,
     near_lips,
     window_lattice,
 )
 from space_core.measures.vgg import Vgg, perceptual_distance
-from space_core.training.refinement.losses import detail, lip_weight, window_edge
+from space_core.training.refinement.losses import detail, interior_luminance_distance, lip_weight, window_edge
 from space_core.training.refinement.pairs import Pairs
 
 STEPS, BATCH, LEARNING_RATE, DISCRIMINATOR_RATE = 4300, 8, 8e-4, 8e-4
+FINE_TUNING_RATE = 3e-4
 WARM_UP_STEPS = 50  # linear; then the learning rate falls as a cosine
 EMA = 0.995  # of the weights; the average is shipped
 SEED = 0
 CROP = 80  # pixels; the part of the window that the perceptual loss compares, at random around the mouth
-PIXEL_LOSS, PERCEPTUAL_LOSS, DETAIL_LOSS = 2.0, 2.0, 40.0
+PIXEL_LOSS, PERCEPTUAL_LOSS, DETAIL_LOSS, INTERIOR_LOSS = 2.0, 2.0, 40.0, 1.5
 PERCEPTUAL_BLOCKS = 3  # of VGG-16
 ADVERSARIAL_SHARE, MAX_ADVERSARIAL = 0.5, 1.0  # of the other losses' gradient; largest weight of the adversarial loss
 DISCRIMINATOR_START, DISCRIMINATOR_WARM_UP = 1600, 100  # steps until it is trained; until its loss is used
@@ -82,18 +85,28 @@ class LatentEncoder(nn.Module):
 class Trainer:
     """The networks, their optimizers and the step reached; a checkpoint holds all of it."""
 
-    def __init__(self, checkpoint: Path) -> None:
+    def __init__(self, checkpoint: Path, initial: Path | None = None, steps: int = STEPS) -> None:
+        """Resumes from a checkpoint if there is one; else starts at random, or from initial weights of the network.
+
+        Training from initial weights is shorter and gentler: a lower learning rate, and no discriminator.
+        """
         torch.manual_seed(SEED)
-        self.checkpoint = checkpoint
+        self.checkpoint, self.steps = checkpoint, steps
+        self.learning_rate = LEARNING_RATE if initial is None else FINE_TUNING_RATE
+        self.adversarial = initial is None
         self.network, self.encoder = RefinementNetwork(latents=True), LatentEncoder()
         self.discriminator = Discriminator()
         nn.init.zeros_(self.network.conv_out.weight)
         nn.init.zeros_(self.network.conv_out.bias)
+        if initial is not None:
+            nn.init.zeros_(self.network.film.weight)
+            weights = {name: array.float() for name, array in load_file(initial).items()}
+            self.network.load_state_dict(weights, strict=False)
         for network in (self.network, self.discriminator):
             network.to(memory_format=torch.channels_last)
         self.average = copy.deepcopy(self.network).requires_grad_(False)
         parameters = [*self.network.parameters(), *self.encoder.parameters()]
-        self.optimizer = torch.optim.Adam(parameters, LEARNING_RATE, betas=(0.9, 0.99))
+        self.optimizer = torch.optim.Adam(parameters, self.learning_rate, betas=(0.9, 0.99))
         self.discriminator_optimizer = torch.optim.Adam(
             self.discriminator.parameters(), DISCRIMINATOR_RATE, betas=(0.5, 0.99)
         )
@@ -116,7 +129,7 @@ class Trainer:
         generator = torch.Generator().manual_seed(SEED + 1 + self.step)
         warm_up = min((self.step + 1) / WARM_UP_STEPS, 1)
         for group in self.optimizer.param_groups:
-            group["lr"] = LEARNING_RATE * warm_up * (0.5 + 0.5 * math.cos(math.pi * self.step / STEPS))
+            group["lr"] = self.learning_rate * warm_up * (0.5 + 0.5 * math.cos(math.pi * self.step / self.steps))
         rendered, recorded, photo, lips = augment(pairs, generator)
         conditioning = assemble_conditioning(rendered, photo, list(lips.unbind(1)), self.lattice)
         left, top = torch.randint(8, SIDE - CROP - 8 + 1, (2,), generator=generator).tolist()
@@ -125,17 +138,19 @@ class Trainer:
             latents = self.encoder(recorded, conditioning)
             latents = latents + LATENT_NOISE * torch.randn(latents.shape, generator=generator)
             latents = latents * (torch.rand(len(pairs), 1, generator=generator) >= LATENT_DROPOUT)
-            residual = self.network(conditioning, latents)
-        refined = rendered + residual * pairs.motion_weight[:, None, None, None] * near_lips(conditioning, self.edge)
+            added = self.network(conditioning, latents)
+        added = keep_drawn_edges(conditioning, added) * near_lips(conditioning, self.edge)
+        refined = rendered + added * pairs.motion_weight[:, None, None, None]
         weight = lip_weight(conditioning)
         perceptual = perceptual_distance(self.vgg, refined[crop], recorded[crop], PERCEPTUAL_BLOCKS, weight[crop])
         losses = {
             "pixels": ((refined - recorded).abs() * weight).mean() * PIXEL_LOSS,
             "perceptual": perceptual.mean() * PERCEPTUAL_LOSS,
             "detail": ((detail(refined) - detail(recorded)).abs() * weight).mean() * DETAIL_LOSS,
+            "interior": interior_luminance_distance(refined, recorded, conditioning) * INTERIOR_LOSS,
         }
         loss = sum(losses.values())
-        if self.step >= DISCRIMINATOR_START:
+        if self.adversarial and self.step >= DISCRIMINATOR_START:
             maps, patches = conditioning[:, -4:], F.avg_pool2d(weight[crop], 8)
             with torch.autocast("cpu", torch.bfloat16):
                 self.discriminator.requires_grad_(False)

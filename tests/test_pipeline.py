@@ -314,7 +314,7 @@ def test_the_kept_photo_is_no_larger_than_the_film_needs(pipeline, short_speech,
     large = np.asarray(Image.fromarray(astronaut).resize((3000, 3000)))
     with pipeline.animate(large, short_speech) as animation:
         kept = animation.portrait
-    assert max(kept.photo.shape) < 700
+    assert max(kept.photo.shape) < 1000
     mesh = kept.crop.to_photo(kept.landmarks[:, :2]) * 3000 / kept.photo.shape[0]
     with pipeline.animate(large, short_speech, AnimationOptions(framing="photo")) as animation:
         whole = animation.portrait

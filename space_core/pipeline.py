@@ -1,6 +1,5 @@
 """The whole way: one photo and one recording in, the frames of a talking portrait out. Load, plan, render."""
 
-import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from itertools import chain, tee
@@ -18,14 +17,17 @@ from space_core.face.preview import FacePreview, preview_face
 from space_core.generator import generator
 from space_core.generator.mesh_warp import MeshWarpGenerator
 from space_core.inputs import Inputs, Photo, Speech, load_inputs
+from space_core.media import decoding_pool
 from space_core.media.audio import load_recording
 from space_core.media.content_credentials import ContentCredentials
-from space_core.media.images import load_photo
+from space_core.media.images import load_draft
+from space_core.media.video import write_video
+from space_core.memory import out_of_memory_as_fault
 from space_core.motion.motion import Motion, join
 from space_core.motion.planner import MotionPlanner
 from space_core.options import AnimationOptions, RenderingOptions
-from space_core.output import Outputs, write_animation, write_pictures
-from space_core.portrait_cache import PortraitCache, PreparedPortrait
+from space_core.output import Outputs, write_animation
+from space_core.portrait_cache import CACHE_BYTES, PortraitCache, PreparedPortrait
 from space_core.progress import Progress, ignore_progress, run_with_progress
 
 Result = TypeVar("Result")
@@ -34,18 +36,28 @@ Result = TypeVar("Result")
 class SpacePipeline:
     """Everything loaded once, for any number of animations; may be called from several threads."""
 
-    def __init__(self, device: str = "auto", credentials: ContentCredentials | None = None) -> None:
-        """Loads the networks onto a device: "cpu", "cuda", or "auto" for the best there is.
+    def __init__(
+        self,
+        device: str = "auto",
+        credentials: ContentCredentials | None = None,
+        cache_bytes: int = CACHE_BYTES,
+    ) -> None:
+        """Loads the networks.
 
-        ``credentials`` sign every video that is written; None leaves them unsigned.
+        Args:
+            device: where they compute: "cpu", "cuda", or "auto" for the best there is.
+            credentials: sign every video that is written; None leaves them unsigned.
+            cache_bytes: how much memory prepared portraits may take. A square film's takes about 20 MB, a whole
+                photo's up to 20 bytes a pixel; the latest one is always kept.
         """
+        decoding_pool.warm_up()
         self.device = pick_device(device)
         self._credentials = credentials
         self._planner = MotionPlanner(self.device)
         self._generator: generator.Generator = MeshWarpGenerator(self.device)
-        self._portraits = PortraitCache(self._generator, self.device)
-        self._previewing = threading.Lock()
+        self._portraits = PortraitCache(self._generator, self.device, cache_bytes)
 
+    @out_of_memory_as_fault()
     def preview(self, photo: Photo, options: AnimationOptions | None = None) -> FacePreview:
         """Which faces a photo shows, how the chosen one would be framed and what may go wrong, within moments.
 
@@ -57,9 +69,10 @@ class SpacePipeline:
             SpaceError: where ``animate`` does for this photo.
         """
         options = options or AnimationOptions()
-        with self._previewing:  # one at a time, as a large photo takes half a gigabyte
-            return preview_face(load_photo(photo), self._portraits.detector(options.detector), options.face)
+        draft, scale = load_draft(photo)
+        return preview_face(draft, self._portraits.detector(options.detector), options.face, scale)
 
+    @out_of_memory_as_fault()
     def animate(
         self,
         photo: Photo,
@@ -83,6 +96,7 @@ class SpacePipeline:
         options = options or AnimationOptions()
         return self._animate(self._load(photo, speech, [options], progress), options, progress)
 
+    @out_of_memory_as_fault()
     def motion(
         self,
         photo: Photo,
@@ -105,6 +119,7 @@ class SpacePipeline:
         progress("landmarks", inputs.num_frames, inputs.num_frames)
         return join(segments)
 
+    @out_of_memory_as_fault()
     def animate_to_file(
         self,
         photo: Photo,
@@ -121,6 +136,7 @@ class SpacePipeline:
 
         Raises:
             SpaceError: an input can't be used or a file can't be written. Nothing half-made is left behind then.
+            ServerFault: the machine failed: no disk space, no memory, an encoder that ended or hung.
         """
         options = options or AnimationOptions()
         outputs = outputs if isinstance(outputs, Outputs) else Outputs(outputs)
@@ -135,6 +151,7 @@ class SpacePipeline:
         write_animation(animation, outputs, inputs.sound, heard, self._credentials, progress)
         return animation
 
+    @out_of_memory_as_fault()
     def compare(
         self,
         photo: Photo,
@@ -158,6 +175,7 @@ class SpacePipeline:
         captions = check_settings(settings, captions)
         return self._compare(self._load(photo, speech, settings, progress), settings, captions, progress)
 
+    @out_of_memory_as_fault()
     def compare_to_file(
         self,
         photo: Photo,
@@ -175,8 +193,8 @@ class SpacePipeline:
         Outputs(path).check((photo, speech, *(options.pose_video for options in settings)))
         captions = check_settings(settings, captions)
         inputs = self._load(photo, speech, settings, progress)
-        with self._compare(inputs, settings, captions, progress) as comparison:
-            write_pictures(comparison, path, inputs.sound, comparison.num_frames, self._credentials)
+        comparison = self._compare(inputs, settings, captions, progress)
+        write_video(comparison, path, inputs.sound, comparison.num_frames, self._credentials)
         return comparison
 
     def forget_portraits(self, older_than_seconds: float = 0.0) -> None:
@@ -248,7 +266,10 @@ class SpacePipeline:
 
         planned, shown = tee(batches())
         progress("frames", 0, num_frames)
-        with closing(self._generator.render(prepared.prepared, (face for _, face in planned))) as rendered:
+        with (
+            out_of_memory_as_fault(),
+            closing(self._generator.render(prepared.prepared, (face for _, face in planned))) as rendered,
+        ):
             for (motion, _), pictures in zip(shown, rendered, strict=True):
                 for index, picture in enumerate(pictures):
                     progress("frames", done, num_frames)

@@ -1,24 +1,28 @@
 """What the whole way promises: photo and recording in, frames and files out, one clear sentence for bad input."""
 
 import dataclasses
+import gc
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import imageio_ffmpeg
 import numpy as np
+import psutil
 import pytest
 import soundfile
 import torch
-from conftest import EXAMPLES
+from conftest import EXAMPLES, no_work_left, speech_of
 from PIL import Image
 
-from space_core import AnimationOptions, SpaceError, SpacePipeline, load_motion, save_motion
+from space_core import AnimationOptions, ServerFault, SpaceError, SpacePipeline, load_motion, save_motion
 from space_core.cli import main
 from space_core.face.detector import build_detector
 from space_core.face.normalization import normalize
+from space_core.face.portrait import Portrait
 from space_core.media.audio import load_speech
 from space_core.media.video import read_frames
 from space_core.media.visible_mark import marked
@@ -249,8 +253,98 @@ def test_stopping_midway_leaves_nothing_behind(pipeline, short_speech, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("end", ["closed", "dropped"])
+def test_threads_end_with_the_frames_that_they_draw(end, pipeline, short_speech, monkeypatch):
+    """Dropped frames may be collected by one of these threads, which can't wait for itself."""
+    complaints = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda failure: complaints.append(str(failure.exc_value)))
+    thresholds = gc.get_threshold()
+    gc.collect()
+    with no_work_left():
+        gc.disable()
+        try:
+            frames = [pipeline.animate(PHOTO, short_speech, AnimationOptions(size=1024))]
+            next(frames[0])
+            if end == "closed":
+                frames[0].close()
+            frames.append(frames)  # a cycle, which only the garbage collector finds
+            del frames
+            gc.set_threshold(1, 1, 1)
+            gc.enable()
+            time.sleep(0.5)
+        finally:
+            gc.set_threshold(*thresholds)
+            gc.enable()
+    assert complaints == []
+
+
+def test_an_encoder_that_dies_while_frames_are_drawn_is_a_fault_and_ends_all_work(pipeline, longer_speech, tmp_path):
+    def kill_encoder(stage: str, done: int, total: int) -> None:
+        if stage == "frames" and done == 20:
+            for child in psutil.Process().children():
+                if "libx264" in child.cmdline():
+                    child.kill()
+
+    with no_work_left(), pytest.raises(ServerFault) as fault:
+        pipeline.animate_to_file(PHOTO, longer_speech, tmp_path / "out.mp4", progress=kill_encoder)
+    assert fault.value.reason == "encoder_died"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_latest_portraits_are_kept_as_long_as_there_is_room(short_speech, astronaut):
+    """A portrait of the crop takes 20 to 30 MB."""
+
+    def portrait_of(photo: np.ndarray) -> Portrait:
+        with pipeline.animate(photo, short_speech) as animation:
+            return animation.portrait
+
+    photos = [astronaut, *(np.ascontiguousarray(astronaut[cut:]) for cut in range(1, 4))]
+    pipeline = SpacePipeline("cpu", cache_bytes=70_000_000)
+    first, *_, latest = [portrait_of(photo) for photo in photos]
+    assert portrait_of(photos[-1]) is latest
+    assert portrait_of(photos[0]) is not first
+
+
+def test_the_kept_photo_is_no_larger_than_the_film_needs(pipeline, short_speech, astronaut):
+    large = np.asarray(Image.fromarray(astronaut).resize((3000, 3000)))
+    with pipeline.animate(large, short_speech) as animation:
+        kept = animation.portrait
+    assert max(kept.photo.shape) < 1000
+    mesh = kept.crop.to_photo(kept.landmarks[:, :2]) * 3000 / kept.photo.shape[0]
+    with pipeline.animate(large, short_speech, AnimationOptions(framing="photo")) as animation:
+        whole = animation.portrait
+    assert whole.photo.shape == (3000, 3000, 3)
+    np.testing.assert_allclose(mesh, whole.crop.to_photo(whole.landmarks[:, :2]), atol=3)
+
+
+@pytest.mark.slow
+def test_memory_stays_flat_over_many_portraits(tmp_path):
+    """40 portraits took 1.4 GB; in a process of its own, as the tests before have filled this one."""
+    program = """
+import sys
+import numpy as np, psutil
+from space_core import SpacePipeline
+from space_core.media.images import load_photo
+photos, pipeline, memory = [load_photo(path) for path in sys.argv[2:]], SpacePipeline("cpu"), []
+for number in range(60):
+    photo = np.clip(photos[number % 3][number // 6 :].astype(int) + number, 0, 255).astype(np.uint8)
+    with pipeline.animate(photo, sys.argv[1]) as animation:
+        next(animation)
+    memory.append(psutil.Process().memory_info().rss >> 20)
+print(max(memory[20:30]), max(memory[50:]))
+"""
+    photos = [EXAMPLES / f"{name}.jpg" for name in ("astronaut", "grace_hopper", "mona_lisa")]
+    speech = speech_of(0.5, tmp_path / "speech.wav")
+    done = subprocess.run(
+        [sys.executable, "-c", program, speech, *photos], capture_output=True, text=True, check=True, cwd=tmp_path.cwd()
+    )
+    early, late = map(int, done.stdout.split())
+    assert late < early + 100
+    assert late < 1000
+
+
 @pytest.mark.parametrize(
-    "stage", ["inputs.load_speech", "portrait_cache.prepare_portrait", "motion.planner.generate_head_pose"]
+    "stage", ["inputs.load_recording", "portrait_cache.prepare_portrait", "motion.planner.generate_head_pose"]
 )
 def test_work_that_takes_its_time_can_be_given_up_meanwhile(stage, pipeline, astronaut, short_speech, monkeypatch):
     begun, go_on = threading.Event(), threading.Event()

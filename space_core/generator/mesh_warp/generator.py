@@ -131,7 +131,8 @@ class MeshWarpGenerator:
             while pending:
                 yield pending.popleft().result()
         finally:
-            workers.shutdown(cancel_futures=True)
+            # Without waiting for the threads: an iterator that was dropped may be collected in one of them.
+            workers.shutdown(wait=False, cancel_futures=True)
 
     def render_batch(self, prepared: PreparedPortrait, face: PosedFace) -> np.ndarray:
         """(B, H, W, 3) uint8 RGB frames of a few frames of a face, in this thread."""

@@ -11,7 +11,7 @@ from PIL import Image
 from space_core.errors import SpaceError
 from space_core.face.detector import Detector
 from space_core.face.normalization import HeadPose
-from space_core.media.audio import load_speech
+from space_core.media.audio import Recording, load_recording
 from space_core.media.images import load_photo
 from space_core.media.video import read_frames
 from space_core.motion.head_pose import follow_head_pose
@@ -33,11 +33,13 @@ class Inputs:
     Attributes:
         photo: (H, W, 3) uint8 RGB.
         speech: (N,) float32, 16 kHz mono, or a motion.
+        sound: what is heard: the recording with this speech, or the motion's own samples; None for silence.
         pose_videos: by path, the frames (H, W, 3) of each pose video, opened and not yet decoded.
     """
 
     photo: np.ndarray
     speech: np.ndarray | Motion
+    sound: Recording | np.ndarray | None
     pose_videos: dict[Path, Generator[np.ndarray, None, None]]
     _head_poses: dict[tuple[Path, str], HeadPose] = field(default_factory=dict)
 
@@ -72,8 +74,11 @@ def load_inputs(photo: Photo, speech: Speech, settings: Sequence[AnimationOption
 
     def read() -> Inputs:
         most_seconds = min(options.max_seconds for options in settings)
-        sound = speech if isinstance(speech, Motion) else load_speech(speech, most_seconds)
-        inputs = Inputs(load_photo(photo), sound, {})
+        if isinstance(speech, Motion):
+            inputs = Inputs(load_photo(photo), speech, speech.speech, {})
+        else:
+            recording = load_recording(speech, most_seconds)
+            inputs = Inputs(load_photo(photo), recording.speech, recording, {})
         seconds = inputs.num_frames / FPS  # more of a pose video is never shown
         for path in {options.pose_video for options in settings if options.pose_video is not None}:
             inputs.pose_videos[path] = read_frames(path, POSE_VIDEO_SIDE, seconds)

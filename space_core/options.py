@@ -131,6 +131,13 @@ class MotionOptions:
         le=2**32 - 1,
     )
 
+    @field_validator("pose_video", mode="before")
+    @classmethod
+    def _validate_pose_video(cls, path: Any) -> Any:
+        if path == "":  # which would become the path of the working directory
+            raise PydanticCustomError("empty", "empty")
+        return path
+
     @field_validator("emotion")
     @classmethod
     def _validate_emotion(cls, emotion: str) -> str:
@@ -318,8 +325,8 @@ def _sentence(error: ErrorDetails) -> str:
 
 def _shown(value: Any) -> str:
     """A short, printable form of what the user gave."""
-    if isinstance(value, float) and math.isfinite(value):
-        return f"{value:g}"
+    if isinstance(value, float) and math.isfinite(value) and float(f"{value:g}") == value:
+        return f"{value:g}"  # 2 rather than 2.0; but all digits of 1.5000001
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}…"
 

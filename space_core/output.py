@@ -10,6 +10,7 @@ import numpy as np
 
 from space_core.animation import Animation
 from space_core.errors import SpaceError
+from space_core.media.audio import Recording
 from space_core.media.content_credentials import ContentCredentials
 from space_core.media.files import check_output
 from space_core.media.video import Sound, VideoWriter
@@ -63,7 +64,7 @@ def write_animation(
     animation: Animation,
     outputs: Outputs,
     sound: Sound,
-    heard: np.ndarray | None,
+    heard: Recording | None,
     credentials: ContentCredentials | None,
     progress: Progress,
 ) -> None:
@@ -71,13 +72,13 @@ def write_animation(
 
     Args:
         sound: what is heard in the videos.
-        heard: (N,) the samples that a motion file keeps in place of the motion's own; None for those.
+        heard: another recording that is heard instead, and kept in the motion file; None for ``sound``.
         credentials: sign the videos; None leaves them unsigned.
 
     Raises:
         SpaceError: a file can't be written. Nothing half-made is left behind.
     """
-    num_frames = animation.num_frames
+    num_frames, sound = animation.num_frames, heard or sound
     opening_frames = OPENING_SECONDS * FPS if animation.seconds > LEAST_SECONDS_WITH_OPENING else 0
     finished: list[str | Path] = []
     motions: list[Motion] = []
@@ -109,7 +110,7 @@ def write_animation(
         if outputs.motion_file is not None:
             motion = join(motions)
             if heard is not None:
-                motion = replace(motion, speech=heard[: len(motion) * SAMPLES_PER_FRAME])
+                motion = replace(motion, speech=heard.speech[: len(motion) * SAMPLES_PER_FRAME])
             _save_with_progress(outputs.motion_file, motion, progress)
             finished.append(outputs.motion_file)
 

@@ -18,7 +18,7 @@ from space_core.face.preview import FacePreview, preview_face
 from space_core.generator import generator
 from space_core.generator.mesh_warp import MeshWarpGenerator
 from space_core.inputs import Inputs, Photo, Speech, load_inputs
-from space_core.media.audio import load_speech
+from space_core.media.audio import load_recording
 from space_core.media.content_credentials import ContentCredentials
 from space_core.media.images import load_photo
 from space_core.motion.motion import Motion, join
@@ -128,11 +128,11 @@ class SpacePipeline:
         heard, other = None, outputs.sound
         if other is not None:
             heard = run_with_progress(
-                lambda: load_speech(other, options.max_seconds), lambda: progress("portrait", 0, 1)
+                lambda: load_recording(other, options.max_seconds), lambda: progress("portrait", 0, 1)
             )
-        animation = self.animate(photo, speech, options, progress)
-        sound = other or (speech.speech if isinstance(speech, Motion) else speech)
-        write_animation(animation, outputs, sound, heard, self._credentials, progress)
+        inputs = load_inputs(photo, speech, [options], progress)
+        animation = self._animate(inputs, options, progress)
+        write_animation(animation, outputs, inputs.sound, heard, self._credentials, progress)
         return animation
 
     def compare(
@@ -156,9 +156,7 @@ class SpacePipeline:
             SpaceError: see ``animate``; or settings that can't be compared.
         """
         captions = check_settings(settings, captions)
-        inputs = load_inputs(photo, speech, settings, progress)
-        animations = [self._animate(inputs, options, progress, drawing=ignore_progress) for options in settings]
-        return Comparison(animations, captions, progress)
+        return self._compare(load_inputs(photo, speech, settings, progress), settings, captions, progress)
 
     def compare_to_file(
         self,
@@ -175,15 +173,25 @@ class SpacePipeline:
             SpaceError: see ``compare``; or the file can't be written. Nothing half-made is left behind then.
         """
         Outputs(path).check((photo, speech, *(options.pose_video for options in settings)))
-        comparison = self.compare(photo, speech, settings, captions, progress)
-        sound = speech.speech if isinstance(speech, Motion) else speech
-        with comparison:
-            write_pictures(comparison, path, sound, comparison.num_frames, self._credentials)
+        captions = check_settings(settings, captions)
+        inputs = load_inputs(photo, speech, settings, progress)
+        with self._compare(inputs, settings, captions, progress) as comparison:
+            write_pictures(comparison, path, inputs.sound, comparison.num_frames, self._credentials)
         return comparison
 
     def forget_portraits(self, older_than_seconds: float = 0.0) -> None:
         """Drops the prepared portraits, which hold whole photos, that were not used for that long."""
         self._portraits.forget(older_than_seconds)
+
+    def _compare(
+        self,
+        inputs: Inputs,
+        settings: Sequence[AnimationOptions],
+        captions: tuple[str, ...],
+        progress: Progress,
+    ) -> Comparison:
+        animations = [self._animate(inputs, options, progress, drawing=ignore_progress) for options in settings]
+        return Comparison(animations, captions, progress)
 
     def _animate(
         self, inputs: Inputs, options: AnimationOptions, progress: Progress, drawing: Progress | None = None

@@ -15,6 +15,7 @@ from cryptography.x509.oid import ExtensionOID
 
 from space_core.errors import SpaceError
 from space_core.media import content_credentials
+from space_core.media.audio import load_recording
 from space_core.media.content_credentials import SOURCE_TYPE, ContentCredentials
 from space_core.media.video import VideoWriter, read_frames, write_video
 from space_core.timing import FPS
@@ -78,8 +79,8 @@ def test_a_changed_byte_is_noticed(plain, credentials, tmp_path, place):
 
 
 def test_pictures_and_sound_stay_as_they_are(short_speech, credentials, tmp_path):
-    write_video(FRAMES, tmp_path / "plain.mp4", short_speech, len(FRAMES))
-    with VideoWriter(tmp_path / "signed.mp4", short_speech, len(FRAMES), credentials) as video:
+    write_video(FRAMES, tmp_path / "plain.mp4", load_recording(short_speech), len(FRAMES))
+    with VideoWriter(tmp_path / "signed.mp4", load_recording(short_speech), len(FRAMES), credentials) as video:
         for frame in FRAMES:
             video.write(frame)
     assert findings(tmp_path / "signed.mp4")[0] == "Valid"

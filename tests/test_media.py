@@ -2,17 +2,20 @@
 
 import re
 import subprocess
+import sys
 import wave
 import zlib
 
 import numpy as np
 import psutil
 import pytest
+import soundfile
+from conftest import until
 from PIL import Image, ImageCms
 
-from space_core.errors import SpaceError
+from space_core.errors import ServerFault, SpaceError
 from space_core.media import ffmpeg
-from space_core.media.audio import load_speech
+from space_core.media.audio import load_recording, load_speech
 from space_core.media.files import check_output
 from space_core.media.images import BACKGROUND, MAX_SIDE, load_photo
 from space_core.media.video import VideoWriter, read_frames, write_video
@@ -51,7 +54,7 @@ def tone(seconds, rate=SAMPLE_RATE, loudness=0.3):
 
 def running_ffmpegs():
     """The ffmpeg processes that this process has started and that have not ended."""
-    return [child for child in psutil.Process().children() if "ffmpeg" in child.name()]
+    return [child for child in psutil.Process().children() if "ffmpeg" in " ".join(child.cmdline())]
 
 
 def halve(source, target):
@@ -168,6 +171,19 @@ def test_a_browsers_recording_without_a_duration_loads(tmp_path, speech):
     assert len(load_speech(path)) / SAMPLE_RATE == pytest.approx(2.013, abs=0.05)
 
 
+def test_many_channels_without_a_layout_are_mixed(tmp_path):
+    path = write_wav(tmp_path / "a.wav", np.repeat(tone(1)[:, None], 64, 1))
+    assert np.corrcoef(load_speech(path), tone(1))[0, 1] > 0.999
+    path = write_wav(tmp_path / "a.wav", np.repeat(tone(1)[:, None], 65, 1))
+    assert "65 channels; the limit is 64" in refusal(load_speech, path)
+
+
+def test_a_recording_whose_clock_starts_late_is_whole(tmp_path, speech):
+    path = make(tmp_path / "a.mkv", "-i", speech, "-output_ts_offset", "50", "-c:a", "flac")
+    assert "start: 50.0" in run_ffmpeg("-i", path).stderr
+    assert len(load_speech(path)) / SAMPLE_RATE == pytest.approx(2.013, abs=0.05)
+
+
 def test_quiet_speech_passes(tmp_path):
     quiet = tone(1)
     quiet *= 10 ** (-45 / 20) / np.sqrt(np.mean(quiet**2))
@@ -177,6 +193,24 @@ def test_quiet_speech_passes(tmp_path):
 def test_loud_floats_are_clipped(tmp_path, speech):
     path = make(tmp_path / "a.wav", "-i", speech, "-af", "volume=20dB", "-c:a", "pcm_f32le")
     assert np.abs(load_speech(path)).max() == 1.0
+
+
+@pytest.mark.parametrize("peak", [1e8, 1e10, 3e11])
+def test_a_sound_louder_than_any_converter_is_clipped_and_encoded(tmp_path, peak):
+    """FFmpeg's AAC encoder never ends over such samples."""
+    path = tmp_path / "a.wav"
+    soundfile.write(path, tone(2).astype(np.float32) * np.float32(peak), SAMPLE_RATE, subtype="FLOAT")
+    recording = load_recording(path)
+    assert np.abs(recording.speech).max() <= 1
+    write_video(frames(50), tmp_path / "out.mp4", recording, 50)
+    assert len(load_speech(tmp_path / "out.mp4")) / SAMPLE_RATE == pytest.approx(2, abs=0.05)
+
+
+def test_samples_that_are_no_numbers_do_not_reach_the_encoder(tmp_path):
+    samples = tone(2).astype(np.float32)
+    samples[1000:1010] = np.nan, np.inf, -np.inf, 3e38, 1e8, -1e8, np.nan, np.inf, 0, 1
+    write_video(frames(50), tmp_path / "out.mp4", samples, 50)
+    assert np.isfinite(load_speech(tmp_path / "out.mp4")).all()
 
 
 # ----------------------------------------------------------------------------------------------- recordings are refused
@@ -232,6 +266,7 @@ def test_silence_is_refused(tmp_path):
 def test_too_short_and_too_long_are_refused_with_the_lengths(tmp_path):
     path = write_wav(tmp_path / "a.wav", tone(0.25))
     assert "too short: 0.25 s" in refusal(load_speech, path)
+    assert "too short: 0.29 s" in refusal(load_speech, write_wav(path, tone(0.29994)))
     assert len(load_speech(write_wav(path, tone(0.3)))) == 4800
     write_wav(path, tone(10))
     assert "10 s long; the limit is 5 s" in refusal(load_speech, path, max_seconds=5)
@@ -246,9 +281,10 @@ def test_hours_of_sound_are_refused_with_their_length(tmp_path):
 def test_values_that_are_no_sound_are_refused(tmp_path, speech):
     path = make(tmp_path / "a.wav", "-i", speech, "-c:a", "pcm_f32le", "-ar", "16000")
     content = bytearray(path.read_bytes())
-    content[20_000:20_004] = np.float32(np.nan).tobytes()
-    path.write_bytes(content)
-    assert "NaN" in refusal(load_speech, path)
+    for value in (np.nan, np.inf, -np.inf):
+        content[20_000:20_004] = np.float32(value).tobytes()
+        path.write_bytes(content)
+        assert "NaN" in refusal(load_speech, path)
 
 
 @pytest.mark.parametrize("name", ["list.wav", "list.mp4", "list.m3u8", "list"])
@@ -524,7 +560,7 @@ def first_times(path):
 def test_a_video_has_the_length_of_its_frames_and_starts_with_its_sound(tmp_path, speech, num_frames, kind):
     source = make(tmp_path / f"speech.{kind}", "-i", speech)
     path = tmp_path / "out.mp4"
-    write_video(frames(num_frames), path, source, num_frames)
+    write_video(frames(num_frames), path, load_recording(source), num_frames)
     report = run_ffmpeg("-i", path).stderr
     assert re.search(r"Video: h264 \(High\).*yuv420p\(tv, bt709, progressive\).*64x64.* 25 fps", report)
     assert re.search(r"Audio: aac \(LC\).*48000 Hz, mono", report)
@@ -543,7 +579,7 @@ def test_a_flash_and_a_click_of_one_moment_stay_together(tmp_path):
     for kind, codec in (("wav", []), ("mp3", []), ("m4a", []), ("webm", []), ("mp4", ["-c:a", "aac"])):
         write_wav(tmp_path / "click.wav", sound, 48000)
         source = make(tmp_path / f"speech.{kind}", "-i", tmp_path / "click.wav", *codec)
-        write_video(flash, tmp_path / "out.mp4", source, 50)
+        write_video(flash, tmp_path / "out.mp4", load_recording(source), 50)
         assert np.argmax([frame.mean() for frame in read_frames(tmp_path / "out.mp4")]) == 25
         # What the lips were made from, and what is heard with them, must be the same instant.
         heard = np.argmax(np.abs(load_speech(tmp_path / "out.mp4")) > 0.2) / SAMPLE_RATE
@@ -555,7 +591,7 @@ def test_a_flash_and_a_click_of_one_moment_stay_together(tmp_path):
 def test_sound_that_starts_late_is_as_late_in_the_result(tmp_path, clip, speech):
     late = ["-i", clip, "-itsoffset", "0.5", "-i", speech, "-map", "0:v", "-map", "1:a", "-c:v", "copy"]
     source = make(tmp_path / "late.mp4", *late)
-    write_video(frames(60), tmp_path / "out.mp4", source, 60)
+    write_video(frames(60), tmp_path / "out.mp4", load_recording(source), 60)
     heard = load_speech(tmp_path / "out.mp4")
     assert np.argmax(np.abs(heard) > 0.1) / SAMPLE_RATE == pytest.approx(0.5, abs=0.02)
 
@@ -563,7 +599,7 @@ def test_sound_that_starts_late_is_as_late_in_the_result(tmp_path, clip, speech)
 def test_stereo_stays_stereo_and_surround_becomes_it(tmp_path):
     for channels in (2, 6):
         source = write_wav(tmp_path / "a.wav", np.repeat(tone(1, 44100)[:, None], channels, 1), 44100)
-        write_video(frames(25), tmp_path / "out.mp4", source, 25)
+        write_video(frames(25), tmp_path / "out.mp4", load_recording(source), 25)
         assert "stereo" in run_ffmpeg("-i", tmp_path / "out.mp4").stderr
 
 
@@ -583,7 +619,7 @@ def test_a_video_may_be_silent(tmp_path):
 
 
 def test_the_index_is_in_front(tmp_path, speech):
-    write_video(frames(50), tmp_path / "out.mp4", speech, 50)
+    write_video(frames(50), tmp_path / "out.mp4", load_recording(speech), 50)
     content = (tmp_path / "out.mp4").read_bytes()
     assert 0 < content.index(b"moov") < content.index(b"mdat")
 
@@ -592,7 +628,7 @@ def test_the_metadata_state_that_the_video_is_generated_and_nothing_about_the_us
     source = make(
         tmp_path / "secret.mp4", "-i", clip, "-c", "copy", "-metadata", "title=My secret", "-metadata", "artist=Me"
     )
-    write_video(frames(5), tmp_path / "private.mp4", source, 5)
+    write_video(frames(5), tmp_path / "private.mp4", load_recording(source), 5)
     report = run_ffmpeg("-i", tmp_path / "private.mp4", "-f", "ffmetadata", "-").stdout
     says = dict(line.split("=", 1) for line in report.splitlines() if "=" in line)
     assert says["title"] == "AI-generated talking portrait"
@@ -606,7 +642,7 @@ def test_the_metadata_state_that_the_video_is_generated_and_nothing_about_the_us
 def test_colours_survive(tmp_path, speech):
     colours = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (0, 0, 0), (224, 172, 140), (90, 60, 40)]
     for colour in colours:
-        write_video([np.full((64, 64, 3), colour, np.uint8)] * 3, tmp_path / "out.mp4", speech, 3)
+        write_video([np.full((64, 64, 3), colour, np.uint8)] * 3, tmp_path / "out.mp4", load_recording(speech), 3)
         seen = list(read_frames(tmp_path / "out.mp4"))[1][32, 32]
         assert np.abs(seen.astype(int) - colour).max() <= 3
 
@@ -620,16 +656,17 @@ def test_an_existing_video_is_replaced_only_by_a_whole_one(tmp_path, speech):
         raise RuntimeError("the generator failed")
 
     with pytest.raises(RuntimeError, match="the generator failed"):
-        write_video(broken(), path, speech, 50)
+        write_video(broken(), path, load_recording(speech), 50)
     assert path.read_bytes() == b"the old one"
-    write_video(frames(10), path, speech, 10)
+    write_video(frames(10), path, load_recording(speech), 10)
     assert path.stat().st_size > 1000
     assert [file.name for file in tmp_path.iterdir()] == ["out.mp4"]
 
 
 @pytest.mark.parametrize("failure", [RuntimeError, KeyboardInterrupt, GeneratorExit, SpaceError])
 def test_a_failure_leaves_no_file_and_no_process(tmp_path, speech, failure):
-    with pytest.raises(failure), VideoWriter(tmp_path / "out.mp4", speech, 50) as video:
+    recording = load_recording(speech)
+    with pytest.raises(failure), VideoWriter(tmp_path / "out.mp4", recording, 50) as video:
         for frame in frames(5):
             video.write(frame)
         raise failure("stop")
@@ -639,26 +676,85 @@ def test_a_failure_leaves_no_file_and_no_process(tmp_path, speech, failure):
 
 def test_no_frames_at_all_leave_nothing(tmp_path, speech):
     with pytest.raises(ValueError, match="50 frames were expected; 0 were written"):
-        write_video([], tmp_path / "out.mp4", speech, 50)
+        write_video([], tmp_path / "out.mp4", load_recording(speech), 50)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("given", [9, 11])
 def test_a_wrong_number_of_frames_leaves_nothing(tmp_path, speech, given):
     with pytest.raises(ValueError, match="10 frames were expected"):
-        write_video(frames(given), tmp_path / "out.mp4", speech, 10)
+        write_video(frames(given), tmp_path / "out.mp4", load_recording(speech), 10)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_ffmpeg_that_dies_is_reported(tmp_path, speech):
     def write_all():
-        with VideoWriter(tmp_path / "out.mp4", speech, 500) as video:
+        with VideoWriter(tmp_path / "out.mp4", load_recording(speech), 500) as video:
             for i, frame in enumerate(frames(500)):
                 if i == 20:
                     running_ffmpegs()[0].kill()
                 video.write(frame)
 
-    assert "could not be encoded" in refusal(write_all)
+    with pytest.raises(ServerFault, match="encoder ended unexpectedly") as fault:
+        write_all()
+    assert fault.value.reason == "encoder_died"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_ffmpeg_that_stops_is_ended_and_reported(tmp_path, speech):
+    def write_all():
+        with VideoWriter(tmp_path / "out.mp4", load_recording(speech), 5000, stall_seconds=1) as video:
+            for i, frame in enumerate(frames(5000)):
+                if i == 20:
+                    until(lambda: running_ffmpegs()[0].name().startswith("ffmpeg"))
+                    running_ffmpegs()[0].suspend()
+                video.write(frame)
+
+    with pytest.raises(ServerFault, match="took too long") as fault:
+        write_all()
+    assert fault.value.reason == "timeout"
+    assert running_ffmpegs() == []
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a signal for the death of a parent")
+def test_an_ffmpeg_does_not_outlive_this_process(tmp_path):
+    program = """
+import sys, time
+import numpy as np
+from space_core.media.video import VideoWriter
+with VideoWriter(sys.argv[1], None, 50) as video:
+    video.write(np.zeros((64, 64, 3), np.uint8))
+    print("started", flush=True)
+    time.sleep(60)
+"""
+    command = [sys.executable, "-c", program, str(tmp_path / "out.mp4")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "started\n"
+        (encoder,) = psutil.Process(process.pid).children()
+        until(lambda: encoder.name().startswith("ffmpeg"))
+        encoder.suspend()  # it can't notice that its input has ended
+        process.kill()
+    until(lambda: not encoder.is_running() or encoder.status() == psutil.STATUS_ZOMBIE)
+
+
+def test_a_limit_of_the_disk_is_not_blamed_on_the_recording(tmp_path):
+    program = """
+import resource, sys
+import numpy as np
+from space_core import ServerFault
+from space_core.media.video import write_video
+folder = sys.argv[1]
+noise = np.random.default_rng(0).integers(0, 255, (20, 256, 256, 3), np.uint8)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+try:
+    write_video(noise, f"{folder}/out.mp4", None, 20)
+except ServerFault as error:
+    print(error.reason, error)
+"""
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("disk_full The video is larger than a file may be")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -676,7 +772,7 @@ def test_an_output_that_cannot_be_written_is_refused_early(tmp_path, speech):
 def test_an_input_is_never_replaced(tmp_path, clip):
     source = tmp_path / "me.mp4"
     source.write_bytes(clip.read_bytes())
-    assert "would replace an input" in refusal(write_video, frames(5), source, source, 5)
+    assert "would replace an input" in refusal(check_output, source, ".mp4", (source,))
     assert source.read_bytes() == clip.read_bytes()
 
 
@@ -693,6 +789,6 @@ def test_the_picture_keeps_its_detail_at_every_size(tmp_path, size):
 
 
 def test_the_finished_file_has_the_usual_permissions(tmp_path, speech):
-    write_video(frames(5), tmp_path / "out.mp4", speech, 5)
+    write_video(frames(5), tmp_path / "out.mp4", load_recording(speech), 5)
     (tmp_path / "plain").touch()
     assert (tmp_path / "out.mp4").stat().st_mode == (tmp_path / "plain").stat().st_mode

@@ -31,7 +31,7 @@ from space_core.face.detector import build_detector
 from space_core.face.portrait import prepare_portrait
 from space_core.face.posed_face import PosedFace
 from space_core.generator.mesh_warp import MeshWarpGenerator
-from space_core.media.audio import load_speech
+from space_core.media.audio import load_recording
 from space_core.media.images import load_photo
 from space_core.media.video import write_video
 from space_core.motion.motion import join
@@ -135,7 +135,8 @@ class PeakMemory:
 def _measure_stages(folder: Path, speech: Path, size: int, device: torch.device) -> None:
     """Every stage once, alone, in order; and how fast the frames are drawn and encoded."""
     planner, generator, detector = MotionPlanner(device), MeshWarpGenerator(device), build_detector("mediapipe")
-    sound = _timed("read speech", lambda: load_speech(speech))
+    recording = _timed("read speech", lambda: load_recording(speech))
+    sound = recording.speech
     portrait = _timed("portrait", lambda: prepare_portrait(load_photo(PHOTO), detector))
     prepared = _timed("prepare", lambda: generator.prepare(portrait, crop_canvas(portrait, size)))
     timelines = _timed("timelines", lambda: planner.timelines(portrait, sound, MotionOptions()))
@@ -146,11 +147,11 @@ def _measure_stages(folder: Path, speech: Path, size: int, device: torch.device)
     times = len(motion) / len(face)
     frames = np.concatenate(_timed("frames", lambda: list(generator.render(prepared, batches)), times))
     start = time.perf_counter()
-    _timed("encode", lambda: write_video(frames, folder / "encoded.mp4", speech, len(frames)), times)
+    _timed("encode", lambda: write_video(frames, folder / "encoded.mp4", recording, len(frames)), times)
     encoding = len(frames) / (time.perf_counter() - start)
     start = time.perf_counter()
     drawn = generator.render(prepared, batches)
-    write_video((frame for batch in drawn for frame in batch), folder / "both.mp4", speech, len(frames))
+    write_video((frame for batch in drawn for frame in batch), folder / "both.mp4", recording, len(frames))
     both = len(frames) / (time.perf_counter() - start)
     print(f"  x264 alone      {encoding:8.1f} frames/s; drawing and encoding {both:.1f}, {both / encoding:.0%} of that")
 

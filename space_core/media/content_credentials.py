@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from space_core.errors import SpaceError
-from space_core.media.files import shown_name, temporary_sibling
+from space_core.errors import ServerFault, SpaceError
+from space_core.media.files import disk_full, is_disk_full, shown_name, temporary_sibling
 from space_core.version import __version__
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class ContentCredentials:
             target: the file to write; an existing one is replaced. It is removed if signing fails.
 
         Raises:
-            SpaceError: the source can't be read or is not an MP4, or the copy can't be written.
+            ServerFault: the source can't be read or is not an MP4, or the copy can't be written.
         """
         import c2pa
 
@@ -113,10 +113,10 @@ class ContentCredentials:
                 builder.sign(signer, "video/mp4", video, signed)
         except BaseException as failure:
             Path(target).unlink(missing_ok=True)
+            if (isinstance(failure, OSError) and is_disk_full(failure)) or "No space left" in str(failure):
+                raise disk_full() from failure
             if isinstance(failure, c2pa.C2paError | OSError):
-                raise SpaceError(
-                    "The video could not be signed. Check the disk, or continue without Content Credentials."
-                ) from None
+                raise ServerFault("The video could not be signed. Try again.", "internal") from failure
             raise
 
 

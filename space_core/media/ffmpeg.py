@@ -1,19 +1,22 @@
 """Runs ffmpeg on the files that users give, restricted to reading those files."""
 
+import os
 import re
+import signal
 import subprocess
 import sys
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from functools import cache
-from io import BufferedReader, BufferedWriter
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import IO, BinaryIO, Self, cast
 
 import imageio_ffmpeg
 
 from space_core.errors import SpaceError
-from space_core.media.files import existing_file, shown_name
+from space_core.media import processes
+from space_core.media.files import existing_file, shown_name, temporary_file
+from space_core.media.processes import Watchdog
 
 if sys.platform == "linux":
     from fcntl import F_SETPIPE_SZ, fcntl
@@ -26,14 +29,12 @@ CONTAINERS = (
     "tta,voc,w64,wav,wv"
 )
 MAX_PIXELS = 40_000_000  # of one video frame: admits 8K, and rejects small files that declare huge pictures
-PROBE_TIMEOUT = 60  # seconds
+# Seconds for reading a header, which takes 0.03: of the processors, and by the clock on a busy machine.
+PROBE_CPU_SECONDS, PROBE_SECONDS = 2, 20
+DECODER_MEMORY = 4 << 30  # bytes of address space; a decoder of 40 megapixels with 16 reference frames takes 1.5 GB
 PIPE_BYTES = 1 << 20  # the largest pipe that Linux allows without privileges
 STREAM = re.compile(r"^\s*Stream #0:\d+\S*: (Audio|Video): (.*)$", re.MULTILINE)
-DURATION = re.compile(r"^\s*Duration: (\d+):(\d\d):(\d\d\.\d+)", re.MULTILINE)
-
-
-Decoder = tuple[subprocess.Popen[bytes], BufferedReader]
-Encoder = tuple[subprocess.Popen[bytes], BufferedWriter]
+DURATION = re.compile(r"^\s*Duration: (\d+):(\d\d):(\d\d\.\d+)(?:, start: (-?[\d.]+))?", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class MediaInfo:
     path: Path  # absolute
     seconds: float | None  # duration; None if the container does not declare it, as in recordings of browsers
     has_sound: bool
+    channels: int | None  # of the first sound: 1, 2, or their number where no layout says what they are; else None
     has_pictures: bool  # has a video stream; a cover image does not count
 
 
@@ -57,16 +59,27 @@ def probe(path: str | Path, kind: str) -> MediaInfo:
         SpaceError: the file does not exist, is empty, has neither audio nor video, or has too large pictures.
     """
     file = existing_file(path, kind)
-    command = [binary(), "-hide_banner", "-nostdin", *input_arguments(file)]
+    process = _start(
+        input_arguments(file),
+        PROBE_CPU_SECONDS,
+        DECODER_MEMORY,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
     try:
-        report = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=PROBE_TIMEOUT).stderr
+        report = process.communicate(timeout=PROBE_SECONDS)[1]
     except subprocess.TimeoutExpired:
-        raise SpaceError(
-            f"Reading the {kind} {shown_name(file)} takes too long. Convert it to another format."
-        ) from None
+        raise too_slow(kind, file) from None
+    finally:
+        process.kill()
+        process.wait()
+    if process.returncode == -signal.SIGXCPU:
+        raise too_slow(kind, file)
     text = report.decode("utf-8", "replace")
     streams = STREAM.findall(text)
     if not streams:
+        check_binary()
         with file.open("rb") as content:
             start = content.read(12)
         if start[4:8] == b"ftyp" and "moov atom not found" in text:
@@ -76,14 +89,17 @@ def probe(path: str | Path, kind: str) -> MediaInfo:
     if kind == "video" and "exceeds specified max pixel count" in text:
         limit = f"{MAX_PIXELS // 1_000_000} megapixels"
         raise SpaceError(f"The pictures of {shown_name(file)} are too large; the limit is {limit}. Scale them down.")
+    sounds = [details for sort, details in streams if sort == "Audio"]
     # A duration that ffmpeg estimates from the bit rate does not show where the file should end.
     declared = None if "Estimating duration from bitrate" in text else DURATION.search(text)
+    seconds = declared and sum(float(n) * unit for n, unit in zip(declared.groups()[:3], (3600, 60, 1), strict=True))
+    if declared and seconds and "Input #0, matroska" in text:  # whose duration is the time at which it ends
+        seconds -= float(declared[4])
     return MediaInfo(
         path=file,
-        seconds=sum(float(n) * unit for n, unit in zip(declared.groups(), (3600, 60, 1), strict=True))
-        if declared
-        else None,
-        has_sound=any(sort == "Audio" for sort, _ in streams),
+        seconds=seconds,
+        has_sound=bool(sounds),
+        channels=_channels(sounds[0]) if sounds else None,
         has_pictures=any(sort == "Video" and "(attached pic)" not in details for sort, details in streams),
     )
 
@@ -112,35 +128,119 @@ def binary() -> str:
         ) from None
 
 
-def start_decoder(arguments: list[str], error_log: BinaryIO) -> Decoder:
-    """Starts ffmpeg; returns the process and the pipe to read its output from.
+def check_binary() -> None:
+    """Checks that the executable is ffmpeg: for a program that gave no answer.
 
-    Args:
-        arguments: everything but the program and its log settings; a list, so that no shell parses names in it.
-        error_log: an open file for ffmpeg's messages. Not a pipe: ffmpeg would block when nobody reads it.
+    Raises:
+        SpaceError: it is another program, or none.
     """
-    process = _start(arguments, error_log, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
-    output = cast(BufferedReader, process.stdout)
-    _enlarge(output.fileno())
-    return process, output
+    try:
+        version = subprocess.run([binary(), "-version"], capture_output=True, timeout=PROBE_SECONDS).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        version = b""
+    if not version.startswith(b"ffmpeg version"):
+        variable = "IMAGEIO_FFMPEG_EXE"
+        name = f"that {variable} names" if os.environ.get(variable) else "of the package imageio-ffmpeg"
+        raise SpaceError(f"The program {name} is not a working ffmpeg. Set {variable} to the path of one.")
 
 
-def start_encoder(arguments: list[str], error_log: BinaryIO) -> Encoder:
-    """Starts ffmpeg; returns the process and the pipe to write its input to. See ``start_decoder``."""
-    process = _start(arguments, error_log, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
-    pipe = cast(BufferedWriter, process.stdin)
-    _enlarge(pipe.fileno())
-    return process, pipe
+def too_slow(kind: str, path: Path) -> SpaceError:
+    """The error for a file that takes longer to read than it may."""
+    return SpaceError(f"The {kind} {shown_name(path)} takes too long to read. Convert it to another format.")
 
 
-def _start(arguments: list[str], error_log: BinaryIO, stdin: int, stdout: int) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [binary(), "-hide_banner", "-nostats", "-loglevel", "error", "-nostdin", *arguments],
-        stdin=stdin,
-        stdout=stdout,
-        stderr=error_log,
-        start_new_session=True,  # Ctrl-C reaches only Python, which stops ffmpeg and removes unfinished files
-    )
+def _channels(details: str) -> int | None:
+    """The number of channels by what ffmpeg reports of a stream; None for more than two in a usual layout."""
+    for layout, number in (("mono", 1), ("stereo", 2)):
+        if f", {layout}" in details:
+            return number
+    unknown = re.search(r", (\d+) channels", details)
+    return int(unknown[1]) if unknown else None
+
+
+class Process:
+    """A running ffmpeg and the pipe from it or to it; nothing it does takes longer than it may.
+
+    Attributes:
+        pipe: what it writes, or where its input is written.
+    """
+
+    def __init__(self, arguments: list[str], cpu_seconds: float, memory_bytes: int = 0, *, is_fed: bool) -> None:
+        """Starts ffmpeg.
+
+        Args:
+            arguments: everything but the program and its log settings.
+            cpu_seconds, memory_bytes: its limits, see ``processes.start``.
+            is_fed: whether the pipe is its input instead of its output.
+
+        Raises:
+            SpaceError: ffmpeg can't be started.
+        """
+        # Not a pipe: ffmpeg would block when nobody reads it.
+        self._error_log = temporary_file()
+        try:
+            self._process = _start(
+                ["-nostats", "-loglevel", "error", *arguments],
+                cpu_seconds,
+                memory_bytes,
+                stdin=subprocess.PIPE if is_fed else subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL if is_fed else subprocess.PIPE,
+                stderr=self._error_log,
+            )
+        except BaseException:
+            self._error_log.close()
+            raise
+        self.pipe = cast(BinaryIO, self._process.stdin if is_fed else self._process.stdout)
+        _enlarge(self.pipe.fileno())
+        self._watchdog = Watchdog(self._process)
+
+    @property
+    def timed_out(self) -> bool:
+        """Whether it was stopped because it took too long."""
+        return self._watchdog.has_killed or self._process.poll() == -signal.SIGXCPU or "signal 24" in self.messages()
+
+    @property
+    def failed(self) -> bool:
+        """Whether it has ended, and not because its work was done."""
+        return self._process.poll() not in (None, 0)
+
+    def limit(self, seconds: float) -> AbstractContextManager[None]:
+        """A context for waiting, in which ffmpeg is killed after ``seconds``."""
+        return self._watchdog.limit(seconds)
+
+    def wait(self) -> int:
+        """Waits for its end; returns the exit status."""
+        return self._process.wait()
+
+    def messages(self) -> str:
+        """The last 64 KiB of its error messages."""
+        self._error_log.seek(max(0, self._error_log.seek(0, 2) - 65536))
+        return self._error_log.read().decode("utf-8", "replace")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends ffmpeg in any state, waits for it and closes its pipe."""
+        self._process.kill()
+        self._process.wait()
+        self._watchdog.close()
+        with suppress(OSError):  # buffered bytes can't be flushed to a process that has ended
+            self.pipe.close()
+        self._error_log.close()
+
+
+def _start(
+    arguments: list[str], cpu_seconds: float, memory_bytes: int, **pipes: int | IO[bytes]
+) -> subprocess.Popen[bytes]:
+    try:
+        return processes.start([binary(), "-hide_banner", "-nostdin", *arguments], cpu_seconds, memory_bytes, **pipes)
+    except (FileNotFoundError, PermissionError):
+        check_binary()
+        raise
 
 
 def _enlarge(pipe: int) -> None:
@@ -148,19 +248,3 @@ def _enlarge(pipe: int) -> None:
     if sys.platform == "linux":
         with suppress(OSError):  # the user's limit of pipe memory is reached; the pipe works as it is
             fcntl(pipe, F_SETPIPE_SZ, PIPE_BYTES)
-
-
-def stop(process: subprocess.Popen[bytes]) -> None:
-    """Ends an ffmpeg process in any state, waits for it and closes its pipes."""
-    process.kill()
-    process.wait()
-    for pipe in (process.stdin, process.stdout):
-        if pipe is not None:
-            with suppress(OSError):  # buffered bytes can't be flushed to a process that has ended
-                pipe.close()
-
-
-def read_error_log(error_log: BinaryIO) -> str:
-    """The last 64 KiB of what ffmpeg wrote to the file given to ``start_decoder`` or ``start_encoder``."""
-    error_log.seek(max(0, error_log.seek(0, 2) - 65536))
-    return error_log.read().decode("utf-8", "replace")

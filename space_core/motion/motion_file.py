@@ -31,7 +31,14 @@ import numpy as np
 from space_core.errors import SpaceError
 from space_core.face.normalization import HeadPose, normalize
 from space_core.face.topology import NUM_POINTS, canonical_face
-from space_core.media.files import check_output, existing_file, shown_name, temporary_sibling
+from space_core.media.files import (
+    check_output,
+    disk_full,
+    existing_file,
+    is_disk_full,
+    shown_name,
+    temporary_sibling,
+)
 from space_core.motion.emotion_labels import EMOTIONS, MAX_INTENSITY
 from space_core.motion.motion import Motion, single_precision
 from space_core.timing import FPS, SAMPLE_RATE, SAMPLES_PER_FRAME, number_of_frames
@@ -97,8 +104,10 @@ def save_motion(path: str | Path, motion: Motion) -> None:
         with unfinished.open("wb") as file:  # given a name, NumPy would append .npz
             np.savez_compressed(file, **arrays)
         unfinished.replace(target)
-    except OSError:
-        raise SpaceError(f"The landmarks {shown_name(path)} can't be written; the disk may be full.") from None
+    except OSError as failure:
+        if is_disk_full(failure):
+            raise disk_full() from failure
+        raise SpaceError(f"The landmarks {shown_name(path)} can't be written. Choose another name.") from failure
     finally:
         unfinished.unlink(missing_ok=True)
 

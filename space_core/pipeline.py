@@ -1,6 +1,5 @@
 """The whole way: one photo and one recording in, the frames of a talking portrait out. Load, plan, render."""
 
-import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from itertools import chain, tee
@@ -18,9 +17,10 @@ from space_core.face.preview import FacePreview, preview_face
 from space_core.generator import generator
 from space_core.generator.mesh_warp import MeshWarpGenerator
 from space_core.inputs import Inputs, Photo, Speech, load_inputs
+from space_core.media import decoding_pool
 from space_core.media.audio import load_recording
 from space_core.media.content_credentials import ContentCredentials
-from space_core.media.images import load_photo
+from space_core.media.images import load_draft
 from space_core.motion.motion import Motion, join
 from space_core.motion.planner import MotionPlanner
 from space_core.options import AnimationOptions, RenderingOptions
@@ -39,12 +39,12 @@ class SpacePipeline:
 
         ``credentials`` sign every video that is written; None leaves them unsigned.
         """
+        decoding_pool.warm_up()
         self.device = pick_device(device)
         self._credentials = credentials
         self._planner = MotionPlanner(self.device)
         self._generator: generator.Generator = MeshWarpGenerator(self.device)
         self._portraits = PortraitCache(self._generator, self.device)
-        self._previewing = threading.Lock()
 
     def preview(self, photo: Photo, options: AnimationOptions | None = None) -> FacePreview:
         """Which faces a photo shows, how the chosen one would be framed and what may go wrong, within moments.
@@ -57,8 +57,8 @@ class SpacePipeline:
             SpaceError: where ``animate`` does for this photo.
         """
         options = options or AnimationOptions()
-        with self._previewing:  # one at a time, as a large photo takes half a gigabyte
-            return preview_face(load_photo(photo), self._portraits.detector(options.detector), options.face)
+        draft, scale = load_draft(photo)
+        return preview_face(draft, self._portraits.detector(options.detector), options.face, scale)
 
     def animate(
         self,

@@ -17,7 +17,8 @@ from space_core.errors import ServerFault, SpaceError
 from space_core.media import ffmpeg
 from space_core.media.audio import load_recording, load_speech
 from space_core.media.files import check_output
-from space_core.media.images import BACKGROUND, MAX_SIDE, load_photo
+from space_core.media.image_decoding import BACKGROUND, MAX_SIDE
+from space_core.media.images import DRAFT_SIDE, load_draft, load_photo
 from space_core.media.video import VideoWriter, read_frames, write_video
 from space_core.timing import FPS, SAMPLE_RATE
 
@@ -331,6 +332,26 @@ def test_every_usual_kind_of_photo_loads(tmp_path, name):
     assert_pattern(load_photo(str(tmp_path / name)), tolerance=12)
 
 
+@pytest.mark.parametrize("size", [32, 64, 128, 256])
+def test_an_icon_is_a_photo(tmp_path, size):
+    Image.fromarray(PATTERN).resize((size, size)).save(tmp_path / "a.ico", sizes=[(size, size)])
+    if size < 64:
+        assert "too small" in refusal(load_photo, tmp_path / "a.ico")
+    else:
+        assert load_photo(tmp_path / "a.ico").shape == (size, size, 3)
+
+
+def test_a_draft_is_a_reduced_photo(tmp_path):
+    Image.fromarray(PATTERN).resize((6000, 4000)).save(tmp_path / "a.jpg")
+    draft, scale = load_draft(tmp_path / "a.jpg")
+    assert max(draft.shape) == DRAFT_SIDE
+    assert scale == MAX_SIDE / DRAFT_SIDE
+    Image.fromarray(PATTERN).save(tmp_path / "a.png")
+    draft, scale = load_draft(tmp_path / "a.png")
+    assert_pattern(draft)
+    assert scale == 1
+
+
 def test_open_images_and_arrays_load():
     assert_pattern(load_photo(Image.fromarray(PATTERN)))
     assert_pattern(load_photo(PATTERN))
@@ -464,6 +485,64 @@ def test_20000_by_20000_is_refused_before_it_is_decoded(tmp_path, name):
 def test_65_megapixels_are_refused_with_their_size(tmp_path):
     Image.new("1", (8100, 8100)).save(tmp_path / "a.png")
     assert "8100 x 8100" in refusal(load_photo, tmp_path / "a.png")
+
+
+def test_a_large_photo_of_a_slow_format_is_refused(tmp_path):
+    Image.new("1", (5700, 5700)).save(tmp_path / "a.png")
+    assert "limit of this format is 32 megapixels" in refusal(load_photo, tmp_path / "a.png")
+
+
+def test_a_jpeg_of_hundreds_of_scans_is_refused_before_they_are_decoded(tmp_path):
+    """Every scan goes through all pixels: 64 megapixels and 600 scans, in 246 kB, took 32 s."""
+    Image.new("L", (2000, 2000), 100).save(tmp_path / "a.jpg", progressive=True)
+    assert load_photo(tmp_path / "a.jpg").shape == (2000, 2000, 3)
+    content = (tmp_path / "a.jpg").read_bytes()
+    last = content[content.rindex(b"\xff\xda") : -2]
+    (tmp_path / "a.jpg").write_bytes(content[:-2] + 600 * last + content[-2:])
+    assert re.search("6.. scans, which takes too long", refusal(load_photo, tmp_path / "a.jpg"))
+
+
+def test_scans_of_a_thumbnail_do_not_count(tmp_path):
+    exif = Image.Exif()
+    exif[0x010E] = b"\xff\xda\x00\x08" * 4000
+    Image.fromarray(PATTERN).resize((3000, 2000)).save(tmp_path / "a.jpg", progressive=True, exif=exif)
+    assert load_photo(tmp_path / "a.jpg").shape == (2000, 3000, 3)
+
+
+def test_a_bitmap_that_only_slow_code_can_decompress_is_refused(tmp_path):
+    Image.new("P", (5000, 5000)).save(tmp_path / "a.bmp")
+    content = bytearray((tmp_path / "a.bmp").read_bytes())
+    content[30] = 1  # run lengths
+    (tmp_path / "a.bmp").write_bytes(content)
+    assert "takes too long to read" in refusal(load_photo, tmp_path / "a.bmp")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes have limits on Linux only")
+def test_a_photo_for_which_there_is_no_memory_is_not_called_damaged(tmp_path):
+    Image.new("RGBA", (5600, 5600)).save(tmp_path / "a.png", compress_level=1)
+    program = """
+import resource, sys
+from space_core import SpaceError
+from space_core.media.images import DRAFT_SIDE, load_draft, load_photo
+limit = 420_000_000
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+try:
+    load_photo(sys.argv[1])
+except SpaceError as error:
+    print(error)
+"""
+    command = [sys.executable, "-c", program, str(tmp_path / "a.png")]
+    assert "not enough memory" in subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def test_a_photo_is_read_after_its_reader_has_crashed(tmp_path):
+    Image.fromarray(PATTERN).save(tmp_path / "a.png")
+    load_photo(tmp_path / "a.png")
+    for child in psutil.Process().children():
+        if "decoding_worker" in " ".join(child.cmdline()):
+            child.kill()
+            child.wait()
+    assert_pattern(load_photo(tmp_path / "a.png"))
 
 
 def test_a_tiny_or_a_very_narrow_image_is_refused():

@@ -8,7 +8,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "space_core"
 
-FOUNDATION = {"assets", "errors", "progress", "timing", "version"}  # modules that every room may import
+FOUNDATION = {"assets", "errors", "memory", "progress", "timing", "version"}  # modules that every room may import
 STAGES = {"media", "face", "motion", "generator"}
 # What assembles the stages, and what users meet.
 PIPELINE = {"animation", "comparison", "output", "pipeline", "portrait_cache"}

@@ -85,6 +85,7 @@ class FramedFace:
         normalized: (478, 3) the same, normalized.
         pose: its head pose, of length 1.
         crop: where the crop lies in the photo.
+        photo_scale: how many times larger the whole photo is, where this one was reduced.
     """
 
     mesh: np.ndarray
@@ -92,11 +93,12 @@ class FramedFace:
     normalized: np.ndarray
     pose: HeadPose
     crop: Crop
+    photo_scale: float = 1.0
 
     @property
     def height(self) -> float:
-        """Of the face mesh, in pixels of the photo."""
-        return float(np.ptp(self.mesh[:, 1]))
+        """Of the face mesh, in pixels of the whole photo."""
+        return float(np.ptp(self.mesh[:, 1])) * self.photo_scale
 
     @property
     def yaw(self) -> float:
@@ -119,14 +121,17 @@ class FramedFace:
         return None
 
 
-def find_faces(photo: np.ndarray, detector: Detector) -> list[FramedFace]:
-    """All faces of a photo, (H, W, 3) uint8 RGB, the largest first; SpaceError if there is no human face in it."""
+def find_faces(photo: np.ndarray, detector: Detector, scale: float = 1.0) -> list[FramedFace]:
+    """All faces of a photo, (H, W, 3) uint8 RGB, the largest first; SpaceError if there is no human face in it.
+
+    ``scale`` is how many times larger the whole photo is, where this one was reduced.
+    """
     faces = detector.detect(photo)
     if not faces:
         raise SpaceError(
             "No human face was found in the photo. Use a photo in which one person looks roughly at the camera."
         )
-    return [_framed(face.astype(np.float64), photo.shape[1], photo.shape[0]) for face in faces]
+    return [_framed(face.astype(np.float64), photo.shape[1], photo.shape[0], scale) for face in faces]
 
 
 def choose_face(faces: list[FramedFace], number: int) -> FramedFace:
@@ -158,13 +163,13 @@ def prepare_portrait(photo: np.ndarray, detector: Detector, face_number: int = 1
     )
 
 
-def _framed(mesh: np.ndarray, width: int, height: int) -> FramedFace:
-    """A face (478, 3) of a photo of that size, with the crop around it."""
+def _framed(mesh: np.ndarray, width: int, height: int, scale: float) -> FramedFace:
+    """A face (478, 3) of a photo of that size, with the crop around it; ``scale``: see ``find_faces``."""
     crop = _crop_around(mesh, width, height)
     landmarks = mesh / crop.scale
     landmarks[:, :2] -= crop.origin / crop.scale
     normalized, pose = normalize(landmarks[None])
-    return FramedFace(mesh, landmarks, normalized[0], pose, crop)
+    return FramedFace(mesh, landmarks, normalized[0], pose, crop, scale)
 
 
 def _nearest(face: np.ndarray, others: list[np.ndarray]) -> np.ndarray:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
+from space_core.face.crop_size import SIZE
 from space_core.face.detector import Detector
-from space_core.face.portrait import SIZE, FramedFace, choose_face, cut, find_faces
+from space_core.face.portrait import FramedFace, choose_face, cut, find_faces
 from space_core.face.topology import EYES, INNER_LOWER_LIP, INNER_UPPER_LIP
 
 # What a photo is warned of; each limit lies beyond what the portraits of the corpus that move well have.
@@ -42,7 +43,7 @@ class FacePreview:
     """What a photo shows.
 
     Attributes:
-        photo: (H, W, 3) uint8 RGB, upright.
+        photo: (H, W, 3) uint8 RGB, upright; a large photo is reduced.
         faces: every face, the largest first.
         chosen: the one that would be animated.
         framed: (512, 512, 3) uint8 RGB, the crop around it as it would be animated.
@@ -68,12 +69,13 @@ class FacePreview:
         return min(self.faces, key=distance).number
 
 
-def preview_face(photo: np.ndarray, detector: Detector, face_number: int = 1) -> FacePreview:
+def preview_face(photo: np.ndarray, detector: Detector, face_number: int = 1, scale: float = 1.0) -> FacePreview:
     """Looks at a photo, (H, W, 3) uint8 RGB, and at one of its faces, counted from 1.
 
-    Raises SpaceError where ``prepare_portrait`` does.
+    ``scale`` is how many times larger the photo is from which the film is made. Raises SpaceError where
+    ``prepare_portrait`` does.
     """
-    found = find_faces(photo, detector)
+    found = find_faces(photo, detector, scale)
     face = choose_face(found, face_number)
     faces = tuple(FoundFace(number, _box(other), other.refusal) for number, other in enumerate(found, 1))
     framed = cut(photo, face.crop, margin=0)

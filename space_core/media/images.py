@@ -1,50 +1,15 @@
-"""Reading of photos: every format that Pillow decodes, as an upright 8-bit sRGB array."""
+"""Reading of photos. Files are decoded in other processes, which a hostile one may exhaust or crash."""
 
-import io
-import re
-import struct
-import warnings
-import zlib
 from pathlib import Path
-from typing import cast
 
 import numpy as np
-from PIL import Image, ImageCms
+from PIL import Image
 
-from space_core.errors import SpaceError
-from space_core.media.files import existing_file, shown_name
+from space_core.media import decoding_pool
+from space_core.media.files import existing_file
+from space_core.media.image_decoding import MAX_SIDE, decode_image
 
-# Pillow also opens documents and scripts (EPS runs Ghostscript), which are not accepted as photos.
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "JPEG2000", "AVIF", "PPM", "TGA", "ICO")
-MAX_FILE_BYTES = 200_000_000
-MAX_PIXELS = 64_000_000  # 256 MB when decoded with an alpha channel
-MAX_SIDE = 3840  # pixels; larger photos are scaled down to this (4K), the largest video that most players decode
-MIN_SIDE = 64  # pixels
-BACKGROUND = (216, 216, 216)  # behind transparent pixels: light grey contrasts with both dark and light hair
-
-# The transposition that makes a picture upright, by the value of EXIF's orientation tag; 1 is upright.
-ORIENTATION_TAG = 0x0112
-TRANSPOSITIONS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-# What Pillow's decoders raise on damaged files.
-DECODE_ERRORS = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    IndexError,
-    KeyError,
-    TypeError,
-    struct.error,
-    zlib.error,
-)
+DRAFT_SIDE = 1920  # pixels
 
 
 def load_photo(source: str | Path | np.ndarray | Image.Image) -> np.ndarray:
@@ -55,120 +20,24 @@ def load_photo(source: str | Path | np.ndarray | Image.Image) -> np.ndarray:
             ``(H, W, 3)``, ``(H, W, 4)`` or ``(H, W)`` of uint8: RGB, RGBA or grey.
 
     Returns:
-        ``(H, W, 3)`` uint8 RGB, H and W between 64 and 3840; larger photos are scaled down.
+        ``(H, W, 3)`` uint8 RGB, the shorter side at least 64 and the longer one at most 3840 pixels; larger photos are
+        scaled down.
 
     Raises:
-        SpaceError: the file does not exist, is not an image, is truncated, too large (over 64 megapixels) or too
-            small (under 64 pixels a side).
+        SpaceError: the file does not exist, is not an image, is truncated, too large (over 64 megapixels as a JPEG, 32
+            in other formats), too small (under 64 pixels a side), or takes more than two seconds to decode.
     """
-    if isinstance(source, np.ndarray):
-        return _to_rgb_array(_array_image(source), "The photo")
-    if isinstance(source, Image.Image):
-        return _to_rgb_array(source, "The photo")
-
-    path = existing_file(source, "photo")
-    label = f"The photo {shown_name(path)}"
-    if path.stat().st_size > MAX_FILE_BYTES:
-        raise SpaceError(f"{label} is larger than {MAX_FILE_BYTES // 1_000_000} MB. Save it as a JPEG.")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is lower than Pillow's
-            image = Image.open(path, formats=FORMATS)
-    except Image.DecompressionBombError as failure:  # Pillow's limit; raised before the size can be asked for
-        pixels = re.search(r"\d+", str(failure))
-        raise _too_large(label, f"{int(pixels[0]) / 1e6:.0f} megapixels" if pixels else "too many pixels") from None
-    except DECODE_ERRORS:
-        raise SpaceError(_unreadable(path)) from None
-    with image:
-        return _to_rgb_array(image, label, opened_here=True)
+    if isinstance(source, np.ndarray | Image.Image):
+        return decode_image(source)
+    return decoding_pool.decode(existing_file(source, "photo"), MAX_SIDE)[0]
 
 
-def _to_rgb_array(image: Image.Image, label: str, opened_here: bool = False) -> np.ndarray:
-    """Decodes an image to an upright (H, W, 3) uint8 sRGB array, in the order of steps that needs the least memory."""
-    width, height = image.size
-    if width * height > MAX_PIXELS:
-        raise _too_large(label, f"{width} x {height} pixels")
-    if min(width, height) < MIN_SIDE:
-        raise SpaceError(
-            f"{label} is too small: {width} x {height} pixels; at least {MIN_SIDE} on each side are needed."
-        )
-    shrink = min(1.0, MAX_SIDE / max(width, height))
-    target = (max(1, round(width * shrink)), max(1, round(height * shrink)))
-    if min(target) < MIN_SIDE:
-        raise SpaceError(f"{label} is too narrow: {width} x {height} pixels. Crop it to the person.")
-    try:
-        if opened_here:  # draft changes the image, and a caller's image must stay as it is
-            image.draft(None, target)  # a JPEG can be decoded at 1/2 or 1/4 of its size, with less memory
-        image.load()
-        transposition = TRANSPOSITIONS.get(_orientation(image))
-        profile = image.info.get("icc_profile")
-        image = _to_8_bit(image)
-        if max(image.size) > MAX_SIDE:
-            image = image.resize(target, Image.Resampling.LANCZOS, reducing_gap=2.0)
-        image = _to_opaque_srgb(image, profile)
-    except MemoryError:
-        raise SpaceError("There is not enough memory to read a photo of this size. Scale it down first.") from None
-    except (*DECODE_ERRORS, Image.DecompressionBombError):
-        raise SpaceError(f"{label} is cut off or damaged. Save or upload it again.") from None
-    return np.array(image if transposition is None else image.transpose(transposition))
+def load_draft(source: str | Path | np.ndarray | Image.Image) -> tuple[np.ndarray, float]:
+    """Like ``load_photo``, but the photo of a file is reduced to ``DRAFT_SIDE``, which is faster.
 
-
-def _orientation(image: Image.Image) -> int:
-    try:
-        return image.getexif().get(ORIENTATION_TAG, 1)
-    except Exception:  # invalid EXIF data is frequent and does not make the pixels unusable
-        return 1
-
-
-def _to_8_bit(image: Image.Image) -> Image.Image:
-    """The image in a mode of 8 bits a channel that can be scaled: L, LA, RGB, RGBA or CMYK."""
-    if image.mode[0] in "IF":  # "I;16", "I;16B", "I", "F": one grey channel
-        values = np.nan_to_num(np.asarray(image, np.float32), posinf=0.0, neginf=0.0)
-        # 16-bit files use their whole range. The 32-bit modes do not state theirs: the next usual white level is taken.
-        white_levels = (65535.0,) if image.mode.startswith("I;16") else (1.0, 255.0, 65535.0)[image.mode == "I" :]
-        peak = float(values.max())
-        white = next((level for level in white_levels if peak <= level), peak)
-        return Image.fromarray(np.clip(values * (255 / white) + 0.5, 0, 255).astype(np.uint8))
-    if "transparency" in image.info and image.mode in ("1", "L", "RGB", "P"):
-        return image.convert("RGBA")
-    if image.mode in ("L", "LA", "RGB", "RGBA", "CMYK"):
-        return image
-    if image.mode == "P":
-        return image.convert("RGBA" if image.palette is not None and image.palette.mode == "RGBA" else "RGB")
-    return image.convert({"1": "L", "La": "LA", "RGBa": "RGBA", "PA": "RGBA"}.get(image.mode, "RGB"))
-
-
-def _to_opaque_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """The image in sRGB, on the background colour where it is transparent; ``profile`` is its ICC profile."""
-    if image.mode in ("LA", "RGBA"):
-        opaque = Image.new("RGB", image.size, BACKGROUND)
-        opaque.paste(image.convert("RGB"), mask=image.getchannel("A"))
-        image = opaque
-    if profile and image.mode in ("RGB", "CMYK"):
-        # Phones save Display P3, and CMYK files have profiles of printers; read as sRGB, their colours are wrong.
-        try:
-            source, srgb = ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB")
-            return cast(Image.Image, ImageCms.profileToProfile(image, source, srgb, outputMode="RGB"))
-        except (ImageCms.PyCMSError, *DECODE_ERRORS):  # a profile for another mode, or an invalid one
-            return image.convert("RGB")
-    return image.convert("RGB")
-
-
-def _array_image(array: np.ndarray) -> Image.Image:
-    if array.dtype != np.uint8:
-        raise SpaceError(f"A photo given as an array must be uint8 (0 to 255), not {array.dtype}.")
-    if array.size == 0 or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))):
-        raise SpaceError(f"A photo given as an array must have the shape (H, W, 3), RGB; this one has {array.shape}.")
-    return Image.fromarray(np.ascontiguousarray(array))
-
-
-def _too_large(label: str, size: str) -> SpaceError:
-    return SpaceError(f"{label} has {size}; the limit is {MAX_PIXELS // 1_000_000} megapixels. Scale it down.")
-
-
-def _unreadable(path: Path) -> str:
-    with path.open("rb") as file:
-        start = file.read(16)
-    if start[4:8] == b"ftyp" and start[8:12] in (b"heic", b"heix", b"mif1", b"msf1", b"hevc"):
-        return f"{shown_name(path)} is a HEIC photo, which can't be read. Save it as a JPEG or PNG."
-    return f"{shown_name(path)} is not an image that can be read, or it is damaged. Use JPEG, PNG or WebP."
+    Returns:
+        The photo; and how many times larger it would be from ``load_photo``.
+    """
+    if isinstance(source, np.ndarray | Image.Image):
+        return decode_image(source), 1.0
+    return decoding_pool.decode(existing_file(source, "photo"), DRAFT_SIDE)

@@ -21,9 +21,13 @@ import ctypes, os, resource, signal, sys
 seconds, memory, parent = map(int, sys.argv[1:4])
 ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 if os.getppid() != parent: sys.exit(1)
-resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
-resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-if memory: resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+def limit(what, soft, hard):
+    most = resource.getrlimit(what)[1]
+    if most != resource.RLIM_INFINITY: soft, hard = min(soft, most), min(hard, most)
+    resource.setrlimit(what, (soft, hard))
+limit(resource.RLIMIT_CPU, seconds, seconds + 1)
+limit(resource.RLIMIT_CORE, 0, 0)
+if memory: limit(resource.RLIMIT_AS, memory, memory)
 try: os.execv(sys.argv[4], sys.argv[4:])
 except OSError: sys.exit(126)
 """

@@ -1,0 +1,168 @@
+"""Processes that decode photos, with limits of time and memory; one is always ready, as starting one takes 0.2 s."""
+
+import atexit
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from io import BufferedReader
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from space_core.errors import ServerFault, SpaceError
+from space_core.media import processes
+from space_core.media.files import shown_name
+from space_core.memory import out_of_memory
+
+CPU_SECONDS = 1.8  # for a photo; the slowest that are accepted take 1.3
+WAIT_SECONDS = 30  # for an answer, on a busy machine
+MEMORY_BYTES = 2 << 30  # of address space; 64 megapixels take 1 GB
+MAX_WORKERS = 3  # that decode at the same time; further photos wait
+MAX_PHOTOS = 50  # that one process decodes
+PROGRAM = "import sys; sys.path[:] = sys.argv[1:]; from space_core.media import decoding_worker as w; w.main({})"
+
+
+def decode(path: Path, max_side: int) -> tuple[np.ndarray, float]:
+    """``image_decoding.decode_file`` in another process.
+
+    Raises:
+        SpaceError: see there; or decoding takes too long, or crashes.
+        ServerFault: there is not enough memory, or the machine is too busy.
+    """
+    return _pool.decode(path, max_side)
+
+
+def warm_up() -> None:
+    """Starts a process, if there is none, for the next photo; returns at once."""
+    _pool.warm_up()
+
+
+class _Worker:
+    """One process; see ``decoding_worker``."""
+
+    def __init__(self) -> None:
+        self.num_photos = 0
+        self.process = processes.start(
+            [sys.executable, "-c", PROGRAM.format(CPU_SECONDS), *sys.path],
+            cpu_seconds=MAX_PHOTOS * (CPU_SECONDS + 1),
+            memory_bytes=MEMORY_BYTES,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # each thread takes address space
+        )
+
+    def ask(self, path: Path, max_side: int) -> tuple[dict[str, Any] | None, np.ndarray | None]:
+        """The answer and the pixels; None if the process has ended."""
+        self.num_photos += 1
+        request, answers = cast(Any, self.process.stdin), cast(BufferedReader, self.process.stdout)
+        try:
+            request.write(json.dumps({"path": str(path), "max_side": max_side}).encode() + b"\n")
+            request.flush()
+        except OSError:
+            return None, None
+        line = answers.readline()
+        if not line.endswith(b"\n"):
+            return None, None
+        answer = json.loads(line)
+        if "refusal" in answer:
+            return answer, None
+        photo = np.empty((answer["height"], answer["width"], 3), np.uint8)
+        return (answer, photo) if answers.readinto(photo.data) == photo.nbytes else (None, None)
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe is not None:
+                pipe.close()
+
+
+class _Pool:
+    def __init__(self) -> None:
+        self._idle: list[_Worker] = []
+        self._lock = threading.Lock()
+        self._places = threading.BoundedSemaphore(MAX_WORKERS)
+
+    def warm_up(self) -> None:
+        with self._lock:
+            if not self._idle:
+                self._idle.append(_Worker())
+
+    def decode(self, path: Path, max_side: int) -> tuple[np.ndarray, float]:
+        with self._places:
+            worker = self._take()
+            is_late = threading.Event()
+
+            def give_up() -> None:
+                is_late.set()
+                worker.process.kill()
+
+            timer = threading.Timer(WAIT_SECONDS, give_up)
+            timer.start()
+            answer = None
+            try:
+                answer, photo = worker.ask(path, max_side)
+            finally:
+                timer.cancel()
+                if answer is None:
+                    with suppress(subprocess.TimeoutExpired):
+                        worker.process.wait(1)  # so that its own exit status is seen
+                if answer is None or worker.num_photos >= MAX_PHOTOS:
+                    worker.close()
+                    self.warm_up()
+                else:
+                    with self._lock:
+                        self._idle.append(worker)
+        if answer is None:
+            raise _failure(path, worker.process.returncode, is_late.is_set())
+        if photo is None:
+            raise SpaceError(answer["refusal"])
+        return photo, float(answer["scale"])
+
+    def _take(self) -> _Worker:
+        with self._lock:
+            while self._idle:
+                worker = self._idle.pop()
+                if worker.process.poll() is None:
+                    return worker
+                worker.close()
+        return _Worker()
+
+    def close(self) -> None:
+        with self._lock:
+            for worker in self._idle:
+                worker.close()
+            self._idle.clear()
+
+
+def _failure(path: Path, status: int, is_late: bool) -> SpaceError:
+    """The error for a process that ended, by its exit status, while it decoded a photo."""
+    if is_late:
+        return ServerFault("Reading the photo took too long, as this machine is busy. Try again later.", "timeout")
+    if status in (-signal.SIGPROF, -signal.SIGXCPU):
+        return SpaceError(f"The photo {shown_name(path)} takes too long to read. Save it as a JPEG.")
+    if status == -signal.SIGKILL:  # by the system, which has no memory left
+        return out_of_memory()
+    if status < 0:
+        return SpaceError(f"{shown_name(path)} is damaged: no image can be read from it. Save or upload it again.")
+    return ServerFault("The photo could not be read, and the fault is ours. Try again.", "internal")
+
+
+_pool = _Pool()
+atexit.register(lambda: _pool.close())
+
+
+def _forget_pool() -> None:
+    """In a fork, whose parent goes on using the processes."""
+    global _pool
+    _pool = _Pool()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_pool)

@@ -1,0 +1,64 @@
+"""Memory of this process: faults for its lack, and returning what was freed to the system."""
+
+import ctypes
+import errno
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from space_core.errors import ServerFault
+
+MAX_ARENAS = 2  # of malloc; glibc has eight for each core, each of which keeps what its threads have freed
+M_ARENA_MAX = -8  # of mallopt
+# What torch, OpenCV and the system say in exceptions of their own.
+NO_MEMORY = re.compile(
+    r"can't allocate memory|not enough memory|out of memory|insufficient memory|failed to allocate", re.I
+)
+
+
+@contextmanager
+def out_of_memory_as_fault() -> Iterator[None]:
+    """Raises ``ServerFault`` where what runs in this context finds no memory."""
+    try:
+        yield
+    except ServerFault:
+        raise
+    except (MemoryError, RuntimeError, OSError) as failure:
+        if not is_out_of_memory(failure):
+            raise
+        raise out_of_memory() from failure
+    except Exception as failure:  # OpenCV's
+        if type(failure).__module__ != "cv2" or not is_out_of_memory(failure):
+            raise
+        raise out_of_memory() from failure
+
+
+def is_out_of_memory(failure: BaseException) -> bool:
+    """Whether an exception says that there is not enough memory."""
+    if isinstance(failure, OSError):
+        return failure.errno == errno.ENOMEM
+    return isinstance(failure, MemoryError) or NO_MEMORY.search(str(failure)) is not None
+
+
+def out_of_memory() -> ServerFault:
+    """The fault for a lack of memory."""
+    return ServerFault(
+        "There is not enough memory for this. Try again later, or with a smaller photo.", "out_of_memory"
+    )
+
+
+def return_freed_memory() -> None:
+    """Gives memory that was freed back to the system; by itself, glibc keeps most of it."""
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:  # only glibc has it
+            trim(0)
+
+
+def limit_arenas() -> None:
+    """Has threads share few arenas of glibc's malloc, as ``MALLOC_ARENA_MAX`` does; for the start of a program."""
+    if sys.platform == "linux":
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+        if mallopt is not None:
+            mallopt(M_ARENA_MAX, MAX_ARENAS)

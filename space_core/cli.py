@@ -4,25 +4,30 @@ Each command imports what it needs when it runs: ``--help`` and a wrong option a
 """
 
 import argparse
+import logging
+import os
 import re
 import signal
 import sys
-import tempfile
 import threading
+import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from space_core.errors import SpaceError
+from space_core.errors import ServerFault, SpaceError
+from space_core.memory import limit_arenas, out_of_memory_as_fault
 from space_core.options import DEVICES, AnimationOptions, option_field, option_help, option_names
 
 if TYPE_CHECKING:
     from space_core.pipeline import SpacePipeline
     from space_core.progress import Progress
 
-BAD_INPUT = 2  # exit code, the same as for a wrong argument
+FAULT = 1  # exit codes
+BAD_INPUT = 2  # the same as for a wrong argument
 INTERRUPTED = 130
+STDERR = 2  # its file descriptor
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,20 +37,58 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: of the command line; None for this program's own.
 
     Returns:
-        The exit code: 0; 2 with one sentence on stderr for an input or option that can't be used; 130 after Ctrl-C or
-        SIGTERM, which leave no unfinished files.
+        The exit code: 0; with one sentence on stderr, 2 for an input or option that can't be used, and 1 for a fault of
+        the machine; 130 after Ctrl-C, SIGTERM or SIGHUP, which leave no unfinished files.
     """
+    _open_stderr()
+    limit_arenas()
     parsed = _parser().parse_args(arguments)
     try:
-        with _sigterm_as_interrupt():
+        with _signals_as_interrupt(), _messages_of_libraries(parsed.quiet), out_of_memory_as_fault():
             parsed.run(parsed)
     except SpaceError as error:
-        print(f"space_core: {error}", file=sys.stderr)
-        return BAD_INPUT
+        _say(f"space_core: {error}")
+        return FAULT if isinstance(error, ServerFault) else BAD_INPUT
     except KeyboardInterrupt:
-        print("space_core: stopped; nothing was written.", file=sys.stderr)
+        _say("space_core: stopped; nothing was written.")
         return INTERRUPTED
     return 0
+
+
+def _open_stderr() -> None:
+    """Replaces a stderr that was closed, so that no other file is opened in its place and written to."""
+    if sys.stderr is None:
+        null = os.open(os.devnull, os.O_RDWR)
+        if null != STDERR:
+            os.dup2(null, STDERR)
+            os.close(null)
+        sys.stderr = os.fdopen(os.dup(STDERR), "w")
+
+
+def _say(message: str) -> None:
+    with suppress(OSError):  # nobody reads it, or the disk is full; the exit code is there
+        print(message, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _messages_of_libraries(quiet: bool) -> Iterator[None]:
+    """With ``quiet``, drops warnings, logs and what native code writes to stderr within this context."""
+    if not quiet:
+        yield
+        return
+    sys.stderr.flush()
+    stderr = os.dup(STDERR)
+    with warnings.catch_warnings(), Path(os.devnull).open("wb") as null:
+        warnings.simplefilter("ignore")
+        logging.disable()
+        os.dup2(null.fileno(), STDERR)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(stderr, STDERR)
+            os.close(stderr)
+            logging.disable(logging.NOTSET)
 
 
 def _animate(parsed: argparse.Namespace) -> None:
@@ -57,10 +100,11 @@ def _animate(parsed: argparse.Namespace) -> None:
     if parsed.speech is not None or parsed.landmarks is not None:
         other = "a recording" if parsed.speech is not None else "--landmarks"
         raise SpaceError(f"There are two things to say. Give {other} or --text, not both.")
+    from space_core.media.files import temporary_folder
     from space_core.media.text_to_speech import write_speech
 
-    with tempfile.TemporaryDirectory() as folder:
-        parsed.speech = Path(folder) / "speech.wav"
+    with temporary_folder() as folder:
+        parsed.speech = folder / "speech.wav"
         write_speech(parsed.text, parsed.speech)
         _animate_recording(parsed, options)
 
@@ -88,9 +132,9 @@ def _animate_recording(parsed: argparse.Namespace, options: AnimationOptions) ->
             show,
         )
     if animation.num_faces > 1 and options.face == 1:
-        print(f"The photo shows {animation.num_faces} faces; the largest speaks, or --face 2 …", file=sys.stderr)
+        _say(f"The photo shows {animation.num_faces} faces; the largest speaks, or --face 2 …")
     if not parsed.quiet:
-        print(f"{parsed.out}: {animation.seconds:.2f} s", file=sys.stderr)
+        _say(f"{parsed.out}: {animation.seconds:.2f} s")
 
 
 def _compare(parsed: argparse.Namespace) -> None:
@@ -99,7 +143,7 @@ def _compare(parsed: argparse.Namespace) -> None:
     with _progress_bar(parsed.quiet) as show:
         comparison = pipeline.compare_to_file(parsed.photo, parsed.speech, settings, parsed.out, progress=show)
     if not parsed.quiet:
-        print(f"{parsed.out}: {comparison.seconds:.2f} s", file=sys.stderr)
+        _say(f"{parsed.out}: {comparison.seconds:.2f} s")
 
 
 def _parse_setting(text: str) -> AnimationOptions:
@@ -126,16 +170,21 @@ def _load_pipeline(parsed: argparse.Namespace) -> "SpacePipeline":
 
 
 @contextmanager
-def _sigterm_as_interrupt() -> Iterator[None]:
-    """Within this context SIGTERM raises ``KeyboardInterrupt``: unfinished files are removed as after Ctrl-C."""
+def _signals_as_interrupt() -> Iterator[None]:
+    """SIGTERM and SIGHUP raise ``KeyboardInterrupt`` within this context, so that unfinished files are removed."""
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may set handlers
         return
-    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    # What is ignored stays so: nohup has SIGHUP ignored.
+    previous = {number: signal.getsignal(number) for number in numbers if signal.getsignal(number) != signal.SIG_IGN}
+    for number in previous:
+        signal.signal(number, signal.default_int_handler)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 @contextmanager
@@ -158,6 +207,11 @@ def _progress_bar(quiet: bool) -> Iterator["Progress"]:
         bar.leave = True
 
 
+def _path(text: str) -> Path | str:
+    """A path; an empty text stays one, as ``Path("")`` is the working directory."""
+    return Path(text) if text else text
+
+
 def _parser() -> argparse.ArgumentParser:
     # Started as a module, the program has the name of a file that nobody types.
     program = "python -m space_core" if Path(sys.argv[0]).name == "__main__.py" else None
@@ -166,10 +220,10 @@ def _parser() -> argparse.ArgumentParser:
     animate = commands.add_parser("animate", help="let the portrait in a photo say a recording")
     compare = commands.add_parser("compare", help="say the same words with two to four settings, in one grid")
     for command in (animate, compare):
-        command.add_argument("photo", type=Path, metavar="PHOTO", help="an image with a face: JPEG, PNG, WebP, …")
-        command.add_argument("-o", "--out", type=Path, required=True, metavar="OUT.mp4", help="the video to write")
+        command.add_argument("photo", type=_path, metavar="PHOTO", help="an image with a face: JPEG, PNG, WebP, …")
+        command.add_argument("-o", "--out", type=_path, required=True, metavar="OUT.mp4", help="the video to write")
     _add_animate_arguments(animate)
-    compare.add_argument("speech", type=Path, metavar="SPEECH", help="a recording, or a video with sound")
+    compare.add_argument("speech", type=_path, metavar="SPEECH", help="a recording, or a video with sound")
     compare.add_argument(
         "--setting",
         action="append",
@@ -181,34 +235,37 @@ def _parser() -> argparse.ArgumentParser:
     for command in (animate, compare):
         command.add_argument(
             "--content-credentials",
-            type=Path,
+            type=_path,
             metavar="FOLDER",
             help="sign the video as generated (C2PA), with a certificate that is made in this folder and kept there",
         )
         command.add_argument(
             "--device", choices=DEVICES, default="auto", help="where to compute (default: %(default)s)"
         )
-        command.add_argument("--quiet", action="store_true", help="no progress bar")
+        command.add_argument("--quiet", action="store_true", help="no progress bar and no messages but errors")
     return parser
 
 
 def _add_animate_arguments(animate: argparse.ArgumentParser) -> None:
     animate.add_argument(
         "speech",
-        type=Path,
+        type=_path,
         nargs="?",
         metavar="SPEECH",
         help="a recording, or a video with sound; with --landmarks it is only the sound, and may be left out",
     )
     animate.add_argument("--text", metavar="TEXT", help="say this English text instead of a recording")
     animate.add_argument(
-        "--landmarks", type=Path, metavar="FILE.npz", help="show these landmarks, saved and edited before"
+        "--landmarks", type=_path, metavar="FILE.npz", help="show these landmarks, saved and edited before"
     )
     animate.add_argument(
-        "--save-landmarks", type=Path, metavar="OUT.npz", help="also write the landmarks, head pose, emotion and blinks"
+        "--save-landmarks",
+        type=_path,
+        metavar="OUT.npz",
+        help="also write the landmarks, head pose, emotion and blinks",
     )
     animate.add_argument(
-        "--inside", type=Path, metavar="OUT.mp4", help="also write normalized and posed landmarks beside the result"
+        "--inside", type=_path, metavar="OUT.mp4", help="also write normalized and posed landmarks beside the result"
     )
     for name in option_names():
         default = option_field(name).default

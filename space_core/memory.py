@@ -7,13 +7,15 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from space_core.errors import ServerFault
+from space_core.errors import ServerFault, SpaceError
 
 MAX_ARENAS = 2  # of malloc; glibc has eight for each core, each of which keeps what its threads have freed
 M_ARENA_MAX = -8  # of mallopt
-# What torch, OpenCV and the system say in exceptions of their own.
+# What torch, OpenCV, the loader of libraries and the system say in exceptions of their own.
 NO_MEMORY = re.compile(
-    r"can't allocate memory|not enough memory|out of memory|insufficient memory|failed to allocate", re.I
+    r"can(no|')t allocate|not enough memory|out of memory|insufficient memory|failed to allocate|failed to map segment"
+    r"|can't start new thread",
+    re.IGNORECASE,
 )
 
 
@@ -22,21 +24,17 @@ def out_of_memory_as_fault() -> Iterator[None]:
     """Raises ``ServerFault`` where what runs in this context finds no memory."""
     try:
         yield
-    except ServerFault:
+    except SpaceError:
         raise
-    except (MemoryError, RuntimeError, OSError) as failure:
+    except Exception as failure:
         if not is_out_of_memory(failure):
-            raise
-        raise out_of_memory() from failure
-    except Exception as failure:  # OpenCV's
-        if type(failure).__module__ != "cv2" or not is_out_of_memory(failure):
             raise
         raise out_of_memory() from failure
 
 
 def is_out_of_memory(failure: BaseException) -> bool:
     """Whether an exception says that there is not enough memory."""
-    if isinstance(failure, OSError):
+    if isinstance(failure, OSError) and failure.errno is not None:
         return failure.errno == errno.ENOMEM
     return isinstance(failure, MemoryError) or NO_MEMORY.search(str(failure)) is not None
 

@@ -21,11 +21,12 @@ from space_core.media import decoding_pool
 from space_core.media.audio import load_recording
 from space_core.media.content_credentials import ContentCredentials
 from space_core.media.images import load_draft
+from space_core.memory import out_of_memory_as_fault
 from space_core.motion.motion import Motion, join
 from space_core.motion.planner import MotionPlanner
 from space_core.options import AnimationOptions, RenderingOptions
 from space_core.output import Outputs, write_animation, write_pictures
-from space_core.portrait_cache import PortraitCache, PreparedPortrait
+from space_core.portrait_cache import CACHE_BYTES, PortraitCache, PreparedPortrait
 from space_core.progress import Progress, ignore_progress, run_with_progress
 
 Result = TypeVar("Result")
@@ -34,18 +35,28 @@ Result = TypeVar("Result")
 class SpacePipeline:
     """Everything loaded once, for any number of animations; may be called from several threads."""
 
-    def __init__(self, device: str = "auto", credentials: ContentCredentials | None = None) -> None:
-        """Loads the networks onto a device: "cpu", "cuda", or "auto" for the best there is.
+    def __init__(
+        self,
+        device: str = "auto",
+        credentials: ContentCredentials | None = None,
+        cache_bytes: int = CACHE_BYTES,
+    ) -> None:
+        """Loads the networks.
 
-        ``credentials`` sign every video that is written; None leaves them unsigned.
+        Args:
+            device: where they compute: "cpu", "cuda", or "auto" for the best there is.
+            credentials: sign every video that is written; None leaves them unsigned.
+            cache_bytes: how much memory prepared portraits may take. A square film's takes about 20 MB, a whole
+                photo's up to 20 bytes a pixel; the latest one is always kept.
         """
         decoding_pool.warm_up()
         self.device = pick_device(device)
         self._credentials = credentials
         self._planner = MotionPlanner(self.device)
         self._generator: generator.Generator = MeshWarpGenerator(self.device)
-        self._portraits = PortraitCache(self._generator, self.device)
+        self._portraits = PortraitCache(self._generator, self.device, cache_bytes)
 
+    @out_of_memory_as_fault()
     def preview(self, photo: Photo, options: AnimationOptions | None = None) -> FacePreview:
         """Which faces a photo shows, how the chosen one would be framed and what may go wrong, within moments.
 
@@ -60,6 +71,7 @@ class SpacePipeline:
         draft, scale = load_draft(photo)
         return preview_face(draft, self._portraits.detector(options.detector), options.face, scale)
 
+    @out_of_memory_as_fault()
     def animate(
         self,
         photo: Photo,
@@ -83,6 +95,7 @@ class SpacePipeline:
         options = options or AnimationOptions()
         return self._animate(load_inputs(photo, speech, [options], progress), options, progress)
 
+    @out_of_memory_as_fault()
     def motion(
         self,
         photo: Photo,
@@ -105,6 +118,7 @@ class SpacePipeline:
         progress("landmarks", inputs.num_frames, inputs.num_frames)
         return join(segments)
 
+    @out_of_memory_as_fault()
     def animate_to_file(
         self,
         photo: Photo,
@@ -121,6 +135,7 @@ class SpacePipeline:
 
         Raises:
             SpaceError: an input can't be used or a file can't be written. Nothing half-made is left behind then.
+            ServerFault: the machine failed: no disk space, no memory, an encoder that ended or hung.
         """
         options = options or AnimationOptions()
         outputs = outputs if isinstance(outputs, Outputs) else Outputs(outputs)
@@ -135,6 +150,7 @@ class SpacePipeline:
         write_animation(animation, outputs, inputs.sound, heard, self._credentials, progress)
         return animation
 
+    @out_of_memory_as_fault()
     def compare(
         self,
         photo: Photo,
@@ -158,6 +174,7 @@ class SpacePipeline:
         captions = check_settings(settings, captions)
         return self._compare(load_inputs(photo, speech, settings, progress), settings, captions, progress)
 
+    @out_of_memory_as_fault()
     def compare_to_file(
         self,
         photo: Photo,
@@ -241,7 +258,10 @@ class SpacePipeline:
 
         planned, shown = tee(batches())
         progress("frames", 0, num_frames)
-        with closing(self._generator.render(prepared.prepared, (face for _, face in planned))) as rendered:
+        with (
+            out_of_memory_as_fault(),
+            closing(self._generator.render(prepared.prepared, (face for _, face in planned))) as rendered,
+        ):
             for (motion, _), pictures in zip(shown, rendered, strict=True):
                 for index, picture in enumerate(pictures):
                     progress("frames", done, num_frames)

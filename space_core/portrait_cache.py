@@ -4,38 +4,41 @@ import hashlib
 import threading
 import time
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 
 from space_core.face.canvas import Canvas, crop_canvas, photo_canvas
 from space_core.face.detector import Detector, build_detector
-from space_core.face.portrait import Portrait, prepare_portrait
+from space_core.face.portrait import Crop, Portrait, prepare_portrait
 from space_core.generator.generator import Generator
+from space_core.memory import return_freed_memory
 from space_core.options import RenderingOptions
 
-# Least recently used first out; each takes about 50 MB and 20 bytes a pixel of its film.
-MAX_PORTRAITS, MAX_PIXELS = 8, 20_000_000
+CACHE_BYTES = 200_000_000  # about ten square films; the networks and a film at work take 0.8 GB besides
 
 
 @dataclass
 class PreparedPortrait:
-    """A portrait, the generator's preparation of it, the pixels of its film, and when it was last used (seconds)."""
+    """A portrait, the generator's preparation of it, the bytes that both take, and when it was last used (seconds)."""
 
     portrait: Portrait
     prepared: Any
-    num_pixels: int
+    num_bytes: int
     used_at: float
 
 
 class PortraitCache:
     """Portraits by photo and options; may be used by several threads, of which one at a time prepares a portrait."""
 
-    def __init__(self, generator: Generator, device: torch.device) -> None:
+    def __init__(self, generator: Generator, device: torch.device, max_bytes: int = CACHE_BYTES) -> None:
+        """``max_bytes`` are kept at most, the least recently used first out; the latest portrait is kept anyway."""
         self._generator = generator
         self._device = device
+        self._max_bytes = max_bytes
         self._detectors: dict[str, Detector] = {}
         self._portraits: OrderedDict[tuple, PreparedPortrait] = OrderedDict()
         self._lock = threading.Lock()  # of the dictionaries
@@ -66,8 +69,11 @@ class PortraitCache:
         """Drops the portraits that were not used for that long."""
         with self._lock:
             oldest = time.monotonic() - older_than_seconds
-            for key in [key for key, kept in self._portraits.items() if kept.used_at <= oldest]:
+            expired = [key for key, kept in self._portraits.items() if kept.used_at <= oldest]
+            for key in expired:
                 del self._portraits[key]
+        if expired:
+            return_freed_memory()
 
     def _find(self, key: tuple) -> PreparedPortrait | None:
         with self._lock:
@@ -80,18 +86,52 @@ class PortraitCache:
         portrait = prepare_portrait(photo, self.detector(options.detector), options.face)
         canvas = _canvas(portrait, options)
         prepared = self._generator.prepare(portrait, canvas, options.refine == "network")
-        height, width = canvas.shown[3], canvas.shown[2]
-        return PreparedPortrait(portrait, prepared, height * width, time.monotonic())
+        kept = portrait if options.framing == "photo" else _reduced(portrait)
+        return PreparedPortrait(kept, prepared, _num_bytes((kept, prepared), set()), time.monotonic())
 
     def _keep(self, key: tuple, portrait: PreparedPortrait) -> None:
         with self._lock:
             self._portraits[key] = portrait
-            while len(self._portraits) > MAX_PORTRAITS or (
-                len(self._portraits) > 1 and sum(kept.num_pixels for kept in self._portraits.values()) > MAX_PIXELS
+            while (
+                len(self._portraits) > 1 and sum(kept.num_bytes for kept in self._portraits.values()) > self._max_bytes
             ):
                 self._portraits.popitem(last=False)
+        return_freed_memory()  # of what was dropped, and of what preparing took
 
 
 def _canvas(portrait: Portrait, options: RenderingOptions) -> Canvas:
     """What the film shows."""
     return photo_canvas(portrait) if options.framing == "photo" else crop_canvas(portrait, options.size)
+
+
+def _reduced(portrait: Portrait) -> Portrait:
+    """A portrait with its photo at the resolution of the crop: a film that is prepared needs no more of it."""
+    scale = portrait.crop.scale
+    if scale <= 1:
+        return portrait
+    height, width, _ = portrait.photo.shape
+    size = max(1, round(width / scale)), max(1, round(height / scale))
+    photo = np.asarray(Image.fromarray(portrait.photo).resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0))
+    return replace(portrait, photo=photo, crop=Crop(portrait.crop.origin / scale, 1.0))
+
+
+def _num_bytes(value: Any, counted: set[int]) -> int:
+    """The bytes of all arrays and tensors in dataclasses, lists and tuples, less the memory that is in ``counted``."""
+    if isinstance(value, torch.Tensor):
+        memory: Any = value.untyped_storage()
+        address = memory.data_ptr()
+    elif isinstance(value, np.ndarray):
+        memory = value
+        while isinstance(memory.base, np.ndarray):
+            memory = memory.base
+        address = memory.ctypes.data
+    elif is_dataclass(value):
+        return sum(_num_bytes(getattr(value, field.name), counted) for field in fields(value))
+    elif isinstance(value, list | tuple):
+        return sum(_num_bytes(item, counted) for item in value)
+    else:
+        return 0
+    if address in counted:
+        return 0
+    counted.add(address)
+    return memory.nbytes() if callable(memory.nbytes) else memory.nbytes

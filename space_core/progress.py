@@ -1,10 +1,13 @@
 """Long tasks with progress reports, which can also cancel them."""
 
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TypeVar
 
 import torch
+
+from space_core.errors import ServerFault
 
 Result = TypeVar("Result")
 
@@ -31,6 +34,18 @@ def run_with_progress(task: Callable[[], Result], on_progress: Callable[[], None
     while wait([future], REPORT_SECONDS).not_done:
         on_progress()
     return future.result()
+
+
+def with_deadline(progress: Progress, seconds: float) -> Progress:
+    """A progress callback that ends the work with a ``ServerFault``, "timeout", ``seconds`` from now."""
+    deadline = time.monotonic() + seconds
+
+    def check(stage: str, done: int, total: int) -> None:
+        if time.monotonic() > deadline:
+            raise ServerFault("This took too long and was stopped. Try again, or with a shorter recording.", "timeout")
+        progress(stage, done, total)
+
+    return check
 
 
 def ignore_progress(stage: str, done: int, total: int) -> None:

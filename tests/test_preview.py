@@ -96,7 +96,7 @@ def test_a_photo_can_be_looked_at_while_another_is_prepared(pipeline, astronaut,
         go_on.wait(60)
         return prepare_portrait(*arguments)
 
-    monkeypatch.setattr("space_core.pipeline.prepare_portrait", slow)
+    monkeypatch.setattr("space_core.portrait_cache.prepare_portrait", slow)
     other = threading.Thread(target=lambda: pipeline.animate(astronaut[:, ::-1], short_speech))
     other.start()
     try:

@@ -4,6 +4,8 @@ import errno
 import os
 import stat
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -104,6 +106,21 @@ def temporary_file() -> IO[bytes]:
         return tempfile.NamedTemporaryFile(prefix="space-")
     except OSError as failure:
         raise temporary_fault() from failure
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """A new folder, which is removed with what it contains when the context ends.
+
+    Raises:
+        ServerFault: there is no place for it.
+    """
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="space-", ignore_cleanup_errors=True)
+    except OSError as failure:
+        raise temporary_fault() from failure
+    with folder as name:
+        yield Path(name)
 
 
 def is_disk_full(failure: OSError) -> bool:

@@ -1,6 +1,7 @@
 """What the demo promises its operator when strangers use it: limits, plain answers, an end in every case."""
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -69,6 +70,12 @@ def test_an_unknown_endpoint_or_argument_is_named(visitor):
     # The form that is advised is the one that this route takes.
     assert '{"photo": ' in detail(post("/gradio_api/call/v2/photo", content="[]"), 422)
     assert '{"data": [' in detail(post("/gradio_api/call/photo", content="[]"), 422)
+
+
+def test_an_endpoint_may_be_called_by_the_names_of_its_parameters(visitor):
+    answer = visitor.post("/gradio_api/call/v2/glance", json={})
+    assert answer.status_code == 200
+    assert visitor.result("glance", answer.json()["event_id"]) == ["seen"]
 
 
 @pytest.mark.parametrize("number", [-1, 9999, 2**70])
@@ -488,6 +495,14 @@ def test_health_and_metrics_may_ask_for_a_token(tmp_path):
             assert visitor.get(path, headers={"authorization": "Bearer other"}).status_code == 401
             assert visitor.get(path, headers={"authorization": "Bearer secret"}).status_code == 200
         assert visitor.get("/").status_code == 200
+
+
+@pytest.mark.parametrize(("token", "status"), [("secret", 0), ("other", 1)])
+def test_a_container_can_ask_for_the_health(tmp_path, token, status):
+    with served(tmp_path, monitoring_token="secret") as visitor:
+        given = {"SPACE_PORT": str(visitor.base_url.port), "SPACE_MONITORING_TOKEN": token, "SPACE_HOST": "0.0.0.0"}
+        command = [sys.executable, "-m", "space_core.web.healthcheck"]
+        assert subprocess.run(command, env={**os.environ, **given}, cwd=ROOT).returncode == status
 
 
 def test_pages_of_other_sites_can_neither_frame_nor_use_it(visitor):

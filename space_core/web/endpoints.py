@@ -170,10 +170,14 @@ class Endpoints:
 @contextmanager
 def _refusals_shown() -> Iterator[None]:
     """Shows the visitor's mistakes as messages; they are no errors of ours, so Gradio doesn't print them."""
+    refusal = None
     try:
         yield
     except SpaceError as error:
-        raise gr.Error(str(error), title="This can't be animated", print_exception=False) from error
+        refusal = str(error)
+    if refusal is not None:
+        # Not while the other is handled: its trace would keep all that the job held, until Python looks for cycles.
+        raise gr.Error(refusal, title="This can't be animated", print_exception=False)
 
 
 def _photo(values: dict[str, Any]) -> str:

@@ -164,7 +164,10 @@ def iterate_in_thread(
                     raise _too_late()
                 report = _next_report(reports, latest)
                 if isinstance(report, BaseException):
-                    raise report
+                    try:
+                        raise report
+                    finally:
+                        del report  # or the exception and this frame would keep each other in memory
                 if isinstance(report, Step):
                     latest = report
                     speech_seconds = max(speech_seconds, _speech_seconds(report))

@@ -82,7 +82,7 @@ class Settings(BaseSettings):
         "127.0.0.1,::1",
         "addresses and networks of proxies whose X-Forwarded-For tells visitors apart, with commas between them",
     )
-    portraits_mb: int = _setting("portraits_mb", 1000, "memory for prepared portraits, megabytes", ge=1, le=1_000_000)
+    portraits_mb: int = _setting("portraits_mb", 200, "memory for prepared portraits, megabytes", ge=1, le=1_000_000)
     monitoring_port: int | None = _setting(
         "monitoring_port",
         None,

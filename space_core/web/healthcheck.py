@@ -1,4 +1,4 @@
-"""Asks the demo on this machine whether it is well: ``python -m space_core.web.healthcheck``, exit status 1 if it isn't.
+"""Asks the demo on this machine whether it is well: ``python -m space_core.web.healthcheck``; if not, exit status 1.
 
 With the demo's own variables, and the standard library alone, so that it costs little.
 """

@@ -6,8 +6,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import numpy as np
-
 from space_core.animation import Animation
 from space_core.errors import SpaceError
 from space_core.media.audio import Recording
@@ -113,19 +111,6 @@ def write_animation(
                 motion = replace(motion, speech=heard.speech[: len(motion) * SAMPLES_PER_FRAME])
             _save_with_progress(outputs.motion_file, motion, progress)
             finished.append(outputs.motion_file)
-
-
-def write_pictures(
-    pictures: Iterable[np.ndarray],
-    path: str | Path,
-    sound: Sound,
-    num_frames: int,
-    credentials: ContentCredentials | None,
-) -> None:
-    """Writes pictures (H, W, 3) uint8 RGB with their sound to an MP4; nothing half-made is left behind."""
-    with VideoWriter(path, sound, num_frames, credentials) as video:
-        for picture in pictures:
-            video.write(picture)
 
 
 def _save_with_progress(path: str | Path, motion: Motion, progress: Progress) -> None:

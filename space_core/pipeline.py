@@ -21,11 +21,12 @@ from space_core.media import decoding_pool
 from space_core.media.audio import load_recording
 from space_core.media.content_credentials import ContentCredentials
 from space_core.media.images import load_draft
+from space_core.media.video import write_video
 from space_core.memory import out_of_memory_as_fault
 from space_core.motion.motion import Motion, join
 from space_core.motion.planner import MotionPlanner
 from space_core.options import AnimationOptions, RenderingOptions
-from space_core.output import Outputs, write_animation, write_pictures
+from space_core.output import Outputs, write_animation
 from space_core.portrait_cache import CACHE_BYTES, PortraitCache, PreparedPortrait
 from space_core.progress import Progress, ignore_progress, run_with_progress
 
@@ -192,8 +193,8 @@ class SpacePipeline:
         Outputs(path).check((photo, speech, *(options.pose_video for options in settings)))
         captions = check_settings(settings, captions)
         inputs = load_inputs(photo, speech, settings, progress)
-        with self._compare(inputs, settings, captions, progress) as comparison:
-            write_pictures(comparison, path, inputs.sound, comparison.num_frames, self._credentials)
+        comparison = self._compare(inputs, settings, captions, progress)
+        write_video(comparison, path, inputs.sound, comparison.num_frames, self._credentials)
         return comparison
 
     def forget_portraits(self, older_than_seconds: float = 0.0) -> None:

@@ -6,7 +6,7 @@ import sys
 from types import SimpleNamespace
 
 import pytest
-from conftest import another_value
+from conftest import EXAMPLES, another_value
 
 import space_core.pipeline
 from space_core.cli import main
@@ -70,19 +70,20 @@ def test_the_package_has_what_it_lists():
         space_core.Pipeline  # noqa: B018
 
 
-def test_sigterm_ends_a_command_and_leaves_nothing_behind(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_a_command_and_leaves_nothing_behind(number, tmp_path):
     program = """
 import sys, time, types
 import space_core.pipeline
 from space_core.cli import main
 
-def animate_to_file(photo, speech, path, *_, **__):
-    path.touch()
+def animate_to_file(photo, speech, outputs, *_, **__):
+    outputs.video.touch()
     try:
         print("started", flush=True)
         time.sleep(60)
     finally:
-        path.unlink()
+        outputs.video.unlink()
 
 space_core.pipeline.SpacePipeline = lambda *_: types.SimpleNamespace(animate_to_file=animate_to_file)
 sys.exit(main(["animate", "photo.jpg", "speech.wav", "-o", sys.argv[1], "--quiet"]))
@@ -95,10 +96,72 @@ sys.exit(main(["animate", "photo.jpg", "speech.wav", "-o", sys.argv[1], "--quiet
     )
     try:
         assert process.stdout.readline() == "started\n"
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(number)
         errors = process.communicate(timeout=30)[1]
     finally:
         process.kill()
     assert process.returncode == 130
     assert errors == "space_core: stopped; nothing was written.\n"
     assert list(tmp_path.iterdir()) == []
+
+
+STUB = """
+import logging, os, sys, types, warnings
+import space_core.pipeline
+from space_core.cli import main
+
+def animate_to_file(photo, speech, path, options, progress):
+    progress("frames", 0, 1)
+    warnings.warn("a library's warning")
+    logging.getLogger("library").error("a library's log")
+    os.write(2, b"native code's message")
+    progress("frames", 1, 1)
+    return types.SimpleNamespace(num_faces=1, seconds=1.0)
+
+space_core.pipeline.SpacePipeline = lambda *_: types.SimpleNamespace(animate_to_file=animate_to_file)
+sys.exit(main(["animate", "photo.jpg", "speech.wav", "-o", "out.mp4", *sys.argv[1:]]))
+"""
+
+
+def run_stub(*arguments: str, shell: str = 'exec "$0" "$@"') -> subprocess.CompletedProcess:
+    """A command line whose pipeline is replaced by one that does nothing and whose libraries are talkative."""
+    command = ["sh", "-c", shell, sys.executable, "-c", STUB, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_quiet_is_quiet():
+    assert "native code's message" in run_stub().stderr
+    done = run_stub("--quiet")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_a_closed_stderr_is_no_failure():
+    assert run_stub(shell='exec "$0" "$@" 2>&-').returncode == 0
+    assert run_stub("--quiet", shell='exec "$0" "$@" 2>&-').returncode == 0
+    assert run_stub("--seed=none", shell='exec "$0" "$@" 2>&-').returncode == 2
+
+
+def test_an_empty_path_is_no_folder(command_line, capsys):
+    assert command_line("animate", "", "speech.wav", "-o", "out.mp4") == 2
+    assert capsys.readouterr().err == "space_core: There is no recording 'speech.wav'. Check the path.\n"
+    assert command_line("animate", "photo.jpg", "", "-o", "out.mp4") == 2
+    assert capsys.readouterr().err == "space_core: No recording was given. Choose a file.\n"
+    assert command_line("animate", "", EXAMPLES / "spanish_stars.flac", "-o", "out.mp4") == 2
+    assert capsys.readouterr().err == "space_core: No photo was given. Choose a file.\n"
+    assert command_line("animate", "photo.jpg", "speech.wav", "-o", "out.mp4", "--pose-video", "") == 2
+    assert "pose_video must be the path of a video" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit is Linux'")
+def test_a_lack_of_memory_is_one_sentence():
+    program = """
+import resource, sys
+from space_core.cli import main
+resource.setrlimit(resource.RLIMIT_AS, (300_000_000, 300_000_000))
+sys.exit(main(["animate", "photo.jpg", "speech.wav", "-o", "out.mp4"]))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "space_core: There is not enough memory for this. Try again later, or with a smaller photo.\n"
+    )

@@ -1,5 +1,6 @@
 """Media files: common formats are read, unusable files are refused with one sentence, written videos play."""
 
+import os
 import re
 import subprocess
 import sys
@@ -815,6 +816,38 @@ with VideoWriter(sys.argv[1], None, 50) as video:
         encoder.suspend()  # it can't notice that its input has ended
         process.kill()
     until(lambda: not encoder.is_running() or encoder.status() == psutil.STATUS_ZOMBIE)
+
+
+def test_a_full_folder_of_temporary_files_is_a_fault(speech):
+    program = """
+import resource, sys
+from space_core import ServerFault
+from space_core.media.audio import load_speech
+resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+try:
+    load_speech(sys.argv[1])
+except ServerFault as error:
+    print(error.reason, error)
+"""
+    done = subprocess.run([sys.executable, "-c", program, speech], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("disk_full The folder for temporary files is full")
+
+
+@pytest.mark.parametrize("path", ["/nowhere/ffmpeg", "/bin/true"])
+def test_a_wrong_path_of_ffmpeg_is_said(path, speech):
+    program = """
+import sys
+from space_core import SpaceError
+from space_core.media.audio import load_speech
+try:
+    load_speech(sys.argv[1])
+except SpaceError as error:
+    print(error)
+"""
+    environment = os.environ | {"IMAGEIO_FFMPEG_EXE": path}
+    command = [sys.executable, "-c", program, speech]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert "IMAGEIO_FFMPEG_EXE names is not a working ffmpeg" in done.stdout
 
 
 def test_a_limit_of_the_disk_is_not_blamed_on_the_recording(tmp_path):

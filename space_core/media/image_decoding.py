@@ -24,7 +24,7 @@ MAX_OTHER_PIXELS = 32_000_000
 # Every scan of a progressive JPEG goes through all pixels; cameras and optimizers write up to 12 scans.
 MAX_SCANNED_PIXELS = 800_000_000
 # Of formats that Pillow decodes in Python, by the name of the decoder.
-MAX_PYTHON_BYTES = {"bmp_rle": 3_000_000, "ppm_plain": 6_000_000}
+MAX_PYTHON_BYTES = {"bmp_rle": 2_500_000, "ppm_plain": 3_000_000}
 MAX_SIDE = 3840  # pixels; larger photos are scaled down to this (4K), the largest video that most players decode
 MIN_SIDE = 64  # pixels
 BACKGROUND = (216, 216, 216)  # behind transparent pixels: light grey contrasts with both dark and light hair

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Generator, Iterable
+from contextlib import ExitStack
 from io import BufferedReader
 from pathlib import Path
 from types import TracebackType
@@ -274,8 +275,20 @@ class VideoWriter:
         return ServerFault("Writing the video failed: the encoder ended unexpectedly. Try again.", "encoder_died")
 
 
-def write_video(frames: Iterable[np.ndarray], path: str | Path, sound: Sound, num_frames: int) -> None:
-    """Writes all frames, (H, W, 3) uint8 RGB, with a ``VideoWriter``; see there for the arguments, file and errors."""
-    with VideoWriter(path, sound, num_frames) as video:
+def write_video(
+    frames: Iterable[np.ndarray],
+    path: str | Path,
+    sound: Sound,
+    num_frames: int,
+    credentials: ContentCredentials | None = None,
+) -> None:
+    """Writes all frames, (H, W, 3) uint8 RGB, with a ``VideoWriter``; see there for the arguments, file and errors.
+
+    An iterator of frames that has a method ``close`` is closed in the end, so that work for it ends.
+    """
+    with ExitStack() as stack:
+        if hasattr(frames, "close"):
+            stack.callback(frames.close)
+        video = stack.enter_context(VideoWriter(path, sound, num_frames, credentials))
         for frame in frames:
             video.write(frame)

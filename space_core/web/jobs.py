@@ -201,7 +201,10 @@ def call_in_thread(work: Callable[[], Result], seconds: float, on_stuck: OnStuck
     if thread.is_alive():
         on_stuck(thread)
         raise _too_late()
-    return future.result()
+    try:
+        return future.result()
+    finally:
+        del future, run  # the exception and this frame would keep each other in memory
 
 
 def _next_report(reports: "queue.SimpleQueue[Report | BaseException]", latest: Step) -> Report | BaseException:

@@ -92,7 +92,7 @@ class MeshWarpGenerator:
         face = PosedFace(portrait.normalized[None], portrait.pose)
         to_film, to_surroundings = film_transform(canvas), PixelTransform(1.0, np.full(2, float(MARGIN)))
         around, photo = (face_motion(face, transform, host) for transform in (to_surroundings, to_film))
-        picture = torch.from_numpy(portrait.surroundings).permute(2, 0, 1)[None].float() / 255
+        picture = torch.tensor(portrait.surroundings).permute(2, 0, 1)[None].float() / 255
         size = np.array(portrait.photo.shape[1::-1])
         edges = np.stack([portrait.crop.to_crop(corner) + MARGIN for corner in (np.zeros(2), size)])
         glasses = find_glasses(picture, around)
@@ -131,7 +131,8 @@ class MeshWarpGenerator:
             while pending:
                 yield pending.popleft().result()
         finally:
-            workers.shutdown(cancel_futures=True)
+            # Without waiting for the threads: an iterator that was dropped may be collected in one of them.
+            workers.shutdown(wait=False, cancel_futures=True)
 
     def render_batch(self, prepared: PreparedPortrait, face: PosedFace) -> np.ndarray:
         """(B, H, W, 3) uint8 RGB frames of a few frames of a face, in this thread."""

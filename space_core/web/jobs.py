@@ -188,14 +188,7 @@ def call_in_thread(work: Callable[[], Result], seconds: float, on_stuck: OnStuck
         Exception: whatever ``work`` raises.
     """
     future: Future[Result] = Future()
-
-    def run() -> None:
-        try:
-            future.set_result(work())
-        except BaseException as failure:
-            future.set_exception(failure)
-
-    thread = threading.Thread(target=run, name="job", daemon=True)
+    thread = threading.Thread(target=_run_into, args=(future, work), name="job", daemon=True)
     thread.start()
     thread.join(seconds)
     if thread.is_alive():
@@ -204,7 +197,14 @@ def call_in_thread(work: Callable[[], Result], seconds: float, on_stuck: OnStuck
     try:
         return future.result()
     finally:
-        del future, run  # the exception and this frame would keep each other in memory
+        del future  # its exception and this frame would keep each other in memory
+
+
+def _run_into(future: Future[Result], work: Callable[[], Result]) -> None:
+    try:
+        future.set_result(work())
+    except BaseException as failure:
+        future.set_exception(failure)
 
 
 def _next_report(reports: "queue.SimpleQueue[Report | BaseException]", latest: Step) -> Report | BaseException:

@@ -2,6 +2,8 @@
 
 import json
 import os
+import resource
+import secrets
 import signal
 import socket
 import subprocess
@@ -15,7 +17,7 @@ from types import SimpleNamespace
 
 import httpx
 import pytest
-from conftest import Refused, Visitor, serving, until
+from conftest import Refused, Visitor, serving, until, uploaded
 from tiny_page import QUEUE_SIZE, ROOT, is_sentence, program, served
 
 from space_core import ServerFault, SpaceError
@@ -319,6 +321,31 @@ def test_a_fault_outside_of_the_jobs_is_counted_and_has_a_number(tmp_path, caplo
     assert "mary" not in str(record.fields)
 
 
+def test_a_disk_that_is_full_during_an_upload_is_a_fault_of_the_server(tmp_path):
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with served(tmp_path) as visitor:
+        before = files_in(tmp_path)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limit[1]))
+        try:
+            answer = visitor.upload_bytes("photo.jpg", bytes(500_000))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        assert "disk of this server is full" in detail(answer, 507)
+        assert files_in(tmp_path) == before
+        assert visitor.metric('space_failed_total{endpoint="upload",reason="disk_full"}') == 1
+
+
+def test_a_fault_in_a_preview_is_not_blamed_on_the_photo():
+    def preview(photo, options):
+        raise ServerFault("This server has no memory left for that.", "out_of_memory")
+
+    endpoints = Endpoints(SimpleNamespace(preview=preview), Settings())
+    picture, notes = endpoints.look("photo.jpg", 1, "mediapipe")
+    assert picture is None
+    assert "no memory left" in notes
+    assert "photo won't do" not in notes
+
+
 def test_health_tells_of_a_fault_until_a_job_has_succeeded(tmp_path):
     health = {"loaded": True, "device": "cpu", "degraded": "disk_full", "stuck": 0}
     with served(tmp_path, health=lambda: health) as visitor:
@@ -552,12 +579,14 @@ def test_a_demo_under_a_path_of_a_proxy_knows_its_own_origin(tmp_path):
 def test_private_functions_do_not_take_the_visitors_mistakes_for_faults(tmp_path, monkeypatch, caplog):
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     with serving(SimpleNamespace(device="cpu"), queue_size=100) as address, Visitor(address) as visitor:
+        no_motion = uploaded(visitor.upload_bytes("landmarks.npz", b"no motion").json()[0])
         for function in visitor.get("/config").json()["dependencies"]:
             if not function["backend_fn"] or function["api_name"] in ("animate", "compare", "look", "say"):
                 continue
-            for data in ([], [None] * len(function["inputs"]), [{"a": 1}] * len(function["inputs"])):
+            count = len(function["inputs"])
+            for data in ([], [None] * count, [{"a": 1}] * count, [no_motion] * count):
                 for clicked in (None, 5, {"index": "x"}, {"index": [1]}):
-                    session = f"{function['id']}-{len(data)}-{clicked}-{data == []}"
+                    session = secrets.token_hex(8)
                     body = {"data": data, "fn_index": function["id"], "session_hash": session, "event_data": clicked}
                     answer = visitor.post("/gradio_api/queue/join", json=body)
                     if answer.status_code != 200:

@@ -11,7 +11,7 @@ import gradio as gr
 import numpy as np
 from matplotlib.figure import Figure
 
-from space_core.errors import SpaceError
+from space_core.errors import ServerFault, SpaceError
 from space_core.face.drawing import draw_preview, drawn_size
 from space_core.face.preview import FacePreview
 from space_core.motion.curves import curves
@@ -92,6 +92,8 @@ class Endpoints:
             return None, ""
         try:
             preview = self._preview(**values)
+        except ServerFault as fault:
+            return None, f"**This didn't work.** {fault}"
         except SpaceError as error:
             return None, f"**This photo won't do.** {error}"
         return draw_preview(preview), "\n\n".join(("This is how it will be framed.", *preview.notes))
@@ -126,7 +128,8 @@ class Endpoints:
 
     def plot_motion(self, motion_file: str | None) -> Figure | None:
         """The curves of a motion file over time."""
-        return plot_curves(curves(load_motion(motion_file, self._settings.max_seconds))) if motion_file else None
+        with _refusals_shown():
+            return plot_curves(curves(load_motion(motion_file, self._settings.max_seconds))) if motion_file else None
 
     def _preview(self, photo: str, face: Any, detector: Any) -> FacePreview:
         self._check_offered(detector)
@@ -170,14 +173,15 @@ class Endpoints:
 @contextmanager
 def _refusals_shown() -> Iterator[None]:
     """Shows the visitor's mistakes as messages; they are no errors of ours, so Gradio doesn't print them."""
-    refusal = None
+    refusal, title = None, ""
     try:
         yield
     except SpaceError as error:
         refusal = str(error)
+        title = "This didn't work" if isinstance(error, ServerFault) else "This can't be animated"
     if refusal is not None:
         # Not while the other is handled: its trace would keep all that the job held, until Python looks for cycles.
-        raise gr.Error(refusal, title="This can't be animated", print_exception=False)
+        raise gr.Error(refusal, title=title, print_exception=False)
 
 
 def _photo(values: dict[str, Any]) -> str:

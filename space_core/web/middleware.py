@@ -6,6 +6,7 @@ import shutil
 import tempfile
 import time
 from asyncio import wait_for
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from fastapi import HTTPException
@@ -16,7 +17,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from space_core.web.error_handlers import NO_ENDPOINT, NO_FETCHING, WRONG_RANGE
-from space_core.web.faults import log_fault
+from space_core.web.faults import fault_reason, log_fault
 from space_core.web.logs import log_event
 from space_core.web.metrics import Metrics
 from space_core.web.settings import Settings, on_a_space
@@ -63,13 +64,22 @@ class RequestGuard:
 
     Args:
         api_names: the endpoints that are called by the names of their parameters.
+        on_fault: called with the reason of a fault of the server while it answers a request.
     """
 
-    def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics, api_names: set[str]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        settings: Settings,
+        metrics: Metrics,
+        api_names: set[str],
+        on_fault: Callable[[str], None],
+    ) -> None:
         self._app = app
         self._settings = settings
         self._metrics = metrics
         self._api_names = api_names
+        self._on_fault = on_fault
         self._uploads = UploadLimits(
             settings.visitor_uploads, settings.visitor_mb * 1024 * 1024, settings.kept_minutes * 60
         )
@@ -107,7 +117,9 @@ class RequestGuard:
         except ClientDisconnect:
             log_event("left", reason="left", endpoint=_endpoint(scope))
         except Exception as error:  # has been answered with status 500; uvicorn would log it and close the connection
+            self._metrics.count_failure(_endpoint(scope), fault_reason(error))
             log_fault(error, endpoint=_endpoint(scope))
+            self._on_fault(fault_reason(error))
 
     def _refusal(self, scope: Scope) -> PlainTextResponse | None:
         method, path = scope["method"], _path(scope)

@@ -123,7 +123,8 @@ def build_app(
     if settings.mcp:
         gradio_patches.set_mcp_address(page, f"http://{_own_host(settings)}:{settings.port}/")
     app.add_middleware(StreamGuard, page=page)
-    app.add_middleware(RequestGuard, settings=settings, metrics=metrics, api_names=gradio_patches.api_names(page))
+    api_names = gradio_patches.api_names(page)
+    app.add_middleware(RequestGuard, settings=settings, metrics=metrics, api_names=api_names, on_fault=on_fault)
     return app
 
 

@@ -258,7 +258,7 @@ class AnimationService:
             self._degraded = fault_reason(failure)
             self.metrics.count_failure(endpoint, fault_reason(failure))
             log_fault(failure, endpoint=endpoint, job=job.number)
-            raise SpaceError(fault_sentence(failure)) from failure
+            raise ServerFault(fault_sentence(failure), fault_reason(failure)) from failure
 
 
 def _with_gpu(run: Callable) -> Callable:

@@ -3,7 +3,14 @@
 import os
 from pathlib import Path
 
+from space_core.memory import limit_arenas
+from space_core.web.private_files import create_private_folder
+
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before gradio is imported: nothing here calls home
+
+if __name__ == "__main__":
+    create_private_folder()  # also before: packages look up where they may write when they are imported
+    limit_arenas()  # before threads start, each of which would keep memory that it has freed
 
 if os.environ.get("SPACES_ZERO_GPU"):
     import spaces  # before torch: on a ZeroGPU Space it pretends to torch that there is a GPU
@@ -14,7 +21,6 @@ from space_core.web import logs
 from space_core.web.appearance import APPEARANCE
 from space_core.web.metrics import Metrics
 from space_core.web.page import build_page
-from space_core.web.private_files import create_private_folder
 from space_core.web.server import serve
 from space_core.web.service import AnimationService
 from space_core.web.settings import Settings
@@ -24,10 +30,10 @@ def main() -> None:
     """Loads the pipeline and serves the page."""
     settings = Settings.from_command_line()
     logs.configure(settings.log_level)
-    create_private_folder()
     try:
         credentials = ContentCredentials(settings.certificate_folder) if settings.content_credentials else None
-        service = AnimationService(SpacePipeline(settings.device, credentials), Metrics())
+        pipeline = SpacePipeline(settings.device, credentials, settings.portraits_mb * 1024 * 1024)
+        service = AnimationService(pipeline, Metrics(), settings.time_limit)
         page = build_page(service, settings, Path(__file__).parent / "examples")
     except SpaceError as error:
         raise SystemExit(f"space: {error}") from None
@@ -40,6 +46,8 @@ def main() -> None:
         health=service.health,
         on_disconnect=service.disconnect,
         on_expiry=service.expire,
+        on_fault=service.note_fault,
+        on_end=service.end,
         **APPEARANCE,
     )
 

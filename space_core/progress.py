@@ -29,7 +29,10 @@ def run_with_progress(task: Callable[[], Result], on_progress: Callable[[], None
     future = start(task)
     while wait([future], REPORT_SECONDS).not_done:
         on_progress()
-    return future.result()
+    try:
+        return future.result()
+    finally:
+        del future  # its exception and this frame would keep each other, and what the task held, in memory
 
 
 def start(task: Callable[[], Result]) -> Future[Result]:

@@ -29,6 +29,14 @@ from space_core.options import option_choices, option_field, option_range
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
+@pytest.fixture(autouse=True)
+def no_variables_of_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Settings are those of a test alone."""
+    for variable in list(os.environ):
+        if variable.startswith(("SPACE_", "GRADIO_SERVER_", "GRADIO_ROOT_")):
+            monkeypatch.delenv(variable)
+
+
 @pytest.fixture(scope="session")
 def astronaut() -> np.ndarray:
     """A photo with one face, (H, W, 3) uint8 RGB."""
@@ -108,9 +116,10 @@ def serving(pipeline: SpacePipeline, **settings) -> Iterator[str]:
     from space_core.web.settings import Settings
 
     settings, metrics = Settings(**settings), Metrics()
-    service = AnimationService(pipeline, metrics)
+    service = AnimationService(pipeline, metrics, settings.time_limit)
     page = build_page(service, settings, EXAMPLES)
     callbacks = {"health": service.health, "on_disconnect": service.disconnect, "on_expiry": service.expire}
+    callbacks["on_fault"] = service.note_fault
     with running(build_app(page, settings, metrics, **callbacks, **APPEARANCE)) as address:
         yield address
 

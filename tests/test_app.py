@@ -396,14 +396,14 @@ def stages_ended(watched):
 
 
 @pytest.mark.slow
-def test_twenty_visitors_at_once_are_all_served(demo, short):
+def test_twenty_visitors_at_once_are_all_served(signing_pipeline, visitors_folder, short):
     def visit(seed):
-        client = Client(demo, verbose=False)
+        client = Client(address, verbose=False)
         film = predict(client, photo=ASTRONAUT, speech=short, size=256, seed=seed)
         client.close()
         return film
 
-    with ThreadPoolExecutor(20) as visitors:
+    with serving(signing_pipeline, visitor_places=21) as address, ThreadPoolExecutor(20) as visitors:
         films = list(visitors.map(visit, range(20)))
     assert [film[-1] for film in films] == list(range(20))
     for video, *_ in films:
@@ -456,13 +456,15 @@ def test_gradios_client_gets_that_sentence_too(watched, short):
 
 
 def test_an_error_of_ours_is_a_plain_sentence_and_the_next_film_is_made(watched, short):
-    before = failures(watched, "error")
+    before = failures(watched, "internal")
     watched.failure = RuntimeError(f"boom in {short}")
     asking = values(watched.visitor, short)
     assert "our side" in refused(watched.visitor, "animate", asking)
-    assert failures(watched, "error") == before + 1
+    assert failures(watched, "internal") == before + 1
     watched.failure = MemoryError()
-    refused(watched.visitor, "animate", asking)
+    assert "no memory left" in refused(watched.visitor, "animate", asking)
+    health = watched.visitor.get("/healthz")
+    assert (health.status_code, health.json()["status"], health.json()["reason"]) == (200, "degraded", "out_of_memory")
     watched.failure = None
     assert watched.visitor.ask("animate", asking)
     assert watched.visitor.get("/healthz").json()["status"] == "ready"

@@ -8,6 +8,7 @@ import fastapi
 import gradio as gr
 import pytest
 from gradio.queueing import Event, EventQueue
+from gradio.route_utils import GradioMultiPartParser
 
 from space_core import SpaceError
 from space_core.web import gradio_patches
@@ -30,6 +31,7 @@ def used():
         "gradio.queueing.Queue": page._queue,
         "gradio.queueing.EventQueue": EventQueue("a", 1),
         "gradio.queueing.Event": Event("session", function, None, None),
+        "gradio.route_utils.GradioMultiPartParser": GradioMultiPartParser(None, None, max_file_size=1),
         "gradio.routes.App": gradio_patches.mounted_app(app),
     }
 
@@ -43,6 +45,11 @@ def test_the_patches_were_tested_with_the_gradio_that_is_required():
 @pytest.mark.parametrize(("name", "parameters"), gradio_patches.REPLACED.items())
 def test_a_function_that_is_replaced_takes_the_same_parameters(name, parameters):
     assert gradio_patches.parameters(name) == parameters
+
+
+@pytest.mark.parametrize("module", gradio_patches.WRITING)
+def test_a_module_that_writes_into_a_folder_of_gradios_looks_it_up_under_the_same_name(module):
+    assert isinstance(importlib.import_module(module).DEFAULT_TEMP_DIR, str)
 
 
 @pytest.mark.parametrize("module", gradio_patches.PRINTING)

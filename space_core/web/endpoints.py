@@ -11,7 +11,7 @@ import gradio as gr
 import numpy as np
 from matplotlib.figure import Figure
 
-from space_core.errors import SpaceError
+from space_core.errors import ServerFault, SpaceError
 from space_core.face.drawing import draw_preview, drawn_size
 from space_core.face.preview import FacePreview
 from space_core.motion.curves import curves
@@ -31,6 +31,7 @@ from space_core.web.parameters import (
     WIDGETS,
     option_value,
     options_compared,
+    switch_value,
 )
 from space_core.web.service import AnimationService
 from space_core.web.settings import Settings
@@ -58,7 +59,7 @@ class Endpoints:
         with _refusals_shown():
             options = self._animation_options(values)
             photo, speech = _photo(values), _speech_source(values)
-            visitor, details = _visitor(values["request"]), values["look_inside"]
+            visitor, details = _visitor(values["request"]), switch_value("look_inside", values["look_inside"])
             reports = self._service.animate(visitor, photo, speech, options, intermediate_results=details)
             with closing(reports):
                 for report in reports:
@@ -91,6 +92,8 @@ class Endpoints:
             return None, ""
         try:
             preview = self._preview(**values)
+        except ServerFault as fault:
+            return None, f"**This didn't work.** {fault}"
         except SpaceError as error:
             return None, f"**This photo won't do.** {error}"
         return draw_preview(preview), "\n\n".join(("This is how it will be framed.", *preview.notes))
@@ -115,20 +118,18 @@ class Endpoints:
         """
         with _refusals_shown(), tempfile.TemporaryDirectory() as folder:
             recording = Path(folder) / "speech.wav"
-            if self._service.say(_visitor(request), text or "", recording, self._settings.max_seconds):
+            spoken = _text("text", text)
+            if self._service.say(_visitor(request), spoken, recording, self._settings.max_seconds):
                 yield str(recording)  # Gradio has copied it to its own cache when the folder is removed after this
 
     def stop(self, request: gr.Request) -> None:
         """Stops what is being made for the visitor."""
         self._service.cancel(_visitor(request))
 
-    def leave(self, request: gr.Request) -> None:
-        """Stops it for a visitor who closed the page."""
-        self._service.disconnect(_visitor(request))
-
     def plot_motion(self, motion_file: str | None) -> Figure | None:
         """The curves of a motion file over time."""
-        return plot_curves(curves(load_motion(motion_file, self._settings.max_seconds))) if motion_file else None
+        with _refusals_shown():
+            return plot_curves(curves(load_motion(motion_file, self._settings.max_seconds))) if motion_file else None
 
     def _preview(self, photo: str, face: Any, detector: Any) -> FacePreview:
         self._check_offered(detector)
@@ -140,8 +141,8 @@ class Endpoints:
         given = {name: values[name] for name in WIDGETS}
         if values["variation"] == NEW_SEED:
             given["seed"] = secrets.randbelow(2**32)
-        if values["blend"] and values["blend"].strip():
-            given["emotion"] = values["blend"].strip()
+        if blend := _text("blend", values["blend"]):
+            given["emotion"] = blend
         return self._options(given)
 
     def _compared_options(self, values: dict[str, Any]) -> list[AnimationOptions]:
@@ -158,7 +159,7 @@ class Endpoints:
     def _options(self, given: dict[str, Any]) -> AnimationOptions:
         """The options of values of the API, within the operator's settings."""
         self._check_offered(given["detector"])
-        given["mark"] = given["mark"] or self._settings.force_visible_mark
+        given["mark"] = switch_value("mark", given["mark"]) or self._settings.force_visible_mark
         options = {name: option_value(name, value) for name, value in given.items()}
         return AnimationOptions(**options, max_seconds=self._settings.max_seconds)
 
@@ -172,10 +173,15 @@ class Endpoints:
 @contextmanager
 def _refusals_shown() -> Iterator[None]:
     """Shows the visitor's mistakes as messages; they are no errors of ours, so Gradio doesn't print them."""
+    refusal, title = None, ""
     try:
         yield
     except SpaceError as error:
-        raise gr.Error(str(error), title="This can't be animated", print_exception=False) from error
+        refusal = str(error)
+        title = "This didn't work" if isinstance(error, ServerFault) else "This can't be animated"
+    if refusal is not None:
+        # Not while the other is handled: its trace would keep all that the job held, until Python looks for cycles.
+        raise gr.Error(refusal, title=title, print_exception=False)
 
 
 def _photo(values: dict[str, Any]) -> str:
@@ -184,11 +190,18 @@ def _photo(values: dict[str, Any]) -> str:
     return values["photo"]
 
 
+def _text(name: str, value: Any) -> str:
+    """The text of a parameter without spaces around it; "" where there is none."""
+    if value is not None and not isinstance(value, str):
+        raise SpaceError(f"{name} must be a text.")
+    return (value or "").strip()
+
+
 def _speech_source(values: dict[str, Any]) -> SpeechSource:
     """The source that the visitor selected last, or else the first one that is there."""
     given = (
         SpeechSource(values["speech"]),
-        SpeechSource(text=(values["text"] or "").strip()),
+        SpeechSource(text=_text("text", values["text"])),
         SpeechSource(values["speech_video"]),
     )
     by_name = dict(zip(SPEECH_SOURCES, given, strict=True))

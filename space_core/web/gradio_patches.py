@@ -1,9 +1,10 @@
 """Everything inside Gradio that the demo replaces, sets or reads; no other module touches names that are not public.
 
 Gradio fetches addresses that visitors give, opens their photos itself, prints tracebacks and names files of the machine
-in errors; a page that is mounted in another application doesn't check that files were uploaded; and the queue has no
-hooks. None of this can be configured, so it is patched. ``REPLACED`` and ``USED`` list what the patches rely on:
-``apply`` checks the first against the Gradio that is installed, the tests check both.
+in errors; a page that is mounted in another application doesn't check that files were uploaded; uploads that break off
+are taken or left behind; and the queue has no hooks. None of this can be configured, so it is patched. ``REPLACED`` and
+``USED`` list what the patches rely on: ``apply`` checks the first against the Gradio that is installed, the tests check
+both.
 """
 
 import importlib
@@ -11,6 +12,7 @@ import inspect
 import pkgutil
 import traceback
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NoReturn
@@ -19,15 +21,35 @@ from urllib.parse import unquote
 import fastapi
 import gradio as gr
 import gradio.blocks
+import gradio.components
 import gradio.queueing
 import gradio.route_utils
 import gradio.routes
 import gradio.utils
+import gradio_client.utils
 from gradio.data_classes import FileData
+from gradio.server_messages import ProcessCompletedMessage, UnexpectedErrorMessage
+from gradio_client.exceptions import AppError
+from starlette.formparsers import MultiPartException
 
 from space_core.errors import SpaceError
-from space_core.web.error_handlers import fetching_refused, log_current_error, visitor_message, wrong_input
+from space_core.web.error_handlers import (
+    RESTARTING,
+    WRONG_CLICK,
+    WRONG_SESSION,
+    WrongArguments,
+    fetching_refused,
+    log_current_error,
+    visitor_message,
+    wrong_input,
+)
+from space_core.web.faults import fault_reason
 from space_core.web.logs import log_event
+from space_core.web.visitor_limits import visitor_address
+
+MAX_SESSION_LENGTH = 200  # characters of a session's name, which visitors choose
+MOST_FILES = 20  # of one upload
+FAULT = "fault"  # key of a fault's reason in the answer to a visitor
 
 VERSIONS = ("6.31.0",)  # of Gradio, for which the tests have passed
 
@@ -38,6 +60,8 @@ REPLACED = {
     "gradio.components.Dropdown.preprocess": ("self", "payload"),
     "gradio.components.Radio.preprocess": ("self", "payload"),
     "gradio.components.Number.preprocess": ("self", "payload"),
+    "gradio.components.Textbox.preprocess": ("self", "payload"),
+    "gradio.components.Dataset.preprocess": ("self", "payload"),
     "gradio.processing_utils.async_ssrf_protected_get": ("url",),
     "gradio.processing_utils.async_ssrf_protected_download": ("url", "cache_dir"),
     "gradio.processing_utils.ssrf_protected_download": ("url", "cache_dir"),
@@ -49,11 +73,19 @@ REPLACED = {
     "gradio.blocks.Blocks.preprocess_data": ("self", "block_fn", "inputs", "state", "explicit_call"),
     "gradio.utils.error_payload": ("error", "show_error"),
     "gradio.queueing.error_payload": ("error", "show_error"),
+    "gradio.route_utils.get_fn": ("blocks", "api_name", "body"),
+    "gradio_client.utils.construct_args": ("parameters_info", "args", "kwargs"),
+    "gradio.routes.UnexpectedErrorMessage": ("msg", "event_id", "message", "session_not_found", "success"),
+    "gradio.route_utils.GradioMultiPartParser.parse": ("self",),
+    "gradio.route_utils.GradioMultiPartParser.on_end": ("self",),
     "gradio.queueing.Queue.push": ("self", "body", "request", "username"),
+    "gradio.queueing.Queue.send_message": ("self", "event", "event_message"),
     "gradio.queueing.Queue.clean_events": ("self", "session_hash", "event_id"),
 }
 # Modules whose ``traceback`` is replaced.
 PRINTING = ("gradio.queueing", "gradio.routes", "gradio.route_utils")
+# Modules whose ``DEFAULT_TEMP_DIR``, where they write to, is replaced.
+WRITING = ("gradio.routes", "gradio.route_utils", "gradio.screen_recording_utils")
 # Attributes of Gradio's objects that are set or read.
 USED = {
     "gradio.Blocks": (
@@ -66,11 +98,19 @@ USED = {
         "temp_file_sets",
     ),
     "gradio.Image": ("data_model", "keep_in_cache"),
-    "gradio.blocks.BlockFunction": ("api_name",),
-    "gradio.queueing.Queue": ("active_jobs", "close", "event_queue_per_concurrency_id"),
+    "gradio.blocks.BlockFunction": ("api_name", "collects_event_data", "concurrency_id"),
+    "gradio.queueing.Queue": (
+        "active_jobs",
+        "close",
+        "event_ids_to_events",
+        "event_queue_per_concurrency_id",
+        "pending_event_ids_session",
+        "pending_messages_per_session",
+    ),
     "gradio.queueing.EventQueue": ("queue",),
-    "gradio.queueing.Event": ("_id", "fn", "session_hash"),
-    "gradio.routes.App": ("stop_event",),
+    "gradio.queueing.Event": ("_id", "alive", "concurrency_id", "fn", "request", "session_hash"),
+    "gradio.route_utils.GradioMultiPartParser": ("_files_to_close_on_error", "items", "max_files"),
+    "gradio.routes.App": ("state_holder", "stop_event"),
     "gradio.mcp.GradioMCPServer": ("_local_url",),
 }
 
@@ -97,6 +137,8 @@ def apply() -> None:
     _leave_checks_to_the_pipeline()
     _forbid_fetching()
     _replace_error_messages()
+    _refuse_wrong_requests()
+    _refuse_broken_uploads()
     _applied = True
 
 
@@ -119,8 +161,16 @@ def _leave_checks_to_the_pipeline() -> None:
     By assignment, not by subclasses: Gradio writes a stub file beside each module that defines a component.
     """
     _replace("gradio.components.Image.preprocess", lambda self, payload: payload.path if payload else None)
-    for component in ("Slider", "Dropdown", "Radio", "Number"):
+    for component in ("Slider", "Dropdown", "Radio", "Number", "Textbox"):
         _replace(f"gradio.components.{component}.preprocess", lambda self, payload: payload)
+    choose_example = gradio.components.Dataset.preprocess
+
+    def example(self: Any, payload: Any) -> Any:
+        if not isinstance(payload, int):
+            raise wrong_input(TypeError())
+        return choose_example(self, payload)
+
+    _replace("gradio.components.Dataset.preprocess", example)
     # The type of recordings and videos: Gradio refuses a path without the mark of an upload for this type only.
     image: Any = gr.Image
     image.data_model = FileData
@@ -194,18 +244,89 @@ def _replace_error_messages() -> None:
             raise refusal from (None if refusal is error else error)
 
     def plain_payload(error: BaseException | None, show_error: bool) -> dict[str, Any]:
-        return error_payload(visitor_message(error), show_error=True)
+        payload = error_payload(visitor_message(error), show_error=True)
+        # Faults are counted where the payload is sent; see ``observe_queue``.
+        return payload if isinstance(error, AppError) else {**payload, FAULT: fault_reason(error or RuntimeError())}
+
+    class RestartMessage(UnexpectedErrorMessage):
+        """What a stream ends with that the end of the server breaks off."""
+
+        def __init__(self, **values: Any) -> None:
+            super().__init__(**{**values, "message": RESTARTING})
 
     _replace("gradio.blocks.Blocks.preprocess_data", preprocess_or_refuse)
     _replace("gradio.utils.error_payload", plain_payload)
     _replace("gradio.queueing.error_payload", plain_payload)
+    _replace("gradio.routes.UnexpectedErrorMessage", RestartMessage)
     logging = SimpleNamespace(**{**vars(traceback), "print_exc": log_current_error})
     for name in PRINTING:
         module: Any = importlib.import_module(name)
         module.traceback = logging
 
 
+def _refuse_wrong_requests() -> None:
+    """Has requests for unknown functions and with unknown arguments fail with exceptions that can be told apart."""
+    get_fn, construct_args = gradio.route_utils.get_fn, gradio_client.utils.construct_args
+
+    def find_function(blocks: gr.Blocks, api_name: str | None, body: Any) -> Any:
+        if body.session_hash is not None and not 0 < len(body.session_hash) <= MAX_SESSION_LENGTH:
+            raise fastapi.HTTPException(400, WRONG_SESSION)
+        try:
+            function = get_fn(blocks, api_name, body)
+        except KeyError:
+            raise gradio.route_utils.FnIndexInferError from None
+        if function.collects_event_data and not _is_click(body.event_data):
+            raise fastapi.HTTPException(422, WRONG_CLICK)
+        return function
+
+    def checked_arguments(parameters_info: Any, args: tuple, kwargs: dict) -> list:
+        try:
+            return construct_args(parameters_info, args, kwargs)
+        except TypeError as error:
+            raise WrongArguments(str(error)) from None
+
+    _replace("gradio.route_utils.get_fn", find_function)
+    _replace("gradio_client.utils.construct_args", checked_arguments)
+
+
+def _refuse_broken_uploads() -> None:
+    """Takes an upload only if it is complete and has files; of any other, nothing is left on the disk."""
+    parser = gradio.route_utils.GradioMultiPartParser
+    parse, on_end = parser.parse, parser.on_end
+
+    def note_end(self: Any) -> None:
+        self.is_complete = True
+        on_end(self)
+
+    async def parse_whole(self: Any) -> Any:
+        self.max_files = MOST_FILES
+        try:
+            form = await parse(self)
+            if not getattr(self, "is_complete", False):
+                raise MultiPartException("The upload is not complete. Send it again.")
+            if not self.items or any(isinstance(value, str) for name, value in self.items if name == "files"):
+                raise MultiPartException('An upload has parts named "files", each with a file name. There is none.')
+        except BaseException:  # a disconnection, too
+            for file in self._files_to_close_on_error:
+                file.close()
+                Path(file.name).unlink(missing_ok=True)
+            raise
+        return form
+
+    _replace("gradio.route_utils.GradioMultiPartParser.parse", parse_whole)
+    _replace("gradio.route_utils.GradioMultiPartParser.on_end", note_end)
+
+
 # The queue and the server
+
+
+@dataclass(frozen=True)
+class Place:
+    """A request that waits or runs: the visitor's session and address, see ``visitor_address``."""
+
+    session: str
+    address: str
+    waits: bool
 
 
 def queue_length(page: gr.Blocks) -> int:
@@ -213,47 +334,109 @@ def queue_length(page: gr.Blocks) -> int:
     return len(page._queue)
 
 
+def running_jobs(page: gr.Blocks) -> int:
+    """How many requests run."""
+    return len(_running(page._queue))
+
+
 def observe_queue(
     page: gr.Blocks,
-    full_message: str,
+    admit: Callable[[str, list[Place], Place], None],
     on_failure: Callable[[str, str], None],
     on_disconnect: Callable[[str], None],
 ) -> None:
-    """Calls back when the queue of a page refuses or loses a visitor.
+    """Has a page's queue ask before it takes a request, and call back when it loses one.
 
     Args:
         page: whose queue was set up with ``page.queue``.
-        full_message: what a visitor reads for whom the queue has no place, with status 429.
-        on_failure: called with the endpoint and "full" or "left", for a visitor who is refused, or leaves the queue.
+        admit: called with the endpoint, the places that are taken in its line (endpoints with one ``concurrency_id``
+            stand in one line), and the place that is asked for; raises ``fastapi.HTTPException`` to refuse.
+        on_failure: called with the endpoint and "left", for a visitor who leaves the queue, or the reason of a fault.
         on_disconnect: called with the session of a visitor who disconnects or cancels while a job of theirs runs.
             Gradio itself would notice only when the job yields its next result.
     """
     queue: Any = page._queue
-    push, clean_events = queue.push, queue.clean_events
+    push, clean_events, send_message = queue.push, queue.clean_events, queue.send_message
 
     async def push_or_refuse(body: Any, request: fastapi.Request, username: str | None) -> tuple:
-        success, answer, state = await push(body=body, request=request, username=username)
-        if state == "queue_full":
-            on_failure(_endpoint(page.fns.get(body.fn_index)), "full")
-            # Not Gradio's 503, for which its page shows another sentence.
-            raise fastapi.HTTPException(429, full_message)
-        return success, answer, state
+        function = page.fns.get(body.fn_index)
+        if function is not None:
+            place = Place(body.session_hash or "", visitor_address(request.scope), waits=True)
+            admit(_endpoint(function), _places(queue, function.concurrency_id), place)
+        answer = await push(body=body, request=request, username=username)
+        _forget_oldest_results(queue)
+        return answer
 
     async def clean_and_call_back(*, session_hash: str | None = None, event_id: str | None = None) -> None:
-        waiting = [
-            event.fn
-            for line in queue.event_queue_per_concurrency_id.values()
-            for event in line.queue
-            if event.session_hash == session_hash or event._id == event_id
-        ]
-        for event in [event for events in queue.active_jobs for event in events or ()]:
-            if event.session_hash == session_hash or event._id == event_id:
+        def is_meant(event: Any) -> bool:
+            return event.session_hash == session_hash or event._id == event_id
+
+        waiting = [event.fn for event in _waiting(queue) if is_meant(event)]
+        for event in _running(queue):
+            if is_meant(event):
                 on_disconnect(event.session_hash)
         await clean_events(session_hash=session_hash, event_id=event_id)
         for function in waiting:
             on_failure(_endpoint(function), "left")
 
-    queue.push, queue.clean_events = push_or_refuse, clean_and_call_back
+    def send_and_count(event: Any, event_message: Any) -> None:
+        if isinstance(event_message, ProcessCompletedMessage) and (reason := event_message.output.get(FAULT)):
+            on_failure(_endpoint(event.fn), str(reason))
+        send_message(event, event_message)
+
+    queue.push, queue.clean_events, queue.send_message = push_or_refuse, clean_and_call_back, send_and_count
+
+
+def end_waiting(page: gr.Blocks, sentence: str) -> None:
+    """Takes all requests that wait out of the queue, and answers them with a sentence."""
+    for event in _waiting(page._queue):
+        page._queue.event_queue_per_concurrency_id[event.concurrency_id].queue.remove(event)
+        _refuse(page, event, sentence)
+
+
+def end_running(page: gr.Blocks, sentence: str) -> None:
+    """Answers all requests that run with a sentence; nothing else is sent to them any more."""
+    for event in _running(page._queue):
+        _refuse(page, event, sentence)
+
+
+def stream_session(page: gr.Blocks, event: str | None, session: str | None) -> str | None:
+    """The session whose results a stream would hold that is asked for by an event or a session; None if there are none.
+
+    There are none once they have been delivered.
+    """
+    queue: Any = page._queue
+    if event is None:
+        return session if queue.pending_event_ids_session.get(session) else None
+    if event in queue.event_ids_to_events:
+        return queue.event_ids_to_events[event].session_hash
+    return next((name for name, events in queue.pending_event_ids_session.items() if event in events), None)
+
+
+def forget_delivered(page: gr.Blocks, session: str) -> None:
+    """Drops what Gradio keeps to deliver results of a session, once they all have been."""
+    queue: Any = page._queue
+    if not queue.pending_event_ids_session.get(session):
+        queue.pending_event_ids_session.pop(session, None)
+        queue.pending_messages_per_session.pop(session, None)
+
+
+def close_session(mounted: gradio.routes.App, session: str) -> None:
+    """Marks the state of a visitor whose page was closed for removal."""
+    if session in mounted.state_holder:
+        mounted.state_holder.session_data[session].is_closed = True
+
+
+def api_names(page: gr.Blocks) -> set[str]:
+    """The names of the endpoints that are called by the names of their parameters."""
+    return {name.removeprefix("/") for name in page.get_api_info()["named_endpoints"]}
+
+
+def write_to_upload_folder() -> None:
+    """Has Gradio write into the upload folder what it would write into one of its own, chosen when it is imported."""
+    for name in WRITING:
+        module: Any = importlib.import_module(name)
+        module.DEFAULT_TEMP_DIR = str(upload_folder())
 
 
 def mounted_app(app: fastapi.FastAPI) -> gradio.routes.App:
@@ -272,6 +455,49 @@ def close(page: gr.Blocks, mounted: gradio.routes.App) -> None:
     """Ends the queue and all connections of open pages, which would hold up the end of the server."""
     page._queue.close()
     mounted.stop_event.set()  # Gradio treats it as if every visitor left, so running jobs are cancelled
+
+
+def _is_click(event_data: Any) -> bool:
+    """Whether the data of an event say where a picture was clicked."""
+    index = event_data.get("index") if isinstance(event_data, dict) else None
+    return (
+        isinstance(index, list)
+        and len(index) == 2
+        and all(type(value) in (int, float) and abs(value) < 1e6 for value in index)
+    )
+
+
+def _waiting(queue: Any) -> list[Any]:
+    return [event for line in queue.event_queue_per_concurrency_id.values() for event in line.queue]
+
+
+def _running(queue: Any) -> list[Any]:
+    return [event for events in queue.active_jobs for event in events or ()]
+
+
+def _places(queue: Any, concurrency_id: str) -> list[Place]:
+    """The places in a line, of requests that wait and that run."""
+    return [
+        Place(event.session_hash, visitor_address(event.request.scope), waits)
+        for events, waits in ((_waiting(queue), True), (_running(queue), False))
+        for event in events
+        if event.concurrency_id == concurrency_id
+    ]
+
+
+def _refuse(page: gr.Blocks, event: Any, sentence: str) -> None:
+    """The last message of an event."""
+    refusal = gr.Error(sentence, title="This didn't work", print_exception=False)
+    payload = gradio.utils.error_payload(refusal, show_error=True)
+    page._queue.send_message(event, ProcessCompletedMessage(output=payload, success=False, title="This didn't work"))
+    event.alive = False
+    page._queue.event_ids_to_events.pop(event._id, None)
+
+
+def _forget_oldest_results(queue: Any) -> None:
+    """Drops the records of results that nobody fetched, as soon as Gradio has dropped the results."""
+    while len(queue.pending_event_ids_session) > 2 * queue.pending_messages_per_session.max_size:
+        queue.pending_event_ids_session.pop(next(iter(queue.pending_event_ids_session)))
 
 
 def _endpoint(function: Any) -> str:

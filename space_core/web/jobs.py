@@ -1,18 +1,30 @@
 """A visitor's request for a video, from what was asked for to what was made."""
 
 import queue
+import secrets
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
+import psutil
+
+from space_core.errors import ServerFault
 from space_core.options import AnimationOptions
 from space_core.progress import Progress
+from space_core.timing import FPS
 from space_core.web.metrics import Metrics
 
 SHOWN_EVERY = 0.2  # seconds between two steps that are shown
+REPEATED_EVERY = 0.5  # seconds after which the latest step is reported again
+END_SECONDS = 5.0  # for a thread to notice that its job has ended
+LONGEST_CHUNK = 16.0  # seconds of one of the chunks in which a text is spoken
+FRAME_STAGES = ("pose video", "landmarks", "frames")  # whose steps are frames
 
 
 @dataclass(frozen=True)
@@ -73,9 +85,25 @@ class Film:
 
 @dataclass(eq=False)
 class Job:
-    """A request that is being carried out, until ``cancelled`` says why not any more: "stopped" or "left"."""
+    """A request that is being carried out, until ``cancelled`` says why not any more: "stopped", "left", "restarting".
+
+    ``number`` names it in the log.
+    """
 
     cancelled: str = ""
+    number: str = field(default_factory=lambda: secrets.token_hex(4))
+
+
+@dataclass(frozen=True)
+class TimeLimit:
+    """How long a job may take, in seconds: the same for every job, and so much more for each second of speech."""
+
+    seconds: float = 120.0
+    per_speech_second: float = 20.0
+
+    def of(self, speech_seconds: float) -> float:
+        """The limit of a job with so many seconds of speech, of all its settings together."""
+        return self.seconds + self.per_speech_second * speech_seconds
 
 
 class JobCancelled(Exception):  # noqa: N818 – not an error
@@ -85,25 +113,34 @@ class JobCancelled(Exception):  # noqa: N818 – not an error
 Report = Step | Opening | Film
 # Makes a film in a folder and reports progress.
 Work = Callable[[JobRequest, Path, Progress], Film]
+OnStuck = Callable[[threading.Thread], None]
+Result = TypeVar("Result")
 
 
-def iterate_in_thread(work: Work, request: JobRequest, opening: str) -> Generator[Report, None, None]:
+def iterate_in_thread(
+    work: Work, request: JobRequest, opening: str, limit: TimeLimit, on_stuck: OnStuck
+) -> Generator[Report, None, None]:
     """Yields the progress of work in a thread of its own, and its film at last.
 
-    Closing the iterator has the thread's next progress call raise ``JobCancelled``, waits for the thread to end, and
-    removes the folder in which it worked.
+    When the iterator is closed or the time is over, the thread's next progress call raises ``JobCancelled``. A thread
+    that makes none gets its programs killed: ffmpeg that no longer reads. The folder in which it worked is removed.
 
     Args:
         work: called in the thread, with the request, a temporary folder and the progress callback.
         request: see ``JobRequest``.
         opening: the name of the file in the folder that is complete when progress reports the stage "opening".
+        limit: of the time; the length of the speech is known from the progress.
+        on_stuck: called with a thread that does not end in spite of all that, and is left alone.
 
     Raises:
+        ServerFault: the time is over ("timeout").
         Exception: whatever ``work`` raises.
     """
     reports: queue.SimpleQueue[Report | BaseException] = queue.SimpleQueue()
-    closed = threading.Event()
-    with tempfile.TemporaryDirectory() as name:
+    closed, begun = threading.Event(), time.monotonic()
+    latest, speech_seconds = Step("portrait", 0, 1), 0.0
+    # A thread that is stuck may write there later.
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         folder = Path(name)
 
         def progress(stage: str, done: int, total: int) -> None:
@@ -122,14 +159,83 @@ def iterate_in_thread(work: Work, request: JobRequest, opening: str) -> Generato
         thread = threading.Thread(target=run, name="film", daemon=True)
         thread.start()
         try:
-            while not isinstance(report := reports.get(), Film):
+            while True:
+                if time.monotonic() > begun + limit.of(speech_seconds * len(request.settings)):
+                    raise _too_late()
+                report = _next_report(reports, latest)
                 if isinstance(report, BaseException):
-                    raise report
+                    try:
+                        raise report
+                    finally:
+                        del report  # or the exception and this frame would keep each other in memory
+                if isinstance(report, Step):
+                    latest = report
+                    speech_seconds = max(speech_seconds, _speech_seconds(report))
                 yield report
-            yield report
+                if isinstance(report, Film):
+                    return
         finally:
             closed.set()
-            thread.join()
+            if not _end(thread, folder):
+                on_stuck(thread)
+
+
+def call_in_thread(work: Callable[[], Result], seconds: float, on_stuck: OnStuck) -> Result:
+    """The result of work that takes at most so many seconds; ``on_stuck`` as for ``iterate_in_thread``.
+
+    Raises:
+        ServerFault: the time is over ("timeout").
+        Exception: whatever ``work`` raises.
+    """
+    future: Future[Result] = Future()
+    thread = threading.Thread(target=_run_into, args=(future, work), name="job", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if thread.is_alive():
+        on_stuck(thread)
+        raise _too_late()
+    try:
+        return future.result()
+    finally:
+        del future  # its exception and this frame would keep each other in memory
+
+
+def _run_into(future: Future[Result], work: Callable[[], Result]) -> None:
+    try:
+        future.set_result(work())
+    except BaseException as failure:
+        future.set_exception(failure)
+
+
+def _next_report(reports: "queue.SimpleQueue[Report | BaseException]", latest: Step) -> Report | BaseException:
+    """The next report; where none comes, the latest step again, so that whoever iterates can end the work."""
+    try:
+        return reports.get(timeout=REPEATED_EVERY)
+    except queue.Empty:
+        return latest
+
+
+def _too_late() -> ServerFault:
+    return ServerFault("That took longer than is allowed, and was ended. Give a shorter speech.", "timeout")
+
+
+def _speech_seconds(step: Step) -> float:
+    """How long the speech is as far as a step shows it."""
+    if step.stage == "voice":
+        return step.total * LONGEST_CHUNK
+    return step.total / FPS if step.stage in FRAME_STAGES else 0.0
+
+
+def _end(thread: threading.Thread, folder: Path) -> bool:
+    """Waits for a thread to end, in the last resort by killing the programs that write to its folder."""
+    thread.join(END_SECONDS)
+    if thread.is_alive():
+        for program in psutil.Process().children(recursive=True):
+            with suppress(psutil.Error):
+                if any(str(folder) in argument for argument in program.cmdline()):
+                    program.kill()
+        thread.join(END_SECONDS)
+    return not thread.is_alive()
 
 
 class ProgressClock:

@@ -1,5 +1,6 @@
 """The service's log: one JSON object a line on stderr, without anything that a visitor gave."""
 
+import errno
 import json
 import logging
 import os
@@ -57,10 +58,25 @@ def log_event(name: str, level: str = "info", **fields: Any) -> None:
 
 
 def error_fields(error: BaseException) -> dict[str, str]:
-    """The type and place of an error of ours, as fields of ``log_event``; its message may quote what a visitor gave."""
+    """The type and place of an error of ours and of its cause, as fields of ``log_event``.
+
+    Not their messages, which may quote what a visitor gave. The whole trace, which has the messages, is added at the
+    level "debug".
+    """
+    fields = {"error": type(error).__name__, "place": _place(error)}
+    if isinstance(error, OSError) and error.errno is not None:
+        fields["errno"] = errno.errorcode.get(error.errno, str(error.errno))
+    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    if cause is not None:
+        fields |= {f"cause_{name}": value for name, value in error_fields(cause).items() if name != "trace"}
+    if _LOGGER.isEnabledFor(logging.DEBUG):
+        fields["trace"] = "".join(traceback.format_exception(error))
+    return fields
+
+
+def _place(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
-    place = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "unknown"
-    return {"error": type(error).__name__, "place": place}
+    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "unknown"
 
 
 def _log_warning(

@@ -5,7 +5,9 @@ from collections.abc import Callable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
-REASONS = ("input", "stopped", "full", "left", "error")
+from space_core.errors import FAULT_REASONS
+
+REASONS = ("input", "stopped", "full", "limit", "left", "restarting", *FAULT_REASONS)
 SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 
 
@@ -32,6 +34,7 @@ class Metrics:
         self._film_seconds = Counter("space_filming_seconds", "Time spent filming.", registry=registry)
         self._speed = Gauge("space_frames_per_second", "Frames a second of the latest film.", registry=registry)
         self._queue_length = Gauge("space_queue_length", "Visitors who wait.", registry=registry)
+        self._stuck = Gauge("space_stuck_jobs", "Jobs past their time limit that do not end.", registry=registry)
 
     def count_request(self, endpoint: str) -> None:
         """Counts a request; ``endpoint`` is a name of ours."""
@@ -43,7 +46,8 @@ class Metrics:
         Args:
             endpoint: a name of ours.
             reason: "input" (the visitor's files or options), "stopped" (by the visitor), "full" (no place in the
-                queue), "left" (the visitor went away) or "error" (a fault of ours).
+                queue), "limit" (of one visitor), "left" (the visitor went away), "restarting" (the server ends), or
+                one of ``FAULT_REASONS``: a fault of ours.
 
         Raises:
             ValueError: any other reason.
@@ -66,6 +70,10 @@ class Metrics:
     def track_queue(self, length: Callable[[], int]) -> None:
         """From now on, the queue's length is what ``length`` returns."""
         self._queue_length.set_function(length)
+
+    def track_stuck(self, number: Callable[[], int]) -> None:
+        """From now on, the number of jobs that can't be ended is what ``number`` returns."""
+        self._stuck.set_function(number)
 
     def text(self) -> bytes:
         """All metrics in Prometheus' text format, of type ``content_type``."""

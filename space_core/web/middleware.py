@@ -1,28 +1,37 @@
-"""Limits on requests before they reach Gradio: its routes, their size, and the security headers of responses."""
+"""Limits on requests before they reach Gradio: routes, origins, sizes, times; and the security headers of answers."""
 
 import re
+import secrets
 import shutil
 import tempfile
+import time
+from asyncio import wait_for
+from collections.abc import Callable
+from urllib.parse import urlsplit
 
 from fastapi import HTTPException
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.formparsers import MultiPartException
 from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from space_core.web.error_handlers import NO_FETCHING
-from space_core.web.logs import error_fields, log_event
+from space_core.web.error_handlers import NO_ENDPOINT, NO_FETCHING, WRONG_RANGE
+from space_core.web.faults import fault_reason, log_fault
+from space_core.web.logs import log_event
 from space_core.web.metrics import Metrics
 from space_core.web.settings import Settings, on_a_space
+from space_core.web.visitor_limits import UploadLimits, visitor_address
 
 MAX_REQUEST_BYTES = 4 * 1024 * 1024  # of any request but an upload: JSON of a page's values
 FREE_UPLOADS = 3  # so many of the largest uploads have to fit on the disk
+IDLE_SECONDS = 20.0  # without a byte, after which a request is given up
+LEAST_BYTES_PER_SECOND = 2000  # of a request on average, after IDLE_SECONDS
 
 # Every other route of Gradio's answers 404: its proxy, its editor for developers (which writes files), links to saved
 # states, histories, monitoring, recordings of the screen.
 _GET = re.compile(
-    r"/(config|theme\.css|favicon\.ico|manifest\.json|robots\.txt|healthz|metrics)?/?"
+    r"/(config|theme\.css|favicon\.ico|manifest\.json|robots\.txt)?/?"
     r"|/(assets|static|svelte)/.+"
     r"|/gradio_api/(info|openapi\.json|theme\.css|app_id|queue/data|upload_progress)/?"
     r"|/gradio_api/(heartbeat/|call/|stream/|file=).+",
@@ -32,9 +41,12 @@ _POST = re.compile(
     r"/gradio_api/(queue/join|upload|cancel|reset)/?|/gradio_api/(call|run|api|stream)/.+",
     re.DOTALL,
 )
+_MONITORING = re.compile(r"/(healthz|metrics)/?")
 _UPLOAD = re.compile(r"/gradio_api/upload/?")
 _MCP = re.compile(r"/gradio_api/mcp(/.*)?")
+_NAMED_CALL = re.compile(r"/gradio_api/call/v2/([^/]*)/?")
 _OTHER_ADDRESS = re.compile(r"/gradio_api/file=\s*[a-z][a-z0-9+.-]*:/", re.IGNORECASE)
+_ONE_RANGE = re.compile(r"bytes=([0-9]{0,15})-([0-9]{0,15})")
 
 _CONTENT_SECURITY_POLICY = (
     "default-src 'self'; "
@@ -48,16 +60,34 @@ _CONTENT_SECURITY_POLICY = (
 
 
 class RequestGuard:
-    """ASGI middleware around the page. Not a ``BaseHTTPMiddleware``: that hides that a client disconnects."""
+    """ASGI middleware around the page. Not a ``BaseHTTPMiddleware``: that hides that a client disconnects.
 
-    def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics) -> None:
+    Args:
+        api_names: the endpoints that are called by the names of their parameters.
+        on_fault: called with the reason of a fault of the server while it answers a request.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        settings: Settings,
+        metrics: Metrics,
+        api_names: set[str],
+        on_fault: Callable[[str], None],
+    ) -> None:
         self._app = app
         self._settings = settings
         self._metrics = metrics
+        self._api_names = api_names
+        self._on_fault = on_fault
+        self._uploads = UploadLimits(
+            settings.visitor_uploads, settings.visitor_mb * 1024 * 1024, settings.kept_minutes * 60
+        )
+        framing = [*settings.allow_embedding, *(["https://huggingface.co"] if on_a_space() else [])]
         self._headers = {
             "X-Content-Type-Options": "nosniff",
             "Referrer-Policy": "same-origin",
-            "Content-Security-Policy": _CONTENT_SECURITY_POLICY + (" https://huggingface.co" if on_a_space() else ""),
+            "Content-Security-Policy": " ".join((_CONTENT_SECURITY_POLICY, *framing)),
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -80,55 +110,154 @@ class RequestGuard:
             await refusal(scope, receive, send_with_headers)
             return
         try:
-            await self._app(scope, self._limited(scope, receive), send_with_headers)
+            if scope["method"] == "POST" and _UPLOAD.fullmatch(_path(scope)):
+                await self._upload(scope, receive, send_with_headers)
+            else:
+                await self._app(scope, self._limited(scope, _Body(receive), MAX_REQUEST_BYTES), send_with_headers)
         except ClientDisconnect:
             log_event("left", reason="left", endpoint=_endpoint(scope))
         except Exception as error:  # has been answered with status 500; uvicorn would log it and close the connection
-            log_event("fault", level="error", **error_fields(error))
+            self._metrics.count_failure(_endpoint(scope), fault_reason(error))
+            log_fault(error, endpoint=_endpoint(scope))
+            self._on_fault(fault_reason(error))
 
     def _refusal(self, scope: Scope) -> PlainTextResponse | None:
         method, path = scope["method"], _path(scope)
+        if self._settings.monitoring_port is not None:
+            is_monitoring_port = scope["server"][1] == self._settings.monitoring_port
+            if is_monitoring_port != bool(_MONITORING.fullmatch(path)):
+                return PlainTextResponse("There is nothing here.", 404)
+        if _MONITORING.fullmatch(path) and method in ("GET", "HEAD"):
+            return None if self._may_monitor(scope) else _unauthorized()
         if _OTHER_ADDRESS.match(path):
             return PlainTextResponse(NO_FETCHING, 403)
+        if method == "OPTIONS" and Headers(scope=scope).get("origin") in self._settings.allow_embedding:
+            return None  # a browser asks whether a page may send a request
+        if method == "POST" and self._is_foreign(scope):
+            return PlainTextResponse("Pages of other sites may not use this demo. Open it in a window of its own.", 403)
         if self._settings.mcp and _MCP.fullmatch(path):
             return None
-        if method == "POST" and _UPLOAD.fullmatch(path) and self._disk_is_full():
-            log_event("refused", level="error", reason="disk")
-            return PlainTextResponse("There is no room for uploads at the moment. Try again in an hour.", 507)
+        if path.startswith("/gradio_api/file=") and not _is_one_range(Headers(scope=scope).get("range")):
+            return PlainTextResponse(WRONG_RANGE, 416)
+        if method == "POST" and (call := _NAMED_CALL.fullmatch(path)) and call[1] not in self._api_names:
+            return PlainTextResponse(NO_ENDPOINT, 404)
         routes = {"GET": _GET, "HEAD": _GET, "POST": _POST}.get(method)
         if routes and routes.fullmatch(path):
             return None
         return PlainTextResponse("There is nothing here.", 404)
 
+    def _may_monitor(self, scope: Scope) -> bool:
+        token = self._settings.monitoring_token
+        if token is None:
+            return True
+        given = Headers(scope=scope).get("authorization", "")
+        return secrets.compare_digest(given.encode(), f"Bearer {token.get_secret_value()}".encode())
+
+    def _is_foreign(self, scope: Scope) -> bool:
+        """Whether the page of another site sends a request, one that the operator does not allow."""
+        headers = Headers(scope=scope)
+        origin = headers.get("origin")
+        if origin is None or origin in self._settings.allow_embedding:
+            return False
+        # Browsers say it themselves where the connection is secure; no page can set these headers.
+        if headers.get("sec-fetch-site") == "same-origin":
+            return False
+        own = (headers.get("host"), headers.get("x-forwarded-host"), urlsplit(self._settings.root_path).netloc)
+        return urlsplit(origin).netloc not in filter(None, own)
+
+    async def _upload(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Passes an upload on as far as the visitor and the disk have room for it."""
+        address, body = visitor_address(scope), _Body(receive)
+        length = Headers(scope=scope).get("content-length", "")
+        sentence = self._uploads.begin(address, int(length) if length.isdecimal() else 0)
+        if sentence is not None:
+            await self._refuse_upload("limit", PlainTextResponse(sentence, 429), scope, body, send)
+            return
+        try:
+            if self._disk_is_full():
+                full = PlainTextResponse("There is no room for uploads at the moment. Try again in an hour.", 507)
+                await self._refuse_upload("disk_full", full, scope, body, send)
+                return
+            limit = min(self._settings.max_upload_bytes, self._uploads.bytes_left(address))
+            await self._app(scope, self._limited(scope, body, limit), send)
+        finally:
+            self._uploads.end(address, body.num_bytes)
+
+    async def _refuse_upload(
+        self, reason: str, answer: PlainTextResponse, scope: Scope, body: "_Body", send: Send
+    ) -> None:
+        self._metrics.count_failure("upload", reason)
+        log_event("refused", level="error" if reason == "disk_full" else "info", reason=reason, endpoint="upload")
+        await answer(scope, body.receive, send)
+
     def _disk_is_full(self) -> bool:
         return shutil.disk_usage(tempfile.gettempdir()).free < FREE_UPLOADS * self._settings.max_upload_bytes
 
-    def _limited(self, scope: Scope, receive: Receive) -> Receive:
-        """``receive``, which raises once the request is larger than it may be."""
-        upload = _UPLOAD.fullmatch(_path(scope))
-        limit = self._settings.max_upload_bytes if upload else MAX_REQUEST_BYTES
-        received = 0
+    def _limited(self, scope: Scope, body: "_Body", limit: int) -> Receive:
+        """Receives a request; raises once it is larger than it may be, or comes too slowly."""
 
         async def limited() -> Message:
-            nonlocal received
-            message = await receive()
-            received += len(message.get("body", b""))
-            if received <= limit:
+            try:
+                message = await body.receive()
+            except TimeoutError:
+                self._metrics.count_failure(_endpoint(scope), "left")
+                log_event("left", reason="left", endpoint=_endpoint(scope))
+                raise HTTPException(408, "The rest of the request did not come. Send it again.") from None
+            if body.num_bytes <= limit:
                 return message
             # The rest is read and dropped, as a browser reads no answer before it has sent all.
             while message.get("more_body"):
-                message = await receive()
+                message = await body.receive()
             self._metrics.count_failure(_endpoint(scope), "input")
             log_event("refused", reason="input", endpoint=_endpoint(scope))
-            if upload:
+            if _UPLOAD.fullmatch(_path(scope)):
                 # Gradio removes what it has written so far, and answers 413 because of "maximum allowed size".
                 raise MultiPartException(
-                    f"The upload is larger than the maximum allowed size of {self._settings.max_upload_mb} MB. "
-                    "Give a smaller file."
+                    f"The upload is larger than the maximum allowed size of {limit // 2**20} MB. Give a smaller file."
                 )
             raise HTTPException(413, f"A request may be {MAX_REQUEST_BYTES // 2**20} MB; upload files instead.")
 
         return limited
+
+
+class _Body:
+    """The body of a request as it arrives: the bytes so far, and no message later than it may be."""
+
+    def __init__(self, receive: Receive) -> None:
+        self.num_bytes = 0
+        self._receive = receive
+        self._begun = time.monotonic()
+        self._is_complete = False
+
+    async def receive(self) -> Message:
+        """The next message.
+
+        Raises:
+            TimeoutError: it does not come within ``IDLE_SECONDS``, or the body comes too slowly all in all.
+        """
+        if self._is_complete:  # what comes now is that the client disconnects, which has all its time
+            return await self._receive()
+        message = await wait_for(self._receive(), IDLE_SECONDS)
+        self.num_bytes += len(message.get("body", b""))
+        self._is_complete = not message.get("more_body")
+        seconds = time.monotonic() - self._begun - IDLE_SECONDS
+        if not self._is_complete and self.num_bytes < seconds * LEAST_BYTES_PER_SECOND:
+            raise TimeoutError
+        return message
+
+
+def _unauthorized() -> PlainTextResponse:
+    return PlainTextResponse("Authorization: Bearer TOKEN is needed here.", 401, {"WWW-Authenticate": "Bearer"})
+
+
+def _is_one_range(header: str | None) -> bool:
+    """Whether a request asks for all of a file, or for one range of its bytes that has an end after its beginning."""
+    if header is None:
+        return True
+    asked = _ONE_RANGE.fullmatch(header.replace(" ", ""))
+    if asked is None or asked[0] == "bytes=-":
+        return False
+    return not (asked[1] and asked[2]) or int(asked[1]) <= int(asked[2])
 
 
 def _endpoint(scope: Scope) -> str:

@@ -111,7 +111,7 @@ def build_page(service: AnimationService, settings: Settings, examples: Path) ->
                 with gr.Tab("Compare"):
                     comparison = _compare()
         _about(settings)
-        _wire_jobs(page, endpoints, settings, inputs, tabs, result, inside, comparison)
+        _wire_jobs(endpoints, settings, inputs, tabs, result, inside, comparison)
         _wire_photo(endpoints, inputs)
         inputs.say.click(
             endpoints.say, inputs.parameters["text"], inputs.spoken, concurrency_limit=1, concurrency_id="say"
@@ -232,9 +232,11 @@ def _compare() -> CompareScreen:
                 changes = {"value": emotion, "allow_custom_value": True} if name == "emotion" else {}
                 parameters[f"{name}_{setting}"] = build_widget(name, info=None, **changes)
         rows.append(row)
-    number.change(
-        lambda number: [gr.update(visible=index < number) for index in range(len(rows))], number, rows, **INSTANT
-    )
+
+    def show_settings(number: Any) -> list[dict[str, Any]]:
+        return [gr.update(visible=not isinstance(number, int) or index < number) for index in range(len(rows))]
+
+    number.change(show_settings, number, rows, **INSTANT)
     button = gr.Button("Compare", variant="primary", elem_id="compare")
     video = gr.Video(label="The same words, in step", autoplay=True, interactive=False, elem_id="grid")
     return CompareScreen(parameters, button, video, gr.Markdown())
@@ -254,7 +256,6 @@ def _about(settings: Settings) -> None:
 
 
 def _wire_jobs(
-    page: gr.Blocks,
     endpoints: Endpoints,
     settings: Settings,
     inputs: InputScreen,
@@ -281,9 +282,8 @@ def _wire_jobs(
         [comparison.video, comparison.summary],
         **job_queue,
     )
-    # Both the job that runs and those that wait in the queue; a visitor who leaves stops them, too.
+    # Both the job that runs and those that wait in the queue.
     inputs.stop.click(endpoints.stop, cancels=[animating, comparing], queue=False, api_visibility="undocumented")
-    page.unload(endpoints.leave)
     inside.motion_file.change(endpoints.plot_motion, inside.motion_file, inside.plot, show_progress="hidden", **PRIVATE)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import gradio as gr
 
+from space_core.errors import SpaceError
 from space_core.options import option_choices, option_field, option_help, option_widgets
 
 SPEECH_SOURCES = ("recording", "text", "video")
@@ -70,10 +71,21 @@ class Endpoint:
         return dict(zip(names, arguments, strict=True))
 
 
+def switch_value(name: str, value: Any) -> bool:
+    """The value of a parameter that is on or off; off where it is left out.
+
+    Raises:
+        SpaceError: it is something else, of which Python would say that it is true.
+    """
+    if value is None or isinstance(value, bool):
+        return bool(value)
+    raise SpaceError(f"{name} must be true or false.")
+
+
 def option_value(name: str, value: Any) -> Any:
     """The value of an option for what its parameter of the API got: a checkbox stands for the second of two choices."""
     choices = option_choices(name)
-    return choices[bool(value)] if choices and WIDGETS[name].kind == "checkbox" else value
+    return choices[switch_value(name, value)] if choices and WIDGETS[name].kind == "checkbox" else value
 
 
 def options_compared(share: str) -> tuple[str, ...]:

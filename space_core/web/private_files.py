@@ -18,10 +18,10 @@ TERMINATED = 128 + signal.SIGTERM  # exit code, as shells report it
 
 
 def create_private_folder() -> Path:
-    """Makes a folder for this run's files, has Gradio and ``tempfile`` use it, and removes it when the run ends.
+    """Makes a folder for this run's files, has all packages write there, and removes it when the run ends.
 
-    To be called once, before the page is built: Gradio's components look up their folder when they are made. Folders
-    of earlier runs that were killed are removed.
+    To be called once, before Gradio and Matplotlib are imported, which look up their folders then. Folders of earlier
+    runs that were killed are removed.
 
     Returns:
         The folder, readable by this user only (0700); Gradio serves what lies in its subfolder "page" alone.
@@ -31,11 +31,12 @@ def create_private_folder() -> Path:
     folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
     lock = FileLock(folder / LOCK)  # released by the system when this process ends, however it does
     lock.acquire()
-    for name in ("page", "work"):
+    for name in ("page", "work", "caches"):
         (folder / name).mkdir(mode=0o700)
     os.environ["GRADIO_TEMP_DIR"] = str(folder / "page")
     os.environ["GRADIO_EXAMPLES_CACHE"] = str(folder / "page" / "examples")  # else served from the working directory
     os.environ["TMPDIR"] = tempfile.tempdir = str(folder / "work")
+    os.environ.setdefault("MPLCONFIGDIR", str(folder / "caches"))
     atexit.register(_remove, folder, lock, os.getpid())
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _exit)  # by default, the program would end without calling atexit functions

@@ -12,13 +12,14 @@ from typing import Any
 
 from space_core.animation import Animation
 from space_core.comparison import Comparison
-from space_core.errors import SpaceError
+from space_core.errors import FaultReason, ServerFault, SpaceError
 from space_core.face.preview import FacePreview
 from space_core.media.text_to_speech import write_speech
 from space_core.options import AnimationOptions
 from space_core.output import Outputs
 from space_core.pipeline import SpacePipeline
 from space_core.progress import Progress, run_with_progress
+from space_core.web.faults import fault_reason, fault_sentence, log_fault
 from space_core.web.jobs import (
     Film,
     Job,
@@ -28,13 +29,15 @@ from space_core.web.jobs import (
     Report,
     SpeechSource,
     Step,
+    TimeLimit,
+    call_in_thread,
     iterate_in_thread,
 )
-from space_core.web.logs import error_fields, log_event
+from space_core.web.logs import log_event
 from space_core.web.metrics import Metrics
 
-OUR_FAULT = "Something went wrong on our side. Try again; if it goes wrong once more, try another photo or recording."
 OPENING = "opening.mp4"
+CHARACTERS_PER_SECOND = 10  # of a text that is spoken, at least
 ZERO_GPU_SECONDS = 120  # for which a ZeroGPU Space lends its GPU
 
 
@@ -44,22 +47,33 @@ class AnimationService:
     A visitor is named by the session of their page or program; all that is being made for them can be cancelled.
     """
 
-    def __init__(self, pipeline: SpacePipeline, metrics: Metrics) -> None:
+    def __init__(self, pipeline: SpacePipeline, metrics: Metrics, limit: TimeLimit | None = None) -> None:
+        """``limit`` is that of the time of each job."""
         self.metrics = metrics
         self._pipeline = pipeline
+        self._limit = limit or TimeLimit()
+        self._degraded: FaultReason | None = None
+        self._stuck: list[threading.Thread] = []
+        metrics.track_stuck(self._num_stuck)
         self._jobs: dict[str, list[Job]] = {}  # by visitor
         self._lock = threading.Lock()
         self._run = _with_gpu(self._run_in_thread)
 
     def health(self) -> dict[str, Any]:
-        """Whether the networks are loaded, and on which device."""
-        return {"loaded": True, "device": str(self._pipeline.device)}
+        """Whether the networks are loaded, on which device, the reason of a fault after which no job has succeeded yet
+        (None: there is none), and the number of jobs that can't be ended."""
+        device = str(self._pipeline.device)
+        return {"loaded": True, "device": device, "degraded": self._degraded, "stuck": self._num_stuck()}
+
+    def note_fault(self, reason: FaultReason) -> None:
+        """Records a fault of the server that appeared outside of this service, for ``health``."""
+        self._degraded = reason
 
     def preview(self, photo: str, options: AnimationOptions) -> FacePreview:
         """Which faces a photo shows; see ``SpacePipeline.preview``."""
         self.metrics.count_request("look")
-        with self._count_failures("look"):
-            return self._pipeline.preview(photo, options)
+        with self._count_failures("look", Job()):
+            return call_in_thread(lambda: self._pipeline.preview(photo, options), self._limit.seconds, self._abandon)
 
     def say(self, visitor: str, text: str, path: Path, max_seconds: float) -> bool:
         """Writes a text, spoken, to a WAV.
@@ -71,17 +85,22 @@ class AnimationService:
             SpaceError: see ``write_speech``; or we failed.
         """
         self.metrics.count_request("say")
-        with self._count_failures("say"), self._job_of(visitor) as job:
+        with self._job_of(visitor) as job, self._count_failures("say", job):
 
             def progress(done: int, total: int) -> None:
                 if job.cancelled:
                     raise JobCancelled
 
             try:
-                write_speech(text, path, max_seconds, progress)
+                work = partial(write_speech, text, path, max_seconds, progress)
+                call_in_thread(work, self._limit.of(len(text) / CHARACTERS_PER_SECOND), self._abandon)
             except JobCancelled:
                 self._count_cancelled("say", job)
                 return False
+            except ServerFault:
+                job.cancelled = "left"  # ends a thread that was given up
+                raise
+            self._degraded = None
             return True
 
     def animate(
@@ -123,6 +142,13 @@ class AnimationService:
         """Ends what is being made for a visitor who has left."""
         self._cancel(visitor, "left")
 
+    def end(self) -> None:
+        """Ends all that is being made, because the server ends."""
+        with self._lock:
+            visitors = list(self._jobs)
+        for visitor in visitors:
+            self._cancel(visitor, "restarting")
+
     def expire(self, older_than: float) -> None:
         """Removes prepared portraits that were not used for so many seconds: they hold whole photos."""
         self._pipeline.forget_portraits(older_than)
@@ -137,8 +163,8 @@ class AnimationService:
         self.metrics.count_request(endpoint)
         clock = ProgressClock(self.metrics)
         with (
-            self._count_failures(endpoint),
             self._job_of(visitor) as job,
+            self._count_failures(endpoint, job),
             contextlib.closing(self._run(request)) as reports,
         ):
             for report in reports:
@@ -148,14 +174,17 @@ class AnimationService:
                 if isinstance(report, Film):
                     clock.end_stage()
                     self.metrics.observe_film(report.num_frames, report.seconds)
-                    log_event("filmed", endpoint=endpoint, frames=report.num_frames, seconds=round(report.seconds, 2))
+                    self._degraded = None
+                    numbers: dict[str, Any] = {"frames": report.num_frames, "seconds": round(report.seconds, 2)}
+                    log_event("filmed", endpoint=endpoint, job=job.number, **numbers)
                 if not isinstance(report, Step):
                     yield report
                 elif clock.is_due(report):
                     yield replace(report, seconds_left=clock.seconds_left(report))
 
     def _run_in_thread(self, request: JobRequest) -> Generator[Report, None, None]:
-        yield from iterate_in_thread(self._make_film, request, OPENING)  # a generator, as spaces.GPU asks for
+        # A generator, as spaces.GPU asks for.
+        yield from iterate_in_thread(self._make_film, request, OPENING, self._limit, self._abandon)
 
     def _make_film(self, request: JobRequest, folder: Path, progress: Progress) -> Film:
         """Makes the film of a request in a folder; in the thread of ``iterate_in_thread``."""
@@ -201,23 +230,35 @@ class AnimationService:
 
     def _count_cancelled(self, endpoint: str, job: Job) -> None:
         self.metrics.count_failure(endpoint, job.cancelled)
-        log_event(job.cancelled, endpoint=endpoint)
+        log_event(job.cancelled, endpoint=endpoint, job=job.number)
+
+    def _abandon(self, thread: threading.Thread) -> None:
+        """Gives up a thread that does not end; it counts as stuck as long as it lives."""
+        with self._lock:
+            self._stuck.append(thread)
+        log_event("stuck", level="error")
+
+    def _num_stuck(self) -> int:
+        with self._lock:
+            self._stuck = [thread for thread in self._stuck if thread.is_alive()]
+            return len(self._stuck)
 
     @contextlib.contextmanager
-    def _count_failures(self, endpoint: str) -> Iterator[None]:
-        """Counts and logs what fails within this context; an error of ours becomes a ``SpaceError`` for the visitor."""
+    def _count_failures(self, endpoint: str, job: Job) -> Iterator[None]:
+        """Counts and logs what fails within this context; a fault of ours becomes a sentence for the visitor."""
         try:
             yield
-        except SpaceError:
-            self.metrics.count_failure(endpoint, "input")
-            raise
         except GeneratorExit:
             self.metrics.count_failure(endpoint, "left")
             raise
         except Exception as failure:
-            self.metrics.count_failure(endpoint, "error")
-            log_event("failed", "error", endpoint=endpoint, **error_fields(failure))
-            raise SpaceError(OUR_FAULT) from failure
+            if isinstance(failure, SpaceError) and not isinstance(failure, ServerFault):
+                self.metrics.count_failure(endpoint, "input")
+                raise
+            self._degraded = fault_reason(failure)
+            self.metrics.count_failure(endpoint, fault_reason(failure))
+            log_fault(failure, endpoint=endpoint, job=job.number)
+            raise ServerFault(fault_sentence(failure), fault_reason(failure)) from failure
 
 
 def _with_gpu(run: Callable) -> Callable:

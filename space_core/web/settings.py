@@ -1,21 +1,26 @@
 """The operator's settings: flags of the command line, else environment variables, else defaults."""
 
 import importlib.util
+import ipaddress
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
     InitSettingsSource,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     SettingsError,
 )
+
+from space_core.web.jobs import TimeLimit
 
 PREFIX = "SPACE_"
 BAD_VALUE = 2  # exit code, the same as for a wrong argument
@@ -58,6 +63,40 @@ class Settings(BaseSettings):
     max_upload_mb: int = _setting("max_upload_mb", 100, "largest upload of a visitor, megabytes", ge=1, le=10_000)
     device: Literal["auto", "cpu", "cuda"] = _setting("device", "auto", "where to compute")
     kept_minutes: int = _setting("kept_minutes", 60, "a visitor's files are removed after that", ge=15, le=10_080)
+    job_seconds: float = _setting("job_seconds", 120, "time limit of a job but for its speech, s", gt=0, le=86_400)
+    job_seconds_per_second: float = _setting(
+        "job_seconds_per_second", 20, "what each second of speech adds to the time limit, seconds", ge=0, le=3600
+    )
+    grace_seconds: float = _setting(
+        "grace_seconds", 30, "time that running jobs have to finish when the demo is to end, seconds", ge=0, le=86_400
+    )
+    visitor_places: int = _setting("visitor_places", 5, "places in each queue for one visitor", ge=1, le=1000)
+    visitor_uploads: int = _setting(
+        "visitor_uploads", 1000, "uploads of one visitor within --kept-minutes", ge=1, le=1_000_000
+    )
+    visitor_mb: int = _setting(
+        "visitor_mb", 2000, "megabytes that one visitor may upload within --kept-minutes", ge=1, le=1_000_000
+    )
+    trusted_proxies: str = _setting(
+        "trusted_proxies",
+        "127.0.0.1,::1",
+        "addresses and networks of proxies whose X-Forwarded-For tells visitors apart, with commas between them",
+    )
+    portraits_mb: int = _setting("portraits_mb", 200, "memory for prepared portraits, megabytes", ge=1, le=1_000_000)
+    monitoring_port: int | None = _setting(
+        "monitoring_port",
+        None,
+        "port of /healthz and /metrics, if not the page's",
+        ge=1,
+        le=65535,
+    )
+    monitoring_host: str | None = _setting("monitoring_host", None, "its address; by default that of --host")
+    monitoring_token: SecretStr | None = _setting(
+        "monitoring_token", None, "/healthz and /metrics ask for it: Authorization: Bearer TOKEN"
+    )
+    allow_embedding: Annotated[tuple[str, ...], NoDecode] = _setting(
+        "allow_embedding", (), "origins whose pages may frame this one and use its API, such as https://example.org"
+    )
     face_alignment: bool = _setting(
         "face_alignment", False, "offer the detector face-alignment, which downloads its weights on first use"
     )
@@ -67,6 +106,11 @@ class Settings(BaseSettings):
     certificate_folder: Path | None = _setting("certificate_folder", None, "certificate and key to sign with")
     mcp: bool = _setting("mcp", False, "serve the page's functions to agents, too (Model Context Protocol)")
     log_level: Literal["debug", "info", "warning", "error"] = _setting("log_level", "info", "least level to log")
+
+    @property
+    def time_limit(self) -> TimeLimit:
+        """The time limit of jobs."""
+        return TimeLimit(self.job_seconds, self.job_seconds_per_second)
 
     @property
     def max_upload_bytes(self) -> int:
@@ -79,6 +123,31 @@ class Settings(BaseSettings):
         if root_path and not root_path.startswith(("/", "http://", "https://")):
             raise ValueError("it should begin with / or be a whole address")
         return root_path.rstrip("/")
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _check_trusted_proxies(cls, proxies: str) -> str:
+        for proxy in filter(None, map(str.strip, proxies.split(","))):
+            try:
+                ipaddress.ip_network(proxy)
+            except ValueError:
+                raise ValueError(f"{proxy} is neither an address nor a network such as 10.0.0.0/8") from None
+        return proxies
+
+    @field_validator("allow_embedding", mode="before")
+    @classmethod
+    def _split_origins(cls, origins: Any) -> Any:
+        """A flag may be repeated; a variable, and each flag, may hold several with spaces or commas between them."""
+        given = [origins] if isinstance(origins, str) else list(origins)
+        return tuple(origin for text in given for origin in re.split(r"[\s,]+", text) if origin)
+
+    @field_validator("allow_embedding")
+    @classmethod
+    def _check_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in origins:
+            if not re.fullmatch(r"https?://[a-z0-9.-]+(:\d+)?|https?://\[[0-9a-f:]+\](:\d+)?", origin):
+                raise ValueError(f"{origin} is no origin such as https://example.org, in lower case and without a path")
+        return origins
 
     @field_validator("mcp")
     @classmethod
@@ -104,6 +173,7 @@ class Settings(BaseSettings):
                 name: value for name, value in env_settings.env_vars.items() if name != "space_host"
             }
             gradio.setdefault("host", "0.0.0.0")
+            gradio.setdefault("trusted_proxies", "10.0.0.0/8")  # where the Space's proxies are
         return init_settings, env_settings, InitSettingsSource(settings_cls, init_kwargs=gradio)
 
     @classmethod

@@ -1,0 +1,52 @@
+"""Who may join the queue: its places, those of one visitor, and nobody once the server is about to end."""
+
+from fastapi import HTTPException
+
+from space_core.web.error_handlers import RESTARTING
+from space_core.web.gradio_patches import Place
+from space_core.web.logs import log_event
+from space_core.web.metrics import Metrics
+from space_core.web.settings import Settings
+
+
+class Admission:
+    """Decides for each request. Each line has places of its own: for videos, for previews, for texts to be spoken."""
+
+    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+        self._places = settings.queue_size
+        self._places_of_one = settings.visitor_places
+        self._metrics = metrics
+        self._is_closed = False
+
+    def close(self) -> None:
+        """Refuses everybody from now on."""
+        self._is_closed = True
+
+    def admit(self, endpoint: str, taken: list[Place], place: Place) -> None:
+        """Lets a request take a place in a line.
+
+        Args:
+            endpoint: its name in metrics and log.
+            taken: the places in the line.
+            place: what is asked for. Visitors are the same if their session or their address is.
+
+        Raises:
+            HTTPException: 429 or 503, with a sentence for the visitor.
+        """
+        if self._is_closed:
+            self._refuse(endpoint, "restarting", 503, RESTARTING)
+        if sum(other.waits for other in taken) >= self._places:
+            sentence = f"All places in the queue are taken ({self._places}). Try again in a few minutes."
+            self._refuse(endpoint, "full", 429, sentence)
+        same_session = sum(place.session == other.session for other in taken if place.session)
+        same_address = sum(place.address == other.address for other in taken)
+        if max(same_session, same_address) >= self._places_of_one:
+            sentence = (
+                f"You have all {self._places_of_one} places in the queue that one visitor may have. Wait for one."
+            )
+            self._refuse(endpoint, "limit", 429, sentence)
+
+    def _refuse(self, endpoint: str, reason: str, status: int, sentence: str) -> None:
+        self._metrics.count_failure(endpoint, reason)
+        log_event("refused", reason=reason, endpoint=endpoint)
+        raise HTTPException(status, sentence)

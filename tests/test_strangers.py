@@ -1,0 +1,596 @@
+"""What the demo promises its operator when strangers use it: limits, plain answers, an end in every case."""
+
+import json
+import os
+import resource
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from contextlib import ExitStack, contextmanager
+from inspect import signature
+from pathlib import Path
+from types import SimpleNamespace
+
+import httpx
+import pytest
+from conftest import Refused, Visitor, serving, until, uploaded
+from tiny_page import QUEUE_SIZE, ROOT, is_sentence, program, served
+
+from space_core import ServerFault, SpaceError
+from space_core.options import AnimationOptions
+from space_core.web import jobs, middleware
+from space_core.web.endpoints import Endpoints
+from space_core.web.jobs import Film, SpeechSource, TimeLimit
+from space_core.web.metrics import Metrics
+from space_core.web.service import AnimationService
+from space_core.web.settings import Settings
+
+BOUNDARY = "limit"
+PART = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="files"; filename="a.jpg"\r\n\r\na face'
+MULTIPART = {"content-type": f"multipart/form-data; boundary={BOUNDARY}"}
+
+
+@pytest.fixture(scope="module")
+def visitor(tmp_path_factory):
+    with served(tmp_path_factory.mktemp("page"), queue_size=20) as visitor:
+        yield visitor
+
+
+def sentence(answer):
+    """The one sentence of an answer."""
+    text = answer.json()["detail"] if answer.headers["content-type"] == "application/json" else answer.text
+    assert is_sentence(text), text
+    return text
+
+
+def detail(answer, status):
+    assert answer.status_code == status, (answer.status_code, answer.text)
+    return sentence(answer)
+
+
+@contextmanager
+def from_address(visitor, address):
+    """The same demo as another visitor sees it, behind a proxy on this machine."""
+    with Visitor(str(visitor.base_url)) as other:
+        other.headers["x-forwarded-for"] = address
+        yield other
+
+
+# Wrong requests
+
+
+def test_an_unknown_endpoint_or_argument_is_named(visitor):
+    post = visitor.post
+    assert "no such endpoint" in detail(post("/gradio_api/call/v2/nothing", json={}), 404)
+    assert "no parameter colour" in detail(post("/gradio_api/call/v2/photo", json={"colour": 1}), 422)
+    missing = detail(post("/gradio_api/call/v2/photo", json={}), 422)
+    assert "parameter" in missing and "is missing" in missing
+    # The form that is advised is the one that this route takes.
+    assert '{"photo": ' in detail(post("/gradio_api/call/v2/photo", content="[]"), 422)
+    assert '{"data": [' in detail(post("/gradio_api/call/photo", content="[]"), 422)
+
+
+def test_an_endpoint_may_be_called_by_the_names_of_its_parameters(visitor):
+    answer = visitor.post("/gradio_api/call/v2/glance", json={})
+    assert answer.status_code == 200
+    assert visitor.result("glance", answer.json()["event_id"]) == ["seen"]
+
+
+@pytest.mark.parametrize("number", [-1, 9999, 2**70])
+def test_an_unknown_function_is_not_found(visitor, number):
+    asked = visitor.post("/gradio_api/queue/join", json={"data": [], "fn_index": number, "session_hash": "a"})
+    assert asked.status_code in (404, 422)
+    sentence(asked)
+
+
+@pytest.mark.parametrize("session", ["", "x" * 100_000])
+def test_a_session_without_a_name_is_refused(visitor, session):
+    body = {"data": [], "fn_index": 0, "session_hash": session}
+    assert "session_hash" in detail(visitor.post("/gradio_api/queue/join", json=body), 400)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    ["bytes=0-1-2", "bytes=9-2", "bytes=-", "bytes=a-b", "bytes=²-³", "bytes=0-1,3-4", "lines=1-2", "bytes=999-1000"]
+    + ["bytes=99999999999999999999-"],
+)
+def test_a_range_that_is_not_in_the_file_is_416(visitor, asked):
+    (path,) = visitor.upload_bytes("photo.jpg", b"a face").json()
+    answer = visitor.get(f"/gradio_api/file={path}", headers={"range": asked.encode()})
+    assert "range of bytes" in detail(answer, 416)
+
+
+@pytest.mark.parametrize(("asked", "content"), [("bytes=2-5", b"face"), ("bytes=2-", b"face"), ("bytes=-4", b"face")])
+def test_a_range_of_a_file_is_served(visitor, asked, content):
+    (path,) = visitor.upload_bytes("photo.jpg", b"a face").json()
+    answer = visitor.get(f"/gradio_api/file={path}", headers={"range": asked})
+    assert (answer.status_code, answer.content) == (206, content)
+
+
+def test_values_are_what_they_seem():
+    given = []
+
+    def animate(visitor, photo, speech, options, **more):
+        given.append((speech, options, more))
+        yield Film(Path("space.mp4"), None, None, 25, 1, 1.0)
+
+    endpoints = Endpoints(SimpleNamespace(animate=animate), Settings())
+    defaults = {parameter.name: parameter.default for parameter in signature(endpoints.animate).parameters.values()}
+    asked = {**defaults, "photo": "a.jpg", "speech": "a.wav"}
+    for name, value in (("mark", "no"), ("look_inside", "false"), ("mark", 0), ("look_inside", [])):
+        with pytest.raises(Exception, match=f"{name} must be true or false"):
+            list(endpoints.animate(*{**asked, name: value}.values()))
+    for name, value in (("text", {"a": 1}), ("blend", 5), ("text", ["Hello"])):
+        with pytest.raises(Exception, match=f"{name} must be a text"):
+            list(endpoints.animate(*{**asked, "speech": None, name: value}.values()))
+    with pytest.raises(Exception, match="text must be a text"):
+        list(endpoints.say({"a": 1}))
+    assert given == []
+    list(endpoints.animate(*{**asked, "mark": True, "look_inside": False}.values()))
+    assert len(given) == 1
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/metrics"])
+def test_health_and_metrics_answer_to_head(visitor, path):
+    answer = visitor.head(path)
+    assert (answer.status_code, answer.content) == (200, b"")
+
+
+# Uploads
+
+
+def files_in(folder):
+    return {path for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        PART,
+        f"{PART}\r\n",
+        f"{PART}\r\n--{BOUNDARY}",
+        f"{PART}\r\n--{BOUNDARY}--".replace('; filename="a.jpg"', ""),
+        f"--{BOUNDARY}--\r\n",
+        "",
+        f"{PART}\r\n" * 40 + f"--{BOUNDARY}--\r\n",
+    ],
+)
+def test_an_upload_that_is_not_whole_is_refused_and_nothing_of_it_is_kept(tmp_path, body):
+    with served(tmp_path) as visitor:
+        before = files_in(tmp_path)
+        answer = visitor.post("/gradio_api/upload", content=body.encode(), headers=MULTIPART)
+        assert answer.status_code == 400
+        assert files_in(tmp_path) == before
+
+
+def test_an_upload_that_breaks_off_is_removed_at_once(tmp_path):
+    with served(tmp_path) as visitor:
+        before = files_in(tmp_path)
+        with unfinished_upload(visitor):
+            until(lambda: files_in(tmp_path) > before)
+        until(lambda: files_in(tmp_path) == before)
+        assert visitor.upload_bytes("photo.jpg", b"a face").status_code == 200
+
+
+def test_an_upload_that_does_not_go_on_is_given_up(tmp_path, monkeypatch):
+    monkeypatch.setattr(middleware, "IDLE_SECONDS", 0.5)
+    with served(tmp_path) as visitor, ExitStack() as uploads:
+        before = files_in(tmp_path)
+        connections = [uploads.enter_context(unfinished_upload(visitor)) for _ in range(5)]
+        until(lambda: len(files_in(tmp_path)) == len(before) + 5)
+        for connection in connections:
+            connection.settimeout(20)
+            answer = connection.recv(4096).decode()
+            assert answer.startswith("HTTP/1.1 408")
+            assert "Send it again." in answer
+        until(lambda: files_in(tmp_path) == before)
+        assert visitor.metric('space_failed_total{endpoint="upload",reason="left"}') == 5
+
+
+@contextmanager
+def unfinished_upload(visitor):
+    """A connection over which most of an upload has been sent."""
+    with socket.create_connection((visitor.base_url.host, visitor.base_url.port)) as connection:
+        head = "POST /gradio_api/upload HTTP/1.1\r\nHost: here\r\nContent-Length: 1000000\r\n"
+        head += f"Content-Type: {MULTIPART['content-type']}\r\n\r\n"
+        connection.sendall((head + PART).encode())
+        yield connection
+
+
+def test_one_visitor_can_upload_so_much_and_others_all_the_same(tmp_path):
+    with served(tmp_path, visitor_uploads=3) as visitor:
+        for _ in range(3):
+            assert visitor.upload_bytes("photo.jpg", b"a face").status_code == 200
+        assert "as much as one visitor may" in detail(visitor.upload_bytes("photo.jpg", b"a face"), 429)
+        assert visitor.metric('space_failed_total{endpoint="upload",reason="limit"}') == 1
+        with from_address(visitor, "198.51.100.7") as other:
+            assert other.upload_bytes("photo.jpg", b"a face").status_code == 200
+
+
+def test_one_visitor_can_upload_so_many_bytes(tmp_path):
+    with served(tmp_path, visitor_mb=1, max_upload_mb=1) as visitor:
+        assert visitor.upload_bytes("a.jpg", bytes(600_000)).status_code == 200
+        assert "as much as one visitor may" in detail(visitor.upload_bytes("b.jpg", bytes(600_000)), 429)
+        assert visitor.upload_bytes("c.jpg", bytes(200_000)).status_code == 200
+        # IPv6 visitors have more addresses than anybody can count.
+        with from_address(visitor, "2001:db8::1") as other:
+            assert other.upload_bytes("a.jpg", bytes(600_000)).status_code == 200
+        with from_address(visitor, "2001:db8::2") as other:
+            assert other.upload_bytes("b.jpg", bytes(600_000)).status_code == 429
+
+
+def test_an_address_that_no_trusted_proxy_gives_does_not_count(tmp_path):
+    with program(tmp_path, "--trusted-proxies", "192.0.2.1", "--visitor-uploads", "1") as (_, _, visitor):
+        for address, status in (("198.51.100.7", 200), ("198.51.100.8", 429)):
+            with from_address(visitor, address) as other:
+                assert other.upload_bytes("photo.jpg", b"a face").status_code == status
+
+
+# Places in the queue
+
+
+def test_one_visitor_has_so_many_places_and_others_find_some(tmp_path):
+    with served(tmp_path, queue_size=20, visitor_places=3) as visitor:
+        visitor.begin("work", [])
+        assert visitor.occupied.wait(10)
+        for _ in range(2):
+            visitor.begin("work", [])
+        assert "all 3 places" in detail(visitor.call("work", []), 429)
+        assert visitor.metric('space_failed_total{endpoint="work",reason="limit"}') == 1
+        with from_address(visitor, "198.51.100.7") as other:
+            other.begin("work", [], session_hash="one")
+            for _ in range(2):
+                other.begin("work", [])
+            assert other.call("work", []).status_code == 429
+        with from_address(visitor, "198.51.100.8") as other:  # the same session from another address
+            other.begin("work", [], session_hash="two")
+            other.begin("work", [], session_hash="two")
+        with from_address(visitor, "198.51.100.9") as other:
+            other.begin("work", [], session_hash="two")
+            assert other.call("work", [], session_hash="two").status_code == 429
+            assert other.call("work", [], session_hash="three").status_code == 200
+
+
+def test_a_full_queue_of_one_kind_leaves_the_others_open(tmp_path):
+    with served(tmp_path) as visitor:
+        visitor.begin("work", [])
+        assert visitor.occupied.wait(10)
+        for _ in range(QUEUE_SIZE):
+            visitor.begin("work", [])
+        assert visitor.call("work", []).status_code == 429
+        assert visitor.ask("glance", []) == ["seen"]
+
+
+# Streams
+
+
+@pytest.mark.parametrize(
+    "path", ["call/work/nothing", "call/v2/work/nothing", "queue/data?session_hash=nobody", "queue/data"]
+)
+def test_a_stream_of_nothing_is_not_found(visitor, path):
+    assert "no such request" in detail(visitor.get(f"/gradio_api/{path}"), 404)
+
+
+def test_a_result_is_fetched_once(visitor):
+    event = visitor.begin("glance", [])
+    assert visitor.result("glance", event) == ["seen"]
+    assert "already been fetched" in detail(visitor.get(f"/gradio_api/call/glance/{event}"), 404)
+    assert "already been fetched" in detail(visitor.get(f"/gradio_api/queue/data?session_hash={event}"), 404)
+
+
+def test_a_second_listener_is_told_so_and_the_first_gets_the_result(tmp_path):
+    with served(tmp_path) as visitor:
+        event = visitor.begin("work", [])
+        assert visitor.occupied.wait(10)
+        with visitor.stream("GET", f"/gradio_api/call/work/{event}") as first:
+            lines = first.iter_lines()
+            for path in (f"call/work/{event}", f"queue/data?session_hash={event}"):
+                assert "another connection" in detail(visitor.get(f"/gradio_api/{path}"), 409)
+            visitor.released.set()
+            assert "event: complete" in list(lines)
+
+
+def test_a_thousand_pages_that_close_at_once_hold_nobody_up(visitor):
+    with ExitStack() as pages:
+        address = (visitor.base_url.host, visitor.base_url.port)
+        for number in range(400):
+            page = pages.enter_context(socket.create_connection(address))
+            page.sendall(f"GET /gradio_api/heartbeat/page{number} HTTP/1.1\r\nHost: here\r\n\r\n".encode())
+            page.recv(4096)
+        visitor.closed.clear()
+    # Nothing is computed for them, so that they are all seen to be closed before a single other request has been read.
+    until(lambda: len(visitor.closed) == 400, seconds=5)
+    assert visitor.get("/healthz").status_code == 200
+
+
+# Faults
+
+
+def test_a_fault_outside_of_the_jobs_is_counted_and_has_a_number(tmp_path, caplog):
+    with served(tmp_path) as visitor:
+        with pytest.raises(Refused, match=r"disk of this server is full.* as fault ([0-9a-f]{8})\.") as refusal:
+            visitor.ask("fault", [])
+        assert visitor.metric('space_failed_total{endpoint="fault",reason="disk_full"}') == 1
+    (record,) = [record for record in caplog.records if record.message == "fault"]
+    assert record.fields["fault"] in str(refusal.value)
+    assert (record.fields["reason"], record.fields["errno"]) == ("disk_full", "ENOSPC")
+    assert "mary" not in str(record.fields)
+
+
+def test_a_disk_that_is_full_during_an_upload_is_a_fault_of_the_server(tmp_path):
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with served(tmp_path) as visitor:
+        before = files_in(tmp_path)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limit[1]))
+        try:
+            answer = visitor.upload_bytes("photo.jpg", bytes(500_000))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        assert "disk of this server is full" in detail(answer, 507)
+        assert files_in(tmp_path) == before
+        assert visitor.metric('space_failed_total{endpoint="upload",reason="disk_full"}') == 1
+
+
+def test_a_fault_in_a_preview_is_not_blamed_on_the_photo():
+    def preview(photo, options):
+        raise ServerFault("This server has no memory left for that.", "out_of_memory")
+
+    endpoints = Endpoints(SimpleNamespace(preview=preview), Settings())
+    picture, notes = endpoints.look("photo.jpg", 1, "mediapipe")
+    assert picture is None
+    assert "no memory left" in notes
+    assert "photo won't do" not in notes
+
+
+def test_health_tells_of_a_fault_until_a_job_has_succeeded(tmp_path):
+    health = {"loaded": True, "device": "cpu", "degraded": "disk_full", "stuck": 0}
+    with served(tmp_path, health=lambda: health) as visitor:
+        answer = visitor.get("/healthz")
+        assert (answer.status_code, answer.json()["status"], answer.json()["reason"]) == (200, "degraded", "disk_full")
+        health["degraded"] = None
+        assert visitor.get("/healthz").json()["status"] == "ready"
+        health["stuck"] = 1
+        answer = visitor.get("/healthz")
+        assert (answer.status_code, answer.json()["status"], answer.json()["stuck"]) == (503, "stuck", 1)
+
+
+def test_the_whole_trace_is_in_the_log_on_request_only(tmp_path):
+    code = "from space_core.web import logs, faults\nimport sys\nlogs.configure(sys.argv[1])\n"
+    code += "try:\n    open('/nowhere/aunt mary.jpg')\n"
+    code += "except OSError as error:\n    faults.log_fault(error, endpoint='animate', job='1a2b3c4d')\n"
+    for level, is_shown in (("info", False), ("debug", True)):
+        command = [sys.executable, "-c", code, level]
+        log = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stderr
+        line = json.loads(log.splitlines()[-1])
+        assert (line["event"], line["job"], line["errno"]) == ("fault", "1a2b3c4d", "ENOENT")
+        assert ("Traceback" in line.get("trace", "")) == ("mary" in log) == is_shown
+
+
+class StuckPipeline:
+    """Hangs without a word until it is released, as a native library may."""
+
+    device = "cpu"
+
+    def __init__(self):
+        self.started, self.released = threading.Event(), threading.Event()
+        self.program = None
+
+    def animate_to_file(self, photo, speech, outputs, options, progress):
+        progress("frames", 0, 25)
+        if self.program is not None:  # an encoder that never ends
+            command = [sys.executable, "-c", "import time; time.sleep(600)", str(outputs.video)]
+            self.program = subprocess.Popen(command)
+        self.started.set()
+        if self.program is not None:
+            self.program.wait()
+            raise ServerFault("ffmpeg ended.", "encoder_died")
+        self.released.wait(60)
+        return SimpleNamespace(num_frames=25, num_faces=1)
+
+    def preview(self, photo, options):
+        self.released.wait(60)
+
+    compare_to_file = animate_to_file
+
+
+@pytest.fixture
+def stuck(monkeypatch):
+    monkeypatch.setattr(jobs, "END_SECONDS", 0.2)
+    stuck = StuckPipeline()
+    yield stuck
+    stuck.released.set()
+
+
+LIMIT = TimeLimit(seconds=0.2, per_speech_second=0.2)
+
+
+def animated(service):
+    return service.animate("anna", "photo.jpg", SpeechSource("speech.wav"), AnimationOptions())
+
+
+def test_a_stuck_job_is_ended_counted_and_shown_and_the_next_one_is_made(stuck):
+    metrics = Metrics()
+    service = AnimationService(stuck, metrics, LIMIT)
+    with pytest.raises(SpaceError, match=r"took longer than this server allows.* as fault [0-9a-f]{8}\."):
+        list(animated(service))
+    text = metrics.text().decode()
+    assert 'space_failed_total{endpoint="animate",reason="timeout"} 1.0' in text
+    assert "space_stuck_jobs 1.0" in text
+    assert (service.health()["degraded"], service.health()["stuck"]) == ("timeout", 1)
+    stuck.released.set()
+    until(lambda: service.health()["stuck"] == 0)
+    assert isinstance(list(animated(service))[-1], Film)
+    assert service.health()["degraded"] is None
+
+
+def test_the_programs_of_a_stuck_job_are_ended(stuck):
+    stuck.program = True
+    service = AnimationService(stuck, Metrics(), LIMIT)
+    with pytest.raises(SpaceError, match="took longer"):
+        list(animated(service))
+    assert stuck.program.poll() is not None
+    assert service.health()["stuck"] == 0
+
+
+def test_a_stuck_job_ends_when_its_visitor_leaves(stuck):
+    service = AnimationService(stuck, Metrics(), TimeLimit(600, 0))
+    reports = animated(service)
+    next(reports)
+    assert stuck.started.wait(10)
+    service.disconnect("anna")
+    assert not [report for report in reports if isinstance(report, Film)]
+
+
+def test_a_stuck_preview_is_ended(stuck):
+    service = AnimationService(stuck, Metrics(), LIMIT)
+    with pytest.raises(SpaceError, match="took longer"):
+        service.preview("photo.jpg", AnimationOptions())
+    assert service.health()["stuck"] == 1
+
+
+def test_the_time_limit_grows_with_the_speech_and_the_settings(stuck):
+    assert TimeLimit(10, 2).of(30) == 70
+    begun = time.monotonic()
+    service = AnimationService(stuck, Metrics(), TimeLimit(0.1, 0.5))
+    with pytest.raises(SpaceError, match="took longer"):
+        list(service.compare("anna", "photo.jpg", SpeechSource("speech.wav"), [AnimationOptions()] * 4))
+    assert time.monotonic() - begun > 0.1 + 4 * 0.5  # a second of speech, four times
+
+
+# Ending
+
+
+def test_a_running_job_has_time_to_finish_when_the_demo_ends(tmp_path):
+    with program(tmp_path, "--grace-seconds", "20") as (process, _, visitor):
+        running, waiting = (visitor.begin("work", [3], session_hash=name) for name in ("running", "waiting"))
+        assert process.stdout.readline() == "working\n"
+        process.send_signal(signal.SIGTERM)
+        with pytest.raises(Refused, match=r"^The demo is restarting\. Try again in a minute\.$"):
+            visitor.result("work", waiting)
+        assert "restarting" in detail(visitor.call("work", [3]), 503)
+        assert visitor.result("work", running) == ["done"]
+        assert process.wait(20) == 128 + signal.SIGTERM or process.returncode == -signal.SIGTERM
+
+
+@pytest.mark.parametrize(("ending", "grace"), [(signal.SIGTERM, "0"), (signal.SIGINT, "60")])
+def test_a_visitor_whose_job_is_broken_off_is_told_that_the_demo_restarts(tmp_path, ending, grace):
+    with program(tmp_path, "--grace-seconds", grace) as (process, _, visitor):
+        event = visitor.begin("work", [60])
+        assert process.stdout.readline() == "working\n"
+        threading.Timer(0.5, process.send_signal, [ending]).start()
+        with pytest.raises(Refused, match=r"^The demo is restarting\. Try again in a minute\.$"):
+            visitor.result("work", event)
+        log = process.communicate(timeout=20)[1]
+    assert "h11" not in log
+
+
+def test_nothing_is_written_outside_of_the_private_folder(tmp_path):
+    """Also where another user owns a folder that Gradio would take, and where the working folder is not ours."""
+    (tmp_path / "gradio").write_text("of another user")
+    with program(tmp_path) as (_, folder, visitor):
+        assert visitor.get("/config").status_code == 200
+        assert set(tmp_path.iterdir()) == {folder, tmp_path / "gradio"}
+
+
+# The operator's doors
+
+
+def free_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def test_health_and_metrics_may_have_a_port_of_their_own(tmp_path):
+    port = free_port()
+    with program(tmp_path, "--monitoring-port", str(port)) as (_, _, visitor):
+        for path in ("/healthz", "/metrics"):
+            assert visitor.get(path).status_code == 404
+            assert httpx.get(f"http://127.0.0.1:{port}{path}").status_code == 200
+        assert visitor.get("/").status_code == 200
+        assert httpx.get(f"http://127.0.0.1:{port}/").status_code == 404
+
+
+def test_health_and_metrics_may_ask_for_a_token(tmp_path):
+    with served(tmp_path, monitoring_token="secret") as visitor:
+        for path in ("/healthz", "/metrics"):
+            assert visitor.get(path).status_code == 401
+            assert visitor.get(path, headers={"authorization": "Bearer other"}).status_code == 401
+            assert visitor.get(path, headers={"authorization": "Bearer secret"}).status_code == 200
+        assert visitor.get("/").status_code == 200
+
+
+@pytest.mark.parametrize(("token", "status"), [("secret", 0), ("other", 1)])
+def test_a_container_can_ask_for_the_health(tmp_path, token, status):
+    with served(tmp_path, monitoring_token="secret") as visitor:
+        given = {"SPACE_PORT": str(visitor.base_url.port), "SPACE_MONITORING_TOKEN": token, "SPACE_HOST": "0.0.0.0"}
+        command = [sys.executable, "-m", "space_core.web.healthcheck"]
+        assert subprocess.run(command, env={**os.environ, **given}, cwd=ROOT).returncode == status
+
+
+def test_pages_of_other_sites_can_neither_frame_nor_use_it(visitor):
+    stranger = {"origin": "https://evil.example"}
+    answer = visitor.get("/config", headers=stranger)
+    assert "access-control-allow-origin" not in answer.headers
+    assert answer.headers["content-security-policy"].endswith("frame-ancestors 'self'")
+    files = {"files": ("photo.jpg", b"a face")}
+    for headers in (stranger, {"origin": "null"}, {"origin": "http://127.0.0.1:1"}):
+        upload = visitor.post("/gradio_api/upload", files=files, headers=headers)
+        assert "other sites" in detail(upload, 403)
+        call = visitor.post("/gradio_api/call/glance", json={"data": []}, headers=headers)
+        assert call.status_code == 403
+    own = f"{visitor.base_url.host}:{visitor.base_url.port}"
+    for headers in (
+        {"origin": f"http://{own}"},
+        {"origin": "https://demo.example", "x-forwarded-host": "demo.example"},
+        {"origin": "https://demo.example", "sec-fetch-site": "same-origin"},
+    ):
+        assert visitor.post("/gradio_api/upload", files=files, headers=headers).status_code == 200
+
+
+def test_pages_that_the_operator_allows_may_frame_and_use_it(tmp_path):
+    with served(tmp_path, allow_embedding=("https://friend.example",)) as visitor:
+        friend = {"origin": "https://friend.example"}
+        answer = visitor.get("/config", headers=friend)
+        assert answer.headers["access-control-allow-origin"] == "https://friend.example"
+        assert answer.headers["content-security-policy"].endswith("frame-ancestors 'self' https://friend.example")
+        files = {"files": ("photo.jpg", b"a face")}
+        assert visitor.post("/gradio_api/upload", files=files, headers=friend).status_code == 200
+        assert (
+            visitor.post("/gradio_api/upload", files=files, headers={"origin": "https://x.example"}).status_code == 403
+        )
+        asked = {**friend, "access-control-request-method": "POST", "access-control-request-headers": "content-type"}
+        assert visitor.options("/gradio_api/call/glance", headers=asked).status_code == 200
+
+
+def test_a_demo_under_a_path_of_a_proxy_knows_its_own_origin(tmp_path):
+    with served(tmp_path, root_path="https://demo.example/space") as visitor:
+        headers = {"origin": "https://demo.example"}
+        assert visitor.post("/gradio_api/call/glance", json={"data": []}, headers=headers).status_code == 200
+
+
+# The page's own functions
+
+
+def test_private_functions_do_not_take_the_visitors_mistakes_for_faults(tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    with serving(SimpleNamespace(device="cpu"), queue_size=100) as address, Visitor(address) as visitor:
+        no_motion = uploaded(visitor.upload_bytes("landmarks.npz", b"no motion").json()[0])
+        for function in visitor.get("/config").json()["dependencies"]:
+            if not function["backend_fn"] or function["api_name"] in ("animate", "compare", "look", "say"):
+                continue
+            count = len(function["inputs"])
+            for data in ([], [None] * count, [{"a": 1}] * count, [no_motion] * count):
+                for clicked in (None, 5, {"index": "x"}, {"index": [1]}):
+                    session = secrets.token_hex(8)
+                    body = {"data": data, "fn_index": function["id"], "session_hash": session, "event_data": clicked}
+                    answer = visitor.post("/gradio_api/queue/join", json=body)
+                    if answer.status_code != 200:
+                        detail(answer, 422)
+                        continue
+                    visitor.get("/gradio_api/queue/data", params={"session_hash": session})
+    assert "fault" not in {record.message for record in caplog.records}

@@ -162,7 +162,10 @@ class FaceDetection:
         boxes, logits = self._network(inputs / 127.5 - 1)
         boxes = boxes / size + self._anchors
         output = torch.cat([boxes, logits.sigmoid()[..., None]], -1).cpu().numpy()  # one copy to the host
-        return [_detections(found[found[:, -1] >= self._network.min_score], region) for found, region in zip(output, regions, strict=True)]
+        return [
+            _detections(found[found[:, -1] >= self._network.min_score], region)
+            for found, region in zip(output, regions, strict=True)
+        ]
 
 
 def _letterbox(height: int, width: int) -> np.ndarray:

@@ -16,7 +16,6 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.signal import butter, fftconvolve, sosfilt
 
-from space_core.face.normalization import normalize
 from space_core.face.topology import canonical_face
 from space_core.measures import espeak
 from space_core.measures.corpus import Corpus, corpus_from_arguments
@@ -26,6 +25,7 @@ from space_core.measures.lips import (
     closures_met,
     lip_opening,
     mouth_measures,
+    recorded,
     relative_opening,
 )
 from space_core.motion.emotion import emotion_curve
@@ -156,17 +156,6 @@ def validation_speakers(corpus: Corpus) -> dict[str, list[dict[str, str]]]:
     for row in validation_clips(corpus):
         speakers.setdefault(row["speaker"] or row["id"], []).append(row)
     return speakers
-
-
-def recorded(landmarks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The measures of the mouth (T, 6) in a track (T, 478, 3), and a portrait (478, 3): its least open frame."""
-    seen = np.flatnonzero(~np.isnan(landmarks[:, 0, 0]))
-    normalized, _ = normalize(landmarks[seen])
-    measures = mouth_measures(normalized)
-    frames = np.arange(len(landmarks))
-    return np.stack([np.interp(frames, seen, column) for column in measures.T], axis=1), normalized[
-        measures[:, 0].argmin()
-    ]
 
 
 def predict(model: Speech2Landmarks, speech: np.ndarray, portrait: np.ndarray, emotion: str = "neutral") -> np.ndarray:

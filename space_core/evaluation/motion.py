@@ -2,7 +2,8 @@
 
     python -m space_core.evaluation.motion CORPUS
 
-prints the reports of lips, phoneme classes, emotions, head motion and eyes, each of which is a module that can also be run alone.
+prints the reports of lips, classes of phonemes, emotions, head motion and eyes, each of which is a module that can also
+be run alone.
 """
 
 from space_core.evaluation import emotion, eyes, head_pose, lips, visemes

@@ -4,8 +4,9 @@
 
 Recorded are the corpus's clips of sentences of the GRID corpus (Cooke et al., 2006), whose names spell their words.
 espeak-ng says the same words with known times; dynamic time warping of the speech encoder's features carries the times
-over to the clip. Prints, by class, the mean of five measures over the frames in the middle third of its phonemes,
-relative to the mean over the sentence: recorded, and predicted from the same sound. Most of these clips were trained on.
+over to the clip. Prints, by class, the mean of each measure of the mouth over the frames in the middle third of its
+phonemes, relative to the mean over the sentence: recorded, and predicted from the same sound. Most of these clips were
+trained on.
 Then the same of predicted motion alone for sentences of espeak-ng.
 """
 
@@ -15,11 +16,11 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from space_core.evaluation.lips import predict, recorded
+from space_core.evaluation.lips import predict
 from space_core.face.topology import canonical_face
 from space_core.measures import espeak
 from space_core.measures.corpus import Corpus, corpus_from_arguments
-from space_core.measures.lips import MEASURES, mouth_measures
+from space_core.measures.lips import MEASURES, mouth_measures, recorded
 from space_core.motion.speech2landmarks import CONTEXT_FRAMES, Speech2Landmarks, load_speech2landmarks
 from space_core.motion.speech_encoder import TOKENS_PER_FRAME
 from space_core.motion.speech_features import log_mel, speech_power
@@ -34,12 +35,13 @@ CLASSES = {
     "m b p": ("m", "b", "p"),
     "th l": ("T", "D", "l"),
 }
+NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 WORDS = (
     {"b": "bin", "l": "lay", "p": "place", "s": "set"},
     {"b": "blue", "g": "green", "r": "red", "w": "white"},
     {"a": "at", "b": "by", "i": "in", "w": "with"},
     {letter: letter for letter in "abcdefghijklmnopqrstuvxyz"},
-    dict(zip("z123456789", "zero one two three four five six seven eight nine".split(), strict=True)),
+    dict(zip("z123456789", NUMBERS, strict=True)),
     {"a": "again", "n": "now", "p": "please", "s": "soon"},
 )
 SENTENCE = re.compile(r"_([blps][bgrw][abiw][a-vx-z][z1-9][anps])(_|$)")
@@ -126,7 +128,7 @@ def aligned_phonemes(model: Speech2Landmarks, speech: np.ndarray, words: str) ->
 
 
 def time_warp(source: np.ndarray, target: np.ndarray) -> tuple[float, np.ndarray]:
-    """Dynamic time warping of unit vectors (N, width) onto (M, width): mean cost, and the mean index in M for each of N.
+    """Dynamic time warping of unit vectors (N, width) onto (M, width): mean cost, and (N,) mean indices in M.
 
     The source may begin and end anywhere in the target.
     """

@@ -28,8 +28,25 @@ MASK_REACH = 0.12  # from points that never move to points that move freely, in 
 def clip_offsets(landmarks: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     """Motion of a tracked clip (T, 478, 3) relative to its closed mouth, and its lip opening (T,).
 
-    The motion is scaled to REFERENCE_RANGE. It is symmetric, as speech is and as the half of a face that turns away is
-    tracked badly. Returns None if the mouth hardly moves or too few frames show a face.
+    The motion is scaled to REFERENCE_RANGE. Returns None if the mouth hardly moves or too few frames show a face.
+    """
+    normalized = normalized_motion(landmarks)
+    if normalized is None:
+        return None
+    opening = lip_opening(normalized)
+    low, high = np.percentile(opening, [5, 95])
+    if high - low < SMALLEST_RANGE:
+        return None
+    gap = lip_gaps(normalized).mean(-1)
+    rest = np.median(normalized[gap <= np.quantile(gap, CLOSED_SHARE)], axis=0)
+    return (normalized - rest) * movable()[:, None] * REFERENCE_RANGE / (high - low), opening
+
+
+def normalized_motion(landmarks: np.ndarray) -> np.ndarray | None:
+    """The normalized landmarks (T, 478, 3) of a tracked clip (T, 478, 3): smoothed, symmetric, without head rotation.
+
+    Symmetric, as speech is and as the half of a face that turns away is tracked badly. A frame without a face repeats
+    the nearest one with a face. Returns None if too few frames show one.
     """
     seen = ~np.isnan(landmarks[:, 0, 0])
     if seen.sum() < 2 * SMOOTHING_FRAMES:
@@ -37,10 +54,6 @@ def clip_offsets(landmarks: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     index = np.arange(len(landmarks))
     nearest = np.clip(np.searchsorted(index[seen], index), 0, seen.sum() - 1)
     normalized, pose = normalize(landmarks[index[seen][nearest]])
-    opening = lip_opening(normalized)
-    low, high = np.percentile(opening, [5, 95])
-    if high - low < SMALLEST_RANGE:
-        return None
     # Remove the tracker's dependence on head rotation, which is not expression.
     turning = pose.rotation - pose.rotation.mean(0)
     turning /= max(turning.std(), 1.0)
@@ -48,11 +61,7 @@ def clip_offsets(landmarks: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     ridge = 0.2 * len(flat) * np.eye(3)
     flat = flat - turning @ np.linalg.solve(turning.T @ turning + ridge, turning.T @ (flat - flat.mean(0)))
     normalized = savgol_filter(flat, SMOOTHING_FRAMES, 3, axis=0).reshape(normalized.shape)
-    gap = lip_gaps(normalized).mean(-1)
-    rest = np.median(normalized[gap <= np.quantile(gap, CLOSED_SHARE)], axis=0)
-    motion = (normalized - rest) * movable()[:, None]
-    motion = (motion + motion[:, canonical_face().mirror] * [-1, 1, 1]) / 2
-    return motion * REFERENCE_RANGE / (high - low), opening
+    return (normalized + normalized[:, canonical_face().mirror] * [-1, 1, 1]) / 2
 
 
 def movable() -> np.ndarray:

@@ -15,6 +15,7 @@ from space_core.training.speech2landmarks.basis import clip_offsets, coefficient
 
 SPEEDS = ((20, 17), (25, 23), (1, 1), (23, 25), (17, 20))  # up and down factors of resampling; they shift the pitch too
 OWN_SPEED = SPEEDS.index((1, 1))
+SHORT_SECONDS = 3.0  # shorter clips are left to fine-tuning
 SHUT, OPEN = 0.12, 0.3  # of a clip's range of lip opening: below the first lips are shut, above the second open
 
 
@@ -51,7 +52,7 @@ def read_clips(corpus: Corpus) -> tuple[list[Clip], list[Clip], np.ndarray]:
     training, validation = [], []
     for row in corpus.clips:
         name = row["id"]
-        if row["speech"] == "1" and name in offsets:
+        if row["speech"] == "1" and name in offsets and float(row["seconds"]) >= SHORT_SECONDS:
             motion, opening = offsets[name]
             low, high = np.percentile(opening, [5, 95])
             relative = (opening - low) / (high - low)

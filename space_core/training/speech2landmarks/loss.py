@@ -4,30 +4,27 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from space_core.face.topology import CHIN
-from space_core.motion.speech2landmarks import MOUTH_CORNERS, lip_gaps
-from space_core.training.speech2landmarks.basis import point_weights
+from space_core.motion.speech2landmarks import lip_gaps
+from space_core.training.speech2landmarks.basis import linear_measures, point_weights
 
 SHAPE_LOSS, VELOCITY_LOSS, CONCORDANCE_LOSS, CLOSURE_LOSS = 1.0, 0.5, 1.5, 0.5
 CLOSURE_WEIGHT = 2.0  # of closed frames, which are rarer than open ones
-MEASURE_WEIGHTS = (2.0, 1.0, 0.7, 1.0, 0.5)  # of the measures of lip shape, see ``MotionLoss``
+MEASURE_WEIGHTS = (2.0, 1.0, 1.0, 0.7, 0.7, 0.7, 0.7)  # of the measures of lip shape, see ``MotionLoss``
 
 
 class MotionLoss:
     """Compares predicted with true coefficients and closures.
 
-    The lip shape is five linear measures of the coefficients, each in its own standard deviation: opening in the middle
-    and near the corner, mouth width, jaw, protrusion.
+    The lip shape is seven linear measures of the coefficients, each in its own standard deviation: opening in the
+    middle and near the corner, then the other measures of ``linear_measures``.
     """
 
     def __init__(self, basis: np.ndarray) -> None:
         weights = point_weights()[:, None]
         share = torch.from_numpy(np.linalg.norm((basis * weights).reshape(len(basis), -1), axis=1)).float()
         self.share = share / share.sum()  # (coefficients,) of the motion
-        width = basis[:, MOUTH_CORNERS[1], 0] - basis[:, MOUTH_CORNERS[0], 0]
-        jaw, protrusion = basis[:, CHIN, 1], basis[:, [0, 17], 2].mean(1)
-        gaps = lip_gaps(basis)
-        shape = np.stack([gaps[:, 4], gaps[:, 2], width, jaw, protrusion], axis=1)
+        measures = linear_measures(basis)
+        shape = np.stack([measures[:, 0], lip_gaps(basis)[:, 2], *measures[:, 1:].T], axis=1)
         # Coefficients have unit variance, so this divides each measure by its standard deviation.
         self.shape = torch.from_numpy(shape / np.linalg.norm(shape, axis=0)).float()
         self.weights = torch.tensor(MEASURE_WEIGHTS)

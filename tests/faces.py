@@ -18,12 +18,16 @@ def closed_face() -> np.ndarray:
 
 
 def predict(
-    speech: np.ndarray, face: np.ndarray | None = None, emotion: str = "neutral", intensity: float = 1.0
+    speech: np.ndarray,
+    face: np.ndarray | None = None,
+    emotion: str = "neutral",
+    intensity: float = 1.0,
+    articulation: float = 1.0,
 ) -> np.ndarray:
     """Normalized landmarks (T, 478, 3) of speech (N,); of the closed face unless another one is given."""
     curve = emotion_curve(emotion, intensity, number_of_frames(len(speech)))
     face = closed_face() if face is None else face
-    return np.concatenate(list(load_speech2landmarks("cpu").predict(speech, face, curve)))
+    return np.concatenate(list(load_speech2landmarks("cpu").predict(speech, face, curve, articulation)))
 
 
 def lip_opening(landmarks: np.ndarray) -> np.ndarray:

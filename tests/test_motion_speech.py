@@ -9,10 +9,11 @@ from safetensors.numpy import load_file
 
 from space_core.assets import weights_path
 from space_core.face.topology import EYES, NUM_POINTS, RIGID_POINTS, canonical_face
+from space_core.measures.lips import mouth_measures
 from space_core.media.audio import load_speech
 from space_core.motion.emotion import emotion_curve
 from space_core.motion.quantization import dequantize, quantize
-from space_core.motion.speech2landmarks import load_speech2landmarks
+from space_core.motion.speech2landmarks import FREE_GAP, WIDEST_GAP, limit_opening, load_speech2landmarks
 from space_core.timing import FPS, SAMPLE_RATE, number_of_frames
 
 CLOSED = 0.015  # outer-eye-corner distances
@@ -99,6 +100,33 @@ def test_a_loud_and_a_quiet_recording_open_the_mouth_alike():
     speech = voice(3)
     loud, quiet = lip_opening(predict(speech * 3)), lip_opening(predict(speech / 10))
     assert np.abs(loud - quiet).max() < 0.01
+
+
+def test_articulation_of_zero_leaves_the_mouth_still():
+    assert np.abs(predict(voice(3), articulation=0) - predict(np.zeros(3 * SAMPLE_RATE, np.float32))).max() == 0
+
+
+def test_more_articulation_opens_the_lips_further_and_closes_them_as_often():
+    speech = voice(4)
+    low, natural, high = (lip_opening(predict(speech, articulation=amount)) for amount in (0.5, 1, 1.5))
+    assert low.std() < 0.7 * natural.std() < natural.std() < 0.75 * high.std()
+    assert min(low.min(), natural.min(), high.min()) > -1e-6
+    assert high[natural < CLOSED].max() < 2 * CLOSED
+
+
+def test_articulation_opens_no_mouth_further_than_a_jaw_can():
+    motion = 100 * canonical_face().vertices * np.linspace(0, 1, 50)[:, None, None]
+    gaps = lip_opening(limit_opening(motion))
+    assert (np.diff(gaps) > -1e-6).all() and gaps.max() < WIDEST_GAP + 1e-6
+    small = motion * (FREE_GAP / 2 / lip_opening(motion).max())
+    np.testing.assert_array_equal(limit_opening(small), small)
+
+
+def test_the_mouth_moves_as_far_as_recorded_speakers_do():
+    # Standard deviations of the validation speakers of the training corpus, in outer-eye-corner distances.
+    measures = mouth_measures(predict(load_speech(EXAMPLES / "english_portrait.flac")))
+    opening, width, chin, *_ = measures.std(0)
+    assert 0.035 < opening < 0.075 and 0.02 < width < 0.06 and 0.012 < chin < 0.035
 
 
 def test_lips_never_pass_through_each_other():

@@ -24,14 +24,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from space_core.evaluation.lips import compare, predict, recorded, validation_clips
+from space_core.evaluation.lips import predict, validation_clips
 from space_core.face.detector import build_detector
 from space_core.face.normalization import HeadPose, pose_landmarks
 from space_core.face.portrait import SIZE, prepare_portrait
 from space_core.face.topology import canonical_face
 from space_core.generator.mesh_warp import MeshWarpGenerator
 from space_core.measures.corpus import Corpus, corpus_from_arguments
-from space_core.measures.lips import lip_opening
+from space_core.measures.lips import best_lag, lip_opening, recorded
 from space_core.measures.rendering import render_landmarks
 from space_core.media.audio import load_speech
 from space_core.media.images import load_photo
@@ -170,7 +170,8 @@ def report_lip_sync(corpus: Corpus) -> None:
         neutral = lip_opening(predict(model, speech, portrait))
         for emotion in losses:
             opening = lip_opening(predict(model, speech, portrait, emotion))
-            losses[emotion].append(compare(neutral, truth)["correlation"] - compare(opening, truth)["correlation"])
+            correlations = [best_lag(curve, truth[:, 0], 0)[1] for curve in (neutral, opening)]
+            losses[emotion].append(correlations[0] - correlations[1])
             amplitudes[emotion].append(opening.std() / neutral.std())
     for emotion in losses:
         loss, amplitude = losses[emotion], amplitudes[emotion]

@@ -2,29 +2,38 @@
 
     python -m space_core.evaluation.lips CORPUS
 
-Prints, for every validation clip with speech and on average: the correlation of lip opening with the tracked truth, the
-lag of the truth with the best correlation, the standard deviation relative to the truth, the share of the truth's
-closures that are met, the share of motion above 6 Hz in both. Then the average correlation under noise, in a room and
-over the telephone; how often lips meet in p, b, m of espeak-ng and part in its open vowels; the lip opening in silence,
-noise and music.
+Prints, for every validation speaker and on average: the correlation of lip opening with the tracked truth, the lag of
+the truth with the best correlation, the share of the truth's closures that are met, the share of motion above 6 Hz in
+both. Then for each measure of the mouth, at that lag, the correlation and the standard deviation beside the recorded
+one. Then the average correlation under noise, in a room and over the telephone; how often lips meet in p, b, m of
+espeak-ng and part in its open vowels; the lip opening in silence, noise and music. Head motion is removed from the
+recorded clips; the clips of a speaker are joined, each without its own mean.
 """
 
 import time
+from collections.abc import Sequence
 
 import numpy as np
 from scipy.signal import butter, fftconvolve, sosfilt
 
-from space_core.face.normalization import normalize
 from space_core.face.topology import canonical_face
 from space_core.measures import espeak
 from space_core.measures.corpus import Corpus, corpus_from_arguments
-from space_core.measures.lips import NEARLY_CLOSED, best_lag, closures_met, lip_opening, relative_opening
+from space_core.measures.lips import (
+    MEASURES,
+    NEARLY_CLOSED,
+    closures_met,
+    lip_opening,
+    mouth_measures,
+    recorded,
+    relative_opening,
+)
 from space_core.motion.emotion import emotion_curve
 from space_core.motion.speech2landmarks import Speech2Landmarks, load_speech2landmarks
 from space_core.motion.speech_features import speech_power
 from space_core.timing import FPS, SAMPLE_RATE, number_of_frames
 
-LARGEST_LAG = 10  # frames
+LARGEST_LAG = 6  # frames
 JITTER_FREQUENCY = 6.0  # Hz
 RENDERED = "vasa_1"  # in the id of clips that another model rendered
 LARGE_FACE = 200  # pixels; lips of smaller faces are tracked less exactly
@@ -34,18 +43,26 @@ def report(corpus: Corpus) -> None:
     """Prints the figures named at the top of this file."""
     model = load_speech2landmarks()
     rows, degraded = [], {name: [] for name in DEGRADATIONS}
-    for clip in validation_clips(corpus):
-        speech = corpus.speech(clip["id"])
-        truth, portrait = recorded(corpus.landmarks(clip["id"]))
-        rows.append(compare(lip_opening(predict(model, speech, portrait)), truth))
-        large = int(clip["face_px"]) >= LARGE_FACE and RENDERED not in clip["id"]
-        print(f"{clip['id'][-44:]:44s} {describe(rows[-1])}{'  large, recorded' if large else ''}")
+    for speaker, clips in validation_speakers(corpus).items():
+        sounds = [corpus.speech(clip["id"]) for clip in clips]
+        truths, portraits = zip(*(recorded(corpus.landmarks(clip["id"])) for clip in clips), strict=True)
+        rows.append(compare(model, sounds, portraits, truths))
+        large = int(clips[0]["face_px"]) >= LARGE_FACE and RENDERED not in speaker
+        print(f"{speaker[-44:]:44s} {describe(rows[-1])}{'  large, recorded' if large else ''}", flush=True)
         for name, degrade in DEGRADATIONS.items():
-            opening = lip_opening(predict(model, degrade(speech), portrait))
-            degraded[name].append(compare(opening, truth)["correlation"])
-    mean = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+            noisy = compare(model, [degrade(speech) for speech in sounds], portraits, truths)
+            degraded[name].append(noisy["correlation"])
+    mean = {name: np.mean([row[name] for row in rows], axis=0) for name in rows[0]}
     print(f"{'mean':44s} {describe(mean)}")
     print("correlation", ", ".join(f"{name} {np.mean(values):.2f}" for name, values in degraded.items()))
+    print(f"{'measure':16s} correlation  standard deviation  recorded  ratio  median over speakers")
+    ratios = np.median([row["deviation"] / row["true deviation"] for row in rows], axis=0)
+    for index, name in enumerate(MEASURES):
+        ours, theirs = mean["deviation"][index], mean["true deviation"][index]
+        print(
+            f"{name:16s} {mean['measures'][index]:11.2f} {ours:19.4f} {theirs:9.4f} {ours / theirs:6.2f} "
+            f"{ratios[index]:8.2f}"
+        )
 
     face = canonical_face().vertices
     met, parted = [], []
@@ -62,6 +79,7 @@ def report(corpus: Corpus) -> None:
     for name, sound in wordless(5.0).items():
         opening = lip_opening(predict(model, sound, face))
         print(f"{name:24s} lip opening {opening.mean():.4f}, standard deviation {opening.std():.4f}")
+    speech, _ = espeak.synthesize(*VOICED)
     pause = len(speech) // 2
     paused = np.concatenate([speech[:pause], np.zeros(SAMPLE_RATE, np.float32), speech[pause:]])
     inside = slice(pause * FPS // SAMPLE_RATE + 6, (pause + SAMPLE_RATE) * FPS // SAMPLE_RATE - 6)
@@ -109,6 +127,8 @@ def limit_band(speech: np.ndarray) -> np.ndarray:
 
 DEGRADATIONS = {"with noise": add_noise, "in a room": add_reverberation, "on the telephone": limit_band}
 
+VOICED = ("The rainbow is a division of white light into many beautiful colours, boiling over.", "en-us+f2")
+
 # For voices that no training used, in languages that the training data has and that it has not.
 SENTENCES = {
     "en-us+anika": "Maybe Bob and Pam bought a map of the park. My mama and papa made a big apple pie. "
@@ -125,16 +145,17 @@ SENTENCES = {
 
 
 def validation_clips(corpus: Corpus) -> list[dict[str, str]]:
-    """The manifest's rows of the validation clips with their own speech."""
-    return [row for row in corpus.clips if row["id"] in corpus.held_out and row["speech"] == "1"]
+    """The manifest's rows of the validation clips with their own speech that show a face."""
+    rows = [row for row in corpus.clips if row["id"] in corpus.held_out and row["speech"] == "1"]
+    return [row for row in rows if len(corpus.seen_landmarks(row["id"])) > 1]
 
 
-def recorded(landmarks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The lip opening (T,) of a track (T, 478, 3), and a portrait (478, 3): its frame nearest to a shut mouth."""
-    seen = np.flatnonzero(~np.isnan(landmarks[:, 0, 0]))
-    normalized, _ = normalize(landmarks[seen])
-    opening = lip_opening(normalized)
-    return np.interp(np.arange(len(landmarks)), seen, opening), normalized[opening.argmin()]
+def validation_speakers(corpus: Corpus) -> dict[str, list[dict[str, str]]]:
+    """The rows of ``validation_clips`` by speaker; a clip whose speaker is not known stands for itself."""
+    speakers: dict[str, list[dict[str, str]]] = {}
+    for row in validation_clips(corpus):
+        speakers.setdefault(row["speaker"] or row["id"], []).append(row)
+    return speakers
 
 
 def predict(model: Speech2Landmarks, speech: np.ndarray, portrait: np.ndarray, emotion: str = "neutral") -> np.ndarray:
@@ -143,20 +164,47 @@ def predict(model: Speech2Landmarks, speech: np.ndarray, portrait: np.ndarray, e
     return np.concatenate(list(model.predict(speech, portrait, curve)))
 
 
-def compare(opening: np.ndarray, truth: np.ndarray) -> dict[str, float]:
-    """The figures of one clip named at the top of this file, of lip openings (T,)."""
-    length = min(len(opening), len(truth))
-    opening, truth = opening[:length], truth[:length]
-    lag, best, correlation = best_lag(opening, truth, LARGEST_LAG)
+def compare(
+    model: Speech2Landmarks, sounds: Sequence[np.ndarray], portraits: Sequence[np.ndarray], truths: Sequence[np.ndarray]
+) -> dict[str, float | np.ndarray]:
+    """The figures of one speaker named at the top of this file.
+
+    ``sounds`` (N,), ``portraits`` (478, 3) and recorded ``truths`` (T, 6) are of the clips.
+    """
+    predicted = [
+        mouth_measures(predict(model, speech, face))[: len(truth)]
+        for speech, face, truth in zip(sounds, portraits, truths, strict=True)
+    ]
+    pairs = [(ours, truth[: len(ours)]) for ours, truth in zip(predicted, truths, strict=True)]
+    correlations = {lag: correlation(*joined(pairs, lag))[0] for lag in range(-LARGEST_LAG, LARGEST_LAG + 1)}
+    lag = max(correlations, key=correlations.get)
+    ours, theirs = joined(pairs, lag)
     return {
-        "correlation": correlation,
-        "best": best,
+        "correlation": correlations[0],
+        "best": correlations[lag],
         "lag": lag,
-        "amplitude": opening.std() / truth.std(),
-        "closed": closures_met(opening, truth, lag),
-        "jitter": jitter(opening),
-        "true jitter": jitter(truth),
+        "closed": np.mean([closures_met(opening[:, 0], truth[:, 0], lag) for opening, truth in pairs]),
+        "jitter": np.mean([jitter(opening[:, 0]) for opening, _ in pairs]),
+        "true jitter": np.mean([jitter(truth[:, 0]) for _, truth in pairs]),
+        "measures": correlation(ours, theirs),
+        "deviation": ours.std(0),
+        "true deviation": theirs.std(0),
     }
+
+
+def joined(pairs: list[tuple[np.ndarray, np.ndarray]], lag: int) -> tuple[np.ndarray, np.ndarray]:
+    """Curves (T, 6) and recorded ones that come ``lag`` frames later, of all clips joined, each without its mean."""
+    cut = [
+        (ours[max(-lag, 0) : len(ours) - max(lag, 0)], truth[max(lag, 0) : len(truth) - max(-lag, 0)])
+        for ours, truth in pairs
+    ]
+    ours, truths = ([curve - curve.mean(0) for curve in curves] for curves in zip(*cut, strict=True))
+    return np.concatenate(ours), np.concatenate(truths)
+
+
+def correlation(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
+    """Pearson's correlation of each column of curves (T, 6) without mean: (6,)."""
+    return (ours * theirs).mean(0) / np.maximum(ours.std(0) * theirs.std(0), 1e-12)
 
 
 def jitter(opening: np.ndarray) -> float:
@@ -168,7 +216,7 @@ def jitter(opening: np.ndarray) -> float:
 def describe(figures: dict[str, float]) -> str:
     """The figures of ``compare`` in one line."""
     return (
-        "correlation {correlation:.2f}, {best:.2f} at lag {lag:+.1f}, amplitude {amplitude:.2f}, closes {closed:.2f}, "
+        "correlation {correlation:.2f}, {best:.2f} at lag {lag:+.1f}, closes {closed:.2f}, "
         "above 6 Hz {jitter:.3f} (recorded {true jitter:.3f})"
     ).format(**figures)
 

@@ -2,13 +2,14 @@
 
     python -m space_core.evaluation.motion CORPUS
 
-prints the reports of lips, emotions, head motion and eyes, each of which is a module that can also be run alone.
+prints the reports of lips, classes of phonemes, emotions, head motion and eyes, each of which is a module that can also
+be run alone.
 """
 
-from space_core.evaluation import emotion, eyes, head_pose, lips
+from space_core.evaluation import emotion, eyes, head_pose, lips, visemes
 from space_core.measures.corpus import corpus_from_arguments
 
-PARTS = (lips, emotion, head_pose, eyes)
+PARTS = (lips, visemes, emotion, head_pose, eyes)
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from space_core.face.normalization import normalize
 from space_core.face.topology import CHIN, INNER_LOWER_LIP, INNER_UPPER_LIP, OUTER_LOWER_LIP, OUTER_UPPER_LIP
 
 UPPER, LOWER = INNER_UPPER_LIP[5], INNER_LOWER_LIP[5]  # the middles of the inner lips
@@ -33,6 +34,18 @@ def mouth_measures(landmarks: np.ndarray) -> np.ndarray:
         -landmarks[:, MIDDLES, 2].mean(1),
     )
     return np.stack(columns, axis=1)
+
+
+def recorded(landmarks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The measures of the mouth (T, 6) in a track (T, 478, 3), and a portrait (478, 3): its least open frame.
+
+    Head motion is removed; frames without a face (NaN) are interpolated.
+    """
+    seen = np.flatnonzero(~np.isnan(landmarks[:, 0, 0]))
+    normalized, _ = normalize(landmarks[seen])
+    measures, frames = mouth_measures(normalized), np.arange(len(landmarks))
+    curves = np.stack([np.interp(frames, seen, column) for column in measures.T], axis=1)
+    return curves, normalized[measures[:, 0].argmin()]
 
 
 def best_lag(opening: np.ndarray, truth: np.ndarray, largest: int) -> tuple[int, float, float]:

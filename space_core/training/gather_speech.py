@@ -51,7 +51,7 @@ LANGUAGES = {
 }
 VARIANTS = [f"m{index}" for index in range(1, 8)] + [f"f{index}" for index in range(1, 6)]
 VARIANTS += ["klatt2", "Alex", "Andy", "Annie", "linda", "steph", "max", "Mike", "rob", "shelby", "john"]
-ESPEAK_RECORDINGS, FLITE_RECORDINGS, PIPER_RECORDINGS = 200, 80, 32
+ESPEAK_RECORDINGS, FLITE_RECORDINGS, PIPER_RECORDINGS = 200, 80, 40
 FLITE_VOICES = ("awb", "rms", "slt", "kal16")
 
 Sentence = tuple[np.ndarray, list[espeak.Phoneme]]  # sound (N,) float32; its phonemes if they are known

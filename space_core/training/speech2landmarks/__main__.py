@@ -3,23 +3,30 @@
 from pathlib import Path
 
 import numpy as np
+import soundfile
 import torch
 from safetensors.torch import save_file
 
-from space_core.measures.corpus import corpus_from_arguments
+from space_core.measures.corpus import Corpus, corpus_from_arguments
+from space_core.measures.lips import recorded
 from space_core.motion.quantization import quantize
 from space_core.motion.speech2landmarks import WEIGHTS, MotionDecoder, MotionNetwork
-from space_core.motion.speech_encoder import SpeechEncoder
-from space_core.timing import FPS
+from space_core.motion.speech_encoder import TOKENS_PER_FRAME, SpeechEncoder
+from space_core.motion.speech_features import log_mel, speech_activity, speech_power
+from space_core.timing import FPS, number_of_frames
 from space_core.training import speech2landmarks
 from space_core.training.speech2landmarks.alignment import MIN_CORRELATION, align
-from space_core.training.speech2landmarks.clips import encode_clips, encoded_clip, read_clips, shifted
+from space_core.training.speech2landmarks.amplitude import RecordedClip, match_amplitude
+from space_core.training.speech2landmarks.augmentation import music, noise
+from space_core.training.speech2landmarks.clips import encode, encode_clips, encoded_clip, read_clips, shifted
+from space_core.training.speech2landmarks.finetune import Example, finetune
 from space_core.training.speech2landmarks.pseudo_labels import pseudo_labelled_clip, pseudo_labels
-from space_core.training.speech2landmarks.train import clip_figures, report, train
+from space_core.training.speech2landmarks.recordings import aligned, read_recordings
+from space_core.training.speech2landmarks.train import decode, report, train
 from space_core.training.whisper import whisper_encoder
 
 STEPS = 1600
-AMPLITUDE = 0.8  # standard deviation of lip opening relative to recorded ones; closing lips adds the rest
+NOISE_SEED = 5
 
 
 def main() -> None:
@@ -45,14 +52,72 @@ def main() -> None:
     print(f"{len(labels)} recordings without video, {sum(map(len, labels.values())) / FPS / 60:.1f} min")
     training += [pseudo_labelled_clip(Path(path), motion) for path, motion in labels.items()]
 
-    # 4. The shipped decoder
+    # 4. The decoder
     checkpoint = corpus.cache / "speech2landmarks.pt"
     decoder = train(training, validation, basis, STEPS, encoder=encoder, checkpoint=checkpoint)
     report("network", decoder, validation, basis)
-    # Regression averages out what the sound does not determine, which makes motion smaller; the basis compensates.
-    amplitude = np.mean([clip_figures(decoder, clip, basis)[3] for clip in validation])
-    print(f"motion is magnified by {AMPLITUDE / amplitude:.2f}")
-    save(decoder, encoder, basis * AMPLITUDE / amplitude)
+
+    # 5. Fine-tuning on all clips
+    recordings = read_recordings(corpus)
+    encoded = [encode(recording.mel(), encoder) for recording in recordings]
+    pairs = [
+        (sound, aligned(recording, decode(decoder, sound).numpy(), basis))
+        for sound, recording in zip(encoded, recordings, strict=True)
+    ]
+    pairs = [(sound, recording) for sound, recording in pairs if recording is not None]
+    average = np.mean([recording.amplitudes() for _, recording in pairs], axis=0)
+    motions = [recording.motion(basis, average) for _, recording in pairs]
+    clips = [
+        (sound, torch.from_numpy(motion).float(), torch.from_numpy(recording.weight).float())
+        for (sound, recording), motion in zip(pairs, motions, strict=True)
+    ]
+    speech = [encode(speech_mel(path), encoder) for path in sorted((corpus.cache / "speech").glob("*.flac"))[::8]]
+    own = [self_labelled(decoder, sound) for sound in speech]
+    draw = np.random.default_rng(NOISE_SEED)
+    wordless = [shut(encode(sound(draw), encoder), len(basis)) for _ in range(8) for sound in (music, noise)]
+    decoder = finetune(decoder, (clips, own, wordless), basis)
+    report("fine-tuned", decoder, validation, basis)
+
+    # 6. Amplitude
+    tracked = np.concatenate([motion[:, :-1] for motion in motions])
+    gains = match_amplitude(decoder, speakers_of(corpus, encoder), basis, np.cov(tracked.T))
+    print("gains of the measures of the mouth:", gains.round(2))
+    save(decoder, encoder, basis)
+
+
+def self_labelled(decoder: MotionDecoder, sound: torch.Tensor) -> Example:
+    """Features (2 T, 384) with what the decoder predicts from them."""
+    outputs = decode(decoder, sound).clone()
+    outputs[:, -1] = torch.sigmoid(2 * outputs[:, -1])
+    return sound, outputs, torch.ones(len(outputs))
+
+
+def shut(sound: torch.Tensor, num_coefficients: int) -> Example:
+    """Features (2 T, 384) with a closed mouth."""
+    motion = torch.zeros(len(sound) // TOKENS_PER_FRAME, num_coefficients + 1)
+    motion[:, -1] = 1
+    return sound, motion, torch.ones(len(motion))
+
+
+def speech_mel(path: Path) -> torch.Tensor:
+    """(4 T, 80) log-mel spectrogram of a recording without video."""
+    speech, _ = soundfile.read(path, dtype="float32")
+    return torch.from_numpy(log_mel(speech, speech_power(speech), 0, number_of_frames(len(speech))))
+
+
+def speakers_of(corpus: Corpus, encoder: SpeechEncoder) -> list[list[RecordedClip]]:
+    """The validation clips with speech, by speaker."""
+    speakers: dict[str, list[RecordedClip]] = {}
+    for row in corpus.clips:
+        if row["id"] in corpus.held_out and row["speech"] == "1" and len(corpus.seen_landmarks(row["id"])) > 1:
+            speech = corpus.speech(row["id"])
+            mel = torch.from_numpy(log_mel(speech, speech_power(speech), 0, number_of_frames(len(speech))))
+            measures, _ = recorded(corpus.landmarks(row["id"]))
+            activity = speech_activity(speech, speech_power(speech))
+            speakers.setdefault(row["speaker"] or row["id"], []).append(
+                RecordedClip(encode(mel, encoder), activity, measures)
+            )
+    return list(speakers.values())
 
 
 def cached(path: Path, make):

@@ -5,7 +5,7 @@ from scipy.signal import savgol_filter
 
 from space_core.face.normalization import normalize
 from space_core.face.topology import EYES, NUM_SURFACE_POINTS, OVAL, RIGID_POINTS, canonical_face
-from space_core.measures.lips import mouth_measures
+from space_core.measures.lips import lip_opening, mouth_measures
 from space_core.motion.speech2landmarks import (
     LOWER,
     MOUTH_CORNERS,
@@ -17,15 +17,36 @@ from space_core.motion.speech2landmarks import (
 
 NUM_COEFFICIENTS = 16
 SMOOTHING_FRAMES = 7  # of a third-order Savitzky-Golay filter: removes the tracker's jitter, keeps plosives
+CLOSED_SHARE = 0.15  # the least open frames of a clip show its resting face
+REFERENCE_RANGE = 0.15  # lip opening from closed to wide, in outer-eye-corner distances, to which every clip is scaled
+SMALLEST_RANGE = 0.05  # of a clip's lip opening
 LIP_WEIGHT, JAW_WEIGHT = 4.0, 1.5  # of points in the PCA; others 1
 OPEN_MOUTH, STEP = 0.1, 0.1  # lip opening, and share of a coefficient, with which measures are differentiated
 MASK_REACH = 0.12  # from points that never move to points that move freely, in outer-eye-corner distances
 
 
-def normalized_motion(landmarks: np.ndarray) -> np.ndarray | None:
-    """The normalized landmarks (T, 478, 3) of a tracked clip (T, 478, 3): symmetric, smoothed, without head rotation.
+def clip_offsets(landmarks: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """Motion of a tracked clip (T, 478, 3) relative to its closed mouth, and its lip opening (T,).
 
-    Returns None if too few frames show a face.
+    The motion is scaled to REFERENCE_RANGE. Returns None if the mouth hardly moves or too few frames show a face.
+    """
+    normalized = normalized_motion(landmarks)
+    if normalized is None:
+        return None
+    opening = lip_opening(normalized)
+    low, high = np.percentile(opening, [5, 95])
+    if high - low < SMALLEST_RANGE:
+        return None
+    gap = lip_gaps(normalized).mean(-1)
+    rest = np.median(normalized[gap <= np.quantile(gap, CLOSED_SHARE)], axis=0)
+    return (normalized - rest) * movable()[:, None] * REFERENCE_RANGE / (high - low), opening
+
+
+def normalized_motion(landmarks: np.ndarray) -> np.ndarray | None:
+    """The normalized landmarks (T, 478, 3) of a tracked clip (T, 478, 3): smoothed, symmetric, without head rotation.
+
+    Symmetric, as speech is and as the half of a face that turns away is tracked badly. A frame without a face repeats
+    the nearest one with a face. Returns None if too few frames show one.
     """
     seen = ~np.isnan(landmarks[:, 0, 0])
     if seen.sum() < 2 * SMOOTHING_FRAMES:

@@ -1,94 +1,139 @@
-"""The motion of the clips: coefficients of the motion basis per frame of a recording, and where lips are shut."""
+"""The clips: speech features paired with coefficients of the motion basis, at several speeds."""
 
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
+from scipy.signal import resample_poly
 
-from space_core.face.topology import canonical_face
 from space_core.measures.corpus import Corpus
-from space_core.measures.lips import mouth_measures
-from space_core.motion.speech2landmarks import lip_gaps
-from space_core.motion.speech_features import speech_activity, speech_power
-from space_core.training.speech2landmarks.basis import coefficients, movable, normalized_motion
-from space_core.training.speech2landmarks.recordings import Recording
+from space_core.motion.speech2landmarks import CONTEXT_FRAMES, HOP_FRAMES
+from space_core.motion.speech_encoder import TOKENS_PER_FRAME, SpeechEncoder
+from space_core.motion.speech_features import NUM_MELS, STEPS_PER_FRAME, log_mel, speech_activity, speech_power
+from space_core.timing import FPS, number_of_frames
+from space_core.training.speech2landmarks.basis import clip_offsets, coefficients, motion_basis
 
-CLOSED_SHARE = 0.15  # the least open frames of a recording show its resting face
-SMALLEST_RANGE = 0.05  # of a recording's lip opening, in outer-eye-corner distances, from closed to wide
-SCALES = (0.5, 2.0)  # by which a recording's motion may be scaled to the average amplitude
-SHUT, OPEN = 0.12, 0.3  # of a recording's range of lip opening: below the first lips are shut, above the second open
-BORDER_FRAMES = 5  # around the beginning and the end of a clip, where words are cut off
+SPEEDS = ((20, 17), (25, 23), (1, 1), (23, 25), (17, 20))  # up and down factors of resampling; they shift the pitch too
+OWN_SPEED = SPEEDS.index((1, 1))
+SHORT_SECONDS = 3.0  # shorter clips are left to fine-tuning
+SHUT, OPEN = 0.12, 0.3  # of a clip's range of lip opening: below the first lips are shut, above the second open
 
 
 @dataclass(frozen=True)
-class ClipMotion:
-    """The motion that goes with a recording.
+class Clip:
+    """A recording and the motion that goes with it, at one or several speeds.
 
     Attributes:
-        motion: (T, coefficients + 1) coefficients of the basis at the average amplitude; in the last column whether the
-            lips are shut, 0 to 1, 0.5 where unknown.
-        weight: (T,) of each frame in the loss.
-        opening: (T,) lip opening as tracked, for alignment and validation.
-        tracked: whether the motion was tracked in video rather than predicted.
+        name: its id in the manifest, or the file's name.
+        opening: (T,) lip opening as tracked, for validation.
+        sound: per speed, (4 T, 80) log-mel spectrogram, or (2 T, 384) its features by the encoder.
+        motion: per speed, (T, coefficients + 1) coefficients of the basis, in the clip's own range; in the last column
+            whether the lips are shut, 0 to 1, 0.5 where unknown.
+        lag: by how many frames the motion was moved forwards against the sound.
+        tracked: whether the motion was tracked in video rather than predicted by the ensemble.
     """
 
-    motion: np.ndarray
-    weight: np.ndarray
+    name: str
     opening: np.ndarray
+    sound: list[torch.Tensor]
+    motion: list[torch.Tensor]
+    lag: int = 0
     tracked: bool = True
 
-    def shifted(self, lag: int) -> "ClipMotion":
-        """The motion ``lag`` frames earlier."""
-        index = np.arange(len(self.weight)) + lag
-        inside = np.clip(index, 0, len(index) - 1)
-        weight = np.where(index == inside, self.weight[inside], 0)
-        return replace(self, motion=self.motion[inside], weight=weight, opening=self.opening[inside])
+
+def read_clips(corpus: Corpus) -> tuple[list[Clip], list[Clip], np.ndarray]:
+    """The clips to train on, those to validate on, and the motion basis."""
+    offsets = {}
+    for row in corpus.clips:
+        clip = clip_offsets(corpus.landmarks(row["id"]))
+        if clip is not None:
+            offsets[row["id"]] = clip
+    basis = motion_basis([motion for name, (motion, _) in offsets.items() if name not in corpus.held_out])
+    training, validation = [], []
+    for row in corpus.clips:
+        name = row["id"]
+        if row["speech"] == "1" and name in offsets and float(row["seconds"]) >= SHORT_SECONDS:
+            motion, opening = offsets[name]
+            low, high = np.percentile(opening, [5, 95])
+            relative = (opening - low) / (high - low)
+            shut = np.where(relative < SHUT, 1.0, np.where(relative > OPEN, 0.0, 0.5))
+            motion = np.column_stack([coefficients(motion, basis), shut])
+            held = name in corpus.held_out
+            clip = make_clip(name, corpus.speech(name), motion, opening, SPEEDS[OWN_SPEED:][:1] if held else SPEEDS)
+            (validation if held else training).append(clip)
+    minutes = sum(len(clip.opening) for clip in training) / FPS / 60
+    print(f"{len(offsets)} clips for the basis, {len(training)} with speech ({minutes:.1f} min)", flush=True)
+    return training, validation, basis
 
 
-def recorded_offsets(corpus: Corpus, recording: Recording) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-    """Offsets (T, 478, 3) of a recording's face from its closed mouth, lip opening (T,), weight of each frame (T,).
-
-    The offsets are symmetric, as speech is and as the half of a face that turns away is tracked badly. Returns None if
-    the mouth hardly moves or too few frames show a face.
-    """
-    normalized, weights = [], []
-    for clip, begin, end in zip(recording.clips, recording.borders, recording.borders[1:], strict=False):
-        length = end - begin
-        found = normalized_motion(corpus.landmarks(clip))
-        weight = np.zeros(length)
-        if found is None:
-            normalized.append(np.full((length, 478, 3), np.nan))
-        else:
-            index = np.clip(np.arange(length), 0, len(found) - 1)
-            normalized.append(found[index])
-            weight[BORDER_FRAMES : min(length, len(found)) - BORDER_FRAMES] = 1
-        weights.append(weight)
-    normalized, weight = np.concatenate(normalized), np.concatenate(weights)
-    seen = ~np.isnan(normalized[:, 0, 0])
-    if not (weight > 0).any():
-        return None
-    normalized = normalized[np.maximum.accumulate(np.where(seen, np.arange(len(seen)), seen.argmax()))]
-    opening = mouth_measures(normalized)[:, 0]
-    low, high = np.percentile(opening[seen], [5, 95])
-    if high - low < SMALLEST_RANGE:
-        return None
-    gap = lip_gaps(normalized).mean(-1)
-    rest = np.median(normalized[seen & (gap <= np.quantile(gap[seen], CLOSED_SHARE))], axis=0)
-    return (normalized - rest) * movable()[:, None], opening, weight
-
-
-def clip_motion(
-    recording: Recording, offsets: np.ndarray, opening: np.ndarray, weight: np.ndarray, basis: np.ndarray, scale: float
-) -> ClipMotion:
-    """The motion of a recording from its ``recorded_offsets``, scaled by ``scale`` within SCALES."""
-    low, high = np.percentile(opening, [5, 95])
-    relative = (opening - low) / (high - low)
-    shut = np.where(relative < SHUT, 1.0, np.where(relative > OPEN, 0.0, 0.5))
-    activity = speech_activity(recording.speech, speech_power(recording.speech))[: len(offsets)]
+def make_clip(
+    name: str, speech: np.ndarray, motion: np.ndarray, opening: np.ndarray, speeds: tuple[tuple[int, int], ...]
+) -> Clip:
+    """A clip from its sound (N,), its motion (T, coefficients + 1), its lip opening (T,)."""
+    activity = speech_activity(speech, speech_power(speech))[: len(motion), None]
+    motion = motion[: len(activity)]
     # In pauses the target is a closed mouth, whatever the speaker's does.
-    motion = coefficients(offsets * np.clip(scale, *SCALES), basis) * activity[:, None]
-    return ClipMotion(np.column_stack([motion, np.where(activity < 0.5, 1, shut)]), weight, opening)
+    motion = np.concatenate([motion[:, :-1] * activity, np.where(activity < 0.5, 1, motion[:, -1:])], axis=1)
+    all_sound, all_motion = [], []
+    for up, down in speeds:
+        changed = resampled(speech, up, down)
+        length = min(number_of_frames(len(changed)), int(len(motion) * up / down))
+        all_sound.append(torch.from_numpy(log_mel(changed, speech_power(changed), 0, length)).half())
+        all_motion.append(at_speed(motion, (up, down), length))
+    return Clip(name, opening, all_sound, all_motion)
 
 
-def amplitudes(offsets: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """(6,) standard deviations of the measures of the mouth in offsets (T, 478, 3), over the weighted frames."""
-    return mouth_measures(canonical_face().vertices + offsets[weight > 0]).std(0)
+def resampled(speech: np.ndarray, up: int, down: int) -> np.ndarray:
+    """Speech (N,) lengthened by up / down, with its pitch and formants lowered by the same factor."""
+    return resample_poly(speech, up, down).astype(np.float32) if up != down else speech
+
+
+def at_speed(motion: np.ndarray, speed: tuple[int, int], length: int) -> torch.Tensor:
+    """The first ``length`` frames of motion (T, columns) resampled like sound by a factor of up / down."""
+    source = np.minimum(np.arange(length) * speed[1] / speed[0], len(motion) - 1)
+    columns = [np.interp(source, np.arange(len(motion)), column) for column in motion.T]
+    return torch.from_numpy(np.stack(columns, axis=1).astype(np.float32))
+
+
+def shifted(clip: Clip, lag: int) -> Clip:
+    """The clip with its motion ``lag`` frames earlier."""
+    if lag == 0:
+        return clip
+    sound, motion = [], []
+    for own_sound, own_motion, (up, down) in zip(clip.sound, clip.motion, SPEEDS, strict=True):
+        later = round(lag * up / down)
+        frames = range(max(-later, 0), min(len(own_motion) - later, len(own_motion)))
+        per_frame = len(own_sound) // len(own_motion)
+        sound.append(own_sound[frames.start * per_frame : frames.stop * per_frame])
+        motion.append(own_motion[frames.start + later : frames.stop + later])
+    return replace(clip, sound=sound, motion=motion, lag=lag)
+
+
+def encode_clips(clips: list[Clip], encoder: SpeechEncoder) -> dict[str, list[torch.Tensor]]:
+    """The encoder's features (2 T, 384), in half precision, of each clip before it is shifted, at each speed."""
+    return {clip.name: [encode(mel, encoder).half() for mel in clip.sound] for clip in clips}
+
+
+@torch.inference_mode()
+def encode(mel: torch.Tensor, encoder: SpeechEncoder) -> torch.Tensor:
+    """The encoder's features (2 T, 384) of a log-mel spectrogram (4 T, 80), in windows as at run time."""
+    parts, length = [], len(mel) // STEPS_PER_FRAME
+    for first in range(0, length, HOP_FRAMES):
+        window = range(first - CONTEXT_FRAMES, first + HOP_FRAMES + CONTEXT_FRAMES)
+        inside = range(max(window.start, 0), min(window.stop, length))
+        padded = torch.zeros(len(window) * STEPS_PER_FRAME, NUM_MELS)
+        offset = (inside.start - window.start) * STEPS_PER_FRAME
+        sound = mel[inside.start * STEPS_PER_FRAME : inside.stop * STEPS_PER_FRAME]
+        padded[offset : offset + len(sound)] = sound
+        features = encoder(padded[None])[0]
+        parts.append(features[CONTEXT_FRAMES * TOKENS_PER_FRAME : (CONTEXT_FRAMES + HOP_FRAMES) * TOKENS_PER_FRAME])
+    return torch.cat(parts)[: length * TOKENS_PER_FRAME]
+
+
+def encoded_clip(clip: Clip, features: dict[str, list[torch.Tensor]]) -> Clip:
+    """The clip, shifted or not, with the encoder's features as its sound."""
+    sound = []
+    for own_features, motion, (up, down) in zip(features[clip.name], clip.motion, SPEEDS, strict=False):
+        first = max(-round(clip.lag * up / down), 0)
+        sound.append(own_features[first * TOKENS_PER_FRAME : (first + len(motion)) * TOKENS_PER_FRAME])
+    return replace(clip, sound=sound)

@@ -1,91 +1,137 @@
-"""The recordings: clips with speech, short ones joined, and speech without video."""
+"""The recordings of fine-tuning: clips with their own speech, short ones of a speaker joined, and their motion."""
 
-import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
-from pathlib import Path
 
 import numpy as np
-import soundfile
-from scipy.signal import resample_poly
+import torch
 
+from space_core.face.topology import canonical_face
 from space_core.measures.corpus import Corpus
-from space_core.motion.speech_features import SPEECH_POWER, speech_power
-from space_core.timing import SAMPLE_RATE, SAMPLES_PER_FRAME, number_of_frames
+from space_core.measures.lips import best_lag, lip_opening, mouth_measures
+from space_core.motion.speech2landmarks import lip_gaps
+from space_core.motion.speech_features import SPEECH_POWER, log_mel, speech_activity, speech_power
+from space_core.timing import SAMPLES_PER_FRAME, number_of_frames
+from space_core.training.speech2landmarks.alignment import MIN_CORRELATION, MIN_GAIN
+from space_core.training.speech2landmarks.basis import (
+    CLOSED_SHARE,
+    SMALLEST_RANGE,
+    coefficient_opening,
+    coefficients,
+    movable,
+    normalized_motion,
+)
+from space_core.training.speech2landmarks.clips import OPEN, SHORT_SECONDS, SHUT
+from space_core.training.speech2landmarks.train import LARGEST_LAG
 
-SHORT_SECONDS = 3.0  # shorter clips of one speaker are joined into recordings
 JOINED_CLIPS = 12  # at most, in a recording
-SPEEDS = ((20, 17), (25, 23), (1, 1), (23, 25), (17, 20))  # up and down factors of resampling; they shift the pitch too
-OWN_SPEED = SPEEDS.index((1, 1))
-
-# Recordings without video that are the sound of clips kept for validation.
-HELD_OUT_SPEECH = {
-    "styletalk_kristinoem",
-    "styletalk_reagan_clip1",
-    "latentsync_demo1_audio",
-    "v_express_aud" + 6 * "_b",
-    "v_express_aud" + 10 * "_b",
-}
+SCALES = (0.5, 2.0)  # by which the motion of a recording may be scaled to the average amplitude
+BORDER_FRAMES = 5  # at the beginning and the end of a clip, where words are cut off
 
 
 @dataclass(frozen=True)
 class Recording:
-    """Speech, with or without the video clips that it comes from.
+    """Clips that are joined, and their motion.
 
     Attributes:
-        name: the clip's id, or the file's name.
-        speech: (N,) float32, 16 kHz mono.
-        clips: ids of the clips that are joined in it, in order; empty without video.
-        borders: the first frame of each clip, and the number of frames; the recording's ends without video.
-        phonemes: names with their begin and end in seconds, if they are known.
+        clips: their ids, in order.
+        borders: the first frame of each clip, and the number of frames T.
+        speech: (N,) float32, 16 kHz mono, every clip at the same level.
+        offsets: (T, 478, 3) offsets of the face from its closed mouth, symmetric, without head motion.
+        opening: (T,) lip opening.
+        weight: (T,) of each frame in the loss.
     """
 
-    name: str
-    speech: np.ndarray
     clips: tuple[str, ...]
     borders: tuple[int, ...]
-    phonemes: tuple[tuple[str, float, float], ...] = ()
+    speech: np.ndarray
+    offsets: np.ndarray
+    opening: np.ndarray
+    weight: np.ndarray
 
-    def __len__(self) -> int:
-        return self.borders[-1]
+    def mel(self) -> torch.Tensor:
+        """(4 T, 80) log-mel spectrogram."""
+        return torch.from_numpy(log_mel(self.speech, speech_power(self.speech), 0, self.borders[-1]))
 
-    def at_speed(self, speed: int) -> np.ndarray:
-        """The speech (M,) lengthened by a factor of ``SPEEDS``, with its pitch and formants lowered by the same."""
-        up, down = SPEEDS[speed]
-        return self.speech if up == down else resample_poly(self.speech, up, down).astype(np.float32)
+    def amplitudes(self) -> np.ndarray:
+        """(6,) standard deviations of the measures of the mouth."""
+        return mouth_measures(canonical_face().vertices + self.offsets[self.weight > 0]).std(0)
+
+    def shifted(self, lag: int) -> "Recording":
+        """The recording with its motion ``lag`` frames earlier."""
+        index = np.arange(len(self.weight)) + lag
+        inside = np.clip(index, 0, len(index) - 1)
+        weight = np.where(index == inside, self.weight[inside], 0)
+        return replace(self, offsets=self.offsets[inside], opening=self.opening[inside], weight=weight)
+
+    def motion(self, basis: np.ndarray, average: np.ndarray) -> np.ndarray:
+        """(T, coefficients + 1) coefficients of the basis, and whether lips are shut: 0 to 1, 0.5 where unknown.
+
+        The motion is scaled to the ``average`` amplitudes (6,) of all recordings. In pauses the target is a closed
+        mouth, whatever the speaker's does.
+        """
+        scale = np.exp(np.log(average / self.amplitudes()).mean())
+        low, high = np.percentile(self.opening, [5, 95])
+        relative = (self.opening - low) / (high - low)
+        shut = np.where(relative < SHUT, 1.0, np.where(relative > OPEN, 0.0, 0.5))
+        activity = speech_activity(self.speech, speech_power(self.speech))[: len(self.weight)]
+        motion = coefficients(self.offsets * np.clip(scale, *SCALES), basis) * activity[:, None]
+        return np.column_stack([motion, np.where(activity < 0.5, 1, shut)])
 
 
-def clip_recordings(corpus: Corpus, held_out: bool) -> list[Recording]:
-    """The clips with their own speech: those to train on, or those held out for validation."""
-    rows = [row for row in corpus.clips if row["speech"] == "1" and (row["id"] in corpus.held_out) == held_out]
-    long = [[row["id"]] for row in rows if float(row["seconds"]) >= SHORT_SECONDS or not row["speaker"]]
-    short = [row for row in rows if float(row["seconds"]) < SHORT_SECONDS and row["speaker"]]
-    joined = []
-    for _, group in groupby(sorted(short, key=lambda row: row["speaker"]), key=lambda row: row["speaker"]):
-        names = [row["id"] for row in group]
-        joined += [names[first : first + JOINED_CLIPS] for first in range(0, len(names), JOINED_CLIPS)]
-    return [_joined(corpus, names) for names in long + joined]
+def read_recordings(corpus: Corpus) -> list[Recording]:
+    """The clips to train on; those whose mouth hardly moves or whose face is not seen are left out."""
+    rows = [row for row in corpus.clips if row["speech"] == "1" and row["id"] not in corpus.held_out]
+    is_short = {row["id"]: float(row["seconds"]) < SHORT_SECONDS and bool(row["speaker"]) for row in rows}
+    groups = [[row["id"]] for row in rows if not is_short[row["id"]]]
+    short = sorted((row for row in rows if is_short[row["id"]]), key=lambda row: row["speaker"])
+    for _, clips in groupby(short, key=lambda row: row["speaker"]):
+        names = [row["id"] for row in clips]
+        groups += [names[first : first + JOINED_CLIPS] for first in range(0, len(names), JOINED_CLIPS)]
+    found = (_read(corpus, names) for names in groups)
+    return [recording for recording in found if recording is not None]
 
 
-def speech_recordings(corpus: Corpus) -> list[Recording]:
-    """Speech without video, in the corpus and as gathered into the cache."""
-    paths = [path for path in sorted((corpus.folder / "speech").glob("*.flac")) if path.stem not in HELD_OUT_SPEECH]
-    return [_read(path) for path in paths + sorted((corpus.cache / "speech").glob("*.flac"))]
+def aligned(recording: Recording, predicted: np.ndarray, basis: np.ndarray) -> Recording | None:
+    """The recording without the lag between its sound and its motion; None if the motion does not fit the sound.
+
+    ``predicted`` (T, coefficients + 1) is a decoder's output. Clips that are joined share one lag; each is compared
+    without its own mean.
+    """
+    curves = [coefficient_opening(predicted, basis)[: len(recording.opening)], recording.opening.copy()]
+    for curve in curves:
+        for begin, end in zip(recording.borders, recording.borders[1:], strict=False):
+            curve[begin:end] -= curve[begin:end].mean()
+    lag, best, unshifted = best_lag(*curves, LARGEST_LAG)
+    if best <= unshifted + MIN_GAIN:
+        lag, best = 0, unshifted
+    return recording.shifted(lag) if best > MIN_CORRELATION else None
 
 
-def _joined(corpus: Corpus, names: list[str]) -> Recording:
-    parts, borders = [], [0]
+def _read(corpus: Corpus, names: list[str]) -> Recording | None:
+    speech, borders, normalized, weights = [], [0], [], []
     for name in names:
-        speech = corpus.speech(name)
-        length = number_of_frames(len(speech)) if len(names) == 1 else len(speech) // SAMPLES_PER_FRAME
-        parts.append(speech[: length * SAMPLES_PER_FRAME] * np.sqrt(SPEECH_POWER / speech_power(speech)))
+        sound = corpus.speech(name)
+        length = number_of_frames(len(sound)) if len(names) == 1 else len(sound) // SAMPLES_PER_FRAME
+        speech.append(sound[: length * SAMPLES_PER_FRAME] * np.sqrt(SPEECH_POWER / speech_power(sound)))
         borders.append(borders[-1] + length)
-    return Recording(names[0], np.concatenate(parts).astype(np.float32), tuple(names), tuple(borders))
-
-
-def _read(path: Path) -> Recording:
-    speech, rate = soundfile.read(path, dtype="float32")
-    assert rate == SAMPLE_RATE
-    phonemes = path.with_suffix(".json")
-    known = tuple(map(tuple, json.loads(phonemes.read_text()))) if phonemes.exists() else ()
-    return Recording(path.stem, speech, (), (0, number_of_frames(len(speech))), known)
+        found = normalized_motion(corpus.landmarks(name))
+        weight = np.zeros(length)
+        if found is None:
+            found = np.full((1, 478, 3), np.nan)
+        else:
+            weight[BORDER_FRAMES : min(length, len(found)) - BORDER_FRAMES] = 1
+        normalized.append(found[np.clip(np.arange(length), 0, len(found) - 1)])
+        weights.append(weight)
+    landmarks, weight = np.concatenate(normalized), np.concatenate(weights)
+    seen = ~np.isnan(landmarks[:, 0, 0])
+    if not (weight > 0).any():
+        return None
+    landmarks = landmarks[np.maximum.accumulate(np.where(seen, np.arange(len(seen)), seen.argmax()))]
+    opening, gap = lip_opening(landmarks), lip_gaps(landmarks).mean(-1)
+    low, high = np.percentile(opening[seen], [5, 95])
+    if high - low < SMALLEST_RANGE:
+        return None
+    rest = np.median(landmarks[seen & (gap <= np.quantile(gap[seen], CLOSED_SHARE))], axis=0)
+    offsets = (landmarks - rest) * movable()[:, None]
+    return Recording(tuple(names), tuple(borders), np.concatenate(speech).astype(np.float32), offsets, opening, weight)

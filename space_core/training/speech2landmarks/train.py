@@ -1,4 +1,4 @@
-"""The training loop of the decoder, and its figures on validation recordings."""
+"""The training loop of the decoder, and its figures on validation clips."""
 
 import time
 from pathlib import Path
@@ -9,83 +9,41 @@ from torch import nn
 from torch.nn import functional as F
 
 from space_core.measures.lips import best_lag
-from space_core.motion.speech2landmarks import (
-    CONTEXT_FRAMES,
-    RECEPTIVE_FRAMES,
-    WINDOW_FRAMES,
-    MotionDecoder,
-)
-from space_core.motion.speech_encoder import TOKENS_PER_FRAME, SpeechEncoder
-from space_core.motion.speech_features import log_mel, smooth_activity, speech_power
+from space_core.motion.speech2landmarks import CONTEXT_FRAMES, RECEPTIVE_FRAMES, WINDOW_FRAMES, MotionDecoder
+from space_core.motion.speech_encoder import TOKENS_PER_FRAME, WIDTH, SpeechEncoder
+from space_core.motion.speech_features import NUM_MELS, STEPS_PER_FRAME, smooth_activity
+from space_core.training.speech2landmarks.augmentation import augment, music, noise
 from space_core.training.speech2landmarks.basis import coefficient_opening
-from space_core.training.speech2landmarks.clips import ClipMotion
+from space_core.training.speech2landmarks.clips import Clip
 from space_core.training.speech2landmarks.loss import MotionLoss
-from space_core.training.speech2landmarks.recordings import SPEEDS, Recording
-from space_core.training.speech2landmarks.windows import WORDLESS, Windows, frames_at_speed
 
-BATCH = 24  # windows
+SEED = 3
+TRACKED_SHARE = 0.3  # of windows that come from tracked clips rather than pseudo-labelled recordings
+BATCH, ENSEMBLE_BATCH = 16, 24  # windows; with and without the encoder
 LEARNING_RATE, WARM_UP_STEPS, WEIGHT_DECAY, DROPOUT = 1.5e-3, 50, 0.05, 0.1
 EMA = 0.99  # of the weights
 EVALUATE_EVERY = 100  # steps
+WORDLESS_SHARE = 0.08  # of windows with noise or music alone
+PAUSED_SHARE = 0.35  # of windows with a pause cut into them
 LARGEST_LAG = 6  # frames, in figures and alignment
-EDGE_FRAMES = 6  # around the ends of a recording, which is cut off within a word
-CUT_FRAMES = 3  # around a pause that was cut in
-CUT_WEIGHT = 0.3  # of those frames in the loss
-
-
-def window_targets(
-    windows: Windows, motions: list[ClipMotion | None], num_outputs: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Motion (N, WINDOW_FRAMES, coefficients + 1) and weights of frames (N, WINDOW_FRAMES) of windows.
-
-    ``motions`` is the motion of each recording, or None for those that are left out: their windows weigh nothing.
-    """
-    targets = np.zeros((len(windows), WINDOW_FRAMES, num_outputs), np.float32)
-    targets[:, :, -1] = 1  # lips are shut outside the recording
-    weights = np.ones((len(windows), WINDOW_FRAMES), np.float32)
-    for number in range(len(windows)):
-        index, speed, first = (int(column[number]) for column in (windows.recording, windows.speed, windows.first))
-        if index == WORDLESS:
-            continue
-        if motions[index] is None:
-            weights[number] = 0
-            continue
-        whole, up, down = motions[index], *SPEEDS[speed]
-        length = frames_at_speed(len(whole.weight), speed)
-        inside = np.arange(max(first, 0), min(first + WINDOW_FRAMES, length))
-        source = np.minimum(inside * down / up, len(whole.weight) - 1)
-        low = source.astype(int)
-        high, share = np.minimum(low + 1, len(whole.weight) - 1), (source - low)[:, None]
-        targets[number, inside - first] = whole.motion[low] * (1 - share) + whole.motion[high] * share
-        weights[number, inside - first] = np.minimum(whole.weight[low], whole.weight[high])
-        for border in (-first, length - first):
-            weights[number, max(border - EDGE_FRAMES, 0) : max(border + EDGE_FRAMES, 0)] = 0
-        # The word that a pause cuts off has no defined articulation.
-        cuts = np.flatnonzero(np.diff(windows.active[number].numpy().astype(int)))
-        for cut in cuts + 1:
-            weights[number, max(cut - CUT_FRAMES, 0) : cut + CUT_FRAMES] *= CUT_WEIGHT
-    activity = np.stack([smooth_activity(active) for active in windows.active.numpy()])[:, :, None]
-    shut = np.where(activity < 0.5, 1.0, targets[:, :, -1:])
-    targets = np.concatenate([targets[:, :, :-1] * activity, shut], axis=2)
-    return torch.from_numpy(targets), torch.from_numpy(weights)
 
 
 def train(
-    features: torch.Tensor,
-    targets: torch.Tensor,
-    weights: torch.Tensor,
-    validation: list[tuple[torch.Tensor, np.ndarray]],
+    clips: list[Clip],
+    validation: list[Clip],
     basis: np.ndarray,
     num_steps: int,
-    seed: int,
+    encoder: SpeechEncoder | None = None,
     checkpoint: Path | None = None,
+    seed: int = SEED,
 ) -> MotionDecoder:
-    """A decoder trained on windows, see ``Windows`` and ``window_targets``; returns the running average of its weights.
+    """A decoder trained on the clips; returns the running average of its weights.
 
-    ``validation`` are the features (2 T, 384) of recordings with their lip opening (T,). With a checkpoint, training
-    that was interrupted goes on.
+    With an encoder, the clips' sound is spectrograms, which are augmented and encoded at each step; else it is the
+    encoder's features.
     """
     torch.manual_seed(seed)
+    draw = np.random.default_rng(seed)
     decoder, average = (MotionDecoder(len(basis) + 1, dropout) for dropout in (DROPOUT, 0.0))
     average.load_state_dict(decoder.state_dict())
     optimizer = torch.optim.AdamW(
@@ -98,19 +56,25 @@ def train(
         state = torch.load(checkpoint, weights_only=False)
         for name, module in modules.items():
             module.load_state_dict(state[name])
+        draw.bit_generator.state = state["draw"]
         torch.set_rng_state(state["torch"])
         start = state["step"]
-    useful = torch.nonzero(weights.sum(1) > 0)[:, 0]
+    chances = clip_chances(clips)
+    wordless = torch.cat([sound(draw) for _ in range(12) for sound in (music, noise)]) if encoder else None
     begun, losses = time.time(), []
     for step in range(start, num_steps):
         decoder.train()
         rate = min(1, (step + 1) / WARM_UP_STEPS) * 0.5 * (1 + np.cos(np.pi * step / num_steps))
         for group in optimizer.param_groups:
             group["lr"] = LEARNING_RATE * rate + 1e-6
-        batch = useful[torch.randint(len(useful), (BATCH,))]
+        sound, motion, valid = make_batch(clips, chances, wordless, draw)
         with torch.autocast("cpu", torch.bfloat16):
-            outputs = decoder(features[batch].float())
-        loss = motion_loss(outputs.float(), targets[batch], weights[batch])
+            if encoder:
+                with torch.no_grad():
+                    beyond = (CONTEXT_FRAMES - RECEPTIVE_FRAMES) * TOKENS_PER_FRAME
+                    sound = encoder(augment(sound))[:, beyond:-beyond].float()
+            outputs = decoder(sound)
+        loss = motion_loss(outputs.float(), motion, valid)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(decoder.parameters(), 1.0)
@@ -120,14 +84,81 @@ def train(
             torch._foreach_lerp_(list(average.parameters()), list(decoder.parameters()), 1 - decay)
         losses.append(loss.item())
         if (step + 1) % EVALUATE_EVERY == 0 or step + 1 == num_steps:
-            figures = [opening_figures(average, *one, basis) for one in validation]
-            summary = "correlation {:.3f} at best lag".format(np.mean(figures, 0)[1]) if figures else ""
-            print(f"step {step + 1} loss {np.mean(losses):.4f} {summary} {time.time() - begun:.0f} s", flush=True)
+            figures = ""
+            if validation:
+                results = [clip_figures(average, clip, basis) for clip in validation]
+                figures = "correlation {:.3f} at lag {:+.1f}, amplitude {:.2f}".format(*np.mean(results, 0)[[2, 0, 3]])
+            print(f"step {step + 1} loss {np.mean(losses):.4f} {figures} {time.time() - begun:.0f} s", flush=True)
             losses = []
             if checkpoint:
                 state = {name: module.state_dict() for name, module in modules.items()}
-                torch.save(state | {"torch": torch.get_rng_state(), "step": step + 1}, checkpoint)
+                state |= {"draw": draw.bit_generator.state, "torch": torch.get_rng_state(), "step": step + 1}
+                torch.save(state, checkpoint)
     return average.eval()
+
+
+def clip_chances(clips: list[Clip]) -> np.ndarray:
+    """The probability of each clip: the square root of its length, so that a few long clips don't outweigh the rest."""
+    chances = np.sqrt([float(len(clip.opening)) for clip in clips])
+    tracked = np.array([clip.tracked for clip in clips])
+    if not tracked.all():
+        chances[tracked] *= TRACKED_SHARE / chances[tracked].sum()
+        chances[~tracked] *= (1 - TRACKED_SHARE) / chances[~tracked].sum()
+    return chances / chances.sum()
+
+
+def make_batch(
+    clips: list[Clip], chances: np.ndarray, wordless: torch.Tensor | None, draw: np.random.Generator
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Sound (batch, steps, bands), motion (batch, WINDOW_FRAMES, coefficients + 1), weights (batch, WINDOW_FRAMES).
+
+    With ``wordless`` (steps, 80), sound is spectrograms, some with pauses cut into them, some of noise and music alone;
+    else it is the encoder's features.
+    """
+    size, around, per_frame, bands = (
+        (BATCH, CONTEXT_FRAMES, STEPS_PER_FRAME, NUM_MELS)
+        if wordless is not None
+        else (ENSEMBLE_BATCH, RECEPTIVE_FRAMES, TOKENS_PER_FRAME, WIDTH)
+    )
+    window = WINDOW_FRAMES + 2 * around
+    all_sound = torch.zeros(size, window * per_frame, bands)
+    all_motion = torch.zeros(size, WINDOW_FRAMES, clips[0].motion[0].shape[1])
+    all_motion[:, :, -1] = 1
+    active = np.ones((size, WINDOW_FRAMES), bool)
+    valid = torch.ones(size, WINDOW_FRAMES)
+    for index in range(size):
+        if wordless is not None and draw.random() < WORDLESS_SHARE:
+            if draw.random() < 0.7:
+                first = draw.integers(len(wordless) - window * per_frame)
+                last = draw.integers(window, 3 * window) * per_frame // 2  # some recordings end within the window
+                all_sound[index, :last] = wordless[first : first + window * per_frame][:last]
+            continue
+        clip = clips[draw.choice(len(clips), p=chances)]
+        speed = draw.integers(len(clip.sound))
+        sound, motion = clip.sound[speed], clip.motion[speed]
+        first = int(draw.integers(-WINDOW_FRAMES // 3, max(len(motion) - 2 * WINDOW_FRAMES // 3, 1)))
+        # The window's context reaches beyond the frames to predict; the clip may end before either.
+        inside = max(first - around, 0), min(first + WINDOW_FRAMES + around, len(motion))
+        offset = inside[0] - (first - around)
+        part = sound[inside[0] * per_frame : inside[1] * per_frame]
+        all_sound[index, offset * per_frame : offset * per_frame + len(part)] = part
+        inside = max(first, 0), min(first + WINDOW_FRAMES, len(motion))
+        all_motion[index, inside[0] - first : inside[1] - first] = motion[inside[0] : inside[1]]
+        # Outside the clip there is silence; the frames at its ends are cut off within a word and don't count.
+        for border in (-first, len(motion) - first):
+            valid[index, max(border - 6, 0) : max(border + 6, 0)] = 0
+        if wordless is not None and draw.random() < PAUSED_SHARE:
+            length = int(draw.integers(14, 70))
+            begin = int(draw.integers(-10, WINDOW_FRAMES - 10))
+            low, high = max(begin + around, 0), min(begin + length + around, window)
+            all_sound[index, low * per_frame : high * per_frame] = 0
+            active[index, max(begin, 0) : max(begin + length, 0)] = False
+            # The word that the pause cuts off has no defined articulation.
+            for border in (begin, begin + length):
+                valid[index, max(border - 3, 0) : max(border + 3, 0)] *= 0.3
+    activity = torch.from_numpy(np.stack([smooth_activity(one) for one in active]))[:, :, None]
+    shut = torch.where(activity < 0.5, 1.0, all_motion[:, :, -1:])
+    return all_sound, torch.cat([all_motion[:, :, :-1] * activity, shut], dim=2), valid
 
 
 class Ensemble(nn.Module):
@@ -142,29 +173,30 @@ class Ensemble(nn.Module):
 
 
 @torch.inference_mode()
-def encode(recording: Recording, encoder: SpeechEncoder) -> torch.Tensor:
-    """The encoder's features (2 T, 384), in half precision, of a recording, in windows as at run time."""
-    power, parts = speech_power(recording.speech), []
-    for first in range(0, len(recording), WINDOW_FRAMES):
-        mel = log_mel(recording.speech, power, first - CONTEXT_FRAMES, WINDOW_FRAMES + 2 * CONTEXT_FRAMES)
-        with torch.autocast("cpu", torch.bfloat16):
-            features = encoder(torch.from_numpy(mel)[None])[0]
-        parts.append(features[CONTEXT_FRAMES * TOKENS_PER_FRAME : (CONTEXT_FRAMES + WINDOW_FRAMES) * TOKENS_PER_FRAME])
-    return torch.cat(parts)[: len(recording) * TOKENS_PER_FRAME].half()
-
-
-@torch.inference_mode()
-def decode(decoder: nn.Module, features: torch.Tensor) -> np.ndarray:
+def decode(decoder: nn.Module, features: torch.Tensor) -> torch.Tensor:
     """Outputs (T, coefficients + 1) for all of a recording's features (2 T, 384)."""
     silence = RECEPTIVE_FRAMES * TOKENS_PER_FRAME
-    with torch.autocast("cpu", torch.bfloat16):
-        return decoder.eval()(F.pad(features.float(), (0, 0, silence, silence))[None])[0].float().numpy()
+    return decoder.eval()(F.pad(features.float(), (0, 0, silence, silence))[None])[0]
 
 
-def opening_figures(
-    decoder: nn.Module, features: torch.Tensor, opening: np.ndarray, basis: np.ndarray
-) -> tuple[int, float, float]:
-    """Of lip opening: best lag, correlation there and without lag."""
-    predicted = coefficient_opening(decode(decoder, features), basis)
-    length = min(len(predicted), len(opening))
-    return best_lag(predicted[:length], opening[:length], LARGEST_LAG)
+def predicted_opening(decoder: nn.Module, clip: Clip, basis: np.ndarray) -> np.ndarray:
+    """The lip opening (T,) predicted from an encoded clip at its own speed."""
+    return coefficient_opening(decode(decoder, clip.sound[len(clip.sound) // 2]).numpy(), basis)
+
+
+def clip_figures(decoder: nn.Module, clip: Clip, basis: np.ndarray) -> tuple[int, float, float, float]:
+    """Of lip opening: best lag, correlation there and without lag, standard deviation relative to the truth."""
+    predicted = predicted_opening(decoder, clip, basis)
+    length = min(len(predicted), len(clip.opening))
+    figures = best_lag(predicted[:length], clip.opening[:length], LARGEST_LAG)
+    return *figures, predicted.std() / clip.opening.std()
+
+
+def report(name: str, decoder: nn.Module, validation: list[Clip], basis: np.ndarray) -> None:
+    """Prints the figures of every validation clip."""
+    print(name)
+    for clip in validation:
+        lag, best, unshifted, amplitude = clip_figures(decoder, clip, basis)
+        print(
+            f"{clip.name[-48:]:48s} correlation {unshifted:.2f}, {best:.2f} at lag {lag:+d}, amplitude {amplitude:.2f}"
+        )

@@ -14,6 +14,7 @@ from safetensors.numpy import load_file
 from space_core.assets import weights_path
 from space_core.errors import SpaceError
 from space_core.face.normalization import HeadPose, normalize
+from space_core.motion.emotion_labels import EMOTIONS
 from space_core.motion.loudness import loudness, smooth
 from space_core.timing import FPS
 
@@ -52,6 +53,16 @@ NOD_SPREAD_DURATION = 0.5 * FPS  # … which varies over so many frames
 
 BREATH_RATE = 0.24  # Hz
 BREATH = np.array([0.0, 0.22, 0.05, 0.0, 0.004, 0.0])  # amplitude in each channel
+
+# Yaw, pitch, roll in degrees at intensity 1; anger and contempt as both actors of MEAD turn their heads.
+ATTITUDES = {
+    "angry": (0.0, -3.0, 0.0),
+    "contempt": (0.0, 1.5, 3.5),
+    "sad": (0.0, -3.0, 3.5),
+    "surprised": (0.0, 1.5, 0.0),
+}
+ATTITUDE_SMOOTHING = 0.4 * FPS  # frames, standard deviation
+ATTITUDE_STREAM = 4  # of random numbers of a seed; others are for head motion, blinks, gaze and the upper face
 
 MAX_TRANSFERRED_SHIFT = np.array([0.6, 0.45, 0.2])  # of translation in units of the normalized face, of the scale's log
 SMOOTHING_FRAMES, SMOOTHING_ORDER = 9, 3  # Savitzky–Golay: removes jitter, keeps nods of up to 3 Hz
@@ -92,7 +103,14 @@ def head_motion_model() -> HeadMotionModel:
     return HeadMotionModel(factors=factors, **arrays)
 
 
-def generate_head_pose(speech: np.ndarray, num_frames: int, photo: HeadPose, amount: float, seed: int) -> HeadPose:
+def generate_head_pose(
+    speech: np.ndarray,
+    num_frames: int,
+    photo: HeadPose,
+    amount: float,
+    seed: int,
+    attitude: np.ndarray | None = None,
+) -> HeadPose:
     """Natural head motion for a speech.
 
     Args:
@@ -101,6 +119,7 @@ def generate_head_pose(speech: np.ndarray, num_frames: int, photo: HeadPose, amo
         photo: the photo's own pose, of length 1. The motion starts there, and its translation scales with the face.
         amount: 0 (exactly still), 1 (as recorded) … 1.5.
         seed: of the random process; the same seed gives the same motion.
+        attitude: (num_frames, 3) yaw, pitch, roll in degrees, added at an amount of 1; see ``head_attitude``.
 
     Returns:
         A head pose of ``num_frames`` frames, within ±15° of the photo's in every angle.
@@ -125,9 +144,23 @@ def generate_head_pose(speech: np.ndarray, num_frames: int, photo: HeadPose, amo
     phase = 2 * np.pi * (np.cumsum(rate) / FPS + random.random())
     motion += (ease_in * np.sin(phase))[:, None] * BREATH
 
+    # 4. Its attitude in an emotion.
+    if attitude is not None:
+        motion[:, YAW : ROLL + 1] += attitude
+
     motion = (motion - motion[0]) * amount
     limits = np.concatenate([np.full(3, MAX_ROTATION), MAX_SWAY])
     return _posed(_soft_limit(motion, limits), photo, model.pivot)
+
+
+def head_attitude(emotion: np.ndarray, seed: int) -> np.ndarray:
+    """How an emotion turns the head, (T, 3) yaw, pitch, roll in degrees, for an emotion curve (T, 8).
+
+    Slow, and 0 without emotion. The seed chooses to which side it tilts.
+    """
+    turn = np.array([ATTITUDES.get(label, (0.0, 0.0, 0.0)) for label in EMOTIONS])
+    side = np.random.default_rng([seed, ATTITUDE_STREAM]).choice([-1.0, 1.0])
+    return smooth(emotion @ (turn * [side, 1, side]), ATTITUDE_SMOOTHING) if len(emotion) else emotion @ turn
 
 
 def follow_head_pose(faces: Iterable[np.ndarray | None]) -> HeadPose:

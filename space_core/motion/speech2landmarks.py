@@ -39,8 +39,8 @@ HOP_FRAMES = WINDOW_FRAMES - FADE_FRAMES
 MOUTH_SCALES = (0.8, 1.25)  # mouths beyond these widths, relative to the canonical one, are puckered or grinning
 CLOSED_GAP = 0.012  # between the inner lips: the tracker's noise on a closed mouth
 SHUT_FROM, SHUT_AT = -0.5, 1.5  # logits of the closure head between which lips are brought together
-# How far speech holds lips together that it does not shut: wide open ones, and touching ones;
-# the gap between.
+# How far speech holds lips together that it does not shut: where the gap is at least the last number, and where they
+# touch.
 WIDE_HOLD, NARROW_HOLD, NARROW_GAP = 0.3, 0.8, 0.05
 CLOSING_PRIOR = 0.002  # ridge of the fit that closes the mouth of a photo by the basis
 

@@ -64,7 +64,9 @@ class MotionPlanner:
         emotion = expression_dynamics(emotion, prosody, options.expressiveness)
         if driving is None:
             attitude = head_attitude(emotion, options.seed)
-            pose = generate_head_pose(speech, num_frames, portrait.pose, options.head_motion, options.seed, attitude)
+            pose = generate_head_pose(
+                speech, num_frames, portrait.pose, options.head_motion, options.seed, attitude, prosody
+            )
         else:
             pose = transfer_head_pose(driving, num_frames, portrait.pose, options.head_motion)
         gaze = saccades(num_frames, options.seed, options.saccades)

@@ -15,7 +15,7 @@ from space_core.timing import FPS
 
 NUM_FREQUENCIES = 64  # up to half the frame rate
 WINDOW = 126  # frames of a periodogram
-HIGHEST = 6.0  # Hz; above, tracking noise prevails
+HIGHEST = 4.0  # Hz; above, tracking noise prevails
 RIDGE = 300.0
 DEVIATION_QUANTILES = (25, 75)  # of speakers, whose mean is the typical deviation
 CHEEKS_SHARE = 0.5  # of the recorded deviation: the other half is that of the mouth, which speech2landmarks moves

@@ -38,7 +38,7 @@ FOLLOWING = 0.5
 SKEWNESS = 0.3  # of the logarithm of the motion: brows go further up than down, as recorded
 GAIN = 1.5  # makes up for rest, ease and drift slower than a clip, which take from the standard deviation
 LIDS_WITH_BROWS = 0.25  # millimetres of lid per millimetre of brow
-FARTHEST = 3.0  # standard deviations, beyond which motion is compressed
+FARTHEST = 5.0  # typical deviations that motion approaches and never exceeds
 EASE_IN = 0.6 * FPS  # frames from the photo's face
 REST_SMOOTHING = 0.35 * FPS  # frames over which motion rests in a pause
 AMPLITUDE_DURATION, AMPLITUDE_SPREAD = 2.0 * FPS, 0.35  # of the slow variation of the amplitude
@@ -96,7 +96,6 @@ def upper_face_motion(prosody: Prosody, seed: int) -> np.ndarray:
     following = prosodic_part(prosody, model)
     noise = _coloured_noise(model, num_frames, random)
     motion = FOLLOWING * following + np.sqrt(1 - FOLLOWING**2) * noise
-    motion = FARTHEST * np.tanh(motion / FARTHEST)
     motion[:, BROWS] = (np.exp(SKEWNESS * motion[:, BROWS]) - np.exp(SKEWNESS**2 / 2)) / SKEWNESS
 
     margin = round(3 * AMPLITUDE_DURATION)
@@ -107,6 +106,8 @@ def upper_face_motion(prosody: Prosody, seed: int) -> np.ndarray:
     amplitude *= ease * ease * (3 - 2 * ease)
     deviation = model.deviation * np.exp(np.clip(model.spread * random.standard_normal(len(CHANNELS)), -0.3, 0.3))
     motion *= GAIN * amplitude[:, None] * deviation
+    limit = FARTHEST * model.deviation
+    motion = limit * np.tanh(motion / limit)
     motion[:, LIDS] += LIDS_WITH_BROWS * motion[:, BROWS]
     return motion
 

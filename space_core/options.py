@@ -89,6 +89,13 @@ class MotionOptions:
         "number is the person's own left or right side alone, as in '12L:1'",
         Widget("Action units", "of FACS with their strengths, such as 1:0.5, 12L:0.8", kind="text"),
     )
+    expressiveness: float = _option(
+        1.0,
+        "how far brows, lids and cheeks accompany the speech: 0 not, 1 as recorded people do",
+        Widget("Expressiveness", "of brows, lids and cheeks: 0 still, 1 natural", step=0.05, comparison="shared"),
+        ge=0,
+        le=1.5,
+    )
     pose_video: Path | None = _option(
         None,
         "a video whose head motion is borrowed, instead of generated; turns of up to 25 degrees from the photo's pose "
@@ -139,7 +146,7 @@ class MotionOptions:
     )
     seed: int = _option(
         0,
-        "another seed gives other head motion, blinks and saccades",
+        "another seed gives other head motion, upper face, blinks and saccades",
         Widget("Seed", "the same seed, the same head motion, blinks and eye movements", row="seed", comparison="each"),
         ge=0,
         le=2**32 - 1,

@@ -52,7 +52,8 @@ def looking(portrait: Portrait, yaw: float, pitch: float = 0.0) -> np.ndarray:
 def feeling(portrait: Portrait, emotion: str, *intensities: float) -> np.ndarray:
     """(T, 478, 3) the photo's face, normalized, with nothing but an emotion at each intensity."""
     curve = np.concatenate([emotion_curve(emotion, intensity, 1) for intensity in intensities])
-    return portrait.normalized + expressive_motion(np.zeros((len(curve), 478, 3)), curve, portrait.normalized)
+    still, free = np.zeros((len(curve), 478, 3)), np.zeros(len(curve))
+    return portrait.normalized + expressive_motion(still, curve, portrait.normalized, free)
 
 
 def rendered(generator: MeshWarpGenerator, prepared: PreparedPortrait, *batches: PosedFace) -> np.ndarray:

@@ -37,6 +37,8 @@ ANIMATE = {
     "intensity": 1.0,
     "blend": None,
     "articulation": 1.0,
+    "action_units": "",
+    "expressiveness": 1.0,
     "pose_video": None,
     "head_motion": 1.0,
     "blinks_per_minute": 17,
@@ -172,7 +174,7 @@ def test_the_api_keeps_its_parameters_their_order_and_their_defaults(visitor):
     assert {name: now[name] for name in ANIMATE} == ANIMATE
     settings = [f"{name}_{setting}" for setting in (1, 2, 3, 4) for name in ("emotion", "intensity", "seed")]
     expected = ["photo", "speech", "text", "speech_video", "number", *settings]
-    expected += ["articulation", "head_motion", "blinks_per_minute", "face", "detector", "mark"]
+    expected += ["articulation", "expressiveness", "head_motion", "blinks_per_minute", "face", "detector", "mark"]
     assert [name for name in parameters(visitor, "/compare") if name in expected] == expected
     assert list(parameters(visitor, "/look")) == ["photo", "face", "detector"]
     assert list(parameters(visitor, "/say")) == ["text"]

@@ -28,7 +28,9 @@ def wearer() -> Portrait:
 
 def lively_face(portrait: Portrait) -> PosedFace:
     """Four frames in which everything is drawn: a turned head, creases, a blink, an open mouth."""
-    surprise = expressive_motion(np.zeros((4, 478, 3)), emotion_curve("surprised", 1.0, 4), portrait.normalized)
+    surprise = expressive_motion(
+        np.zeros((4, 478, 3)), emotion_curve("surprised", 1.0, 4), portrait.normalized, np.zeros(4)
+    )
     normalized = apply_blink(portrait.normalized + surprise, np.array([0, 0.3, 0.8, 1]))
     turns = np.array([[2.0, 1, 0], [5, -2, 1], [-6, 2, 2], [9, -3, -2]])
     pose = portrait.pose

@@ -15,6 +15,7 @@ from space_core.motion.emotion_network import expressive_motion
 from space_core.timing import FPS, SAMPLE_RATE
 
 EXPRESSIVE = EMOTIONS[1:]
+PARTING = ("disgusted", "fear", "happy", "surprised")
 BLENDS = ("happy+surprised", "0.7 angry + 0.3 disgusted", "sad+fear+contempt")
 
 
@@ -51,14 +52,20 @@ def test_distance_from_neutral_grows_with_the_intensity(speech, face, emotion):
 @pytest.mark.parametrize("emotion", EXPRESSIVE)
 def test_emotion_neither_closes_nor_freezes_the_mouth(speech, face, emotion):
     neutral, emotional = lip_opening(predict(speech, face)), lip_opening(predict(speech, face, emotion))
-    assert np.corrcoef(emotional, neutral)[0, 1] > 0.97
-    assert 0.8 < emotional.std() / neutral.std() < 1.25
+    assert np.corrcoef(emotional, neutral)[0, 1] > (0.9 if emotion == "surprised" else 0.97)
+    assert 0.8 < emotional.std() / neutral.std() < 1.5
     assert emotional.max() > 0.8 * neutral.max()
 
 
 @pytest.mark.parametrize("emotion", EXPRESSIVE)
-def test_a_silent_mouth_stays_shut(face, emotion):
-    assert np.abs(lip_opening(predict(np.zeros(SAMPLE_RATE, np.float32), face, emotion, MAX_INTENSITY))).max() < 0.015
+def test_a_silent_mouth_is_parted_by_the_emotions_that_part_lips(face, emotion):
+    silence = np.zeros(SAMPLE_RATE, np.float32)
+    opening = [lip_opening(predict(silence, face, emotion, intensity)) for intensity in (0.5, 1.0, MAX_INTENSITY)]
+    if emotion in PARTING:
+        assert opening[1].min() > 0.03  # nearly 3 mm, so that teeth show
+        assert (np.diff(opening, axis=0) > 0).all()
+    else:
+        assert np.abs(opening).max() < 0.015
 
 
 @pytest.mark.parametrize("emotion", EXPRESSIVE)
@@ -91,7 +98,9 @@ def test_anger_does_not_press_low_brows_onto_the_eyes(face):
     assert (brow_height(low) < 0.6 * brow_height(face)).all()
     left = []
     for intensity in (0.25, 0.5, 1.0, 1.25, 1.5):
-        emotional = low + expressive_motion(np.zeros((1, 478, 3)), emotion_curve("angry", intensity, 1), low)[0]
+        emotional = (
+            low + expressive_motion(np.zeros((1, 478, 3)), emotion_curve("angry", intensity, 1), low, np.zeros(1))[0]
+        )
         left.append(brow_height(emotional))
         assert (left[-1] > 0.25 * brow_height(low)).all()
     assert (np.diff(left, axis=0) < 0).all()  # the stronger, the lower
@@ -99,7 +108,7 @@ def test_anger_does_not_press_low_brows_onto_the_eyes(face):
 
 def test_blends_are_the_sum_of_their_parts(face):
     def offsets(emotion):
-        return expressive_motion(np.zeros((1, 478, 3)), emotion_curve(emotion, 1.0, 1), face)
+        return expressive_motion(np.zeros((1, 478, 3)), emotion_curve(emotion, 1.0, 1), face, np.zeros(1))
 
     blend = offsets("0.7 happy + 0.3 surprised")
     np.testing.assert_allclose(blend, 0.7 * offsets("happy") + 0.3 * offsets("surprised"), atol=1e-6)
@@ -119,7 +128,8 @@ def test_bones_and_irises_stay_where_they_are(speech, face, emotion):
 
 @pytest.mark.parametrize("emotion", sorted(set(EXPRESSIVE) - {"contempt"}))
 def test_all_but_contempt_are_symmetric(emotion):
-    emotional = expressive_motion(np.zeros((1, 478, 3)), emotion_curve(emotion, 1.0, 1), canonical_face().vertices)[0]
+    rest = canonical_face().vertices
+    emotional = expressive_motion(np.zeros((1, 478, 3)), emotion_curve(emotion, 1.0, 1), rest, np.zeros(1))[0]
     np.testing.assert_allclose(emotional, emotional[canonical_face().mirror] * [-1, 1, 1], atol=1e-3)
 
 
@@ -127,7 +137,9 @@ def test_all_but_contempt_are_symmetric(emotion):
 @pytest.mark.parametrize("shut", [0.0, 0.5, 0.7])
 def test_no_emotion_shuts_eyes_even_half_shut_ones(face, emotion, shut):
     face = apply_blink(face[None], np.array([shut]))[0]
-    emotional = face + expressive_motion(np.zeros((1, 478, 3)), emotion_curve(emotion, MAX_INTENSITY, 1), face)
+    emotional = face + expressive_motion(
+        np.zeros((1, 478, 3)), emotion_curve(emotion, MAX_INTENSITY, 1), face, np.zeros(1)
+    )
     assert (lid_opening(emotional) > 0.6 * lid_opening(face)).all()
 
 

@@ -2,7 +2,8 @@
 
     python -m space_core.evaluation.emotion CORPUS
 
-Prints the distance of each emotion from neutral by intensity; by how much it lowers the correlation of lip opening; and
+Prints how near the displacement of each emotion at rest is to that of an actor whom it was not made from; the distance
+of each emotion from neutral by intensity; by how much it lowers the correlation of lip opening; and
 the output of classifiers, which no part of the product uses, on rendered frames: by how much the mean probability of
 each class increases from intensity 0 to 1 of each emotion, over portraits and frames.
 
@@ -30,7 +31,9 @@ from space_core.face.normalization import HeadPose, pose_landmarks
 from space_core.face.portrait import SIZE, prepare_portrait
 from space_core.face.topology import canonical_face
 from space_core.generator.mesh_warp import MeshWarpGenerator
+from space_core.measures.actors import displacements, read_clips, slopes_of
 from space_core.measures.corpus import Corpus, corpus_from_arguments
+from space_core.measures.emotion_recipes import expression_of
 from space_core.measures.lips import best_lag, lip_opening, recorded
 from space_core.measures.rendering import render_landmarks
 from space_core.media.audio import load_speech
@@ -130,6 +133,7 @@ const human = async () => {
 
 def report(corpus: Corpus) -> None:
     """Prints the figures named at the top of this file."""
+    report_actors(corpus)
     report_growth()
     report_lip_sync(corpus)
     folder = os.environ.get("SPACE_CLASSIFIERS")
@@ -143,6 +147,39 @@ def report(corpus: Corpus) -> None:
         for name, probabilities in results.items():
             print(f"\n{name}, {len(names)} portraits {title}: growth of each class from intensity 0 to 1, in percent")
             report_classes(probabilities)
+
+
+def report_actors(corpus: Corpus) -> None:
+    """Prints, for every actor, how near emotions made from the others are to the actor's mean displacements."""
+    clips = read_clips(corpus)
+    slopes = slopes_of([clip.faces for clip in clips], [clip.poses for clip in clips])
+    measured = displacements(clips, slopes)
+    rows = []
+    for actor, own in measured.items():
+        others = [displaced for name, displaced in measured.items() if name != actor]
+        made = {
+            emotion: sum(expression_of(emotion, np.mean([other[emotion] for other in others], axis=0)))
+            for emotion in EMOTIONS[1:]
+        }
+        for emotion, truth in own.items():
+            cosines = {label: cosine(offset, truth) for label, offset in made.items()}
+            nearest = max(cosines, key=lambda label: cosines[label])
+            length = np.linalg.norm(made[emotion]) / np.linalg.norm(truth)
+            rows.append((cosines[emotion], cosine(made[emotion][:, :2], truth[:, :2]), nearest == emotion, length))
+            print(
+                f"{actor[-5:-1]:5s} {emotion:10s} cosine {cosines[emotion]:+.2f}, from the front {rows[-1][1]:+.2f}, "
+                f"length {length:.2f}, nearest: {nearest}"
+            )
+    mean = np.mean(rows, axis=0)
+    print(
+        f"mean of {len(rows)}: cosine {mean[0]:.2f}, from the front {mean[1]:.2f}, length {mean[3]:.2f}, "
+        f"nearest is the emotion meant: {mean[2]:.0%}"
+    )
+
+
+def cosine(one: np.ndarray, other: np.ndarray) -> float:
+    """Of the angle between two displacements of one shape."""
+    return float((one * other).sum() / (np.linalg.norm(one) * np.linalg.norm(other)))
 
 
 def report_growth() -> None:

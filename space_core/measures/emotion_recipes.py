@@ -22,19 +22,18 @@ class Recipe:
 # displacement where the tracker sees them, and from renderings beside the actors' frames where it does not (4, 6, 9).
 RECIPES = {
     "angry": Recipe(0.8, "4:1.0, 5:0.4, 7:1.0, 9:0.3, 17:0.3, 23:0.7, 24:0.5"),
-    "contempt": Recipe(0.7, "12L:0.8, 14L:0.8, 10L:0.2, 2R:0.3, 7:0.3"),
+    "contempt": Recipe(0.7, "12L:0.7, 14L:0.7, 10L:0.2, 2R:0.3, 7:0.3"),
     "disgusted": Recipe(0.4, "4:0.6, 6:0.3, 7:0.7, 9:1.0, 10:0.7, 11:0.3, 15:0.2, 16:0.2, 17:0.6, 20:0.3, 25:0.2"),
-    "fear": Recipe(0.5, "1:1.0, 2:0.5, 4:0.7, 5:1.3, 16:0.3, 20:0.9, 25:0.3, 26:0.3"),
-    "happy": Recipe(0.5, "6:1.0, 7:0.2, 10:0.2, 12:0.9, 25:0.5"),
+    "fear": Recipe(0.5, "1:1.0, 2:0.5, 4:0.7, 5:1.3, 16:0.3, 20:0.8, 25:0.3, 26:0.2"),
+    "happy": Recipe(0.6, "6:1.0, 7:0.2, 10:0.3, 12:1.1, 25:0.8"),
     "sad": Recipe(0.3, "1:1.0, 4:0.5, 7:0.4, 11:0.2, 15:0.7, 17:0.5"),
-    "surprised": Recipe(0.5, "1:0.6, 2:1.3, 5:1.3, 18:0.3, 25:0.3, 26:0.8"),
+    "surprised": Recipe(0.5, "1:0.9, 2:1.2, 5:1.3, 18:0.3, 25:0.3, 26:0.6"),
 }
 
 
-def expression_of(emotion: str, measured: np.ndarray, slopes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def expression_of(emotion: str, measured: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Offsets (478, 3) at rest, and those that part the lips, of an emotion and the actors' displacement (478, 3)."""
     recipe = RECIPES[emotion]
-    measured = measured - lip_gaps(measured).mean() / lip_gaps(slopes[3]).mean() * slopes[3]
     measured = without_lift(measured) * movable()[:, None]
     measured = measured if emotion == "contempt" else mirrored(measured)
     units = parse_action_units(recipe.units)

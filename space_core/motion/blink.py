@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from space_core.motion.emotion_labels import EMOTIONS
 from space_core.motion.eyelids import lids, move_lids
 from space_core.motion.loudness import loudness, smooth
 from space_core.timing import FPS
@@ -22,18 +23,21 @@ OPENING_FRAMES = (4.0, 6.5)
 HELD_SHARE = 0.2  # of the blinks stay shut for one more frame
 LONGEST_FRAMES = 8  # more than twice closing, and than opening
 
+# Relative change of the rate at intensity 1: people who stare in fear, surprise or anger blink less.
+RATE_CHANGES = {"angry": -0.3, "fear": -0.45, "sad": 0.15, "surprised": -0.4}
+
 STREAM = 1  # of random numbers of a seed; others are for head motion and gaze
 
 UPPER_LID_SHARE = 0.9  # of the distance between the lids; the lower lid moves the rest
 
 
-def blink_curve(speech: np.ndarray, num_frames: int, per_minute: float, seed: int) -> np.ndarray:
+def blink_curve(speech: np.ndarray, num_frames: int, per_minute: float | np.ndarray, seed: int) -> np.ndarray:
     """Eye closure per frame.
 
     Args:
         speech: (N,) float32, 16 kHz mono; blinks are more frequent in its pauses.
         num_frames: frames of the result, 25 a second.
-        per_minute: mean blink rate, 0 to 60; 15–20 is typical.
+        per_minute: mean blink rate, 0 to 60, one number or (num_frames,); 15–20 is typical.
         seed: of the random times; the same seed gives the same blinks.
 
     Returns:
@@ -53,6 +57,12 @@ def blink_curve(speech: np.ndarray, num_frames: int, per_minute: float, seed: in
     return curve.astype(np.float32)
 
 
+def blink_rate_factor(emotion: np.ndarray) -> np.ndarray:
+    """(T,) by which an emotion curve (T, 8) multiplies the blink rate; 1 for neutral faces."""
+    change = np.array([RATE_CHANGES.get(label, 0.0) for label in EMOTIONS])
+    return np.clip(1 + emotion @ change, 0.2, 2.0)
+
+
 def apply_blink(normalized: np.ndarray, closure: np.ndarray) -> np.ndarray:
     """Normalized landmarks (T, 478, 3) with both eyes closed by ``closure`` (T,), 0 as they are … 1 shut.
 
@@ -65,15 +75,18 @@ def apply_blink(normalized: np.ndarray, closure: np.ndarray) -> np.ndarray:
     return move_lids(normalized, shift * np.asarray(closure)[:, None, None, None, None])
 
 
-def _closures(speech: np.ndarray, num_frames: int, per_minute: float, random: np.random.Generator) -> np.ndarray:
+def _closures(
+    speech: np.ndarray, num_frames: int, per_minute: float | np.ndarray, random: np.random.Generator
+) -> np.ndarray:
     """(blinks,) int, the frames in which the eyes are first shut."""
-    if per_minute <= 0 or num_frames <= FIRST_CLOSURE_FRAMES + LAST_CLOSURE_FRAMES:
+    mean = float(np.mean(per_minute)) if num_frames else 0.0
+    if mean <= 0 or num_frames <= FIRST_CLOSURE_FRAMES + LAST_CLOSURE_FRAMES:
         return np.zeros(0, np.int64)
-    rate = _relative_rate(loudness(speech, num_frames))
+    rate = _relative_rate(loudness(speech, num_frames)) * per_minute / mean
     rate[:FIRST_CLOSURE_FRAMES] = 0
     rate[-LAST_CLOSURE_FRAMES:] = 0
     # A renewal process on a clock that runs at the relative rate, scaled to the expected number of blinks.
-    expected = per_minute / 60 * num_frames / FPS
+    expected = mean / 60 * num_frames / FPS
     clock = np.cumsum(rate) / rate.sum() * expected
     intervals = np.exp(INTERVAL_SPREAD * random.standard_normal(int(2 * expected) + 20) - INTERVAL_SPREAD**2 / 2)
     # The video begins at a random time within an interval, with a probability proportional to the interval's length.

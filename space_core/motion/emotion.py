@@ -4,9 +4,15 @@ import numpy as np
 
 from space_core.errors import SpaceError
 from space_core.motion.emotion_labels import EMOTIONS, MAX_INTENSITY, parse_timeline
+from space_core.motion.loudness import smooth
+from space_core.motion.prosody import Prosody
 from space_core.timing import FPS
 
 TRANSITION = 0.6  # seconds from one emotion of a timeline to the next, centred on the time given
+ONSET = 0.6  # seconds in which an expression grows from the photo's face at the beginning of a film
+# By how much, relative to its intensity, an expression grows on accented syllables and relaxes in pauses, over frames.
+ON_ACCENTS, IN_PAUSES = 0.12, 0.12
+ACCENT_SMOOTHING, PAUSE_SMOOTHING = 0.2 * FPS, 0.4 * FPS
 
 
 def emotion_curve(emotion: str, intensity: float, num_frames: int) -> np.ndarray:
@@ -38,6 +44,29 @@ def emotion_curve(emotion: str, intensity: float, num_frames: int) -> np.ndarray
         curve += progress * (weights - before)
         before = weights
     return curve.astype(np.float32)
+
+
+def expression_dynamics(emotion: np.ndarray, prosody: Prosody, expressiveness: float) -> np.ndarray:
+    """An emotion curve (T, 8) with onset, breathing with the phrases, and emphasis on accented syllables.
+
+    Args:
+        emotion: label weights × intensity, see ``emotion_curve``.
+        prosody: of the T frames.
+        expressiveness: 0 (onset alone) … 1.5, how far the expression follows the speech.
+
+    Returns:
+        (T, 8) float32: 0 in the first frame but for the label neutral, at most 1.5 for each label. What is 0 stays 0,
+        and in every frame the curve grows with the intensity.
+    """
+    num_frames = len(emotion)
+    accent = smooth(prosody.accent, ACCENT_SMOOTHING) if num_frames else prosody.accent
+    relative = accent / accent.max() if accent.any() else accent
+    pausing = 1 - smooth(prosody.speaking, PAUSE_SMOOTHING) if num_frames else accent
+    factor = 1 + expressiveness * (ON_ACCENTS * relative - IN_PAUSES * pausing * prosody.speaking.any())
+    factor *= _smoothstep(np.arange(num_frames) / (ONSET * FPS))
+    shown = emotion.copy()
+    shown[:, 1:] = np.minimum(emotion[:, 1:] * factor[:, None], MAX_INTENSITY)
+    return shown
 
 
 def _smoothstep(x: np.ndarray) -> np.ndarray:

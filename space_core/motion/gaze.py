@@ -8,6 +8,7 @@ import numpy as np
 
 from space_core.face.normalization import HeadPose
 from space_core.face.topology import EYES
+from space_core.motion.emotion_labels import EMOTIONS
 from space_core.motion.eyelids import NUM_LID_POINTS, eye_width, lids, move_lids
 from space_core.timing import FPS
 
@@ -26,6 +27,7 @@ FIXATION_SPREAD = 0.5  # of its logarithm
 ON_VIEWER = 0.45  # share of the fixations
 WANDERING = np.array([1.5, 0.8])  # degrees of yaw and pitch, standard deviation
 MAX_WANDERING = np.array([3.0, 2.0])
+EMOTIONAL_GAZE = {"sad": (0.0, -5.0), "disgusted": (0.0, -1.5), "contempt": (0.0, 1.0)}  # degrees at intensity 1
 STREAM = 2  # of random numbers of a seed; others are for head motion and blinks
 
 
@@ -84,6 +86,11 @@ def saccades(num_frames: int, seed: int, amount: float) -> np.ndarray:
         # Longer jumps take two frames.
         if np.linalg.norm(target - previous) > 1.5:
             gaze[start] = previous + 0.6 * (target - previous)
+
+
+def emotional_gaze(emotion: np.ndarray) -> np.ndarray:
+    """The shift of gaze (T, 2), yaw and pitch in degrees, that an emotion curve (T, 8) brings: in sadness down."""
+    return emotion @ np.array([EMOTIONAL_GAZE.get(label, (0.0, 0.0)) for label in EMOTIONS])
 
 
 def counter_gaze(photo: HeadPose, pose: HeadPose, strength: float = 0.5) -> np.ndarray:

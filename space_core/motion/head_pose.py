@@ -14,7 +14,9 @@ from safetensors.numpy import load_file
 from space_core.assets import weights_path
 from space_core.errors import SpaceError
 from space_core.face.normalization import HeadPose, normalize
-from space_core.motion.loudness import loudness, smooth
+from space_core.motion.emotion_labels import EMOTIONS
+from space_core.motion.loudness import smooth
+from space_core.motion.prosody import Prosody, analyze_prosody
 from space_core.timing import FPS
 
 WEIGHTS = weights_path("head_pose.safetensors")
@@ -47,11 +49,25 @@ FARTHEST = 4.5  # standard deviations of the motion, at most
 
 EASE_IN_FRAMES = 0.5 * FPS  # over which all motion sets in
 NOD_BAND = 0.5 * FPS  # frames (standard deviation); slower changes of loudness are not syllables
+# Nods on accents: recorded chins are highest a fifth of a second before an accented syllable, by so many degrees more
+# than those that the loudness alone brings, per unit of accent.
+ACCENT_LEAD_FRAMES = 5
+ACCENT_NOD, ACCENT_NOD_WIDTH = 0.35, 0.14 * FPS  # frames, standard deviation
 NOD_SPREAD = 0.6  # of the logarithm of the nods' amplitude …
 NOD_SPREAD_DURATION = 0.5 * FPS  # … which varies over so many frames
 
 BREATH_RATE = 0.24  # Hz
 BREATH = np.array([0.0, 0.22, 0.05, 0.0, 0.004, 0.0])  # amplitude in each channel
+
+# Yaw, pitch, roll in degrees at intensity 1; anger and contempt as both actors of MEAD turn their heads.
+ATTITUDES = {
+    "angry": (0.0, -3.0, 0.0),
+    "contempt": (0.0, 1.5, 3.5),
+    "sad": (0.0, -3.0, 3.5),
+    "surprised": (0.0, 1.5, 0.0),
+}
+ATTITUDE_SMOOTHING = 0.4 * FPS  # frames, standard deviation
+ATTITUDE_STREAM = 4  # of random numbers of a seed; others are for head motion, blinks, gaze and the upper face
 
 MAX_TRANSFERRED_SHIFT = np.array([0.6, 0.45, 0.2])  # of translation in units of the normalized face, of the scale's log
 SMOOTHING_FRAMES, SMOOTHING_ORDER = 9, 3  # Savitzky–Golay: removes jitter, keeps nods of up to 3 Hz
@@ -92,7 +108,15 @@ def head_motion_model() -> HeadMotionModel:
     return HeadMotionModel(factors=factors, **arrays)
 
 
-def generate_head_pose(speech: np.ndarray, num_frames: int, photo: HeadPose, amount: float, seed: int) -> HeadPose:
+def generate_head_pose(
+    speech: np.ndarray,
+    num_frames: int,
+    photo: HeadPose,
+    amount: float,
+    seed: int,
+    attitude: np.ndarray | None = None,
+    prosody: Prosody | None = None,
+) -> HeadPose:
     """Natural head motion for a speech.
 
     Args:
@@ -101,6 +125,8 @@ def generate_head_pose(speech: np.ndarray, num_frames: int, photo: HeadPose, amo
         photo: the photo's own pose, of length 1. The motion starts there, and its translation scales with the face.
         amount: 0 (exactly still), 1 (as recorded) … 1.5.
         seed: of the random process; the same seed gives the same motion.
+        attitude: (num_frames, 3) yaw, pitch, roll in degrees, added at an amount of 1; see ``head_attitude``.
+        prosody: of the speech, if it is known already.
 
     Returns:
         A head pose of ``num_frames`` frames, within ±15° of the photo's in every angle.
@@ -109,7 +135,8 @@ def generate_head_pose(speech: np.ndarray, num_frames: int, photo: HeadPose, amo
         return _posed(np.zeros((num_frames, NUM_CHANNELS)), photo, np.zeros(3))
     random = np.random.default_rng(seed)
     model = head_motion_model()
-    loud = loudness(speech, num_frames)
+    prosody = prosody or analyze_prosody(speech, num_frames)
+    loud = prosody.loudness
     ease_in = _ease(np.arange(num_frames) / EASE_IN_FRAMES)
 
     # 1. Rotation and sway: a random process with the model's spectrum.
@@ -118,16 +145,30 @@ def generate_head_pose(speech: np.ndarray, num_frames: int, photo: HeadPose, amo
 
     # 2. Nods on stressed syllables.
     amplitude = _lognormal(num_frames, NOD_SPREAD_DURATION, NOD_SPREAD, random)
-    motion[:, PITCH] += ease_in * nods(loud, model.nod_kernel) * amplitude
+    motion[:, PITCH] += ease_in * (nods(loud, model.nod_kernel) + accent_nods(prosody)) * amplitude
 
     # 3. Breathing, also in silence.
     rate = BREATH_RATE * _lognormal(num_frames, 4 * FPS, 0.2, random)
     phase = 2 * np.pi * (np.cumsum(rate) / FPS + random.random())
     motion += (ease_in * np.sin(phase))[:, None] * BREATH
 
+    # 4. Its attitude in an emotion.
+    if attitude is not None:
+        motion[:, YAW : ROLL + 1] += attitude
+
     motion = (motion - motion[0]) * amount
     limits = np.concatenate([np.full(3, MAX_ROTATION), MAX_SWAY])
     return _posed(_soft_limit(motion, limits), photo, model.pivot)
+
+
+def head_attitude(emotion: np.ndarray, seed: int) -> np.ndarray:
+    """How an emotion turns the head, (T, 3) yaw, pitch, roll in degrees, for an emotion curve (T, 8).
+
+    Slow, and 0 without emotion. The seed chooses to which side it tilts.
+    """
+    turn = np.array([ATTITUDES.get(label, (0.0, 0.0, 0.0)) for label in EMOTIONS])
+    side = np.random.default_rng([seed, ATTITUDE_STREAM]).choice([-1.0, 1.0])
+    return smooth(emotion @ (turn * [side, 1, side]), ATTITUDE_SMOOTHING) if len(emotion) else emotion @ turn
 
 
 def follow_head_pose(faces: Iterable[np.ndarray | None]) -> HeadPose:
@@ -194,6 +235,15 @@ def nods(loud: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     syllables = loud - smooth(loud, NOD_BAND)
     radius = len(kernel) // 2
     return np.convolve(np.pad(syllables, radius), kernel, mode="valid")
+
+
+def accent_nods(prosody: Prosody) -> np.ndarray:
+    """Degrees of pitch (T,) on accented syllables: the chin is raised before and falls onto them."""
+    num_frames = len(prosody.loudness)
+    pulses = np.zeros(num_frames)
+    np.add.at(pulses, np.maximum(prosody.syllables - ACCENT_LEAD_FRAMES, 0), prosody.accents)
+    raised = smooth(pulses, ACCENT_NOD_WIDTH) * np.sqrt(2 * np.pi) * ACCENT_NOD_WIDTH
+    return ACCENT_NOD * (raised - smooth(raised, NOD_BAND * 2))
 
 
 def _random_motion(model: HeadMotionModel, loud: np.ndarray, random: np.random.Generator) -> np.ndarray:

@@ -181,7 +181,7 @@ def _check_face(arrays: dict[str, np.ndarray], name: str) -> None:
 
 
 def _layers(posed: np.ndarray) -> dict[str, np.ndarray]:
-    """The layers of posed landmarks (T, 478, 3), without further emotion, gaze or blinks."""
+    """The layers of posed landmarks (T, 478, 3), without further emotion, action units, gaze or blinks."""
     normalized, pose = normalize(posed)
     pose = single_precision(pose)
     zeros = np.zeros((len(posed), len(EMOTIONS)), np.float32)
@@ -189,6 +189,8 @@ def _layers(posed: np.ndarray) -> dict[str, np.ndarray]:
         "normalized": normalized.astype(np.float32),
         "said_emotion": zeros,
         "emotion": zeros,
+        "action_units": np.zeros((len(posed), len(UNIT_COLUMNS)), np.float32),
+        "closure": zeros[:, 0],
         "gaze": zeros[:, :2],
         "blink": zeros[:, 0],
         "head_rotation": pose.rotation,

@@ -8,13 +8,16 @@ import torch
 
 from space_core.face.normalization import HeadPose
 from space_core.face.portrait import Portrait
+from space_core.motion.action_unit_labels import MAX_STRENGTH
 from space_core.motion.action_units import unit_strengths
-from space_core.motion.blink import blink_curve
-from space_core.motion.emotion import emotion_curve
-from space_core.motion.gaze import counter_gaze, saccades
-from space_core.motion.head_pose import generate_head_pose, transfer_head_pose
+from space_core.motion.blink import blink_curve, blink_rate_factor
+from space_core.motion.emotion import emotion_curve, expression_dynamics
+from space_core.motion.gaze import counter_gaze, emotional_gaze, saccades
+from space_core.motion.head_pose import generate_head_pose, head_attitude, transfer_head_pose
 from space_core.motion.motion import Motion, single_precision
+from space_core.motion.prosody import analyze_prosody
 from space_core.motion.speech2landmarks import SpeechWindow, load_speech2landmarks, resting_face
+from space_core.motion.upper_face import upper_face_units
 from space_core.options import MotionOptions
 from space_core.progress import Ahead
 from space_core.timing import SAMPLES_PER_FRAME, number_of_frames
@@ -57,16 +60,25 @@ class MotionPlanner:
             driving: the head poses of the pose video, or None to generate head motion.
         """
         num_frames = number_of_frames(len(speech))
+        prosody = analyze_prosody(speech, num_frames)
+        emotion = emotion_curve(options.emotion, options.intensity, num_frames)
+        emotion = expression_dynamics(emotion, prosody, options.expressiveness)
         if driving is None:
-            pose = generate_head_pose(speech, num_frames, portrait.pose, options.head_motion, options.seed)
+            attitude = head_attitude(emotion, options.seed)
+            pose = generate_head_pose(
+                speech, num_frames, portrait.pose, options.head_motion, options.seed, attitude, prosody
+            )
         else:
             pose = transfer_head_pose(driving, num_frames, portrait.pose, options.head_motion)
         gaze = saccades(num_frames, options.seed, options.saccades)
         gaze += counter_gaze(portrait.pose, pose, options.eyes_on_viewer)
-        gaze += [options.gaze_yaw, options.gaze_pitch]
-        blink = blink_curve(speech, num_frames, options.blinks_per_minute, options.seed)
-        emotion = emotion_curve(options.emotion, options.intensity, num_frames)
-        return Timelines(pose, gaze, blink, emotion, unit_strengths(options.action_units, num_frames))
+        gaze += [options.gaze_yaw, options.gaze_pitch] + emotional_gaze(emotion)
+        rate = options.blinks_per_minute * blink_rate_factor(emotion)
+        blink = blink_curve(speech, num_frames, rate, options.seed)
+        units = unit_strengths(options.action_units, num_frames)
+        units += upper_face_units(prosody, options.expressiveness, options.seed)
+        np.clip(units, -MAX_STRENGTH, MAX_STRENGTH, out=units)
+        return Timelines(pose, gaze, blink, emotion, units)
 
     def analyse(self, speech: np.ndarray) -> Ahead[SpeechWindow]:
         """Starts the analysis of speech (N,) float32, 16 kHz mono, which no portrait is needed for."""

@@ -42,8 +42,8 @@ CLOSED_GAP = 0.012  # between the inner lips: the tracker's noise on a closed mo
 # Of speech: the jaw opens freely up to the first gap between the inner lips, and never beyond the second.
 FREE_GAP, WIDEST_GAP = 0.26, 0.4
 SHUT_FROM, SHUT_AT = -0.5, 1.5  # logits of the closure head between which lips are brought together
-# How far speech holds lips together that it does not shut: wide open ones, and touching ones;
-# the gap between.
+# How far speech holds lips together that it does not shut: where the gap is at least the last number, and where they
+# touch.
 WIDE_HOLD, NARROW_HOLD, NARROW_GAP = 0.3, 0.8, 0.05
 CLOSING_PRIOR = 0.002  # ridge of the fit that closes the mouth of a photo by the basis
 

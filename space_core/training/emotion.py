@@ -5,7 +5,7 @@
 prints its figures and writes ``weights/emotion.safetensors``. Takes a minute.
 
 At rest: for each speaker who also acts neutral, the mean face of each emotion minus that of neutral, without the
-effects of head pose on tracking and of mouth opening; averaged over speakers. As there are few speakers, and as the
+effect of head pose on tracking; averaged over speakers. As there are few speakers, and as the
 tracker attenuates frowns, wrinkled noses and raised brows, a share of it is added to the action units that EMFACS
 (Friesen & Ekman, 1983) gives for the emotion.
 
@@ -74,7 +74,7 @@ def at_rest(clips: list[Clip], slopes: np.ndarray) -> tuple[np.ndarray, np.ndarr
     gains = np.ones(len(EMOTIONS))
     for index, emotion in enumerate(EMOTIONS[1:], start=1):
         mean = np.mean([actor[emotion] for actor in measured.values()], axis=0)
-        offsets[index], open_offsets[index] = expression_of(emotion, mean, slopes)
+        offsets[index], open_offsets[index] = expression_of(emotion, mean)
         gain = np.mean(ratios[emotion])
         jaw = parse_action_units(RECIPES[emotion].units).get("26", 0)
         gains[index] = np.clip(gain, *SPEECH_GAINS) - JAW_GAIN * jaw

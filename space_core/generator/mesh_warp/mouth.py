@@ -41,15 +41,17 @@ TEETH_SIZES = (0.92, 1.1)
 
 # The tongue lies behind the lower incisors. It rises where lips are parted by a jaw that is nearly closed, as for
 # /t d n l s/; millimetres.
-TONGUE_AT_REST = 5.0
-TONGUE_RISE = 4.0
+TONGUE_AT_REST = 3.5
+TONGUE_RISE = 3.0
 TONGUE_ROOT, TONGUE_FRONT = 34.0, 14.0  # depths between which the tongue's rise begins
 
 OVERSAMPLING = 2
+REACH = 2 * WINDOW_MARGIN  # pixels; triangles whose first corner lies further from the opening do not show in it
 # Depth behind the incisors at which a closed mouth's light has fallen to 1 / e; the tongue lies open to it.
 FADE, TONGUE_FADE = 20 * MILLIMETRE, 38 * MILLIMETRE
 FADE_BY_GAP = 0.6  # and that much further for every unit by which the lips are apart
 CREVICES = 0.75  # exponent of the light that reaches a vertex; light scatters in enamel and flesh
+LOWER_SHADE = 0.12  # of the light is kept from the lower jaw by the upper one, in front of it
 ROUNDED, ROUNDED_SHADE = (0.05, 0.3), 0.55  # shares of the width at rest by which rounded mouths are narrower; of light
 GLOSS = {TOOTH: (0.22, 30.0), GUM: (0.14, 14.0), TONGUE: (0.12, 10.0)}  # strength and sharpness of the wet highlight
 
@@ -210,7 +212,7 @@ def _draw_anatomy(mouth: PreparedMouth, motion: FaceMotion, window: Window) -> t
     turned = vertices @ host.rotation.swapaxes(1, 2) * host.scale[:, None, None] + host.translation[:, None]
     pixels = turned[..., :2] - corner[:, None]
 
-    # Triangles that face the viewer and reach into the opening, in any of the frames.
+    # Triangles that face the viewer and reach into the opening.
     a, b, c = (pixels[:, anatomy.triangles[:, number]] for number in range(3))
     (ab_x, ab_y), (ac_x, ac_y) = np.moveaxis(b - a, -1, 0), np.moveaxis(c - a, -1, 0)
     facing = ab_x * ac_y - ab_y * ac_x < 0
@@ -219,9 +221,10 @@ def _draw_anatomy(mouth: PreparedMouth, motion: FaceMotion, window: Window) -> t
         np.stack([_height_at(curve, x) for curve, x in zip(curves, a[..., 0], strict=True)])
         for curves in (host.posed[:, list(lip), :2] - corner[:, None] for lip in (INNER_UPPER_LIP, INNER_LOWER_LIP))
     )
-    shown = facing & (high[..., 1] > above - WINDOW_MARGIN) & (low[..., 1] < below + WINDOW_MARGIN)
+    shown = facing & (high[..., 1] > above - REACH) & (low[..., 1] < below + REACH)
     shown &= (high[..., 0] > -1) & (low[..., 0] < width)
-    triangles = anatomy.triangles[shown.any(0)]
+    ever = shown.any(0)
+    triangles = anatomy.triangles[ever]
     if not len(triangles):
         return torch.zeros(batch, 4, height, width, device=motion.posed.device)
     used, triangles = np.unique(triangles, return_inverse=True)
@@ -230,7 +233,7 @@ def _draw_anatomy(mouth: PreparedMouth, motion: FaceMotion, window: Window) -> t
     values = np.concatenate(
         [
             pixels[:, used] * OVERSAMPLING + (OVERSAMPLING - 1) / 2,
-            turned[:, used, 2:] * OVERSAMPLING,
+            (turned[:, used, 2:] - host.translation[:, None, 2:]) * OVERSAMPLING,
             colours,
             np.ones((batch, len(used), 1), np.float32),
         ],
@@ -239,10 +242,11 @@ def _draw_anatomy(mouth: PreparedMouth, motion: FaceMotion, window: Window) -> t
     placed = upload(values.astype(np.float32), motion.posed.device)
     picture = rasterize(
         placed[..., :2],
-        placed[..., 2] - placed[..., 2].amin(),
+        placed[..., 2],
         upload(triangles, motion.posed.device),
         placed[..., 3:],
         (height * OVERSAMPLING, width * OVERSAMPLING),
+        upload(shown[:, ever], motion.posed.device),
     )
     # As soft as a camera's pixels are.
     return F.avg_pool2d(picture.permute(0, 3, 1, 2), 2 * OVERSAMPLING, OVERSAMPLING, OVERSAMPLING // 2)
@@ -300,6 +304,7 @@ def _vertex_colours(mouth: PreparedMouth, host: HostMotion, used: np.ndarray, no
     least = np.where(part == TONGUE, 0.8, 0.45)  # moist flesh scatters light into what faces away from it
     facing = least + (1 - least) * (-normals[..., 2]).clip(0)
     light = anatomy.light[used] ** CREVICES * facing * fade * mouth.light.on(normals)
+    light = light * (1 - LOWER_SHADE * anatomy.jaw[used])
     reflected = (normals @ mouth.light.highlight).clip(0)
     strength, sharpness = (np.array([GLOSS[kind][number] for kind in range(3)])[part] for number in range(2))
     gloss = strength * reflected**sharpness * fade * float(colours.enamel.mean())

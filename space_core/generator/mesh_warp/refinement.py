@@ -36,7 +36,7 @@ COLOURFUL = (0.04, 0.15)  # saturations of the skin; below the first nothing is 
 # many times: by a factor within these limits, up to so different between red, green and blue (``DARKEST`` keeps it from
 # growing in the dark). What it adds beyond that is at most ``DETAIL``.
 SHADING_CELL, SHADING_BLURS = 4, 2
-GAIN, GAIN_TINT, DARKEST, DETAIL = (0.5, 1.6), 1.15, 0.05, 0.04
+GAIN, GAIN_TINT, DARKEST, DETAIL = (0.5, 1.6), 1.06, 0.05, 0.04
 REACH = 0.15  # normalized; distances to the lips' curves are given up to this
 
 CHANNELS = (32, 64, 128)  # at a half, a quarter and an eighth of the window's resolution

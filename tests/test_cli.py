@@ -76,13 +76,13 @@ import sys, time, types
 import space_core.pipeline
 from space_core.cli import main
 
-def animate_to_file(photo, speech, path, *_, **__):
-    path.touch()
+def animate_to_file(photo, speech, outputs, *_):
+    outputs.video.touch()
     try:
         print("started", flush=True)
         time.sleep(60)
     finally:
-        path.unlink()
+        outputs.video.unlink()
 
 space_core.pipeline.SpacePipeline = lambda *_: types.SimpleNamespace(animate_to_file=animate_to_file)
 sys.exit(main(["animate", "photo.jpg", "speech.wav", "-o", sys.argv[1], "--quiet"]))

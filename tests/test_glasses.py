@@ -64,7 +64,7 @@ def test_without_motion_glasses_stay_the_photos(generator, prepared, wearer):
 
 def share_of_rim_kept(prepared, frame: np.ndarray, photo: np.ndarray) -> float:
     """The share of the frame of the glasses whose pixels stay as they are in the photo."""
-    rim = np.array(prepared.glasses.frame[0, 0, MARGIN:-MARGIN, MARGIN:-MARGIN] == 1)
+    rim = (prepared.glasses.frame[0, 0, MARGIN:-MARGIN, MARGIN:-MARGIN] == 1).numpy()
     difference = np.abs(frame.astype(int) - photo).mean(-1)
     return float(np.mean(difference[rim] < 12))
 
@@ -101,7 +101,7 @@ def test_nothing_is_drawn_on_sunglasses(generator, portrait):
     assert prepared.glasses.opaque
     frame, angry = rendered(generator, prepared, posed(cool, blinking(cool)), posed(cool, feeling(cool, "angry", 1.0)))
     np.testing.assert_array_equal(frame, cool.image)
-    lens = np.array(prepared.glasses.held[0, 0, MARGIN:-MARGIN, MARGIN:-MARGIN] == 1)
+    lens = (prepared.glasses.held[0, 0, MARGIN:-MARGIN, MARGIN:-MARGIN] == 1).numpy()
     difference = np.abs(angry.astype(int) - cool.image).max(-1)
     assert np.mean(difference[lens] > 2) < 0.05  # a frown's shade reaches the bridge
 

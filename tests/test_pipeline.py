@@ -23,6 +23,7 @@ from space_core.media.audio import load_speech
 from space_core.media.video import read_frames
 from space_core.media.visible_mark import marked
 from space_core.motion.emotion_labels import EMOTIONS
+from space_core.output import Outputs
 
 PHOTO = EXAMPLES / "astronaut.jpg"
 
@@ -148,10 +149,11 @@ def test_one_of_several_people_is_chosen(pipeline, short_speech, astronaut):
 def test_films_of_the_whole_photo_and_of_other_sizes(pipeline, short_speech, tmp_path):
     photo = np.asarray(Image.open(EXAMPLES / "grace_hopper.jpg").convert("RGB"))[:559]
     out, inside = tmp_path / "out.mp4", tmp_path / "inside.mp4"
-    animation = pipeline.animate_to_file(photo, short_speech, out, AnimationOptions(framing="photo"), inside=inside)
+    outputs = Outputs(out, landmark_video=inside)
+    animation = pipeline.animate_to_file(photo, short_speech, outputs, AnimationOptions(framing="photo"))
     assert next(imageio_ffmpeg.read_frames(str(out)))["size"] == (512, 558)
     assert next(imageio_ffmpeg.read_frames(str(inside)))["size"] == (1536, 512)
-    assert mean_difference(animation.crop(photo), animation.portrait.image) < 1
+    np.testing.assert_array_equal(animation.portrait.photo, photo)
     assert frames_of(pipeline, short_speech, size=320).shape[1:] == (320, 320, 3)
 
 
@@ -166,10 +168,10 @@ def test_a_network_refines_the_mouth_and_nothing_else(pipeline, short_speech, fr
 
 
 def test_progress_is_reported_to_the_end(pipeline, short_speech):
-    heard = []
-    list(pipeline.animate(PHOTO, short_speech, progress=lambda *step: heard.append(step)))
-    assert heard[0][0] == "portrait"
-    stage, done, total = heard[-1]
+    steps = []
+    list(pipeline.animate(PHOTO, short_speech, progress=lambda *step: steps.append(step)))
+    assert steps[0][0] == "portrait"
+    stage, done, total = steps[-1]
     assert (stage, done) == ("frames", total)
 
 
@@ -188,16 +190,19 @@ def test_several_threads_may_share_a_pipeline(pipeline, frames, short_speech):
         np.testing.assert_array_equal(result, frames)
 
 
-def test_a_marked_film_is_labelled_and_so_is_the_look_inside(pipeline, short_speech, frames):
+def test_a_marked_film_is_labelled_and_so_is_its_landmark_video(pipeline, short_speech, frames):
     labelled = pipeline.animate(PHOTO, short_speech, AnimationOptions(mark="visible"))
-    np.testing.assert_array_equal(next(labelled), marked(frames[0]))
-    np.testing.assert_array_equal(labelled.inside()[:, 1024:], marked(frames[0]))
-    # The label of a whole photo lies outside of the crop.
+    frame = next(labelled.frames())
+    np.testing.assert_array_equal(labelled.shown(frame), marked(frames[0]))
+    np.testing.assert_array_equal(labelled.stages(frame)[:, 1024:], marked(frames[0]))
+    # The label of a whole photo lies outside of the crop, which gets one of its own.
     whole = pipeline.animate(PHOTO, short_speech, AnimationOptions(mark="visible", framing="photo"))
-    frame = next(whole)
-    unlabelled = next(pipeline.animate(PHOTO, short_speech, AnimationOptions(framing="photo")))
-    np.testing.assert_array_equal(frame, marked(unlabelled))
-    np.testing.assert_array_equal(whole.inside()[:, 1024:], marked(whole.crop(unlabelled)))
+    frame = next(whole.frames())
+    unlabelled = pipeline.animate(PHOTO, short_speech, AnimationOptions(framing="photo"))
+    np.testing.assert_array_equal(whole.shown(frame), marked(next(unlabelled)))
+    crop = whole.stages(frame)[:, 1024:]
+    np.testing.assert_array_equal(crop, marked(unlabelled.stages(frame)[:, 1024:]))
+    assert (crop != unlabelled.stages(frame)[:, 1024:]).any()
 
 
 @pytest.mark.slow
@@ -244,7 +249,9 @@ def test_stopping_midway_leaves_nothing_behind(pipeline, short_speech, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("stage", ["load_speech", "prepare_portrait", "generate_head_pose"])
+@pytest.mark.parametrize(
+    "stage", ["inputs.load_speech", "portrait_cache.prepare_portrait", "motion.planner.generate_head_pose"]
+)
 def test_work_that_takes_its_time_can_be_given_up_meanwhile(stage, pipeline, astronaut, short_speech, monkeypatch):
     begun, go_on = threading.Event(), threading.Event()
 
@@ -253,7 +260,7 @@ def test_work_that_takes_its_time_can_be_given_up_meanwhile(stage, pipeline, ast
         go_on.wait(60)
         raise SpaceError("Too late.")
 
-    monkeypatch.setattr(f"space_core.pipeline.{stage}", slow)
+    monkeypatch.setattr(f"space_core.{stage}", slow)
 
     def stop(*step):
         if begun.is_set():
@@ -292,18 +299,19 @@ def test_the_opening_can_be_played_while_the_rest_is_made_and_goes_if_that_fails
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        pipeline.animate_to_file(PHOTO, longer_speech, out, progress=stop, opening=opening)
+        pipeline.animate_to_file(PHOTO, longer_speech, Outputs(out, opening=opening), progress=stop)
     assert seen[0] == (1, 1)
     assert mean_difference(seen[1], next(pipeline.animate(PHOTO, longer_speech))) < 4
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_short_film_has_no_opening(pipeline, short_speech, tmp_path):
-    heard = []
+    steps = []
     out, opening = tmp_path / "out.mp4", tmp_path / "opening.mp4"
-    pipeline.animate_to_file(PHOTO, short_speech, out, progress=lambda *step: heard.append(step), opening=opening)
+    outputs = Outputs(out, opening=opening)
+    pipeline.animate_to_file(PHOTO, short_speech, outputs, progress=lambda *step: steps.append(step))
     assert list(tmp_path.iterdir()) == [out]
-    assert "opening" not in {stage for stage, _, _ in heard}
+    assert "opening" not in {stage for stage, _, _ in steps}
 
 
 class Signer:
@@ -323,8 +331,8 @@ SIGNATURE = (16).to_bytes(4, "big") + b"freeSPACE-OK"  # a box that players skip
 
 
 def test_every_video_is_signed(longer_speech, tmp_path):
-    files = {name: tmp_path / f"{name}.mp4" for name in ("opening", "inside")}
-    SpacePipeline("cpu", Signer()).animate_to_file(PHOTO, longer_speech, tmp_path / "out.mp4", **files)
+    files = {name: tmp_path / f"{name}.mp4" for name in ("opening", "landmark_video")}
+    SpacePipeline("cpu", Signer()).animate_to_file(PHOTO, longer_speech, Outputs(tmp_path / "out.mp4", **files))
     for file in (tmp_path / "out.mp4", *files.values()):
         assert file.read_bytes().endswith(SIGNATURE)
     assert len(list(read_frames(files["opening"]))) == 75
@@ -333,7 +341,7 @@ def test_every_video_is_signed(longer_speech, tmp_path):
 def test_an_opening_is_taken_away_if_the_film_fails_at_the_very_end(longer_speech, tmp_path):
     with pytest.raises(SpaceError, match="signed"):
         SpacePipeline("cpu", Signer(fails_at=2)).animate_to_file(
-            PHOTO, longer_speech, tmp_path / "out.mp4", opening=tmp_path / "opening.mp4"
+            PHOTO, longer_speech, Outputs(tmp_path / "out.mp4", opening=tmp_path / "opening.mp4")
         )
     assert list(tmp_path.iterdir()) == []
 
@@ -348,7 +356,7 @@ def test_giving_up_while_landmarks_are_saved_leaves_nothing_behind(pipeline, sho
         finally:
             saved.set()
 
-    monkeypatch.setattr("space_core.pipeline.save_motion", slow)
+    monkeypatch.setattr("space_core.output.save_motion", slow)
     ends = []
 
     def stop(stage, done, total):
@@ -358,16 +366,16 @@ def test_giving_up_while_landmarks_are_saved_leaves_nothing_behind(pipeline, sho
 
     with pytest.raises(KeyboardInterrupt):
         pipeline.animate_to_file(
-            PHOTO, short_speech, tmp_path / "out.mp4", progress=stop, landmarks=tmp_path / "landmarks.npz"
+            PHOTO, short_speech, Outputs(tmp_path / "out.mp4", motion_file=tmp_path / "landmarks.npz"), progress=stop
         )
     go_on.set()
     assert saved.wait(20)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_all_that_led_to_a_frame_can_be_looked_at(pipeline, short_speech, frames, tmp_path):
+def test_landmark_video_and_motion_file_show_all_stages_of_the_film(pipeline, short_speech, frames, tmp_path):
     out, inside, landmarks = tmp_path / "out.mp4", tmp_path / "inside.mp4", tmp_path / "landmarks.npz"
-    pipeline.animate_to_file(PHOTO, short_speech, out, inside=inside, landmarks=landmarks)
+    pipeline.animate_to_file(PHOTO, short_speech, Outputs(out, landmark_video=inside, motion_file=landmarks))
     pictures = np.stack(list(read_frames(inside, max_side=1536)))
     assert pictures.shape == (len(frames), 512, 1536, 3)
     assert mean_difference(pictures[:, :, 1024:], frames) < 4
@@ -376,13 +384,11 @@ def test_all_that_led_to_a_frame_can_be_looked_at(pipeline, short_speech, frames
     assert sorted(file.name for file in tmp_path.iterdir()) == ["inside.mp4", "landmarks.npz", "out.mp4"]
 
 
-def test_an_animation_says_what_each_frame_shows(pipeline, short_speech):
-    animation = pipeline.animate(PHOTO, short_speech)
+def test_each_frame_comes_with_its_motion(pipeline, short_speech):
     whole = pipeline.motion(PHOTO, short_speech)
-    assert animation.motion is None
-    for number, _ in enumerate(animation):
-        np.testing.assert_array_equal(animation.motion.normalized[0], whole.normalized[number])
-    assert number == len(whole) - 1
+    shown = [frame.motion for frame in pipeline.animate(PHOTO, short_speech).frames()]
+    assert [len(motion) for motion in shown] == [1] * len(whole)
+    np.testing.assert_array_equal(np.concatenate([motion.normalized for motion in shown]), whole.normalized)
 
 
 def test_eyes_may_keep_still_and_stay_on_the_viewer(pipeline, short_speech, head_video):
@@ -550,22 +556,3 @@ def test_the_pose_video_is_not_replaced_by_the_output(pipeline, short_speech, he
     with pytest.raises(SpaceError):
         pipeline.animate_to_file(PHOTO, short_speech, head_video, AnimationOptions(pose_video=head_video))
     assert head_video.read_bytes() == before
-
-
-def test_animations_in_other_threads_use_all_cores_too(pipeline, short_speech, monkeypatch):
-    from concurrent.futures import ThreadPoolExecutor
-
-    from space_core.generator import mesh_warp
-
-    asked = []
-
-    def spy(num_workers, **settings):
-        asked.append(num_workers)
-        return ThreadPoolExecutor(num_workers, **settings)
-
-    monkeypatch.setattr(mesh_warp, "ThreadPoolExecutor", spy)
-    for _ in range(2):
-        thread = threading.Thread(target=lambda: next(pipeline.animate(PHOTO, short_speech)))
-        thread.start()
-        thread.join()
-    assert asked == [mesh_warp.NUM_CORES] * 2

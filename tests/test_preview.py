@@ -1,4 +1,4 @@
-"""What a look at a photo promises: the faces, the frame and the warnings, before anything is rendered."""
+"""What the preview of a photo promises: the faces, the frame and the warnings, before anything is rendered."""
 
 import threading
 
@@ -31,12 +31,13 @@ def notes_of(pipeline, photo) -> str:
 
 
 def test_what_is_framed_is_what_will_be_animated(pipeline, portrait, astronaut):
-    look = pipeline.preview(EXAMPLES / "astronaut.jpg")
-    np.testing.assert_array_equal(look.photo, astronaut)
-    assert np.abs(look.framed.astype(int) - portrait.image).mean() < 0.5
-    np.testing.assert_allclose(look.frame, portrait.crop.to_photo(np.array([[0, 0], [512, 0], [512, 512], [0, 512]])))
-    assert look.notes == ()
-    (face,) = look.faces
+    preview = pipeline.preview(EXAMPLES / "astronaut.jpg")
+    np.testing.assert_array_equal(preview.photo, astronaut)
+    assert np.abs(preview.framed.astype(int) - portrait.image).mean() < 0.5
+    corners = portrait.crop.to_photo(np.array([[0, 0], [512, 0], [512, 512], [0, 512]]))
+    np.testing.assert_allclose(preview.frame, corners)
+    assert preview.notes == ()
+    (face,) = preview.faces
     assert (face.number, face.refusal) == (1, None)
     mesh = portrait.crop.to_photo(portrait.landmarks[:, :2])
     np.testing.assert_allclose(face.box, [*mesh.min(0), *mesh.max(0)])
@@ -44,21 +45,21 @@ def test_what_is_framed_is_what_will_be_animated(pipeline, portrait, astronaut):
 
 def test_faces_are_numbered_as_they_are_chosen(pipeline, couple):
     for number in (1, 2):
-        look = pipeline.preview(couple, AnimationOptions(face=number))
-        assert [face.number for face in look.faces] == [1, 2]
-        assert look.chosen is look.faces[number - 1]
-        assert "2 faces" in look.notes[0]
-    one, other = look.faces
+        preview = pipeline.preview(couple, AnimationOptions(face=number))
+        assert [face.number for face in preview.faces] == [1, 2]
+        assert preview.chosen is preview.faces[number - 1]
+        assert "2 faces" in preview.notes[0]
+    one, other = preview.faces
     assert one.box[2] < 512 < other.box[0]
 
 
 def test_a_click_chooses_the_nearest_face(pipeline, couple):
-    look = pipeline.preview(couple)
+    preview = pipeline.preview(couple)
     for x, y, number in ((260, 230, 1), (0, 559, 1), (730, 200, 2), (950, 10, 2), (500, 300, 1), (600, 300, 2)):
-        assert look.face_at(x, y) == number
+        assert preview.face_at(x, y) == number
 
 
-def test_a_look_refuses_what_can_not_be_animated(pipeline, couple, short_speech):
+def test_a_preview_refuses_what_can_not_be_animated(pipeline, couple, short_speech):
     plain = np.full((300, 400, 3), 200, np.uint8)
     for photo, options in ((plain, AnimationOptions()), (couple, AnimationOptions(face=3)), ("none.jpg", None)):
         with pytest.raises(SpaceError) as looking:
@@ -86,7 +87,7 @@ def test_photos_that_will_not_do_well_are_warned_of(pipeline, astronaut):
     assert "blurred" in notes_of(pipeline, gaussian_filter(large, (5, 5, 0)))
 
 
-def test_a_photo_can_be_looked_at_while_another_is_prepared(pipeline, astronaut, short_speech, monkeypatch):
+def test_a_photo_can_be_previewed_while_another_is_prepared(pipeline, astronaut, short_speech, monkeypatch):
     from space_core.face.portrait import prepare_portrait
 
     begun, go_on = threading.Event(), threading.Event()
@@ -96,7 +97,7 @@ def test_a_photo_can_be_looked_at_while_another_is_prepared(pipeline, astronaut,
         go_on.wait(60)
         return prepare_portrait(*arguments)
 
-    monkeypatch.setattr("space_core.pipeline.prepare_portrait", slow)
+    monkeypatch.setattr("space_core.portrait_cache.prepare_portrait", slow)
     other = threading.Thread(target=lambda: pipeline.animate(astronaut[:, ::-1], short_speech))
     other.start()
     try:
@@ -111,15 +112,15 @@ def test_a_photo_can_be_looked_at_while_another_is_prepared(pipeline, astronaut,
 
 
 def test_the_drawn_look_shows_the_crop_and_dims_what_it_leaves_out(pipeline, astronaut):
-    look = pipeline.preview(astronaut)
-    drawn = draw_preview(look)
+    preview = pipeline.preview(astronaut)
+    drawn = draw_preview(preview)
     assert drawn.shape == astronaut.shape and drawn.dtype == np.uint8
-    left, top = look.frame[0].round().astype(int)
-    right = round(look.frame[1, 0])
+    left, top = preview.frame[0].round().astype(int)
+    right = round(preview.frame[1, 0])
     hair = slice(top + 8, top + 30), slice((left + right) // 2 - 10, (left + right) // 2 + 10)
     np.testing.assert_array_equal(drawn[hair], astronaut[hair])
     assert drawn[-60:].mean() < 0.7 * astronaut[-60:].mean()
-    assert draw_preview(look, max_side=200).shape == (200, 200, 3)
+    assert draw_preview(preview, max_side=200).shape == (200, 200, 3)
 
 
 def test_the_drawn_look_sets_the_chosen_one_of_several_faces_apart(pipeline, couple):

@@ -3,16 +3,18 @@
 import numpy as np
 import pytest
 import torch
+from rendering import open_mouth, posed
 
-from space_core.face.normalization import HeadPose, pose_landmarks
+from space_core.face.crop_size import MARGIN
+from space_core.face.posed_face import PosedFace
 from space_core.face.topology import INNER_LOWER_LIP, INNER_UPPER_LIP
-from space_core.generator.mesh_warp.face_motion import face_motion
+from space_core.generator.mesh_warp.face_motion import FaceMotion, PixelTransform, face_motion
 from space_core.generator.mesh_warp.refinement import (
     SIDE,
     WEIGHTS,
+    assemble_conditioning,
     lips_in_window,
     load_refinement,
-    looks,
     prepare_refinement,
     refine,
     window_pixels,
@@ -24,7 +26,7 @@ CPU = torch.device("cpu")
 @pytest.fixture(scope="module")
 def prepared(portrait):
     picture = torch.tensor(portrait.surroundings).permute(2, 0, 1)[None].float() / 255
-    return prepare_refinement(picture, face_motion(portrait.landmarks[None], CPU))
+    return prepare_refinement(picture, in_crop(portrait, posed(portrait), MARGIN))
 
 
 def photo_frames(portrait, count: int) -> torch.Tensor:
@@ -32,17 +34,14 @@ def photo_frames(portrait, count: int) -> torch.Tensor:
     return torch.tensor(portrait.image.copy()).permute(2, 0, 1)[None].float().div(255).repeat(count, 1, 1, 1)
 
 
-def with_open_mouth(portrait, *openings: float, **angles: float) -> np.ndarray:
-    """The portrait's landmarks (B, 478, 3) with its lower lip dropped by normalized openings, its head turned."""
-    normalized = np.repeat(portrait.normalized[None], len(openings), 0)
-    lips = portrait.normalized[list(INNER_LOWER_LIP), 1].mean()
-    below = np.clip((portrait.normalized[:, 1] - lips + 0.05) / 0.05, 0, 1) * (np.abs(portrait.normalized[:, 0]) < 0.35)
-    normalized[..., 1] += np.array(openings)[:, None] * below
-    rotation = portrait.pose.rotation + [[angles.get(name, 0) for name in ("yaw", "pitch", "roll")]]
-    pose = HeadPose(
-        *(np.repeat(a, len(openings), 0) for a in (rotation, portrait.pose.translation, portrait.pose.scale))
-    )
-    return pose_landmarks(normalized, pose)
+def in_crop(portrait, face: PosedFace, margin: int = 0) -> FaceMotion:
+    """A face in pixels of the portrait's crop, or of the crop with a margin."""
+    return face_motion(face, PixelTransform(1.0, np.full(2, float(margin))), CPU)
+
+
+def with_open_mouth(portrait, *openings: float, **angles: float) -> FaceMotion:
+    """The portrait with its lower lip dropped by normalized openings and its head turned, in pixels of its crop."""
+    return in_crop(portrait, posed(portrait, open_mouth(portrait, *openings), **angles))
 
 
 class Paint(torch.nn.Module):
@@ -52,19 +51,20 @@ class Paint(torch.nn.Module):
         super().__init__()
         self.weight = torch.nn.Parameter(torch.zeros(1))
 
-    def forward(self, looks: torch.Tensor) -> torch.Tensor:
-        return torch.full((len(looks), 3, SIDE, SIDE), 0.1)
+    def forward(self, conditioning: torch.Tensor) -> torch.Tensor:
+        return torch.full((len(conditioning), 3, *conditioning.shape[2:]), 0.1)
 
 
+@torch.inference_mode()
 def test_a_mouth_that_has_not_moved_is_left_alone_however_the_head_turns(portrait, prepared):
     frames = photo_frames(portrait, 2)
-    refine(frames, load_refinement(), prepared, face_motion(with_open_mouth(portrait, 0, 0, yaw=8, roll=5), CPU))
+    refine(frames, load_refinement(), prepared, with_open_mouth(portrait, 0, 0, yaw=8, roll=5))
     np.testing.assert_array_equal(frames, photo_frames(portrait, 2))
 
 
 @torch.inference_mode()
 def test_only_the_surroundings_of_the_mouth_change(portrait, prepared):
-    motion = face_motion(with_open_mouth(portrait, 0.1, roll=10), CPU)
+    motion = with_open_mouth(portrait, 0.1, roll=10)
     frames = torch.zeros(1, 3, 512, 512)
     refine(frames, Paint(), prepared, motion)
     changed = frames.amax(1)[0]
@@ -80,7 +80,7 @@ def test_only_the_surroundings_of_the_mouth_change(portrait, prepared):
 def test_an_opening_mouth_is_refined_little_by_little(portrait, prepared):
     openings = np.linspace(0, 0.03, 16)
     frames = photo_frames(portrait, len(openings))
-    refine(frames, Paint(), prepared, face_motion(with_open_mouth(portrait, *openings), CPU))
+    refine(frames, Paint(), prepared, with_open_mouth(portrait, *openings))
     strength = (frames - photo_frames(portrait, len(openings))).amax((1, 2, 3))
     assert strength[0] == 0
     assert strength[-1] > 0.09
@@ -89,35 +89,35 @@ def test_an_opening_mouth_is_refined_little_by_little(portrait, prepared):
 
 @torch.inference_mode()
 def test_the_network_sees_the_lips_where_the_window_shows_them(portrait, prepared):
-    motion = face_motion(with_open_mouth(portrait, 0.15, yaw=-6, roll=12), CPU)
-    pixels = window_pixels(prepared.centre, motion)[0]
-    for curve, points in zip(lips_in_window(prepared.centre, motion), (INNER_UPPER_LIP, INNER_LOWER_LIP), strict=False):
+    motion = with_open_mouth(portrait, 0.15, yaw=-6, roll=12)
+    pixels = window_pixels(prepared.centre, prepared.lattice, motion)[0]
+    lips = lips_in_window(prepared.centre, motion)
+    for curve, points in zip(lips[:2], (INNER_UPPER_LIP, INNER_LOWER_LIP), strict=True):
         x, y = curve[0].round().long().unbind(1)
         np.testing.assert_allclose(pixels[y, x], motion.posed[0, list(points), :2], atol=1.5)
-    seen = looks(torch.zeros(1, 3, SIDE, SIDE), prepared, motion)
-    middle = (curve[0, 5] for curve in lips_in_window(prepared.centre, motion)[:2])
-    x, y = (sum(middle) / 2).round().long().tolist()
-    assert seen[0, 7, y, x] == 1  # open
-    assert seen[0, 7, 4, 4] == 0
+    conditioning = assemble_conditioning(torch.zeros(1, 3, SIDE, SIDE), prepared.conditioning, lips, prepared.lattice)
+    x, y = ((lips[0][0, 5] + lips[1][0, 5]) / 2).round().long().tolist()
+    assert conditioning[0, 7, y, x] == 1  # open
+    assert conditioning[0, 7, 4, 4] == 0
 
 
 @torch.inference_mode()
 def test_a_frame_does_not_depend_on_the_others_of_its_batch(portrait, prepared):
-    landmarks = with_open_mouth(portrait, 0.03, 0.2)
+    openings = (0.03, 0.2)
     together = photo_frames(portrait, 2)
-    refine(together, load_refinement(), prepared, face_motion(landmarks, CPU))
-    for index in range(2):
+    refine(together, load_refinement(), prepared, with_open_mouth(portrait, *openings))
+    for index, opening in enumerate(openings):
         alone = photo_frames(portrait, 1)
-        refine(alone, load_refinement(), prepared, face_motion(landmarks[index : index + 1], CPU))
+        refine(alone, load_refinement(), prepared, with_open_mouth(portrait, opening))
         np.testing.assert_allclose(alone[0], together[index], atol=0.01)
 
 
 @torch.inference_mode()
 def test_the_skin_around_the_mouth_keeps_its_colour(portrait, prepared):
-    landmarks = with_open_mouth(portrait, 0.12)
+    motion = with_open_mouth(portrait, 0.12)
     frames = photo_frames(portrait, 1)
-    refine(frames, load_refinement(), prepared, face_motion(landmarks, CPU))
-    x, y = landmarks[0, [205, 425, 152], :2].astype(int).T  # cheeks and chin
+    refine(frames, load_refinement(), prepared, motion)
+    x, y = motion.host.posed[0, [205, 425, 152], :2].astype(int).T  # cheeks and chin
     np.testing.assert_allclose(frames[0, :, y, x], photo_frames(portrait, 1)[0, :, y, x], atol=0.06)
 
 

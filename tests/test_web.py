@@ -432,10 +432,10 @@ class StubPipeline:
         self.started, self.released, self.closed = threading.Event(), threading.Event(), threading.Event()
         self.failure = None
 
-    def animate_to_file(self, photo, speech, path, options, progress, **files):
+    def animate_to_file(self, photo, speech, outputs, options, progress):
         try:
             self.started.set()
-            self.folder = path.parent
+            self.folder = outputs.video.parent
             while not self.released.wait(0.01):
                 progress("frames", 0, 1)
             if self.failure:

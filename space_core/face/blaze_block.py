@@ -44,13 +44,13 @@ class BlazeBlock(nn.Module):
 
 
 class Pointwise(nn.Conv2d):
-    """A 1×1 convolution. In several groups it is a product of matrices, as torch runs the groups one by one on the CPU."""
+    """A 1×1 convolution. Groups are one matrix product, as torch runs them one by one on the CPU."""
 
     def __init__(self, channels_in: int, channels_out: int, groups: int = 1) -> None:
         super().__init__(channels_in * groups, channels_out * groups, 1, groups=groups)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(N, groups · channels in, H, W) to (N, groups · channels out, H, W), both with the channels last in memory."""
+        """(N, groups · channels in, H, W) to (N, groups · channels out, H, W), both channels-last in memory."""
         if self.groups == 1:
             return super().forward(x)
         number, _, height, width = x.shape

@@ -26,7 +26,7 @@ UNIT, CENTRE = 200, (256, 176)
 PAPER, MESH = (250, 250, 252), (196, 204, 222)
 INK, LIPS, IRIS = (52, 58, 92), (196, 62, 84), (32, 128, 140)
 
-LOOK_SIDE = 960  # longer side of a drawn look, pixels
+PREVIEW_SIDE = 960  # longer side of a drawn preview, pixels
 # A marked photo: what is outside of the crop keeps this part of its light.
 OUTSIDE = 0.55
 FRAME, CHOSEN, OTHER, REFUSED = (255, 255, 255), (255, 196, 46), (255, 255, 255), (150, 150, 150)
@@ -64,25 +64,25 @@ def draw_posed(landmarks: np.ndarray) -> np.ndarray:
     return np.asarray(picture.reduce(FINER))
 
 
-def drawn_size(look: FacePreview, max_side: int = LOOK_SIDE) -> tuple[int, int]:
+def drawn_size(preview: FacePreview, max_side: int = PREVIEW_SIDE) -> tuple[int, int]:
     """Width and height of what ``draw_preview`` draws, pixels."""
-    height, width, _ = look.photo.shape
+    height, width, _ = preview.photo.shape
     scale = min(1.0, max_side / max(height, width))
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def draw_preview(look: FacePreview, max_side: int = LOOK_SIDE) -> np.ndarray:
+def draw_preview(preview: FacePreview, max_side: int = PREVIEW_SIDE) -> np.ndarray:
     """A photo with what would be animated: (h, w, 3) uint8 RGB, at most ``max_side`` pixels a side.
 
     What the crop leaves out is dimmed. Of several faces each has its number, and the chosen one stands out.
     """
-    height, width, _ = look.photo.shape
-    size = drawn_size(look, max_side)
-    picture = Image.fromarray(look.photo).resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
+    height, width, _ = preview.photo.shape
+    size = drawn_size(preview, max_side)
+    picture = Image.fromarray(preview.photo).resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
 
     # 1. The crop, as far as it lies in the photo.
     scales = np.array(size) / [width, height]
-    low, high = look.frame[0] * scales, look.frame[2] * scales
+    low, high = preview.frame[0] * scales, preview.frame[2] * scales
     left, top, right, bottom = (*np.clip(low, 0, size).round().astype(int), *np.clip(high, 0, size).round().astype(int))
     dimmed = picture.point([round(value * OUTSIDE) for value in range(256)] * 3)
     dimmed.paste(picture.crop((left, top, right, bottom)), (left, top))
@@ -92,13 +92,13 @@ def draw_preview(look: FacePreview, max_side: int = LOOK_SIDE) -> np.ndarray:
     lines = Image.new("RGBA", (size[0] * FINER, size[1] * FINER))
     pen = ImageDraw.Draw(lines)
     _outline(pen, np.array([left, top, right, bottom]) * FINER, FRAME, line, 0)
-    alone = len(look.faces) == 1
-    for face in sorted(look.faces, key=lambda face: face is look.chosen):
+    alone = len(preview.faces) == 1
+    for face in sorted(preview.faces, key=lambda face: face is preview.chosen):
         box = np.array(face.box) * np.tile(scales, 2) * FINER
         if alone:
             _corners(pen, box, CHOSEN, line)
         else:
-            _numbered(pen, box, face, face is look.chosen, line)
+            _numbered(pen, box, face, face is preview.chosen, line)
     lines = lines.reduce(FINER)
     dimmed.paste(lines, mask=lines)
     return np.asarray(dimmed)

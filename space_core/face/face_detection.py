@@ -1,4 +1,4 @@
-"""MediaPipe's two face detectors, BlazeFace (Bazarevsky et al., 2019): short range for selfies, full range for rooms."""
+"""MediaPipe's face detectors, BlazeFace (Bazarevsky et al., 2019): short range for selfies, full range for rooms."""
 
 from dataclasses import dataclass
 
@@ -85,7 +85,7 @@ class FullRangeNetwork(nn.Module):
         self.boxes = _quartered(48, 4 * VALUES)
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Boxes (N, 2304, 16) in pixels around their anchors and logits (N, 2304) of images (N, 3, 192, 192), -1 … 1."""
+        """Images (N, 3, 192, 192), -1 … 1, to boxes (N, 2304, 16) in pixels from their anchors and logits (N, 2304)."""
         x48 = self.stage_48(self.stage_96(F.relu(self.stem(images))))
         x24 = self.stage_24(x48)
         x12 = self.stage_12(x24)
@@ -98,7 +98,7 @@ class FullRangeNetwork(nn.Module):
 
 
 class BottleneckBlock(nn.Module):
-    """Two depthwise separable convolutions, fewer channels between them; with stride 1 and as many channels, residual."""
+    """Two depthwise separable convolutions with a bottleneck; residual with stride 1 and as many channels."""
 
     def __init__(self, channels: int, bottleneck: int, channels_out: int | None = None, stride: int = 1) -> None:
         super().__init__()
@@ -162,7 +162,10 @@ class FaceDetection:
         boxes, logits = self._network(inputs / 127.5 - 1)
         boxes = boxes / size + self._anchors
         output = torch.cat([boxes, logits.sigmoid()[..., None]], -1).cpu().numpy()  # one copy to the host
-        return [_detections(found[found[:, -1] >= self._network.min_score], region) for found, region in zip(output, regions, strict=True)]
+        return [
+            _detections(found[found[:, -1] >= self._network.min_score], region)
+            for found, region in zip(output, regions, strict=True)
+        ]
 
 
 def _letterbox(height: int, width: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""MediaPipe's face mesh with attention (Grishchenko et al., 2020): the network, and the region in which it sees a face."""
+"""MediaPipe's face mesh with attention (Grishchenko et al., 2020): the network and its input region."""
 
 import numpy as np
 import torch
@@ -28,8 +28,8 @@ PART_BOXES = (0, 1, 1, 2, 2)
 class FaceMeshNetwork(nn.Module):
     """The face mesh of a face, its lips, eyes and irises refined by networks that attend to boxes around lips and eyes.
 
-    The networks of the three boxes are of one shape, and so are the five for lips, eyes and irises that go on from there;
-    each of their layers is therefore one grouped convolution.
+    The networks of the three boxes have the same shape, and so do the five for lips, eyes and irises that follow them,
+    so each of their layers is one grouped convolution.
     """
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ class FaceMeshNetwork(nn.Module):
         self.register_buffer("box_ends", torch.zeros(3, 2, dtype=torch.int64))  # in a box, these two are level
 
     def forward(self, faces: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Landmarks (N, 478, 3) in pixels of faces (N, 3, 192, 192), 0 … 1, and whether these are faces: logits (N,)."""
+        """Faces (N, 3, 192, 192), 0 … 1, to landmarks (N, 478, 3) in pixels and logits (N,) that it is a face."""
         x = self.stem_activation(self.stem(faces))
         features = self.low(x)  # (N, 32, 48, 48)
         x = self.neck(self.high(features))  # (N, 32, 3, 3)
@@ -129,8 +129,8 @@ class FaceMesh:
     def __call__(self, images: list[np.ndarray], regions: list[np.ndarray]) -> list[np.ndarray | None]:
         """The face in a region (2, 3) of each image (H, W, 3) uint8 RGB, all at once.
 
-        Returns landmarks (478, 3) float32, x and y in pixel indices of the image, z in pixels, smaller towards the camera;
-        None where the region shows no face.
+        Returns landmarks (478, 3) float32, x and y in pixel indices of the image, z in pixels, smaller towards the
+        camera; None where the region shows no face.
         """
         if not images:
             return []

@@ -12,8 +12,8 @@ from space_core.face.face_detection import FaceDetection
 from space_core.face.face_mesh import FaceMesh, face_region, region_around
 from space_core.face.topology import LEFT_EYE, RIGHT_EYE, canonical_face
 
-# The face mesh needs to know roughly where a face is, and the short-range detector, which tells, finds faces from about a
-# fifth of an image's height. So smaller ones are found in parts of the image, and the mesh is fitted in a cut-out of each.
+# The face mesh needs the rough position of a face, from the short-range detector. That one finds faces from a fifth
+# of an image's height, so smaller ones are found in parts of the image, and the mesh is fitted in a cut-out of each.
 CUT_OUT = 2.0  # side of that cut-out, in sides of the detected box
 MAX_FACES = 8
 MAX_CALLERS = 4  # threads that use a detector at the same time; further ones wait
@@ -21,10 +21,10 @@ TILES = (1, 2, 4)  # an image without a face is searched again in so many parts 
 TRACKED_CUT_OUT = 3.0  # side of the cut-out in which a face is followed, in sides of its box where it was found
 REDETECT_AFTER = 5  # frames without a face, after which it is searched for in the whole frame
 
-# The mesh fits dogs and monkeys too. People stand out by the scores of both face detectors for their upright face, and by
-# how well the mesh of the mirrored image mirrors the mesh. Of 95 portraits (photos, paintings, statues, cartoons), each
-# turned five ways, people score above 0.88 with the short range or are found by the full range as well, and all but a
-# cartoon and a profile lie below 0.02 in asymmetry; dogs score below 0.85 and are hardly found by the full range.
+# The mesh fits dogs and monkeys too. People stand out by the scores of both face detectors for their upright face, and
+# by how well the mesh of the mirrored image mirrors the mesh. Of 95 portraits (photos, paintings, statues, cartoons),
+# each turned five ways, people score above 0.88 with the short range or are found by the full range as well, and all
+# but a cartoon and a profile lie below 0.02 in asymmetry; dogs score below 0.85 and are hardly found by the full range.
 HUMAN_SURE = 0.87  # for the short range alone
 HUMAN_SCORES = (0.785, 0.3)  # for the short and the full range together
 HUMAN_ASYMMETRY = 0.04  # mean distance between the two meshes, in heights of the face
@@ -64,7 +64,7 @@ class MediaPipeDetector:
             yield face
 
     def _follow(self, image: np.ndarray, region: np.ndarray | None) -> tuple[np.ndarray | None, np.ndarray | None]:
-        """The face in a region of an image, or its surest one if there is no region, and its region in the next image."""
+        """The face in a region, or the surest one of the image without a region, and its region in the next image."""
         if region is None:
             (face,) = self._faces([image])
         else:
@@ -118,7 +118,7 @@ class MediaPipeDetector:
         return [faces.get(number) for number in range(len(images))]
 
     def _is_human(self, cut_out: np.ndarray) -> bool:
-        """Whether the face in the middle of an upright cut-out is a person's; animals have faces for the detectors, too."""
+        """Whether the face in the middle of an upright cut-out is a person's; the detectors also find animals."""
         short_range, full_range = (
             max((detection.score for detection in detector([cut_out])[0]), default=0.0)
             for detector in (self._short_range, self._full_range)

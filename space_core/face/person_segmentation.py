@@ -47,7 +47,7 @@ class PersonSegmentationNetwork(nn.Module):
 
 
 class InvertedResidual(nn.Module):
-    """A wider pointwise, a depthwise and a narrower pointwise convolution, with squeeze and excitation if ``squeezed``."""
+    """Inverted residual block of MobileNetV3, with squeeze and excitation if ``squeezed``."""
 
     def __init__(
         self,
@@ -118,7 +118,7 @@ class PersonSegmentation:
         """
         height, width, _ = image.shape
         region = upright_region(np.array([width, height]) / 2, np.array([width, height]))
-        pixels = torch.from_numpy(image).to(self._device)
+        pixels = torch.tensor(image, device=self._device)  # a copy: the image may be read-only
         inputs = torch.cat([sample_upright(side, region, INPUT_SIZE) for side in (pixels, pixels.flip(1))])
         masks = F.interpolate(self._network(inputs / 255), (height, width), mode="bilinear", align_corners=False)
         return ((masks[0] + masks[1].flip(-1)) / 2)[0].cpu().numpy()

@@ -1,4 +1,4 @@
-"""A look at a photo before anything is rendered: which faces it shows, how one would be framed, what to beware of."""
+"""Preview of a photo before anything is rendered: which faces it shows, how one would be framed, and warnings."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -69,7 +69,7 @@ class FacePreview:
 
 
 def preview_face(photo: np.ndarray, detector: Detector, face_number: int = 1) -> FacePreview:
-    """Looks at a photo, (H, W, 3) uint8 RGB, and at one of its faces, counted from 1.
+    """Previews a photo (H, W, 3) uint8 RGB and one of its faces, counted from 1.
 
     Raises SpaceError where ``prepare_portrait`` does.
     """

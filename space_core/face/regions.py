@@ -1,8 +1,8 @@
 """The parts of an image that a network gets as its input: where they lie, and their pixels.
 
 A region is a (2, 3) float64 array that maps the unit square onto an image: ``(x, y) = region @ (u, v, 1)``, u and x to
-the right, v and y down, x and y in pixel indices (the middle of the image's first pixel is 0). As in MediaPipe's graphs,
-pixel k of an input that is n pixels wide is sampled at u = k / n, and a point that a network gives at k is at u = k / n.
+the right, v and y down, x and y in pixel indices (the middle of the image's first pixel is 0). As in MediaPipe's
+graphs, pixel k of an input that is n pixels wide is sampled at u = k / n, and a network's output k is at u = k / n.
 """
 
 import numpy as np
@@ -75,7 +75,7 @@ def _rounded(pixels: torch.Tensor) -> torch.Tensor:
 def sample_turned(image: torch.Tensor, region: np.ndarray, size: int) -> torch.Tensor:
     """The pixels of any region of an image (H, W, 3) uint8 as (1, 3, size, size) float32, 0 … 255.
 
-    Bilinear, without smoothing where the image is larger than the input; the image is continued by its outermost pixels.
+    Bilinear, without smoothing where the image is larger than the input; outside, the image's border pixels continue.
     """
     # Only the box around the region is made floating point.
     corners = project(np.array([[0, 0], [1, 0], [0, 1], [1, 1]]), region)

@@ -24,7 +24,7 @@ Files are untrusted: nothing is unpickled, and arrays are decompressed only afte
 import zipfile
 import zlib
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 
@@ -199,7 +199,8 @@ def _check_member(member: zipfile.ZipInfo, most: dict[str, int], name: str) -> N
         raise SpaceError(f"{name} holds {shown_name(array)}, which is none of: {known}. Take it out.")
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise ValueError("NumPy writes no other compression")
-    numbers = np.prod([most.get(size, size) for size in ARRAYS[array][0]], dtype=np.int64)
+    lengths = [most[size] if isinstance(size, str) else size for size in ARRAYS[array][0]]
+    numbers = np.prod(lengths, dtype=np.int64)
     if member.file_size > numbers * MAX_ITEM_BYTES + MAX_HEADER_BYTES:
         raise _too_long(array, most, name)
 
@@ -241,7 +242,7 @@ def _array_name(member: zipfile.ZipInfo) -> str:
     return member.filename.removesuffix(".npy")
 
 
-def _read_header(file: BinaryIO) -> tuple[tuple[int, ...], np.dtype]:
+def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
     """Declared shape and type of an array."""
     version = np.lib.format.read_magic(file)
     read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)

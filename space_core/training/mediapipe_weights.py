@@ -5,9 +5,9 @@
     python -m space_core.training.mediapipe_weights --compare CORPUS
 
 The first writes ``weights/face_detection.safetensors``, ``weights/face_mesh.safetensors`` and
-``weights/person_segmentation.safetensors``: the numbers of the wheel's tflite files, in float16 as there, under the names
-that the networks in ``space_core/face/`` have for them. The second prints how far the results are from the package's,
-which must be installed for that (``pip install mediapipe==0.10.21 "numpy<2"``).
+``weights/person_segmentation.safetensors``: the numbers of the wheel's tflite files, in float16 as there, under the
+names that the networks in ``space_core/face/`` have for them. The second prints how far the results are from the
+package's, which must be installed for that (``pip install mediapipe==0.10.21 "numpy<2"``).
 """
 
 import argparse
@@ -364,12 +364,13 @@ def compare(corpus: Path) -> None:
     for clip in CLIPS:
         frames = list(itertools.islice(Corpus(corpus).frames(clip), NUM_FRAMES))
         (mine, theirs), elapsed = zip(
-            *(_timed(lambda d: list(d.track(frames)), d) for d in (ours, package)), strict=True
+            *(_timed(lambda d, frames=frames: list(d.track(frames)), d) for d in (ours, package)), strict=True
         )
         both = [(one, other) for one, other in zip(mine, theirs, strict=True) if one is not None and other is not None]
         lost = sum((one is None) != (other is None) for one, other in zip(mine, theirs, strict=True))
         print(
-            f"{clip}: {len(frames)} frames, found by one alone: {lost}; {_summary([_distance(*pair) for pair in both])}; "
+            f"{clip}: {len(frames)} frames, found by one alone: {lost}; "
+            f"{_summary([_distance(*pair) for pair in both])}; "
             f"{1000 * elapsed[0] / len(frames):.1f} ms a frame, package {1000 * elapsed[1] / len(frames):.1f} ms"
         )
     segmentation, solution = person_segmentation.PersonSegmentation(), SelfieSegmentation(model_selection=0)
@@ -386,7 +387,7 @@ def _timed(function: Callable, *arguments) -> tuple:
 
 
 def _distance(one: np.ndarray, other: np.ndarray) -> tuple[float, float]:
-    """Mean distances in x and y, and in z, between two meshes, in pixels of the 512-pixel crop around the second one."""
+    """Mean distances in (x, y) and in z between two meshes, in pixels of the 512-pixel crop around the second."""
     pixel = SIDE_IN_FACES * face_size(other) / SIZE
     return np.linalg.norm((one - other)[:, :2], axis=1).mean() / pixel, np.abs((one - other)[:, 2]).mean() / pixel
 

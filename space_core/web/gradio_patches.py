@@ -186,7 +186,7 @@ def _replace_error_messages() -> None:
     """Plain sentences for visitors, where Gradio has "Error" or nothing; type and place in the log, not tracebacks."""
     preprocess_data, error_payload = gradio.blocks.Blocks.preprocess_data, gradio.utils.error_payload
 
-    async def preprocess_or_refuse(self, *arguments: Any, **named: Any) -> list[Any]:
+    async def preprocess_or_refuse(self: Any, *arguments: Any, **named: Any) -> list[Any]:
         try:
             return await preprocess_data(self, *arguments, **named)
         except Exception as error:  # however it fails, the values are wrong

@@ -128,7 +128,7 @@ def prepare_canvas(canvas: Canvas, shows: torch.Tensor, known: torch.Tensor, unk
     to_surroundings = to_film.inverse().then(PixelTransform(1.0, np.full(2, float(MARGIN))))
     layer, behind = _cut_out(picture, soft, to_surroundings, corner, density)
 
-    still = np.ascontiguousarray(canvas.picture[top : top + height, left : left + width])
+    still = canvas.picture[top : top + height, left : left + width].copy()
     seen_low, seen_high = corner.clip(0), np.minimum(high - shown, [width, height])
     cell = max(1, round(CELL * to_film.scale))
     grid = Grid(*seen_low.tolist(), *(seen_high - seen_low).tolist(), cell)
@@ -235,7 +235,7 @@ def _draw_in_opencv(
         creased = (darker[..., 0] < 255) | (darker[..., 1] < 255) | (darker[..., 2] < 255)
         drawn |= cv2.dilate(creased.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
         darker = cv2.copyMakeBorder(darker, 1, 1, 1, 1, cv2.BORDER_REPLICATE)
-    source = ((places - prepared.corner) * prepared.density).astype(np.float32)
+    source = (places - prepared.corner.astype(np.float32)) * np.float32(prepared.density)
     interpolation = cv2.INTER_CUBIC if prepared.bicubic else cv2.INTER_LINEAR
     for top in range(0, grid.rows, BAND):
         bottom = min(top + BAND, grid.rows)
@@ -269,8 +269,7 @@ def _changes(prepared: PreparedCanvas, places: np.ndarray) -> np.ndarray:
     moving = (places[..., 0] != centres[..., 0]) | (places[..., 1] != centres[..., 1])
     if not moving.any():
         return moving
-    first = prepared.grid.first_centre
-    cells = ((places - first) / prepared.grid.cell).astype(np.float32)
+    cells = (places - prepared.grid.first_centre.astype(np.float32)) * np.float32(1 / prepared.grid.cell)
     moved_in = cv2.remap(prepared.effect, cells, None, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
     changed = moving & ((moved_in > 0) | (prepared.effect > 0))
     return cv2.dilate(changed.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0

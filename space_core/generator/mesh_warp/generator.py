@@ -92,7 +92,7 @@ class MeshWarpGenerator:
         face = PosedFace(portrait.normalized[None], portrait.pose)
         to_film, to_surroundings = film_transform(canvas), PixelTransform(1.0, np.full(2, float(MARGIN)))
         around, photo = (face_motion(face, transform, host) for transform in (to_surroundings, to_film))
-        picture = torch.from_numpy(portrait.surroundings).permute(2, 0, 1)[None].float() / 255
+        picture = torch.tensor(portrait.surroundings).permute(2, 0, 1)[None].float() / 255
         size = np.array(portrait.photo.shape[1::-1])
         edges = np.stack([portrait.crop.to_crop(corner) + MARGIN for corner in (np.zeros(2), size)])
         glasses = find_glasses(picture, around)

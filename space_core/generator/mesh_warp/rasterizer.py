@@ -4,7 +4,9 @@ Each triangle is split into the rows of pixels that it covers, and each row into
 triangle's edges. So every pixel that is looked at lies inside its triangle.
 """
 
+import numpy as np
 import torch
+from torch.nn import functional as F
 
 DEPTH_STEPS = 256  # of the depth buffer, per pixel of depth
 TOLERANCE = 1e-4  # barycentric; a pixel on a shared edge belongs to at least one of the two triangles
@@ -73,30 +75,71 @@ def rasterize(
         right = torch.where((step == 0) & (weight < -TOLERANCE), -1.0, right)
     left, right = left.ceil().clamp(min=0), right.floor().clamp(max=width - 1)
     pixels = ((right - left + 1).clamp(min=0) * used).long()
-    at_left = values.index_select(0, corner.view(-1, 3)[:, 0].index_select(0, triangle))[:, 2:]
-    at_left = torch.addcmul(at_left, (left - a_x)[:, None], step_x.index_select(0, triangle))
-    at_left = at_left.addcmul_(down[:, None], step_y.index_select(0, triangle))
-    pixel = (first + y).long() * width + left.long()
+    first_pixel = (first + y).long() * width + left.long()
 
-    # Pixels. The depth in the high bits and the span's pixel in the low ones: one minimum finds the nearest.
-    span, along, used = _expand(pixels, batch * height * width * OVERDRAW)
-    total = len(span)
-    depth_step = step_x[:, 0].index_select(0, triangle)
-    depth = torch.addcmul(at_left[:, 0].index_select(0, span), depth_step.index_select(0, span), along)
-    order = (depth * DEPTH_STEPS).long() * max(total, 1) + torch.arange(total, device=device)
-    nothing, everywhere = torch.iinfo(torch.int64).max, batch * height * width
-    buffer = torch.full((everywhere + 1,), nothing, device=device)
-    target = torch.where(used > 0, pixel.index_select(0, span) + along.long(), everywhere)
-    buffer.scatter_reduce_(0, target, order, "amin")
-    buffer = buffer[:everywhere]
-    if not total:
-        return attributes.new_zeros(batch, height, width, channels)
-    winner = torch.remainder(buffer, total)
-    span, along = span.index_select(0, winner), along.index_select(0, winner)
-    step = step_x[:, 1:].index_select(0, triangle).index_select(0, span)
-    picture = torch.addcmul(at_left[:, 1:].index_select(0, span), along[:, None], step)
-    picture = torch.where((buffer != nothing)[:, None], picture, 0)
-    return picture.view(batch, height, width, channels)
+    # Along a span depth and attributes are affine in x: their values at x = 0 and their steps.
+    step = step_x.index_select(0, triangle)
+    at_zero = values.index_select(0, corner.view(-1, 3)[:, 0].index_select(0, triangle))[:, 2:]
+    at_zero = torch.addcmul(at_zero, down[:, None], step_y.index_select(0, triangle))
+    at_zero = at_zero.addcmul_(-a_x[:, None], step)
+    nearest = _nearest_on_cpu if device.type == "cpu" else _nearest
+    span = nearest(first_pixel, pixels, at_zero[:, 0], step[:, 0], batch * height * width, width)
+    # Pixels without a span take the last row, which is zero.
+    line = F.pad(torch.cat([at_zero[:, 1:], step[:, 1:]], 1), (0, 0, 0, 1)).index_select(0, span)
+    line = line.view(batch, height, width, 2 * channels)
+    return torch.addcmul(line[..., :channels], line[..., channels:], torch.arange(width, device=device)[:, None])
+
+
+def _nearest(
+    first: torch.Tensor, counts: torch.Tensor, depth: torch.Tensor, step: torch.Tensor, num_pixels: int, width: int
+) -> torch.Tensor:
+    """The nearest span at each pixel.
+
+    Args:
+        first: (S,) int64, the first pixel of each span, counted row by row over all frames.
+        counts: (S,) int64, how many pixels it covers.
+        depth: (S,) its depth at x = 0.
+        step: (S,) how much the depth grows from one pixel to the next.
+        num_pixels: of all frames.
+        width: of a frame, pixels.
+
+    Returns:
+        (num_pixels,) numbers of spans, int64 or int32; S where there is none.
+    """
+    span, along, used = _expand(counts, num_pixels * OVERDRAW)
+    pixel = first.index_select(0, span) + along.long()
+    x = torch.remainder(pixel, width)
+    distance = torch.addcmul(depth.index_select(0, span), step.index_select(0, span), x)
+    # The depth in the high bits and the span in the low ones: one minimum finds the nearest.
+    order = (distance * DEPTH_STEPS).long() * len(first) + span
+    nothing = torch.iinfo(torch.int64).max
+    buffer = torch.full((num_pixels + 1,), nothing, device=first.device)
+    buffer.scatter_reduce_(0, torch.where(used > 0, pixel, num_pixels), order, "amin")
+    buffer = buffer[:num_pixels]
+    return torch.where(buffer != nothing, torch.remainder(buffer, len(first)), len(first))
+
+
+def _nearest_on_cpu(
+    first: torch.Tensor, counts: torch.Tensor, depth: torch.Tensor, step: torch.Tensor, num_pixels: int, width: int
+) -> torch.Tensor:
+    """As ``_nearest``; depths are computed only where spans meet, which hardly any do in a face seen from the front."""
+    first_pixel, lengths = (array.numpy().astype(np.int32) for array in (first, counts))
+    depths, steps = depth.numpy(), step.numpy()
+    span = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)
+    pixel = np.repeat(first_pixel - np.cumsum(lengths, dtype=np.int32) + lengths, lengths)
+    pixel += np.arange(len(pixel), dtype=np.int32)
+    nearest = np.full(num_pixels, len(lengths), np.int32)
+    nearest[pixel] = span  # of several, the last one stays
+    others = np.flatnonzero(nearest[pixel] != span)
+    if len(others):
+        span, pixel = span[others], pixel[others]
+        distance = depths[span] + steps[span] * (pixel % width)
+        farthest_first = np.argsort(-distance, kind="stable")
+        span, pixel, distance = span[farthest_first], pixel[farthest_first], distance[farthest_first]
+        drawn = nearest[pixel]
+        nearer = distance < depths[drawn] + steps[drawn] * (pixel % width)
+        nearest[pixel[nearer]] = span[nearer]
+    return torch.from_numpy(nearest)
 
 
 def _expand(counts: torch.Tensor, most: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -27,6 +27,8 @@ WEIGHTS = weights_path("refinement.safetensors")
 SIDE = 128  # pixels
 BELOW_MOUTH = 0.08
 AROUND_LIPS = 10  # pixels of it; the skin further from the lips stays as it is, with all of its texture
+NEAR_LIPS_REACH = 2 * AROUND_LIPS + 2  # pixels; from there on the refinement has faded to nothing
+PART_UNIT = 8  # pixels, the stride of the network
 EDGE = 0.12  # over which the window fades into the frame, in widths of it
 # Lips that have moved less than the first of these from the photo's (normalized units, root mean square) are left as
 # the geometry has them, with no motion the photo itself; from the second on, all of the refinement shows.
@@ -154,22 +156,36 @@ def prepare_refinement(picture: torch.Tensor, photo: FaceMotion) -> PreparedRefi
 def refine(frames: torch.Tensor, network: RefinementNetwork, prepared: PreparedRefinement, motion: FaceMotion) -> None:
     """Refines the mouths of frames (B, 3, h, w), 0…1, in place; ``motion`` is in pixels of the frames."""
     weight = upload(lip_motion_weight(prepared.photo, motion), frames.device)
-    pixels = window_pixels(prepared.centre, prepared.lattice, motion)
+    part = refined_part(prepared, motion.host)
+    lattice = prepared.lattice[:, *part]
+    pixels = window_pixels(prepared.centre, lattice, motion)
     lips = lips_in_window(prepared.centre, motion)
     windows = crop_windows(frames, pixels, _step(motion))
-    conditioning = assemble_conditioning(windows, prepared.conditioning, lips, prepared.lattice)
+    conditioning = assemble_conditioning(windows, prepared.conditioning[..., *part], lips, lattice)
     added = keep_drawn_edges(conditioning, network(conditioning))
-    added = added * near_lips(conditioning, prepared.edge) * (prepared.strength * weight)[:, None, None, None]
+    added = added * near_lips(conditioning, prepared.edge[part]) * (prepared.strength * weight)[:, None, None, None]
 
     # Back into the frames: each of their pixels is looked up in the window; beyond it there is nothing to add.
+    height, width = added.shape[2:]
     step = pixels[:, 0, 1] - pixels[:, 0, 0]  # (B, 2) one pixel of the window along its top
     axes = torch.stack([step, torch.stack([-step[:, 1], step[:, 0]], -1)], -2) / step.square().sum(-1)[:, None, None]
     place = (pixels_of(frames) - pixels[:, None, None, 0, 0]) @ axes[:, None].mT
-    frames.add_(F.grid_sample(added, place * (2 / (SIDE - 1)) - 1, align_corners=True)).clamp_(0, 1)
+    x, y = (place[..., axis] * (2 / (side - 1)) - 1 for axis, side in ((0, width), (1, height)))
+    frames.add_(F.grid_sample(added, torch.stack([x, y], -1), align_corners=True)).clamp_(0, 1)
+
+
+def refined_part(prepared: PreparedRefinement, host: HostMotion) -> tuple[slice, slice]:
+    """Rows and columns of the window around the lips of all frames; in the rest of it ``near_lips`` is 0."""
+    lips = (host.normalized[:, LIP_POINTS, :2] - prepared.centre_on_host[..., :2]) * SIDE + SIDE / 2
+    low, high = lips.min((0, 1)) - NEAR_LIPS_REACH, lips.max((0, 1)) + NEAR_LIPS_REACH
+    low = (low // PART_UNIT * PART_UNIT).clip(0, SIDE - PART_UNIT).astype(int)
+    high = (-(-high // PART_UNIT) * PART_UNIT).clip(low + PART_UNIT, SIDE).astype(int)
+    columns, rows = (slice(int(first), int(last)) for first, last in zip(low, high, strict=True))
+    return rows, columns
 
 
 def keep_drawn_edges(conditioning: torch.Tensor, added: torch.Tensor) -> torch.Tensor:
-    """What is added (B, 3, 128, 128) to pictures with this conditioning, limited between the lips to what is smooth.
+    """What is added (B, 3, h, w) to pictures with this conditioning, limited between the lips to what is smooth.
 
     There the network decides on colour and light, which are smooth: the drawn picture is multiplied by the ratio of the
     low-resolution pictures that the network wants and that were drawn. Of the rest only little is added, so that
@@ -198,22 +214,24 @@ def lip_motion_weight(photo: FaceMotion, motion: FaceMotion) -> np.ndarray:
 
 
 def window_corners(prepared: PreparedRefinement, host: HostMotion) -> np.ndarray:
-    """(B, 4, 2) the corners of the window in pixels of the picture in which the motion is given; on the host."""
+    """(B, 4, 2) the corners of the refined part of the window, in pixels of the picture of the motion; on the host."""
     along = host.rotation[:, :2, 0]
-    along = 0.5 * along / np.linalg.norm(along, axis=-1, keepdims=True) * host.scale[:, None]
+    along = along / np.linalg.norm(along, axis=-1, keepdims=True) * host.scale[:, None]
     down = np.stack([-along[:, 1], along[:, 0]], -1)
     middle = host.place(prepared.centre_on_host)[:, 0, :2]
-    return np.stack([middle + a * along + b * down for a in (-1, 1) for b in (-1, 1)], 1)
+    rows, columns = ((np.array([side.start, side.stop]) / SIDE - 0.5) for side in refined_part(prepared, host))
+    return np.stack([middle + x * along + y * down for x in columns for y in rows], 1)
 
 
 def window_pixels(centre: torch.Tensor, lattice: torch.Tensor, motion: FaceMotion) -> torch.Tensor:
-    """(B, 128, 128, 2) where the window's pixels lie, in pixels of the picture in which the motion is given.
+    """(B, h, w, 2) where pixels of the window lie, in pixels of the picture in which the motion is given.
 
-    ``centre`` (1, 3) is the normalized middle of the window, ``lattice`` its pixels; see ``window_lattice``.
+    ``centre`` (1, 3) is the normalized middle of the window, ``lattice`` (1, h, w, 2) its pixels or a part of them; see
+    ``window_lattice``.
     """
     middle = motion.place(centre)[..., :2]  # (B, 1, 2)
     offsets = (lattice - (SIDE - 1) / 2) / SIDE
-    return (offsets.flatten(1, 2) @ _axes(motion).mT + middle).unflatten(1, (SIDE, SIDE))
+    return (offsets.flatten(1, 2) @ _axes(motion).mT + middle).unflatten(1, lattice.shape[1:3])
 
 
 def window_lattice(device: torch.device) -> torch.Tensor:
@@ -223,7 +241,7 @@ def window_lattice(device: torch.device) -> torch.Tensor:
 
 
 def crop_windows(pictures: torch.Tensor, pixels: torch.Tensor, step: float) -> torch.Tensor:
-    """(B, C, 128, 128) what pictures (B, C, h, w) show at pixels (B, 128, 128, 2) that are ``step`` pixels apart."""
+    """(B, C, H, W) what pictures (B, C, h, w) show at pixels (B, H, W, 2) that are ``step`` pixels apart."""
     height, width = pictures.shape[-2:]
     x, y = ((pixels[..., axis] + 0.5) * (2 / side) - 1 for axis, side in ((0, width), (1, height)))
     if step >= 2:  # of finer pictures, some pixels are one of the window's
@@ -243,15 +261,15 @@ def lips_in_window(centre: torch.Tensor, motion: FaceMotion) -> list[torch.Tenso
 def assemble_conditioning(
     windows: torch.Tensor, photo: torch.Tensor, lips: list[torch.Tensor], lattice: torch.Tensor
 ) -> torch.Tensor:
-    """(B, 11, 128, 128) the network's input.
+    """(B, 11, h, w) the network's input for the window or a part of it.
 
     Args:
-        windows: (B, 3, 128, 128) of the frames, 0…1.
-        photo: (B or 1, 4, 128, 128) the photo in its window and where its mouth is open.
+        windows: (B, 3, h, w) of the frames, 0…1.
+        photo: (B or 1, 4, h, w) the photo in its window and where its mouth is open.
         lips: the curves of the lips, see ``lips_in_window``.
-        lattice: see ``window_lattice``.
+        lattice: (1, h, w, 2), see ``window_lattice``.
     """
-    pixels = lattice.expand(len(windows), -1, -1, -1)
+    pixels = lattice.expand(len(windows), -1, -1, -1).contiguous()
     inner, outer = opening_mask(*lips[:2], pixels), opening_mask(*lips[2:], pixels, softness=4.0)
     reach = REACH * SIDE
     distances = [(edge / reach).clamp(-1, 1) for edge in (inner.below_upper, inner.above_lower)]
@@ -260,19 +278,17 @@ def assemble_conditioning(
 
 
 def near_lips(conditioning: torch.Tensor, edge: torch.Tensor) -> torch.Tensor:
-    """(B, 1, 128, 128) how much of the refinement is shown: all on the lips and between them, none in the skin around.
+    """(B, 1, h, w) how much of the refinement is shown: all on the lips and between them, none in the skin around.
 
-    ``edge`` (128, 128) fades the window out, see ``PreparedRefinement``.
+    ``edge`` (h, w) fades the window out, see ``PreparedRefinement``.
     """
-    half = AROUND_LIPS // 2  # at half the resolution, as it is smooth
-    near = F.avg_pool2d(conditioning[:, -1:], 2)
-    near = F.max_pool2d(near, (2 * half + 1, 1), 1, (half, 0))
-    near = F.max_pool2d(near, (1, 2 * half + 1), 1, (0, half))
+    # What is this smooth is made at half the resolution.
+    near, around = F.max_pool2d(conditioning[:, -1:], 2), AROUND_LIPS // 2
+    near = F.max_pool2d(near, (2 * around + 1, 1), 1, (around, 0))
+    near = F.max_pool2d(near, (1, 2 * around + 1), 1, (0, around))
     for _ in range(2):
-        near = F.avg_pool2d(near, (half, 1), 1, (half // 2, 0))
-        near = F.avg_pool2d(near, (1, half), 1, (0, half // 2))
-    near = F.interpolate(near, scale_factor=2, mode="bilinear")
-    return near * edge
+        near = F.avg_pool2d(near, around, 1, around // 2)
+    return F.interpolate(near, scale_factor=2, mode="bilinear", align_corners=False) * edge
 
 
 def _step(motion: FaceMotion) -> float:

@@ -11,6 +11,7 @@ others. Columns, over frames cropped to the portrait's 512 × 512 pixels:
     blink             share of eyes that are closed (under a third of open) when a full blink is commanded
     identity          distance of dlib's face descriptors to the portrait's
     sharp             detail of mouth and face, relative to the recorded frames'
+    inside            contrast, gradient and share of bright pixels between open lips, see `measures/mouth_interior.py`
     flicker           mean change between frames of a held pose after encoding, levels of 255
 
 The last row measures the recorded frames themselves. Below it is the identity distance of a video that the product
@@ -36,6 +37,7 @@ from space_core.face.portrait import MARGIN, Portrait, cut, prepare_portrait
 from space_core.face.topology import EYES, INNER_LOWER_LIP, INNER_UPPER_LIP, OUTER_LOWER_LIP, OUTER_UPPER_LIP, OVAL
 from space_core.generator.mesh_warp import MeshWarpGenerator
 from space_core.measures.corpus import Corpus, corpus_arguments
+from space_core.measures.mouth_interior import mouth_interior
 from space_core.measures.plain_warp import plain_warp
 from space_core.measures.rendering import render_landmarks
 from space_core.measures.vgg import Vgg, feature_distance, has_vgg
@@ -90,6 +92,7 @@ LAYOUT = (  # figure, width, decimals
       for part in ("crop", "mouth", "eyes")),
     ("lips", 5, 1), ("lids", 5, 1), ("gaze", 5, 1), ("blink", 5, 2), ("identity", 8, 3),
     ("sharp mouth", 5, 2), ("sharp face", 5, 2), ("flicker", 5, 2),
+    ("inside contrast", 8, 3), ("inside gradient", 8, 3), ("inside bright", 6, 3),
 )  # fmt: skip
 
 
@@ -187,7 +190,7 @@ class Evaluator:
 
     def evaluate_frames(self, clip: Clip, frames: list[np.ndarray]) -> Figures:
         """The figures that recorded frames have, too."""
-        return self._round_trip(clip, frames) | _sharpness(clip, frames)
+        return self._round_trip(clip, frames) | _sharpness(clip, frames) | _inside(clip, frames)
 
     def video_identity(self, pipeline: SpacePipeline, corpus: Corpus, clip: str) -> float:
         """Mean descriptor distance to the portrait, of a video made of a clip's first frame and its sound."""
@@ -286,6 +289,14 @@ def _sharpness(clip: Clip, frames: list[np.ndarray]) -> Figures:
         for name, box in (("sharp mouth", _parts(clip, landmarks)["mouth"]), ("sharp face", face)):
             amounts[name].append([float(np.sqrt((one[box] ** 2).mean())) for one in detail])
     return {name: float(np.divide(*np.sum(pairs, axis=0))) for name, pairs in amounts.items()}
+
+
+def _inside(clip: Clip, frames: list[np.ndarray]) -> Figures:
+    """Figures of the inside of the mouth, means of the frames after the portrait's that show it."""
+    figures = [mouth_interior(frame, face) for frame, face in zip(frames[1:], clip.landmarks[1:], strict=True)]
+    shown = [each for each in figures if each is not None]
+    names = ("inside contrast", "inside gradient", "inside bright")
+    return dict(zip(names, np.mean(shown, axis=0).tolist(), strict=True)) if shown else {}
 
 
 def _flicker(clip: Clip, renderer: Renderer) -> Figures:

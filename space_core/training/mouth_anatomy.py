@@ -30,11 +30,11 @@ JAW_FADE = 0.02  # over that height the gums behind the last teeth pass from the
 TONGUE_SCALE = np.array([0.56, 0.56, 0.62])
 TONGUE_TIP = np.array([0.0, 6.58, 1.385])
 TONGUE_PLACE = np.array([0.0, 6.185, 1.225])
-DEEPEST = 36.0  # millimetres behind the incisors; nothing further back is light enough to be seen
+DEEPEST = 27.0  # millimetres behind the incisors; nothing further back is light enough to be seen
 
 DENSITY = 6.0  # pixels per millimetre of the pictures in which visibility is measured
 EXTENT = 75.0  # width and height of those pictures, millimetres
-VIEWS = [(yaw, pitch) for yaw in (-45, -30, -15, 0, 15, 30, 45) for pitch in (-25, 0, 25)]  # degrees
+VIEWS = [(yaw, pitch) for yaw in (-36, -24, -12, 0, 12, 24, 36) for pitch in (-15, 0, 15)]  # degrees
 LIGHTS = 96  # directions of light from the front
 LIFT = 0.35  # millimetres above the surface at which its light is measured
 BIAS = 0.25  # millimetres; less than that in front of a vertex does not shade it

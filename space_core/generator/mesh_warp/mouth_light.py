@@ -106,7 +106,7 @@ def estimate_colours(picture: torch.Tensor, photo: FaceMotion) -> MouthColours:
     enamel = light * (1 + colourful * (IVORY - 1)) * (1 + trust * (cast - 1))
     flesh = 0.6 * lips + 0.4 * light * (1 + colourful * (FLESH - 1))
     neck = enamel * (NECK.mean() + colourful * (NECK - NECK.mean()))
-    colours = (enamel, neck, lips, 0.85 * flesh, 0.95 * flesh, 0.22 * flesh)
+    colours = (enamel, neck, lips, 0.85 * flesh, 0.85 * flesh, 0.22 * flesh)
     return MouthColours(*(colour.clip(0, 1).astype(np.float32) for colour in colours))
 
 

@@ -21,6 +21,7 @@ def rasterize(
     triangles: torch.Tensor,
     attributes: torch.Tensor,
     size: tuple[int, int],
+    shown: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Interpolates vertex attributes over the pixels that each frame's triangles cover; the nearest triangle wins.
 
@@ -30,6 +31,7 @@ def rasterize(
         triangles: (N, 3) int64 indices of vertices.
         attributes: (B, V, C) what to interpolate, linear over each triangle.
         size: height and width of the picture, pixels.
+        shown: (B, N) bool, which triangles there are in each frame; all if absent.
 
     Returns:
         (B, height, width, C), zero where no triangle lies.
@@ -46,6 +48,8 @@ def rasterize(
     (ab_x, ab_y), (ac_x, ac_y) = (b - a)[:, :2].unbind(1), (c - a)[:, :2].unbind(1)
     area = ab_x * ac_y - ab_y * ac_x  # twice the signed area
     flat = area.abs() <= 1e-6
+    if shown is not None:
+        flat = flat | ~shown.view(-1)
     area = torch.where(flat, 1.0, area)
     b_x, b_y, c_x, c_y = ac_y / area, -ac_x / area, -ab_y / area, ab_x / area
     step_x = b_x[:, None] * (b - a)[:, 2:] + c_x[:, None] * (c - a)[:, 2:]  # of depth and attributes

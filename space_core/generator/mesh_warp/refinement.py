@@ -38,7 +38,7 @@ COLOURFUL = (0.04, 0.15)  # saturations of the skin; below the first nothing is 
 # many times: by a factor within these limits, up to so different between red, green and blue (``DARKEST`` keeps it from
 # growing in the dark). What it adds beyond that is at most ``DETAIL``.
 SHADING_CELL, SHADING_BLURS = 4, 2
-GAIN, GAIN_TINT, DARKEST, DETAIL = (0.5, 1.6), 1.15, 0.05, 0.04
+GAIN, GAIN_TINT, DARKEST, DETAIL = (0.5, 1.6), 1.06, 0.05, 0.04
 REACH = 0.15  # normalized; distances to the lips' curves are given up to this
 
 CHANNELS = (32, 64, 128)  # at a half, a quarter and an eighth of the window's resolution
@@ -185,7 +185,7 @@ def refined_part(prepared: PreparedRefinement, host: HostMotion) -> tuple[slice,
 
 
 def keep_drawn_edges(conditioning: torch.Tensor, added: torch.Tensor) -> torch.Tensor:
-    """What is added (B, 3, 128, 128) to pictures with this conditioning, limited between the lips to what is smooth.
+    """What is added (B, 3, h, w) to pictures with this conditioning, limited between the lips to what is smooth.
 
     There the network decides on colour and light, which are smooth: the drawn picture is multiplied by the ratio of the
     low-resolution pictures that the network wants and that were drawn. Of the rest only little is added, so that

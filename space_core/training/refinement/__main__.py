@@ -20,7 +20,7 @@ PHOTO_QUANTILES = (0.05, 0.6)  # of lip opening: the frames of a clip that serve
 TARGETS, VALIDATION_TARGETS = 18, 12  # frames rendered from each of these photos, at most
 LEAST_MOTION = 0.1  # ``lip_motion_weight`` of the pairs to train on
 OPENING_OFFSET = 5  # pixels of the window; mouths open by that much are drawn twice as often as closed ones
-CHECKPOINT_EVERY, REPORT_EVERY = 100, 500  # steps
+CHECKPOINT_EVERY, REPORT_EVERY = 50, 500  # steps
 
 
 def main() -> None:

@@ -52,6 +52,7 @@ REACH = 0.5  # and from the middle of an eye what is dark belongs to them so far
 HELD = (0.04, 0.16)
 FRAME = (0.02, 0.04)  # what is the frame's own: drawn lids stay behind it
 LIDS_FREE = (0.02, 0.07)  # but what is that near to an eye moves with its lids
+EDGE_ON = (0.1, 0.2)  # half the cosine of the shell's slope to the line of sight, about: less is its edge
 SHELL = (6, 168, 70, 300, 105, 334, 66, 296, 117, 346, 50, 280)  # as deep as these; temples would bend it too far
 
 
@@ -65,7 +66,6 @@ class Glasses:
         held: (1, 1, 640, 640) 1 where they go with the head alone … 0 where they go with the face mesh.
         box: (4, 3) normalized corners of a rectangle that holds all of ``held``, on the host.
         shell: (3,) normalized depth of the frame at x and y: a + b·y + c·x².
-        middle_depth: that at x and y zero.
         photo: the photo's own landmarks in pixels of the surroundings.
     """
 
@@ -74,7 +74,6 @@ class Glasses:
     held: torch.Tensor
     box: np.ndarray
     shell: torch.Tensor
-    middle_depth: float
     photo: FaceMotion
 
     def hold(
@@ -94,13 +93,29 @@ class Glasses:
         last = np.ceil(corners.max((0, 1))).astype(int).clip(0, most)
         rows, columns = (slice(int(first[axis]), int(last[axis]) + 1) for axis in (1, 0))
         part, pixels = offsets[:, rows, columns], centres[:, rows, columns]
-        # What is seen at a pixel gives the depth there, and that once more what is seen: near enough.
-        depth = _depth(self.shell, motion.unproject(pixels, self.middle_depth))
+        depth, faces_viewer = self._seen_depth(pixels, motion)
         seen = motion.unproject(pixels, depth)
-        held = sample(self.held, self.photo.project(seen, depth))[:, 0, ..., None]
+        held = (sample(self.held, self.photo.project(seen, depth))[:, 0] * faces_viewer)[..., None]
         offsets = offsets.clone()
         offsets[:, rows, columns] = torch.lerp(part, photo.project(seen, depth) - pixels, held)
         return offsets
+
+    def _seen_depth(self, pixels: torch.Tensor, motion: FaceMotion) -> tuple[torch.Tensor, torch.Tensor]:
+        """The normalized depth (B, h, w) at which the line of sight through pixels (1, h, w, 2) meets the shell, and 1
+        where the shell faces the viewer there … 0 where it is seen from its edge or not at all.
+        """
+        x, y = motion.unproject(pixels, 0.0).unbind(-1)
+        # Along a line of sight x and y are affine in the depth, so the shell is met where a quadratic is zero:
+        # bend · depth² − 2 · half · depth + constant.
+        step_x, step_y = motion.unproject(motion.translation[:, None, None, :2], 1.0).unbind(-1)
+        a, b, c = self.shell.unbind()
+        bend, half, constant = c * step_x**2, (1 - b * step_y - 2 * c * x * step_x) / 2, a + b * y + c * x**2
+        discriminant = half**2 - bend * constant
+        root = discriminant.clamp(min=0).sqrt()
+        # The first of both places; written so that it also holds for a shell without curvature.
+        depth = constant / (half + root).clamp(min=EDGE_ON[0])
+        facing = torch.where(half > 0, torch.where(discriminant > 0, root, 0), 0)
+        return depth, smoothstep(facing, *EDGE_ON)
 
 
 def find_glasses(picture: torch.Tensor, photo: FaceMotion) -> Glasses | None:
@@ -274,7 +289,7 @@ def _rigid(photo: FaceMotion, opaque: bool, frame: torch.Tensor, held: torch.Ten
     low, high = within.amin(0), within.amax(0)
     box = torch.stack([low, high, torch.stack([low[0], high[1]]), torch.stack([high[0], low[1]])])
     box = torch.cat([box, _depth(shell, box)[:, None]], 1)
-    return Glasses(opaque, frame[None, None], held[None, None], box.cpu().numpy(), shell, float(shell[0]), photo)
+    return Glasses(opaque, frame[None, None], held[None, None], box.cpu().numpy(), shell, photo)
 
 
 def _depth(shell: torch.Tensor, points: torch.Tensor) -> torch.Tensor:

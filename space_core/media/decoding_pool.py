@@ -80,7 +80,8 @@ class _Worker:
         self.process.wait()
         for pipe in (self.process.stdin, self.process.stdout):
             if pipe is not None:
-                pipe.close()
+                with suppress(OSError):  # a request that it did not read
+                    pipe.close()
 
 
 class _Pool:

@@ -507,6 +507,18 @@ def test_a_jpeg_of_hundreds_of_scans_is_refused_before_they_are_decoded(tmp_path
     assert re.search("6.. scans, which takes too long", refusal(load_photo, tmp_path / "a.jpg"))
 
 
+@pytest.mark.filterwarnings("error")
+def test_libraries_say_nothing_about_a_damaged_photo(tmp_path, capfd):
+    Image.fromarray(PATTERN).save(tmp_path / "a.tiff", compression="tiff_lzw")
+    content = bytearray((tmp_path / "a.tiff").read_bytes())
+    for place in range(8, len(content), 7):
+        content[place] ^= 0x55
+        (tmp_path / "a.tiff").write_bytes(content)
+        with suppress(SpaceError):
+            load_photo(tmp_path / "a.tiff")
+    assert capfd.readouterr() == ("", "")
+
+
 def test_scans_of_a_thumbnail_do_not_count(tmp_path):
     exif = Image.Exif()
     exif[0x010E] = b"\xff\xda\x00\x08" * 4000

@@ -1,6 +1,7 @@
 """The inputs of one or several films, read and decoded once: photo, recording, pose videos."""
 
 from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,11 +75,16 @@ def load_inputs(photo: Photo, speech: Speech, settings: Sequence[AnimationOption
 
     def read() -> Inputs:
         most_seconds = min(options.max_seconds for options in settings)
-        if isinstance(speech, Motion):
-            inputs = Inputs(load_photo(photo), speech, speech.speech, {})
-        else:
-            recording = load_recording(speech, most_seconds)
-            inputs = Inputs(load_photo(photo), recording.speech, recording, {})
+        with ThreadPoolExecutor(1) as beside:  # other processes decode the photo and the recording
+            loading = beside.submit(load_photo, photo)
+            said: np.ndarray | Motion
+            sound: Recording | np.ndarray | None
+            if isinstance(speech, Motion):
+                said, sound = speech, speech.speech
+            else:
+                sound = load_recording(speech, most_seconds)
+                said = sound.speech
+            inputs = Inputs(loading.result(), said, sound, {})
         seconds = inputs.num_frames / FPS  # more of a pose video is never shown
         for path in {options.pose_video for options in settings if options.pose_video is not None}:
             inputs.pose_videos[path] = read_frames(path, POSE_VIDEO_SIDE, seconds)

@@ -1,13 +1,10 @@
 """Long tasks with progress reports, which can also cancel them."""
 
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TypeVar
 
 import torch
-
-from space_core.errors import ServerFault
 
 Result = TypeVar("Result")
 
@@ -37,18 +34,6 @@ def run_with_progress(task: Callable[[], Result], on_progress: Callable[[], None
         return future.result()
     finally:
         del future  # its exception and this frame would keep each other, and what the task held, in memory
-
-
-def with_deadline(progress: Progress, seconds: float) -> Progress:
-    """A progress callback that ends the work with a ``ServerFault``, "timeout", ``seconds`` from now."""
-    deadline = time.monotonic() + seconds
-
-    def check(stage: str, done: int, total: int) -> None:
-        if time.monotonic() > deadline:
-            raise ServerFault("This took too long and was stopped. Try again, or with a shorter recording.", "timeout")
-        progress(stage, done, total)
-
-    return check
 
 
 def ignore_progress(stage: str, done: int, total: int) -> None:

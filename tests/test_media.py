@@ -2,10 +2,14 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
+import threading
 import wave
 import zlib
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import numpy as np
 import psutil
@@ -503,6 +507,18 @@ def test_a_jpeg_of_hundreds_of_scans_is_refused_before_they_are_decoded(tmp_path
     assert re.search("6.. scans, which takes too long", refusal(load_photo, tmp_path / "a.jpg"))
 
 
+@pytest.mark.filterwarnings("error")
+def test_libraries_say_nothing_about_a_damaged_photo(tmp_path, capfd):
+    Image.fromarray(PATTERN).save(tmp_path / "a.tiff", compression="tiff_lzw")
+    content = bytearray((tmp_path / "a.tiff").read_bytes())
+    for place in range(8, len(content), 7):
+        content[place] ^= 0x55
+        (tmp_path / "a.tiff").write_bytes(content)
+        with suppress(SpaceError):
+            load_photo(tmp_path / "a.tiff")
+    assert capfd.readouterr() == ("", "")
+
+
 def test_scans_of_a_thumbnail_do_not_count(tmp_path):
     exif = Image.Exif()
     exif[0x010E] = b"\xff\xda\x00\x08" * 4000
@@ -536,14 +552,55 @@ except SpaceError as error:
     assert "not enough memory" in subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
-def test_a_photo_is_read_after_its_reader_has_crashed(tmp_path):
-    Image.fromarray(PATTERN).save(tmp_path / "a.png")
-    load_photo(tmp_path / "a.png")
-    for child in psutil.Process().children():
-        if "decoding_worker" in " ".join(child.cmdline()):
-            child.kill()
-            child.wait()
-    assert_pattern(load_photo(tmp_path / "a.png"))
+def photo_readers():
+    """The processes that decode photos."""
+    return [child for child in psutil.Process().children() if "decoding_worker" in " ".join(child.cmdline())]
+
+
+@pytest.fixture
+def held_photo(tmp_path):
+    """A photo that is being loaded by a process that is suspended, and the future of its array."""
+    path = tmp_path / "held.png"
+    Image.fromarray(PATTERN).save(path)
+    load_photo(path)
+    readers = photo_readers()
+    for reader in readers:
+        reader.suspend()
+    with ThreadPoolExecutor(len(readers)) as threads:
+        loading = [threads.submit(load_photo, path) for _ in readers]
+        # Each of them has a reader when its time limit runs.
+        until(lambda: sum(isinstance(thread, threading.Timer) for thread in threading.enumerate()) == len(readers))
+        yield path, loading[0], readers
+        for reader in readers:
+            with suppress(psutil.NoSuchProcess):
+                reader.resume()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it has no signals")
+def test_a_photo_does_not_wait_for_another(held_photo):
+    path, loading, _ = held_photo
+    assert_pattern(load_photo(path))
+    assert not loading.done()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it has no signals")
+@pytest.mark.parametrize(
+    ("number", "message"),
+    [
+        ("SIGPROF", "'held.png' takes too long to read"),  # the limit of time
+        ("SIGSEGV", "'held.png' is damaged"),
+        ("SIGKILL", "not enough memory"),  # what the system does when it has none left
+    ],
+)
+def test_a_photo_that_ends_its_reader_is_refused_and_the_next_one_is_read(held_photo, number, message):
+    path, loading, readers = held_photo
+    for reader in readers:
+        reader.send_signal(getattr(signal, number))
+        with suppress(psutil.NoSuchProcess):
+            reader.resume()
+    with pytest.raises(SpaceError, match=message):
+        loading.result()
+    assert_pattern(load_photo(path))
 
 
 def test_a_tiny_or_a_very_narrow_image_is_refused():

@@ -87,6 +87,16 @@ def test_photos_that_will_not_do_well_are_warned_of(pipeline, astronaut):
     assert "blurred" in notes_of(pipeline, gaussian_filter(large, (5, 5, 0)))
 
 
+def test_a_large_photo_is_previewed_as_a_draft(pipeline, astronaut, tmp_path):
+    far = np.full((2850, 3800, 3), 130, np.uint8)
+    far[1200 : 1200 + astronaut.shape[0], 1700 : 1700 + astronaut.shape[1]] = astronaut
+    Image.fromarray(far).save(tmp_path / "far.jpg", quality=95)
+    draft, whole = pipeline.preview(tmp_path / "far.jpg"), pipeline.preview(far)
+    assert draft.photo.shape == (1440, 1920, 3)
+    np.testing.assert_allclose(np.array(draft.chosen.box) * 3800 / 1920, whole.chosen.box, atol=4)
+    assert draft.notes == whole.notes == ()  # the face is small in the draft, but not in the photo
+
+
 def test_a_photo_can_be_previewed_while_another_is_prepared(pipeline, astronaut, short_speech, monkeypatch):
     from space_core.face.portrait import prepare_portrait
 

@@ -93,7 +93,7 @@ def _decode(info: ffmpeg.MediaInfo, max_seconds: float) -> tuple[Recording, str]
     resampler = soxr.ResampleStream(SOUND_RATE, SAMPLE_RATE, 1, dtype="float32")
     speech = []
     # Decoding takes less than 1 % of the duration; in a video, the pictures are skipped.
-    with ffmpeg.Process(arguments, 3 + max_seconds / 20, ffmpeg.DECODER_MEMORY, is_fed=False) as decoder:
+    with ffmpeg.Process(arguments, 1 + max_seconds / 40, ffmpeg.DECODER_MEMORY, is_fed=False) as decoder:
         with decoder.limit(30 + max_seconds / 2):
             while block := decoder.pipe.read(SOUND_RATE * channels * 4):
                 samples = np.frombuffer(block, np.float32, len(block) // (4 * channels) * channels)

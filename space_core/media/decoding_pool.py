@@ -3,7 +3,6 @@
 import atexit
 import json
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -24,6 +23,7 @@ WAIT_SECONDS = 30  # for an answer, on a busy machine
 MEMORY_BYTES = 2 << 30  # of address space; 64 megapixels take 1 GB
 MAX_WORKERS = 3  # that decode at the same time; further photos wait
 MAX_PHOTOS = 50  # that one process decodes
+TIME_LIMIT_STATUSES, KILLED = (-27, -24), -9  # exit statuses: of SIGPROF and SIGXCPU, and of SIGKILL
 PROGRAM = "import sys; sys.path[:] = sys.argv[1:]; from space_core.media import decoding_worker as w; w.main({})"
 
 
@@ -80,7 +80,8 @@ class _Worker:
         self.process.wait()
         for pipe in (self.process.stdin, self.process.stdout):
             if pipe is not None:
-                pipe.close()
+                with suppress(OSError):  # a request that it did not read
+                    pipe.close()
 
 
 class _Pool:
@@ -145,9 +146,9 @@ def _failure(path: Path, status: int, is_late: bool) -> SpaceError:
     """The error for a process that ended, by its exit status, while it decoded a photo."""
     if is_late:
         return ServerFault("Reading the photo took too long, as this machine is busy. Try again later.", "timeout")
-    if status in (-signal.SIGPROF, -signal.SIGXCPU):
+    if status in TIME_LIMIT_STATUSES:
         return SpaceError(f"The photo {shown_name(path)} takes too long to read. Save it as a JPEG.")
-    if status == -signal.SIGKILL:  # by the system, which has no memory left
+    if status == KILLED:  # by the system, which has no memory left
         return out_of_memory()
     if status < 0:
         return SpaceError(f"{shown_name(path)} is damaged: no image can be read from it. Save or upload it again.")

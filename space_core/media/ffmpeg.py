@@ -2,7 +2,6 @@
 
 import os
 import re
-import signal
 import subprocess
 import sys
 from contextlib import AbstractContextManager, suppress
@@ -17,6 +16,7 @@ from space_core.errors import SpaceError
 from space_core.media import processes
 from space_core.media.files import existing_file, shown_name, temporary_file
 from space_core.media.processes import Watchdog
+from space_core.memory import out_of_memory
 
 if sys.platform == "linux":
     from fcntl import F_SETPIPE_SZ, fcntl
@@ -32,6 +32,8 @@ MAX_PIXELS = 40_000_000  # of one video frame: admits 8K, and rejects small file
 # Seconds for reading a header, which takes 0.03: of the processors, and by the clock on a busy machine.
 PROBE_CPU_SECONDS, PROBE_SECONDS = 2, 20
 DECODER_MEMORY = 4 << 30  # bytes of address space; a decoder of 40 megapixels with 16 reference frames takes 1.5 GB
+# Exit statuses: of SIGXCPU, without and with ffmpeg's own handler, and of SIGKILL.
+TIME_LIMIT_STATUSES, KILLED = (-24, 255), -9
 PIPE_BYTES = 1 << 20  # the largest pipe that Linux allows without privileges
 STREAM = re.compile(r"^\s*Stream #0:\d+\S*: (Audio|Video): (.*)$", re.MULTILINE)
 DURATION = re.compile(r"^\s*Duration: (\d+):(\d\d):(\d\d\.\d+)(?:, start: (-?[\d.]+))?", re.MULTILINE)
@@ -74,8 +76,10 @@ def probe(path: str | Path, kind: str) -> MediaInfo:
     finally:
         process.kill()
         process.wait()
-    if process.returncode == -signal.SIGXCPU:
+    if process.returncode in TIME_LIMIT_STATUSES:
         raise too_slow(kind, file)
+    if process.returncode == KILLED:  # by the system, which has no memory left
+        raise out_of_memory()
     text = report.decode("utf-8", "replace")
     streams = STREAM.findall(text)
     if not streams:
@@ -192,17 +196,16 @@ class Process:
             raise
         self.pipe = cast(BinaryIO, self._process.stdin if is_fed else self._process.stdout)
         _enlarge(self.pipe.fileno())
-        self._watchdog = Watchdog(self._process)
+        try:
+            self._watchdog = Watchdog(self._process)
+        except RuntimeError:  # no further thread can be started
+            self._process.kill()
+            raise
 
     @property
     def timed_out(self) -> bool:
         """Whether it was stopped because it took too long."""
-        return self._watchdog.has_killed or self._process.poll() == -signal.SIGXCPU or "signal 24" in self.messages()
-
-    @property
-    def failed(self) -> bool:
-        """Whether it has ended, and not because its work was done."""
-        return self._process.poll() not in (None, 0)
+        return self._watchdog.has_killed or self._process.poll() in TIME_LIMIT_STATUSES
 
     def limit(self, seconds: float) -> AbstractContextManager[None]:
         """A context for waiting, in which ffmpeg is killed after ``seconds``."""

@@ -98,7 +98,8 @@ class Watchdog:
     def close(self) -> None:
         """Ends the watch."""
         self._ended.set()
-        self._thread.join()
+        if threading.current_thread() is not self._thread:  # in which the garbage collector may close the watched
+            self._thread.join()
 
     def _watch(self) -> None:
         while not self._ended.wait(POLL_SECONDS):

@@ -71,7 +71,7 @@ def _decoded_frames(info: ffmpeg.MediaInfo, max_side: int, max_seconds: float) -
     # width and height, is not in the stream's header.
     arguments += ["-t", str(max_seconds), "-pix_fmt", "rgb24", "-c:v", "ppm", "-f", "image2pipe", "pipe:1"]
     # Large videos take two processors as long as they last.
-    with ffmpeg.Process(arguments, 30 + 4 * max_seconds, ffmpeg.DECODER_MEMORY, is_fed=False) as decoder:
+    with ffmpeg.Process(arguments, 10 + 4 * max_seconds, ffmpeg.DECODER_MEMORY, is_fed=False) as decoder:
         count = 0
         while True:
             with decoder.limit(FRAME_SECONDS):
@@ -80,6 +80,8 @@ def _decoded_frames(info: ffmpeg.MediaInfo, max_side: int, max_seconds: float) -
                 break
             count += 1
             yield frame
+        with decoder.limit(FRAME_SECONDS):
+            decoder.wait()
         name, seconds = shown_name(info.path), count / FPS
         if decoder.timed_out:
             raise ffmpeg.too_slow("video", info.path)

@@ -961,3 +961,13 @@ def test_the_finished_file_has_the_usual_permissions(tmp_path, speech):
     write_video(frames(5), tmp_path / "out.mp4", load_recording(speech), 5)
     (tmp_path / "plain").touch()
     assert (tmp_path / "out.mp4").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+@pytest.mark.parametrize("box", [b"pitm", b"iloc", b"iinf", b"av01", b"hdlr"])
+def test_an_avif_without_one_of_its_boxes_is_refused_as_unreadable(tmp_path, box):
+    """Pillow's decoder raises a RuntimeError, which was taken for a fault of the server."""
+    Image.new("RGB", (128, 128), (90, 140, 60)).save(tmp_path / "a.avif")
+    (tmp_path / "a.avif").write_bytes((tmp_path / "a.avif").read_bytes().replace(box, b"free"))
+    with pytest.raises(SpaceError, match=r"a\.avif") as refusal:
+        load_photo(tmp_path / "a.avif")
+    assert not isinstance(refusal.value, ServerFault)

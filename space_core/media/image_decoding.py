@@ -52,6 +52,7 @@ DECODE_ERRORS = (
     IndexError,
     KeyError,
     TypeError,
+    RuntimeError,  # for AVIF
     struct.error,
     zlib.error,
 )

@@ -3,9 +3,9 @@
 import errno
 import secrets
 
-import torch
-
 from space_core.errors import FaultReason, ServerFault
+from space_core.media.files import is_disk_full
+from space_core.memory import is_out_of_memory
 from space_core.web.logs import error_fields, log_event
 
 SENTENCES: dict[FaultReason, str] = {
@@ -22,12 +22,10 @@ def fault_reason(error: BaseException) -> FaultReason:
     """Which kind of fault of the server an error is; "internal" where nothing more is known."""
     if isinstance(error, ServerFault):
         return error.reason
-    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+    if is_out_of_memory(error):
         return "out_of_memory"
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    if isinstance(error, OSError) and (is_disk_full(error) or error.errno == errno.EFBIG):
         return "disk_full"
-    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
-        return "out_of_memory"
     if isinstance(error, TimeoutError):
         return "timeout"
     return "internal"

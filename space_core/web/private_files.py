@@ -1,6 +1,7 @@
 """Visitors' files: in a folder that only this run can read, and that is removed when the run ends."""
 
 import atexit
+import gc
 import os
 import shutil
 import signal
@@ -108,6 +109,7 @@ def _remove_leftovers(parent: Path) -> None:
 
 def _remove(folder: Path, lock: FileLock, owner: int) -> None:
     if os.getpid() == owner:  # not when a process ends that was forked from ours
+        gc.collect()  # temporary files that are still open are removed when they are closed: now, rather than later
         lock.release()
         shutil.rmtree(folder, ignore_errors=True)
 

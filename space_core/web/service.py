@@ -15,6 +15,7 @@ from space_core.comparison import Comparison
 from space_core.errors import FaultReason, ServerFault, SpaceError
 from space_core.face.preview import FacePreview
 from space_core.media.text_to_speech import write_speech
+from space_core.memory import return_freed_memory
 from space_core.options import AnimationOptions
 from space_core.output import Outputs
 from space_core.pipeline import SpacePipeline
@@ -184,7 +185,10 @@ class AnimationService:
 
     def _run_in_thread(self, request: JobRequest) -> Generator[Report, None, None]:
         # A generator, as spaces.GPU asks for.
-        yield from iterate_in_thread(self._make_film, request, OPENING, self._limit, self._abandon)
+        try:
+            yield from iterate_in_thread(self._make_film, request, OPENING, self._limit, self._abandon)
+        finally:
+            return_freed_memory()
 
     def _make_film(self, request: JobRequest, folder: Path, progress: Progress) -> Film:
         """Makes the film of a request in a folder; in the thread of ``iterate_in_thread``."""

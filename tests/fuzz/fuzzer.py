@@ -41,15 +41,16 @@ LATE_SECONDS = 60.0  # for an answer, with so many visitors before it
 WARM_UP = 40  # inputs before memory is measured
 MEMORY_GROWTH = 400 * 2**20  # bytes that may stay: portraits of the cache, up to the server's budget
 PORTRAITS_MB = 200
-PLAIN = re.compile(r"Traceback|Error\b|Exception|<class|NoneType|/(tmp|home|usr|root|etc|work|var)/")
+NOT_PLAIN = re.compile(r"Traceback|Error\b|Exception|<class|NoneType|/(tmp|home|usr|root|etc|work|var)/")
 EVENTS = {"serving", "ended", "filmed", "refused", "left", "stopped", "warning", "library"}
 
 
 @dataclass
 class Report:
-    """What was seen: counts by kind of input and of answer, seconds of answers, and what is wrong."""
+    """What was seen: counts by kind of input and of answer, seconds of answers, memory, and what is wrong."""
 
     counts: Counter = field(default_factory=Counter)
+    megabytes: list[int] = field(default_factory=list)  # of the server's memory, over time
     seconds: list[float] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
 
@@ -58,6 +59,7 @@ class Report:
         return {
             "inputs": sum(count for (kind, _), count in self.counts.items() if kind == "all"),
             **{answer: count for (kind, answer), count in sorted(self.counts.items()) if kind == "all"},
+            "megabytes": self.megabytes[:: max(1, len(self.megabytes) // 10)],
             "seconds_median": round(times[len(times) // 2], 2),
             "seconds_max": round(times[-1], 2),
             "by_kind": {f"{kind}: {answer}": n for (kind, answer), n in sorted(self.counts.items()) if kind != "all"},
@@ -158,8 +160,9 @@ def _checked(sentence: str, status: int) -> str:
         sentence = json.loads(sentence)["detail"]
     if "as fault" in sentence or status >= 500:
         return f"fault: {sentence}"
-    is_plain = isinstance(sentence, str) and 10 < len(sentence) < 400 and sentence[-1] == "."
-    return "refusal" if is_plain and not PLAIN.search(sentence) else f"wrong: {sentence[:400]!r}"
+    is_sentence = isinstance(sentence, str) and 10 < len(sentence) < 400 and sentence[-1] == "."
+    said = re.sub(r"'[^']*'|\"[^\"]*\"", "", str(sentence))  # without the visitor's own words
+    return "refusal" if is_sentence and not NOT_PLAIN.search(said) else f"wrong: {sentence[:400]!r}"
 
 
 def rest(process: psutil.Process, address: str, folder: Path) -> State:
@@ -205,6 +208,7 @@ def fuzz(seed: int, seconds: float, log: Path, only: int | None = None) -> Repor
                 kind = answer.split(":")[0]
                 report.counts.update([("all", kind), (item.kind, kind)])
                 report.seconds.append(elapsed)
+                report.megabytes.append(process.memory_info().rss >> 20)
                 if ":" in answer:
                     report.wrong.append(f"input {number} of seed {seed} ({item.kind}): {answer}")
 

@@ -40,7 +40,7 @@ MOUTH_SCALES = (0.8, 1.25)  # mouths beyond these widths, relative to the canoni
 CLOSED_GAP = 0.012  # between the inner lips: the tracker's noise on a closed mouth
 # Of speech: the jaw opens freely up to the first gap between the inner lips, and never beyond the second.
 FREE_GAP, WIDEST_GAP = 0.26, 0.4
-SHUT_FROM, SHUT_AT = -0.5, 1.5  # logits of the closure head between which lips are brought together
+SHUT_FROM, SHUT_AT = -0.2, 1.8  # logits of the closure head between which lips are brought together
 CLOSING_PRIOR = 0.002  # ridge of the fit that closes the mouth of a photo by the basis
 
 UPPER, LOWER = list(INNER_UPPER_LIP[1:-1]), list(INNER_LOWER_LIP[1:-1])  # pairs of points that meet when lips close

@@ -41,7 +41,7 @@ MOUTH_SCALES = (0.8, 1.25)  # mouths beyond these widths, relative to the canoni
 CLOSED_GAP = 0.012  # between the inner lips: the tracker's noise on a closed mouth
 # Of speech: the jaw opens freely up to the first gap between the inner lips, and never beyond the second.
 FREE_GAP, WIDEST_GAP = 0.26, 0.4
-SHUT_FROM, SHUT_AT = -0.5, 1.5  # logits of the closure head between which lips are brought together
+SHUT_FROM, SHUT_AT = -0.2, 1.8  # logits of the closure head between which lips are brought together
 # How far speech holds lips together that it does not shut: where the gap is at least the last number, and where they
 # touch.
 WIDE_HOLD, NARROW_HOLD, NARROW_GAP = 0.3, 0.8, 0.05
@@ -170,6 +170,9 @@ class Speech2Landmarks:
         for first in range(-FADE_FRAMES // 2, len(activity), HOP_FRAMES):
             mel = log_mel(speech, power, first - CONTEXT_FRAMES, WINDOW_FRAMES + 2 * CONTEXT_FRAMES)
             outputs = self.network(torch.from_numpy(mel)[None].to(self.device))[0].float().cpu().numpy()
+            within = np.arange(first, first + WINDOW_FRAMES)
+            inside = (within >= 0) & (within < len(activity))
+            outputs = prepare_onsets(outputs, np.where(inside, activity[np.clip(within, 0, len(activity) - 1)], 0))
             if tail is not None:
                 outputs[:FADE_FRAMES] = tail + ramp * (outputs[:FADE_FRAMES] - tail)
             tail = outputs[HOP_FRAMES:]
@@ -201,6 +204,20 @@ def speech_motion(
     """
     motion = limit_opening(np.tensordot(coefficients, basis, 1))
     return close_lips(motion, closure_share(closure_logit)) * activity[:, None, None]
+
+
+def prepare_onsets(outputs: np.ndarray, activity: np.ndarray) -> np.ndarray:
+    """Outputs (T, columns) with the shape of a word's beginning in the frames before it, where activity (T,) rises.
+
+    A speaker's lips take the shape of the first sound before it is heard.
+    """
+    prepared = outputs.copy()
+    for onset in np.flatnonzero((activity[:-1] < 0.5) & (activity[1:] >= 0.5)) + 1:  # at most a frame before the sound
+        begin = onset
+        while begin > 0 and activity[begin - 1] < activity[begin]:
+            begin -= 1
+        prepared[begin : onset + 1] = outputs[min(onset + 1, len(outputs) - 1)]
+    return prepared
 
 
 def resting_face(portrait: np.ndarray, basis: np.ndarray) -> np.ndarray:

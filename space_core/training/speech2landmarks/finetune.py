@@ -11,9 +11,8 @@ from space_core.motion.speech_encoder import TOKENS_PER_FRAME, WIDTH
 from space_core.training.speech2landmarks.loss import MotionLoss
 from space_core.training.speech2landmarks.train import DROPOUT, WEIGHT_DECAY
 
-SEED = 3
-STEPS, BATCH = 400, 24
-LEARNING_RATE, WARM_UP_STEPS = 4e-4, 30
+RUNS = ((3, 4e-4), (5, 6e-4))  # seed and learning rate; the weights of both are averaged
+STEPS, BATCH, WARM_UP_STEPS = 400, 24, 30
 EMA = 0.98  # of the weights
 SHARES = (0.7, 0.22, 0.08)  # of windows: from clips, from speech without video, from noise and music
 EDGE_FRAMES = 6  # at the ends of a recording, which is cut off within a word
@@ -25,18 +24,32 @@ Example = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 def finetune(
     decoder: MotionDecoder, examples: tuple[list[Example], list[Example], list[Example]], basis: np.ndarray
 ) -> MotionDecoder:
-    """The decoder, trained further; returns the running average of its weights.
+    """The decoder, trained further: the mean of the weights of all RUNS.
 
     ``examples`` are clips, speech without video, and noise and music. For speech without video the target is what the
     decoder itself predicts, so that it keeps what it learnt from other voices.
     """
-    torch.manual_seed(SEED)
-    draw = np.random.default_rng(SEED)
+    runs = [_run(decoder, examples, basis, seed, learning_rate).state_dict() for seed, learning_rate in RUNS]
+    mean = deepcopy(decoder).eval()
+    mean.load_state_dict({name: sum(run[name] for run in runs) / len(runs) for name in runs[0]})
+    return mean
+
+
+def _run(
+    decoder: MotionDecoder,
+    examples: tuple[list[Example], list[Example], list[Example]],
+    basis: np.ndarray,
+    seed: int,
+    learning_rate: float,
+) -> MotionDecoder:
+    """One run of ``finetune``; returns the running average of the weights."""
+    torch.manual_seed(seed)
+    draw = np.random.default_rng(seed)
     average = deepcopy(decoder).eval()
     trained = MotionDecoder(len(basis) + 1, DROPOUT)
     trained.load_state_dict(decoder.state_dict())
     optimizer = torch.optim.AdamW(
-        trained.parameters(), LEARNING_RATE, (0.9, 0.98), weight_decay=WEIGHT_DECAY, fused=True
+        trained.parameters(), learning_rate, (0.9, 0.98), weight_decay=WEIGHT_DECAY, fused=True
     )
     motion_loss = MotionLoss(basis)
     chances = []
@@ -50,7 +63,7 @@ def finetune(
         trained.train()
         rate = min(1, (step + 1) / WARM_UP_STEPS) * 0.5 * (1 + np.cos(np.pi * step / STEPS))
         for group in optimizer.param_groups:
-            group["lr"] = LEARNING_RATE * rate
+            group["lr"] = learning_rate * rate
         features, motion, weight = _batch([every[draw.choice(len(every), p=chances)] for _ in range(BATCH)], draw)
         with torch.autocast("cpu", torch.bfloat16):
             outputs = trained(features)

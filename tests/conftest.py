@@ -128,6 +128,8 @@ def another_value(name: str) -> Any:
     """A value of an option that is not its default."""
     if name == "emotion":
         return "0:sad, 1:happy@0.5"
+    if name == "action_units":
+        return "1:0.5, 12L:0.8"
     if name == "pose_video":
         return "nod.mp4"
     possible = option_choices(name) or option_range(name)

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from conftest import EXAMPLES
 from faces import closed_face, lid_opening, lip_opening
 
 from space_core.errors import SpaceError
@@ -119,8 +120,6 @@ def test_mistakes_are_refused_with_a_sentence_that_names_them(wrong, named):
 
 
 def test_a_film_shows_the_units_and_its_motion_file_can_be_edited(pipeline, short_speech):
-    from conftest import EXAMPLES
-
     photo, still = EXAMPLES / "astronaut.jpg", {"head_motion": 0, "expressiveness": 0}
     plain = pipeline.motion(photo, short_speech, AnimationOptions(**still))
     raised = pipeline.motion(photo, short_speech, AnimationOptions(action_units="1:1, 2:1", **still))

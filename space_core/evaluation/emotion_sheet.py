@@ -17,9 +17,9 @@ from space_core.motion.emotion_labels import EMOTIONS, MAX_INTENSITY
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SPEECH = EXAMPLES / "english_starlight.flac"
 PHOTOS = tuple(EXAMPLES / f"{name}.jpg" for name in ("astronaut", "grace_hopper", "mona_lisa"))
-FRAME = 38  # of the recording: an open vowel
+FRAME = 27  # of the recording: an open vowel
 CELL, CAPTION = 176, 22  # pixels
-MARGIN = 0.14  # of the crop, that is cut off on each side
+MARGIN = 0.16  # of the crop, that is cut off on each side
 
 
 def main() -> None:

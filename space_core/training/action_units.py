@@ -63,8 +63,8 @@ class Bump:
 
 # By unit, the modelled movements ("left" stands for both sides) with their shares.
 MODELLED = {
-    "1": {"eyebrows-left-inner-up": 0.5},
-    "2": {"eyebrows-left-extern-up": 0.3},
+    "1": {"eyebrows-left-inner-up": 0.2},
+    "2": {"eyebrows-left-extern-up": 0.2},
     "4": {"eyebrows-left-down": 0.3},
     "9": {"nose-left-elevation": 1.0},
     "10": {"mouth-elevation": 1.0},
@@ -78,8 +78,8 @@ MODELLED = {
     "25": {"mouth-parling": 1.0},
 }
 BUMPS = {
-    "1": (Bump((107, 55), 0, 0.06, 0.11),),
-    "2": (Bump((70, 63), 0, 0.06, 0.13),),
+    "1": (Bump((107, 55, 66, 65), 0, 0.06, 0.085),),
+    "2": (Bump((70, 46, 63, 53, 105), 0, 0.06, 0.09),),
     "4": (Bump((107, 55), -0.03, -0.05, 0.10), Bump((66,), -0.01, -0.02, 0.10)),
     "6": (Bump((117, 50), 0.01, 0.035, 0.13),),
     "9": (Bump((107, 55), -0.01, -0.02, 0.08),),

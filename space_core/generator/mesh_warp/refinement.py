@@ -38,7 +38,7 @@ COLOURFUL = (0.04, 0.15)  # saturations of the skin; below the first nothing is 
 # many times: by a factor within these limits, up to so different between red, green and blue (``DARKEST`` keeps it from
 # growing in the dark). What it adds beyond that is at most ``DETAIL``.
 SHADING_CELL, SHADING_BLURS = 4, 2
-GAIN, GAIN_TINT, DARKEST, DETAIL = (0.5, 1.6), 1.06, 0.05, 0.06
+GAIN, GAIN_TINT, DARKEST, DETAIL = (0.5, 1.6), 1.06, 0.05, 0.05
 # The network, which does not know where teeth are bright, makes all of them darker than recorded ones: its factor is
 # raised to this power and multiplied by this, chosen on the training pairs for contrast and bright pixels as recorded.
 LIGHT_SHARE, BRIGHTER = 0.5, 1.1
@@ -207,8 +207,7 @@ def keep_drawn_edges(conditioning: torch.Tensor, added: torch.Tensor) -> torch.T
     ratio = BRIGHTER * light.clamp(*GAIN) ** LIGHT_SHARE * tint
     gain = F.interpolate(ratio, scale_factor=SHADING_CELL, mode="bilinear")
     shaded = drawn * gain
-    rest = DETAIL * torch.tanh((wanted - shaded) / DETAIL)
-    return torch.lerp(added, shaded + rest - drawn, inside)
+    return torch.lerp(added, shaded - drawn + (wanted - shaded).clamp(-DETAIL, DETAIL), inside)
 
 
 def lip_motion_weight(photo: FaceMotion, motion: FaceMotion) -> np.ndarray:

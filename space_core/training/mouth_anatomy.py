@@ -30,7 +30,8 @@ JAW_FADE = 0.02  # over that height the gums behind the last teeth pass from the
 TONGUE_SCALE = np.array([0.56, 0.56, 0.62])
 TONGUE_TIP = np.array([0.0, 6.58, 1.385])
 TONGUE_PLACE = np.array([0.0, 6.185, 1.225])
-DEEPEST = 27.0  # millimetres behind the incisors; nothing further back is light enough to be seen
+# Millimetres behind the incisors; nothing further back is light enough to be told from the dark.
+DEEPEST = {TOOTH: 25.0, GUM: 13.0, TONGUE: 34.0}
 
 DENSITY = 6.0  # pixels per millimetre of the pictures in which visibility is measured
 EXTENT = 75.0  # width and height of those pictures, millimetres
@@ -71,7 +72,8 @@ def main() -> None:
         kept[own] = _ever_seen(vertices, triangles[own])
         used = np.unique(triangles[own])
         light[used] = _light_from_the_front(vertices, normals, triangles[own], used)
-    kept &= vertices[triangles, 2].min(1) < DEEPEST
+    deepest = np.array([DEEPEST[kind] for kind in range(len(DEEPEST))])
+    kept &= vertices[triangles, 2].min(1) < deepest[part[triangles[:, 0]]]
     triangles = triangles[kept]
     used, triangles = np.unique(triangles, return_inverse=True)
     print(f"{len(used)} of {len(vertices)} vertices, {len(triangles.reshape(-1, 3))} of {len(kept)} triangles kept")

@@ -151,9 +151,7 @@ def prepare_mouth(picture: torch.Tensor, photo: FaceMotion, softness: float) -> 
 
 def mouth_is_open(mouth: PreparedMouth, host: HostMotion) -> bool:
     """Whether the lips leave an opening in any of the frames."""
-    upper, lower = (host.posed[:, list(lip), :2] for lip in (INNER_UPPER_LIP, INNER_LOWER_LIP))
-    apart = np.linalg.norm(lower - upper, axis=-1) / host.scale[:, None]
-    return bool((apart > mouth.gap_on_host).any())
+    return bool((_apart(mouth, host) > 0).any())
 
 
 def draw_mouth(frames: torch.Tensor, mouth: PreparedMouth, motion: FaceMotion) -> None:
@@ -185,6 +183,8 @@ def draw_mouth(frames: torch.Tensor, mouth: PreparedMouth, motion: FaceMotion) -
 
 def _inside(mouth: PreparedMouth, motion: FaceMotion, window: Window, opening: OpeningMask) -> torch.Tensor:
     """(B, 3, h, w) the inside of the mouth in a window of the frames."""
+    if not _parted(mouth, motion.host):
+        return mouth.seam.expand(len(window.index), 3, *window.index.shape[1:])
     drawn = _draw_anatomy(mouth, motion, window)
     picture = drawn[:, :3] + (1 - drawn[:, 3:]) * mouth.depths
     if mouth.has_teeth:
@@ -203,6 +203,17 @@ def _inside(mouth: PreparedMouth, motion: FaceMotion, window: Window, opening: O
     return torch.lerp(mouth.seam, picture * shade[:, None], parted[:, None])
 
 
+def _parted(mouth: PreparedMouth, host: HostMotion) -> bool:
+    """Whether light falls in between the lips in any of the frames."""
+    return bool((_apart(mouth, host) > PARTED[0]).any())
+
+
+def _apart(mouth: PreparedMouth, host: HostMotion) -> np.ndarray:
+    """(B, 11) how far the lips' points are apart, beyond the photo's gap, normalized."""
+    upper, lower = (host.posed[:, list(lip), :2] for lip in (INNER_UPPER_LIP, INNER_LOWER_LIP))
+    return np.linalg.norm(lower - upper, axis=-1) / host.scale[:, None] - mouth.gap_on_host
+
+
 def _draw_anatomy(mouth: PreparedMouth, motion: FaceMotion, window: Window) -> torch.Tensor:
     """(B, 4, h, w) colour times coverage, and coverage, 0…1, of teeth, gums and tongue in a window."""
     anatomy, host = load_anatomy(), motion.host
@@ -219,10 +230,10 @@ def _draw_anatomy(mouth: PreparedMouth, motion: FaceMotion, window: Window) -> t
     (a_x, a_y), (b_x, b_y), (c_x, c_y) = (np.moveaxis(turned[:, triangles[:, at], :2], -1, 0) for at in range(3))
     shown = (b_x - a_x) * (c_y - a_y) - (b_y - a_y) * (c_x - a_x) < 0
     shown &= near[:, triangles].any(2)
-    ever = shown.any(0)
-    if not ever.any():
+    drawn = np.flatnonzero(shown.any(0))
+    if not len(drawn):
         return torch.zeros(batch, 4, height, width, device=motion.posed.device)
-    used, triangles = np.unique(triangles[ever], return_inverse=True)
+    used, triangles = np.unique(triangles[drawn], return_inverse=True)
     colours = _vertex_colours(mouth, host, used, normals[:, used] @ host.rotation.swapaxes(1, 2))
     places = turned[:, used] * OVERSAMPLING
     places[..., :2] += (OVERSAMPLING - 1) / 2
@@ -233,7 +244,7 @@ def _draw_anatomy(mouth: PreparedMouth, motion: FaceMotion, window: Window) -> t
         upload(triangles.reshape(-1, 3), motion.posed.device),
         values[..., 3:],
         (height * OVERSAMPLING, width * OVERSAMPLING),
-        upload(shown[:, ever], motion.posed.device),
+        upload(shown[:, drawn], motion.posed.device),
     ).permute(0, 3, 1, 2)
     picture = picture.contiguous()
     coverage = (picture[:, :1] > 0.5 * DARKEST).float()

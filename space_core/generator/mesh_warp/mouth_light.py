@@ -20,6 +20,9 @@ LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
 CHEEKS = [50, 280, 205, 425, 187, 411]
 IVORY = np.array([1.02, 0.985, 0.91], np.float32)  # enamel in white light
 NECK = np.array([0.86, 0.76, 0.62], np.float32)  # of a tooth, relative to its crown
+# Skin in white light, relative to its red. Where a picture's skin lacks more blue or green than the first of the shares
+# below, as in varnished paintings, all of the picture does: from the second share on its teeth lack as much.
+SKIN, TINTED = np.array([1.0, 0.74, 0.6], np.float32), (0.15, 0.45)
 FLESH = np.array([0.95, 0.5, 0.48], np.float32)
 LEAST_LIGHT, MOST_LIGHT = 0.45, 1.25  # on a surface, relative to one that faces the viewer
 TOWARDS_VIEWER = np.array([0.0, 0.0, -1.0], np.float32)
@@ -104,6 +107,8 @@ def estimate_colours(picture: torch.Tensor, photo: FaceMotion) -> MouthColours:
     cast = (whites / max(whites @ LUMINANCE, 0.05)).clip(0.7, 1.3)
     trust = 0.75 - 0.45 * float(smoothstep(1 - whites.min() / max(whites.max(), 0.05), 0.25, 0.45))
     enamel = light * (1 + colourful * (IVORY - 1)) * (1 + trust * (cast - 1))
+    tint = (skin / max(skin[0], 0.05) / SKIN).clip(0.3, 1)
+    enamel = enamel * tint ** float(smoothstep(1 - tint.min(), *TINTED))
     flesh = 0.6 * lips + 0.4 * light * (1 + colourful * (FLESH - 1))
     neck = enamel * (NECK.mean() + colourful * (NECK - NECK.mean()))
     colours = (enamel, neck, lips, 0.85 * flesh, 0.85 * flesh, 0.22 * flesh)

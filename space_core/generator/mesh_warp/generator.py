@@ -100,7 +100,7 @@ class MeshWarpGenerator:
             canvas=prepare_canvas(canvas, *_background(portrait, picture)),
             to_film=to_film,
             photo=photo,
-            mesh=build_warp_mesh(around, edges).transformed(to_surroundings.inverse().then(to_film)),
+            mesh=build_warp_mesh(around, portrait.person, edges).transformed(to_surroundings.inverse().then(to_film)),
             wrinkles=prepare_wrinkles(picture, around, glasses and glasses.frame),
             glasses=glasses,
             eyes=prepare_eyes_on(canvas, photo, glasses),

@@ -39,8 +39,10 @@ def main() -> None:
         shift = wanted.mean(0) - scale * own.mean(0)
         shift[0] = 0
         head = head * scale + shift
-    print(f"mean distance of the face's points {distance.mean():.3f}, of the nearest {TRIMMED:.0%} "
-          f"{distance[counted].mean():.3f} outer-eye-corner distances")
+    print(
+        f"mean distance of the face's points {distance.mean():.3f}, of the nearest {TRIMMED:.0%} "
+        f"{distance[counted].mean():.3f} outer-eye-corner distances"
+    )
     triangles = np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]])
     save_file({"vertices": head.astype(np.float16), "triangles": triangles.astype(np.uint16)}, HEAD_SHAPE)
 

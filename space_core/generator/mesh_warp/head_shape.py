@@ -21,12 +21,17 @@ from space_core.generator.mesh_warp.sampling import EXTENT, grid_of, smoothstep
 HEAD_SHAPE = weights_path("head_shape.safetensors")
 
 CELL = 4  # pixels of the surroundings between the depths that are computed
-SMOOTHING = 4.0  # cells; ears and shirt collars are nowhere exactly where the generic head has them
+# Normalized. Ears are nowhere exactly where the generic head has them, and the photo shows little of the steep sides of a
+# face: what a turn reveals of them is spread over their neighbourhood.
+SMOOTHING = 0.075
 # Hair lies on the skull, in normalized units (outer eye corners one apart): fully above the first height, not at all
 # below the second, and not in front of the first depth, fully behind the second.
 HAIR_HEIGHT, HAIR_DEPTH = (-0.45, 0.25), (0.0, 0.6)
 SKULL_MIDDLE = np.array([0.0, 0.0, 0.85])
-TOP, SIDES = 0.35, (-0.55, 0.05)  # half the width of what is the head's top, and the heights between which are its sides
+TOP, SIDES = (
+    0.35,
+    (-0.55, 0.05),
+)  # half the width of what is the head's top, and the heights between which are its sides
 MOST_HAIR = 1.6  # of the skull's size from its middle
 # The photo shows little of what lies further back than an ear's front, and a turn would stretch that little: depth is
 # unchanged up to the first and flattened towards the second, normalized.
@@ -54,36 +59,49 @@ def head_shape() -> HeadShape:
     return HeadShape(arrays["vertices"].astype(np.float64), arrays["triangles"].astype(np.int64))
 
 
-def head_depth(photo: FaceMotion, person: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """How deep the head or body lies at some pixels of a photo's surroundings.
+@dataclass(frozen=True)
+class HeadDepth:
+    """How deep head and body lie behind a photo's surroundings.
+
+    Attributes:
+        cells: (160, 160) depth, in pixels, in the coordinates of the posed landmarks.
+    """
+
+    cells: np.ndarray
+
+    def at(self, points: np.ndarray) -> np.ndarray:
+        """(P,) the depth at pixels (P, 2) of the surroundings."""
+        return map_coordinates(self.cells, points.T[::-1] / CELL, order=1, mode="nearest")
+
+
+def head_depth(photo: FaceMotion, person: np.ndarray) -> HeadDepth:
+    """The depth of the face mesh and, around it, of the generic head; beside the head, of hair that hangs from the ears.
 
     Args:
         photo: the photo's own landmarks in pixels of the surroundings, on the host.
         person: (640, 640) 0 background … 1 person.
-        points: (P, 2) pixels.
-
-    Returns:
-        (P,) depth in pixels, in the coordinates of ``photo.posed``. Beyond the head's outline it soon is that of hair
-        that hangs from the ears.
     """
     host, shape = photo.host, head_shape()
     vertices = _with_hair(shape.vertices * _proportions(host.normalized[0]), photo, person)
     flat = DEEPEST - FLAT_FROM
-    vertices[:, 2] = np.minimum(
-        vertices[:, 2], FLAT_FROM + flat * np.tanh((vertices[:, 2] - FLAT_FROM).clip(0) / flat)
-    )
-    posed = torch.from_numpy(host.place(vertices).astype(np.float32))
-    side = EXTENT // CELL
-    # One channel is the depth, the other says where the head is.
-    attributes = torch.cat([posed[..., 2:], torch.ones_like(posed[..., 2:])], -1)
-    triangles = torch.from_numpy(shape.triangles)
-    drawn = rasterize(posed[..., :2] / CELL, posed[..., 2] / CELL, triangles, attributes, (side, side))[0].numpy()
-    distance, (rows, columns) = distance_transform_edt(drawn[..., 1] < 0.5, return_indices=True)
+    vertices[:, 2] = np.minimum(vertices[:, 2], FLAT_FROM + flat * np.tanh((vertices[:, 2] - FLAT_FROM).clip(0) / flat))
+    head, is_head = _drawn(host.place(vertices)[0], shape.triangles)
+    face, is_face = _drawn(host.posed[0, :NUM_SURFACE_POINTS], canonical_face().triangles)
+    distance, (rows, columns) = distance_transform_edt(~(is_head | is_face), return_indices=True)
     beside = smoothstep(distance * CELL / float(host.scale[0]), 0, BESIDE)
-    depth = drawn[rows, columns, 0]
+    depth = np.where(is_face, face, head)[rows, columns]
     depth += beside * (_plane(photo, DEEPEST) - depth)
-    depth = gaussian_filter(depth, SMOOTHING, mode="nearest")
-    return map_coordinates(depth, points.T[::-1] / CELL, order=1, mode="nearest")
+    return HeadDepth(gaussian_filter(depth, SMOOTHING * float(host.scale[0]) / CELL, mode="nearest"))
+
+
+def _drawn(posed: np.ndarray, triangles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(160, 160) the depth of a mesh (V, 3), in pixels, and whether it is there."""
+    vertices = torch.from_numpy(posed.astype(np.float32))[None]
+    attributes = torch.cat([vertices[..., 2:], torch.ones_like(vertices[..., 2:])], -1)
+    size = (EXTENT // CELL, EXTENT // CELL)
+    cells, depths = vertices[..., :2] / CELL, vertices[..., 2] / CELL
+    depth, drawn = rasterize(cells, depths, torch.from_numpy(triangles), attributes, size)[0].numpy().transpose(2, 0, 1)
+    return depth, drawn > 0.5
 
 
 def _proportions(normalized: np.ndarray) -> np.ndarray:

@@ -37,7 +37,8 @@ BODY_TURN = 0.08  # … and it turns with the head this little
 FARTHEST_SWAY = 0.25  # normalized units: where the body's sway ends
 NEAREST_POINTS = 6  # of the outline, which tell a vertex around it what to do
 EXPRESSION_REACH = 0.33  # how far the jaw's and the cheeks' own motion reaches beyond the outline
-OUTLINE_REACH = 0.2  # how far beyond the outline depths follow the face mesh where it is not as deep as the generic head
+# The sides of the face, at these distances from its middle and from its outline, take the smooth depth of the head, too.
+SIDES, RIM = (0.35, 0.65), (0.0, 0.25)
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class WarpMesh:
         source: (V, 2) the vertices in the photo, pixels; the first 468 are the face's.
         triangles: (N, 3) int64.
         photo: the photo's own landmarks.
+        relief: (468, 1) how much further back the face's vertices are taken to lie when the head turns, normalized.
         around: (V − 468, 3) the vertices around the face, normalized.
         neck: (1, 3) the point about which the head turns, normalized.
         head: (V − 468, 3) 1 where a vertex goes and turns with the head … 0 where it does not, along x, y and z.
@@ -58,6 +60,7 @@ class WarpMesh:
     source: torch.Tensor
     triangles: torch.Tensor
     photo: FaceMotion
+    relief: torch.Tensor
     around: torch.Tensor
     neck: torch.Tensor
     head: torch.Tensor
@@ -76,7 +79,14 @@ class WarpMesh:
             motion.posed.index_select(1, oval) - motion.place(self.photo.normalized[0].index_select(0, oval))
         )[..., :2]
         around = self.source[NUM_SURFACE_POINTS:] + with_head[..., :2] + with_body + self.outline @ expression
-        face, depth = motion.posed[:, :NUM_SURFACE_POINTS], at_rest[..., 2] + with_head[..., 2]
+        turned = (
+            self.relief
+            * (
+                motion.scale[:, None] * motion.rotation[..., 2]
+                - self.photo.scale[:, None] * self.photo.rotation[..., 2]
+            )[:, None]
+        )
+        face, depth = motion.posed[:, :NUM_SURFACE_POINTS] + turned, at_rest[..., 2] + with_head[..., 2]
         return torch.cat([face[..., :2], around], 1), torch.cat([face[..., 2], depth], 1)
 
     def transformed(self, transform: PixelTransform) -> "WarpMesh":
@@ -112,11 +122,15 @@ def build_warp_mesh(photo: FaceMotion, person: np.ndarray, edges: np.ndarray) ->
     nearness /= nearness.sum(1, keepdims=True)
     nearest = distance.min(1)
     # With the depth known, the place in the normalized face follows from the place in the picture.
-    # Where the generic head does not meet the face's outline, the difference fades out.
-    off = landmarks[list(OVAL), 2] - head_depth(photo, person, outline)
-    depth = head_depth(photo, person, around) + nearness @ off * np.exp(-((nearest / OUTLINE_REACH) ** 2))
+    deep = head_depth(photo, person)
+    depth = deep.at(around)
     posed = np.concatenate([around, depth[:, None]], 1)
     around_normalized = (posed - host.translation) @ host.rotation[0] / scale
+
+    surface = landmarks[:NUM_SURFACE_POINTS]
+    inwards = np.linalg.norm(surface[:, None, :2] - outline[None], axis=-1).min(1) / scale
+    side = smoothstep(abs(normalized[:NUM_SURFACE_POINTS, 0]), *SIDES) * (1 - smoothstep(inwards, *RIM))
+    relief = side * (deep.at(surface[:, :2]) - surface[:, 2]) / scale
 
     x, y, _ = around_normalized.T
     longer = normalized[CHIN, 1] - canonical_face().vertices[CHIN, 1]  # than the average face
@@ -137,6 +151,7 @@ def build_warp_mesh(photo: FaceMotion, person: np.ndarray, edges: np.ndarray) ->
         source=place(source),
         triangles=torch.tensor(_triangles(source), device=photo.posed.device),
         photo=photo,
+        relief=place(relief[:, None]),
         around=place(around_normalized),
         neck=place(np.array([NECK])),
         head=place(turns[:, None] * np.column_stack([inside, inside.min(1)])),

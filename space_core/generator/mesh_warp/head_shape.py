@@ -21,8 +21,8 @@ from space_core.generator.mesh_warp.sampling import EXTENT, grid_of, smoothstep
 HEAD_SHAPE = weights_path("head_shape.safetensors")
 
 CELL = 4  # pixels of the surroundings between the depths that are computed
-# Normalized. Ears are nowhere exactly where the generic head has them, and the photo shows little of the steep sides of a
-# face: what a turn reveals of them is spread over their neighbourhood.
+# Normalized. Ears are nowhere exactly where the generic head has them, and the photo shows little of the steep sides of
+# a face: what a turn reveals of them is spread over their neighbourhood.
 SMOOTHING = 0.075
 # Hair lies on the skull, in normalized units (outer eye corners one apart): fully above the first height, not at all
 # below the second, and not in front of the first depth, fully behind the second.
@@ -75,7 +75,7 @@ class HeadDepth:
 
 
 def head_depth(photo: FaceMotion, person: np.ndarray) -> HeadDepth:
-    """The depth of the face mesh and, around it, of the generic head; beside the head, of hair that hangs from the ears.
+    """The depth of the face mesh, around it of the generic head, and beside the head of hair that hangs from the ears.
 
     Args:
         photo: the photo's own landmarks in pixels of the surroundings, on the host.

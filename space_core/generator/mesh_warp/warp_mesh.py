@@ -37,7 +37,7 @@ BODY_TURN = 0.08  # … and it turns with the head this little
 FARTHEST_SWAY = 0.25  # normalized units: where the body's sway ends
 NEAREST_POINTS = 6  # of the outline, which tell a vertex around it what to do
 EXPRESSION_REACH = 0.33  # how far the jaw's and the cheeks' own motion reaches beyond the outline
-# The sides of the face, at these distances from its middle and from its outline, take the smooth depth of the head, too.
+# The sides of the face, that far from its middle and that near to its outline, take the smooth depth of the head, too.
 SIDES, RIM = (0.35, 0.65), (0.0, 0.25)
 
 
@@ -79,13 +79,8 @@ class WarpMesh:
             motion.posed.index_select(1, oval) - motion.place(self.photo.normalized[0].index_select(0, oval))
         )[..., :2]
         around = self.source[NUM_SURFACE_POINTS:] + with_head[..., :2] + with_body + self.outline @ expression
-        turned = (
-            self.relief
-            * (
-                motion.scale[:, None] * motion.rotation[..., 2]
-                - self.photo.scale[:, None] * self.photo.rotation[..., 2]
-            )[:, None]
-        )
+        steps = [face.scale[:, None] * face.rotation[..., 2] for face in (motion, self.photo)]  # per unit of depth
+        turned = self.relief * (steps[0] - steps[1])[:, None]
         face, depth = motion.posed[:, :NUM_SURFACE_POINTS] + turned, at_rest[..., 2] + with_head[..., 2]
         return torch.cat([face[..., :2], around], 1), torch.cat([face[..., 2], depth], 1)
 

@@ -205,11 +205,10 @@ def compose(
     moved = (moved[:, :, :-2] + moved[:, :, 1:-1] + moved[:, :, 2:]).permute(0, 2, 3, 1) / 9
     places = prepared.centres + moved
     on_cpu = offsets.device.type == "cpu"
-    fold = find_fold(prepared, offsets)
-    return (compose_in_opencv if on_cpu else compose_in_torch)(prepared, places, shade, fold), places
+    return (compose_in_opencv if on_cpu else compose_in_torch)(prepared, places, shade, offsets), places
 
 
-def find_fold(prepared: PreparedCanvas, offsets: torch.Tensor) -> Fold | None:
+def _find_fold(prepared: PreparedCanvas, offsets: torch.Tensor) -> Fold | None:
     """Where parts of the person lie in front of others, for offsets (B, rows, columns, 2) of ``compose``.
 
     On the CPU the window is as small as can be, or None where there is no edge; elsewhere it is the whole grid.
@@ -291,9 +290,10 @@ def seen_at(prepared: PreparedCanvas, places: torch.Tensor, pixels: torch.Tensor
 
 
 def compose_in_torch(
-    prepared: PreparedCanvas, places: torch.Tensor, shade: torch.Tensor | None, fold: Fold | None = None
+    prepared: PreparedCanvas, places: torch.Tensor, shade: torch.Tensor | None, offsets: torch.Tensor
 ) -> torch.Tensor:
     """Frames (B, H, W, 3) uint8, wholly on the device; arguments as ``compose`` returns and takes them."""
+    fold = _find_fold(prepared, offsets)
     grid = prepared.grid
     frames = prepared.still.expand(len(places), -1, -1, -1).clone()
     height, width = grid.height, grid.width
@@ -342,13 +342,14 @@ def _seen_in_torch(prepared: PreparedCanvas, places: torch.Tensor) -> torch.Tens
 
 
 def compose_in_opencv(
-    prepared: PreparedCanvas, places: torch.Tensor, shade: torch.Tensor | None, fold: Fold | None = None
+    prepared: PreparedCanvas, places: torch.Tensor, shade: torch.Tensor | None, offsets: torch.Tensor
 ) -> torch.Tensor:
     """The same on the CPU, faster, and equal but for rounding."""
     frames = np.empty((len(places), *prepared.still.shape), np.uint8)
     for index in range(len(places)):
         own_shade = None if shade is None else shade[index]
-        _draw_in_opencv(frames[index], prepared, places[index].numpy(), own_shade, fold, index)
+        fold = _find_fold(prepared, offsets[index : index + 1])  # of one frame, so that none depends on its batch
+        _draw_in_opencv(frames[index], prepared, places[index].numpy(), own_shade, fold)
     return torch.from_numpy(frames)
 
 
@@ -358,7 +359,6 @@ def _draw_in_opencv(
     places: np.ndarray,
     shade: torch.Tensor | None,
     fold: Fold | None,
-    index: int,
 ) -> None:
     """Draws a frame (H, W, 3) uint8 on the CPU, band by band."""
     still, background, layer = (picture.numpy() for picture in (prepared.still, prepared.background, prepared.layer))
@@ -389,7 +389,7 @@ def _draw_in_opencv(
         where = cv2.resize(source[part], finer)[inside]
         seen = cv2.remap(layer, where, None, interpolation, borderMode=cv2.BORDER_REPLICATE)
         if fold is not None:
-            _draw_fold(seen, prepared, fold, index, (top, left), bottom + 2)
+            _draw_fold(seen, prepared, fold, (top, left), bottom + 2)
         colours = cv2.cvtColor(seen, cv2.COLOR_RGBA2RGB)
         if darker is not None and darker[part].min() < 255:
             colours = cv2.multiply(colours, cv2.resize(darker[part], finer)[inside], scale=1 / 255)
@@ -401,17 +401,15 @@ def _draw_in_opencv(
         frame[area] = colours
 
 
-def _draw_fold(
-    seen: np.ndarray, prepared: PreparedCanvas, fold: Fold, index: int, corner: tuple[int, int], bottom: int
-) -> None:
-    """Draws the edges into the layer as it is seen (h, w, 4) in a band.
+def _draw_fold(seen: np.ndarray, prepared: PreparedCanvas, fold: Fold, corner: tuple[int, int], bottom: int) -> None:
+    """Draws the edges of one frame into the layer as it is seen (h, w, 4) in a band.
 
     ``corner`` is the row and column of the cell before the band's first, ``bottom`` the row after that after its last.
     """
     cell = prepared.grid.cell
     height, width = fold.near.shape[1:]
     rows = slice(max(corner[0] - fold.top, 0), min(bottom - fold.top, height))
-    near = fold.near[index, rows].numpy() if rows.start < rows.stop else np.zeros((0, width), np.float32)
+    near = fold.near[0, rows].numpy() if rows.start < rows.stop else np.zeros((0, width), np.float32)
     used = np.flatnonzero(near.any(0))
     if not len(used):
         return
@@ -428,13 +426,13 @@ def _draw_fold(
     interpolation = cv2.INTER_CUBIC if prepared.bicubic else cv2.INTER_LINEAR
     layers = []
     for places in (fold.front, fold.behind):
-        source = (places[index, rows, columns].numpy() - prepared.corner.astype(np.float32)) * prepared.density
+        source = (places[0, rows, columns].numpy() - prepared.corner.astype(np.float32)) * prepared.density
         where = cv2.resize(source.astype(np.float32), finer)[own]
         layer = cv2.remap(prepared.layer.numpy(), where, None, interpolation, borderMode=cv2.BORDER_REPLICATE)
         layers.append(layer.astype(np.float32))
     front, behind = layers
     share, near = (
-        cv2.resize(array[index, rows, columns].numpy(), finer)[own][..., None] for array in (fold.share, fold.near)
+        cv2.resize(array[0, rows, columns].numpy(), finer)[own][..., None] for array in (fold.share, fold.near)
     )
     part = seen[tuple(slice(start + one.start, start + one.stop) for start, one in zip(first, own, strict=True))]
     part[:] = (part + near * (behind + share * (front - behind) - part)).round()

@@ -12,7 +12,7 @@ from space_core.face.normalization import HeadPose
 from space_core.face.portrait import Portrait, prepare_portrait
 from space_core.face.posed_face import PosedFace
 from space_core.generator.mesh_warp import MeshWarpGenerator
-from space_core.generator.mesh_warp.compositor import compose_in_opencv, compose_in_torch
+from space_core.generator.mesh_warp.compositor import compose, compose_in_opencv, compose_in_torch
 from space_core.generator.mesh_warp.placement import place
 from space_core.media.images import load_photo
 from space_core.motion.blink import apply_blink
@@ -53,11 +53,24 @@ def test_opencv_and_torch_compose_the_same_picture(wearer, bicubic):
     y, x = torch.meshgrid(*(torch.linspace(-1, 1, side) for side in canvas.centres.shape[1:3]), indexing="ij")
     waves = torch.stack([3 * torch.sin(4 * y) + x, 2 * torch.cos(3 * x)], -1)
     shade = 1 - 0.3 * torch.exp(-8 * (x**2 + y**2))[None, None, 1:-1, 1:-1].expand(1, 3, -1, -1)
-    pictures = [draw(canvas, canvas.centres + waves, shade) for draw in (compose_in_opencv, compose_in_torch)]
+    places, offsets = canvas.centres + waves, waves[1:-1, 1:-1][None]
+    pictures = [draw(canvas, places, shade, offsets) for draw in (compose_in_opencv, compose_in_torch)]
     one, other = (picture.numpy().astype(int) for picture in pictures)
     assert np.abs(one - canvas.still.numpy()).mean() > 2
     assert np.abs(one - other).mean() < 0.3
     assert np.percentile(np.abs(one - other), 99.9) <= 3
+
+
+def test_opencv_and_torch_draw_the_same_edge_in_front_of_something_else(wearer):
+    canvas = MeshWarpGenerator("cpu").prepare(wearer).canvas
+    offsets = torch.zeros(1, canvas.grid.rows, canvas.grid.columns, 2)
+    offsets[:, 40:150, 80:160] = torch.tensor([20.0, 4.0])
+    _, places = compose(canvas, offsets, None)
+    pictures = [draw(canvas, places, None, offsets) for draw in (compose_in_opencv, compose_in_torch)]
+    one, other = (picture.numpy().astype(int) for picture in pictures)
+    assert np.abs(one - canvas.still.numpy()).max() > 20
+    assert np.abs(one - other).mean() < 0.3
+    assert np.percentile(np.abs(one - other), 99.9) <= 8  # places are steep there
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

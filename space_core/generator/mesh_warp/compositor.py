@@ -28,6 +28,11 @@ BIAS = 96
 NEGLIGIBLE = 2  # of 255; a layer that changes the background by no more is not drawn on a CPU
 BAND = 32  # cells, height of the strips in which a frame is drawn on a CPU
 CHUNK_ROWS = 256  # of a layer that are made at once
+# An edge in front of something else is drawn sharp where neighbouring cells see places of the photo so many pixels of
+# the crop further apart than themselves. Places between those would show as a line, for example along the far cheek.
+JUMP = 6.0
+FOLD_CELLS = 2  # around such an edge that are drawn so
+EDGE_STEEPNESS = 3.0  # of the front's share at an edge, as a multiple of that of the mean of 3 × 3 cells
 
 cv2.setNumThreads(1)  # each core draws a batch of its own
 
@@ -86,6 +91,8 @@ class PreparedCanvas:
         effect: (rows, columns) uint8, how much the layer changes the background in each cell and its neighbours, on the
             host.
         centres: (1, rows + 2, columns + 2, 2) float32, the cells' centres with one more around, in pixels of the film.
+        middle: (2,) float32, the middle of the face in the photo, in pixels of the film.
+        jump: see ``JUMP``, in pixels of the film.
     """
 
     grid: Grid
@@ -97,6 +104,28 @@ class PreparedCanvas:
     bicubic: bool
     effect: np.ndarray
     centres: torch.Tensor
+    middle: torch.Tensor
+    jump: float
+
+
+@dataclass(frozen=True)
+class Fold:
+    """A window of cells in which parts of the person lie in front of others, for each of a few frames.
+
+    Attributes:
+        top, left: the first cell, counted with one more around the grid.
+        front: (B, r, c, 2) places that are seen in front of an edge, continued beyond it by the outermost.
+        behind: (B, r, c, 2) places that are seen behind it, continued by their offsets.
+        share: (B, r, c) 0 where what is behind is seen … 1 what is in front.
+        near: (B, r, c) 1 near an edge, 0 where there is none.
+    """
+
+    top: int
+    left: int
+    front: torch.Tensor
+    behind: torch.Tensor
+    share: torch.Tensor
+    near: torch.Tensor
 
 
 def film_transform(canvas: Canvas) -> PixelTransform:
@@ -105,11 +134,14 @@ def film_transform(canvas: Canvas) -> PixelTransform:
     return PixelTransform(scale, 0.5 * scale + canvas.crop.origin - 0.5 - shown)
 
 
-def prepare_canvas(canvas: Canvas, shows: torch.Tensor, known: torch.Tensor, unknown: torch.Tensor) -> PreparedCanvas:
+def prepare_canvas(
+    canvas: Canvas, middle: np.ndarray, shows: torch.Tensor, known: torch.Tensor, unknown: torch.Tensor
+) -> PreparedCanvas:
     """Prepares a canvas.
 
     Args:
         canvas: what the film shows.
+        middle: (2,) of the face in the photo, in pixels of the film.
         shows: (1, 1, 640, 640) over the portrait's surroundings, where the background is seen: 0 person … 1 background.
         known: (1, 1, 640, 640) where the photo itself shows what the background is like, 0…1.
         unknown: (1, 3, 640, 640) the background's colours where it does not, 0…1, times 1 − ``known``.
@@ -148,6 +180,8 @@ def prepare_canvas(canvas: Canvas, shows: torch.Tensor, known: torch.Tensor, unk
         bicubic=density == 1 and picture[..., 0].size <= BICUBIC_PIXELS,
         effect=_cell_maximum(np.where(effect > NEGLIGIBLE, effect, 0), grid),
         centres=grid.centres(pad=1),
+        middle=torch.tensor(middle, dtype=torch.float32),
+        jump=JUMP * to_film.scale,
     )
 
 
@@ -171,7 +205,78 @@ def compose(
     moved = (moved[:, :, :-2] + moved[:, :, 1:-1] + moved[:, :, 2:]).permute(0, 2, 3, 1) / 9
     places = prepared.centres + moved
     on_cpu = offsets.device.type == "cpu"
-    return (compose_in_opencv if on_cpu else compose_in_torch)(prepared, places, shade), places
+    return (compose_in_opencv if on_cpu else compose_in_torch)(prepared, places, shade, offsets), places
+
+
+def _find_fold(prepared: PreparedCanvas, offsets: torch.Tensor) -> Fold | None:
+    """Where parts of the person lie in front of others, for offsets (B, rows, columns, 2) of ``compose``.
+
+    On the CPU the window is as small as can be, or None where there is no edge; elsewhere it is the whole grid.
+    """
+    on_cpu = offsets.device.type == "cpu"
+    rows, columns = slice(0, offsets.shape[1] + 2), slice(0, offsets.shape[2] + 2)
+    if on_cpu:
+        # Edges are longer than that, so every so many'th row and column is enough to find them.
+        step, margin = 2 * FOLD_CELLS, 4 * FOLD_CELLS
+        beside = _jumps(offsets[:, ::step].permute(0, 3, 1, 2), 3, prepared.jump)[:, 0].any(0).nonzero()
+        below = _jumps(offsets[:, :, ::step].permute(0, 3, 1, 2), 2, prepared.jump)[:, 0].any(0).nonzero()
+        cells = torch.cat([beside * torch.tensor([step, 1]), below * torch.tensor([1, step])])
+        if not len(cells):
+            return None
+        low, high = (cells.amin(0) - margin + 1).clamp(min=0).tolist(), (cells.amax(0) + margin + 2).tolist()
+        rows, columns = slice(low[0], min(high[0], rows.stop)), slice(low[1], min(high[1], columns.stop))
+    padded = F.pad(offsets.permute(0, 3, 1, 2), (1, 1, 1, 1), mode="replicate")[..., rows, columns].contiguous()
+    centres = prepared.centres.permute(0, 3, 1, 2)[..., rows, columns]
+    places = centres + padded
+    # Heads are round: of two places that meet at an edge, that nearer to the middle of the face is in front.
+    away = (places - prepared.middle[:, None, None]).norm(dim=1, keepdim=True)
+    limits = torch.zeros_like(away).repeat(1, 2, 1, 1)  # the sum of what lies between both places, and its weight
+    for axis in (2, 3):
+        found = _jumps(padded, axis, prepared.jump).float()
+        count = found.shape[axis]
+        between = (away.narrow(axis, 0, count) + away.narrow(axis, 1, count)) / 2
+        for start in (0, 1):
+            limits.narrow(axis, start, count).add_(torch.cat([between * found, found], 1))
+    limits = _box_sum(limits, FOLD_CELLS)
+    near = (limits[:, 1:] > 0).float()
+    front = near * (away * limits[:, 1:] < limits[:, :1])
+    share = _box_sum(torch.cat([front, near], 1), 1)
+    return Fold(
+        top=rows.start,
+        left=columns.start,
+        front=_continued(places, front).permute(0, 2, 3, 1),
+        behind=(centres + _continued(padded, near - front)).permute(0, 2, 3, 1),
+        share=((share[:, 0] / share[:, 1].clamp(min=1) - 0.5) * EDGE_STEEPNESS + 0.5).clamp(0, 1),
+        near=near[:, 0],
+    )
+
+
+def _jumps(offsets: torch.Tensor, axis: int, least: float) -> torch.Tensor:
+    """(B, 1, h, w) bool, where offsets (B, 2, h, w) differ from the next ones along an axis by more than ``least``."""
+    count = offsets.shape[axis] - 1
+    apart = offsets.narrow(axis, 1, count) - offsets.narrow(axis, 0, count)
+    return apart.abs_().amax(1, keepdim=True) > least
+
+
+def _continued(values: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+    """Values (B, C, h, w) as the mean of their known neighbours, 3 × 3 or else 5 × 5; known (B, 1, h, w) is 1 or 0."""
+    whole = torch.cat([values * known, known], 1)
+    for radius in (2, 1):
+        total = _box_sum(whole, radius)
+        weight = total[:, -1:]
+        values = torch.where(weight > 0, total[:, :-1] / weight.clamp(min=1), values)
+    return values
+
+
+def _box_sum(values: torch.Tensor, radius: int) -> torch.Tensor:
+    """The sum of values (B, C, h, w) over the square of cells around each; outside there is nothing."""
+    for axis in (2, 3):
+        length = values.shape[axis]
+        wide = F.pad(values, (0, 0, radius, radius) if axis == 2 else (radius, radius))
+        values = wide.narrow(axis, 0, length) + wide.narrow(axis, 1, length)
+        for start in range(2, 2 * radius + 1):
+            values += wide.narrow(axis, start, length)
+    return values
 
 
 def seen_at(prepared: PreparedCanvas, places: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
@@ -184,25 +289,22 @@ def seen_at(prepared: PreparedCanvas, places: torch.Tensor, pixels: torch.Tensor
     return found.permute(0, 2, 3, 1)
 
 
-def compose_in_torch(prepared: PreparedCanvas, places: torch.Tensor, shade: torch.Tensor | None) -> torch.Tensor:
+def compose_in_torch(
+    prepared: PreparedCanvas, places: torch.Tensor, shade: torch.Tensor | None, offsets: torch.Tensor
+) -> torch.Tensor:
     """Frames (B, H, W, 3) uint8, wholly on the device; arguments as ``compose`` returns and takes them."""
+    fold = _find_fold(prepared, offsets)
     grid = prepared.grid
     frames = prepared.still.expand(len(places), -1, -1, -1).clone()
     height, width = grid.height, grid.width
-    where = _finer(places.permute(0, 3, 1, 2), grid.cell)[:, :, :height, :width].permute(0, 2, 3, 1)
-    layer = prepared.layer.permute(2, 0, 1)[None].float()
-    size = layer.shape[:1:-1]
-    x, y = (
-        (where[..., axis] - float(prepared.corner[axis])) * (2 * prepared.density / (size[axis] - 1)) - 1
-        for axis in (0, 1)
-    )
-    layer = F.grid_sample(
-        layer.expand(len(places), -1, -1, -1),
-        torch.stack([x, y], -1),
-        mode="bicubic" if prepared.bicubic else "bilinear",
-        padding_mode="border",
-        align_corners=True,
-    )
+    layer = _seen_in_torch(prepared, places)
+    if fold is not None:
+        front, behind, share, near = (
+            _whole(values, fold, places.shape[1:3]) for values in (fold.front, fold.behind, fold.share, fold.near)
+        )
+        front, behind = (_seen_in_torch(prepared, values) for values in (front, behind))
+        share, near = (_finer(values, grid.cell)[:, :, :height, :width] for values in (share[:, None], near[:, None]))
+        layer = layer.lerp(behind.lerp(front, share), near)
     colours, share = layer.split((3, 1), 1)
     if shade is not None:
         colours = colours * _finer(F.pad(shade, (1, 1, 1, 1), mode="replicate"), grid.cell)[:, :, :height, :width]
@@ -213,16 +315,50 @@ def compose_in_torch(prepared: PreparedCanvas, places: torch.Tensor, shade: torc
     return frames
 
 
-def compose_in_opencv(prepared: PreparedCanvas, places: torch.Tensor, shade: torch.Tensor | None) -> torch.Tensor:
+def _whole(values: torch.Tensor, fold: Fold, size: tuple[int, int]) -> torch.Tensor:
+    """Values (B, r, c) or (B, r, c, 2) of a fold's window in a grid of that size, zero outside the window."""
+    below, right = size[0] - fold.top - values.shape[1], size[1] - fold.left - values.shape[2]
+    last = (0, 0) * (values.dim() - 3)
+    return F.pad(values, (*last, fold.left, right, fold.top, below))
+
+
+def _seen_in_torch(prepared: PreparedCanvas, places: torch.Tensor) -> torch.Tensor:
+    """(B, 4, height, width) the layer's pixels at places (B, rows + 2, columns + 2, 2), for the grid's part."""
+    grid = prepared.grid
+    where = _finer(places.permute(0, 3, 1, 2), grid.cell)[:, :, : grid.height, : grid.width].permute(0, 2, 3, 1)
+    layer = prepared.layer.permute(2, 0, 1)[None].float()
+    size = layer.shape[:1:-1]
+    x, y = (
+        (where[..., axis] - float(prepared.corner[axis])) * (2 * prepared.density / (size[axis] - 1)) - 1
+        for axis in (0, 1)
+    )
+    return F.grid_sample(
+        layer.expand(len(places), -1, -1, -1),
+        torch.stack([x, y], -1),
+        mode="bicubic" if prepared.bicubic else "bilinear",
+        padding_mode="border",
+        align_corners=True,
+    )
+
+
+def compose_in_opencv(
+    prepared: PreparedCanvas, places: torch.Tensor, shade: torch.Tensor | None, offsets: torch.Tensor
+) -> torch.Tensor:
     """The same on the CPU, faster, and equal but for rounding."""
     frames = np.empty((len(places), *prepared.still.shape), np.uint8)
     for index in range(len(places)):
-        _draw_in_opencv(frames[index], prepared, places[index].numpy(), None if shade is None else shade[index])
+        own_shade = None if shade is None else shade[index]
+        fold = _find_fold(prepared, offsets[index : index + 1])  # of one frame, so that none depends on its batch
+        _draw_in_opencv(frames[index], prepared, places[index].numpy(), own_shade, fold)
     return torch.from_numpy(frames)
 
 
 def _draw_in_opencv(
-    frame: np.ndarray, prepared: PreparedCanvas, places: np.ndarray, shade: torch.Tensor | None
+    frame: np.ndarray,
+    prepared: PreparedCanvas,
+    places: np.ndarray,
+    shade: torch.Tensor | None,
+    fold: Fold | None,
 ) -> None:
     """Draws a frame (H, W, 3) uint8 on the CPU, band by band."""
     still, background, layer = (picture.numpy() for picture in (prepared.still, prepared.background, prepared.layer))
@@ -252,6 +388,8 @@ def _draw_in_opencv(
         finer = ((right - left + 2) * cell, (bottom - top + 2) * cell)
         where = cv2.resize(source[part], finer)[inside]
         seen = cv2.remap(layer, where, None, interpolation, borderMode=cv2.BORDER_REPLICATE)
+        if fold is not None:
+            _draw_fold(seen, prepared, fold, (top, left), bottom + 2)
         colours = cv2.cvtColor(seen, cv2.COLOR_RGBA2RGB)
         if darker is not None and darker[part].min() < 255:
             colours = cv2.multiply(colours, cv2.resize(darker[part], finer)[inside], scale=1 / 255)
@@ -261,6 +399,43 @@ def _draw_in_opencv(
             behind = cv2.multiply(background[area], share, scale=1 / 255)
             colours = cv2.add(colours, behind, dtype=cv2.CV_8U)
         frame[area] = colours
+
+
+def _draw_fold(seen: np.ndarray, prepared: PreparedCanvas, fold: Fold, corner: tuple[int, int], bottom: int) -> None:
+    """Draws the edges of one frame into the layer as it is seen (h, w, 4) in a band.
+
+    ``corner`` is the row and column of the cell before the band's first, ``bottom`` the row after that after its last.
+    """
+    cell = prepared.grid.cell
+    height, width = fold.near.shape[1:]
+    rows = slice(max(corner[0] - fold.top, 0), min(bottom - fold.top, height))
+    near = fold.near[0, rows].numpy() if rows.start < rows.stop else np.zeros((0, width), np.float32)
+    used = np.flatnonzero(near.any(0))
+    if not len(used):
+        return
+    columns = slice(max(int(used[0]) - 1, 0), min(int(used[-1]) + 2, width))
+    # The window's first pixel in the band, and the part of it that lies in the band.
+    first = [(fold.top + rows.start - corner[0] - 1) * cell, (fold.left + columns.start - corner[1] - 1) * cell]
+    finer = ((columns.stop - columns.start) * cell, (rows.stop - rows.start) * cell)
+    own = tuple(
+        slice(max(-start, 0), min(side, extent - start))
+        for start, side, extent in zip(first, finer[::-1], seen.shape[:2], strict=True)
+    )
+    if any(part.start >= part.stop for part in own):
+        return
+    interpolation = cv2.INTER_CUBIC if prepared.bicubic else cv2.INTER_LINEAR
+    layers = []
+    for places in (fold.front, fold.behind):
+        source = (places[0, rows, columns].numpy() - prepared.corner.astype(np.float32)) * prepared.density
+        where = cv2.resize(source.astype(np.float32), finer)[own]
+        layer = cv2.remap(prepared.layer.numpy(), where, None, interpolation, borderMode=cv2.BORDER_REPLICATE)
+        layers.append(layer.astype(np.float32))
+    front, behind = layers
+    share, near = (
+        cv2.resize(array[0, rows, columns].numpy(), finer)[own][..., None] for array in (fold.share, fold.near)
+    )
+    part = seen[tuple(slice(start + one.start, start + one.stop) for start, one in zip(first, own, strict=True))]
+    part[:] = (part + near * (behind + share * (front - behind) - part)).round()
 
 
 def _changes(prepared: PreparedCanvas, places: np.ndarray) -> np.ndarray:

@@ -17,6 +17,7 @@ from scipy.ndimage import gaussian_filter
 from space_core.face.canvas import Canvas, crop_canvas
 from space_core.face.portrait import MARGIN, SIZE, Portrait
 from space_core.face.posed_face import PosedFace
+from space_core.face.topology import OVAL
 from space_core.generator.mesh_warp.compositor import PreparedCanvas, compose, film_transform, prepare_canvas
 from space_core.generator.mesh_warp.face_motion import FaceMotion, PixelTransform, face_motion
 from space_core.generator.mesh_warp.features import (
@@ -97,10 +98,10 @@ class MeshWarpGenerator:
         edges = np.stack([portrait.crop.to_crop(corner) + MARGIN for corner in (np.zeros(2), size)])
         glasses = find_glasses(picture, around)
         prepared = PreparedPortrait(
-            canvas=prepare_canvas(canvas, *_background(portrait, picture)),
+            canvas=prepare_canvas(canvas, photo.host.posed[0, list(OVAL), :2].mean(0), *_background(portrait, picture)),
             to_film=to_film,
             photo=photo,
-            mesh=build_warp_mesh(around, edges).transformed(to_surroundings.inverse().then(to_film)),
+            mesh=build_warp_mesh(around, portrait.person, edges).transformed(to_surroundings.inverse().then(to_film)),
             wrinkles=prepare_wrinkles(picture, around, glasses and glasses.frame),
             glasses=glasses,
             eyes=prepare_eyes_on(canvas, photo, glasses),

@@ -20,6 +20,7 @@ from space_core.face.topology import (
     canonical_face,
 )
 from space_core.generator.mesh_warp.face_motion import FaceMotion, PixelTransform, index_on
+from space_core.generator.mesh_warp.head_shape import head_depth
 from space_core.generator.mesh_warp.sampling import EXTENT, smoothstep
 
 SPACING = 26  # pixels between the vertices around the face; the motion there is smooth
@@ -36,7 +37,8 @@ BODY_TURN = 0.08  # … and it turns with the head this little
 FARTHEST_SWAY = 0.25  # normalized units: where the body's sway ends
 NEAREST_POINTS = 6  # of the outline, which tell a vertex around it what to do
 EXPRESSION_REACH = 0.33  # how far the jaw's and the cheeks' own motion reaches beyond the outline
-DEPTH_BEHIND_OUTLINE = 0.35  # hair and ears lie that much further back than the nearest outline, a hand's breadth away
+# The sides of the face, that far from its middle and that near to its outline, take the smooth depth of the head, too.
+SIDES, RIM = (0.35, 0.65), (0.0, 0.25)
 
 
 @dataclass(frozen=True)
@@ -47,9 +49,10 @@ class WarpMesh:
         source: (V, 2) the vertices in the photo, pixels; the first 468 are the face's.
         triangles: (N, 3) int64.
         photo: the photo's own landmarks.
+        relief: (468, 1) how much further back the face's vertices are taken to lie when the head turns, normalized.
         around: (V − 468, 3) the vertices around the face, normalized.
         neck: (1, 3) the point about which the head turns, normalized.
-        head: (V − 468, 2) 1 where a vertex goes and turns with the head … 0 where it does not, along x and y.
+        head: (V − 468, 3) 1 where a vertex goes and turns with the head … 0 where it does not, along x, y and z.
         body: (V − 468, 2) likewise, how much it goes where the neck goes.
         outline: (V − 468, 36) how much of each outline point's own motion a vertex takes.
     """
@@ -57,6 +60,7 @@ class WarpMesh:
     source: torch.Tensor
     triangles: torch.Tensor
     photo: FaceMotion
+    relief: torch.Tensor
     around: torch.Tensor
     neck: torch.Tensor
     head: torch.Tensor
@@ -66,17 +70,19 @@ class WarpMesh:
     def move(self, motion: FaceMotion) -> tuple[torch.Tensor, torch.Tensor]:
         """Where the vertices go with the face: their positions (B, V, 2) and depths (B, V), in pixels of the film."""
         oval = index_on(OVAL, self.source.device)
-        rigid = motion.place(self.around)
-        with_head = self.head * (rigid - self.photo.place(self.around))[..., :2]
+        at_rest = self.photo.place(self.around)
+        with_head = self.head * (motion.place(self.around) - at_rest)
         sway = (motion.place(self.neck) - self.photo.place(self.neck))[..., :2]
         farthest = FARTHEST_SWAY * self.photo.scale
         with_body = self.body * sway / (1 + (sway.norm(dim=-1, keepdim=True) / farthest) ** 2).sqrt()
         expression = (
             motion.posed.index_select(1, oval) - motion.place(self.photo.normalized[0].index_select(0, oval))
         )[..., :2]
-        around = self.source[NUM_SURFACE_POINTS:] + with_head + with_body + self.outline @ expression
-        face = motion.posed[:, :NUM_SURFACE_POINTS]
-        return torch.cat([face[..., :2], around], 1), torch.cat([face[..., 2], rigid[..., 2]], 1)
+        around = self.source[NUM_SURFACE_POINTS:] + with_head[..., :2] + with_body + self.outline @ expression
+        steps = [face.scale[:, None] * face.rotation[..., 2] for face in (motion, self.photo)]  # per unit of depth
+        turned = self.relief * (steps[0] - steps[1])[:, None]
+        face, depth = motion.posed[:, :NUM_SURFACE_POINTS] + turned, at_rest[..., 2] + with_head[..., 2]
+        return torch.cat([face[..., :2], around], 1), torch.cat([face[..., 2], depth], 1)
 
     def transformed(self, transform: PixelTransform) -> "WarpMesh":
         """The same mesh in the pixels of another picture."""
@@ -88,8 +94,14 @@ class WarpMesh:
         )
 
 
-def build_warp_mesh(photo: FaceMotion, edges: np.ndarray) -> WarpMesh:
-    """The warp mesh of a photo with these landmarks, whose left and top, right and bottom are ``edges`` (2, 2)."""
+def build_warp_mesh(photo: FaceMotion, person: np.ndarray, edges: np.ndarray) -> WarpMesh:
+    """The warp mesh of a photo.
+
+    Args:
+        photo: its own landmarks in pixels of the surroundings, on the host.
+        person: (640, 640) 0 background … 1 person.
+        edges: (2, 2) the photo's left and top, right and bottom in pixels of the surroundings.
+    """
     host = photo.host
     landmarks, normalized = (array[0].astype(np.float64) for array in (host.posed, host.normalized))
     scale = float(host.scale[0])
@@ -105,9 +117,15 @@ def build_warp_mesh(photo: FaceMotion, edges: np.ndarray) -> WarpMesh:
     nearness /= nearness.sum(1, keepdims=True)
     nearest = distance.min(1)
     # With the depth known, the place in the normalized face follows from the place in the picture.
-    depth = nearness @ landmarks[list(OVAL), 2] + scale * DEPTH_BEHIND_OUTLINE * (1 - np.exp(-nearest / 0.4))
+    deep = head_depth(photo, person)
+    depth = deep.at(around)
     posed = np.concatenate([around, depth[:, None]], 1)
     around_normalized = (posed - host.translation) @ host.rotation[0] / scale
+
+    surface = landmarks[:NUM_SURFACE_POINTS]
+    inwards = np.linalg.norm(surface[:, None, :2] - outline[None], axis=-1).min(1) / scale
+    side = smoothstep(abs(normalized[:NUM_SURFACE_POINTS, 0]), *SIDES) * (1 - smoothstep(inwards, *RIM))
+    relief = side * (deep.at(surface[:, :2]) - surface[:, 2]) / scale
 
     x, y, _ = around_normalized.T
     longer = normalized[CHIN, 1] - canonical_face().vertices[CHIN, 1]  # than the average face
@@ -128,9 +146,10 @@ def build_warp_mesh(photo: FaceMotion, edges: np.ndarray) -> WarpMesh:
         source=place(source),
         triangles=torch.tensor(_triangles(source), device=photo.posed.device),
         photo=photo,
+        relief=place(relief[:, None]),
         around=place(around_normalized),
         neck=place(np.array([NECK])),
-        head=place(turns[:, None] * inside),
+        head=place(turns[:, None] * np.column_stack([inside, inside.min(1)])),
         body=place(follows * inside),
         outline=place(nearness * (inside.min(1) * np.exp(-((nearest / EXPRESSION_REACH) ** 2)))[:, None]),
     )

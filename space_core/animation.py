@@ -1,7 +1,10 @@
 """A talking portrait: frames that are drawn as they are asked for."""
 
 from collections.abc import Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass
+from itertools import tee
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -9,9 +12,13 @@ from PIL import Image
 from space_core.face.crop_size import SIZE
 from space_core.face.drawing import draw_normalized, draw_posed
 from space_core.face.portrait import Portrait, cut
+from space_core.face.posed_face import PosedFace
+from space_core.generator import generator
 from space_core.media.visible_mark import marked
+from space_core.memory import out_of_memory_as_fault
 from space_core.motion.motion import Motion
 from space_core.options import RenderingOptions
+from space_core.progress import Progress
 from space_core.timing import FPS
 
 
@@ -95,3 +102,33 @@ class Animation:
 
     def _marked(self, picture: np.ndarray) -> np.ndarray:
         return marked(picture) if self.options.mark == "visible" else picture
+
+
+def render_frames(
+    renderer: generator.Generator, prepared: Any, segments: Iterator[Motion], num_frames: int, progress: Progress
+) -> Generator[Frame, None, None]:
+    """Stage 3: the frames of a film of ``num_frames``, each with the motion it shows.
+
+    ``prepared`` is the portrait as ``renderer`` prepared it; ``segments`` are consumed as frames are drawn.
+    """
+    size, done = renderer.batch_size(prepared), 0
+
+    def batches() -> Iterator[tuple[Motion, PosedFace]]:
+        for segment in segments:
+            progress("frames", done, num_frames)
+            face = PosedFace(segment.edited, segment.head_pose)
+            for first in range(0, len(segment), size):
+                yield segment[first : first + size], face[first : first + size]
+
+    planned, shown = tee(batches())
+    progress("frames", 0, num_frames)
+    with (
+        out_of_memory_as_fault(),
+        closing(renderer.render(prepared, (face for _, face in planned))) as rendered,
+    ):
+        for (motion, _), pictures in zip(shown, rendered, strict=True):
+            for index, picture in enumerate(pictures):
+                progress("frames", done, num_frames)
+                yield Frame(picture, motion[index : index + 1])
+                done += 1
+    progress("frames", num_frames, num_frames)

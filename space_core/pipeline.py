@@ -1,18 +1,16 @@
 """The whole way: one photo and one recording in, the frames of a talking portrait out. Load, plan, render."""
 
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing
-from itertools import chain, tee
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 
-from space_core.animation import Animation, Frame
+from space_core.animation import Animation, render_frames
 from space_core.comparison import Comparison, check_settings
 from space_core.device import pick_device
 from space_core.face.portrait import Portrait
-from space_core.face.posed_face import PosedFace
 from space_core.face.preview import FacePreview, preview_face
 from space_core.generator import generator
 from space_core.generator.mesh_warp import MeshWarpGenerator
@@ -202,11 +200,7 @@ class SpacePipeline:
         self._portraits.forget(older_than_seconds)
 
     def _compare(
-        self,
-        inputs: Inputs,
-        settings: Sequence[AnimationOptions],
-        captions: tuple[str, ...],
-        progress: Progress,
+        self, inputs: Inputs, settings: Sequence[AnimationOptions], captions: tuple[str, ...], progress: Progress
     ) -> Comparison:
         animations = [self._animate(inputs, options, progress, drawing=ignore_progress) for options in settings]
         return Comparison(animations, captions, progress)
@@ -224,7 +218,7 @@ class SpacePipeline:
         """An animation of inputs; ``drawing`` is the progress of its frames, if it is another one."""
         prepared = self._prepare(inputs.photo, options.rendering, progress)
         segments = self._plan(inputs, prepared.portrait, options, progress)
-        frames = self._render(prepared, segments, inputs.num_frames, drawing or progress)
+        frames = render_frames(self._generator, prepared.prepared, segments, inputs.num_frames, drawing or progress)
         return Animation(prepared.portrait, inputs.num_frames, options.rendering, frames)
 
     def _prepare(self, photo: np.ndarray, options: RenderingOptions, progress: Progress) -> PreparedPortrait:
@@ -250,29 +244,3 @@ class SpacePipeline:
         first = plan(lambda: next(segments))
         others = iter(lambda: run_with_progress(lambda: next(segments, None), lambda: None), None)
         return chain([first], others)
-
-    def _render(
-        self, prepared: PreparedPortrait, segments: Iterator[Motion], num_frames: int, progress: Progress
-    ) -> Generator[Frame, None, None]:
-        """Stage 3: each frame with the motion it shows."""
-        size, done = self._generator.batch_size(prepared.prepared), 0
-
-        def batches() -> Iterator[tuple[Motion, PosedFace]]:
-            for segment in segments:
-                progress("frames", done, num_frames)
-                face = PosedFace(segment.edited, segment.head_pose)
-                for first in range(0, len(segment), size):
-                    yield segment[first : first + size], face[first : first + size]
-
-        planned, shown = tee(batches())
-        progress("frames", 0, num_frames)
-        with (
-            out_of_memory_as_fault(),
-            closing(self._generator.render(prepared.prepared, (face for _, face in planned))) as rendered,
-        ):
-            for (motion, _), pictures in zip(shown, rendered, strict=True):
-                for index, picture in enumerate(pictures):
-                    progress("frames", done, num_frames)
-                    yield Frame(picture, motion[index : index + 1])
-                    done += 1
-        progress("frames", num_frames, num_frames)

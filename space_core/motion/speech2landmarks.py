@@ -212,7 +212,8 @@ def prepare_onsets(outputs: np.ndarray, activity: np.ndarray) -> np.ndarray:
     A speaker's lips take the shape of the first sound before it is heard.
     """
     prepared = outputs.copy()
-    for onset in np.flatnonzero((activity[:-1] < 0.5) & (activity[1:] >= 0.5)) + 1:  # at most a frame before the sound
+    onsets = np.flatnonzero((activity[:-1] < 0.5) & (activity[1:] >= 0.5)) + 1  # at most a frame before the sound
+    for onset in onsets.tolist():
         begin = onset
         while begin > 0 and activity[begin - 1] < activity[begin]:
             begin -= 1

@@ -65,6 +65,7 @@ def probe(path: str | Path, kind: str) -> MediaInfo:
         input_arguments(file),
         PROBE_CPU_SECONDS,
         DECODER_MEMORY,
+        death_signal=False,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -187,6 +188,7 @@ class Process:
                 ["-nostats", "-loglevel", "error", *arguments],
                 cpu_seconds,
                 memory_bytes,
+                death_signal=is_fed,
                 stdin=subprocess.PIPE if is_fed else subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL if is_fed else subprocess.PIPE,
                 stderr=self._error_log,
@@ -237,11 +239,12 @@ class Process:
 
 
 def _start(
-    arguments: list[str], cpu_seconds: float, memory_bytes: int, **pipes: int | IO[bytes]
+    arguments: list[str], cpu_seconds: float, memory_bytes: int, death_signal: bool, **pipes: int | IO[bytes]
 ) -> subprocess.Popen[bytes]:
+    command = [binary(), "-hide_banner", "-nostdin", *arguments]
     try:
-        return processes.start([binary(), "-hide_banner", "-nostdin", *arguments], cpu_seconds, memory_bytes, **pipes)
-    except (FileNotFoundError, PermissionError):
+        return processes.start(command, cpu_seconds, memory_bytes, death_signal=death_signal, **pipes)
+    except OSError:
         check_binary()
         raise
 

@@ -8,58 +8,72 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any
 
 from space_core.errors import ServerFault
 
-# Sets the limits and replaces itself by the program. Arguments: CPU seconds, bytes, the parent's id, the program …
+if sys.platform == "linux":
+    import resource
+
+# Has the system kill it when its parent ends, and becomes the program. Arguments: the parent's id, the program …
 # A launcher and not Popen's preexec_fn: that would run Python between fork and exec of a process with many threads.
 LAUNCHER = """
-import ctypes, os, resource, signal, sys
-seconds, memory, parent = map(int, sys.argv[1:4])
+import ctypes, os, signal, sys
 ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-if os.getppid() != parent: sys.exit(1)
-def limit(what, soft, hard):
-    most = resource.getrlimit(what)[1]
-    if most != resource.RLIM_INFINITY: soft, hard = min(soft, most), min(hard, most)
-    resource.setrlimit(what, (soft, hard))
-limit(resource.RLIMIT_CPU, seconds, seconds + 1)
-limit(resource.RLIMIT_CORE, 0, 0)
-if memory: limit(resource.RLIMIT_AS, memory, memory)
-try: os.execv(sys.argv[4], sys.argv[4:])
+if os.getppid() != int(sys.argv[1]): sys.exit(1)
+try: os.execv(sys.argv[2], sys.argv[2:])
 except OSError: sys.exit(126)
 """
 POLL_SECONDS = 0.5  # the accuracy of a ``Watchdog``
 
 
-def start(command: list[str], cpu_seconds: float, memory_bytes: int = 0, **options: Any) -> subprocess.Popen[bytes]:
+def start(
+    command: list[str], cpu_seconds: float, memory_bytes: int = 0, *, death_signal: bool = True, **options: Any
+) -> subprocess.Popen[bytes]:
     """Starts a program in a process group of its own.
 
-    On Linux it is killed when this process ends, however it does, and when it reaches one of its limits; on other
-    systems it has no limits.
+    On Linux it is killed when it reaches one of its limits; on other systems it has none.
 
     Args:
         command: the program's path and its arguments; a list, so that no shell parses names in it.
         cpu_seconds: of all its threads together.
         memory_bytes: of address space; 0 for no limit.
+        death_signal: whether, on Linux, it is killed when this process ends, however it does. That takes 20 ms more. A
+            program that writes to a pipe ends by itself then, or at its limit of time.
         options: as of ``subprocess.Popen``.
 
     Raises:
-        ServerFault: there is not enough memory, or the limit of processes is reached.
-        OSError: the program can't be started; not raised on Linux, where the exit status is 126 then.
+        ServerFault: the limit of processes is reached.
+        OSError: the program can't be started; with ``death_signal`` the exit status is 126 instead.
     """
-    if sys.platform == "linux":
-        limits = [str(math.ceil(cpu_seconds)), str(memory_bytes), str(os.getpid())]
-        command = [sys.executable, "-I", "-S", "-c", LAUNCHER, *limits, *command]
+    if sys.platform == "linux" and death_signal:
+        command = [sys.executable, "-I", "-S", "-c", LAUNCHER, str(os.getpid()), *command]
     try:
         # In a group of its own, so that Ctrl-C reaches only this process, which removes unfinished files. By one thread
         # that lives as long as this process: the death signal is sent when the thread ends that started the child.
         started = _starter().submit(lambda: subprocess.Popen(command, start_new_session=True, **options))
-        return started.result()
+        process = started.result()
     except BlockingIOError:  # EAGAIN
         raise ServerFault("Too many programs are running here. Try again in a moment.", "internal") from None
+    if sys.platform == "linux":
+        seconds = math.ceil(cpu_seconds)
+        _limit(process.pid, resource.RLIMIT_CPU, seconds, seconds + 1)
+        _limit(process.pid, resource.RLIMIT_CORE, 0, 0)
+        if memory_bytes:
+            _limit(process.pid, resource.RLIMIT_AS, memory_bytes, memory_bytes)
+    return process
+
+
+def _limit(process: int, what: int, soft: int, hard: int) -> None:
+    """Sets a limit of a child, or leaves a stricter one."""
+    if sys.platform == "linux":
+        most = resource.getrlimit(what)[1]
+        if most != resource.RLIM_INFINITY:
+            soft, hard = min(soft, most), min(hard, most)
+        with suppress(ProcessLookupError):  # it has ended
+            resource.prlimit(process, what, (soft, hard))
 
 
 @cache

@@ -177,18 +177,23 @@ def test_an_upload_that_breaks_off_is_removed_at_once(tmp_path):
 
 
 def test_an_upload_that_does_not_go_on_is_given_up(tmp_path, monkeypatch):
-    monkeypatch.setattr(middleware, "IDLE_SECONDS", 0.5)
+    monkeypatch.setattr(middleware, "IDLE_SECONDS", 3.0)
     with served(tmp_path) as visitor, ExitStack() as uploads:
         before = files_in(tmp_path)
         connections = [uploads.enter_context(unfinished_upload(visitor)) for _ in range(5)]
         until(lambda: len(files_in(tmp_path)) == len(before) + 5)
         for connection in connections:
-            connection.settimeout(20)
-            answer = connection.recv(4096).decode()
+            answer = received(connection)
             assert answer.startswith("HTTP/1.1 408")
             assert "Send it again." in answer
         until(lambda: files_in(tmp_path) == before)
         assert visitor.metric('space_failed_total{endpoint="upload",reason="left"}') == 5
+
+
+def received(connection):
+    """All that comes until the server closes the connection."""
+    connection.settimeout(20)
+    return b"".join(iter(lambda: connection.recv(4096), b"")).decode()
 
 
 @contextmanager

@@ -39,7 +39,7 @@ from fuzz.inputs import MARK, Input, good_file, make_input  # noqa: E402
 VISITORS = 4  # at the same time
 LATE_SECONDS = 60.0  # for an answer, with so many visitors before it
 WARM_UP = 40  # inputs before memory is measured
-# Bytes that may stay: cached portraits, and pools of the libraries, which grow to what the largest input needs. After 400
+# Bytes that may stay: cached portraits, and pools of libraries, which grow to what the largest input needs. After 400
 # inputs 530 MB were measured.
 MEMORY_GROWTH = 700 * 2**20
 PORTRAITS_MB = 200

@@ -12,6 +12,7 @@ recorded clips; the clips of a speaker are joined, each without its own mean.
 
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from scipy.signal import butter, fftconvolve, sosfilt
@@ -42,7 +43,8 @@ LARGE_FACE = 200  # pixels; lips of smaller faces are tracked less exactly
 def report(corpus: Corpus) -> None:
     """Prints the figures named at the top of this file."""
     model = load_speech2landmarks()
-    rows, degraded = [], {name: [] for name in DEGRADATIONS}
+    rows: list[dict[str, Any]] = []
+    degraded: dict[str, list[float]] = {name: [] for name in DEGRADATIONS}
     for speaker, clips in validation_speakers(corpus).items():
         sounds = [corpus.speech(clip["id"]) for clip in clips]
         truths, portraits = zip(*(recorded(corpus.landmarks(clip["id"])) for clip in clips), strict=True)
@@ -166,7 +168,7 @@ def predict(model: Speech2Landmarks, speech: np.ndarray, portrait: np.ndarray, e
 
 def compare(
     model: Speech2Landmarks, sounds: Sequence[np.ndarray], portraits: Sequence[np.ndarray], truths: Sequence[np.ndarray]
-) -> dict[str, float | np.ndarray]:
+) -> dict[str, Any]:
     """The figures of one speaker named at the top of this file.
 
     ``sounds`` (N,), ``portraits`` (478, 3) and recorded ``truths`` (T, 6) are of the clips.
@@ -177,7 +179,7 @@ def compare(
     ]
     pairs = [(ours, truth[: len(ours)]) for ours, truth in zip(predicted, truths, strict=True)]
     correlations = {lag: correlation(*joined(pairs, lag))[0] for lag in range(-LARGEST_LAG, LARGEST_LAG + 1)}
-    lag = max(correlations, key=correlations.get)
+    lag = max(correlations, key=lambda each: correlations[each])
     ours, theirs = joined(pairs, lag)
     return {
         "correlation": correlations[0],

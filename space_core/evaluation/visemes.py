@@ -145,7 +145,8 @@ def time_warp(source: np.ndarray, target: np.ndarray) -> tuple[float, np.ndarray
             came[i, j] = int(np.argmin(steps))
             total[i, j] = steps[came[i, j]] + distance[i, j]
     i, j = len(source) - 1, int(total[-1].argmin())
-    cost, visited = total[i, j] / len(source), [[] for _ in source]
+    cost = total[i, j] / len(source)
+    visited: list[list[int]] = [[] for _ in source]
     while True:
         visited[i].append(j)
         if i == 0:
@@ -159,7 +160,9 @@ def _features(model: Speech2Landmarks, speech: np.ndarray) -> np.ndarray:
     """The speech encoder's features (2 T, 384), centred, of unit length."""
     frames = number_of_frames(len(speech))
     mel = log_mel(speech, speech_power(speech), -CONTEXT_FRAMES, frames + 2 * CONTEXT_FRAMES)
-    features = model.network.encoder(torch.from_numpy(mel)[None].to(model.device))[0].float().cpu().numpy()
+    features = (
+        model.network.get_submodule("encoder")(torch.from_numpy(mel)[None].to(model.device))[0].float().cpu().numpy()
+    )
     features = features[CONTEXT_FRAMES * TOKENS_PER_FRAME : (CONTEXT_FRAMES + frames) * TOKENS_PER_FRAME]
     features = features - features.mean(0)
     return features / np.linalg.norm(features, axis=1, keepdims=True)

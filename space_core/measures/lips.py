@@ -58,7 +58,7 @@ def best_lag(opening: np.ndarray, truth: np.ndarray, largest: int) -> tuple[int,
     for lag in range(-largest, largest + 1):
         first, last = max(-lag, 0), length - max(lag, 0)
         correlations[lag] = np.corrcoef(opening[first:last], truth[first + lag : last + lag])[0, 1]
-    lag = max(correlations, key=correlations.get)
+    lag = max(correlations, key=lambda each: correlations[each])
     return lag, correlations[lag], correlations[0]
 
 

@@ -217,7 +217,7 @@ def prepare_onsets(outputs: np.ndarray, activity: np.ndarray) -> np.ndarray:
         begin = onset
         while begin > 0 and activity[begin - 1] < activity[begin]:
             begin -= 1
-        prepared[begin : onset + 1] = outputs[min(onset + 1, len(outputs) - 1)]
+        prepared[begin : onset + 1] = outputs[onset + 1 : onset + 2] if onset + 1 < len(outputs) else outputs[onset]
     return prepared
 
 

@@ -61,10 +61,10 @@ def main() -> None:
     recordings = read_recordings(corpus)
     encoded = [encode(recording.mel(), encoder) for recording in recordings]
     pairs = [
-        (sound, aligned(recording, decode(decoder, sound).numpy(), basis))
+        (sound, fitting)
         for sound, recording in zip(encoded, recordings, strict=True)
+        if (fitting := aligned(recording, decode(decoder, sound).numpy(), basis)) is not None
     ]
-    pairs = [(sound, recording) for sound, recording in pairs if recording is not None]
     average = np.mean([recording.amplitudes() for _, recording in pairs], axis=0)
     motions = [recording.motion(basis, average) for _, recording in pairs]
     clips = [

@@ -78,6 +78,6 @@ def _deviation(curves: list[np.ndarray]) -> np.ndarray:
 @torch.no_grad()
 def multiply_coefficients(decoder: MotionDecoder, matrix: np.ndarray) -> None:
     """Multiplies the coefficients that a decoder predicts by a matrix (coefficients, coefficients), in place."""
-    count, matrix = len(matrix), torch.from_numpy(matrix).float()
-    decoder.head.weight[:count] = matrix @ decoder.head.weight[:count]
-    decoder.head.bias[:count] = matrix @ decoder.head.bias[:count]
+    count, factor = len(matrix), torch.from_numpy(matrix).float()
+    decoder.head.weight[:count] = factor @ decoder.head.weight[:count]
+    decoder.head.bias[:count] = factor @ decoder.head.bias[:count]

@@ -52,18 +52,15 @@ def _run(
         trained.parameters(), learning_rate, (0.9, 0.98), weight_decay=WEIGHT_DECAY, fused=True
     )
     motion_loss = MotionLoss(basis)
-    chances = []
-    for group, share in zip(examples, SHARES, strict=True):
-        lengths = np.sqrt([float(len(weight)) for *_, weight in group])
-        chances.append(share * lengths / lengths.sum())
-    chances = np.concatenate(chances)
+    lengths = [np.sqrt([float(len(weight)) for *_, weight in group]) for group in examples]
+    chances = np.concatenate([share * each / each.sum() for each, share in zip(lengths, SHARES, strict=True)])
     every = [example for group in examples for example in group]
     begun, losses = time.time(), []
     for step in range(STEPS):
         trained.train()
         rate = min(1, (step + 1) / WARM_UP_STEPS) * 0.5 * (1 + np.cos(np.pi * step / STEPS))
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate * rate
+        for parameters in optimizer.param_groups:
+            parameters["lr"] = learning_rate * rate
         features, motion, weight = _batch([every[draw.choice(len(every), p=chances)] for _ in range(BATCH)], draw)
         with torch.autocast("cpu", torch.bfloat16):
             outputs = trained(features)

@@ -102,7 +102,7 @@ def aligned(recording: Recording, predicted: np.ndarray, basis: np.ndarray) -> R
     for curve in curves:
         for begin, end in zip(recording.borders, recording.borders[1:], strict=False):
             curve[begin:end] -= curve[begin:end].mean()
-    lag, best, unshifted = best_lag(*curves, LARGEST_LAG)
+    lag, best, unshifted = best_lag(curves[0], curves[1], LARGEST_LAG)
     if best <= unshifted + MIN_GAIN:
         lag, best = 0, unshifted
     return recording.shifted(lag) if best > MIN_CORRELATION else None

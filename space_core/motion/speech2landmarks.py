@@ -17,6 +17,7 @@ from space_core.face.topology import (
     canonical_face,
 )
 from space_core.motion.emotion_network import expressive_motion
+from space_core.motion.loudness import smooth
 from space_core.motion.quantization import dequantize
 from space_core.motion.speech_encoder import TOKENS_PER_FRAME, WIDTH, SpeechEncoder
 from space_core.motion.speech_features import log_mel, speech_activity, speech_power
@@ -42,6 +43,8 @@ SHUT_FROM, SHUT_AT = -0.5, 1.5  # logits of the closure head between which lips 
 # How far speech holds lips together that it does not shut: where the gap is at least the last number, and where they
 # touch.
 WIDE_HOLD, NARROW_HOLD, NARROW_GAP = 0.3, 0.8, 0.05
+# Lips are held together for a second before and after speech too, and are free two seconds from it.
+NEAR_SPEECH, NEAR_SPEECH_GAIN = 20.0, 12.0  # frames, standard deviation
 CLOSING_PRIOR = 0.002  # ridge of the fit that closes the mouth of a photo by the basis
 
 UPPER, LOWER = list(INNER_UPPER_LIP[1:-1]), list(INNER_LOWER_LIP[1:-1])  # pairs of points that meet when lips close
@@ -136,20 +139,23 @@ class Speech2Landmarks:
         rest = resting_face(portrait, self.basis)
         size = mouth_scale(rest)
         first = 0
-        for outputs, activity in self._predict_windows(speech):
+        for outputs, activity, near_speech in self._predict_windows(speech):
             motion = size * np.tensordot(outputs[:, :-1], self.basis, 1)
             shut = closure_share(outputs[:, -1])
             motion = close_lips(motion, shut) * activity[:, None, None]
-            closure = held_together(shut, lip_gaps(motion).max(1)) * activity
+            closure = held_together(shut * activity, lip_gaps(motion).max(1)) * near_speech
             landmarks = rest + expressive_motion(motion, emotion[first : first + len(outputs)], rest, closure)
             yield keep_lips_apart(landmarks, rest).astype(np.float32), closure.astype(np.float32)
             first += len(outputs)
 
     @torch.inference_mode()
-    def _predict_windows(self, speech: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """The network's outputs (t, coefficients + 1) and the speech activity (t,), window by window, in order."""
+    def _predict_windows(self, speech: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Window by window, in order: the network's outputs (t, coefficients + 1), the speech activity (t,), and how
+        near there is speech (t,), 0 … 1.
+        """
         power = speech_power(speech)
         activity = speech_activity(speech, power)
+        near_speech = np.clip(NEAR_SPEECH_GAIN * smooth(activity, NEAR_SPEECH), 0, 1)
         ramp = (np.arange(FADE_FRAMES, dtype=np.float32)[:, None] + 0.5) / FADE_FRAMES
         tail = None  # of the previous window: the frames that are cross-faded
         for first in range(-FADE_FRAMES // 2, len(activity), HOP_FRAMES):
@@ -159,7 +165,7 @@ class Speech2Landmarks:
                 outputs[:FADE_FRAMES] = tail + ramp * (outputs[:FADE_FRAMES] - tail)
             tail = outputs[HOP_FRAMES:]
             frames = slice(max(first, 0), min(first + HOP_FRAMES, len(activity)))
-            yield outputs[frames.start - first : frames.stop - first], activity[frames]
+            yield outputs[frames.start - first : frames.stop - first], activity[frames], near_speech[frames]
 
 
 @cache

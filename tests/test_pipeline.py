@@ -497,7 +497,7 @@ def test_an_emotion_may_come_and_go(pipeline, short_speech):
     motion = pipeline.motion(PHOTO, short_speech, AnimationOptions(emotion="0:neutral, 0.6:happy"))
     happy = motion.emotion[:, EMOTIONS.index("happy")]
     assert happy[0] == 0
-    assert happy[-1] == 1
+    assert 0.8 < happy[-1] < 1.2  # more on an accented syllable, less in a pause
 
 
 # Landmarks back in, from the command line

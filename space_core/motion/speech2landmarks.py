@@ -18,6 +18,7 @@ from space_core.face.topology import (
     canonical_face,
 )
 from space_core.motion.emotion_network import expressive_motion
+from space_core.motion.loudness import smooth
 from space_core.motion.quantization import dequantize
 from space_core.motion.speech_encoder import TOKENS_PER_FRAME, WIDTH, SpeechEncoder
 from space_core.motion.speech_features import log_mel, speech_activity, speech_power
@@ -45,6 +46,8 @@ SHUT_FROM, SHUT_AT = -0.2, 1.8  # logits of the closure head between which lips 
 # How far speech holds lips together that it does not shut: where the gap is at least the last number, and where they
 # touch.
 WIDE_HOLD, NARROW_HOLD, NARROW_GAP = 0.3, 0.8, 0.05
+# Lips are held together for a second before and after speech too, and are free two seconds from it.
+NEAR_SPEECH, NEAR_SPEECH_GAIN = 20.0, 12.0  # frames, standard deviation
 CLOSING_PRIOR = 0.002  # ridge of the fit that closes the mouth of a photo by the basis
 
 UPPER, LOWER = list(INNER_UPPER_LIP[1:-1]), list(INNER_LOWER_LIP[1:-1])  # pairs of points that meet when lips close
@@ -109,10 +112,17 @@ class MotionNetwork(nn.Module):
 
 
 class SpeechWindow(NamedTuple):
-    """The network's outputs (t, coefficients + 1) and the speech activity (t,), 0 … 1, for up to HOP_FRAMES frames."""
+    """What speech determines of up to HOP_FRAMES frames, whoever says it.
+
+    Attributes:
+        outputs: (t, coefficients + 1) of the network.
+        activity: (t,) speech activity, 0 … 1.
+        near_speech: (t,) how near there is speech, 0 … 1.
+    """
 
     outputs: np.ndarray
     activity: np.ndarray
+    near_speech: np.ndarray
 
 
 class Speech2Landmarks:
@@ -152,9 +162,10 @@ class Speech2Landmarks:
         rest = resting_face(portrait, self.basis)
         size = mouth_scale(rest)
         first = 0
-        for outputs, activity in windows:
+        for outputs, activity, near_speech in windows:
             motion = size * speech_motion(articulation * outputs[:, :-1], outputs[:, -1], activity, self.basis)
-            closure = held_together(closure_share(outputs[:, -1]), lip_gaps(motion).max(1)) * activity
+            shut = closure_share(outputs[:, -1]) * activity
+            closure = held_together(shut, lip_gaps(motion).max(1)) * near_speech
             landmarks = rest + expressive_motion(motion, emotion[first : first + len(outputs)], rest, closure)
             yield keep_lips_apart(landmarks, rest).astype(np.float32), closure.astype(np.float32)
             first += len(outputs)
@@ -165,6 +176,7 @@ class Speech2Landmarks:
         speech = np.asarray(speech, np.float32)
         power = speech_power(speech)
         activity = speech_activity(speech, power)
+        near_speech = np.clip(NEAR_SPEECH_GAIN * smooth(activity, NEAR_SPEECH), 0, 1)
         ramp = (np.arange(FADE_FRAMES, dtype=np.float32)[:, None] + 0.5) / FADE_FRAMES
         tail = None  # of the previous window: the frames that are cross-faded
         for first in range(-FADE_FRAMES // 2, len(activity), HOP_FRAMES):
@@ -177,7 +189,8 @@ class Speech2Landmarks:
                 outputs[:FADE_FRAMES] = tail + ramp * (outputs[:FADE_FRAMES] - tail)
             tail = outputs[HOP_FRAMES:]
             frames = slice(max(first, 0), min(first + HOP_FRAMES, len(activity)))
-            yield SpeechWindow(outputs[frames.start - first : frames.stop - first], activity[frames])
+            window = slice(frames.start - first, frames.stop - first)
+            yield SpeechWindow(outputs[window], activity[frames], near_speech[frames])
 
 
 @cache

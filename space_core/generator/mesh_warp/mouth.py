@@ -204,8 +204,8 @@ def _inside(mouth: PreparedMouth, motion: FaceMotion, window: Window, opening: O
 
 
 def _parted(mouth: PreparedMouth, host: HostMotion) -> bool:
-    """Whether light falls in between the lips in any of the frames."""
-    return bool((_apart(mouth, host) > PARTED[0]).any())
+    """Whether light falls in between the lips in any of the frames; between their points they may be further apart."""
+    return bool((_apart(mouth, host) > 0.6 * PARTED[0]).any())
 
 
 def _apart(mouth: PreparedMouth, host: HostMotion) -> np.ndarray:

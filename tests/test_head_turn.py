@@ -16,6 +16,7 @@ from space_core.generator.mesh_warp.compositor import compose
 from space_core.generator.mesh_warp.face_motion import PixelTransform, face_motion
 from space_core.generator.mesh_warp.hair_tips import find_hair_tips
 from space_core.generator.mesh_warp.head_shape import head_depth
+from space_core.generator.mesh_warp.inpainting import fill_with_detail
 from space_core.media.images import load_photo
 
 
@@ -79,6 +80,15 @@ def test_tips_of_hair_before_a_plain_background_are_found():
     assert found[262:268, 488:490].max() > 0.8
     elsewhere = ~widened((mask > 0) | (found > 0.5) & (np.arange(640) > 440), 8)
     assert found[elsewhere].max() < 0.2
+
+
+def test_uncovered_background_has_the_grain_of_the_photo():
+    grain = np.random.default_rng(0).normal(0.5, 0.05, (1, 3, 200, 200)).astype(np.float32)
+    picture, known = torch.from_numpy(grain), torch.ones(1, 1, 200, 200)
+    known[..., 60:140, 70:150] = 0
+    filled = fill_with_detail(picture, known)
+    torch.testing.assert_close(filled[..., :60, :], picture[..., :60, :])
+    assert float(filled[..., 70:130, 80:140].std()) == pytest.approx(0.05, rel=0.3)
 
 
 @pytest.mark.parametrize("yaw", [-35, 35])

@@ -30,7 +30,7 @@ from space_core.generator.mesh_warp.features import (
 )
 from space_core.generator.mesh_warp.glasses import Glasses, find_glasses
 from space_core.generator.mesh_warp.hair_tips import find_hair_tips
-from space_core.generator.mesh_warp.inpainting import fill
+from space_core.generator.mesh_warp.inpainting import fill_with_detail
 from space_core.generator.mesh_warp.mouth import prepare_mouth
 from space_core.generator.mesh_warp.placement import place
 from space_core.generator.mesh_warp.rasterizer import rasterize
@@ -192,4 +192,4 @@ def _background(
     kept = gaussian_filter(cv2.dilate(doubtful, brush), 3)
     kept = np.maximum(kept, gaussian_filter(cv2.dilate(find_hair_tips(picture, person), fine_brush), 1))
     shows, known = (torch.from_numpy(1 - mask)[None, None].float() for mask in (steep, kept))
-    return shows, known, fill(picture, known) - picture * known
+    return shows, known, fill_with_detail(picture, known) - picture * known

@@ -98,7 +98,7 @@ class MotionOptions:
     )
     pose_video: Path | None = _option(
         None,
-        "a video whose head motion is borrowed, instead of generated; turns of up to 25 degrees from the photo's pose "
+        "a video whose head motion is borrowed, instead of generated; turns of up to 35 degrees from the photo's pose "
         "look best",
         Widget("Pose-source video: its head motion is used"),
     )

@@ -251,11 +251,17 @@ def test_one_slip_of_the_tracker_leaves_no_trace():
     np.testing.assert_allclose(rotation - PHOTO.rotation, driver.rotation - driver.rotation[0], atol=0.6)
 
 
-def test_transferred_motion_is_limited():
-    _, driver = driving_video(150)
-    wild = HeadPose(driver.rotation * 5, driver.translation, driver.scale)
+def test_transferred_motion_beyond_what_the_photo_can_carry_is_compressed_smoothly():
+    turns = np.zeros((150, 3))
+    turns[:, 0] = 60 * np.sin(np.arange(150) * np.pi / 149)  # to the side and back
+    wild = HeadPose(turns, np.zeros((150, 3)), np.full(150, 100.0))
     landmarks = pose_landmarks(np.broadcast_to(canonical_face().vertices, (150, 478, 3)), wild)
-    assert np.abs(transfer_head_pose(followed(landmarks), 300, PHOTO, 1.5).rotation - PHOTO.rotation).max() <= 25
+    yaw = (transfer_head_pose(followed(landmarks), 150, PHOTO, 1.0).rotation - PHOTO.rotation)[:, 0]
+    within = turns[:, 0] < 24
+    np.testing.assert_allclose(yaw[within], turns[within, 0], atol=0.5)
+    assert 34 < yaw.max() <= 38
+    assert (np.diff(yaw[:75]) > 0).all()  # slower, but without a stop
+    assert np.abs(np.diff(yaw, 2)).max() < 0.3
 
 
 def test_pose_video_without_a_face_is_refused():

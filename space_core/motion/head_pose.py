@@ -27,7 +27,7 @@ NUM_CHANNELS = 6
 YAW, PITCH, ROLL, SWAY_X, SWAY_Y, LOG_SCALE = range(NUM_CHANNELS)
 
 MAX_ROTATION = 15.0  # degrees from the photo's pose in any angle, for generated motion
-MAX_TRANSFERRED_ROTATION = 25.0  # … and for transferred motion
+FREE_ROTATION, MAX_TRANSFERRED_ROTATION = 25.0, 38.0  # transferred motion is unchanged up to the first, see below
 MAX_SWAY = np.array([0.15, 0.12, 0.08])  # of SWAY_X, SWAY_Y, LOG_SCALE
 LINEAR_PART = 0.6  # of a limit: up to here motion is unchanged, beyond it is compressed
 
@@ -195,7 +195,8 @@ def transfer_head_pose(driving: HeadPose, num_frames: int, photo: HeadPose, amou
         amount: 0 (exactly still), 1 (as in the video) … 1.5.
 
     Returns:
-        A head pose of ``num_frames`` frames, within ±25° of the photo's in every angle.
+        A head pose of ``num_frames`` frames, as in the video up to ±25° from the photo's in every angle, compressed
+        smoothly beyond, never ±38° from it.
 
     Raises:
         SpaceError: too few of the frames show a face.
@@ -225,9 +226,17 @@ def transfer_head_pose(driving: HeadPose, num_frames: int, photo: HeadPose, amou
         offsets = savgol_filter(offsets, window, SMOOTHING_ORDER, axis=0)
     offsets = (offsets - offsets[:1]) * amount
 
-    limits = np.concatenate([np.full(3, MAX_TRANSFERRED_ROTATION), MAX_TRANSFERRED_SHIFT])
     # The video's translation already includes that of rotation about the neck.
-    return _posed(_soft_limit(offsets, limits), photo, np.zeros(3))
+    return _posed(_within_transfer_limits(offsets), photo, np.zeros(3))
+
+
+def _within_transfer_limits(offsets: np.ndarray) -> np.ndarray:
+    """Transferred offsets (T, 6) from the photo's pose, compressed smoothly where the photo can't carry them.
+
+    Angles are unchanged up to ±25° and never reach ±38°.
+    """
+    angles = _soft_limit(offsets[:, :3], np.full(3, MAX_TRANSFERRED_ROTATION), FREE_ROTATION / MAX_TRANSFERRED_ROTATION)
+    return np.concatenate([angles, _soft_limit(offsets[:, 3:], MAX_TRANSFERRED_SHIFT)], axis=1)
 
 
 def nods(loud: np.ndarray, kernel: np.ndarray) -> np.ndarray:
@@ -335,9 +344,9 @@ def _ping_pong(length: int, num_frames: int) -> np.ndarray:
     return np.minimum(place, 2 * length - 2 - place)
 
 
-def _soft_limit(values: np.ndarray, limits: np.ndarray) -> np.ndarray:
-    """Values (T, C), unchanged up to LINEAR_PART of their limits (C,) and compressed smoothly beyond."""
-    linear = LINEAR_PART * limits
+def _soft_limit(values: np.ndarray, limits: np.ndarray, linear_part: float = LINEAR_PART) -> np.ndarray:
+    """Values (T, C), unchanged up to a part of their limits (C,) and compressed smoothly beyond."""
+    linear = linear_part * limits
     size = np.abs(values)
     compressed = linear + (limits - linear) * np.tanh((size - linear) / (limits - linear))
     return np.sign(values) * np.where(size > linear, compressed, size)

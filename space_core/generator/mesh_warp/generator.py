@@ -29,11 +29,13 @@ from space_core.generator.mesh_warp.features import (
     prepare_lips_on,
 )
 from space_core.generator.mesh_warp.glasses import Glasses, find_glasses
-from space_core.generator.mesh_warp.inpainting import fill
+from space_core.generator.mesh_warp.hair_tips import find_hair_tips
+from space_core.generator.mesh_warp.inpainting import fill_with_detail
 from space_core.generator.mesh_warp.mouth import prepare_mouth
 from space_core.generator.mesh_warp.placement import place
 from space_core.generator.mesh_warp.rasterizer import rasterize
 from space_core.generator.mesh_warp.refinement import load_refinement
+from space_core.generator.mesh_warp.sampling import EXTENT
 from space_core.generator.mesh_warp.warp_mesh import WarpMesh, build_warp_mesh
 from space_core.generator.mesh_warp.wrinkles import PreparedWrinkles, crease_shade, prepare_wrinkles
 from space_core.progress import NUM_CORES
@@ -46,6 +48,7 @@ STILL = 1e-3  # pixels; less motion than this is none
 MASK_LOW, MASK_HIGH = 0.3, 0.95
 DOUBT_LOW, DOUBT_HIGH = 0.08, 0.3
 BACKGROUND_CLEARANCE = 19  # width, in pixels, of the brush that keeps the background clear of the person's edge
+TIP_CLEARANCE = 5  # … and of tips of hair beyond
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,9 @@ class MeshWarpGenerator:
         edges = np.stack([portrait.crop.to_crop(corner) + MARGIN for corner in (np.zeros(2), size)])
         glasses = find_glasses(picture, around)
         prepared = PreparedPortrait(
-            canvas=prepare_canvas(canvas, photo.host.posed[0, list(OVAL), :2].mean(0), *_background(portrait, picture)),
+            canvas=prepare_canvas(
+                canvas, photo.host.posed[0, list(OVAL), :2].mean(0), *_background(portrait, picture, edges)
+            ),
             to_film=to_film,
             photo=photo,
             mesh=build_warp_mesh(around, portrait.person, edges).transformed(to_surroundings.inverse().then(to_film)),
@@ -170,12 +175,22 @@ class MeshWarpGenerator:
         return torch.where(offsets.abs() < STILL * prepared.to_film.scale, 0, offsets)
 
 
-def _background(portrait: Portrait, picture: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """What ``prepare_canvas`` needs of the background of a portrait with these surroundings (1, 3, 640, 640)."""
+def _background(
+    portrait: Portrait, picture: torch.Tensor, edges: np.ndarray
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """What ``prepare_canvas`` needs of the background of a portrait with these surroundings (1, 3, 640, 640).
+
+    ``edges`` (2, 2) are the photo's left and top, right and bottom in pixels of the surroundings.
+    """
     steep = np.clip((portrait.person - MASK_LOW) / (MASK_HIGH - MASK_LOW), 0, 1)
+    # Beyond the photo's edges its outermost pixels go on, and where those show the person, so do they.
+    first, last = np.ceil(edges[0]), np.floor(edges[1] - 1)
+    columns, rows = (np.arange(EXTENT).clip(first[axis], last[axis]).astype(int).clip(0, EXTENT - 1) for axis in (0, 1))
+    person = portrait.person[rows[:, None], columns]
     # Tips of hair of which the mask is hardly sure would stay behind when the head goes.
-    doubtful = np.clip((portrait.person - DOUBT_LOW) / (DOUBT_HIGH - DOUBT_LOW), 0, 1)
-    brush = np.ones((BACKGROUND_CLEARANCE, BACKGROUND_CLEARANCE), np.uint8)
+    doubtful = np.clip((person - DOUBT_LOW) / (DOUBT_HIGH - DOUBT_LOW), 0, 1)
+    brush, fine_brush = (np.ones((width, width), np.uint8) for width in (BACKGROUND_CLEARANCE, TIP_CLEARANCE))
     kept = gaussian_filter(cv2.dilate(doubtful, brush), 3)
+    kept = np.maximum(kept, gaussian_filter(cv2.dilate(find_hair_tips(picture, person), fine_brush), 1))
     shows, known = (torch.from_numpy(1 - mask)[None, None].float() for mask in (steep, kept))
-    return shows, known, fill(picture, known) - picture * known
+    return shows, known, fill_with_detail(picture, known) - picture * known

@@ -1,0 +1,48 @@
+"""Tips of hair outside a person's mask: what is coloured like the hair nearby rather than like the background."""
+
+import numpy as np
+import torch
+from scipy.ndimage import distance_transform_edt, gaussian_filter, zoom
+from torch.nn import functional as F
+
+from space_core.generator.mesh_warp.inpainting import fill
+from space_core.generator.mesh_warp.sampling import smoothstep
+
+STEP = 2  # pixels of the surroundings per pixel that is looked at; all lengths below are in the latter
+SURE = 0.9  # of the mask: a pixel that shows the person
+REACH, FADE = 24, 6  # how far from the person tips are sought, and over which distance that ends
+HAIR = 4  # standard deviation over which the person's colours are averaged
+SHARE = (0.16, 0.45)  # of the way from the background's colour to the hair's: no tip … a tip
+OTHER = (0.1, 0.16)  # distance of a colour, 0…1, from that way: a tip … none
+LEAST_CONTRAST = 0.12  # between hair and background; below, a tip would not be seen
+# Where so much of the background further out looks like tips, too, it is texture: leaves, for example.
+TEXTURE, TEXTURE_REACH = (0.03, 0.1), 20
+
+
+def find_hair_tips(picture: torch.Tensor, person: np.ndarray) -> np.ndarray:
+    """(640, 640) 1 where surroundings (1, 3, 640, 640), 0…1, show a tip of hair … 0.
+
+    ``person`` (640, 640) is the mask, 0 background … 1 person.
+    """
+    seen = F.avg_pool2d(picture, STEP)[0].permute(1, 2, 0).numpy()
+    sure = person[::STEP, ::STEP] > SURE
+    if not sure.any() or sure.all():
+        return np.zeros_like(person)
+    distance, (rows, columns) = distance_transform_edt(~sure, return_indices=True)
+    weight = gaussian_filter(sure.astype(np.float32), HAIR)[..., None]
+    hair = (gaussian_filter(seen * sure[..., None], (HAIR, HAIR, 0)) / weight.clip(1e-3))[rows, columns]
+    known = torch.from_numpy((distance > REACH).astype(np.float32))[None, None]
+    background = fill(torch.from_numpy(seen).permute(2, 0, 1)[None], known)[0].permute(1, 2, 0).numpy()
+    # Further out the background is compared with its own neighbourhood.
+    smooth = gaussian_filter(seen, (TEXTURE_REACH / 2, TEXTURE_REACH / 2, 0))
+    background = np.where(distance[..., None] > REACH, smooth, background)
+
+    way, from_background = hair - background, seen - background
+    contrast = (way**2).sum(-1)
+    share = (from_background * way).sum(-1) / contrast.clip(1e-6)
+    other = np.linalg.norm(from_background - share.clip(0, 1.3)[..., None] * way, axis=-1)
+    alike = smoothstep(share, *SHARE) * (1 - smoothstep(other, *OTHER)) * (contrast > LEAST_CONTRAST**2)
+    ring = ((distance > REACH + FADE) & (distance < 2 * REACH + FADE)).astype(np.float32)
+    texture = gaussian_filter(alike * ring, TEXTURE_REACH) / gaussian_filter(ring, TEXTURE_REACH).clip(1e-3)
+    near = (1 - smoothstep(distance, REACH - FADE, REACH)) * ~sure
+    return zoom(alike * near * (1 - smoothstep(texture, *TEXTURE)), STEP, order=1, grid_mode=True, mode="nearest")

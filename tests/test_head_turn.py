@@ -1,0 +1,107 @@
+"""What the generator promises of heads turned far from their photo's pose."""
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from conftest import EXAMPLES
+from rendering import posed, rendered
+
+from space_core.face.detector import build_detector
+from space_core.face.portrait import MARGIN, SIZE, prepare_portrait
+from space_core.face.segmentation import person_mask
+from space_core.generator.mesh_warp.compositor import compose
+from space_core.generator.mesh_warp.face_motion import PixelTransform, face_motion
+from space_core.generator.mesh_warp.hair_tips import find_hair_tips
+from space_core.generator.mesh_warp.head_shape import head_depth
+from space_core.generator.mesh_warp.inpainting import fill_with_detail
+from space_core.media.images import load_photo
+
+
+@pytest.fixture(scope="module")
+def prepared(generator, portrait):
+    return generator.prepare(portrait, refined=False)
+
+
+def widened(mask: np.ndarray, reach: int) -> np.ndarray:
+    return cv2.dilate(mask.astype(np.uint8), np.ones((2 * reach + 1,) * 2)) > 0
+
+
+@pytest.mark.parametrize("yaw", [-30, 30])
+def test_background_away_from_head_and_hair_stays_as_it_is(generator, prepared, portrait, yaw):
+    face = posed(portrait, yaw=yaw)
+    frame = rendered(generator, prepared, face)[0]
+    now = person_mask(frame, face.landmarks[0, :, :2].mean(0)) > 0.5
+    before = portrait.person[MARGIN:-MARGIN, MARGIN:-MARGIN] > 0.5
+    outside = ~widened(now | before, 12)
+    assert outside.mean() > 0.02
+    assert np.abs(frame.astype(int) - portrait.image)[outside].mean() < 2
+
+
+def test_nothing_between_is_seen_where_one_part_lies_in_front_of_another(generator, portrait):
+    # A green stripe in the photo, from the one side of which the picture jumps to the other.
+    surroundings = np.full_like(portrait.surroundings, 120)
+    left = MARGIN + 220
+    surroundings[:, left : left + 40] = [0, 255, 0]
+    plain = replace(portrait, surroundings=surroundings, person=np.ones_like(portrait.person))
+    canvas = generator.prepare(plain, refined=False).canvas
+    offsets = torch.zeros(1, canvas.grid.rows, canvas.grid.columns, 2)
+    offsets[:, :, 90:, 0] = 100.0
+    (frame,), _ = compose(canvas, offsets, None)
+    assert int(frame[20:-20, 140:220].int().diff(dim=-1).abs().max()) < 10
+
+
+def test_skull_and_ears_lie_behind_the_face(portrait):
+    to_surroundings = PixelTransform(1.0, np.full(2, float(MARGIN)))
+    photo = face_motion(posed(portrait), to_surroundings, torch.device("cpu"))
+    deep = head_depth(photo, portrait.person)
+    scale = float(photo.host.scale[0])
+    forehead, left, right = photo.host.posed[0, [10, 234, 454], :2].astype(float)
+    up = (forehead - (left + right) / 2) / np.linalg.norm(forehead - (left + right) / 2)
+    outwards = (right - left) / np.linalg.norm(right - left)
+    crown = deep.at((forehead + 0.5 * scale * up)[None]) - deep.at(forehead[None])
+    ears = deep.at(np.stack([left - 0.2 * scale * outwards, right + 0.2 * scale * outwards])) - deep.at(
+        np.stack([left + 0.2 * scale * outwards, right - 0.2 * scale * outwards])
+    )
+    assert 0.3 < crown[0] / scale < 1.2
+    assert ears.min() > 0.2 * scale and ears.max() < scale
+
+
+def test_tips_of_hair_before_a_plain_background_are_found():
+    picture = np.full((640, 640, 3), 0.8, np.float32)
+    mask = np.zeros((640, 640), np.float32)
+    cv2.circle(mask, (320, 320), 150, 1.0, -1)
+    picture[mask > 0] = [0.2, 0.1, 0.05]
+    cv2.line(picture, (460, 300), (500, 250), (0.2, 0.1, 0.05), 5)
+    found = find_hair_tips(torch.from_numpy(picture).permute(2, 0, 1)[None], mask)
+    assert found.shape == (640, 640)
+    assert found[262:268, 488:490].max() > 0.8
+    elsewhere = ~widened((mask > 0) | (found > 0.5) & (np.arange(640) > 440), 8)
+    assert found[elsewhere].max() < 0.2
+
+
+def test_uncovered_background_has_the_grain_of_the_photo():
+    grain = np.random.default_rng(0).normal(0.5, 0.05, (1, 3, 200, 200)).astype(np.float32)
+    picture, known = torch.from_numpy(grain), torch.ones(1, 1, 200, 200)
+    known[..., 60:140, 70:150] = 0
+    filled = fill_with_detail(picture, known)
+    torch.testing.assert_close(filled[..., :60, :], picture[..., :60, :])
+    assert float(filled[..., 70:130, 80:140].std()) == pytest.approx(0.05, rel=0.3)
+
+
+@pytest.mark.parametrize("yaw", [-35, 35])
+def test_glasses_change_nothing_far_from_the_eyes(generator, yaw):
+    wearer = prepare_portrait(load_photo(EXAMPLES / "grace_hopper.jpg"), build_detector("mediapipe"))
+    prepared, face = generator.prepare(wearer, refined=False), posed(wearer, yaw=yaw)
+    with_glasses, without = (
+        rendered(generator, one, face)[0].astype(int) for one in (prepared, replace(prepared, glasses=None))
+    )
+    changed = np.abs(with_glasses - without).max(-1) > 8
+    assert changed.any()
+    y, x = np.nonzero(changed)
+    low, high = face.landmarks[0, :468, :2].min(0), face.landmarks[0, :468, :2].max(0)
+    reach = 0.1 * SIZE
+    assert (x > low[0] - reach).all() and (x < high[0] + reach).all()
+    assert (y > low[1] - reach).all() and (y < high[1]).all()

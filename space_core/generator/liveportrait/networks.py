@@ -82,7 +82,6 @@ class LivePortraitNetworks(nn.Module):
         source, driving = self._keypoints(source, driving)
         return self.stitching_retargeting_module(source, driving)
 
-    @torch.inference_mode()
     def render(self, volume: torch.Tensor, source: torch.Tensor, driving: torch.Tensor) -> torch.Tensor:
         """Pictures (B, 3, 512, 512), 0…1.
 
@@ -91,14 +90,25 @@ class LivePortraitNetworks(nn.Module):
             source: (B, 21, 3) or (1, 21, 3) its keypoints.
             driving: (B, 21, 3) those of the pictures.
         """
+        return self.decode(self.warp(volume, source, driving))
+
+    @torch.inference_mode()
+    def warp(self, volume: torch.Tensor, source: torch.Tensor, driving: torch.Tensor) -> torch.Tensor:
+        """Warped picture features (B, 256, 64, 64), the first half of ``render``."""
         layout = self.layout
         _check(volume, "volume", (layout.volume_channels, layout.volume_depth, INPUT_SIZE // 4, INPUT_SIZE // 4))
         source, driving = self._keypoints(source, driving)
         if len(volume) not in (1, len(driving)):
             raise SpaceError(f"There are {len(volume)} volumes for {len(driving)} frames; give one, or one for each.")
+        volume = volume.to(self.device).expand(len(driving), -1, -1, -1, -1)
         with self._autocast():
-            volume = volume.to(self.device).expand(len(driving), -1, -1, -1, -1)
-            return self.spade_generator(self.warping_module(volume, source, driving)).float()
+            return self.warping_module(volume, source, driving)
+
+    @torch.inference_mode()
+    def decode(self, features: torch.Tensor) -> torch.Tensor:
+        """Pictures (B, 3, 512, 512), 0…1, of warped features, the second half of ``render``."""
+        with self._autocast():
+            return self.spade_generator(features)
 
     def _keypoints(self, source: torch.Tensor, driving: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Both on the device, as many of the one as of the other."""

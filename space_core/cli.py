@@ -158,6 +158,21 @@ def _parse_setting(text: str) -> AnimationOptions:
     return AnimationOptions(**given)
 
 
+def _get_weights(parsed: argparse.Namespace) -> None:
+    from space_core.published_weights import get_weights
+
+    def confirm(question: str) -> bool:
+        print(question, file=sys.stderr)
+        if parsed.yes:
+            return True
+        if not sys.stdin.isatty():
+            raise SpaceError("Nothing was downloaded, as there is nobody to ask: add --yes to agree.")
+        return input("y or n: ").strip().lower() in ("y", "yes")
+
+    folder = get_weights(parsed.name, confirm, parsed.source, parsed.revision)
+    print(f"The weights are in {folder}.", file=sys.stderr)
+
+
 def _load_pipeline(parsed: argparse.Namespace) -> "SpacePipeline":
     from space_core.pipeline import SpacePipeline
 
@@ -243,6 +258,14 @@ def _parser() -> argparse.ArgumentParser:
             "--device", choices=DEVICES, default="auto", help="where to compute (default: %(default)s)"
         )
         command.add_argument("--quiet", action="store_true", help="no progress bar and no messages but errors")
+    weights = commands.add_parser("get-weights", help="download weights that others have published, or take a folder")
+    weights.add_argument("name", choices=["liveportrait"], help="whose weights")
+    weights.add_argument(
+        "--from", dest="source", type=Path, metavar="FOLDER", help="take the files from this folder, without network"
+    )
+    weights.add_argument("--revision", metavar="COMMIT", help="of the publisher's repository (default: the newest)")
+    weights.add_argument("--yes", action="store_true", help="agree to the download without being asked")
+    weights.set_defaults(run=_get_weights)
     return parser
 
 

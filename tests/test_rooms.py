@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "space_core"
 FOUNDATION = {"assets", "errors", "memory", "progress", "timing", "version"}  # modules that every room may import
 STAGES = {"media", "face", "motion", "generator"}
 # What assembles the stages, and what users meet.
-PIPELINE = {"animation", "comparison", "output", "pipeline", "portrait_cache"}
+PIPELINE = {"animation", "comparison", "output", "pipeline", "portrait_cache", "published_weights"}
 INTERFACES = {"__main__", "cli", "web", "cluster"}
 LABORATORY = {"measures", "training", "evaluation"}
 

@@ -1,10 +1,12 @@
 """How fast SPACE is and how much memory it takes.
 
     python -m space_core.evaluation.benchmark [--device cuda] [--seconds 10 60] [--size 512] [--megapixels 12]
+    python -m space_core.evaluation.benchmark --liveportrait [--device cuda] [--batch 8] [--compile]
 
 For each length, in a process of its own, with the networks loaded but the photo not seen before: the whole way from
 photo and recording on disk to MP4 on disk, the seconds of every stage on its own, and the same frames encoded by x264
-alone, which is the limit of any generator on this machine. With ``--megapixels`` also a whole photo of that size.
+alone, which is the limit of any generator on this machine. With ``--megapixels`` also a whole photo of that size. With
+``--liveportrait`` instead the milliseconds a frame of each network of LivePortrait, with random weights.
 """
 
 import argparse
@@ -25,11 +27,14 @@ import torch
 from PIL import Image
 
 from space_core import AnimationOptions, SpacePipeline
+from space_core.device import pick_device
 from space_core.face.canvas import crop_canvas
 from space_core.face.crop_size import SIZE
 from space_core.face.detector import build_detector
 from space_core.face.portrait import prepare_portrait
 from space_core.face.posed_face import PosedFace
+from space_core.generator.liveportrait.layout import INPUT_SIZE
+from space_core.generator.liveportrait.random_weights import random_networks
 from space_core.generator.mesh_warp import MeshWarpGenerator
 from space_core.media.audio import load_recording
 from space_core.media.images import load_photo
@@ -41,6 +46,7 @@ from space_core.options import DEVICES, MotionOptions
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PHOTO, OTHER_PHOTO = EXAMPLES / "astronaut.jpg", EXAMPLES / "grace_hopper.jpg"
 SPEECH = EXAMPLES / "english_starlight.flac"
+NETWORK_RUNS = 20  # on a GPU, where one is too short to be timed
 HELD_FRAMES = 100  # rendered and encoded on their own; stages are extrapolated from these
 
 Result = TypeVar("Result")
@@ -52,8 +58,14 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, nargs="+", default=[10.0, 60.0])
     parser.add_argument("--size", type=int, default=SIZE, help="side of the film in pixels (default: %(default)s)")
     parser.add_argument("--megapixels", type=float, help="also a whole photo of that size, for the first length")
+    parser.add_argument("--liveportrait", action="store_true", help="only the networks of LivePortrait")
+    parser.add_argument("--batch", type=int, default=1, help="frames at once, of these networks (default: %(default)s)")
+    parser.add_argument("--compile", action="store_true", help="compile those of them that run for every frame")
     arguments = parser.parse_args()
     print(f"{torch.get_num_threads()} threads, torch {torch.__version__}")
+    if arguments.liveportrait:
+        _measure_liveportrait(pick_device(arguments.device), arguments.batch, arguments.compile)
+        return
     for seconds in arguments.seconds:
         _in_own_process(_measure_crop, seconds, arguments.size, arguments.device)
     if arguments.megapixels:
@@ -156,6 +168,34 @@ def _measure_stages(folder: Path, speech: Path, size: int, device: torch.device)
     write_video((frame for batch in drawn for frame in batch), folder / "both.mp4", recording, len(frames))
     both = len(frames) / (time.perf_counter() - start)
     print(f"  x264 alone      {encoding:8.1f} frames/s; drawing and encoding {both:.1f}, {both / encoding:.0%} of that")
+
+
+def _measure_liveportrait(device: torch.device, batch: int, compiled: bool) -> None:
+    """Prints the milliseconds a frame of each network, in batches of that size."""
+    networks = random_networks(seed=0).ready(device)
+    if compiled:
+        networks.compile_rendering()
+    image = torch.rand(batch, 3, INPUT_SIZE, INPUT_SIZE, device=device)
+    volume, motion = networks.extract_appearance(image), networks.extract_motion(image)
+    keypoints = networks.transform_keypoints(motion)
+    features = networks.warp(volume, keypoints, keypoints)
+    print(f"\nLivePortrait's networks on {device}, random weights, batches of {batch}; milliseconds a frame:")
+    tasks: dict[str, Callable[[], object]] = {
+        "appearance": lambda: networks.extract_appearance(image),
+        "motion": lambda: networks.extract_motion(image),
+        "stitching": lambda: networks.stitch(keypoints, keypoints),
+        "warping": lambda: networks.warp(volume, keypoints, keypoints),
+        "decoder": lambda: networks.decode(features),
+    }
+    for name, task in tasks.items():
+        task()  # whatever is chosen or compiled on first use
+        runs = NETWORK_RUNS if device.type == "cuda" else 1
+        start = time.perf_counter()
+        for _ in range(runs):
+            task()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        print(f"  {name:14}  {(time.perf_counter() - start) / (runs * batch) * 1000:10.2f} ms")
 
 
 def _timed(stage: str, task: Callable[[], Result], times: float = 1.0) -> Result:

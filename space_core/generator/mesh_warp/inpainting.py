@@ -11,6 +11,7 @@ from scipy.ndimage import distance_transform_edt, gaussian_filter
 from torch.nn import functional as F
 
 DETAIL = 6.0  # pixels, standard deviation: what is finer than that is detail
+LARGEST_DETAIL = 3.0  # medians of its amplitude
 
 
 def fill(picture: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
@@ -41,6 +42,9 @@ def fill_with_detail(picture: torch.Tensor, known: torch.Tensor) -> torch.Tensor
     if is_known.all() or not is_known.any():
         return smooth
     fine = (picture - torch.from_numpy(gaussian_filter(smooth.numpy(), (0, 0, DETAIL, DETAIL)))).numpy()[0]
+    # Grain and texture only: an outline or a strand of hair at the border would appear a second time.
+    limit = LARGEST_DETAIL * np.median(np.abs(fine[:, is_known]))
+    fine = fine.clip(-limit, limit)
     nearest = distance_transform_edt(~is_known, return_distances=False, return_indices=True)
     here = np.indices(is_known.shape)
     size = np.array(is_known.shape)[:, None, None]

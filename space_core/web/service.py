@@ -1,6 +1,7 @@
 """Animations for all visitors of the demo, made by one pipeline that they share."""
 
 import contextlib
+import gc
 import os
 import threading
 import time
@@ -188,6 +189,7 @@ class AnimationService:
         try:
             yield from iterate_in_thread(self._make_film, request, OPENING, self._limit, self._abandon)
         finally:
+            gc.collect()  # what failed jobs held, with their temporary files, is partly in cycles with their exceptions
             return_freed_memory()
 
     def _make_film(self, request: JobRequest, folder: Path, progress: Progress) -> Film:

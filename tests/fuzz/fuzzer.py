@@ -246,8 +246,8 @@ def fuzz(seed: int, seconds: float, log: Path, only: int | None = None) -> Repor
 
 def _differences(before: State, after: State) -> list[str]:
     """What the server holds that it did not hold before."""
-    # A pool of threads or workers, or a library that is loaded late, may have grown by a few.
-    allowed = {"memory": MEMORY_GROWTH, "children": 2, "threads": 8, "descriptors": 20, "files": 0}
+    # What the latest failed jobs held is freed when the next one ends. Pools may have grown by a few.
+    allowed = {"memory": MEMORY_GROWTH, "children": 2, "threads": 8, "descriptors": 20, "files": 4}
     return [
         f"{name} grew from {getattr(before, name)} to {getattr(after, name)}"
         for name, more in allowed.items()

@@ -7,10 +7,11 @@ than this, in the VGG distance of ``space_core.evaluation.picture``.
 
 import numpy as np
 import torch
-from scipy.ndimage import distance_transform_edt, gaussian_filter
+from scipy.ndimage import binary_erosion, distance_transform_edt, gaussian_filter
 from torch.nn import functional as F
 
 DETAIL = 6.0  # pixels, standard deviation: what is finer than that is detail
+BORDER = 6  # pixels
 
 
 def fill(picture: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
@@ -41,6 +42,10 @@ def fill_with_detail(picture: torch.Tensor, known: torch.Tensor) -> torch.Tensor
     if is_known.all() or not is_known.any():
         return smooth
     fine = (picture - torch.from_numpy(gaussian_filter(smooth.numpy(), (0, 0, DETAIL, DETAIL)))).numpy()[0]
+    # Not from its very border, where the person's edge still shows.
+    is_known = binary_erosion(is_known, iterations=BORDER, border_value=1)
+    if not is_known.any():
+        return smooth
     nearest = distance_transform_edt(~is_known, return_distances=False, return_indices=True)
     here = np.indices(is_known.shape)
     size = np.array(is_known.shape)[:, None, None]

@@ -30,7 +30,7 @@ BAND = 32  # cells, height of the strips in which a frame is drawn on a CPU
 CHUNK_ROWS = 256  # of a layer that are made at once
 # An edge in front of something else is drawn sharp where neighbouring cells see places of the photo so many pixels of
 # the crop further apart than themselves. Places between those would show as a line, for example along the far cheek.
-JUMP = 6.0
+JUMP = 8.0
 FOLD_CELLS = 2  # around such an edge that are drawn so
 EDGE_STEEPNESS = 3.0  # of the front's share at an edge, as a multiple of that of the mean of 3 × 3 cells
 

@@ -30,7 +30,7 @@ BAND = 32  # cells, height of the strips in which a frame is drawn on a CPU
 CHUNK_ROWS = 256  # of a layer that are made at once
 # An edge in front of something else is drawn sharp where neighbouring cells see places of the photo so many pixels of
 # the crop further apart than themselves. Places between those would show as a line, for example along the far cheek.
-JUMP = 6.0
+JUMP = 8.0
 FOLD_CELLS = 2  # around such an edge that are drawn so
 EDGE_STEEPNESS = 3.0  # of the front's share at an edge, as a multiple of that of the mean of 3 × 3 cells
 
@@ -217,13 +217,20 @@ def _find_fold(prepared: PreparedCanvas, offsets: torch.Tensor) -> Fold | None:
     rows, columns = slice(0, offsets.shape[1] + 2), slice(0, offsets.shape[2] + 2)
     if on_cpu:
         # Edges are longer than that, so every so many'th row and column is enough to find them.
-        step, margin = 2 * FOLD_CELLS, 4 * FOLD_CELLS
-        beside = _jumps(offsets[:, ::step].permute(0, 3, 1, 2), 3, prepared.jump)[:, 0].any(0).nonzero()
-        below = _jumps(offsets[:, :, ::step].permute(0, 3, 1, 2), 2, prepared.jump)[:, 0].any(0).nonzero()
-        cells = torch.cat([beside * torch.tensor([step, 1]), below * torch.tensor([1, step])])
-        if not len(cells):
+        step, margin, values = 2 * FOLD_CELLS, 4 * FOLD_CELLS, offsets.numpy()
+        beside, below = (
+            np.abs(line[after] - line[before]) > prepared.jump
+            for line, after, before in (
+                (values[:, ::step], np.s_[:, :, 1:], np.s_[:, :, :-1]),
+                (values[:, :, ::step], np.s_[:, 1:], np.s_[:, :-1]),
+            )
+        )
+        if not (beside.any() or below.any()):
             return None
-        low, high = (cells.amin(0) - margin + 1).clamp(min=0).tolist(), (cells.amax(0) + margin + 2).tolist()
+        cells = np.concatenate(
+            [np.argwhere(found.any((0, 3))) * scale for found, scale in ((beside, [step, 1]), (below, [1, step]))]
+        )
+        low, high = (cells.min(0) - margin + 1).clip(0).tolist(), (cells.max(0) + margin + 2).tolist()
         rows, columns = slice(low[0], min(high[0], rows.stop)), slice(low[1], min(high[1], columns.stop))
     padded = F.pad(offsets.permute(0, 3, 1, 2), (1, 1, 1, 1), mode="replicate")[..., rows, columns].contiguous()
     centres = prepared.centres.permute(0, 3, 1, 2)[..., rows, columns]

@@ -10,7 +10,7 @@ from space_core.generator.mesh_warp.sampling import smoothstep
 
 STEP = 2  # pixels of the surroundings per pixel that is looked at; all lengths below are in the latter
 SURE = 0.9  # of the mask: a pixel that shows the person
-REACH, FADE = 24, 6  # how far from the person tips are sought, and over which distance that ends
+REACH, FADE = 18, 6  # how far from the person tips are sought, and over which distance that ends
 HAIR = 4  # standard deviation over which the person's colours are averaged
 SHARE = (0.16, 0.45)  # of the way from the background's colour to the hair's: no tip … a tip
 OTHER = (0.1, 0.16)  # distance of a colour, 0…1, from that way: a tip … none

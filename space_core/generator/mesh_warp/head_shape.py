@@ -90,7 +90,7 @@ def head_depth(photo: FaceMotion, person: np.ndarray) -> HeadDepth:
     distance, (rows, columns) = distance_transform_edt(~(is_head | is_face), return_indices=True)
     beside = smoothstep(distance * CELL / float(host.scale[0]), 0, BESIDE)
     depth = np.where(is_face, face, head)[rows, columns]
-    depth += beside * (_plane(photo, DEEPEST) - depth)
+    depth += beside * (_plane(photo, DEEPEST)[rows, columns] - depth)
     return HeadDepth(gaussian_filter(depth, SMOOTHING * float(host.scale[0]) / CELL, mode="nearest"))
 
 

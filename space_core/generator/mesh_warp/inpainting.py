@@ -7,11 +7,14 @@ than this, in the VGG distance of ``space_core.evaluation.picture``.
 
 import numpy as np
 import torch
-from scipy.ndimage import distance_transform_edt, gaussian_filter
+from scipy.ndimage import binary_erosion, distance_transform_edt, gaussian_filter, median_filter, zoom
 from torch.nn import functional as F
 
-DETAIL = 6.0  # pixels, standard deviation: what is finer than that is detail
-LARGEST_DETAIL = 3.0  # medians of its amplitude
+DETAIL = 3.0  # pixels, standard deviation: what is finer than that is detail
+BORDER = 6  # pixels
+# Detail is limited to so many times its median over that many cells of so many pixels: grain and leaves are
+# everywhere, but a single edge, reflected, would draw the person's outline.
+MOST_DETAIL, AROUND, CELL = 3.0, 13, 4
 
 
 def fill(picture: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
@@ -42,9 +45,13 @@ def fill_with_detail(picture: torch.Tensor, known: torch.Tensor) -> torch.Tensor
     if is_known.all() or not is_known.any():
         return smooth
     fine = (picture - torch.from_numpy(gaussian_filter(smooth.numpy(), (0, 0, DETAIL, DETAIL)))).numpy()[0]
-    # Grain and texture only: an outline or a strand of hair at the border would appear a second time.
-    limit = LARGEST_DETAIL * np.median(np.abs(fine[:, is_known]))
-    fine = fine.clip(-limit, limit)
+    level = MOST_DETAIL * median_filter(np.abs(fine * is_known).mean(0)[::CELL, ::CELL], AROUND)
+    level = zoom(level, np.divide(is_known.shape, level.shape), order=1, mode="nearest", grid_mode=True)
+    fine = fine.clip(-level, level)
+    # Not from its very border, where the person's edge still shows.
+    is_known = binary_erosion(is_known, iterations=BORDER, border_value=1)
+    if not is_known.any():
+        return smooth
     nearest = distance_transform_edt(~is_known, return_distances=False, return_indices=True)
     here = np.indices(is_known.shape)
     size = np.array(is_known.shape)[:, None, None]

@@ -37,8 +37,9 @@ BODY_TURN = 0.08  # … and it turns with the head this little
 FARTHEST_SWAY = 0.25  # normalized units: where the body's sway ends
 NEAREST_POINTS = 6  # of the outline, which tell a vertex around it what to do
 EXPRESSION_REACH = 0.33  # how far the jaw's and the cheeks' own motion reaches beyond the outline
-# The sides of the face, that far from its middle and that near to its outline, take the smooth depth of the head, too.
-SIDES, RIM = (0.35, 0.65), (0.0, 0.25)
+# The sides of the face, that far from its middle and that near to its outline, take the smooth depth of the head, too,
+# by this share: with all of it near cheeks look best, but a face tracker sees turns 8 % smaller.
+SIDES, RIM, SMOOTHED = (0.35, 0.65), (0.0, 0.25), 0.7
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ def build_warp_mesh(photo: FaceMotion, person: np.ndarray, edges: np.ndarray) ->
     surface = landmarks[:NUM_SURFACE_POINTS]
     inwards = np.linalg.norm(surface[:, None, :2] - outline[None], axis=-1).min(1) / scale
     side = smoothstep(abs(normalized[:NUM_SURFACE_POINTS, 0]), *SIDES) * (1 - smoothstep(inwards, *RIM))
-    relief = side * (deep.at(surface[:, :2]) - surface[:, 2]) / scale
+    relief = SMOOTHED * side * (deep.at(surface[:, :2]) - surface[:, 2]) / scale
 
     x, y, _ = around_normalized.T
     longer = normalized[CHIN, 1] - canonical_face().vertices[CHIN, 1]  # than the average face

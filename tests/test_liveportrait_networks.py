@@ -68,7 +68,7 @@ def summary(output: torch.Tensor) -> list[float]:
     return [*flat[places].tolist(), flat.double().abs().mean().item()]
 
 
-@pytest.mark.parametrize("layout", ["small"])
+@pytest.mark.parametrize("layout", ["small", pytest.param("published", marks=pytest.mark.slow)])
 def test_every_network_computes_what_the_original_code_does(layout):
     networks = random_networks(SEED, SMALL if layout == "small" else Layout()).ready("cpu")
     computed = {name: summary(output) for name, output in outputs(networks).items()}

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import torch
-from scipy.ndimage import gaussian_filter
 
 from space_core.face.canvas import Canvas, crop_canvas
 from space_core.face.portrait import MARGIN, SIZE, Portrait
@@ -35,7 +34,7 @@ from space_core.generator.mesh_warp.mouth import prepare_mouth
 from space_core.generator.mesh_warp.placement import place
 from space_core.generator.mesh_warp.rasterizer import rasterize
 from space_core.generator.mesh_warp.refinement import load_refinement
-from space_core.generator.mesh_warp.sampling import EXTENT
+from space_core.generator.mesh_warp.sampling import EXTENT, blur
 from space_core.generator.mesh_warp.warp_mesh import WarpMesh, build_warp_mesh
 from space_core.generator.mesh_warp.wrinkles import PreparedWrinkles, crease_shade, prepare_wrinkles
 from space_core.progress import NUM_CORES
@@ -190,7 +189,7 @@ def _background(
     # Tips of hair of which the mask is hardly sure would stay behind when the head goes.
     doubtful = np.clip((person - DOUBT_LOW) / (DOUBT_HIGH - DOUBT_LOW), 0, 1)
     brush, fine_brush = (np.ones((width, width), np.uint8) for width in (BACKGROUND_CLEARANCE, TIP_CLEARANCE))
-    kept = gaussian_filter(cv2.dilate(doubtful, brush), 3)
-    kept = np.maximum(kept, gaussian_filter(cv2.dilate(find_hair_tips(picture, person), fine_brush), 1))
+    kept = blur(cv2.dilate(doubtful, brush), 3)
+    kept = np.maximum(kept, blur(cv2.dilate(find_hair_tips(picture, person), fine_brush), 1))
     shows, known = (torch.from_numpy(1 - mask)[None, None].float() for mask in (steep, kept))
     return shows, known, fill_with_detail(picture, known) - picture * known

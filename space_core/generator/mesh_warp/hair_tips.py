@@ -2,11 +2,11 @@
 
 import numpy as np
 import torch
-from scipy.ndimage import distance_transform_edt, gaussian_filter, zoom
+from scipy.ndimage import distance_transform_edt, zoom
 from torch.nn import functional as F
 
 from space_core.generator.mesh_warp.inpainting import fill
-from space_core.generator.mesh_warp.sampling import smoothstep
+from space_core.generator.mesh_warp.sampling import blur, smoothstep
 
 STEP = 2  # pixels of the surroundings per pixel that is looked at; all lengths below are in the latter
 SURE = 0.9  # of the mask: a pixel that shows the person
@@ -29,12 +29,12 @@ def find_hair_tips(picture: torch.Tensor, person: np.ndarray) -> np.ndarray:
     if not sure.any() or sure.all():
         return np.zeros_like(person)
     distance, (rows, columns) = distance_transform_edt(~sure, return_indices=True)
-    weight = gaussian_filter(sure.astype(np.float32), HAIR)[..., None]
-    hair = (gaussian_filter(seen * sure[..., None], (HAIR, HAIR, 0)) / weight.clip(1e-3))[rows, columns]
+    weight = blur(sure.astype(np.float32), HAIR)[..., None]
+    hair = (blur(seen * sure[..., None], HAIR) / weight.clip(1e-3))[rows, columns]
     known = torch.from_numpy((distance > REACH).astype(np.float32))[None, None]
     background = fill(torch.from_numpy(seen).permute(2, 0, 1)[None], known)[0].permute(1, 2, 0).numpy()
     # Further out the background is compared with its own neighbourhood.
-    smooth = gaussian_filter(seen, (TEXTURE_REACH / 2, TEXTURE_REACH / 2, 0))
+    smooth = blur(seen, TEXTURE_REACH / 2)
     background = np.where(distance[..., None] > REACH, smooth, background)
 
     way, from_background = hair - background, seen - background
@@ -43,6 +43,6 @@ def find_hair_tips(picture: torch.Tensor, person: np.ndarray) -> np.ndarray:
     other = np.linalg.norm(from_background - share.clip(0, 1.3)[..., None] * way, axis=-1)
     alike = smoothstep(share, *SHARE) * (1 - smoothstep(other, *OTHER)) * (contrast > LEAST_CONTRAST**2)
     ring = ((distance > REACH + FADE) & (distance < 2 * REACH + FADE)).astype(np.float32)
-    texture = gaussian_filter(alike * ring, TEXTURE_REACH) / gaussian_filter(ring, TEXTURE_REACH).clip(1e-3)
+    texture = blur(alike * ring, TEXTURE_REACH) / blur(ring, TEXTURE_REACH).clip(1e-3)
     near = (1 - smoothstep(distance, REACH - FADE, REACH)) * ~sure
     return zoom(alike * near * (1 - smoothstep(texture, *TEXTURE)), STEP, order=1, grid_mode=True, mode="nearest")

@@ -7,8 +7,10 @@ than this, in the VGG distance of ``space_core.evaluation.picture``.
 
 import numpy as np
 import torch
-from scipy.ndimage import binary_erosion, distance_transform_edt, gaussian_filter, median_filter, zoom
+from scipy.ndimage import binary_erosion, distance_transform_edt, median_filter, zoom
 from torch.nn import functional as F
+
+from space_core.generator.mesh_warp.sampling import blur
 
 DETAIL = 3.0  # pixels, standard deviation: what is finer than that is detail
 BORDER = 6  # pixels
@@ -44,7 +46,8 @@ def fill_with_detail(picture: torch.Tensor, known: torch.Tensor) -> torch.Tensor
     is_known = known[0, 0].numpy() > 0.99
     if is_known.all() or not is_known.any():
         return smooth
-    fine = (picture - torch.from_numpy(gaussian_filter(smooth.numpy(), (0, 0, DETAIL, DETAIL)))).numpy()[0]
+    coarse = blur(smooth[0].permute(1, 2, 0).numpy(), DETAIL).transpose(2, 0, 1)
+    fine = picture[0].numpy() - coarse
     level = MOST_DETAIL * median_filter(np.abs(fine * is_known).mean(0)[::CELL, ::CELL], AROUND)
     level = zoom(level, np.divide(is_known.shape, level.shape), order=1, mode="nearest", grid_mode=True)
     fine = fine.clip(-level, level)

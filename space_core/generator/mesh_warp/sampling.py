@@ -1,11 +1,18 @@
 """Sampling of pictures at real-valued pixel coordinates. Pixel centres are at whole numbers."""
 
+import cv2
+import numpy as np
 import torch
 from torch.nn import functional as F
 
 from space_core.face.portrait import MARGIN, SIZE
 
 EXTENT = SIZE + 2 * MARGIN  # side of a portrait's surroundings, pixels
+
+
+def blur(picture: np.ndarray, sigma: float) -> np.ndarray:
+    """A picture (H, W) or (H, W, C), float32, blurred by a Gaussian of standard deviation ``sigma`` in pixels."""
+    return cv2.GaussianBlur(np.ascontiguousarray(picture, np.float32), (0, 0), sigma, borderType=cv2.BORDER_REFLECT)
 
 
 def sample(texture: torch.Tensor, where: torch.Tensor, density: int = 1) -> torch.Tensor:

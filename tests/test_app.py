@@ -400,12 +400,12 @@ def stages_ended(watched):
 @pytest.mark.slow
 def test_twenty_visitors_at_once_are_all_served(signing_pipeline, visitors_folder, short):
     def visit(seed):
-        client = Client(address, verbose=False)
+        client = Client(address, headers={"X-Forwarded-For": f"10.0.0.{seed}"}, verbose=False)
         film = predict(client, photo=ASTRONAUT, speech=short, size=256, seed=seed)
         client.close()
         return film
 
-    with serving(signing_pipeline, visitor_places=21) as address, ThreadPoolExecutor(20) as visitors:
+    with serving(signing_pipeline, trusted_proxies="127.0.0.1") as address, ThreadPoolExecutor(20) as visitors:
         films = list(visitors.map(visit, range(20)))
     assert [film[-1] for film in films] == list(range(20))
     for video, *_ in films:

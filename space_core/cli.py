@@ -265,7 +265,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     weights.add_argument("--revision", metavar="COMMIT", help="of the publisher's repository (default: the newest)")
     weights.add_argument("--yes", action="store_true", help="agree to the download without being asked")
-    weights.set_defaults(run=_get_weights)
+    weights.set_defaults(run=_get_weights, quiet=False)
     return parser
 
 

@@ -843,7 +843,7 @@ def test_an_ffmpeg_that_stops_is_ended_and_reported(tmp_path, speech):
         with VideoWriter(tmp_path / "out.mp4", load_recording(speech), 5000, stall_seconds=1) as video:
             for i, frame in enumerate(frames(5000)):
                 if i == 20:
-                    until(lambda: running_ffmpegs()[0].name().startswith("ffmpeg"))
+                    until(lambda: any(child.name().startswith("ffmpeg") for child in running_ffmpegs()))
                     running_ffmpegs()[0].suspend()
                 video.write(frame)
 

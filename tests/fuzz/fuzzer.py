@@ -163,7 +163,7 @@ def _checked(sentence: str, status: int) -> str:
     if "as fault" in sentence or status >= 500:
         return f"fault: {sentence}"
     is_sentence = isinstance(sentence, str) and 10 < len(sentence) < 400 and sentence[-1] == "."
-    said = re.sub(r"'[^']*'|\"[^\"]*\"", "", str(sentence))  # without the visitor's own words
+    said = re.sub(r"(?<!\w)'[^']*'|\"[^\"]*\"", "", str(sentence))  # without the visitor's own words
     return "refusal" if is_sentence and not NOT_PLAIN.search(said) else f"wrong: {sentence[:400]!r}"
 
 

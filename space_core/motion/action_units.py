@@ -13,6 +13,7 @@ from space_core.assets import weights_path
 from space_core.face.topology import NUM_POINTS, canonical_face
 from space_core.motion.action_unit_labels import SIDED_UNITS, UNIT_COLUMNS, UNITS, parse_action_units
 from space_core.motion.expression_limits import limit_expression
+from space_core.motion.smoothstep import smoothstep
 from space_core.motion.speech2landmarks import DOWN, keep_lips_apart, lip_gaps, move_lips
 
 WEIGHTS = weights_path("action_units.safetensors")
@@ -87,8 +88,7 @@ def unit_shapes() -> dict[str, np.ndarray]:
 def column_shapes() -> np.ndarray:
     """The displacements (columns, 478, 3) float64 of ``UNIT_COLUMNS`` at strength 1; L and R add up to the unit."""
     x = canonical_face().vertices[:, 0]
-    left = np.clip((x + MIDDLE) / (2 * MIDDLE), 0, 1)  # the person's left half is the image's right
-    left = (left * left * (3 - 2 * left))[:, None]
+    left = smoothstep((x + MIDDLE) / (2 * MIDDLE))[:, None]  # the person's left half is the image's right
     shapes = unit_shapes()
     halves = [shapes[unit] * share for unit in SIDED_UNITS for share in (left, 1 - left)]
     return np.stack([*halves, *(shapes[unit] for unit in UNITS if unit not in SIDED_UNITS)])

@@ -6,6 +6,7 @@ from space_core.errors import SpaceError
 from space_core.motion.emotion_labels import EMOTIONS, MAX_INTENSITY, parse_timeline
 from space_core.motion.loudness import smooth
 from space_core.motion.prosody import Prosody
+from space_core.motion.smoothstep import smoothstep
 from space_core.timing import FPS
 
 TRANSITION = 0.6  # seconds from one emotion of a timeline to the next, centred on the time given
@@ -40,7 +41,7 @@ def emotion_curve(emotion: str, intensity: float, num_frames: int) -> np.ndarray
     before = intensity * np.eye(len(EMOTIONS))[EMOTIONS.index("neutral")]
     curve = np.tile(before, (num_frames, 1))
     for second, weights in timeline:
-        progress = _smoothstep((now - second) / TRANSITION + 0.5) if second > 0 else np.ones_like(now)
+        progress = smoothstep((now - second) / TRANSITION + 0.5) if second > 0 else np.ones_like(now)
         curve += progress * (weights - before)
         before = weights
     return curve.astype(np.float32)
@@ -63,13 +64,7 @@ def expression_dynamics(emotion: np.ndarray, prosody: Prosody, expressiveness: f
     relative = accent / accent.max() if accent.any() else accent
     pausing = 1 - smooth(prosody.speaking, PAUSE_SMOOTHING) if num_frames else accent
     factor = 1 + expressiveness * (ON_ACCENTS * relative - IN_PAUSES * pausing * prosody.speaking.any())
-    factor *= _smoothstep(np.arange(num_frames) / (ONSET * FPS))
+    factor *= smoothstep(np.arange(num_frames) / (ONSET * FPS))
     shown = emotion.copy()
     shown[:, 1:] = np.minimum(emotion[:, 1:] * factor[:, None], MAX_INTENSITY)
     return shown
-
-
-def _smoothstep(x: np.ndarray) -> np.ndarray:
-    """0 below 0, 1 above 1, a smooth rise between."""
-    x = np.clip(x, 0, 1)
-    return x * x * (3 - 2 * x)

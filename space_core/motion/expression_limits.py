@@ -6,6 +6,7 @@ import numpy as np
 
 from space_core.face.topology import EYES, canonical_face
 from space_core.motion.eyelids import lids, move_lids
+from space_core.motion.smoothstep import smoothstep
 
 LEAST_EYE_OPENING = 0.65  # of the resting face's, that every expression leaves
 # The brows come down freely by the first share of their distance from the upper lids, and never by the second.
@@ -37,8 +38,7 @@ def _limit_brows(offsets: np.ndarray, rest: np.ndarray) -> np.ndarray:
 @cache
 def _brow_weights() -> np.ndarray:
     """(478,) how far each point moves with the brows: 1 above the lids, 0 on and below them."""
-    share = np.clip((canonical_face().vertices[:, 1] - BROWS_LOW) / (BROWS_HIGH - BROWS_LOW), 0, 1)
-    share = share * share * (3 - 2 * share)
+    share = smoothstep((canonical_face().vertices[:, 1] - BROWS_LOW) / (BROWS_HIGH - BROWS_LOW))
     share[[point for eye in EYES for point in (*eye.upper_lid, *eye.lower_lid)]] = 0
     return share
 

@@ -20,6 +20,7 @@ from space_core.face.topology import (
 from space_core.motion.emotion_network import expressive_motion
 from space_core.motion.loudness import smooth
 from space_core.motion.quantization import dequantize
+from space_core.motion.smoothstep import smoothstep
 from space_core.motion.speech_encoder import TOKENS_PER_FRAME, WIDTH, SpeechEncoder
 from space_core.motion.speech_features import log_mel, speech_activity, speech_power
 
@@ -271,8 +272,7 @@ def closure_share(logit: np.ndarray) -> np.ndarray:
 
 def held_together(shut: np.ndarray, gap: np.ndarray) -> np.ndarray:
     """How far speech holds lips together (T,), for closure shares (T,) and the lip gap of speech (T,)."""
-    narrow = np.clip(1 - gap / NARROW_GAP, 0, 1)
-    return np.maximum(shut, WIDE_HOLD + (NARROW_HOLD - WIDE_HOLD) * narrow * narrow * (3 - 2 * narrow))
+    return np.maximum(shut, WIDE_HOLD + (NARROW_HOLD - WIDE_HOLD) * smoothstep(1 - gap / NARROW_GAP))
 
 
 def close_lips(motion: np.ndarray, share: np.ndarray) -> np.ndarray:

@@ -15,6 +15,7 @@ from space_core.motion.action_unit_labels import UNIT_COLUMNS
 from space_core.motion.action_units import MILLIMETRES, column_shapes
 from space_core.motion.loudness import smooth
 from space_core.motion.prosody import Prosody
+from space_core.motion.smoothstep import smoothstep
 from space_core.timing import FPS
 
 WEIGHTS = weights_path("upper_face.safetensors")
@@ -102,8 +103,7 @@ def upper_face_motion(prosody: Prosody, seed: int) -> np.ndarray:
     slow = smooth(random.standard_normal(num_frames + 2 * margin), AMPLITUDE_DURATION)[margin:][:num_frames]
     slow *= np.sqrt(2 * np.sqrt(np.pi) * AMPLITUDE_DURATION)
     amplitude = np.exp(AMPLITUDE_SPREAD * slow - AMPLITUDE_SPREAD**2) * _activity(prosody)
-    ease = np.clip(np.arange(num_frames) / EASE_IN, 0, 1)
-    amplitude *= ease * ease * (3 - 2 * ease)
+    amplitude *= smoothstep(np.arange(num_frames) / EASE_IN)
     deviation = model.deviation * np.exp(np.clip(model.spread * random.standard_normal(len(CHANNELS)), -0.3, 0.3))
     motion *= GAIN * amplitude[:, None] * deviation
     limit = FARTHEST * model.deviation

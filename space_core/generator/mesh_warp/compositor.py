@@ -368,7 +368,7 @@ def _draw_in_opencv(
     fold: Fold | None,
 ) -> None:
     """Draws a frame (H, W, 3) uint8 on the CPU, band by band."""
-    still, background, layer = (picture.numpy() for picture in (prepared.still, prepared.background, prepared.layer))
+    still, background = prepared.still.numpy(), prepared.background.numpy()
     frame[:] = still
     grid, cell = prepared.grid, prepared.grid.cell
     drawn = _changes(prepared, places[1:-1, 1:-1])
@@ -378,8 +378,7 @@ def _draw_in_opencv(
         creased = (darker[..., 0] < 255) | (darker[..., 1] < 255) | (darker[..., 2] < 255)
         drawn |= cv2.dilate(creased.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
         darker = cv2.copyMakeBorder(darker, 1, 1, 1, 1, cv2.BORDER_REPLICATE)
-    source = (places - prepared.corner.astype(np.float32)) * np.float32(prepared.density)
-    interpolation = cv2.INTER_CUBIC if prepared.bicubic else cv2.INTER_LINEAR
+    source = _in_layer(prepared, places)
     for top in range(0, grid.rows, BAND):
         bottom = min(top + BAND, grid.rows)
         columns = np.flatnonzero(drawn[top:bottom].any(0))
@@ -393,8 +392,7 @@ def _draw_in_opencv(
         ]
         inside = np.s_[cell : cell + area[0].stop - area[0].start, cell : cell + area[1].stop - area[1].start]
         finer = ((right - left + 2) * cell, (bottom - top + 2) * cell)
-        where = cv2.resize(source[part], finer)[inside]
-        seen = cv2.remap(layer, where, None, interpolation, borderMode=cv2.BORDER_REPLICATE)
+        seen = _seen_in_opencv(prepared, source[part], finer, inside)
         if fold is not None:
             _draw_fold(seen, prepared, fold, (top, left), bottom + 2)
         colours = cv2.cvtColor(seen, cv2.COLOR_RGBA2RGB)
@@ -406,6 +404,23 @@ def _draw_in_opencv(
             behind = cv2.multiply(background[area], share, scale=1 / 255)
             colours = cv2.add(colours, behind, dtype=cv2.CV_8U)
         frame[area] = colours
+
+
+def _in_layer(prepared: PreparedCanvas, places: np.ndarray) -> np.ndarray:
+    """Places (…, 2) float32 in pixels of the film, in pixels of the layer."""
+    return (places - prepared.corner.astype(np.float32)) * np.float32(prepared.density)
+
+
+def _seen_in_opencv(
+    prepared: PreparedCanvas, source: np.ndarray, finer: tuple[int, int], inside: tuple[slice, slice]
+) -> np.ndarray:
+    """(h, w, 4) uint8 the layer's pixels for cells that see ``source`` (r, c, 2), in pixels of the layer.
+
+    ``finer`` are the cells' width and height in pixels of the film, ``inside`` the part of those that is returned.
+    """
+    where = cv2.resize(source, finer)[inside]
+    interpolation = cv2.INTER_CUBIC if prepared.bicubic else cv2.INTER_LINEAR
+    return cv2.remap(prepared.layer.numpy(), where, None, interpolation, borderMode=cv2.BORDER_REPLICATE)
 
 
 def _draw_fold(seen: np.ndarray, prepared: PreparedCanvas, fold: Fold, corner: tuple[int, int], bottom: int) -> None:
@@ -430,13 +445,10 @@ def _draw_fold(seen: np.ndarray, prepared: PreparedCanvas, fold: Fold, corner: t
     )
     if any(part.start >= part.stop for part in own):
         return
-    interpolation = cv2.INTER_CUBIC if prepared.bicubic else cv2.INTER_LINEAR
     layers = []
     for places in (fold.front, fold.behind):
-        source = (places[0, rows, columns].numpy() - prepared.corner.astype(np.float32)) * prepared.density
-        where = cv2.resize(source.astype(np.float32), finer)[own]
-        layer = cv2.remap(prepared.layer.numpy(), where, None, interpolation, borderMode=cv2.BORDER_REPLICATE)
-        layers.append(layer.astype(np.float32))
+        source = _in_layer(prepared, places[0, rows, columns].numpy())
+        layers.append(_seen_in_opencv(prepared, source, finer, own).astype(np.float32))
     front, behind = layers
     share, near = (
         cv2.resize(array[0, rows, columns].numpy(), finer)[own][..., None] for array in (fold.share, fold.near)

@@ -7,10 +7,9 @@ from space_core.motion.action_unit_labels import parse_action_units
 from space_core.motion.action_units import OPENING_UNITS, unit_offsets, unit_strengths
 from space_core.motion.speech2landmarks import lip_gaps
 
-
-# Action units with strengths, added at intensity 1 to what the actors were measured to do. The units are those of EMFACS,
-# their strengths follow from renderings beside the actors' frames: the tracker sees a third to a half of how far brows
-# move, a quarter of frowns, lids and wrinkled noses, and nothing of raised cheeks.
+# Action units with strengths, added at intensity 1 to what the actors were measured to do. The units are those of
+# EMFACS, their strengths follow from renderings beside the actors' frames: the tracker sees a third to a half of how
+# far brows move, a quarter of frowns, lids and wrinkled noses, and nothing of raised cheeks.
 RECIPES = {
     "angry": "4:1.0, 5:0.4, 7:1.0, 9:0.3, 10:0.3, 17:0.3, 23:0.6, 24:0.4",
     "contempt": "12L:0.7, 14L:0.7, 10L:0.2, 2R:0.3, 7:0.3",

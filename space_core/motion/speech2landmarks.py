@@ -44,6 +44,9 @@ CLOSED_GAP = 0.012  # between the inner lips: the tracker's noise on a closed mo
 # Of speech: the jaw opens freely up to the first gap between the inner lips, and never beyond the second.
 FREE_GAP, WIDEST_GAP = 0.26, 0.4
 SHUT_FROM, SHUT_AT = -0.2, 1.8  # logits of the closure head between which lips are brought together
+# A dip of the logit between two closures opens the lips: a short vowel between p, b or m. Depths from and at which it
+# does, up to how many frames the closures are away, and the logit above which all count alike.
+DIP_FROM, DIP_AT, DIP_REACH, SURELY_SHUT = 0.5, 2.0, 4, 5.0
 # How far speech holds lips together that it does not shut: where the gap is at least the last number, and where they
 # touch.
 WIDE_HOLD, NARROW_HOLD, NARROW_GAP = 0.3, 0.8, 0.05
@@ -186,6 +189,7 @@ class Speech2Landmarks:
             within = np.arange(first, first + WINDOW_FRAMES)
             inside = (within >= 0) & (within < len(activity))
             outputs = prepare_onsets(outputs, np.where(inside, activity[np.clip(within, 0, len(activity) - 1)], 0))
+            outputs[:, -1] = open_between_closures(outputs[:, -1])
             if tail is not None:
                 outputs[:FADE_FRAMES] = tail + ramp * (outputs[:FADE_FRAMES] - tail)
             tail = outputs[HOP_FRAMES:]
@@ -233,6 +237,16 @@ def prepare_onsets(outputs: np.ndarray, activity: np.ndarray) -> np.ndarray:
             begin -= 1
         prepared[begin : onset + 1] = outputs[onset + 1 : onset + 2] if onset + 1 < len(outputs) else outputs[onset]
     return prepared
+
+
+def open_between_closures(logit: np.ndarray) -> np.ndarray:
+    """Closure logits (T,), lower where a dip between two closures, such as in "mama", would leave the lips shut."""
+    level = np.minimum(logit, SURELY_SHUT)
+    around = np.lib.stride_tricks.sliding_window_view(np.pad(level, DIP_REACH, "edge"), 2 * DIP_REACH + 1)
+    depth = np.minimum(around[:, : DIP_REACH + 1].max(1), around[:, DIP_REACH:].max(1)) - level
+    opened = np.clip((depth - DIP_FROM) / (DIP_AT - DIP_FROM), 0, 1)
+    shut = np.clip(logit, SHUT_FROM, SHUT_AT)
+    return np.where(opened > 0, np.minimum(logit, shut - opened * (shut - SHUT_FROM)), logit)
 
 
 def resting_face(portrait: np.ndarray, basis: np.ndarray) -> np.ndarray:

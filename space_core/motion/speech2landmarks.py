@@ -54,6 +54,9 @@ WIDE_HOLD, NARROW_HOLD, NARROW_GAP = 0.3, 0.8, 0.05
 NEAR_SPEECH, NEAR_SPEECH_GAIN = 20.0, 12.0  # frames, standard deviation
 CLOSING_PRIOR = 0.002  # ridge of the fit that closes the mouth of a photo by the basis
 
+# A breath is drawn before speech: the lips part by so much, over so many frames that end with the first sound.
+BREATH_GAP, BREATH_FRAMES = 0.02, 11
+
 UPPER, LOWER = list(INNER_UPPER_LIP[1:-1]), list(INNER_LOWER_LIP[1:-1])  # pairs of points that meet when lips close
 OUTER_UPPER, OUTER_LOWER = list(OUTER_UPPER_LIP[1:-1]), list(OUTER_LOWER_LIP[1:-1])
 DOWN = np.array([0.0, 1.0, 0.0])
@@ -122,11 +125,13 @@ class SpeechWindow(NamedTuple):
         outputs: (t, coefficients + 1) of the network.
         activity: (t,) speech activity, 0 … 1.
         near_speech: (t,) how near there is speech, 0 … 1.
+        breath: (t,) by how much a breath parts the lips, in outer-eye-corner distances.
     """
 
     outputs: np.ndarray
     activity: np.ndarray
     near_speech: np.ndarray
+    breath: np.ndarray
 
 
 class Speech2Landmarks:
@@ -151,7 +156,8 @@ class Speech2Landmarks:
 
         Yields:
             (t, 478, 3) float32, up to HOP_FRAMES (about three seconds) at a time, in order, T frames altogether.
-            Silence gives ``resting_face(portrait)`` under the emotion; lids and irises move with the emotion alone.
+            Silence gives ``resting_face(portrait)`` under the emotion, but for a breath before speech; lids and irises
+            move with the emotion alone.
         """
         windows = self.analyse(speech)
         return (landmarks for landmarks, _ in self.predict_with_closure(windows, portrait, emotion, articulation))
@@ -166,8 +172,9 @@ class Speech2Landmarks:
         rest = resting_face(portrait, self.basis)
         size = mouth_scale(rest)
         first = 0
-        for outputs, activity, near_speech in windows:
-            motion = size * speech_motion(articulation * outputs[:, :-1], outputs[:, -1], activity, self.basis)
+        for outputs, activity, near_speech, breath in windows:
+            motion = speech_motion(articulation * outputs[:, :-1], outputs[:, -1], activity, self.basis)
+            motion = size * move_lips(motion, -articulation * breath[:, None, None] / 2 * DOWN)
             shut = closure_share(outputs[:, -1]) * activity
             closure = held_together(shut, lip_gaps(motion).max(1)) * near_speech
             landmarks = rest + expressive_motion(motion, emotion[first : first + len(outputs)], rest, closure)
@@ -181,6 +188,7 @@ class Speech2Landmarks:
         power = speech_power(speech)
         activity = speech_activity(speech, power)
         near_speech = np.clip(NEAR_SPEECH_GAIN * smooth(activity, NEAR_SPEECH), 0, 1)
+        breath = breaths(activity)
         ramp = (np.arange(FADE_FRAMES, dtype=np.float32)[:, None] + 0.5) / FADE_FRAMES
         tail = None  # of the previous window: the frames that are cross-faded
         for first in range(-FADE_FRAMES // 2, len(activity), HOP_FRAMES):
@@ -195,7 +203,7 @@ class Speech2Landmarks:
             tail = outputs[HOP_FRAMES:]
             frames = slice(max(first, 0), min(first + HOP_FRAMES, len(activity)))
             window = slice(frames.start - first, frames.stop - first)
-            yield SpeechWindow(outputs[window], activity[frames], near_speech[frames])
+            yield SpeechWindow(outputs[window], activity[frames], near_speech[frames], breath[frames])
 
 
 @cache
@@ -222,6 +230,14 @@ def speech_motion(
     """
     motion = limit_opening(np.tensordot(coefficients, basis, 1))
     return close_lips(motion, closure_share(closure_logit)) * activity[:, None, None]
+
+
+def breaths(activity: np.ndarray) -> np.ndarray:
+    """By how much breaths part the lips (T,), in outer-eye-corner distances, before activity (T,) rises."""
+    parted = np.zeros(BREATH_FRAMES + len(activity), np.float32)
+    for onset in (np.flatnonzero((activity[:-1] < 0.5) & (activity[1:] >= 0.5)) + 1).tolist():
+        parted[onset : onset + BREATH_FRAMES] = np.hanning(BREATH_FRAMES + 2)[1:-1]
+    return BREATH_GAP * parted[BREATH_FRAMES:] * (1 - activity)
 
 
 def prepare_onsets(outputs: np.ndarray, activity: np.ndarray) -> np.ndarray:

@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from space_core.evaluation.lips import predict, validation_clips
+from space_core.evaluation.lips import validation_clips
 from space_core.face.detector import build_detector
 from space_core.face.normalization import HeadPose, normalize, pose_landmarks
 from space_core.face.portrait import SIZE, Portrait, prepare_portrait
@@ -42,7 +42,13 @@ from space_core.media.images import load_photo
 from space_core.motion.emotion import emotion_curve
 from space_core.motion.emotion_labels import EMOTIONS
 from space_core.motion.expression_limits import limit_expression
-from space_core.motion.speech2landmarks import keep_lips_apart, load_speech2landmarks, resting_face
+from space_core.motion.speech2landmarks import (
+    Speech2Landmarks,
+    SpeechWindow,
+    keep_lips_apart,
+    load_speech2landmarks,
+    resting_face,
+)
 from space_core.timing import SAMPLE_RATE, number_of_frames
 
 SPEECH = Path(__file__).parents[2] / "examples" / "english_starlight.flac"
@@ -243,9 +249,10 @@ def report_lip_sync(corpus: Corpus) -> None:
     for clip in validation_clips(corpus):
         speech = corpus.speech(clip["id"])
         truth, portrait = recorded(corpus.landmarks(clip["id"]))
-        neutral = lip_opening(predict(model, speech, portrait))
+        windows = list(model.analyse(speech))
+        neutral = opening_of(model, windows, portrait, "neutral")
         for emotion in losses:
-            opening = lip_opening(predict(model, speech, portrait, emotion))
+            opening = opening_of(model, windows, portrait, emotion)
             correlations = [best_lag(curve, truth[:, 0], 0)[1] for curve in (neutral, opening)]
             losses[emotion].append(correlations[0] - correlations[1])
             amplitudes[emotion].append(opening.std() / neutral.std())
@@ -253,6 +260,13 @@ def report_lip_sync(corpus: Corpus) -> None:
         loss, amplitude = losses[emotion], amplitudes[emotion]
         print(f"{emotion:10s} correlation lost {np.mean(loss):+.3f}, at most {np.max(loss):+.3f}; ", end="")
         print(f"amplitude of the lips relative to neutral {np.mean(amplitude):.2f}")
+
+
+def opening_of(model: Speech2Landmarks, windows: list[SpeechWindow], portrait: np.ndarray, emotion: str) -> np.ndarray:
+    """Lip opening (T,) of analysed speech under an emotion, for a portrait's normalized landmarks (478, 3)."""
+    curve = emotion_curve(emotion, 1.0, sum(len(window.activity) for window in windows))
+    landmarks = [chunk for chunk, _ in model.predict_with_closure(windows, portrait, curve)]
+    return lip_opening(np.concatenate(landmarks))
 
 
 def predicted_landmarks(speech: np.ndarray, portrait: np.ndarray, emotion: str, intensity: float) -> np.ndarray:

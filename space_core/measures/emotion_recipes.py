@@ -11,10 +11,10 @@ from space_core.motion.speech2landmarks import lip_gaps
 # EMFACS, their strengths follow from renderings beside the actors' frames: the tracker sees a third to a half of how
 # far brows move, a quarter of frowns, lids and wrinkled noses, and nothing of raised cheeks.
 RECIPES = {
-    "angry": "4:1.0, 5:0.4, 7:1.0, 9:0.4, 10:0.5, 17:0.3, 23:0.5, 24:0.3",
+    "angry": "4:1.0, 5:0.4, 7:1.0, 9:0.4, 10:0.3, 17:0.3, 23:0.6, 24:0.5",
     "contempt": "12L:0.7, 14L:0.7, 10L:0.2, 2R:0.3, 7:0.3",
     "disgusted": "4:0.6, 6:0.3, 7:0.7, 9:1.0, 10:0.7, 11:0.3, 15:0.2, 16:0.2, 17:0.6, 20:0.3, 25:0.2",
-    "fear": "1:1.5, 2:0.3, 4:0.9, 5:1.5, 16:0.6, 20:1.0, 25:0.5, 26:0.3",
+    "fear": "1:1.5, 2:0.3, 4:0.9, 5:1.5, 16:0.5, 20:1.0, 25:0.35, 26:0.2",
     "happy": "6:1.0, 7:0.2, 10:0.3, 12:0.8, 25:0.8",
     "sad": "1:1.4, 4:0.6, 7:0.5, 11:0.2, 15:0.7, 17:0.4",
     "surprised": "1:1.1, 2:1.1, 5:1.3, 18:0.3, 25:0.3, 26:0.45",

@@ -13,7 +13,14 @@ from space_core.measures.lips import mouth_measures
 from space_core.media.audio import load_speech
 from space_core.motion.emotion import emotion_curve
 from space_core.motion.quantization import dequantize, quantize
-from space_core.motion.speech2landmarks import FREE_GAP, WIDEST_GAP, limit_opening, load_speech2landmarks
+from space_core.motion.speech2landmarks import (
+    FREE_GAP,
+    SHUT_FROM,
+    WIDEST_GAP,
+    limit_opening,
+    load_speech2landmarks,
+    open_between_closures,
+)
 from space_core.timing import FPS, SAMPLE_RATE, number_of_frames
 
 CLOSED = 0.015  # outer-eye-corner distances
@@ -38,8 +45,25 @@ def test_speech_opens_the_mouth_and_silence_closes_it_and_holds_it_still():
     speech = np.concatenate([voice(2), np.zeros(2 * SAMPLE_RATE, np.float32), voice(1)])
     opening = lip_opening(predict(speech))
     assert np.ptp(opening[:50]) > 0.04
-    assert np.abs(opening[60:90]).max() < CLOSED
-    assert opening[60:90].std() < 1e-6
+    assert np.abs(opening[60:80]).max() < CLOSED
+    assert opening[60:80].std() < 1e-6
+
+
+def test_a_breath_parts_the_lips_before_speech():
+    pause, speech = np.zeros(2 * SAMPLE_RATE, np.float32), voice(1)
+    opening = lip_opening(predict(np.concatenate([pause, speech])))
+    assert np.abs(opening[:35]).max() < CLOSED
+    assert 0.01 < opening[38:46].max() < 0.05
+    assert lip_opening(predict(pause)).max() < CLOSED
+
+
+def test_a_short_vowel_parts_the_lips_between_two_closures():
+    logit = np.array([-9, -9, 4, 5, 3, 1.5, 3, 6, 3, -9, -9.0])
+    opened = open_between_closures(logit)
+    assert opened[5] == pytest.approx(SHUT_FROM)
+    assert (opened[[3, 7]] == logit[[3, 7]]).all()
+    steady = np.linspace(-3, 6, 12)
+    assert (open_between_closures(steady) == steady).all()
 
 
 def test_silence_closes_the_mouth_of_a_photo_with_an_open_one():

@@ -30,7 +30,7 @@ from space_core.measures.lips import (
     relative_opening,
 )
 from space_core.motion.emotion import emotion_curve
-from space_core.motion.speech2landmarks import Speech2Landmarks, load_speech2landmarks
+from space_core.motion.speech2landmarks import BREATH_FRAMES, Speech2Landmarks, load_speech2landmarks
 from space_core.motion.speech_features import speech_power
 from space_core.timing import FPS, SAMPLE_RATE, number_of_frames
 
@@ -84,8 +84,10 @@ def report(corpus: Corpus) -> None:
     speech, _ = espeak.synthesize(*VOICED)
     pause = len(speech) // 2
     paused = np.concatenate([speech[:pause], np.zeros(SAMPLE_RATE, np.float32), speech[pause:]])
-    inside = slice(pause * FPS // SAMPLE_RATE + 6, (pause + SAMPLE_RATE) * FPS // SAMPLE_RATE - 6)
-    opening = lip_opening(predict(model, paused, face))[inside]
+    before_breath = slice(
+        pause * FPS // SAMPLE_RATE + 6, (pause + SAMPLE_RATE) * FPS // SAMPLE_RATE - BREATH_FRAMES - 2
+    )
+    opening = lip_opening(predict(model, paused, face))[before_breath]
     print(f"{'a pause of a second':24s} lip opening {opening.mean():.4f}, standard deviation {opening.std():.4f}")
     begun = time.perf_counter()
     predict(model, np.tile(speech, 1 + 10 * SAMPLE_RATE // len(speech))[: 10 * SAMPLE_RATE], face)

@@ -5,8 +5,9 @@
 Recorded are the corpus's clips of sentences of the GRID corpus (Cooke et al., 2006), whose names spell their words.
 espeak-ng says the same words with known times; dynamic time warping of the speech encoder's features carries the times
 over to the clip. Prints, by class, the mean of each measure of the mouth over the frames in the middle third of its
-phonemes, relative to the mean over the sentence: recorded, and predicted from the same sound. Most of these clips were
-trained on.
+phonemes, relative to the mean over the sentence: recorded, predicted from the same sound, and predicted at the
+amplitude (standard deviation) of these speakers, who move their lips less than most. Most of these clips were trained
+on.
 Then the same of predicted motion alone for sentences of espeak-ng.
 """
 
@@ -61,28 +62,35 @@ def report(corpus: Corpus) -> None:
     """Prints the tables named at the top of this file."""
     model = load_speech2landmarks()
     rows: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {name: [] for name in CLASSES}
-    count = 0
+    deviations = []
     for clip in corpus.clips:
         words = sentence_words(clip["id"])
         if words is None or clip["speech"] != "1" or len(corpus.seen_landmarks(clip["id"])) < FPS:
             continue
-        count += 1
         speech = corpus.speech(clip["id"])
         truth, portrait = recorded(corpus.landmarks(clip["id"]))
         ours = mouth_measures(predict(model, speech, portrait))[: len(truth)]
         truth = truth[: len(ours)]
         spans = aligned_phonemes(model, speech, words)
         spoken = slice(round(spans[0].begin * FPS), round(spans[-1].end * FPS))
+        deviations.append([truth[spoken].std(0), ours[spoken].std(0)])
         for name, frames in class_frames(spans, len(ours)):
             rows[name].append((truth[frames] - truth[spoken].mean(0), ours[frames] - ours[spoken].mean(0)))
-    print(f"{count} sentences of GRID; relative to the sentence's mean, in thousandths of the eye corners' distance")
+    amplitude = np.divide(*np.mean(deviations, axis=0))
+    print(f"{len(deviations)} sentences of GRID; relative to their means, in thousandths of the eye corners' distance")
     print(f"{'class':12s} frames  " + "".join(f"{name:>20s}" for name in MEASURES))
     for name, pairs in rows.items():
         if pairs:
             truth, ours = (np.concatenate(side) for side in zip(*pairs, strict=True))
-            columns = zip(1000 * truth.mean(0), 1000 * ours.mean(0), strict=True)
-            print(f"{name:12s} {len(truth):6d}  " + "".join(f"{a:+12.0f} {b:+7.0f}" for a, b in columns))
-    print("recorded, then predicted from the same sound. Predicted from espeak-ng's speech:")
+            columns = zip(
+                *(1000 * each for each in (truth.mean(0), ours.mean(0), ours.mean(0) * amplitude)), strict=True
+            )
+            print(f"{name:12s} {len(truth):6d}  " + "".join(f"{a:+8.0f}{b:+6.0f}{c:+6.0f}" for a, b, c in columns))
+    print(f"{'amplitude':20s}" + "".join(f"{each:20.2f}" for each in amplitude))
+    print(
+        "recorded, predicted from the same sound, and that times the amplitude: recorded standard deviation over ours"
+    )
+    print("Predicted from espeak-ng's speech:")
     synthetic: dict[str, list[np.ndarray]] = {name: [] for name in CLASSES}
     for voice in VOICES:
         for text in SPOKEN:

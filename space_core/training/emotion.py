@@ -5,9 +5,9 @@
 prints its figures and writes ``weights/emotion.safetensors``. Takes a minute.
 
 At rest: for each speaker who also acts neutral, the mean face of each emotion minus that of neutral, without the
-effect of head pose on tracking; averaged over speakers. As there are few speakers, and as the
-tracker attenuates frowns, wrinkled noses and raised brows, a share of it is added to the action units that EMFACS
-(Friesen & Ekman, 1983) gives for the emotion.
+effect of head pose on tracking and without half of what all emotions of the speaker have in common; averaged over
+speakers. As there are few speakers, and as the tracker attenuates frowns, wrinkled noses and raised brows, it is added
+to the action units that EMFACS (Friesen & Ekman, 1983) gives for the emotion.
 
 In speech: the difference between the lower face's motion under an emotion and in neutral speech with the same
 articulation, fitted by the network on the same speakers.
@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from space_core.face.topology import EYES, canonical_face
-from space_core.measures.actors import SPEAKERS, Clip, displacements, read_clips, slopes_of
+from space_core.measures.actors import SPEAKERS, Clip, displacements, read_clips, slopes_of, typical_displacements
 from space_core.measures.corpus import corpus_from_arguments
 from space_core.measures.emotion_recipes import RECIPES, expression_of
 from space_core.measures.mesh_offsets import keep_lip_gap, lower_face, mirrored, movable
@@ -62,7 +62,7 @@ def at_rest(clips: list[Clip], slopes: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
     All at intensity 1, in the order of ``EMOTIONS``.
     """
-    measured = displacements(clips, slopes)
+    measured = typical_displacements(displacements(clips, slopes).values())
     ratios = {emotion: [] for emotion in EMOTIONS}
     for speaker in SPEAKERS:
         own = {clip.emotion: clip for clip in clips if clip.name.startswith(speaker)}
@@ -73,10 +73,9 @@ def at_rest(clips: list[Clip], slopes: np.ndarray) -> tuple[np.ndarray, np.ndarr
     open_offsets = np.zeros_like(offsets)
     gains = np.ones(len(EMOTIONS))
     for index, emotion in enumerate(EMOTIONS[1:], start=1):
-        mean = np.mean([actor[emotion] for actor in measured.values()], axis=0)
-        offsets[index], open_offsets[index] = expression_of(emotion, mean)
+        offsets[index], open_offsets[index] = expression_of(emotion, measured[emotion])
         gain = np.mean(ratios[emotion])
-        jaw = parse_action_units(RECIPES[emotion].units).get("26", 0)
+        jaw = parse_action_units(RECIPES[emotion]).get("26", 0)
         gains[index] = np.clip(gain, *SPEECH_GAINS) - JAW_GAIN * jaw
         print(f"{emotion:10s} {describe(offsets[index] + open_offsets[index])} speech gain {gain:.2f}")
     return offsets, open_offsets, gains

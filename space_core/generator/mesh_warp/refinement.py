@@ -61,15 +61,16 @@ class Block(nn.Module):
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x + self.conv2(F.leaky_relu(self.conv1(F.leaky_relu(x, 0.1)), 0.1))
+        return x + self.conv2(F.leaky_relu(self.conv1(F.leaky_relu(x, 0.1)), 0.1, inplace=True))
 
 
 class RefinementNetwork(nn.Module):
     """A U-Net from the conditioning of a mouth to what has to be added to its picture."""
 
-    def __init__(self, latents: bool = False) -> None:
+    def __init__(self, latents: bool = False, channels: tuple[int, int, int] = CHANNELS) -> None:
+        """``latents``: see ``forward``; ``channels`` at a half, a quarter and an eighth of the resolution."""
         super().__init__()
-        fine, middle, coarse = CHANNELS
+        fine, middle, coarse = channels
         self.conv_in = nn.Conv2d(4 * NUM_CONDITIONS, fine, 3, padding=1)
         self.fine_in = Block(fine)
         self.to_middle = nn.Conv2d(fine, middle, 3, stride=2, padding=1)

@@ -136,7 +136,9 @@ class Trainer:
             for side in TEACHER_PART
         )
         part = np.s_[..., top : top + TEACHER_PART[0], left : left + TEACHER_PART[1]]
-        conditioning = assemble_conditioning(rendered[part], photo[part], list(lips.unbind(1)), self.lattice[:, *part[1:]])
+        conditioning = assemble_conditioning(
+            rendered[part], photo[part], list(lips.unbind(1)), self.lattice[:, *part[1:]]
+        )
         with torch.no_grad():
             wanted = teacher(conditioning)
             near = near_lips(conditioning, self.edge[part[1:]])
@@ -146,8 +148,11 @@ class Trainer:
         losses = {
             "teacher": (picture - wanted_picture).abs().mean() * TEACHER_LOSS,
             "teacher, raw": ((added - wanted) * (0.1 + near)).abs().mean() * TEACHER_RAW_LOSS,
-            "teacher, detail": ((picture - wanted_picture).diff(dim=-1).abs().mean()
-            + (picture - wanted_picture).diff(dim=-2).abs().mean()) * TEACHER_DETAIL_LOSS,
+            "teacher, detail": (
+                (picture - wanted_picture).diff(dim=-1).abs().mean()
+                + (picture - wanted_picture).diff(dim=-2).abs().mean()
+            )
+            * TEACHER_DETAIL_LOSS,
         }
         self._optimize(sum(losses.values()))
         return {name: float(value.detach()) for name, value in losses.items()}

@@ -37,8 +37,8 @@ def run_with_progress(task: Callable[[], Result], on_progress: Callable[[], None
 
 def start(task: Callable[[], Result]) -> Future[Result]:
     """Starts a task in a thread of its own."""
-    # With one thread of torch's: several tasks run at once, beside the drawing, and on as many cores as they share their
-    # threads would wait for each other.
+    # With one thread of torch's: several tasks run at once, beside the drawing, and the threads of one task would wait
+    # for each other.
     executor = ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,))
     future = executor.submit(task)
     executor.shutdown(wait=False)

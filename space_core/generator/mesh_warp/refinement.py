@@ -67,10 +67,9 @@ class Block(nn.Module):
 class RefinementNetwork(nn.Module):
     """A U-Net from the conditioning of a mouth to what has to be added to its picture."""
 
-    def __init__(self, latents: bool = False, channels: tuple[int, int, int] = CHANNELS) -> None:
-        """``latents``: see ``forward``; ``channels`` at a half, a quarter and an eighth of the resolution."""
+    def __init__(self, latents: bool = False) -> None:
         super().__init__()
-        fine, middle, coarse = channels
+        fine, middle, coarse = CHANNELS
         self.conv_in = nn.Conv2d(4 * NUM_CONDITIONS, fine, 3, padding=1)
         self.fine_in = Block(fine)
         self.to_middle = nn.Conv2d(fine, middle, 3, stride=2, padding=1)

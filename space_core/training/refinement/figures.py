@@ -13,7 +13,7 @@ from space_core.generator.mesh_warp.refinement import (
 from space_core.measures.vgg import Vgg, perceptual_distance
 from space_core.training.refinement.losses import detail, window_edge
 from space_core.training.refinement.pairs import Pairs
-from space_core.training.refinement.train import FAST_BFLOAT16, LatentEncoder, Trainer
+from space_core.training.refinement.train import LatentEncoder, Trainer
 
 MOUTH = slice(20, 108)  # rows and columns of the window that figures are taken of
 CHUNK = 16  # pairs at once
@@ -43,7 +43,7 @@ def refined(network: RefinementNetwork, pairs: Pairs, encoder: LatentEncoder | N
         part = pairs[first : first + CHUNK]
         rendered, photo = part.rendered.float() / 255, part.photo.float() / 255
         conditioning = assemble_conditioning(rendered, photo, list(part.lips.unbind(1)), lattice)
-        with torch.autocast("cpu", torch.bfloat16, enabled=FAST_BFLOAT16):
+        with torch.autocast("cpu", torch.bfloat16):
             latents = encoder(part.recorded.float() / 255, conditioning) if encoder is not None else None
             added = network(conditioning, latents)
         weight = part.motion_weight[:, None, None, None] * near_lips(conditioning, edge)

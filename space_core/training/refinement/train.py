@@ -4,7 +4,6 @@ import copy
 import math
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch import nn
@@ -28,15 +27,9 @@ FINE_TUNING_RATE = 3e-4
 WARM_UP_STEPS = 50  # linear; then the learning rate falls as a cosine
 EMA = 0.995  # of the weights; the average is shipped
 SEED = 0
-FAST_BFLOAT16 = torch.cpu._is_avx512_bf16_supported()
 CROP = 80  # pixels; the part of the window that the perceptual loss compares, at random around the mouth
 PIXEL_LOSS, PERCEPTUAL_LOSS, DETAIL_LOSS, INTERIOR_LOSS = 2.0, 2.0, 40.0, 1.5
 PERCEPTUAL_BLOCKS = 3  # of VGG-16
-# With a teacher, a larger network whose pictures are the aim: its loss, steps, rate, and the part of the window, rows and
-# columns, in which it is imitated, at random places around the mouth.
-TEACHER_LOSS, TEACHER_RAW_LOSS, TEACHER_DETAIL_LOSS = 20.0, 5.0, 20.0
-TEACHER_RATE, TEACHER_BATCH = 2e-3, 8
-TEACHER_PART, TEACHER_UNIT = (72, 88), 8  # pixels
 ADVERSARIAL_SHARE, MAX_ADVERSARIAL = 0.5, 1.0  # of the other losses' gradient; largest weight of the adversarial loss
 DISCRIMINATOR_START, DISCRIMINATOR_WARM_UP = 1600, 100  # steps until it is trained; until its loss is used
 BALANCE_EVERY = 25  # steps between measurements of the adversarial loss's weight
@@ -126,37 +119,6 @@ class Trainer:
             for name, state in saved.items():
                 getattr(self, name).load_state_dict(state)
 
-    def imitation_step(self, pairs: Pairs, teacher: RefinementNetwork) -> dict[str, float]:
-        """One optimization step towards what a larger network makes of the same windows; returns its losses by name."""
-        generator = torch.Generator().manual_seed(SEED + 1 + self.step)
-        self._set_learning_rate()
-        rendered, _, photo, lips = augment(pairs, generator)
-        top, left = (
-            TEACHER_UNIT * int(torch.randint((SIDE - side) // TEACHER_UNIT + 1, (), generator=generator))
-            for side in TEACHER_PART
-        )
-        part = np.s_[..., top : top + TEACHER_PART[0], left : left + TEACHER_PART[1]]
-        conditioning = assemble_conditioning(
-            rendered[part], photo[part], list(lips.unbind(1)), self.lattice[:, *part[1:]]
-        )
-        with torch.no_grad():
-            wanted = teacher(conditioning)
-            near = near_lips(conditioning, self.edge[part[1:]])
-            wanted_picture = keep_drawn_edges(conditioning, wanted) * near
-        added = self.network(conditioning)
-        picture = keep_drawn_edges(conditioning, added) * near
-        losses = {
-            "teacher": (picture - wanted_picture).abs().mean() * TEACHER_LOSS,
-            "teacher, raw": ((added - wanted) * (0.1 + near)).abs().mean() * TEACHER_RAW_LOSS,
-            "teacher, detail": (
-                (picture - wanted_picture).diff(dim=-1).abs().mean()
-                + (picture - wanted_picture).diff(dim=-2).abs().mean()
-            )
-            * TEACHER_DETAIL_LOSS,
-        }
-        self._optimize(sum(losses.values()))
-        return {name: float(value.detach()) for name, value in losses.items()}
-
     def save(self) -> None:
         """Writes the checkpoint."""
         parts = ("network", "encoder", "discriminator", "average", "optimizer", "discriminator_optimizer")
@@ -165,12 +127,14 @@ class Trainer:
     def train_step(self, pairs: Pairs) -> dict[str, float]:
         """One optimization step on a batch; returns its losses by name."""
         generator = torch.Generator().manual_seed(SEED + 1 + self.step)
-        self._set_learning_rate()
+        warm_up = min((self.step + 1) / WARM_UP_STEPS, 1)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate * warm_up * (0.5 + 0.5 * math.cos(math.pi * self.step / self.steps))
         rendered, recorded, photo, lips = augment(pairs, generator)
         conditioning = assemble_conditioning(rendered, photo, list(lips.unbind(1)), self.lattice)
         left, top = torch.randint(8, SIDE - CROP - 8 + 1, (2,), generator=generator).tolist()
         crop = (..., slice(top, top + CROP), slice(left, left + CROP))
-        with torch.autocast("cpu", torch.bfloat16, enabled=FAST_BFLOAT16):
+        with torch.autocast("cpu", torch.bfloat16):
             latents = self.encoder(recorded, conditioning)
             latents = latents + LATENT_NOISE * torch.randn(latents.shape, generator=generator)
             latents = latents * (torch.rand(len(pairs), 1, generator=generator) >= LATENT_DROPOUT)
@@ -188,7 +152,7 @@ class Trainer:
         loss = sum(losses.values())
         if self.adversarial and self.step >= DISCRIMINATOR_START:
             maps, patches = conditioning[:, -4:], F.avg_pool2d(weight[crop], 8)
-            with torch.autocast("cpu", torch.bfloat16, enabled=FAST_BFLOAT16):
+            with torch.autocast("cpu", torch.bfloat16):
                 self.discriminator.requires_grad_(False)
                 losses["adversarial"] = -(patches * self.discriminator(refined[crop], maps[crop])).mean()
                 self.discriminator.requires_grad_(True)
@@ -210,15 +174,6 @@ class Trainer:
             self.discriminator_optimizer.zero_grad()
             losses["discriminator"].backward()
             self.discriminator_optimizer.step()
-        self._optimize(loss)
-        return {name: float(value.detach()) for name, value in losses.items()}
-
-    def _set_learning_rate(self) -> None:
-        warm_up = min((self.step + 1) / WARM_UP_STEPS, 1)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate * warm_up * (0.5 + 0.5 * math.cos(math.pi * self.step / self.steps))
-
-    def _optimize(self, loss: torch.Tensor) -> None:
         self.optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
@@ -228,6 +183,7 @@ class Trainer:
             keep = min(EMA, 1 - 1 / (1 + self.step))
             for average, own in zip(self.average.parameters(), self.network.parameters(), strict=True):
                 average.lerp_(own, 1 - keep)
+        return {name: float(value.detach()) for name, value in losses.items()}
 
 
 def augment(pairs: Pairs, generator: torch.Generator) -> tuple[torch.Tensor, ...]:

@@ -19,7 +19,8 @@ from space_core.media.truncation import is_truncated
 from space_core.timing import FPS, SAMPLE_RATE
 
 # x264's preset and CRF, for frames of up to LARGE_PIXELS and for larger ones. Superfast has no lookahead: a third less
-# CPU time and memory than veryfast for the same SSIM, in files a quarter larger. The coding loss is invisible.
+# CPU time and memory than veryfast for the same SSIM, in larger files. Of three films of 512 x 512, veryfast at CRF 18
+# had an SSIM of 0.9864 at 1080 kbit/s, superfast at CRF 19 one of 0.9877 at 1420 kbit/s, in 72 % of the CPU time.
 PRESET, CRF, LARGE_CRF = "superfast", 19, 21
 LARGE_PIXELS = 1_500_000
 MAX_ENCODER_THREADS = 4  # x264 holds a reference frame for each; four encode 512 x 512 at over 500 frames per second

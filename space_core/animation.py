@@ -111,14 +111,18 @@ def render_frames(
 
     ``prepared`` is the portrait as ``renderer`` prepared it; ``segments`` are consumed as frames are drawn.
     """
-    size, done = renderer.batch_size(prepared), 0
+    done = 0
 
     def batches() -> Iterator[tuple[Motion, PosedFace]]:
+        count = 1  # the first frame comes alone, so that it is shown soonest
         for segment in segments:
             progress("frames", done, num_frames)
             face = PosedFace(segment.edited, segment.head_pose)
-            for first in range(0, len(segment), size):
-                yield segment[first : first + size], face[first : first + size]
+            first = 0
+            while first < len(segment):
+                last = first + count
+                yield segment[first:last], face[first:last]
+                first, count = last, renderer.batch_size(prepared)
 
     planned, shown = tee(batches())
     progress("frames", 0, num_frames)

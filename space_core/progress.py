@@ -37,8 +37,9 @@ def run_with_progress(task: Callable[[], Result], on_progress: Callable[[], None
 
 def start(task: Callable[[], Result]) -> Future[Result]:
     """Starts a task in a thread of its own."""
-    # Always with as many threads of torch's, wherever it is called from: so the result is the same to the last digit.
-    executor = ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(NUM_CORES,))
+    # With one thread of torch's: several tasks run at once, beside the drawing, and the threads of one task would wait
+    # for each other.
+    executor = ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,))
     future = executor.submit(task)
     executor.shutdown(wait=False)
     return future

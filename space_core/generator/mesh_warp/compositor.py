@@ -199,13 +199,23 @@ def compose(
         Frames (B, H, W, 3) uint8, and the places that are seen, smoothed and with one more cell around,
         (B, rows + 2, columns + 2, 2) in pixels of the film.
     """
-    # Outlines in front of something else are smooth lines: the mean of 3 × 3 cells.
-    moved = F.pad(offsets.permute(0, 3, 1, 2), (2, 2, 2, 2), mode="replicate")
-    moved = moved[..., :-2] + moved[..., 1:-1] + moved[..., 2:]
-    moved = (moved[:, :, :-2] + moved[:, :, 1:-1] + moved[:, :, 2:]).permute(0, 2, 3, 1) / 9
-    places = prepared.centres + moved
     on_cpu = offsets.device.type == "cpu"
+    places = prepared.centres + (_smooth_in_opencv if on_cpu else _smooth_in_torch)(offsets)
     return (compose_in_opencv if on_cpu else compose_in_torch)(prepared, places, shade, offsets), places
+
+
+def _smooth_in_torch(offsets: torch.Tensor) -> torch.Tensor:
+    """(B, rows + 2, columns + 2, 2) means of 3 × 3 cells: outlines in front of something else are smooth lines."""
+    wide = F.pad(offsets.permute(0, 3, 1, 2), (2, 2, 2, 2), mode="replicate")
+    wide = wide[..., :-2] + wide[..., 1:-1] + wide[..., 2:]
+    return (wide[:, :, :-2] + wide[:, :, 1:-1] + wide[:, :, 2:]).permute(0, 2, 3, 1) / 9
+
+
+def _smooth_in_opencv(offsets: torch.Tensor) -> torch.Tensor:
+    """The same on the CPU, three times as fast."""
+    around = cv2.BORDER_REPLICATE
+    wide = (cv2.copyMakeBorder(frame, 1, 1, 1, 1, around) for frame in offsets.numpy())
+    return torch.from_numpy(np.stack([cv2.blur(frame, (3, 3), borderType=around) for frame in wide]))
 
 
 def _find_fold(prepared: PreparedCanvas, offsets: torch.Tensor) -> Fold | None:
@@ -408,7 +418,12 @@ def _draw_in_opencv(
 
 def _in_layer(prepared: PreparedCanvas, places: np.ndarray) -> np.ndarray:
     """Places (…, 2) float32 in pixels of the film, in pixels of the layer."""
-    return (places - prepared.corner.astype(np.float32)) * np.float32(prepared.density)
+    return _scaled(places, prepared.corner, prepared.density)
+
+
+def _scaled(places: np.ndarray, origin: np.ndarray, scale: float) -> np.ndarray:
+    """Scale · (places − origin) of places (h, w, 2) float32; NumPy, two numbers at a time, takes 20 times as long."""
+    return cv2.transform(places, np.column_stack([np.eye(2), -origin]) * scale)
 
 
 def _seen_in_opencv(
@@ -460,12 +475,12 @@ def _draw_fold(seen: np.ndarray, prepared: PreparedCanvas, fold: Fold, corner: t
 def _changes(prepared: PreparedCanvas, places: np.ndarray) -> np.ndarray:
     """(rows, columns) bool, which cells differ from the picture at rest: the person is there now, or was."""
     centres = prepared.centres[0, 1:-1, 1:-1].numpy()
-    moving = (places[..., 0] != centres[..., 0]) | (places[..., 1] != centres[..., 1])
+    moving = np.not_equal(places, centres).view(np.uint16)[..., 0] > 0  # along x or y
     if not moving.any():
         return moving
-    cells = (places - prepared.grid.first_centre.astype(np.float32)) * np.float32(1 / prepared.grid.cell)
+    cells = _scaled(places, prepared.grid.first_centre, 1 / prepared.grid.cell)
     moved_in = cv2.remap(prepared.effect, cells, None, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
-    changed = moving & ((moved_in > 0) | (prepared.effect > 0))
+    changed = moving & (cv2.bitwise_or(moved_in, prepared.effect) > 0)
     return cv2.dilate(changed.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
 
 

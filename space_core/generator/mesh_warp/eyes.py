@@ -192,9 +192,12 @@ def _eyeball(prepared: PreparedEye, motion: FaceMotion, pixels: torch.Tensor, al
     seen = motion.unproject(pixels, _depth(motion, prepared.eye, bulge))
     pupil = motion.normalized[:, prepared.eye.pupil, :2]
     turned = pupil - prepared.photo.normalized[:, prepared.eye.pupil, :2]
-    from_pupil = (seen - pupil[:, None, None]).norm(dim=-1) / prepared.iris_radius
+    (x, y), (pupil_x, pupil_y), (turned_x, turned_y) = (
+        array.unbind(-1) for array in (seen, pupil[:, None, None], turned[:, None, None])
+    )
+    from_pupil = ((x - pupil_x).square() + (y - pupil_y).square()).sqrt() / prepared.iris_radius
     follows = 1 - smoothstep(from_pupil, IRIS_RIM, IRIS_REACH)
-    place = seen - turned[:, None, None] * follows[..., None]
+    place = torch.stack([x - turned_x * follows, y - turned_y * follows], -1)
     return prepared.photo.project(place, _depth(prepared.photo, prepared.eye, bulge))
 
 

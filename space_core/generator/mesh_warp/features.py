@@ -28,7 +28,7 @@ from space_core.generator.mesh_warp.refinement import (
     refine,
     window_corners,
 )
-from space_core.generator.mesh_warp.sampling import grid_of, pixels_of, sample
+from space_core.generator.mesh_warp.sampling import affine_grid, grid_of, sample
 
 LARGEST = 232  # pixels that the width of an eye or a mouth has at most where it is drawn
 AROUND_EYES = 1.7  # how much of the photo around the eyes is kept, in widths of an eye
@@ -182,8 +182,10 @@ class _Window:
 
     def film_pixels(self) -> torch.Tensor:
         """(B, h, w, 2) the picture's pixels in those of the film."""
-        corners = upload(self._corners.astype(np.float32), self.picture.device)[:, None, None]
-        return corners + pixels_of(self.picture) * self._step + (self._step - 1) / 2
+        first = upload((self._corners + (self._step - 1) / 2).astype(np.float32), self.picture.device)
+        along = torch.zeros_like(first)
+        along[:, 0] = self._step
+        return torch.stack(affine_grid(first, along, along.flip(-1), self.picture.shape[2:]), -1)
 
     def write(self) -> None:
         """Writes what was drawn into the picture back into the frames."""

@@ -98,19 +98,21 @@ class MeshWarpGenerator:
         picture = torch.tensor(portrait.surroundings).permute(2, 0, 1)[None].float() / 255
         size = np.array(portrait.photo.shape[1::-1])
         edges = np.stack([portrait.crop.to_crop(corner) + MARGIN for corner in (np.zeros(2), size)])
-        glasses = find_glasses(picture, around)
-        prepared = PreparedPortrait(
-            canvas=prepare_canvas(
-                canvas, photo.host.posed[0, list(OVAL), :2].mean(0), *_background(portrait, picture, edges)
-            ),
-            to_film=to_film,
-            photo=photo,
-            mesh=build_warp_mesh(around, portrait.person, edges).transformed(to_surroundings.inverse().then(to_film)),
-            wrinkles=prepare_wrinkles(picture, around, glasses and glasses.frame),
-            glasses=glasses,
-            eyes=prepare_eyes_on(canvas, photo, glasses),
-            lips=prepare_lips_on(canvas, photo, prepare_mouth(picture, around, softness=1.0), refined),
-        )
+        with ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,)) as beside:
+            # Half of the work; the other half is done in this thread meanwhile.
+            prepared_canvas = beside.submit(_prepare_canvas, canvas, photo, portrait, picture, edges)
+            glasses = find_glasses(picture, around)
+            mesh = build_warp_mesh(around, portrait.person, edges)
+            prepared = PreparedPortrait(
+                to_film=to_film,
+                photo=photo,
+                mesh=mesh.transformed(to_surroundings.inverse().then(to_film)),
+                wrinkles=prepare_wrinkles(picture, around, glasses and glasses.frame),
+                glasses=glasses,
+                eyes=prepare_eyes_on(canvas, photo, glasses),
+                lips=prepare_lips_on(canvas, photo, prepare_mouth(picture, around, softness=1.0), refined),
+                canvas=prepared_canvas.result(),
+            )
         return place(prepared, self.device)
 
     def batch_size(self, prepared: PreparedPortrait) -> int:
@@ -172,6 +174,15 @@ class MeshWarpGenerator:
         if prepared.glasses:
             offsets = prepared.glasses.hold(offsets, grid, centres, prepared.photo, motion)
         return torch.where(offsets.abs() < STILL * prepared.to_film.scale, 0, offsets)
+
+
+@torch.inference_mode()
+def _prepare_canvas(
+    canvas: Canvas, photo: FaceMotion, portrait: Portrait, picture: torch.Tensor, edges: np.ndarray
+) -> PreparedCanvas:
+    """The canvas of a portrait; ``photo`` is in pixels of the film, the others as ``_background`` takes them."""
+    middle = photo.host.posed[0, list(OVAL), :2].mean(0)
+    return prepare_canvas(canvas, middle, *_background(portrait, picture, edges))
 
 
 def _background(

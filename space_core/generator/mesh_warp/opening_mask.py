@@ -5,11 +5,13 @@ from functools import cache
 
 import numpy as np
 import torch
+from torch.nn import functional as F
 
 from space_core.generator.mesh_warp.face_motion import upload
 
 WINDOW_MARGIN = 3  # pixels around an opening: a soft edge, and a curve bulging between its points
 CURVE_POINTS = 48  # the mesh's few points of a lip or lid, made a smooth curve
+STEPS = 192  # pieces of equal length along an opening, over each of which that curve counts as straight
 
 
 @dataclass(frozen=True)
@@ -91,9 +93,12 @@ def opening_mask(upper: torch.Tensor, lower: torch.Tensor, pixels: torch.Tensor,
     smooth = _curve_matrix(upper.shape[1], upper.device)
     upper, lower = ((smooth @ (curve - left)) @ frame for curve in (upper, lower))
     batch, height, breadth, _ = pixels.shape
-    along, across = ((pixels.view(batch, -1, 2) - left) @ frame).unbind(-1)
-    below_upper = across - _height(upper, along)
-    above_lower = _height(lower, along) - across
+    x, y = (pixels[..., number].reshape(batch, -1) - left[..., number] for number in (0, 1))
+    along_x, along_y = axis[:, :1], axis[:, 1:]
+    along = torch.addcmul(x * along_x, y, along_y)
+    across = torch.addcmul(y * along_x, x, -along_y)
+    upper_height, lower_height = _heights(torch.stack([upper, lower], 1), along, width)
+    below_upper, above_lower = across - upper_height, lower_height - across
     inside = (below_upper / softness + 0.5).clamp(0, 1) + (above_lower / softness + 0.5).clamp(0, 1) - 1
     ends = torch.minimum(along, width - along)
     coverage = inside.clamp(min=0) * (ends + 0.5).clamp(0, 1)
@@ -103,14 +108,29 @@ def opening_mask(upper: torch.Tensor, lower: torch.Tensor, pixels: torch.Tensor,
     )
 
 
-def _height(curve: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    """(B, P) the y of curves (B, K, 2) at x (B, P), linear between their points."""
-    knots = torch.cummax(curve[..., 0], 1).values.contiguous()
-    right = torch.searchsorted(knots, x.contiguous()).clamp(1, knots.shape[1] - 1)
+def _heights(curves: torch.Tensor, x: torch.Tensor, width: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """(B, P) for each of C curves (B, C, K, 2) from x = 0 to ``width`` (B, 1): its y at x (B, P).
+
+    Linear between points that are made as dense as ``STEPS`` first, at equal distances, where they are found at once.
+    """
+    batch, count, points, _ = curves.shape
+    knots = torch.cummax(curves[..., 0], 2).values.flatten(0, 1).contiguous()
+    heights = curves[..., 1].flatten(0, 1)
+    steps = torch.linspace(0, 1, STEPS + 1, device=x.device) * width  # (B, STEPS + 1)
+    steps = steps.repeat_interleave(count, 0)
+    right = torch.searchsorted(knots, steps).clamp(1, points - 1)
     x0, x1 = knots.gather(1, right - 1), knots.gather(1, right)
-    y0, y1 = curve[..., 1].gather(1, right - 1), curve[..., 1].gather(1, right)
-    t = ((x - x0) / (x1 - x0).clamp(min=1e-4)).clamp(0, 1)
-    return y0 + t * (y1 - y0)
+    y0, y1 = heights.gather(1, right - 1), heights.gather(1, right)
+    y = torch.lerp(y0, y1, ((steps - x0) / (x1 - x0).clamp(min=1e-4)).clamp(0, 1))
+    rise = F.pad(y[:, 1:] - y[:, :-1], (0, 1))
+
+    place = (x * (STEPS / width)).clamp(0, STEPS)
+    before = place.long()
+    place = place - before
+    y, rise = y.view(batch, count, -1), rise.view(batch, count, -1)
+    return tuple(
+        torch.addcmul(y[:, curve].gather(1, before), place, rise[:, curve].gather(1, before)) for curve in range(count)
+    )
 
 
 @cache

@@ -18,7 +18,7 @@ from space_core.assets import weights_path
 from space_core.face.topology import INNER_LOWER_LIP, INNER_UPPER_LIP, OUTER_LOWER_LIP, OUTER_UPPER_LIP
 from space_core.generator.mesh_warp.face_motion import FaceMotion, HostMotion, index_on, upload
 from space_core.generator.mesh_warp.opening_mask import opening_mask
-from space_core.generator.mesh_warp.sampling import grid_of, pixels_of, smoothstep
+from space_core.generator.mesh_warp.sampling import affine_grid, grid_of, smoothstep
 
 WEIGHTS = weights_path("refinement.safetensors")
 
@@ -61,7 +61,7 @@ class Block(nn.Module):
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x + self.conv2(F.leaky_relu(self.conv1(F.leaky_relu(x, 0.1)), 0.1))
+        return x + self.conv2(F.leaky_relu(self.conv1(F.leaky_relu(x, 0.1)), 0.1, inplace=True))
 
 
 class RefinementNetwork(nn.Module):
@@ -170,11 +170,15 @@ def refine(frames: torch.Tensor, network: RefinementNetwork, prepared: PreparedR
 
     # Back into the frames: each of their pixels is looked up in the window; beyond it there is nothing to add.
     height, width = added.shape[2:]
-    step = pixels[:, 0, 1] - pixels[:, 0, 0]  # (B, 2) one pixel of the window along its top
-    axes = torch.stack([step, torch.stack([-step[:, 1], step[:, 0]], -1)], -2) / step.square().sum(-1)[:, None, None]
-    place = (pixels_of(frames) - pixels[:, None, None, 0, 0]) @ axes[:, None].mT
-    x, y = (place[..., axis] * (2 / (side - 1)) - 1 for axis, side in ((0, width), (1, height)))
-    frames.add_(F.grid_sample(added, torch.stack([x, y], -1), align_corners=True)).clamp_(0, 1)
+    first, step = pixels[:, 0, 0], pixels[:, 0, 1] - pixels[:, 0, 0]  # (B, 2), the latter one pixel along its top
+    # From pixels of the frame to grid_sample's -1 … 1 of the window: (B, 2), per column and per row.
+    step_x, step_y = (step / step.square().sum(-1, keepdim=True)).unbind(-1)
+    scale_x, scale_y = 2 / (width - 1), 2 / (height - 1)
+    along = torch.stack([step_x * scale_x, -step_y * scale_y], -1)
+    down = torch.stack([step_y * scale_x, step_x * scale_y], -1)
+    corner = -(first[:, :1] * along + first[:, 1:] * down) - 1
+    place = torch.stack(affine_grid(corner, along, down, frames.shape[2:]), -1)
+    frames.add_(F.grid_sample(added, place, align_corners=True)).clamp_(0, 1)
 
 
 def refined_part(prepared: PreparedRefinement, host: HostMotion) -> tuple[slice, slice]:
@@ -232,9 +236,11 @@ def window_pixels(centre: torch.Tensor, lattice: torch.Tensor, motion: FaceMotio
     ``centre`` (1, 3) is the normalized middle of the window, ``lattice`` (1, h, w, 2) its pixels or a part of them; see
     ``window_lattice``.
     """
-    middle = motion.place(centre)[..., :2]  # (B, 1, 2)
-    offsets = (lattice - (SIDE - 1) / 2) / SIDE
-    return (offsets.flatten(1, 2) @ _axes(motion).mT + middle).unflatten(1, lattice.shape[1:3])
+    axes = _axes(motion)
+    along, down = axes[..., 0] / SIDE, axes[..., 1] / SIDE
+    corner = lattice[:, 0, 0] - (SIDE - 1) / 2
+    first = motion.place(centre)[:, 0, :2] + corner[:, :1] * along + corner[:, 1:] * down
+    return torch.stack(affine_grid(first, along, down, lattice.shape[1:3]), -1)
 
 
 def window_lattice(device: torch.device) -> torch.Tensor:
@@ -272,7 +278,7 @@ def assemble_conditioning(
         lips: the curves of the lips, see ``lips_in_window``.
         lattice: (1, h, w, 2), see ``window_lattice``.
     """
-    pixels = lattice.expand(len(windows), -1, -1, -1).contiguous()
+    pixels = lattice.expand(len(windows), -1, -1, -1)
     inner, outer = opening_mask(*lips[:2], pixels), opening_mask(*lips[2:], pixels, softness=4.0)
     reach = REACH * SIDE
     distances = [(edge / reach).clamp(-1, 1) for edge in (inner.below_upper, inner.above_lower)]

@@ -57,6 +57,22 @@ def grid_of(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     return torch.stack(torch.meshgrid(x, y, indexing="xy"), -1)[None]
 
 
+def affine_grid(
+    first: torch.Tensor, along: torch.Tensor, down: torch.Tensor, size: tuple[int, int]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """x and y, (B, H, W) each, of a grid of ``size`` points.
+
+    ``first`` (B, 2) is the point at the first row's begin, ``along`` and ``down`` (B, 2) are the steps from column to
+    column and from row to row. Several times as fast as a product of matrices.
+    """
+    columns, rows = (torch.arange(side, dtype=first.dtype, device=first.device) for side in size[::-1])
+    x, y = (
+        (first[:, axis, None] + rows * down[:, axis, None])[..., None] + (columns * along[:, axis, None])[:, None]
+        for axis in (0, 1)
+    )
+    return x, y
+
+
 def pixels_of(picture: torch.Tensor) -> torch.Tensor:
     """(1, h, w, 2) x and y of the pixels of a picture (1, C, h, w)."""
     height, width = picture.shape[-2:]

@@ -24,6 +24,7 @@ FORBIDDEN = {
     "options": STAGES - {"face", "motion"},
     "cli": {"generator"},
     "web": {"generator"},
+    "cluster": {"face", "motion", "generator"},
     "measures": {"training", "evaluation"},
     "training": {"evaluation"},
     "evaluation": {"training"},

@@ -1,5 +1,6 @@
 """``python -m space_core batch``: the films of a job table on many machines, with Ray Data."""
 
+import logging
 import math
 import os
 import time
@@ -222,6 +223,7 @@ def _run(jobs: Sequence["FilmJob"], folder: "Place", workers: Workers, statuses:
 
     num_workers = workers.number or _capacity(workers)
     groups = grouped(jobs, num_workers)
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False

@@ -40,8 +40,8 @@ def ray_session(address: str, num_cpus: int | None = None) -> Iterator[None]:
     """
     check_installed()
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # read when Ray is imported and when it starts
-    # Without this, Ray hides GPUs of workers that ask for none with a warning for each.
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    # Messages of Ray's C++ code for its developers, which would break the progress bar.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     import ray
 
     options: dict[str, Any] = {

@@ -6,9 +6,11 @@ import errno
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import fsspec
@@ -16,7 +18,7 @@ import psutil
 import pyarrow
 import pyarrow.parquet
 import pytest
-from conftest import EXAMPLES, speech_of, until
+from conftest import EXAMPLES, Visitor, speech_of, until, uploaded
 from fsspec.implementations.memory import MemoryFileSystem
 
 from space_core.cli import main
@@ -355,3 +357,63 @@ def test_a_driver_that_is_killed_is_resumed_where_it_was(jobs):
     check_results(out)
     after = films(out)
     assert all(after[name] == before[name] for name in before)
+
+
+@pytest.fixture
+def ray_demo() -> Iterator[tuple[str, int]]:
+    """The address of a demo with two replicas on a local Ray, and its process."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    flags = ["--backend=ray", "--address=local", "--replicas=2", "--least-replicas=2", "--visitor-places=20"]
+    command = [sys.executable, "app.py", f"--port={port}", *flags]
+    with subprocess.Popen(command, cwd=PACKAGE.parent, stdout=subprocess.PIPE, text=True) as program:
+        try:
+            until(lambda: "Running on" in program.stdout.readline(), 120)
+            yield f"http://127.0.0.1:{port}", program.pid
+        finally:
+            program.terminate()
+
+
+@pytest.mark.slow
+def test_a_replica_that_is_killed_costs_no_visitor_a_film(ray_demo, tmp_path):
+    address, program = ray_demo
+    speech, long = speech_of(2, tmp_path / "speech.wav"), speech_of(60, tmp_path / "long.wav")
+    with Visitor(address) as visitor, ThreadPoolExecutor(6) as clients:
+        health = visitor.get("/healthz").json()
+        assert {name: health[name] for name in ("device", "replicas", "busy", "waiting")} == {
+            "device": "ray",
+            "replicas": 2,
+            "busy": 0,
+            "waiting": 0,
+        }
+        parameters = visitor.get("/gradio_api/info").json()["named_endpoints"]["/animate"]["parameters"]
+        values = {parameter["parameter_name"]: parameter["parameter_default"] for parameter in parameters}
+        values |= {"photo": visitor.upload(EXAMPLES / "astronaut.jpg"), "speech": visitor.upload(speech), "size": 256}
+
+        def film_of(seed: int) -> bytes:
+            with Visitor(address) as client:
+                video = client.ask("animate", list((values | {"seed": seed}).values()))[0]
+                return client.get(f"/gradio_api/file={video.get('video', video)['path']}").content
+
+        results = [clients.submit(film_of, seed) for seed in range(6)]
+        until(lambda: visitor.metric("space_busy") == 2, 120)
+        replicas_of(program)[0].kill()
+        films = [result.result() for result in results]
+        for number, film in enumerate(films):
+            (tmp_path / f"{number}.mp4").write_bytes(film)
+            assert sum(1 for _ in read_frames(tmp_path / f"{number}.mp4")) == 50
+        assert len(set(films)) == 6
+        until(lambda: visitor.metric("space_replicas") == 2, 120)
+        noise = visitor.upload_bytes("noise.jpg", b"no picture").json()[0]
+        assert "image" in visitor.refusal("animate", list((values | {"photo": uploaded(noise)}).values()))
+        visitor.begin("animate", list((values | {"speech": visitor.upload(long)}).values()), session_hash="who stops")
+        until(lambda: visitor.metric("space_busy") == 1)
+        visitor.begin("stop", [], session_hash="who stops")
+        until(lambda: visitor.metric("space_busy") == 0, 10)
+        assert visitor.get("/healthz").json()["status"] == "ready"
+
+
+def replicas_of(program: int) -> list[psutil.Process]:
+    children = psutil.Process(program).children(recursive=True)
+    return [process for process in children if "PipelineReplica" in " ".join(process.cmdline()[:1])]

@@ -260,7 +260,8 @@ class RemotePipeline:
 
     def forget_portraits(self, older_than_seconds: float = 0.0) -> None:
         """Has replicas drop the prepared portraits that were not used for that long."""
-        self.handle.broadcast("forget_portraits", older_than_seconds)
+        asked = self.handle.broadcast("forget_portraits", older_than_seconds)
+        asked.results(timeout_s=END_SECONDS, return_exceptions=True)  # one that is being replaced has none any more
 
     def replicas(self) -> dict[str, int]:
         """How many replicas run ("replicas"), how many of them make a film ("busy"), and how many films wait for one
@@ -269,7 +270,7 @@ class RemotePipeline:
 
         application = serve.status().applications.get(APPLICATION)
         states = application.deployments[DEPLOYMENT].replica_states if application else {}
-        running = int(states.get("RUNNING", 0))
+        running = sum(number for state, number in states.items() if state == "RUNNING")
         busy = min(self._num_films, running)
         return {"replicas": running, "busy": busy, "waiting": self._num_films - busy}
 

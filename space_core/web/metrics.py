@@ -1,6 +1,7 @@
 """Metrics of the service for Prometheus. No label ever holds anything that a visitor gave."""
 
 from collections.abc import Callable
+from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
@@ -84,8 +85,12 @@ class Metrics:
         """From now on, "replicas", "busy" and "waiting" are what ``numbers`` returns."""
         for name, description in REPLICAS.items():
             gauge = Gauge(f"space_{name}", description, registry=self._registry)
-            gauge.set_function(lambda name=name: numbers()[name])
+            gauge.set_function(partial(_number, numbers, name))
 
     def text(self) -> bytes:
         """All metrics in Prometheus' text format, of type ``content_type``."""
         return generate_latest(self._registry)
+
+
+def _number(numbers: Callable[[], dict[str, int]], name: str) -> int:
+    return numbers()[name]

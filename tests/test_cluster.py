@@ -347,10 +347,10 @@ def test_a_driver_that_is_killed_is_resumed_where_it_was(jobs):
     out = jobs.parent / "out"
     with start_batch(jobs, "--quiet") as batch:
         until(lambda: len(films(out)) >= 3, 120)
-        started = psutil.Process(batch.pid).children(recursive=True)
+        workers = workers_of(batch.pid)
         os.kill(batch.pid, signal.SIGKILL)
         batch.wait()
-    until(lambda: all(map(has_ended, started)))
+    until(lambda: all(map(has_ended, workers)))
     before = films(out)
     assert len(before) < NUM_FILMS
     (out / ".space-0123456789ab.mp4.part").touch()

@@ -223,7 +223,6 @@ def _run(jobs: Sequence["FilmJob"], folder: "Place", workers: Workers, statuses:
 
     num_workers = workers.number or _capacity(workers)
     groups = grouped(jobs, num_workers)
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
@@ -242,6 +241,7 @@ def _run(jobs: Sequence["FilmJob"], folder: "Place", workers: Workers, statuses:
         num_cpus=workers.cpus,
         num_gpus=workers.gpus or None,
     )
+    logging.getLogger("ray.data").setLevel(logging.ERROR)  # now that Ray has configured it
     begun, shape = time.monotonic(), "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}, {remaining} left{postfix}]"
     try:
         with tqdm(total=len(jobs), unit="film", desc="films", disable=quiet, bar_format=shape) as bar:

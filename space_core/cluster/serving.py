@@ -267,8 +267,12 @@ class RemotePipeline:
         """How many replicas run ("replicas"), how many of them make a film ("busy"), and how many films wait for one
         ("waiting")."""
         from ray import serve
+        from ray.exceptions import RayError
 
-        application = serve.status().applications.get(APPLICATION)
+        try:
+            application = serve.status().applications.get(APPLICATION)
+        except RayError:  # the cluster is lost
+            application = None
         states = application.deployments[DEPLOYMENT].replica_states if application else {}
         running = sum(number for state, number in states.items() if state == "RUNNING")
         busy = min(self._num_films, running)

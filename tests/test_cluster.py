@@ -383,6 +383,7 @@ def test_a_replica_that_is_killed_costs_no_visitor_a_film(ray_demo, tmp_path):
     address, program = ray_demo
     speech, long = speech_of(2, tmp_path / "speech.wav"), speech_of(60, tmp_path / "long.wav")
     with Visitor(address) as visitor, ThreadPoolExecutor(6) as clients:
+        until(lambda: visitor.metric("space_replicas") == 2)
         health = visitor.get("/healthz").json()
         assert {name: health[name] for name in ("device", "replicas", "busy", "waiting")} == {
             "device": "ray",

@@ -28,6 +28,7 @@ END_SECONDS = 10.0  # for a cancelled film to end on its replica
 DRAIN_SECONDS = 600.0  # for films to be finished on a replica that is to be replaced
 IDLE_SECONDS = 300.0  # after which a replica beyond the least number is given up
 LOST = "The machine that drew this video was lost, and so was the next one. Try again later."
+COUNT_SECONDS = 1.0  # between two counts of the replicas
 ATTEMPTS = 2  # at a film whose replica is lost
 
 
@@ -221,6 +222,7 @@ class RemotePipeline:
     credentials: ContentCredentials | None
     device: str = "ray"
     _num_films: int = 0  # that are asked for and not finished
+    _num_running: int = 0  # replicas, as counted last
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _detectors: dict[str, Any] = field(default_factory=dict)
 
@@ -265,18 +267,23 @@ class RemotePipeline:
 
     def replicas(self) -> dict[str, int]:
         """How many replicas run ("replicas"), how many of them make a film ("busy"), and how many films wait for one
-        ("waiting")."""
+        ("waiting"). Answers at once."""
+        busy = min(self._num_films, self._num_running)
+        return {"replicas": self._num_running, "busy": busy, "waiting": self._num_films - busy}
+
+    def count_replicas(self, ended: threading.Event) -> None:
+        """Asks Ray now and then how many replicas run, until ``ended`` is set."""
         from ray import serve
         from ray.exceptions import RayError
 
-        try:
-            application = serve.status().applications.get(APPLICATION)
-        except RayError:  # the cluster is lost
-            application = None
-        states = application.deployments[DEPLOYMENT].replica_states if application else {}
-        running = sum(number for state, number in states.items() if state == "RUNNING")
-        busy = min(self._num_films, running)
-        return {"replicas": running, "busy": busy, "waiting": self._num_films - busy}
+        while not ended.is_set():
+            try:
+                application = serve.status().applications.get(APPLICATION)
+                states = application.deployments[DEPLOYMENT].replica_states if application else {}
+                self._num_running = sum(number for state, number in states.items() if state == "RUNNING")
+            except RayError:  # the cluster does not answer
+                self._num_running = 0
+            ended.wait(COUNT_SECONDS)
 
     def _film(
         self,
@@ -397,7 +404,12 @@ def serving(address: str, replicas: Replicas, credentials: ContentCredentials | 
             )
         except RuntimeError as failure:
             raise ServerFault(f"No replica could be started: {str(failure).splitlines()[0]}", "internal") from failure
+        remote, ended = RemotePipeline(handle, credentials), threading.Event()
+        counting = threading.Thread(target=remote.count_replicas, args=(ended,), name="replicas", daemon=True)
+        counting.start()
         try:
-            yield RemotePipeline(handle, credentials)
+            yield remote
         finally:
+            ended.set()
+            counting.join()
             serve.delete(APPLICATION)

@@ -236,7 +236,7 @@ def _add_health_and_metrics(
     # Both on the event loop, so that they answer even when all threads are at work.
     @app.api_route("/healthz", methods=["GET", "HEAD"])
     async def healthz() -> JSONResponse:
-        state = await anyio.to_thread.run_sync(health)
+        state = health()
         loaded, stuck = bool(state.get("loaded")), int(state.get("stuck", 0))
         answer = {
             "status": "ready",
@@ -255,7 +255,7 @@ def _add_health_and_metrics(
 
     @app.api_route("/metrics", methods=["GET", "HEAD"])
     async def metrics_text() -> Response:
-        return Response(await anyio.to_thread.run_sync(metrics.text), media_type=metrics.content_type)
+        return Response(metrics.text(), media_type=metrics.content_type)
 
 
 def _own_host(settings: Settings) -> str:

@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _say(f"space_core: {error}")
         return FAULT if isinstance(error, ServerFault) else BAD_INPUT
     except KeyboardInterrupt as stop:
-        _say(f"space_core: {stop or 'stopped; nothing was written.'}")
+        _say(f"space_core: {str(stop) or 'stopped; nothing was written.'}")
         return INTERRUPTED
     return 0
 

@@ -1,6 +1,7 @@
 """Starts the web demo: settings, log, pipeline, page, server. ``python app.py`` prints its address."""
 
 import os
+from contextlib import ExitStack
 from pathlib import Path
 
 from space_core.memory import limit_arenas
@@ -32,11 +33,29 @@ def main() -> None:
     logs.configure(settings.log_level)
     try:
         credentials = ContentCredentials(settings.certificate_folder) if settings.content_credentials else None
-        pipeline = SpacePipeline(settings.device, credentials, settings.portraits_mb * 1024 * 1024)
-        service = AnimationService(pipeline, Metrics(), settings.time_limit)
-        page = build_page(service, settings, Path(__file__).parent / "examples")
+        with ExitStack() as stack:
+            _serve(_service(settings, credentials, stack), settings)
     except SpaceError as error:
         raise SystemExit(f"space: {error}") from None
+
+
+def _service(settings: Settings, credentials: ContentCredentials | None, stack: ExitStack) -> AnimationService:
+    """The service with its backend, which ends with ``stack``."""
+    cache_bytes = settings.portraits_mb * 1024 * 1024
+    if settings.backend == "local":
+        pipeline = SpacePipeline(settings.device, credentials, cache_bytes)
+        return AnimationService(pipeline, Metrics(), settings.time_limit)
+    from space_core.cluster.serving import Replicas, serving
+
+    replicas = Replicas(
+        settings.least_replicas, settings.replicas, settings.replica_cpus, settings.replica_gpus, cache_bytes
+    )
+    remote = stack.enter_context(serving(settings.address, replicas, credentials))
+    return AnimationService(remote, Metrics(), settings.time_limit, remote.replicas)
+
+
+def _serve(service: AnimationService, settings: Settings) -> None:
+    page = build_page(service, settings, Path(__file__).parent / "examples")
     if os.environ.get("SPACES_ZERO_GPU"):
         spaces.zero.startup()  # what Gradio's own way of starting a page would call
     serve(

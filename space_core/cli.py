@@ -6,7 +6,6 @@ Each command imports what it needs when it runs: ``--help`` and a wrong option a
 import argparse
 import logging
 import os
-import re
 import signal
 import sys
 import threading
@@ -14,11 +13,11 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from space_core.errors import ServerFault, SpaceError
 from space_core.memory import limit_arenas, out_of_memory_as_fault
-from space_core.options import DEVICES, AnimationOptions, option_field, option_help, option_names
+from space_core.options import DEVICES, AnimationOptions, option_field, option_help, option_names, parse_setting
 
 if TYPE_CHECKING:
     from space_core.pipeline import SpacePipeline
@@ -49,8 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SpaceError as error:
         _say(f"space_core: {error}")
         return FAULT if isinstance(error, ServerFault) else BAD_INPUT
-    except KeyboardInterrupt:
-        _say("space_core: stopped; nothing was written.")
+    except KeyboardInterrupt as stop:
+        _say(f"space_core: {str(stop) or 'stopped; nothing was written.'}")
         return INTERRUPTED
     return 0
 
@@ -138,7 +137,7 @@ def _animate_recording(parsed: argparse.Namespace, options: AnimationOptions) ->
 
 
 def _compare(parsed: argparse.Namespace) -> None:
-    settings = [_parse_setting(text) for text in parsed.setting]
+    settings = [parse_setting(text) for text in parsed.setting]
     pipeline = _load_pipeline(parsed)
     with _progress_bar(parsed.quiet) as show:
         comparison = pipeline.compare_to_file(parsed.photo, parsed.speech, settings, parsed.out, progress=show)
@@ -146,16 +145,21 @@ def _compare(parsed: argparse.Namespace) -> None:
         _say(f"{parsed.out}: {comparison.seconds:.2f} s")
 
 
-def _parse_setting(text: str) -> AnimationOptions:
-    """Options from "emotion=happy,intensity=0.7"; an empty text gives the defaults."""
-    given: dict[str, Any] = {}
-    # A comma ends a value only where another option follows: emotions have commas of their own.
-    for part in re.split(r",(?=[^,=]+=)", text) if text.strip() else ():
-        name, equals, value = part.partition("=")
-        if not equals:
-            raise SpaceError(f"A setting is written as 'emotion=happy,intensity=0.7'; got {text[:60]!r}.")
-        given[name.strip().replace("-", "_")] = value.strip()
-    return AnimationOptions(**given)
+def _batch(parsed: argparse.Namespace) -> None:
+    from space_core.cluster.batch import Workers, make_films
+
+    workers = Workers(parsed.workers, parsed.cpus_per_worker, parsed.gpus_per_worker, parsed.content_credentials)
+    try:
+        counts = make_films(
+            parsed.jobs, parsed.out, workers, address=parsed.address, resume=parsed.resume, quiet=parsed.quiet
+        )
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("stopped; finished films are kept, and --resume makes the others.") from None
+    if without := counts["failed"] + counts["refused"]:
+        rows = f"{without} of {counts.total()} rows have no film; the status table says why."
+        raise ServerFault(rows, "internal") if counts["failed"] else SpaceError(rows)
+    if not parsed.quiet:
+        _say(f"{parsed.out}: {counts['done']} films")
 
 
 def _get_weights(parsed: argparse.Namespace) -> None:
@@ -258,6 +262,7 @@ def _parser() -> argparse.ArgumentParser:
             "--device", choices=DEVICES, default="auto", help="where to compute (default: %(default)s)"
         )
         command.add_argument("--quiet", action="store_true", help="no progress bar and no messages but errors")
+    _add_batch_arguments(commands.add_parser("batch", help="make a film for each row of a table, on many machines"))
     weights = commands.add_parser("get-weights", help="download weights that others have published, or take a folder")
     weights.add_argument("name", choices=["liveportrait"], help="whose weights")
     weights.add_argument(
@@ -299,3 +304,37 @@ def _add_animate_arguments(animate: argparse.ArgumentParser) -> None:
             help=(option_help(name) + ("" if default is None else f" (default: {default})")).replace("%", "%%"),
         )
     animate.set_defaults(run=_animate)
+
+
+def _add_batch_arguments(batch: argparse.ArgumentParser) -> None:
+    batch.add_argument(
+        "jobs",
+        metavar="JOBS",
+        help="a table, CSV, JSON lines or Parquet: columns id, photo, speech or text, and options of 'animate' by name",
+    )
+    batch.add_argument("-o", "--out", required=True, metavar="FOLDER", help="for the films, ID.mp4, and status.parquet")
+    batch.add_argument(
+        "--address",
+        default="local",
+        help="of a Ray cluster: 'auto' for the one of this machine (default: a new one on this machine)",
+    )
+    batch.add_argument("--resume", action="store_true", help="make only the films that are not in the folder yet")
+    batch.add_argument("--workers", type=int, metavar="N", help="pipelines (default: as many as there is room for)")
+    batch.add_argument(
+        "--cpus-per-worker", type=float, default=1.0, metavar="X", help="processors of each (default: %(default)s)"
+    )
+    batch.add_argument(
+        "--gpus-per-worker",
+        type=float,
+        default=0.0,
+        metavar="X",
+        help="GPUs of each, or a fraction (default: %(default)s, computes on processors)",
+    )
+    batch.add_argument(
+        "--content-credentials",
+        type=_path,
+        metavar="FOLDER",
+        help="sign the films (C2PA) with the certificate in this folder, which all machines share",
+    )
+    batch.add_argument("--quiet", action="store_true", help="no progress bar and no messages but errors")
+    batch.set_defaults(run=_batch)

@@ -6,6 +6,7 @@ below. This module imports neither NumPy nor torch, so that ``python -m space_co
 
 import dataclasses
 import math
+import re
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -268,6 +269,22 @@ class AnimationOptions(RenderingOptions, MotionOptions):
 
 _TEXT_EXAMPLES = {"emotion": "'happy'", "action_units": "'12:0.8'"}
 _FIELDS: dict[str, FieldInfo] = vars(AnimationOptions)["__pydantic_fields__"]
+
+
+def parse_setting(text: str) -> AnimationOptions:
+    """Options from "emotion=happy,intensity=0.7"; an empty text gives the defaults.
+
+    Raises:
+        SpaceError: it is not written like that, or ``AnimationOptions`` refuses it.
+    """
+    given: dict[str, Any] = {}
+    # A comma ends a value only where another option follows: emotions have commas of their own.
+    for part in re.split(r",(?=[^,=]+=)", text) if text.strip() else ():
+        name, equals, value = part.partition("=")
+        if not equals:
+            raise SpaceError(f"A setting is written as 'emotion=happy,intensity=0.7'; got {text[:60]!r}.")
+        given[name.strip().replace("-", "_")] = value.strip()
+    return AnimationOptions(**given)
 
 
 def option_names() -> tuple[str, ...]:

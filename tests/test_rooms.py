@@ -24,6 +24,7 @@ FORBIDDEN = {
     "options": STAGES - {"face", "motion"},
     "cli": {"generator"},
     "web": {"generator"},
+    "cluster": {"motion", "generator", "web"},
     "measures": {"training", "evaluation"},
     "training": {"evaluation"},
     "evaluation": {"training"},

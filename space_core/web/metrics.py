@@ -1,6 +1,7 @@
 """Metrics of the service for Prometheus. No label ever holds anything that a visitor gave."""
 
 from collections.abc import Callable
+from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
@@ -8,6 +9,11 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from space_core.errors import FAULT_REASONS
 
 REASONS = ("input", "stopped", "full", "limit", "left", "restarting", *FAULT_REASONS)
+REPLICAS = {
+    "replicas": "Replicas of the pipeline that run.",
+    "busy": "Replicas that make a film.",
+    "waiting": "Films that wait for a replica.",
+}
 SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 
 
@@ -75,6 +81,16 @@ class Metrics:
         """From now on, the number of jobs that can't be ended is what ``number`` returns."""
         self._stuck.set_function(number)
 
+    def track_replicas(self, numbers: Callable[[], dict[str, int]]) -> None:
+        """From now on, "replicas", "busy" and "waiting" are what ``numbers`` returns."""
+        for name, description in REPLICAS.items():
+            gauge = Gauge(f"space_{name}", description, registry=self._registry)
+            gauge.set_function(partial(_number, numbers, name))
+
     def text(self) -> bytes:
         """All metrics in Prometheus' text format, of type ``content_type``."""
         return generate_latest(self._registry)
+
+
+def _number(numbers: Callable[[], dict[str, int]], name: str) -> int:
+    return numbers()[name]

@@ -267,7 +267,7 @@ def _wire_jobs(
     """The buttons that start and stop jobs, and what is shown of their results."""
     inputs.animate.click(lambda: gr.Tabs(selected="video"), None, tabs, show_progress="hidden", **INSTANT)
     inputs.animate.click(None, js=SCROLL_TO_RESULT, **PRIVATE)
-    job_queue: dict[str, Any] = {"concurrency_limit": settings.concurrency, "concurrency_id": "service"}
+    job_queue: dict[str, Any] = {"concurrency_limit": settings.num_lines, "concurrency_id": "service"}
     parameters = {**inputs.parameters, "look_inside": inside.look_inside}
     animating = inputs.animate.click(
         endpoints.animate,

@@ -22,7 +22,7 @@ from space_core.web.error_handlers import RESTARTING, add_exception_handlers
 from space_core.web.faults import log_fault
 from space_core.web.heartbeat import add_heartbeat
 from space_core.web.logs import log_event
-from space_core.web.metrics import Metrics
+from space_core.web.metrics import REPLICAS, Metrics
 from space_core.web.middleware import RequestGuard
 from space_core.web.private_files import exit_within, expire_files, is_private
 from space_core.web.settings import Settings
@@ -53,7 +53,7 @@ def build_app(
         settings: the operator's.
         metrics: counts uploads that are too large, and visitors who find the queue full or leave it.
         health: returns ``{"loaded": bool, "device": str}``, and may add ``"degraded"``, the reason of a fault, and
-            ``"stuck"``, the number of jobs that can't be ended.
+            ``"stuck"``, the number of jobs that can't be ended, and the numbers of ``REPLICAS``.
         on_disconnect: called with the session of a visitor who disconnects or cancels while a job of theirs runs, or
             who closes the page.
         on_expiry: called once a minute with the age in seconds from which on what visitors gave must be removed.
@@ -65,7 +65,7 @@ def build_app(
     gradio_patches.write_to_upload_folder()
     page.analytics_enabled = False
     # max_size: places are counted by ``Admission``. api_open: or a request to /run would be served without waiting.
-    page.queue(max_size=None, default_concurrency_limit=settings.concurrency, api_open=False)
+    page.queue(max_size=None, default_concurrency_limit=settings.num_lines, api_open=False)
 
     def on_queue_failure(endpoint: str, reason: str) -> None:
         metrics.count_failure(endpoint, reason)
@@ -243,6 +243,7 @@ def _add_health_and_metrics(
             "loaded": loaded,
             "device": state.get("device"),
             "queue": gradio_patches.queue_length(page),
+            **{name: state[name] for name in REPLICAS if name in state},
         }
         if state.get("degraded"):
             answer |= {"status": "degraded", "reason": state["degraded"]}

@@ -1,4 +1,4 @@
-"""Animations for all visitors of the demo, made by one pipeline that they share."""
+"""Animations for all visitors of the demo, made by one backend that they share: a pipeline, or replicas of one."""
 
 import contextlib
 import gc
@@ -11,16 +11,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from space_core.animation import Animation
-from space_core.comparison import Comparison
 from space_core.errors import FaultReason, ServerFault, SpaceError
 from space_core.face.preview import FacePreview
 from space_core.media.text_to_speech import write_speech
 from space_core.memory import return_freed_memory
 from space_core.options import AnimationOptions
 from space_core.output import Outputs
-from space_core.pipeline import SpacePipeline
 from space_core.progress import Progress, run_with_progress
+from space_core.web.backend import Backend, Made
 from space_core.web.faults import fault_reason, fault_sentence, log_fault
 from space_core.web.jobs import (
     Film,
@@ -44,28 +42,45 @@ ZERO_GPU_SECONDS = 120  # for which a ZeroGPU Space lends its GPU
 
 
 class AnimationService:
-    """Makes videos with one pipeline. May be called from several threads; the page's queue limits how many at a time.
+    """Makes videos with one backend. May be called from several threads; the page's queue limits how many at a time.
 
     A visitor is named by the session of their page or program; all that is being made for them can be cancelled.
     """
 
-    def __init__(self, pipeline: SpacePipeline, metrics: Metrics, limit: TimeLimit | None = None) -> None:
-        """``limit`` is that of the time of each job."""
+    def __init__(
+        self,
+        pipeline: Backend,
+        metrics: Metrics,
+        limit: TimeLimit | None = None,
+        replicas: Callable[[], dict[str, int]] | None = None,
+    ) -> None:
+        """Makes films with a backend.
+
+        Args:
+            pipeline: makes them.
+            metrics: count them.
+            limit: of the time of each job.
+            replicas: numbers of replicas for ``health`` and the metrics, where the backend has any.
+        """
         self.metrics = metrics
+        self._replicas = replicas or dict
         self._pipeline = pipeline
         self._limit = limit or TimeLimit()
         self._degraded: FaultReason | None = None
         self._stuck: list[threading.Thread] = []
         metrics.track_stuck(self._num_stuck)
+        if replicas is not None:
+            metrics.track_replicas(replicas)
         self._jobs: dict[str, list[Job]] = {}  # by visitor
         self._lock = threading.Lock()
         self._run = _with_gpu(self._run_in_thread)
 
     def health(self) -> dict[str, Any]:
         """Whether the networks are loaded, on which device, the reason of a fault after which no job has succeeded yet
-        (None: there is none), and the number of jobs that can't be ended."""
+        (None: there is none), the number of jobs that can't be ended, and those of replicas, if there are any."""
         device = str(self._pipeline.device)
-        return {"loaded": True, "device": device, "degraded": self._degraded, "stuck": self._num_stuck()}
+        state = {"loaded": True, "device": device, "degraded": self._degraded, "stuck": self._num_stuck()}
+        return {**state, **self._replicas()}
 
     def note_fault(self, reason: FaultReason) -> None:
         """Records a fault of the server that appeared outside of this service, for ``health``."""
@@ -199,7 +214,7 @@ class AnimationService:
         recording = speech or self._speak(request, folder / "speech.wav", progress)
         landmark_video = folder / "inside.mp4" if request.intermediate_results else None
         motion_file = folder / "landmarks.npz" if request.intermediate_results else None
-        made: Animation | Comparison
+        made: Made
         if len(settings) > 1:
             made = self._pipeline.compare_to_file(photo, recording, settings, video, progress=progress)
         else:

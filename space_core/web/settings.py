@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -62,6 +62,14 @@ class Settings(BaseSettings):
     max_seconds: float = _setting("max_seconds", 120, "longest speech, seconds", ge=0.3, le=3600, allow_inf_nan=False)
     max_upload_mb: int = _setting("max_upload_mb", 100, "largest upload of a visitor, megabytes", ge=1, le=10_000)
     device: Literal["auto", "cpu", "cuda"] = _setting("device", "auto", "where to compute")
+    backend: Literal["local", "ray"] = _setting(
+        "backend", "local", "what makes the videos: this process, or replicas under Ray Serve"
+    )
+    address: str = _setting("address", "auto", "of the Ray cluster; local starts one on this machine")
+    replicas: int = _setting("replicas", 2, "most replicas, and with them videos at the same time", ge=1, le=1000)
+    least_replicas: int = _setting("least_replicas", 1, "replicas that are always ready", ge=1, le=1000)
+    replica_cpus: float = _setting("replica_cpus", 1, "processors of each replica", ge=0.1, le=1024)
+    replica_gpus: float = _setting("replica_gpus", 0, "GPUs of each replica, or a fraction", ge=0, le=64)
     kept_minutes: int = _setting("kept_minutes", 60, "a visitor's files are removed after that", ge=15, le=10_080)
     job_seconds: float = _setting("job_seconds", 120, "time limit of a job but for its speech, s", gt=0, le=86_400)
     job_seconds_per_second: float = _setting(
@@ -108,6 +116,11 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = _setting("log_level", "info", "least level to log")
 
     @property
+    def num_lines(self) -> int:
+        """How many videos are made at the same time."""
+        return self.replicas if self.backend == "ray" else self.concurrency
+
+    @property
     def time_limit(self) -> TimeLimit:
         """The time limit of jobs."""
         return TimeLimit(self.job_seconds, self.job_seconds_per_second)
@@ -148,6 +161,13 @@ class Settings(BaseSettings):
             if not re.fullmatch(r"https?://[a-z0-9.-]+(:\d+)?|https?://\[[0-9a-f:]+\](:\d+)?", origin):
                 raise ValueError(f"{origin} is no origin such as https://example.org, in lower case and without a path")
         return origins
+
+    @field_validator("least_replicas")
+    @classmethod
+    def _check_replicas(cls, least: int, others: ValidationInfo) -> int:
+        if least > others.data.get("replicas", least):
+            raise ValueError("it should not be more than --replicas")
+        return least
 
     @field_validator("mcp")
     @classmethod

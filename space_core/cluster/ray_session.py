@@ -1,0 +1,68 @@
+"""A connection to Ray: a cluster that runs already, or one on this machine for as long as a command runs."""
+
+import importlib.util
+import logging
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from space_core.errors import SpaceError
+
+LOCAL = "local"
+PACKAGES = ("ray", "fsspec", "pyarrow")
+OBJECT_STORE_BYTES = 256 << 20  # of a local Ray, through which only rows of tables go
+
+
+def check_installed() -> None:
+    """Checks, without importing it, that what the extra "cluster" adds is there.
+
+    Raises:
+        SpaceError: it is not; with what to install.
+    """
+    if any(importlib.util.find_spec(package) is None for package in PACKAGES):
+        raise SpaceError('Many machines need Ray, which is not installed: pip install "space-core[cluster]".')
+
+
+@contextmanager
+def ray_session(address: str, num_cpus: int | None = None) -> Iterator[None]:
+    """Connects to Ray within this context.
+
+    Args:
+        address: "auto" for the cluster that this machine belongs to, "host:port" or "ray://host:port" for another one,
+            or ``LOCAL``: a new one on this machine, which ends with the context. Neither it nor this process sends
+            usage statistics; a cluster that runs already decides that for itself.
+        num_cpus: processors of a new one; None for all of this machine's.
+
+    Raises:
+        SpaceError: Ray is not installed, or there is no cluster at this address.
+    """
+    check_installed()
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # read when Ray is imported and when it starts
+    # Messages of Ray's C++ code for its developers, which would break the progress bar.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    import ray
+
+    options: dict[str, Any] = {
+        "include_dashboard": False,
+        "num_cpus": num_cpus,
+        "object_store_memory": OBJECT_STORE_BYTES,
+    }
+    on_sigterm = signal.getsignal(signal.SIGTERM)
+    try:
+        ray.init(
+            address,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            **(options if address == LOCAL else {}),
+        )
+    except (ConnectionError, TimeoutError, ValueError, RuntimeError) as failure:
+        raise SpaceError(
+            f"No Ray cluster answers at {address!r}. Start one with 'ray start --head', or leave out --address."
+        ) from failure
+    signal.signal(signal.SIGTERM, on_sigterm)  # Ray has replaced the handler
+    try:
+        yield
+    finally:
+        ray.shutdown()

@@ -1,0 +1,415 @@
+"""Films of the web demo on replicas of the pipeline under Ray Serve, for one page that keeps its queue and visitors."""
+
+import asyncio
+import logging
+import threading
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from space_core.cluster.ray_session import ray_session
+from space_core.errors import FaultReason, ServerFault, SpaceError
+from space_core.face.detector import build_detector
+from space_core.face.preview import FacePreview, preview_face
+from space_core.media.content_credentials import ContentCredentials
+from space_core.media.files import disk_full, is_disk_full, temporary_folder
+from space_core.media.images import load_draft
+from space_core.memory import limit_arenas
+from space_core.options import AnimationOptions
+from space_core.output import Outputs
+from space_core.pipeline import SpacePipeline
+from space_core.progress import Progress, ignore_progress, run_with_progress
+
+APPLICATION, DEPLOYMENT = "space", "PipelineReplica"
+CHUNK_BYTES = 1 << 20
+END_SECONDS = 10.0  # for a cancelled film to end on its replica
+DRAIN_SECONDS = 600.0  # for films to be finished on a replica that is to be replaced
+IDLE_SECONDS = 300.0  # after which a replica beyond the least number is given up
+LOST = "The machine that drew this video was lost, and so was the next one. Try again later."
+COUNT_SECONDS = 1.0  # between two counts of the replicas
+ATTEMPTS = 2  # at a film whose replica is lost
+
+
+@dataclass(frozen=True)
+class Replicas:
+    """The replicas of a page.
+
+    Attributes:
+        least: that are kept ready.
+        most: that are started when jobs wait.
+        cpus: processors of each.
+        gpus: GPUs of each, or a fraction; 0 computes on the processors.
+        cache_bytes: see ``SpacePipeline``.
+    """
+
+    least: int = 1
+    most: int = 1
+    cpus: float = 1.0
+    gpus: float = 0.0
+    cache_bytes: int = 200_000_000
+
+
+@dataclass(frozen=True)
+class _File:
+    """An input as it travels: its name, which messages show, and its content."""
+
+    name: str
+    content: bytes
+
+    def write(self, folder: Path) -> Path:
+        folder.mkdir()
+        path = folder / self.name
+        path.write_bytes(self.content)
+        return path
+
+
+def _file(path: str | Path) -> _File:
+    return _File(Path(path).name, Path(path).read_bytes())
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What a replica is asked for: a film, or a comparison where there are several settings."""
+
+    photo: _File
+    speech: _File
+    pose_videos: tuple[_File | None, ...]  # one for each setting
+    settings: tuple[AnimationOptions, ...]
+    captions: tuple[str, ...] | None
+    outputs: tuple[str, ...]  # names of files of ``Outputs``
+
+
+@dataclass(frozen=True)
+class _Step:
+    stage: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    """A part of an output; the parts of one follow each other."""
+
+    output: str
+    content: bytes
+    is_last: bool
+
+
+@dataclass(frozen=True)
+class _Made:
+    """The end of a film, and what is known of it."""
+
+    num_frames: int
+    num_faces: int
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """The end of a film that could not be made. Not an exception: those of replicas come back with their traces."""
+
+    sentence: str
+    reason: FaultReason | None
+
+    def error(self) -> SpaceError:
+        return SpaceError(self.sentence) if self.reason is None else ServerFault(self.sentence, self.reason)
+
+
+_Event = _Step | _Chunk | _Made | _Failure
+
+
+class _Cancelled(Exception):  # noqa: N818 – not an error
+    """Nobody waits for the film any more."""
+
+
+class PipelineReplica:
+    """A resident pipeline on some machine, which makes one film at a time."""
+
+    def __init__(self, device: str, cache_bytes: int) -> None:
+        limit_arenas()
+        self._pipeline = SpacePipeline(device, cache_bytes=cache_bytes)
+
+    async def render(self, request: _Request) -> AsyncIterator[_Event]:
+        """Yields the progress of a film, its files in parts, and its end; the work ends when the iterator is closed."""
+        loop, events = asyncio.get_running_loop(), asyncio.Queue[_Event]()
+        closed = threading.Event()
+
+        def report(event: _Event) -> None:
+            if closed.is_set():
+                raise _Cancelled
+            loop.call_soon_threadsafe(events.put_nowait, event)
+
+        with temporary_folder() as folder:
+
+            def work() -> None:
+                with suppress(_Cancelled):
+                    report(self._film(request, folder, report))
+
+            thread = threading.Thread(target=work, name="film", daemon=True)
+            thread.start()
+            try:
+                while isinstance(event := await events.get(), _Step | _Chunk):
+                    yield event
+                if isinstance(event, _Made):
+                    for name in request.outputs:
+                        if name != "opening":
+                            for chunk in _chunks(name, _output(folder, name)):
+                                yield chunk
+                yield event
+            finally:
+                closed.set()
+                await asyncio.to_thread(thread.join, END_SECONDS)
+
+    def forget_portraits(self, older_than_seconds: float) -> None:
+        """See ``SpacePipeline.forget_portraits``."""
+        self._pipeline.forget_portraits(older_than_seconds)
+
+    def _film(self, request: _Request, folder: Path, report: Any) -> _Made | _Failure:
+        def progress(stage: str, done: int, total: int) -> None:
+            if stage == "opening":
+                for chunk in _chunks("opening", _output(folder, "opening")):
+                    report(chunk)
+            report(_Step(stage, done, total))
+
+        try:
+            photo, speech = request.photo.write(folder / "photo"), request.speech.write(folder / "speech")
+            settings = [
+                setting if video is None else replace(setting, pose_video=video.write(folder / f"pose{number}"))
+                for number, (setting, video) in enumerate(zip(request.settings, request.pose_videos, strict=True))
+            ]
+            files = {name: _output(folder, name) for name in request.outputs}
+            made: Any
+            if len(settings) > 1:
+                made = self._pipeline.compare_to_file(
+                    photo, speech, settings, files["video"], request.captions, progress=progress
+                )
+            else:
+                made = self._pipeline.animate_to_file(photo, speech, Outputs(**files), settings[0], progress)
+        except _Cancelled:
+            raise
+        except SpaceError as error:
+            return _Failure(str(error), error.reason if isinstance(error, ServerFault) else None)
+        except Exception as failure:
+            logging.getLogger("ray.serve").exception("a film failed")
+            if isinstance(failure, OSError) and is_disk_full(failure):
+                return _Failure(str(disk_full()), "disk_full")
+            return _Failure(f"{type(failure).__name__} on a replica.", "internal")
+        return _Made(made.num_frames, made.num_faces)
+
+
+def _output(folder: Path, name: str) -> Path:
+    return folder / f"{name}{'.npz' if name == 'motion_file' else '.mp4'}"
+
+
+def _chunks(output: str, path: Path) -> Iterator[_Chunk]:
+    with path.open("rb") as file:
+        content = file.read(CHUNK_BYTES)
+        while content:
+            following = file.read(CHUNK_BYTES)
+            yield _Chunk(output, content, not following)
+            content = following
+
+
+@dataclass
+class RemotePipeline:
+    """Has films made by replicas; takes the place of ``SpacePipeline`` in ``AnimationService``.
+
+    Previews are made here, so that they do not wait for films, and so are signatures, so that the key stays here.
+    """
+
+    handle: Any  # a ray.serve.handle.DeploymentHandle
+    credentials: ContentCredentials | None
+    device: str = "ray"
+    _num_films: int = 0  # that are asked for and not finished
+    _num_running: int = 0  # replicas, as counted last
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _detectors: dict[str, Any] = field(default_factory=dict)
+
+    def preview(self, photo: str, options: AnimationOptions) -> FacePreview:
+        """See ``SpacePipeline.preview``."""
+        draft, scale = load_draft(photo)
+        with self._lock:
+            if options.detector not in self._detectors:
+                self._detectors[options.detector] = build_detector(options.detector, "cpu")
+            detector = self._detectors[options.detector]
+        return preview_face(draft, detector, options.face, scale)
+
+    def animate_to_file(
+        self, photo: str, speech: str | Path, outputs: Outputs, options: AnimationOptions, progress: Progress
+    ) -> _Made:
+        """See ``SpacePipeline.animate_to_file``; the inputs are files, and the speech is its own sound.
+
+        Raises:
+            SpaceError: see there.
+            ServerFault: see there; or two replicas, one after the other, were lost while they made this film.
+        """
+        names = ("video", "landmark_video", "motion_file", "opening")
+        files = {name: Path(path) for name in names if (path := getattr(outputs, name)) is not None}
+        return self._film(photo, speech, [options], None, files, progress)
+
+    def compare_to_file(
+        self,
+        photo: str,
+        speech: str | Path,
+        settings: Sequence[AnimationOptions],
+        path: str | Path,
+        captions: Sequence[str] | None = None,
+        progress: Progress = ignore_progress,
+    ) -> _Made:
+        """See ``SpacePipeline.compare_to_file`` and ``animate_to_file``."""
+        return self._film(photo, speech, settings, captions, {"video": Path(path)}, progress)
+
+    def forget_portraits(self, older_than_seconds: float = 0.0) -> None:
+        """Has replicas drop the prepared portraits that were not used for that long."""
+        asked = self.handle.broadcast("forget_portraits", older_than_seconds)
+        asked.results(timeout_s=END_SECONDS, return_exceptions=True)  # one that is being replaced has none any more
+
+    def replicas(self) -> dict[str, int]:
+        """How many replicas run ("replicas"), how many of them make a film ("busy"), and how many films wait for one
+        ("waiting"). Answers at once."""
+        busy = min(self._num_films, self._num_running)
+        return {"replicas": self._num_running, "busy": busy, "waiting": self._num_films - busy}
+
+    def count_replicas(self, ended: threading.Event) -> None:
+        """Asks Ray now and then how many replicas run, until ``ended`` is set."""
+        from ray import serve
+        from ray.exceptions import RayError
+
+        while not ended.is_set():
+            try:
+                application = serve.status().applications.get(APPLICATION)
+                states = application.deployments[DEPLOYMENT].replica_states if application else {}
+                self._num_running = sum(number for state, number in states.items() if state == "RUNNING")
+            except RayError:  # the cluster does not answer
+                self._num_running = 0
+            ended.wait(COUNT_SECONDS)
+
+    def _film(
+        self,
+        photo: str,
+        speech: str | Path,
+        settings: Sequence[AnimationOptions],
+        captions: Sequence[str] | None,
+        files: dict[str, Path],
+        progress: Progress,
+    ) -> _Made:
+        import ray.exceptions
+
+        videos = tuple(None if setting.pose_video is None else _file(setting.pose_video) for setting in settings)
+        request = _Request(
+            _file(photo),
+            _file(speech),
+            videos,
+            tuple(settings),
+            None if captions is None else tuple(captions),
+            tuple(files),
+        )
+        with self._lock:
+            self._num_films += 1
+        try:
+            for attempt in range(1, ATTEMPTS + 1):
+                try:
+                    return self._ask(request, files, progress)
+                except ray.exceptions.RayTaskError:
+                    raise
+                except ray.exceptions.RayError as failure:
+                    if attempt == ATTEMPTS:
+                        raise ServerFault(
+                            "The machine that drew this video was lost, and so was the next. Try again later.",
+                            "internal",
+                        ) from failure
+            raise AssertionError("every attempt returns or raises")
+        finally:
+            with self._lock:
+                self._num_films -= 1
+
+    def _ask(self, request: _Request, files: dict[str, Path], progress: Progress) -> _Made:
+        """Has a replica make a film, and writes what it sends."""
+        for path in files.values():
+            path.with_suffix(".part").unlink(missing_ok=True)  # of an attempt before
+        response = self.handle.options(stream=True).render.remote(request)
+        events, latest = iter(response), _Step("portrait", 0, 1)
+
+        def repeat() -> None:
+            progress(latest.stage, latest.done, latest.total)
+
+        try:
+            while True:
+                event = run_with_progress(lambda: next(events, None), repeat)
+                if isinstance(event, _Chunk):
+                    self._write(event, files[event.output])
+                elif isinstance(event, _Step):
+                    progress(event.stage, event.done, event.total)
+                    latest = latest if event.stage == "opening" else event  # which is reported once
+                elif isinstance(event, _Failure):
+                    raise event.error()
+                else:
+                    assert isinstance(event, _Made)
+                    return event
+        finally:
+            response.cancel()
+
+    def _write(self, chunk: _Chunk, path: Path) -> None:
+        """Adds a part to a file, which takes its name when it is whole and signed."""
+        unfinished = path.with_suffix(".part")
+        with unfinished.open("ab") as file:
+            file.write(chunk.content)
+        if chunk.is_last:
+            if self.credentials is not None and path.suffix == ".mp4":
+                signed = path.with_suffix(".signed.part")
+                self.credentials.sign(unfinished, signed)
+                unfinished.unlink()
+                unfinished = signed
+            unfinished.replace(path)
+
+
+@contextmanager
+def serving(address: str, replicas: Replicas, credentials: ContentCredentials | None) -> Iterator[RemotePipeline]:
+    """Replicas on a cluster within this context, and what has films made by them.
+
+    Args:
+        address: see ``ray_session``.
+        replicas: how many and of what kind.
+        credentials: sign the films; None leaves them unsigned.
+
+    Raises:
+        SpaceError: Ray is not installed, or no cluster answers.
+        ServerFault: no replica could be started.
+    """
+    with ray_session(address, int(-(-replicas.most * replicas.cpus // 1))):
+        from ray import serve
+
+        logging.getLogger("ray.serve").setLevel(logging.ERROR)
+        deployment = serve.deployment(
+            name=DEPLOYMENT,
+            max_ongoing_requests=1,
+            autoscaling_config={
+                "min_replicas": replicas.least,
+                "max_replicas": replicas.most,
+                "target_ongoing_requests": 1,  # at work and waiting, for each replica
+                "upscale_delay_s": 2.0,
+                "downscale_delay_s": IDLE_SECONDS,
+            },
+            ray_actor_options={"num_cpus": replicas.cpus, "num_gpus": replicas.gpus},
+            graceful_shutdown_timeout_s=DRAIN_SECONDS,
+            health_check_period_s=5.0,
+        )(PipelineReplica)
+        try:
+            serve.start(proxy_location="Disabled")  # the page is the only way in
+            handle = serve.run(
+                deployment.bind("cuda" if replicas.gpus else "cpu", replicas.cache_bytes),
+                name=APPLICATION,
+                route_prefix=None,
+            )
+        except RuntimeError as failure:
+            raise ServerFault(f"No replica could be started: {str(failure).splitlines()[0]}", "internal") from failure
+        remote, ended = RemotePipeline(handle, credentials), threading.Event()
+        counting = threading.Thread(target=remote.count_replicas, args=(ended,), name="replicas", daemon=True)
+        counting.start()
+        try:
+            yield remote
+        finally:
+            ended.set()
+            counting.join()
+            serve.delete(APPLICATION)

@@ -1,0 +1,48 @@
+"""What makes the demo's films: a pipeline in this process, or replicas on other machines."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from space_core.face.preview import FacePreview
+from space_core.options import AnimationOptions
+from space_core.output import Outputs
+from space_core.progress import Progress, ignore_progress
+
+
+class Made(Protocol):
+    """A film that was made."""
+
+    @property
+    def num_frames(self) -> int: ...
+
+    @property
+    def num_faces(self) -> int: ...
+
+
+class Backend(Protocol):
+    """Makes films of files. ``SpacePipeline`` is one, ``space_core.cluster.serving.RemotePipeline`` another.
+
+    An exception that ``progress`` raises ends the work within a second.
+    """
+
+    @property
+    def device(self) -> object: ...
+
+    def preview(self, photo: str, options: AnimationOptions) -> FacePreview: ...
+
+    def animate_to_file(
+        self, photo: str, speech: str | Path, outputs: Outputs, options: AnimationOptions, progress: Progress
+    ) -> Made: ...
+
+    def compare_to_file(
+        self,
+        photo: str,
+        speech: str | Path,
+        settings: Sequence[AnimationOptions],
+        path: str | Path,
+        captions: Sequence[str] | None = None,
+        progress: Progress = ignore_progress,
+    ) -> Made: ...
+
+    def forget_portraits(self, older_than_seconds: float) -> None: ...

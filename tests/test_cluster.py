@@ -1,0 +1,423 @@
+"""What batches on many machines promise: job tables, storage, one film a row, survival of lost workers and drivers."""
+
+import ast
+import csv
+import errno
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import fsspec
+import psutil
+import pyarrow
+import pyarrow.parquet
+import pytest
+from conftest import EXAMPLES, Visitor, speech_of, until, uploaded
+from fsspec.implementations.memory import MemoryFileSystem
+
+from space_core.cli import main
+from space_core.cluster import film_maker, storage
+from space_core.cluster.batch import MAX_GROUP, grouped
+from space_core.cluster.film_maker import FilmMaker
+from space_core.cluster.job_table import FilmJob, read_job_table
+from space_core.cluster.status_table import FilmStatus, read_status_table
+from space_core.cluster.storage import download, file_names, place, remove_unfinished, upload
+from space_core.errors import ServerFault, SpaceError
+from space_core.media.video import read_frames
+from space_core.options import AnimationOptions
+
+PACKAGE = Path(__file__).parents[1] / "space_core"
+ROWS = [
+    {"id": "one", "photo": "a.jpg", "speech": "a.wav", "emotion": "0.7 happy + 0.3 sad", "gaze_yaw": -5, "seed": 7},
+    {"id": "007", "photo": "/photos/b.jpg", "text": "Hello, “there”!", "pose_video": "nod.mp4"},
+    {"id": "grid", "photo": "s3", "speech": "c.wav", "settings": "emotion=sad | emotion=0:sad, 1:happy,seed=2"},
+]
+
+
+@pytest.fixture
+def memory() -> Iterator[MemoryFileSystem]:
+    """fsspec's file system in memory, in the place of an object store."""
+    system = fsspec.filesystem("memory")
+    yield system
+    system.store.clear()
+    system.pseudo_dirs[:] = [""]
+
+
+def write_table(rows: list[dict], path: Path) -> Path:
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    if path.suffix == ".csv":
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, names)
+            writer.writeheader()
+            writer.writerows(rows)
+    elif path.suffix == ".jsonl":
+        path.write_text("\n\n".join(json.dumps(row) for row in rows), "utf-8")
+    else:
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist([dict.fromkeys(names) | row for row in rows]), path)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_a_table_of_any_format_gives_the_same_jobs(suffix, tmp_path):
+    one, seven, grid = read_job_table(str(write_table(ROWS, tmp_path / f"jobs{suffix}")))
+    options = AnimationOptions(emotion="0.7 happy + 0.3 sad", gaze_yaw=-5, seed=7)
+    assert one == FilmJob(1, "one", f"{tmp_path}/a.jpg", f"{tmp_path}/a.wav", None, None, (options,))
+    assert (seven.id, seven.photo, seven.text) == ("007", "/photos/b.jpg", "Hello, “there”!")
+    assert (seven.pose_video, seven.settings) == (f"{tmp_path}/nod.mp4", (AnimationOptions(),))
+    assert grid.settings == (AnimationOptions(emotion="sad"), AnimationOptions(emotion="0:sad, 1:happy", seed=2))
+
+
+def test_a_table_in_an_object_store_has_its_paths_there(memory):
+    memory.pipe_file("/jobs/jobs.csv", b"id,photo,speech\none,photos/a.jpg,memory://other/b.wav\n")
+    (job,) = read_job_table("memory://jobs/jobs.csv")
+    assert (job.photo, job.speech) == ("memory://jobs/photos/a.jpg", "memory://other/b.wav")
+
+
+@pytest.mark.parametrize(
+    ("row", "sentence"),
+    [
+        ({"id": "../up"}, "The id '../up' is no file name: "),
+        ({"id": ".hidden"}, "The id '.hidden' is no file name: "),
+        ({"id": "a/b"}, "The id 'a/b' is no file name: "),
+        ({"id": "a\tb"}, r"The id 'a\tb' is no file name: "),
+        ({"id": "x" * 101}, "is no file name: "),
+        ({"id": "nul.tar"}, "The id 'nul.tar' is no file name: "),
+        ({"id": "ONE"}, "The id 'ONE' is that of an earlier row. Give each row its own."),
+        ({"id": ""}, "Row 2 has no id. Give each row its own."),
+        ({"photo": ""}, "No photo was given. Choose a file."),
+        ({"photo": "nowhere://a/b.jpg"}, "Addresses that begin with nowhere:// can't be read here: Protocol not known"),
+        ({"speech": ""}, "There is no speech. Give speech or text."),
+        ({"text": "Hello"}, "There are two things to say. Give speech or text, not both."),
+        ({"intensity": "7"}, "intensity must be between 0 and 1.5; got '7'."),
+        ({"emotion": "joyful"}, "There is no emotion called 'joyful'; choose from: "),
+        ({"settings": "emotion"}, "A setting is written as 'emotion=happy,intensity=0.7'; got 'emotion'."),
+        ({"settings": "seed=1|seed=2", "seed": "3"}, "A row with settings has its options there: leave out seed."),
+    ],
+)
+def test_a_bad_row_is_refused_with_a_sentence_and_the_others_are_not(row, sentence, tmp_path):
+    good = {"id": "one", "photo": "a.jpg", "speech": "a.wav"}
+    rows = [good, good | {"id": "two"} | row, good | {"id": "three"}]
+    first, refused, last = read_job_table(str(write_table(rows, tmp_path / "jobs.csv")))
+    assert isinstance(first, FilmJob)
+    assert isinstance(last, FilmJob)
+    assert (refused.row, refused.status) == (2, "refused")
+    assert sentence in refused.sentence
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("jobs.csv", "id,photo,speech,mood\n1,a,b,c\n", "The job table has a column 'mood'; columns are id, photo, "),
+        ("jobs.csv", "photo,speech\na,b\n", "The job table has no column 'id'."),
+        ("jobs.csv", "id,photo,speech\n", "The job table 'jobs.csv' has no rows."),
+        (
+            "jobs.csv",
+            "id,photo,speech\n1,a,b,c\n",
+            "Row 1 of the job table has more values than the table has columns.",
+        ),
+        ("jobs.jsonl", '{"id": 1', "The job table 'jobs.jsonl' can't be read: "),
+        ("jobs.jsonl", "[1]", "Line 1 of the job table is no object"),
+        ("jobs.parquet", "no Parquet", "The job table 'jobs.parquet' can't be read: "),
+        ("jobs.xlsx", "", "The job table 'jobs.xlsx' must end in .csv, .jsonl, .ndjson, .parquet."),
+    ],
+)
+def test_a_table_that_can_t_be_used_is_refused_with_a_sentence(name, content, sentence, tmp_path):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(SpaceError) as refusal:
+        read_job_table(str(tmp_path / name))
+    assert str(refusal.value).startswith(sentence)
+
+
+def test_films_of_one_photo_stay_together_in_groups_that_keep_all_workers_busy():
+    def job(number: int, photo: str, **options) -> FilmJob:
+        return FilmJob(number, f"f{number}", photo, "a.wav", None, None, (AnimationOptions(**options),))
+
+    jobs = [job(number, "ab"[number % 2], seed=number) for number in range(100)] + [job(100, "a", size=256)]
+    for workers in (1, 2, 1000):
+        groups = grouped(jobs, workers)
+        assert sorted(job.row for group in groups for job in group) == list(range(101))
+        assert all(len({job.portrait for job in group}) == 1 and len(group) <= MAX_GROUP for group in groups)
+        assert len(groups) >= min(101, 4 * workers)
+    assert len(grouped(jobs, 1)) == 15
+
+
+def test_downloads_have_a_limit_of_size(memory, tmp_path, monkeypatch):
+    monkeypatch.setitem(storage.MAX_BYTES, "photo", 2_000_000)
+    memory.pipe_file("/photos/small.jpg", b"x" * 2_000_000)
+    memory.pipe_file("/photos/large.jpg", b"x" * 2_000_001)
+    assert download("memory://photos/small.jpg", "photo", tmp_path).stat().st_size == 2_000_000
+    with pytest.raises(SpaceError, match=r"^The photo 'large\.jpg' is larger than 2 MB\. Make it smaller\.$"):
+        download("memory://photos/large.jpg", "photo", tmp_path)
+    with pytest.raises(SpaceError, match=r"^There is no photo 'none\.jpg'\. Check the path\.$"):
+        download("memory://photos/none.jpg", "photo", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("failure", "reason", "sentence"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "disk_full", "The disk is full"),
+        (OSError("connection reset"), "internal", "The storage of the video 'out.mp4' does not answer."),
+        (RuntimeError("503"), "internal", "The storage of the video 'out.mp4' does not answer."),
+    ],
+)
+def test_an_upload_that_fails_is_a_fault_and_leaves_nothing(failure, reason, sentence, memory, tmp_path, monkeypatch):
+    def put_half(self, lpath, rpath, **_):
+        self.pipe_file(rpath, b"half")
+        raise failure
+
+    (tmp_path / "film.mp4").write_bytes(b"whole")
+    target = place("memory://out/out.mp4")
+    with monkeypatch.context() as patch:
+        patch.setattr(MemoryFileSystem, "put_file", put_half)
+        with pytest.raises(ServerFault, match=sentence) as fault:
+            upload(tmp_path / "film.mp4", target)
+    assert fault.value.reason == reason
+    assert file_names(place("memory://out")) == set()
+    upload(tmp_path / "film.mp4", target)
+    assert memory.cat_file("/out/out.mp4") == b"whole"
+
+
+def test_what_killed_processes_leave_is_removed_and_nothing_else(tmp_path):
+    for name in (".space-12ab.mp4.part", "one.mp4", ".space-kept.mp4"):
+        (tmp_path / name).touch()
+    remove_unfinished(place(str(tmp_path)))
+    assert file_names(place(str(tmp_path))) == {"one.mp4", ".space-kept.mp4"}
+
+
+@pytest.fixture
+def maker(pipeline, monkeypatch) -> FilmMaker:
+    """Makes films with the pipeline that is there, into memory."""
+    monkeypatch.setattr(film_maker, "SpacePipeline", lambda *_: pipeline)
+    return FilmMaker(place("memory://out"), "cpu")
+
+
+def test_films_are_made_from_an_object_store_into_one(maker, memory, tmp_path):
+    memory.put_file(str(EXAMPLES / "astronaut.jpg"), "/in/a.jpg")
+    memory.put_file(str(speech_of(0.4, tmp_path / "a.wav")), "/in/a.wav")
+    memory.pipe_file("/in/noise.jpg", b"no picture")
+    memory.pipe_file(
+        "/in/jobs.csv", b"id,photo,speech,size,seed\ngood,a.jpg,a.wav,256,1\nbad,noise.jpg,a.wav,,\nnone,b.jpg,a.wav,,"
+    )
+    good, bad, none = map(maker.make, read_job_table("memory://in/jobs.csv"))
+    assert (good.status, good.frames, good.faces, good.path) == ("done", 10, 1, "memory:///out/good.mp4")
+    assert (bad.status, none.status) == ("refused", "refused")
+    assert none.sentence == "There is no photo 'b.jpg'. Check the path."
+    assert "image" in bad.sentence
+    assert file_names(place("memory://out")) == {"good.mp4"}
+    (tmp_path / "good.mp4").write_bytes(memory.cat_file("/out/good.mp4"))
+    assert sum(1 for _ in read_frames(tmp_path / "good.mp4")) == 10
+
+
+def test_a_fault_of_the_machine_is_a_status_and_its_cause_is_named(maker, memory, pipeline, tmp_path, monkeypatch):
+    def fail(*_):
+        raise ZeroDivisionError("by zero")
+
+    monkeypatch.setattr(pipeline, "animate_to_file", fail)
+    status = maker.make(FilmJob(3, "x", "/a.jpg", "/a.wav", None, None, (AnimationOptions(),)), attempt=2)
+    assert (status.row, status.status, status.reason, status.attempts) == (3, "failed", "internal", 2)
+    assert status.cause == "ZeroDivisionError: by zero"
+
+
+def test_ray_is_imported_by_the_room_of_many_machines_alone():
+    importing = set()
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            importing |= {path.parent.name for name in names if name.split(".")[0] == "ray"}
+    assert importing == {"cluster"}
+    program = "import space_core.cluster.batch, space_core.cluster.film_maker, sys; print('ray' in sys.modules)"
+    assert subprocess.check_output([sys.executable, "-c", program], text=True) == "False\n"
+
+
+def test_without_ray_one_sentence_says_what_to_install(monkeypatch, capsys, tmp_path):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert main(["batch", "jobs.csv", "-o", str(tmp_path / "out")]) == 2
+    assert capsys.readouterr().err == (
+        'space_core: Many machines need Ray, which is not installed: pip install "space-core[cluster]".\n'
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("flag", "sentence"),
+    [
+        ("--workers=0", "workers must be a whole number between 1 and 10000; got 0."),
+        ("--cpus-per-worker=nan", "cpus-per-worker must be between 0.1 and 1024; got nan."),
+        ("--gpus-per-worker=1.5", "gpus-per-worker must be a fraction or a whole number up to 64; got 1.5."),
+    ],
+)
+def test_a_wrong_number_of_workers_is_refused(flag, sentence, capsys):
+    assert main(["batch", "jobs.csv", "-o", "out", flag]) == 2
+    assert capsys.readouterr().err == f"space_core: {sentence}\n"
+
+
+def test_films_that_are_there_are_neither_replaced_nor_made_again(tmp_path, capsys):
+    table = write_table([{"id": "one", "photo": "a.jpg", "speech": "a.wav"}], tmp_path / "jobs.csv")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/one.mp4").write_bytes(b"a film")
+    assert main(["batch", str(table), "-o", str(tmp_path / "out")]) == 2
+    assert "has 1 of these films already. Add --resume" in capsys.readouterr().err
+    assert main(["batch", str(table), "-o", str(tmp_path / "out"), "--resume", "--quiet"]) == 0
+    assert (tmp_path / "out/one.mp4").read_bytes() == b"a film"
+    path = str(tmp_path / "out/one.mp4")
+    assert read_status_table(place(str(tmp_path / "out"))) == [FilmStatus(1, "one", "done", path=path)]
+
+
+# With a local Ray and two workers.
+
+NUM_FILMS = 12
+
+
+@pytest.fixture
+def jobs(tmp_path) -> Path:
+    """A table of short films of two photos, of which one row has a photo that is not there."""
+    speech_of(0.4, tmp_path / "speech.wav")
+    photos = [EXAMPLES / "astronaut.jpg", EXAMPLES / "grace_hopper.jpg"]
+    rows = [
+        {"id": f"film{number}", "photo": str(photos[number % 2]), "speech": "speech.wav", "size": 256, "seed": number}
+        for number in range(NUM_FILMS)
+    ]
+    return write_table([*rows, {"id": "bad", "photo": "none.jpg", "speech": "speech.wav"}], tmp_path / "jobs.csv")
+
+
+def start_batch(jobs: Path, *arguments: str) -> subprocess.Popen:
+    command = [sys.executable, "-m", "space_core", "batch", str(jobs), "-o", str(jobs.parent / "out"), "--workers=2"]
+    return subprocess.Popen([*command, *arguments], cwd=PACKAGE.parent, stderr=subprocess.PIPE, text=True)
+
+
+def films(folder: Path) -> dict[str, tuple[int, int]]:
+    """By name, what changes when a film is made again."""
+    return {path.name: (path.stat().st_ino, path.stat().st_mtime_ns) for path in folder.glob("*.mp4")}
+
+
+def workers_of(driver: int) -> list[psutil.Process]:
+    """The processes with a pipeline."""
+    found = []
+    for process in psutil.Process(driver).children(recursive=True):
+        try:
+            if process.cmdline()[:1] and process.cmdline()[0].startswith("ray::") and "_Worker" in process.cmdline()[0]:
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def has_ended(process: psutil.Process) -> bool:
+    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE  # which nobody may collect
+
+
+def check_results(folder: Path) -> list[FilmStatus]:
+    """Checks that there is one whole film for each good row, a sentence for the bad one, and nothing else."""
+    assert {path.name for path in folder.iterdir()} == {f"film{i}.mp4" for i in range(NUM_FILMS)} | {"status.parquet"}
+    statuses = read_status_table(place(str(folder)))
+    assert [status.id for status in statuses] == [f"film{number}" for number in range(NUM_FILMS)] + ["bad"]
+    assert [status.status for status in statuses] == ["done"] * NUM_FILMS + ["refused"]
+    assert statuses[-1].sentence == "There is no photo 'none.jpg'. Check the path."
+    assert all(sum(1 for _ in read_frames(path)) == 10 for path in folder.glob("*.mp4"))
+    return statuses
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_loses_no_film(jobs):
+    out = jobs.parent / "out"
+    with start_batch(jobs) as batch:
+        until(lambda: len(films(out)) >= 2, 120)
+        victim = workers_of(batch.pid)[0]
+        victim.kill()
+        before = films(out)
+        errors = batch.communicate(timeout=120)[1]
+    assert batch.returncode == 2, errors
+    assert errors.endswith("space_core: 1 of 13 rows have no film; the status table says why.\n")
+    assert "films/min" in errors
+    statuses = check_results(out)
+    assert all(status.frames == 10 and status.seconds > 0 for status in statuses[:-1])
+    after = films(out)
+    assert sum(after[name] != before[name] for name in before) <= 1  # the one that was about to be reported
+
+
+@pytest.mark.slow
+def test_a_driver_that_is_killed_is_resumed_where_it_was(jobs):
+    out = jobs.parent / "out"
+    with start_batch(jobs, "--quiet") as batch:
+        until(lambda: len(films(out)) >= 3, 120)
+        workers = workers_of(batch.pid)
+        os.kill(batch.pid, signal.SIGKILL)
+        batch.wait()
+    until(lambda: all(map(has_ended, workers)))
+    before = films(out)
+    assert len(before) < NUM_FILMS
+    (out / ".space-0123456789ab.mp4.part").touch()
+    with start_batch(jobs, "--quiet", "--resume") as batch:
+        errors = batch.communicate(timeout=120)[1]
+    assert errors == "space_core: 1 of 13 rows have no film; the status table says why.\n"
+    check_results(out)
+    after = films(out)
+    assert all(after[name] == before[name] for name in before)
+
+
+@pytest.fixture
+def ray_demo() -> Iterator[tuple[str, int]]:
+    """The address of a demo with two replicas on a local Ray, and its process."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    flags = ["--backend=ray", "--address=local", "--replicas=2", "--least-replicas=2", "--visitor-places=20"]
+    command = [sys.executable, "app.py", f"--port={port}", *flags]
+    with subprocess.Popen(command, cwd=PACKAGE.parent, stdout=subprocess.PIPE, text=True) as program:
+        try:
+            until(lambda: "Running on" in program.stdout.readline(), 120)
+            yield f"http://127.0.0.1:{port}", program.pid
+        finally:
+            program.terminate()
+
+
+@pytest.mark.slow
+def test_a_replica_that_is_killed_costs_no_visitor_a_film(ray_demo, tmp_path):
+    address, program = ray_demo
+    speech, long = speech_of(2, tmp_path / "speech.wav"), speech_of(60, tmp_path / "long.wav")
+    with Visitor(address) as visitor, ThreadPoolExecutor(6) as clients:
+        until(lambda: visitor.metric("space_replicas") == 2)
+        health = visitor.get("/healthz").json()
+        assert {name: health[name] for name in ("device", "replicas", "busy", "waiting")} == {
+            "device": "ray",
+            "replicas": 2,
+            "busy": 0,
+            "waiting": 0,
+        }
+        parameters = visitor.get("/gradio_api/info").json()["named_endpoints"]["/animate"]["parameters"]
+        values = {parameter["parameter_name"]: parameter["parameter_default"] for parameter in parameters}
+        values |= {"photo": visitor.upload(EXAMPLES / "astronaut.jpg"), "speech": visitor.upload(speech), "size": 256}
+
+        def film_of(seed: int) -> bytes:
+            with Visitor(address) as client:
+                video = client.ask("animate", list((values | {"seed": seed}).values()))[0]
+                return client.get(f"/gradio_api/file={video.get('video', video)['path']}").content
+
+        results = [clients.submit(film_of, seed) for seed in range(6)]
+        until(lambda: visitor.metric("space_busy") == 2, 120)
+        replicas_of(program)[0].kill()
+        films = [result.result() for result in results]
+        for number, film in enumerate(films):
+            (tmp_path / f"{number}.mp4").write_bytes(film)
+            assert sum(1 for _ in read_frames(tmp_path / f"{number}.mp4")) == 50
+        assert len(set(films)) == 6
+        until(lambda: visitor.metric("space_replicas") == 2, 120)
+        noise = visitor.upload_bytes("noise.jpg", b"no picture").json()[0]
+        assert "image" in visitor.refusal("animate", list((values | {"photo": uploaded(noise)}).values()))
+        visitor.begin("animate", list((values | {"speech": visitor.upload(long)}).values()), session_hash="who stops")
+        until(lambda: visitor.metric("space_busy") == 1)
+        visitor.begin("stop", [], session_hash="who stops")
+        until(lambda: visitor.metric("space_busy") == 0, 10)
+        assert visitor.get("/healthz").json()["status"] == "ready"
+
+
+def replicas_of(program: int) -> list[psutil.Process]:
+    children = psutil.Process(program).children(recursive=True)
+    return [process for process in children if "PipelineReplica" in " ".join(process.cmdline()[:1])]

@@ -116,7 +116,7 @@ def render_frames(
     def batches() -> Iterator[tuple[Motion, PosedFace]]:
         for segment in segments:
             progress("frames", done, num_frames)
-            face = PosedFace(segment.edited, segment.head_pose)
+            face = PosedFace(segment.edited, segment.head_pose, segment.emotion, segment.speech_features)
             for first in range(0, len(segment), size):
                 yield segment[first : first + size], face[first : first + size]
 

@@ -18,6 +18,7 @@ from pydantic_core import ArgsKwargs, ErrorDetails, PydanticCustomError
 from space_core.errors import SpaceError
 from space_core.face.crop_size import SIZE
 from space_core.face.detector import DetectorName
+from space_core.generators import DEFAULT_GENERATOR, GENERATORS
 from space_core.motion.action_unit_labels import check_action_units
 from space_core.motion.emotion_labels import EMOTIONS, MAX_INTENSITY, check_emotion
 
@@ -190,6 +191,18 @@ class RenderingOptions:
             choice_labels={"crop": "square", "photo": "whole photo"},
         ),
     )
+    generator: str = _option(
+        DEFAULT_GENERATOR,
+        "what draws the film: the mesh warp, or a neural generator whose weights 'get-weights' brings and which takes "
+        "seconds a frame without a GPU",
+        Widget(
+            "Generator",
+            "what draws the film; liveportrait takes seconds a frame without a GPU",
+            kind="radio",
+            choice_labels={"mesh-warp": "mesh warp"},
+            comparison="shared",
+        ),
+    )
     refine: Literal["network", "none"] = _option(
         "network",
         "what makes a drawn mouth look photographed: a small network, or nothing",
@@ -235,6 +248,13 @@ class RenderingOptions:
         ge=0.3,
         le=3600,
     )
+
+    @field_validator("generator")
+    @classmethod
+    def _validate_generator(cls, name: str) -> str:
+        if name not in GENERATORS:
+            raise PydanticCustomError("unknown", "unknown")  # the sentence lists the choices
+        return name
 
     @model_validator(mode="after")
     def _validate_size(self) -> "RenderingOptions":
@@ -288,6 +308,8 @@ def option_field(name: str) -> FieldInfo:
 
 def option_choices(name: str) -> tuple[str, ...] | None:
     """The possible values of an option that is one of a list; None for any other option."""
+    if name == "generator":
+        return tuple(GENERATORS)
     annotation = option_field(name).annotation
     return get_args(annotation) if get_origin(annotation) is Literal else None
 

@@ -6,12 +6,13 @@ from typing import Any
 
 import gradio as gr
 
+from space_core.generators import available_generators
 from space_core.media import text_to_speech
 from space_core.options import option_choices, option_field
 from space_core.web import gradio_patches
 from space_core.web.appearance import SCROLL_TO_RESULT, SWITCH_THEME
 from space_core.web.endpoints import Endpoints
-from space_core.web.parameters import ANIMATE, COMPARE, LOOK, SPEECH_SOURCES, options_compared
+from space_core.web.parameters import ANIMATE, COMPARE, LOOK, SPEECH_SOURCES, WIDGETS, options_compared
 from space_core.web.service import AnimationService
 from space_core.web.settings import Settings
 from space_core.web.widgets import build_widget, build_widgets
@@ -181,8 +182,15 @@ def _operators_changes(settings: Settings) -> dict[str, dict[str, Any]]:
     marked = settings.visible_mark or settings.force_visible_mark
     return {
         "detector": {"choices": offered},
+        "generator": _generator_choices(),
         "mark": {"value": marked, "interactive": not settings.force_visible_mark},
     }
+
+
+def _generator_choices() -> dict[str, Any]:
+    """The generators whose weights are there; no widget where there is no choice."""
+    labels, available = WIDGETS["generator"].choice_labels, available_generators()
+    return {"choices": [(labels.get(name, name), name) for name in available], "visible": len(available) > 1}
 
 
 def _result() -> VideoScreen:

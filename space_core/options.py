@@ -191,18 +191,6 @@ class RenderingOptions:
             choice_labels={"crop": "square", "photo": "whole photo"},
         ),
     )
-    generator: str = _option(
-        DEFAULT_GENERATOR,
-        "what draws the film: the mesh warp, or a neural generator whose weights 'get-weights' brings and which takes "
-        "seconds a frame without a GPU",
-        Widget(
-            "Generator",
-            "what draws the film; liveportrait takes seconds a frame without a GPU",
-            kind="radio",
-            choice_labels={"mesh-warp": "mesh warp"},
-            comparison="shared",
-        ),
-    )
     refine: Literal["network", "none"] = _option(
         "network",
         "what makes a drawn mouth look photographed: a small network, or nothing",
@@ -231,6 +219,18 @@ class RenderingOptions:
         "mediapipe",
         "what finds the face; face-alignment downloads its weights on first use",
         Widget("Detector", "what finds the face", row="face", comparison="shared"),
+    )
+    generator: str = _option(
+        DEFAULT_GENERATOR,
+        "what draws the film: the mesh warp, or a neural generator whose weights 'get-weights' brings and which takes "
+        "seconds a frame without a GPU",
+        Widget(
+            "Generator",
+            "what draws the film; liveportrait takes seconds a frame without a GPU",
+            kind="radio",
+            choice_labels={"mesh-warp": "mesh warp"},
+            comparison="shared",
+        ),
     )
     mark: Literal["none", "visible"] = _option(
         "none",

@@ -32,7 +32,7 @@ class PreparedPortrait:
 
 
 class PortraitCache:
-    """Portraits by photo, generator and options; may be used by several threads, of which one at a time prepares one."""
+    """Portraits by photo, generator and options; may be used by several threads, which prepare one at a time."""
 
     def __init__(self, device: torch.device, max_bytes: int = CACHE_BYTES) -> None:
         """``max_bytes`` are kept at most, the least recently used first out; the latest portrait is kept anyway."""

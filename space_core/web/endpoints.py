@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from space_core.errors import ServerFault, SpaceError
 from space_core.face.drawing import draw_preview, drawn_size
 from space_core.face.preview import FacePreview
+from space_core.generators import GENERATORS, available_generators
 from space_core.motion.curves import curves
 from space_core.motion.motion_file import load_motion
 from space_core.options import AnimationOptions
@@ -160,6 +161,8 @@ class Endpoints:
     def _options(self, given: dict[str, Any]) -> AnimationOptions:
         """The options of values of the API, within the operator's settings."""
         self._check_offered(given["detector"])
+        if given["generator"] in tuple(GENERATORS) and given["generator"] not in available_generators():
+            raise SpaceError(f"The generator {given['generator']} is not offered here: its weights are missing.")
         given["mark"] = switch_value("mark", given["mark"]) or self._settings.force_visible_mark
         options = {name: option_value(name, value) for name, value in given.items()}
         return AnimationOptions(**options, max_seconds=self._settings.max_seconds)

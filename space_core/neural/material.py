@@ -1,0 +1,155 @@
+"""Frames to learn Landmarks2Latents from: drawn by the mesh warp over all of its motion, read by a motion extractor."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from space_core.assets import example_path
+from space_core.face.detector import build_detector
+from space_core.face.normalization import HeadPose
+from space_core.face.portrait import Portrait, prepare_portrait
+from space_core.face.posed_face import PosedFace
+from space_core.generator.liveportrait.face_crop import FaceCrop, cut_faces, face_crop
+from space_core.generator.liveportrait.motion_extractor import Latents
+from space_core.generator.mesh_warp import MeshWarpGenerator
+from space_core.generator.mesh_warp.generator import PreparedPortrait
+from space_core.latents.fitting import Examples
+from space_core.latents.landmarks2latents import context_frames, pose_features
+from space_core.media.audio import load_speech
+from space_core.media.images import load_photo
+from space_core.motion.action_unit_labels import UNIT_COLUMNS
+from space_core.motion.emotion_labels import EMOTIONS
+from space_core.motion.motion import Motion, join
+from space_core.motion.planner import MotionPlanner
+from space_core.options import MotionOptions
+from space_core.timing import SAMPLE_RATE
+
+PORTRAITS = ("astronaut.jpg", "grace_hopper.jpg", "mona_lisa.jpg")
+RECORDINGS = ("english_portrait.flac", "english_starlight.flac", "spanish_stars.flac")
+TAKE_SECONDS, FRAMES_OF_TAKE = 3, 12
+SPEEDS = (0.8, 1.25)  # a recording is played as fast, at a pitch that much higher
+# Beyond what the planner gives: deviations of the head's turn (degrees of yaw, pitch, roll), path and zoom of a take.
+TURN, PATH, ZOOM = (9.0, 6.0, 4.0), 0.06, 0.03
+MOST_UNITS, UNIT_STRENGTH = 3, 1.2
+BATCH = 12
+
+Read = Callable[[torch.Tensor], Latents]  # pictures (B, 3, 256, 256), 0…1, to what a motion extractor reads in them
+
+
+@dataclass(frozen=True)
+class Sitter:
+    """A portrait to draw, with its own latents (67,) and angles (3,)."""
+
+    portrait: Portrait
+    prepared: PreparedPortrait
+    crop: FaceCrop
+    latents: np.ndarray
+    angles: np.ndarray
+
+
+class Material:
+    """Draws takes; each is a short speech of one of the example portraits with random options."""
+
+    def __init__(self, read: Read, device: torch.device, seed: int) -> None:
+        self._read = read
+        self._random = np.random.default_rng(seed)
+        self._planner = MotionPlanner(device)
+        self._generator = MeshWarpGenerator(device)
+        self._recordings = [load_speech(example_path(name)) for name in RECORDINGS]
+        detector = build_detector("mediapipe")
+        self._sitters = []
+        for name in PORTRAITS:
+            photo = load_photo(example_path(name))
+            for picture in (photo, np.ascontiguousarray(photo[:, ::-1])):
+                self._sitters.append(self._sit(prepare_portrait(picture, detector)))
+
+    def takes(self, number: int) -> Iterator[Examples]:
+        """So many takes of 12 frames; the portraits take turns."""
+        for take in range(number):
+            sitter = self._sitters[take % len(self._sitters)]
+            yield self._examples(sitter, self._motion(sitter.portrait), take)
+
+    def _sit(self, portrait: Portrait) -> Sitter:
+        prepared, crop = self._generator.prepare(portrait), face_crop(portrait.landmarks)
+        still = PosedFace(portrait.normalized[None], portrait.pose)
+        latents, angles = self._latents(self._generator.render_batch(prepared, still), crop)
+        return Sitter(portrait, prepared, crop, latents[0], angles[0])
+
+    def _motion(self, portrait: Portrait) -> Motion:
+        """What the face does in a take."""
+        random, speech = self._random, self._speech()
+        weights = random.dirichlet(np.full(2, 0.5))
+        felt = [f"{weight:.2f} {label}" for weight, label in zip(weights, random.choice(EMOTIONS, 2), strict=True)]
+        units = random.choice(UNIT_COLUMNS, random.integers(MOST_UNITS + 1), replace=False)
+        options = MotionOptions(
+            emotion=" + ".join(felt),
+            intensity=random.uniform(0, 1.5),
+            articulation=random.uniform(0.4, 1.5),
+            action_units=", ".join(f"{unit}:{random.uniform(0, UNIT_STRENGTH):.2f}" for unit in units),
+            head_motion=random.uniform(0, 1.5),
+            blinks_per_minute=random.uniform(10, 60),
+            gaze_yaw=random.uniform(-25, 25),
+            gaze_pitch=random.uniform(-20, 20),
+            seed=int(random.integers(2**32)),
+        )
+        timelines = self._planner.timelines(portrait, speech, options)
+        windows = self._planner.analyse(speech)
+        motion = join(list(self._planner.segments(portrait, speech, windows, timelines, options.articulation)))
+        pose = motion.head_pose
+        turn, path, zoom = random.normal(0, TURN), random.normal(0, PATH, 3), random.normal(0, ZOOM)
+        moved = HeadPose(
+            pose.rotation + turn,
+            pose.translation + path * portrait.pose.scale,
+            pose.scale * np.exp(zoom),
+        )
+        return Motion(**{**vars(motion), "head_pose": moved})
+
+    def _speech(self) -> np.ndarray:
+        """A part of a recording at another speed, (N,) 16 kHz."""
+        recording = self._recordings[self._random.integers(len(self._recordings))]
+        speed = np.exp(self._random.uniform(*np.log(SPEEDS)))
+        length = round(TAKE_SECONDS * SAMPLE_RATE * speed)
+        begin = self._random.integers(max(len(recording) - length, 1))
+        part = recording[begin : begin + length]
+        places = np.arange(0, len(part) - 1, speed)
+        return np.interp(places, np.arange(len(part)), part).astype(np.float32)
+
+    def _examples(self, sitter: Sitter, motion: Motion, take: int) -> Examples:
+        chosen = np.sort(self._random.choice(len(motion), FRAMES_OF_TAKE, replace=False))
+        edited, portrait = motion.edited, sitter.portrait
+        pose = HeadPose(*(getattr(motion.head_pose, name)[chosen] for name in ("rotation", "translation", "scale")))
+        shown = PosedFace(edited[chosen], pose)
+        size = self._generator.batch_size(sitter.prepared)
+        pictures = self._generator.render(
+            sitter.prepared, (shown[first : first + size] for first in range(0, FRAMES_OF_TAKE, size))
+        )
+        latents, angles = self._latents(np.concatenate(list(pictures)), sitter.crop)
+        around = context_frames(0, len(motion), len(motion))[chosen]
+        features = motion.speech_features
+        assert features is not None
+        return Examples(
+            motion=(edited - portrait.normalized).reshape(len(motion), -1)[around].astype(np.float16),
+            pose=pose_features(portrait.pose, motion.head_pose)[around],
+            speech=features[around],
+            emotion=motion.emotion[chosen],
+            own=np.repeat(sitter.latents[None], FRAMES_OF_TAKE, 0),
+            latents=latents,
+            angles=angles - sitter.angles,
+            take=np.full(FRAMES_OF_TAKE, take),
+        )
+
+    def _latents(self, pictures: np.ndarray, crop: FaceCrop) -> tuple[np.ndarray, np.ndarray]:
+        """The latents (T, 67) and angles (T, 3) that are read in pictures (T, 512, 512, 3) of a portrait."""
+        faces = cut_faces(pictures, crop)
+        read = [self._read(faces[first : first + BATCH]) for first in range(0, len(faces), BATCH)]
+        return (
+            torch.cat([flat_latents(latents) for latents in read]).cpu().numpy(),
+            torch.cat([torch.stack([latents.pitch, latents.yaw, latents.roll], 1) for latents in read]).cpu().numpy(),
+        )
+
+
+def flat_latents(latents: Latents) -> torch.Tensor:
+    """(B, 67) expression, translation and scale."""
+    return torch.cat([latents.expression.flatten(1), latents.translation, latents.scale], 1).float()

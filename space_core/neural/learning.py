@@ -2,6 +2,7 @@
 
 import hashlib
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from space_core.generator.liveportrait.networks import LivePortraitNetworks
 from space_core.latents.fitting import VARIANTS, Errors, errors, fit, join_examples
 from space_core.latents.landmarks2latents import Landmarks2Latents, LatentNetwork, load_landmarks2latents
 from space_core.media.files import temporary_sibling
-from space_core.neural.material import FRAMES_OF_TAKE, Material
+from space_core.neural.material import Material, video_takes
 from space_core.progress import Progress
 
 FILE = "space_landmarks2latents.safetensors"
@@ -22,8 +23,8 @@ CHOOSING, VALIDATION = 0.1, 0.2  # shares of the takes: to choose the best state
 CARD = """# Landmarks2Latents for these weights
 
 Learnt by SPACE (`python -m space_core.training.landmarks2latents`, seed {seed}) in {minutes:.1f} minutes from {frames}
-frames in {takes} takes, which SPACE's mesh warp drew of its example portraits and which the motion extractor beside
-this file read{videos}. It belongs to these weights alone and is under their terms.
+frames in {takes} takes, which SPACE's mesh warp drew of its example portraits{videos}, and which the motion extractor
+beside this file read. It belongs to these weights alone and is under their terms.
 
 Validation on {held} takes that were not learnt from, root mean square errors in the latents' units:
 
@@ -31,8 +32,7 @@ Validation on {held} takes that were not learnt from, root mean square errors in
 | --- | --- | --- |
 {rows}
 
-The error of the expression is {reduction:.0%} below that of the portrait's own latents. Of its variance, {posed:.0%} is
-what a linear map of the head pose alone explains.
+The error of the expression is {reduction:.0%} below that of the portrait's own latents.
 """
 
 
@@ -65,22 +65,36 @@ def load_or_learn(networks: LivePortraitNetworks, folder: Path, progress: Progre
         return Landmarks2Latents(learnt.network, networks.device)
 
 
-def learn(networks: LivePortraitNetworks, progress: Progress, seed: int = 0, num_takes: int = NUM_TAKES) -> Learnt:
+def learn(
+    networks: LivePortraitNetworks,
+    progress: Progress,
+    seed: int = 0,
+    num_takes: int = NUM_TAKES,
+    videos: Sequence[Path] = (),
+) -> Learnt:
     """Learns the network for these networks' motion extractor; the same seed gives the same network.
 
     Args:
         networks: with their weights.
         progress: called with the stage "learning".
         seed: of everything random.
-        num_takes: of twelve frames each.
+        num_takes: of twelve frames each, that are drawn.
+        videos: with a face, to learn from as well.
+
+    Raises:
+        SpaceError: a video can't be used.
     """
     begun, total = time.monotonic(), num_takes + num_takes // 10 * len(VARIANTS)
     material, parts = Material(networks.extract_motion, networks.device, seed), []
     for done, part in enumerate(material.takes(num_takes)):
         progress("learning", done, total)
         parts.append(part)
-    order = np.random.default_rng(seed).permutation(num_takes)
-    first, second = round(num_takes * VALIDATION), round(num_takes * (VALIDATION + CHOOSING))
+    for video in videos:
+        for part in video_takes(video, networks.extract_motion, material.planner, material.detector, len(parts)):
+            progress("learning", num_takes, total)
+            parts.append(part)
+    order = np.random.default_rng(seed).permutation(len(parts))
+    first, second = round(len(parts) * VALIDATION), round(len(parts) * (VALIDATION + CHOOSING))
     held, choosing, training = (
         join_examples([parts[take] for take in sorted(takes)])
         for takes in (order[:first], order[first:second], order[second:])
@@ -100,13 +114,12 @@ def learn(networks: LivePortraitNetworks, progress: Progress, seed: int = 0, num
     card = CARD.format(
         seed=seed,
         minutes=(time.monotonic() - begun) / 60,
-        frames=num_takes * FRAMES_OF_TAKE,
-        takes=num_takes,
-        videos="",
+        frames=sum(map(len, parts)),
+        takes=len(parts),
+        videos=f" or which are of {len(videos)} videos" if videos else "",
         held=first,
         rows="\n".join(rows),
         reduction=trivial.reduction,
-        posed=0.0,
     )
     return Learnt(fitted[whole], found, card)
 

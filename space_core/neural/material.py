@@ -1,14 +1,17 @@
 """Frames to learn Landmarks2Latents from: drawn by the mesh warp over all of its motion, read by a motion extractor."""
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 
 from space_core.assets import example_path
-from space_core.face.detector import build_detector
-from space_core.face.normalization import HeadPose
+from space_core.errors import SpaceError
+from space_core.face.detector import Detector, build_detector
+from space_core.face.normalization import HeadPose, normalize
 from space_core.face.portrait import Portrait, prepare_portrait
 from space_core.face.posed_face import PosedFace
 from space_core.generator.liveportrait.face_crop import FaceCrop, cut_faces, face_crop
@@ -16,9 +19,11 @@ from space_core.generator.liveportrait.motion_extractor import Latents
 from space_core.generator.mesh_warp import MeshWarpGenerator
 from space_core.generator.mesh_warp.generator import PreparedPortrait
 from space_core.latents.fitting import Examples
-from space_core.latents.landmarks2latents import context_frames, pose_features
+from space_core.latents.landmarks2latents import NUM_SPEECH, context_frames, pose_features
 from space_core.media.audio import load_speech
+from space_core.media.files import shown_name
 from space_core.media.images import load_photo
+from space_core.media.video import read_frames
 from space_core.motion.action_unit_labels import UNIT_COLUMNS
 from space_core.motion.emotion_labels import EMOTIONS
 from space_core.motion.motion import Motion, join
@@ -33,7 +38,8 @@ SPEEDS = (0.8, 1.25)  # a recording is played as fast, at a pitch that much high
 # Beyond what the planner gives: deviations of the head's turn (degrees of yaw, pitch, roll), path and zoom of a take.
 TURN, PATH, ZOOM = (9.0, 6.0, 4.0), 0.06, 0.03
 MOST_UNITS, UNIT_STRENGTH = 3, 1.2
-BATCH = 12
+BATCH = 4  # pictures that are read at once
+MOST_VIDEO_SECONDS, VIDEO_STEP = 60.0, 5  # of a user's video; the frames of it that are read, one in so many
 
 Read = Callable[[torch.Tensor], Latents]  # pictures (B, 3, 256, 256), 0…1, to what a motion extractor reads in them
 
@@ -50,20 +56,24 @@ class Sitter:
 
 
 class Material:
-    """Draws takes; each is a short speech of one of the example portraits with random options."""
+    """Draws takes; each is a short speech of one of the example portraits with random options.
+
+    Attributes:
+        planner: of their motion.
+        detector: of their faces.
+    """
 
     def __init__(self, read: Read, device: torch.device, seed: int) -> None:
         self._read = read
         self._random = np.random.default_rng(seed)
-        self._planner = MotionPlanner(device)
+        self.planner, self.detector = MotionPlanner(device), build_detector("mediapipe")
         self._generator = MeshWarpGenerator(device)
         self._recordings = [load_speech(example_path(name)) for name in RECORDINGS]
-        detector = build_detector("mediapipe")
         self._sitters = []
         for name in PORTRAITS:
             photo = load_photo(example_path(name))
             for picture in (photo, np.ascontiguousarray(photo[:, ::-1])):
-                self._sitters.append(self._sit(prepare_portrait(picture, detector)))
+                self._sitters.append(self._sit(prepare_portrait(picture, self.detector)))
 
     def takes(self, number: int) -> Iterator[Examples]:
         """So many takes of 12 frames; the portraits take turns."""
@@ -74,7 +84,7 @@ class Material:
     def _sit(self, portrait: Portrait) -> Sitter:
         prepared, crop = self._generator.prepare(portrait), face_crop(portrait.landmarks)
         still = PosedFace(portrait.normalized[None], portrait.pose)
-        latents, angles = self._latents(self._generator.render_batch(prepared, still), crop)
+        latents, angles = read_latents(self._read, self._generator.render_batch(prepared, still), crop)
         return Sitter(portrait, prepared, crop, latents[0], angles[0])
 
     def _motion(self, portrait: Portrait) -> Motion:
@@ -94,9 +104,9 @@ class Material:
             gaze_pitch=random.uniform(-20, 20),
             seed=int(random.integers(2**32)),
         )
-        timelines = self._planner.timelines(portrait, speech, options)
-        windows = self._planner.analyse(speech)
-        motion = join(list(self._planner.segments(portrait, speech, windows, timelines, options.articulation)))
+        timelines = self.planner.timelines(portrait, speech, options)
+        windows = self.planner.analyse(speech)
+        motion = join(list(self.planner.segments(portrait, speech, windows, timelines, options.articulation)))
         pose = motion.head_pose
         turn, path, zoom = random.normal(0, TURN), random.normal(0, PATH, 3), random.normal(0, ZOOM)
         moved = HeadPose(
@@ -125,7 +135,7 @@ class Material:
         pictures = self._generator.render(
             sitter.prepared, (shown[first : first + size] for first in range(0, FRAMES_OF_TAKE, size))
         )
-        latents, angles = self._latents(np.concatenate(list(pictures)), sitter.crop)
+        latents, angles = read_latents(self._read, np.concatenate(list(pictures)), sitter.crop)
         around = context_frames(0, len(motion), len(motion))[chosen]
         features = motion.speech_features
         assert features is not None
@@ -140,16 +150,64 @@ class Material:
             take=np.full(FRAMES_OF_TAKE, take),
         )
 
-    def _latents(self, pictures: np.ndarray, crop: FaceCrop) -> tuple[np.ndarray, np.ndarray]:
-        """The latents (T, 67) and angles (T, 3) that are read in pictures (T, 512, 512, 3) of a portrait."""
-        faces = cut_faces(pictures, crop)
-        read = [self._read(faces[first : first + BATCH]) for first in range(0, len(faces), BATCH)]
-        return (
-            torch.cat([flat_latents(latents) for latents in read]).cpu().numpy(),
-            torch.cat([torch.stack([latents.pitch, latents.yaw, latents.roll], 1) for latents in read]).cpu().numpy(),
-        )
-
 
 def flat_latents(latents: Latents) -> torch.Tensor:
     """(B, 67) expression, translation and scale."""
     return torch.cat([latents.expression.flatten(1), latents.translation, latents.scale], 1).float()
+
+
+def video_takes(path: Path, read: Read, planner: MotionPlanner, detector: Detector, first: int) -> Iterator[Examples]:
+    """Takes of a user's video with a face, numbered from ``first`` on; its most usual face stands for the portrait.
+
+    Raises:
+        SpaceError: it is no video, or shows no face.
+    """
+    kept: dict[int, np.ndarray] = {}
+
+    def frames() -> Iterator[np.ndarray]:
+        for number, frame in enumerate(read_frames(path, max_seconds=MOST_VIDEO_SECONDS)):
+            if number % VIDEO_STEP == 0:
+                kept[number] = frame
+            yield frame
+
+    found = list(detector.track(frames()))
+    seen = [number for number in kept if found[number] is not None]
+    if not seen:
+        raise SpaceError(f"{shown_name(path)} shows no face. Take it out of the folder.")
+    nearest = np.interp(np.arange(len(found)), seen, np.arange(len(seen))).round().astype(int)
+    filled = [face if face is not None else found[seen[near]] for face, near in zip(found, nearest, strict=True)]
+    normalized, pose = normalize(np.stack(filled))
+    apart = np.abs(normalized[seen] - np.median(normalized[seen], axis=0)).mean((1, 2))
+    usual = seen[int(apart.argmin())]
+    own_pose, crop = pose[usual : usual + 1], face_crop(filled[usual])
+    features = np.zeros((len(found), NUM_SPEECH), np.float16)
+    with suppress(SpaceError):  # a video without sound
+        heard = [window.features for window in planner.analyse(load_speech(path, MOST_VIDEO_SECONDS))]
+        spoken = np.concatenate(heard)[: len(found)]
+        features[: len(spoken)] = spoken
+    own, own_angles = read_latents(read, kept[usual][None], crop)
+    motion, turns = (normalized - normalized[usual]).reshape(len(found), -1), pose_features(own_pose, pose)
+    around = context_frames(0, len(found), len(found))
+    for take, start in enumerate(range(0, len(seen), FRAMES_OF_TAKE), first):
+        chosen = seen[start : start + FRAMES_OF_TAKE]
+        latents, angles = read_latents(read, np.stack([kept[number] for number in chosen]), crop)
+        yield Examples(
+            motion=motion[around[chosen]].astype(np.float16),
+            pose=turns[around[chosen]],
+            speech=features[around[chosen]],
+            emotion=np.zeros((len(chosen), len(EMOTIONS)), np.float32),
+            own=np.repeat(own, len(chosen), 0),
+            latents=latents,
+            angles=angles - own_angles,
+            take=np.full(len(chosen), take),
+        )
+
+
+def read_latents(read: Read, pictures: np.ndarray, crop: FaceCrop) -> tuple[np.ndarray, np.ndarray]:
+    """The latents (T, 67) and angles (T, 3) that are read in pictures (T, H, W, 3) of a face."""
+    faces = cut_faces(pictures, crop)
+    found = [read(faces[first : first + BATCH]) for first in range(0, len(faces), BATCH)]
+    return (
+        torch.cat([flat_latents(latents) for latents in found]).cpu().numpy(),
+        torch.cat([torch.stack([latents.pitch, latents.yaw, latents.roll], 1) for latents in found]).cpu().numpy(),
+    )

@@ -1,6 +1,7 @@
 """Learns Landmarks2Latents for a generator's weights, and keeps it beside them with a card."""
 
 import hashlib
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -55,11 +56,13 @@ def load_or_learn(networks: LivePortraitNetworks, folder: Path, progress: Progre
     """The network beside the weights in a folder; one that is missing or belongs to other weights is learnt.
 
     Raises:
-        SpaceError: the folder can't be written to.
+        SpaceError: it is missing or of other weights, and the folder can't be written to; or the disk is full.
     """
     try:
         return load_landmarks2latents(folder / FILE, fingerprint(networks), networks.device)
     except SpaceError:
+        if not os.access(folder, os.W_OK):
+            raise
         learnt = learn(networks, progress)
         save(learnt, networks, folder)
         return Landmarks2Latents(learnt.network, networks.device)

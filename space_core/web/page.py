@@ -37,6 +37,8 @@ moves the photo's own pixels accordingly. It follows the stages of *SPACE: Speec
 with Controllable Expression* (ICCV 2023). Nothing is sent to anybody else: photo, recording and video stay on this
 machine and are deleted after {kept}.
 
+**Generators.** The mesh warp needs no weights and is always there. {neural}
+
 **Limits.** Faces seen from the front, in good light, do best. Heads turned by more than 30° in the photo, hands before
 the face and very small faces look worse. Teeth are made up unless the photo shows them. Speech may be {seconds:g}
 seconds long, files up to {megabytes} MB large.
@@ -47,6 +49,10 @@ never would.
 **Marked as synthetic.** Every video says in its metadata that it is generated and by what{credentials}.
 The visible mark in the corner {mark}.
 """
+
+NEURAL_OFFERED = """Under Advanced, a neural generator can draw instead. SPACE was tested with random weights in it,
+not with the published ones of LivePortrait, so look at its films before you rely on them."""
+NEURAL_MISSING = "A neural generator can be added by whoever runs this page: its weights are not here."
 
 # Of events within the page, which no program calls.
 PRIVATE: dict[str, Any] = {"api_visibility": "private"}
@@ -255,6 +261,7 @@ def _about(settings: Settings) -> None:
         gr.Markdown(
             ABOUT.format(
                 kept=f"{settings.kept_minutes} minutes",
+                neural=NEURAL_OFFERED if len(available_generators()) > 1 else NEURAL_MISSING,
                 seconds=settings.max_seconds,
                 megabytes=settings.max_upload_mb,
                 credentials=", signed (C2PA Content Credentials)" if settings.content_credentials else "",

@@ -214,7 +214,8 @@ def _progress_bar(quiet: bool) -> Iterator["Progress"]:
         def show(stage: str, done: int, total: int) -> None:
             nonlocal current_stage
             if stage == "estimate":
-                bar.write(f"Drawing will take {duration(total)} on this machine.", file=sys.stderr)
+                if not quiet:
+                    bar.write(f"Drawing will take {duration(total)} on this machine.", file=sys.stderr)
                 return
             if stage != current_stage:
                 current_stage = stage

@@ -15,6 +15,7 @@ from rendering import blinking, feeling, looking, open_mouth, posed
 from test_liveportrait_networks import SMALL
 
 from space_core import AnimationOptions, SpaceError, SpacePipeline
+from space_core.cli import main
 from space_core.face.canvas import photo_canvas
 from space_core.face.posed_face import PosedFace, join_faces
 from space_core.generator.liveportrait.face_crop import cut_faces, face_crop
@@ -87,34 +88,45 @@ def test_the_generator_of_the_contributing_guide_works(register, short_speech, t
     assert command_line("compare", PHOTO, short_speech, "-o", tmp_path / "grid.mp4", *settings) == 0
 
 
+class StillGenerator:
+    """Shows the photo, and says that it is slow."""
+
+    def __init__(self):
+        self.prepared = []
+
+    def prepare(self, portrait, canvas=None, refined=True):
+        self.prepared.append(portrait)
+        return portrait.image
+
+    def batch_size(self, prepared):
+        return 4
+
+    def seconds_per_frame(self, prepared):
+        return 2.0
+
+    def render(self, prepared, faces):
+        for face in faces:
+            assert face.emotion.shape == (len(face), 8)
+            assert face.speech.shape == (len(face), 256)
+            yield np.repeat(prepared[None], len(face), 0)
+
+
 def test_prepared_portraits_are_kept_for_each_generator(register, short_speech):
-    prepared = []
-
-    class Still:
-        def prepare(self, portrait, canvas=None, refined=True):
-            prepared.append(portrait)
-            return portrait.image
-
-        def batch_size(self, prepared):
-            return 4
-
-        def seconds_per_frame(self, prepared):
-            return 2.0
-
-        def render(self, prepared, faces):
-            for face in faces:
-                assert face.emotion.shape == (len(face), 8)
-                assert face.speech.shape == (len(face), 256)
-                yield np.repeat(prepared[None], len(face), 0)
-
-    register("still", lambda device, progress: Still())
-    pipeline, told = SpacePipeline("cpu"), []
+    still = StillGenerator()
+    register("still", lambda device, progress: still)
+    pipeline = SpacePipeline("cpu")
     for generator in ("still", "mesh-warp", "still"):
-        options = AnimationOptions(generator=generator)
-        with pipeline.animate(PHOTO, short_speech, options, lambda *step: told.append(step)) as animation:
+        with pipeline.animate(PHOTO, short_speech, AnimationOptions(generator=generator)) as animation:
             next(animation)
-    assert len(prepared) == 1
-    assert told.count(("estimate", 0, 66)) == 2
+    assert len(still.prepared) == 1
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_how_long_a_slow_generator_takes_is_said_before_it_draws(register, short_speech, tmp_path, capsys, quiet):
+    register("still", lambda device, progress: StillGenerator())
+    arguments = ["animate", PHOTO, short_speech, "-o", tmp_path / "out.mp4", "--generator", "still", "--device", "cpu"]
+    assert main([*map(str, arguments), *["--quiet"][:quiet]]) == 0
+    assert ("Drawing will take about 66 s on this machine." in capsys.readouterr().err) is not quiet
 
 
 def test_a_generator_without_weights_is_refused(tmp_path, monkeypatch, short_speech, command_line, capsys):

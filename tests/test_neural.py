@@ -22,6 +22,7 @@ from space_core.generator.liveportrait.face_crop import cut_faces, face_crop
 from space_core.generator.liveportrait.generator import LivePortraitGenerator, with_neighbours
 from space_core.generator.liveportrait.random_weights import random_networks
 from space_core.generators import GENERATORS, available_generators, build_generator
+from space_core.latents.fitting import VARIANTS, Examples, errors, fit
 from space_core.latents.landmarks2latents import Landmarks2Latents, LatentNetwork
 from space_core.neural.learning import FILE, learn, load_or_learn, save
 from space_core.progress import ignore_progress
@@ -180,6 +181,39 @@ def test_frames_are_predicted_as_in_the_whole_film(predictor, portrait):
         ]
         assert [len(part) for part in parts] == list(sizes)
         torch.testing.assert_close(torch.cat(parts), whole.expression)
+
+
+def examples(first_take: int, takes: int) -> Examples:
+    """Takes whose latents follow the landmarks, and in half of the keypoints the speech while the mouth is open."""
+    random, world = np.random.default_rng(first_take), np.random.default_rng(0)
+    num = 12 * takes
+    shapes, latents = world.normal(size=(6, 1434)) / 50, world.normal(size=(6, 67)) / 50
+    heard = world.normal(size=(4, 256)) / 4
+    opening, said = random.normal(size=(num, 6)), random.normal(size=(num, 4))
+    change = opening @ latents
+    change[:, :30] += 0.02 * np.abs(opening[:, :1]) * said[:, :1]
+    five = [1, 5, 1]
+    return Examples(
+        motion=np.tile((opening @ shapes)[:, None], five).astype(np.float16),
+        pose=np.zeros((num, 5, 7), np.float32),
+        speech=np.tile((said @ heard)[:, None], five).astype(np.float16),
+        emotion=np.eye(8, dtype=np.float32)[random.integers(8, size=num)],
+        own=np.zeros((num, 67), np.float32),
+        latents=change.astype(np.float32),
+        angles=np.zeros((num, 3), np.float32),
+        take=np.repeat(np.arange(first_take, first_take + takes), 12),
+    )
+
+
+@pytest.mark.slow
+def test_fitting_uses_landmarks_and_speech_and_repeats_itself():
+    training, choosing, held = examples(0, 60), examples(60, 10), examples(70, 20)
+    fitted = {variant: fit(training, choosing, 2, variant, steps=200) for variant in VARIANTS}
+    both, landmarks, speech = (errors(network, held, variant) for variant, network in fitted.items())
+    assert both.reduction > 0.6
+    assert both.expression < 0.9 * landmarks.expression < 0.9 * speech.expression
+    again = fit(training, choosing, 2, "speech", steps=200).state_dict()
+    assert all(torch.equal(again[name], tensor) for name, tensor in fitted["speech"].state_dict().items())
 
 
 @pytest.mark.slow

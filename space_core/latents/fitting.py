@@ -8,9 +8,18 @@ import torch
 
 from space_core.latents.landmarks2latents import CONTEXT, NUM_SHAPES, LatentNetwork
 
-STEPS, BATCH, RATE, WEIGHT_DECAY, DROPOUT = 2500, 256, 1.5e-3, 1e-3, 0.1
+STEPS, BATCH, RATE, WEIGHT_DECAY, DROPOUT = 1200, 256, 1.5e-3, 1e-2, 0.1
 CHECK_EVERY = 100  # steps between two looks at the takes by which the best state is chosen
-RIDGES = (1e-4, 1e-3, 1e-2, 1e-1)  # of the linear map, in parts of the inputs' power; chosen by the same takes
+EPSILON = 1e-9  # of that power, so that inputs that are always 0 do no harm
+RIDGES = (
+    1e-4,
+    1e-3,
+    1e-2,
+    1e-1,
+    1.0,
+    10.0,
+)  # of the linear map, in parts of the inputs' power; chosen by the same takes
+LEAST_DEVIATION = 0.01  # of a component, relative to the largest, from which on it is not scaled up to unit variance
 LEAST_SIGN = 0.3  # correlation of an angle that is read with the true one, from which on its sign is trusted
 # By name, what each variant of the network is given besides the head pose.
 VARIANTS = {
@@ -85,10 +94,11 @@ def fit(
 
 
 def principal_shapes(motion: np.ndarray) -> np.ndarray:
-    """(1434, 64) maps the motion of landmarks (N, 1434) to coefficients of about unit variance, largest first."""
+    """(1434, 64) maps the motion of landmarks (N, 1434) to coefficients of at most unit variance, largest first."""
     variances, shapes = np.linalg.eigh(motion.T @ motion / len(motion))
     order = np.argsort(variances)[::-1][:NUM_SHAPES]
-    return (shapes[:, order] / np.sqrt(np.maximum(variances[order], 1e-10))).astype(np.float32)
+    deviations = np.sqrt(np.maximum(variances[order], 0))
+    return (shapes[:, order] / np.maximum(deviations, LEAST_DEVIATION * deviations[0])).astype(np.float32)
 
 
 def signs(examples: Examples) -> np.ndarray:
@@ -151,7 +161,7 @@ def _tensors(examples: Examples, network: LatentNetwork, variant: str) -> Tensor
 def _ridge(training: Tensors, held: Tensors) -> torch.Tensor:
     """(67, 71) the linear map from the inputs of the middle frame to the targets that is best for held-out takes."""
     x, y = training[0][:, CONTEXT].double(), training[-1].double()
-    power = x.T @ x / len(x)
+    power = x.T @ x / len(x) + EPSILON * torch.eye(x.shape[1])
     candidates = [
         torch.linalg.solve(power + ridge * power.diagonal().mean() * torch.eye(len(power)), x.T @ y / len(x))
         for ridge in RIDGES

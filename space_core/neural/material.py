@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ from space_core.generator.liveportrait.motion_extractor import Latents
 from space_core.generator.mesh_warp import MeshWarpGenerator
 from space_core.generator.mesh_warp.generator import PreparedPortrait
 from space_core.latents.fitting import Examples
-from space_core.latents.landmarks2latents import NUM_SPEECH, context_frames, pose_features
+from space_core.latents.landmarks2latents import CONTEXT, NUM_SPEECH, context_frames, pose_features
 from space_core.media.audio import load_speech
 from space_core.media.files import shown_name
 from space_core.media.images import load_photo
@@ -35,9 +35,11 @@ PORTRAITS = ("astronaut.jpg", "grace_hopper.jpg", "mona_lisa.jpg")
 RECORDINGS = ("english_portrait.flac", "english_starlight.flac", "spanish_stars.flac")
 TAKE_SECONDS, FRAMES_OF_TAKE = 3, 12
 SPEEDS = (0.8, 1.25)  # a recording is played as fast, at a pitch that much higher
-# Beyond what the planner gives: deviations of the head's turn (degrees of yaw, pitch, roll), path and zoom of a take.
-TURN, PATH, ZOOM = (9.0, 6.0, 4.0), 0.06, 0.03
+# Beyond what the planner gives, at each moment: deviations of the head's turn (degrees of yaw, pitch, roll), path and
+# zoom; the most action units and their strength; how far the eyes look aside (degrees); how often the lids are lower.
+TURN, PATH, ZOOM = (9.0, 6.0, 4.0), (0.06,) * 3, (0.03,)
 MOST_UNITS, UNIT_STRENGTH = 3, 1.2
+GAZE, SHUT_SHARE = (25.0, 20.0), 0.25
 BATCH = 4  # pictures that are read at once
 MOST_VIDEO_SECONDS, VIDEO_STEP = 60.0, 5  # of a user's video; the frames of it that are read, one in so many
 
@@ -56,7 +58,7 @@ class Sitter:
 
 
 class Material:
-    """Draws takes; each is a short speech of one of the example portraits with random options.
+    """Draws takes: moments out of a short speech of one of the example portraits, with random options.
 
     Attributes:
         planner: of their motion.
@@ -88,33 +90,57 @@ class Material:
         return Sitter(portrait, prepared, crop, latents[0], angles[0])
 
     def _motion(self, portrait: Portrait) -> Motion:
-        """What the face does in a take."""
+        """What the face does around twelve moments of a take, five frames each, one after the other."""
         random, speech = self._random, self._speech()
-        weights = random.dirichlet(np.full(2, 0.5))
-        felt = [f"{weight:.2f} {label}" for weight, label in zip(weights, random.choice(EMOTIONS, 2), strict=True)]
-        units = random.choice(UNIT_COLUMNS, random.integers(MOST_UNITS + 1), replace=False)
         options = MotionOptions(
-            emotion=" + ".join(felt),
-            intensity=random.uniform(0, 1.5),
+            emotion=", ".join(f"{second}:{self._blend()}" for second in range(TAKE_SECONDS)),
             articulation=random.uniform(0.4, 1.5),
-            action_units=", ".join(f"{unit}:{random.uniform(0, UNIT_STRENGTH):.2f}" for unit in units),
             head_motion=random.uniform(0, 1.5),
-            blinks_per_minute=random.uniform(10, 60),
-            gaze_yaw=random.uniform(-25, 25),
-            gaze_pitch=random.uniform(-20, 20),
+            saccades=0,
             seed=int(random.integers(2**32)),
         )
         timelines = self.planner.timelines(portrait, speech, options)
         windows = self.planner.analyse(speech)
         motion = join(list(self.planner.segments(portrait, speech, windows, timelines, options.articulation)))
+        moments = np.sort(random.choice(len(motion), FRAMES_OF_TAKE, replace=False))
+        around = context_frames(0, len(motion), len(motion))[moments].ravel()
+        return self._varied(motion, around, portrait.pose.scale)
+
+    def _varied(self, motion: Motion, around: np.ndarray, scale: np.ndarray) -> Motion:
+        """The frames ``around`` moments, each moment with other action units, gaze, lids and head pose."""
+        random, frames = self._random, len(around) // FRAMES_OF_TAKE
+
+        def of_moments(values: np.ndarray) -> np.ndarray:
+            return np.repeat(values, frames, 0).astype(np.float32)
+
+        units = np.zeros((FRAMES_OF_TAKE, len(UNIT_COLUMNS)))
+        for strengths in units:
+            raised = random.choice(len(UNIT_COLUMNS), random.integers(MOST_UNITS + 1), replace=False)
+            strengths[raised] = random.uniform(0, UNIT_STRENGTH, len(raised))
+        shut = random.uniform(0, 1, FRAMES_OF_TAKE) * (random.uniform(0, 1, FRAMES_OF_TAKE) < SHUT_SHARE)
+        turn, path, zoom = (random.normal(0, size, (FRAMES_OF_TAKE, len(size))) for size in (TURN, PATH, ZOOM))
         pose = motion.head_pose
-        turn, path, zoom = random.normal(0, TURN), random.normal(0, PATH, 3), random.normal(0, ZOOM)
-        moved = HeadPose(
-            pose.rotation + turn,
-            pose.translation + path * portrait.pose.scale,
-            pose.scale * np.exp(zoom),
+        return replace(
+            motion,
+            **{name: getattr(motion, name)[around] for name in ("normalized", "closure", "said_emotion", "emotion")},
+            action_units=motion.action_units[around] + of_moments(units),
+            gaze=motion.gaze[around] + of_moments(random.uniform(-1, 1, (FRAMES_OF_TAKE, 2)) * GAZE),
+            blink=np.maximum(motion.blink[around], of_moments(shut)),
+            head_pose=HeadPose(
+                pose.rotation[around] + of_moments(turn),
+                pose.translation[around] + of_moments(path) * scale,
+                pose.scale[around] * np.exp(of_moments(zoom)[:, 0]),
+            ),
+            speech=None,
+            speech_features=None if motion.speech_features is None else motion.speech_features[around],
         )
-        return Motion(**{**vars(motion), "head_pose": moved})
+
+    def _blend(self) -> str:
+        """An emotion as users write it."""
+        shares = self._random.dirichlet(np.full(2, 0.5))
+        labels = self._random.choice(EMOTIONS, 2)
+        felt = " + ".join(f"{share:.2f} {label}" for share, label in zip(shares + 0.01, labels, strict=True))
+        return f"{felt}@{self._random.uniform(0, 1.5):.2f}"
 
     def _speech(self) -> np.ndarray:
         """A part of a recording at another speed, (N,) 16 kHz."""
@@ -127,23 +153,24 @@ class Material:
         return np.interp(places, np.arange(len(part)), part).astype(np.float32)
 
     def _examples(self, sitter: Sitter, motion: Motion, take: int) -> Examples:
-        chosen = np.sort(self._random.choice(len(motion), FRAMES_OF_TAKE, replace=False))
-        edited, portrait = motion.edited, sitter.portrait
-        pose = HeadPose(*(getattr(motion.head_pose, name)[chosen] for name in ("rotation", "translation", "scale")))
-        shown = PosedFace(edited[chosen], pose)
+        edited, portrait, moments = motion.edited, sitter.portrait, slice(CONTEXT, None, 2 * CONTEXT + 1)
+        shown = PosedFace(edited[moments], motion.head_pose[moments])
         size = self._generator.batch_size(sitter.prepared)
         pictures = self._generator.render(
             sitter.prepared, (shown[first : first + size] for first in range(0, FRAMES_OF_TAKE, size))
         )
         latents, angles = read_latents(self._read, np.concatenate(list(pictures)), sitter.crop)
-        around = context_frames(0, len(motion), len(motion))[chosen]
         features = motion.speech_features
         assert features is not None
+
+        def around(values: np.ndarray) -> np.ndarray:
+            return values.reshape(FRAMES_OF_TAKE, 2 * CONTEXT + 1, -1)
+
         return Examples(
-            motion=(edited - portrait.normalized).reshape(len(motion), -1)[around].astype(np.float16),
-            pose=pose_features(portrait.pose, motion.head_pose)[around],
-            speech=features[around],
-            emotion=motion.emotion[chosen],
+            motion=around(edited - portrait.normalized).astype(np.float16),
+            pose=around(pose_features(portrait.pose, motion.head_pose)),
+            speech=around(features),
+            emotion=motion.emotion[moments],
             own=np.repeat(sitter.latents[None], FRAMES_OF_TAKE, 0),
             latents=latents,
             angles=angles - sitter.angles,

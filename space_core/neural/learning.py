@@ -19,7 +19,7 @@ from space_core.neural.material import Material, video_takes
 from space_core.progress import Progress
 
 FILE = "space_landmarks2latents.safetensors"
-NUM_TAKES = 360
+NUM_TAKES = 270
 CHOOSING, VALIDATION = 0.1, 0.2  # shares of the takes: to choose the best state by, and to measure it on
 CARD = """# Landmarks2Latents for these weights
 

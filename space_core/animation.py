@@ -117,7 +117,7 @@ def render_frames(
         count = 1  # the first frame comes alone, so that it is shown soonest
         for segment in segments:
             progress("frames", done, num_frames)
-            face = PosedFace(segment.edited, segment.head_pose)
+            face = PosedFace(segment.edited, segment.head_pose, segment.emotion, segment.speech_features)
             first = 0
             while first < len(segment):
                 last = first + count

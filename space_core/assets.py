@@ -19,3 +19,9 @@ def user_weights_folder(name: str) -> Path:
     """
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return Path(os.environ.get("SPACE_WEIGHTS_FOLDER") or cache / "space_core" / "weights") / name
+
+
+def example_path(name: str) -> Path:
+    """The path of an example's photo or recording, such as ``example_path("astronaut.jpg")``."""
+    installed = _PACKAGE / "examples" / name
+    return installed if installed.exists() else _PACKAGE.parent / "examples" / name

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from space_core.errors import ServerFault, SpaceError
 from space_core.memory import limit_arenas, out_of_memory_as_fault
 from space_core.options import DEVICES, AnimationOptions, option_field, option_help, option_names, parse_setting
+from space_core.timing import duration
 
 if TYPE_CHECKING:
     from space_core.pipeline import SpacePipeline
@@ -216,6 +217,10 @@ def _progress_bar(quiet: bool) -> Iterator["Progress"]:
 
         def show(stage: str, done: int, total: int) -> None:
             nonlocal current_stage
+            if stage == "estimate":
+                if not quiet:
+                    bar.write(f"Drawing will take {duration(total)} on this machine.", file=sys.stderr)
+                return
             if stage != current_stage:
                 current_stage = stage
                 bar.reset(total)

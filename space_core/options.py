@@ -19,6 +19,7 @@ from pydantic_core import ArgsKwargs, ErrorDetails, PydanticCustomError
 from space_core.errors import SpaceError
 from space_core.face.crop_size import SIZE
 from space_core.face.detector import DetectorName
+from space_core.generators import DEFAULT_GENERATOR, GENERATORS
 from space_core.motion.action_unit_labels import check_action_units
 from space_core.motion.emotion_labels import EMOTIONS, MAX_INTENSITY, check_emotion
 
@@ -220,6 +221,18 @@ class RenderingOptions:
         "what finds the face; face-alignment downloads its weights on first use",
         Widget("Detector", "what finds the face", row="face", comparison="shared"),
     )
+    generator: str = _option(
+        DEFAULT_GENERATOR,
+        "what draws the film: the mesh warp, or a neural generator whose weights 'get-weights' brings and which takes "
+        "seconds a frame without a GPU",
+        Widget(
+            "Generator",
+            "what draws the film; liveportrait takes seconds a frame without a GPU",
+            kind="radio",
+            choice_labels={"mesh-warp": "mesh warp"},
+            comparison="shared",
+        ),
+    )
     mark: Literal["none", "visible"] = _option(
         "none",
         "a small label in a corner of the picture that says it is AI-generated",
@@ -236,6 +249,13 @@ class RenderingOptions:
         ge=0.3,
         le=3600,
     )
+
+    @field_validator("generator")
+    @classmethod
+    def _validate_generator(cls, name: str) -> str:
+        if name not in GENERATORS:
+            raise PydanticCustomError("unknown", "unknown")  # the sentence lists the choices
+        return name
 
     @model_validator(mode="after")
     def _validate_size(self) -> "RenderingOptions":
@@ -305,6 +325,8 @@ def option_field(name: str) -> FieldInfo:
 
 def option_choices(name: str) -> tuple[str, ...] | None:
     """The possible values of an option that is one of a list; None for any other option."""
+    if name == "generator":
+        return tuple(GENERATORS)
     annotation = option_field(name).annotation
     return get_args(annotation) if get_origin(annotation) is Literal else None
 

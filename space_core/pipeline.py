@@ -1,5 +1,7 @@
 """The whole way: one photo and one recording in, the frames of a talking portrait out. Load, plan, render."""
 
+import math
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
@@ -13,7 +15,7 @@ from space_core.device import pick_device
 from space_core.face.portrait import Portrait
 from space_core.face.preview import FacePreview, preview_face
 from space_core.generator import generator
-from space_core.generator.mesh_warp import MeshWarpGenerator
+from space_core.generators import DEFAULT_GENERATOR, build_generator
 from space_core.inputs import Inputs, Photo, Speech, load_inputs
 from space_core.media import decoding_pool
 from space_core.media.audio import load_recording
@@ -52,8 +54,9 @@ class SpacePipeline:
         self.device = pick_device(device)
         self._credentials = credentials
         self._planner = MotionPlanner(self.device)
-        self._generator: generator.Generator = MeshWarpGenerator(self.device)
-        self._portraits = PortraitCache(self._generator, self.device, cache_bytes)
+        self._portraits = PortraitCache(self.device, cache_bytes)
+        self._generators = {DEFAULT_GENERATOR: build_generator(DEFAULT_GENERATOR, self.device, ignore_progress)}
+        self._building = threading.Lock()
 
     @out_of_memory_as_fault()
     def preview(self, photo: Photo, options: AnimationOptions | None = None) -> FacePreview:
@@ -218,14 +221,30 @@ class SpacePipeline:
         """An animation of inputs; ``drawing`` is the progress of its frames, if it is another one."""
         prepared = self._prepare(inputs.photo, options.rendering, progress)
         segments = self._plan(inputs, prepared.portrait, options, progress)
-        frames = render_frames(self._generator, prepared.prepared, segments, inputs.num_frames, drawing or progress)
+        renderer = self._generator(options.generator, progress)
+        seconds = renderer.seconds_per_frame(prepared.prepared)
+        if seconds is not None:
+            progress("estimate", 0, math.ceil(seconds * inputs.num_frames))
+        frames = render_frames(renderer, prepared.prepared, segments, inputs.num_frames, drawing or progress)
         return Animation(prepared.portrait, inputs.num_frames, options.rendering, frames)
 
     def _prepare(self, photo: np.ndarray, options: RenderingOptions, progress: Progress) -> PreparedPortrait:
         """The prepared portrait of a photo, from the cache if it is there."""
-        prepared = run_with_progress(lambda: self._portraits.get(photo, options), lambda: progress("portrait", 0, 1))
+        renderer = self._generator(options.generator, progress)
+        prepared = run_with_progress(
+            lambda: self._portraits.get(photo, options, renderer), lambda: progress("portrait", 0, 1)
+        )
         progress("portrait", 1, 1)
         return prepared
+
+    def _generator(self, name: str, progress: Progress) -> generator.Generator:
+        """The generator of a name, built when it is first asked for."""
+        if (built := self._generators.get(name)) is not None:
+            return built
+        with self._building:
+            if name not in self._generators:
+                self._generators[name] = build_generator(name, self.device, progress)
+            return self._generators[name]
 
     def _plan(
         self, inputs: Inputs, portrait: Portrait, options: AnimationOptions, progress: Progress

@@ -32,11 +32,10 @@ class PreparedPortrait:
 
 
 class PortraitCache:
-    """Portraits by photo and options; may be used by several threads, of which one at a time prepares a portrait."""
+    """Portraits by photo, generator and options; may be used by several threads, which prepare one at a time."""
 
-    def __init__(self, generator: Generator, device: torch.device, max_bytes: int = CACHE_BYTES) -> None:
+    def __init__(self, device: torch.device, max_bytes: int = CACHE_BYTES) -> None:
         """``max_bytes`` are kept at most, the least recently used first out; the latest portrait is kept anyway."""
-        self._generator = generator
         self._device = device
         self._max_bytes = max_bytes
         self._detectors: dict[str, Detector] = {}
@@ -44,17 +43,18 @@ class PortraitCache:
         self._lock = threading.Lock()  # of the dictionaries
         self._preparing = threading.Lock()
 
-    def get(self, photo: np.ndarray, options: RenderingOptions) -> PreparedPortrait:
-        """The prepared portrait of a photo (H, W, 3) uint8 RGB.
+    def get(self, photo: np.ndarray, options: RenderingOptions, generator: Generator) -> PreparedPortrait:
+        """The portrait of a photo (H, W, 3) uint8 RGB, prepared by ``generator``, which is the one that options name.
 
         Raises:
             SpaceError: see ``prepare_portrait``.
         """
         picture = (hashlib.blake2b(photo.tobytes(), digest_size=16).digest(), photo.shape)
-        key = (*picture, options.detector, options.face, options.refine, options.framing, options.size)
+        shown = (options.detector, options.face, options.refine, options.framing, options.size)
+        key = (*picture, options.generator, *shown)
         with self._preparing:
             if (found := self._find(key)) is None:
-                found = self._prepare(photo, options)
+                found = self._prepare(photo, options, generator)
                 self._keep(key, found)
             return found
 
@@ -82,10 +82,10 @@ class PortraitCache:
                 self._portraits.move_to_end(key)
             return found
 
-    def _prepare(self, photo: np.ndarray, options: RenderingOptions) -> PreparedPortrait:
+    def _prepare(self, photo: np.ndarray, options: RenderingOptions, generator: Generator) -> PreparedPortrait:
         portrait = prepare_portrait(photo, self.detector(options.detector), options.face)
         canvas = _canvas(portrait, options)
-        prepared = self._generator.prepare(portrait, canvas, options.refine == "network")
+        prepared = generator.prepare(portrait, canvas, options.refine == "network")
         kept = portrait if options.framing == "photo" else _reduced(portrait)
         return PreparedPortrait(kept, prepared, _num_bytes((kept, prepared), set()), time.monotonic())
 

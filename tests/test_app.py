@@ -52,6 +52,7 @@ ANIMATE = {
     "size": 512,
     "face": 1,
     "detector": "mediapipe",
+    "generator": "mesh-warp",
     "mark": True,
     "look_inside": False,
 }
@@ -174,7 +175,8 @@ def test_the_api_keeps_its_parameters_their_order_and_their_defaults(visitor):
     assert {name: now[name] for name in ANIMATE} == ANIMATE
     settings = [f"{name}_{setting}" for setting in (1, 2, 3, 4) for name in ("emotion", "intensity", "seed")]
     expected = ["photo", "speech", "text", "speech_video", "number", *settings]
-    expected += ["articulation", "expressiveness", "head_motion", "blinks_per_minute", "face", "detector", "mark"]
+    expected += ["articulation", "expressiveness", "head_motion", "blinks_per_minute", "face", "detector"]
+    expected += ["generator", "mark"]
     assert [name for name in parameters(visitor, "/compare") if name in expected] == expected
     assert list(parameters(visitor, "/look")) == ["photo", "face", "detector"]
     assert list(parameters(visitor, "/say")) == ["text"]
@@ -813,7 +815,7 @@ WRONG = [None, "x", "", -1, 1e308, -1e308, float("nan"), float("inf"), 10**400, 
 CHECKED = [name for name, value in ANIMATE.items() if isinstance(value, int | float) and not isinstance(value, bool)]
 
 
-@pytest.mark.parametrize("name", [*CHECKED, "variation", "framing", "detector"])
+@pytest.mark.parametrize("name", [*CHECKED, "variation", "framing", "detector", "generator"])
 def test_wrong_values_are_refused_by_the_name_of_the_parameter(visitor, short, name):
     request = usual(visitor, short)
     for value in WRONG:
@@ -888,6 +890,11 @@ def test_no_function_behind_the_page_can_be_made_to_read_other_files(visitor, sh
             if not ends[0]["success"] and ends[0]["output"].get("error"):
                 assert_plain(ends[0]["output"]["error"])
     assert_serves(visitor, short)
+
+
+def test_a_generator_without_its_weights_is_not_offered(client):
+    with pytest.raises(Exception, match="The generator liveportrait is not offered here"):
+        predict(client, photo=ASTRONAUT, text="Hello.", generator="liveportrait")
 
 
 def test_a_detector_that_downloads_is_there_only_where_the_operator_offers_it(client):

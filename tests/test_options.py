@@ -60,6 +60,8 @@ def test_the_ends_of_every_range_are_accepted_and_what_is_beyond_is_not(name):
         ({"intensity": 1.5000001}, "intensity must be between 0 and 1.5; got 1.5000001."),
         ({"seed": 1.5}, "seed must be a whole number between 0 and 4294967295; got 1.5."),
         ({"detector": "dlib"}, "detector must be one of mediapipe, face-alignment; got 'dlib'."),
+        ({"generator": "oil"}, "generator must be one of mesh-warp, liveportrait; got 'oil'."),
+        ({"generator": 3}, "generator must be one of mesh-warp, liveportrait; got 3."),
         ({"pose_video": 3}, "pose_video must be the path of a video, or None; got 3."),
         ({"pose_video": ""}, "pose_video must be the path of a video, or None; got ''."),
         ({"size": 301}, "size must be an even number between 256 and 1024; got 301."),
@@ -91,6 +93,7 @@ def test_choices_are_listed_for_those_who_show_them():
     assert option_choices("detector") == ("mediapipe", "face-alignment")
     assert option_choices("framing") == ("crop", "photo")
     assert option_choices("refine") == ("network", "none")
+    assert option_choices("generator") == ("mesh-warp", "liveportrait")
     assert option_choices("mark") == ("none", "visible")
     assert option_choices("seed") is None
     assert option_range("emotion") is None

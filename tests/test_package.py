@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from space_core.neural.material import PORTRAITS, RECORDINGS
+
 REPOSITORY = Path(__file__).parents[1]
 
 
@@ -40,6 +42,12 @@ def test_the_wheel_has_all_weights_with_their_cards_and_no_other_folder(wheel):
     shipped = {f"space_core/weights/{path.name}" for path in (REPOSITORY / "weights").iterdir()}
     assert {name for name in names if name.startswith("space_core/weights/")} == shipped
     assert {name.split("/")[0].split("-")[0] for name in names} == {"space_core"}  # the package and its metadata
+
+
+def test_the_wheel_has_the_portraits_and_recordings_that_latents_are_learnt_from(wheel):
+    names = set(zipfile.ZipFile(wheel).namelist())
+    for name in (*PORTRAITS, *RECORDINGS, "README.md"):
+        assert f"space_core/examples/{name}" in names
 
 
 def test_the_version_is_the_package_s(wheel, installed):

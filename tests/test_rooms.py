@@ -8,23 +8,32 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "space_core"
 
-FOUNDATION = {"assets", "errors", "memory", "progress", "timing", "version"}  # modules that every room may import
-STAGES = {"media", "face", "motion", "generator"}
+FOUNDATION = {
+    "assets",
+    "errors",
+    "generators",
+    "memory",
+    "progress",
+    "timing",
+    "version",
+}  # modules that every room may import
+STAGES = {"media", "face", "motion", "latents", "generator"}
 # What assembles the stages, and what users meet.
-PIPELINE = {"animation", "comparison", "output", "pipeline", "portrait_cache", "published_weights"}
+PIPELINE = {"animation", "comparison", "output", "neural", "pipeline", "portrait_cache", "published_weights"}
 INTERFACES = {"__main__", "cli", "web", "cluster"}
 LABORATORY = {"measures", "training", "evaluation"}
 
 # By room, what it must not import.
 FORBIDDEN = {
-    "media": {"face", "motion", "generator", "options"},
-    "face": {"media", "motion", "generator", "options"},
-    "motion": {"generator"},
-    "generator": {"media", "motion"},
+    "media": {"face", "motion", "latents", "generator", "options"},
+    "face": {"media", "motion", "latents", "generator", "options"},
+    "motion": {"generator", "latents"},
+    "latents": {"media", "motion", "generator", "options"},
+    "generator": {"media", "motion", "latents"},
     "options": STAGES - {"face", "motion"},
-    "cli": {"generator"},
-    "web": {"generator"},
-    "cluster": {"motion", "generator", "web"},
+    "cli": {"latents", "generator"},
+    "web": {"latents", "generator"},
+    "cluster": {"motion", "latents", "generator", "web"},
     "measures": {"training", "evaluation"},
     "training": {"evaluation"},
     "evaluation": {"training"},

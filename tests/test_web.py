@@ -17,6 +17,7 @@ from gradio.utils import get_function_description
 from tiny_page import QUEUE_SIZE, ROOT, is_loaded, program, served
 
 from space_core import ServerFault, SpaceError
+from space_core.generators import GENERATORS
 from space_core.options import (
     AnimationOptions,
     option_choices,
@@ -304,10 +305,20 @@ def test_prepared_portraits_expire():
 # Options
 
 
+def test_a_page_without_other_weights_offers_no_choice_of_generators(tmp_path, monkeypatch):
+    monkeypatch.setenv("SPACE_WEIGHTS_FOLDER", str(tmp_path))
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    page = build_page(SimpleNamespace(), Settings(), EXAMPLES)
+    (component,) = [block for block in page.blocks.values() if block.elem_id == "generator"]
+    assert [value for _, value in component.choices] == ["mesh-warp"]
+    assert not component.visible
+
+
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
-    """The page of the demo, its detectors all offered, around no service."""
+    """The page of the demo, its detectors and generators all offered, around no service."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("space_core.web.page.available_generators", lambda: tuple(GENERATORS))
         patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("page")))
         yield build_page(SimpleNamespace(), Settings(face_alignment=True), EXAMPLES)
 
@@ -329,8 +340,9 @@ def test_an_option_is_on_the_page_and_in_the_api(page, name, widget):
 
 
 @pytest.mark.parametrize(("name", "widget"), option_widgets().items())
-def test_the_value_of_an_option_reaches_the_service(name, widget):
+def test_the_value_of_an_option_reaches_the_service(name, widget, monkeypatch):
     given = []
+    monkeypatch.setattr("space_core.web.endpoints.available_generators", lambda: tuple(GENERATORS))
 
     def animate(visitor, photo, speech, options, **_):
         given.append(options)
@@ -391,6 +403,19 @@ def animated(stub, metrics=None):
     """A service around a stub, and its iterator for the visitor "anna"."""
     service = AnimationService(stub, metrics or Metrics())
     return service, service.animate("anna", "photo.jpg", SpeechSource("speech.wav"), AnimationOptions())
+
+
+def test_a_film_that_would_take_too_long_is_refused_before_it_is_drawn(stub):
+    def animate_to_file(photo, speech, outputs, options, progress):
+        progress("landmarks", 0, 250)
+        progress("estimate", 0, 2250)
+        stub.started.set()
+        progress("frames", 0, 250)
+
+    stub.animate_to_file = animate_to_file
+    _, reports = animated(stub)
+    with pytest.raises(SpaceError, match="would take about 38 minutes here"):
+        list(reports)
 
 
 def test_a_job_reports_progress_and_gives_its_film(stub):

@@ -1,6 +1,7 @@
 """How fast SPACE is and how much memory it takes.
 
     python -m space_core.evaluation.benchmark [--device cuda] [--seconds 10 60] [--size 512] [--megapixels 12]
+        [--generator liveportrait]
     python -m space_core.evaluation.benchmark --liveportrait [--device cuda] [--batch 8] [--compile]
 
 For each length, in a process of its own, with the networks loaded but the photo not seen before: the whole way from
@@ -35,13 +36,14 @@ from space_core.face.portrait import prepare_portrait
 from space_core.face.posed_face import PosedFace
 from space_core.generator.liveportrait.layout import INPUT_SIZE
 from space_core.generator.liveportrait.random_weights import random_networks
-from space_core.generator.mesh_warp import MeshWarpGenerator
+from space_core.generators import DEFAULT_GENERATOR, GENERATORS, build_generator
 from space_core.media.audio import load_recording
 from space_core.media.images import load_photo
 from space_core.media.video import write_video
 from space_core.motion.motion import join
 from space_core.motion.planner import MotionPlanner
 from space_core.options import DEVICES, MotionOptions
+from space_core.progress import ignore_progress
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PHOTO, OTHER_PHOTO = EXAMPLES / "astronaut.jpg", EXAMPLES / "grace_hopper.jpg"
@@ -58,6 +60,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, nargs="+", default=[10.0, 60.0])
     parser.add_argument("--size", type=int, default=SIZE, help="side of the film in pixels (default: %(default)s)")
     parser.add_argument("--megapixels", type=float, help="also a whole photo of that size, for the first length")
+    parser.add_argument("--generator", choices=list(GENERATORS), default=DEFAULT_GENERATOR, help="default: %(default)s")
     parser.add_argument("--liveportrait", action="store_true", help="only the networks of LivePortrait")
     parser.add_argument("--batch", type=int, default=1, help="frames at once, of these networks (default: %(default)s)")
     parser.add_argument("--compile", action="store_true", help="compile those of them that run for every frame")
@@ -66,10 +69,12 @@ def main() -> None:
     if arguments.liveportrait:
         _measure_liveportrait(pick_device(arguments.device), arguments.batch, arguments.compile)
         return
+    options = AnimationOptions(size=arguments.size, generator=arguments.generator)
     for seconds in arguments.seconds:
-        _in_own_process(_measure_crop, seconds, arguments.size, arguments.device)
+        _in_own_process(_measure_crop, seconds, options, arguments.device)
     if arguments.megapixels:
-        _in_own_process(_measure_photo, arguments.seconds[0], arguments.megapixels, arguments.device)
+        options = AnimationOptions(framing="photo", generator=arguments.generator)
+        _in_own_process(_measure_photo, arguments.seconds[0], arguments.megapixels, options, arguments.device)
 
 
 def _in_own_process(measure: Callable, *arguments: object) -> None:
@@ -81,26 +86,28 @@ def _in_own_process(measure: Callable, *arguments: object) -> None:
         sys.exit(process.exitcode)
 
 
-def _measure_crop(seconds: float, size: int, device: str) -> None:
+def _measure_crop(seconds: float, options: AnimationOptions, device: str) -> None:
     with _folder_with_speech(seconds) as (folder, speech):
-        pipeline = _measure_film(folder, PHOTO, speech, AnimationOptions(size=size), device)
-        _measure_stages(folder, speech, size, pipeline.device)
+        pipeline = _measure_film(folder, PHOTO, speech, options, device)
+        _measure_stages(folder, speech, options, pipeline.device)
 
 
-def _measure_photo(seconds: float, megapixels: float, device: str) -> None:
+def _measure_photo(seconds: float, megapixels: float, options: AnimationOptions, device: str) -> None:
     with _folder_with_speech(seconds) as (folder, speech):
         photo = Image.open(OTHER_PHOTO).convert("RGB")
         scale = (megapixels * 1e6 / (photo.width * photo.height)) ** 0.5
         path = folder / "photo.jpg"
         photo.resize((round(photo.width * scale), round(photo.height * scale)), Image.Resampling.LANCZOS).save(path)
-        _measure_film(folder, path, speech, AnimationOptions(framing="photo"), device)
+        _measure_film(folder, path, speech, options, device)
 
 
 def _measure_film(folder: Path, photo: Path, speech: Path, options: AnimationOptions, device: str) -> SpacePipeline:
     """Prints the figures of a film; returns the pipeline."""
     video = folder / "out.mp4"
     pipeline = SpacePipeline(device)
-    pipeline.animate_to_file(OTHER_PHOTO, SPEECH, video)  # whatever is loaded on first use
+    warming = AnimationOptions(generator=options.generator)
+    with pipeline.animate(OTHER_PHOTO, SPEECH, warming) as animation:  # whatever is loaded on first use
+        next(animation)
     pipeline.forget_portraits()
     start = time.perf_counter()
     with pipeline.animate(photo, speech, options) as animation:
@@ -144,18 +151,20 @@ class PeakMemory:
             self.peak = max(self.peak, held)
 
 
-def _measure_stages(folder: Path, speech: Path, size: int, device: torch.device) -> None:
+def _measure_stages(folder: Path, speech: Path, options: AnimationOptions, device: torch.device) -> None:
     """Every stage once, alone, in order; and how fast the frames are drawn and encoded."""
-    planner, generator, detector = MotionPlanner(device), MeshWarpGenerator(device), build_detector("mediapipe")
+    planner, detector = MotionPlanner(device), build_detector("mediapipe")
+    generator = build_generator(options.generator, device, ignore_progress)
     recording = _timed("read speech", lambda: load_recording(speech))
     sound = recording.speech
     portrait = _timed("portrait", lambda: prepare_portrait(load_photo(PHOTO), detector))
-    prepared = _timed("prepare", lambda: generator.prepare(portrait, crop_canvas(portrait, size)))
+    prepared = _timed("prepare", lambda: generator.prepare(portrait, crop_canvas(portrait, options.size)))
     timelines = _timed("timelines", lambda: planner.timelines(portrait, sound, MotionOptions()))
     motion = join(
         _timed("landmarks", lambda: list(planner.segments(portrait, sound, planner.analyse(sound), timelines)))
     )
-    face = PosedFace(motion[:HELD_FRAMES].edited, motion[:HELD_FRAMES].head_pose)
+    held = motion[:HELD_FRAMES]
+    face = PosedFace(held.edited, held.head_pose, held.emotion, held.speech_features)
     count = generator.batch_size(prepared)
     batches = [face[first : first + count] for first in range(0, len(face), count)]
     times = len(motion) / len(face)

@@ -1,5 +1,6 @@
-"""A face in motion, as it is handed to a generator: normalized landmarks and the head pose they are under."""
+"""A face in motion, as it is handed to a generator: normalized landmarks, their head pose, and why they move."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,21 +15,39 @@ class PosedFace:
     Attributes:
         normalized: (T, 478, 3) normalized landmarks, with emotion, gaze and blinks.
         pose: the T head poses, in pixels of the portrait's crop; pixel centres are at whole numbers.
+        emotion: (T, 8) label weights × intensity; None: neutral.
+        speech: (T, 256) speech features, see ``SpeechWindow``; None: silence.
     """
 
     normalized: np.ndarray
     pose: HeadPose
+    emotion: np.ndarray | None = None
+    speech: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.normalized)
 
     def __getitem__(self, frames: slice) -> "PosedFace":
-        return PosedFace(self.normalized[frames], self.pose[frames])
+        emotion = None if self.emotion is None else self.emotion[frames]
+        speech = None if self.speech is None else self.speech[frames]
+        return PosedFace(self.normalized[frames], self.pose[frames], emotion, speech)
 
     @property
     def landmarks(self) -> np.ndarray:
         """(T, 478, 3) posed landmarks in pixels of the portrait's crop."""
         return pose_landmarks(self.normalized, self.pose)
+
+
+def join_faces(faces: Sequence[PosedFace]) -> PosedFace:
+    """One face of several that follow each other."""
+    first, poses = faces[0], [face.pose for face in faces]
+    names = ("rotation", "translation", "scale")
+    return PosedFace(
+        np.concatenate([face.normalized for face in faces]),
+        HeadPose(*(np.concatenate([getattr(pose, name) for pose in poses]) for name in names)),
+        None if first.emotion is None else np.concatenate([face.emotion for face in faces]),
+        None if first.speech is None else np.concatenate([face.speech for face in faces]),
+    )
 
 
 def fit_posed_face(landmarks: np.ndarray) -> PosedFace:

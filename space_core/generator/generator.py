@@ -36,3 +36,7 @@ class Generator(Protocol[Prepared]):
     def batch_size(self, prepared: Prepared) -> int:
         """The number of frames in a batch that renders fastest."""
         ...
+
+    def seconds_per_frame(self, prepared: Prepared) -> float | None:
+        """How long a frame takes, measured, where that is so long that users are to know it beforehand; else None."""
+        ...

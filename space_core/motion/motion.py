@@ -22,7 +22,7 @@ SAME_FACE = 1e-3  # of the normalized face: resting faces that differ by less ar
 
 @dataclass(frozen=True)
 class Motion:
-    """A film's motion, or a segment of it (``motion[first:last]``), of T frames at 25 a second; all arrays float32.
+    """A film's motion, or a segment of it (``motion[first:last]``), of T frames at 25 a second; arrays are float32.
 
     Attributes:
         normalized: (T, 478, 3) normalized landmarks with the emotion they were said in, without action units, gaze and
@@ -39,6 +39,8 @@ class Motion:
         rest: (478, 3) the resting face that the landmarks move, normalized.
         photo_pose: the photo's own head pose, of length 1.
         speech: (N,) the sound, 16 kHz mono, -1…1, or None. At most T frames long.
+        speech_features: (T, 256) float16, what generators that listen hear of it, see ``SpeechWindow``; None for
+            silence, and in a motion that was read from a file until it is put on a portrait.
     """
 
     normalized: np.ndarray
@@ -52,6 +54,7 @@ class Motion:
     rest: np.ndarray
     photo_pose: HeadPose
     speech: np.ndarray | None = None
+    speech_features: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.normalized)
@@ -62,6 +65,7 @@ class Motion:
             self,
             head_pose=self.head_pose[first:last],
             speech=None if self.speech is None else self.speech[first * SAMPLES_PER_FRAME : last * SAMPLES_PER_FRAME],
+            speech_features=None if self.speech_features is None else self.speech_features[first:last],
             **{name: getattr(self, name)[first:last] for name in PER_FRAME},
         )
 
@@ -128,6 +132,9 @@ def join(segments: Sequence[Motion]) -> Motion:
             np.concatenate([pose.scale for pose in poses]),
         ),
         speech=None if first.speech is None else np.concatenate([segment.speech for segment in segments]),
+        speech_features=None
+        if first.speech_features is None
+        else np.concatenate([segment.speech_features for segment in segments]),
         **joined,
     )
 

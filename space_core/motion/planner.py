@@ -1,7 +1,8 @@
 """Plans a film's motion: what the face does, decided from the speech and the options, segment by segment."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import tee
 
 import numpy as np
 import torch
@@ -99,10 +100,11 @@ class MotionPlanner:
         rest = resting_face(portrait.normalized, self._speech2landmarks.basis).astype(np.float32)
         photo_pose = single_precision(portrait.pose)
         first = 0
+        windows, heard = tee(windows)
         predicted = self._speech2landmarks.predict_with_closure(
             windows, portrait.normalized, timelines.emotion, articulation
         )
-        for normalized, closure in predicted:
+        for (normalized, closure), window in zip(predicted, heard, strict=False):
             frames = slice(first, first + len(normalized))
             yield Motion(
                 normalized=normalized,
@@ -116,9 +118,15 @@ class MotionPlanner:
                 rest=rest,
                 photo_pose=photo_pose,
                 speech=speech[frames.start * SAMPLES_PER_FRAME : frames.stop * SAMPLES_PER_FRAME],
+                speech_features=window.features,
             )
             first = frames.stop
 
     def retarget(self, motion: Motion, portrait: Portrait) -> Motion:
-        """A motion that was made for another portrait, carried over to this one."""
-        return motion.moved_to(resting_face(portrait.normalized, self._speech2landmarks.basis), portrait.pose)
+        """A motion that was made for another portrait, carried over to this one, with the features of its speech."""
+        motion = motion.moved_to(resting_face(portrait.normalized, self._speech2landmarks.basis), portrait.pose)
+        if motion.speech is None or motion.speech_features is not None or not len(motion.speech):
+            return motion
+        features = np.concatenate([window.features for window in self._speech2landmarks.analyse(motion.speech)])
+        missing = len(motion) - len(features)  # the sound may end before the motion does
+        return replace(motion, speech_features=np.pad(features, ((0, max(missing, 0)), (0, 0)))[: len(motion)])

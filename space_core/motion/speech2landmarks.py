@@ -97,8 +97,16 @@ class MotionDecoder(nn.Module):
         self.head = nn.Linear(CHANNELS, num_outputs)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return self.decode(self.embed(features))
+
+    def embed(self, features: torch.Tensor) -> torch.Tensor:
+        """Features (batch, 2 * frames, 384) as one vector for each video frame (batch, frames, 256)."""
         x = self.dropout(self.input_norm(features)).reshape(len(features), -1, TOKENS_PER_FRAME * WIDTH)
-        return self.head(self.output_norm(self.blocks(self.input_proj(x))))
+        return self.input_proj(x)
+
+    def decode(self, x: torch.Tensor) -> torch.Tensor:
+        """What ``embed`` gave for T + 2 * RECEPTIVE_FRAMES frames to outputs (batch, T, num_outputs)."""
+        return self.head(self.output_norm(self.blocks(x)))
 
 
 class MotionNetwork(nn.Module):
@@ -114,8 +122,13 @@ class MotionNetwork(nn.Module):
 
     def forward(self, mel: torch.Tensor) -> torch.Tensor:
         """(batch, 4 * (T + 2 * CONTEXT_FRAMES), 80) to (batch, T, coefficients + 1)."""
+        return self.with_features(mel)[0]
+
+    def with_features(self, mel: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The outputs, and the encoder's features of the same frames as the decoder takes them in (batch, T, 256)."""
         beyond = (CONTEXT_FRAMES - RECEPTIVE_FRAMES) * TOKENS_PER_FRAME
-        return self.decoder(self.encoder(mel)[:, beyond:-beyond])
+        frames = self.decoder.embed(self.encoder(mel)[:, beyond:-beyond])
+        return self.decoder.decode(frames), frames[:, RECEPTIVE_FRAMES:-RECEPTIVE_FRAMES]
 
 
 class SpeechWindow(NamedTuple):
@@ -126,18 +139,20 @@ class SpeechWindow(NamedTuple):
         activity: (t,) speech activity, 0 … 1.
         near_speech: (t,) how near there is speech, 0 … 1.
         breath: (t,) by how much a breath parts the lips, in outer-eye-corner distances.
+        features: (t, 256) float16, the encoder's features as the decoder takes them in; 0 in pauses.
     """
 
     outputs: np.ndarray
     activity: np.ndarray
     near_speech: np.ndarray
     breath: np.ndarray
+    features: np.ndarray
 
 
 class Speech2Landmarks:
     """The trained network with its basis of mesh motion; made by ``load_speech2landmarks``."""
 
-    def __init__(self, basis: np.ndarray, network: nn.Module, device: torch.device) -> None:
+    def __init__(self, basis: np.ndarray, network: MotionNetwork, device: torch.device) -> None:
         """``basis`` (coefficients, 478, 3): offsets from the resting face, in outer-eye-corner distances."""
         self.basis = basis
         self.network = network
@@ -172,7 +187,7 @@ class Speech2Landmarks:
         rest = resting_face(portrait, self.basis)
         size = mouth_scale(rest)
         first = 0
-        for outputs, activity, near_speech, breath in windows:
+        for outputs, activity, near_speech, breath, _ in windows:
             motion = speech_motion(articulation * outputs[:, :-1], outputs[:, -1], activity, self.basis)
             motion = size * move_lips(motion, -articulation * breath[:, None, None] / 2 * DOWN)
             shut = closure_share(outputs[:, -1]) * activity
@@ -193,17 +208,28 @@ class Speech2Landmarks:
         tail = None  # of the previous window: the frames that are cross-faded
         for first in range(-FADE_FRAMES // 2, len(activity), HOP_FRAMES):
             mel = log_mel(speech, power, first - CONTEXT_FRAMES, WINDOW_FRAMES + 2 * CONTEXT_FRAMES)
-            outputs = self.network(torch.from_numpy(mel)[None].to(self.device))[0].float().cpu().numpy()
+            predicted = self.network.with_features(torch.from_numpy(mel)[None].to(self.device))
+            outputs, features = (values[0].float().cpu().numpy() for values in predicted)
             within = np.arange(first, first + WINDOW_FRAMES)
             inside = (within >= 0) & (within < len(activity))
-            outputs = prepare_onsets(outputs, np.where(inside, activity[np.clip(within, 0, len(activity) - 1)], 0))
+            active = np.where(inside, activity[np.clip(within, 0, len(activity) - 1)], 0)
+            split = outputs.shape[1]
+            outputs = prepare_onsets(outputs, active)
             outputs[:, -1] = open_between_closures(outputs[:, -1])
+            outputs = np.concatenate([outputs, features * active[:, None]], 1)
             if tail is not None:
                 outputs[:FADE_FRAMES] = tail + ramp * (outputs[:FADE_FRAMES] - tail)
             tail = outputs[HOP_FRAMES:]
             frames = slice(max(first, 0), min(first + HOP_FRAMES, len(activity)))
             window = slice(frames.start - first, frames.stop - first)
-            yield SpeechWindow(outputs[window], activity[frames], near_speech[frames], breath[frames])
+            values = outputs[window]
+            yield SpeechWindow(
+                values[:, :split],
+                activity[frames],
+                near_speech[frames],
+                breath[frames],
+                values[:, split:].astype(np.float16),
+            )
 
 
 @cache

@@ -14,10 +14,11 @@ from matplotlib.figure import Figure
 from space_core.errors import ServerFault, SpaceError
 from space_core.face.drawing import draw_preview, drawn_size
 from space_core.face.preview import FacePreview
+from space_core.generators import GENERATORS, available_generators
 from space_core.motion.curves import curves
 from space_core.motion.motion_file import load_motion
 from space_core.options import AnimationOptions
-from space_core.timing import FPS
+from space_core.timing import FPS, duration
 from space_core.web.curve_plot import plot_curves
 from space_core.web.jobs import Film, Opening, SpeechSource, Step
 from space_core.web.parameters import (
@@ -38,6 +39,7 @@ from space_core.web.settings import Settings
 
 # The pipeline's stages as the page names them.
 STAGES = {
+    "learning": "Learning to drive the generator, once",
     "voice": "Speaking the text",
     "portrait": "Finding the face",
     "pose video": "Following the head in the video",
@@ -159,6 +161,8 @@ class Endpoints:
     def _options(self, given: dict[str, Any]) -> AnimationOptions:
         """The options of values of the API, within the operator's settings."""
         self._check_offered(given["detector"])
+        if given["generator"] in tuple(GENERATORS) and given["generator"] not in available_generators():
+            raise SpaceError(f"The generator {given['generator']} is not offered here: its weights are missing.")
         given["mark"] = switch_value("mark", given["mark"]) or self._settings.force_visible_mark
         options = {name: option_value(name, value) for name, value in given.items()}
         return AnimationOptions(**options, max_seconds=self._settings.max_seconds)
@@ -217,6 +221,9 @@ def _visitor(request: gr.Request | None) -> str:
 
 
 def _show(progress: gr.Progress, step: Step) -> None:
+    if step.stage == "estimate":
+        progress((0, 1), desc=f"Drawing will take {duration(step.total)}", unit="steps")
+        return
     left = "" if step.seconds_left is None else f", about {max(1, round(step.seconds_left))} s left"
     unit = "frames" if step.stage in ("frames", "pose video") else "steps"
     progress((step.done, step.total), desc=STAGES.get(step.stage, step.stage) + left, unit=unit)

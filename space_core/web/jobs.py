@@ -14,10 +14,10 @@ from typing import TypeVar
 
 import psutil
 
-from space_core.errors import ServerFault
+from space_core.errors import ServerFault, SpaceError
 from space_core.options import AnimationOptions
 from space_core.progress import Progress
-from space_core.timing import FPS
+from space_core.timing import FPS, duration
 from space_core.web.metrics import Metrics
 
 SHOWN_EVERY = 0.2  # seconds between two steps that are shown
@@ -134,6 +134,7 @@ def iterate_in_thread(
 
     Raises:
         ServerFault: the time is over ("timeout").
+        SpaceError: a slow generator would take longer.
         Exception: whatever ``work`` raises.
     """
     reports: queue.SimpleQueue[Report | BaseException] = queue.SimpleQueue()
@@ -169,6 +170,10 @@ def iterate_in_thread(
                     finally:
                         del report  # or the exception and this frame would keep each other in memory
                 if isinstance(report, Step):
+                    if report.stage == "learning":  # done once, for all jobs
+                        begun = time.monotonic()
+                    if report.stage == "estimate" and report.total > limit.of(speech_seconds * len(request.settings)):
+                        raise _would_be_too_late(report.total)
                     latest = report
                     speech_seconds = max(speech_seconds, _speech_seconds(report))
                 yield report
@@ -217,6 +222,13 @@ def _next_report(reports: "queue.SimpleQueue[Report | BaseException]", latest: S
 
 def _too_late() -> ServerFault:
     return ServerFault("That took longer than is allowed, and was ended. Give a shorter speech.", "timeout")
+
+
+def _would_be_too_late(seconds: float) -> SpaceError:
+    return SpaceError(
+        f"This generator would take {duration(seconds)} here, longer than is allowed. Give a shorter speech, or take "
+        "the mesh warp."
+    )
 
 
 def _speech_seconds(step: Step) -> float:

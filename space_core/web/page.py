@@ -6,12 +6,13 @@ from typing import Any
 
 import gradio as gr
 
+from space_core.generators import available_generators
 from space_core.media import text_to_speech
 from space_core.options import option_choices, option_field
 from space_core.web import gradio_patches
 from space_core.web.appearance import SCROLL_TO_RESULT, SWITCH_THEME
 from space_core.web.endpoints import Endpoints
-from space_core.web.parameters import ANIMATE, COMPARE, LOOK, SPEECH_SOURCES, options_compared
+from space_core.web.parameters import ANIMATE, COMPARE, LOOK, SPEECH_SOURCES, WIDGETS, options_compared
 from space_core.web.service import AnimationService
 from space_core.web.settings import Settings
 from space_core.web.widgets import build_widget, build_widgets
@@ -36,6 +37,8 @@ moves the photo's own pixels accordingly. It follows the stages of *SPACE: Speec
 with Controllable Expression* (ICCV 2023). Nothing is sent to anybody else: photo, recording and video stay on this
 machine and are deleted after {kept}.
 
+**Generators.** The mesh warp needs no weights and is always there. {neural}
+
 **Limits.** Faces seen from the front, in good light, do best. Heads turned by more than 30° in the photo, hands before
 the face and very small faces look worse. Teeth are made up unless the photo shows them. Speech may be {seconds:g}
 seconds long, files up to {megabytes} MB large.
@@ -46,6 +49,10 @@ never would.
 **Marked as synthetic.** Every video says in its metadata that it is generated and by what{credentials}.
 The visible mark in the corner {mark}.
 """
+
+NEURAL_OFFERED = """Under Advanced, a neural generator can draw instead. SPACE was tested with random weights in it,
+not with the published ones of LivePortrait, so look at its films before you rely on them."""
+NEURAL_MISSING = "A neural generator can be added by whoever runs this page: its weights are not here."
 
 # Of events within the page, which no program calls.
 PRIVATE: dict[str, Any] = {"api_visibility": "private"}
@@ -181,8 +188,15 @@ def _operators_changes(settings: Settings) -> dict[str, dict[str, Any]]:
     marked = settings.visible_mark or settings.force_visible_mark
     return {
         "detector": {"choices": offered},
+        "generator": _generator_choices(),
         "mark": {"value": marked, "interactive": not settings.force_visible_mark},
     }
+
+
+def _generator_choices() -> dict[str, Any]:
+    """The generators whose weights are there; no widget where there is no choice."""
+    labels, available = WIDGETS["generator"].choice_labels, available_generators()
+    return {"choices": [(labels.get(name, name), name) for name in available], "visible": len(available) > 1}
 
 
 def _result() -> VideoScreen:
@@ -247,6 +261,7 @@ def _about(settings: Settings) -> None:
         gr.Markdown(
             ABOUT.format(
                 kept=f"{settings.kept_minutes} minutes",
+                neural=NEURAL_OFFERED if len(available_generators()) > 1 else NEURAL_MISSING,
                 seconds=settings.max_seconds,
                 megabytes=settings.max_upload_mb,
                 credentials=", signed (C2PA Content Credentials)" if settings.content_credentials else "",

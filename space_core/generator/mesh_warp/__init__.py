@@ -1,5 +1,13 @@
 """The mesh-warp generator: the photo's pixels, carried by its face mesh, with eyes and mouth drawn into it."""
 
-from space_core.generator.mesh_warp.generator import MeshWarpGenerator
+import torch
 
-__all__ = ["MeshWarpGenerator"]
+from space_core.generator.mesh_warp.generator import MeshWarpGenerator
+from space_core.progress import Progress
+
+__all__ = ["MeshWarpGenerator", "build"]
+
+
+def build(device: torch.device, progress: Progress) -> MeshWarpGenerator:
+    """See ``space_core.generators``."""
+    return MeshWarpGenerator(device)

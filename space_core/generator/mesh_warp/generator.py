@@ -121,6 +121,10 @@ class MeshWarpGenerator:
         height, width = prepared.canvas.still.shape[:2]
         return max(1, size * SIZE**2 // max(height * width, SIZE**2))
 
+    def seconds_per_frame(self, prepared: PreparedPortrait) -> float | None:
+        """See ``Generator.seconds_per_frame``."""
+        return None
+
     def render(self, prepared: PreparedPortrait, faces: Iterable[PosedFace]) -> Generator[np.ndarray, None, None]:
         """See ``Generator.render``."""
         # On a CPU the operations are too small to be shared out among cores one by one, so each core renders a batch of

@@ -1,0 +1,5 @@
+"""The generator "liveportrait", assembled: the networks, and Landmarks2Latents, which is learnt when it is missing."""
+
+from space_core.neural.assembly import build, is_available
+
+__all__ = ["build", "is_available"]

@@ -1,0 +1,155 @@
+"""Learns Landmarks2Latents for a generator's weights, and keeps it beside them with a card."""
+
+import hashlib
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors.torch import save_file
+
+from space_core.errors import SpaceError
+from space_core.generator.liveportrait.networks import LivePortraitNetworks
+from space_core.latents.fitting import VARIANTS, Errors, errors, fit, join_examples
+from space_core.latents.landmarks2latents import Landmarks2Latents, LatentNetwork, load_landmarks2latents
+from space_core.media.files import temporary_sibling
+from space_core.neural.material import Material, video_takes
+from space_core.progress import Progress
+
+FILE = "space_landmarks2latents.safetensors"
+NUM_TAKES = 270
+CHOOSING, VALIDATION = 0.1, 0.2  # shares of the takes: to choose the best state by, and to measure it on
+CARD = """# Landmarks2Latents for these weights
+
+Learnt by SPACE (`python -m space_core.training.landmarks2latents`, seed {seed}) in {minutes:.1f} minutes from {frames}
+frames in {takes} takes, which SPACE's mesh warp drew of its example portraits{videos}, and which the motion extractor
+beside this file read. It belongs to these weights alone and is under their terms.
+
+Validation on {held} takes that were not learnt from, root mean square errors in the latents' units:
+
+| given, besides the head pose | expression | translation and scale |
+| --- | --- | --- |
+{rows}
+
+The error of the expression is {reduction:.0%} below that of the portrait's own latents.
+"""
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """A network with its validation figures.
+
+    Attributes:
+        network: the network.
+        errors: by variant, on the validation takes.
+        card: the card's text.
+    """
+
+    network: LatentNetwork
+    errors: dict[str, Errors]
+    card: str
+
+
+def load_or_learn(networks: LivePortraitNetworks, folder: Path, progress: Progress) -> Landmarks2Latents:
+    """The network beside the weights in a folder; one that is missing or belongs to other weights is learnt.
+
+    Raises:
+        SpaceError: it is missing or of other weights, and the folder can't be written to; or the disk is full.
+    """
+    try:
+        return load_landmarks2latents(folder / FILE, fingerprint(networks), networks.device)
+    except SpaceError:
+        if not os.access(folder, os.W_OK):
+            raise
+        learnt = learn(networks, progress)
+        save(learnt, networks, folder)
+        return Landmarks2Latents(learnt.network, networks.device)
+
+
+def learn(
+    networks: LivePortraitNetworks,
+    progress: Progress,
+    seed: int = 0,
+    num_takes: int = NUM_TAKES,
+    videos: Sequence[Path] = (),
+) -> Learnt:
+    """Learns the network for these networks' motion extractor; the same seed gives the same network.
+
+    Args:
+        networks: with their weights.
+        progress: called with the stage "learning".
+        seed: of everything random.
+        num_takes: of twelve frames each, that are drawn.
+        videos: with a face, to learn from as well.
+
+    Raises:
+        SpaceError: a video can't be used.
+    """
+    begun, total = time.monotonic(), num_takes + num_takes // 10 * len(VARIANTS)
+    material, parts = Material(networks.extract_motion, networks.device, seed), []
+    for done, part in enumerate(material.takes(num_takes)):
+        progress("learning", done, total)
+        parts.append(part)
+    for video in videos:
+        for part in video_takes(video, networks.extract_motion, material.planner, material.detector, len(parts)):
+            progress("learning", num_takes, total)
+            parts.append(part)
+    order = np.random.default_rng(seed).permutation(len(parts))
+    first, second = round(len(parts) * VALIDATION), round(len(parts) * (VALIDATION + CHOOSING))
+    held, choosing, training = (
+        join_examples([parts[take] for take in sorted(takes)])
+        for takes in (order[:first], order[first:second], order[second:])
+    )
+    fitted: dict[str, LatentNetwork] = {}
+    for done, variant in enumerate(VARIANTS):
+        progress("learning", num_takes + num_takes // 10 * done, total)
+        fitted[variant] = fit(training, choosing, seed, variant)
+    progress("learning", total, total)
+    found = {variant: errors(network, held, variant) for variant, network in fitted.items()}
+    whole = next(iter(VARIANTS))
+    rows = [f"| {name} | {one.expression:.5f} | {one.placement:.5f} |" for name, one in found.items()]
+    trivial = found[whole]
+    rows.append(
+        f"| nothing: the portrait's own latents | {trivial.trivial_expression:.5f} | {trivial.trivial_placement:.5f} |"
+    )
+    card = CARD.format(
+        seed=seed,
+        minutes=(time.monotonic() - begun) / 60,
+        frames=sum(map(len, parts)),
+        takes=len(parts),
+        videos=f" or which are of {len(videos)} videos" if videos else "",
+        held=first,
+        rows="\n".join(rows),
+        reduction=trivial.reduction,
+    )
+    return Learnt(fitted[whole], found, card)
+
+
+def save(learnt: Learnt, networks: LivePortraitNetworks, folder: Path) -> None:
+    """Writes network and card beside the weights.
+
+    Raises:
+        SpaceError: the folder can't be written to.
+    """
+    path = folder / FILE
+    unfinished = temporary_sibling(path)
+    tensors = {name: tensor.cpu().contiguous() for name, tensor in learnt.network.state_dict().items()}
+    try:
+        save_file(tensors, unfinished, {"weights": fingerprint(networks)})
+        unfinished.replace(path)
+        path.with_suffix(".md").write_text(learnt.card, "utf-8")
+    except OSError as error:
+        raise SpaceError(f"{path} can't be written: {error.strerror or error}.") from error
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def fingerprint(networks: LivePortraitNetworks) -> str:
+    """Tells one motion extractor's weights from another's."""
+    checksum = hashlib.sha256()
+    for name, tensor in sorted(networks.motion_extractor.state_dict().items()):
+        checksum.update(name.encode())
+        checksum.update(tensor.detach().cpu().contiguous().numpy().tobytes()[: 1 << 12])
+    return checksum.hexdigest()

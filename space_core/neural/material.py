@@ -1,0 +1,240 @@
+"""Frames to learn Landmarks2Latents from: drawn by the mesh warp over all of its motion, read by a motion extractor."""
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from space_core.assets import example_path
+from space_core.errors import SpaceError
+from space_core.face.detector import Detector, build_detector
+from space_core.face.normalization import HeadPose, normalize
+from space_core.face.portrait import Portrait, prepare_portrait
+from space_core.face.posed_face import PosedFace
+from space_core.generator.liveportrait.face_crop import FaceCrop, cut_faces, face_crop
+from space_core.generator.liveportrait.motion_extractor import Latents
+from space_core.generator.mesh_warp import MeshWarpGenerator
+from space_core.generator.mesh_warp.generator import PreparedPortrait
+from space_core.latents.fitting import Examples
+from space_core.latents.landmarks2latents import CONTEXT, NUM_SPEECH, context_frames, pose_features
+from space_core.media.audio import load_speech
+from space_core.media.files import shown_name
+from space_core.media.images import load_photo
+from space_core.media.video import read_frames
+from space_core.motion.action_unit_labels import UNIT_COLUMNS
+from space_core.motion.emotion_labels import EMOTIONS
+from space_core.motion.motion import Motion, join
+from space_core.motion.planner import MotionPlanner
+from space_core.options import MotionOptions
+from space_core.timing import SAMPLE_RATE
+
+PORTRAITS = ("astronaut.jpg", "grace_hopper.jpg", "mona_lisa.jpg")
+RECORDINGS = ("english_portrait.flac", "english_starlight.flac", "spanish_stars.flac")
+TAKE_SECONDS, FRAMES_OF_TAKE = 3, 12
+SPEEDS = (0.8, 1.25)  # a recording is played as fast, at a pitch that much higher
+# Beyond what the planner gives, at each moment: deviations of the head's turn (degrees of yaw, pitch, roll), path and
+# zoom; the most action units and their strength; how far the eyes look aside (degrees); how often the lids are lower.
+TURN, PATH, ZOOM = (9.0, 6.0, 4.0), (0.06,) * 3, (0.03,)
+MOST_UNITS, UNIT_STRENGTH = 3, 1.2
+GAZE, SHUT_SHARE = (25.0, 20.0), 0.25
+BATCH = 4  # pictures that are read at once
+MOST_VIDEO_SECONDS, VIDEO_STEP = 60.0, 5  # of a user's video; the frames of it that are read, one in so many
+
+Read = Callable[[torch.Tensor], Latents]  # pictures (B, 3, 256, 256), 0…1, to what a motion extractor reads in them
+
+
+@dataclass(frozen=True)
+class Sitter:
+    """A portrait to draw, with its own latents (67,) and angles (3,)."""
+
+    portrait: Portrait
+    prepared: PreparedPortrait
+    crop: FaceCrop
+    latents: np.ndarray
+    angles: np.ndarray
+
+
+class Material:
+    """Draws takes: moments out of a short speech of one of the example portraits, with random options.
+
+    Attributes:
+        planner: of their motion.
+        detector: of their faces.
+    """
+
+    def __init__(self, read: Read, device: torch.device, seed: int) -> None:
+        self._read = read
+        self._random = np.random.default_rng(seed)
+        self.planner, self.detector = MotionPlanner(device), build_detector("mediapipe")
+        self._generator = MeshWarpGenerator(device)
+        self._recordings = [load_speech(example_path(name)) for name in RECORDINGS]
+        self._sitters = []
+        for name in PORTRAITS:
+            photo = load_photo(example_path(name))
+            for picture in (photo, np.ascontiguousarray(photo[:, ::-1])):
+                self._sitters.append(self._sit(prepare_portrait(picture, self.detector)))
+
+    def takes(self, number: int) -> Iterator[Examples]:
+        """So many takes of 12 frames; the portraits take turns."""
+        for take in range(number):
+            sitter = self._sitters[take % len(self._sitters)]
+            yield self._examples(sitter, self._motion(sitter.portrait), take)
+
+    def _sit(self, portrait: Portrait) -> Sitter:
+        prepared, crop = self._generator.prepare(portrait), face_crop(portrait.landmarks)
+        still = PosedFace(portrait.normalized[None], portrait.pose)
+        latents, angles = read_latents(self._read, self._generator.render_batch(prepared, still), crop)
+        return Sitter(portrait, prepared, crop, latents[0], angles[0])
+
+    def _motion(self, portrait: Portrait) -> Motion:
+        """What the face does around twelve moments of a take, five frames each, one after the other."""
+        random, speech = self._random, self._speech()
+        options = MotionOptions(
+            emotion=", ".join(f"{second}:{self._blend()}" for second in range(TAKE_SECONDS)),
+            articulation=random.uniform(0.4, 1.5),
+            head_motion=random.uniform(0, 1.5),
+            saccades=0,
+            seed=int(random.integers(2**32)),
+        )
+        timelines = self.planner.timelines(portrait, speech, options)
+        windows = self.planner.analyse(speech)
+        motion = join(list(self.planner.segments(portrait, speech, windows, timelines, options.articulation)))
+        moments = np.sort(random.choice(len(motion), FRAMES_OF_TAKE, replace=False))
+        around = context_frames(0, len(motion), len(motion))[moments].ravel()
+        return self._varied(motion, around, portrait.pose.scale)
+
+    def _varied(self, motion: Motion, around: np.ndarray, scale: np.ndarray) -> Motion:
+        """The frames ``around`` moments, each moment with other action units, gaze, lids and head pose."""
+        random, frames = self._random, len(around) // FRAMES_OF_TAKE
+
+        def of_moments(values: np.ndarray) -> np.ndarray:
+            return np.repeat(values, frames, 0).astype(np.float32)
+
+        units = np.zeros((FRAMES_OF_TAKE, len(UNIT_COLUMNS)))
+        for strengths in units:
+            raised = random.choice(len(UNIT_COLUMNS), random.integers(MOST_UNITS + 1), replace=False)
+            strengths[raised] = random.uniform(0, UNIT_STRENGTH, len(raised))
+        shut = random.uniform(0, 1, FRAMES_OF_TAKE) * (random.uniform(0, 1, FRAMES_OF_TAKE) < SHUT_SHARE)
+        turn, path, zoom = (random.normal(0, size, (FRAMES_OF_TAKE, len(size))) for size in (TURN, PATH, ZOOM))
+        pose = motion.head_pose
+        return replace(
+            motion,
+            **{name: getattr(motion, name)[around] for name in ("normalized", "closure", "said_emotion", "emotion")},
+            action_units=motion.action_units[around] + of_moments(units),
+            gaze=motion.gaze[around] + of_moments(random.uniform(-1, 1, (FRAMES_OF_TAKE, 2)) * GAZE),
+            blink=np.maximum(motion.blink[around], of_moments(shut)),
+            head_pose=HeadPose(
+                pose.rotation[around] + of_moments(turn),
+                pose.translation[around] + of_moments(path) * scale,
+                pose.scale[around] * np.exp(of_moments(zoom)[:, 0]),
+            ),
+            speech=None,
+            speech_features=None if motion.speech_features is None else motion.speech_features[around],
+        )
+
+    def _blend(self) -> str:
+        """An emotion as users write it."""
+        shares = self._random.dirichlet(np.full(2, 0.5))
+        labels = self._random.choice(EMOTIONS, 2)
+        felt = " + ".join(f"{share:.2f} {label}" for share, label in zip(shares + 0.01, labels, strict=True))
+        return f"{felt}@{self._random.uniform(0, 1.5):.2f}"
+
+    def _speech(self) -> np.ndarray:
+        """A part of a recording at another speed, (N,) 16 kHz."""
+        recording = self._recordings[self._random.integers(len(self._recordings))]
+        speed = np.exp(self._random.uniform(*np.log(SPEEDS)))
+        length = round(TAKE_SECONDS * SAMPLE_RATE * speed)
+        begin = self._random.integers(max(len(recording) - length, 1))
+        part = recording[begin : begin + length]
+        places = np.arange(0, len(part) - 1, speed)
+        return np.interp(places, np.arange(len(part)), part).astype(np.float32)
+
+    def _examples(self, sitter: Sitter, motion: Motion, take: int) -> Examples:
+        edited, portrait, moments = motion.edited, sitter.portrait, slice(CONTEXT, None, 2 * CONTEXT + 1)
+        shown = PosedFace(edited[moments], motion.head_pose[moments])
+        size = self._generator.batch_size(sitter.prepared)
+        pictures = self._generator.render(
+            sitter.prepared, (shown[first : first + size] for first in range(0, FRAMES_OF_TAKE, size))
+        )
+        latents, angles = read_latents(self._read, np.concatenate(list(pictures)), sitter.crop)
+        features = motion.speech_features
+        assert features is not None
+
+        def around(values: np.ndarray) -> np.ndarray:
+            return values.reshape(FRAMES_OF_TAKE, 2 * CONTEXT + 1, -1)
+
+        return Examples(
+            motion=around(edited - portrait.normalized).astype(np.float16),
+            pose=around(pose_features(portrait.pose, motion.head_pose)),
+            speech=around(features),
+            emotion=motion.emotion[moments],
+            own=np.repeat(sitter.latents[None], FRAMES_OF_TAKE, 0),
+            latents=latents,
+            angles=angles - sitter.angles,
+            take=np.full(FRAMES_OF_TAKE, take),
+        )
+
+
+def flat_latents(latents: Latents) -> torch.Tensor:
+    """(B, 67) expression, translation and scale."""
+    return torch.cat([latents.expression.flatten(1), latents.translation, latents.scale], 1).float()
+
+
+def video_takes(path: Path, read: Read, planner: MotionPlanner, detector: Detector, first: int) -> Iterator[Examples]:
+    """Takes of a user's video with a face, numbered from ``first`` on; its most usual face stands for the portrait.
+
+    Raises:
+        SpaceError: it is no video, or shows no face.
+    """
+    kept: dict[int, np.ndarray] = {}
+
+    def frames() -> Iterator[np.ndarray]:
+        for number, frame in enumerate(read_frames(path, max_seconds=MOST_VIDEO_SECONDS)):
+            if number % VIDEO_STEP == 0:
+                kept[number] = frame
+            yield frame
+
+    found = list(detector.track(frames()))
+    seen = [number for number in kept if found[number] is not None]
+    if not seen:
+        raise SpaceError(f"{shown_name(path)} shows no face. Take it out of the folder.")
+    nearest = np.interp(np.arange(len(found)), seen, np.arange(len(seen))).round().astype(int)
+    filled = [face if face is not None else found[seen[near]] for face, near in zip(found, nearest, strict=True)]
+    normalized, pose = normalize(np.stack(filled))
+    apart = np.abs(normalized[seen] - np.median(normalized[seen], axis=0)).mean((1, 2))
+    usual = seen[int(apart.argmin())]
+    own_pose, crop = pose[usual : usual + 1], face_crop(filled[usual])
+    features = np.zeros((len(found), NUM_SPEECH), np.float16)
+    with suppress(SpaceError):  # a video without sound
+        heard = [window.features for window in planner.analyse(load_speech(path, MOST_VIDEO_SECONDS))]
+        spoken = np.concatenate(heard)[: len(found)]
+        features[: len(spoken)] = spoken
+    own, own_angles = read_latents(read, kept[usual][None], crop)
+    motion, turns = (normalized - normalized[usual]).reshape(len(found), -1), pose_features(own_pose, pose)
+    around = context_frames(0, len(found), len(found))
+    for take, start in enumerate(range(0, len(seen), FRAMES_OF_TAKE), first):
+        chosen = seen[start : start + FRAMES_OF_TAKE]
+        latents, angles = read_latents(read, np.stack([kept[number] for number in chosen]), crop)
+        yield Examples(
+            motion=motion[around[chosen]].astype(np.float16),
+            pose=turns[around[chosen]],
+            speech=features[around[chosen]],
+            emotion=np.zeros((len(chosen), len(EMOTIONS)), np.float32),
+            own=np.repeat(own, len(chosen), 0),
+            latents=latents,
+            angles=angles - own_angles,
+            take=np.full(len(chosen), take),
+        )
+
+
+def read_latents(read: Read, pictures: np.ndarray, crop: FaceCrop) -> tuple[np.ndarray, np.ndarray]:
+    """The latents (T, 67) and angles (T, 3) that are read in pictures (T, H, W, 3) of a face."""
+    faces = cut_faces(pictures, crop)
+    found = [read(faces[first : first + BATCH]) for first in range(0, len(faces), BATCH)]
+    return (
+        torch.cat([flat_latents(latents) for latents in found]).cpu().numpy(),
+        torch.cat([torch.stack([latents.pitch, latents.yaw, latents.roll], 1) for latents in found]).cpu().numpy(),
+    )

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from space_core.errors import SpaceError
 from space_core.generator.liveportrait.networks import LivePortraitNetworks
-from space_core.latents.fitting import VARIANTS, Errors, errors, fit, join_examples
+from space_core.latents.fitting import STEPS, VARIANTS, Errors, errors, fit, join_examples
 from space_core.latents.landmarks2latents import Landmarks2Latents, LatentNetwork, load_landmarks2latents
 from space_core.media.files import temporary_sibling
 from space_core.neural.material import Material, video_takes
@@ -74,6 +74,7 @@ def learn(
     seed: int = 0,
     num_takes: int = NUM_TAKES,
     videos: Sequence[Path] = (),
+    steps: int = STEPS,
 ) -> Learnt:
     """Learns the network for these networks' motion extractor; the same seed gives the same network.
 
@@ -83,6 +84,7 @@ def learn(
         seed: of everything random.
         num_takes: of twelve frames each, that are drawn.
         videos: with a face, to learn from as well.
+        steps: of gradient descent.
 
     Raises:
         SpaceError: a video can't be used.
@@ -105,7 +107,7 @@ def learn(
     fitted: dict[str, LatentNetwork] = {}
     for done, variant in enumerate(VARIANTS):
         progress("learning", num_takes + num_takes // 10 * done, total)
-        fitted[variant] = fit(training, choosing, seed, variant)
+        fitted[variant] = fit(training, choosing, seed, variant, steps)
     progress("learning", total, total)
     found = {variant: errors(network, held, variant) for variant, network in fitted.items()}
     whole = next(iter(VARIANTS))

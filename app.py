@@ -48,6 +48,7 @@ def main() -> None:
         on_expiry=service.expire,
         on_fault=service.note_fault,
         on_end=service.end,
+        streams=service.streams,
         **APPEARANCE,
     )
 

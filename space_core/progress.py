@@ -11,8 +11,7 @@ import torch
 Result = TypeVar("Result")
 
 # Called several times a second with the stage in progress ("portrait", "pose video", "landmarks", "frames"), the steps
-# done and the steps in all; and with ("opening", 1, 1) when the opening can be played. An exception it raises ends the
-# work.
+# done and the steps in all. An exception it raises ends the work.
 Progress = Callable[[str, int, int], None]
 
 REPORT_SECONDS = 0.25

@@ -380,7 +380,9 @@ def test_a_stream_can_be_played_while_the_film_is_drawn_and_is_the_same_film(pip
             played.extend(read_frames(tmp_path / "so_far.mp4"))
 
     with path.open("wb") as stream:
-        pipeline.animate_to_file(PHOTO, short_speech, Outputs(tmp_path / "it's | a film.mp4", stream=stream), progress=play)
+        pipeline.animate_to_file(
+            PHOTO, short_speech, Outputs(tmp_path / "it's | a film.mp4", stream=stream), progress=play
+        )
     film, streamed = (list(read_frames(file)) for file in (tmp_path / "it's | a film.mp4", path))
     assert 5 <= len(played) < len(film) == len(streamed)
     np.testing.assert_array_equal(film, streamed)
@@ -412,7 +414,7 @@ def test_every_video_is_signed(short_speech, tmp_path):
 
 def test_nothing_is_left_if_the_film_fails_at_the_very_end(short_speech, tmp_path):
     with pytest.raises(SpaceError, match="signed"):
-        SpacePipeline("cpu", Signer(fails_at=2)).animate_to_file(
+        SpacePipeline("cpu", Signer(fails_at=1)).animate_to_file(
             PHOTO, short_speech, Outputs(tmp_path / "out.mp4", motion_file=tmp_path / "out.npz")
         )
     assert list(tmp_path.iterdir()) == []

@@ -42,7 +42,12 @@ METADATA = {
 # A stream is an MP4 whose index comes first and which has pictures and sound in fragments, each written as soon as it
 # is encoded. Fragments need not begin with key frames, which are as far apart as in a file.
 FRAGMENT_SECONDS = 0.2
-STREAM_OPTIONS = {"movflags": "+delay_moov+empty_moov+default_base_moof", "frag_duration": str(round(FRAGMENT_SECONDS * 1e6))}
+# x264 looks four frames ahead instead of ten, so that the first picture is there seven frames sooner.
+STREAM_LOOKAHEAD = "rc-lookahead=4:sync-lookahead=0"
+STREAM_OPTIONS = {
+    "movflags": "+delay_moov+empty_moov+default_base_moof",
+    "frag_duration": str(round(FRAGMENT_SECONDS * 1e6)),
+}
 
 # Seconds in which ffmpeg must take the next frame, or give one, on a busy machine.
 FRAME_SECONDS = 30.0
@@ -223,6 +228,8 @@ class VideoWriter:
         arguments += ["-threads", str(min(MAX_ENCODER_THREADS, os.cpu_count() or 1))]
         # No B-frames: they would delay the first picture in players that ignore the MP4's edit list.
         arguments += ["-bf", "0"]
+        if self._stream is not None:
+            arguments += ["-x264-params", STREAM_LOOKAHEAD]
         if self._sound is not None:
             num_samples = self.num_frames * SOUND_RATE // FPS
             arguments += ["-map", "1:a:0", "-af", f"aresample={SOUND_RATE},apad,atrim=end_sample={num_samples}"]

@@ -10,18 +10,20 @@ STYLE = """
 #theme {flex-grow: 0; min-width: 9rem;}
 #found img {object-fit: contain;}
 #note p {margin: 0;}
-#result {min-height: 512px;}
-#result video {width: 100%; height: 512px; object-fit: contain; border-radius: var(--radius-lg); background: #000;}
-#result a[download] {display: inline-block; margin-top: 0.4rem;}
-#result [hidden] {display: none;}
-@media (max-width: 640px) {#result {min-height: 340px;} #result video {height: 300px;}}
+#result .stage {min-height: 545px; background: var(--block-background-fill); border-radius: var(--radius-lg);}
+#result video {width: 100%; height: 512px; object-fit: contain;}
+#summary {min-height: 4.5rem;}
+#result a:not([hidden]) {display: inline-block; margin: 0.4rem;}
+@media (max-width: 640px) {#result .stage {min-height: 335px;} #result video {height: 300px;}}
 /* Gradio would fetch a program for this from elsewhere. */
 button[title="Trim video to selection"], button[title="Reset video to initial value"] {display: none;}
 """
 
 # What the player consists of, see ``player.js``.
-PLAYER = """<video controls playsinline hidden aria-label="Talking portrait"></video>
-<a download="space.mp4" hidden>Download the video</a>"""
+PLAYER = """<div class="stage">
+<video controls playsinline hidden aria-label="Talking portrait"></video>
+<a download="space.mp4" hidden>Download the video</a>
+</div>"""
 PLAY_STREAM = "(address) => { if (address) spacePlayer.play(address); }"
 SHOW_FILM = "(film) => { spacePlayer.finish(film); }"
 CLEAR_PLAYER = "() => { spacePlayer.clear(); }"

@@ -69,7 +69,7 @@ class Endpoints:
                         stream = published.enter_context(self._service.streams.publish(report.video))
                         # A media fragment says how long it will be.
                         address = f"{stream.address}#t=0,{report.seconds:.2f}"
-                        yield None, "Playing while it is drawn.", None, None, gr.skip(), address
+                        yield None, "", None, None, gr.skip(), address
                     elif isinstance(report, Film):
                         if stream:
                             stream.is_whole = True

@@ -287,7 +287,7 @@ def _wire_jobs(
         endpoints.animate,
         [parameters[name] for name in ANIMATE.names],
         [result.video, result.summary, inside.video, inside.motion_file, inputs.parameters["seed"], result.stream],
-        show_progress_on=[result.player, result.summary],
+        show_progress_on=result.summary,  # not over what plays
         **job_queue,
     )
     result.stream.change(None, result.stream, js=PLAY_STREAM, **PRIVATE)

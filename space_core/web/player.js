@@ -27,7 +27,7 @@ window.spacePlayer = (() => {
     if (stream.isWhole || ahead >= stream.seconds - player.currentTime - 0.1) return ahead > 0;
     if (ahead < LEAST_LEAD) return false;
     const speed = (stream.received - stream.first) / Math.max(since, 0.05);
-    return since < 0.3 || (stream.seconds - stream.received) / Math.max(speed, 0.01) <= 0.95 * (stream.seconds - player.currentTime);
+    return since > 0.25 && (stream.seconds - stream.received) / Math.max(speed, 0.01) <= 0.85 * (stream.seconds - player.currentTime);
   }
 
   async function append(buffer, chunk, player, stream) {
@@ -53,7 +53,7 @@ window.spacePlayer = (() => {
   // Plays as soon as it may, and waits for more where what has come is at its end.
   async function keepPlaying(player, stream) {
     let isWaiting = true;
-    player.onwaiting = () => { if (film === stream && !stream.isWhole) { isWaiting = true; player.pause(); } };
+    player.onwaiting = () => { if (film === stream && !stream.isWhole && lead(player) < LEAST_LEAD) { isWaiting = true; player.pause(); } };
     while (film === stream && !stream.isWhole) {
       if (isWaiting && stream.begun !== null && mayPlay(player, stream)) {
         isWaiting = false;

@@ -67,6 +67,7 @@ def _serve(service: AnimationService, settings: Settings) -> None:
         on_expiry=service.expire,
         on_fault=service.note_fault,
         on_end=service.end,
+        streams=service.streams,
         **APPEARANCE,
     )
 

@@ -11,9 +11,10 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from space_core.errors import ServerFault, SpaceError
 from space_core.memory import limit_arenas, out_of_memory_as_fault
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 FAULT = 1  # exit codes
 BAD_INPUT = 2  # the same as for a wrong argument
 INTERRUPTED = 130
-STDERR = 2  # its file descriptor
+STDOUT, STDERR = 1, 2  # file descriptors
+STREAM = "-"  # in place of a file: the film is written to stdout while it is drawn
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -116,25 +118,43 @@ def _animate_recording(parsed: argparse.Namespace, options: AnimationOptions) ->
 
     speech, sound = parsed.speech, None
     if parsed.landmarks is not None:
-        for path, suffix in ((parsed.out, ".mp4"), (parsed.inside, ".mp4"), (parsed.save_landmarks, ".npz")):
+        video = None if str(parsed.out) == STREAM else parsed.out
+        for path, suffix in ((video, ".mp4"), (parsed.inside, ".mp4"), (parsed.save_landmarks, ".npz")):
             if path is not None:
                 check_output(path, suffix, inputs=(parsed.landmarks,))
         speech, sound = load_motion(parsed.landmarks, options.max_seconds), parsed.speech
     elif speech is None:
         raise SpaceError("There is no speech. Give a recording, --text, or --landmarks with a file of saved landmarks.")
-    pipeline = _load_pipeline(parsed)
-    with _progress_bar(parsed.quiet) as show:
-        animation = pipeline.animate_to_file(
-            parsed.photo,
-            speech,
-            Outputs(parsed.out, sound, landmark_video=parsed.inside, motion_file=parsed.save_landmarks),
-            options,
-            show,
-        )
+    with ExitStack() as context:
+        outputs = Outputs(parsed.out, sound, landmark_video=parsed.inside, motion_file=parsed.save_landmarks)
+        if str(parsed.out) == STREAM:
+            if parsed.content_credentials is not None:
+                raise SpaceError("A stream can't be signed. Write a file, or leave out --content-credentials.")
+            outputs = replace(outputs, video=None, stream=context.enter_context(_stdout_for_a_stream()))
+        pipeline = _load_pipeline(parsed)
+        show = context.enter_context(_progress_bar(parsed.quiet))
+        animation = pipeline.animate_to_file(parsed.photo, speech, outputs, options, show)
     if animation.num_faces > 1 and options.face == 1:
         _say(f"The photo shows {animation.num_faces} faces; the largest speaks, or --face 2 …")
     if not parsed.quiet:
-        _say(f"{parsed.out}: {animation.seconds:.2f} s")
+        _say(f"{'stream' if outputs.video is None else parsed.out}: {animation.seconds:.2f} s")
+
+
+@contextmanager
+def _stdout_for_a_stream() -> Iterator[IO[bytes]]:
+    """The real stdout for a film; what else is written to stdout within this context goes to stderr."""
+    if sys.stdout is None or sys.stdout.closed:
+        raise SpaceError("There is no stdout to write the stream to. Give it to a program or a file: … -o - | ffplay -")
+    sys.stdout.flush()
+    if os.isatty(STDOUT):
+        raise SpaceError("A film can't be shown in a terminal. Give it to a program or a file: … -o - | ffplay -")
+    with os.fdopen(os.dup(STDOUT), "wb") as stdout:
+        os.dup2(STDERR, STDOUT)
+        try:
+            yield stdout
+        finally:
+            sys.stdout.flush()
+            os.dup2(stdout.fileno(), STDOUT)
 
 
 def _compare(parsed: argparse.Namespace) -> None:
@@ -245,7 +265,15 @@ def _parser() -> argparse.ArgumentParser:
     compare = commands.add_parser("compare", help="say the same words with two to four settings, in one grid")
     for command in (animate, compare):
         command.add_argument("photo", type=_path, metavar="PHOTO", help="an image with a face: JPEG, PNG, WebP, …")
-        command.add_argument("-o", "--out", type=_path, required=True, metavar="OUT.mp4", help="the video to write")
+    animate.add_argument(
+        "-o",
+        "--out",
+        type=_path,
+        required=True,
+        metavar="OUT.mp4",
+        help="the video to write; - for a stream to stdout, which can be played while the film is drawn",
+    )
+    compare.add_argument("-o", "--out", type=_path, required=True, metavar="OUT.mp4", help="the video to write")
     _add_animate_arguments(animate)
     compare.add_argument("speech", type=_path, metavar="SPEECH", help="a recording, or a video with sound")
     compare.add_argument(

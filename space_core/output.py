@@ -1,10 +1,11 @@
-"""Writes films: MP4, opening, landmark video, motion file."""
+"""Writes films: MP4, stream, landmark video, motion file."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import IO
 
 from space_core.animation import Animation
 from space_core.errors import SpaceError
@@ -15,10 +16,7 @@ from space_core.media.video import Sound, VideoWriter
 from space_core.motion.motion import Motion, join
 from space_core.motion.motion_file import save_motion
 from space_core.progress import Progress, run_with_progress
-from space_core.timing import FPS, SAMPLES_PER_FRAME
-
-# A film's opening is there to be played while the rest is drawn; a short film has none.
-OPENING_SECONDS, LEAST_SECONDS_WITH_OPENING = 3, 5
+from space_core.timing import SAMPLES_PER_FRAME
 
 
 @dataclass(frozen=True)
@@ -26,19 +24,19 @@ class Outputs:
     """The files of a film.
 
     Attributes:
-        video: the MP4 to write.
+        video: the MP4 to write; None for a stream alone.
         sound: a recording to be heard instead of the speech or of a motion's own sound.
         landmark_video: another MP4 to write, 1536 × 512: normalized landmarks, posed landmarks and the result.
         motion_file: a motion file (.npz) to write; see ``space_core.motion.motion_file``.
-        opening: another MP4 to write, the first three seconds, to be played while the rest is drawn: it is complete
-            when ``progress("opening", 1, 1)`` is called. A film of up to five seconds has none.
+        stream: a file or pipe that the film is also written to while it is drawn, as a fragmented MP4 that can be
+            played meanwhile. It needs a descriptor, is left open, and holds an incomplete film if the work fails.
     """
 
-    video: str | Path
+    video: str | Path | None
     sound: str | Path | None = None
     landmark_video: str | Path | None = None
     motion_file: str | Path | None = None
-    opening: str | Path | None = None
+    stream: IO[bytes] | None = None
 
     def check(self, inputs: Iterable[object]) -> None:
         """Checks that every file can be written and that none of them is another one or an input.
@@ -50,7 +48,6 @@ class Outputs:
         files = [
             (self.video, ".mp4"),
             (self.landmark_video, ".mp4"),
-            (self.opening, ".mp4"),
             (self.motion_file, ".npz"),
         ]
         targets = [check_output(file, suffix, sources).resolve() for file, suffix in files if file is not None]
@@ -77,34 +74,22 @@ def write_animation(
         SpaceError: a file can't be written. Nothing half-made is left behind.
     """
     num_frames, sound = animation.num_frames, heard or sound
-    opening_frames = OPENING_SECONDS * FPS if animation.seconds > LEAST_SECONDS_WITH_OPENING else 0
     finished: list[str | Path] = []
     motions: list[Motion] = []
     with ExitStack() as files:
         files.enter_context(animation)
         files.enter_context(_removed_on_failure(finished))
-        video = files.enter_context(VideoWriter(outputs.video, sound, num_frames, credentials))
+        video = files.enter_context(VideoWriter(outputs.video, sound, num_frames, credentials, stream=outputs.stream))
         landmark_video = outputs.landmark_video and files.enter_context(
             VideoWriter(outputs.landmark_video, sound, num_frames, credentials)
         )
-        beginning = files.enter_context(ExitStack())
-        opening_path = outputs.opening if opening_frames else None
-        opening = opening_path and beginning.enter_context(
-            VideoWriter(opening_path, sound, opening_frames, credentials)
-        )
-        for number, frame in enumerate(animation.frames(), 1):
+        for frame in animation.frames():
             picture = animation.shown(frame)
             video.write(picture)
             if landmark_video:
                 landmark_video.write(animation.stages(frame))
             if outputs.motion_file is not None:
                 motions.append(frame.motion)
-            if opening_path and opening and number <= opening_frames:
-                opening.write(picture)
-                if number == opening_frames:
-                    beginning.close()
-                    finished.append(opening_path)
-                    progress("opening", 1, 1)
         if outputs.motion_file is not None:
             motion = join(motions)
             if heard is not None:

@@ -11,8 +11,8 @@ import torch
 Result = TypeVar("Result")
 
 # Called several times a second with the stage in progress ("learning", "portrait", "pose video", "landmarks",
-# "frames"), the steps done and the steps in all; with ("estimate", 0, seconds) before a slow generator draws for about
-# so many seconds; and with ("opening", 1, 1) when the opening can be played. An exception it raises ends the work.
+# "frames"), the steps done and the steps in all; and with ("estimate", 0, seconds) before a slow generator draws for
+# about so many seconds. An exception it raises ends the work.
 Progress = Callable[[str, int, int], None]
 
 REPORT_SECONDS = 0.25

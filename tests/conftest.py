@@ -119,7 +119,7 @@ def serving(pipeline: SpacePipeline, **settings) -> Iterator[str]:
     service = AnimationService(pipeline, metrics, settings.time_limit)
     page = build_page(service, settings, EXAMPLES)
     callbacks = {"health": service.health, "on_disconnect": service.disconnect, "on_expiry": service.expire}
-    callbacks["on_fault"] = service.note_fault
+    callbacks |= {"on_fault": service.note_fault, "streams": service.streams}
     with running(build_app(page, settings, metrics, **callbacks, **APPEARANCE)) as address:
         yield address
 

@@ -6,7 +6,7 @@ import subprocess
 import threading
 import zlib
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -17,7 +17,7 @@ import numpy as np
 import psutil
 import pytest
 import soundfile
-from conftest import EXAMPLES, Refused, Visitor, serving, until, uploaded
+from conftest import EXAMPLES, Refused, Visitor, serving, speech_of, until, uploaded
 from gradio_client import Client, handle_file
 from PIL import Image
 
@@ -183,18 +183,18 @@ def test_the_api_keeps_its_parameters_their_order_and_their_defaults(visitor):
 
 
 def test_photo_and_speech_give_a_video(client, short):
-    video, summary, inside, landmarks, seed = predict(
+    video, summary, inside, landmarks, seed, stream = predict(
         client, photo=ASTRONAUT, speech=short, emotion="happy", intensity=0.7, seed=5
     )
     assert imageio_ffmpeg.count_frames_and_secs(video) == (10, pytest.approx(10 / 25, abs=0.05))
     assert next(imageio_ffmpeg.read_frames(video))["size"] == (512, 512)
     assert next(imageio_ffmpeg.read_frames(video))["audio_codec"] == "aac"
     assert re.fullmatch(r"0\.4 s of video, made in \d+\.\d s\.", summary)
-    assert (inside, landmarks, seed) == (None, None, 5)
+    assert (inside, landmarks, seed, stream) == (None, None, 5, None)
 
 
 def test_intermediate_results_are_made_on_request(client, short):
-    video, _, inside, landmarks, _ = predict(
+    video, _, inside, landmarks, *_ = predict(
         client, photo=ASTRONAUT, speech=short, look_inside=True, blinks_per_minute=0, seed=3
     )
     assert next(imageio_ffmpeg.read_frames(inside))["size"] == (1536, 512)
@@ -298,17 +298,37 @@ def test_every_video_says_in_its_metadata_and_in_a_signed_manifest_that_it_is_ge
             assert reader.get_active_manifest()["claim_generator_info"][0]["name"] == "SPACE"
 
 
-def test_the_opening_of_a_longer_film_is_marked_too(client, tmp_path):
-    sound, rate = soundfile.read(EXAMPLES / "english_starlight.flac")
-    soundfile.write(tmp_path / "five.wav", np.resize(sound, round(5.2 * rate)), rate)
-    given = {"photo": ASTRONAUT, "speech": tmp_path / "five.wav", "speech_video": None, "pose_video": None}
-    files = {name: path and handle_file(str(path)) for name, path in given.items()}
-    job = client.submit(**files, text="", blend="", size=256, api_name="/animate")
-    opening, film = (result[0] for result in job)
-    assert imageio_ffmpeg.count_frames_and_secs(opening)[0] == 75
-    assert imageio_ffmpeg.count_frames_and_secs(film)[0] == 130
-    with c2pa.Reader(opening) as reader:
-        assert reader.get_validation_state() == "Valid"
+@contextmanager
+def streaming(visitor, speech):
+    """The address of the stream of a film while it is being made; the visitor leaves at the end of the context."""
+    event = visitor.begin("animate", values(visitor, speech))
+    with visitor.stream("GET", f"/gradio_api/call/animate/{event}") as events:
+        lines = events.iter_lines()  # kept: the connection is closed with it
+        told = next(line for line in lines if "stream/" in line)
+        yield "/" + json.loads(told.removeprefix("data: "))[-1].partition("#")[0]
+
+
+def test_a_film_can_be_fetched_while_it_is_drawn_by_those_who_know_its_address(visitor, tmp_path):
+    with streaming(visitor, speech_of(4, tmp_path / "four.wav")) as address:
+        assert visitor.get(address.replace("stream/", "stream/x")).status_code == 404
+        with visitor.stream("GET", address) as answer:
+            assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-store")
+            content = b"".join(answer.iter_raw())
+    (tmp_path / "stream.mp4").write_bytes(content)
+    assert imageio_ffmpeg.count_frames_and_secs(str(tmp_path / "stream.mp4"))[0] == 100
+    metadata = ffmpeg("-i", tmp_path / "stream.mp4", "-f", "ffmetadata", "-").decode().replace("\\", "")
+    assert all(value in metadata for value in METADATA.values())
+    until(lambda: visitor.get(address).status_code == 404)
+
+
+def test_a_film_whose_visitor_leaves_breaks_off_its_stream(visitor, tmp_path):
+    with ExitStack() as connections:
+        with streaming(visitor, speech_of(60, tmp_path / "minute.wav")) as address:
+            answer = connections.enter_context(visitor.stream("GET", address))
+            content = answer.iter_raw()
+            assert next(content)[4:8] == b"ftyp"
+        with pytest.raises(httpx.RemoteProtocolError):
+            list(content)
 
 
 def corner_differs(one, other):

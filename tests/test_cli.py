@@ -142,6 +142,37 @@ def test_a_closed_stderr_is_no_failure():
     assert run_stub("--seed=none", shell='exec "$0" "$@" 2>&-').returncode == 2
 
 
+STREAMING = """
+import os, sys, types
+import space_core.pipeline
+from space_core.cli import main
+
+def animate_to_file(photo, speech, outputs, options, progress):
+    progress("frames", 0, 1)
+    print("a library's message")
+    os.write(1, b"native code's message")
+    os.write(outputs.stream.fileno(), b"film")
+    return types.SimpleNamespace(num_faces=1, seconds=1.0)
+
+space_core.pipeline.SpacePipeline = lambda *_: types.SimpleNamespace(animate_to_file=animate_to_file)
+sys.exit(main(["animate", "photo.jpg", "speech.wav", "-o", "-", *sys.argv[1:]]))
+"""
+
+
+def test_nothing_but_the_film_is_written_to_stdout():
+    done = subprocess.run([sys.executable, "-c", STREAMING], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "film")
+    assert "a library's message" in done.stderr and "native code's message" in done.stderr
+
+
+def test_a_stream_that_cannot_be_written_is_refused():
+    command = [sys.executable, "-c", STREAMING]
+    signed = subprocess.run([*command, "--content-credentials=here"], capture_output=True, text=True, check=False)
+    assert signed.returncode == 2 and "A stream can't be signed." in signed.stderr
+    closed = subprocess.run(["sh", "-c", 'exec "$0" "$@" >&-', *command], capture_output=True, text=True, check=False)
+    assert closed.returncode == 2 and "no stdout" in closed.stderr
+
+
 def test_an_empty_path_is_no_folder(command_line, capsys):
     assert command_line("animate", "", "speech.wav", "-o", "out.mp4") == 2
     assert capsys.readouterr().err == "space_core: There is no recording 'speech.wav'. Check the path.\n"

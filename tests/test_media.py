@@ -212,6 +212,20 @@ def test_a_sound_louder_than_any_converter_is_clipped_and_encoded(tmp_path, peak
     assert len(load_speech(tmp_path / "out.mp4")) / SAMPLE_RATE == pytest.approx(2, abs=0.05)
 
 
+def test_a_stream_whose_reader_leaves_ends_with_a_sentence():
+    reader, writer = os.pipe()
+    with (
+        os.fdopen(writer, "wb") as stream,
+        pytest.raises(SpaceError, match="has left"),
+        VideoWriter(None, tone(20).astype(np.float32), 500, stream=stream) as video,
+    ):
+        for number, frame in enumerate(frames(500)):
+            video.write(frame)
+            if number == 100:
+                assert os.read(reader, 8)[4:] == b"ftyp"
+                os.close(reader)
+
+
 def test_samples_that_are_no_numbers_do_not_reach_the_encoder(tmp_path):
     samples = tone(2).astype(np.float32)
     samples[1000:1010] = np.nan, np.inf, -np.inf, 3e38, 1e8, -1e8, np.nan, np.inf, 0, 1

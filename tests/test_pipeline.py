@@ -368,44 +368,26 @@ def test_work_that_takes_its_time_can_be_given_up_meanwhile(stage, pipeline, ast
         go_on.set()
 
 
-@pytest.fixture(scope="module")
-def longer_speech(tmp_path_factory) -> Path:
-    """5.2 seconds: just long enough for an opening."""
-    sound, rate = soundfile.read(EXAMPLES / "english_starlight.flac")
-    path = tmp_path_factory.mktemp("speech") / "longer.wav"
-    soundfile.write(path, sound[: round(5.2 * rate)], rate)
-    return path
+def test_a_stream_can_be_played_while_the_film_is_drawn_and_is_the_same_film(pipeline, short_speech, tmp_path):
+    path, played = tmp_path / "stream.mp4", []
 
+    def play(stage, done, total):
+        if stage == "frames" and done == total - 1:
+            deadline = time.monotonic() + 20
+            while path.stat().st_size < 20_000 and time.monotonic() < deadline:  # until the encoder has come so far
+                time.sleep(0.05)
+            (tmp_path / "so_far.mp4").write_bytes(path.read_bytes())
+            played.extend(read_frames(tmp_path / "so_far.mp4"))
 
-def test_the_opening_can_be_played_while_the_rest_is_made_and_goes_if_that_fails(pipeline, longer_speech, tmp_path):
-    out, opening = tmp_path / "out.mp4", tmp_path / "opening.mp4"
-    seen = []
-
-    def stop(stage, done, total):
-        if stage == "opening":
-            seen.append((done, total))
-            assert not out.exists()
-            pictures = list(read_frames(opening))
-            assert len(pictures) == 75
-            seen.append(pictures[0])
-            assert len(load_speech(opening)) == pytest.approx(3 * 16_000, abs=2048)
-        elif seen:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        pipeline.animate_to_file(PHOTO, longer_speech, Outputs(out, opening=opening), progress=stop)
-    assert seen[0] == (1, 1)
-    assert mean_difference(seen[1], next(pipeline.animate(PHOTO, longer_speech))) < 4
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_short_film_has_no_opening(pipeline, short_speech, tmp_path):
-    steps = []
-    out, opening = tmp_path / "out.mp4", tmp_path / "opening.mp4"
-    outputs = Outputs(out, opening=opening)
-    pipeline.animate_to_file(PHOTO, short_speech, outputs, progress=lambda *step: steps.append(step))
-    assert list(tmp_path.iterdir()) == [out]
-    assert "opening" not in {stage for stage, _, _ in steps}
+    with path.open("wb") as stream:
+        pipeline.animate_to_file(
+            PHOTO, short_speech, Outputs(tmp_path / "it's | a film.mp4", stream=stream), progress=play
+        )
+    film, streamed = (list(read_frames(file)) for file in (tmp_path / "it's | a film.mp4", path))
+    assert 5 <= len(played) < len(film) == len(streamed)
+    np.testing.assert_array_equal(film, streamed)
+    sound, streamed = load_speech(tmp_path / "it's | a film.mp4"), load_speech(path)
+    np.testing.assert_allclose(sound[:20_000], streamed[:20_000], atol=1e-4)
 
 
 class Signer:
@@ -424,18 +406,16 @@ class Signer:
 SIGNATURE = (16).to_bytes(4, "big") + b"freeSPACE-OK"  # a box that players skip
 
 
-def test_every_video_is_signed(longer_speech, tmp_path):
-    files = {name: tmp_path / f"{name}.mp4" for name in ("opening", "landmark_video")}
-    SpacePipeline("cpu", Signer()).animate_to_file(PHOTO, longer_speech, Outputs(tmp_path / "out.mp4", **files))
-    for file in (tmp_path / "out.mp4", *files.values()):
-        assert file.read_bytes().endswith(SIGNATURE)
-    assert len(list(read_frames(files["opening"]))) == 75
+def test_every_video_is_signed(short_speech, tmp_path):
+    files = [tmp_path / "out.mp4", tmp_path / "inside.mp4"]
+    SpacePipeline("cpu", Signer()).animate_to_file(PHOTO, short_speech, Outputs(files[0], landmark_video=files[1]))
+    assert all(file.read_bytes().endswith(SIGNATURE) for file in files)
 
 
-def test_an_opening_is_taken_away_if_the_film_fails_at_the_very_end(longer_speech, tmp_path):
+def test_nothing_is_left_if_the_film_fails_at_the_very_end(short_speech, tmp_path):
     with pytest.raises(SpaceError, match="signed"):
-        SpacePipeline("cpu", Signer(fails_at=2)).animate_to_file(
-            PHOTO, longer_speech, Outputs(tmp_path / "out.mp4", opening=tmp_path / "opening.mp4")
+        SpacePipeline("cpu", Signer(fails_at=1)).animate_to_file(
+            PHOTO, short_speech, Outputs(tmp_path / "out.mp4", motion_file=tmp_path / "out.npz")
         )
     assert list(tmp_path.iterdir()) == []
 

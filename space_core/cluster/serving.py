@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from space_core.cluster.ray_session import ray_session
 from space_core.errors import FaultReason, ServerFault, SpaceError
@@ -153,7 +153,7 @@ class PipelineReplica:
                     yield event
                 if isinstance(event, _Made):
                     for name in request.outputs:
-                        if name != "opening":
+                        if name != "stream":
                             for chunk in _chunks(name, _output(folder, name)):
                                 yield chunk
                 yield event
@@ -166,10 +166,20 @@ class PipelineReplica:
         self._pipeline.forget_portraits(older_than_seconds)
 
     def _film(self, request: _Request, folder: Path, report: Any) -> _Made | _Failure:
+        sent = 0  # bytes of the stream
+
+        def send_stream() -> None:
+            nonlocal sent
+            if "stream" in request.outputs:
+                with _output(folder, "stream").open("rb") as file:
+                    file.seek(sent)
+                    while content := file.read(CHUNK_BYTES):
+                        report(_Chunk("stream", content, False))
+                        sent += len(content)
+
         def progress(stage: str, done: int, total: int) -> None:
-            if stage == "opening":
-                for chunk in _chunks("opening", _output(folder, "opening")):
-                    report(chunk)
+            if stage == "frames":
+                send_stream()
             report(_Step(stage, done, total))
 
         try:
@@ -178,12 +188,17 @@ class PipelineReplica:
                 setting if video is None else replace(setting, pose_video=video.write(folder / f"pose{number}"))
                 for number, (setting, video) in enumerate(zip(request.settings, request.pose_videos, strict=True))
             ]
-            files = {name: _output(folder, name) for name in request.outputs}
+            files = {name: _output(folder, name) for name in request.outputs if name != "stream"}
             made: Any
             if len(settings) > 1:
                 made = self._pipeline.compare_to_file(
                     photo, speech, settings, files["video"], request.captions, progress=progress
                 )
+            elif "stream" in request.outputs:
+                with _output(folder, "stream").open("wb") as stream:
+                    outputs = Outputs(**files, stream=stream)
+                    made = self._pipeline.animate_to_file(photo, speech, outputs, settings[0], progress)
+                send_stream()
             else:
                 made = self._pipeline.animate_to_file(photo, speech, Outputs(**files), settings[0], progress)
         except _Cancelled:
@@ -244,9 +259,9 @@ class RemotePipeline:
             SpaceError: see there.
             ServerFault: see there; or two replicas, one after the other, were lost while they made this film.
         """
-        names = ("video", "landmark_video", "motion_file", "opening")
+        names = ("video", "landmark_video", "motion_file")
         files = {name: Path(path) for name in names if (path := getattr(outputs, name)) is not None}
-        return self._film(photo, speech, [options], None, files, progress)
+        return self._film(photo, speech, [options], None, files, progress, outputs.stream)
 
     def compare_to_file(
         self,
@@ -293,6 +308,7 @@ class RemotePipeline:
         captions: Sequence[str] | None,
         files: dict[str, Path],
         progress: Progress,
+        stream: IO[bytes] | None = None,
     ) -> _Made:
         import ray.exceptions
 
@@ -303,28 +319,28 @@ class RemotePipeline:
             videos,
             tuple(settings),
             None if captions is None else tuple(captions),
-            tuple(files),
+            (*files, *(() if stream is None else ("stream",))),
         )
         with self._lock:
             self._num_films += 1
         try:
             for attempt in range(1, ATTEMPTS + 1):
                 try:
-                    return self._ask(request, files, progress)
+                    return self._ask(request, files, progress, stream)
                 except ray.exceptions.RayTaskError:
                     raise
                 except ray.exceptions.RayError as failure:
                     if attempt == ATTEMPTS:
-                        raise ServerFault(
-                            "The machine that drew this video was lost, and so was the next. Try again later.",
-                            "internal",
-                        ) from failure
+                        raise ServerFault(LOST, "internal") from failure
+                    if stream is not None and stream.tell():
+                        # What was sent can't be continued by another film, so the page waits for the file.
+                        stream, request = None, replace(request, outputs=tuple(files))
             raise AssertionError("every attempt returns or raises")
         finally:
             with self._lock:
                 self._num_films -= 1
 
-    def _ask(self, request: _Request, files: dict[str, Path], progress: Progress) -> _Made:
+    def _ask(self, request: _Request, files: dict[str, Path], progress: Progress, stream: IO[bytes] | None) -> _Made:
         """Has a replica make a film, and writes what it sends."""
         for path in files.values():
             path.with_suffix(".part").unlink(missing_ok=True)  # of an attempt before
@@ -337,11 +353,15 @@ class RemotePipeline:
         try:
             while True:
                 event = run_with_progress(lambda: next(events, None), repeat)
-                if isinstance(event, _Chunk):
+                if isinstance(event, _Chunk) and event.output == "stream":
+                    assert stream is not None
+                    stream.write(event.content)
+                    stream.flush()
+                elif isinstance(event, _Chunk):
                     self._write(event, files[event.output])
                 elif isinstance(event, _Step):
                     progress(event.stage, event.done, event.total)
-                    latest = latest if event.stage == "opening" else event  # which is reported once
+                    latest = event
                 elif isinstance(event, _Failure):
                     raise event.error()
                 else:

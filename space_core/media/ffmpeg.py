@@ -170,13 +170,22 @@ class Process:
         pipe: what it writes, or where its input is written.
     """
 
-    def __init__(self, arguments: list[str], cpu_seconds: float, memory_bytes: int = 0, *, is_fed: bool) -> None:
+    def __init__(
+        self,
+        arguments: list[str],
+        cpu_seconds: float,
+        memory_bytes: int = 0,
+        *,
+        is_fed: bool,
+        stdout: IO[bytes] | None = None,
+    ) -> None:
         """Starts ffmpeg.
 
         Args:
             arguments: everything but the program and its log settings.
             cpu_seconds, memory_bytes: its limits, see ``processes.start``.
             is_fed: whether the pipe is its input instead of its output.
+            stdout: where one that is fed writes what it writes to "pipe:1"; None drops it.
 
         Raises:
             SpaceError: ffmpeg can't be started.
@@ -190,7 +199,7 @@ class Process:
                 memory_bytes,
                 death_signal=is_fed,
                 stdin=subprocess.PIPE if is_fed else subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL if is_fed else subprocess.PIPE,
+                stdout=(stdout or subprocess.DEVNULL) if is_fed else subprocess.PIPE,
                 stderr=self._error_log,
             )
         except BaseException:

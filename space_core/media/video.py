@@ -1,12 +1,15 @@
 """Reading of frames from a user's video, and writing of frames and sound to an MP4."""
 
+import math
 import os
+import re
+import tempfile
 from collections.abc import Generator, Iterable
 from contextlib import ExitStack
 from io import BufferedReader
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self, cast
+from typing import IO, BinaryIO, Self, cast
 
 import numpy as np
 
@@ -34,6 +37,16 @@ METADATA = {
     "artist": f"{SOFTWARE} {VERSION}",
     "comment": f"AI-generated: {SOFTWARE} animated a photo. This is not a recording of the person shown.",
     "synopsis": SOURCE_TYPE,
+}
+
+# A stream is an MP4 whose index comes first and which has pictures and sound in fragments, each written as soon as it
+# is encoded. Fragments need not begin with key frames, which are as far apart as in a file.
+FRAGMENT_SECONDS = 0.2
+# x264 looks four frames ahead instead of ten, so that the first picture is there seven frames sooner.
+STREAM_LOOKAHEAD = "rc-lookahead=4:sync-lookahead=0"
+STREAM_OPTIONS = {
+    "movflags": "+delay_moov+empty_moov+default_base_moof",
+    "frag_duration": str(round(FRAGMENT_SECONDS * 1e6)),
 }
 
 # Seconds in which ffmpeg must take the next frame, or give one, on a busy machine.
@@ -112,38 +125,46 @@ class VideoWriter:
         with VideoWriter("out.mp4", "speech.wav", num_frames=50) as video:
             for frame in frames:
                 video.write(frame)
+
+    The film may also be, or only be, a stream: a fragmented MP4, unsigned, that can be played while it is written.
     """
 
     def __init__(
         self,
-        path: str | Path,
+        path: str | Path | None,
         sound: Sound,
         num_frames: int,
         credentials: ContentCredentials | None = None,
         stall_seconds: float = FRAME_SECONDS,
+        stream: IO[bytes] | None = None,
     ) -> None:
         """Checks the arguments; ffmpeg starts with the first frame.
 
         Args:
-            path: the MP4; an existing one is replaced.
+            path: the MP4; an existing one is replaced. None for a stream alone.
             sound: a recording; or samples ``(N,)`` float32 in [-1, 1], 16 kHz mono; or None for no audio track. It is
                 cut or padded with silence to the length of the frames.
             num_frames: the number of frames that will be written, at least 1.
             credentials: signs the finished video; None leaves it unsigned.
-            stall_seconds: how long ffmpeg may take over one frame before it is stopped.
+            stall_seconds: how long ffmpeg may take over one frame before it is stopped; the reader of a stream alone
+                may take as long as it likes.
+            stream: a file or pipe that ffmpeg writes the stream to; left open.
 
         Raises:
             SpaceError: the output can't be written.
         """
         if num_frames < 1:
             raise ValueError("A video needs at least one frame.")
-        self.path = check_output(path, ".mp4")
+        if path is None and stream is None:
+            raise ValueError("A video needs a path or a stream.")
+        self.path = None if path is None else check_output(path, ".mp4")
+        self._stream = stream
         self.num_frames = num_frames
         self._sound = sound
         self._credentials = credentials
-        self._stall_seconds = stall_seconds
-        self._unfinished, self._raw_sound = temporary_sibling(self.path), temporary_sibling(self.path)
-        self._signed = temporary_sibling(self.path)
+        self._stall_seconds = math.inf if path is None else stall_seconds
+        neighbour = self.path or Path(tempfile.gettempdir(), "stream.mp4")
+        self._unfinished, self._raw_sound, self._signed = (temporary_sibling(neighbour) for _ in range(3))
         self._encoder: ffmpeg.Process | None = None
         self._shape: tuple[int, ...] = ()
         self._num_written = 0
@@ -207,16 +228,31 @@ class VideoWriter:
         arguments += ["-threads", str(min(MAX_ENCODER_THREADS, os.cpu_count() or 1))]
         # No B-frames: they would delay the first picture in players that ignore the MP4's edit list.
         arguments += ["-bf", "0"]
+        if self._stream is not None:
+            arguments += ["-x264-params", STREAM_LOOKAHEAD]
         if self._sound is not None:
             num_samples = self.num_frames * SOUND_RATE // FPS
             arguments += ["-map", "1:a:0", "-af", f"aresample={SOUND_RATE},apad,atrim=end_sample={num_samples}"]
             arguments += ["-c:a", "aac", "-b:a", AUDIO_BITRATE, "-aac_coder", AUDIO_CODER]
         arguments += ["-map_metadata", "-1", "-map_chapters", "-1"]
         arguments += [part for key, value in METADATA.items() for part in ("-metadata", f"{key}={value}")]
-        arguments += ["-movflags", "+faststart", "-f", "mp4", "-y", f"file:{self._unfinished}"]
+        arguments += self._destinations()
         # A backstop for an encoder whose parent is gone: more than ten times what the slowest one takes.
         cpu_seconds = 60 + self.num_frames * (0.2 + height * width / 1e6)
-        return ffmpeg.Process(arguments, cpu_seconds, is_fed=True)
+        return ffmpeg.Process(arguments, cpu_seconds, is_fed=True, stdout=self._stream)
+
+    def _destinations(self) -> list[str]:
+        """ffmpeg's arguments for what it writes."""
+        stream = [part for name, value in STREAM_OPTIONS.items() for part in (f"-{name}", value)]
+        if self.path is None:
+            return [*stream, "-f", "mp4", "pipe:1"]
+        if self._stream is None:
+            return ["-movflags", "+faststart", "-f", "mp4", "-y", f"file:{self._unfinished}"]
+        # Encoded once; the flag has the encoders leave to both what belongs into an index.
+        options = ":".join(f"{name}={value}" for name, value in STREAM_OPTIONS.items())
+        path = re.sub(r"([\\'|])", r"\\\1", f"file:{self._unfinished}")
+        both = f"[f=mp4:movflags=+faststart]{path}|[f=mp4:{options}]pipe:1"
+        return ["-flags", "+global_header", "-f", "tee", "-y", both]
 
     def _sound_input(self) -> list[str]:
         """ffmpeg's arguments to read the sound; none for a video without sound."""
@@ -245,6 +281,8 @@ class VideoWriter:
                 raise self._failure() from failure
             if self._encoder.wait() != 0:
                 raise self._failure()
+        if self.path is None:
+            return
         try:
             finished = self._unfinished
             if self._credentials is not None:
@@ -257,7 +295,7 @@ class VideoWriter:
     def _write_fault(self, failure: OSError) -> SpaceError:
         if is_disk_full(failure):
             return disk_full()
-        return SpaceError(f"The video {shown_name(self.path)} can't be put in place. Choose another name.")
+        return SpaceError(f"The video {shown_name(self.path or 'stream')} can't be put in place. Choose another name.")
 
     def _failure(self) -> SpaceError:
         """The error for an ffmpeg that ended too early, by its error log."""
@@ -272,6 +310,8 @@ class VideoWriter:
             )
         if self._encoder.timed_out:
             return ServerFault("Writing the video took too long and was stopped. Try again.", "timeout")
+        if self.path is None and "Broken pipe" in messages:
+            return SpaceError("Whoever read the stream has left, so the film was ended.")
         if "Cannot allocate memory" in messages:
             return ServerFault("There is not enough memory to write the video. Try again later.", "out_of_memory")
         return ServerFault("Writing the video failed: the encoder ended unexpectedly. Try again.", "encoder_died")

@@ -1,5 +1,7 @@
 """The page's theme, style sheet and scripts."""
 
+from pathlib import Path
+
 import gradio as gr
 
 STYLE = """
@@ -8,27 +10,24 @@ STYLE = """
 #theme {flex-grow: 0; min-width: 9rem;}
 #found img {object-fit: contain;}
 #note p {margin: 0;}
-@media (max-width: 640px) {#result {height: 340px !important;}}
+#result .stage {min-height: 545px; background: var(--block-background-fill); border-radius: var(--radius-lg);}
+#result video {width: 100%; height: 512px; object-fit: contain;}
+#summary {min-height: 4.5rem;}
+#result a:not([hidden]) {display: inline-block; margin: 0.4rem;}
+@media (max-width: 640px) {#result .stage {min-height: 335px;} #result video {height: 300px;}}
 /* Gradio would fetch a program for this from elsewhere. */
 button[title="Trim video to selection"], button[title="Reset video to initial value"] {display: none;}
 """
 
-# A film that takes the place of its opening starts at the time that the opening has reached.
-_CONTINUE_FROM_OPENING = """<script>
-(() => {
-  let reached = 0, opening = false;
-  const isResult = (event) => event.target.matches?.('#result video');
-  document.addEventListener('timeupdate', (event) => {
-    if (isResult(event)) { reached = event.target.currentTime; opening = event.target.currentSrc.includes('opening'); }
-  }, true);
-  document.addEventListener('loadedmetadata', (event) => {
-    if (!isResult(event)) return;
-    const now = event.target.currentSrc.includes('opening');
-    if (opening && !now && reached > 0.3) { event.target.currentTime = reached; }
-    if (!now) { opening = false; reached = 0; }
-  }, true);
-})();
-</script>"""
+# What the player consists of, see ``player.js``.
+PLAYER = """<div class="stage">
+<video controls playsinline hidden aria-label="Talking portrait"></video>
+<a download="space.mp4" hidden>Download the video</a>
+</div>"""
+PLAY_STREAM = "(address) => { if (address) spacePlayer.play(address); }"
+SHOW_FILM = "(film) => { spacePlayer.finish(film); }"
+CLEAR_PLAYER = "() => { spacePlayer.clear(); }"
+_PLAYER_SCRIPT = Path(__file__).with_name("player.js").read_text(encoding="utf-8")
 
 # On a phone the film lies below the button.
 SCROLL_TO_RESULT = """() => {
@@ -45,5 +44,5 @@ SWITCH_THEME = """() => {
 APPEARANCE = {
     "theme": gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]),
     "css": STYLE,
-    "head": _CONTINUE_FROM_OPENING,
+    "head": f"<script>{_PLAYER_SCRIPT}</script>",
 }

@@ -3,7 +3,7 @@
 import secrets
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,8 @@ from space_core.motion.motion_file import load_motion
 from space_core.options import AnimationOptions
 from space_core.timing import FPS, duration
 from space_core.web.curve_plot import plot_curves
-from space_core.web.jobs import Film, Opening, SpeechSource, Step
+from space_core.web.film_streams import GrowingFilm
+from space_core.web.jobs import Film, SpeechSource, Step, Stream
 from space_core.web.parameters import (
     ANIMATE,
     COMPARE,
@@ -63,14 +64,19 @@ class Endpoints:
             photo, speech = _photo(values), _speech_source(values)
             visitor, details = _visitor(values["request"]), switch_value("look_inside", values["look_inside"])
             reports = self._service.animate(visitor, photo, speech, options, intermediate_results=details)
-            with closing(reports):
+            with closing(reports), ExitStack() as published:
+                stream: GrowingFilm | None = None
                 for report in reports:
-                    if isinstance(report, Opening):
-                        summary = "The beginning, while the rest is being drawn."
-                        yield str(report.video), summary, None, None, gr.skip()
+                    if isinstance(report, Stream):
+                        stream = published.enter_context(self._service.streams.publish(report.video))
+                        # A media fragment says how long it will be.
+                        address = f"{stream.address}#t=0,{report.seconds:.2f}"
+                        yield None, "", None, None, gr.skip(), address
                     elif isinstance(report, Film):
+                        if stream:
+                            stream.is_whole = True
                         more = (str(file) if file else None for file in (report.landmark_video, report.motion_file))
-                        yield str(report.video), _summary(report, options), *more, options.seed
+                        yield str(report.video), _summary(report, options), *more, options.seed, None
                     else:
                         _show(values["progress"], report)
 

@@ -56,10 +56,11 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Opening:
-    """The first seconds of a film whose rest is still being made."""
+class Stream:
+    """A film that is being drawn: a fragmented MP4 that grows, and its length in seconds."""
 
     video: Path
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ class JobCancelled(Exception):  # noqa: N818 – not an error
     """Raised in the thread at work, by its progress callback: nobody waits for the result any more."""
 
 
-Report = Step | Opening | Film
+Report = Step | Stream | Film
 # Makes a film in a folder and reports progress.
 Work = Callable[[JobRequest, Path, Progress], Film]
 OnStuck = Callable[[threading.Thread], None]
@@ -118,7 +119,7 @@ Result = TypeVar("Result")
 
 
 def iterate_in_thread(
-    work: Work, request: JobRequest, opening: str, limit: TimeLimit, on_stuck: OnStuck
+    work: Work, request: JobRequest, stream: str, limit: TimeLimit, on_stuck: OnStuck
 ) -> Generator[Report, None, None]:
     """Yields the progress of work in a thread of its own, and its film at last.
 
@@ -128,7 +129,8 @@ def iterate_in_thread(
     Args:
         work: called in the thread, with the request, a temporary folder and the progress callback.
         request: see ``JobRequest``.
-        opening: the name of the file in the folder that is complete when progress reports the stage "opening".
+        stream: the name of the file in the folder, if work writes one, that holds the film so far: it is reported when
+            the first frame is drawn.
         limit: of the time; the length of the speech is known from the progress.
         on_stuck: called with a thread that does not end in spite of all that, and is left alone.
 
@@ -139,7 +141,7 @@ def iterate_in_thread(
     """
     reports: queue.SimpleQueue[Report | BaseException] = queue.SimpleQueue()
     closed, begun = threading.Event(), time.monotonic()
-    latest, speech_seconds = Step("portrait", 0, 1), 0.0
+    latest, speech_seconds, is_drawn = Step("portrait", 0, 1), 0.0, False
     # A thread that is stuck may write there later.
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         folder = Path(name)
@@ -147,7 +149,11 @@ def iterate_in_thread(
         def progress(stage: str, done: int, total: int) -> None:
             if closed.is_set():
                 raise JobCancelled
-            reports.put(Opening(folder / opening) if stage == "opening" else Step(stage, done, total))
+            nonlocal is_drawn
+            if stage == "frames" and not is_drawn and (folder / stream).exists():
+                is_drawn = True
+                reports.put(Stream(folder / stream, total / FPS))
+            reports.put(Step(stage, done, total))
 
         def run() -> None:
             try:

@@ -33,6 +33,7 @@ LEAST_BYTES_PER_SECOND = 2000  # of a request on average, after IDLE_SECONDS
 _GET = re.compile(
     r"/(config|theme\.css|favicon\.ico|manifest\.json|robots\.txt)?/?"
     r"|/(assets|static|svelte)/.+"
+    r"|/stream/[^/]+"
     r"|/gradio_api/(info|openapi\.json|theme\.css|app_id|queue/data|upload_progress)/?"
     r"|/gradio_api/(heartbeat/|call/|stream/|file=).+",
     re.DOTALL,

@@ -10,7 +10,14 @@ from space_core.generators import available_generators
 from space_core.media import text_to_speech
 from space_core.options import option_choices, option_field
 from space_core.web import gradio_patches
-from space_core.web.appearance import SCROLL_TO_RESULT, SWITCH_THEME
+from space_core.web.appearance import (
+    CLEAR_PLAYER,
+    PLAY_STREAM,
+    PLAYER,
+    SCROLL_TO_RESULT,
+    SHOW_FILM,
+    SWITCH_THEME,
+)
 from space_core.web.endpoints import Endpoints
 from space_core.web.parameters import ANIMATE, COMPARE, LOOK, SPEECH_SOURCES, WIDGETS, options_compared
 from space_core.web.service import AnimationService
@@ -74,10 +81,12 @@ class InputScreen:
 
 @dataclass(frozen=True)
 class VideoScreen:
-    """The finished video."""
+    """The video: the player that shows it, the finished file, and the address of its stream while it is drawn."""
 
-    video: gr.Video
+    player: gr.HTML
     summary: gr.Markdown
+    video: gr.Video
+    stream: gr.Textbox
 
 
 @dataclass(frozen=True)
@@ -200,8 +209,10 @@ def _generator_choices() -> dict[str, Any]:
 
 
 def _result() -> VideoScreen:
-    video = gr.Video(label="Talking portrait", autoplay=True, interactive=False, elem_id="result", height=512)
-    return VideoScreen(video, gr.Markdown(elem_id="summary"))
+    player = gr.HTML(PLAYER, elem_id="result")
+    summary = gr.Markdown(elem_id="summary")
+    video = gr.Video(label="Talking portrait", interactive=False, visible=False)
+    return VideoScreen(player, summary, video, gr.Textbox(label="Stream", visible="hidden", elem_id="stream"))
 
 
 def _examples(inputs: InputScreen, result: VideoScreen, folder: Path) -> None:
@@ -217,7 +228,8 @@ def _examples(inputs: InputScreen, result: VideoScreen, folder: Path) -> None:
         for portrait, recording, emotion, intensity in EXAMPLE_ROWS
     ]
     filled_in = [inputs.parameters[name] for name in ("photo", "speech", "emotion", "intensity")]
-    gr.Examples(rows, [*filled_in, result.video], label="Examples: click one", visible_columns=[0, 2, 3])
+    examples = gr.Examples(rows, [*filled_in, result.video], label="Examples: click one", visible_columns=[0, 2, 3])
+    examples.load_input_event.then(None, result.video, js=f"(film) => {{ spacePlayer.clear(); ({SHOW_FILM})(film); }}")
 
 
 def _inside() -> InsideScreen:
@@ -282,14 +294,19 @@ def _wire_jobs(
     """The buttons that start and stop jobs, and what is shown of their results."""
     inputs.animate.click(lambda: gr.Tabs(selected="video"), None, tabs, show_progress="hidden", **INSTANT)
     inputs.animate.click(None, js=SCROLL_TO_RESULT, **PRIVATE)
+    for button in (inputs.animate, inputs.stop):
+        button.click(None, js=CLEAR_PLAYER, **PRIVATE)
     job_queue: dict[str, Any] = {"concurrency_limit": settings.num_lines, "concurrency_id": "service"}
     parameters = {**inputs.parameters, "look_inside": inside.look_inside}
     animating = inputs.animate.click(
         endpoints.animate,
         [parameters[name] for name in ANIMATE.names],
-        [result.video, result.summary, inside.video, inside.motion_file, inputs.parameters["seed"]],
+        [result.video, result.summary, inside.video, inside.motion_file, inputs.parameters["seed"], result.stream],
+        show_progress_on=result.summary,  # not over what plays
         **job_queue,
     )
+    result.stream.change(None, result.stream, js=PLAY_STREAM, **PRIVATE)
+    animating.then(None, result.video, js=SHOW_FILM, **PRIVATE)
     parameters = {**inputs.parameters, **comparison.parameters}
     comparing = comparison.compare.click(
         endpoints.compare,

@@ -146,7 +146,8 @@ def _comparison_parameters() -> Iterator[Parameter]:
 ANIMATE = Endpoint(
     "Lets the portrait in a photo say a recording, a typed text or the sound of a video.",
     tuple(_animation_parameters()),
-    "The video, what was made in words, the look inside, the motion file, and the seed used.",
+    "The video, what was made in words, the look inside, the motion file, the seed used, and the address of the stream "
+    "(fragmented MP4) that the video can be fetched as while it is drawn, relative to the page's.",
 )
 COMPARE = Endpoint(
     "Lets a photo say the same words with two to four settings, side by side in one video.",

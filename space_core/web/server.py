@@ -20,6 +20,7 @@ from space_core.web import gradio_patches
 from space_core.web.admission import Admission
 from space_core.web.error_handlers import RESTARTING, add_exception_handlers
 from space_core.web.faults import log_fault
+from space_core.web.film_streams import FilmStreaming, FilmStreams
 from space_core.web.heartbeat import add_heartbeat
 from space_core.web.logs import log_event
 from space_core.web.metrics import REPLICAS, Metrics
@@ -44,6 +45,7 @@ def build_app(
     on_expiry: Callable[[float], None],
     on_fault: Callable[[str], None] = lambda reason: None,
     admission: Admission | None = None,
+    streams: FilmStreams | None = None,
     **appearance: Any,
 ) -> fastapi.FastAPI:
     """The page at "/", with ``/healthz`` and ``/metrics`` beside it.
@@ -59,6 +61,7 @@ def build_app(
         on_expiry: called once a minute with the age in seconds from which on what visitors gave must be removed.
         on_fault: called with the reason of a fault of the server outside of the endpoints, as when a result is copied.
         admission: who may join the queue; by default as the settings say.
+        streams: the films that can be asked for while they are drawn; None for a page that has none.
         appearance: theme, css, js, head, favicon_path and i18n, as ``gr.mount_gradio_app`` takes them.
     """
     gradio_patches.apply()
@@ -123,6 +126,7 @@ def build_app(
     if settings.mcp:
         gradio_patches.set_mcp_address(page, f"http://{_own_host(settings)}:{settings.port}/")
     app.add_middleware(StreamGuard, page=page)
+    app.add_middleware(FilmStreaming, streams=streams or FilmStreams())
     api_names = gradio_patches.api_names(page)
     app.add_middleware(RequestGuard, settings=settings, metrics=metrics, api_names=api_names, on_fault=on_fault)
     return app

@@ -20,6 +20,7 @@ from space_core.output import Outputs
 from space_core.progress import Progress, run_with_progress
 from space_core.web.backend import Backend, Made
 from space_core.web.faults import fault_reason, fault_sentence, log_fault
+from space_core.web.film_streams import FilmStreams
 from space_core.web.jobs import (
     Film,
     Job,
@@ -36,7 +37,7 @@ from space_core.web.jobs import (
 from space_core.web.logs import log_event
 from space_core.web.metrics import Metrics
 
-OPENING = "opening.mp4"
+STREAM = "stream.mp4"
 CHARACTERS_PER_SECOND = 10  # of a text that is spoken, at least
 ZERO_GPU_SECONDS = 120  # for which a ZeroGPU Space lends its GPU
 
@@ -64,6 +65,7 @@ class AnimationService:
         """
         self.metrics = metrics
         self._replicas = replicas or dict
+        self.streams = FilmStreams()
         self._pipeline = pipeline
         self._limit = limit or TimeLimit()
         self._degraded: FaultReason | None = None
@@ -138,7 +140,7 @@ class AnimationService:
             intermediate_results: whether the landmark video and the motion file are made, too.
 
         Yields:
-            Steps, an opening of a longer film, and at last the film; nothing more once it is cancelled.
+            Steps, the stream of the film when it is begun, and at last the film; nothing more once it is cancelled.
 
         Raises:
             SpaceError: an input can't be used, or we failed.
@@ -202,7 +204,7 @@ class AnimationService:
     def _run_in_thread(self, request: JobRequest) -> Generator[Report, None, None]:
         # A generator, as spaces.GPU asks for.
         try:
-            yield from iterate_in_thread(self._make_film, request, OPENING, self._limit, self._abandon)
+            yield from iterate_in_thread(self._make_film, request, STREAM, self._limit, self._abandon)
         finally:
             gc.collect()  # what failed jobs held, with their temporary files, is partly in cycles with their exceptions
             return_freed_memory()
@@ -218,8 +220,9 @@ class AnimationService:
         if len(settings) > 1:
             made = self._pipeline.compare_to_file(photo, recording, settings, video, progress=progress)
         else:
-            outputs = Outputs(video, None, landmark_video, motion_file, folder / OPENING)
-            made = self._pipeline.animate_to_file(photo, recording, outputs, settings[0], progress)
+            with (folder / STREAM).open("wb") as stream:
+                outputs = Outputs(video, None, landmark_video, motion_file, stream)
+                made = self._pipeline.animate_to_file(photo, recording, outputs, settings[0], progress)
         seconds = time.monotonic() - begun
         return Film(video, landmark_video, motion_file, made.num_frames, made.num_faces, seconds)
 

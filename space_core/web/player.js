@@ -1,0 +1,147 @@
+// The player of the result. It plays a film while it is drawn, from a stream (fragmented MP4, Media Source Extensions),
+// goes on with it to its end, and afterwards holds the finished film at the same place.
+window.spacePlayer = (() => {
+  const MIME = 'video/mp4; codecs="avc1.64001F, mp4a.40.2"';
+  const Source = window.ManagedMediaSource || window.MediaSource;
+  const LEAST_LEAD = 0.35;  // seconds of film between what is shown and what has come, before it plays
+  const KEPT = 20;  // seconds that stay in memory behind what is shown, when the memory is full
+  let film = null;  // the stream that is shown: {abort, seconds, begun, received, isWhole, finished}
+
+  const video = () => document.querySelector('#result video');
+  const download = () => document.querySelector('#result a[download]');
+  const root = () => (window.gradio_config?.root || location.href.split(/[?#]/)[0]).replace(/\/?$/, '/');
+  const until = (target, event) => new Promise((done) => target.addEventListener(event, done, {once: true}));
+  const pause = (seconds) => new Promise((done) => setTimeout(done, 1000 * seconds));
+
+  function lead(player) {
+    for (let i = 0; i < player.buffered.length; i++) {
+      if (player.buffered.start(i) <= player.currentTime + 0.1 && player.buffered.end(i) > player.currentTime)
+        return player.buffered.end(i) - player.currentTime;
+    }
+    return 0;
+  }
+
+  // Whether the film can play from here to its end without a stop, as fast as it has come so far.
+  function mayPlay(player, stream) {
+    const ahead = lead(player), since = (performance.now() - stream.begun) / 1000;
+    if (stream.isWhole || ahead >= stream.seconds - player.currentTime - 0.1) return ahead > 0;
+    if (ahead < LEAST_LEAD) return false;
+    const speed = (stream.received - stream.first) / Math.max(since, 0.05);
+    return since > 0.25 && (stream.seconds - stream.received) / Math.max(speed, 0.01) <= 0.85 * (stream.seconds - player.currentTime);
+  }
+
+  async function append(buffer, chunk, player, stream) {
+    for (;;) {
+      try {
+        buffer.appendBuffer(chunk);
+        break;
+      } catch (error) {
+        if (error.name !== 'QuotaExceededError') throw error;
+        const first = buffer.buffered.length ? buffer.buffered.start(0) : 0;
+        if (player.currentTime - KEPT > first) {
+          buffer.remove(first, player.currentTime - KEPT);
+          await until(buffer, 'updateend');
+        } else await pause(1);
+        if (film !== stream) return;
+      }
+    }
+    if (buffer.updating) await until(buffer, 'updateend');
+    if (buffer.buffered.length) stream.received = buffer.buffered.end(buffer.buffered.length - 1);
+    if (stream.begun === null && stream.received) { stream.begun = performance.now(); stream.first = stream.received; }
+  }
+
+  // Plays as soon as it may, and waits for more where what has come is at its end.
+  async function keepPlaying(player, stream) {
+    let isWaiting = true;
+    player.onwaiting = () => { if (film === stream && !stream.isWhole && lead(player) < LEAST_LEAD) { isWaiting = true; player.pause(); } };
+    while (film === stream && !stream.isWhole) {
+      if (isWaiting && stream.begun !== null && mayPlay(player, stream)) {
+        isWaiting = false;
+        player.play().catch(() => {});  // a browser may want a click first
+      }
+      await pause(0.05);
+    }
+    if (film === stream && isWaiting) player.play().catch(() => {});
+    player.onwaiting = null;
+  }
+
+  async function play(address) {
+    clear();
+    const [path, range] = address.split('#t=0,');
+    if (!Source || !Source.isTypeSupported(MIME)) return;  // the finished film is played
+    const stream = film = {abort: new AbortController(), seconds: Number(range), begun: null, first: 0, received: 0};
+    const player = video(), source = new Source();
+    player.disableRemotePlayback = true;  // as ManagedMediaSource asks for
+    player.src = URL.createObjectURL(source);
+    player.hidden = false;
+    await until(source, 'sourceopen');
+    URL.revokeObjectURL(player.src);
+    if (film !== stream) return;
+    source.duration = stream.seconds;
+    const buffer = source.addSourceBuffer(MIME);
+    keepPlaying(player, stream);
+    try {
+      const answer = await fetch(root() + path, {signal: stream.abort.signal});
+      if (!answer.ok) throw new Error(`status ${answer.status}`);
+      const reader = answer.body.getReader();
+      for (let part = await reader.read(); !part.done && film === stream; part = await reader.read())
+        await append(buffer, part.value, player, stream);
+      if (film !== stream) return;
+      source.endOfStream();
+      stream.isWhole = true;
+    } catch (error) {
+      if (film === stream) stream.isBroken = true;
+      if (stream.finished) replace(stream);
+      return;
+    }
+    stream.isEvicted = buffer.buffered.length > 0 && buffer.buffered.start(0) > 0.2;
+    if (stream.finished) hold(stream);
+  }
+
+  // The finished film in the place of the stream: at once where its data are no longer all there, else after its end.
+  function hold(stream) {
+    const player = video();
+    if (stream.isEvicted) player.addEventListener('seeking', () => { if (film === stream && lead(player) === 0) replace(stream); });
+    player.addEventListener('ended', () => { if (film === stream) replace(stream); }, {once: true});
+    if (player.ended) replace(stream);
+  }
+
+  function replace(stream) {
+    const player = video(), at = player.currentTime, goesOn = !player.ended && !(player.paused && stream.isWhole);
+    film = null;
+    player.onwaiting = null;
+    player.addEventListener('loadedmetadata', () => { player.currentTime = at; if (goesOn) player.play().catch(() => {}); }, {once: true});
+    player.src = stream.finished;
+  }
+
+  // Shows a finished film: what the stream becomes that is playing, or another one.
+  function finish(value) {
+    const file = value?.video ?? value;
+    if (!file?.url) { if (film) clear(); return; }
+    download().href = file.url;
+    download().hidden = false;
+    if (film) {
+      film.finished = file.url;
+      if (film.isBroken) replace(film);
+      else if (film.isWhole) hold(film);
+      return;
+    }
+    const player = video();
+    player.hidden = false;
+    player.src = file.url;
+    player.play().catch(() => {});
+  }
+
+  function clear() {
+    film?.abort.abort();
+    film = null;
+    const player = video();
+    player.onwaiting = null;
+    player.removeAttribute('src');
+    player.load();
+    player.hidden = true;
+    download().hidden = true;
+  }
+
+  return {play, finish, clear};
+})();

@@ -188,7 +188,7 @@ class PipelineReplica:
                 setting if video is None else replace(setting, pose_video=video.write(folder / f"pose{number}"))
                 for number, (setting, video) in enumerate(zip(request.settings, request.pose_videos, strict=True))
             ]
-            files = {name: _output(folder, name) for name in request.outputs if name != "stream"}
+            files: dict[str, Any] = {name: _output(folder, name) for name in request.outputs if name != "stream"}
             made: Any
             if len(settings) > 1:
                 made = self._pipeline.compare_to_file(

@@ -28,6 +28,6 @@ def expression_of(emotion: str, measured: np.ndarray) -> tuple[np.ndarray, np.nd
     units = parse_action_units(RECIPES[emotion])
     opening = ", ".join(f"{unit}:{units.pop(unit)}" for unit in OPENING_UNITS if unit in units)
     others = ", ".join(f"{unit}:{strength}" for unit, strength in units.items())
-    offset = keep_lip_gap(measured) + unit_offsets(unit_strengths(others, 1))[0]
+    offset = keep_lip_gap(keep_lip_gap(measured), axis=2) + unit_offsets(unit_strengths(others, 1))[0]
     parted = np.where(lip_gaps(offset).mean() > 0, offset, keep_lip_gap(offset)) - keep_lip_gap(offset)
     return keep_eyes_open(keep_lip_gap(offset)), parted + unit_offsets(unit_strengths(opening, 1))[0]

@@ -3,7 +3,7 @@
 import numpy as np
 
 from space_core.face.topology import EYES, NUM_SURFACE_POINTS, RIGID_POINTS, canonical_face
-from space_core.motion.speech2landmarks import LOWER, OUTER_LOWER, OUTER_UPPER, UPPER, lip_gaps
+from space_core.motion.speech2landmarks import LOWER, OUTER_LOWER, OUTER_UPPER, UPPER
 
 MASK_REACH = 0.08  # from points over bone to points that move freely, in outer-eye-corner distances
 EYE_OPENING = (0.7, 1.6)  # limits of the lids' distance relative to the canonical face's
@@ -24,12 +24,15 @@ def movable() -> np.ndarray:
     return mask
 
 
-def keep_lip_gap(offset: np.ndarray) -> np.ndarray:
-    """Offsets (…, 478, 3) that move both lips equally up and down, so that their gap stays that of speech."""
+def keep_lip_gap(offset: np.ndarray, axis: int = 1) -> np.ndarray:
+    """Offsets (…, 478, 3) that move both lips equally up and down, so that their gap stays that of speech.
+
+    With ``axis`` 2 they move equally forwards and back.
+    """
     offset = offset.copy()
-    excess = lip_gaps(offset) / 2
+    excess = (offset[..., LOWER, axis] - offset[..., UPPER, axis]) / 2
     for points, sign in ((UPPER, 1), (LOWER, -1), (OUTER_UPPER, 1), (OUTER_LOWER, -1)):
-        offset[..., points, 1] += sign * excess
+        offset[..., points, axis] += sign * excess
     return offset
 
 

@@ -80,12 +80,18 @@ def give(page, photo=None, speech=None):
         page.locator("#speech .waveform-container, #speech #waveform").first.wait_for()
 
 
+SHOWS_A_FRAME = """(selector) => {
+  const video = document.querySelector(selector);
+  return video.currentTime > 0.2 && !video.seeking && video.readyState >= 2;
+}"""
+
+
 def film(page, selector="#result video", name="space.mp4"):
     """The state of a film that is complete and plays."""
     page.wait_for_function(
         f"() => (document.querySelector('{selector}')?.currentSrc || '').endsWith('{name}')", timeout=FILM_TIMEOUT
     )
-    page.wait_for_function(f"() => document.querySelector('{selector}').currentTime > 0.2", timeout=20_000)
+    page.wait_for_function(SHOWS_A_FRAME, arg=selector, timeout=20_000)
     return page.evaluate(STATE_OF_FILM, selector)
 
 

@@ -28,7 +28,7 @@ from space_core.options import (
 )
 from space_core.web import server
 from space_core.web.endpoints import Endpoints
-from space_core.web.jobs import Film, JobCancelled, SpeechSource, Step
+from space_core.web.jobs import Film, JobCancelled, SpeechSource, Step, Stream
 from space_core.web.metrics import Metrics
 from space_core.web.page import build_page
 from space_core.web.private_files import expire_files
@@ -420,9 +420,10 @@ def test_a_film_that_would_take_too_long_is_refused_before_it_is_drawn(stub):
 
 def test_a_job_reports_progress_and_gives_its_film(stub):
     _, reports = animated(stub)
-    assert isinstance(next(reports), Step)
+    assert isinstance(next(reports), Stream)
     stub.released.set()
-    film = list(reports)[-1]
+    *steps, film = reports
+    assert steps and all(isinstance(step, Step) for step in steps)
     assert isinstance(film, Film)
     assert not film.video.parent.exists()
 

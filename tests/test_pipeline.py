@@ -278,7 +278,7 @@ def test_threads_end_with_the_frames_that_they_draw(end, pipeline, short_speech,
     assert complaints == []
 
 
-def test_an_encoder_that_dies_while_frames_are_drawn_is_a_fault_and_ends_all_work(pipeline, longer_speech, tmp_path):
+def test_an_encoder_that_dies_while_frames_are_drawn_is_a_fault_and_ends_all_work(pipeline, tmp_path):
     def kill_encoder(stage: str, done: int, total: int) -> None:
         if stage == "frames" and done == 20:
             for child in psutil.Process().children():
@@ -286,7 +286,9 @@ def test_an_encoder_that_dies_while_frames_are_drawn_is_a_fault_and_ends_all_wor
                     child.kill()
 
     with no_work_left(), pytest.raises(ServerFault) as fault:
-        pipeline.animate_to_file(PHOTO, longer_speech, tmp_path / "out.mp4", progress=kill_encoder)
+        pipeline.animate_to_file(
+            PHOTO, EXAMPLES / "english_starlight.flac", tmp_path / "out.mp4", progress=kill_encoder
+        )
     assert fault.value.reason == "encoder_died"
     assert list(tmp_path.iterdir()) == []
 

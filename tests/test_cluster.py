@@ -328,11 +328,11 @@ def check_results(folder: Path) -> list[FilmStatus]:
 def test_a_worker_that_is_killed_loses_no_film(jobs):
     out = jobs.parent / "out"
     with start_batch(jobs) as batch:
-        until(lambda: len(films(out)) >= 2, 120)
+        until(lambda: len(films(out)) >= 2, 300)
         victim = workers_of(batch.pid)[0]
         victim.kill()
         before = films(out)
-        errors = batch.communicate(timeout=120)[1]
+        errors = batch.communicate(timeout=300)[1]
     assert batch.returncode == 2, errors
     assert errors.endswith("space_core: 1 of 13 rows have no film; the status table says why.\n")
     assert "films/min" in errors
@@ -346,7 +346,7 @@ def test_a_worker_that_is_killed_loses_no_film(jobs):
 def test_a_driver_that_is_killed_is_resumed_where_it_was(jobs):
     out = jobs.parent / "out"
     with start_batch(jobs, "--quiet") as batch:
-        until(lambda: len(films(out)) >= 3, 120)
+        until(lambda: len(films(out)) >= 3, 300)
         workers = workers_of(batch.pid)
         os.kill(batch.pid, signal.SIGKILL)
         batch.wait()
@@ -355,7 +355,7 @@ def test_a_driver_that_is_killed_is_resumed_where_it_was(jobs):
     assert len(before) < NUM_FILMS
     (out / ".space-0123456789ab.mp4.part").touch()
     with start_batch(jobs, "--quiet", "--resume") as batch:
-        errors = batch.communicate(timeout=120)[1]
+        errors = batch.communicate(timeout=300)[1]
     assert errors == "space_core: 1 of 13 rows have no film; the status table says why.\n"
     check_results(out)
     after = films(out)

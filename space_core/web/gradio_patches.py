@@ -403,13 +403,11 @@ def end_running(page: gr.Blocks, sentence: str) -> None:
 def stream_session(page: gr.Blocks, event: str | None, session: str | None) -> str | None:
     """The session whose results a stream would hold that is asked for by an event or a session; None if there are none.
 
-    There are none once they have been delivered.
+    There are none once they have been delivered; Gradio keeps the event itself a little longer.
     """
     queue: Any = page._queue
     if event is None:
         return session if queue.pending_event_ids_session.get(session) else None
-    if event in queue.event_ids_to_events:
-        return queue.event_ids_to_events[event].session_hash
     return next((name for name, events in queue.pending_event_ids_session.items() if event in events), None)
 
 

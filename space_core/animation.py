@@ -111,7 +111,7 @@ def render_frames(
 
     ``prepared`` is the portrait as ``renderer`` prepared it; ``segments`` are consumed as frames are drawn.
     """
-    done = 0
+    size, done = renderer.batch_size(prepared), 0
 
     def batches() -> Iterator[tuple[Motion, PosedFace]]:
         count = 1  # the first frame comes alone, so that it is shown soonest
@@ -122,7 +122,7 @@ def render_frames(
             while first < len(segment):
                 last = first + count
                 yield segment[first:last], face[first:last]
-                first, count = last, renderer.batch_size(prepared)
+                first, count = last, size
 
     planned, shown = tee(batches())
     progress("frames", 0, num_frames)

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
+import torch
+
 from space_core.cluster.ray_session import ray_session
 from space_core.errors import FaultReason, ServerFault, SpaceError
-from space_core.face.detector import build_detector
 from space_core.face.preview import FacePreview, preview_face
 from space_core.media.content_credentials import ContentCredentials
 from space_core.media.files import disk_full, is_disk_full, temporary_folder
@@ -20,6 +21,7 @@ from space_core.memory import limit_arenas
 from space_core.options import AnimationOptions
 from space_core.output import Outputs
 from space_core.pipeline import SpacePipeline
+from space_core.portrait_cache import PortraitCache
 from space_core.progress import Progress, ignore_progress, run_with_progress
 
 APPLICATION, DEPLOYMENT = "space", "PipelineReplica"
@@ -239,16 +241,12 @@ class RemotePipeline:
     _num_films: int = 0  # that are asked for and not finished
     _num_running: int = 0  # replicas, as counted last
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _detectors: dict[str, Any] = field(default_factory=dict)
+    _portraits: PortraitCache = field(default_factory=lambda: PortraitCache(torch.device("cpu")))  # for its detectors
 
     def preview(self, photo: str, options: AnimationOptions) -> FacePreview:
         """See ``SpacePipeline.preview``."""
         draft, scale = load_draft(photo)
-        with self._lock:
-            if options.detector not in self._detectors:
-                self._detectors[options.detector] = build_detector(options.detector, "cpu")
-            detector = self._detectors[options.detector]
-        return preview_face(draft, detector, options.face, scale)
+        return preview_face(draft, self._portraits.detector(options.detector), options.face, scale)
 
     def animate_to_file(
         self, photo: str, speech: str | Path, outputs: Outputs, options: AnimationOptions, progress: Progress

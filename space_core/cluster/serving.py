@@ -4,7 +4,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
@@ -196,13 +196,12 @@ class PipelineReplica:
                 made = self._pipeline.compare_to_file(
                     photo, speech, settings, files["video"], request.captions, progress=progress
                 )
-            elif "stream" in request.outputs:
-                with _output(folder, "stream").open("wb") as stream:
+            else:
+                is_streamed = "stream" in request.outputs
+                with _output(folder, "stream").open("wb") if is_streamed else nullcontext() as stream:
                     outputs = Outputs(**files, stream=stream)
                     made = self._pipeline.animate_to_file(photo, speech, outputs, settings[0], progress)
                 send_stream()
-            else:
-                made = self._pipeline.animate_to_file(photo, speech, Outputs(**files), settings[0], progress)
         except _Cancelled:
             raise
         except SpaceError as error:

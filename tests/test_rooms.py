@@ -19,7 +19,16 @@ FOUNDATION = {
 }  # modules that every room may import
 STAGES = {"media", "face", "motion", "latents", "generator"}
 # What assembles the stages, and what users meet.
-PIPELINE = {"animation", "comparison", "output", "neural", "pipeline", "portrait_cache", "published_weights"}
+PIPELINE = {
+    "animation",
+    "comparison",
+    "fault_reasons",
+    "output",
+    "neural",
+    "pipeline",
+    "portrait_cache",
+    "published_weights",
+}
 INTERFACES = {"__main__", "cli", "web", "cluster"}
 LABORATORY = {"measures", "training", "evaluation"}
 

@@ -10,8 +10,9 @@ from space_core.cluster.status_table import FilmStatus
 from space_core.cluster.storage import Place, download, upload
 from space_core.comparison import Comparison
 from space_core.errors import ServerFault, SpaceError
+from space_core.fault_reasons import fault_reason
 from space_core.media.content_credentials import ContentCredentials
-from space_core.media.files import is_disk_full, temporary_folder
+from space_core.media.files import temporary_folder
 from space_core.media.text_to_speech import write_speech
 from space_core.pipeline import SpacePipeline
 
@@ -58,10 +59,11 @@ class FilmMaker:
             )
         except Exception as failure:
             traceback.print_exc()  # into the log of the worker
-            reason = "disk_full" if isinstance(failure, OSError) and is_disk_full(failure) else "internal"
             sentence = "The film could not be made, and the fault is ours or the machine's; see its cause."
             seconds = time.monotonic() - begun
-            return FilmStatus(job.row, job.id, "failed", sentence, reason, _cause(failure), seconds, attempts=attempt)
+            return FilmStatus(
+                job.row, job.id, "failed", sentence, fault_reason(failure), _cause(failure), seconds, attempts=attempt
+            )
         return FilmStatus(
             job.row,
             job.id,

@@ -14,8 +14,9 @@ import torch
 from space_core.cluster.ray_session import ray_session
 from space_core.errors import FaultReason, ServerFault, SpaceError
 from space_core.face.preview import FacePreview, preview_face
+from space_core.fault_reasons import fault_reason
 from space_core.media.content_credentials import ContentCredentials
-from space_core.media.files import disk_full, is_disk_full, temporary_folder
+from space_core.media.files import temporary_folder
 from space_core.media.images import load_draft
 from space_core.memory import limit_arenas
 from space_core.options import AnimationOptions
@@ -208,9 +209,7 @@ class PipelineReplica:
             return _Failure(str(error), error.reason if isinstance(error, ServerFault) else None)
         except Exception as failure:
             logging.getLogger("ray.serve").exception("a film failed")
-            if isinstance(failure, OSError) and is_disk_full(failure):
-                return _Failure(str(disk_full()), "disk_full")
-            return _Failure(f"{type(failure).__name__} on a replica.", "internal")
+            return _Failure(f"{type(failure).__name__} on a replica.", fault_reason(failure))
         return _Made(made.num_frames, made.num_faces)
 
 

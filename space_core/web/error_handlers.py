@@ -11,7 +11,8 @@ from gradio.route_utils import FnIndexInferError
 from gradio_client.exceptions import AppError
 from starlette.exceptions import HTTPException
 
-from space_core.web.faults import fault_reason, fault_sentence, log_fault
+from space_core.fault_reasons import fault_reason
+from space_core.web.faults import fault_sentence, log_fault
 from space_core.web.logs import log_event
 
 WRONG_INPUT = (

@@ -1,11 +1,9 @@
-"""Faults of the server: which kind an error is, the number under which it is in the log, and words for the visitor."""
+"""Faults of the server: the number under which an error is in the log, and words for the visitor."""
 
-import errno
 import secrets
 
-from space_core.errors import FaultReason, ServerFault
-from space_core.media.files import is_disk_full
-from space_core.memory import is_out_of_memory
+from space_core.errors import FaultReason
+from space_core.fault_reasons import fault_reason
 from space_core.web.logs import error_fields, log_event
 
 SENTENCES: dict[FaultReason, str] = {
@@ -16,19 +14,6 @@ SENTENCES: dict[FaultReason, str] = {
     "internal": "Something went wrong on our side. Please try again.",
 }
 _NUMBER = "_space_fault_number"  # an attribute of exceptions
-
-
-def fault_reason(error: BaseException) -> FaultReason:
-    """Which kind of fault of the server an error is; "internal" where nothing more is known."""
-    if isinstance(error, ServerFault):
-        return error.reason
-    if is_out_of_memory(error):
-        return "out_of_memory"
-    if isinstance(error, OSError) and (is_disk_full(error) or error.errno == errno.EFBIG):
-        return "disk_full"
-    if isinstance(error, TimeoutError):
-        return "timeout"
-    return "internal"
 
 
 def fault_number(error: BaseException) -> str:

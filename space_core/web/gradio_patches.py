@@ -33,6 +33,7 @@ from gradio_client.exceptions import AppError
 from starlette.formparsers import MultiPartException
 
 from space_core.errors import SpaceError
+from space_core.fault_reasons import fault_reason
 from space_core.web.error_handlers import (
     RESTARTING,
     WRONG_CLICK,
@@ -43,7 +44,6 @@ from space_core.web.error_handlers import (
     visitor_message,
     wrong_input,
 )
-from space_core.web.faults import fault_reason
 from space_core.web.logs import log_event
 from space_core.web.visitor_limits import visitor_address
 

@@ -16,8 +16,9 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from space_core.fault_reasons import fault_reason
 from space_core.web.error_handlers import NO_ENDPOINT, NO_FETCHING, WRONG_RANGE
-from space_core.web.faults import fault_reason, log_fault
+from space_core.web.faults import log_fault
 from space_core.web.logs import log_event
 from space_core.web.metrics import Metrics
 from space_core.web.settings import Settings, on_a_space

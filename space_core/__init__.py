@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from space_core.errors import ServerFault, SpaceError
     from space_core.face.drawing import draw_preview
     from space_core.face.preview import FacePreview
+    from space_core.live import LiveControl, LiveFrame, LiveStream, fill_gaps
     from space_core.motion.curves import Curves, curves
     from space_core.motion.motion import Motion
     from space_core.motion.motion_file import load_motion, save_motion
@@ -24,6 +25,9 @@ _MODULES = {
     "Curves": "space_core.motion.curves",
     "FacePreview": "space_core.face.preview",
     "Frame": "space_core.animation",
+    "LiveControl": "space_core.live",
+    "LiveFrame": "space_core.live",
+    "LiveStream": "space_core.live",
     "Motion": "space_core.motion.motion",
     "Outputs": "space_core.output",
     "ServerFault": "space_core.errors",
@@ -31,6 +35,7 @@ _MODULES = {
     "SpacePipeline": "space_core.pipeline",
     "curves": "space_core.motion.curves",
     "draw_preview": "space_core.face.drawing",
+    "fill_gaps": "space_core.live",
     "load_motion": "space_core.motion.motion_file",
     "save_motion": "space_core.motion.motion_file",
 }
@@ -42,6 +47,9 @@ __all__ = [
     "Curves",
     "FacePreview",
     "Frame",
+    "LiveControl",
+    "LiveFrame",
+    "LiveStream",
     "Motion",
     "Outputs",
     "ServerFault",
@@ -49,6 +57,7 @@ __all__ = [
     "SpacePipeline",
     "curves",
     "draw_preview",
+    "fill_gaps",
     "load_motion",
     "save_motion",
 ]

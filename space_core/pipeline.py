@@ -2,7 +2,8 @@
 
 import math
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TypeVar
@@ -12,15 +13,17 @@ import numpy as np
 from space_core.animation import Animation, render_frames
 from space_core.comparison import Comparison, check_settings
 from space_core.device import pick_device
+from space_core.errors import SpaceError
 from space_core.face.portrait import Portrait
 from space_core.face.preview import FacePreview, preview_face
 from space_core.generator import generator
 from space_core.generators import DEFAULT_GENERATOR, build_generator
 from space_core.inputs import Inputs, Photo, Speech, load_inputs
+from space_core.live import LiveControl, LiveStream, render_segment
 from space_core.media import decoding_pool
 from space_core.media.audio import load_recording
 from space_core.media.content_credentials import ContentCredentials
-from space_core.media.images import load_draft
+from space_core.media.images import load_draft, load_photo
 from space_core.media.video import write_video
 from space_core.memory import out_of_memory_as_fault
 from space_core.motion.motion import Motion, join
@@ -197,6 +200,35 @@ class SpacePipeline:
         comparison = self._compare(inputs, settings, captions, progress)
         write_video(comparison, path, inputs.sound, comparison.num_frames, self._credentials)
         return comparison
+
+    @out_of_memory_as_fault()
+    def stream(
+        self,
+        photo: Photo,
+        chunks: Iterable[np.ndarray],
+        options: AnimationOptions | None = None,
+        control: LiveControl | None = None,
+    ) -> LiveStream:
+        """Lets the portrait in a photo say speech that is still arriving, with a bounded look-ahead.
+
+        Args:
+            photo: see ``animate``.
+            chunks: the sound, of a microphone, text to speech or a voice agent: 1-D float32 arrays of any length,
+                16 kHz mono, -1 … 1. See ``fill_gaps`` for sources that are silent at times.
+            options: see ``AnimationOptions``; ``pose_video`` and ``max_seconds`` don't apply.
+            control: changes options while the stream runs; of its options at the start those of the motion apply.
+
+        Raises:
+            SpaceError: the photo or an option can't be used; raised here, before the first frame.
+        """
+        options = options or (control.options if control else AnimationOptions())
+        control = control or LiveControl(options)
+        if control.options.pose_video or options.pose_video:
+            raise SpaceError("A live stream has no pose video: leave it out, or animate a recording.")
+        prepared = self._prepare(load_photo(photo), options.rendering, ignore_progress)
+        renderer = self._generator(options.generator, ignore_progress)
+        planner = self._planner.live(prepared.portrait, control.options.motion)
+        return LiveStream(planner, partial(render_segment, renderer, prepared.prepared, options), chunks, control)
 
     def forget_portraits(self, older_than_seconds: float = 0.0) -> None:
         """Drops the prepared portraits, which hold whole photos, that were not used for that long."""

@@ -23,6 +23,7 @@ PIPELINE = {
     "animation",
     "comparison",
     "fault_reasons",
+    "live",
     "output",
     "neural",
     "pipeline",

@@ -15,6 +15,7 @@ from space_core.motion.blink import blink_curve, blink_rate_factor
 from space_core.motion.emotion import emotion_curve, expression_dynamics
 from space_core.motion.gaze import counter_gaze, emotional_gaze, saccades
 from space_core.motion.head_pose import generate_head_pose, head_attitude, transfer_head_pose
+from space_core.motion.live_planner import LivePlanner
 from space_core.motion.motion import Motion, single_precision
 from space_core.motion.prosody import analyze_prosody
 from space_core.motion.speech2landmarks import SpeechWindow, load_speech2landmarks, resting_face
@@ -80,6 +81,10 @@ class MotionPlanner:
         units += upper_face_units(prosody, options.expressiveness, options.seed)
         np.clip(units, -MAX_STRENGTH, MAX_STRENGTH, out=units)
         return Timelines(pose, gaze, blink, emotion, units)
+
+    def live(self, portrait: Portrait, options: MotionOptions) -> LivePlanner:
+        """A planner for speech that is still arriving."""
+        return LivePlanner(self._speech2landmarks, portrait, options)
 
     def analyse(self, speech: np.ndarray) -> Ahead[SpeechWindow]:
         """Starts the analysis of speech (N,) float32, 16 kHz mono, which no portrait is needed for."""

@@ -185,16 +185,27 @@ class Speech2Landmarks:
         That is (t,) float32, 0 … 1 shut. ``windows`` are those of ``analyse``.
         """
         rest = resting_face(portrait, self.basis)
-        size = mouth_scale(rest)
         first = 0
-        for outputs, activity, near_speech, breath, _ in windows:
-            motion = speech_motion(articulation * outputs[:, :-1], outputs[:, -1], activity, self.basis)
-            motion = size * move_lips(motion, -articulation * breath[:, None, None] / 2 * DOWN)
-            shut = closure_share(outputs[:, -1]) * activity
-            closure = held_together(shut, lip_gaps(motion).max(1)) * near_speech
-            landmarks = rest + expressive_motion(motion, emotion[first : first + len(outputs)], rest, closure)
-            yield keep_lips_apart(landmarks, rest).astype(np.float32), closure.astype(np.float32)
-            first += len(outputs)
+        for window in windows:
+            last = first + len(window.outputs)
+            yield self.show(window, rest, emotion[first:last], articulation)
+            first = last
+
+    def show(
+        self, window: SpeechWindow, rest: np.ndarray, emotion: np.ndarray, articulation: float | np.ndarray = 1.0
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """What a resting face (478, 3) does in a window of t frames, see ``predict_with_closure``.
+
+        ``emotion`` (t, 8) is of these frames; ``articulation`` one number or (t, 1) float32.
+        """
+        outputs, activity, near_speech, breath, _ = window
+        motion = speech_motion(articulation * outputs[:, :-1], outputs[:, -1], activity, self.basis)
+        parted = -articulation * breath[:, None] / 2
+        motion = mouth_scale(rest) * move_lips(motion, parted[..., None] * DOWN)
+        shut = closure_share(outputs[:, -1]) * activity
+        closure = held_together(shut, lip_gaps(motion).max(1)) * near_speech
+        landmarks = rest + expressive_motion(motion, emotion, rest, closure)
+        return keep_lips_apart(landmarks, rest).astype(np.float32), closure.astype(np.float32)
 
     @torch.inference_mode()
     def analyse(self, speech: np.ndarray) -> Iterator[SpeechWindow]:

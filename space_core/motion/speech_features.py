@@ -36,9 +36,17 @@ TRANSITION_FRAMES = 4  # of the activity, from 1 to 0 within the beginning of a 
 def speech_power(speech: np.ndarray) -> float:
     """Mean power of the parts of a whole recording (N,) that are not pauses; at least ``SILENT_POWER``."""
     whole = max(len(speech) // BLOCK_SAMPLES, 1) * BLOCK_SAMPLES
-    blocks = np.pad(speech, (0, max(whole - len(speech), 0)))[:whole].reshape(-1, BLOCK_SAMPLES)
+    return gated_power(block_powers(np.pad(speech, (0, max(whole - len(speech), 0)))[:whole]))
+
+
+def block_powers(speech: np.ndarray) -> np.ndarray:
+    """The power of each block of speech, whose length is a multiple of ``BLOCK_SAMPLES``."""
     # The variance, so that a constant offset of the recording does not count as sound.
-    power = blocks.var(axis=1, dtype=np.float64)
+    return speech.reshape(-1, BLOCK_SAMPLES).var(axis=1, dtype=np.float64)
+
+
+def gated_power(power: np.ndarray) -> float:
+    """Mean of the power of blocks that are not pauses; at least ``SILENT_POWER``."""
     power = power[power > SILENT_POWER]
     if not len(power):
         return SILENT_POWER

@@ -1,0 +1,118 @@
+"""Analyses speech that is still arriving: what Speech2Landmarks makes of it a few frames after it was heard."""
+
+from collections import deque
+
+import numpy as np
+import torch
+
+from space_core.motion.loudness import smooth
+from space_core.motion.speech2landmarks import (
+    NEAR_SPEECH,
+    NEAR_SPEECH_GAIN,
+    RECEPTIVE_FRAMES,
+    Speech2Landmarks,
+    SpeechWindow,
+    breaths,
+    open_between_closures,
+    prepare_onsets,
+)
+from space_core.motion.speech_features import (
+    BLOCK_SAMPLES,
+    PAUSE_FRAMES,
+    block_powers,
+    gated_power,
+    log_mel,
+    speech_activity,
+)
+from space_core.timing import SAMPLES_PER_FRAME, number_of_frames
+
+# Frames are planned STEP_FRAMES at a time, each with the sound of at least FUTURE_FRAMES after it.
+STEP_FRAMES, FUTURE_FRAMES = 4, 8
+LOOK_AHEAD_FRAMES = STEP_FRAMES + FUTURE_FRAMES - 1  # of sound after a frame, at most, before it is planned
+PAST_FRAMES = 50  # that the network hears before the frames to plan
+KEPT_FRAMES = 110  # of sound: three standard deviations of what is near speech, and more
+
+# The level is that of the last minute that was heard, and at least that of a very quiet microphone.
+LEVEL_BLOCKS = 600
+QUIETEST_POWER = 1e-5
+
+
+class LiveSpeech:
+    """The speech of one stream; counterpart of ``Speech2Landmarks.analyse``."""
+
+    def __init__(self, speech2landmarks: Speech2Landmarks) -> None:
+        self._speech2landmarks = speech2landmarks
+        self._sound = np.zeros(0, np.float32)  # what is kept
+        self._begin = 0  # its first frame
+        self._planned = 0  # frames
+        self._blocks: deque[float] = deque(maxlen=LEVEL_BLOCKS)
+        self._measured = 0  # samples in blocks
+        self._finished = False
+
+    def push(self, sound: np.ndarray) -> None:
+        """Adds sound (N,) float32, 16 kHz mono."""
+        self._sound = np.concatenate([self._sound, sound])
+
+    def finish(self) -> None:
+        """No more sound follows."""
+        self._finished = True
+
+    def next(self) -> tuple[SpeechWindow, np.ndarray] | None:
+        """The next frames and their sound; None where more must be heard first."""
+        end = self._begin * SAMPLES_PER_FRAME + len(self._sound)  # in samples
+        if self._finished:
+            count = min(STEP_FRAMES, number_of_frames(end) - self._planned)
+        else:
+            whole = end // SAMPLES_PER_FRAME >= self._planned + STEP_FRAMES + FUTURE_FRAMES
+            count = STEP_FRAMES if whole else 0
+        if count <= 0:
+            return None
+        first = self._planned - self._begin  # in what is kept
+        known = self._sound[: (first + count + FUTURE_FRAMES) * SAMPLES_PER_FRAME]
+        window = self._analyse(known, first, count)
+        sound = known[first * SAMPLES_PER_FRAME : (first + count) * SAMPLES_PER_FRAME]
+        self._planned += count
+        drop = max(first + count - KEPT_FRAMES, 0)
+        self._sound = self._sound[drop * SAMPLES_PER_FRAME :].copy()
+        self._begin += drop
+        return window, sound
+
+    @torch.inference_mode()
+    def _analyse(self, known: np.ndarray, first: int, count: int) -> SpeechWindow:
+        """The frames ``first`` … ``first + count`` of sound that is known (N,)."""
+        power = self._power(known)
+        total = first + count + FUTURE_FRAMES
+        # Where the last that was heard is quiet, a pause is taken to follow.
+        silent = np.zeros((total + PAUSE_FRAMES) * SAMPLES_PER_FRAME - len(known), np.float32)
+        activity = speech_activity(np.concatenate([known, silent]), power)[:total]
+        near_speech = np.clip(NEAR_SPEECH_GAIN * smooth(activity, NEAR_SPEECH), 0, 1)
+        breath = breaths(activity)
+
+        begin = first - PAST_FRAMES
+        mel = log_mel(known, power, begin, total - begin)
+        network, device = self._speech2landmarks.network, self._speech2landmarks.device
+        frames = network.decoder.embed(network.encoder(torch.from_numpy(mel)[None].to(device)))
+        ahead = frames[:, -1:].expand(-1, RECEPTIVE_FRAMES, -1)
+        outputs = network.decoder.decode(torch.cat([frames, ahead], 1))[0].float().cpu().numpy()
+        before = PAST_FRAMES - RECEPTIVE_FRAMES  # decoded frames before the first to plan
+        active = np.pad(activity, (max(before - first, 0), 0))[-len(outputs) :]
+        outputs = prepare_onsets(outputs, active)
+        outputs[:, -1] = open_between_closures(outputs[:, -1])
+        features = frames[0, PAST_FRAMES : PAST_FRAMES + count].float().cpu().numpy()
+        planned = slice(first, first + count)
+        return SpeechWindow(
+            outputs[before : before + count],
+            activity[planned],
+            near_speech[planned],
+            breath[planned],
+            (features * activity[planned, None]).astype(np.float16),
+        )
+
+    def _power(self, known: np.ndarray) -> float:
+        """Mean power of the speech that was heard of late."""
+        begin = self._begin * SAMPLES_PER_FRAME
+        whole = (begin + len(known)) // BLOCK_SAMPLES * BLOCK_SAMPLES
+        if whole > self._measured:
+            self._blocks.extend(block_powers(known[self._measured - begin : whole - begin]))
+            self._measured = whole
+        return max(gated_power(np.array(self._blocks)), QUIETEST_POWER)

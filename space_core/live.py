@@ -16,7 +16,8 @@ from space_core.face.posed_face import PosedFace
 from space_core.generator import generator
 from space_core.media.visible_mark import marked
 from space_core.memory import out_of_memory_as_fault
-from space_core.motion.live_planner import CHANGEABLE_OPTIONS, LivePlanner
+from space_core.motion.live_options import CHANGEABLE_OPTIONS
+from space_core.motion.live_planner import LivePlanner
 from space_core.motion.motion import Motion
 from space_core.options import AnimationOptions
 from space_core.timing import SAMPLE_RATE, SAMPLES_PER_FRAME

@@ -22,6 +22,7 @@ CLOSING_FRAMES = (2.0, 3.0)
 OPENING_FRAMES = (4.0, 6.5)
 HELD_SHARE = 0.2  # of the blinks stay shut for one more frame
 LONGEST_FRAMES = 8  # more than twice closing, and than opening
+BEFORE_CLOSURE = LONGEST_FRAMES // 2
 
 # Relative change of the rate at intensity 1: people who stare in fear, surprise or anger blink less.
 RATE_CHANGES = {"angry": -0.3, "fear": -0.45, "sad": 0.15, "surprised": -0.4}
@@ -46,15 +47,20 @@ def blink_curve(speech: np.ndarray, num_frames: int, per_minute: float | np.ndar
     curve = np.zeros(num_frames)
     random = np.random.default_rng([seed, STREAM])
     for closed in _closures(speech, num_frames, per_minute, random):
-        closing, opening = random.uniform(*CLOSING_FRAMES), random.uniform(*OPENING_FRAMES)
-        hold = int(random.random() < HELD_SHARE)
-        frames = np.arange(closed - LONGEST_FRAMES // 2, min(closed + LONGEST_FRAMES, num_frames))
-        down = np.clip(1 - (closed - frames) / closing, 0, 1)
-        up = np.clip(1 - (frames - closed - hold) / opening, 0, 1)
-        # The upper lid closes with an abrupt stop and opens with a slow end.
-        blink = np.where(frames <= closed, down**1.5, up**1.8)
-        curve[frames] = np.maximum(curve[frames], blink)
+        first, last = closed - BEFORE_CLOSURE, min(closed + LONGEST_FRAMES, num_frames)
+        curve[first:last] = np.maximum(curve[first:last], blink_course(random)[: last - first])
     return curve.astype(np.float32)
+
+
+def blink_course(random: np.random.Generator) -> np.ndarray:
+    """(frames,) eye closure in a random blink, which is shut BEFORE_CLOSURE frames after its first."""
+    closing, opening = random.uniform(*CLOSING_FRAMES), random.uniform(*OPENING_FRAMES)
+    hold = int(random.random() < HELD_SHARE)
+    frames = np.arange(-BEFORE_CLOSURE, LONGEST_FRAMES)
+    down = np.clip(1 + frames / closing, 0, 1)
+    up = np.clip(1 - (frames - hold) / opening, 0, 1)
+    # The upper lid closes with an abrupt stop and opens with a slow end.
+    return np.where(frames <= 0, down**1.5, up**1.8)
 
 
 def blink_rate_factor(emotion: np.ndarray) -> np.ndarray:
@@ -82,15 +88,14 @@ def _closures(
     mean = float(np.mean(per_minute)) if num_frames else 0.0
     if mean <= 0 or num_frames <= FIRST_CLOSURE_FRAMES + LAST_CLOSURE_FRAMES:
         return np.zeros(0, np.int64)
-    rate = _relative_rate(loudness(speech, num_frames)) * per_minute / mean
+    rate = relative_rate(loudness(speech, num_frames)) * per_minute / mean
     rate[:FIRST_CLOSURE_FRAMES] = 0
     rate[-LAST_CLOSURE_FRAMES:] = 0
     # A renewal process on a clock that runs at the relative rate, scaled to the expected number of blinks.
     expected = mean / 60 * num_frames / FPS
     clock = np.cumsum(rate) / rate.sum() * expected
-    intervals = np.exp(INTERVAL_SPREAD * random.standard_normal(int(2 * expected) + 20) - INTERVAL_SPREAD**2 / 2)
-    # The video begins at a random time within an interval, with a probability proportional to the interval's length.
-    intervals[0] *= np.exp(INTERVAL_SPREAD**2) * random.random()
+    intervals = blink_intervals(int(2 * expected) + 20, random)
+    intervals[0] *= beginning_share(random)
     times = np.cumsum(intervals)
     closures = np.searchsorted(clock, times[times < expected])
     for index in range(1, len(closures)):
@@ -98,7 +103,20 @@ def _closures(
     return closures[closures < num_frames - LAST_CLOSURE_FRAMES]
 
 
-def _relative_rate(loud: np.ndarray) -> np.ndarray:
+def blink_intervals(count: int, random: np.random.Generator) -> np.ndarray:
+    """(count,) random intervals between blinks, of mean one."""
+    return np.exp(INTERVAL_SPREAD * random.standard_normal(count) - INTERVAL_SPREAD**2 / 2)
+
+
+def beginning_share(random: np.random.Generator) -> float:
+    """By which the first interval is multiplied.
+
+    A film begins at a random time within an interval, with a probability proportional to the interval's length.
+    """
+    return float(np.exp(INTERVAL_SPREAD**2) * random.random())
+
+
+def relative_rate(loud: np.ndarray) -> np.ndarray:
     """(T,) blink rate at each frame relative to continuous speech, of a loudness curve (T,)."""
     pausing = smooth(loud, 2) < SILENT
     spoken_before = np.concatenate([np.zeros(PHRASE_END_FRAMES, bool), ~pausing])[: len(pausing)]

@@ -16,7 +16,7 @@ ON_ACCENTS, IN_PAUSES = 0.12, 0.12
 ACCENT_SMOOTHING, PAUSE_SMOOTHING = 0.2 * FPS, 0.4 * FPS
 
 
-def emotion_curve(emotion: str, intensity: float, num_frames: int) -> np.ndarray:
+def emotion_curve(emotion: str, intensity: float, num_frames: int, first_frame: int = 0) -> np.ndarray:
     """Label weights per frame of an emotion in words.
 
     Args:
@@ -27,6 +27,7 @@ def emotion_curve(emotion: str, intensity: float, num_frames: int) -> np.ndarray
             the first frame on.
         intensity: 0 none, 1 full, up to 1.5 exaggerated; of entries without an ``@``.
         num_frames: frames, 25 a second.
+        first_frame: the first of them.
 
     Returns:
         (num_frames, 8) float32: label weights, which sum to 1, × intensity, in the order of ``EMOTIONS``.
@@ -37,7 +38,7 @@ def emotion_curve(emotion: str, intensity: float, num_frames: int) -> np.ndarray
     if not 0 <= intensity <= MAX_INTENSITY:
         raise SpaceError(f"The intensity of an emotion is between 0 and {MAX_INTENSITY:g}, not {intensity:g}.")
     timeline = [(second, np.array(weights)) for second, weights in parse_timeline(emotion, intensity)]
-    now = np.arange(num_frames)[:, None] / FPS
+    now = np.arange(first_frame, first_frame + num_frames)[:, None] / FPS
     before = intensity * np.eye(len(EMOTIONS))[EMOTIONS.index("neutral")]
     curve = np.tile(before, (num_frames, 1))
     for second, weights in timeline:
@@ -63,8 +64,18 @@ def expression_dynamics(emotion: np.ndarray, prosody: Prosody, expressiveness: f
     accent = smooth(prosody.accent, ACCENT_SMOOTHING) if num_frames else prosody.accent
     relative = accent / accent.max() if accent.any() else accent
     pausing = 1 - smooth(prosody.speaking, PAUSE_SMOOTHING) if num_frames else accent
-    factor = 1 + expressiveness * (ON_ACCENTS * relative - IN_PAUSES * pausing * prosody.speaking.any())
-    factor *= smoothstep(np.arange(num_frames) / (ONSET * FPS))
+    factor = dynamics_factor(relative, pausing * prosody.speaking.any(), expressiveness)
+    return grown(emotion, factor, np.arange(num_frames))
+
+
+def dynamics_factor(accent: np.ndarray, pausing: np.ndarray, expressiveness: float | np.ndarray) -> np.ndarray:
+    """(T,) by which an expression is greater on accents and smaller in pauses, both (T,) 0 … 1."""
+    return 1 + expressiveness * (ON_ACCENTS * accent - IN_PAUSES * pausing)
+
+
+def grown(emotion: np.ndarray, factor: np.ndarray, frames: np.ndarray) -> np.ndarray:
+    """An emotion curve (T, 8) times a factor (T,), from 0 in the film's first frame on; frames (T,) are counted."""
+    factor = factor * smoothstep(frames / (ONSET * FPS))
     shown = emotion.copy()
     shown[:, 1:] = np.minimum(emotion[:, 1:] * factor[:, None], MAX_INTENSITY)
     return shown

@@ -4,6 +4,8 @@ Gaze is given in degrees of yaw (positive: to the image's right) and pitch (posi
 landmarks.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from space_core.face.normalization import HeadPose
@@ -71,21 +73,27 @@ def saccades(num_frames: int, seed: int, amount: float) -> np.ndarray:
     gaze = np.zeros((num_frames, 2))
     if amount == 0:
         return gaze
+    for start, first, target in fixations(seed):
+        if start >= num_frames:
+            break
+        gaze[start] = first
+        gaze[start + 1 :] = target
+    return gaze * amount
+
+
+def fixations(seed: int) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """Without end: the frame in which the gaze moves on, its yaw and pitch (2,) in that frame and in those after it."""
     random = np.random.default_rng([seed, STREAM])
     target = np.zeros(2)
     start = 0
     while True:
         duration = np.clip(MEDIAN_FIXATION * np.exp(FIXATION_SPREAD * random.standard_normal()), *FIXATION)
         start += round(duration * FPS)
-        if start >= num_frames:
-            return gaze * amount
         previous = target
         wandering = np.clip(WANDERING * random.standard_normal(2), -MAX_WANDERING, MAX_WANDERING)
         target = np.zeros(2) if random.random() < ON_VIEWER and previous.any() else wandering
-        gaze[start:] = target
-        # Longer jumps take two frames.
-        if np.linalg.norm(target - previous) > 1.5:
-            gaze[start] = previous + 0.6 * (target - previous)
+        far = np.linalg.norm(target - previous) > 1.5  # longer jumps take two frames
+        yield start, previous + 0.6 * (target - previous) if far else target, target
 
 
 def emotional_gaze(emotion: np.ndarray) -> np.ndarray:

@@ -57,6 +57,7 @@ NOD_SPREAD = 0.6  # of the logarithm of the nods' amplitude …
 NOD_SPREAD_DURATION = 0.5 * FPS  # … which varies over so many frames
 
 BREATH_RATE = 0.24  # Hz
+BREATH_SPREAD, BREATH_SPREAD_DURATION = 0.2, 4 * FPS  # of the rate's logarithm; frames over which it varies
 BREATH = np.array([0.0, 0.22, 0.05, 0.0, 0.004, 0.0])  # amplitude in each channel
 
 # Yaw, pitch, roll in degrees at intensity 1; anger and contempt as both actors of MEAD turn their heads.
@@ -137,10 +138,10 @@ def generate_head_pose(
     model = head_motion_model()
     prosody = prosody or analyze_prosody(speech, num_frames)
     loud = prosody.loudness
-    ease_in = _ease(np.arange(num_frames) / EASE_IN_FRAMES)
+    ease_in = ease(np.arange(num_frames) / EASE_IN_FRAMES)
 
     # 1. Rotation and sway: a random process with the model's spectrum.
-    deviation = model.deviation * np.exp(np.clip(model.spread * random.standard_normal(NUM_CHANNELS), -0.5, 0.5))
+    deviation = speaker_deviation(model, random)
     motion = _random_motion(model, loud, random) * deviation
 
     # 2. Nods on stressed syllables.
@@ -148,17 +149,30 @@ def generate_head_pose(
     motion[:, PITCH] += ease_in * (nods(loud, model.nod_kernel) + accent_nods(prosody)) * amplitude
 
     # 3. Breathing, also in silence.
-    rate = BREATH_RATE * _lognormal(num_frames, 4 * FPS, 0.2, random)
-    phase = 2 * np.pi * (np.cumsum(rate) / FPS + random.random())
-    motion += (ease_in * np.sin(phase))[:, None] * BREATH
+    rate = BREATH_RATE * _lognormal(num_frames, BREATH_SPREAD_DURATION, BREATH_SPREAD, random)
+    motion += ease_in[:, None] * breathing(np.cumsum(rate) / FPS + random.random())
 
     # 4. Its attitude in an emotion.
     if attitude is not None:
         motion[:, YAW : ROLL + 1] += attitude
 
-    motion = (motion - motion[0]) * amount
+    return moved_head((motion - motion[0]) * amount, photo)
+
+
+def speaker_deviation(model: HeadMotionModel, random: np.random.Generator) -> np.ndarray:
+    """(6,) the standard deviation of a random speaker's offsets."""
+    return model.deviation * np.exp(np.clip(model.spread * random.standard_normal(NUM_CHANNELS), -0.5, 0.5))
+
+
+def breathing(cycles: np.ndarray) -> np.ndarray:
+    """Offsets (T, 6) of breathing, after so many breaths (T,)."""
+    return np.sin(2 * np.pi * cycles)[:, None] * BREATH
+
+
+def moved_head(motion: np.ndarray, photo: HeadPose) -> HeadPose:
+    """The head poses of generated offsets (T, 6) from the photo's pose, within their limits."""
     limits = np.concatenate([np.full(3, MAX_ROTATION), MAX_SWAY])
-    return _posed(_soft_limit(motion, limits), photo, model.pivot)
+    return _posed(soft_limit(motion, limits), photo, head_motion_model().pivot)
 
 
 def head_attitude(emotion: np.ndarray, seed: int) -> np.ndarray:
@@ -166,9 +180,15 @@ def head_attitude(emotion: np.ndarray, seed: int) -> np.ndarray:
 
     Slow, and 0 without emotion. The seed chooses to which side it tilts.
     """
+    turned = emotion @ attitudes(seed)
+    return smooth(turned, ATTITUDE_SMOOTHING) if len(emotion) else turned
+
+
+def attitudes(seed: int) -> np.ndarray:
+    """(8, 3) yaw, pitch, roll in degrees, by how much each emotion turns the head."""
     turn = np.array([ATTITUDES.get(label, (0.0, 0.0, 0.0)) for label in EMOTIONS])
     side = np.random.default_rng([seed, ATTITUDE_STREAM]).choice([-1.0, 1.0])
-    return smooth(emotion @ (turn * [side, 1, side]), ATTITUDE_SMOOTHING) if len(emotion) else emotion @ turn
+    return turn * [side, 1, side]
 
 
 def follow_head_pose(faces: Iterable[np.ndarray | None]) -> HeadPose:
@@ -235,8 +255,8 @@ def _within_transfer_limits(offsets: np.ndarray) -> np.ndarray:
 
     Angles are unchanged up to ±25° and never reach ±38°.
     """
-    angles = _soft_limit(offsets[:, :3], np.full(3, MAX_TRANSFERRED_ROTATION), FREE_ROTATION / MAX_TRANSFERRED_ROTATION)
-    return np.concatenate([angles, _soft_limit(offsets[:, 3:], MAX_TRANSFERRED_SHIFT)], axis=1)
+    angles = soft_limit(offsets[:, :3], np.full(3, MAX_TRANSFERRED_ROTATION), FREE_ROTATION / MAX_TRANSFERRED_ROTATION)
+    return np.concatenate([angles, soft_limit(offsets[:, 3:], MAX_TRANSFERRED_SHIFT)], axis=1)
 
 
 def nods(loud: np.ndarray, kernel: np.ndarray) -> np.ndarray:
@@ -257,33 +277,42 @@ def accent_nods(prosody: Prosody) -> np.ndarray:
 
 def _random_motion(model: HeadMotionModel, loud: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """(T, 6) motion with the model's spectrum, of standard deviation one after a start from rest."""
-    speaking = np.clip(2 * smooth(loud, CLOCK_SMOOTHING), 0, 1)
-    rate = CLOCK_IN_SILENCE + (CLOCK_IN_SPEECH - CLOCK_IN_SILENCE) * speaking
+    rate, by_speech = drive(loud)
     clock = np.cumsum(rate) - rate[0]  # (T,) the time of the process at each frame, in frames
 
     # White noise of varying amplitude still has a flat spectrum, which the model's factors shape.
     ticks = np.arange(int(clock[-1]) + 1)
-    ahead = np.pad(speaking, (0, ONSET_LEAD_FRAMES + 1), mode="edge")[ONSET_LEAD_FRAMES:]
-    onsets = FPS * np.clip(np.diff(ahead), 0, None)
-    by_speech = AMPLITUDE_IN_SILENCE + (1 - AMPLITUDE_IN_SILENCE) * speaking + ONSET_AMPLITUDE * onsets
-    variation = _smooth_noise(len(ticks), AMPLITUDE_DURATION, random).clip(max=MAX_AMPLITUDE)
-    variation = np.exp(AMPLITUDE_SPREAD * variation[:, None])
+    variation = noise_variation(_smooth_noise(len(ticks), AMPLITUDE_DURATION, random))
     amplitude = np.interp(ticks, clock, by_speech)[:, None] * variation
     power = np.maximum((amplitude**2).mean(0), (variation**2).mean(0))
-    amplitude *= _ease(ticks / EASE_IN_FRAMES)[:, None] / np.sqrt(power)
+    amplitude *= ease(ticks / EASE_IN_FRAMES)[:, None] / np.sqrt(power)
     noise = amplitude * random.standard_normal((len(ticks), NUM_CHANNELS))
 
     from scipy.interpolate import CubicSpline  # takes 0.2 s to import
 
     # Filtering by FFT is circular, so the noise is padded for the motion to decay.
     length = 2 * (len(ticks) // 2) + 30 * FPS
-    factors = _minimum_phase_factors(model, np.fft.rfftfreq(length, 1 / FPS))
+    factors = minimum_phase_factors(model, np.fft.rfftfreq(length, 1 / FPS))
     spectrum = factors @ np.fft.rfft(noise, length, axis=0)[:, :, None]
     motion = np.fft.irfft(spectrum[:, :, 0] * np.sqrt(FPS / 2), length, axis=0)
-    return _soft_limit(CubicSpline(np.arange(length), motion)(clock), np.full(NUM_CHANNELS, FARTHEST))
+    return soft_limit(CubicSpline(np.arange(length), motion)(clock), np.full(NUM_CHANNELS, FARTHEST))
 
 
-def _minimum_phase_factors(model: HeadMotionModel, frequencies: np.ndarray) -> np.ndarray:
+def drive(loud: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How speech of a loudness (T,) drives the process: the rate of its clock (T,) and the noise's amplitude (T,)."""
+    speaking = np.clip(2 * smooth(loud, CLOCK_SMOOTHING), 0, 1)
+    rate = CLOCK_IN_SILENCE + (CLOCK_IN_SPEECH - CLOCK_IN_SILENCE) * speaking
+    ahead = np.pad(speaking, (0, ONSET_LEAD_FRAMES + 1), mode="edge")[ONSET_LEAD_FRAMES:]
+    onsets = FPS * np.clip(np.diff(ahead), 0, None)
+    return rate, AMPLITUDE_IN_SILENCE + (1 - AMPLITUDE_IN_SILENCE) * speaking + ONSET_AMPLITUDE * onsets
+
+
+def noise_variation(noise: np.ndarray) -> np.ndarray:
+    """(T, 6) how the amplitude of the driving noise varies with smooth noise (T,) of standard deviation one."""
+    return np.exp(AMPLITUDE_SPREAD * noise.clip(max=MAX_AMPLITUDE)[:, None])
+
+
+def minimum_phase_factors(model: HeadMotionModel, frequencies: np.ndarray) -> np.ndarray:
     """The model's factors (F, 6, 6) at evenly spaced frequencies (F,) from 0, as causal filters.
 
     All share one phase, the minimum phase of their norm (from its cepstrum), so that no motion precedes the noise.
@@ -302,7 +331,12 @@ def _minimum_phase_factors(model: HeadMotionModel, frequencies: np.ndarray) -> n
 
 def _lognormal(num_frames: int, duration: float, spread: float, random: np.random.Generator) -> np.ndarray:
     """(T,) a log-normal process of mean one: smooth over ``duration`` frames, ``spread`` of its logarithm."""
-    return np.exp(spread * _smooth_noise(num_frames, duration, random) - spread**2 / 2)
+    return lognormal(_smooth_noise(num_frames, duration, random), spread)
+
+
+def lognormal(noise: np.ndarray, spread: float) -> np.ndarray:
+    """Log-normal noise of mean one, of Gaussian noise of standard deviation one; ``spread`` of its logarithm."""
+    return np.exp(spread * noise - spread**2 / 2)
 
 
 def _smooth_noise(num_frames: int, duration: float, random: np.random.Generator) -> np.ndarray:
@@ -331,7 +365,7 @@ def _without_cuts(values: np.ndarray) -> np.ndarray:
     offsets = values - values[0]
     frames = np.arange(len(values))
     for cut in np.flatnonzero((np.abs(np.diff(values, axis=0)) > CUT).any(axis=1)) + 1:
-        before, progress = offsets[cut - 1].copy(), _ease((frames[cut:] - cut) / SHOT_TRANSITION_FRAMES)[:, None]
+        before, progress = offsets[cut - 1].copy(), ease((frames[cut:] - cut) / SHOT_TRANSITION_FRAMES)[:, None]
         offsets[cut:] = values[cut:] - values[cut] + before * (1 - progress)
     return offsets
 
@@ -344,7 +378,7 @@ def _ping_pong(length: int, num_frames: int) -> np.ndarray:
     return np.minimum(place, 2 * length - 2 - place)
 
 
-def _soft_limit(values: np.ndarray, limits: np.ndarray, linear_part: float = LINEAR_PART) -> np.ndarray:
+def soft_limit(values: np.ndarray, limits: np.ndarray, linear_part: float = LINEAR_PART) -> np.ndarray:
     """Values (T, C), unchanged up to a part of their limits (C,) and compressed smoothly beyond."""
     linear = linear_part * limits
     size = np.abs(values)
@@ -363,7 +397,7 @@ def _posed(offsets: np.ndarray, photo: HeadPose, pivot: np.ndarray) -> HeadPose:
     return HeadPose(turned.rotation, turned.translation + arm + sway, scale)
 
 
-def _ease(progress: np.ndarray) -> np.ndarray:
+def ease(progress: np.ndarray) -> np.ndarray:
     """From 0 at progress 0 to 1 at progress 1, with zero velocity and acceleration at the ends."""
     progress = np.clip(progress, 0, 1)
     return progress**3 * (10 - 15 * progress + 6 * progress**2)

@@ -5,27 +5,26 @@ from collections.abc import Iterator
 import numpy as np
 
 from space_core.face.portrait import Portrait
-from space_core.motion.action_unit_labels import UNIT_COLUMNS
-from space_core.motion.emotion import emotion_curve
+from space_core.motion.action_unit_labels import MAX_STRENGTH
+from space_core.motion.blink import blink_rate_factor
+from space_core.motion.emotion import ACCENT_SMOOTHING, PAUSE_SMOOTHING, dynamics_factor, grown
+from space_core.motion.gaze import counter_gaze, emotional_gaze
+from space_core.motion.head_pose import attitudes
+from space_core.motion.live_eyes import LiveBlinks, LiveSaccades
+from space_core.motion.live_head import LiveHead
+from space_core.motion.live_options import FollowedOptions
+from space_core.motion.live_prosody import LiveProsody, ProsodyWindow
 from space_core.motion.live_speech import LiveSpeech
+from space_core.motion.live_upper_face import LiveUpperFace
+from space_core.motion.loudness import smooth
 from space_core.motion.motion import Motion, single_precision
-from space_core.motion.speech2landmarks import Speech2Landmarks, mouth_scale, resting_face
+from space_core.motion.speech2landmarks import Speech2Landmarks, resting_face
+from space_core.motion.upper_face import motion_units
 from space_core.options import MotionOptions
+from space_core.timing import FPS
 
-# What may change while a stream runs.
-CHANGEABLE_OPTIONS = (
-    "emotion",
-    "intensity",
-    "articulation",
-    "action_units",
-    "expressiveness",
-    "head_motion",
-    "blinks_per_minute",
-    "gaze_yaw",
-    "gaze_pitch",
-    "saccades",
-    "eyes_on_viewer",
-)
+GREAT_ACCENT = 0.8  # greatest value of the smoothed accent curve in lively speech
+ATTITUDE_DELAY = 0.2 * FPS  # frames of each of two filters by which the head follows the emotion
 
 
 class LivePlanner:
@@ -33,50 +32,71 @@ class LivePlanner:
 
     def __init__(self, speech2landmarks: Speech2Landmarks, portrait: Portrait, options: MotionOptions) -> None:
         self._speech2landmarks = speech2landmarks
-        self._portrait = portrait
-        self._options = options
-        self._speech = LiveSpeech(speech2landmarks)
-        self._rest = resting_face(portrait.normalized, speech2landmarks.basis)
-        self._size = mouth_scale(self._rest)
-        self._photo_pose = single_precision(portrait.pose)
+        self._options = FollowedOptions(options)
+        self._speech, self._prosody = LiveSpeech(speech2landmarks), LiveProsody()
+        self._head = LiveHead(portrait.pose, options.seed)
+        self._attitudes, self._attitude = attitudes(options.seed), np.zeros((2, 3))
+        self._upper_face = LiveUpperFace(options.seed)
+        self._blinks, self._saccades = LiveBlinks(options.seed), LiveSaccades(options.seed)
+        self._frames = 0
+        self._rest = resting_face(portrait.normalized, speech2landmarks.basis).astype(np.float32)
+        self._photo_pose = portrait.pose
 
     def change(self, options: MotionOptions) -> None:
         """Other options, for the frames that are planned from now on."""
-        self._options = options
+        self._options.change(options)
 
     def push(self, sound: np.ndarray) -> Iterator[Motion]:
         """Hears sound (N,) float32, 16 kHz mono; yields the motion that can be planned now, segment by segment."""
         self._speech.push(sound)
-        yield from self._planned()
+        return self._planned()
 
     def finish(self) -> Iterator[Motion]:
         """The motion of what is left, once all sound was given."""
         self._speech.finish()
-        yield from self._planned()
+        return self._planned()
 
     def _planned(self) -> Iterator[Motion]:
         while (heard := self._speech.next()) is not None:
-            window, sound = heard
-            count = len(window.outputs)
-            options = self._options
-            emotion = emotion_curve(options.emotion, options.intensity, count)
-            landmarks, closure = self._speech2landmarks.show(window, self._rest, emotion, options.articulation)
+            count = len(heard.window.outputs)
+            prosody = self._prosody.next(np.concatenate([heard.sound, heard.ahead]), count, heard.power)
+            emotion, units, gaze, numbers = self._options.next(count)
+            emotion = self._dynamics(emotion, prosody, numbers["expressiveness"])
+            pose = self._head.next(prosody, self._follow(emotion @ self._attitudes), numbers["head_motion"])
+            gaze = gaze + self._saccades.next(count) * numbers["saccades"][:, None] + emotional_gaze(emotion)
+            gaze += counter_gaze(self._photo_pose, pose, 1.0) * numbers["eyes_on_viewer"][:, None]
+            upper_face = motion_units(numbers["expressiveness"][:, None] * self._upper_face.next(prosody))
+            articulation = numbers["articulation"][:, None].astype(np.float32)
+            normalized, closure = self._speech2landmarks.show(heard.window, self._rest, emotion, articulation)
             yield Motion(
-                normalized=landmarks,
+                normalized=normalized,
                 closure=closure,
                 said_emotion=emotion,
                 emotion=emotion,
-                action_units=np.zeros((count, len(UNIT_COLUMNS)), np.float32),
-                gaze=np.zeros((count, 2), np.float32),
-                blink=np.zeros(count, np.float32),
-                head_pose=type(self._photo_pose)(
-                    *(
-                        np.repeat(values, count, axis=0)
-                        for values in (self._photo_pose.rotation, self._photo_pose.translation, self._photo_pose.scale)
-                    )
-                ),
-                rest=self._rest.astype(np.float32),
-                photo_pose=self._photo_pose,
-                speech=sound,
-                speech_features=window.features,
+                action_units=np.clip(units + upper_face, -MAX_STRENGTH, MAX_STRENGTH).astype(np.float32),
+                gaze=gaze.astype(np.float32),
+                blink=self._blinks.next(prosody, numbers["blinks_per_minute"] * blink_rate_factor(emotion)),
+                head_pose=single_precision(pose),
+                rest=self._rest,
+                photo_pose=single_precision(self._photo_pose),
+                speech=heard.sound,
+                speech_features=heard.window.features,
             )
+            self._frames += count
+
+    def _dynamics(self, emotion: np.ndarray, window: ProsodyWindow, expressiveness: np.ndarray) -> np.ndarray:
+        """See ``expression_dynamics``."""
+        prosody, delayed = window.prosody, window.delayed
+        accent = np.minimum(smooth(prosody.accent, ACCENT_SMOOTHING)[delayed] / GREAT_ACCENT, 1)
+        pausing = 1 - smooth(prosody.speaking, PAUSE_SMOOTHING)[delayed]
+        factor = dynamics_factor(accent, pausing, expressiveness)
+        return grown(emotion, factor, self._frames + np.arange(len(emotion)))
+
+    def _follow(self, turned: np.ndarray) -> np.ndarray:
+        """The attitude of the head (T, 3) that follows what an emotion asks for (T, 3), without a jump."""
+        followed = np.empty_like(turned)
+        for index, target in enumerate(turned):
+            self._attitude[0] += (target - self._attitude[0]) / ATTITUDE_DELAY
+            self._attitude[1] += (self._attitude[0] - self._attitude[1]) / ATTITUDE_DELAY
+            followed[index] = self._attitude[1]
+        return followed

@@ -1,12 +1,14 @@
 """Analyses speech that is still arriving: what Speech2Landmarks makes of it a few frames after it was heard."""
 
 from collections import deque
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from space_core.motion.loudness import smooth
 from space_core.motion.speech2landmarks import (
+    BREATH_GAP,
     NEAR_SPEECH,
     NEAR_SPEECH_GAIN,
     RECEPTIVE_FRAMES,
@@ -36,6 +38,25 @@ KEPT_FRAMES = 110  # of sound: three standard deviations of what is near speech,
 LEVEL_BLOCKS = 600
 QUIETEST_POWER = 1e-5
 
+# What is seen coming later than in a film sets in more slowly: by so much a frame.
+NEAR_SPEECH_STEP, BREATH_STEP = 0.12, BREATH_GAP / 4
+
+
+class Heard(NamedTuple):
+    """The next frames of a stream.
+
+    Attributes:
+        window: what they are like.
+        sound: (N,) float32 their sound; shorter than they are at the end of the stream.
+        ahead: (M,) the sound that follows, as far as it counts.
+        power: mean power of the speech of late.
+    """
+
+    window: SpeechWindow
+    sound: np.ndarray
+    ahead: np.ndarray
+    power: float
+
 
 class LiveSpeech:
     """The speech of one stream; counterpart of ``Speech2Landmarks.analyse``."""
@@ -48,6 +69,7 @@ class LiveSpeech:
         self._blocks: deque[float] = deque(maxlen=LEVEL_BLOCKS)
         self._measured = 0  # samples in blocks
         self._finished = False
+        self._near_speech = self._breath = 0.0  # of the latest frame
 
     def push(self, sound: np.ndarray) -> None:
         """Adds sound (N,) float32, 16 kHz mono."""
@@ -57,8 +79,8 @@ class LiveSpeech:
         """No more sound follows."""
         self._finished = True
 
-    def next(self) -> tuple[SpeechWindow, np.ndarray] | None:
-        """The next frames and their sound; None where more must be heard first."""
+    def next(self) -> Heard | None:
+        """The next frames; None where more must be heard first."""
         end = self._begin * SAMPLES_PER_FRAME + len(self._sound)  # in samples
         if self._finished:
             count = min(STEP_FRAMES, number_of_frames(end) - self._planned)
@@ -69,18 +91,18 @@ class LiveSpeech:
             return None
         first = self._planned - self._begin  # in what is kept
         known = self._sound[: (first + count + FUTURE_FRAMES) * SAMPLES_PER_FRAME]
-        window = self._analyse(known, first, count)
-        sound = known[first * SAMPLES_PER_FRAME : (first + count) * SAMPLES_PER_FRAME]
+        power = self._power(known)
+        window = self._analyse(known, first, count, power)
+        sound, ahead = np.split(known[first * SAMPLES_PER_FRAME :], [count * SAMPLES_PER_FRAME])
         self._planned += count
         drop = max(first + count - KEPT_FRAMES, 0)
         self._sound = self._sound[drop * SAMPLES_PER_FRAME :].copy()
         self._begin += drop
-        return window, sound
+        return Heard(window, sound, ahead, power)
 
     @torch.inference_mode()
-    def _analyse(self, known: np.ndarray, first: int, count: int) -> SpeechWindow:
+    def _analyse(self, known: np.ndarray, first: int, count: int, power: float) -> SpeechWindow:
         """The frames ``first`` … ``first + count`` of sound that is known (N,)."""
-        power = self._power(known)
         total = first + count + FUTURE_FRAMES
         # Where the last that was heard is quiet, a pause is taken to follow.
         silent = np.zeros((total + PAUSE_FRAMES) * SAMPLES_PER_FRAME - len(known), np.float32)
@@ -103,10 +125,20 @@ class LiveSpeech:
         return SpeechWindow(
             outputs[before : before + count],
             activity[planned],
-            near_speech[planned],
-            breath[planned],
+            self._slowed_near_speech(near_speech[planned]),
+            self._slowed_breath(breath[planned]),
             (features * activity[planned, None]).astype(np.float16),
         )
+
+    def _slowed_near_speech(self, values: np.ndarray) -> np.ndarray:
+        slowed = _slowed(values, self._near_speech, NEAR_SPEECH_STEP)
+        self._near_speech = float(slowed[-1])
+        return slowed
+
+    def _slowed_breath(self, values: np.ndarray) -> np.ndarray:
+        slowed = _slowed(values, self._breath, BREATH_STEP)
+        self._breath = float(slowed[-1])
+        return slowed
 
     def _power(self, known: np.ndarray) -> float:
         """Mean power of the speech that was heard of late."""
@@ -116,3 +148,11 @@ class LiveSpeech:
             self._blocks.extend(block_powers(known[self._measured - begin : whole - begin]))
             self._measured = whole
         return max(gated_power(np.array(self._blocks)), QUIETEST_POWER)
+
+
+def _slowed(values: np.ndarray, before: float, step: float) -> np.ndarray:
+    """Values (T,) float32 that change by ``step`` a frame at most, from the one before on."""
+    slowed = np.empty(len(values), np.float32)
+    for index, value in enumerate(values):
+        slowed[index] = before = min(max(float(value), before - step), before + step)
+    return slowed

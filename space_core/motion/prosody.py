@@ -50,9 +50,14 @@ class Prosody:
 
 def analyze_prosody(speech: np.ndarray, num_frames: int) -> Prosody:
     """The prosody of 16 kHz mono speech (N,); a recording shorter than ``num_frames`` is silent after its end."""
-    loud = loudness(speech, num_frames)
+    return prosody_of(loudness(speech, num_frames), frame_pitch(speech, num_frames))
+
+
+def prosody_of(loud: np.ndarray, semitones: np.ndarray) -> Prosody:
+    """The prosody of a loudness curve (T,) and the voice's pitch in each frame (T,), see ``frame_pitch``."""
+    num_frames = len(loud)
     speaking = np.clip(2 * smooth(loud, 0.2 * FPS), 0, 1) if num_frames else loud
-    pitch = voice_pitch(speech, num_frames, loud)
+    pitch = relative_pitch(semitones, loud)
     syllables = _syllables(loud)
     accents = _accents(syllables, loud, pitch)
     accent = np.zeros(num_frames)
@@ -63,8 +68,8 @@ def analyze_prosody(speech: np.ndarray, num_frames: int) -> Prosody:
     return Prosody(loud, pitch, syllables, accents, accent, speaking)
 
 
-def voice_pitch(speech: np.ndarray, num_frames: int, loud: np.ndarray) -> np.ndarray:
-    """(num_frames,) semitones above the median pitch of the voice; interpolated where there is none."""
+def frame_pitch(speech: np.ndarray, num_frames: int) -> np.ndarray:
+    """(num_frames,) the voice's pitch in semitones above 1 Hz in a window around each frame; NaN without voice."""
     semitones = np.full(num_frames, np.nan)
     window = np.hanning(WINDOW)
     decay = np.fft.irfft(np.abs(np.fft.rfft(window, FFT_SIZE)) ** 2)  # the autocorrelation of the window itself
@@ -84,15 +89,19 @@ def voice_pitch(speech: np.ndarray, num_frames: int, loud: np.ndarray) -> np.nda
         voiced = values[np.arange(len(part)), best] > VOICED
         pitch = 12 * np.log2(SAMPLE_RATE / lags[best])
         semitones[first : first + len(part)] = np.where(voiced, pitch, np.nan)
-    semitones[loud < PAUSE_LOUDNESS] = np.nan
-    found = np.flatnonzero(~np.isnan(semitones))
+    return semitones
+
+
+def relative_pitch(semitones: np.ndarray, loud: np.ndarray) -> np.ndarray:
+    """(T,) semitones above the median pitch of the voice; interpolated where there is none or a pause."""
+    found = np.flatnonzero(~np.isnan(semitones) & (loud >= PAUSE_LOUDNESS))
     if not len(found):
-        return np.zeros(num_frames)
+        return np.zeros(len(semitones))
     median = np.median(semitones[found])
     # An octave too low or too high is an error more often than a voice.
     offset = semitones[found] - median
     offset -= 12 * np.round(offset / 12) * (np.abs(offset) > 9)
-    return smooth(np.interp(np.arange(num_frames), found, offset), PITCH_SMOOTHING)
+    return smooth(np.interp(np.arange(len(semitones)), found, offset), PITCH_SMOOTHING)
 
 
 def _syllables(loud: np.ndarray) -> np.ndarray:

@@ -80,10 +80,14 @@ def upper_face_units(prosody: Prosody, expressiveness: float, seed: int) -> np.n
         seed: of the random process; the same seed gives the same motion.
     """
     num_frames = len(prosody.loudness)
-    strengths = np.zeros((num_frames, len(UNIT_COLUMNS)), np.float32)
     if expressiveness == 0 or num_frames == 0:
-        return strengths
-    motion = expressiveness * upper_face_motion(prosody, seed)
+        return np.zeros((num_frames, len(UNIT_COLUMNS)), np.float32)
+    return motion_units(expressiveness * upper_face_motion(prosody, seed))
+
+
+def motion_units(motion: np.ndarray) -> np.ndarray:
+    """Strengths (T, columns) float32 of the action units that make a motion (T, channels) in millimetres."""
+    strengths = np.zeros((len(motion), len(UNIT_COLUMNS)), np.float32)
     for unit, values in zip(UNITS, (motion @ _units_per_millimetre()).T, strict=True):
         for side in "LR":
             strengths[:, UNIT_COLUMNS.index(unit + side)] = np.clip(values, -1, 1)
@@ -96,17 +100,43 @@ def upper_face_motion(prosody: Prosody, seed: int) -> np.ndarray:
     num_frames = len(prosody.loudness)
     following = prosodic_part(prosody, model)
     noise = _coloured_noise(model, num_frames, random)
-    motion = FOLLOWING * following + np.sqrt(1 - FOLLOWING**2) * noise
-    motion[:, BROWS] = (np.exp(SKEWNESS * motion[:, BROWS]) - np.exp(SKEWNESS**2 / 2)) / SKEWNESS
-
     margin = round(3 * AMPLITUDE_DURATION)
     slow = smooth(random.standard_normal(num_frames + 2 * margin), AMPLITUDE_DURATION)[margin:][:num_frames]
     slow *= np.sqrt(2 * np.sqrt(np.pi) * AMPLITUDE_DURATION)
-    amplitude = np.exp(AMPLITUDE_SPREAD * slow - AMPLITUDE_SPREAD**2) * _activity(prosody)
-    amplitude *= smoothstep(np.arange(num_frames) / EASE_IN)
-    deviation = model.deviation * np.exp(np.clip(model.spread * random.standard_normal(len(CHANNELS)), -0.3, 0.3))
+    return combined_motion(
+        following, noise, slow, speech_share(prosody), np.arange(num_frames), speaker_deviation(model, random)
+    )
+
+
+def speaker_deviation(model: UpperFaceModel, random: np.random.Generator) -> np.ndarray:
+    """(channels,) the standard deviation of a random speaker's motion, millimetres."""
+    return model.deviation * np.exp(np.clip(model.spread * random.standard_normal(len(CHANNELS)), -0.3, 0.3))
+
+
+def combined_motion(
+    following: np.ndarray,
+    noise: np.ndarray,
+    slow: np.ndarray,
+    share: np.ndarray,
+    frames: np.ndarray,
+    deviation: np.ndarray,
+) -> np.ndarray:
+    """Motion (T, channels) in millimetres.
+
+    Args:
+        following: (T, channels) what follows the prosody, of a standard deviation of one.
+        noise: (T, channels) what does not, of a standard deviation of one.
+        slow: (T,) slow noise that varies the amplitude.
+        share: (T,) of the motion, 0 in silence; see ``speech_share``.
+        frames: (T,) of the film, which starts with the photo's face.
+        deviation: (channels,) of the speaker, see ``speaker_deviation``.
+    """
+    motion = FOLLOWING * following + np.sqrt(1 - FOLLOWING**2) * noise
+    motion[:, BROWS] = (np.exp(SKEWNESS * motion[:, BROWS]) - np.exp(SKEWNESS**2 / 2)) / SKEWNESS
+    amplitude = np.exp(AMPLITUDE_SPREAD * slow - AMPLITUDE_SPREAD**2) * share
+    amplitude *= smoothstep(frames / EASE_IN)
     motion *= GAIN * amplitude[:, None] * deviation
-    limit = FARTHEST * model.deviation
+    limit = FARTHEST * upper_face_model().deviation
     motion = limit * np.tanh(motion / limit)
     motion[:, LIDS] += LIDS_WITH_BROWS * motion[:, BROWS]
     return motion
@@ -153,7 +183,7 @@ def _units_per_millimetre() -> np.ndarray:
     return np.linalg.inv(channels_of(both))
 
 
-def _activity(prosody: Prosody) -> np.ndarray:
+def speech_share(prosody: Prosody) -> np.ndarray:
     """(T,) 1 in speech, 0 in silence that lasts, with a smooth passage."""
     active = smooth(prosody.speaking, REST_SMOOTHING)
     return np.clip((active - 0.08) / 0.55, 0, 1)

@@ -2,12 +2,15 @@
 
     python -m space_core.evaluation.benchmark [--device cuda] [--seconds 10 60] [--size 512] [--megapixels 12]
         [--generator liveportrait]
+    python -m space_core.evaluation.benchmark --live [--device cuda] [--seconds 30] [--size 512]
     python -m space_core.evaluation.benchmark --liveportrait [--device cuda] [--batch 8] [--compile]
 
 For each length, in a process of its own, with the networks loaded but the photo not seen before: the whole way from
 photo and recording on disk to MP4 on disk, the seconds of every stage on its own, and the same frames encoded by x264
 alone, which is the limit of any generator on this machine. With ``--megapixels`` also a whole photo of that size. With
-``--liveportrait`` instead the milliseconds a frame of each network of LivePortrait, with random weights.
+``--live`` instead a live stream: its delay when sound arrives in real time, from a frame's last sample in to the frame
+out, and how fast it is when all sound is there. With ``--liveportrait`` instead the milliseconds a frame of each
+network of LivePortrait, with random weights.
 """
 
 import argparse
@@ -40,14 +43,17 @@ from space_core.generators import DEFAULT_GENERATOR, GENERATORS, build_generator
 from space_core.media.audio import load_recording
 from space_core.media.images import load_photo
 from space_core.media.video import write_video
+from space_core.motion.live_speech import LOOK_AHEAD_FRAMES
 from space_core.motion.motion import join
 from space_core.motion.planner import MotionPlanner
 from space_core.options import DEVICES, MotionOptions
 from space_core.progress import ignore_progress
+from space_core.timing import FPS, SAMPLE_RATE, SAMPLES_PER_FRAME
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PHOTO, OTHER_PHOTO = EXAMPLES / "astronaut.jpg", EXAMPLES / "grace_hopper.jpg"
 SPEECH = EXAMPLES / "english_starlight.flac"
+LIVE_CHUNK = SAMPLE_RATE // 50  # 20 ms, as microphones give it
 NETWORK_RUNS = 20  # on a GPU, where one is too short to be timed
 HELD_FRAMES = 100  # rendered and encoded on their own; stages are extrapolated from these
 
@@ -61,6 +67,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=SIZE, help="side of the film in pixels (default: %(default)s)")
     parser.add_argument("--megapixels", type=float, help="also a whole photo of that size, for the first length")
     parser.add_argument("--generator", choices=list(GENERATORS), default=DEFAULT_GENERATOR, help="default: %(default)s")
+    parser.add_argument("--live", action="store_true", help="only the delay of a live stream")
     parser.add_argument("--liveportrait", action="store_true", help="only the networks of LivePortrait")
     parser.add_argument("--batch", type=int, default=1, help="frames at once, of these networks (default: %(default)s)")
     parser.add_argument("--compile", action="store_true", help="compile those of them that run for every frame")
@@ -70,6 +77,10 @@ def main() -> None:
         _measure_liveportrait(pick_device(arguments.device), arguments.batch, arguments.compile)
         return
     options = AnimationOptions(size=arguments.size, generator=arguments.generator)
+    if arguments.live:
+        for seconds in arguments.seconds:
+            _in_own_process(_measure_live, seconds, options, arguments.device)
+        return
     for seconds in arguments.seconds:
         _in_own_process(_measure_crop, seconds, options, arguments.device)
     if arguments.megapixels:
@@ -125,6 +136,44 @@ def _measure_film(folder: Path, photo: Path, speech: Path, options: AnimationOpt
     print(f"  first frame     {to_first_frame:8.2f} s")
     print(f"  peak memory     {memory.peak / 2**30:8.2f} GiB, ffmpeg included")
     return pipeline
+
+
+def _measure_live(seconds: float, options: AnimationOptions, device: str) -> None:
+    """Prints the delay of a live stream of that much speech, as from a microphone, and its speed."""
+    pipeline = SpacePipeline(device)
+    sound = np.resize(load_recording(SPEECH).speech, round(seconds * SAMPLE_RATE))
+    chunks = [sound[first : first + LIVE_CHUNK] for first in range(0, len(sound), LIVE_CHUNK)]
+    with pipeline.stream(PHOTO, iter(chunks), options) as stream:  # whatever is loaded on first use
+        next(stream)
+    arrivals: list[float] = []
+
+    def microphone() -> Iterator[np.ndarray]:
+        begun = time.perf_counter()
+        for index, chunk in enumerate(chunks, 1):
+            time.sleep(max(begun + index * LIVE_CHUNK / SAMPLE_RATE - time.perf_counter(), 0))
+            arrivals.append(time.perf_counter())
+            yield chunk
+
+    begun = time.perf_counter()
+    shown = []
+    with PeakMemory() as memory, pipeline.stream(PHOTO, microphone(), options) as stream:
+        for _ in stream:
+            shown.append(time.perf_counter())
+    ends = np.minimum((np.arange(len(shown)) + 1) * SAMPLES_PER_FRAME, len(sound)) - 1  # each frame's last sample
+    delays = np.array(shown) - np.array(arrivals)[ends // LIVE_CHUNK]
+    start = time.perf_counter()
+    count = sum(1 for _ in pipeline.stream(PHOTO, iter(chunks), options))
+    whole = time.perf_counter() - start
+    minute = 60 * FPS
+    print(f"\n{seconds:g} s of live speech on {pipeline.device}, {options.size} x {options.size}")
+    print(f"  look-ahead      {LOOK_AHEAD_FRAMES / FPS:8.2f} s of sound after a frame, at most")
+    print(f"  first frame     {shown[0] - begun:8.2f} s after the first sound")
+    print(f"  delay           {np.percentile(delays, 50):8.2f} s p50, {np.percentile(delays, 95):.2f} p95, ", end="")
+    print(f"{delays.max():.2f} greatest")
+    print(f"  … at the end    {np.median(delays[-minute:]):8.2f} s median of the last minute at most")
+    print(f"  sound           {len(shown) - len(sound) / SAMPLES_PER_FRAME:+8.2f} frames more than sound")
+    print(f"  real-time factor{whole * FPS / count:8.2f}   {count / whole:6.1f} frames/s when all sound is there")
+    print(f"  peak memory     {memory.peak / 2**30:8.2f} GiB")
 
 
 class PeakMemory:

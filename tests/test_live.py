@@ -1,0 +1,326 @@
+"""What a live stream promises: all sound, in time, with the lips of a film; a face that lives on in silence."""
+
+import queue
+import threading
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import psutil
+import pytest
+import torch
+from conftest import EXAMPLES, no_work_left, until
+
+from space_core import AnimationOptions, LiveControl, LiveFrame, SpaceError, fill_gaps
+from space_core.measures.lips import lip_opening
+from space_core.media.audio import load_speech
+from space_core.media.visible_mark import marked
+from space_core.motion.emotion_labels import EMOTIONS
+from space_core.motion.live_planner import LivePlanner
+from space_core.motion.live_speech import LOOK_AHEAD_FRAMES
+from space_core.motion.motion import Motion, join
+from space_core.motion.planner import MotionPlanner
+from space_core.options import MotionOptions
+from space_core.timing import FPS, SAMPLE_RATE, SAMPLES_PER_FRAME
+
+PHOTO = EXAMPLES / "astronaut.jpg"
+CHUNK = 320
+
+
+@pytest.fixture(scope="module")
+def planner() -> MotionPlanner:
+    return MotionPlanner(torch.device("cpu"))
+
+
+@pytest.fixture(scope="module")
+def speech() -> np.ndarray:
+    return load_speech(EXAMPLES / "english_starlight.flac")
+
+
+@pytest.fixture(scope="module")
+def heard(planner, portrait, speech) -> Motion:
+    """The motion of the speech as it arrives."""
+    return planned(planner.live(portrait, MotionOptions()), speech)
+
+
+def planned(live: LivePlanner, sound: np.ndarray) -> Motion:
+    segments = [segment for chunk in chunks_of(sound) for segment in live.push(chunk)]
+    return join(segments + list(live.finish()))
+
+
+def chunks_of(sound: np.ndarray, length: int = CHUNK) -> list[np.ndarray]:
+    return [sound[first : first + length] for first in range(0, len(sound), length)]
+
+
+def silence(seconds: float) -> np.ndarray:
+    return np.zeros(round(seconds * SAMPLE_RATE), np.float32)
+
+
+def whole_films(planner, portrait, sound: np.ndarray, options: MotionOptions | None = None) -> Motion:
+    options = options or MotionOptions()
+    timelines = planner.timelines(portrait, sound, options)
+    return join(list(planner.segments(portrait, sound, planner.analyse(sound), timelines, options.articulation)))
+
+
+def blinks_in(motion: Motion) -> int:
+    return int((np.diff((motion.blink > 0.9).astype(int)) > 0).sum())
+
+
+def test_what_goes_in_comes_out_with_a_frame_for_every_640_samples(pipeline, speech):
+    sound = speech[: 2 * SAMPLE_RATE + 100]
+    pieces = np.split(sound, [1, 1, 700, 5000, 5640, 20_000])  # an empty one, too
+    frames = list(pipeline.stream(PHOTO, pieces))
+    assert [frame.index for frame in frames] == list(range(51))
+    assert all(frame.picture.shape == (512, 512, 3) and frame.picture.dtype == np.uint8 for frame in frames)
+    assert all(frame.sound.shape == (SAMPLES_PER_FRAME,) and frame.sound.dtype == np.float32 for frame in frames)
+    given_back = np.concatenate([frame.sound for frame in frames])
+    np.testing.assert_array_equal(given_back[: len(sound)], sound)
+    assert not given_back[len(sound) :].any()
+
+
+def test_frames_come_when_no_more_than_the_look_ahead_was_heard_after_them(pipeline, speech):
+    given: queue.Queue[np.ndarray | None] = queue.Queue()
+
+    def source() -> Iterator[np.ndarray]:
+        while (chunk := given.get()) is not None:
+            yield chunk
+
+    with pipeline.stream(PHOTO, source()) as stream:
+        for index in range(12):
+            first = 0 if index == 0 else index + LOOK_AHEAD_FRAMES
+            heard = speech[first * SAMPLES_PER_FRAME : (index + 1 + LOOK_AHEAD_FRAMES) * SAMPLES_PER_FRAME]
+            for chunk in chunks_of(heard):
+                given.put(chunk)
+            assert next(stream).index == index  # would wait for ever
+        given.put(None)
+
+
+def test_the_look_ahead_leaves_time_to_draw_within_the_delay_that_is_promised():
+    assert LOOK_AHEAD_FRAMES / FPS <= 0.45
+
+
+def test_it_does_not_matter_in_which_pieces_sound_arrives(planner, portrait, speech):
+    sound = speech[: 2 * SAMPLE_RATE]
+    one = planned(planner.live(portrait, MotionOptions()), sound)
+    live = planner.live(portrait, MotionOptions())
+    other = join([*live.push(sound), *live.finish()])
+    np.testing.assert_array_equal(one.normalized, other.normalized)
+    np.testing.assert_array_equal(one.head_pose.rotation, other.head_pose.rotation)
+
+
+@pytest.mark.parametrize("example", ["english_starlight", "spanish_stars"])
+def test_lips_move_as_in_a_film_of_the_whole_recording(planner, portrait, example):
+    sound = load_speech(EXAMPLES / f"{example}.flac")
+    live = planned(planner.live(portrait, MotionOptions()), sound)
+    film = whole_films(planner, portrait, sound)
+    openings = lip_opening(live.normalized), lip_opening(film.normalized)
+    assert np.corrcoef(*openings)[0, 1] > 0.95
+    assert openings[0].std() == pytest.approx(openings[1].std(), rel=0.1)
+
+
+def test_the_level_of_the_speech_does_not_matter(planner, portrait, speech, heard):
+    quiet = planned(planner.live(portrait, MotionOptions()), speech / 10)
+    assert np.corrcoef(lip_opening(quiet.normalized), lip_opening(heard.normalized))[0, 1] > 0.98
+
+
+def test_head_and_upper_face_move_without_jumps_where_segments_meet(heard):
+    accelerations = np.abs(np.diff(heard.head_pose.rotation, 2, axis=0)).max()
+    assert accelerations < 2.5  # degrees a frame and frame
+    assert np.abs(np.diff(heard.action_units, 2, axis=0)).max() < 0.3
+
+
+def test_in_silence_lips_are_still_while_head_and_lids_live_on(planner, portrait):
+    motion = planned(planner.live(portrait, MotionOptions()), silence(40))
+    lips = lip_opening(motion.normalized)
+    assert np.ptp(lips) < 1e-3
+    assert 5 <= blinks_in(motion) <= 22
+    assert motion.head_pose.rotation[10 * FPS :].std(0).min() > 0.05
+    assert motion.head_pose.rotation.std(0).max() < 5
+
+
+def test_the_first_frame_is_the_photos_face_and_pose(portrait, heard):
+    assert np.abs(heard.head_pose.rotation[0] - portrait.pose.rotation[0]).max() < 0.2
+    assert heard.blink[0] == 0
+
+
+def test_noise_in_a_quiet_room_does_not_move_the_lips(planner, portrait):
+    noise = (1e-3 * np.random.default_rng(0).standard_normal(5 * SAMPLE_RATE)).astype(np.float32)
+    motion = planned(planner.live(portrait, MotionOptions()), noise)
+    assert np.ptp(lip_opening(motion.normalized)) < 0.02
+
+
+def test_a_control_changes_emotion_and_gaze_smoothly(pipeline, planner, portrait, speech):
+    live = planner.live(portrait, MotionOptions(saccades=0, head_motion=0))
+    before = list(live.push(speech[: 2 * SAMPLE_RATE]))
+    live.change(MotionOptions(saccades=0, head_motion=0, emotion="happy", gaze_yaw=12))
+    after = join(before + list(live.push(speech[2 * SAMPLE_RATE : 4 * SAMPLE_RATE])))
+    first = sum(map(len, before))
+    happy = after.emotion[:, EMOTIONS.index("happy")]
+    assert not happy[:first].any()
+    assert happy[first + round(0.8 * FPS) :].min() > 0.8
+    assert happy[first + round(0.3 * FPS)] < 0.8
+    assert np.abs(np.diff(happy)).max() < 0.2
+    assert after.gaze[-1, 0] == pytest.approx(12, abs=1)
+
+
+def test_a_control_reaches_a_stream_that_runs(pipeline, speech):
+    pictures = []
+    for emotion in ("neutral", "surprised"):
+        control = LiveControl(AnimationOptions(head_motion=0, blinks_per_minute=0, saccades=0, articulation=0))
+        frames = []
+        for frame in pipeline.stream(PHOTO, chunks_of(speech[: 3 * SAMPLE_RATE]), control=control):
+            frames.append(frame.picture.astype(int))
+            if frame.index == 5:
+                control.update(emotion=emotion)
+        assert control.options.emotion == emotion
+        pictures.append(frames)
+    neutral, surprised = pictures
+    assert np.abs(neutral[5] - surprised[5]).max() == 0
+    assert np.abs(neutral[-1] - surprised[-1]).mean() > 0.3
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"emotion": "joyous"}, "joyous"),
+        ({"intensity": 9}, "between 0 and 1.5"),
+        ({"size": 256}, "size can't change"),
+        ({"seed": 1, "colour": 2}, "seed and colour can't change"),
+    ],
+)
+def test_a_control_refuses_what_can_not_be_and_keeps_what_was(changes, words):
+    control = LiveControl(AnimationOptions(emotion="sad"))
+    with pytest.raises(SpaceError, match=words):
+        control.update(**changes)
+    assert control.options == AnimationOptions(emotion="sad")
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        np.zeros((2, 320), np.float32),
+        np.zeros(320, np.int16),
+        np.full(320, 2, np.float32),
+        np.full(320, np.nan, np.float32),
+        [0.0, 0.1],
+        b"sound",
+    ],
+)
+def test_sound_of_another_kind_is_refused_with_a_sentence(pipeline, chunk):
+    with no_work_left(), pytest.raises(SpaceError, match=r"chunk of sound"):
+        list(pipeline.stream(PHOTO, [silence(0.02), chunk]))
+
+
+def test_an_exception_of_the_source_is_raised_at_its_place(pipeline):
+    def source() -> Iterator[np.ndarray]:
+        yield silence(1)
+        raise ConnectionError("hung up")
+
+    shown = []
+    with no_work_left(), pytest.raises(ConnectionError, match="hung up"):
+        shown.extend(pipeline.stream(PHOTO, source()))
+
+
+def test_unusable_photos_and_options_are_refused_before_the_first_frame(pipeline):
+    with pytest.raises(SpaceError, match="face"):
+        pipeline.stream(np.zeros((300, 300, 3), np.uint8), [])
+    with pytest.raises(SpaceError, match="pose video"):
+        pipeline.stream(PHOTO, [], AnimationOptions(pose_video="head.mp4"))
+
+
+def test_no_sound_gives_no_frames(pipeline):
+    assert list(pipeline.stream(PHOTO, [])) == []
+
+
+def test_a_slow_reader_holds_back_the_reading_of_sound(pipeline):
+    read = 0
+
+    def source() -> Iterator[np.ndarray]:
+        nonlocal read
+        while True:
+            read += 1
+            yield np.zeros(SAMPLES_PER_FRAME, np.float32)
+
+    with pipeline.stream(PHOTO, source()) as stream:
+        assert next(stream).index == 0
+        time.sleep(1.5)
+        assert read <= LOOK_AHEAD_FRAMES + 25
+
+
+def test_closing_ends_the_work_and_the_source(pipeline):
+    ended = threading.Event()
+
+    def source() -> Iterator[np.ndarray]:
+        try:
+            while True:
+                yield silence(0.04)
+        finally:
+            ended.set()
+
+    with no_work_left():
+        stream = pipeline.stream(PHOTO, source())
+        assert isinstance(next(stream), LiveFrame)
+        stream.close()
+        assert next(stream, None) is None
+        until(ended.is_set, 10)
+
+
+def test_pictures_have_the_size_and_the_mark_of_the_options(pipeline):
+    options = {"size": 256, "blinks_per_minute": 0, "head_motion": 0, "saccades": 0}
+    plain = next(pipeline.stream(PHOTO, [silence(1)], AnimationOptions(**options)))
+    with_mark = next(pipeline.stream(PHOTO, [silence(1)], AnimationOptions(**options, mark="visible")))
+    assert plain.picture.shape == (256, 256, 3)
+    np.testing.assert_array_equal(with_mark.picture, marked(plain.picture))
+
+
+def test_gaps_of_a_source_are_filled_with_silence_in_real_time():
+    source: queue.Queue[np.ndarray | None] = queue.Queue()
+    sound = np.full(1600, 0.5, np.float32)
+    source.put(sound)
+    threading.Timer(0.6, lambda: (source.put(sound), source.put(None))).start()
+    begun = time.monotonic()
+    filled = np.concatenate(list(fill_gaps(source)))
+    passed = time.monotonic() - begun
+    assert (filled == 0.5).sum() == 3200
+    assert (filled[:1600] == 0.5).all()
+    assert (filled[-1600:] == 0.5).all()
+    assert len(filled) / SAMPLE_RATE == pytest.approx(passed, abs=0.15)
+
+
+def test_a_source_that_is_never_late_is_passed_on_as_it_is(speech):
+    given = chunks_of(speech)
+    np.testing.assert_array_equal(np.concatenate(list(fill_gaps(iter(given)))), speech)
+
+
+def test_an_exception_of_a_source_with_gaps_is_passed_on():
+    def source() -> Iterator[np.ndarray]:
+        yield silence(0.02)
+        raise ConnectionError("hung up")
+
+    with pytest.raises(ConnectionError, match="hung up"):
+        list(fill_gaps(source()))
+
+
+@pytest.mark.slow
+def test_an_hour_of_talk_neither_drifts_nor_fills_memory(planner, portrait, speech):
+    live = planner.live(portrait, MotionOptions())
+    talk = np.concatenate([speech, silence(4.6)])[: 11 * SAMPLE_RATE]
+    memory, rotations, lips, blinks, frames = [], [], [], 0, 0
+    for _ in range(60 * 60 // 11):
+        for chunk in chunks_of(talk, SAMPLES_PER_FRAME):
+            segments = list(live.push(chunk))
+            frames += sum(map(len, segments))
+            blinks += sum(blinks_in(segment) for segment in segments)
+            rotations += [segment.head_pose.rotation for segment in segments]
+            lips += [lip_opening(segment.normalized) for segment in segments]
+        memory.append(psutil.Process().memory_info().rss)
+    given = 60 * 60 // 11 * 11 * FPS
+    assert given - LOOK_AHEAD_FRAMES - 1 <= frames <= given  # sound and frames are as near as at the beginning
+    assert memory[-1] - memory[len(memory) // 4] < 20e6
+    rotation = np.concatenate(rotations)
+    minutes = np.array_split(rotation, 60)
+    assert np.abs(rotation - portrait.pose.rotation).max() < 16
+    assert np.std([minute.mean(0) for minute in minutes], axis=0).max() < 4
+    period = 11 * FPS
+    opening = np.concatenate(lips)
+    assert np.corrcoef(opening[period : 2 * period], opening[-2 * period : -period])[0, 1] > 0.9

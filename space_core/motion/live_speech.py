@@ -32,6 +32,8 @@ from space_core.timing import SAMPLES_PER_FRAME, number_of_frames
 STEP_FRAMES, FUTURE_FRAMES = 4, 8
 LOOK_AHEAD_FRAMES = STEP_FRAMES + FUTURE_FRAMES - 1  # of sound after a frame, at most, before it is planned
 PAST_FRAMES = 50  # that the network hears before the frames to plan
+# Shares of what was predicted for a step's first frames the step before, when less was known.
+CROSS_FADE = np.array([[0.4], [0.2]], np.float32)
 KEPT_FRAMES = 110  # of sound: three standard deviations of what is near speech, and more
 
 # The level is that of the last minute that was heard, and at least that of a very quiet microphone.
@@ -69,6 +71,7 @@ class LiveSpeech:
         self._blocks: deque[float] = deque(maxlen=LEVEL_BLOCKS)
         self._measured = 0  # samples in blocks
         self._finished = False
+        self._predicted = np.zeros((0, 1), np.float32)  # outputs for the frames after those that were planned
         self._near_speech = self._breath = 0.0  # of the latest frame
 
     def push(self, sound: np.ndarray) -> None:
@@ -117,6 +120,11 @@ class LiveSpeech:
         ahead = frames[:, -1:].expand(-1, RECEPTIVE_FRAMES, -1)
         outputs = network.decoder.decode(torch.cat([frames, ahead], 1))[0].float().cpu().numpy()
         before = PAST_FRAMES - RECEPTIVE_FRAMES  # decoded frames before the first to plan
+        shared = min(len(CROSS_FADE), len(self._predicted), count)
+        outputs[before : before + shared] += CROSS_FADE[:shared] * (
+            self._predicted[:shared] - outputs[before : before + shared]
+        )
+        self._predicted = outputs[before + count :].copy()
         active = np.pad(activity, (max(before - first, 0), 0))[-len(outputs) :]
         outputs = prepare_onsets(outputs, active)
         outputs[:, -1] = open_between_closures(outputs[:, -1])

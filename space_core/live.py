@@ -3,9 +3,11 @@
 import queue
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -89,13 +91,18 @@ class LiveStream:
         control: LiveControl,
     ) -> None:
         """``render`` draws the pictures of a segment of motion, one by one."""
-        self._planner, self._render, self._control = planner, render, control
-        self._over = threading.Event()
-        self._planned: queue.Queue[Motion | BaseException | None] = queue.Queue(PLANNED_SEGMENTS)
-        self._drawn: queue.Queue[LiveFrame | BaseException | None] = queue.Queue(DRAWN_FRAMES)
-        for work in (lambda: self._plan(chunks), self._draw):
-            # Daemons: one of them may be waiting for sound that never comes.
+        over = self._over = threading.Event()
+        planned: queue.Queue[Motion | BaseException | None] = queue.Queue(PLANNED_SEGMENTS)
+        drawn: queue.Queue[LiveFrame | BaseException | None] = queue.Queue(DRAWN_FRAMES)
+        self._drawn = drawn
+        for work in (
+            partial(_plan, planner, chunks, control, planned, over),
+            partial(_draw, render, planned, drawn, over),
+        ):
+            # Daemons: one of them may be waiting for sound that never comes. They don't know the stream, so that one
+            # that nobody reads any more ends.
             threading.Thread(target=work, daemon=True).start()
+        weakref.finalize(self, over.set)
 
     def close(self) -> None:
         """Ends the stream; its threads end at the next chunk of sound."""
@@ -119,47 +126,60 @@ class LiveStream:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _plan(self, chunks: Iterable[np.ndarray]) -> None:
-        """The thread that hears: motion of the chunks."""
-        torch.set_num_threads(1)
 
-        def put_all(segments: Iterator[Motion]) -> bool:
-            return all(_put(self._planned, segment, self._over) for segment in segments)
+def _plan(
+    planner: LivePlanner,
+    chunks: Iterable[np.ndarray],
+    control: LiveControl,
+    planned: "queue.Queue[Motion | BaseException | None]",
+    over: threading.Event,
+) -> None:
+    """The thread that hears: motion of the chunks."""
+    torch.set_num_threads(1)
 
-        source = iter(chunks)
-        try:
-            for chunk in source:
-                if self._over.is_set():
-                    return
-                self._planner.change(self._control.options.motion)
-                if not put_all(self._planner.push(_checked(chunk))):
-                    return
-            put_all(self._planner.finish())
-            _put(self._planned, None, self._over)
-        except BaseException as failure:
-            _put(self._planned, failure, self._over)
-        finally:
-            with suppress(AttributeError):
-                source.close()  # type: ignore[attr-defined]  # of generators
+    def put_all(segments: Iterator[Motion]) -> bool:
+        return all(_put(planned, segment, over) for segment in segments)
 
-    def _draw(self) -> None:
-        """The thread that draws: frames of the motion."""
-        torch.set_num_threads(1)
-        index = 0
-        try:
-            with out_of_memory_as_fault():
-                while isinstance(segment := _take(self._planned, self._over), Motion):
-                    sound = segment.speech
-                    assert sound is not None
-                    pieces = np.pad(sound, (0, len(segment) * SAMPLES_PER_FRAME - len(sound)))
-                    pieces = pieces.reshape(len(segment), SAMPLES_PER_FRAME)
-                    for picture, piece in zip(self._render(segment), pieces, strict=True):
-                        if not _put(self._drawn, LiveFrame(index, picture, piece), self._over):
-                            return
-                        index += 1
-            _put(self._drawn, segment, self._over)
-        except BaseException as failure:
-            _put(self._drawn, failure, self._over)
+    source = iter(chunks)
+    try:
+        for chunk in source:
+            if over.is_set():
+                return
+            planner.change(control.options.motion)
+            if not put_all(planner.push(_checked(chunk))):
+                return
+        put_all(planner.finish())
+        _put(planned, None, over)
+    except BaseException as failure:
+        _put(planned, failure, over)
+    finally:
+        with suppress(AttributeError):
+            source.close()  # type: ignore[attr-defined]  # of generators
+
+
+def _draw(
+    render: Callable[[Motion], Iterator[np.ndarray]],
+    planned: "queue.Queue[Motion | BaseException | None]",
+    drawn: "queue.Queue[LiveFrame | BaseException | None]",
+    over: threading.Event,
+) -> None:
+    """The thread that draws: frames of the motion."""
+    torch.set_num_threads(1)
+    index = 0
+    try:
+        with out_of_memory_as_fault():
+            while isinstance(segment := _take(planned, over), Motion):
+                sound = segment.speech
+                assert sound is not None
+                pieces = np.pad(sound, (0, len(segment) * SAMPLES_PER_FRAME - len(sound)))
+                pieces = pieces.reshape(len(segment), SAMPLES_PER_FRAME)
+                for picture, piece in zip(render(segment), pieces, strict=True):
+                    if not _put(drawn, LiveFrame(index, picture, piece), over):
+                        return
+                    index += 1
+        _put(drawn, segment, over)
+    except BaseException as failure:
+        _put(drawn, failure, over)
 
 
 def render_segment(
@@ -202,6 +222,8 @@ def fill_gaps(
             raise chunk
         given += len(chunk)
         yield chunk
+        # A reader that was slow, not the source, must not look like a gap.
+        begun = max(begun, time.monotonic() - given / SAMPLE_RATE - tolerance)
 
 
 def _pump(source: Iterable[np.ndarray], arriving: queue.Queue[Any]) -> None:

@@ -265,6 +265,21 @@ def test_closing_ends_the_work_and_the_source(pipeline):
         until(ended.is_set, 10)
 
 
+def test_a_stream_that_nobody_reads_any_more_ends(pipeline):
+    with no_work_left():
+        next(pipeline.stream(PHOTO, (silence(0.04) for _ in range(10**9))))
+
+
+def test_a_reader_that_was_slow_is_not_taken_for_a_gap():
+    given = [np.full(320, 0.5, np.float32)] * 20
+    heard = []
+    for chunk in fill_gaps(iter(given)):
+        if len(heard) == 3:
+            time.sleep(0.5)
+        heard.append(chunk)
+    np.testing.assert_array_equal(np.concatenate(heard), np.concatenate(given))
+
+
 def test_pictures_have_the_size_and_the_mark_of_the_options(pipeline):
     options = {"size": 256, "blinks_per_minute": 0, "head_motion": 0, "saccades": 0}
     plain = next(pipeline.stream(PHOTO, [silence(1)], AnimationOptions(**options)))

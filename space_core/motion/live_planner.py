@@ -21,7 +21,7 @@ from space_core.motion.motion import Motion, single_precision
 from space_core.motion.speech2landmarks import Speech2Landmarks, resting_face
 from space_core.motion.upper_face import motion_units
 from space_core.options import MotionOptions
-from space_core.timing import FPS
+from space_core.timing import FPS, SAMPLE_RATE
 
 GREAT_ACCENT = 0.8  # greatest value of the smoothed accent curve in lively speech
 ATTITUDE_DELAY = 0.2 * FPS  # frames of each of two filters by which the head follows the emotion
@@ -48,8 +48,9 @@ class LivePlanner:
 
     def push(self, sound: np.ndarray) -> Iterator[Motion]:
         """Hears sound (N,) float32, 16 kHz mono; yields the motion that can be planned now, segment by segment."""
-        self._speech.push(sound)
-        return self._planned()
+        for first in range(0, len(sound), SAMPLE_RATE):  # a second at a time, of which little is kept
+            self._speech.push(sound[first : first + SAMPLE_RATE])
+            yield from self._planned()
 
     def finish(self) -> Iterator[Motion]:
         """The motion of what is left, once all sound was given."""

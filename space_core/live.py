@@ -4,7 +4,7 @@ import queue
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -95,10 +95,8 @@ class LiveStream:
         planned: queue.Queue[Motion | BaseException | None] = queue.Queue(PLANNED_SEGMENTS)
         drawn: queue.Queue[LiveFrame | BaseException | None] = queue.Queue(DRAWN_FRAMES)
         self._drawn = drawn
-        for work in (
-            partial(_plan, planner, chunks, control, planned, over),
-            partial(_draw, render, planned, drawn, over),
-        ):
+        hearing = partial(_plan, planner, chunks, control, planned, over)
+        for work in (hearing, partial(_draw, render, planned, drawn, over)):
             # Daemons: one of them may be waiting for sound that never comes. They don't know the stream, so that one
             # that nobody reads any more ends.
             threading.Thread(target=work, daemon=True).start()
@@ -153,8 +151,8 @@ def _plan(
     except BaseException as failure:
         _put(planned, failure, over)
     finally:
-        with suppress(AttributeError):
-            source.close()  # type: ignore[attr-defined]  # of generators
+        if isinstance(source, Generator):
+            source.close()
 
 
 def _draw(

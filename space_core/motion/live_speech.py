@@ -34,7 +34,7 @@ LOOK_AHEAD_FRAMES = STEP_FRAMES + FUTURE_FRAMES - 1  # of sound after a frame, a
 PAST_FRAMES = 100  # that the network hears before the frames to plan
 # Shares of what was predicted for a step's first frames the step before, when less was known.
 CROSS_FADE = np.array([[0.4], [0.2]], np.float32)
-KEPT_FRAMES = 110  # of sound: three standard deviations of what is near speech, and more
+KEPT_FRAMES = 110  # of sound: more than the network hears, and three standard deviations of what is near speech
 
 # The level is that of the last minute that was heard, and at least that of a very quiet microphone.
 LEVEL_BLOCKS = 600

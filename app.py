@@ -1,6 +1,7 @@
 """Starts the web demo: settings, log, pipeline, page, server. ``python app.py`` prints its address."""
 
 import os
+import threading
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -25,6 +26,8 @@ from space_core.web.page import build_page
 from space_core.web.server import serve
 from space_core.web.service import AnimationService
 from space_core.web.settings import Settings
+
+EXAMPLES = Path(__file__).parent / "examples"
 
 
 def main() -> None:
@@ -55,9 +58,12 @@ def _service(settings: Settings, credentials: ContentCredentials | None, stack: 
 
 
 def _serve(service: AnimationService, settings: Settings) -> None:
-    page = build_page(service, settings, Path(__file__).parent / "examples")
+    page = build_page(service, settings, EXAMPLES)
     if os.environ.get("SPACES_ZERO_GPU"):
         spaces.zero.startup()  # what Gradio's own way of starting a page would call
+    elif settings.backend == "local":
+        files = str(EXAMPLES / "astronaut.jpg"), str(EXAMPLES / "english_starlight.flac")
+        threading.Thread(target=service.warm_up, args=files, name="warm-up", daemon=True).start()
     serve(
         page,
         settings,

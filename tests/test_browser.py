@@ -120,13 +120,20 @@ def test_an_example_plays_at_once_and_is_made_anew_by_one_click(page):
 
 PLAYED = """() => {
   window.seen = [];
+  window.trouble = [];
   const video = document.querySelector('#result video');
-  video.addEventListener('timeupdate', () => seen.push([video.currentSrc.slice(0, 5), video.currentTime]));
+  video.addEventListener('timeupdate', () => {
+    seen.push([video.currentSrc.slice(0, 5), video.currentTime]);
+    if (video.buffered.length > 1) trouble.push(`gap at ${video.buffered.end(0)}`);
+  });
+  video.addEventListener('playing', () => {
+    window.hasBegunBefore ??= !document.querySelector('#result a[download]').href;
+  });
 }"""
 
 
 @pytest.mark.slow
-def test_a_film_plays_while_it_is_drawn_and_is_the_finished_film_at_the_same_place_afterwards(page):
+def test_a_film_plays_without_a_gap_while_it_is_drawn_and_is_the_finished_film_at_the_same_place_afterwards(page):
     give(page, EXAMPLES / "astronaut.jpg", EXAMPLES / "english_starlight.flac")
     page.evaluate(PLAYED)
     page.locator("#animate").click()
@@ -135,6 +142,8 @@ def test_a_film_plays_while_it_is_drawn_and_is_the_finished_film_at_the_same_pla
     shown = film(page)
     assert shown["at"] == pytest.approx(5.8, abs=0.1)
     seen = page.evaluate("() => seen")
+    assert page.evaluate("() => window.hasBegunBefore")
+    assert page.evaluate("() => window.trouble") == []
     times = [at for source, at in seen if source == "blob:" and at > 0]
     assert times == sorted(times) and times[-1] > 5.5
     page.evaluate("() => { document.querySelector('#result video').currentTime = 1; }")

@@ -307,6 +307,14 @@ def test_the_latest_portraits_are_kept_as_long_as_there_is_room(short_speech, as
     assert portrait_of(photos[0]) is not first
 
 
+def test_a_photo_that_was_prepared_ahead_is_not_prepared_again_for_its_film(pipeline, short_speech, monkeypatch):
+    photo = EXAMPLES / "grace_hopper.jpg"
+    pipeline.prepare(photo)
+    monkeypatch.setattr("space_core.portrait_cache.prepare_portrait", None)
+    with pipeline.animate(photo, short_speech) as animation:
+        assert animation.num_faces == 1
+
+
 def test_the_kept_photo_is_no_larger_than_the_film_needs(pipeline, short_speech, astronaut):
     large = np.asarray(Image.fromarray(astronaut).resize((3000, 3000)))
     with pipeline.animate(large, short_speech) as animation:

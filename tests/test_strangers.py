@@ -399,6 +399,9 @@ class StuckPipeline:
     def preview(self, photo, options):
         self.released.wait(60)
 
+    def prepare(self, photo, options):
+        self.released.wait(60)
+
     compare_to_file = animate_to_file
 
 

@@ -378,6 +378,13 @@ class StubPipeline:
     def __init__(self):
         self.started, self.released, self.closed = threading.Event(), threading.Event(), threading.Event()
         self.failure = None
+        self.prepared = []
+
+    def preview(self, photo, options):
+        return SimpleNamespace(notes=())
+
+    def prepare(self, photo, options):
+        self.prepared.append((photo, options.face))
 
     def animate_to_file(self, photo, speech, outputs, options, progress):
         try:
@@ -403,6 +410,40 @@ def animated(stub, metrics=None):
     """A service around a stub, and its iterator for the visitor "anna"."""
     service = AnimationService(stub, metrics or Metrics())
     return service, service.animate("anna", "photo.jpg", SpeechSource("speech.wav"), AnimationOptions())
+
+
+def test_a_photo_is_prepared_while_its_visitor_still_chooses_but_not_while_a_film_is_made(stub):
+    service, reports = animated(stub)
+    service.preview("photo.jpg", AnimationOptions(face=2))
+    until(lambda: stub.prepared == [("photo.jpg", 2)])
+    next(reports)
+    service.preview("another.jpg", AnimationOptions())
+    reports.close()
+    service.preview("third.jpg", AnimationOptions())
+    until(lambda: ("third.jpg", 1) in stub.prepared)
+    assert ("another.jpg", 1) not in stub.prepared
+
+
+@pytest.mark.parametrize("end", ["a second is drawn", "a visitor comes"])
+def test_the_film_that_warms_the_server_up_is_not_made_to_its_end(stub, end):
+    drawn = [0]
+
+    def animate_to_file(photo, speech, outputs, options, progress):
+        stub.started.set()
+        while not stub.released.wait(0.01):
+            progress("frames", drawn[0], 1000)
+            drawn[0] = min(drawn[0] + 1, 1000 if end == "a second is drawn" else 20)
+
+    stub.animate_to_file = animate_to_file
+    service = AnimationService(stub, Metrics())
+    warming = threading.Thread(target=service.warm_up, args=("photo.jpg", "speech.wav"))
+    warming.start()
+    assert stub.started.wait(10)
+    if end == "a visitor comes":
+        next(service.animate("anna", "photo.jpg", SpeechSource("speech.wav"), AnimationOptions()))
+    warming.join(10)
+    assert not warming.is_alive()
+    assert drawn[0] < 100
 
 
 def test_a_film_that_would_take_too_long_is_refused_before_it_is_drawn(stub):

@@ -271,6 +271,9 @@ class RemotePipeline:
         """See ``SpacePipeline.compare_to_file`` and ``animate_to_file``."""
         return self._film(photo, speech, settings, captions, {"video": Path(path)}, progress)
 
+    def prepare(self, photo: str, options: AnimationOptions) -> None:
+        """Does nothing: which replica will draw a film is known when it begins."""
+
     def forget_portraits(self, older_than_seconds: float = 0.0) -> None:
         """Has replicas drop the prepared portraits that were not used for that long."""
         asked = self.handle.broadcast("forget_portraits", older_than_seconds)

@@ -41,7 +41,7 @@ METADATA = {
 
 # A stream is an MP4 whose index comes first and which has pictures and sound in fragments, each written as soon as it
 # is encoded. Fragments need not begin with key frames, which are as far apart as in a file.
-FRAGMENT_SECONDS = 0.2
+FRAGMENT_SECONDS = 0.08  # the first one is there three frames sooner than with 0.2, in a file 1.4 % larger
 # x264 looks four frames ahead instead of ten, so that the first picture is there seven frames sooner.
 STREAM_LOOKAHEAD = "rc-lookahead=4:sync-lookahead=0"
 STREAM_OPTIONS = {

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 PATH = re.compile(r"/stream/([\w-]{43})\.mp4")
 TOKEN_BYTES = 32
 CHUNK_BYTES = 1 << 18
-GROWTH_SECONDS = 0.05  # between two looks at a file that grows
+GROWTH_SECONDS = 0.02  # between two looks at a file that grows
 READER_SECONDS = 60.0  # in which a reader must take the next chunk, once all buffers are full
 MOST_READERS = 4  # of one film at a time
 

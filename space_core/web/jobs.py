@@ -130,7 +130,7 @@ def iterate_in_thread(
         work: called in the thread, with the request, a temporary folder and the progress callback.
         request: see ``JobRequest``.
         stream: the name of the file in the folder, if work writes one, that holds the film so far: it is reported when
-            the first frame is drawn.
+            the motion is planned, so that whoever plays it is ready for the first frame.
         limit: of the time; the length of the speech is known from the progress.
         on_stuck: called with a thread that does not end in spite of all that, and is left alone.
 
@@ -141,7 +141,7 @@ def iterate_in_thread(
     """
     reports: queue.SimpleQueue[Report | BaseException] = queue.SimpleQueue()
     closed, begun = threading.Event(), time.monotonic()
-    latest, speech_seconds, is_drawn = Step("portrait", 0, 1), 0.0, False
+    latest, speech_seconds, is_announced = Step("portrait", 0, 1), 0.0, False
     # A thread that is stuck may write there later.
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         folder = Path(name)
@@ -149,9 +149,9 @@ def iterate_in_thread(
         def progress(stage: str, done: int, total: int) -> None:
             if closed.is_set():
                 raise JobCancelled
-            nonlocal is_drawn
-            if stage == "frames" and not is_drawn and (folder / stream).exists():
-                is_drawn = True
+            nonlocal is_announced
+            if stage in ("landmarks", "frames") and not is_announced and (folder / stream).exists():
+                is_announced = True
                 reports.put(Stream(folder / stream, total / FPS))
             reports.put(Step(stage, done, total))
 

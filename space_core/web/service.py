@@ -19,6 +19,7 @@ from space_core.memory import return_freed_memory
 from space_core.options import AnimationOptions
 from space_core.output import Outputs
 from space_core.progress import Progress, run_with_progress
+from space_core.timing import FPS
 from space_core.web.backend import Backend, Made
 from space_core.web.faults import fault_sentence, log_fault
 from space_core.web.film_streams import FilmStreams
@@ -37,6 +38,7 @@ from space_core.web.jobs import (
 )
 from space_core.web.logs import log_event
 from space_core.web.metrics import Metrics
+from space_core.web.preparation import Preparation
 
 STREAM = "stream.mp4"
 CHARACTERS_PER_SECOND = 10  # of a text that is spoken, at least
@@ -76,6 +78,7 @@ class AnimationService:
             metrics.track_replicas(replicas)
         self._jobs: dict[str, list[Job]] = {}  # by visitor
         self._lock = threading.Lock()
+        self._preparation = Preparation(pipeline, lambda: bool(self._jobs))
         self._run = _with_gpu(self._run_in_thread)
 
     def health(self) -> dict[str, Any]:
@@ -89,11 +92,24 @@ class AnimationService:
         """Records a fault of the server that appeared outside of this service, for ``health``."""
         self._degraded = reason
 
+    def warm_up(self, photo: str, recording: str) -> None:
+        """Begins a film that nobody sees, so that the first visitor's is not slowed by what happens once; ends it after
+        a second of film, or as soon as there is work for a visitor."""
+        request = JobRequest(photo, SpeechSource(recording), (AnimationOptions(),))
+        with contextlib.closing(self._run(request)) as reports:
+            for report in reports:
+                if self._jobs or (isinstance(report, Step) and report.stage == "frames" and report.done >= FPS):
+                    return
+
     def preview(self, photo: str, options: AnimationOptions) -> FacePreview:
-        """Which faces a photo shows; see ``SpacePipeline.preview``."""
+        """Which faces a photo shows; see ``SpacePipeline.preview``. A photo that will do is prepared for a film."""
         self.metrics.count_request("look")
         with self._count_failures("look", Job()):
-            return call_in_thread(lambda: self._pipeline.preview(photo, options), self._limit.seconds, self._abandon)
+            work = partial(self._pipeline.preview, photo, options)
+            preview = call_in_thread(work, self._limit.seconds, self._abandon)
+        if not _on_zero_gpu():  # which computes within jobs alone
+            self._preparation.request(photo, options)
+        return preview
 
     def say(self, visitor: str, text: str, path: Path, max_seconds: float) -> bool:
         """Writes a text, spoken, to a WAV.
@@ -286,9 +302,13 @@ class AnimationService:
             raise ServerFault(fault_sentence(failure), fault_reason(failure)) from failure
 
 
+def _on_zero_gpu() -> bool:
+    return bool(os.environ.get("SPACES_ZERO_GPU"))
+
+
 def _with_gpu(run: Callable) -> Callable:
     """The same work with a GPU on a ZeroGPU Space, which lends one for the time of a call."""
-    if not os.environ.get("SPACES_ZERO_GPU"):
+    if not _on_zero_gpu():
         return run
     import spaces  # installed on such a Space only
 

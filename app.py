@@ -2,7 +2,9 @@
 
 import os
 import threading
+from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from space_core.memory import limit_arenas
@@ -21,6 +23,8 @@ from space_core import SpaceError, SpacePipeline
 from space_core.media.content_credentials import ContentCredentials
 from space_core.web import logs
 from space_core.web.appearance import APPEARANCE
+from space_core.web.backend import Backend
+from space_core.web.live_page import add_live
 from space_core.web.metrics import Metrics
 from space_core.web.page import build_page
 from space_core.web.server import serve
@@ -37,28 +41,32 @@ def main() -> None:
     try:
         credentials = ContentCredentials(settings.certificate_folder) if settings.content_credentials else None
         with ExitStack() as stack:
-            _serve(_service(settings, credentials, stack), settings)
+            pipeline, replicas = _backend(settings, credentials, stack)
+            service = AnimationService(pipeline, Metrics(), settings.time_limit, replicas, settings.num_lines)
+            _serve(service, pipeline, settings)
     except SpaceError as error:
         raise SystemExit(f"space: {error}") from None
 
 
-def _service(settings: Settings, credentials: ContentCredentials | None, stack: ExitStack) -> AnimationService:
-    """The service with its backend, which ends with ``stack``."""
+def _backend(
+    settings: Settings, credentials: ContentCredentials | None, stack: ExitStack
+) -> tuple[Backend, Callable[[], dict[str, int]] | None]:
+    """What makes the films, which ends with ``stack``, and the numbers of its replicas, if it has any."""
     cache_bytes = settings.portraits_mb * 1024 * 1024
     if settings.backend == "local":
-        pipeline = SpacePipeline(settings.device, credentials, cache_bytes)
-        return AnimationService(pipeline, Metrics(), settings.time_limit)
+        return SpacePipeline(settings.device, credentials, cache_bytes), None
     from space_core.cluster.serving import Replicas, serving
 
     replicas = Replicas(
         settings.least_replicas, settings.replicas, settings.replica_cpus, settings.replica_gpus, cache_bytes
     )
     remote = stack.enter_context(serving(settings.address, replicas, credentials))
-    return AnimationService(remote, Metrics(), settings.time_limit, remote.replicas)
+    return remote, remote.replicas
 
 
-def _serve(service: AnimationService, settings: Settings) -> None:
+def _serve(service: AnimationService, pipeline: Backend, settings: Settings) -> None:
     page = build_page(service, settings, EXAMPLES)
+    live = partial(add_live, pipeline=pipeline, service=service, settings=settings) if settings.offers_live else None
     if os.environ.get("SPACES_ZERO_GPU"):
         spaces.zero.startup()  # what Gradio's own way of starting a page would call
     elif settings.backend == "local":
@@ -74,6 +82,7 @@ def _serve(service: AnimationService, settings: Settings) -> None:
         on_fault=service.note_fault,
         on_end=service.end,
         streams=service.streams,
+        add_routes=live,
         **APPEARANCE,
     )
 

@@ -40,6 +40,7 @@ from space_core.web.settings import Settings
 
 # The pipeline's stages as the page names them.
 STAGES = {
+    "live": "Waiting for a live session to end",
     "learning": "Learning to drive the generator, once",
     "voice": "Speaking the text",
     "portrait": "Finding the face",

@@ -40,6 +40,7 @@ class Metrics:
         self._film_seconds = Counter("space_filming_seconds", "Time spent filming.", registry=registry)
         self._speed = Gauge("space_frames_per_second", "Frames a second of the latest film.", registry=registry)
         self._queue_length = Gauge("space_queue_length", "Visitors who wait.", registry=registry)
+        self._live = Gauge("space_live_sessions", "Live sessions.", registry=registry)
         self._stuck = Gauge("space_stuck_jobs", "Jobs past their time limit that do not end.", registry=registry)
 
     def count_request(self, endpoint: str) -> None:
@@ -76,6 +77,10 @@ class Metrics:
     def track_queue(self, length: Callable[[], int]) -> None:
         """From now on, the queue's length is what ``length`` returns."""
         self._queue_length.set_function(length)
+
+    def track_live(self, number: Callable[[], int]) -> None:
+        """From now on, the number of live sessions is what ``number`` returns."""
+        self._live.set_function(number)
 
     def track_stuck(self, number: Callable[[], int]) -> None:
         """From now on, the number of jobs that can't be ended is what ``number`` returns."""

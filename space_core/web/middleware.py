@@ -29,10 +29,12 @@ FREE_UPLOADS = 3  # so many of the largest uploads have to fit on the disk
 IDLE_SECONDS = 20.0  # without a byte, after which a request is given up
 LEAST_BYTES_PER_SECOND = 2000  # of a request on average, after IDLE_SECONDS
 
+FOREIGN = "Pages of other sites may not use this demo. Open it in a window of its own."
+
 # Every other route of Gradio's answers 404: its proxy, its editor for developers (which writes files), links to saved
 # states, histories, monitoring, recordings of the screen.
 _GET = re.compile(
-    r"/(config|theme\.css|favicon\.ico|manifest\.json|robots\.txt)?/?"
+    r"/(config|theme\.css|favicon\.ico|manifest\.json|robots\.txt|live|live\.js|live_microphone\.js)?/?"
     r"|/(assets|static|svelte)/.+"
     r"|/stream/[^/]+"
     r"|/gradio_api/(info|openapi\.json|theme\.css|app_id|queue/data|upload_progress)/?"
@@ -97,7 +99,10 @@ class RequestGuard:
             await self._app(scope, receive, send)
             return
         if scope["type"] == "websocket":
-            await send({"type": "websocket.close"})
+            if refusal := self._socket_refusal(scope):
+                await refusal(scope, receive, send)
+            else:
+                await self._app(scope, receive, send)
             return
 
         async def send_with_headers(message: Message) -> None:
@@ -136,7 +141,7 @@ class RequestGuard:
         if method == "OPTIONS" and Headers(scope=scope).get("origin") in self._settings.allow_embedding:
             return None  # a browser asks whether a page may send a request
         if method == "POST" and self._is_foreign(scope):
-            return PlainTextResponse("Pages of other sites may not use this demo. Open it in a window of its own.", 403)
+            return PlainTextResponse(FOREIGN, 403)
         if self._settings.mcp and _MCP.fullmatch(path):
             return None
         if path.startswith("/gradio_api/file=") and not _is_one_range(Headers(scope=scope).get("range")):
@@ -147,6 +152,11 @@ class RequestGuard:
         if routes and routes.fullmatch(path):
             return None
         return PlainTextResponse("There is nothing here.", 404)
+
+    def _socket_refusal(self, scope: Scope) -> PlainTextResponse | None:
+        if _path(scope) != "/live" or scope["server"][1] == self._settings.monitoring_port:
+            return PlainTextResponse("There is nothing here.", 404)
+        return PlainTextResponse(FOREIGN, 403) if self._is_foreign(scope) else None
 
     def _may_monitor(self, scope: Scope) -> bool:
         token = self._settings.monitoring_token

@@ -38,6 +38,8 @@ INTRODUCTION = """# SPACE
 **One photo and one recording in, a video of that person saying it out.** Use faces and voices only of people who
 agreed."""
 
+LIVE_OFFERED = " [Talk live](live): the portrait says what you say while you say it."
+
 ABOUT = """
 **What it does.** SPACE predicts from the speech how the face on the photo moves (lips, brows, lids, gaze and head) and
 moves the photo's own pixels accordingly. It follows the stages of *SPACE: Speech-driven Portrait Animation
@@ -114,7 +116,7 @@ def build_page(service: AnimationService, settings: Settings, examples: Path) ->
     gradio_patches.apply()
     endpoints = Endpoints(service, settings)
     with gr.Blocks(title="SPACE", analytics_enabled=False) as page:
-        _header()
+        _header(settings)
         with gr.Row():
             with gr.Column():
                 inputs = _inputs(settings)
@@ -136,9 +138,9 @@ def build_page(service: AnimationService, settings: Settings, examples: Path) ->
     return page
 
 
-def _header() -> None:
+def _header(settings: Settings) -> None:
     with gr.Row(elem_id="header"):
-        gr.Markdown(INTRODUCTION)
+        gr.Markdown(INTRODUCTION + (LIVE_OFFERED if settings.offers_live else ""))
         gr.Button("Light / dark", size="sm", elem_id="theme").click(None, js=SWITCH_THEME, **PRIVATE)
 
 

@@ -22,6 +22,7 @@ from space_core.web.error_handlers import RESTARTING, add_exception_handlers
 from space_core.web.faults import log_fault
 from space_core.web.film_streams import FilmStreaming, FilmStreams
 from space_core.web.heartbeat import add_heartbeat
+from space_core.web.live_session import MESSAGE_BYTES
 from space_core.web.logs import log_event
 from space_core.web.metrics import REPLICAS, Metrics
 from space_core.web.middleware import RequestGuard
@@ -46,6 +47,7 @@ def build_app(
     on_fault: Callable[[str], None] = lambda reason: None,
     admission: Admission | None = None,
     streams: FilmStreams | None = None,
+    add_routes: Callable[[fastapi.FastAPI], None] | None = None,
     **appearance: Any,
 ) -> fastapi.FastAPI:
     """The page at "/", with ``/healthz`` and ``/metrics`` beside it.
@@ -62,6 +64,7 @@ def build_app(
         on_fault: called with the reason of a fault of the server outside of the endpoints, as when a result is copied.
         admission: who may join the queue; by default as the settings say.
         streams: the films that can be asked for while they are drawn; None for a page that has none.
+        add_routes: adds routes beside the page, such as those of live sessions.
         appearance: theme, css, js, head, favicon_path and i18n, as ``gr.mount_gradio_app`` takes them.
     """
     gradio_patches.apply()
@@ -96,6 +99,8 @@ def build_app(
     app = fastapi.FastAPI(lifespan=expiring, openapi_url=None)
     _add_health_and_metrics(app, page, metrics, health)
     add_heartbeat(app, lambda: gradio_patches.mounted_app(app).stop_event, on_close)
+    if add_routes is not None:
+        add_routes(app)
     # Before the page is mounted, which otherwise lets any origin read its answers.
     app.add_middleware(
         CORSMiddleware,
@@ -156,6 +161,8 @@ def serve(
         access_log=False,  # it would hold visitors' addresses
         server_header=False,
         forwarded_allow_ips=settings.trusted_proxies,
+        ws_max_size=2 * MESSAGE_BYTES,  # a message that is a little too large is answered
+        ws_per_message_deflate=False,  # pictures and sound are as small as they get
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )
     with ExitStack() as sockets:

@@ -2,7 +2,6 @@
 
 import contextlib
 import gc
-import os
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -24,6 +23,7 @@ from space_core.web.backend import Backend, Made
 from space_core.web.faults import fault_sentence, log_fault
 from space_core.web.film_streams import FilmStreams
 from space_core.web.jobs import (
+    REPEATED_EVERY,
     Film,
     Job,
     JobCancelled,
@@ -39,8 +39,10 @@ from space_core.web.jobs import (
 from space_core.web.logs import log_event
 from space_core.web.metrics import Metrics
 from space_core.web.preparation import Preparation
+from space_core.web.settings import on_zero_gpu
 
 STREAM = "stream.mp4"
+BUSY = "This demo is making a film or talks with somebody else at the moment. Try again in a minute."
 CHARACTERS_PER_SECOND = 10  # of a text that is spoken, at least
 ZERO_GPU_SECONDS = 120  # for which a ZeroGPU Space lends its GPU
 
@@ -57,6 +59,7 @@ class AnimationService:
         metrics: Metrics,
         limit: TimeLimit | None = None,
         replicas: Callable[[], dict[str, int]] | None = None,
+        num_lines: int = 1,
     ) -> None:
         """Makes films with a backend.
 
@@ -65,6 +68,7 @@ class AnimationService:
             metrics: count them.
             limit: of the time of each job.
             replicas: numbers of replicas for ``health`` and the metrics, where the backend has any.
+            num_lines: how many films are made at a time; a live session takes the place of one.
         """
         self.metrics = metrics
         self._replicas = replicas or dict
@@ -78,6 +82,10 @@ class AnimationService:
             metrics.track_replicas(replicas)
         self._jobs: dict[str, list[Job]] = {}  # by visitor
         self._lock = threading.Lock()
+        self._lines = threading.Semaphore(num_lines)
+        self._num_waiting = 0  # films, for a line
+        self._num_live = 0
+        metrics.track_live(lambda: self._num_live)
         self._preparation = Preparation(pipeline, lambda: bool(self._jobs))
         self._run = _with_gpu(self._run_in_thread)
 
@@ -106,8 +114,8 @@ class AnimationService:
         self.metrics.count_request("look")
         with self._count_failures("look", Job()):
             work = partial(self._pipeline.preview, photo, options)
-            preview = call_in_thread(work, self._limit.seconds, self._abandon)
-        if not _on_zero_gpu():  # which computes within jobs alone
+            preview = call_in_thread(work, self._limit.seconds, self.abandon)
+        if not on_zero_gpu():  # which computes within jobs alone
             self._preparation.request(photo, options)
         return preview
 
@@ -129,7 +137,7 @@ class AnimationService:
 
             try:
                 work = partial(write_speech, text, path, max_seconds, progress)
-                call_in_thread(work, self._limit.of(len(text) / CHARACTERS_PER_SECOND), self._abandon)
+                call_in_thread(work, self._limit.of(len(text) / CHARACTERS_PER_SECOND), self.abandon)
             except JobCancelled:
                 self._count_cancelled("say", job)
                 return False
@@ -170,6 +178,31 @@ class AnimationService:
         """Animates a photo with two to four settings in one grid; see ``animate`` and ``SpacePipeline.compare``."""
         yield from self._carry_out("compare", visitor, JobRequest(photo, speech, tuple(settings)))
 
+    @contextlib.contextmanager
+    def live(self, visitor: str) -> Iterator[Job]:
+        """A live session: one at a time, in the place of a film, so that it is drawn in real time.
+
+        It begins only while no film waits for that place; films wait until it has ended.
+
+        Raises:
+            SpaceError: there is another one, or there are films that need the place; or what is raised within.
+        """
+        self.metrics.count_request("live")
+        with self._lock:
+            is_free = not self._num_live and not self._num_waiting and self._lines.acquire(blocking=False)
+            self._num_live += is_free
+        if not is_free:
+            self.metrics.count_failure("live", "full")
+            log_event("refused", reason="full", endpoint="live")
+            raise SpaceError(BUSY)
+        try:
+            with self._job_of(visitor) as job, self._count_failures("live", job):
+                yield job
+        finally:
+            with self._lock:
+                self._num_live -= 1
+            self._lines.release()
+
     def cancel(self, visitor: str) -> None:
         """Ends, within a second, what is being made for a visitor who asks for that."""
         self._cancel(visitor, "stopped")
@@ -201,7 +234,7 @@ class AnimationService:
         with (
             self._job_of(visitor) as job,
             self._count_failures(endpoint, job),
-            contextlib.closing(self._run(request)) as reports,
+            contextlib.closing(self._run_in_line(request)) as reports,
         ):
             for report in reports:
                 if job.cancelled:
@@ -218,10 +251,27 @@ class AnimationService:
                 elif clock.is_due(report):
                     yield replace(report, seconds_left=clock.seconds_left(report))
 
+    def _run_in_line(self, request: JobRequest) -> Generator[Report, None, None]:
+        """Runs a request as soon as no live session has its place."""
+        with self._lock:
+            self._num_waiting += 1
+        has_line = False
+        try:
+            try:
+                while not (has_line := self._lines.acquire(timeout=REPEATED_EVERY)):
+                    yield Step("live", 0, 1)
+            finally:
+                with self._lock:
+                    self._num_waiting -= 1
+            yield from self._run(request)
+        finally:
+            if has_line:
+                self._lines.release()
+
     def _run_in_thread(self, request: JobRequest) -> Generator[Report, None, None]:
         # A generator, as spaces.GPU asks for.
         try:
-            yield from iterate_in_thread(self._make_film, request, STREAM, self._limit, self._abandon)
+            yield from iterate_in_thread(self._make_film, request, STREAM, self._limit, self.abandon)
         finally:
             gc.collect()  # what failed jobs held, with their temporary files, is partly in cycles with their exceptions
             return_freed_memory()
@@ -273,7 +323,7 @@ class AnimationService:
         self.metrics.count_failure(endpoint, job.cancelled)
         log_event(job.cancelled, endpoint=endpoint, job=job.number)
 
-    def _abandon(self, thread: threading.Thread) -> None:
+    def abandon(self, thread: threading.Thread) -> None:
         """Gives up a thread that does not end; it counts as stuck as long as it lives."""
         with self._lock:
             self._stuck.append(thread)
@@ -302,13 +352,9 @@ class AnimationService:
             raise ServerFault(fault_sentence(failure), fault_reason(failure)) from failure
 
 
-def _on_zero_gpu() -> bool:
-    return bool(os.environ.get("SPACES_ZERO_GPU"))
-
-
 def _with_gpu(run: Callable) -> Callable:
     """The same work with a GPU on a ZeroGPU Space, which lends one for the time of a call."""
-    if not _on_zero_gpu():
+    if not on_zero_gpu():
         return run
     import spaces  # installed on such a Space only
 

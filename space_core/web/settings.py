@@ -34,6 +34,11 @@ def on_a_space() -> bool:
     return bool(os.environ.get("SPACE_ID"))
 
 
+def on_zero_gpu() -> bool:
+    """Whether this runs on a Space that lends its GPU for the time of a job."""
+    return bool(os.environ.get("SPACES_ZERO_GPU"))
+
+
 def _variables(name: str) -> str:
     return ", ".join(filter(None, (PREFIX + name.upper(), GRADIO_VARIABLES.get(name))))
 
@@ -70,6 +75,14 @@ class Settings(BaseSettings):
     least_replicas: int = _setting("least_replicas", 1, "replicas that are always ready", ge=1, le=1000)
     replica_cpus: float = _setting("replica_cpus", 1, "processors of each replica", ge=0.1, le=1024)
     replica_gpus: float = _setting("replica_gpus", 0, "GPUs of each replica, or a fraction", ge=0, le=64)
+    live_seconds: float = _setting(
+        "live_seconds",
+        300,
+        "longest live session (/live), seconds; 0 offers none",
+        ge=0,
+        le=86_400,
+        allow_inf_nan=False,
+    )
     kept_minutes: int = _setting("kept_minutes", 60, "a visitor's files are removed after that", ge=15, le=10_080)
     job_seconds: float = _setting("job_seconds", 120, "time limit of a job but for its speech, s", gt=0, le=86_400)
     job_seconds_per_second: float = _setting(
@@ -119,6 +132,11 @@ class Settings(BaseSettings):
     def num_lines(self) -> int:
         """How many videos are made at the same time."""
         return self.replicas if self.backend == "ray" else self.concurrency
+
+    @property
+    def offers_live(self) -> bool:
+        """Whether there are live sessions: where the pipeline is in this process, and computes outside of jobs, too."""
+        return self.backend == "local" and self.live_seconds > 0 and not on_zero_gpu()
 
     @property
     def time_limit(self) -> TimeLimit:

@@ -1,0 +1,35 @@
+"""The page on which a portrait says what its visitor says, ``/live``, and the WebSocket of the same name behind it."""
+
+from pathlib import Path
+
+import fastapi
+from fastapi.responses import FileResponse, HTMLResponse
+from starlette.websockets import WebSocket
+
+from space_core.motion.emotion_labels import EMOTIONS
+from space_core.web.live_session import LivePipeline, LiveSession
+from space_core.web.service import AnimationService
+from space_core.web.settings import Settings
+
+FOLDER = Path(__file__).parent
+SCRIPTS = ("live.js", "live_microphone.js")
+
+
+def add_live(app: fastapi.FastAPI, pipeline: LivePipeline, service: AnimationService, settings: Settings) -> None:
+    """Adds the page, its scripts and its WebSocket; before Gradio's page is mounted, which would answer instead."""
+    choices = "".join(f"<option>{emotion}</option>" for emotion in EMOTIONS)
+    mark = ("checked " if settings.visible_mark or settings.force_visible_mark else "") + (
+        "disabled" if settings.force_visible_mark else ""
+    )
+    page = (FOLDER / "live.html").read_text(encoding="utf-8").replace("{EMOTIONS}", choices).replace("{MARK}", mark)
+
+    @app.api_route("/live", methods=["GET", "HEAD"])
+    async def live_page() -> HTMLResponse:
+        return HTMLResponse(page)
+
+    @app.websocket("/live")
+    async def live(socket: WebSocket) -> None:
+        await LiveSession(socket, pipeline, service, settings).run()
+
+    for name in SCRIPTS:
+        app.add_api_route(f"/{name}", lambda name=name: FileResponse(FOLDER / name), methods=["GET", "HEAD"])

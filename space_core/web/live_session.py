@@ -1,0 +1,288 @@
+"""A live session: sound comes over a WebSocket as it is spoken, pictures and sound go back as they are drawn."""
+
+import asyncio
+import io
+import json
+import queue
+import struct
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from PIL import Image
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from space_core.errors import ServerFault, SpaceError
+from space_core.live import LiveControl, LiveFrame, LiveStream, fill_gaps
+from space_core.media.video import METADATA
+from space_core.motion.live_planner import CHANGEABLE_OPTIONS
+from space_core.options import AnimationOptions
+from space_core.timing import FPS, SAMPLE_RATE, SAMPLES_PER_FRAME
+from space_core.web import gradio_patches
+from space_core.web.error_handlers import RESTARTING
+from space_core.web.jobs import END_SECONDS, Job
+from space_core.web.logs import log_event
+from space_core.web.parameters import WIDGETS, option_value
+from space_core.web.service import AnimationService
+from space_core.web.settings import Settings
+from space_core.web.visitor_limits import visitor_address
+
+SAMPLE_BYTES = 2  # sound is 16-bit PCM, little-endian, mono, 16 kHz
+MESSAGE_BYTES = 1 << 16  # of a message: two seconds of sound
+IDLE_SECONDS = 20.0  # without a message, after which a session ends
+MESSAGES_PER_SECOND = 100  # on average
+AHEAD_SECONDS = 2.0  # of sound that may come earlier than it can have been spoken
+BEHIND_SECONDS = 4.0  # of sound that may wait to be drawn
+# Of a frame: its number, how many of the visitor's samples are said at its end, and the number of its own samples,
+# which follow. The rest is its picture, a JPEG.
+HEADER = struct.Struct("<III")
+PICTURE_QUALITY = 80  # 40 KB for 512 x 512, encoded in 1 ms
+UNSENT_FRAMES = 25  # that wait for the visitor's connection, before the drawing waits, too
+SEND_SECONDS = 10.0  # in which the connection must take a frame
+
+FILM_OPTIONS = ("pose_video", "generator", "framing", "size")  # not for sessions: files, slow or large pictures
+
+REFUSED, FAULT, RESTART, ENDED = 1008, 1011, 1012, 1000  # close codes of RFC 6455
+
+NO_BEGINNING = 'The first message is JSON: {"photo": PATH, "options": {...}}.'
+NO_PHOTO = "There is no such photo here. Upload one first; photo is the path that the upload returns."
+NO_SOUND = "Sound is 16-bit PCM, little-endian, mono, 16 kHz: two bytes a sample, at most 64 KB a message."
+NO_CONTROL = f'A message is sound, {{"end": true}}, or JSON with any of {", ".join(CHANGEABLE_OPTIONS)}.'
+TOO_FAST = "Messages come faster than sound can be spoken. Send it as it is recorded, up to 50 times a second."
+TOO_SLOW = "This server can't draw as fast as you speak at the moment. Try again later, or make a film."
+SLOW_CONNECTION = "Your connection is too slow for the pictures."
+IDLE = f"Nothing has come for {IDLE_SECONDS:g} seconds, so the session was ended."
+
+
+class LivePipeline(Protocol):
+    """What draws: ``SpacePipeline``."""
+
+    def stream(
+        self, photo: Path, chunks: Iterator[np.ndarray], options: AnimationOptions, control: LiveControl
+    ) -> LiveStream: ...
+
+
+class LiveSession:
+    """A session on one connection; "Talk live" in README.md describes its messages."""
+
+    def __init__(
+        self, socket: WebSocket, pipeline: LivePipeline, service: AnimationService, settings: Settings
+    ) -> None:
+        self._socket = socket
+        self._pipeline = pipeline
+        self._service = service
+        self._settings = settings
+        self._loop = asyncio.get_running_loop()
+        self._sound: queue.Queue[np.ndarray | None] = queue.Queue()  # None at its end
+        self._waiting: deque[np.ndarray] = deque()  # the chunks in it
+        self._said: deque[tuple[int, int]] = deque([(0, 0)])  # samples of the stream, and of them the visitor's
+        self._answers: asyncio.Queue[bytes | dict[str, Any] | Exception | None] = asyncio.Queue()  # None at their end
+        self._room = threading.Semaphore(UNSENT_FRAMES)
+        self._num_drawn = 0  # frames
+        self._num_said = 0  # samples of the visitor's
+
+    async def run(self) -> None:
+        """Answers the connection until it ends; every end but the visitor's is told in a sentence."""
+        await self._socket.accept()
+        try:
+            photo, options = self._beginning(await self._receive())
+            with self._service.live(visitor_address(self._socket.scope)) as job:
+                sentence = await self._talk(job, photo, options)
+            await self._close("end", sentence, RESTART if sentence == RESTARTING else ENDED)
+        except WebSocketDisconnect:
+            return
+        except SpaceError as error:
+            await self._close("error", str(error), FAULT if isinstance(error, ServerFault) else REFUSED)
+
+    def _beginning(self, message: bytes | dict[str, Any]) -> tuple[Path, AnimationOptions]:
+        """The photo and the options that the first message asks for."""
+        given = message.get("options", {}) if isinstance(message, dict) else None
+        if not isinstance(message, dict) or not isinstance(given, dict) or set(message) - {"photo", "options"}:
+            raise SpaceError(NO_BEGINNING)
+        if unknown := set(given) - (set(WIDGETS) - set(FILM_OPTIONS)):
+            raise SpaceError(f"A live session has no option {min(unknown)[:40]}.")
+        if given.get("detector") == "face-alignment" and not self._settings.face_alignment:
+            raise SpaceError("The detector face-alignment is not offered here. Use mediapipe.")
+        given = {"mark": self._settings.visible_mark, **given}
+        options = {name: option_value(name, value) for name, value in given.items()}
+        if self._settings.force_visible_mark:
+            options["mark"] = "visible"
+        return _uploaded(message.get("photo")), AnimationOptions(**options)
+
+    async def _talk(self, job: Job, photo: Path, options: AnimationOptions) -> str:
+        """Exchanges sound and frames until one side ends the session; why the server does, or "".
+
+        Raises:
+            SpaceError: what the visitor sends or gives can't be used, or the server or the connection is too slow.
+        """
+        control = LiveControl(options)
+        drawing = threading.Thread(target=self._draw, args=(job, photo, options, control), name="live", daemon=True)
+        listening = asyncio.create_task(self._listen(control))
+        begun = time.monotonic()
+        drawing.start()
+        try:
+            async with asyncio.timeout(self._settings.live_seconds):
+                await self._answer()
+            return RESTARTING if job.cancelled == "restarting" else ""
+        except TimeoutError:
+            return f"A session lasts at most {self._settings.live_seconds:g} seconds. Begin another one."
+        except WebSocketDisconnect:
+            return ""
+        finally:
+            job.cancelled = job.cancelled or "left"
+            listening.cancel()
+            self._sound.put(None)
+            self._room.release()
+            await asyncio.to_thread(drawing.join, END_SECONDS)
+            if drawing.is_alive():
+                self._service.abandon(drawing)
+            seconds = round(time.monotonic() - begun, 2)
+            log_event("talked", endpoint="live", job=job.number, frames=self._num_drawn, seconds=seconds)
+
+    async def _listen(self, control: LiveControl) -> None:
+        """Passes on what the visitor sends, until they end the sound; a failure ends the answers."""
+        begun, num_messages, num_bytes = time.monotonic(), 0, 0
+        try:
+            while True:
+                message = await self._receive()
+                latest = time.monotonic() - begun + AHEAD_SECONDS
+                num_messages += 1
+                if num_messages > MESSAGES_PER_SECOND * latest:
+                    raise SpaceError(TOO_FAST)
+                if isinstance(message, bytes):
+                    if not message or len(message) % SAMPLE_BYTES:
+                        raise SpaceError(NO_SOUND)
+                    num_bytes += len(message)
+                    seconds = num_bytes / (SAMPLE_BYTES * SAMPLE_RATE)
+                    if seconds > latest:
+                        raise SpaceError(TOO_FAST)
+                    if seconds > self._num_said / SAMPLE_RATE + BEHIND_SECONDS:
+                        raise SpaceError(TOO_SLOW)
+                    chunk = np.frombuffer(message, "<i2").astype(np.float32) / 32768
+                    self._waiting.append(chunk)
+                    self._sound.put(chunk)
+                elif message == {"end": True}:
+                    self._sound.put(None)
+                    return
+                else:
+                    self._change(control, message)
+        except Exception as failure:
+            self._answers.put_nowait(failure)
+
+    def _change(self, control: LiveControl, changes: dict[str, Any]) -> None:
+        """Changes options of the session; a wrong one is answered and changes nothing."""
+        try:
+            if not changes or set(changes) - set(CHANGEABLE_OPTIONS):
+                raise SpaceError(NO_CONTROL)
+            control.update(**changes)
+        except SpaceError as refusal:
+            self._answers.put_nowait({"type": "refused", "message": str(refusal)})
+
+    async def _answer(self) -> None:
+        """Sends what is drawn until its end."""
+        while (answer := await self._answers.get()) is not None:
+            if isinstance(answer, Exception):
+                raise answer
+            try:
+                async with asyncio.timeout(SEND_SECONDS):
+                    if isinstance(answer, bytes):
+                        await self._socket.send_bytes(answer)
+                        self._room.release()
+                    else:
+                        await self._socket.send_json(answer)
+            except TimeoutError:
+                raise SpaceError(SLOW_CONNECTION) from None
+
+    def _draw(self, job: Job, photo: Path, options: AnimationOptions, control: LiveControl) -> None:
+        """Draws; in a thread of its own."""
+        try:
+            with closing(self._pipeline.stream(photo, self._chunks(), options, control)) as frames:
+                self._put({"type": "ready", "frames_per_second": FPS, "samples_per_second": SAMPLE_RATE})
+                for frame in frames:
+                    self._room.acquire()
+                    if job.cancelled:
+                        break
+                    self._num_drawn = frame.index + 1
+                    self._num_said = self._said_at(SAMPLES_PER_FRAME * self._num_drawn)
+                    self._put(_packed(frame, self._num_said))
+            self._put(None)
+        except Exception as failure:
+            self._put(failure)
+
+    def _chunks(self) -> Iterator[np.ndarray]:
+        """The sound as it comes, with silence in the gaps."""
+        for chunk in fill_gaps(self._sound):
+            num_samples, num_said = self._said[-1]
+            if self._waiting and chunk is self._waiting[0]:
+                self._waiting.popleft()
+                num_said += len(chunk)
+            self._said.append((num_samples + len(chunk), num_said))
+            yield chunk
+
+    def _said_at(self, num_samples: int) -> int:
+        """How many samples of the visitor's are within so many of the stream."""
+        while len(self._said) > 1 and self._said[1][0] <= num_samples:
+            self._said.popleft()
+        first, num_said = self._said[0]
+        is_partly_said = len(self._said) > 1 and self._said[1][1] > num_said
+        return num_said + is_partly_said * (num_samples - first)
+
+    def _put(self, answer: bytes | dict[str, Any] | Exception | None) -> None:
+        with suppress(RuntimeError):  # the server has ended
+            self._loop.call_soon_threadsafe(self._answers.put_nowait, answer)
+
+    async def _receive(self) -> bytes | dict[str, Any]:
+        """The visitor's next message: sound, or JSON.
+
+        Raises:
+            SpaceError: it is neither, too long, or does not come.
+            WebSocketDisconnect: the visitor has left.
+        """
+        try:
+            message = await asyncio.wait_for(self._socket.receive(), IDLE_SECONDS)
+        except TimeoutError:
+            raise SpaceError(IDLE) from None
+        if message["type"] == "websocket.disconnect":
+            raise WebSocketDisconnect(message.get("code", ENDED))
+        text, sound = message.get("text"), message.get("bytes")
+        if len(text or sound or "") > MESSAGE_BYTES:
+            raise SpaceError(NO_SOUND)
+        if text is None:
+            return sound or b""
+        try:
+            value = json.loads(text)
+        except ValueError:
+            value = None
+        if not isinstance(value, dict):
+            raise SpaceError(NO_CONTROL)
+        return value
+
+    async def _close(self, kind: str, sentence: str, code: int) -> None:
+        """Says why the session ends, and ends it."""
+        with suppress(WebSocketDisconnect, RuntimeError):  # the visitor has left
+            await self._socket.send_json({"type": kind, "message": sentence})
+            await self._socket.close(code)
+
+
+def _uploaded(path: Any) -> Path:
+    """The file of a path that the upload returned."""
+    try:
+        file = Path(path).resolve()
+        if file.is_relative_to(gradio_patches.upload_folder().resolve()) and file.is_file():
+            return file
+    except (TypeError, ValueError, OSError):
+        pass
+    raise SpaceError(NO_PHOTO)
+
+
+def _packed(frame: LiveFrame, num_said: int) -> bytes:
+    """A frame as it is sent; see ``HEADER``. The picture says in its comment that it is generated."""
+    picture = io.BytesIO()
+    Image.fromarray(frame.picture).save(picture, "JPEG", quality=PICTURE_QUALITY, comment=METADATA["comment"])
+    sound = np.round(np.clip(frame.sound, -1, 1) * 32767).astype("<i2")
+    return HEADER.pack(frame.index, num_said, len(sound)) + sound.tobytes() + picture.getvalue()

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,7 @@ def serving(pipeline: SpacePipeline, **settings) -> Iterator[str]:
     """The web demo around a pipeline, with an operator's settings; its address."""
     # Later than the other imports: most tests need no page.
     from space_core.web.appearance import APPEARANCE
+    from space_core.web.live_page import add_live
     from space_core.web.metrics import Metrics
     from space_core.web.page import build_page
     from space_core.web.server import build_app
@@ -120,6 +122,7 @@ def serving(pipeline: SpacePipeline, **settings) -> Iterator[str]:
     page = build_page(service, settings, EXAMPLES)
     callbacks = {"health": service.health, "on_disconnect": service.disconnect, "on_expiry": service.expire}
     callbacks |= {"on_fault": service.note_fault, "streams": service.streams}
+    callbacks["add_routes"] = partial(add_live, pipeline=pipeline, service=service, settings=settings)
     with running(build_app(page, settings, metrics, **callbacks, **APPEARANCE)) as address:
         yield address
 

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import EXAMPLES
+from conftest import EXAMPLES, Visitor, speech_of, until
 from PIL import Image
 
 playwright = pytest.importorskip("playwright.sync_api", reason="SKIPPED: no browser tests without Playwright")
@@ -29,14 +29,17 @@ STATE_OF_FILM = """(selector) => {
 
 
 @pytest.fixture(scope="module")
-def browser():
-    """Chromium: the one installed on the machine, or the one that Playwright brings."""
+def browser(tmp_path_factory):
+    """Chromium: the one on the machine, or the one that Playwright brings. Its microphone hears an example."""
     SCREENSHOTS.mkdir(exist_ok=True)
     installed = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    heard = speech_of(5.8, tmp_path_factory.mktemp("microphone") / "heard.wav")
+    microphone = ["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"]
+    flags = [*FLAGS, *microphone, f"--use-file-for-audio-capture={heard}"]
     with playwright.sync_playwright() as driver:
         if not installed and not Path(driver.chromium.executable_path).exists():
             pytest.skip("SKIPPED: no browser tests, as there is no Chromium; `playwright install chromium` brings one")
-        chromium = driver.chromium.launch(executable_path=installed, args=FLAGS)
+        chromium = driver.chromium.launch(executable_path=installed, args=flags)
         yield chromium
         chromium.close()
 
@@ -258,6 +261,52 @@ def test_the_page_fits_a_phone(page, short_speech):
     )
     assert page.locator("#result").bounding_box()["width"] <= 375
     assert page.evaluate("() => document.documentElement.scrollWidth") <= 375
+
+
+RECEIVED = """() => {
+  window.received = {said: 0, loudest: 0, pictures: []};
+  const add = Player.prototype.add;
+  Player.prototype.add = function (message) {
+    add.call(this, message);
+    received.said = new DataView(message).getUint32(4, true);
+    received.loudest = Math.max(received.loudest, ...new Int16Array(message, 12, 640));
+  };
+  Session.prototype.measure = () => {  // the lower half of the face, small
+    const small = new OffscreenCanvas(32, 16).getContext('2d');
+    small.drawImage(document.querySelector('#picture'), 128, 256, 256, 128, 0, 0, 32, 16);
+    received.pictures.push(Array.from(small.getImageData(0, 0, 32, 16).data));
+  };
+}"""
+
+
+@pytest.mark.slow
+def test_a_portrait_says_what_the_microphone_hears(page, demo):
+    page.goto(f"{demo}/live")
+    page.set_input_files("#photo", EXAMPLES / "astronaut.jpg")
+    page.get_by_text("Press Talk").wait_for()
+    page.evaluate(RECEIVED)
+    page.locator("#begin").click()
+    page.wait_for_function("() => received.said > 3 * 16000", timeout=FILM_TIMEOUT)
+    assert page.evaluate("() => received.loudest") > 3000
+    pictures = page.evaluate("() => received.pictures")
+    moved = [max(abs(a - b) for a, b in zip(pictures[0], picture, strict=True)) for picture in pictures]
+    assert len(pictures) > 25
+    assert max(moved) > 40
+    page.locator("#emotion").select_option("happy")
+    said = page.evaluate("() => received.said")
+    page.wait_for_function(f"() => received.said > {said} + 16000", timeout=FILM_TIMEOUT)
+    page.locator("#end").click()
+    page.get_by_text("begin again").wait_for()
+    with Visitor(demo) as visitor:
+        until(lambda: visitor.metric("space_live_sessions") == 0)
+
+
+def test_a_photo_that_will_not_do_is_refused_before_anybody_talks(page, demo, tmp_path):
+    Image.linear_gradient("L").resize((400, 300)).save(tmp_path / "landscape.png")
+    page.goto(f"{demo}/live")
+    page.set_input_files("#photo", tmp_path / "landscape.png")
+    page.get_by_text("No human face was found").wait_for()
+    assert page.locator("#begin").is_disabled()
 
 
 @pytest.mark.parametrize("page", [{"viewport": {"width": 1300, "height": 900}, "color_scheme": "dark"}], indirect=True)

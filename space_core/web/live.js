@@ -173,6 +173,7 @@ class Session {
     for (const track of this.microphone.getTracks()) track.stop();
     element('begin').disabled = !photo;
     element('end').disabled = true;
+    document.querySelector('main').classList.remove('talking');
     tell(sentence, isError);
   }
 }
@@ -187,6 +188,7 @@ async function begin() {
     tell('Preparing the portrait …');
     session = new Session(microphone);
     element('end').disabled = false;
+    document.querySelector('main').classList.add('talking');
   } catch (error) {
     element('begin').disabled = false;
     tell(error.name === 'NotAllowedError' ? 'The microphone was not allowed.' : error.message, true);

@@ -45,9 +45,12 @@ FRAGMENT_SECONDS = 0.08  # the first one is there three frames sooner than with 
 # x264 looks four frames ahead instead of ten, so that the first picture is there seven frames sooner.
 STREAM_LOOKAHEAD = "rc-lookahead=4:sync-lookahead=0"
 STREAM_OPTIONS = {
-    "movflags": "+delay_moov+empty_moov+default_base_moof",
+    "movflags": "+empty_moov+default_base_moof",
     "frag_duration": str(round(FRAGMENT_SECONDS * 1e6)),
 }
+# AAC begins with a packet before time zero, which primes the decoder and needs an edit list. With one, Firefox plays no
+# fragment but the first, so a stream does without the packet; the first 21 ms of its sound are faded in instead.
+STREAM_SOUND_FILTER = "noise=drop=not(n)"
 
 # Seconds in which ffmpeg must take the next frame, or give one, on a busy machine.
 FRAME_SECONDS = 30.0
@@ -243,13 +246,15 @@ class VideoWriter:
 
     def _destinations(self) -> list[str]:
         """ffmpeg's arguments for what it writes."""
-        stream = [part for name, value in STREAM_OPTIONS.items() for part in (f"-{name}", value)]
         if self.path is None:
+            sound_filter = {} if self._sound is None else {"bsf:a": STREAM_SOUND_FILTER}
+            stream = [part for name, value in (STREAM_OPTIONS | sound_filter).items() for part in (f"-{name}", value)]
             return [*stream, "-f", "mp4", "pipe:1"]
         if self._stream is None:
             return ["-movflags", "+faststart", "-f", "mp4", "-y", f"file:{self._unfinished}"]
         # Encoded once; the flag has the encoders leave to both what belongs into an index.
-        options = ":".join(f"{name}={value}" for name, value in STREAM_OPTIONS.items())
+        sound_filter = {} if self._sound is None else {"bsfs/a": STREAM_SOUND_FILTER}
+        options = ":".join(f"{name}={value}" for name, value in (STREAM_OPTIONS | sound_filter).items())
         path = re.sub(r"([\\'|])", r"\\\1", f"file:{self._unfinished}")
         both = f"[f=mp4:movflags=+faststart]{path}|[f=mp4:{options}]pipe:1"
         return ["-flags", "+global_header", "-f", "tee", "-y", both]

@@ -20,7 +20,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from space_core.errors import ServerFault, SpaceError
 from space_core.live import LiveControl, LiveFrame, LiveStream, fill_gaps
 from space_core.media.video import METADATA
-from space_core.motion.live_planner import CHANGEABLE_OPTIONS
+from space_core.motion.live_options import CHANGEABLE_OPTIONS
 from space_core.options import AnimationOptions
 from space_core.timing import FPS, SAMPLE_RATE, SAMPLES_PER_FRAME
 from space_core.web import gradio_patches

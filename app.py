@@ -71,7 +71,7 @@ def _serve(service: AnimationService, pipeline: Backend, settings: Settings) -> 
         spaces.zero.startup()  # what Gradio's own way of starting a page would call
     elif settings.backend == "local":
         files = str(EXAMPLES / "astronaut.jpg"), str(EXAMPLES / "english_starlight.flac")
-        threading.Thread(target=service.warm_up, args=files, name="warm-up", daemon=True).start()
+        threading.Thread(target=service.warm_up, args=files, name="warm-up").start()
     serve(
         page,
         settings,

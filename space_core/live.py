@@ -95,16 +95,19 @@ class LiveStream:
         planned: queue.Queue[Motion | BaseException | None] = queue.Queue(PLANNED_SEGMENTS)
         drawn: queue.Queue[LiveFrame | BaseException | None] = queue.Queue(DRAWN_FRAMES)
         self._drawn = drawn
+        # Daemons: the one that hears may be waiting for sound that never comes. They don't know the stream, so that one
+        # that nobody reads any more ends.
         hearing = partial(_plan, planner, chunks, control, planned, over)
-        for work in (hearing, partial(_draw, render, planned, drawn, over)):
-            # Daemons: one of them may be waiting for sound that never comes. They don't know the stream, so that one
-            # that nobody reads any more ends.
-            threading.Thread(target=work, daemon=True).start()
+        threading.Thread(target=hearing, daemon=True).start()
+        self._drawing = threading.Thread(target=partial(_draw, render, planned, drawn, over), daemon=True)
+        self._drawing.start()
         weakref.finalize(self, over.set)
 
     def close(self) -> None:
-        """Ends the stream; its threads end at the next chunk of sound."""
+        """Ends the stream, and waits for the frames that are being drawn; the sound is read no further than to its next
+        chunk."""
         self._over.set()
+        self._drawing.join()
 
     def __iter__(self) -> "LiveStream":
         return self

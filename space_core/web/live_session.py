@@ -83,6 +83,7 @@ class LiveSession:
         self._said: deque[tuple[int, int]] = deque([(0, 0)])  # samples of the stream, and of them the visitor's
         self._answers: asyncio.Queue[bytes | dict[str, Any] | Exception | None] = asyncio.Queue()  # None at their end
         self._room = threading.Semaphore(UNSENT_FRAMES)
+        self._is_heard = threading.Event()  # nothing reads the sound any more
         self._num_drawn = 0  # frames
         self._num_said = 0  # samples of the visitor's
 
@@ -210,19 +211,23 @@ class LiveSession:
                     self._num_drawn = frame.index + 1
                     self._num_said = self._said_at(SAMPLES_PER_FRAME * self._num_drawn)
                     self._put(_packed(frame, self._num_said))
+            self._is_heard.wait(END_SECONDS)  # until all threads of the stream have ended
             self._put(None)
         except Exception as failure:
             self._put(failure)
 
     def _chunks(self) -> Iterator[np.ndarray]:
         """The sound as it comes, with silence in the gaps."""
-        for chunk in fill_gaps(self._sound):
-            num_samples, num_said = self._said[-1]
-            if self._waiting and chunk is self._waiting[0]:
-                self._waiting.popleft()
-                num_said += len(chunk)
-            self._said.append((num_samples + len(chunk), num_said))
-            yield chunk
+        try:
+            for chunk in fill_gaps(self._sound):
+                num_samples, num_said = self._said[-1]
+                if self._waiting and chunk is self._waiting[0]:
+                    self._waiting.popleft()
+                    num_said += len(chunk)
+                self._said.append((num_samples + len(chunk), num_said))
+                yield chunk
+        finally:
+            self._is_heard.set()
 
     def _said_at(self, num_samples: int) -> int:
         """How many samples of the visitor's are within so many of the stream."""

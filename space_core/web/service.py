@@ -85,6 +85,7 @@ class AnimationService:
         self._lines = threading.Semaphore(num_lines)
         self._num_waiting = 0  # films, for a line
         self._num_live = 0
+        self._is_ending = False
         metrics.track_live(lambda: self._num_live)
         self._preparation = Preparation(pipeline, lambda: bool(self._jobs))
         self._run = _with_gpu(self._run_in_thread)
@@ -106,7 +107,8 @@ class AnimationService:
         request = JobRequest(photo, SpeechSource(recording), (AnimationOptions(),))
         with contextlib.closing(self._run(request)) as reports:
             for report in reports:
-                if self._jobs or (isinstance(report, Step) and report.stage == "frames" and report.done >= FPS):
+                has_drawn = isinstance(report, Step) and report.stage == "frames" and report.done >= FPS
+                if has_drawn or self._jobs or self._is_ending:
                     return
 
     def preview(self, photo: str, options: AnimationOptions) -> FacePreview:
@@ -213,6 +215,7 @@ class AnimationService:
 
     def end(self) -> None:
         """Ends all that is being made, because the server ends."""
+        self._is_ending = True
         with self._lock:
             visitors = list(self._jobs)
         for visitor in visitors:

@@ -3,7 +3,8 @@
 const RATE = 16000;  // samples a second, both ways
 const CHUNK = 640;  // samples of a message of the microphone's
 const LEAD_SECONDS = 0.12;  // between a frame's arrival and its time, against jitter
-const MOST_LEAD_SECONDS = 0.4;  // beyond which silent frames are left out
+const SPARE_SECONDS = 0.04;  // more of a lead than that: silent frames are left out, so that the delay is no longer than needed
+const LEADS_KEPT = 50;  // of the latest frames
 
 const element = (id) => document.getElementById(id);
 const canvas = element('picture').getContext('2d');
@@ -68,6 +69,7 @@ class Player {
     this.volume = new GainNode(this.context, {gain: Number(element('heard').checked)});
     this.volume.connect(this.context.destination);
     this.next = 0;  // when the next frame is due, on the context's clock
+    this.leads = [];  // seconds between the arrival and the time of the latest frames
     this.pictures = [];  // {at, said, bitmap}, bitmap null until it is decoded
     this.numShown = 0;
     this.numLate = 0;
@@ -82,7 +84,16 @@ class Player {
     if (this.next < now) {  // late, or the first one
       if (this.next) this.numLate++;
       this.next = now + LEAD_SECONDS;
-    } else if (this.next > now + MOST_LEAD_SECONDS && sound.every((value) => Math.abs(value) < 0.01)) return;
+      this.leads = [];
+    }
+    this.leads.push(this.next - now);
+    if (this.leads.length > LEADS_KEPT) {
+      this.leads.shift();
+      if (Math.min(...this.leads) > LEAD_SECONDS + SPARE_SECONDS && sound.every((value) => Math.abs(value) < 0.01)) {
+        this.leads = this.leads.map((lead) => lead - count / RATE);
+        return;
+      }
+    }
     const picture = {at: this.next, said, bitmap: null};
     this.pictures.push(picture);
     createImageBitmap(new Blob([new Uint8Array(message, 12 + 2 * count)], {type: 'image/jpeg'}))

@@ -8,6 +8,7 @@ from faces import closed_face, lid_opening, lip_opening, predict
 from space_core.errors import SpaceError
 from space_core.face.topology import EYES, RIGID_POINTS, canonical_face
 from space_core.media.audio import load_speech
+from space_core.motion.action_units import unit_offsets, unit_strengths
 from space_core.motion.blink import apply_blink
 from space_core.motion.emotion import emotion_curve
 from space_core.motion.emotion_labels import EMOTIONS, MAX_INTENSITY, check_emotion
@@ -104,6 +105,42 @@ def test_anger_does_not_press_low_brows_onto_the_eyes(face):
         left.append(brow_height(emotional))
         assert (left[-1] > 0.25 * brow_height(low)).all()
     assert (np.diff(left, axis=0) < 0).all()  # the stronger, the lower
+
+
+def smiling(face: np.ndarray) -> np.ndarray:
+    """The face with a full smile, as a photo may show it."""
+    return face + unit_offsets(unit_strengths("6:0.5, 12:1", 1))[0]
+
+
+def corner_height(face: np.ndarray) -> np.ndarray:
+    """(…,) how far the mouth corners of faces (…, 478, 3) are above the middle of the lips."""
+    return face[..., [13, 14], 1].mean(-1) - face[..., [61, 291], 1].mean(-1)
+
+
+def at_rest(face: np.ndarray, emotion: str, intensity: float) -> np.ndarray:
+    """The face (478, 3) with an emotion, saying nothing."""
+    curve = emotion_curve(emotion, intensity, 1)
+    return face + expressive_motion(np.zeros((1, 478, 3)), curve, face, np.zeros(1))[0]
+
+
+@pytest.mark.parametrize("emotion", ["angry", "disgusted", "fear", "sad"])
+def test_the_smile_of_a_photo_is_gone_under_an_emotion_that_contradicts_it(face, emotion):
+    smile = smiling(face)
+    heights = [corner_height(at_rest(smile, emotion, intensity)) for intensity in (0, 0.25, 0.5, 0.75, 1)]
+    assert heights[0] == corner_height(smile)
+    assert (np.diff(heights) < 0).all()  # the stronger, the less of it
+    assert heights[-1] < corner_height(face) + 0.01
+
+
+def test_joy_keeps_the_smile_of_a_photo(face):
+    assert corner_height(at_rest(smiling(face), "happy", 1)) > corner_height(smiling(face))
+
+
+def test_a_smile_goes_as_far_as_a_blend_contradicts_it(face):
+    smile = smiling(face)
+    half = at_rest(smile, "0.5 happy + 0.5 sad", 1) - smile
+    both = 0.5 * (at_rest(smile, "happy", 1) - smile) + 0.5 * (at_rest(smile, "sad", 1) - smile)
+    np.testing.assert_allclose(half, both, atol=1e-6)
 
 
 def test_blends_are_the_sum_of_their_parts(face):

@@ -11,14 +11,24 @@ from space_core.motion.speech2landmarks import lip_gaps
 # EMFACS, their strengths follow from renderings beside the actors' frames: the tracker sees a third to a half of how
 # far brows move, a quarter of frowns, lids and wrinkled noses, and nothing of raised cheeks.
 RECIPES = {
-    "angry": "4:1.0, 5:0.4, 7:1.0, 9:0.4, 10:0.3, 17:0.3, 23:0.6, 24:0.5",
-    "contempt": "12L:0.7, 14L:0.7, 10L:0.2, 2R:0.3, 7:0.3",
-    "disgusted": "4:0.6, 6:0.3, 7:0.7, 9:1.0, 10:0.7, 11:0.3, 15:0.2, 16:0.2, 17:0.6, 20:0.3, 25:0.2",
-    "fear": "1:1.5, 2:0.3, 4:0.9, 5:1.5, 16:0.5, 20:1.0, 25:0.35, 26:0.2",
-    "happy": "6:1.0, 7:0.2, 10:0.3, 12:0.8, 25:0.8",
-    "sad": "1:1.4, 4:0.6, 7:0.5, 11:0.2, 15:0.7, 17:0.4",
-    "surprised": "1:1.1, 2:1.1, 5:1.3, 18:0.3, 25:0.3, 26:0.45",
+    "angry": "4:0.8, 5:0.4, 7:1.0, 9:0.3, 10:0.3, 17:0.3, 23:0.6, 24:0.5",
+    "contempt": "12L:0.55, 14L:1.0, 10L:0.5, 2R:0.3, 7:0.5, 17:0.3, 24:0.4",
+    "disgusted": "4:0.25, 6:0.3, 7:0.7, 9:0.65, 10:0.6, 15:0.3, 16:0.2, 17:0.5, 20:0.2, 25:0.2",
+    "fear": "1:1.05, 2:0.2, 4:0.8, 5:1.3, 15:0.7, 16:0.4, 20:0.65, 25:0.4, 26:0.2",
+    "happy": "6:1.0, 7:0.2, 10:0.2, 12:0.6, 25:0.7",
+    "sad": "1:1.2, 4:0.6, 7:0.5, 11:0.2, 15:0.7, 17:0.4",
+    "surprised": "1:0.6, 2:0.6, 5:1.2, 18:0.3, 25:0.3, 26:0.7",
 }
+
+# A full smile with closed lips, and the emotions that leave a photo's own smile in place; the others take it back. Joy
+# widened the actors' mouths twice as far as unit 12 does.
+SMILE = "6:0.5, 12:1.1, 20:0.6"
+KEEPING_SMILES = ("happy",)
+
+
+def smile() -> np.ndarray:
+    """Offsets (478, 3) of a full smile with closed lips."""
+    return keep_lip_gap(unit_offsets(unit_strengths(SMILE, 1))[0])
 
 
 def expression_of(emotion: str, measured: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -18,6 +18,7 @@ from space_core.face.topology import (
 )
 from space_core.motion.emotion_labels import EMOTIONS
 from space_core.motion.expression_limits import limit_expression
+from space_core.motion.smile import smile_of
 
 WEIGHTS = weights_path("emotion.safetensors")
 
@@ -40,13 +41,15 @@ def expressive_motion(motion: np.ndarray, emotion: np.ndarray, rest: np.ndarray,
 
     Returns:
         (T, 478, 3) offsets from the resting face; exactly ``motion`` where the emotion is neutral. The difference is
-        proportional to the intensity, except where it would shut the eyes or push the brows onto them.
+        proportional to the intensity, except where it would shut the eyes or push the brows onto them, and that a
+        smile of the photo is taken back up to intensity 1.
     """
     network = _load_network()
     weights = torch.from_numpy(np.asarray(emotion, np.float64))
     with torch.inference_mode():
         free = torch.from_numpy(1 - np.asarray(closure, np.float64))
-        offsets = network(torch.from_numpy(articulation(motion)), weights, free).numpy()
+        offsets = network(torch.from_numpy(articulation(motion)), weights, free)
+        offsets = (offsets - smile_of(rest) * network.contradicted_smile(weights)).numpy()
         gain = 1 + (weights[:, 1:] @ network.speech_gain).numpy()
     return gain[:, None, None] * motion + limit_expression(offsets, rest)
 
@@ -82,6 +85,8 @@ class EmotionNetwork(nn.Module):
         self.register_buffer("beta", torch.zeros(num_emotions, num_values))  # offsets of the mesh, at rest
         self.register_buffer("beta_open", torch.zeros(num_emotions, num_values))  # parts the lips
         self.register_buffer("speech_gain", torch.zeros(num_emotions))  # relative increase of speech motion
+        self.register_buffer("smile", torch.zeros(num_values))  # offsets of the mesh in a full, closed-lipped smile
+        self.register_buffer("against_smile", torch.zeros(num_emotions))  # share of a photo's smile that is taken back
 
     def forward(self, articulation: torch.Tensor, emotion: torch.Tensor, free: torch.Tensor) -> torch.Tensor:
         """(T, 5), (T, 8) and (T,), from 0 shut lips to 1 lips that speech leaves free, to offsets (T, 478, 3)."""
@@ -90,6 +95,11 @@ class EmotionNetwork(nn.Module):
         in_speech = self.mode_coefficients(articulation, emotion) @ self.modes
         offsets = in_speech + weights @ self.beta + parting * (weights @ self.beta_open)
         return offsets.reshape(len(offsets), NUM_POINTS, 3)
+
+    def contradicted_smile(self, emotion: torch.Tensor) -> torch.Tensor:
+        """(T, 8) to offsets (T, 478, 3): what emotions take back of a full smile."""
+        share = (emotion[:, 1:] @ self.against_smile).clamp(max=1)
+        return (share[:, None] * self.smile).reshape(len(share), NUM_POINTS, 3)
 
     def mode_coefficients(self, articulation: torch.Tensor, emotion: torch.Tensor) -> torch.Tensor:
         """(T, 5) and (T, 8) to coefficients (T, modes) of the difference between emotional and neutral speech."""

@@ -114,7 +114,11 @@ class Motion:
             (self.head_pose.translation - self.photo_pose.translation) * size + photo_pose.translation,
             self.head_pose.scale * size,
         )
-        normalized = keep_lips_apart(self.normalized - self.rest + rest, rest)
+        motion = self.normalized - self.rest
+        if self.said_emotion[:, 1:].any():  # what an emotion does depends on the face: on its lids, brows and smile
+            neutral = _neutral_motion(motion, self.said_emotion, self.rest, self.closure)
+            motion = expressive_motion(neutral, self.said_emotion, rest, self.closure).astype(np.float32)
+        normalized = keep_lips_apart(rest + motion, rest)
         return replace(self, normalized=normalized, head_pose=pose, rest=rest, photo_pose=photo_pose)
 
 

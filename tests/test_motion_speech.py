@@ -11,6 +11,7 @@ from space_core.assets import weights_path
 from space_core.face.topology import EYES, NUM_POINTS, RIGID_POINTS, canonical_face
 from space_core.measures.lips import mouth_measures
 from space_core.media.audio import load_speech
+from space_core.motion.action_units import unit_offsets, unit_strengths
 from space_core.motion.emotion import emotion_curve
 from space_core.motion.quantization import dequantize, quantize
 from space_core.motion.speech2landmarks import (
@@ -20,6 +21,7 @@ from space_core.motion.speech2landmarks import (
     limit_opening,
     load_speech2landmarks,
     open_between_closures,
+    shape_labiodentals,
 )
 from space_core.timing import FPS, SAMPLE_RATE, number_of_frames
 
@@ -124,6 +126,27 @@ def test_a_loud_and_a_quiet_recording_open_the_mouth_alike():
     speech = voice(3)
     loud, quiet = lip_opening(predict(speech * 3)), lip_opening(predict(speech / 10))
     assert np.abs(loud - quiet).max() < 0.01
+
+
+def test_the_f_and_v_of_a_voice_are_found():
+    speech = load_speech(EXAMPLES / "english_portrait.flac")
+    share = np.concatenate([window.labiodental for window in load_speech2landmarks("cpu").analyse(speech)])
+    found = share > 0.5
+    runs = np.count_nonzero(np.diff(np.pad(found.astype(int), 1)) > 0)
+    assert 6 <= runs <= 9  # photograph, give, voice, follow, frame by frame
+    assert found.mean() < 0.15  # and hardly anything else
+    silence = np.zeros(2 * SAMPLE_RATE, np.float32)
+    assert not any(window.labiodental.any() for window in load_speech2landmarks("cpu").analyse(silence))
+
+
+def test_in_f_and_v_the_lower_lip_is_at_the_upper_incisors_and_the_jaw_hardly_drops():
+    motions = np.stack([unit_offsets(unit_strengths(units, 1))[0] for units in ("25:0", "25:1, 26:1", "18:1")])
+    face = closed_face()
+    shaped = face + shape_labiodentals(motions, np.ones(3), 1.0)
+    assert ((lip_opening(shaped) > 1.5 / 90) & (lip_opening(shaped) < 3.5 / 90)).all()  # the incisors' edges are seen
+    assert (np.abs(shaped[:, 152, 1] - face[152, 1]) < 0.04).all()
+    assert (shaped[:, 13, 1] < face[13, 1] + 0.01).all()  # the upper lip is not over the teeth
+    np.testing.assert_array_equal(shape_labiodentals(motions, np.zeros(3), 1.0), motions)
 
 
 def test_articulation_of_zero_leaves_the_mouth_still():

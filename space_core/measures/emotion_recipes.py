@@ -17,7 +17,7 @@ RECIPES = {
     "fear": "1:1.05, 2:0.2, 4:0.8, 5:1.3, 15:0.7, 16:0.4, 20:0.65, 25:0.4, 26:0.2",
     "happy": "6:1.0, 7:0.2, 10:0.2, 12:0.6, 25:0.7",
     "sad": "1:1.2, 4:0.6, 7:0.5, 11:0.2, 15:0.7, 17:0.4",
-    "surprised": "1:0.6, 2:0.6, 5:1.2, 18:0.3, 25:0.3, 26:0.7",
+    "surprised": "1:0.6, 2:0.6, 5:1.2, 18:0.3, 25:0.4, 26:0.5",
 }
 
 # A full smile with closed lips, and the emotions that leave a photo's own smile in place; the others take it back. Joy

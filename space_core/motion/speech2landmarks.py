@@ -18,6 +18,7 @@ from space_core.face.topology import (
     canonical_face,
 )
 from space_core.motion.emotion_network import expressive_motion
+from space_core.motion.labiodentals import labiodental_share, load_labiodentals
 from space_core.motion.loudness import smooth
 from space_core.motion.quantization import dequantize
 from space_core.motion.smoothstep import smoothstep
@@ -56,6 +57,8 @@ CLOSING_PRIOR = 0.002  # ridge of the fit that closes the mouth of a photo by th
 
 # A breath is drawn before speech: the lips part by so much, over so many frames that end with the first sound.
 BREATH_GAP, BREATH_FRAMES = 0.02, 11
+
+KEPT_IN_LABIODENTALS = 0.2  # of the neighbouring sounds' motion, with closed lips
 
 UPPER, LOWER = list(INNER_UPPER_LIP[1:-1]), list(INNER_LOWER_LIP[1:-1])  # pairs of points that meet when lips close
 OUTER_UPPER, OUTER_LOWER = list(OUTER_UPPER_LIP[1:-1]), list(OUTER_LOWER_LIP[1:-1])
@@ -138,6 +141,7 @@ class SpeechWindow(NamedTuple):
         outputs: (t, coefficients + 1) of the network.
         activity: (t,) speech activity, 0 … 1.
         near_speech: (t,) how near there is speech, 0 … 1.
+        labiodental: (t,) how far the mouth takes the shape of /f v/, 0 … 1.
         breath: (t,) by how much a breath parts the lips, in outer-eye-corner distances.
         features: (t, 256) float16, the encoder's features as the decoder takes them in; 0 in pauses.
     """
@@ -145,6 +149,7 @@ class SpeechWindow(NamedTuple):
     outputs: np.ndarray
     activity: np.ndarray
     near_speech: np.ndarray
+    labiodental: np.ndarray
     breath: np.ndarray
     features: np.ndarray
 
@@ -198,11 +203,12 @@ class Speech2Landmarks:
 
         ``emotion`` (t, 8) is of these frames; ``articulation`` one number or (t, 1) float32.
         """
-        outputs, activity, near_speech, breath, _ = window
+        outputs, activity, near_speech, labiodental, breath, _ = window
         motion = speech_motion(articulation * outputs[:, :-1], outputs[:, -1], activity, self.basis)
+        motion = shape_labiodentals(motion, labiodental, np.minimum(articulation, 1))
         parted = -articulation * breath[:, None] / 2
         motion = mouth_scale(rest) * move_lips(motion, parted[..., None] * DOWN)
-        shut = closure_share(outputs[:, -1]) * activity
+        shut = np.maximum(closure_share(outputs[:, -1]) * activity, labiodental)
         closure = held_together(shut, lip_gaps(motion).max(1)) * near_speech
         landmarks = rest + expressive_motion(motion, emotion, rest, closure)
         return keep_lips_apart(landmarks, rest).astype(np.float32), closure.astype(np.float32)
@@ -225,8 +231,9 @@ class Speech2Landmarks:
             inside = (within >= 0) & (within < len(activity))
             active = np.where(inside, activity[np.clip(within, 0, len(activity) - 1)], 0)
             split = outputs.shape[1]
-            outputs = prepare_onsets(outputs, active)
-            outputs[:, -1] = open_between_closures(outputs[:, -1])
+            outputs = prepare_onsets(np.column_stack([outputs, labiodental_share(features)]), active)
+            outputs[:, split - 1] = open_between_closures(outputs[:, split - 1])
+            outputs[:, split] *= active
             outputs = np.concatenate([outputs, features * active[:, None]], 1)
             if tail is not None:
                 outputs[:FADE_FRAMES] = tail + ramp * (outputs[:FADE_FRAMES] - tail)
@@ -238,8 +245,9 @@ class Speech2Landmarks:
                 values[:, :split],
                 activity[frames],
                 near_speech[frames],
+                values[:, split],
                 breath[frames],
-                values[:, split:].astype(np.float16),
+                values[:, split + 1 :].astype(np.float16),
             )
 
 
@@ -345,6 +353,16 @@ def held_together(shut: np.ndarray, gap: np.ndarray) -> np.ndarray:
 def close_lips(motion: np.ndarray, share: np.ndarray) -> np.ndarray:
     """Motion (T, 478, 3) with the gap between the lips reduced by a share (T,): regression alone rarely closes it."""
     return move_lips(motion, (motion[:, LOWER] - motion[:, UPPER]) / 2 * share[:, None, None])
+
+
+def shape_labiodentals(motion: np.ndarray, share: np.ndarray, articulation: float | np.ndarray = 1.0) -> np.ndarray:
+    """Motion (T, 478, 3) of the canonical face with its lower lip at the upper incisors, by a share (T,), for /f v/.
+
+    ``articulation``, one number or (T, 1), scales the shape.
+    """
+    shape = np.reshape(articulation, (-1, 1, 1)) * load_labiodentals().shape
+    held = shape + KEPT_IN_LABIODENTALS * close_lips(motion, np.ones(len(motion)))
+    return motion + share[:, None, None] * (held - motion)
 
 
 def limit_opening(motion: np.ndarray) -> np.ndarray:

@@ -38,7 +38,7 @@ STEPS, BATCH, RATE, WEIGHT_DECAY, SEED = 800, 1024, 3e-3, 0.1, 0
 
 # The shape: the upper lip rises a little and the jaw hardly drops; the lower lip leaves a gap in which the upper
 # incisors stand on it, and is drawn back under them, so that less of its red is seen.
-UNITS = "10:0.2, 17:0.3, 26:0.1"
+UNITS = "10:0.2, 12:0.05, 26:0.15"
 GAP = 2.2  # between the inner lips in the middle, millimetres, as are the others
 TUCKED_UP, TUCKED_BACK = 1.6, 2.0  # the lower rim of the lower lip and the lip
 TUCKED_REACH = 4.0  # standard deviation of the skin that follows

@@ -85,6 +85,15 @@ def test_a_motion_moves_to_another_portrait(pipeline, motion, short_speech):
     np.testing.assert_allclose(there, here, atol=0.02)
 
 
+def test_an_emotion_that_moves_to_another_portrait_takes_back_the_smile_of_that_one(pipeline, short_speech):
+    sad = AnimationOptions(emotion="sad")
+    moved = pipeline.motion(PHOTO, pipeline.motion(OTHER_PHOTO, short_speech, sad))
+    own = pipeline.motion(PHOTO, short_speech, sad)
+    heights = [np.mean(each.normalized[:, [61, 291], 1] - each.rest[[61, 291], 1]) for each in (moved, own)]
+    assert min(heights) > 0.05  # downwards
+    np.testing.assert_allclose(*heights, atol=0.02)
+
+
 # Files
 
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from space_core.motion.labiodentals import labiodental_share
 from space_core.motion.loudness import smooth
 from space_core.motion.speech2landmarks import (
     BREATH_GAP,
@@ -126,16 +127,19 @@ class LiveSpeech:
         )
         self._predicted = outputs[before + count :].copy()
         active = np.pad(activity, (max(before - first, 0), 0))[-len(outputs) :]
-        outputs = prepare_onsets(outputs, active)
-        outputs[:, -1] = open_between_closures(outputs[:, -1])
-        features = frames[0, PAST_FRAMES : PAST_FRAMES + count].float().cpu().numpy()
-        planned = slice(first, first + count)
+        features = frames[0].float().cpu().numpy()
+        labiodental = labiodental_share(features)[RECEPTIVE_FRAMES:]
+        outputs = prepare_onsets(np.column_stack([outputs, labiodental]), active)
+        outputs[:, -2] = open_between_closures(outputs[:, -2])
+        outputs[:, -1] *= active
+        planned, heard = slice(first, first + count), slice(PAST_FRAMES, PAST_FRAMES + count)
         return SpeechWindow(
-            outputs[before : before + count],
+            outputs[before : before + count, :-1],
             activity[planned],
             self._slowed_near_speech(near_speech[planned]),
+            outputs[before : before + count, -1],
             self._slowed_breath(breath[planned]),
-            (features * activity[planned, None]).astype(np.float16),
+            (features[heard] * activity[planned, None]).astype(np.float16),
         )
 
     def _slowed_near_speech(self, values: np.ndarray) -> np.ndarray:

@@ -45,14 +45,22 @@ class Animation:
         portrait: the prepared photo.
         num_frames: how many frames there are in all.
         options: the rendering options.
+        notes: sentences for the user about what was asked for and is not shown as it is, such as far turns of a pose
+            video.
     """
 
     def __init__(
-        self, portrait: Portrait, num_frames: int, options: RenderingOptions, frames: Generator[Frame, None, None]
+        self,
+        portrait: Portrait,
+        num_frames: int,
+        options: RenderingOptions,
+        frames: Generator[Frame, None, None],
+        notes: tuple[str, ...] = (),
     ) -> None:
         self.portrait = portrait
         self.num_frames = num_frames
         self.options = options
+        self.notes = notes
         self._frames = frames
 
     @property

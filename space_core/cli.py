@@ -137,6 +137,8 @@ def _animate_recording(parsed: argparse.Namespace, options: AnimationOptions) ->
     if animation.num_faces > 1 and options.face == 1:
         _say(f"The photo shows {animation.num_faces} faces; the largest speaks, or --face 2 …")
     if not parsed.quiet:
+        for note in animation.notes:
+            _say(note)
         _say(f"{'stream' if outputs.video is None else parsed.out}: {animation.seconds:.2f} s")
 
 
@@ -163,6 +165,8 @@ def _compare(parsed: argparse.Namespace) -> None:
     with _progress_bar(parsed.quiet) as show:
         comparison = pipeline.compare_to_file(parsed.photo, parsed.speech, settings, parsed.out, progress=show)
     if not parsed.quiet:
+        for note in comparison.notes:
+            _say(note)
         _say(f"{parsed.out}: {comparison.seconds:.2f} s")
 
 

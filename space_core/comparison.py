@@ -31,12 +31,14 @@ class Comparison:
         portrait: the prepared photo, the first setting's.
         num_frames: how many frames there are in all, 25 a second.
         captions: what is below each picture.
+        notes: those of the animations, each once.
     """
 
     def __init__(self, animations: Sequence[Animation], captions: tuple[str, ...], progress: Progress) -> None:
         self.portrait = animations[0].portrait
         self.num_frames = animations[0].num_frames
         self.captions = captions
+        self.notes = tuple(dict.fromkeys(note for animation in animations for note in animation.notes))
         self._pictures = self._draw(animations, progress)
 
     @property

@@ -134,7 +134,8 @@ class SpacePipeline:
         inputs = self._load(photo, speech, [options], progress)
         prepared = self._prepare(inputs.photo, options.rendering, progress)
         segments: list[Motion] = []
-        for segment in self._plan(inputs, prepared.portrait, options, progress):
+        planned, _ = self._plan(inputs, prepared.portrait, options, progress)
+        for segment in planned:
             progress("landmarks", sum(map(len, segments)), inputs.num_frames)
             segments.append(segment)
         progress("landmarks", inputs.num_frames, inputs.num_frames)
@@ -269,13 +270,13 @@ class SpacePipeline:
     ) -> Animation:
         """An animation of inputs; ``drawing`` is the progress of its frames, if it is another one."""
         prepared = self._prepare(inputs.photo, options.rendering, progress)
-        segments = self._plan(inputs, prepared.portrait, options, progress)
+        segments, notes = self._plan(inputs, prepared.portrait, options, progress)
         renderer = self._generator(options.generator, progress)
         seconds = renderer.seconds_per_frame(prepared.prepared)
         if seconds is not None:
             progress("estimate", 0, math.ceil(seconds * inputs.num_frames))
         frames = render_frames(renderer, prepared.prepared, segments, inputs.num_frames, drawing or progress)
-        return Animation(prepared.portrait, inputs.num_frames, options.rendering, frames)
+        return Animation(prepared.portrait, inputs.num_frames, options.rendering, frames, notes)
 
     def _prepare(self, photo: np.ndarray, options: RenderingOptions, progress: Progress) -> PreparedPortrait:
         """The prepared portrait of a photo, from the cache if it is there."""
@@ -297,18 +298,18 @@ class SpacePipeline:
 
     def _plan(
         self, inputs: Inputs, portrait: Portrait, options: AnimationOptions, progress: Progress
-    ) -> Iterator[Motion]:
-        """Stage 1: the motion of a film, segment by segment; the first one is planned here."""
+    ) -> tuple[Iterator[Motion], tuple[str, ...]]:
+        """Stage 1: the motion of a film, segment by segment, the first one planned here; and notes for the user."""
 
         def plan(task: Callable[[], Result]) -> Result:
             return run_with_progress(task, lambda: progress("landmarks", 0, inputs.num_frames))
 
         speech = inputs.speech
         if isinstance(speech, Motion):
-            return plan(lambda: self._planner.retarget(speech, portrait)).segments()
+            return plan(lambda: self._planner.retarget(speech, portrait)).segments(), ()
         driving = inputs.driving_pose(options, self._portraits.detector(options.detector), progress)
         timelines = plan(lambda: self._planner.timelines(portrait, speech, options.motion, driving))
         segments = self._planner.segments(portrait, speech, inputs.windows, timelines, options.articulation)
         first = plan(lambda: next(segments))
         others = iter(lambda: run_with_progress(lambda: next(segments, None), lambda: None), None)
-        return chain([first], others)
+        return chain([first], others), timelines.notes

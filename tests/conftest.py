@@ -17,6 +17,7 @@ import psutil
 import pytest
 import soundfile
 import uvicorn
+from rendering import posed, rendered
 
 from space_core import SpacePipeline
 from space_core.cli import main
@@ -25,6 +26,7 @@ from space_core.face.portrait import Portrait, prepare_portrait
 from space_core.generator.mesh_warp import MeshWarpGenerator
 from space_core.media.content_credentials import ContentCredentials
 from space_core.media.images import load_photo
+from space_core.media.video import write_video
 from space_core.options import option_choices, option_field, option_range
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -77,6 +79,16 @@ def command_line(pipeline: SpacePipeline, monkeypatch: pytest.MonkeyPatch) -> Ca
     """Runs a command line in this process, with the pipeline that is there, and returns its exit status."""
     monkeypatch.setattr("space_core.pipeline.SpacePipeline", lambda *_: pipeline)
     return lambda command, *arguments: main([command, "--quiet", *map(str, arguments)])
+
+
+@pytest.fixture(scope="session")
+def far_turn_video(generator: MeshWarpGenerator, portrait: Portrait, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A video of a head that turns by more than 30 degrees within ten frames."""
+    path = tmp_path_factory.mktemp("pose") / "far.mp4"
+    prepared = generator.prepare(portrait)
+    turns = [rendered(generator, prepared, posed(portrait, yaw=yaw))[0] for yaw in np.linspace(-27, 27, 10)]
+    write_video(iter(turns), path, None, len(turns))
+    return path
 
 
 @contextmanager

@@ -224,6 +224,11 @@ def test_the_head_of_a_video_may_be_followed(client, short):
     assert np.abs(followed - generated).max() > 1e-3
 
 
+def test_the_summary_says_that_far_turns_of_a_pose_video_were_reduced(client, short, far_turn_video):
+    _, summary, *_ = predict(client, photo=ASTRONAUT, speech=short, pose_video=far_turn_video)
+    assert "beyond 25° from its first pose turns are reduced" in summary
+
+
 def test_a_blend_or_timeline_wins_over_the_emotion(client, short):
     timeline = {"emotion": "sad", "blend": "0:happy@0.5, 1:neutral"}
     motion = load_motion(predict(client, photo=ASTRONAUT, speech=short, look_inside=True, **timeline)[3])

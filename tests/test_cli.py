@@ -20,7 +20,7 @@ HEAVY = ("torch", "numpy", "scipy", "librosa", "gradio", "matplotlib", "accelera
 @pytest.fixture
 def stub(monkeypatch):
     """A pipeline in the place of the real one, which keeps the options that it is given."""
-    stub = SimpleNamespace(options=None, num_faces=1, seconds=1.0)
+    stub = SimpleNamespace(options=None, num_faces=1, seconds=1.0, notes=())
 
     def animate_to_file(photo, speech, path, options, *_, **__):
         stub.options = options
@@ -117,7 +117,7 @@ def animate_to_file(photo, speech, path, options, progress):
     logging.getLogger("library").error("a library's log")
     os.write(2, b"native code's message")
     progress("frames", 1, 1)
-    return types.SimpleNamespace(num_faces=1, seconds=1.0)
+    return types.SimpleNamespace(num_faces=1, seconds=1.0, notes=())
 
 space_core.pipeline.SpacePipeline = lambda *_: types.SimpleNamespace(animate_to_file=animate_to_file)
 sys.exit(main(["animate", "photo.jpg", "speech.wav", "-o", "out.mp4", *sys.argv[1:]]))
@@ -136,6 +136,17 @@ def test_quiet_is_quiet():
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+@pytest.mark.parametrize("command", ["animate", "compare"])
+def test_what_the_film_does_not_show_as_it_was_asked_for_is_said(stub, capsys, command):
+    stub.notes = ("Turns were reduced.",)
+    stub.compare_to_file = lambda *_, **__: stub
+    settings = ["--setting", "seed=1", "--setting", "seed=2"] if command == "compare" else []
+    assert main([command, "photo.jpg", "speech.wav", "-o", "out.mp4", *settings]) == 0
+    assert "Turns were reduced.\n" in capsys.readouterr().err
+    assert main([command, "photo.jpg", "speech.wav", "-o", "out.mp4", "--quiet", *settings]) == 0
+    assert capsys.readouterr().err == ""
+
+
 def test_a_closed_stderr_is_no_failure():
     assert run_stub(shell='exec "$0" "$@" 2>&-').returncode == 0
     assert run_stub("--quiet", shell='exec "$0" "$@" 2>&-').returncode == 0
@@ -152,7 +163,7 @@ def animate_to_file(photo, speech, outputs, options, progress):
     print("a library's message")
     os.write(1, b"native code's message")
     os.write(outputs.stream.fileno(), b"film")
-    return types.SimpleNamespace(num_faces=1, seconds=1.0)
+    return types.SimpleNamespace(num_faces=1, seconds=1.0, notes=())
 
 space_core.pipeline.SpacePipeline = lambda *_: types.SimpleNamespace(animate_to_file=animate_to_file)
 sys.exit(main(["animate", "photo.jpg", "speech.wav", "-o", "-", *sys.argv[1:]]))

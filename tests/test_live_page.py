@@ -57,7 +57,7 @@ class StandIn:
     def animate_to_file(self, photo, speech, outputs, options, progress):
         while not self.released.wait(0.01):
             progress("frames", 0, 1)
-        return SimpleNamespace(num_frames=1, num_faces=1)
+        return SimpleNamespace(num_frames=1, num_faces=1, notes=())
 
 
 @contextmanager

@@ -119,6 +119,17 @@ def test_emotion_changes_the_face_the_more_the_stronger(pipeline, frames, short_
     assert 0.1 < differences[1] < differences[2]
 
 
+def test_a_film_says_that_far_turns_of_its_pose_video_were_reduced(pipeline, short_speech, head_video, far_turn_video):
+    near, far = (AnimationOptions(pose_video=video) for video in (head_video, far_turn_video))
+    with pipeline.animate(PHOTO, short_speech, near) as film:
+        assert film.notes == ()
+    with pipeline.animate(PHOTO, short_speech, far) as film:
+        (note,) = film.notes
+    assert "pose video" in note and "reduced" in note and "25°" in note
+    with pipeline.compare(PHOTO, short_speech, [near, far, dataclasses.replace(far, seed=1)]) as comparison:
+        assert comparison.notes == (note,)
+
+
 def test_head_motion_is_borrowed_from_a_video(pipeline, head_video, short_speech):
     borrowed = frames_of(pipeline, short_speech, pose_video=head_video)
     _, source = tracked(np.stack(list(read_frames(head_video))))

@@ -116,7 +116,7 @@ def test_values_are_what_they_seem():
 
     def animate(visitor, photo, speech, options, **more):
         given.append((speech, options, more))
-        yield Film(Path("space.mp4"), None, None, 25, 1, 1.0)
+        yield Film(Path("space.mp4"), None, None, 25, 1, (), 1.0)
 
     endpoints = Endpoints(SimpleNamespace(animate=animate), Settings())
     defaults = {parameter.name: parameter.default for parameter in signature(endpoints.animate).parameters.values()}
@@ -394,7 +394,7 @@ class StuckPipeline:
             self.program.wait()
             raise ServerFault("ffmpeg ended.", "encoder_died")
         self.released.wait(60)
-        return SimpleNamespace(num_frames=25, num_faces=1)
+        return SimpleNamespace(num_frames=25, num_faces=1, notes=())
 
     def preview(self, photo, options):
         self.released.wait(60)

@@ -346,7 +346,7 @@ def test_the_value_of_an_option_reaches_the_service(name, widget, monkeypatch):
 
     def animate(visitor, photo, speech, options, **_):
         given.append(options)
-        yield Film(Path("space.mp4"), None, None, 25, 1, 1.0)
+        yield Film(Path("space.mp4"), None, None, 25, 1, (), 1.0)
 
     endpoints = Endpoints(SimpleNamespace(animate=animate), Settings(face_alignment=True))
     defaults = {parameter.name: parameter.default for parameter in signature(endpoints.animate).parameters.values()}
@@ -394,7 +394,7 @@ class StubPipeline:
                 progress("frames", 0, 1)
             if self.failure:
                 raise self.failure
-            return SimpleNamespace(num_frames=1, num_faces=1)
+            return SimpleNamespace(num_frames=1, num_faces=1, notes=())
         finally:
             self.closed.set()
 

@@ -68,6 +68,7 @@ class FilmMaker:
             job.row,
             job.id,
             "done",
+            sentence=" ".join(made.notes) or None,
             seconds=time.monotonic() - begun,
             frames=made.num_frames,
             faces=made.num_faces,

@@ -106,6 +106,7 @@ class _Made:
 
     num_frames: int
     num_faces: int
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -210,7 +211,7 @@ class PipelineReplica:
         except Exception as failure:
             logging.getLogger("ray.serve").exception("a film failed")
             return _Failure(f"{type(failure).__name__} on a replica.", fault_reason(failure))
-        return _Made(made.num_frames, made.num_faces)
+        return _Made(made.num_frames, made.num_faces, made.notes)
 
 
 def _output(folder: Path, name: str) -> Path:

@@ -22,7 +22,7 @@ class FilmStatus:
         row: its number, from 1.
         id: as it is in the job table; None if there is none.
         status: "done"; "refused": an input or option can't be used; "failed": a fault of a machine, try again.
-        sentence: why there is no film; None if there is one.
+        sentence: why there is no film, or what it does not show as it was asked for; None if there is nothing to say.
         reason: the kind of a fault, see ``ServerFault``.
         cause: the exception behind a fault, for whoever looks into it.
         seconds: that the film took on its worker, downloads included.

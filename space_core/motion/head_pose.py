@@ -28,6 +28,7 @@ YAW, PITCH, ROLL, SWAY_X, SWAY_Y, LOG_SCALE = range(NUM_CHANNELS)
 
 MAX_ROTATION = 15.0  # degrees from the photo's pose in any angle, for generated motion
 FREE_ROTATION, MAX_TRANSFERRED_ROTATION = 25.0, 38.0  # transferred motion is unchanged up to the first, see below
+NOTABLE_ROTATION = 1.0  # beyond the first that a user is told of; less is compressed by a tenth of a degree
 MAX_SWAY = np.array([0.15, 0.12, 0.08])  # of SWAY_X, SWAY_Y, LOG_SCALE
 LINEAR_PART = 0.6  # of a limit: up to here motion is unchanged, beyond it is compressed
 
@@ -257,6 +258,17 @@ def _within_transfer_limits(offsets: np.ndarray) -> np.ndarray:
     """
     angles = soft_limit(offsets[:, :3], np.full(3, MAX_TRANSFERRED_ROTATION), FREE_ROTATION / MAX_TRANSFERRED_ROTATION)
     return np.concatenate([angles, soft_limit(offsets[:, 3:], MAX_TRANSFERRED_SHIFT)], axis=1)
+
+
+def transfer_notes(pose: HeadPose, photo: HeadPose) -> tuple[str, ...]:
+    """What a user should know of a pose that ``transfer_head_pose`` gave: a sentence if turns were compressed."""
+    farthest = np.abs(pose.rotation - photo.rotation).max(initial=0.0)
+    if farthest <= FREE_ROTATION + NOTABLE_ROTATION:
+        return ()
+    return (
+        "The head in the pose video turns further than the photo can follow: "
+        f"beyond {FREE_ROTATION:.0f}° from its first pose turns are reduced, here to {farthest:.0f}° at most.",
+    )
 
 
 def nods(loud: np.ndarray, kernel: np.ndarray) -> np.ndarray:

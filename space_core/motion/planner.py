@@ -14,7 +14,7 @@ from space_core.motion.action_units import unit_strengths
 from space_core.motion.blink import blink_curve, blink_rate_factor
 from space_core.motion.emotion import emotion_curve, expression_dynamics
 from space_core.motion.gaze import counter_gaze, emotional_gaze, saccades
-from space_core.motion.head_pose import generate_head_pose, head_attitude, transfer_head_pose
+from space_core.motion.head_pose import generate_head_pose, head_attitude, transfer_head_pose, transfer_notes
 from space_core.motion.live_planner import LivePlanner
 from space_core.motion.motion import Motion, single_precision
 from space_core.motion.prosody import analyze_prosody
@@ -35,6 +35,7 @@ class Timelines:
         blink: (T,) 0 … 1 closed.
         emotion: (T, 8) label weights × intensity.
         action_units: (T, 36) strengths in the order of ``UNIT_COLUMNS``.
+        notes: sentences for the user about what was asked for and is not shown as it is.
     """
 
     head_pose: HeadPose
@@ -42,6 +43,7 @@ class Timelines:
     blink: np.ndarray
     emotion: np.ndarray
     action_units: np.ndarray
+    notes: tuple[str, ...] = ()
 
 
 class MotionPlanner:
@@ -65,6 +67,7 @@ class MotionPlanner:
         prosody = analyze_prosody(speech, num_frames)
         emotion = emotion_curve(options.emotion, options.intensity, num_frames)
         emotion = expression_dynamics(emotion, prosody, options.expressiveness)
+        notes: tuple[str, ...] = ()
         if driving is None:
             attitude = head_attitude(emotion, options.seed)
             pose = generate_head_pose(
@@ -72,6 +75,7 @@ class MotionPlanner:
             )
         else:
             pose = transfer_head_pose(driving, num_frames, portrait.pose, options.head_motion)
+            notes = transfer_notes(pose, portrait.pose)
         gaze = saccades(num_frames, options.seed, options.saccades)
         gaze += counter_gaze(portrait.pose, pose, options.eyes_on_viewer)
         gaze += [options.gaze_yaw, options.gaze_pitch] + emotional_gaze(emotion)
@@ -80,7 +84,7 @@ class MotionPlanner:
         units = unit_strengths(options.action_units, num_frames)
         units += upper_face_units(prosody, options.expressiveness, options.seed)
         np.clip(units, -MAX_STRENGTH, MAX_STRENGTH, out=units)
-        return Timelines(pose, gaze, blink, emotion, units)
+        return Timelines(pose, gaze, blink, emotion, units, notes)
 
     def live(self, portrait: Portrait, options: MotionOptions) -> LivePlanner:
         """A planner for speech that is still arriving."""

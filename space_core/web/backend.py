@@ -19,6 +19,9 @@ class Made(Protocol):
     @property
     def num_faces(self) -> int: ...
 
+    @property
+    def notes(self) -> tuple[str, ...]: ...
+
 
 class Backend(Protocol):
     """Makes films of files. ``SpacePipeline`` is one, ``space_core.cluster.serving.RemotePipeline`` another.

@@ -241,4 +241,4 @@ def _summary(film: Film, options: AnimationOptions | None = None) -> str:
     summary = f"{film.num_frames / FPS:.1f} s of video, made in {film.seconds:.1f} s."
     if options and film.num_faces > 1 and options.face == 1:
         summary += f" The photo shows {film.num_faces} faces; the largest speaks. Click another one to change that."
-    return summary
+    return " ".join((summary, *film.notes))

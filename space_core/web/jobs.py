@@ -73,6 +73,7 @@ class Film:
         motion_file: an .npz; None if it was not asked for.
         num_frames: of the video.
         num_faces: how many faces the photo shows.
+        notes: sentences for the visitor, see ``Animation``.
         seconds: that it took.
     """
 
@@ -81,6 +82,7 @@ class Film:
     motion_file: Path | None
     num_frames: int
     num_faces: int
+    notes: tuple[str, ...]
     seconds: float
 
 

@@ -294,7 +294,7 @@ class AnimationService:
                 outputs = Outputs(video, None, landmark_video, motion_file, stream)
                 made = self._pipeline.animate_to_file(photo, recording, outputs, settings[0], progress)
         seconds = time.monotonic() - begun
-        return Film(video, landmark_video, motion_file, made.num_frames, made.num_faces, seconds)
+        return Film(video, landmark_video, motion_file, made.num_frames, made.num_faces, made.notes, seconds)
 
     def _speak(self, request: JobRequest, path: Path, progress: Progress) -> Path:
         """Writes the request's text, spoken, to a WAV, and returns its path."""

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 from conftest import EXAMPLES
+from torch.nn import functional as F
 
 from space_core.face.detector import build_detector
 from space_core.face.normalization import HeadPose
 from space_core.face.portrait import Portrait, prepare_portrait
 from space_core.face.posed_face import PosedFace
 from space_core.generator.mesh_warp import MeshWarpGenerator
-from space_core.generator.mesh_warp.compositor import compose, compose_in_opencv, compose_in_torch
+from space_core.generator.mesh_warp.compositor import FarLayer, compose, compose_in_opencv, compose_in_torch
 from space_core.generator.mesh_warp.placement import place
 from space_core.media.images import load_photo
 from space_core.motion.blink import apply_blink
@@ -54,7 +55,7 @@ def test_opencv_and_torch_compose_the_same_picture(wearer, bicubic):
     waves = torch.stack([3 * torch.sin(4 * y) + x, 2 * torch.cos(3 * x)], -1)
     shade = 1 - 0.3 * torch.exp(-8 * (x**2 + y**2))[None, None, 1:-1, 1:-1].expand(1, 3, -1, -1)
     places, offsets = canvas.centres + waves, waves[1:-1, 1:-1][None]
-    pictures = [draw(canvas, places, shade, offsets) for draw in (compose_in_opencv, compose_in_torch)]
+    pictures = [draw(canvas, places, shade, offsets, None) for draw in (compose_in_opencv, compose_in_torch)]
     one, other = (picture.numpy().astype(int) for picture in pictures)
     assert np.abs(one - canvas.still.numpy()).mean() > 2
     assert np.abs(one - other).mean() < 0.3
@@ -66,9 +67,27 @@ def test_opencv_and_torch_draw_the_same_edge_in_front_of_something_else(wearer):
     offsets = torch.zeros(1, canvas.grid.rows, canvas.grid.columns, 2)
     offsets[:, 40:150, 80:160] = torch.tensor([20.0, 4.0])
     _, places = compose(canvas, offsets, None)
-    pictures = [draw(canvas, places, None, offsets) for draw in (compose_in_opencv, compose_in_torch)]
+    pictures = [draw(canvas, places, None, offsets, None) for draw in (compose_in_opencv, compose_in_torch)]
     one, other = (picture.numpy().astype(int) for picture in pictures)
     assert np.abs(one - canvas.still.numpy()).max() > 20
+    assert np.abs(one - other).mean() < 0.3
+    assert np.percentile(np.abs(one - other), 99.9) <= 8  # places are steep there
+
+
+def test_opencv_and_torch_draw_the_same_far_side(wearer):
+    canvas = MeshWarpGenerator("cpu").prepare(wearer).canvas
+    share = canvas.layer[None, None, ::2, ::2, 3].float() / 255
+    outline = F.max_pool2d(share, 9, 1, 4).expand(-1, 2, -1, -1)
+    canvas = replace(canvas, far=FarLayer(canvas.layer[..., [2, 0, 1, 3]].contiguous(), outline, outline[:, :1]))
+    offsets = torch.zeros(1, canvas.grid.rows, canvas.grid.columns, 2)
+    offsets[:, :, 60:140, 0] = 20 * torch.sin(torch.linspace(0, 2 * torch.pi, 80))  # stretched in the middle
+    y, x = torch.meshgrid(*(torch.linspace(0, 1, side) for side in offsets.shape[1:3]), indexing="ij")
+    far = torch.stack([40 * x, 10 * y, (x - 0.2).clamp(min=0), torch.ones_like(x), y], -1)[None]
+    _, places = compose(canvas, offsets, None)
+    pictures = [draw(canvas, places, None, offsets, far) for draw in (compose_in_opencv, compose_in_torch)]
+    one, other = (picture.numpy().astype(int) for picture in pictures)
+    without = compose(canvas, offsets, None)[0].numpy().astype(int)
+    assert np.abs(one - without).max() > 20
     assert np.abs(one - other).mean() < 0.3
     assert np.percentile(np.abs(one - other), 99.9) <= 8  # places are steep there
 

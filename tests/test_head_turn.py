@@ -10,14 +10,27 @@ from conftest import EXAMPLES
 from rendering import posed, rendered
 
 from space_core.face.detector import build_detector
-from space_core.face.portrait import MARGIN, SIZE, prepare_portrait
+from space_core.face.portrait import MARGIN, SIZE, Portrait, prepare_portrait
 from space_core.face.segmentation import person_mask
+from space_core.generator.mesh_warp import MeshWarpGenerator
 from space_core.generator.mesh_warp.compositor import compose
 from space_core.generator.mesh_warp.face_motion import PixelTransform, face_motion
 from space_core.generator.mesh_warp.hair_tips import find_hair_tips
 from space_core.generator.mesh_warp.head_shape import head_depth
 from space_core.generator.mesh_warp.inpainting import fill_with_detail
 from space_core.media.images import load_photo
+
+
+def half_hidden(portrait: Portrait, yaw: float) -> Portrait:
+    """A portrait of a head that is turned in its photo, rendered out of another."""
+    generator = MeshWarpGenerator("cpu")
+    picture = rendered(generator, generator.prepare(portrait, refined=False), posed(portrait, yaw=yaw))[0]
+    return prepare_portrait(picture, build_detector("mediapipe"))
+
+
+@pytest.fixture(scope="module")
+def turned_away(portrait):
+    return half_hidden(portrait, 30 - float(portrait.pose.rotation[0, 0]))
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +102,38 @@ def test_uncovered_background_has_the_grain_of_the_photo():
     filled = fill_with_detail(picture, known)
     torch.testing.assert_close(filled[..., :60, :], picture[..., :60, :])
     assert float(filled[..., 70:130, 80:140].std()) == pytest.approx(0.05, rel=0.3)
+
+
+def test_a_photo_that_shows_both_sides_has_no_far_side(generator, prepared, portrait, turned_away):
+    assert abs(portrait.pose.rotation[0, 0]) < 6
+    assert prepared.mesh.far is None and prepared.canvas.far is None
+    assert generator.prepare(turned_away, refined=False).mesh.far is not None
+
+
+def test_what_a_turned_photo_hides_is_the_near_side_mirrored(generator, turned_away):
+    # The near temple is green in the photo; the far one has none of it until it comes into view.
+    photo = float(turned_away.pose.rotation[0, 0])
+    near_temple = [34, 127, 162, 139] if photo > 0 else [264, 356, 389, 368]
+    x, y = (turned_away.landmarks[near_temple, :2].mean(0) + MARGIN).astype(int).tolist()
+    surroundings = cv2.circle(turned_away.surroundings.copy(), (x, y), 20, (0, 255, 0), -1)
+    painted = replace(turned_away, surroundings=surroundings, photo=surroundings[MARGIN:-MARGIN, MARGIN:-MARGIN])
+    prepared = generator.prepare(painted, refined=False)
+    rest, there = (rendered(generator, prepared, posed(painted, yaw=yaw))[0] for yaw in (0, -photo))
+    np.testing.assert_array_equal(rest, painted.image)
+    green = [(frame[..., 1].astype(int) - frame[..., [0, 2]].max(-1) > 20) for frame in (rest, there)]
+    middle = int(turned_away.landmarks[:468, 0].mean())
+    far = np.s_[:, middle:] if photo > 0 else np.s_[:, :middle]
+    assert green[0][far].sum() < 5 and green[1][far].sum() > 50
+
+
+def test_a_turned_photo_is_unchanged_when_the_head_turns_further_away(generator, turned_away):
+    prepared = generator.prepare(turned_away, refined=False)
+    without = replace(prepared, mesh=replace(prepared.mesh, far=None))
+    away = 10 * float(np.sign(turned_away.pose.rotation[0, 0]))
+    for yaw, same in ((away, True), (-away, False)):
+        face = posed(turned_away, yaw=yaw)
+        one, other = (rendered(generator, each, face) for each in (prepared, without))
+        assert np.array_equal(one, other) == same
 
 
 @pytest.mark.parametrize("yaw", [-35, 35])

@@ -7,7 +7,7 @@ is done in eight bits by OpenCV, in bands, and only where something differs from
 in torch, everywhere, without a value that the host would wait for.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -17,7 +17,8 @@ from torch.nn import functional as F
 from space_core.face.canvas import Canvas
 from space_core.face.portrait import MARGIN, SIZE
 from space_core.generator.mesh_warp.face_motion import PixelTransform
-from space_core.generator.mesh_warp.sampling import double, grid_of, sample
+from space_core.generator.mesh_warp.far_side import LIGHT_CELL
+from space_core.generator.mesh_warp.sampling import double, grid_of, sample, smoothstep
 
 # A layer of at most so many pixels is kept at twice its resolution, and a larger one up to the second number is sampled
 # bicubically, so that moving pixels stay as sharp as still ones. In still larger pictures nobody sees the difference.
@@ -33,6 +34,13 @@ CHUNK_ROWS = 256  # of a layer that are made at once
 JUMP = 8.0
 FOLD_CELLS = 2  # around such an edge that are drawn so
 EDGE_STEEPNESS = 3.0  # of the front's share at an edge, as a multiple of that of the mean of 3 × 3 cells
+# A cell that sees less of the photo than the second share of what it saw at rest sees it stretched, and wholly so if it
+# sees less than the first. That is averaged over so many cells around each; more than so large a share is a jump.
+STRETCHED, STRETCHED_CELLS, JUMPING = (0.4, 0.8), 3, 3.0
+# The mirrored near side is drawn over the person so far inwards of the outline, pixels of the crop: the outline itself,
+# some of which is background; and where it is stretched.
+OUTLINE, STRETCHED_OUTLINE = 3, 10
+IN_FACE = (0.85, 1.0)  # of a share: outside … inside of the face
 
 cv2.setNumThreads(1)  # each core draws a batch of its own
 
@@ -76,6 +84,22 @@ class Grid:
 
 
 @dataclass(frozen=True)
+class FarLayer:
+    """What a layer (h, w, 4) shows on the far side of a turned face.
+
+    Attributes:
+        layer: (h, w, 4) uint8, the layer as lit where it is seen mirrored.
+        outline: (1, 2, r, c) float32, the share of the background over the layer, in cells of the grid's size, 0…1: it
+            reaches into the person by ``OUTLINE`` and by ``STRETCHED_OUTLINE``.
+        alike: (1, 1, r, c) float32, likewise, 1 where both sides look alike … 0 where they do not.
+    """
+
+    layer: torch.Tensor
+    outline: torch.Tensor
+    alike: torch.Tensor
+
+
+@dataclass(frozen=True)
 class PreparedCanvas:
     """What every frame on a canvas needs.
 
@@ -85,6 +109,7 @@ class PreparedCanvas:
         background: (H, W, 3) int16, the picture without the person, less ``BIAS``; only the grid's part of it is read.
         layer: (h, w, 4) uint8, what the person adds to the background's share, and that share: 255 where only the
             background is seen, 0 where only the person is.
+        far: what it shows mirrored, if the photo hides a side of the face; or None.
         corner: (2,) x and y of the layer's first pixel, in pixels of the film.
         density: 2 where the layer has a pixel between every two of the film's, or 1.
         bicubic: whether it is sampled bicubically.
@@ -99,6 +124,7 @@ class PreparedCanvas:
     still: torch.Tensor
     background: torch.Tensor
     layer: torch.Tensor
+    far: FarLayer | None
     corner: np.ndarray
     density: int
     bicubic: bool
@@ -128,6 +154,23 @@ class Fold:
     near: torch.Tensor
 
 
+@dataclass(frozen=True)
+class FarView:
+    """A window of cells in which the far side of the face is seen, for each of a few frames.
+
+    Attributes:
+        top, left: the first cell, counted with one more around the grid.
+        places: (B, r, c, 2) of the far layer, pixels of the film.
+        weights: (B, r, c, 4) 0…1: where the far side may be seen at all; where it is known, and not only to be hidden;
+            where it is seen although there is the person's outline; and although there is the person.
+    """
+
+    top: int
+    left: int
+    places: torch.Tensor
+    weights: torch.Tensor
+
+
 def film_transform(canvas: Canvas) -> PixelTransform:
     """From pixels of the portrait's crop to pixels of the film."""
     scale, shown = canvas.crop.scale, np.array(canvas.shown[:2])
@@ -135,7 +178,12 @@ def film_transform(canvas: Canvas) -> PixelTransform:
 
 
 def prepare_canvas(
-    canvas: Canvas, middle: np.ndarray, shows: torch.Tensor, known: torch.Tensor, unknown: torch.Tensor
+    canvas: Canvas,
+    middle: np.ndarray,
+    shows: torch.Tensor,
+    known: torch.Tensor,
+    unknown: torch.Tensor,
+    light: np.ndarray | None,
 ) -> PreparedCanvas:
     """Prepares a canvas.
 
@@ -145,6 +193,7 @@ def prepare_canvas(
         shows: (1, 1, 640, 640) over the portrait's surroundings, where the background is seen: 0 person … 1 background.
         known: (1, 1, 640, 640) where the photo itself shows what the background is like, 0…1.
         unknown: (1, 3, 640, 640) the background's colours where it does not, 0…1, times 1 − ``known``.
+        light: (160, 160, 4) how the far side is lit, see ``far_light``; None if the photo shows both sides.
     """
     to_film = film_transform(canvas)
     left, top, width, height = canvas.shown
@@ -175,6 +224,7 @@ def prepare_canvas(
     return PreparedCanvas(
         grid,
         *(torch.from_numpy(array) for array in (still, whole, layer)),
+        far=None if light is None else _far_layer(layer, light, to_surroundings, corner, density, cell),
         corner=corner,
         density=density,
         bicubic=density == 1 and picture[..., 0].size <= BICUBIC_PIXELS,
@@ -186,7 +236,7 @@ def prepare_canvas(
 
 
 def compose(
-    prepared: PreparedCanvas, offsets: torch.Tensor, shade: torch.Tensor | None
+    prepared: PreparedCanvas, offsets: torch.Tensor, shade: torch.Tensor | None, far: torch.Tensor | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Draws a few frames.
 
@@ -194,18 +244,88 @@ def compose(
         offsets: (B, rows, columns, 2) from each cell's centre to the place of the photo that is seen there, in pixels
             of the film; zero where nothing moves.
         shade: (B, 3, rows, columns) by which factor the layer's red, green and blue are darkened, 0…1, or None.
+        far: (B, rows, columns, 5) likewise to the place whose mirror image may be seen instead, and ``hidden`` and
+            ``kind`` of ``FarSide``; or None.
 
     Returns:
         Frames (B, H, W, 3) uint8, and the places that are seen, smoothed and with one more cell around,
         (B, rows + 2, columns + 2, 2) in pixels of the film.
     """
     on_cpu = offsets.device.type == "cpu"
-    places = prepared.centres + (_smooth_in_opencv if on_cpu else _smooth_in_torch)(offsets)
-    return (compose_in_opencv if on_cpu else compose_in_torch)(prepared, places, shade, offsets), places
+    places = prepared.centres + _smooth(offsets)
+    return (compose_in_opencv if on_cpu else compose_in_torch)(prepared, places, shade, offsets, far), places
+
+
+def _find_far_side(
+    prepared: PreparedCanvas, places: torch.Tensor, offsets: torch.Tensor, far: torch.Tensor | None
+) -> FarView | None:
+    """Where the far side is seen, for arguments and places of ``compose``.
+
+    On the CPU the window is as small as can be, or None where there is none; elsewhere it is the whole grid.
+    """
+    if far is None or prepared.far is None:
+        return None
+    top = left = 0
+    if offsets.device.type == "cpu":
+        hidden = far[..., 2].numpy() > 0
+        rows, columns = (np.flatnonzero(hidden.any(axes)) for axes in ((0, 2), (0, 1)))
+        if not len(rows):
+            return None
+        top, left = (max(int(used[0]) - 1, 0) for used in (rows, columns))
+        window = np.s_[:, top : int(rows[-1]) + 2, left : int(columns[-1]) + 2]
+        far, offsets = far[window], offsets[window]
+    smoothed = _smooth(torch.cat([far, _stretched(offsets, prepared.grid.cell)], -1))
+    window = np.s_[:, top : top + smoothed.shape[1], left : left + smoothed.shape[2]]
+    hidden, known, in_face, stretched = smoothed[..., 2:].split(1, -1)
+    mirrored = prepared.centres[window] + smoothed[..., :2]
+    narrow, wide = _over_layer(prepared, prepared.far.outline, places[window]).split(1, -1)
+    in_face = smoothstep(in_face, *IN_FACE)
+    alike = 1 - in_face * (1 - _over_layer(prepared, prepared.far.alike, mirrored))
+    worse = stretched * torch.maximum(wide, in_face)
+    return FarView(top, left, places=mirrored, weights=torch.cat([hidden * alike, known, narrow, worse], -1))
+
+
+def _over_layer(prepared: PreparedCanvas, cells: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+    """(B, r, c, C) values (1, C, h, w), given over the whole layer, at places (B, r, c, 2) in pixels of the film."""
+    where = [
+        (places[..., axis] - float(prepared.corner[axis]) + 0.5)
+        * (2 * prepared.density / (prepared.layer.shape[1 - axis] + prepared.density - 1))
+        - 1
+        for axis in (0, 1)
+    ]
+    cells = cells.expand(len(places), -1, -1, -1)
+    found = F.grid_sample(cells, torch.stack(where, -1), padding_mode="border", align_corners=False)
+    return found.permute(0, 2, 3, 1)
+
+
+def _without_unused(prepared: PreparedCanvas, view: FarView) -> FarView:
+    """The view of one frame, on the CPU, nothing hidden in cells that the far side doesn't change."""
+    cells = _scaled(view.places[0].numpy(), prepared.grid.first_centre, 1 / prepared.grid.cell)
+    person = cv2.remap(prepared.effect, cells, None, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE) > 0
+    narrow, worse = view.weights[0, ..., 2:].numpy().transpose(2, 0, 1)
+    used = (worse > NEGLIGIBLE / 255) | (person & (narrow > 0))
+    hidden = view.weights[..., :1] * torch.from_numpy(cv2.dilate(used.astype(np.uint8), np.ones((3, 3)))[..., None])
+    return replace(view, weights=torch.cat([hidden, view.weights[..., 1:]], -1))
+
+
+def _stretched(offsets: torch.Tensor, cell: int) -> torch.Tensor:
+    """(B, rows, columns, 1) 0 where cells see as much of the photo as at rest … 1 where they see far less of it."""
+    wide = F.pad(offsets.permute(0, 3, 1, 2), (1, 1, 1, 1), mode="replicate") / (2 * cell)
+    along = wide[:, :, 1:-1, 2:] - wide[:, :, 1:-1, :-2]
+    down = wide[:, :, 2:, 1:-1] - wide[:, :, :-2, 1:-1]
+    area = (1 + along[:, 0]) * (1 + down[:, 1]) - along[:, 1] * down[:, 0]
+    known = ((area > 0) & (area < JUMPING)).float()
+    total = _box_sum(torch.stack([known * (1 - smoothstep(area, *STRETCHED)), known], 1), STRETCHED_CELLS)
+    return (total[:, 0] / total[:, 1].clamp(min=1))[..., None]
+
+
+def _smooth(cells: torch.Tensor) -> torch.Tensor:
+    """(B, rows + 2, columns + 2, C) means of 3 × 3 cells: outlines in front of something else are smooth lines."""
+    return (_smooth_in_opencv if cells.device.type == "cpu" else _smooth_in_torch)(cells)
 
 
 def _smooth_in_torch(offsets: torch.Tensor) -> torch.Tensor:
-    """(B, rows + 2, columns + 2, 2) means of 3 × 3 cells: outlines in front of something else are smooth lines."""
+    """See ``_smooth``."""
     wide = F.pad(offsets.permute(0, 3, 1, 2), (2, 2, 2, 2), mode="replicate")
     wide = wide[..., :-2] + wide[..., 1:-1] + wide[..., 2:]
     return (wide[:, :, :-2] + wide[:, :, 1:-1] + wide[:, :, 2:]).permute(0, 2, 3, 1) / 9
@@ -307,21 +427,32 @@ def seen_at(prepared: PreparedCanvas, places: torch.Tensor, pixels: torch.Tensor
 
 
 def compose_in_torch(
-    prepared: PreparedCanvas, places: torch.Tensor, shade: torch.Tensor | None, offsets: torch.Tensor
+    prepared: PreparedCanvas,
+    places: torch.Tensor,
+    shade: torch.Tensor | None,
+    offsets: torch.Tensor,
+    far: torch.Tensor | None,
 ) -> torch.Tensor:
     """Frames (B, H, W, 3) uint8, wholly on the device; arguments as ``compose`` returns and takes them."""
     fold = _find_fold(prepared, offsets)
     grid = prepared.grid
     frames = prepared.still.expand(len(places), -1, -1, -1).clone()
     height, width = grid.height, grid.width
-    layer = _seen_in_torch(prepared, places)
+    layer = _seen_in_torch(prepared, prepared.layer, places)
     if fold is not None:
         front, behind, share, near = (
             _whole(values, fold, places.shape[1:3]) for values in (fold.front, fold.behind, fold.share, fold.near)
         )
-        front, behind = (_seen_in_torch(prepared, values) for values in (front, behind))
+        front, behind = (_seen_in_torch(prepared, prepared.layer, values) for values in (front, behind))
         share, near = (_finer(values, grid.cell)[:, :, :height, :width] for values in (share[:, None], near[:, None]))
         layer = layer.lerp(behind.lerp(front, share), near)
+    view = _find_far_side(prepared, places, offsets, far)
+    if view is not None and prepared.far is not None:
+        where, weights = (_whole(values, view, places.shape[1:3]) for values in (view.places, view.weights))
+        mirrored = _seen_in_torch(prepared, prepared.far.layer, where)
+        weights = _finer(weights.permute(0, 3, 1, 2), grid.cell)[:, :, :height, :width]
+        layer = _with_far_side(*(values.permute(0, 2, 3, 1) for values in (layer, mirrored, weights)))
+        layer = layer.permute(0, 3, 1, 2)
     colours, share = layer.split((3, 1), 1)
     if shade is not None:
         colours = colours * _finer(F.pad(shade, (1, 1, 1, 1), mode="replicate"), grid.cell)[:, :, :height, :width]
@@ -332,18 +463,33 @@ def compose_in_torch(
     return frames
 
 
-def _whole(values: torch.Tensor, fold: Fold, size: tuple[int, int]) -> torch.Tensor:
-    """Values (B, r, c) or (B, r, c, 2) of a fold's window in a grid of that size, zero outside the window."""
-    below, right = size[0] - fold.top - values.shape[1], size[1] - fold.left - values.shape[2]
+def _whole(values: torch.Tensor, window: Fold | FarView, size: tuple[int, int]) -> torch.Tensor:
+    """Values (B, r, c) or (B, r, c, C) of a window in a grid of that size, zero outside the window."""
+    below, right = size[0] - window.top - values.shape[1], size[1] - window.left - values.shape[2]
     last = (0, 0) * (values.dim() - 3)
-    return F.pad(values, (*last, fold.left, right, fold.top, below))
+    return F.pad(values, (*last, window.left, right, window.top, below))
 
 
-def _seen_in_torch(prepared: PreparedCanvas, places: torch.Tensor) -> torch.Tensor:
-    """(B, 4, height, width) the layer's pixels at places (B, rows + 2, columns + 2, 2), for the grid's part."""
+def _with_far_side(seen: torch.Tensor, mirrored: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """(…, 4) float32 the layer as it is seen, 0…255, with the far side of the face.
+
+    Args:
+        seen: (…, 4) the layer at the places that are seen without the far side, 0…255.
+        mirrored: (…, 4) the far layer at those of a ``FarView``, 0…255.
+        weights: (…, 4) the view's.
+    """
+    hidden, known, outline, worse = weights.split(1, -1)
+    person = known * (1 - mirrored[..., 3:].float() / 255)
+    mirrored = torch.cat([BIAS + known * (mirrored[..., :3].float() - BIAS), 255 * (1 - person)], -1)
+    free = torch.minimum(torch.maximum(seen[..., 3:].float() / 255, outline), person)
+    return torch.lerp(seen.float(), mirrored, hidden * torch.maximum(free, worse))
+
+
+def _seen_in_torch(prepared: PreparedCanvas, layer: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+    """(B, C, height, width) pixels of a layer at places (B, rows + 2, columns + 2, 2), for the grid's part."""
     grid = prepared.grid
     where = _finer(places.permute(0, 3, 1, 2), grid.cell)[:, :, : grid.height, : grid.width].permute(0, 2, 3, 1)
-    layer = prepared.layer.permute(2, 0, 1)[None].float()
+    layer = layer.permute(2, 0, 1)[None].float()
     size = layer.shape[:1:-1]
     x, y = (
         (where[..., axis] - float(prepared.corner[axis])) * (2 * prepared.density / (size[axis] - 1)) - 1
@@ -359,14 +505,21 @@ def _seen_in_torch(prepared: PreparedCanvas, places: torch.Tensor) -> torch.Tens
 
 
 def compose_in_opencv(
-    prepared: PreparedCanvas, places: torch.Tensor, shade: torch.Tensor | None, offsets: torch.Tensor
+    prepared: PreparedCanvas,
+    places: torch.Tensor,
+    shade: torch.Tensor | None,
+    offsets: torch.Tensor,
+    far: torch.Tensor | None,
 ) -> torch.Tensor:
     """The same on the CPU, faster, and equal but for rounding."""
     frames = np.empty((len(places), *prepared.still.shape), np.uint8)
     for index in range(len(places)):
         own_shade = None if shade is None else shade[index]
         fold = _find_fold(prepared, offsets[index : index + 1])  # of one frame, so that none depends on its batch
-        _draw_in_opencv(frames[index], prepared, places[index].numpy(), own_shade, fold)
+        own = slice(index, index + 1)
+        view = _find_far_side(prepared, places[own], offsets[own], None if far is None else far[own])
+        view = view and _without_unused(prepared, view)
+        _draw_in_opencv(frames[index], prepared, places[index].numpy(), own_shade, fold, view)
     return torch.from_numpy(frames)
 
 
@@ -376,6 +529,7 @@ def _draw_in_opencv(
     places: np.ndarray,
     shade: torch.Tensor | None,
     fold: Fold | None,
+    view: FarView | None,
 ) -> None:
     """Draws a frame (H, W, 3) uint8 on the CPU, band by band."""
     still, background = prepared.still.numpy(), prepared.background.numpy()
@@ -388,6 +542,8 @@ def _draw_in_opencv(
         creased = (darker[..., 0] < 255) | (darker[..., 1] < 255) | (darker[..., 2] < 255)
         drawn |= cv2.dilate(creased.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
         darker = cv2.copyMakeBorder(darker, 1, 1, 1, 1, cv2.BORDER_REPLICATE)
+    if view is not None:
+        drawn |= _whole(view.weights[..., 0], view, places.shape[:2])[0, 1:-1, 1:-1].numpy() > 0
     source = _in_layer(prepared, places)
     for top in range(0, grid.rows, BAND):
         bottom = min(top + BAND, grid.rows)
@@ -402,9 +558,11 @@ def _draw_in_opencv(
         ]
         inside = np.s_[cell : cell + area[0].stop - area[0].start, cell : cell + area[1].stop - area[1].start]
         finer = ((right - left + 2) * cell, (bottom - top + 2) * cell)
-        seen = _seen_in_opencv(prepared, source[part], finer, inside)
+        seen = _seen_in_opencv(prepared, prepared.layer, source[part], finer, inside)
         if fold is not None:
             _draw_fold(seen, prepared, fold, (top, left), bottom + 2)
+        if view is not None:
+            _draw_far_side(seen, prepared, view, (top, left), bottom + 2)
         colours = cv2.cvtColor(seen, cv2.COLOR_RGBA2RGB)
         if darker is not None and darker[part].min() < 255:
             colours = cv2.multiply(colours, cv2.resize(darker[part], finer)[inside], scale=1 / 255)
@@ -427,15 +585,19 @@ def _scaled(places: np.ndarray, origin: np.ndarray, scale: float) -> np.ndarray:
 
 
 def _seen_in_opencv(
-    prepared: PreparedCanvas, source: np.ndarray, finer: tuple[int, int], inside: tuple[slice, slice]
+    prepared: PreparedCanvas,
+    layer: torch.Tensor,
+    source: np.ndarray,
+    finer: tuple[int, int],
+    inside: tuple[slice, slice],
 ) -> np.ndarray:
-    """(h, w, 4) uint8 the layer's pixels for cells that see ``source`` (r, c, 2), in pixels of the layer.
+    """(h, w, C) uint8 a layer's pixels for cells that see ``source`` (r, c, 2), in pixels of the layer.
 
     ``finer`` are the cells' width and height in pixels of the film, ``inside`` the part of those that is returned.
     """
     where = cv2.resize(source, finer)[inside]
     interpolation = cv2.INTER_CUBIC if prepared.bicubic else cv2.INTER_LINEAR
-    return cv2.remap(prepared.layer.numpy(), where, None, interpolation, borderMode=cv2.BORDER_REPLICATE)
+    return cv2.remap(layer.numpy(), where, None, interpolation, borderMode=cv2.BORDER_REPLICATE)
 
 
 def _draw_fold(seen: np.ndarray, prepared: PreparedCanvas, fold: Fold, corner: tuple[int, int], bottom: int) -> None:
@@ -443,33 +605,66 @@ def _draw_fold(seen: np.ndarray, prepared: PreparedCanvas, fold: Fold, corner: t
 
     ``corner`` is the row and column of the cell before the band's first, ``bottom`` the row after that after its last.
     """
-    cell = prepared.grid.cell
-    height, width = fold.near.shape[1:]
-    rows = slice(max(corner[0] - fold.top, 0), min(bottom - fold.top, height))
-    near = fold.near[0, rows].numpy() if rows.start < rows.stop else np.zeros((0, width), np.float32)
-    used = np.flatnonzero(near.any(0))
-    if not len(used):
+    found = _window_in_band(seen, prepared.grid.cell, fold, fold.near[0].numpy(), corner, bottom)
+    if found is None:
         return
-    columns = slice(max(int(used[0]) - 1, 0), min(int(used[-1]) + 2, width))
-    # The window's first pixel in the band, and the part of it that lies in the band.
-    first = [(fold.top + rows.start - corner[0] - 1) * cell, (fold.left + columns.start - corner[1] - 1) * cell]
+    (rows, columns), finer, own, part = found
+    layers = []
+    for places in (fold.front, fold.behind):
+        source = _in_layer(prepared, places[0, rows, columns].numpy())
+        layers.append(_seen_in_opencv(prepared, prepared.layer, source, finer, own).astype(np.float32))
+    front, behind = layers
+    share, near = (
+        cv2.resize(array[0, rows, columns].numpy(), finer)[own][..., None] for array in (fold.share, fold.near)
+    )
+    part[:] = (part + near * (behind + share * (front - behind) - part)).round()
+
+
+def _draw_far_side(
+    seen: np.ndarray, prepared: PreparedCanvas, view: FarView, corner: tuple[int, int], bottom: int
+) -> None:
+    """Draws the far side of one frame into the layer as it is seen (h, w, 4) in a band; see ``_draw_fold``."""
+    found = _window_in_band(seen, prepared.grid.cell, view, view.weights[0, ..., 0].numpy(), corner, bottom)
+    if found is None or prepared.far is None:
+        return
+    (rows, columns), finer, own, part = found
+    source = _in_layer(prepared, view.places[0, rows, columns].numpy())
+    mirrored = _seen_in_opencv(prepared, prepared.far.layer, source, finer, own)
+    weights = cv2.resize(view.weights[0, rows, columns].numpy(), finer)[own]
+    arrays = (torch.from_numpy(array) for array in (part.copy(), mirrored, weights))
+    part[:] = _with_far_side(*arrays).round_().numpy()
+
+
+def _window_in_band(
+    seen: np.ndarray, cell: int, window: Fold | FarView, used: np.ndarray, corner: tuple[int, int], bottom: int
+) -> tuple[tuple[slice, slice], tuple[int, int], tuple[slice, ...], np.ndarray] | None:
+    """The part of a window's cells that a band shows; None if it shows none that are ``used`` (r, c), not zero.
+
+    Args:
+        seen: (h, w, C) the band's pixels.
+        corner, bottom: see ``_draw_fold``.
+
+    Returns:
+        The window's rows and columns, their width and height in pixels, the part of those that lies in the band, and
+        that part of ``seen``.
+    """
+    height, width = used.shape
+    rows = slice(max(corner[0] - window.top, 0), min(bottom - window.top, height))
+    columns_used = np.flatnonzero(used[rows].any(0)) if rows.start < rows.stop else []
+    if not len(columns_used):
+        return None
+    columns = slice(max(int(columns_used[0]) - 1, 0), min(int(columns_used[-1]) + 2, width))
+    # The window's first pixel in the band.
+    first = [(window.top + rows.start - corner[0] - 1) * cell, (window.left + columns.start - corner[1] - 1) * cell]
     finer = ((columns.stop - columns.start) * cell, (rows.stop - rows.start) * cell)
     own = tuple(
         slice(max(-start, 0), min(side, extent - start))
         for start, side, extent in zip(first, finer[::-1], seen.shape[:2], strict=True)
     )
     if any(part.start >= part.stop for part in own):
-        return
-    layers = []
-    for places in (fold.front, fold.behind):
-        source = _in_layer(prepared, places[0, rows, columns].numpy())
-        layers.append(_seen_in_opencv(prepared, source, finer, own).astype(np.float32))
-    front, behind = layers
-    share, near = (
-        cv2.resize(array[0, rows, columns].numpy(), finer)[own][..., None] for array in (fold.share, fold.near)
-    )
+        return None
     part = seen[tuple(slice(start + one.start, start + one.stop) for start, one in zip(first, own, strict=True))]
-    part[:] = (part + near * (behind + share * (front - behind) - part)).round()
+    return (rows, columns), finer, own, part
 
 
 def _changes(prepared: PreparedCanvas, places: np.ndarray) -> np.ndarray:
@@ -520,6 +715,31 @@ def _cut_out(
         shows[rows] = (fields[0] * 255).round().byte().numpy()
     layer = _premultiplied(picture, background, shows)
     return (_doubled(layer) if density == 2 else layer), background
+
+
+def _far_layer(
+    layer: np.ndarray, light: np.ndarray, to_surroundings: PixelTransform, corner: np.ndarray, density: int, cell: int
+) -> FarLayer:
+    """What a layer (h, w, 4) shows on the far side; arguments as in ``prepare_canvas``."""
+    scale, first = to_surroundings.scale / density / LIGHT_CELL, to_surroundings(corner) / LIGHT_CELL
+    to_cells = np.column_stack([np.eye(2) * scale, first])
+    flags, around = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, cv2.BORDER_REPLICATE
+    gain, size = np.exp(light[..., :3]), layer.shape[1::-1]
+    factor = cv2.warpAffine(gain, to_cells, size, flags=flags, borderMode=around)
+    background = layer[..., 3:] * np.float32(BIAS / 255)
+    lit = ((layer[..., :3] - background) * factor + background).round().clip(0, 255).astype(np.uint8)
+
+    to_coarse = np.column_stack([np.eye(2) * scale * density * cell, first + scale * density * (cell - 1) / 2])
+    share, outlines = np.ascontiguousarray(layer[::density, ::density, 3]), []
+    for reach in (OUTLINE, STRETCHED_OUTLINE):
+        size = 2 * round(reach / to_surroundings.scale) + 1
+        wide = cv2.blur(cv2.dilate(share, np.ones((size, size), np.uint8)), (size, size))
+        cells = -(-wide.shape[1] // cell), -(-wide.shape[0] // cell)
+        outlines.append(cv2.resize(wide, cells, interpolation=cv2.INTER_AREA).astype(np.float32) / 255)
+    size = outlines[0].shape[::-1]
+    alike = cv2.warpAffine(light[..., 3], to_coarse, size, flags=flags, borderMode=around)
+    arrays = np.dstack([lit, layer[..., 3]]), np.stack(outlines)[None], alike[None, None]
+    return FarLayer(*(torch.from_numpy(array) for array in arrays))
 
 
 def _doubled(layer: np.ndarray) -> np.ndarray:

@@ -18,7 +18,8 @@ from space_core.face.portrait import MARGIN, SIZE, Portrait
 from space_core.face.posed_face import PosedFace
 from space_core.face.topology import OVAL
 from space_core.generator.mesh_warp.compositor import PreparedCanvas, compose, film_transform, prepare_canvas
-from space_core.generator.mesh_warp.face_motion import FaceMotion, PixelTransform, face_motion
+from space_core.generator.mesh_warp.face_motion import FaceMotion, PixelTransform, face_motion, upload
+from space_core.generator.mesh_warp.far_side import far_light, hides_a_side
 from space_core.generator.mesh_warp.features import (
     PreparedEyes,
     PreparedLips,
@@ -100,7 +101,7 @@ class MeshWarpGenerator:
         edges = np.stack([portrait.crop.to_crop(corner) + MARGIN for corner in (np.zeros(2), size)])
         with ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,)) as beside:
             # Half of the work; the other half is done in this thread meanwhile.
-            prepared_canvas = beside.submit(_prepare_canvas, canvas, photo, portrait, picture, edges)
+            prepared_canvas = beside.submit(_prepare_canvas, canvas, photo, around, portrait, picture, edges)
             glasses = find_glasses(picture, around)
             mesh = build_warp_mesh(around, portrait.person, edges)
             prepared = PreparedPortrait(
@@ -154,39 +155,54 @@ class MeshWarpGenerator:
         """(B, H, W, 3) uint8 RGB frames on the device; reads nothing back from it."""
         motion = face_motion(face, prepared.to_film, self.device)
         canvas = prepared.canvas
-        offsets = self._offsets(prepared, motion)
+        offsets, far = self._offsets(prepared, motion)
         shade = crease_shade(
             prepared.wrinkles, motion, canvas.centres[:, 1:-1, 1:-1] + offsets, canvas.grid, prepared.to_surroundings
         )
-        frames, places = compose(canvas, offsets, shade)
+        frames, places = compose(canvas, offsets, shade, far)
         if prepared.eyes is not None:
             draw_eyes(frames, canvas, places, prepared.eyes, motion)
         draw_lips(frames, prepared.lips, self._refinement, motion)
         return frames
 
-    def _offsets(self, prepared: PreparedPortrait, motion: FaceMotion) -> torch.Tensor:
-        """(B, rows, columns, 2) from each cell to the place in the photo that is seen there, pixels of the film."""
+    def _offsets(self, prepared: PreparedPortrait, motion: FaceMotion) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """``offsets`` and ``far`` of ``compose``."""
         grid, centres = prepared.canvas.grid, prepared.canvas.centres[:, 1:-1, 1:-1]
-        positions, depths = prepared.mesh.move(motion)
-        offsets = rasterize(
-            (positions - centres[0, 0, 0]) / grid.cell,
-            depths / grid.cell,
-            prepared.mesh.triangles,
-            prepared.mesh.source - positions,
-            (grid.rows, grid.columns),
-        )
+        mesh, size = prepared.mesh, (grid.rows, grid.columns)
+
+        def drawn(
+            positions: torch.Tensor, depths: torch.Tensor, triangles: torch.Tensor, *more: torch.Tensor
+        ) -> torch.Tensor:
+            attributes = torch.cat([mesh.source - positions, *more], -1)
+            return rasterize(
+                (positions - centres[0, 0, 0]) / grid.cell, depths / grid.cell, triangles, attributes, size
+            )
+
+        positions, depths = mesh.move(motion)
+        offsets, far = drawn(positions, depths, mesh.triangles), None
+        if mesh.far and (in_view := mesh.far.in_view(motion)).any():
+            hidden = mesh.far.hidden * upload(in_view.astype(np.float32), self.device)[:, None, None]
+            kind = mesh.far.kind.expand(len(positions), -1, -1)
+            far = drawn(*mesh.far.move(motion, positions, depths), mesh.far.triangles, hidden, kind)
         if prepared.glasses:
             offsets = prepared.glasses.hold(offsets, grid, centres, prepared.photo, motion)
-        return torch.where(offsets.abs() < STILL * prepared.to_film.scale, 0, offsets)
+        return torch.where(offsets.abs() < STILL * prepared.to_film.scale, 0, offsets), far
 
 
 @torch.inference_mode()
 def _prepare_canvas(
-    canvas: Canvas, photo: FaceMotion, portrait: Portrait, picture: torch.Tensor, edges: np.ndarray
+    canvas: Canvas,
+    photo: FaceMotion,
+    around: FaceMotion,
+    portrait: Portrait,
+    picture: torch.Tensor,
+    edges: np.ndarray,
 ) -> PreparedCanvas:
-    """The canvas of a portrait; ``photo`` is in pixels of the film, the others as ``_background`` takes them."""
+    """The canvas of a portrait, whose landmarks are given in pixels of the film, ``photo``, and of the surroundings,
+    ``around``; the others are as ``_background`` takes them."""
     middle = photo.host.posed[0, list(OVAL), :2].mean(0)
-    return prepare_canvas(canvas, middle, *_background(portrait, picture, edges))
+    light = far_light(around, picture) if hides_a_side(around) else None
+    return prepare_canvas(canvas, middle, *_background(portrait, picture, edges), light)
 
 
 def _background(

@@ -20,6 +20,7 @@ from space_core.face.topology import (
     canonical_face,
 )
 from space_core.generator.mesh_warp.face_motion import FaceMotion, PixelTransform, index_on
+from space_core.generator.mesh_warp.far_side import FarSide, find_far_side
 from space_core.generator.mesh_warp.head_shape import head_depth
 from space_core.generator.mesh_warp.sampling import EXTENT, smoothstep
 
@@ -56,6 +57,7 @@ class WarpMesh:
         head: (V − 468, 3) 1 where a vertex goes and turns with the head … 0 where it does not, along x, y and z.
         body: (V − 468, 2) likewise, how much it goes where the neck goes.
         outline: (V − 468, 36) how much of each outline point's own motion a vertex takes.
+        far: what the near side shows better; None if the photo shows both sides.
     """
 
     source: torch.Tensor
@@ -67,6 +69,7 @@ class WarpMesh:
     head: torch.Tensor
     body: torch.Tensor
     outline: torch.Tensor
+    far: FarSide | None
 
     def move(self, motion: FaceMotion) -> tuple[torch.Tensor, torch.Tensor]:
         """Where the vertices go with the face: their positions (B, V, 2) and depths (B, V), in pixels of the film."""
@@ -109,6 +112,7 @@ def build_warp_mesh(photo: FaceMotion, person: np.ndarray, edges: np.ndarray) ->
     outline = landmarks[list(OVAL), :2]
     around = _points_around(outline)
     source = np.concatenate([landmarks[:NUM_SURFACE_POINTS, :2], around])
+    triangles = _triangles(source)
 
     # Distance of each vertex around the face to the outline, in normalized units.
     distance = np.linalg.norm(around[:, None] - outline[None], axis=-1) / scale
@@ -145,7 +149,7 @@ def build_warp_mesh(photo: FaceMotion, person: np.ndarray, edges: np.ndarray) ->
 
     return WarpMesh(
         source=place(source),
-        triangles=torch.tensor(_triangles(source), device=photo.posed.device),
+        triangles=torch.tensor(triangles, device=photo.posed.device),
         photo=photo,
         relief=place(relief[:, None]),
         around=place(around_normalized),
@@ -153,6 +157,7 @@ def build_warp_mesh(photo: FaceMotion, person: np.ndarray, edges: np.ndarray) ->
         head=place(turns[:, None] * np.column_stack([inside, inside.min(1)])),
         body=place(follows * inside),
         outline=place(nearness * (inside.min(1) * np.exp(-((nearest / EXPRESSION_REACH) ** 2)))[:, None]),
+        far=find_far_side(photo, person, around_normalized, turns, triangles),
     )
 
 

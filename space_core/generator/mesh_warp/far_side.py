@@ -1,0 +1,181 @@
+"""The far side of a turned face, which its photo hides: what the near side shows, mirrored, and lit as the far side."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from space_core.face.topology import NUM_SURFACE_POINTS, canonical_face
+from space_core.generator.mesh_warp.face_motion import FaceMotion, index_on
+from space_core.generator.mesh_warp.inpainting import fill
+from space_core.generator.mesh_warp.sampling import EXTENT, blur, smoothstep
+
+NOSE_TIP = 1
+# Cosines: by how much more than the far side the near side must face the camera, and how little the far side does, for
+# it not to be mirrored … to be mirrored wholly.
+BETTER, FACING = (0.3, 0.5), (0.5, 0.25)
+HEAD_MIDDLE = np.array([0.0, 0.0, 0.85])  # normalized, about which what surrounds the face is taken to be round
+WITH_HEAD = (0.5, 0.95)  # of what turns with the head; necks and shoulders stay as they are
+# Hair on shoulders, scarfs and collars are not alike on both sides. They are what lies so far from the head's middle,
+# heights counting less, and so far below the eyes; normalized.
+BESIDE, UPWARDS, BELOW = (1.05, 1.35), 0.75, (0.35, 0.65)
+BEYOND = (1.4, 1.8)  # so far from the middle nothing is hidden
+TURN = (0.03, 0.08)  # turns towards the far side (differences of sines): nothing is mirrored … all that there is
+# The light of both sides is compared in colours that are averaged over so many normalized units, and varies smoothly
+# over a wider distance. Its ratios are logarithms, at most so far from their median, and from none.
+COLOUR_WIDTH, LIGHT_WIDTH = 0.06, 0.15
+LEAST_COLOUR, MOST_DEVIATION, MOST_RATIO = 0.04, 0.3, 0.4
+# So far from the median both sides are alike … are not: hair on one forehead, for example, and skin on the other.
+UNLIKE, LIKENESS_WIDTH = (0.35, 0.7), 0.08
+# Hair that hangs beside the jaw is cut off there by a mirror image: points beside it, normalized, and the share of them
+# that shows the person in that case.
+BESIDE_JAW, HANGING = np.array([[x, y, 0.85] for x in (0.9, 1.05) for y in (0.65, 0.8)]), 0.85
+LEAST_SEEN = 0.1  # product of both cosines for a pair to count in the median
+LEAST_WEIGHT = 0.2  # of the greatest; a cell with less of it is filled from its neighbours
+LIGHT_CELL = 4  # pixels of the surroundings for which one ratio is kept
+
+
+@dataclass(frozen=True)
+class FarSide:
+    """The near side's part of a warp mesh, to be mirrored.
+
+    Attributes:
+        triangles: (N, 3) int64, of the warp mesh.
+        around: (V − 468, 3) the mirror images of the vertices around the face, normalized.
+        hidden: (V, 1) 1 where a vertex is seen far better than its mirror image … 0 where it is not.
+        kind: (V, 2) 1 where both sides are taken to look alike … 0 where they are not; 1 in the face, 0 around it.
+        sine: of the photo's yaw.
+    """
+
+    triangles: torch.Tensor
+    around: torch.Tensor
+    hidden: torch.Tensor
+    kind: torch.Tensor
+    sine: float
+
+    def in_view(self, motion: FaceMotion) -> np.ndarray:
+        """(B,) 0 where a head is turned as in the photo or further away … 1 where the far side is turned into view."""
+        return smoothstep(np.sign(self.sine) * (self.sine - motion.host.rotation[:, 2, 0]), *TURN)
+
+    def move(
+        self, motion: FaceMotion, positions: torch.Tensor, depths: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Where the vertices' mirror images go when the warp mesh's go to ``positions`` and ``depths``, which see."""
+        mirror = index_on(tuple(canonical_face().mirror[:NUM_SURFACE_POINTS].tolist()), positions.device)
+        around = motion.place(self.around)
+        return (
+            torch.cat([positions.index_select(1, mirror), around[..., :2]], 1),
+            torch.cat([depths.index_select(1, mirror), around[..., 2]], 1),
+        )
+
+
+def hides_a_side(photo: FaceMotion) -> bool:
+    """Whether a photo, with its own landmarks on the host, hides one side of the face."""
+    return bool(_hidden(photo, _face_normals()).any())
+
+
+def find_far_side(
+    photo: FaceMotion, person: np.ndarray, around: np.ndarray, with_head: np.ndarray, triangles: np.ndarray
+) -> FarSide | None:
+    """The far side of a photo's warp mesh; None unless ``hides_a_side``.
+
+    Args:
+        photo: its own landmarks in pixels of the surroundings, on the host.
+        person: (640, 640) 0 background … 1 person.
+        around: (P, 3) the mesh's vertices around the face, normalized.
+        with_head: (P,) 1 where they turn with the head … 0 where they do not.
+        triangles: (N, 3) of the mesh.
+    """
+    if not hides_a_side(photo):
+        return None
+    hidden = _hidden(photo, np.concatenate([_face_normals(), _head_normals(around)]))
+    x, y, _ = around.T
+    beside = np.hypot(x, UPWARDS * np.minimum(y, 0))
+    hidden[NUM_SURFACE_POINTS:] *= smoothstep(with_head, *WITH_HEAD) * (1 - smoothstep(beside, *BEYOND))
+    if _has_hanging_hair(photo, person):
+        hidden[NUM_SURFACE_POINTS:] = 0
+    seen_better = triangles[(hidden[triangles] > 0).any(1)]
+    kind = np.ones((len(hidden), 2))
+    kind[NUM_SURFACE_POINTS:, 0] = (1 - smoothstep(beside, *BESIDE)) * (1 - smoothstep(y, *BELOW))
+    kind[NUM_SURFACE_POINTS:, 1] = 0
+    arrays = around * [-1, 1, 1], hidden[:, None], kind
+    return FarSide(
+        torch.tensor(seen_better, device=photo.posed.device),
+        *(torch.tensor(array, dtype=torch.float32, device=photo.posed.device) for array in arrays),
+        sine=float(photo.host.rotation[0, 2, 0]),
+    )
+
+
+def far_light(photo: FaceMotion, picture: torch.Tensor) -> np.ndarray:
+    """(160, 160, 4) how a photo's far side differs from its near side, in cells of the near side.
+
+    Logarithms of red, green and blue over the near side's; and 1 where both are alike but for that … 0 where they are
+    not.
+
+    ``photo`` is in pixels of the picture (1, 3, 640, 640), 0…1, on the host.
+    """
+    host, counterpart = photo.host, canonical_face().mirror[:NUM_SURFACE_POINTS]
+    scale, posed = float(host.scale[0]), host.posed[0, :NUM_SURFACE_POINTS, :2]
+    to_camera = -host.rotation[0, 2]
+    normals = _face_normals()
+    facing = (normals @ to_camera).clip(0)
+    seen = facing * facing[counterpart]
+    weights = seen * (normals[:, 0] * to_camera[0] <= 0)  # of pairs of which the first is on the far side
+    smooth = blur(picture[0].permute(1, 2, 0).numpy(), COLOUR_WIDTH * scale)
+    columns, rows = posed.round().astype(int).clip(0, EXTENT - 1).T
+    colours = smooth[rows, columns] + LEAST_COLOUR
+    ratios = np.log(colours / colours[counterpart])
+    middle = np.median(ratios[weights > LEAST_SEEN], axis=0)
+    alike = 1 - smoothstep(abs(ratios - middle).max(1), *UNLIKE)
+    ratios = (middle + (ratios - middle).clip(-MOST_DEVIATION, MOST_DEVIATION)).clip(-MOST_RATIO, MOST_RATIO)
+    cells = rows[counterpart] // LIGHT_CELL, columns[counterpart] // LIGHT_CELL
+    width = scale / LIGHT_CELL
+    return np.concatenate(
+        [
+            _spread(ratios, weights, cells, LIGHT_WIDTH * width),
+            _spread(alike[:, None], weights, cells, LIKENESS_WIDTH * width),
+        ],
+        axis=-1,
+    )
+
+
+def _spread(values: np.ndarray, weights: np.ndarray, cells: tuple[np.ndarray, np.ndarray], width: float) -> np.ndarray:
+    """(160, 160, C) a smooth map of values (N, C) of weights (N,) at cells, rows and columns (N,)."""
+    total = np.zeros((EXTENT // LIGHT_CELL, EXTENT // LIGHT_CELL, values.shape[1] + 1), np.float32)
+    np.add.at(total, cells, np.column_stack([values, np.ones(len(values))]) * weights[:, None])
+    total = blur(total, width)
+    weight = torch.from_numpy(total[..., -1])[None, None]
+    known = (weight / (LEAST_WEIGHT * weight.max()).clamp(min=1e-6)).clamp(max=1)
+    mean = torch.from_numpy(total[..., :-1]).permute(2, 0, 1)[None] / weight.clamp(min=1e-6)
+    return fill(mean, known)[0].permute(1, 2, 0).numpy()
+
+
+def _has_hanging_hair(photo: FaceMotion, person: np.ndarray) -> bool:
+    """Whether hair hangs beside the jaw on the near side; see ``find_far_side``."""
+    near = -np.sign(photo.host.rotation[0, 2, 0])
+    columns, rows = photo.host.place(BESIDE_JAW * [near, 1, 1])[0, :, :2].round().astype(int).clip(0, EXTENT - 1).T
+    return bool(person[rows, columns].mean() > HANGING)
+
+
+def _hidden(photo: FaceMotion, normals: np.ndarray) -> np.ndarray:
+    """(V,) 1 where a photo shows a surface with such normals (V, 3) far better than its mirror image … 0."""
+    to_camera, far = -photo.host.rotation[0, 2], normals * [-1, 1, 1]
+    return smoothstep((normals - far) @ to_camera, *BETTER) * (1 - smoothstep(far @ to_camera, *FACING[::-1]))
+
+
+def _face_normals() -> np.ndarray:
+    """(468, 3) outward unit normals of the average face."""
+    vertices, triangles = canonical_face().vertices[:NUM_SURFACE_POINTS], canonical_face().triangles
+    a, b, c = vertices[triangles].transpose(1, 0, 2)
+    normals = np.zeros_like(vertices)
+    for corner in range(3):
+        np.add.at(normals, triangles[:, corner], np.cross(b - a, c - a))
+    normals *= -np.sign(normals[NOSE_TIP, 2])
+    return normals / np.linalg.norm(normals, axis=1, keepdims=True)
+
+
+def _head_normals(around: np.ndarray) -> np.ndarray:
+    """(P, 3) the same of a round head at normalized points (P, 3) around the face."""
+    outwards = around - HEAD_MIDDLE
+    outwards[:, 1] = np.minimum(outwards[:, 1], 0)  # upright below the eyes
+    return outwards / np.linalg.norm(outwards, axis=1, keepdims=True).clip(1e-6)

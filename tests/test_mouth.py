@@ -2,18 +2,21 @@
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 from conftest import EXAMPLES
 from rendering import mean_difference, open_mouth, posed, rendered
-from scipy.signal import find_peaks
+from scipy.signal import find_peaks, peak_prominences
 
 from space_core.face.detector import build_detector
-from space_core.face.portrait import Portrait, prepare_portrait
-from space_core.face.topology import INNER_LOWER_LIP, INNER_UPPER_LIP, OUTER_UPPER_LIP
+from space_core.face.portrait import MARGIN, Portrait, prepare_portrait
+from space_core.face.topology import EYES, INNER_LOWER_LIP, INNER_UPPER_LIP, OUTER_LOWER_LIP, OUTER_UPPER_LIP
 from space_core.generator.mesh_warp.anatomy import GUM, TONGUE, TOOTH, load_anatomy
 from space_core.measures.mouth_interior import mouth_interior
 from space_core.media.images import load_photo
+
+CHEEKS = [50, 280, 205, 425]
 
 
 @pytest.fixture(scope="module")
@@ -50,19 +53,22 @@ def parted(portrait: Portrait, opening: float, raised: float = 0.03) -> np.ndarr
     return normalized
 
 
+def incisors(frame: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+    """(N,) the luminance over the middle of the upper incisors: the brightest of the rows below the upper lip."""
+    left, right, top = int(landmarks[81, 0]), int(landmarks[311, 0]), int(landmarks[13, 1])
+    rows = frame.mean(-1)[top + 3 : top + 14, left:right]
+    return rows[rows.mean(1).argmax()]
+
+
 @pytest.mark.parametrize("refined", [False, True], ids=["drawn", "refined"])
 def test_single_teeth_can_be_told_apart(generator, closed, refined):
     face = posed(closed, parted(closed, 0.06))
     frame = rendered(generator, generator.prepare(closed, refined=refined), face)[0]
     landmarks = face.landmarks[0]
-    luminance, left, right = frame.mean(-1), landmarks[81, 0], landmarks[311, 0]
-    top = landmarks[13, 1]
-    # Over the middle of the upper incisors: the brightest of the rows below the upper lip.
-    rows = luminance[int(top) + 3 : int(top) + 14, int(left) : int(right)]
-    row = rows[rows.mean(1).argmax()]
+    row = incisors(frame, landmarks)
     gaps, _ = find_peaks(-row, prominence=4)
     assert 2 <= len(gaps) <= 8
-    assert row.max() > 1.2 * luminance[inside(landmarks, frame.shape)].mean()
+    assert row.max() > 1.2 * frame.mean(-1)[inside(landmarks, frame.shape)].mean()
 
 
 def test_an_open_mouth_has_the_contrast_of_a_recorded_one(generator, closed):
@@ -112,6 +118,48 @@ def test_a_photo_without_colours_gets_none(generator, grey, refined):
     frame = rendered(generator, generator.prepare(grey, refined=refined), face)[0].astype(int)
     mouth = frame[inside(face.landmarks[0], frame.shape, margin=0)]
     assert np.ptp(mouth, axis=1).max() <= 6
+
+
+@pytest.fixture(scope="module")
+def statue(grey) -> Portrait:
+    """The grey portrait as if of stone: no irises, and lips as bright as the skin beside them."""
+
+    def carved(picture: np.ndarray) -> np.ndarray:
+        picture = picture.copy()
+        landmarks = np.round(grey.landmarks[:, :2] + MARGIN).astype(np.int32)
+        skin = int(np.median(picture[landmarks[CHEEKS, 1], landmarks[CHEEKS, 0]]))
+        outlines = [(*eye.upper_lid, *eye.lower_lid[::-1]) for eye in EYES] + [OUTER_UPPER_LIP + OUTER_LOWER_LIP[::-1]]
+        for outline in outlines:
+            cv2.fillPoly(picture, [landmarks[list(outline)]], (skin,) * 3)
+        return picture
+
+    return replace(grey, surroundings=carved(grey.surroundings))
+
+
+def test_teeth_of_a_statue_are_of_its_stone(generator, grey, statue):
+    face = posed(grey, parted(grey, 0.1))
+    between = inside(face.landmarks[0], grey.image.shape)
+    photographed, carved = (
+        rendered(generator, generator.prepare(portrait), face)[0][between].astype(float) for portrait in (grey, statue)
+    )
+    skin = np.median(grey.image[tuple(grey.landmarks[CHEEKS, 1::-1].astype(int).T)])
+    assert np.quantile(photographed, 0.95) > 1.05 * skin
+    assert np.quantile(carved, 0.95) < skin
+
+
+def test_teeth_of_a_cartoon_are_one_band(generator, closed):
+    # A cartoon's eyes are large.
+    normalized = closed.normalized.copy()
+    for eye in EYES:
+        points = [*eye.upper_lid, *eye.lower_lid, *eye.iris_rim]
+        normalized[points] = normalized[eye.pupil] + 1.5 * (normalized[points] - normalized[eye.pupil])
+    cartoon, face = replace(closed, normalized=normalized), posed(closed, parted(closed, 0.06))
+    depths = []
+    for portrait in (closed, cartoon):
+        frame = rendered(generator, generator.prepare(portrait, refined=False), face)[0]
+        row = incisors(frame, face.landmarks[0])
+        depths.append(peak_prominences(-row, find_peaks(-row)[0])[0].max())
+    assert depths[1] < 0.5 * depths[0]
 
 
 def test_a_mouth_held_open_does_not_flicker(generator, closed):

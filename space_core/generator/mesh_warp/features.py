@@ -122,7 +122,8 @@ def prepare_lips_on(canvas: Canvas, photo: FaceMotion, mouth: PreparedMouth, ref
         teeth=torch.cat([patch.picture, _surroundings_at(mouth.teeth[:, 3:], patch.picture, back)], 1),
         softness=max(1.0, 1 / (canvas.original * patch.step)),
     )
-    return PreparedLips(patch, sharp, prepare_refinement(patch.picture, own) if refined else None)
+    refinement = prepare_refinement(patch.picture, own, mouth.colours.depiction.stone) if refined else None
+    return PreparedLips(patch, sharp, refinement)
 
 
 def draw_eyes(

@@ -45,6 +45,7 @@ TONGUE_AT_REST = 3.5
 TONGUE_RISE = 3.0
 TONGUE_ROOT, TONGUE_FRONT = 34.0, 14.0  # depths between which the tongue's rise begins
 
+CARTOON_FLATNESS = 0.85  # of the light's differences on and between a cartoon's teeth are left out
 OVERSAMPLING = 2
 REACH = 0.04  # normalized; triangles with all corners further from the opening do not show in it
 DARKEST = 1 / 512  # colour of what is drawn, at least; what is darker is not drawn
@@ -322,9 +323,15 @@ def _vertex_colours(mouth: PreparedMouth, host: HostMotion, used: np.ndarray, no
     facing = least + (1 - least) * (-normals[..., 2]).clip(0)
     light = anatomy.light[used] ** CREVICES * facing * fade * mouth.light.on(normals)
     light = light * (1 - LOWER_SHADE * anatomy.jaw[used])
+    depiction = colours.depiction
+    flatness = CARTOON_FLATNESS * depiction.cartoon * (part == TOOTH)
+    light = light + flatness * (fade * (1 - LOWER_SHADE * anatomy.jaw[used]) - light)
+    light = colours.shade + (1 - colours.shade) * light
     reflected = (normals @ mouth.light.highlight).clip(0)
     strength, sharpness = (np.array([GLOSS[kind][number] for kind in range(3)])[part] for number in range(2))
-    gloss = strength * reflected**sharpness * fade * float(colours.enamel.mean())
+    # Neither stone nor a cartoon's teeth are wet.
+    dry = max(depiction.stone, depiction.cartoon)
+    gloss = (1 - dry) * strength * reflected**sharpness * fade * float(colours.enamel.mean())
     return albedo * light[..., None] + gloss[..., None]
 
 

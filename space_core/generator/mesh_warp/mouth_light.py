@@ -12,6 +12,7 @@ from space_core.face.topology import (
     OUTER_LOWER_LIP,
     canonical_face,
 )
+from space_core.generator.mesh_warp.depiction import Depiction, estimate_depiction
 from space_core.generator.mesh_warp.face_motion import FaceMotion
 from space_core.generator.mesh_warp.opening_mask import WINDOW_MARGIN, opening_mask, window_around
 from space_core.generator.mesh_warp.sampling import smoothstep
@@ -24,6 +25,8 @@ NECK = np.array([0.86, 0.76, 0.62], np.float32)  # of a tooth, relative to its c
 # below, as in varnished paintings, all of the picture does: from the second share on its teeth lack as much.
 SKIN, TINTED = np.array([1.0, 0.74, 0.6], np.float32), (0.15, 0.45)
 FLESH = np.array([0.95, 0.5, 0.48], np.float32)
+# A statue's gums and tongue relative to its skin. Its mouth's depth is as dark as the deepest shades of its face.
+STONE_FLESH, STONE_SHADE, DEEPEST = 0.85, (0.12, 0.45), 0.03
 LEAST_LIGHT, MOST_LIGHT = 0.45, 1.25  # on a surface, relative to one that faces the viewer
 TOWARDS_VIEWER = np.array([0.0, 0.0, -1.0], np.float32)
 OUTLIERS = 1.5  # standard deviations from the fit; points of brows, lips and shadows lie beyond
@@ -33,7 +36,8 @@ OUTLIERS = 1.5  # standard deviations from the fit; points of brows, lips and sh
 class MouthColours:
     """Colours (3,) float32 in the photo's light, 0…1: of teeth, lips, gums, tongue and the mouth's depth.
 
-    Those of teeth are ``enamel`` at the biting edge and ``neck`` at the gum.
+    Those of teeth are ``enamel`` at the biting edge and ``neck`` at the gum. ``depiction`` says what they are for,
+    ``shade`` how much light is left in the deepest shade of a statue's mouth; 0 of all other portraits'.
     """
 
     enamel: np.ndarray
@@ -42,6 +46,8 @@ class MouthColours:
     gums: np.ndarray
     tongue: np.ndarray
     depths: np.ndarray
+    depiction: Depiction
+    shade: float
 
 
 @dataclass(frozen=True)
@@ -111,8 +117,14 @@ def estimate_colours(picture: torch.Tensor, photo: FaceMotion) -> MouthColours:
     enamel = enamel * tint ** float(smoothstep(1 - tint.min(), *TINTED))
     flesh = 0.6 * lips + 0.4 * light * (1 + colourful * (FLESH - 1))
     neck = enamel * (NECK.mean() + colourful * (NECK - NECK.mean()))
+    depiction = estimate_depiction(picture, photo, skin, lips)
+    neck = neck + depiction.cartoon * (enamel - neck)  # teeth of one colour
     colours = (enamel, neck, lips, 0.85 * flesh, 0.85 * flesh, 0.22 * flesh)
-    return MouthColours(*(colour.clip(0, 1).astype(np.float32) for colour in colours))
+    shade = float((np.quantile(LUMINANCE @ surface, DEEPEST) / max(LUMINANCE @ skin, 0.05)).clip(*STONE_SHADE))
+    stone = (skin, skin, lips, STONE_FLESH * skin, STONE_FLESH * skin, shade * skin)
+    mixed = (colour + depiction.stone * (other - colour) for colour, other in zip(colours, stone, strict=True))
+    colours = (colour.clip(0, 1).astype(np.float32) for colour in mixed)
+    return MouthColours(*colours, depiction, shade * depiction.stone)
 
 
 def _colour_between(

@@ -125,7 +125,7 @@ class PreparedRefinement:
         centre: (1, 3) normalized middle of the window.
         centre_on_host: the same.
         conditioning: (1, 4, 128, 128) the photo in its window, 0…1, and where its mouth is open, 0…1.
-        strength: 0 a photo or statue without colours, for which the network was not trained … 1.
+        strength: 0 a photo without colours or a statue, for which the network was not trained … 1.
         lattice: (1, 128, 128, 2) x and y of the window's pixels.
         edge: (128, 128) 1 inside the window, fading to 0 at its edge.
     """
@@ -139,15 +139,18 @@ class PreparedRefinement:
     edge: torch.Tensor
 
 
-def prepare_refinement(picture: torch.Tensor, photo: FaceMotion) -> PreparedRefinement:
-    """The mouth in a picture (1, 3, h, w), 0…1, of a photo with these landmarks in its pixels."""
+def prepare_refinement(picture: torch.Tensor, photo: FaceMotion, stone: float = 0.0) -> PreparedRefinement:
+    """The mouth in a picture (1, 3, h, w), 0…1, of a photo with these landmarks in its pixels.
+
+    ``stone`` says how far it is a statue, see ``Depiction``.
+    """
     corners = photo.normalized[:, [INNER_UPPER_LIP[0], INNER_UPPER_LIP[-1]]].mean(1)
     centre = corners + torch.tensor([0, BELOW_MOUTH, 0], device=corners.device)
     lattice = window_lattice(picture.device)
     window = crop_windows(picture, window_pixels(centre, lattice, photo), _step(photo))
     opening = opening_mask(*lips_in_window(centre, photo)[:2], pixels=lattice).coverage
     mean = window.mean((0, 2, 3))
-    strength = smoothstep((mean.max() - mean.min()) / mean.max().clamp(min=0.05), *COLOURFUL)
+    strength = smoothstep((mean.max() - mean.min()) / mean.max().clamp(min=0.05), *COLOURFUL) * (1 - stone)
     across = (torch.arange(SIDE, device=picture.device) + 0.5) / SIDE
     edge = smoothstep(torch.minimum(across, 1 - across), 0.5 / SIDE, EDGE)
     conditioning = torch.cat([window, opening[:, None]], 1)

@@ -1,0 +1,79 @@
+"""Whether a portrait depicts a face in stone or as a cartoon, whose mouths are not those of photographs."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from space_core.face.topology import EYES, Eye
+from space_core.generator.mesh_warp.face_motion import FaceMotion
+from space_core.generator.mesh_warp.opening_mask import WINDOW_MARGIN, opening_mask, window_around
+from space_core.generator.mesh_warp.sampling import smoothstep
+
+# A statue's lips are of its skin's material: as bright, and of the same share of red, green and blue (the sum of the
+# differences of the shares). Its irises are hardly darker than the whites. Where colours tell little, as in black and
+# white, carved pupils and shadows are enough of a difference from irises.
+SAME_BRIGHTNESS, SAME_COLOUR = (0.78, 0.86), (0.036, 0.05)
+COLOURLESS = (0.05, 0.1)  # saturations of the skin
+IRIS_OF_STONE, IRIS_OF_GREY_STONE = (0.72, 0.82), (0.25, 0.36)  # brightness of irises relative to the whites
+OPEN_EYE = (0.13, 0.18)  # height of an eye in its widths, below which its iris is not seen
+# Cartoons' eyes are large: their width × height × the iris' diameter, normalized.
+CARTOON_EYE = (0.0074, 0.0083)
+
+
+@dataclass(frozen=True)
+class Depiction:
+    """How far a portrait is something else than a photograph; paintings count as photographs.
+
+    Attributes:
+        stone: 0 … 1 a statue, or a mask of one material.
+        cartoon: 0 … 1 a drawn or modelled character with large eyes.
+    """
+
+    stone: float
+    cartoon: float
+
+
+def estimate_depiction(picture: torch.Tensor, photo: FaceMotion, skin: np.ndarray, lips: np.ndarray) -> Depiction:
+    """What a picture (1, 3, h, w), 0…1, with these landmarks in its pixels is; skin and lips are its colours (3,)."""
+    eyes = np.array([_measured(eye, photo) for eye in EYES]).mean(0)  # width, height, iris
+    irises = np.mean([_iris_brightness(picture, photo, eye) for eye in EYES])
+    saturation = (skin.max() - skin.min()) / max(skin.max(), 0.05)
+    colourless = 1 - smoothstep(saturation, *COLOURLESS)
+    seen = smoothstep(eyes[1] / eyes[0], *OPEN_EYE)
+    pale = max(seen * smoothstep(irises, *IRIS_OF_STONE), colourless * smoothstep(irises, *IRIS_OF_GREY_STONE))
+    shares = [colour / max(colour.sum(), 0.05) for colour in (lips, skin)]
+    difference = np.abs(shares[0] - shares[1]).sum()
+    bright = smoothstep(lips.mean() / max(skin.mean(), 0.05), *SAME_BRIGHTNESS)
+    return Depiction(
+        stone=float(pale * bright * (1 - smoothstep(difference, *SAME_COLOUR))),
+        cartoon=float(smoothstep(eyes.prod(), *CARTOON_EYE)),
+    )
+
+
+def _measured(eye: Eye, photo: FaceMotion) -> tuple[float, float, float]:
+    """Width, height and diameter of the iris of an eye, normalized."""
+    points = photo.host.normalized[0, :, :2]
+    middle = len(eye.upper_lid) // 2
+    pairs = (
+        (eye.upper_lid[0], eye.upper_lid[-1]),
+        (eye.upper_lid[middle], eye.lower_lid[middle]),
+        (eye.iris_rim[0], eye.iris_rim[2]),
+    )
+    width, height, iris = (float(np.linalg.norm(points[a] - points[b])) for a, b in pairs)
+    return width, height, iris
+
+
+def _iris_brightness(picture: torch.Tensor, photo: FaceMotion, eye: Eye) -> float:
+    """The median brightness of the visible iris, relative to that of the eye's whites (its 0.9 quantile)."""
+    curves = [photo.posed[:, list(curve), :2] for curve in (eye.upper_lid, eye.lower_lid)]
+    points = photo.host.posed[:, [*eye.upper_lid, *eye.lower_lid], :2]
+    window = window_around(points, WINDOW_MARGIN, picture.shape[2:], picture.device)
+    between = opening_mask(*curves, window.pixels).coverage[0] > 0.5
+    brightness = picture[0].mean(0).flatten()[window.index[0]]
+    rim = photo.posed[0, list(eye.iris_rim), :2]
+    radius = (rim[0] - rim[2]).norm() / 2
+    iris = between & ((window.pixels[0] - photo.posed[0, eye.pupil, :2]).norm(dim=-1) < 0.6 * radius)
+    if not iris.any():
+        return 0.0
+    return float(brightness[iris].median() / torch.quantile(brightness[between], 0.9).clamp(min=0.05))

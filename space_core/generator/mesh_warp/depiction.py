@@ -1,4 +1,4 @@
-"""Whether a portrait depicts a face in stone or as a cartoon, whose mouths are not those of photographs."""
+"""Whether a portrait is a statue, a cartoon or a painting in few colours, whose mouths are not a photograph's."""
 
 from dataclasses import dataclass
 
@@ -17,25 +17,33 @@ SAME_BRIGHTNESS, SAME_COLOUR = (0.78, 0.86), (0.036, 0.05)
 COLOURLESS = (0.05, 0.1)  # saturations of the skin
 IRIS_OF_STONE, IRIS_OF_GREY_STONE = (0.72, 0.82), (0.25, 0.36)  # brightness of irises relative to the whites
 OPEN_EYE = (0.13, 0.18)  # height of an eye in its widths, below which its iris is not seen
+VARNISHED = (0.4, 0.8)  # how far a painting's colours lack blue or green; faded photographs lack less
 # Cartoons' eyes are large: their width × height × the iris' diameter, normalized.
 CARTOON_EYE = (0.0074, 0.0083)
 
 
 @dataclass(frozen=True)
 class Depiction:
-    """How far a portrait is something else than a photograph; paintings count as photographs.
+    """How far a portrait is something else than a photograph; paintings of many colours count as photographs.
 
     Attributes:
         stone: 0 … 1 a statue, or a mask of one material.
+        varnish: 0 … 1 a painting whose skin and lips have one colour under a varnish.
         cartoon: 0 … 1 a drawn or modelled character with large eyes.
     """
 
     stone: float
+    varnish: float
     cartoon: float
 
 
-def estimate_depiction(picture: torch.Tensor, photo: FaceMotion, skin: np.ndarray, lips: np.ndarray) -> Depiction:
-    """What a picture (1, 3, h, w), 0…1, with these landmarks in its pixels is; skin and lips are its colours (3,)."""
+def estimate_depiction(
+    picture: torch.Tensor, photo: FaceMotion, skin: np.ndarray, lips: np.ndarray, tinted: float
+) -> Depiction:
+    """What a picture (1, 3, h, w), 0…1, with these landmarks in its pixels is.
+
+    ``skin`` and ``lips`` (3,) are its colours, ``tinted`` says how far all of them lack blue or green, 0…1.
+    """
     eyes = np.array([_measured(eye, photo) for eye in EYES]).mean(0)  # width, height, iris
     irises = np.mean([_iris_brightness(picture, photo, eye) for eye in EYES])
     saturation = (skin.max() - skin.min()) / max(skin.max(), 0.05)
@@ -45,8 +53,10 @@ def estimate_depiction(picture: torch.Tensor, photo: FaceMotion, skin: np.ndarra
     shares = [colour / max(colour.sum(), 0.05) for colour in (lips, skin)]
     difference = np.abs(shares[0] - shares[1]).sum()
     bright = smoothstep(lips.mean() / max(skin.mean(), 0.05), *SAME_BRIGHTNESS)
+    same = bright * (1 - smoothstep(difference, *SAME_COLOUR))
     return Depiction(
-        stone=float(pale * bright * (1 - smoothstep(difference, *SAME_COLOUR))),
+        stone=float(pale * same),
+        varnish=float(smoothstep(tinted, *VARNISHED) * same),
         cartoon=float(smoothstep(eyes.prod(), *CARTOON_EYE)),
     )
 

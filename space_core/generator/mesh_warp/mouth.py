@@ -329,8 +329,7 @@ def _vertex_colours(mouth: PreparedMouth, host: HostMotion, used: np.ndarray, no
     light = colours.shade + (1 - colours.shade) * light
     reflected = (normals @ mouth.light.highlight).clip(0)
     strength, sharpness = (np.array([GLOSS[kind][number] for kind in range(3)])[part] for number in range(2))
-    # Neither stone nor a cartoon's teeth are wet.
-    dry = max(depiction.stone, depiction.cartoon)
+    dry = max(depiction.stone, depiction.varnish, depiction.cartoon)
     gloss = (1 - dry) * strength * reflected**sharpness * fade * float(colours.enamel.mean())
     return albedo * light[..., None] + gloss[..., None]
 

@@ -25,8 +25,9 @@ NECK = np.array([0.86, 0.76, 0.62], np.float32)  # of a tooth, relative to its c
 # below, as in varnished paintings, all of the picture does: from the second share on its teeth lack as much.
 SKIN, TINTED = np.array([1.0, 0.74, 0.6], np.float32), (0.15, 0.45)
 FLESH = np.array([0.95, 0.5, 0.48], np.float32)
-# A statue's gums and tongue relative to its skin. Its mouth's depth is as dark as the deepest shades of its face.
-STONE_FLESH, STONE_SHADE, DEEPEST = 0.85, (0.12, 0.45), 0.03
+STONE_FLESH = 0.85  # a statue's gums and tongue, relative to its skin
+# The depth of a statue's mouth, or of a varnished one's, is as dark as this quantile of its face, relative to its skin.
+DEEPEST, SHADE = 0.03, (0.12, 0.45)
 LEAST_LIGHT, MOST_LIGHT = 0.45, 1.25  # on a surface, relative to one that faces the viewer
 TOWARDS_VIEWER = np.array([0.0, 0.0, -1.0], np.float32)
 OUTLIERS = 1.5  # standard deviations from the fit; points of brows, lips and shadows lie beyond
@@ -37,7 +38,7 @@ class MouthColours:
     """Colours (3,) float32 in the photo's light, 0…1: of teeth, lips, gums, tongue and the mouth's depth.
 
     Those of teeth are ``enamel`` at the biting edge and ``neck`` at the gum. ``depiction`` says what they are for,
-    ``shade`` how much light is left in the deepest shade of a statue's mouth; 0 of all other portraits'.
+    ``shade`` how much light is left in the deepest shade of a mouth of stone or varnish; 0 of all other portraits'.
     """
 
     enamel: np.ndarray
@@ -114,17 +115,23 @@ def estimate_colours(picture: torch.Tensor, photo: FaceMotion) -> MouthColours:
     trust = 0.75 - 0.45 * float(smoothstep(1 - whites.min() / max(whites.max(), 0.05), 0.25, 0.45))
     enamel = light * (1 + colourful * (IVORY - 1)) * (1 + trust * (cast - 1))
     tint = (skin / max(skin[0], 0.05) / SKIN).clip(0.3, 1)
-    enamel = enamel * tint ** float(smoothstep(1 - tint.min(), *TINTED))
-    flesh = 0.6 * lips + 0.4 * light * (1 + colourful * (FLESH - 1))
+    tinted = smoothstep(1 - tint.min(), *TINTED)
+    enamel = enamel * tint**tinted
+    depiction = estimate_depiction(picture, photo, skin, lips, tinted)
+    flesh = 0.6 * lips + 0.4 * light * (1 + colourful * (FLESH - 1)) * tint**depiction.varnish
     neck = enamel * (NECK.mean() + colourful * (NECK - NECK.mean()))
-    depiction = estimate_depiction(picture, photo, skin, lips)
     neck = neck + depiction.cartoon * (enamel - neck)  # teeth of one colour
     colours = (enamel, neck, lips, 0.85 * flesh, 0.85 * flesh, 0.22 * flesh)
-    shade = float((np.quantile(LUMINANCE @ surface, DEEPEST) / max(LUMINANCE @ skin, 0.05)).clip(*STONE_SHADE))
+    shade = float((np.quantile(LUMINANCE @ surface, DEEPEST) / max(LUMINANCE @ skin, 0.05)).clip(*SHADE))
     stone = (skin, skin, lips, STONE_FLESH * skin, STONE_FLESH * skin, shade * skin)
-    mixed = (colour + depiction.stone * (other - colour) for colour, other in zip(colours, stone, strict=True))
-    colours = (colour.clip(0, 1).astype(np.float32) for colour in mixed)
-    return MouthColours(*colours, depiction, shade * depiction.stone)
+    varnished = (*colours[:5], shade * skin)
+    for share, others in ((depiction.varnish, varnished), (depiction.stone, stone)):
+        colours = tuple(colour + share * (other - colour) for colour, other in zip(colours, others, strict=True))
+    return MouthColours(
+        *(colour.clip(0, 1).astype(np.float32) for colour in colours),
+        depiction,
+        shade * max(depiction.stone, depiction.varnish),
+    )
 
 
 def _colour_between(

@@ -32,4 +32,8 @@ def add_live(app: fastapi.FastAPI, pipeline: LivePipeline, service: AnimationSer
         await LiveSession(socket, pipeline, service, settings).run()
 
     for name in SCRIPTS:
-        app.add_api_route(f"/{name}", lambda name=name: FileResponse(FOLDER / name), methods=["GET", "HEAD"])
+        app.add_api_route(
+            f"/{name}",
+            lambda name=name: FileResponse(FOLDER / name, media_type="text/javascript"),
+            methods=["GET", "HEAD"],
+        )

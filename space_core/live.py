@@ -21,7 +21,7 @@ from space_core.memory import out_of_memory_as_fault
 from space_core.motion.live_options import CHANGEABLE_OPTIONS
 from space_core.motion.live_planner import LivePlanner
 from space_core.motion.motion import Motion
-from space_core.options import AnimationOptions
+from space_core.options import AnimationOptions, RenderingOptions
 from space_core.timing import SAMPLE_RATE, SAMPLES_PER_FRAME
 
 # Segments of a few frames that are planned, and frames that are drawn, before they are asked for. More of them would
@@ -184,7 +184,7 @@ def _draw(
 
 
 def render_segment(
-    renderer: generator.Generator, prepared: Any, options: AnimationOptions, segment: Motion
+    renderer: generator.Generator, prepared: Any, options: RenderingOptions, segment: Motion
 ) -> Iterator[np.ndarray]:
     """The pictures (H, W, 3) uint8 RGB of a segment, drawn at once, half of it on each of two cores."""
     face = PosedFace(segment.edited, segment.head_pose, segment.emotion, segment.speech_features)

@@ -1,49 +1,36 @@
 """The whole way: one photo and one recording in, the frames of a talking portrait out. Load, plan, render."""
 
-import math
-import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
-from itertools import chain
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 
-from space_core.animation import Animation, render_frames
+from space_core.animation import Animation
 from space_core.comparison import Comparison, check_settings
 from space_core.device import pick_device
 from space_core.errors import SpaceError
-from space_core.face.portrait import Portrait
 from space_core.face.preview import FacePreview, preview_face
-from space_core.generator import generator
-from space_core.generators import DEFAULT_GENERATOR, build_generator
-from space_core.inputs import Inputs, Photo, Speech, load_inputs
-from space_core.live import LiveControl, LiveStream, render_segment
+from space_core.inputs import Inputs, Photo, Speech
+from space_core.live import LiveControl, LiveStream
 from space_core.media import decoding_pool
 from space_core.media.audio import load_recording
 from space_core.media.content_credentials import ContentCredentials
-from space_core.media.images import load_draft, load_photo
+from space_core.media.images import load_draft
 from space_core.media.video import write_video
 from space_core.memory import out_of_memory_as_fault
 from space_core.motion.motion import Motion, join
-from space_core.motion.planner import MotionPlanner
-from space_core.options import AnimationOptions, RenderingOptions
+from space_core.options import AnimationOptions
 from space_core.output import Outputs, write_animation
-from space_core.portrait_cache import CACHE_BYTES, PortraitCache, PreparedPortrait
+from space_core.portrait_cache import CACHE_BYTES
 from space_core.progress import Progress, ignore_progress, run_with_progress
-
-Result = TypeVar("Result")
+from space_core.stages import Stages
 
 
 class SpacePipeline:
     """Everything loaded once, for any number of animations; may be called from several threads."""
 
     def __init__(
-        self,
-        device: str = "auto",
-        credentials: ContentCredentials | None = None,
-        cache_bytes: int = CACHE_BYTES,
+        self, device: str = "auto", credentials: ContentCredentials | None = None, cache_bytes: int = CACHE_BYTES
     ) -> None:
         """Loads the networks.
 
@@ -56,10 +43,7 @@ class SpacePipeline:
         decoding_pool.warm_up()
         self.device = pick_device(device)
         self._credentials = credentials
-        self._planner = MotionPlanner(self.device)
-        self._portraits = PortraitCache(self.device, cache_bytes)
-        self._generators = {DEFAULT_GENERATOR: build_generator(DEFAULT_GENERATOR, self.device, ignore_progress)}
-        self._building = threading.Lock()
+        self._stages = Stages(self.device, cache_bytes)
 
     @out_of_memory_as_fault()
     def preview(self, photo: Photo, options: AnimationOptions | None = None) -> FacePreview:
@@ -74,7 +58,7 @@ class SpacePipeline:
         """
         options = options or AnimationOptions()
         draft, scale = load_draft(photo)
-        return preview_face(draft, self._portraits.detector(options.detector), options.face, scale)
+        return preview_face(draft, self._stages.detector(options), options.face, scale)
 
     @out_of_memory_as_fault()
     def prepare(self, photo: Photo, options: AnimationOptions | None = None) -> None:
@@ -89,9 +73,7 @@ class SpacePipeline:
         Raises:
             SpaceError: where ``animate`` does for this photo.
         """
-        options = options or AnimationOptions()
-        if (renderer := self._generators.get(options.generator)) is not None:
-            self._portraits.get(load_photo(photo), options.rendering, renderer)
+        self._stages.prepare_ahead(photo, (options or AnimationOptions()).rendering)
 
     @out_of_memory_as_fault()
     def animate(
@@ -115,7 +97,7 @@ class SpacePipeline:
                 here, before the first frame.
         """
         options = options or AnimationOptions()
-        return self._animate(self._load(photo, speech, [options], progress), options, progress)
+        return self._animate(self._stages.load(photo, speech, [options], progress), options, progress)
 
     @out_of_memory_as_fault()
     def motion(
@@ -131,10 +113,10 @@ class SpacePipeline:
         ``animate(photo, motion(photo, speech))``. About 6 KB a frame.
         """
         options = options or AnimationOptions()
-        inputs = self._load(photo, speech, [options], progress)
-        prepared = self._prepare(inputs.photo, options.rendering, progress)
+        inputs = self._stages.load(photo, speech, [options], progress)
+        prepared = self._stages.prepare(inputs.photo, options.rendering, progress)
         segments: list[Motion] = []
-        planned, _ = self._plan(inputs, prepared.portrait, options, progress)
+        planned, _ = self._stages.plan(inputs, prepared.portrait, options, progress)
         for segment in planned:
             progress("landmarks", sum(map(len, segments)), inputs.num_frames)
             segments.append(segment)
@@ -168,7 +150,7 @@ class SpacePipeline:
             heard = run_with_progress(
                 lambda: load_recording(other, options.max_seconds), lambda: progress("portrait", 0, 1)
             )
-        inputs = self._load(photo, speech, [options], progress)
+        inputs = self._stages.load(photo, speech, [options], progress)
         animation = self._animate(inputs, options, progress)
         write_animation(animation, outputs, inputs.sound, heard, self._credentials, progress)
         return animation
@@ -195,7 +177,7 @@ class SpacePipeline:
             SpaceError: see ``animate``; or settings that can't be compared.
         """
         captions = check_settings(settings, captions)
-        return self._compare(self._load(photo, speech, settings, progress), settings, captions, progress)
+        return self._compare(self._stages.load(photo, speech, settings, progress), settings, captions, progress)
 
     @out_of_memory_as_fault()
     def compare_to_file(
@@ -214,7 +196,7 @@ class SpacePipeline:
         """
         Outputs(path).check((photo, speech, *(options.pose_video for options in settings)))
         captions = check_settings(settings, captions)
-        inputs = self._load(photo, speech, settings, progress)
+        inputs = self._stages.load(photo, speech, settings, progress)
         comparison = self._compare(inputs, settings, captions, progress)
         write_video(comparison, path, inputs.sound, comparison.num_frames, self._credentials)
         return comparison
@@ -243,14 +225,11 @@ class SpacePipeline:
         control = control or LiveControl(options)
         if control.options.pose_video or options.pose_video:
             raise SpaceError("A live stream has no pose video: leave it out, or animate a recording.")
-        prepared = self._prepare(load_photo(photo), options.rendering, ignore_progress)
-        renderer = self._generator(options.generator, ignore_progress)
-        planner = self._planner.live(prepared.portrait, control.options.motion)
-        return LiveStream(planner, partial(render_segment, renderer, prepared.prepared, options), chunks, control)
+        return self._stages.stream(photo, chunks, options.rendering, control)
 
     def forget_portraits(self, older_than_seconds: float = 0.0) -> None:
         """Drops the prepared portraits, which hold whole photos, that were not used for that long."""
-        self._portraits.forget(older_than_seconds)
+        self._stages.portraits.forget(older_than_seconds)
 
     def _compare(
         self, inputs: Inputs, settings: Sequence[AnimationOptions], captions: tuple[str, ...], progress: Progress
@@ -258,58 +237,11 @@ class SpacePipeline:
         animations = [self._animate(inputs, options, progress, drawing=ignore_progress) for options in settings]
         return Comparison(animations, captions, progress)
 
-    def _load(self, photo: Photo, speech: Speech, settings: Sequence[AnimationOptions], progress: Progress) -> Inputs:
-        """The inputs of films with these settings; the speech is analysed while the portrait is prepared."""
-        inputs = load_inputs(photo, speech, settings, progress)
-        if not isinstance(inputs.speech, Motion):
-            inputs.windows = self._planner.analyse(inputs.speech)
-        return inputs
-
     def _animate(
         self, inputs: Inputs, options: AnimationOptions, progress: Progress, drawing: Progress | None = None
     ) -> Animation:
         """An animation of inputs; ``drawing`` is the progress of its frames, if it is another one."""
-        prepared = self._prepare(inputs.photo, options.rendering, progress)
-        segments, notes = self._plan(inputs, prepared.portrait, options, progress)
-        renderer = self._generator(options.generator, progress)
-        seconds = renderer.seconds_per_frame(prepared.prepared)
-        if seconds is not None:
-            progress("estimate", 0, math.ceil(seconds * inputs.num_frames))
-        frames = render_frames(renderer, prepared.prepared, segments, inputs.num_frames, drawing or progress)
+        prepared = self._stages.prepare(inputs.photo, options.rendering, progress)
+        segments, notes = self._stages.plan(inputs, prepared.portrait, options, progress)
+        frames = self._stages.render(prepared, segments, inputs.num_frames, options.rendering, progress, drawing)
         return Animation(prepared.portrait, inputs.num_frames, options.rendering, frames, notes)
-
-    def _prepare(self, photo: np.ndarray, options: RenderingOptions, progress: Progress) -> PreparedPortrait:
-        """The prepared portrait of a photo, from the cache if it is there."""
-        renderer = self._generator(options.generator, progress)
-        prepared = run_with_progress(
-            lambda: self._portraits.get(photo, options, renderer), lambda: progress("portrait", 0, 1)
-        )
-        progress("portrait", 1, 1)
-        return prepared
-
-    def _generator(self, name: str, progress: Progress) -> generator.Generator:
-        """The generator of a name, built when it is first asked for."""
-        if (built := self._generators.get(name)) is not None:
-            return built
-        with self._building:
-            if name not in self._generators:
-                self._generators[name] = build_generator(name, self.device, progress)
-            return self._generators[name]
-
-    def _plan(
-        self, inputs: Inputs, portrait: Portrait, options: AnimationOptions, progress: Progress
-    ) -> tuple[Iterator[Motion], tuple[str, ...]]:
-        """Stage 1: the motion of a film, segment by segment, the first one planned here; and notes for the user."""
-
-        def plan(task: Callable[[], Result]) -> Result:
-            return run_with_progress(task, lambda: progress("landmarks", 0, inputs.num_frames))
-
-        speech = inputs.speech
-        if isinstance(speech, Motion):
-            return plan(lambda: self._planner.retarget(speech, portrait)).segments(), ()
-        driving = inputs.driving_pose(options, self._portraits.detector(options.detector), progress)
-        timelines = plan(lambda: self._planner.timelines(portrait, speech, options.motion, driving))
-        segments = self._planner.segments(portrait, speech, inputs.windows, timelines, options.articulation)
-        first = plan(lambda: next(segments))
-        others = iter(lambda: run_with_progress(lambda: next(segments, None), lambda: None), None)
-        return chain([first], others), timelines.notes

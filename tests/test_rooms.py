@@ -29,6 +29,7 @@ PIPELINE = {
     "pipeline",
     "portrait_cache",
     "published_weights",
+    "stages",
 }
 INTERFACES = {"__main__", "cli", "web", "cluster"}
 LABORATORY = {"measures", "training", "evaluation"}

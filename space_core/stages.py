@@ -1,0 +1,123 @@
+"""The stages with their networks, loaded once: a portrait is prepared, its motion planned, its frames drawn."""
+
+import math
+import threading
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from functools import partial
+from itertools import chain
+from typing import TypeVar
+
+import numpy as np
+import torch
+
+from space_core.animation import Frame, render_frames
+from space_core.face.detector import Detector
+from space_core.face.portrait import Portrait
+from space_core.generator import generator
+from space_core.generators import DEFAULT_GENERATOR, build_generator
+from space_core.inputs import Inputs, Photo, Speech, load_inputs
+from space_core.live import LiveControl, LiveStream, render_segment
+from space_core.media.images import load_photo
+from space_core.motion.motion import Motion
+from space_core.motion.planner import MotionPlanner
+from space_core.options import AnimationOptions, RenderingOptions
+from space_core.portrait_cache import PortraitCache, PreparedPortrait
+from space_core.progress import Progress, ignore_progress, run_with_progress
+
+Result = TypeVar("Result")
+
+
+class Stages:
+    """What ``SpacePipeline`` is made of; may be used from several threads.
+
+    Attributes:
+        portraits: the prepared ones.
+    """
+
+    def __init__(self, device: torch.device, cache_bytes: int) -> None:
+        """Loads the networks; for ``cache_bytes`` see ``SpacePipeline``."""
+        self.portraits = PortraitCache(device, cache_bytes)
+        self._device = device
+        self._planner = MotionPlanner(device)
+        self._generators = {DEFAULT_GENERATOR: build_generator(DEFAULT_GENERATOR, device, ignore_progress)}
+        self._building = threading.Lock()
+
+    def detector(self, options: AnimationOptions) -> Detector:
+        """The detector that options ask for."""
+        return self.portraits.detector(options.detector)
+
+    def load(self, photo: Photo, speech: Speech, settings: Sequence[AnimationOptions], progress: Progress) -> Inputs:
+        """The inputs of films with these settings; the speech is analysed while the portrait is prepared."""
+        inputs = load_inputs(photo, speech, settings, progress)
+        if not isinstance(inputs.speech, Motion):
+            inputs.windows = self._planner.analyse(inputs.speech)
+        return inputs
+
+    def prepare(self, photo: np.ndarray, options: RenderingOptions, progress: Progress) -> PreparedPortrait:
+        """The prepared portrait of a photo, from the cache if it is there."""
+        renderer = self._generator(options.generator, progress)
+        prepared = run_with_progress(
+            lambda: self.portraits.get(photo, options, renderer), lambda: progress("portrait", 0, 1)
+        )
+        progress("portrait", 1, 1)
+        return prepared
+
+    def prepare_ahead(self, photo: Photo, options: RenderingOptions) -> None:
+        """Prepares a portrait for films to come, unless its generator has yet to be built, which may take long."""
+        if options.generator in self._generators:
+            self.prepare(load_photo(photo), options, ignore_progress)
+
+    def plan(
+        self, inputs: Inputs, portrait: Portrait, options: AnimationOptions, progress: Progress
+    ) -> tuple[Iterator[Motion], tuple[str, ...]]:
+        """Stage 1: the motion of a film, segment by segment, the first one planned here; and notes for the user."""
+
+        def plan(task: Callable[[], Result]) -> Result:
+            return run_with_progress(task, lambda: progress("landmarks", 0, inputs.num_frames))
+
+        speech = inputs.speech
+        if isinstance(speech, Motion):
+            return plan(lambda: self._planner.retarget(speech, portrait)).segments(), ()
+        driving = inputs.driving_pose(options, self.detector(options), progress)
+        timelines = plan(lambda: self._planner.timelines(portrait, speech, options.motion, driving))
+        segments = self._planner.segments(portrait, speech, inputs.windows, timelines, options.articulation)
+        first = plan(lambda: next(segments))
+        others = iter(lambda: run_with_progress(lambda: next(segments, None), lambda: None), None)
+        return chain([first], others), timelines.notes
+
+    def render(
+        self,
+        prepared: PreparedPortrait,
+        segments: Iterator[Motion],
+        num_frames: int,
+        options: RenderingOptions,
+        progress: Progress,
+        drawing: Progress | None = None,
+    ) -> Generator[Frame, None, None]:
+        """Stages 2 and 3: the frames of a film; ``drawing`` is their progress, if it is another one.
+
+        A slow generator says here how long it will take.
+        """
+        renderer = self._generator(options.generator, progress)
+        seconds = renderer.seconds_per_frame(prepared.prepared)
+        if seconds is not None:
+            progress("estimate", 0, math.ceil(seconds * num_frames))
+        return render_frames(renderer, prepared.prepared, segments, num_frames, drawing or progress)
+
+    def stream(
+        self, photo: Photo, chunks: Iterable[np.ndarray], options: RenderingOptions, control: LiveControl
+    ) -> LiveStream:
+        """All stages for speech that is still arriving."""
+        prepared = self.prepare(load_photo(photo), options, ignore_progress)
+        renderer = self._generator(options.generator, ignore_progress)
+        planner = self._planner.live(prepared.portrait, control.options.motion)
+        return LiveStream(planner, partial(render_segment, renderer, prepared.prepared, options), chunks, control)
+
+    def _generator(self, name: str, progress: Progress) -> generator.Generator:
+        """The generator of a name, built when it is first asked for."""
+        if (built := self._generators.get(name)) is not None:
+            return built
+        with self._building:
+            if name not in self._generators:
+                self._generators[name] = build_generator(name, self._device, progress)
+            return self._generators[name]

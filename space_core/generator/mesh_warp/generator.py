@@ -35,6 +35,7 @@ from space_core.generator.mesh_warp.mouth import prepare_mouth
 from space_core.generator.mesh_warp.placement import place
 from space_core.generator.mesh_warp.rasterizer import rasterize
 from space_core.generator.mesh_warp.refinement import load_refinement
+from space_core.generator.mesh_warp.relighting import PreparedLight, prepare_light, relight
 from space_core.generator.mesh_warp.sampling import EXTENT, blur
 from space_core.generator.mesh_warp.warp_mesh import WarpMesh, build_warp_mesh
 from space_core.generator.mesh_warp.wrinkles import PreparedWrinkles, crease_shade, prepare_wrinkles
@@ -64,6 +65,7 @@ class PreparedPortrait:
         glasses: glasses, or None.
         eyes: what lies behind the lids; None where sunglasses hide them.
         lips: what lies behind the lips.
+        light: the light on the face, or None where it turns with the head.
     """
 
     canvas: PreparedCanvas
@@ -74,6 +76,7 @@ class PreparedPortrait:
     glasses: Glasses | None
     eyes: PreparedEyes | None
     lips: PreparedLips
+    light: PreparedLight | None
 
     @property
     def to_surroundings(self) -> PixelTransform:
@@ -104,6 +107,7 @@ class MeshWarpGenerator:
             prepared_canvas = beside.submit(_prepare_canvas, canvas, photo, around, portrait, picture, edges)
             glasses = find_glasses(picture, around)
             mesh = build_warp_mesh(around, portrait.person, edges)
+            mouth = prepare_mouth(picture, around, softness=1.0)
             prepared = PreparedPortrait(
                 to_film=to_film,
                 photo=photo,
@@ -111,7 +115,8 @@ class MeshWarpGenerator:
                 wrinkles=prepare_wrinkles(picture, around, glasses and glasses.frame),
                 glasses=glasses,
                 eyes=prepare_eyes_on(canvas, photo, glasses),
-                lips=prepare_lips_on(canvas, photo, prepare_mouth(picture, around, softness=1.0), refined),
+                lips=prepare_lips_on(canvas, photo, mouth, refined),
+                light=prepare_light(picture, around, mouth.colours.depiction),
                 canvas=prepared_canvas.result(),
             )
         return place(prepared, self.device)
@@ -163,6 +168,8 @@ class MeshWarpGenerator:
         if prepared.eyes is not None:
             draw_eyes(frames, canvas, places, prepared.eyes, motion)
         draw_lips(frames, prepared.lips, self._refinement, motion)
+        if prepared.light is not None:
+            relight(frames, prepared.light, canvas, places, motion, prepared.to_surroundings)
         return frames
 
     def _offsets(self, prepared: PreparedPortrait, motion: FaceMotion) -> tuple[torch.Tensor, torch.Tensor | None]:

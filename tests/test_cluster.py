@@ -11,7 +11,8 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 import fsspec
 import psutil
@@ -162,8 +163,12 @@ def test_downloads_have_a_limit_of_size(memory, tmp_path, monkeypatch):
     ("failure", "reason", "sentence"),
     [
         (OSError(errno.ENOSPC, "No space left on device"), "disk_full", "The disk is full"),
-        (OSError("connection reset"), "internal", "The storage of the video 'out.mp4' does not answer."),
-        (RuntimeError("503"), "internal", "The storage of the video 'out.mp4' does not answer."),
+        (
+            OSError("connection reset"),
+            "internal",
+            "The storage of the video 'out.mp4' does not answer: connection reset.",
+        ),
+        (RuntimeError("503"), "internal", "The storage of the video 'out.mp4' does not answer: 503."),
     ],
 )
 def test_an_upload_that_fails_is_a_fault_and_leaves_nothing(failure, reason, sentence, memory, tmp_path, monkeypatch):
@@ -363,11 +368,83 @@ def test_a_driver_that_is_killed_is_resumed_where_it_was(jobs):
 
 
 @pytest.fixture
-def ray_demo() -> Iterator[tuple[str, int]]:
-    """The address of a demo with two replicas on a local Ray, and its process."""
+def s3(monkeypatch) -> Iterator[Any]:
+    """fsspec's file system of an S3-compatible server on this machine, which the usual variables name."""
+    port = free_port()
+    for name, value in {
+        "ENDPOINT_URL": f"http://127.0.0.1:{port}",
+        "ACCESS_KEY_ID": "a",
+        "SECRET_ACCESS_KEY": "b",
+    }.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    command = [sys.executable, "-m", "moto.server", "--port", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+        try:
+            until(lambda: is_listening(port))
+            yield fsspec.filesystem("s3", skip_instance_cache=True)
+        finally:
+            server.terminate()
+            fsspec.get_filesystem_class("s3").clear_instance_cache()
+
+
+@pytest.mark.slow
+def test_a_batch_reads_from_s3_and_writes_there_and_resumes(s3, tmp_path):
+    s3.mkdir("films")
+    s3.put_file(str(EXAMPLES / "astronaut.jpg"), "films/in/a.jpg")
+    s3.put_file(str(speech_of(0.4, tmp_path / "a.wav")), "films/in/a.wav")
+    rows = [{"id": f"film{number}", "photo": "a.jpg", "speech": "s3://films/in/a.wav"} for number in range(3)]
+    s3.put_file(
+        str(write_table([row | {"size": 256} for row in rows], tmp_path / "jobs.parquet")), "films/in/jobs.parquet"
+    )
+
+    def batch(*arguments: str) -> subprocess.CompletedProcess:
+        command = [sys.executable, "-m", "space_core", "batch", "s3://films/in/jobs.parquet", "--quiet", "--workers=2"]
+        return subprocess.run([*command, *arguments], cwd=PACKAGE.parent, stderr=subprocess.PIPE, text=True)
+
+    def written() -> dict[str, Any]:
+        s3.invalidate_cache()
+        return {
+            PurePosixPath(path).name: file["LastModified"] for path, file in s3.find("films/out", detail=True).items()
+        }
+
+    refused = batch("--out=s3://no-such-bucket/out")
+    assert refused.returncode == 2
+    assert refused.stderr == "space_core: There is no folder 'out'. Check the path.\n"
+    first = batch("--out=s3://films/out")
+    assert (first.returncode, first.stderr) == (0, "")
+    before = written()
+    assert set(before) == {"film0.mp4", "film1.mp4", "film2.mp4", "status.parquet"}
+    s3.get_file("films/out/film0.mp4", str(tmp_path / "film0.mp4"))
+    assert sum(1 for _ in read_frames(tmp_path / "film0.mp4")) == 10
+    s3.rm_file("films/out/film1.mp4")
+    again = batch("--out=s3://films/out", "--resume")
+    assert (again.returncode, again.stderr) == (0, "")
+    after = written()
+    assert {name for name in before if after[name] != before[name]} == {"film1.mp4", "status.parquet"}
+    statuses = read_status_table(place("s3://films/out"))
+    assert [(status.status, status.frames, status.path) for status in statuses] == [
+        ("done", 10, f"s3://films/out/film{number}.mp4") for number in range(3)
+    ]
+    assert s3.ls("") == ["films"]  # a mistyped bucket is not created
+    with pytest.raises(SpaceError, match=r"^There is no folder for the video 'a\.mp4'\.$"):
+        upload(tmp_path / "film0.mp4", place("s3://no-such-bucket/a.mp4"))
+
+
+def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+        return free.getsockname()[1]
+
+
+def is_listening(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.fixture
+def ray_demo() -> Iterator[tuple[str, int]]:
+    """The address of a demo with two replicas on a local Ray, and its process."""
+    port = free_port()
     flags = ["--backend=ray", "--address=local", "--replicas=2", "--least-replicas=2", "--visitor-places=20"]
     command = [sys.executable, "app.py", f"--port={port}", *flags]
     with subprocess.Popen(command, cwd=PACKAGE.parent, stdout=subprocess.PIPE, text=True) as program:
@@ -382,7 +459,7 @@ def ray_demo() -> Iterator[tuple[str, int]]:
 def test_a_replica_that_is_killed_costs_no_visitor_a_film(ray_demo, tmp_path):
     address, program = ray_demo
     speech, long = speech_of(2, tmp_path / "speech.wav"), speech_of(60, tmp_path / "long.wav")
-    with Visitor(address) as visitor, ThreadPoolExecutor(6) as clients:
+    with Visitor(address) as visitor, ThreadPoolExecutor(12) as clients:
         until(lambda: visitor.metric("space_replicas") == 2)
         health = visitor.get("/healthz").json()
         assert {name: health[name] for name in ("device", "replicas", "busy", "waiting")} == {
@@ -400,14 +477,14 @@ def test_a_replica_that_is_killed_costs_no_visitor_a_film(ray_demo, tmp_path):
                 video = client.ask("animate", list((values | {"seed": seed}).values()))[0]
                 return client.get(f"/gradio_api/file={video.get('video', video)['path']}").content
 
-        results = [clients.submit(film_of, seed) for seed in range(6)]
+        results = [clients.submit(film_of, seed) for seed in range(12)]
         until(lambda: visitor.metric("space_busy") == 2, 120)
         replicas_of(program)[0].kill()
         films = [result.result() for result in results]
         for number, film in enumerate(films):
             (tmp_path / f"{number}.mp4").write_bytes(film)
             assert sum(1 for _ in read_frames(tmp_path / f"{number}.mp4")) == 50
-        assert len(set(films)) == 6
+        assert len(set(films)) == 12
         until(lambda: visitor.metric("space_replicas") == 2, 120)
         noise = visitor.upload_bytes("noise.jpg", b"no picture").json()[0]
         assert "image" in visitor.refusal("animate", list((values | {"photo": uploaded(noise)}).values()))

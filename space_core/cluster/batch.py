@@ -107,7 +107,7 @@ def make_films(
 
 
 class _Statuses:
-    """What became of the rows so far; written from time to time, and when its context ends."""
+    """What became of the rows so far; written when its context begins, from time to time, and when it ends."""
 
     def __init__(self, folder: "Place") -> None:
         self._folder = folder
@@ -132,6 +132,7 @@ class _Statuses:
         return Counter(status.status for status in self._by_row.values())
 
     def __enter__(self) -> "_Statuses":
+        self.write()  # now, and not after the first film, it is known whether the folder can be written
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -30,6 +30,11 @@ class Place:
     def is_local(self) -> bool:
         return isinstance(self.system, LocalFileSystem)
 
+    @property
+    def is_in_bucket(self) -> bool:
+        """Whether it is in an object store, whose paths begin with a bucket and whose folders are parts of names."""
+        return not self.is_local and not self.path.startswith("/")
+
     def __truediv__(self, name: str) -> "Place":
         return Place(self.system, f"{self.path.rstrip('/')}/{name}")
 
@@ -73,13 +78,15 @@ def _storage_errors(kind: str, name: str) -> Iterator[None]:
     except OSError as failure:
         if is_disk_full(failure):
             raise disk_full() from failure
-        raise _no_answer(kind, name) from failure
+        raise _no_answer(kind, name, failure) from failure
     except Exception as failure:  # object stores have exceptions of their own
-        raise _no_answer(kind, name) from failure
+        raise _no_answer(kind, name, failure) from failure
 
 
-def _no_answer(kind: str, name: str) -> ServerFault:
-    return ServerFault(f"The storage of the {kind} {shown_name(name)} does not answer. Try again later.", "internal")
+def _no_answer(kind: str, name: str, failure: Exception) -> ServerFault:
+    cause = " ".join(str(failure).split())[:120].rstrip(".") or type(failure).__name__
+    sentence = f"The storage of the {kind} {shown_name(name)} does not answer: {cause}. Try again later."
+    return ServerFault(sentence, "internal")
 
 
 def download(address: str, kind: str, folder: Path) -> Path:
@@ -114,7 +121,7 @@ def upload(file: Path, target: Place, kind: str = "video") -> None:
     """Puts a file in a place: under another name first, then renamed, so that whoever looks sees it whole or not.
 
     Raises:
-        SpaceError: it may not be written there.
+        SpaceError: it may not be written there, or there is no such folder or bucket.
         ServerFault: the disk is full, or the storage does not answer.
     """
     name = PurePosixPath(target.path)
@@ -123,27 +130,36 @@ def upload(file: Path, target: Place, kind: str = "video") -> None:
         try:
             target.system.put_file(str(file), unfinished)
             target.system.mv(unfinished, target.path)
+        except FileNotFoundError as failure:
+            raise SpaceError(f"There is no folder for the {kind} {shown_name(target.path)}.") from failure
         except BaseException:
             _remove(target.system, unfinished)
             raise
 
 
 def file_names(folder: Place) -> set[str]:
-    """The names of the files in a folder, which is created if it is not there.
+    """The names of the files in a folder, which is created if it is not there; buckets are not.
 
     Raises:
         SpaceError: it is none, or may not be written.
     """
     with _storage_errors("folder", folder.path):
-        folder.system.makedirs(folder.path, exist_ok=True)
-        if not folder.system.exists(folder.path):  # object stores have no folders but in names
+        if not folder.is_in_bucket:
+            folder.system.makedirs(folder.path, exist_ok=True)
+        elif not folder.system.exists(folder.path):
             return set()
         return {PurePosixPath(path).name for path in folder.system.ls(folder.path, detail=False)}
 
 
 def remove_unfinished(folder: Place) -> None:
-    """Removes what processes that were killed have left in a folder while they wrote."""
-    for path in folder.system.glob(f"{folder.path.rstrip('/')}/{UNFINISHED}"):
+    """Removes what processes that were killed have left in a folder while they wrote.
+
+    Raises:
+        SpaceError: there is no such folder or bucket.
+    """
+    with _storage_errors("folder", folder.path):
+        unfinished = folder.system.glob(f"{folder.path.rstrip('/')}/{UNFINISHED}")
+    for path in unfinished:
         _remove(folder.system, path)
 
 

@@ -319,7 +319,7 @@ def test_an_exception_of_a_source_with_gaps_is_passed_on():
 @pytest.mark.slow
 def test_minutes_of_talk_neither_drift_nor_fill_memory(planner, portrait, speech):
     live = planner.live(portrait, MotionOptions())
-    seconds, rounds = 11, 40
+    seconds, rounds = 11, 14
     talk = np.concatenate([speech, silence(seconds)])[: seconds * SAMPLE_RATE]
     memory, rotations, lips = [], [], []
     for _ in range(rounds):

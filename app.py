@@ -29,7 +29,7 @@ from space_core.web.metrics import Metrics
 from space_core.web.page import build_page
 from space_core.web.server import serve
 from space_core.web.service import AnimationService
-from space_core.web.settings import Settings
+from space_core.web.settings import Settings, on_zero_gpu
 
 EXAMPLES = Path(__file__).parent / "examples"
 
@@ -67,7 +67,7 @@ def _backend(
 def _serve(service: AnimationService, pipeline: Backend, settings: Settings) -> None:
     page = build_page(service, settings, EXAMPLES)
     live = partial(add_live, pipeline=pipeline, service=service, settings=settings) if settings.offers_live else None
-    if os.environ.get("SPACES_ZERO_GPU"):
+    if on_zero_gpu():
         spaces.zero.startup()  # what Gradio's own way of starting a page would call
     elif settings.backend == "local":
         files = str(EXAMPLES / "astronaut.jpg"), str(EXAMPLES / "english_starlight.flac")

@@ -78,13 +78,13 @@ class Animation:
 
     def shown(self, frame: Frame) -> np.ndarray:
         """(H, W, 3) uint8 RGB, a frame's picture as the film shows it, with the visible mark if it has one."""
-        return self._marked(frame.picture)
+        return with_mark(frame.picture, self.options)
 
     def stages(self, frame: Frame) -> np.ndarray:
         """(512, 1536, 3) uint8 RGB: a frame's normalized landmarks, posed landmarks and crop side by side."""
         # The whole photo's mark may lie outside of the crop, which then needs one of its own.
         pictures = draw_normalized(frame.motion.edited[0]), draw_posed(frame.motion.posed[0])
-        return np.concatenate([*pictures, self._marked(self._crop(frame.picture))], axis=1)
+        return np.concatenate([*pictures, with_mark(self._crop(frame.picture), self.options)], axis=1)
 
     def close(self) -> None:
         """Ends the work; no more frames are drawn."""
@@ -108,8 +108,10 @@ class Animation:
             return cut(picture, self.portrait.crop, margin=0)
         return np.asarray(Image.fromarray(picture).resize((SIZE, SIZE), Image.Resampling.LANCZOS))
 
-    def _marked(self, picture: np.ndarray) -> np.ndarray:
-        return marked(picture) if self.options.mark == "visible" else picture
+
+def with_mark(picture: np.ndarray, options: RenderingOptions) -> np.ndarray:
+    """A picture (H, W, 3) uint8 RGB with the visible mark, if the options ask for one."""
+    return marked(picture) if options.mark == "visible" else picture
 
 
 def render_frames(
@@ -125,8 +127,7 @@ def render_frames(
         count = 1  # the first frame comes alone, so that it is shown soonest
         for segment in segments:
             progress("frames", done, num_frames)
-            face = PosedFace(segment.edited, segment.head_pose, segment.emotion, segment.speech_features)
-            first = 0
+            face, first = segment.face, 0
             while first < len(segment):
                 last = first + count
                 yield segment[first:last], face[first:last]

@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from space_core.animation import with_mark
 from space_core.errors import SpaceError
-from space_core.face.posed_face import PosedFace
 from space_core.generator import generator
-from space_core.media.visible_mark import marked
 from space_core.memory import out_of_memory_as_fault
 from space_core.motion.live_options import CHANGEABLE_OPTIONS
 from space_core.motion.live_planner import LivePlanner
@@ -187,13 +186,13 @@ def render_segment(
     renderer: generator.Generator, prepared: Any, options: RenderingOptions, segment: Motion
 ) -> Iterator[np.ndarray]:
     """The pictures (H, W, 3) uint8 RGB of a segment, drawn at once, half of it on each of two cores."""
-    face = PosedFace(segment.edited, segment.head_pose, segment.emotion, segment.speech_features)
+    face = segment.face
     half = -(-len(face) // 2)
     parts = [face[first : first + half] for first in range(0, len(face), half)]
     with closing(renderer.render(prepared, parts)) as rendered:
         for pictures in rendered:
             for picture in pictures:
-                yield marked(picture) if options.mark == "visible" else picture
+                yield with_mark(picture, options)
 
 
 def fill_gaps(

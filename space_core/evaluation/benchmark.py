@@ -36,7 +36,6 @@ from space_core.face.canvas import crop_canvas
 from space_core.face.crop_size import SIZE
 from space_core.face.detector import build_detector
 from space_core.face.portrait import prepare_portrait
-from space_core.face.posed_face import PosedFace
 from space_core.generator.liveportrait.layout import INPUT_SIZE
 from space_core.generator.liveportrait.random_weights import random_networks
 from space_core.generators import DEFAULT_GENERATOR, GENERATORS, build_generator
@@ -213,8 +212,7 @@ def _measure_stages(folder: Path, speech: Path, options: AnimationOptions, devic
     motion = join(
         _timed("landmarks", lambda: list(planner.segments(portrait, sound, planner.analyse(sound), timelines)))
     )
-    held = motion[:HELD_FRAMES]
-    face = PosedFace(held.edited, held.head_pose, held.emotion, held.speech_features)
+    face = motion[:HELD_FRAMES].face
     count = generator.batch_size(prepared)
     batches = [face[first : first + count] for first in range(0, len(face), count)]
     times = len(motion) / len(face)

@@ -36,14 +36,13 @@ def predict_live(model: Speech2Landmarks, speech: np.ndarray, portrait: np.ndarr
     """Normalized landmarks (T, 478, 3) of speech (N,) as it arrives, for a portrait's normalized ones (478, 3)."""
     live, rest = LiveSpeech(model), resting_face(portrait, model.basis)
     live.push(speech)
-    segments = []
-    for finish in (False, True):
-        if finish:
-            live.finish()
-        while (heard := live.next()) is not None:
-            emotion = emotion_curve("neutral", 1.0, len(heard.window.outputs))
-            segments.append(model.show(heard.window, rest, emotion)[0])
-    return np.concatenate(segments)
+    windows = [heard.window for heard in iter(live.next, None)]
+    live.finish()
+    windows += [heard.window for heard in iter(live.next, None)]
+    emotions = [emotion_curve("neutral", 1.0, len(window.outputs)) for window in windows]
+    return np.concatenate(
+        [model.show(window, rest, emotion)[0] for window, emotion in zip(windows, emotions, strict=True)]
+    )
 
 
 def _compared(films: list[np.ndarray], lives: list[np.ndarray], truths: list[np.ndarray]) -> tuple[float, ...]:

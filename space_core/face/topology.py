@@ -82,3 +82,18 @@ def canonical_face() -> CanonicalFace:
     """The canonical face, read once."""
     arrays = load_file(CANONICAL_FACE)
     return CanonicalFace(arrays["vertices"].astype(np.float64), arrays["triangles"], arrays["mirror"])
+
+
+def vertex_normals(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
+    """(V, 3) unit normals of a surface at its vertices (V, 3), in the sense of its triangles (N, 3)."""
+    a, b, c = (vertices[triangles[:, corner]] for corner in range(3))
+    normals = np.zeros_like(vertices)
+    for corner in range(3):
+        np.add.at(normals, triangles[:, corner], np.cross(b - a, c - a))
+    return normals / np.linalg.norm(normals, axis=1, keepdims=True).clip(1e-9)
+
+
+def face_normals(points: np.ndarray) -> np.ndarray:
+    """(468, 3) outward unit normals of the surface of a face that looks at the viewer, at its points (468, 3)."""
+    normals = vertex_normals(points, canonical_face().triangles)
+    return normals * -np.sign(normals[:, 2].sum())

@@ -7,17 +7,14 @@ import numpy as np
 import torch
 
 from space_core.motion.labiodentals import labiodental_share
-from space_core.motion.loudness import smooth
 from space_core.motion.speech2landmarks import (
     BREATH_GAP,
-    NEAR_SPEECH,
-    NEAR_SPEECH_GAIN,
     RECEPTIVE_FRAMES,
     Speech2Landmarks,
     SpeechWindow,
     breaths,
-    open_between_closures,
-    prepare_onsets,
+    nearness_of_speech,
+    shaped_outputs,
 )
 from space_core.motion.speech_features import (
     BLOCK_SAMPLES,
@@ -111,8 +108,6 @@ class LiveSpeech:
         # Where the last that was heard is quiet, a pause is taken to follow.
         silent = np.zeros((total + PAUSE_FRAMES) * SAMPLES_PER_FRAME - len(known), np.float32)
         activity = speech_activity(np.concatenate([known, silent]), power)[:total]
-        near_speech = np.clip(NEAR_SPEECH_GAIN * smooth(activity, NEAR_SPEECH), 0, 1)
-        breath = breaths(activity)
 
         begin = first - PAST_FRAMES
         mel = log_mel(known, power, begin, total - begin)
@@ -128,29 +123,19 @@ class LiveSpeech:
         self._predicted = outputs[before + count :].copy()
         active = np.pad(activity, (max(before - first, 0), 0))[-len(outputs) :]
         features = frames[0].float().cpu().numpy()
-        labiodental = labiodental_share(features)[RECEPTIVE_FRAMES:]
-        outputs = prepare_onsets(np.column_stack([outputs, labiodental]), active)
-        outputs[:, -2] = open_between_closures(outputs[:, -2])
-        outputs[:, -1] *= active
+        outputs = shaped_outputs(outputs, labiodental_share(features)[RECEPTIVE_FRAMES:], active)
         planned, heard = slice(first, first + count), slice(PAST_FRAMES, PAST_FRAMES + count)
+        near_speech = _slowed(nearness_of_speech(activity)[planned], self._near_speech, NEAR_SPEECH_STEP)
+        breath = _slowed(breaths(activity)[planned], self._breath, BREATH_STEP)
+        self._near_speech, self._breath = float(near_speech[-1]), float(breath[-1])
         return SpeechWindow(
             outputs[before : before + count, :-1],
             activity[planned],
-            self._slowed_near_speech(near_speech[planned]),
+            near_speech,
             outputs[before : before + count, -1],
-            self._slowed_breath(breath[planned]),
+            breath,
             (features[heard] * activity[planned, None]).astype(np.float16),
         )
-
-    def _slowed_near_speech(self, values: np.ndarray) -> np.ndarray:
-        slowed = _slowed(values, self._near_speech, NEAR_SPEECH_STEP)
-        self._near_speech = float(slowed[-1])
-        return slowed
-
-    def _slowed_breath(self, values: np.ndarray) -> np.ndarray:
-        slowed = _slowed(values, self._breath, BREATH_STEP)
-        self._breath = float(slowed[-1])
-        return slowed
 
     def _power(self, known: np.ndarray) -> float:
         """Mean power of the speech that was heard of late."""

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from space_core.face.normalization import HeadPose, pose_landmarks
+from space_core.face.posed_face import PosedFace
 from space_core.motion.action_units import apply_action_units
 from space_core.motion.blink import apply_blink
 from space_core.motion.emotion_network import expressive_motion
@@ -89,6 +90,11 @@ class Motion:
     def posed(self) -> np.ndarray:
         """(T, 478, 3) the edited landmarks under the head pose, in pixels of the portrait's crop."""
         return pose_landmarks(self.edited, self.head_pose)
+
+    @property
+    def face(self) -> PosedFace:
+        """The face in motion, as generators take it."""
+        return PosedFace(self.edited, self.head_pose, self.emotion, self.speech_features)
 
     def segments(self) -> Iterator["Motion"]:
         """The whole in order, in segments as long as those in which speech becomes landmarks."""

@@ -219,7 +219,7 @@ class Speech2Landmarks:
         speech = np.asarray(speech, np.float32)
         power = speech_power(speech)
         activity = speech_activity(speech, power)
-        near_speech = np.clip(NEAR_SPEECH_GAIN * smooth(activity, NEAR_SPEECH), 0, 1)
+        near_speech = nearness_of_speech(activity)
         breath = breaths(activity)
         ramp = (np.arange(FADE_FRAMES, dtype=np.float32)[:, None] + 0.5) / FADE_FRAMES
         tail = None  # of the previous window: the frames that are cross-faded
@@ -231,9 +231,7 @@ class Speech2Landmarks:
             inside = (within >= 0) & (within < len(activity))
             active = np.where(inside, activity[np.clip(within, 0, len(activity) - 1)], 0)
             split = outputs.shape[1]
-            outputs = prepare_onsets(np.column_stack([outputs, labiodental_share(features)]), active)
-            outputs[:, split - 1] = open_between_closures(outputs[:, split - 1])
-            outputs[:, split] *= active
+            outputs = shaped_outputs(outputs, labiodental_share(features), active)
             outputs = np.concatenate([outputs, features * active[:, None]], 1)
             if tail is not None:
                 outputs[:FADE_FRAMES] = tail + ramp * (outputs[:FADE_FRAMES] - tail)
@@ -283,6 +281,22 @@ def breaths(activity: np.ndarray) -> np.ndarray:
     for onset in (np.flatnonzero((activity[:-1] < 0.5) & (activity[1:] >= 0.5)) + 1).tolist():
         parted[onset : onset + BREATH_FRAMES] = np.hanning(BREATH_FRAMES + 2)[1:-1]
     return BREATH_GAP * parted[BREATH_FRAMES:] * (1 - activity)
+
+
+def nearness_of_speech(activity: np.ndarray) -> np.ndarray:
+    """(T,) how near there is speech, 0 … 1, of its activity (T,)."""
+    return np.clip(NEAR_SPEECH_GAIN * smooth(activity, NEAR_SPEECH), 0, 1)
+
+
+def shaped_outputs(outputs: np.ndarray, labiodental: np.ndarray, activity: np.ndarray) -> np.ndarray:
+    """The network's outputs (T, coefficients + 1) as the mouth follows them, and the share of /f v/ in one more column.
+
+    ``labiodental`` (T,) is that share as it was classified, ``activity`` (T,) that of the speech.
+    """
+    shaped = prepare_onsets(np.column_stack([outputs, labiodental]), activity)
+    shaped[:, -2] = open_between_closures(shaped[:, -2])
+    shaped[:, -1] *= activity
+    return shaped
 
 
 def prepare_onsets(outputs: np.ndarray, activity: np.ndarray) -> np.ndarray:

@@ -27,6 +27,7 @@ from space_core.face.topology import (
     OUTER_LOWER_LIP,
     OUTER_UPPER_LIP,
     canonical_face,
+    vertex_normals,
 )
 from space_core.generator.mesh_warp.rasterizer import rasterize
 from space_core.measures.mesh_offsets import mirrored, movable
@@ -142,12 +143,7 @@ def read_head(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 def detect_mesh(vertices: np.ndarray, triangles: np.ndarray, pixels: np.ndarray) -> np.ndarray:
     """The symmetric face mesh (478, 3) in a rendering of the head, in its pixels."""
-    corners = vertices[triangles]
-    faces = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    normals = np.zeros_like(vertices)
-    for corner in range(3):
-        np.add.at(normals, triangles[:, corner], faces)
-    normals /= np.linalg.norm(normals, axis=1, keepdims=True).clip(1e-9)
+    normals = vertex_normals(vertices, triangles)
     drawn = rasterized(vertices, triangles, pixels, np.concatenate([normals, vertices], axis=1))
     place = drawn[..., 3:]
     shade = 0.35 + 0.65 * np.clip(drawn[..., :3] @ LIGHT, 0, 1)

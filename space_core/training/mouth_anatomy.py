@@ -17,6 +17,7 @@ from safetensors.numpy import save_file
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
+from space_core.face.topology import vertex_normals
 from space_core.generator.mesh_warp.anatomy import ANATOMY, GUM, TONGUE, TOOTH
 from space_core.generator.mesh_warp.rasterizer import rasterize
 
@@ -61,7 +62,8 @@ def main() -> None:
     triangles = _triangles(np.concatenate([quads, tongue_quads + len(teeth)]))
     part = np.concatenate([np.where(is_tooth, TOOTH, GUM), np.full(len(tongue), TONGUE)])
     jaw = np.concatenate([jaw, np.ones(len(tongue))])
-    normals = _normals(vertices, triangles)
+    # Outwards: the meshes' triangles run so that y and z, mirrored together, keep their sense.
+    normals = vertex_normals(vertices, triangles)
 
     lower = jaw[triangles].mean(1) > 0.5
     kept = np.zeros(len(triangles), bool)
@@ -107,15 +109,6 @@ def _components(count: int, quads: np.ndarray) -> np.ndarray:
 
 def _triangles(quads: np.ndarray) -> np.ndarray:
     return np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]])
-
-
-def _normals(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
-    """(V, 3) outward unit normals; the meshes' triangles run so that y and z, mirrored together, keep their sense."""
-    a, b, c = (vertices[triangles[:, corner]] for corner in range(3))
-    normals = np.zeros_like(vertices)
-    for corner in range(3):
-        np.add.at(normals, triangles[:, corner], np.cross(b - a, c - a))
-    return normals / np.linalg.norm(normals, axis=1, keepdims=True).clip(1e-9)
 
 
 def _crown(vertices: np.ndarray, component: np.ndarray, is_tooth: np.ndarray, jaw: np.ndarray) -> np.ndarray:

@@ -5,12 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from space_core.face.topology import NUM_SURFACE_POINTS, canonical_face
+from space_core.face.topology import NUM_SURFACE_POINTS, canonical_face, face_normals
 from space_core.generator.mesh_warp.face_motion import FaceMotion, index_on
 from space_core.generator.mesh_warp.inpainting import fill
 from space_core.generator.mesh_warp.sampling import EXTENT, blur, smoothstep
 
-NOSE_TIP = 1
 # Cosines: by how much more than the far side the near side must face the camera, and how little the far side does, for
 # it not to be mirrored … to be mirrored wholly.
 BETTER, FACING = (0.3, 0.5), (0.5, 0.25)
@@ -165,13 +164,7 @@ def _hidden(photo: FaceMotion, normals: np.ndarray) -> np.ndarray:
 
 def _face_normals() -> np.ndarray:
     """(468, 3) outward unit normals of the average face."""
-    vertices, triangles = canonical_face().vertices[:NUM_SURFACE_POINTS], canonical_face().triangles
-    a, b, c = vertices[triangles].transpose(1, 0, 2)
-    normals = np.zeros_like(vertices)
-    for corner in range(3):
-        np.add.at(normals, triangles[:, corner], np.cross(b - a, c - a))
-    normals *= -np.sign(normals[NOSE_TIP, 2])
-    return normals / np.linalg.norm(normals, axis=1, keepdims=True)
+    return face_normals(canonical_face().vertices[:NUM_SURFACE_POINTS])
 
 
 def _head_normals(around: np.ndarray) -> np.ndarray:

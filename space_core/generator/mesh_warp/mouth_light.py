@@ -10,7 +10,7 @@ from space_core.face.topology import (
     INNER_LOWER_LIP,
     NUM_SURFACE_POINTS,
     OUTER_LOWER_LIP,
-    canonical_face,
+    face_normals,
 )
 from space_core.generator.mesh_warp.depiction import Depiction, estimate_depiction
 from space_core.generator.mesh_warp.face_motion import FaceMotion
@@ -70,14 +70,7 @@ class FaceLight:
 
 def estimate_light(picture: torch.Tensor, photo: FaceMotion) -> FaceLight:
     """The light on the face of a picture (1, 3, h, w), 0…1, with these landmarks in its pixels."""
-    triangles = canonical_face().triangles
-    points = photo.host.posed[0, :NUM_SURFACE_POINTS].astype(np.float64)
-    a, b, c = (points[triangles[:, corner]] for corner in range(3))
-    normals = np.zeros_like(points)
-    for corner in range(3):
-        np.add.at(normals, triangles[:, corner], np.cross(b - a, c - a))
-    normals *= -np.sign(normals[:, 2].sum())  # towards the viewer
-    normals /= np.linalg.norm(normals, axis=1, keepdims=True).clip(1e-9)
+    normals = face_normals(photo.host.posed[0, :NUM_SURFACE_POINTS].astype(np.float64))
     brightness = LUMINANCE @ _surface_colours(picture, photo)
     kept = normals[:, 2] < -0.3
     terms = np.concatenate([np.ones((len(normals), 1)), normals], 1)

@@ -23,14 +23,15 @@ from space_core.face.topology import (
     OUTER_UPPER_LIP,
     OVAL,
     canonical_face,
+    face_normals,
 )
 from space_core.generator.mesh_warp.compositor import PreparedCanvas
 from space_core.generator.mesh_warp.depiction import Depiction
 from space_core.generator.mesh_warp.face_motion import FaceMotion, PixelTransform, upload
+from space_core.generator.mesh_warp.mouth_light import LUMINANCE
 from space_core.generator.mesh_warp.rasterizer import rasterize
 from space_core.generator.mesh_warp.sampling import EXTENT, blur, smoothstep
 
-LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
 NOT_SKIN = [point for eye in EYES for point in (*eye.upper_lid, *eye.lower_lid)]
 NOT_SKIN += [*OUTER_UPPER_LIP, *OUTER_LOWER_LIP, *INNER_UPPER_LIP, *INNER_LOWER_LIP]
 # Brightness, 0…1, is blurred by so many normalized units, and so much is added to it before the logarithm is taken.
@@ -77,7 +78,7 @@ def prepare_light(picture: torch.Tensor, photo: FaceMotion, depiction: Depiction
     if strength <= 0:
         return None
     host, scale = photo.host, float(photo.host.scale[0])
-    normals = _normals(host.normalized[0, :NUM_SURFACE_POINTS].astype(np.float64))
+    normals = face_normals(host.normalized[0, :NUM_SURFACE_POINTS].astype(np.float64))
     linear, quadratic = _fit(picture, photo, normals @ host.rotation[0].T)
     maps, corner = _maps(photo, normals, scale)
     return PreparedLight(
@@ -217,14 +218,3 @@ def _maps(photo: FaceMotion, normals: np.ndarray, scale: float) -> tuple[torch.T
     high = (np.ceil(cells[0].numpy().max(0)).astype(int) + 2).clip(2, side)
     window = np.ascontiguousarray(maps[low[1] : high[1], low[0] : high[0]].transpose(2, 0, 1)[None], np.float32)
     return torch.from_numpy(window), (int(low[0]), int(low[1]))
-
-
-def _normals(points: np.ndarray) -> np.ndarray:
-    """(468, 3) outward unit normals of a face's surface at normalized points (468, 3)."""
-    triangles = canonical_face().triangles
-    a, b, c = points[triangles].transpose(1, 0, 2)
-    normals = np.zeros_like(points)
-    for corner in range(3):
-        np.add.at(normals, triangles[:, corner], np.cross(b - a, c - a))
-    normals *= -np.sign(normals[:, 2].sum())  # towards the viewer
-    return normals / np.linalg.norm(normals, axis=1, keepdims=True).clip(1e-9)

@@ -133,6 +133,16 @@ def test_face_at_the_photo_s_edge_is_cropped_all_the_same(detector, astronaut, p
     assert tight.image.shape == (SIZE, SIZE, 3)
 
 
+def test_photo_that_is_cropped_to_the_face_keeps_its_framing(detector, astronaut, portrait):
+    on_photo = portrait.crop.to_photo(portrait.landmarks[:, :2])
+    side = round(1.35 * np.ptp(on_photo[:, 1]))
+    left, top = ((on_photo.min(0) + on_photo.max(0) - side) / 2).astype(int)
+    cropped = astronaut[top : top + side, left : left + side]
+    tight = prepare_portrait(cropped, detector)
+    corners = tight.crop.to_photo(np.array([[0.0, 0.0], [SIZE, SIZE]]))
+    np.testing.assert_allclose(corners, [[0, 0], [side, side]], atol=1)
+
+
 @pytest.mark.parametrize("picture", ["cat", "coffee", "coins", "noise", "plain"])
 def test_no_human_face_is_said_in_a_sentence(detector, picture):
     image = {

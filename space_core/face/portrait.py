@@ -14,7 +14,7 @@ from space_core.face.segmentation import person_mask
 
 # The crop's side in heights of the face mesh (forehead to chin, without hair): head, hair and shoulders.
 SIDE_IN_FACES = 2.25
-LEAST_SIDE_IN_FACES = 1.6  # where the photo ends sooner; below this it is continued past its edges instead
+LEAST_SIDE_IN_FACES = 1.3  # where the photo ends sooner; below this it is continued past its edges instead
 FACE_CENTRE = 0.49  # where the middle of the face mesh comes to lie, from the crop's top
 
 MIN_FACE_HEIGHT = 64  # pixels in the photo; smaller faces have no lips to speak of

@@ -176,6 +176,13 @@ def test_the_mouth_moves_as_far_as_recorded_speakers_do():
     assert 0.035 < opening < 0.075 and 0.02 < width < 0.06 and 0.012 < chin < 0.035
 
 
+def test_a_smiling_mouth_widens_less_and_opens_as_far():
+    smiling = closed_face() + unit_offsets(unit_strengths("6:0.5, 12:1", 1))[0]
+    resting, smile = (mouth_measures(predict(voice(4), face)).std(0) for face in (closed_face(), smiling))
+    assert smile[1] < 0.75 * resting[1]
+    assert 0.9 * resting[0] < smile[0] < 1.2 * resting[0]
+
+
 def test_lips_never_pass_through_each_other():
     assert lip_opening(predict(voice(4))).min() > -1e-6
 

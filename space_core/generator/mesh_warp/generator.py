@@ -106,8 +106,9 @@ class MeshWarpGenerator:
             # Half of the work; the other half is done in this thread meanwhile.
             prepared_canvas = beside.submit(_prepare_canvas, canvas, photo, around, portrait, picture, edges)
             glasses = find_glasses(picture, around)
-            mesh = build_warp_mesh(around, portrait.person, edges)
             mouth = prepare_mouth(picture, around, softness=1.0)
+            depiction = mouth.colours.depiction
+            mesh = build_warp_mesh(around, picture, portrait.person, edges, depiction.stone)
             prepared = PreparedPortrait(
                 to_film=to_film,
                 photo=photo,
@@ -116,7 +117,7 @@ class MeshWarpGenerator:
                 glasses=glasses,
                 eyes=prepare_eyes_on(canvas, photo, glasses),
                 lips=prepare_lips_on(canvas, photo, mouth, refined),
-                light=prepare_light(picture, around, mouth.colours.depiction),
+                light=prepare_light(picture, around, depiction),
                 canvas=prepared_canvas.result(),
             )
         return place(prepared, self.device)

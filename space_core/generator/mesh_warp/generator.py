@@ -29,6 +29,7 @@ from space_core.generator.mesh_warp.features import (
     prepare_lips_on,
 )
 from space_core.generator.mesh_warp.glasses import Glasses, find_glasses
+from space_core.generator.mesh_warp.hair_strands import find_hair_strands
 from space_core.generator.mesh_warp.hair_tips import find_hair_tips
 from space_core.generator.mesh_warp.inpainting import fill_with_detail
 from space_core.generator.mesh_warp.mouth import prepare_mouth
@@ -49,7 +50,7 @@ STILL = 1e-3  # pixels; less motion than this is none
 MASK_LOW, MASK_HIGH = 0.3, 0.95
 DOUBT_LOW, DOUBT_HIGH = 0.08, 0.3
 BACKGROUND_CLEARANCE = 19  # width, in pixels, of the brush that keeps the background clear of the person's edge
-TIP_CLEARANCE = 5  # … and of tips of hair beyond
+TIP_CLEARANCE = 5  # … and of tips and strands of hair beyond
 
 
 @dataclass(frozen=True)
@@ -229,6 +230,7 @@ def _background(
     doubtful = np.clip((person - DOUBT_LOW) / (DOUBT_HIGH - DOUBT_LOW), 0, 1)
     brush, fine_brush = (np.ones((width, width), np.uint8) for width in (BACKGROUND_CLEARANCE, TIP_CLEARANCE))
     kept = blur(cv2.dilate(doubtful, brush), 3)
-    kept = np.maximum(kept, blur(cv2.dilate(find_hair_tips(picture, person), fine_brush), 1))
+    for find in (find_hair_tips, find_hair_strands):
+        kept = np.maximum(kept, blur(cv2.dilate(find(picture, person), fine_brush), 1))
     shows, known = (torch.from_numpy(1 - mask)[None, None].float() for mask in (steep, kept))
     return shows, known, fill_with_detail(picture, known) - picture * known

@@ -111,6 +111,13 @@ class MotionOptions:
         ge=0,
         le=1.5,
     )
+    hair_motion: float = _option(
+        1.0,
+        "how far long hair lags behind the head and swings: 0 rigid, 1 natural",
+        Widget("Hair motion", "of long hair: 0 rigid, 1 natural", step=0.05, comparison="shared"),
+        ge=0,
+        le=1.5,
+    )
     blinks_per_minute: float = _option(
         17.0,
         "how often the eyes blink; 0 never",

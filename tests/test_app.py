@@ -41,6 +41,7 @@ ANIMATE = {
     "expressiveness": 1.0,
     "pose_video": None,
     "head_motion": 1.0,
+    "hair_motion": 1.0,
     "blinks_per_minute": 17,
     "gaze_yaw": 0,
     "gaze_pitch": 0,
@@ -175,8 +176,8 @@ def test_the_api_keeps_its_parameters_their_order_and_their_defaults(visitor):
     assert {name: now[name] for name in ANIMATE} == ANIMATE
     settings = [f"{name}_{setting}" for setting in (1, 2, 3, 4) for name in ("emotion", "intensity", "seed")]
     expected = ["photo", "speech", "text", "speech_video", "number", *settings]
-    expected += ["articulation", "expressiveness", "head_motion", "blinks_per_minute", "face", "detector"]
-    expected += ["generator", "mark"]
+    expected += ["articulation", "expressiveness", "head_motion", "hair_motion", "blinks_per_minute"]
+    expected += ["face", "detector", "generator", "mark"]
     assert [name for name in parameters(visitor, "/compare") if name in expected] == expected
     assert list(parameters(visitor, "/look")) == ["photo", "face", "detector"]
     assert list(parameters(visitor, "/say")) == ["text"]

@@ -15,6 +15,7 @@ from space_core.face.segmentation import person_mask
 from space_core.generator.mesh_warp import MeshWarpGenerator
 from space_core.generator.mesh_warp.compositor import compose
 from space_core.generator.mesh_warp.face_motion import PixelTransform, face_motion
+from space_core.generator.mesh_warp.hair_strands import find_hair_strands
 from space_core.generator.mesh_warp.hair_tips import find_hair_tips
 from space_core.generator.mesh_warp.head_shape import head_depth
 from space_core.generator.mesh_warp.inpainting import fill_with_detail
@@ -93,6 +94,23 @@ def test_tips_of_hair_before_a_plain_background_are_found():
     assert found[262:268, 488:490].max() > 0.8
     elsewhere = ~widened((mask > 0) | (found > 0.5) & (np.arange(640) > 440), 8)
     assert found[elsewhere].max() < 0.2
+
+
+def test_single_strands_before_a_smooth_background_are_found_and_before_a_rough_one_are_not():
+    picture = np.full((640, 640, 3), 0.8, np.float32)
+    mask = np.zeros((640, 640), np.float32)
+    cv2.circle(mask, (320, 320), 150, 1.0, -1)
+    picture[mask > 0] = [0.2, 0.1, 0.05]
+    cv2.line(picture, (455, 260), (500, 200), (0.7, 0.68, 0.67), 1, cv2.LINE_AA)
+    found = find_hair_strands(torch.from_numpy(picture).permute(2, 0, 1)[None], mask)
+    assert found.shape == (640, 640)
+    assert found[225:235].max() > 0.9
+    line = np.zeros((640, 640), np.uint8)
+    cv2.line(line, (455, 260), (500, 200), 1)
+    assert found[~widened(line, 4) & ~widened(mask > 0, 4)].max() == 0
+    leaves = np.kron(np.random.default_rng(0).uniform(-0.3, 0.2, (64, 64)), np.ones((10, 10)))
+    rough = np.where(mask[..., None] > 0, picture, picture + leaves[..., None]).astype(np.float32)
+    assert find_hair_strands(torch.from_numpy(rough).permute(2, 0, 1)[None], mask).max() == 0
 
 
 def test_uncovered_background_has_the_grain_of_the_photo():

@@ -17,12 +17,15 @@ class PosedFace:
         pose: the T head poses, in pixels of the portrait's crop; pixel centres are at whole numbers.
         emotion: (T, 8) label weights × intensity; None: neutral.
         speech: (T, 256) speech features, see ``SpeechWindow``; None: silence.
+        hair: (T, 4) how far the ``LOCKS`` of long hair are to the image's right of where the head carries them,
+            normalized; None: nowhere else.
     """
 
     normalized: np.ndarray
     pose: HeadPose
     emotion: np.ndarray | None = None
     speech: np.ndarray | None = None
+    hair: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.normalized)
@@ -30,7 +33,8 @@ class PosedFace:
     def __getitem__(self, frames: slice) -> "PosedFace":
         emotion = None if self.emotion is None else self.emotion[frames]
         speech = None if self.speech is None else self.speech[frames]
-        return PosedFace(self.normalized[frames], self.pose[frames], emotion, speech)
+        hair = None if self.hair is None else self.hair[frames]
+        return PosedFace(self.normalized[frames], self.pose[frames], emotion, speech, hair)
 
     @property
     def landmarks(self) -> np.ndarray:
@@ -47,6 +51,7 @@ def join_faces(faces: Sequence[PosedFace]) -> PosedFace:
         HeadPose(*(np.concatenate([getattr(pose, name) for pose in poses]) for name in names)),
         None if first.emotion is None else np.concatenate([face.emotion for face in faces]),
         None if first.speech is None else np.concatenate([face.speech for face in faces]),
+        None if first.hair is None else np.concatenate([face.hair for face in faces]),
     )
 
 

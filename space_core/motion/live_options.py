@@ -18,13 +18,22 @@ CHANGEABLE_OPTIONS = (
     "action_units",
     "expressiveness",
     "head_motion",
+    "hair_motion",
     "blinks_per_minute",
     "gaze_yaw",
     "gaze_pitch",
     "saccades",
     "eyes_on_viewer",
 )
-_NUMBERS = ("articulation", "expressiveness", "head_motion", "blinks_per_minute", "saccades", "eyes_on_viewer")
+_NUMBERS = (
+    "articulation",
+    "expressiveness",
+    "head_motion",
+    "hair_motion",
+    "blinks_per_minute",
+    "saccades",
+    "eyes_on_viewer",
+)
 
 
 class FollowedOptions:

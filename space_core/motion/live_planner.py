@@ -9,6 +9,7 @@ from space_core.motion.action_unit_labels import MAX_STRENGTH
 from space_core.motion.blink import blink_rate_factor
 from space_core.motion.emotion import ACCENT_SMOOTHING, PAUSE_SMOOTHING, dynamics_factor, grown
 from space_core.motion.gaze import counter_gaze, emotional_gaze
+from space_core.motion.hair import HairSwing
 from space_core.motion.head_pose import attitudes
 from space_core.motion.live_eyes import LiveBlinks, LiveSaccades
 from space_core.motion.live_head import LiveHead
@@ -38,6 +39,7 @@ class LivePlanner:
         self._attitudes, self._attitude = attitudes(options.seed), np.zeros((2, 3))
         self._upper_face = LiveUpperFace(options.seed)
         self._blinks, self._saccades = LiveBlinks(options.seed), LiveSaccades(options.seed)
+        self._hair = HairSwing(portrait.pose, options.seed)
         self._frames = 0
         self._rest = resting_face(portrait.normalized, speech2landmarks.basis).astype(np.float32)
         self._photo_pose = portrait.pose
@@ -77,6 +79,7 @@ class LivePlanner:
                 action_units=np.clip(units + upper_face, -MAX_STRENGTH, MAX_STRENGTH).astype(np.float32),
                 gaze=gaze.astype(np.float32),
                 blink=self._blinks.next(prosody, numbers["blinks_per_minute"] * blink_rate_factor(emotion)),
+                hair=(numbers["hair_motion"][:, None] * self._hair.next(pose)).astype(np.float32),
                 head_pose=single_precision(pose),
                 rest=self._rest,
                 photo_pose=single_precision(self._photo_pose),

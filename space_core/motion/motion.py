@@ -16,7 +16,7 @@ from space_core.motion.speech2landmarks import HOP_FRAMES, keep_lips_apart
 from space_core.timing import FPS, SAMPLES_PER_FRAME
 
 # The arrays of a motion that have T rows.
-PER_FRAME = ("normalized", "closure", "said_emotion", "emotion", "action_units", "gaze", "blink")
+PER_FRAME = ("normalized", "closure", "said_emotion", "emotion", "action_units", "gaze", "blink", "hair")
 NEUTRAL_STEPS = 8  # until less than 1 % of an emotion is left
 SAME_FACE = 1e-3  # of the normalized face: resting faces that differ by less are one and the same
 
@@ -36,6 +36,8 @@ class Motion:
         gaze: (T, 2) yaw and pitch in degrees, added to where the photo's eyes look: positive to the image's right and
             up.
         blink: (T,) from 0 (eyes as they are) to 1 (closed).
+        hair: (T, 4) how far the ``LOCKS`` of long hair are to the image's right of where the head carries them,
+            normalized.
         head_pose: the T head poses, in pixels of the portrait's crop.
         rest: (478, 3) the resting face that the landmarks move, normalized.
         photo_pose: the photo's own head pose, of length 1.
@@ -51,6 +53,7 @@ class Motion:
     action_units: np.ndarray
     gaze: np.ndarray
     blink: np.ndarray
+    hair: np.ndarray
     head_pose: HeadPose
     rest: np.ndarray
     photo_pose: HeadPose
@@ -94,7 +97,7 @@ class Motion:
     @property
     def face(self) -> PosedFace:
         """The face in motion, as generators take it."""
-        return PosedFace(self.edited, self.head_pose, self.emotion, self.speech_features)
+        return PosedFace(self.edited, self.head_pose, self.emotion, self.speech_features, self.hair)
 
     def segments(self) -> Iterator["Motion"]:
         """The whole in order, in segments as long as those in which speech becomes landmarks."""

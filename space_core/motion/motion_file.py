@@ -10,6 +10,7 @@ Arrays, T frames at 25 a second, real numbers (written as float32):
     action_units       (T, 36)      strengths in the order of ``UNIT_COLUMNS``, 0 none … 1 full; 0 if missing
     gaze               (T, 2)       yaw and pitch, degrees; positive to the image's right and up
     blink              (T,)         0 eyes as they are … 1 closed
+    hair               (T, 4)       how far the ``LOCKS`` of long hair swing, normalized; 0 if missing
     head_rotation      (T, 3)       yaw, pitch, roll, degrees
     head_translation   (T, 3)       the point between the outer eye corners, pixels of the 512 × 512 crop
     head_scale         (T,)         pixels per unit of the normalized face
@@ -31,6 +32,7 @@ from typing import IO
 import numpy as np
 
 from space_core.errors import SpaceError
+from space_core.face.hair_locks import LOCKS
 from space_core.face.normalization import HeadPose, normalize
 from space_core.face.topology import NUM_POINTS, canonical_face
 from space_core.media.files import (
@@ -59,6 +61,7 @@ ARRAYS = {
     "action_units": ((T, len(UNIT_COLUMNS)), -MAX_STRENGTH, MAX_STRENGTH),
     "gaze": ((T, 2), -90, 90),
     "blink": ((T,), 0, 1),
+    "hair": ((T, len(LOCKS)), -1, 1),
     "head_rotation": ((T, 3), -90, 90),
     "head_translation": ((T, 3), -2000, 2000),
     "head_scale": ((T,), 1, 2000),
@@ -72,7 +75,8 @@ ARRAYS = {
 PORTRAIT = ("rest", "photo_rotation", "photo_translation", "photo_scale")
 # The arrays of the motion; if ``normalized`` is missing, they are computed from ``posed``.
 LAYERS = ("normalized", "said_emotion", "emotion", "gaze", "blink", "head_rotation", "head_translation", "head_scale")
-LATER_LAYERS = {"closure": (), "action_units": (len(UNIT_COLUMNS),)}  # 0 in files of versions that had none
+# 0 in files of versions that had none.
+LATER_LAYERS = {"closure": (), "action_units": (len(UNIT_COLUMNS),), "hair": (len(LOCKS),)}
 FARTHEST = 1.0  # distance of a point from the resting face, in outer-eye-corner distances; a dropped jaw has 0.4
 MAX_ZOOM = 3
 MAX_ITEM_BYTES = 8
@@ -96,6 +100,7 @@ def save_motion(path: str | Path, motion: Motion) -> None:
         "action_units": motion.action_units,
         "gaze": motion.gaze,
         "blink": motion.blink,
+        "hair": motion.hair,
         "head_rotation": pose.rotation,
         "head_translation": pose.translation,
         "head_scale": pose.scale,
@@ -160,6 +165,7 @@ def load_motion(path: str | Path, max_seconds: float = 600.0) -> Motion:
         action_units=arrays["action_units"],
         gaze=arrays["gaze"],
         blink=arrays["blink"],
+        hair=arrays["hair"],
         head_pose=HeadPose(arrays["head_rotation"], arrays["head_translation"], arrays["head_scale"]),
         rest=arrays["rest"],
         photo_pose=HeadPose(*(arrays[array][None] for array in PORTRAIT[1:])),

@@ -14,6 +14,7 @@ from space_core.motion.action_units import unit_strengths
 from space_core.motion.blink import blink_curve, blink_rate_factor
 from space_core.motion.emotion import emotion_curve, expression_dynamics
 from space_core.motion.gaze import counter_gaze, emotional_gaze, saccades
+from space_core.motion.hair import HairSwing
 from space_core.motion.head_pose import generate_head_pose, head_attitude, transfer_head_pose, transfer_notes
 from space_core.motion.live_planner import LivePlanner
 from space_core.motion.motion import Motion, single_precision
@@ -35,6 +36,7 @@ class Timelines:
         blink: (T,) 0 … 1 closed.
         emotion: (T, 8) label weights × intensity.
         action_units: (T, 36) strengths in the order of ``UNIT_COLUMNS``.
+        hair: (T, 4) how far the ``LOCKS`` of long hair swing, normalized.
         notes: sentences for the user about what was asked for and is not shown as it is.
     """
 
@@ -43,6 +45,7 @@ class Timelines:
     blink: np.ndarray
     emotion: np.ndarray
     action_units: np.ndarray
+    hair: np.ndarray
     notes: tuple[str, ...] = ()
 
 
@@ -84,7 +87,8 @@ class MotionPlanner:
         units = unit_strengths(options.action_units, num_frames)
         units += upper_face_units(prosody, options.expressiveness, options.seed)
         np.clip(units, -MAX_STRENGTH, MAX_STRENGTH, out=units)
-        return Timelines(pose, gaze, blink, emotion, units, notes)
+        hair = options.hair_motion * HairSwing(portrait.pose, options.seed).next(pose)
+        return Timelines(pose, gaze, blink, emotion, units, hair, notes)
 
     def live(self, portrait: Portrait, options: MotionOptions) -> LivePlanner:
         """A planner for speech that is still arriving."""
@@ -123,6 +127,7 @@ class MotionPlanner:
                 action_units=timelines.action_units[frames],
                 gaze=timelines.gaze[frames].astype(np.float32),
                 blink=timelines.blink[frames],
+                hair=timelines.hair[frames],
                 head_pose=single_precision(timelines.head_pose[frames]),
                 rest=rest,
                 photo_pose=photo_pose,

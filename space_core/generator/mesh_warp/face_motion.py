@@ -10,6 +10,7 @@ from functools import cache
 import numpy as np
 import torch
 
+from space_core.face.hair_locks import LOCKS
 from space_core.face.posed_face import PosedFace
 
 
@@ -60,6 +61,7 @@ class FaceMotion:
         rotation: (B, 3, 3), with ``posed = scale · rotation · normalized + translation``.
         translation: (B, 3) pixels.
         scale: (B,) pixels per normalized unit.
+        hair: (B, 4) how far the ``LOCKS`` of long hair are to the image's right of where the head carries them, pixels.
         host: the same on the host.
     """
 
@@ -68,6 +70,7 @@ class FaceMotion:
     rotation: torch.Tensor
     translation: torch.Tensor
     scale: torch.Tensor
+    hair: torch.Tensor
     host: HostMotion
 
     def place(self, points: torch.Tensor) -> torch.Tensor:
@@ -108,6 +111,7 @@ class FaceMotion:
             rotation=self.rotation,
             translation=self.translation * scale + shift,
             scale=self.scale * scale,
+            hair=self.hair * scale,
             host=HostMotion(
                 posed=host.posed * scale + offset[:, None],
                 normalized=host.normalized,
@@ -128,7 +132,9 @@ def face_motion(face: PosedFace, transform: PixelTransform, device: torch.device
     translation = translation.astype(np.float32)
     posed = normalized @ rotation.swapaxes(1, 2) * scale[:, None, None] + translation[:, None]
     host = HostMotion(posed, normalized, rotation, translation, scale)
-    return FaceMotion(*(upload(array, device) for array in (posed, normalized, rotation, translation, scale)), host)
+    hair = np.zeros((len(face), len(LOCKS)), np.float32) if face.hair is None else scale[:, None] * face.hair
+    arrays = (posed, normalized, rotation, translation, scale, hair)
+    return FaceMotion(*(upload(array, device) for array in arrays), host)
 
 
 def upload(array: np.ndarray, device: torch.device) -> torch.Tensor:

@@ -29,6 +29,7 @@ from space_core.generator.mesh_warp.features import (
     prepare_lips_on,
 )
 from space_core.generator.mesh_warp.glasses import Glasses, find_glasses
+from space_core.generator.mesh_warp.hair_strands import find_hair_strands
 from space_core.generator.mesh_warp.hair_tips import find_hair_tips
 from space_core.generator.mesh_warp.inpainting import fill_with_detail
 from space_core.generator.mesh_warp.mouth import prepare_mouth
@@ -49,7 +50,7 @@ STILL = 1e-3  # pixels; less motion than this is none
 MASK_LOW, MASK_HIGH = 0.3, 0.95
 DOUBT_LOW, DOUBT_HIGH = 0.08, 0.3
 BACKGROUND_CLEARANCE = 19  # width, in pixels, of the brush that keeps the background clear of the person's edge
-TIP_CLEARANCE = 5  # … and of tips of hair beyond
+TIP_CLEARANCE = 5  # … and of tips and strands of hair beyond
 
 
 @dataclass(frozen=True)
@@ -106,8 +107,9 @@ class MeshWarpGenerator:
             # Half of the work; the other half is done in this thread meanwhile.
             prepared_canvas = beside.submit(_prepare_canvas, canvas, photo, around, portrait, picture, edges)
             glasses = find_glasses(picture, around)
-            mesh = build_warp_mesh(around, portrait.person, edges)
             mouth = prepare_mouth(picture, around, softness=1.0)
+            depiction = mouth.colours.depiction
+            mesh = build_warp_mesh(around, picture, portrait.person, edges, depiction.stone)
             prepared = PreparedPortrait(
                 to_film=to_film,
                 photo=photo,
@@ -116,7 +118,7 @@ class MeshWarpGenerator:
                 glasses=glasses,
                 eyes=prepare_eyes_on(canvas, photo, glasses),
                 lips=prepare_lips_on(canvas, photo, mouth, refined),
-                light=prepare_light(picture, around, mouth.colours.depiction),
+                light=prepare_light(picture, around, depiction),
                 canvas=prepared_canvas.result(),
             )
         return place(prepared, self.device)
@@ -228,6 +230,7 @@ def _background(
     doubtful = np.clip((person - DOUBT_LOW) / (DOUBT_HIGH - DOUBT_LOW), 0, 1)
     brush, fine_brush = (np.ones((width, width), np.uint8) for width in (BACKGROUND_CLEARANCE, TIP_CLEARANCE))
     kept = blur(cv2.dilate(doubtful, brush), 3)
-    kept = np.maximum(kept, blur(cv2.dilate(find_hair_tips(picture, person), fine_brush), 1))
+    for find in (find_hair_tips, find_hair_strands):
+        kept = np.maximum(kept, blur(cv2.dilate(find(picture, person), fine_brush), 1))
     shows, known = (torch.from_numpy(1 - mask)[None, None].float() for mask in (steep, kept))
     return shows, known, fill_with_detail(picture, known) - picture * known

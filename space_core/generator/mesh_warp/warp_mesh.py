@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from scipy.spatial import Delaunay
+from torch.nn import functional as F
 
 from space_core.face.portrait import MARGIN
 from space_core.face.topology import (
@@ -21,6 +22,7 @@ from space_core.face.topology import (
 )
 from space_core.generator.mesh_warp.face_motion import FaceMotion, PixelTransform, index_on
 from space_core.generator.mesh_warp.far_side import FarSide, find_far_side
+from space_core.generator.mesh_warp.hanging_hair import hair_swing
 from space_core.generator.mesh_warp.head_shape import head_depth
 from space_core.generator.mesh_warp.sampling import EXTENT, smoothstep
 
@@ -56,6 +58,7 @@ class WarpMesh:
         neck: (1, 3) the point about which the head turns, normalized.
         head: (V − 468, 3) 1 where a vertex goes and turns with the head … 0 where it does not, along x, y and z.
         body: (V − 468, 2) likewise, how much it goes where the neck goes.
+        hair: (V − 468, 4) how much of the swing of each of the ``LOCKS`` a vertex takes along x.
         outline: (V − 468, 36) how much of each outline point's own motion a vertex takes.
         far: what the near side shows better; None if the photo shows both sides.
     """
@@ -68,6 +71,7 @@ class WarpMesh:
     neck: torch.Tensor
     head: torch.Tensor
     body: torch.Tensor
+    hair: torch.Tensor
     outline: torch.Tensor
     far: FarSide | None
 
@@ -83,6 +87,7 @@ class WarpMesh:
             motion.posed.index_select(1, oval) - motion.place(self.photo.normalized[0].index_select(0, oval))
         )[..., :2]
         around = self.source[NUM_SURFACE_POINTS:] + with_head[..., :2] + with_body + self.outline @ expression
+        around = around + F.pad((motion.hair @ self.hair.T)[..., None], (0, 1))
         steps = [face.scale[:, None] * face.rotation[..., 2] for face in (motion, self.photo)]  # per unit of depth
         turned = self.relief * (steps[0] - steps[1])[:, None]
         face, depth = motion.posed[:, :NUM_SURFACE_POINTS] + turned, at_rest[..., 2] + with_head[..., 2]
@@ -98,13 +103,17 @@ class WarpMesh:
         )
 
 
-def build_warp_mesh(photo: FaceMotion, person: np.ndarray, edges: np.ndarray) -> WarpMesh:
+def build_warp_mesh(
+    photo: FaceMotion, picture: torch.Tensor, person: np.ndarray, edges: np.ndarray, rigid: float
+) -> WarpMesh:
     """The warp mesh of a photo.
 
     Args:
         photo: its own landmarks in pixels of the surroundings, on the host.
+        picture: (1, 3, 640, 640) the surroundings, 0…1.
         person: (640, 640) 0 background … 1 person.
         edges: (2, 2) the photo's left and top, right and bottom in pixels of the surroundings.
+        rigid: 0 hair swings … 1 it is of stone.
     """
     host = photo.host
     landmarks, normalized = (array[0].astype(np.float64) for array in (host.posed, host.normalized))
@@ -142,6 +151,8 @@ def build_warp_mesh(photo: FaceMotion, person: np.ndarray, edges: np.ndarray) ->
     margin = np.minimum(around, EXTENT - 1 - around).min(1, keepdims=True)
     inside = np.clip(np.minimum(margin, np.minimum(around - edges[0], edges[1] - 1 - around)) / MARGIN, 0, 1)
     turns = (1 - down) * (1 - sideways) + BODY_TURN * down
+    # What follows the head only in part lags no further behind than it has gone.
+    swing = hair_swing(photo, picture, person, around) * ((1 - rigid) * turns * inside[:, 0])[:, None]
     follows = np.clip(np.array(BODY_SWAY) - BODY_TURN, 0, None) * down[:, None]
 
     def place(array: np.ndarray) -> torch.Tensor:
@@ -156,6 +167,7 @@ def build_warp_mesh(photo: FaceMotion, person: np.ndarray, edges: np.ndarray) ->
         neck=place(np.array([NECK])),
         head=place(turns[:, None] * np.column_stack([inside, inside.min(1)])),
         body=place(follows * inside),
+        hair=place(swing),
         outline=place(nearness * (inside.min(1) * np.exp(-((nearest / EXPRESSION_REACH) ** 2)))[:, None]),
         far=find_far_side(photo, person, around_normalized, turns, triangles),
     )

@@ -1,0 +1,78 @@
+"""Single strands of hair before a smooth background, outside a person's mask: thin lines coloured towards the hair."""
+
+import cv2
+import numpy as np
+import torch
+from scipy.ndimage import distance_transform_edt, find_objects, label
+
+from space_core.generator.mesh_warp.sampling import blur, smoothstep
+
+SURE = 0.9  # of the mask: a pixel that shows the person
+HAIR = 8  # pixels, standard deviation over which the person's colours are averaged
+AROUND = 25  # pixels, side of the square whose mean is what is behind a strand
+LEAST_CONTRAST = 0.12  # of colours 0…1, between hair and background
+WIDEST = 9  # pixels; what is wider than that is no strand
+NEAR, REACH, FADE = 2, 50, 20  # pixels from the person: from where, up to where, and over what width that ends
+SHORTEST = 14  # pixels along x or y
+FULLEST = 0.5  # of the box around it; longer lines may fill it, being three pixels wide
+# By how much a line stands out, in colours 0…1 and as a multiple of what thin lines there are further out: a strand,
+# and what goes on from one.
+CLEAR, FAINT = (0.04, 5.0), (0.02, 3.0)
+# Further out, between these distances and averaged over that width, the background must be smooth: the mean difference
+# from its surroundings in 0…1 of what is finer than ``COARSE``.
+OUTSIDE, OUTSIDE_WIDTH, COARSE = (50, 130), 40, 8
+SMOOTH, LEAST_OUTSIDE = (0.008, 0.014), 0.02
+LEAST_LINES = 0.006  # grain
+
+
+def find_hair_strands(picture: torch.Tensor, person: np.ndarray) -> np.ndarray:
+    """(640, 640) 1 where surroundings (1, 3, 640, 640), 0…1, show a strand of hair … 0.
+
+    ``person`` (640, 640) is the mask, 0 background … 1 person.
+    """
+    sure = person > SURE
+    if not sure.any() or sure.all():
+        return np.zeros_like(person)
+    seen = np.ascontiguousarray(picture[0].permute(1, 2, 0).numpy())
+    distance, nearest = distance_transform_edt(~sure, return_indices=True)
+    lines = _lines(seen, sure, distance, nearest)
+
+    outside = ((distance > OUTSIDE[0]) & (distance < OUTSIDE[1])).astype(np.float32)
+    known = blur(outside, OUTSIDE_WIDTH)
+    detail = np.abs(blur(seen, 1) - blur(seen, COARSE)).mean(-1)
+    usual, rough = (blur(values * outside, OUTSIDE_WIDTH) / known.clip(1e-3) for values in (lines, detail))
+    lines = lines * (distance > NEAR) * (1 - smoothstep(rough, *SMOOTH)) * (known > LEAST_OUTSIDE)
+    clear, faint = ((lines > least) & (lines > times * usual.clip(LEAST_LINES)) for least, times in (CLEAR, FAINT))
+    strands = cv2.dilate(_long(faint, clear).astype(np.float32), np.ones((3, 3)))
+    return strands * (1 - smoothstep(distance, REACH, REACH + FADE)).astype(np.float32)
+
+
+def _lines(seen: np.ndarray, sure: np.ndarray, distance: np.ndarray, nearest: np.ndarray) -> np.ndarray:
+    """(640, 640) by how much thin lines in a picture (640, 640, 3) differ from it towards the nearest hair's colour.
+
+    ``sure`` are the pixels of the person, ``distance`` (640, 640) is that to the nearest of them, ``nearest``
+    (2, 640, 640) its row and column.
+    """
+    free, own = (kind.astype(np.float32) for kind in (distance > NEAR, sure))
+    hair = (blur(seen * own[..., None], HAIR) / blur(own, HAIR).clip(1e-3)[..., None])[tuple(nearest)]
+    size = (AROUND, AROUND)
+    behind = cv2.blur(seen * free[..., None], size) / cv2.blur(free, size).clip(0.02)[..., None]
+    way = hair - behind
+    towards = ((seen - behind) * way).sum(-1) / np.linalg.norm(way, axis=-1).clip(LEAST_CONTRAST)
+    towards = blur(towards, 0.7)
+    brush = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (WIDEST, WIDEST))
+    return towards - cv2.morphologyEx(towards, cv2.MORPH_OPEN, brush)
+
+
+def _long(faint: np.ndarray, clear: np.ndarray) -> np.ndarray:
+    """The pieces of a mask (640, 640) that are long, thin and in part clear, (640, 640) bool each."""
+    pieces, count = label(faint, np.ones((3, 3)))
+    kept = np.zeros(count + 1, bool)
+    for number, box in enumerate(find_objects(pieces), 1):
+        own = pieces[box] == number
+        kept[number] = (
+            max(own.shape) >= SHORTEST
+            and own.sum() < FULLEST * own.size + 3 * max(own.shape)
+            and bool((own & clear[box]).any())
+        )
+    return kept[pieces]

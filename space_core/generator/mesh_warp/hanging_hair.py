@@ -1,0 +1,92 @@
+"""Long hair that hangs beside the face: where a photo shows it, and how far it swings there.
+
+It is found by colour: coloured like what grows above the eyes rather than like the skin, part of the person, and in one
+piece with it. So neither bald heads nor short hair, hats and beards have any.
+"""
+
+import cv2
+import numpy as np
+import torch
+from scipy.ndimage import label
+from scipy.spatial import cKDTree
+from torch.nn import functional as F
+
+from space_core.face.hair_locks import LOCKS
+from space_core.face.topology import OVAL
+from space_core.generator.mesh_warp.face_motion import FaceMotion
+from space_core.generator.mesh_warp.sampling import EXTENT, blur, grid_of, smoothstep
+
+CELL = 4  # pixels of the surroundings whose mean colour is looked at
+SURE = 0.9  # of the mask: a cell that shows the person
+DEPTH = 0.6  # normalized, at which hair hangs
+# Normalized places (x to either side, y). Hair that grows on the head is sought above the first height, hair that hangs
+# below the second and beyond the third, where there is no neck and no beard, up to the last.
+GROWS, HANGS, BESIDE, FARTHEST = -0.1, 0.25, 0.5, 1.9
+SKIN = (50, 101, 205, 280, 330, 425, 36, 266, 187, 411, 4, 195)  # points on cheeks and nose, which no fringe covers
+COLOUR = 0.08  # a difference in colour (of 0…1 values); in these:
+UNLIKE_SKIN, LIKE_HAIR = 1.3, 1.3
+NEIGHBOURS = 5  # colours of hair whose mean distance counts
+LEAST_HAIR = 0.1  # normalized area; what hangs in less of it is short
+LEAST_GROWN = 0.35  # of what is above the eyes: where less is unlike the skin, the head is bald, or a statue's
+REACH = 3  # cells, standard deviation over which the share of hair is averaged
+# From the height from which it hangs it swings further and further over this length.
+LENGTH = 1.0
+MIDDLE = 0.3  # of the face: so far to either side of it a lock of that side reaches
+
+
+def hair_swing(photo: FaceMotion, picture: torch.Tensor, person: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """(P, 4) how far points swing with each of the ``LOCKS``, 0 not … 1 as far, where hair hangs freely.
+
+    Args:
+        photo: the photo's own landmarks in pixels of the surroundings, on the host.
+        picture: (1, 3, 640, 640) the surroundings, 0…1.
+        person: (640, 640) 0 background … 1 person.
+        points: (P, 2) in pixels of the surroundings.
+    """
+    x, y = _normalized(photo, torch.tensor(points[None, None], dtype=torch.float32))[:, 0]
+    hair = _share_of_hair(photo, picture, person)
+    columns, rows = (points / CELL).astype(int).clip(0, len(hair) - 1).T
+    right, low = smoothstep(x, -MIDDLE, MIDDLE), smoothstep(y, *LOCKS[:2, 1])
+    locks = np.stack([(1 - right) * (1 - low), (1 - right) * low, right * (1 - low), right * low], -1)
+    return locks * (hair[rows, columns] * ((y - HANGS) / LENGTH).clip(0, 1))[:, None]
+
+
+def _share_of_hair(photo: FaceMotion, picture: torch.Tensor, person: np.ndarray) -> np.ndarray:
+    """(160, 160) which share of the person around each cell is hair that hangs, 0…1."""
+    sure = cv2.resize(person, (EXTENT // CELL, EXTENT // CELL), interpolation=cv2.INTER_AREA) > SURE
+    hair = _hanging_hair(photo, picture, sure).astype(np.float32)
+    return blur(hair, REACH) / blur(sure.astype(np.float32), REACH).clip(0.05)
+
+
+def _hanging_hair(photo: FaceMotion, picture: torch.Tensor, sure: np.ndarray) -> np.ndarray:
+    """(160, 160) bool, which cells show hair that hangs; ``sure`` (160, 160) are those that show the person."""
+    middles = torch.arange(0, EXTENT, CELL, dtype=torch.float32) + (CELL - 1) / 2
+    x, y = _normalized(photo, grid_of(middles, middles))
+    colours = F.avg_pool2d(picture, CELL)[0].permute(1, 2, 0).numpy() / COLOUR
+    outline, face = photo.host.posed[0, list(OVAL), :2] / CELL, np.zeros(sure.shape, np.uint8)
+    cv2.fillPoly(face, [outline.round().astype(np.int32)], 1)
+    around = sure & ~cv2.dilate(face, np.ones((5, 5), np.uint8)).astype(bool)
+
+    columns, rows = (photo.host.posed[0, list(SKIN), :2] / CELL).round().astype(int).clip(0, len(sure) - 1).T
+    skin = cKDTree(blur(colours, 1)[rows, columns])
+    head = around & (y < GROWS) & (abs(x) < FARTHEST)
+    grows = np.zeros_like(head)
+    grows[head] = skin.query(colours[head])[0] > UNLIKE_SKIN
+    if grows.sum() < max(LEAST_GROWN * head.sum(), NEIGHBOURS):
+        return np.zeros_like(grows)
+    below = around & (y >= GROWS) & (abs(x) > BESIDE) & (abs(x) < FARTHEST)
+    to_hair, to_skin = (
+        tree.query(colours[below], count)[0].reshape(below.sum(), count).mean(1)
+        for tree, count in ((cKDTree(colours[grows]), NEIGHBOURS), (skin, 1))
+    )
+    alike = grows.copy()
+    alike[below] = (to_hair < LIKE_HAIR) & (to_hair < to_skin)
+    pieces, _ = label(alike)
+    hangs = alike & np.isin(pieces, np.unique(pieces[grows])) & (y > HANGS)
+    long = hangs.sum() * (CELL / float(photo.host.scale[0])) ** 2 > LEAST_HAIR
+    return hangs if long else np.zeros_like(hangs)
+
+
+def _normalized(photo: FaceMotion, pixels: torch.Tensor) -> np.ndarray:
+    """(2, h, w) normalized x and y at pixels (1, h, w, 2), at the depth at which hair hangs."""
+    return photo.unproject(pixels, DEPTH)[0].numpy().transpose(2, 0, 1)

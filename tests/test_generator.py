@@ -57,6 +57,19 @@ def test_frames_are_512_rgb(generator, prepared, portrait):
     assert frames.dtype == np.uint8
 
 
+def test_memory_of_frames_is_used_again_when_nobody_has_them_any_more(generator, prepared, portrait):
+    faces = [posed(portrait, yaw=yaw % 7) for yaw in range(12)]
+    kept, views = [], []
+    for index, (frame,) in enumerate(generator.render(prepared, faces)):
+        views.append(frame.ctypes.data)
+        if index < 5:
+            kept.append((frame[::2], frame[::2].copy()))
+        del frame
+    assert all(np.array_equal(frame, copy) for frame, copy in kept)
+    assert len(set(views[:5])) == 5
+    assert len(set(views)) < len(views)
+
+
 def test_background_stands_still_when_the_head_turns(generator, prepared, portrait):
     frame = rendered(generator, prepared, posed(portrait, yaw=10))[0]
     background = portrait.person[64:-64, 64:-64] < 0.02

@@ -25,6 +25,7 @@ from space_core.media.files import check_output
 from space_core.media.image_decoding import BACKGROUND, MAX_SIDE
 from space_core.media.images import DRAFT_SIDE, load_draft, load_photo
 from space_core.media.video import VideoWriter, read_frames, write_video
+from space_core.media.yuv import convert_to_yuv420, yuv420_buffer
 from space_core.timing import FPS, SAMPLE_RATE
 
 # -------------------------------------------------------------------------------------------------------- making inputs
@@ -796,6 +797,18 @@ def test_colours_survive(tmp_path, speech):
         write_video([np.full((64, 64, 3), colour, np.uint8)] * 3, tmp_path / "out.mp4", load_recording(speech), 3)
         seen = list(read_frames(tmp_path / "out.mp4"))[1][32, 32]
         assert np.abs(seen.astype(int) - colour).max() <= 3
+
+
+def test_pixels_of_video_are_bt709_in_limited_range():
+    colours = np.random.default_rng(0).integers(0, 256, (65, 33, 3))
+    frame = colours.repeat(2, 0).repeat(2, 1).astype(np.uint8)  # chroma is that of 2 x 2 pixels
+    buffer = yuv420_buffer(*frame.shape[:2])
+    convert_to_yuv420(frame, buffer)
+    red, green, blue = np.moveaxis(colours / 255, -1, 0)
+    luma = 0.2126 * red + 0.7152 * green + 0.0722 * blue
+    expected = [16 + 219 * luma.repeat(2, 0).repeat(2, 1), 128 + 224 * (blue - luma) / 1.8556]
+    expected.append(128 + 224 * (red - luma) / 1.5748)
+    assert np.abs(buffer - np.concatenate([plane.ravel() for plane in expected])).max() < 0.7
 
 
 def test_an_existing_video_is_replaced_only_by_a_whole_one(tmp_path, speech):

@@ -3,11 +3,13 @@
 The person is a layer with premultiplied alpha in front of a background that stands still. What the layer adds to the
 background may be negative where a mask is soft, so it holds that with an offset, ``BIAS``. A coarse grid holds for each
 of its cells which place of the layer is seen there; it is upsampled, and the layer is sampled through it. On a CPU that
-is done in eight bits by OpenCV, in bands, and only where something differs from the picture at rest; on other devices
+is done in eight bits by OpenCV, in tiles, and only where something differs from the picture at rest; on other devices
 in torch, everywhere, without a value that the host would wait for.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import reduce
 
 import cv2
 import numpy as np
@@ -18,6 +20,7 @@ from space_core.face.canvas import Canvas
 from space_core.face.portrait import MARGIN, SIZE
 from space_core.generator.mesh_warp.face_motion import PixelTransform
 from space_core.generator.mesh_warp.far_side import LIGHT_CELL
+from space_core.generator.mesh_warp.frame_memory import FrameMemory
 from space_core.generator.mesh_warp.sampling import double, grid_of, sample, smoothstep
 
 # A layer of at most so many pixels is kept at twice its resolution, and a larger one up to the second number is sampled
@@ -27,7 +30,7 @@ CELL = 2  # side of a grid's cell in pixels of the portrait's crop
 # Subtracted from the background, and added to the layer as far as the background is seen: it keeps the layer in 0…255.
 BIAS = 96
 NEGLIGIBLE = 2  # of 255; a layer that changes the background by no more is not drawn on a CPU
-BAND = 32  # cells, height of the strips in which a frame is drawn on a CPU
+TILE = (64, 1024)  # height and width in pixels of the parts in which a frame is drawn on a CPU: they stay in its cache
 CHUNK_ROWS = 256  # of a layer that are made at once
 # An edge in front of something else is drawn sharp where neighbouring cells see places of the photo so many pixels of
 # the crop further apart than themselves. Places between those would show as a line, for example along the far cheek.
@@ -106,7 +109,7 @@ class PreparedCanvas:
     Attributes:
         grid: the cells in which the motion is given.
         still: (H, W, 3) uint8, the picture at rest.
-        background: (H, W, 3) int16, the picture without the person, less ``BIAS``; only the grid's part of it is read.
+        background: (height, width, 3) int16, the grid's part of the picture without the person, less ``BIAS``.
         layer: (h, w, 4) uint8, what the person adds to the background's share, and that share: 255 where only the
             background is seen, 0 where only the person is.
         far: what it shows mirrored, if the photo hides a side of the face; or None.
@@ -207,28 +210,21 @@ def prepare_canvas(
     density = 2 if picture[..., 0].size <= DOUBLED_PIXELS else 1
     soft = torch.cat([shows, known, unknown], 1)
     to_surroundings = to_film.inverse().then(PixelTransform(1.0, np.full(2, float(MARGIN))))
-    layer, behind = _cut_out(picture, soft, to_surroundings, corner, density)
-
-    still = canvas.picture[top : top + height, left : left + width].copy()
+    layer, background, effect = _cut_out(picture, soft, to_surroundings, corner)
     seen_low, seen_high = corner.clip(0), np.minimum(high - shown, [width, height])
+    own = np.s_[seen_low[1] - corner[1] : seen_high[1] - corner[1], seen_low[0] - corner[0] : seen_high[0] - corner[0]]
     cell = max(1, round(CELL * to_film.scale))
     grid = Grid(*seen_low.tolist(), *(seen_high - seen_low).tolist(), cell)
-    whole = still.astype(np.int16) - BIAS
-    part, own = (
-        np.s_[start[1] : end[1], start[0] : end[0]]
-        for start, end in ((seen_low, seen_high), (seen_low - corner, seen_high - corner))
-    )
-    whole[part] = behind[own].astype(np.int16) - BIAS
-    own_layer = layer[::density, ::density][own]
-    effect = np.maximum(255 - own_layer[..., 3], cv2.absdiff(own_layer[..., :3], np.full(4, float(BIAS))).max(2))
+    still = canvas.picture[top : top + height, left : left + width].copy()
+    layer = _doubled(layer) if density == 2 else layer
     return PreparedCanvas(
         grid,
-        *(torch.from_numpy(array) for array in (still, whole, layer)),
+        *(torch.from_numpy(array) for array in (still, np.ascontiguousarray(background[own]), layer)),
         far=None if light is None else _far_layer(layer, light, to_surroundings, corner, density, cell),
         corner=corner,
         density=density,
         bicubic=density == 1 and picture[..., 0].size <= BICUBIC_PIXELS,
-        effect=_cell_maximum(np.where(effect > NEGLIGIBLE, effect, 0), grid),
+        effect=_cell_maximum(cv2.threshold(effect[own], NEGLIGIBLE, 0, cv2.THRESH_TOZERO)[1], grid),
         centres=grid.centres(pad=1),
         middle=torch.tensor(middle, dtype=torch.float32),
         jump=JUMP * to_film.scale,
@@ -236,7 +232,11 @@ def prepare_canvas(
 
 
 def compose(
-    prepared: PreparedCanvas, offsets: torch.Tensor, shade: torch.Tensor | None, far: torch.Tensor | None = None
+    prepared: PreparedCanvas,
+    offsets: torch.Tensor,
+    shade: torch.Tensor | None,
+    far: torch.Tensor | None = None,
+    memory: FrameMemory | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Draws a few frames.
 
@@ -246,14 +246,16 @@ def compose(
         shade: (B, 3, rows, columns) by which factor the layer's red, green and blue are darkened, 0…1, or None.
         far: (B, rows, columns, 5) likewise to the place whose mirror image may be seen instead, and ``hidden`` and
             ``kind`` of ``FarSide``; or None.
+        memory: where a CPU's frames are taken from; by default it is fresh.
 
     Returns:
         Frames (B, H, W, 3) uint8, and the places that are seen, smoothed and with one more cell around,
         (B, rows + 2, columns + 2, 2) in pixels of the film.
     """
-    on_cpu = offsets.device.type == "cpu"
     places = prepared.centres + _smooth(offsets)
-    return (compose_in_opencv if on_cpu else compose_in_torch)(prepared, places, shade, offsets, far), places
+    if offsets.device.type == "cpu":
+        return compose_in_opencv(prepared, places, shade, offsets, far, memory), places
+    return compose_in_torch(prepared, places, shade, offsets, far), places
 
 
 def _find_far_side(
@@ -457,7 +459,7 @@ def compose_in_torch(
     if shade is not None:
         colours = colours * _finer(F.pad(shade, (1, 1, 1, 1), mode="replicate"), grid.cell)[:, :, :height, :width]
     part = np.s_[grid.top : grid.top + height, grid.left : grid.left + width]
-    background = prepared.background[part].permute(2, 0, 1).float()
+    background = prepared.background.permute(2, 0, 1).float()
     drawn = colours + background * (share / 255)
     frames[:, *part] = drawn.round_().clamp_(0, 255).byte().permute(0, 2, 3, 1)
     return frames
@@ -510,9 +512,10 @@ def compose_in_opencv(
     shade: torch.Tensor | None,
     offsets: torch.Tensor,
     far: torch.Tensor | None,
+    memory: FrameMemory | None = None,
 ) -> torch.Tensor:
     """The same on the CPU, faster, and equal but for rounding."""
-    frames = np.empty((len(places), *prepared.still.shape), np.uint8)
+    frames = (memory or FrameMemory()).take((len(places), *prepared.still.shape))
     for index in range(len(places)):
         own_shade = None if shade is None else shade[index]
         fold = _find_fold(prepared, offsets[index : index + 1])  # of one frame, so that none depends on its batch
@@ -531,10 +534,11 @@ def _draw_in_opencv(
     fold: Fold | None,
     view: FarView | None,
 ) -> None:
-    """Draws a frame (H, W, 3) uint8 on the CPU, band by band."""
+    """Draws a frame (H, W, 3) uint8 on the CPU, tile by tile."""
     still, background = prepared.still.numpy(), prepared.background.numpy()
     frame[:] = still
     grid, cell = prepared.grid, prepared.grid.cell
+    moving = frame[grid.top : grid.top + grid.height, grid.left : grid.left + grid.width]
     drawn = _changes(prepared, places[1:-1, 1:-1])
     darker = None
     if shade is not None:
@@ -545,24 +549,16 @@ def _draw_in_opencv(
     if view is not None:
         drawn |= _whole(view.weights[..., 0], view, places.shape[:2])[0, 1:-1, 1:-1].numpy() > 0
     source = _in_layer(prepared, places)
-    for top in range(0, grid.rows, BAND):
-        bottom = min(top + BAND, grid.rows)
-        columns = np.flatnonzero(drawn[top:bottom].any(0))
-        if not len(columns):
-            continue
-        left, right = int(columns[0]), int(columns[-1]) + 1
+    for top, bottom, left, right in _tiles(drawn, cell):
         part = np.s_[top : bottom + 2, left : right + 2]
-        area = np.s_[
-            grid.top + top * cell : grid.top + min(bottom * cell, grid.height),
-            grid.left + left * cell : grid.left + min(right * cell, grid.width),
-        ]
+        area = np.s_[top * cell : min(bottom * cell, grid.height), left * cell : min(right * cell, grid.width)]
         inside = np.s_[cell : cell + area[0].stop - area[0].start, cell : cell + area[1].stop - area[1].start]
         finer = ((right - left + 2) * cell, (bottom - top + 2) * cell)
         seen = _seen_in_opencv(prepared, prepared.layer, source[part], finer, inside)
         if fold is not None:
-            _draw_fold(seen, prepared, fold, (top, left), bottom + 2)
+            _draw_fold(seen, prepared, fold, part)
         if view is not None:
-            _draw_far_side(seen, prepared, view, (top, left), bottom + 2)
+            _draw_far_side(seen, prepared, view, part)
         colours = cv2.cvtColor(seen, cv2.COLOR_RGBA2RGB)
         if darker is not None and darker[part].min() < 255:
             colours = cv2.multiply(colours, cv2.resize(darker[part], finer)[inside], scale=1 / 255)
@@ -571,7 +567,18 @@ def _draw_in_opencv(
             share = cv2.cvtColor(share, cv2.COLOR_GRAY2RGB).astype(np.int16)
             behind = cv2.multiply(background[area], share, scale=1 / 255)
             colours = cv2.add(colours, behind, dtype=cv2.CV_8U)
-        frame[area] = colours
+        moving[area] = colours
+
+
+def _tiles(drawn: np.ndarray, cell: int) -> Iterator[tuple[int, int, int, int]]:
+    """Top, bottom, left and right of tiles, in cells, that hold all cells that are ``drawn`` (rows, columns) bool."""
+    rows, columns = (max(side // cell, 1) for side in TILE)
+    for top in range(0, len(drawn), rows):
+        used = drawn[top : top + rows].any(0)
+        for left in range(0, len(used), columns):
+            own = np.flatnonzero(used[left : left + columns])
+            if len(own):
+                yield top, min(top + rows, len(drawn)), left + int(own[0]), left + int(own[-1]) + 1
 
 
 def _in_layer(prepared: PreparedCanvas, places: np.ndarray) -> np.ndarray:
@@ -600,12 +607,12 @@ def _seen_in_opencv(
     return cv2.remap(layer.numpy(), where, None, interpolation, borderMode=cv2.BORDER_REPLICATE)
 
 
-def _draw_fold(seen: np.ndarray, prepared: PreparedCanvas, fold: Fold, corner: tuple[int, int], bottom: int) -> None:
-    """Draws the edges of one frame into the layer as it is seen (h, w, 4) in a band.
+def _draw_fold(seen: np.ndarray, prepared: PreparedCanvas, fold: Fold, tile: tuple[slice, slice]) -> None:
+    """Draws the edges of one frame into the layer as it is seen (h, w, 4) in a tile.
 
-    ``corner`` is the row and column of the cell before the band's first, ``bottom`` the row after that after its last.
+    ``tile`` are its rows and columns with one more cell around, counted like those of ``fold``.
     """
-    found = _window_in_band(seen, prepared.grid.cell, fold, fold.near[0].numpy(), corner, bottom)
+    found = _window_in_tile(seen, prepared.grid.cell, fold, fold.near[0].numpy(), tile)
     if found is None:
         return
     (rows, columns), finer, own, part = found
@@ -620,11 +627,9 @@ def _draw_fold(seen: np.ndarray, prepared: PreparedCanvas, fold: Fold, corner: t
     part[:] = (part + near * (behind + share * (front - behind) - part)).round()
 
 
-def _draw_far_side(
-    seen: np.ndarray, prepared: PreparedCanvas, view: FarView, corner: tuple[int, int], bottom: int
-) -> None:
-    """Draws the far side of one frame into the layer as it is seen (h, w, 4) in a band; see ``_draw_fold``."""
-    found = _window_in_band(seen, prepared.grid.cell, view, view.weights[0, ..., 0].numpy(), corner, bottom)
+def _draw_far_side(seen: np.ndarray, prepared: PreparedCanvas, view: FarView, tile: tuple[slice, slice]) -> None:
+    """Draws the far side of one frame into the layer as it is seen (h, w, 4) in a tile; see ``_draw_fold``."""
+    found = _window_in_tile(seen, prepared.grid.cell, view, view.weights[0, ..., 0].numpy(), tile)
     if found is None or prepared.far is None:
         return
     (rows, columns), finer, own, part = found
@@ -635,27 +640,33 @@ def _draw_far_side(
     part[:] = _with_far_side(*arrays).round_().numpy()
 
 
-def _window_in_band(
-    seen: np.ndarray, cell: int, window: Fold | FarView, used: np.ndarray, corner: tuple[int, int], bottom: int
+def _window_in_tile(
+    seen: np.ndarray, cell: int, window: Fold | FarView, used: np.ndarray, tile: tuple[slice, slice]
 ) -> tuple[tuple[slice, slice], tuple[int, int], tuple[slice, ...], np.ndarray] | None:
-    """The part of a window's cells that a band shows; None if it shows none that are ``used`` (r, c), not zero.
+    """The part of a window's cells that a tile shows; None if it shows none that are ``used`` (r, c), not zero.
 
     Args:
-        seen: (h, w, C) the band's pixels.
-        corner, bottom: see ``_draw_fold``.
+        seen: (h, w, C) the tile's pixels.
+        tile: see ``_draw_fold``.
 
     Returns:
-        The window's rows and columns, their width and height in pixels, the part of those that lies in the band, and
+        The window's rows and columns, their width and height in pixels, the part of those that lies in the tile, and
         that part of ``seen``.
     """
-    height, width = used.shape
-    rows = slice(max(corner[0] - window.top, 0), min(bottom - window.top, height))
-    columns_used = np.flatnonzero(used[rows].any(0)) if rows.start < rows.stop else []
+    corner = window.top, window.left
+    rows, columns = (
+        slice(max(own.start - start, 0), min(own.stop - start, extent))
+        for own, start, extent in zip(tile, corner, used.shape, strict=True)
+    )
+    if rows.start >= rows.stop or columns.start >= columns.stop:
+        return None
+    columns_used = np.flatnonzero(used[rows, columns].any(0)) + columns.start
     if not len(columns_used):
         return None
-    columns = slice(max(int(columns_used[0]) - 1, 0), min(int(columns_used[-1]) + 2, width))
-    # The window's first pixel in the band.
-    first = [(window.top + rows.start - corner[0] - 1) * cell, (window.left + columns.start - corner[1] - 1) * cell]
+    columns = slice(max(int(columns_used[0]) - 1, columns.start), min(int(columns_used[-1]) + 2, columns.stop))
+    # The window's first pixel in the tile.
+    parts = zip(corner, (rows, columns), tile, strict=True)
+    first = [(start + part.start - own.start - 1) * cell for start, part, own in parts]
     finer = ((columns.stop - columns.start) * cell, (rows.stop - rows.start) * cell)
     own = tuple(
         slice(max(-start, 0), min(side, extent - start))
@@ -694,15 +705,21 @@ def _cell_maximum(values: np.ndarray, grid: Grid) -> np.ndarray:
 
 
 def _cut_out(
-    picture: np.ndarray, soft: torch.Tensor, to_surroundings: PixelTransform, corner: np.ndarray, density: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """The person as a layer (h, w, 4) of that density, and the background (H, W, 3), out of a picture (H, W, 3).
+    picture: np.ndarray, soft: torch.Tensor, to_surroundings: PixelTransform, corner: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Cuts the person out of a picture (H, W, 3) whose first pixel is ``corner`` of the film.
 
     ``soft`` (1, 5, 640, 640) holds ``shows``, ``known`` and ``unknown`` of ``prepare_canvas``.
+
+    Returns:
+        The person as a layer (H, W, 4) uint8; the background (H, W, 3) int16, less ``BIAS``; and how much the layer
+        changes the background, (H, W) uint8.
     """
     height, width = picture.shape[:2]
-    background = np.empty_like(picture)
-    shows = np.empty((height, width), np.uint8)
+    background, layer = np.empty((height, width, 3), np.int16), np.empty((height, width, 4), np.uint8)
+    effect = np.empty((height, width), np.uint8)
+    values = np.arange(256)[None, :, None]
+    changes = np.abs(values - [BIAS, BIAS, BIAS, 255]).astype(np.uint8)  # of the background, by values of the layer
     x = torch.arange(width, dtype=torch.float32) * to_surroundings.scale
     for top in range(0, height, CHUNK_ROWS):
         rows = np.s_[top : min(top + CHUNK_ROWS, height)]
@@ -710,11 +727,11 @@ def _cut_out(
         first = to_surroundings(corner)
         fields = sample(soft, grid_of(x + float(first[0]), y + float(first[1])))[0]
         own = torch.from_numpy(picture[rows].copy()).permute(2, 0, 1).float()
-        behind = own * fields[1] + fields[2:] * 255
-        background[rows] = behind.permute(1, 2, 0).round().clamp(0, 255).byte().numpy()
-        shows[rows] = (fields[0] * 255).round().byte().numpy()
-    layer = _premultiplied(picture, background, shows)
-    return (_doubled(layer) if density == 2 else layer), background
+        behind = (own * fields[1] + fields[2:] * 255).round_().clamp_(0, 255).sub_(BIAS)
+        background[rows] = cv2.merge(list(behind.short().numpy()))
+        layer[rows] = _premultiplied(picture[rows], background[rows], (fields[0] * 255).round_().byte().numpy())
+        effect[rows] = reduce(cv2.max, cv2.split(cv2.LUT(layer[rows], changes)))
+    return layer, background, effect
 
 
 def _far_layer(
@@ -748,18 +765,18 @@ def _doubled(layer: np.ndarray) -> np.ndarray:
     colours = (sharp.permute(1, 2, 0) * 255).round().byte().numpy()
     half = np.array([[0.5, 0, 0], [0, 0.5, 0]])
     share = cv2.warpAffine(layer[..., 3], half, colours.shape[1::-1], flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
-    return np.ascontiguousarray(np.dstack([colours, share]))  # or OpenCV would copy all of it for every band
+    return np.ascontiguousarray(np.dstack([colours, share]))  # or OpenCV would copy all of it for every tile
 
 
-def _premultiplied(colours: np.ndarray, background: np.ndarray, shows: np.ndarray) -> np.ndarray:
-    """(h, w, 4) uint8 the layer that, in front of a background (h, w, 3), gives the colours (h, w, 3) to the bit.
+def _premultiplied(colours: np.ndarray, behind: np.ndarray, shows: np.ndarray) -> np.ndarray:
+    """(h, w, 4) uint8 the layer that, in front of a background, gives the colours (h, w, 3) to the bit.
 
-    ``shows`` (h, w) uint8 is the share of the background that is seen. It is reduced where the layer would leave 0…255:
-    a colour is much darker, or much lighter, than that share of the background would leave it.
+    ``behind`` (h, w, 3) int16 is the background less ``BIAS``, ``shows`` (h, w) uint8 the share of it that is seen. It
+    is reduced where the layer would leave 0…255: a colour is much darker, or much lighter, than that share of the
+    background would leave it.
     """
-    behind = background.astype(np.int16) - BIAS
     room = np.where(behind > 0, colours, 255 - colours).astype(np.float32)
-    most = (room * 255 / np.maximum(np.abs(behind), 1)).min(2)
-    share = np.minimum(shows, most.astype(np.int16)).astype(np.uint8)
+    most = reduce(cv2.min, cv2.split(room * 255 / np.maximum(np.abs(behind), 1)))
+    share = np.minimum(shows, most).astype(np.uint8)
     seen = cv2.multiply(behind, cv2.cvtColor(share, cv2.COLOR_GRAY2RGB).astype(np.int16), scale=1 / 255)
-    return np.ascontiguousarray(np.dstack([cv2.subtract(colours, seen, dtype=cv2.CV_8U), share]))
+    return np.dstack([cv2.subtract(colours, seen, dtype=cv2.CV_8U), share])

@@ -28,6 +28,7 @@ from space_core.generator.mesh_warp.features import (
     prepare_eyes_on,
     prepare_lips_on,
 )
+from space_core.generator.mesh_warp.frame_memory import FrameMemory
 from space_core.generator.mesh_warp.glasses import Glasses, find_glasses
 from space_core.generator.mesh_warp.hair_strands import find_hair_strands
 from space_core.generator.mesh_warp.hair_tips import find_hair_tips
@@ -141,10 +142,11 @@ class MeshWarpGenerator:
             workers = ThreadPoolExecutor(min(NUM_CORES, LOOK_AHEAD), initializer=torch.set_num_threads, initargs=(1,))
         else:
             workers = ThreadPoolExecutor(1)
+        memory = FrameMemory()
         try:
             pending: deque[Future[np.ndarray]] = deque()
             for face in faces:
-                pending.append(workers.submit(self.render_batch, prepared, face))
+                pending.append(workers.submit(self.render_batch, prepared, face, memory))
                 if len(pending) > LOOK_AHEAD:
                     yield pending.popleft().result()
             while pending:
@@ -153,20 +155,22 @@ class MeshWarpGenerator:
             # Without waiting for the threads: an iterator that was dropped may be collected in one of them.
             workers.shutdown(wait=False, cancel_futures=True)
 
-    def render_batch(self, prepared: PreparedPortrait, face: PosedFace) -> np.ndarray:
-        """(B, H, W, 3) uint8 RGB frames of a few frames of a face, in this thread."""
-        return self.draw(prepared, face).cpu().numpy()
+    def render_batch(
+        self, prepared: PreparedPortrait, face: PosedFace, memory: FrameMemory | None = None
+    ) -> np.ndarray:
+        """(B, H, W, 3) uint8 RGB frames of a few frames of a face, in this thread; for ``memory`` see ``compose``."""
+        return self.draw(prepared, face, memory).cpu().numpy()
 
     @torch.inference_mode()
-    def draw(self, prepared: PreparedPortrait, face: PosedFace) -> torch.Tensor:
-        """(B, H, W, 3) uint8 RGB frames on the device; reads nothing back from it."""
+    def draw(self, prepared: PreparedPortrait, face: PosedFace, memory: FrameMemory | None = None) -> torch.Tensor:
+        """(B, H, W, 3) uint8 RGB frames on the device; reads nothing back from it. For ``memory`` see ``compose``."""
         motion = face_motion(face, prepared.to_film, self.device)
         canvas = prepared.canvas
         offsets, far = self._offsets(prepared, motion)
         shade = crease_shade(
             prepared.wrinkles, motion, canvas.centres[:, 1:-1, 1:-1] + offsets, canvas.grid, prepared.to_surroundings
         )
-        frames, places = compose(canvas, offsets, shade, far)
+        frames, places = compose(canvas, offsets, shade, far, memory)
         if prepared.eyes is not None:
             draw_eyes(frames, canvas, places, prepared.eyes, motion)
         draw_lips(frames, prepared.lips, self._refinement, motion)

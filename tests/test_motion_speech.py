@@ -16,8 +16,10 @@ from space_core.motion.emotion import emotion_curve
 from space_core.motion.quantization import dequantize, quantize
 from space_core.motion.speech2landmarks import (
     FREE_GAP,
+    SHUT_AT,
     SHUT_FROM,
     WIDEST_GAP,
+    close_between_openings,
     limit_opening,
     load_speech2landmarks,
     open_between_closures,
@@ -66,6 +68,15 @@ def test_a_short_vowel_parts_the_lips_between_two_closures():
     assert (opened[[3, 7]] == logit[[3, 7]]).all()
     steady = np.linspace(-3, 6, 12)
     assert (open_between_closures(steady) == steady).all()
+
+
+def test_a_quick_closure_between_two_openings_shuts_the_lips():
+    logit = np.array([-5, -4, -2, 0.1, -1.8, -4, -5.0])
+    shut = close_between_openings(logit)
+    assert shut[3] == pytest.approx(SHUT_AT)
+    assert (shut[[0, 1, 5, 6]] == logit[[0, 1, 5, 6]]).all()
+    for unchanged in (np.linspace(-3, 6, 12), logit - 2):  # no peak; one at which lips stay apart
+        assert (close_between_openings(unchanged) == unchanged).all()
 
 
 def test_silence_closes_the_mouth_of_a_photo_with_an_open_one():

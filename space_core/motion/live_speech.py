@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from space_core.motion.labiodentals import labiodental_share
+from space_core.motion.consonants import consonant_probabilities, labiodental_share
 from space_core.motion.speech2landmarks import (
     BREATH_GAP,
     RECEPTIVE_FRAMES,
@@ -123,7 +123,8 @@ class LiveSpeech:
         self._predicted = outputs[before + count :].copy()
         active = np.pad(activity, (max(before - first, 0), 0))[-len(outputs) :]
         features = frames[0].float().cpu().numpy()
-        outputs = shaped_outputs(outputs, labiodental_share(features)[RECEPTIVE_FRAMES:], active)
+        labiodental = labiodental_share(consonant_probabilities(features))[RECEPTIVE_FRAMES:]
+        outputs = shaped_outputs(outputs, labiodental, active)
         planned, heard = slice(first, first + count), slice(PAST_FRAMES, PAST_FRAMES + count)
         near_speech = _slowed(nearness_of_speech(activity)[planned], self._near_speech, NEAR_SPEECH_STEP)
         breath = _slowed(breaths(activity)[planned], self._breath, BREATH_STEP)

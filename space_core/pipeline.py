@@ -1,5 +1,6 @@
 """The whole way: one photo and one recording in, the frames of a talking portrait out. Load, plan, render."""
 
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -208,6 +209,7 @@ class SpacePipeline:
         chunks: Iterable[np.ndarray],
         options: AnimationOptions | None = None,
         control: LiveControl | None = None,
+        skip_after: float = math.inf,
     ) -> LiveStream:
         """Lets the portrait in a photo say speech that is still arriving, with a bounded look-ahead.
 
@@ -217,6 +219,9 @@ class SpacePipeline:
                 16 kHz mono, -1 … 1. See ``fill_gaps`` for sources that are silent at times.
             options: see ``AnimationOptions``; ``pose_video`` and ``max_seconds`` don't apply.
             control: changes options while the stream runs; of its options at the start those of the motion apply.
+            skip_after: seconds by which drawing may be later than the sound. Beyond, pictures are skipped, see
+                ``LiveFrame.is_skipped``, so that the delay stays within this and the time of one picture, which has to
+                be less than four seconds. By default none is skipped, and sound waits until it is drawn.
 
         Raises:
             SpaceError: the photo or an option can't be used; raised here, before the first frame.
@@ -225,7 +230,7 @@ class SpacePipeline:
         control = control or LiveControl(options)
         if control.options.pose_video or options.pose_video:
             raise SpaceError("A live stream has no pose video: leave it out, or animate a recording.")
-        return self._stages.stream(photo, chunks, options.rendering, control)
+        return self._stages.stream(photo, chunks, options.rendering, control, skip_after)
 
     def forget_portraits(self, older_than_seconds: float = 0.0) -> None:
         """Drops the prepared portraits, which hold whole photos, that were not used for that long."""

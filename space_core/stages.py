@@ -105,13 +105,19 @@ class Stages:
         return render_frames(renderer, prepared.prepared, segments, num_frames, drawing or progress)
 
     def stream(
-        self, photo: Photo, chunks: Iterable[np.ndarray], options: RenderingOptions, control: LiveControl
+        self,
+        photo: Photo,
+        chunks: Iterable[np.ndarray],
+        options: RenderingOptions,
+        control: LiveControl,
+        skip_after: float,
     ) -> LiveStream:
         """All stages for speech that is still arriving."""
         prepared = self.prepare(load_photo(photo), options, ignore_progress)
         renderer = self._generator(options.generator, ignore_progress)
         planner = self._planner.live(prepared.portrait, control.options.motion)
-        return LiveStream(planner, partial(render_segment, renderer, prepared.prepared, options), chunks, control)
+        draw = partial(render_segment, renderer, prepared.prepared, options)
+        return LiveStream(planner, draw, chunks, control, skip_after)
 
     def _generator(self, name: str, progress: Progress) -> generator.Generator:
         """The generator of a name, built when it is first asked for."""

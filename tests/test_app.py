@@ -327,6 +327,30 @@ def test_a_film_can_be_fetched_while_it_is_drawn_by_those_who_know_its_address(v
     until(lambda: visitor.get(address).status_code == 404)
 
 
+def test_a_film_can_be_played_by_http_live_streaming_while_it_is_drawn_and_a_while_later(visitor, tmp_path):
+    with streaming(visitor, speech_of(4.4, tmp_path / "speech.wav")) as address:
+        playlist = address.replace(".mp4", ".m3u8")
+        first = visitor.get(playlist)
+        assert first.headers["content-type"] == "application/vnd.apple.mpegurl"
+        assert first.headers["cache-control"] == "no-store"
+        assert first.text.startswith("#EXTM3U\n")
+        until(lambda: visitor.get(playlist).text.endswith("#EXT-X-ENDLIST\n"))
+        assert visitor.get(playlist.replace("stream/", "stream/x")).status_code == 404
+    last = visitor.get(playlist).text
+    assert "#EXT-X-PLAYLIST-TYPE:EVENT" in last
+    assert last.startswith(first.text.removesuffix("#EXT-X-ENDLIST\n"))  # it has only grown
+    assert re.findall(r"#EXTINF:(.*),", last) == ["1.00"] * 4 + ["0.40"]
+    (header,) = re.findall(r'#EXT-X-MAP:URI="(.*)"', last)
+    names = re.findall(r"^[^#].*", last, re.MULTILINE)
+    header, *segments = (visitor.get(f"/stream/{name}").content for name in (header, *names))
+    for number, content in enumerate((header + segments[2], header + segments[4], b"".join([header, *segments]))):
+        (tmp_path / f"{number}.mp4").write_bytes(content)
+    assert [imageio_ffmpeg.count_frames_and_secs(str(tmp_path / f"{n}.mp4"))[0] for n in range(3)] == [25, 10, 110]
+    assert visitor.get(address.replace(".mp4", ".5.m4s")).status_code == 404
+    stream = f"{visitor.base_url}{playlist}".replace("//stream", "/stream")
+    assert len(ffmpeg("-i", stream, "-vf", "scale=2:2", "-f", "rawvideo", "-pix_fmt", "gray", "-")) == 4 * 110
+
+
 def test_a_film_whose_visitor_leaves_breaks_off_its_stream(visitor, tmp_path):
     with ExitStack() as connections:
         with streaming(visitor, speech_of(60, tmp_path / "minute.wav")) as address:

@@ -156,6 +156,34 @@ def test_a_film_plays_without_a_gap_while_it_is_drawn_and_is_the_finished_film_a
     assert page.evaluate(STATE_OF_FILM, "#result video")["at"] == pytest.approx(1, abs=0.3)
 
 
+WITHOUT_MEDIA_SOURCE = "delete window.MediaSource; delete window.ManagedMediaSource;"
+
+
+@pytest.mark.slow
+def test_where_there_are_only_managed_media_sources_they_play_the_film_while_it_is_drawn(page, short_speech):
+    managed = "const Managed = class extends MediaSource {};"
+    page.add_init_script(f"{managed} {WITHOUT_MEDIA_SOURCE} window.ManagedMediaSource = Managed;")
+    page.reload()
+    give(page, EXAMPLES / "astronaut.jpg", short_speech)
+    page.evaluate(PLAYED)
+    page.locator("#animate").click()
+    shown = film(page)
+    assert shown["at"] > 0
+    assert [at for source, at in page.evaluate("() => seen") if source == "blob:" and at > 0]
+    assert page.evaluate("() => document.querySelector('#result video').disableRemotePlayback")
+
+
+@pytest.mark.slow
+def test_where_there_are_no_media_sources_the_page_plays_the_playlist_and_then_the_film(page, short_speech):
+    page.add_init_script(f"{WITHOUT_MEDIA_SOURCE} HTMLMediaElement.prototype.canPlayType = () => 'maybe';")
+    page.reload()
+    give(page, EXAMPLES / "astronaut.jpg", short_speech)
+    with page.expect_response(re.compile(r"/stream/[^/]*\.m3u8$"), timeout=FILM_TIMEOUT) as asked:
+        page.locator("#animate").click()
+    assert asked.value.status == 200
+    assert film(page)["seconds"] == pytest.approx(1.3, abs=0.1)
+
+
 @pytest.mark.slow
 def test_own_photo_and_recording_give_a_film_that_can_be_downloaded(page, short_speech):
     give(page, EXAMPLES / "grace_hopper.jpg", short_speech)

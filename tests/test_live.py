@@ -4,6 +4,7 @@ import queue
 import threading
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 import psutil
@@ -12,6 +13,7 @@ import torch
 from conftest import EXAMPLES, no_work_left, until
 
 from space_core import AnimationOptions, LiveControl, LiveFrame, SpaceError, fill_gaps
+from space_core.live import Draw, LiveStream
 from space_core.measures.lips import best_lag, lip_opening
 from space_core.media.audio import load_speech
 from space_core.media.visible_mark import marked
@@ -245,6 +247,68 @@ def test_a_slow_reader_holds_back_the_reading_of_sound(pipeline):
         assert next(stream).index == 0
         time.sleep(1.5)
         assert read <= LOOK_AHEAD_FRAMES + 25
+
+
+def slow(seconds: float) -> Draw:
+    """Draws, in so many seconds each, pictures that show the first sample of their frame."""
+
+    def draw(segment: Motion, frames: np.ndarray) -> Iterator[np.ndarray]:
+        for frame in frames:
+            time.sleep(seconds)
+            yield np.full((1, 1, 3), segment.speech[frame * SAMPLES_PER_FRAME] * 1000, np.uint8)
+
+    return draw
+
+
+def numbered(frames: int) -> np.ndarray:
+    """Sound whose frames have different samples."""
+    return np.repeat(np.arange(1, frames + 1) % 200 / 1000, SAMPLES_PER_FRAME).astype(np.float32)
+
+
+@pytest.mark.parametrize("seconds", [0.08, 0.6])
+def test_a_slow_generator_draws_fewer_pictures_each_at_its_sound_and_falls_behind_no_further(
+    planner, portrait, seconds
+):
+    sound, arrivals, shown = numbered(200), [], []
+
+    def microphone() -> Iterator[np.ndarray]:
+        begun = time.monotonic()
+        for index, chunk in enumerate(chunks_of(sound), 1):
+            time.sleep(max(begun + index * CHUNK / SAMPLE_RATE - time.monotonic(), 0))
+            arrivals.append(time.monotonic())
+            yield chunk
+
+    live = planner.live(portrait, MotionOptions())
+    with LiveStream(live, slow(seconds), microphone(), LiveControl(), skip_after=0.2) as stream:
+        frames = [(shown.append(time.monotonic()), frame)[1] for frame in stream]
+    np.testing.assert_array_equal(np.concatenate([frame.sound for frame in frames]), sound)
+    assert not frames[0].is_skipped
+    for before, frame in pairwise(frames):
+        expected = before.picture if frame.is_skipped else np.round(1000 * frame.sound[0])
+        assert np.abs(frame.picture - expected).max() <= 1
+    drawn = sum(not frame.is_skipped for frame in frames)
+    assert 0.6 * 8 / seconds < drawn < 1.1 * 8 / seconds + 1
+    delays = np.array(shown) - np.array(arrivals)[2 * np.arange(1, 201) - 1]
+    assert np.median(delays[100:]) < LOOK_AHEAD_FRAMES / FPS + 0.2 + seconds
+    assert delays.max() < LOOK_AHEAD_FRAMES / FPS + 0.5 + 2 * seconds
+
+
+def test_a_reader_that_takes_its_time_is_no_reason_to_skip_pictures(planner, portrait):
+    live = planner.live(portrait, MotionOptions())
+    with LiveStream(live, slow(0), chunks_of(numbered(60)), LiveControl(), skip_after=0.2) as stream:
+        frames = [(time.sleep(0.6 if frame.index == 9 else 0.05), frame)[1] for frame in stream]
+    assert sum(frame.is_skipped for frame in frames[20:]) == 0
+    assert len(frames) == 60
+
+
+def test_no_picture_is_skipped_unless_that_is_asked_for(planner, portrait):
+    with LiveStream(
+        planner.live(portrait, MotionOptions()), slow(0.06), chunks_of(numbered(40)), LiveControl()
+    ) as stream:
+        assert not any(frame.is_skipped for frame in stream)
+    for wrong in (-1, float("nan")):
+        with pytest.raises(SpaceError, match="skip_after"):
+            LiveStream(planner.live(portrait, MotionOptions()), slow(0), [], LiveControl(), wrong)
 
 
 def test_closing_ends_the_work_and_the_source(pipeline):

@@ -31,7 +31,7 @@ FRAME = bytes(1280)  # the sound of one, silent
 
 
 class StandIn:
-    """A pipeline whose frames are plain, and sound as what came."""
+    """A pipeline whose frames are plain, and sound as what came; every third picture is skipped."""
 
     device = "cpu"
 
@@ -39,7 +39,7 @@ class StandIn:
         self.options, self.control = None, None
         self.closed, self.released = threading.Event(), threading.Event()
 
-    def stream(self, photo, chunks, options, control):
+    def stream(self, photo, chunks, options, control, skip_after):
         self.options, self.control = options, control
         return self._frames(chunks)
 
@@ -49,7 +49,7 @@ class StandIn:
             for chunk in chunks:
                 sound = np.concatenate([sound, chunk])
                 while len(sound) >= 640:
-                    yield LiveFrame(index, np.full((64, 64, 3), index, np.uint8), sound[:640])
+                    yield LiveFrame(index, np.full((64, 64, 3), index, np.uint8), sound[:640], index % 3 == 2)
                     sound, index = sound[640:], index + 1
         finally:
             self.closed.set()
@@ -96,7 +96,8 @@ def begin(socket, photo, **options):
 def frame(message):
     """The number of a frame, how much was said, its samples, and its picture."""
     index, num_said, count = struct.unpack_from("<III", message)
-    sound, picture = np.frombuffer(message, "<i2", count, 12), Image.open(io.BytesIO(message[12 + 2 * count :]))
+    sound, picture = np.frombuffer(message, "<i2", count, 12), message[12 + 2 * count :]
+    picture = Image.open(io.BytesIO(picture)) if picture else None
     return SimpleNamespace(index=index, num_said=num_said, sound=sound, picture=picture)
 
 
@@ -121,12 +122,26 @@ def test_sound_comes_back_with_pictures_that_are_marked(live):
         assert [frame.index for frame in frames] == list(range(len(frames)))
         heard = np.concatenate([frame.sound for frame in frames])
         np.testing.assert_allclose(heard[heard != 0], sound, atol=1)
-        assert all(frame.picture.format == "JPEG" and frame.picture.size == (64, 64) for frame in frames)
+        pictures = [frame.picture for frame in frames if frame.picture]
+        assert all(picture.format == "JPEG" and picture.size == (64, 64) for picture in pictures)
         assert frames[0].picture.info["comment"].decode() == METADATA["comment"]
         socket.send('{"end": true}')
         assert end(socket) == ({"type": "end", "message": ""}, 1000)
     assert (live.pipeline.options.emotion, live.pipeline.options.intensity) == ("happy", 0.5)
     assert live.pipeline.options.mark == "visible"
+
+
+def test_pictures_that_are_skipped_are_not_sent_and_counted(live):
+    with live.talk() as socket:
+        begin(socket, live.photo)
+        for _ in range(12):
+            socket.send(FRAME)
+        assert [frame(socket.recv(10)).picture is None for _ in range(6)] == [False, False, True] * 2
+        socket.send('{"end": true}')
+        end(socket)
+    frames = live.visitor.metric("space_live_frames_total")
+    assert frames >= 12
+    assert live.visitor.metric("space_live_frames_skipped_total") == frames // 3
 
 
 def test_options_change_while_the_portrait_talks_and_a_wrong_one_is_answered(live, monkeypatch):

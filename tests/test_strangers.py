@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from inspect import signature
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,6 +19,8 @@ import httpx
 import pytest
 from conftest import Refused, Visitor, serving, until, uploaded
 from tiny_page import QUEUE_SIZE, ROOT, is_sentence, program, served
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
 
 from space_core import ServerFault, SpaceError
 from space_core.options import AnimationOptions
@@ -494,6 +496,46 @@ def test_a_visitor_whose_job_is_broken_off_is_told_that_the_demo_restarts(tmp_pa
             visitor.result("work", event)
         log = process.communicate(timeout=20)[1]
     assert "h11" not in log
+
+
+def live_address(visitor):
+    return f"ws://{visitor.base_url.host}:{visitor.base_url.port}/live"
+
+
+@pytest.mark.parametrize(("grace", "is_told"), [("2", True), ("0", False)])
+def test_a_live_session_is_told_before_the_demo_ends(tmp_path, grace, is_told):
+    with program(tmp_path, "--grace-seconds", grace) as (process, _, visitor):
+        photo = visitor.upload(ROOT / "examples/astronaut.jpg")["path"]
+        address = live_address(visitor)
+        with connect(address) as socket:
+            socket.send(json.dumps({"photo": photo}))
+            assert json.loads(socket.recv(10))["type"] == "ready"
+            process.send_signal(signal.SIGTERM)
+            said = []
+            with suppress(ConnectionClosed):
+                while True:
+                    if isinstance(message := socket.recv(10), str):
+                        said.append(json.loads(message))
+                        if said[-1]["type"] == "restarting":
+                            with connect(address) as other:
+                                other.send(json.dumps({"photo": photo}))
+                                assert "restarting" in json.loads(other.recv(10))["message"]
+        end = {"type": "end", "message": "The demo is restarting. Try again in a minute."}
+        assert said[-1] == end and socket.protocol.close_code == 1012
+        assert [answer["type"] for answer in said[:-1]] == ["restarting"] * is_told
+        assert all("in 2 seconds" in answer["message"] for answer in said[:-1])
+        assert process.wait(20) in (128 + signal.SIGTERM, -signal.SIGTERM)
+
+
+def test_a_demo_ends_as_soon_as_its_live_session_has_ended(tmp_path):
+    with program(tmp_path, "--grace-seconds", "60") as (process, _, visitor):
+        photo = visitor.upload(ROOT / "examples/astronaut.jpg")["path"]
+        with connect(live_address(visitor)) as socket:
+            socket.send(json.dumps({"photo": photo}))
+            assert json.loads(socket.recv(10))["type"] == "ready"
+            process.send_signal(signal.SIGTERM)
+            until(lambda: isinstance(socket.recv(10), str))
+        process.wait(20)
 
 
 def test_nothing_is_written_outside_of_the_private_folder(tmp_path):

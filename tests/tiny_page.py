@@ -20,7 +20,8 @@ from space_core.web.settings import Settings
 ROOT = Path(__file__).parents[1]
 QUEUE_SIZE = 2
 
-# A page in a program of its own, as app.py is; "work" holds a thread up for as long as it is told.
+# A page in a program of its own, as app.py is; "work" holds a thread up for as long as it is told. A live session has
+# small black pictures.
 PROGRAM = """
 import sys, time
 from space_core.web import logs
@@ -43,7 +44,20 @@ with gr.Blocks(analytics_enabled=False) as page:
     gr.Button().click(fail, text, result, api_name="fail")
     seconds = gr.Number()
     gr.Button().click(work, seconds, result, api_name="work", concurrency_limit=1)
+import numpy as np
+from functools import partial
+from types import SimpleNamespace
+from space_core.live import LiveFrame
+from space_core.web.live_page import add_live
+from space_core.web.service import AnimationService
+def stream(photo, chunks, options, control, skip_after):
+    for index, chunk in enumerate(chunks):
+        yield LiveFrame(index, np.zeros((8, 8, 3), np.uint8), np.zeros(640, np.float32))
+pipeline = SimpleNamespace(stream=stream, device="cpu")
+service = AnimationService(pipeline, Metrics())
 callbacks = {"on_disconnect": lambda visitor: None, "on_expiry": lambda seconds: None}
+callbacks |= {"on_grace": service.drain, "on_end": service.end, "num_live": service.num_live}
+callbacks["add_routes"] = partial(add_live, pipeline=pipeline, service=service, settings=settings)
 serve(page, settings, Metrics(), health=lambda: {"loaded": True, "device": "cpu"}, **callbacks)
 """
 

@@ -26,7 +26,7 @@ class HeadPose:
     def __len__(self) -> int:
         return len(self.scale)
 
-    def __getitem__(self, frames: slice) -> "HeadPose":
+    def __getitem__(self, frames: slice | np.ndarray) -> "HeadPose":
         return HeadPose(self.rotation[frames], self.translation[frames], self.scale[frames])
 
     @property

@@ -30,7 +30,7 @@ class PosedFace:
     def __len__(self) -> int:
         return len(self.normalized)
 
-    def __getitem__(self, frames: slice) -> "PosedFace":
+    def __getitem__(self, frames: slice | np.ndarray) -> "PosedFace":
         emotion = None if self.emotion is None else self.emotion[frames]
         speech = None if self.speech is None else self.speech[frames]
         hair = None if self.hair is None else self.hair[frames]

@@ -69,7 +69,7 @@ class Endpoints:
                 stream: GrowingFilm | None = None
                 for report in reports:
                     if isinstance(report, Stream):
-                        stream = published.enter_context(self._service.streams.publish(report.video))
+                        stream = published.enter_context(self._service.streams.publish(report.video, report.seconds))
                         # A media fragment says how long it will be.
                         address = f"{stream.address}#t=0,{report.seconds:.2f}"
                         yield None, "", None, None, gr.skip(), address

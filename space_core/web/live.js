@@ -2,6 +2,7 @@
 // The messages are described in README.md, "Talk live".
 const RATE = 16000;  // samples a second, both ways
 const CHUNK = 640;  // samples of a message of the microphone's
+const FPS = 25;
 const LEAD_SECONDS = 0.12;  // between a frame's arrival and its time, against jitter
 const SPARE_SECONDS = 0.04;  // more of a lead than that: silent frames are left out, so that the delay is no longer than needed
 const LEADS_KEPT = 50;  // of the latest frames
@@ -73,6 +74,7 @@ class Player {
     this.pictures = [];  // {at, said, bitmap}, bitmap null until it is decoded
     this.numShown = 0;
     this.numLate = 0;
+    this.skipped = [];  // of the frames of the latest second, whether the server has skipped their pictures
     this.draw = this.draw.bind(this);
     requestAnimationFrame(this.draw);
   }
@@ -94,10 +96,14 @@ class Player {
         return;
       }
     }
-    const picture = {at: this.next, said, bitmap: null};
-    this.pictures.push(picture);
-    createImageBitmap(new Blob([new Uint8Array(message, 12 + 2 * count)], {type: 'image/jpeg'}))
-      .then((bitmap) => { picture.bitmap = bitmap; });
+    const jpeg = new Uint8Array(message, 12 + 2 * count);
+    this.skipped.push(!jpeg.length);
+    if (this.skipped.length > FPS) this.skipped.shift();
+    if (jpeg.length) {
+      const picture = {at: this.next, said, bitmap: null};
+      this.pictures.push(picture);
+      createImageBitmap(new Blob([jpeg], {type: 'image/jpeg'})).then((bitmap) => { picture.bitmap = bitmap; });
+    }
     const buffer = new AudioBuffer({length: count, sampleRate: RATE});
     buffer.copyToChannel(sound, 0);
     const source = new AudioBufferSourceNode(this.context, {buffer});
@@ -134,6 +140,7 @@ class Session {
     this.player.onshow = (said) => this.measure(said);
     this.spoken = [];  // when each chunk was recorded, ms
     this.told = 0;  // when the delay was told
+    this.notice = '';  // of the server
     this.delay = null;  // seconds from what was said to what is seen
     this.socket = new WebSocket(new URL('live', location.href).href.replace(/^http/, 'ws'));
     this.socket.binaryType = 'arraybuffer';
@@ -145,6 +152,7 @@ class Session {
   answer(message) {
     if (message.type === 'ready') this.record();
     else if (message.type === 'refused') tell(message.message, true);
+    else if (message.type === 'restarting') this.notice = ` ${message.message}`;
     else this.close(message.message || 'Press Talk to begin again.', message.type === 'error');
   }
 
@@ -168,7 +176,9 @@ class Session {
     this.delay = (now - this.spoken[latest]) / 1000;
     if (now < this.told + 1000) return;
     this.told = now;
-    tell(`The portrait follows you by ${this.delay.toFixed(1)} s.`);
+    const drawn = FPS - this.player.skipped.filter(Boolean).length;
+    const rate = drawn < FPS ? ` The server is slow: it draws ${drawn} pictures a second instead of ${FPS}.` : '';
+    tell(`The portrait follows you by ${this.delay.toFixed(1)} s.${rate}${this.notice}`);
   }
 
   change(values) {

@@ -38,8 +38,9 @@ IDLE_SECONDS = 20.0  # without a message, after which a session ends
 MESSAGES_PER_SECOND = 100  # on average
 AHEAD_SECONDS = 2.0  # of sound that may come earlier than it can have been spoken
 BEHIND_SECONDS = 4.0  # of sound that may wait to be drawn
+SKIP_AFTER = 0.2  # seconds by which drawing may be late before pictures are skipped
 # Of a frame: its number, how many of the visitor's samples are said at its end, and the number of its own samples,
-# which follow. The rest is its picture, a JPEG.
+# which follow. The rest is its picture, a JPEG, or nothing where it was skipped.
 HEADER = struct.Struct("<III")
 PICTURE_QUALITY = 80  # 40 KB for 512 x 512, encoded in 1 ms
 UNSENT_FRAMES = 25  # that wait for the visitor's connection, before the drawing waits, too
@@ -54,7 +55,7 @@ NO_PHOTO = "There is no such photo here. Upload one first; photo is the path tha
 NO_SOUND = "Sound is 16-bit PCM, little-endian, mono, 16 kHz: two bytes a sample, at most 64 KB a message."
 NO_CONTROL = f'A message is sound, {{"end": true}}, or JSON with any of {", ".join(CHANGEABLE_OPTIONS)}.'
 TOO_FAST = "Messages come faster than sound can be spoken. Send it as it is recorded, at most 100 times a second."
-TOO_SLOW = "This server can't draw as fast as you speak at the moment. Try again later, or make a film."
+TOO_SLOW = "This server can't draw live at the moment, not even few pictures. Try again later, or make a film."
 SLOW_CONNECTION = "Your connection is too slow for the pictures."
 IDLE = f"Nothing has come for {IDLE_SECONDS:g} seconds, so the session was ended."
 
@@ -63,7 +64,12 @@ class LivePipeline(Protocol):
     """What draws: ``SpacePipeline``."""
 
     def stream(
-        self, photo: Path, chunks: Iterator[np.ndarray], options: AnimationOptions, control: LiveControl
+        self,
+        photo: Path,
+        chunks: Iterator[np.ndarray],
+        options: AnimationOptions,
+        control: LiveControl,
+        skip_after: float,
     ) -> LiveStream: ...
 
 
@@ -84,7 +90,8 @@ class LiveSession:
         self._answers: asyncio.Queue[bytes | dict[str, Any] | Exception | None] = asyncio.Queue()  # None at their end
         self._room = threading.Semaphore(UNSENT_FRAMES)
         self._is_heard = threading.Event()  # nothing reads the sound any more
-        self._num_drawn = 0  # frames
+        self._num_frames = 0  # that the stream has given
+        self._num_skipped = 0  # of them
         self._num_said = 0  # samples of the visitor's
 
     async def run(self) -> None:
@@ -92,13 +99,18 @@ class LiveSession:
         await self._socket.accept()
         try:
             photo, options = self._beginning(await self._receive())
-            with self._service.live(visitor_address(self._socket.scope)) as job:
+            with self._service.live(visitor_address(self._socket.scope), self._tell_restart) as job:
                 sentence = await self._talk(job, photo, options)
             await self._close("end", sentence, RESTART if sentence == RESTARTING else ENDED)
         except WebSocketDisconnect:
             return
         except SpaceError as error:
-            await self._close("error", str(error), FAULT if isinstance(error, ServerFault) else REFUSED)
+            code = RESTART if str(error) == RESTARTING else FAULT if isinstance(error, ServerFault) else REFUSED
+            await self._close("error", str(error), code)
+
+    def _tell_restart(self, seconds: float) -> None:
+        sentence = f"The demo restarts in {seconds:g} seconds at the latest. This session ends then."
+        self._put({"type": "restarting", "message": sentence})
 
     def _beginning(self, message: bytes | dict[str, Any]) -> tuple[Path, AnimationOptions]:
         """The photo and the options that the first message asks for."""
@@ -143,7 +155,8 @@ class LiveSession:
             if drawing.is_alive():
                 self._service.abandon(drawing)
             seconds = round(time.monotonic() - begun, 2)
-            log_event("talked", endpoint="live", job=job.number, frames=self._num_drawn, seconds=seconds)
+            numbers: dict[str, Any] = {"frames": self._num_frames, "skipped": self._num_skipped, "seconds": seconds}
+            log_event("talked", endpoint="live", job=job.number, **numbers)
 
     async def _listen(self, control: LiveControl) -> None:
         """Passes on what the visitor sends, until they end the sound; a failure ends the answers."""
@@ -202,14 +215,16 @@ class LiveSession:
     def _draw(self, job: Job, photo: Path, options: AnimationOptions, control: LiveControl) -> None:
         """Draws; in a thread of its own."""
         try:
-            with closing(self._pipeline.stream(photo, self._chunks(), options, control)) as frames:
+            with closing(self._pipeline.stream(photo, self._chunks(), options, control, SKIP_AFTER)) as frames:
                 self._put({"type": "ready", "frames_per_second": FPS, "samples_per_second": SAMPLE_RATE})
                 for frame in frames:
                     self._room.acquire()
                     if job.cancelled:
                         break
-                    self._num_drawn = frame.index + 1
-                    self._num_said = self._said_at(SAMPLES_PER_FRAME * self._num_drawn)
+                    self._num_frames = frame.index + 1
+                    self._num_skipped += frame.is_skipped
+                    self._service.metrics.count_live_frame(frame.is_skipped)
+                    self._num_said = self._said_at(SAMPLES_PER_FRAME * self._num_frames)
                     self._put(_packed(frame, self._num_said))
             self._is_heard.wait(END_SECONDS)  # until all threads of the stream have ended
             self._put(None)
@@ -288,6 +303,7 @@ def _uploaded(path: Any) -> Path:
 def _packed(frame: LiveFrame, num_said: int) -> bytes:
     """A frame as it is sent; see ``HEADER``. The picture says in its comment that it is generated."""
     picture = io.BytesIO()
-    Image.fromarray(frame.picture).save(picture, "JPEG", quality=PICTURE_QUALITY, comment=METADATA["comment"])
+    if not frame.is_skipped:
+        Image.fromarray(frame.picture).save(picture, "JPEG", quality=PICTURE_QUALITY, comment=METADATA["comment"])
     sound = np.round(np.clip(frame.sound, -1, 1) * 32767).astype("<i2")
     return HEADER.pack(frame.index, num_said, len(sound)) + sound.tobytes() + picture.getvalue()

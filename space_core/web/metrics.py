@@ -41,6 +41,12 @@ class Metrics:
         self._speed = Gauge("space_frames_per_second", "Frames a second of the latest film.", registry=registry)
         self._queue_length = Gauge("space_queue_length", "Visitors who wait.", registry=registry)
         self._live = Gauge("space_live_sessions", "Live sessions.", registry=registry)
+        self._live_frames = Counter("space_live_frames", "Frames of live sessions.", registry=registry)
+        self._live_skipped = Counter(
+            "space_live_frames_skipped",
+            "Frames of live sessions whose picture was skipped, to keep up with the sound.",
+            registry=registry,
+        )
         self._stuck = Gauge("space_stuck_jobs", "Jobs past their time limit that do not end.", registry=registry)
 
     def count_request(self, endpoint: str) -> None:
@@ -73,6 +79,11 @@ class Metrics:
         self._film_seconds.inc(seconds)
         if seconds > 0:
             self._speed.set(num_frames / seconds)
+
+    def count_live_frame(self, is_skipped: bool) -> None:
+        """Counts a frame of a live session; ``is_skipped``: its picture was not drawn."""
+        self._live_frames.inc()
+        self._live_skipped.inc(is_skipped)
 
     def track_queue(self, length: Callable[[], int]) -> None:
         """From now on, the queue's length is what ``length`` returns."""

@@ -1,8 +1,11 @@
 // The player of the result. It plays a film while it is drawn, from a stream (fragmented MP4, Media Source Extensions),
-// goes on with it to its end, and afterwards holds the finished film at the same place.
+// goes on with it to its end, and afterwards holds the finished film at the same place. iPhones have managed media
+// sources, or (before iOS 17.1) none and play HTTP Live Streaming themselves.
 window.spacePlayer = (() => {
   const MIME = 'video/mp4; codecs="avc1.64001F, mp4a.40.2"';
-  const Source = window.ManagedMediaSource || window.MediaSource;
+  const HLS = 'application/vnd.apple.mpegurl';
+  const Source = window.MediaSource || window.ManagedMediaSource;
+  const isManaged = !window.MediaSource;  // the browser removes what it likes of what has come
   const LEAST_LEAD = 0.35;  // seconds of film between what is shown and what has come, before it plays
   const KEPT = 20;  // seconds that stay in memory behind what is shown, when the memory is full
   let film = null;  // the stream that is shown: {abort, seconds, begun, received, isWhole, finished}
@@ -68,7 +71,10 @@ window.spacePlayer = (() => {
   async function play(address) {
     clear();
     const [path, range] = address.split('#t=0,');
-    if (!Source || !Source.isTypeSupported(MIME)) return;  // the finished film is played
+    if (!Source?.isTypeSupported(MIME)) {
+      if (video().canPlayType(HLS)) playPlaylist(root() + path.replace(/mp4$/, 'm3u8'));
+      return;  // else the finished film is played
+    }
     const stream = film = {abort: new AbortController(), seconds: Number(range), begun: null, first: 0, received: 0};
     const player = video(), source = new Source();
     player.disableRemotePlayback = true;  // as ManagedMediaSource asks for
@@ -94,14 +100,28 @@ window.spacePlayer = (() => {
       if (stream.finished) replace(stream);
       return;
     }
-    stream.isEvicted = buffer.buffered.length > 0 && buffer.buffered.start(0) > 0.2;
+    stream.isEvicted = isManaged || (buffer.buffered.length > 0 && buffer.buffered.start(0) > 0.2);
     if (stream.finished) hold(stream);
+  }
+
+  // The browser loads the segments and waits for more by itself.
+  function playPlaylist(address) {
+    const player = video(), stream = film = {abort: new AbortController(), isWhole: true};
+    player.src = address;
+    player.hidden = false;
+    player.addEventListener('error', () => {
+      if (film !== stream) return;
+      stream.isBroken = true;
+      if (stream.finished) replace(stream);
+    }, {once: true});
+    player.play().catch(() => {});  // a browser may want a tap first
   }
 
   // The finished film in the place of the stream: at once where its data are no longer all there, else after its end.
   function hold(stream) {
     const player = video();
-    if (stream.isEvicted) player.addEventListener('seeking', () => { if (film === stream && lead(player) === 0) replace(stream); });
+    if (stream.isEvicted) for (const event of ['seeking', 'waiting'])
+      player.addEventListener(event, () => { if (film === stream && lead(player) === 0) replace(stream); });
     player.addEventListener('ended', () => { if (film === stream) replace(stream); }, {once: true});
     if (player.ended) replace(stream);
   }

@@ -142,13 +142,16 @@ def serve(
     settings: Settings,
     metrics: Metrics,
     *,
+    on_grace: Callable[[float], None] = lambda seconds: None,
     on_end: Callable[[], None] = lambda: None,
+    num_live: Callable[[], int] = lambda: 0,
     **arguments: Any,
 ) -> None:
     """Serves the page until SIGINT or SIGTERM, and then ends the program; other arguments as for ``build_app``.
 
-    After SIGTERM, jobs that run have the settings' ``grace_seconds`` to finish. ``on_end`` is called afterwards, and
-    ends those that have not.
+    After SIGTERM, jobs and live sessions that run, of which ``num_live`` returns the number, have the settings'
+    ``grace_seconds`` to finish. ``on_grace`` is called before, with these seconds, and tells sessions that they will be
+    ended; ``on_end`` is called afterwards, and ends those that have not finished.
 
     Raises:
         SystemExit: with one sentence, if the address is taken.
@@ -174,7 +177,7 @@ def serve(
         print(f"* Running on local URL:  http://{shown}:{settings.port}", flush=True)
         log_event("serving", device=arguments["health"]().get("device"))
         try:
-            _Server(config, page, app, admission, settings.grace_seconds, on_end).run(listeners)
+            _Server(config, page, app, admission, settings.grace_seconds, on_grace, on_end, num_live).run(listeners)
         except KeyboardInterrupt:
             pass
         finally:
@@ -208,14 +211,18 @@ class _Server(uvicorn.Server):
         app: fastapi.FastAPI,
         admission: Admission,
         grace_seconds: float,
+        on_grace: Callable[[float], None],
         on_end: Callable[[], None],
+        num_live: Callable[[], int],
     ) -> None:
         super().__init__(config)
         self._page = page
         self._mounted = gradio_patches.mounted_app(app)
         self._admission = admission
         self._grace_seconds = grace_seconds
+        self._on_grace = on_grace
         self._on_end = on_end
+        self._num_live = num_live
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if sig == signal.SIGINT:  # from a terminal, where nobody wants to wait
@@ -230,15 +237,20 @@ class _Server(uvicorn.Server):
     async def _finish_jobs(self) -> None:
         """Waits for running jobs as long as they may take; tells those visitors that it ends who get nothing."""
         self._admission.close()
-        is_anybody_there = bool(gradio_patches.queue_length(self._page) or gradio_patches.running_jobs(self._page))
+        is_anybody_there = bool(gradio_patches.queue_length(self._page)) or self._is_anything_running()
         gradio_patches.end_waiting(self._page, RESTARTING)
+        if self._grace_seconds:
+            self._on_grace(self._grace_seconds)
         until = time.monotonic() + self._grace_seconds
-        while gradio_patches.running_jobs(self._page) and time.monotonic() < until and not self.force_exit:
+        while self._is_anything_running() and time.monotonic() < until and not self.force_exit:
             await asyncio.sleep(0.1)
         gradio_patches.end_running(self._page, RESTARTING)
         self._on_end()
         if is_anybody_there:
             await asyncio.sleep(DELIVERY_SECONDS)
+
+    def _is_anything_running(self) -> bool:
+        return bool(gradio_patches.running_jobs(self._page) or self._num_live())
 
 
 def _add_health_and_metrics(

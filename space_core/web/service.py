@@ -20,6 +20,7 @@ from space_core.output import Outputs
 from space_core.progress import Progress, run_with_progress
 from space_core.timing import FPS
 from space_core.web.backend import Backend, Made
+from space_core.web.error_handlers import RESTARTING
 from space_core.web.faults import fault_sentence, log_fault
 from space_core.web.film_streams import FilmStreams
 from space_core.web.jobs import (
@@ -45,6 +46,8 @@ STREAM = "stream.mp4"
 BUSY = "This demo is making a film or talks with somebody else at the moment. Try again in a minute."
 CHARACTERS_PER_SECOND = 10  # of a text that is spoken, at least
 ZERO_GPU_SECONDS = 120  # for which a ZeroGPU Space lends its GPU
+
+OnRestart = Callable[[float], None]
 
 
 class AnimationService:
@@ -84,9 +87,9 @@ class AnimationService:
         self._lock = threading.Lock()
         self._lines = threading.Semaphore(num_lines)
         self._num_waiting = 0  # films, for a line
-        self._num_live = 0
-        self._is_ending = False
-        metrics.track_live(lambda: self._num_live)
+        self._sessions: list[OnRestart] = []  # of those who talk live
+        self._is_draining = self._is_ending = False
+        metrics.track_live(self.num_live)
         self._preparation = Preparation(pipeline, lambda: bool(self._jobs))
         self._run = _with_gpu(self._run_in_thread)
 
@@ -181,29 +184,49 @@ class AnimationService:
         yield from self._carry_out("compare", visitor, JobRequest(photo, speech, tuple(settings)))
 
     @contextlib.contextmanager
-    def live(self, visitor: str) -> Iterator[Job]:
+    def live(self, visitor: str, on_restart: OnRestart) -> Iterator[Job]:
         """A live session: one at a time, in the place of a film, so that it is drawn in real time.
 
         It begins only while no film waits for that place; films wait until it has ended.
 
+        Args:
+            visitor: see ``animate``.
+            on_restart: called, by ``drain``, with the seconds after which the session will be ended.
+
         Raises:
-            SpaceError: there is another one, or there are films that need the place; or what is raised within.
+            SpaceError: there is another one, there are films that need the place, or the server is about to end; or
+                what is raised within.
         """
         self.metrics.count_request("live")
         with self._lock:
-            is_free = not self._num_live and not self._num_waiting and self._lines.acquire(blocking=False)
-            self._num_live += is_free
+            has_room = not self._sessions and not self._num_waiting and not self._is_draining
+            is_free = has_room and self._lines.acquire(blocking=False)
+            if is_free:
+                self._sessions.append(on_restart)
         if not is_free:
-            self.metrics.count_failure("live", "full")
-            log_event("refused", reason="full", endpoint="live")
-            raise SpaceError(BUSY)
+            reason = "restarting" if self._is_draining else "full"
+            self.metrics.count_failure("live", reason)
+            log_event("refused", reason=reason, endpoint="live")
+            raise SpaceError(RESTARTING if self._is_draining else BUSY)
         try:
             with self._job_of(visitor) as job, self._count_failures("live", job):
                 yield job
         finally:
             with self._lock:
-                self._num_live -= 1
+                self._sessions.remove(on_restart)
             self._lines.release()
+
+    def num_live(self) -> int:
+        """How many live sessions there are."""
+        return len(self._sessions)
+
+    def drain(self, seconds: float) -> None:
+        """Begins no more live sessions, and tells those that there are that they will be ended in so many seconds."""
+        with self._lock:
+            self._is_draining = True
+            sessions = list(self._sessions)
+        for on_restart in sessions:
+            on_restart(seconds)
 
     def cancel(self, visitor: str) -> None:
         """Ends, within a second, what is being made for a visitor who asks for that."""

@@ -250,7 +250,7 @@ def test_the_crop_is_upright_and_shows_the_face(portrait):
     (eyes_x, eyes_y), (mouth_x, mouth_y) = (matrix @ [*point, 1] for point in (eyes, mouth))
     assert eyes_x == pytest.approx(mouth_x)
     assert 90 < eyes_y < mouth_y < 180
-    assert cut_faces(portrait.image[None], crop).shape == (1, 3, 256, 256)
+    assert cut_faces(portrait.image[None], crop, 256).shape == (1, 3, 256, 256)
 
 
 def test_still_landmarks_give_keypoints_of_the_portrait_and_moving_ones_others(neural, prepared, portrait):

@@ -36,7 +36,6 @@ from space_core.face.canvas import crop_canvas
 from space_core.face.crop_size import SIZE
 from space_core.face.detector import build_detector
 from space_core.face.portrait import prepare_portrait
-from space_core.generator.liveportrait.layout import INPUT_SIZE
 from space_core.generator.liveportrait.random_weights import random_networks
 from space_core.generators import DEFAULT_GENERATOR, GENERATORS, build_generator
 from space_core.media.audio import load_recording
@@ -232,7 +231,8 @@ def _measure_liveportrait(device: torch.device, batch: int, compiled: bool) -> N
     networks = random_networks(seed=0).ready(device)
     if compiled:
         networks.compile_rendering()
-    image = torch.rand(batch, 3, INPUT_SIZE, INPUT_SIZE, device=device)
+    side = networks.layout.input_size
+    image = torch.rand(batch, 3, side, side, device=device)
     volume, motion = networks.extract_appearance(image), networks.extract_motion(image)
     keypoints = networks.transform_keypoints(motion)
     features = networks.warp(volume, keypoints, keypoints)

@@ -90,12 +90,12 @@ def learn(
         SpaceError: a video can't be used.
     """
     begun, total = time.monotonic(), num_takes + num_takes // 10 * len(VARIANTS)
-    material, parts = Material(networks.extract_motion, networks.device, seed), []
+    material, parts = Material(networks, seed), []
     for done, part in enumerate(material.takes(num_takes)):
         progress("learning", done, total)
         parts.append(part)
     for video in videos:
-        for part in video_takes(video, networks.extract_motion, material.planner, material.detector, len(parts)):
+        for part in video_takes(video, networks, material.planner, material.detector, len(parts)):
             progress("learning", num_takes, total)
             parts.append(part)
     order = np.random.default_rng(seed).permutation(len(parts))

@@ -77,11 +77,11 @@ class Material:
             for picture in (photo, np.ascontiguousarray(photo[:, ::-1])):
                 self._sitters.append(self._sit(prepare_portrait(picture, self.detector)))
 
-    def takes(self, number: int) -> Iterator[Examples]:
-        """So many takes of 12 frames; the portraits take turns."""
+    def takes(self, number: int, first: int) -> Iterator[Examples]:
+        """So many takes of 12 frames, numbered from ``first`` on; the portraits take turns."""
         for take in range(number):
             sitter = self._sitters[take % len(self._sitters)]
-            yield self._examples(sitter, self._motion(sitter.portrait), take)
+            yield self._examples(sitter, self._motion(sitter.portrait), first + take)
 
     def _sit(self, portrait: Portrait) -> Sitter:
         prepared, crop = self._generator.prepare(portrait), face_crop(portrait.landmarks)

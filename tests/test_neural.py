@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 import torch
 from conftest import EXAMPLES, speech_of
+from PIL import Image
 from rendering import blinking, feeling, looking, open_mouth, posed
 from test_liveportrait_networks import SMALL
 
 from space_core import AnimationOptions, SpaceError, SpacePipeline
 from space_core.cli import main
+from space_core.evaluation import emotion_sheet, head_turn
 from space_core.face.canvas import photo_canvas
 from space_core.face.detector import build_detector
 from space_core.face.posed_face import PosedFace, join_faces
@@ -114,13 +116,21 @@ class StillGenerator:
 
     def render(self, prepared, faces):
         for face in faces:
-            assert face.emotion.shape == (len(face), 8)
-            assert face.speech.shape == (len(face), 256)
             yield np.repeat(prepared[None], len(face), 0)
 
 
+class ListeningGenerator(StillGenerator):
+    """Needs to know what is felt and said."""
+
+    def render(self, prepared, faces):
+        for face in faces:
+            assert face.emotion.shape == (len(face), 8)
+            assert face.speech.shape == (len(face), 256)
+            yield from super().render(prepared, [face])
+
+
 def test_prepared_portraits_are_kept_for_each_generator(register, short_speech):
-    still = StillGenerator()
+    still = ListeningGenerator()
     register("still", lambda device, progress: still)
     pipeline = SpacePipeline("cpu")
     for generator in ("still", "mesh-warp", "still"):
@@ -145,6 +155,35 @@ def test_a_generator_without_weights_is_refused(tmp_path, monkeypatch, short_spe
     assert "get-weights liveportrait" in capsys.readouterr().err
     with pytest.raises(SpaceError, match="There is no generator called 'oil'"):
         build_generator("oil", torch.device("cpu"), ignore_progress)
+
+
+def test_evaluations_draw_with_the_generator_that_is_named(register, tmp_path, monkeypatch, capsys):
+    still = StillGenerator()
+    register("still", lambda device, progress: still)
+    (tmp_path / "portraits").mkdir()
+    shutil.copy(PHOTO, tmp_path / "portraits")
+    sheet = tmp_path / "sheet.png"
+    run = ["head_turn", str(tmp_path), str(sheet), "--portraits", "astronaut"]
+    monkeypatch.setattr("sys.argv", [*run, "--generator", "still"])
+    head_turn.main()
+    cells = np.split(np.asarray(Image.open(sheet)), 7, axis=1)
+    assert all(np.array_equal(cell, cells[0]) for cell in cells)  # the photo, and the head in six poses
+    assert "yaw -0.0" in (told := capsys.readouterr().out) or "yaw 0.0" in told
+    monkeypatch.setenv("SPACE_WEIGHTS_FOLDER", str(tmp_path))
+    monkeypatch.setattr("sys.argv", [*run, "--generator", "liveportrait"])
+    with pytest.raises(SystemExit):
+        head_turn.main()
+    assert "get-weights liveportrait" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_sheet_of_emotions_is_drawn_by_the_generator_that_is_named(register, tmp_path, monkeypatch):
+    still = StillGenerator()
+    register("still", lambda device, progress: still)
+    monkeypatch.setattr("sys.argv", ["emotion_sheet", str(tmp_path / "sheet.png"), str(PHOTO), "--generator", "still"])
+    emotion_sheet.main()
+    cells = np.split(np.asarray(Image.open(tmp_path / "sheet.png"))[emotion_sheet.CAPTION :], 8, axis=1)
+    assert all(np.array_equal(cell, cells[0]) for cell in cells)
 
 
 # Landmarks2Latents

@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from safetensors.torch import save_file
 
 from space_core.errors import SpaceError
 from space_core.generator.liveportrait import LivePortraitNetworks, load_networks
-from space_core.generator.liveportrait.checkpoints import NAMES, load_checkpoint
+from space_core.generator.liveportrait.checkpoints import NAMES, load_checkpoint, save_checkpoint
 from space_core.generator.liveportrait.layout import Layout
 from space_core.generator.liveportrait.random_weights import random_networks, random_state_dict
 
@@ -128,6 +129,24 @@ def test_the_other_publication_of_the_stitching_networks_is_loaded(tmp_path):
     other = random_networks(SEED + 1, SMALL).stitching_retargeting_module
     load_checkpoint(path, other)
     assert all(torch.equal(other.state_dict()[key], tensor) for key, tensor in network.state_dict().items())
+
+
+def test_files_may_say_another_layout(tmp_path):
+    layout = replace(SMALL, input_size=64, modulation_channels=16)
+    networks = random_networks(SEED, layout)
+    for name in NAMES:
+        save_checkpoint(tmp_path / f"{name}.safetensors", networks.get_submodule(name), layout)
+    loaded = load_networks(tmp_path)
+    assert loaded.layout == layout
+    picture, source, driving = example_inputs()
+    volume = loaded.extract_appearance(picture[..., ::4, ::4])
+    assert volume.shape == (1, 4, 8, 16, 16)
+    assert loaded.render(volume, source, driving).shape == (1, 3, 128, 128)
+    network = networks.get_submodule(NAMES[0])
+    for wrong in ('"channels": 0', '"channels": 1000000000', '"channels": "8"', '"input_size": 65', '"a": 1', "["):
+        save_file(network.state_dict(), tmp_path / f"{NAMES[0]}.safetensors", {"layout": f"{{{wrong}}}"})
+        with pytest.raises(SpaceError, match="is damaged"):
+            load_networks(tmp_path)
 
 
 class Malice:

@@ -1,6 +1,7 @@
 """Generators by name, Landmarks2Latents, and the generator "liveportrait", with small networks of random weights."""
 
 import re
+import shutil
 import sys
 from dataclasses import replace
 from itertools import pairwise
@@ -11,21 +12,29 @@ import numpy as np
 import pytest
 import torch
 from conftest import EXAMPLES, speech_of
+from PIL import Image
 from rendering import blinking, feeling, looking, open_mouth, posed
 from test_liveportrait_networks import SMALL
 
 from space_core import AnimationOptions, SpaceError, SpacePipeline
 from space_core.cli import main
+from space_core.evaluation import emotion_sheet, head_turn
 from space_core.face.canvas import photo_canvas
+from space_core.face.detector import build_detector
 from space_core.face.posed_face import PosedFace, join_faces
+from space_core.generator.liveportrait import load_networks
+from space_core.generator.liveportrait.checkpoints import NAMES, save_checkpoint
 from space_core.generator.liveportrait.face_crop import cut_faces, face_crop
 from space_core.generator.liveportrait.generator import LivePortraitGenerator, with_neighbours
 from space_core.generator.liveportrait.random_weights import random_networks
 from space_core.generators import GENERATORS, available_generators, build_generator
-from space_core.latents.fitting import VARIANTS, Examples, errors, fit
+from space_core.latents.fitting import VARIANTS, Examples, errors, fit, join_examples
 from space_core.latents.landmarks2latents import Landmarks2Latents, LatentNetwork
+from space_core.motion.planner import MotionPlanner
 from space_core.neural.learning import FILE, learn, load_or_learn, save
+from space_core.neural.material import video_takes
 from space_core.progress import ignore_progress
+from space_core.training.landmarks2latents import main as main_of_recipe
 
 PHOTO = EXAMPLES / "astronaut.jpg"
 CONTRIBUTING = Path(__file__).parents[1] / "CONTRIBUTING.md"
@@ -107,13 +116,21 @@ class StillGenerator:
 
     def render(self, prepared, faces):
         for face in faces:
-            assert face.emotion.shape == (len(face), 8)
-            assert face.speech.shape == (len(face), 256)
             yield np.repeat(prepared[None], len(face), 0)
 
 
+class ListeningGenerator(StillGenerator):
+    """Needs to know what is felt and said."""
+
+    def render(self, prepared, faces):
+        for face in faces:
+            assert face.emotion.shape == (len(face), 8)
+            assert face.speech.shape == (len(face), 256)
+            yield from super().render(prepared, [face])
+
+
 def test_prepared_portraits_are_kept_for_each_generator(register, short_speech):
-    still = StillGenerator()
+    still = ListeningGenerator()
     register("still", lambda device, progress: still)
     pipeline = SpacePipeline("cpu")
     for generator in ("still", "mesh-warp", "still"):
@@ -138,6 +155,35 @@ def test_a_generator_without_weights_is_refused(tmp_path, monkeypatch, short_spe
     assert "get-weights liveportrait" in capsys.readouterr().err
     with pytest.raises(SpaceError, match="There is no generator called 'oil'"):
         build_generator("oil", torch.device("cpu"), ignore_progress)
+
+
+def test_evaluations_draw_with_the_generator_that_is_named(register, tmp_path, monkeypatch, capsys):
+    still = StillGenerator()
+    register("still", lambda device, progress: still)
+    (tmp_path / "portraits").mkdir()
+    shutil.copy(PHOTO, tmp_path / "portraits")
+    sheet = tmp_path / "sheet.png"
+    run = ["head_turn", str(tmp_path), str(sheet), "--portraits", "astronaut"]
+    monkeypatch.setattr("sys.argv", [*run, "--generator", "still"])
+    head_turn.main()
+    cells = np.split(np.asarray(Image.open(sheet)), 7, axis=1)
+    assert all(np.array_equal(cell, cells[0]) for cell in cells)  # the photo, and the head in six poses
+    assert "yaw -0.0" in (told := capsys.readouterr().out) or "yaw 0.0" in told
+    monkeypatch.setenv("SPACE_WEIGHTS_FOLDER", str(tmp_path))
+    monkeypatch.setattr("sys.argv", [*run, "--generator", "liveportrait"])
+    with pytest.raises(SystemExit):
+        head_turn.main()
+    assert "get-weights liveportrait" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_sheet_of_emotions_is_drawn_by_the_generator_that_is_named(register, tmp_path, monkeypatch):
+    still = StillGenerator()
+    register("still", lambda device, progress: still)
+    monkeypatch.setattr("sys.argv", ["emotion_sheet", str(tmp_path / "sheet.png"), str(PHOTO), "--generator", "still"])
+    emotion_sheet.main()
+    cells = np.split(np.asarray(Image.open(tmp_path / "sheet.png"))[emotion_sheet.CAPTION :], 8, axis=1)
+    assert all(np.array_equal(cell, cells[0]) for cell in cells)
 
 
 # Landmarks2Latents
@@ -216,6 +262,10 @@ def test_fitting_uses_landmarks_and_speech_and_repeats_itself():
     assert all(torch.equal(again[name], tensor) for name, tensor in fitted["speech"].state_dict().items())
 
 
+def no_progress_is_made(*step):
+    raise AssertionError("it is there already")
+
+
 @pytest.mark.slow
 def test_the_recipe_runs_to_its_end_and_is_repeatable(networks, tmp_path, portrait):
     told, files = [], []
@@ -229,15 +279,48 @@ def test_the_recipe_runs_to_its_end_and_is_repeatable(networks, tmp_path, portra
     assert told[-1][1] == told[-1][2]
     assert all(f"{found.expression:.5f}" in learnt.card for found in learnt.errors.values())
 
-    def learn_again(*step):
-        raise AssertionError("it is there already")
-
-    loaded = load_or_learn(networks, tmp_path / "one", learn_again)
+    loaded = load_or_learn(networks, tmp_path / "one", no_progress_is_made)
     face = posed(portrait, feeling(portrait, "happy", 0.5, 1.0))
     mine, others = (changes(one, portrait, face) for one in (loaded, Landmarks2Latents(learnt.network)))
     assert torch.equal(mine.expression, others.expression)
     with pytest.raises(AssertionError, match="it is there already"):  # of other weights
-        load_or_learn(random_networks(4, SMALL).ready("cpu"), tmp_path / "one", learn_again)
+        load_or_learn(random_networks(4, SMALL).ready("cpu"), tmp_path / "one", no_progress_is_made)
+
+
+@pytest.mark.slow
+def test_the_command_learns_from_a_user_s_videos(networks, tmp_path, monkeypatch, capsys):
+    weights, videos = tmp_path / "weights", tmp_path / "videos"
+    weights.mkdir()
+    videos.mkdir()
+    for name in NAMES:
+        small = random_networks(3, SMALL).get_submodule(name)
+        save_checkpoint(weights / f"{name}.safetensors", small, SMALL)
+    shutil.copy(EXAMPLES / "astronaut.mp4", videos)
+    arguments = ["--weights", weights, "--videos", videos, "--takes", 6, "--device", "cpu"]
+    monkeypatch.setattr("sys.argv", ["landmarks2latents", *map(str, arguments)])
+    main_of_recipe()
+    card = capsys.readouterr().out
+    assert "6 takes that SPACE's mesh warp drew" in card and "and 3 takes of videos (1)" in card
+    loaded = load_networks(weights)
+    load_or_learn(loaded, weights, no_progress_is_made)
+    (videos / "notes.txt").write_text("no video")
+    with pytest.raises(SystemExit, match=r"notes\.txt"):
+        main_of_recipe()
+
+
+def test_a_user_s_video_gives_takes_with_its_sound_or_without(networks, far_turn_video):
+    planner, detector = MotionPlanner(torch.device("cpu")), build_detector("mediapipe")
+    spoken = list(video_takes(EXAMPLES / "astronaut.mp4", networks, planner, detector, 3))
+    assert [set(part.take.tolist()) for part in spoken] == [{3}, {4}, {5}]
+    whole = join_examples(spoken)
+    assert len(whole) == 29  # one frame in five of 5.8 seconds
+    assert whole.speech.any((1, 2)).mean() > 0.9
+    assert 0 < np.abs(whole.motion).mean() < 0.05 and np.ptp(whole.pose[:, 2, 0]) > 0.1
+    still = np.abs(whole.motion[:, 2]).max(1) == 0
+    assert still.sum() == 1  # the usual face, in which the portrait's own latents are read
+    np.testing.assert_allclose(whole.latents[still], whole.own[still], atol=1e-4)
+    (silent,) = video_takes(far_turn_video, networks, planner, detector, 0)
+    assert len(silent) == 2 and not silent.speech.any()
 
 
 # The generator
@@ -250,7 +333,7 @@ def test_the_crop_is_upright_and_shows_the_face(portrait):
     (eyes_x, eyes_y), (mouth_x, mouth_y) = (matrix @ [*point, 1] for point in (eyes, mouth))
     assert eyes_x == pytest.approx(mouth_x)
     assert 90 < eyes_y < mouth_y < 180
-    assert cut_faces(portrait.image[None], crop).shape == (1, 3, 256, 256)
+    assert cut_faces(portrait.image[None], crop, 256).shape == (1, 3, 256, 256)
 
 
 def test_still_landmarks_give_keypoints_of_the_portrait_and_moving_ones_others(neural, prepared, portrait):

@@ -36,9 +36,9 @@ from space_core.face.canvas import crop_canvas
 from space_core.face.crop_size import SIZE
 from space_core.face.detector import build_detector
 from space_core.face.portrait import prepare_portrait
-from space_core.generator.liveportrait.layout import INPUT_SIZE
 from space_core.generator.liveportrait.random_weights import random_networks
-from space_core.generators import DEFAULT_GENERATOR, GENERATORS, build_generator
+from space_core.generators import build_generator
+from space_core.measures.rendering import add_generator_argument
 from space_core.media.audio import load_recording
 from space_core.media.images import load_photo
 from space_core.media.video import write_video
@@ -65,7 +65,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, nargs="+", default=[10.0, 60.0])
     parser.add_argument("--size", type=int, default=SIZE, help="side of the film in pixels (default: %(default)s)")
     parser.add_argument("--megapixels", type=float, help="also a whole photo of that size, for the first length")
-    parser.add_argument("--generator", choices=list(GENERATORS), default=DEFAULT_GENERATOR, help="default: %(default)s")
+    add_generator_argument(parser)
     parser.add_argument("--live", action="store_true", help="only the delay of a live stream")
     parser.add_argument("--liveportrait", action="store_true", help="only the networks of LivePortrait")
     parser.add_argument("--batch", type=int, default=1, help="frames at once, of these networks (default: %(default)s)")
@@ -232,7 +232,8 @@ def _measure_liveportrait(device: torch.device, batch: int, compiled: bool) -> N
     networks = random_networks(seed=0).ready(device)
     if compiled:
         networks.compile_rendering()
-    image = torch.rand(batch, 3, INPUT_SIZE, INPUT_SIZE, device=device)
+    side = networks.layout.input_size
+    image = torch.rand(batch, 3, side, side, device=device)
     volume, motion = networks.extract_appearance(image), networks.extract_motion(image)
     keypoints = networks.transform_keypoints(motion)
     features = networks.warp(volume, keypoints, keypoints)

@@ -1,17 +1,19 @@
 """A contact sheet of talking portraits, for the README and visual inspection.
 
-    python -m space_core.evaluation.contact_sheet examples/contact_sheet.jpg
+    python -m space_core.evaluation.contact_sheet examples/contact_sheet.jpg [--generator liveportrait]
 
 One row per example: the portrait, then frames evenly spread over its video.
 """
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from space_core import AnimationOptions, SpacePipeline
+from space_core.measures.rendering import add_generator_argument
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 ROWS = (
@@ -26,9 +28,14 @@ CELL = 256  # side of a frame in the sheet, pixels
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sheet", type=Path, help="the picture to write")
-    sheet = parser.parse_args().sheet
+    add_generator_argument(parser)
+    arguments = parser.parse_args()
     pipeline = SpacePipeline()
-    Image.fromarray(np.concatenate([_row(pipeline, *row) for row in ROWS])).save(sheet, quality=88)
+    rows = [
+        _row(pipeline, photo, speech, replace(options, generator=arguments.generator))
+        for photo, speech, options in ROWS
+    ]
+    Image.fromarray(np.concatenate(rows)).save(arguments.sheet, quality=88)
 
 
 def _row(pipeline: SpacePipeline, photo: str, speech: str, options: AnimationOptions) -> np.ndarray:

@@ -1,6 +1,6 @@
 """Emotions: growth with intensity, effect on lip sync, and recognition by facial-expression classifiers.
 
-    python -m space_core.evaluation.emotion CORPUS
+    python -m space_core.evaluation.emotion CORPUS [--generator liveportrait]
 
 Prints how near the displacement of each emotion at rest is to that of an actor whom it was not made from, in the mesh
 and as tracked in films; the distance of each emotion from neutral by intensity; by how much it lowers the correlation
@@ -23,20 +23,18 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from space_core.evaluation.lips import validation_clips
 from space_core.face.detector import build_detector
 from space_core.face.normalization import HeadPose, normalize, pose_landmarks
 from space_core.face.portrait import SIZE, Portrait, prepare_portrait
 from space_core.face.topology import canonical_face
-from space_core.generator.mesh_warp import MeshWarpGenerator
-from space_core.generator.mesh_warp.generator import PreparedPortrait
+from space_core.generator.generator import Generator, Prepared
 from space_core.measures.actors import displacements, read_clips, slopes_of, typical_displacements
-from space_core.measures.corpus import Corpus, corpus_from_arguments
+from space_core.measures.corpus import Corpus, corpus_arguments
 from space_core.measures.emotion_recipes import expression_of
 from space_core.measures.lips import best_lag, lip_opening, recorded
-from space_core.measures.rendering import render_landmarks
+from space_core.measures.rendering import add_generator_argument, render_landmarks, the_generator
 from space_core.media.audio import load_speech
 from space_core.media.images import load_photo
 from space_core.motion.emotion import emotion_curve
@@ -143,9 +141,16 @@ const human = async () => {
 """
 
 
-def report(corpus: Corpus) -> None:
+def main() -> None:
+    parser = corpus_arguments(__doc__)
+    add_generator_argument(parser)
+    arguments = parser.parse_args()
+    report(Corpus(arguments.corpus, arguments.cache), the_generator(arguments.generator))
+
+
+def report(corpus: Corpus, generator: Generator) -> None:
     """Prints the figures named at the top of this file."""
-    report_actors(corpus)
+    report_actors(corpus, generator)
     report_growth()
     report_lip_sync(corpus)
     folder = os.environ.get("SPACE_CLASSIFIERS")
@@ -153,7 +158,7 @@ def report(corpus: Corpus) -> None:
         print("No classifiers: SPACE_CLASSIFIERS names no folder with facial-expression classifiers.")
         return
     for title, names in (("developed on", DEVELOPED_ON), ("reported on", REPORTED_ON)):
-        results = classify(Path(folder), rendered(corpus, names))
+        results = classify(Path(folder), rendered(corpus, generator, names))
         if len(results) > 1:
             results["mean over the classifiers"] = np.nanmean(list(results.values()), axis=0)
         for name, probabilities in results.items():
@@ -161,7 +166,7 @@ def report(corpus: Corpus) -> None:
             report_classes(probabilities)
 
 
-def report_actors(corpus: Corpus) -> None:
+def report_actors(corpus: Corpus, generator: Generator) -> None:
     """Prints, for every actor, how near emotions made from the others are to the actor's mean displacements.
 
     Once as they displace the mesh, and once as the tracker that saw the actor sees them in films: it sees half of how
@@ -175,7 +180,7 @@ def report_actors(corpus: Corpus) -> None:
         others = typical_displacements(own for name, own in measured.items() if name != actor)
         made[actor] = {emotion: sum(expression_of(emotion, others[emotion])) for emotion in EMOTIONS[1:]}
     report_nearness("the mesh", made, measured)
-    report_nearness("films, tracked", tracked_in_films(corpus, made, slopes), measured)
+    report_nearness("films, tracked", tracked_in_films(corpus, generator, made, slopes), measured)
 
 
 def report_nearness(title: str, ours: Displacements, measured: Displacements) -> None:
@@ -204,9 +209,9 @@ def report_nearness(title: str, ours: Displacements, measured: Displacements) ->
         )
 
 
-def tracked_in_films(corpus: Corpus, made: Displacements, slopes: np.ndarray) -> Displacements:
+def tracked_in_films(corpus: Corpus, generator: Generator, made: Displacements, slopes: np.ndarray) -> Displacements:
     """Displacements as the tracker sees them in silent films of the portraits FILMED, averaged over these."""
-    detector, generator = build_detector("mediapipe"), MeshWarpGenerator(torch.device("cpu"))
+    detector = build_detector("mediapipe")
     offsets = np.stack([made[actor][emotion] for actor in made for emotion in EMOTIONS[1:]])
     offsets = np.concatenate([np.zeros_like(offsets[:1]), offsets])
     seen = []
@@ -275,10 +280,10 @@ def predicted_landmarks(speech: np.ndarray, portrait: np.ndarray, emotion: str, 
     return np.concatenate(list(load_speech2landmarks().predict(speech, portrait, curve)))
 
 
-def rendered(corpus: Corpus, names: tuple[str, ...]) -> np.ndarray:
+def rendered(corpus: Corpus, generator: Generator, names: tuple[str, ...]) -> np.ndarray:
     """Frames (portraits, 8 emotions at intensity 1, frames, 512, 512, 3) without head motion or blinks."""
     speech = load_speech(SPEECH)[: SECONDS * SAMPLE_RATE]
-    detector, generator = build_detector("mediapipe"), MeshWarpGenerator(torch.device("cpu"))
+    detector = build_detector("mediapipe")
     portraits = []
     for name in names:
         portrait = prepare_portrait(load_photo(corpus.folder / "portraits" / f"{name}.jpg"), detector)
@@ -292,7 +297,7 @@ def rendered(corpus: Corpus, names: tuple[str, ...]) -> np.ndarray:
 
 
 def still_frames(
-    generator: MeshWarpGenerator, prepared: PreparedPortrait, portrait: Portrait, landmarks: np.ndarray
+    generator: Generator[Prepared], prepared: Prepared, portrait: Portrait, landmarks: np.ndarray
 ) -> list[np.ndarray]:
     """Frames (512, 512, 3) of normalized landmarks (T, 478, 3), the head as in the photo."""
     still = portrait.pose
@@ -358,4 +363,4 @@ def report_classes(probabilities: np.ndarray) -> None:
 
 
 if __name__ == "__main__":
-    report(corpus_from_arguments(__doc__))
+    main()

@@ -1,17 +1,19 @@
 """A sheet of emotions on several portraits, for the README and visual inspection.
 
-    python -m space_core.evaluation.emotion_sheet examples/emotions.jpg [PHOTO …]
+    python -m space_core.evaluation.emotion_sheet examples/emotions.jpg [PHOTO …] [--generator liveportrait]
 
 One row per portrait, one column per emotion, all from the same moment of a recording, without head motion and blinks.
 """
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from space_core import AnimationOptions, SpacePipeline
+from space_core.measures.rendering import add_generator_argument
 from space_core.motion.emotion_labels import EMOTIONS, MAX_INTENSITY
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -28,18 +30,22 @@ def main() -> None:
     parser.add_argument("photos", type=Path, nargs="*", default=PHOTOS, metavar="PHOTO", help="portraits (examples)")
     parser.add_argument("--intensity", type=float, default=1.0, help=f"0 to {MAX_INTENSITY:g} (%(default)s)")
     parser.add_argument("--frame", type=int, default=FRAME, help="of the recording, 25 a second (%(default)s)")
+    add_generator_argument(parser)
     arguments = parser.parse_args()
     pipeline = SpacePipeline()
-    rows = [_captions(), *(_row(pipeline, photo, arguments.intensity, arguments.frame) for photo in arguments.photos)]
+    options = AnimationOptions(
+        intensity=arguments.intensity, generator=arguments.generator, head_motion=0, blinks_per_minute=0
+    )
+    rows = [_captions(), *(_row(pipeline, photo, options, arguments.frame) for photo in arguments.photos)]
     Image.fromarray(np.concatenate(rows)).save(arguments.sheet, quality=85)
 
 
-def _row(pipeline: SpacePipeline, photo: Path, intensity: float, frame: int) -> np.ndarray:
+def _row(pipeline: SpacePipeline, photo: Path, options: AnimationOptions, frame: int) -> np.ndarray:
     cells = []
     for emotion in EMOTIONS:
-        options = AnimationOptions(emotion=emotion, intensity=intensity, head_motion=0, blinks_per_minute=0)
-        motion = pipeline.motion(photo, SPEECH, options)[frame : frame + 1]
-        (picture,) = pipeline.animate(photo, motion)
+        felt = replace(options, emotion=emotion)
+        motion = pipeline.motion(photo, SPEECH, felt)[frame : frame + 1]
+        (picture,) = pipeline.animate(photo, motion, felt)
         cut = round(MARGIN * len(picture))
         cells.append(Image.fromarray(picture[cut:-cut, cut:-cut]).resize((CELL, CELL), Image.Resampling.LANCZOS))
     return np.concatenate([np.asarray(cell) for cell in cells], axis=1)

@@ -1,6 +1,6 @@
 """Eyes: blinks, saccades, gaze and its compensation of head rotation.
 
-    python -m space_core.evaluation.eyes CORPUS
+    python -m space_core.evaluation.eyes CORPUS [--generator liveportrait]
 
 Prints, over many seeds and the corpus's recordings: blinks per minute, their duration and how many follow the end of a
 phrase; rate and size of saccades. Then, measured in rendered frames of portraits of the examples and the corpus: the
@@ -13,16 +13,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import torch
 from scipy.ndimage import map_coordinates
 
 from space_core.errors import SpaceError
 from space_core.face.detector import Detector, build_detector
 from space_core.face.normalization import HeadPose, pose_landmarks
-from space_core.face.portrait import Portrait, prepare_portrait
+from space_core.face.portrait import MARGIN, Portrait, prepare_portrait
+from space_core.face.posed_face import PosedFace
 from space_core.face.topology import EYES, Eye
-from space_core.generator.mesh_warp import MeshWarpGenerator
-from space_core.measures.corpus import Corpus, corpus_from_arguments
-from space_core.measures.rendering import render_landmarks
+from space_core.generator.generator import Generator
+from space_core.generator.mesh_warp.face_motion import PixelTransform, face_motion
+from space_core.generator.mesh_warp.glasses import find_glasses
+from space_core.measures.corpus import Corpus, corpus_arguments
+from space_core.measures.rendering import add_generator_argument, render_landmarks, the_generator
 from space_core.media.audio import load_speech
 from space_core.media.images import load_photo
 from space_core.motion.blink import apply_blink, blink_curve
@@ -47,11 +51,18 @@ HEAD_TURNS = np.array([-10.0, 10.0])  # degrees of yaw
 STRENGTHS = (0.0, 0.5, 1.0)  # of ``counter_gaze``
 
 
-def report(corpus: Corpus) -> None:
+def main() -> None:
+    parser = corpus_arguments(__doc__)
+    add_generator_argument(parser)
+    arguments = parser.parse_args()
+    report(Corpus(arguments.corpus, arguments.cache), the_generator(arguments.generator))
+
+
+def report(corpus: Corpus, generator: Generator) -> None:
     """Prints the figures named at the top of this file."""
     _report_blinks(corpus)
     _report_saccades()
-    _report_rendered(corpus)
+    _report_rendered(corpus, generator)
 
 
 def _report_blinks(corpus: Corpus) -> None:
@@ -105,8 +116,8 @@ def _report_saccades() -> None:
         print(f"  saccades at {amount}: {len(jumps) / SEEDS:.0f} a minute of {size}°, never beyond {largest}°")
 
 
-def _report_rendered(corpus: Corpus) -> None:
-    detector, generator = build_detector("mediapipe"), MeshWarpGenerator()
+def _report_rendered(corpus: Corpus, generator: Generator) -> None:
+    detector = build_detector("mediapipe")
     names, pixels, tracked, kept, shut, hidden = [], [], [], [], [], []
     for name, portrait in _portraits(corpus, detector):
         landmarks = np.concatenate([_commanded(portrait), _turning(portrait), _shut(portrait)])
@@ -124,7 +135,7 @@ def _report_rendered(corpus: Corpus) -> None:
         turns = [(frames[turning][turn :: len(HEAD_TURNS)], faces[turning][turn]) for turn in range(len(HEAD_TURNS))]
         kept.append([[followed_gaze(turned[0], frame, face)[0] for frame in turned] for turned, face in turns])
         shut.append(_opening(faces[-1]) / _opening(faces[0]) if faces[-1] is not None else np.full(2, np.nan))
-        hidden.append(prepared.glasses is not None and prepared.glasses.opaque)
+        hidden.append(_in_sunglasses(portrait))
     print(f"  rendered frames of {len(names)} portraits; the median, 10 %…90 % in brackets, in degrees")
     for method, gazes in (("irises matched by their pixels", pixels), ("irises found by the tracker", tracked)):
         print(f"  {method}")
@@ -163,6 +174,13 @@ def _portraits(corpus: Corpus, detector: Detector) -> Iterator[tuple[str, Portra
         sharp = eye_width(portrait.normalized[None]).min() * portrait.pose.scale[0] > MIN_EYE_WIDTH
         if open_eyes and sharp and np.abs(portrait.pose.rotation).max() < FRONTAL and path.stem != "contact_sheet":
             yield path.stem, portrait
+
+
+def _in_sunglasses(portrait: Portrait) -> bool:
+    face = PosedFace(portrait.normalized[None], portrait.pose)
+    in_surroundings = face_motion(face, PixelTransform(1.0, np.full(2, float(MARGIN))), torch.device("cpu"))
+    glasses = find_glasses(torch.tensor(portrait.surroundings).permute(2, 0, 1)[None].float() / 255, in_surroundings)
+    return glasses is not None and glasses.opaque
 
 
 def _commanded(portrait: Portrait) -> np.ndarray:
@@ -236,4 +254,4 @@ def _opening(landmarks: np.ndarray) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    report(corpus_from_arguments(__doc__))
+    main()

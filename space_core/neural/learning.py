@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from space_core.errors import SpaceError
 from space_core.generator.liveportrait.networks import LivePortraitNetworks
-from space_core.latents.fitting import STEPS, VARIANTS, Errors, errors, fit, join_examples
+from space_core.latents.fitting import STEPS, VARIANTS, Errors, Examples, errors, fit, join_examples
 from space_core.latents.landmarks2latents import Landmarks2Latents, LatentNetwork, load_landmarks2latents
 from space_core.media.files import temporary_sibling
 from space_core.neural.material import Material, video_takes
@@ -24,8 +24,8 @@ CHOOSING, VALIDATION = 0.1, 0.2  # shares of the takes: to choose the best state
 CARD = """# Landmarks2Latents for these weights
 
 Learnt by SPACE (`python -m space_core.training.landmarks2latents`, seed {seed}) in {minutes:.1f} minutes from {frames}
-frames in {takes} takes, which SPACE's mesh warp drew of its example portraits{videos}, and which the motion extractor
-beside this file read. It belongs to these weights alone and is under their terms.
+frames, which the motion extractor beside this file read: {drawn} takes that SPACE's mesh warp drew of its example
+portraits{recorded}. It belongs to these weights alone and is under their terms.
 
 Validation on {held} takes that were not learnt from, root mean square errors in the latents' units:
 
@@ -33,7 +33,7 @@ Validation on {held} takes that were not learnt from, root mean square errors in
 | --- | --- | --- |
 {rows}
 
-The error of the expression is {reduction:.0%} below that of the portrait's own latents.
+The error of the expression is {reduction:.0%} {direction} that of the portrait's own latents.
 """
 
 
@@ -90,14 +90,15 @@ def learn(
         SpaceError: a video can't be used.
     """
     begun, total = time.monotonic(), num_takes + num_takes // 10 * len(VARIANTS)
-    material, parts = Material(networks.extract_motion, networks.device, seed), []
-    for done, part in enumerate(material.takes(num_takes)):
+    material = Material(networks, seed)
+    parts: list[Examples] = []
+    for video in videos:  # first, so that one that can't be used is refused at once
+        for part in video_takes(video, networks, material.planner, material.detector, len(parts)):
+            progress("learning", 0, total)
+            parts.append(part)
+    for done, part in enumerate(material.takes(num_takes, len(parts))):
         progress("learning", done, total)
         parts.append(part)
-    for video in videos:
-        for part in video_takes(video, networks.extract_motion, material.planner, material.detector, len(parts)):
-            progress("learning", num_takes, total)
-            parts.append(part)
     order = np.random.default_rng(seed).permutation(len(parts))
     first, second = round(len(parts) * VALIDATION), round(len(parts) * (VALIDATION + CHOOSING))
     held, choosing, training = (
@@ -120,11 +121,12 @@ def learn(
         seed=seed,
         minutes=(time.monotonic() - begun) / 60,
         frames=sum(map(len, parts)),
-        takes=len(parts),
-        videos=f" or which are of {len(videos)} videos" if videos else "",
+        drawn=num_takes,
+        recorded=f", and {len(parts) - num_takes} takes of videos ({len(videos)})" if videos else "",
         held=first,
         rows="\n".join(rows),
-        reduction=trivial.reduction,
+        reduction=abs(trivial.reduction),
+        direction="below" if trivial.reduction >= 0 else "above",
     )
     return Learnt(fitted[whole], found, card)
 

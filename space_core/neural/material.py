@@ -1,6 +1,6 @@
 """Frames to learn Landmarks2Latents from: drawn by the mesh warp over all of its motion, read by a motion extractor."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +16,7 @@ from space_core.face.portrait import Portrait, prepare_portrait
 from space_core.face.posed_face import PosedFace
 from space_core.generator.liveportrait.face_crop import FaceCrop, cut_faces, face_crop
 from space_core.generator.liveportrait.motion_extractor import Latents
+from space_core.generator.liveportrait.networks import LivePortraitNetworks
 from space_core.generator.mesh_warp import MeshWarpGenerator
 from space_core.generator.mesh_warp.generator import PreparedPortrait
 from space_core.latents.fitting import Examples
@@ -43,8 +44,6 @@ GAZE, SHUT_SHARE = (25.0, 20.0), 0.25
 BATCH = 4  # pictures that are read at once
 MOST_VIDEO_SECONDS, VIDEO_STEP = 60.0, 5  # of a user's video; the frames of it that are read, one in so many
 
-Read = Callable[[torch.Tensor], Latents]  # pictures (B, 3, 256, 256), 0…1, to what a motion extractor reads in them
-
 
 @dataclass(frozen=True)
 class Sitter:
@@ -65,8 +64,9 @@ class Material:
         detector: of their faces.
     """
 
-    def __init__(self, read: Read, device: torch.device, seed: int) -> None:
-        self._read = read
+    def __init__(self, networks: LivePortraitNetworks, seed: int) -> None:
+        device = networks.device
+        self._networks = networks
         self._random = np.random.default_rng(seed)
         self.planner, self.detector = MotionPlanner(device), build_detector("mediapipe")
         self._generator = MeshWarpGenerator(device)
@@ -77,16 +77,16 @@ class Material:
             for picture in (photo, np.ascontiguousarray(photo[:, ::-1])):
                 self._sitters.append(self._sit(prepare_portrait(picture, self.detector)))
 
-    def takes(self, number: int) -> Iterator[Examples]:
-        """So many takes of 12 frames; the portraits take turns."""
+    def takes(self, number: int, first: int) -> Iterator[Examples]:
+        """So many takes of 12 frames, numbered from ``first`` on; the portraits take turns."""
         for take in range(number):
             sitter = self._sitters[take % len(self._sitters)]
-            yield self._examples(sitter, self._motion(sitter.portrait), take)
+            yield self._examples(sitter, self._motion(sitter.portrait), first + take)
 
     def _sit(self, portrait: Portrait) -> Sitter:
         prepared, crop = self._generator.prepare(portrait), face_crop(portrait.landmarks)
         still = PosedFace(portrait.normalized[None], portrait.pose)
-        latents, angles = read_latents(self._read, self._generator.render_batch(prepared, still), crop)
+        latents, angles = read_latents(self._networks, self._generator.render_batch(prepared, still), crop)
         return Sitter(portrait, prepared, crop, latents[0], angles[0])
 
     def _motion(self, portrait: Portrait) -> Motion:
@@ -159,7 +159,7 @@ class Material:
         pictures = self._generator.render(
             sitter.prepared, (shown[first : first + size] for first in range(0, FRAMES_OF_TAKE, size))
         )
-        latents, angles = read_latents(self._read, np.concatenate(list(pictures)), sitter.crop)
+        latents, angles = read_latents(self._networks, np.concatenate(list(pictures)), sitter.crop)
         features = motion.speech_features
         assert features is not None
 
@@ -183,7 +183,9 @@ def flat_latents(latents: Latents) -> torch.Tensor:
     return torch.cat([latents.expression.flatten(1), latents.translation, latents.scale], 1).float()
 
 
-def video_takes(path: Path, read: Read, planner: MotionPlanner, detector: Detector, first: int) -> Iterator[Examples]:
+def video_takes(
+    path: Path, networks: LivePortraitNetworks, planner: MotionPlanner, detector: Detector, first: int
+) -> Iterator[Examples]:
     """Takes of a user's video with a face, numbered from ``first`` on; its most usual face stands for the portrait.
 
     Raises:
@@ -212,12 +214,12 @@ def video_takes(path: Path, read: Read, planner: MotionPlanner, detector: Detect
         heard = [window.features for window in planner.analyse(load_speech(path, MOST_VIDEO_SECONDS))]
         spoken = np.concatenate(heard)[: len(found)]
         features[: len(spoken)] = spoken
-    own, own_angles = read_latents(read, kept[usual][None], crop)
+    own, own_angles = read_latents(networks, kept[usual][None], crop)
     motion, turns = (normalized - normalized[usual]).reshape(len(found), -1), pose_features(own_pose, pose)
     around = context_frames(0, len(found), len(found))
     for take, start in enumerate(range(0, len(seen), FRAMES_OF_TAKE), first):
         chosen = seen[start : start + FRAMES_OF_TAKE]
-        latents, angles = read_latents(read, np.stack([kept[number] for number in chosen]), crop)
+        latents, angles = read_latents(networks, np.stack([kept[number] for number in chosen]), crop)
         yield Examples(
             motion=motion[around[chosen]].astype(np.float16),
             pose=turns[around[chosen]],
@@ -230,10 +232,10 @@ def video_takes(path: Path, read: Read, planner: MotionPlanner, detector: Detect
         )
 
 
-def read_latents(read: Read, pictures: np.ndarray, crop: FaceCrop) -> tuple[np.ndarray, np.ndarray]:
-    """The latents (T, 67) and angles (T, 3) that are read in pictures (T, H, W, 3) of a face."""
-    faces = cut_faces(pictures, crop)
-    found = [read(faces[first : first + BATCH]) for first in range(0, len(faces), BATCH)]
+def read_latents(networks: LivePortraitNetworks, pictures: np.ndarray, crop: FaceCrop) -> tuple[np.ndarray, np.ndarray]:
+    """The latents (T, 67) and angles (T, 3) that the motion extractor reads in pictures (T, H, W, 3) of a face."""
+    faces = cut_faces(pictures, crop, networks.layout.input_size)
+    found = [networks.extract_motion(faces[first : first + BATCH]) for first in range(0, len(faces), BATCH)]
     return (
         torch.cat([flat_latents(latents) for latents in found]).cpu().numpy(),
         torch.cat([torch.stack([latents.pitch, latents.yaw, latents.roll], 1) for latents in found]).cpu().numpy(),

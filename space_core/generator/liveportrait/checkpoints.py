@@ -1,16 +1,19 @@
 """The five files of weights of LivePortrait, as they are published: found in a folder, read and checked."""
 
+import json
 import pickle
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from space_core.errors import SpaceError
+from space_core.generator.liveportrait.layout import Layout
 
 NAMES = (
     "appearance_feature_extractor",
@@ -28,6 +31,7 @@ FOLDERS = (
     "liveportrait/retargeting_models",
 )
 SUFFIXES = (".safetensors", ".pth")  # the first that is there is read
+LAYOUT = "layout"  # in the metadata of a file, where it is not the published one
 DOWNLOAD = "Download them with 'python -m space_core get-weights liveportrait'."
 
 
@@ -77,6 +81,30 @@ def load_checkpoint(path: Path, network: nn.Module) -> None:
     if not all(tensor.isfinite().all() for tensor in floats.values()):
         raise SpaceError(f"{path} contains numbers that are not finite. {DOWNLOAD}")
     network.load_state_dict(floats, assign=True)
+
+
+def save_checkpoint(path: Path, network: nn.Module, layout: Layout) -> None:
+    """Writes a network, with the layout of all five, to a safetensors file."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    save_file(tensors, path, {LAYOUT: json.dumps(asdict(layout))})
+
+
+def read_layout(path: Path) -> Layout:
+    """The layout that a file says its networks have; the published one if it says none.
+
+    Raises:
+        SpaceError: the file is damaged.
+    """
+    if path.suffix != ".safetensors":
+        return Layout()
+    try:
+        with safe_open(path, "pt") as file:
+            text = (file.metadata() or {}).get(LAYOUT)
+        values: dict[str, Any] = json.loads(text) if text else {}
+        values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+        return Layout(**values)
+    except (OSError, SafetensorError, ValueError, TypeError, AttributeError) as error:
+        raise SpaceError(f"{path} is damaged or no file of weights. {DOWNLOAD}") from error
 
 
 def _candidates(folder: Path, name: str) -> list[Path]:

@@ -7,7 +7,6 @@ import numpy as np
 import torch
 
 from space_core.face.topology import EYES, INNER_UPPER_LIP
-from space_core.generator.liveportrait.layout import INPUT_SIZE
 
 SIDE_IN_FACES, SHIFT_UP = 2.3, 0.125  # of the crop: its side in faces, its shift in sides (``crop.py`` of LivePortrait)
 # What counts as the face: brows, cheeks and jaw, without the forehead, as in the landmarks that LivePortrait crops by.
@@ -52,11 +51,8 @@ def face_crop(landmarks: np.ndarray) -> FaceCrop:
     return FaceCrop(corner[0] * right + corner[1] * down, right, down, float(side))
 
 
-def cut_faces(pictures: np.ndarray, crop: FaceCrop, scale: float = 1.0, shift: float = 0.0) -> torch.Tensor:
-    """(T, 3, 256, 256) 0…1, the crop out of pictures (T, H, W, 3) uint8 RGB; see ``FaceCrop.matrix``."""
-    matrix = crop.matrix(INPUT_SIZE, scale, shift)
-    cut = [
-        cv2.warpAffine(picture, matrix, (INPUT_SIZE, INPUT_SIZE), borderMode=cv2.BORDER_REPLICATE)
-        for picture in pictures
-    ]
+def cut_faces(pictures: np.ndarray, crop: FaceCrop, size: int, scale: float = 1.0, shift: float = 0.0) -> torch.Tensor:
+    """(T, 3, size, size) 0…1, the crop out of pictures (T, H, W, 3) uint8 RGB; see ``FaceCrop.matrix``."""
+    matrix = crop.matrix(size, scale, shift)
+    cut = [cv2.warpAffine(picture, matrix, (size, size), borderMode=cv2.BORDER_REPLICATE) for picture in pictures]
     return torch.from_numpy(np.stack(cut)).permute(0, 3, 1, 2).float() / 255

@@ -15,7 +15,6 @@ from space_core.face.normalization import HeadPose
 from space_core.face.portrait import Portrait
 from space_core.face.posed_face import PosedFace, join_faces
 from space_core.generator.liveportrait.face_crop import cut_faces, face_crop
-from space_core.generator.liveportrait.layout import OUTPUT_SIZE
 from space_core.generator.liveportrait.motion_extractor import Latents
 from space_core.generator.liveportrait.networks import LivePortraitNetworks
 
@@ -100,13 +99,14 @@ class LivePortraitGenerator:
     def prepare(self, portrait: Portrait, canvas: Canvas | None = None, refined: bool = True) -> PreparedPortrait:
         """See ``Generator.prepare``; there is nothing to refine."""
         canvas, crop, networks = canvas or crop_canvas(portrait, SIZE), face_crop(portrait.landmarks), self._networks
-        face = cut_faces(portrait.surroundings[None], crop, shift=MARGIN)
+        face = cut_faces(portrait.surroundings[None], crop, networks.layout.input_size, shift=MARGIN)
         volume, latents = networks.extract_appearance(face), networks.extract_motion(face)
         keypoints = networks.transform_keypoints(latents)
         left, top, width, height = canvas.shown
         still = canvas.picture[top : top + height, left : left + width]
-        matrix = crop.matrix(OUTPUT_SIZE, canvas.crop.scale, canvas.crop.origin - [left, top])
-        box, matrix, mask = _paste_mask(matrix, width, height)
+        side = networks.layout.output_size
+        matrix = crop.matrix(side, canvas.crop.scale, canvas.crop.origin - [left, top])
+        box, matrix, mask = _paste_mask(matrix, side, width, height)
         start = time.perf_counter()
         networks.render(volume, keypoints, keypoints).cpu()
         seconds = time.perf_counter() - start
@@ -171,19 +171,19 @@ def with_neighbours(faces: Iterable[PosedFace], reach: int) -> Iterator[tuple[Po
         yield next_batch()
 
 
-def _paste_mask(matrix: np.ndarray, width: int, height: int) -> tuple[Box, np.ndarray, np.ndarray]:
-    """Where in a film of that size the generator's picture comes to lie.
+def _paste_mask(matrix: np.ndarray, side: int, width: int, height: int) -> tuple[Box, np.ndarray, np.ndarray]:
+    """Where in a film of that width and height the generator's picture comes to lie.
 
-    ``matrix`` (2, 3) leads from the film to that picture. Returns its box, the
+    ``matrix`` (2, 3) leads from the film to that picture, whose side is given. Returns its box, the
     matrix from pixels of the box, and the mask (h, w, 1).
     """
-    corners = np.array([[0, 0], [OUTPUT_SIZE, 0], [0, OUTPUT_SIZE], [OUTPUT_SIZE, OUTPUT_SIZE]], float)
+    corners = np.array([[0, 0], [side, 0], [0, side], [side, side]], float)
     places = (corners - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T
     left, top = np.clip(np.floor(places.min(0)).astype(int), 0, [width, height]).tolist()
     right, bottom = np.clip(np.ceil(places.max(0)).astype(int), 0, [width, height]).tolist()
     within = np.concatenate([matrix[:, :2], (matrix @ [left, top, 1])[:, None]], 1)
     rows, columns = np.mgrid[: bottom - top, : right - left]
-    x, y = np.tensordot(within, np.stack([columns, rows, np.ones_like(rows)]), 1) / (OUTPUT_SIZE - 1)
+    x, y = np.tensordot(within, np.stack([columns, rows, np.ones_like(rows)]), 1) / (side - 1)
     inside = np.minimum(np.minimum(x, 1 - x), np.minimum(y, 1 - y))  # distance from the picture's border
     share = np.clip((inside - BORDER) / FADE, 0, 1)
     mask = (share * share * (3 - 2 * share)).astype(np.float32)
@@ -191,7 +191,7 @@ def _paste_mask(matrix: np.ndarray, width: int, height: int) -> tuple[Box, np.nd
 
 
 def _paste(prepared: PreparedPortrait, picture: np.ndarray) -> np.ndarray:
-    """(H, W, 3) uint8 RGB, the film's frame with the generator's picture (512, 512, 3), 0…1, in it."""
+    """(H, W, 3) uint8 RGB, the film's frame with the generator's picture (h, w, 3), 0…1, in it."""
     left, top, right, bottom = prepared.box
     size, frame = (right - left, bottom - top), prepared.still.copy()
     flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP

@@ -1,16 +1,17 @@
 """The sizes of the five networks; the defaults are those of the published weights."""
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 NUM_KEYPOINTS = 21
-INPUT_SIZE, OUTPUT_SIZE = 256, 512  # pixels: sides of the square pictures that go in and come out
+MOST = 4096  # of everything that a layout counts
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Widths and depths of the networks; smaller ones make small networks of the same structure.
+    """Widths, depths and pictures of the networks; smaller ones make small networks of the same structure.
 
     Attributes:
+        input_size: side of the square pictures that go in, pixels; a multiple of 32.
         channels: of the first convolution; each of the two downsampling steps doubles them.
         volume_channels, volume_depth: of the appearance volume.
         volume_blocks: residual blocks of the appearance extractor on the volume.
@@ -19,8 +20,10 @@ class Layout:
         flow_max_channels: the most that its steps have.
         flow_steps: downsampling steps of the hourglass.
         flow_features: channels to which the volume is compressed for it.
+        modulation_channels: between the features and the modulation in the decoder.
     """
 
+    input_size: int = 256
     channels: int = 64
     volume_channels: int = 32
     volume_depth: int = 16
@@ -31,6 +34,23 @@ class Layout:
     flow_max_channels: int = 1024
     flow_steps: int = 5
     flow_features: int = 4
+    modulation_channels: int = 128
+
+    def __post_init__(self) -> None:
+        """Refuses with a ValueError what no networks can have, such as a damaged file may say."""
+        counts = [count for value in astuple(self) for count in (value if isinstance(value, tuple) else (value,))]
+        if not all(isinstance(count, int) and 0 < count <= MOST for count in counts) or self.input_size % 32:
+            raise ValueError(f"not a layout: {self}")
+
+    @property
+    def output_size(self) -> int:
+        """Side of the square pictures that come out, pixels."""
+        return 2 * self.input_size
+
+    @property
+    def volume_size(self) -> int:
+        """Height and width of the appearance volume."""
+        return self.input_size // 4
 
     @property
     def flat_channels(self) -> int:

@@ -8,8 +8,8 @@ from torch import nn
 
 from space_core.errors import SpaceError
 from space_core.generator.liveportrait.appearance_extractor import AppearanceExtractor
-from space_core.generator.liveportrait.checkpoints import find_checkpoints, load_checkpoint
-from space_core.generator.liveportrait.layout import INPUT_SIZE, NUM_KEYPOINTS, Layout
+from space_core.generator.liveportrait.checkpoints import NAMES, find_checkpoints, load_checkpoint, read_layout
+from space_core.generator.liveportrait.layout import NUM_KEYPOINTS, Layout
 from space_core.generator.liveportrait.motion_extractor import Latents, MotionExtractor
 from space_core.generator.liveportrait.spade_generator import SPADEGenerator, fold_spectral_norm
 from space_core.generator.liveportrait.stitching import StitchingModule
@@ -19,7 +19,8 @@ from space_core.generator.liveportrait.warping_module import WarpingModule
 class LivePortraitNetworks(nn.Module):
     """The networks, under the names of their files; ``load_networks`` gives them with weights, ready to use.
 
-    On CUDA the pictures are computed in float16 by autocast; keypoints are always float32.
+    Shapes are those of the published layout. On CUDA the pictures are computed in float16 by autocast; keypoints are
+    always float32.
     """
 
     def __init__(self, layout: Layout | None = None) -> None:
@@ -55,14 +56,14 @@ class LivePortraitNetworks(nn.Module):
     @torch.inference_mode()
     def extract_appearance(self, image: torch.Tensor) -> torch.Tensor:
         """The appearance volume (B, 32, 16, 64, 64) of pictures (B, 3, 256, 256), 0…1."""
-        _check(image, "image", (3, INPUT_SIZE, INPUT_SIZE))
+        self._check_image(image)
         with self._autocast():
             return self.appearance_feature_extractor(image.to(self.device)).float()
 
     @torch.inference_mode()
     def extract_motion(self, image: torch.Tensor) -> Latents:
         """The latents of pictures (B, 3, 256, 256), 0…1."""
-        _check(image, "image", (3, INPUT_SIZE, INPUT_SIZE))
+        self._check_image(image)
         return self.motion_extractor(image.to(self.device))
 
     def transform_keypoints(self, motion: Latents) -> torch.Tensor:
@@ -96,7 +97,7 @@ class LivePortraitNetworks(nn.Module):
     def warp(self, volume: torch.Tensor, source: torch.Tensor, driving: torch.Tensor) -> torch.Tensor:
         """Warped picture features (B, 256, 64, 64), the first half of ``render``."""
         layout = self.layout
-        _check(volume, "volume", (layout.volume_channels, layout.volume_depth, INPUT_SIZE // 4, INPUT_SIZE // 4))
+        _check(volume, "volume", (layout.volume_channels, layout.volume_depth, layout.volume_size, layout.volume_size))
         source, driving = self._keypoints(source, driving)
         if len(volume) not in (1, len(driving)):
             raise SpaceError(f"There are {len(volume)} volumes for {len(driving)} frames; give one, or one for each.")
@@ -109,6 +110,9 @@ class LivePortraitNetworks(nn.Module):
         """Pictures (B, 3, 512, 512), 0…1, of warped features, the second half of ``render``."""
         with self._autocast():
             return self.spade_generator(features)
+
+    def _check_image(self, image: torch.Tensor) -> None:
+        _check(image, "image", (3, self.layout.input_size, self.layout.input_size))
 
     def _keypoints(self, source: torch.Tensor, driving: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Both on the device, as many of the one as of the other."""
@@ -124,10 +128,11 @@ class LivePortraitNetworks(nn.Module):
 
 
 def load_networks(folder: str | Path, device: torch.device | str = "cpu") -> LivePortraitNetworks:
-    """The networks with the published weights in a folder, for inference on a device.
+    """The networks with the weights in a folder, for inference on a device.
 
     Args:
-        folder: with the five files (.safetensors or .pth), see ``checkpoints``.
+        folder: with the five files (.safetensors or .pth), see ``checkpoints``: the published ones, or others of the
+            same structure, whose files say their layout.
         device: a device of torch.
 
     Raises:
@@ -149,8 +154,9 @@ def check_checkpoints(folder: str | Path) -> dict[str, Path]:
 
 def _load(folder: str | Path) -> tuple[LivePortraitNetworks, dict[str, Path]]:
     paths = find_checkpoints(folder)
+    layout = read_layout(paths[NAMES[0]])
     with torch.device("meta"):  # no time and no random numbers are spent on weights that are replaced
-        networks = LivePortraitNetworks()
+        networks = LivePortraitNetworks(layout)
     for name, path in paths.items():
         load_checkpoint(path, networks.get_submodule(name))
     return networks, paths

@@ -7,15 +7,14 @@ from torch.nn import functional as F
 from space_core.generator.liveportrait.layout import Layout
 
 SLOPE = 0.2  # of the leaky ReLUs
-HIDDEN = 128  # channels between the features and the modulation
 NUM_MIDDLE_BLOCKS = 6
 
 
 class SpectralConv2d(nn.Module):
-    """A convolution stored with spectral norm: its weight is ``weight_orig`` divided by its largest singular value.
+    """A convolution with spectral norm: its weight is ``weight_orig`` divided by its largest singular value.
 
-    ``weight_u`` and ``weight_v`` are the singular vectors that training has found. It is only a form of storage:
-    ``fold`` gives the convolution that is computed.
+    ``weight_u`` and ``weight_v`` are the singular vectors, which training follows by power iteration. For inference
+    ``fold`` gives an ordinary convolution.
     """
 
     weight_u: torch.Tensor
@@ -25,9 +24,20 @@ class SpectralConv2d(nn.Module):
         super().__init__()
         self.padding = kernel // 2
         self.weight_orig = nn.Parameter(torch.empty(channels_out, channels_in, kernel, kernel))
-        self.bias = nn.Parameter(torch.empty(channels_out)) if bias else None
-        self.register_buffer("weight_u", torch.empty(channels_out))
-        self.register_buffer("weight_v", torch.empty(channels_in * kernel**2))
+        self.bias = nn.Parameter(torch.zeros(channels_out)) if bias else None
+        self.register_buffer("weight_u", F.normalize(torch.randn(channels_out), dim=0))
+        self.register_buffer("weight_v", F.normalize(torch.randn(channels_in * kernel**2), dim=0))
+        nn.init.kaiming_normal_(self.weight_orig)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """For training: a step of power iteration, then the convolution."""
+        flat = self.weight_orig.flatten(1)
+        if self.training:
+            with torch.no_grad():
+                self.weight_v = F.normalize(flat.mT @ self.weight_u, dim=0)
+                self.weight_u = F.normalize(flat @ self.weight_v, dim=0)
+        singular_value = self.weight_u @ (flat @ self.weight_v)
+        return F.conv2d(x, self.weight_orig / singular_value, self.bias, padding=self.padding)
 
     def fold(self) -> nn.Conv2d:
         """The same convolution with an ordinary weight."""
@@ -44,11 +54,12 @@ class SpectralConv2d(nn.Module):
 class SPADE(nn.Module):
     """Instance norm, modulated pixel by pixel by features."""
 
-    def __init__(self, channels: int, feature_channels: int) -> None:
+    def __init__(self, channels: int, layout: Layout) -> None:
         super().__init__()
-        self.mlp_shared = nn.Sequential(nn.Conv2d(feature_channels, HIDDEN, 3, padding=1), nn.ReLU())
-        self.mlp_gamma = nn.Conv2d(HIDDEN, channels, 3, padding=1)
-        self.mlp_beta = nn.Conv2d(HIDDEN, channels, 3, padding=1)
+        hidden = layout.modulation_channels
+        self.mlp_shared = nn.Sequential(nn.Conv2d(layout.decoder_channels, hidden, 3, padding=1), nn.ReLU())
+        self.mlp_gamma = nn.Conv2d(hidden, channels, 3, padding=1)
+        self.mlp_beta = nn.Conv2d(hidden, channels, 3, padding=1)
 
     def forward(self, x: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
         hidden = self.mlp_shared(F.interpolate(features, size=x.shape[2:]))
@@ -58,17 +69,17 @@ class SPADE(nn.Module):
 class SPADEResnetBlock(nn.Module):
     """Two modulated convolutions and a shortcut, which is learned where the number of channels changes."""
 
-    def __init__(self, channels_in: int, channels_out: int, feature_channels: int) -> None:
+    def __init__(self, channels_in: int, channels_out: int, layout: Layout) -> None:
         super().__init__()
         middle = min(channels_in, channels_out)
         self.conv_0 = SpectralConv2d(channels_in, middle, 3)
         self.conv_1 = SpectralConv2d(middle, channels_out, 3)
-        self.norm_0 = SPADE(channels_in, feature_channels)
-        self.norm_1 = SPADE(middle, feature_channels)
+        self.norm_0 = SPADE(channels_in, layout)
+        self.norm_1 = SPADE(middle, layout)
         self.has_shortcut = channels_in != channels_out
         if self.has_shortcut:
             self.conv_s = SpectralConv2d(channels_in, channels_out, 1, bias=False)
-            self.norm_s = SPADE(channels_in, feature_channels)
+            self.norm_s = SPADE(channels_in, layout)
 
     def forward(self, x: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
         shortcut = self.conv_s(self.norm_s(x, features)) if self.has_shortcut else x
@@ -77,16 +88,16 @@ class SPADEResnetBlock(nn.Module):
 
 
 class SPADEGenerator(nn.Module):
-    """Features (B, 256, 64, 64) to pictures (B, 3, 512, 512), 0…1; runs after ``fold_spectral_norm``."""
+    """Features (B, 256, 64, 64) to pictures (B, 3, 512, 512), 0…1."""
 
     def __init__(self, layout: Layout) -> None:
         super().__init__()
         channels = layout.decoder_channels
         self.fc = nn.Conv2d(channels, 2 * channels, 3, padding=1)
         for index in range(NUM_MIDDLE_BLOCKS):
-            self.add_module(f"G_middle_{index}", SPADEResnetBlock(2 * channels, 2 * channels, channels))
-        self.up_0 = SPADEResnetBlock(2 * channels, channels, channels)
-        self.up_1 = SPADEResnetBlock(channels, layout.channels, channels)
+            self.add_module(f"G_middle_{index}", SPADEResnetBlock(2 * channels, 2 * channels, layout))
+        self.up_0 = SPADEResnetBlock(2 * channels, channels, layout)
+        self.up_1 = SPADEResnetBlock(channels, layout.channels, layout)
         self.conv_img = nn.Sequential(nn.Conv2d(layout.channels, 3 * 2**2, 3, padding=1), nn.PixelShuffle(2))
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:

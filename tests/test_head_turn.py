@@ -9,6 +9,7 @@ import torch
 from conftest import EXAMPLES
 from rendering import posed, rendered
 
+from space_core.evaluation.head_turn import outline_flicker
 from space_core.face.detector import build_detector
 from space_core.face.portrait import MARGIN, SIZE, Portrait, prepare_portrait
 from space_core.face.segmentation import person_mask
@@ -168,3 +169,15 @@ def test_glasses_change_nothing_far_from_the_eyes(generator, yaw):
     reach = 0.1 * SIZE
     assert (x > low[0] - reach).all() and (x < high[0] + reach).all()
     assert (y > low[1] - reach).all() and (y < high[1]).all()
+
+
+def test_an_outline_that_changes_flickers_and_one_that_moves_hardly_does(portrait):
+    middle = portrait.landmarks[:, :2].mean(0)
+
+    def flicker(*frames: np.ndarray) -> float:
+        return outline_flicker(frames, middle[None].repeat(len(frames), 0))
+
+    moved = [np.roll(portrait.image, shift, axis=1) for shift in range(4)]
+    lighter = (portrait.image * 0.9 + 25).astype(np.uint8)
+    assert flicker(portrait.image, portrait.image) == 0
+    assert flicker(*moved) < 0.3 * flicker(portrait.image, lighter, portrait.image, lighter)

@@ -1,6 +1,7 @@
 """Portraits turned far from their photo's pose: a contact sheet to look at, and figures.
 
-    python -m space_core.evaluation.head_turn CORPUS sheet.jpg [--portraits NAME …] [--generator liveportrait]
+    python -m space_core.evaluation.head_turn CORPUS sheet.jpg [--portraits NAME …] [--clips ID:FRAME …]
+        [--generator liveportrait]
 
 One row per portrait: the photo's crop, then yaw −35, −20, 20, 35° and pitch −15, 15° from the photo's pose, the head
 turned about its neck. Columns of the figures, means over the turned frames:
@@ -11,25 +12,32 @@ turned about its neck. Columns of the figures, means over the turned frames:
     ghost       slope of the frame's detail over the photo's where the person was in the photo and no longer is, and
                 in the 12 pixels around: 0 where nothing stays behind
     prepare     seconds that the preparation of the portrait took
+
+Then, for recorded clips of heads that turn: the flicker of the person's outline in the recorded frames, and in those
+that are drawn out of the first of them with the landmarks tracked in the others. It is the mean difference, in grey
+levels, of pixels near the outline from those of the frame before, which optical flow has carried along.
 """
 
-import argparse
 import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
 from PIL import Image
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 
 from space_core.evaluation.face_descriptor import face_descriptor, has_dlib
+from space_core.evaluation.picture import cut_clip
 from space_core.face.detector import Detector, build_detector
 from space_core.face.normalization import HeadPose, normalize
 from space_core.face.portrait import MARGIN, Portrait, prepare_portrait
 from space_core.face.posed_face import PosedFace
 from space_core.face.segmentation import person_mask
-from space_core.measures.rendering import add_generator_argument, render_face, the_generator
+from space_core.generator.generator import Generator
+from space_core.measures.corpus import Corpus, corpus_arguments
+from space_core.measures.rendering import add_generator_argument, render_face, render_landmarks, the_generator
 from space_core.media.images import load_photo
 from space_core.motion.head_pose import head_motion_model
 
@@ -41,6 +49,15 @@ PORTRAITS = (
     *("hallo_7", "lia_x_frida", "hallo_1", "sonic_female_diaosu", "musetalk_musk", "lia_x_taylor"),
 )
 TURNS = ((-35, 0), (-20, 0), (20, 0), (35, 0), (0, -15), (0, 15))  # yaw and pitch from the photo's, degrees
+# Clips of which so many frames from that number on show a head that turns by 18 to 40°.
+CLIPS = (
+    *("actalker_harlanhong_actalker_assets_video:90", "liveportrait_examples_driving_d3:215"),
+    *("lia_x_data_driving_driving1:10", "liveportrait_examples_driving_d11:185"),
+    *("liveportrait_examples_driving_d9:235", "bigai_nlco_imtalker_assets_driving_2:20"),
+    *("v_express_short_case_tys_gt:60", "lia_x_data_driving_driving7:30"),
+)
+CLIP_FRAMES = 40
+OUTLINE = 6  # pixels to either side of a person's outline
 CELL = 320  # side of a picture in the sheet, pixels
 CLEARANCE = 12  # pixels around the person
 PERSON = 0.5  # of the mask: a pixel that shows the person
@@ -60,11 +77,11 @@ def turned(portrait: Portrait, turns: Sequence[tuple[float, float]]) -> PosedFac
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("corpus", type=Path, help="folder with portraits/*.jpg")
+    parser = corpus_arguments(__doc__)
     parser.add_argument("sheet", type=Path, help="the picture to write")
     parser.add_argument("--portraits", nargs="+", default=PORTRAITS, help="names of files, without .jpg")
     add_generator_argument(parser)
+    parser.add_argument("--clips", nargs="*", default=CLIPS, help="ids in the corpus, each with its first frame")
     arguments = parser.parse_args()
     generator, detector = the_generator(arguments.generator), build_detector("mediapipe")
     rows, every = [], []
@@ -79,6 +96,12 @@ def main() -> None:
         _print(name, every[-1])
     _print("mean", {key: _mean([figures[key] for figures in every]) for key in every[0]})
     Image.fromarray(np.concatenate(rows)).save(arguments.sheet)
+    every = []
+    for clip in arguments.clips:
+        every.append(_clip_figures(Corpus(arguments.corpus, arguments.cache), clip, generator, detector))
+        _print(clip, every[-1])
+    if every:
+        _print("mean", {key: _mean([figures[key] for figures in every]) for key in every[0]})
 
 
 def _figures(portrait: Portrait, frames: np.ndarray, detector: Detector) -> dict[str, float]:
@@ -110,6 +133,30 @@ def _figures(portrait: Portrait, frames: np.ndarray, detector: Detector) -> dict
         "still": _mean(still),
         "ghost": _mean(ghost),
     }
+
+
+def _clip_figures(corpus: Corpus, clip: str, generator: Generator, detector: Detector) -> dict[str, float]:
+    """Flicker of the outline in a clip, given as ID:FRAME, and in what is drawn out of its first frame."""
+    name, first = clip.rsplit(":", 1)
+    recorded = cut_clip(corpus, name, detector, int(first) + np.arange(CLIP_FRAMES))
+    drawn = list(render_landmarks(generator, generator.prepare(recorded.portrait), recorded.landmarks))
+    middles = recorded.landmarks[..., :2].mean(1)
+    return {"recorded": outline_flicker(recorded.frames, middles), "drawn": outline_flicker(drawn, middles)}
+
+
+def outline_flicker(frames: Sequence[np.ndarray], faces: np.ndarray) -> float:
+    """How much the outline of a person flickers in frames (512, 512, 3) uint8; ``faces`` (T, 2) are in its middle."""
+    flow, before, changes = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM), None, []
+    pixels = np.stack(np.meshgrid(*[np.arange(side, dtype=np.float32) for side in frames[0].shape[1::-1]]), -1)
+    for frame, face in zip(frames, faces, strict=True):
+        grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
+        if before is not None:
+            person = person_mask(frame, face) > PERSON
+            near = np.where(person, distance_transform_edt(person), distance_transform_edt(~person)) < OUTLINE
+            carried = cv2.remap(before, pixels + flow.calc(grey, before, None), None, cv2.INTER_LINEAR)
+            changes.append(cv2.absdiff(grey, carried)[near].mean())
+        before = grey
+    return _mean(changes)
 
 
 def _mean(values: list) -> float:

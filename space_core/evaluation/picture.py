@@ -150,9 +150,13 @@ class Clip:
 
 def load_clip(corpus: Corpus, clip: str, detector: Detector, at_most: int) -> Clip:
     """Some frames of a clip, evenly spread."""
-    tracked = corpus.landmarks(clip).astype(np.float64)
-    seen = np.flatnonzero(~np.isnan(tracked[:, 0, 0]))[::EVERY]
-    seen = seen[np.linspace(0, len(seen) - 1, min(len(seen), at_most)).astype(int)]
+    seen = np.flatnonzero(~np.isnan(corpus.landmarks(clip)[:, 0, 0]))[::EVERY]
+    return cut_clip(corpus, clip, detector, seen[np.linspace(0, len(seen) - 1, min(len(seen), at_most)).astype(int)])
+
+
+def cut_clip(corpus: Corpus, clip: str, detector: Detector, numbers: np.ndarray) -> Clip:
+    """The frames of a clip with these numbers (T,), in all of which a face was found."""
+    tracked, seen = corpus.landmarks(clip).astype(np.float64), numbers
     wanted, portrait, frames = set(seen.tolist()), None, []
     for number, frame in enumerate(corpus.frames(clip)):
         if number not in wanted:

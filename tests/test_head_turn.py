@@ -71,7 +71,7 @@ def test_nothing_between_is_seen_where_one_part_lies_in_front_of_another(generat
 def test_skull_and_ears_lie_behind_the_face(portrait):
     to_surroundings = PixelTransform(1.0, np.full(2, float(MARGIN)))
     photo = face_motion(posed(portrait), to_surroundings, torch.device("cpu"))
-    deep = head_depth(photo, portrait.person)
+    deep = head_depth(photo, portrait.person, np.zeros((160, 160), np.float32))
     scale = float(photo.host.scale[0])
     forehead, left, right = photo.host.posed[0, [10, 234, 454], :2].astype(float)
     up = (forehead - (left + right) / 2) / np.linalg.norm(forehead - (left + right) / 2)
@@ -82,6 +82,20 @@ def test_skull_and_ears_lie_behind_the_face(portrait):
     )
     assert 0.3 < crown[0] / scale < 1.2
     assert ears.min() > 0.2 * scale and ears.max() < scale
+
+
+def test_hair_that_hangs_lies_beside_the_face_and_not_behind_it(portrait):
+    photo = face_motion(posed(portrait), PixelTransform(1.0, np.full(2, float(MARGIN))), torch.device("cpu"))
+    middle, beside = (
+        photo.host.place(np.array([[-x, y, 0.0], [x, y, 0.0]]))[0, :, :2] for x, y in ((0.2, 0.4), (1.2, 0.6))
+    )
+
+    def depths(hair: float, points: np.ndarray) -> np.ndarray:
+        share = np.full((160, 160), hair, np.float32)
+        return head_depth(photo, portrait.person, share).at(points) / portrait.pose.scale
+
+    np.testing.assert_allclose(depths(1, middle), depths(0, middle), atol=0.01)
+    assert (depths(1, beside) < depths(0, beside) - 0.15).all()
 
 
 def test_tips_of_hair_before_a_plain_background_are_found():

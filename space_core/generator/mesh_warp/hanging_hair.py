@@ -34,25 +34,29 @@ LENGTH = 1.0
 MIDDLE = 0.3  # of the face: so far to either side of it a lock of that side reaches
 
 
-def hair_swing(photo: FaceMotion, picture: torch.Tensor, person: np.ndarray, points: np.ndarray) -> np.ndarray:
+def hair_swing(photo: FaceMotion, hair: np.ndarray, points: np.ndarray) -> np.ndarray:
     """(P, 4) how far points swing with each of the ``LOCKS``, 0 not … 1 as far, where hair hangs freely.
 
     Args:
         photo: the photo's own landmarks in pixels of the surroundings, on the host.
-        picture: (1, 3, 640, 640) the surroundings, 0…1.
-        person: (640, 640) 0 background … 1 person.
+        hair: the photo's ``share_of_hair``.
         points: (P, 2) in pixels of the surroundings.
     """
     x, y = _normalized(photo, torch.tensor(points[None, None], dtype=torch.float32))[:, 0]
-    hair = _share_of_hair(photo, picture, person)
     columns, rows = (points / CELL).astype(int).clip(0, len(hair) - 1).T
     right, low = smoothstep(x, -MIDDLE, MIDDLE), smoothstep(y, *LOCKS[:2, 1])
     locks = np.stack([(1 - right) * (1 - low), (1 - right) * low, right * (1 - low), right * low], -1)
     return locks * (hair[rows, columns] * ((y - HANGS) / LENGTH).clip(0, 1))[:, None]
 
 
-def _share_of_hair(photo: FaceMotion, picture: torch.Tensor, person: np.ndarray) -> np.ndarray:
-    """(160, 160) which share of the person around each cell is hair that hangs, 0…1."""
+def share_of_hair(photo: FaceMotion, picture: torch.Tensor, person: np.ndarray) -> np.ndarray:
+    """(160, 160) which share of the person around each cell is hair that hangs, 0…1.
+
+    Args:
+        photo: the photo's own landmarks in pixels of the surroundings, on the host.
+        picture: (1, 3, 640, 640) the surroundings, 0…1.
+        person: (640, 640) 0 background … 1 person.
+    """
     sure = cv2.resize(person, (EXTENT // CELL, EXTENT // CELL), interpolation=cv2.INTER_AREA) > SURE
     hair = _hanging_hair(photo, picture, sure).astype(np.float32)
     return blur(hair, REACH) / blur(sure.astype(np.float32), REACH).clip(0.05)

@@ -16,7 +16,7 @@ from space_core.assets import weights_path
 from space_core.face.topology import NUM_SURFACE_POINTS, canonical_face
 from space_core.generator.mesh_warp.face_motion import FaceMotion
 from space_core.generator.mesh_warp.rasterizer import rasterize
-from space_core.generator.mesh_warp.sampling import EXTENT, grid_of, smoothstep
+from space_core.generator.mesh_warp.sampling import EXTENT, blur, grid_of, smoothstep
 
 HEAD_SHAPE = weights_path("head_shape.safetensors")
 
@@ -37,6 +37,7 @@ MOST_HAIR = 1.6  # of the skull's size from its middle
 # unchanged up to the first and flattened towards the second, normalized.
 FLAT_FROM, DEEPEST = 0.55, 0.85
 BESIDE = 0.1  # that far from the head's outline everything is as deep as that: hair hangs beside the jaw, not from it
+HANGING, HANGING_WIDTH = 0.55, 0.25  # … but hair that is known to hang is beside the face; it gets there gradually
 
 
 @dataclass(frozen=True)
@@ -74,12 +75,13 @@ class HeadDepth:
         return map_coordinates(self.cells, points.T[::-1] / CELL, order=1, mode="nearest")
 
 
-def head_depth(photo: FaceMotion, person: np.ndarray) -> HeadDepth:
+def head_depth(photo: FaceMotion, person: np.ndarray, hair: np.ndarray) -> HeadDepth:
     """The depth of the face mesh, around it of the generic head, and beside the head of hair that hangs from the ears.
 
     Args:
         photo: the photo's own landmarks in pixels of the surroundings, on the host.
         person: (640, 640) 0 background … 1 person.
+        hair: (160, 160) which share of the person is hair that hangs, 0…1.
     """
     host, shape = photo.host, head_shape()
     vertices = _with_hair(shape.vertices * _proportions(host.normalized[0]), photo, person)
@@ -90,7 +92,9 @@ def head_depth(photo: FaceMotion, person: np.ndarray) -> HeadDepth:
     distance, (rows, columns) = distance_transform_edt(~(is_head | is_face), return_indices=True)
     beside = smoothstep(distance * CELL / float(host.scale[0]), 0, BESIDE)
     depth = np.where(is_face, face, head)[rows, columns]
-    depth += beside * (_plane(photo, DEEPEST)[rows, columns] - depth)
+    plane = _plane(photo, DEEPEST)
+    plane += blur(hair, HANGING_WIDTH * float(host.scale[0]) / CELL) * (_plane(photo, HANGING) - plane)
+    depth += beside * (plane[rows, columns] - depth)
     return HeadDepth(gaussian_filter(depth, SMOOTHING * float(host.scale[0]) / CELL, mode="nearest"))
 
 

@@ -18,9 +18,15 @@ from space_core.generator.mesh_warp.compositor import compose
 from space_core.generator.mesh_warp.face_motion import PixelTransform, face_motion
 from space_core.generator.mesh_warp.hair_strands import find_hair_strands
 from space_core.generator.mesh_warp.hair_tips import find_hair_tips
+from space_core.generator.mesh_warp.hanging_hair import HairShares
 from space_core.generator.mesh_warp.head_shape import head_depth
 from space_core.generator.mesh_warp.inpainting import fill_with_detail
 from space_core.media.images import load_photo
+
+
+def hair(grows: float = 0, hangs: float = 0) -> HairShares:
+    """Hair of one share everywhere."""
+    return HairShares(*(np.full((160, 160), share, np.float32) for share in (grows, hangs)))
 
 
 def half_hidden(portrait: Portrait, yaw: float) -> Portrait:
@@ -71,7 +77,7 @@ def test_nothing_between_is_seen_where_one_part_lies_in_front_of_another(generat
 def test_skull_and_ears_lie_behind_the_face(portrait):
     to_surroundings = PixelTransform(1.0, np.full(2, float(MARGIN)))
     photo = face_motion(posed(portrait), to_surroundings, torch.device("cpu"))
-    deep = head_depth(photo, portrait.person, np.zeros((160, 160), np.float32))
+    deep = head_depth(photo, portrait.person, hair())
     scale = float(photo.host.scale[0])
     forehead, left, right = photo.host.posed[0, [10, 234, 454], :2].astype(float)
     up = (forehead - (left + right) / 2) / np.linalg.norm(forehead - (left + right) / 2)
@@ -90,12 +96,23 @@ def test_hair_that_hangs_lies_beside_the_face_and_not_behind_it(portrait):
         photo.host.place(np.array([[-x, y, 0.0], [x, y, 0.0]]))[0, :, :2] for x, y in ((0.2, 0.4), (1.2, 0.6))
     )
 
-    def depths(hair: float, points: np.ndarray) -> np.ndarray:
-        share = np.full((160, 160), hair, np.float32)
-        return head_depth(photo, portrait.person, share).at(points) / portrait.pose.scale
+    def depths(hangs: float, points: np.ndarray) -> np.ndarray:
+        return head_depth(photo, portrait.person, hair(hangs=hangs)).at(points) / portrait.pose.scale
 
     np.testing.assert_allclose(depths(1, middle), depths(0, middle), atol=0.01)
     assert (depths(1, beside) < depths(0, beside) - 0.15).all()
+
+
+def test_hair_stands_out_from_the_forehead_and_ends_at_the_same_outline(portrait):
+    photo = face_motion(posed(portrait), PixelTransform(1.0, np.full(2, float(MARGIN))), torch.device("cpu"))
+    places = np.array([[0.0, -0.3, 0.0], [0.0, -0.9, 0.0], [-1.1, -0.4, 0.85], [1.1, -0.4, 0.85]])
+    points = photo.host.place(places)[0, :, :2]
+    bald, haired = (
+        head_depth(photo, portrait.person, hair(grows=grows)).at(points) / portrait.pose.scale for grows in (0, 1)
+    )
+    face, hairline, *sides = bald - haired
+    assert hairline > 0.15
+    np.testing.assert_allclose([face, *sides], 0, atol=0.02)
 
 
 def test_tips_of_hair_before_a_plain_background_are_found():

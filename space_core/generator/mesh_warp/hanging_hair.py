@@ -4,6 +4,8 @@ It is found by colour: coloured like what grows above the eyes rather than like 
 piece with it. So neither bald heads nor short hair, hats and beards have any.
 """
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 import torch
@@ -34,12 +36,25 @@ LENGTH = 1.0
 MIDDLE = 0.3  # of the face: so far to either side of it a lock of that side reaches
 
 
+@dataclass(frozen=True)
+class HairShares:
+    """Which share of the person around each cell of a photo's surroundings is hair, 0…1.
+
+    Attributes:
+        grows: (160, 160) hair, or a hat, on the head above the eyes.
+        hangs: (160, 160) long hair below them.
+    """
+
+    grows: np.ndarray
+    hangs: np.ndarray
+
+
 def hair_swing(photo: FaceMotion, hair: np.ndarray, points: np.ndarray) -> np.ndarray:
     """(P, 4) how far points swing with each of the ``LOCKS``, 0 not … 1 as far, where hair hangs freely.
 
     Args:
         photo: the photo's own landmarks in pixels of the surroundings, on the host.
-        hair: the photo's ``share_of_hair``.
+        hair: (160, 160) the share of hair that hangs.
         points: (P, 2) in pixels of the surroundings.
     """
     x, y = _normalized(photo, torch.tensor(points[None, None], dtype=torch.float32))[:, 0]
@@ -49,8 +64,8 @@ def hair_swing(photo: FaceMotion, hair: np.ndarray, points: np.ndarray) -> np.nd
     return locks * (hair[rows, columns] * ((y - HANGS) / LENGTH).clip(0, 1))[:, None]
 
 
-def share_of_hair(photo: FaceMotion, picture: torch.Tensor, person: np.ndarray) -> np.ndarray:
-    """(160, 160) which share of the person around each cell is hair that hangs, 0…1.
+def shares_of_hair(photo: FaceMotion, picture: torch.Tensor, person: np.ndarray) -> HairShares:
+    """Which share of the person around each cell is hair.
 
     Args:
         photo: the photo's own landmarks in pixels of the surroundings, on the host.
@@ -58,12 +73,16 @@ def share_of_hair(photo: FaceMotion, picture: torch.Tensor, person: np.ndarray) 
         person: (640, 640) 0 background … 1 person.
     """
     sure = cv2.resize(person, (EXTENT // CELL, EXTENT // CELL), interpolation=cv2.INTER_AREA) > SURE
-    hair = _hanging_hair(photo, picture, sure).astype(np.float32)
-    return blur(hair, REACH) / blur(sure.astype(np.float32), REACH).clip(0.05)
+    grows, hangs = _hair(photo, picture, sure)
+    of_person = blur(sure.astype(np.float32), REACH).clip(0.05)
+    return HairShares(*(blur(hair.astype(np.float32), REACH) / of_person for hair in (grows, hangs)))
 
 
-def _hanging_hair(photo: FaceMotion, picture: torch.Tensor, sure: np.ndarray) -> np.ndarray:
-    """(160, 160) bool, which cells show hair that hangs; ``sure`` (160, 160) are those that show the person."""
+def _hair(photo: FaceMotion, picture: torch.Tensor, sure: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(160, 160) bool, which cells show hair that grows above the eyes, and hair that hangs below them.
+
+    ``sure`` (160, 160) are those that show the person.
+    """
     middles = torch.arange(0, EXTENT, CELL, dtype=torch.float32) + (CELL - 1) / 2
     x, y = _normalized(photo, grid_of(middles, middles))
     colours = F.avg_pool2d(picture, CELL)[0].permute(1, 2, 0).numpy() / COLOUR
@@ -77,7 +96,7 @@ def _hanging_hair(photo: FaceMotion, picture: torch.Tensor, sure: np.ndarray) ->
     grows = np.zeros_like(head)
     grows[head] = skin.query(colours[head])[0] > UNLIKE_SKIN
     if grows.sum() < max(LEAST_GROWN * head.sum(), NEIGHBOURS):
-        return np.zeros_like(grows)
+        return np.zeros_like(grows), np.zeros_like(grows)
     below = around & (y >= GROWS) & (abs(x) > BESIDE) & (abs(x) < FARTHEST)
     to_hair, to_skin = (
         tree.query(colours[below], count)[0].reshape(below.sum(), count).mean(1)
@@ -88,7 +107,7 @@ def _hanging_hair(photo: FaceMotion, picture: torch.Tensor, sure: np.ndarray) ->
     pieces, _ = label(alike)
     hangs = alike & np.isin(pieces, np.unique(pieces[grows])) & (y > HANGS)
     long = hangs.sum() * (CELL / float(photo.host.scale[0])) ** 2 > LEAST_HAIR
-    return hangs if long else np.zeros_like(hangs)
+    return grows, hangs if long else np.zeros_like(hangs)
 
 
 def _normalized(photo: FaceMotion, pixels: torch.Tensor) -> np.ndarray:

@@ -15,6 +15,7 @@ from scipy.ndimage import distance_transform_edt, gaussian_filter, map_coordinat
 from space_core.assets import weights_path
 from space_core.face.topology import NUM_SURFACE_POINTS, canonical_face
 from space_core.generator.mesh_warp.face_motion import FaceMotion
+from space_core.generator.mesh_warp.hanging_hair import HairShares
 from space_core.generator.mesh_warp.rasterizer import rasterize
 from space_core.generator.mesh_warp.sampling import EXTENT, blur, grid_of, smoothstep
 
@@ -32,6 +33,7 @@ TOP, SIDES = (
     0.35,
     (-0.55, 0.05),
 )  # half the width of what is the head's top, and the heights between which are its sides
+HAIRLINE = 0.40  # normalized, by which hair at the hairline lies before the skull
 MOST_HAIR = 1.6  # of the skull's size from its middle
 # The photo shows little of what lies further back than an ear's front, and a turn would stretch that little: depth is
 # unchanged up to the first and flattened towards the second, normalized.
@@ -75,16 +77,16 @@ class HeadDepth:
         return map_coordinates(self.cells, points.T[::-1] / CELL, order=1, mode="nearest")
 
 
-def head_depth(photo: FaceMotion, person: np.ndarray, hair: np.ndarray) -> HeadDepth:
+def head_depth(photo: FaceMotion, person: np.ndarray, hair: HairShares) -> HeadDepth:
     """The depth of the face mesh, around it of the generic head, and beside the head of hair that hangs from the ears.
 
     Args:
         photo: the photo's own landmarks in pixels of the surroundings, on the host.
         person: (640, 640) 0 background … 1 person.
-        hair: (160, 160) which share of the person is hair that hangs, 0…1.
+        hair: which share of the person is hair.
     """
     host, shape = photo.host, head_shape()
-    vertices = _with_hair(shape.vertices * _proportions(host.normalized[0]), photo, person)
+    vertices = _with_hair(shape.vertices * _proportions(host.normalized[0]), photo, person, hair)
     flat = DEEPEST - FLAT_FROM
     vertices[:, 2] = np.minimum(vertices[:, 2], FLAT_FROM + flat * np.tanh((vertices[:, 2] - FLAT_FROM).clip(0) / flat))
     head, is_head = _drawn(host.place(vertices)[0], shape.triangles)
@@ -93,7 +95,7 @@ def head_depth(photo: FaceMotion, person: np.ndarray, hair: np.ndarray) -> HeadD
     beside = smoothstep(distance * CELL / float(host.scale[0]), 0, BESIDE)
     depth = np.where(is_face, face, head)[rows, columns]
     plane = _plane(photo, DEEPEST)
-    plane += blur(hair, HANGING_WIDTH * float(host.scale[0]) / CELL) * (_plane(photo, HANGING) - plane)
+    plane += blur(hair.hangs, HANGING_WIDTH * float(host.scale[0]) / CELL) * (_plane(photo, HANGING) - plane)
     depth += beside * (plane[rows, columns] - depth)
     return HeadDepth(gaussian_filter(depth, SMOOTHING * float(host.scale[0]) / CELL, mode="nearest"))
 
@@ -123,7 +125,7 @@ def _plane(photo: FaceMotion, depth: float) -> np.ndarray:
     return (np.stack([x, y, np.full_like(x, depth)], -1) @ host.rotation[0, 2]) * host.scale[0] + host.translation[0, 2]
 
 
-def _with_hair(vertices: np.ndarray, photo: FaceMotion, person: np.ndarray) -> np.ndarray:
+def _with_hair(vertices: np.ndarray, photo: FaceMotion, person: np.ndarray, shares: HairShares) -> np.ndarray:
     """A head's vertices (V, 3), normalized, the skull as high and wide as it is with its hair in the photo."""
     step = slice(None, None, CELL)
     rows = torch.arange(0, EXTENT, CELL, dtype=torch.float32)
@@ -137,5 +139,8 @@ def _with_hair(vertices: np.ndarray, photo: FaceMotion, person: np.ndarray) -> n
         growth[2] = growth[:2].mean()
     growth = np.clip(growth, 1, MOST_HAIR)
     hair = 1 - smoothstep(vertices[:, 1], *HAIR_HEIGHT)
-    hair = hair * smoothstep(vertices[:, 2], *HAIR_DEPTH)
-    return vertices + hair[:, None] * (growth - 1) * (vertices - SKULL_MIDDLE)
+    behind = smoothstep(vertices[:, 2], *HAIR_DEPTH)
+    haired = vertices + (hair * behind)[:, None] * (growth - 1) * (vertices - SKULL_MIDDLE)
+    shown = HeadDepth(shares.grows).at(photo.host.place(vertices)[0, :, :2])
+    haired[:, 2] -= HAIRLINE * shown * (1 - behind)
+    return haired

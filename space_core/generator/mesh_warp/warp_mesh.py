@@ -22,7 +22,7 @@ from space_core.face.topology import (
 )
 from space_core.generator.mesh_warp.face_motion import FaceMotion, PixelTransform, index_on
 from space_core.generator.mesh_warp.far_side import FarSide, find_far_side
-from space_core.generator.mesh_warp.hanging_hair import hair_swing, share_of_hair
+from space_core.generator.mesh_warp.hanging_hair import hair_swing, shares_of_hair
 from space_core.generator.mesh_warp.head_shape import head_depth
 from space_core.generator.mesh_warp.sampling import EXTENT, smoothstep
 
@@ -131,7 +131,7 @@ def build_warp_mesh(
     nearness /= nearness.sum(1, keepdims=True)
     nearest = distance.min(1)
     # With the depth known, the place in the normalized face follows from the place in the picture.
-    hair = share_of_hair(photo, picture, person)
+    hair = shares_of_hair(photo, picture, person)
     deep = head_depth(photo, person, hair)
     depth = deep.at(around)
     posed = np.concatenate([around, depth[:, None]], 1)
@@ -153,7 +153,7 @@ def build_warp_mesh(
     inside = np.clip(np.minimum(margin, np.minimum(around - edges[0], edges[1] - 1 - around)) / MARGIN, 0, 1)
     turns = (1 - down) * (1 - sideways) + BODY_TURN * down
     # What follows the head only in part lags no further behind than it has gone.
-    swing = hair_swing(photo, hair, around) * ((1 - rigid) * turns * inside[:, 0])[:, None]
+    swing = hair_swing(photo, hair.hangs, around) * ((1 - rigid) * turns * inside[:, 0])[:, None]
     follows = np.clip(np.array(BODY_SWAY) - BODY_TURN, 0, None) * down[:, None]
 
     def place(array: np.ndarray) -> torch.Tensor:

@@ -5,12 +5,14 @@ import csv
 import errno
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -441,18 +443,75 @@ def is_listening(port: int) -> bool:
         return client.connect_ex(("127.0.0.1", port)) == 0
 
 
-@pytest.fixture
-def ray_demo() -> Iterator[tuple[str, int]]:
-    """The address of a demo with two replicas on a local Ray, and its process."""
+@contextmanager
+def demo_on(ray_address: str, *flags: str) -> Iterator[tuple[str, subprocess.Popen]]:
+    """The address of a demo with replicas on Ray, and its program."""
     port = free_port()
-    flags = ["--backend=ray", "--address=local", "--replicas=2", "--least-replicas=2", "--visitor-places=20"]
-    command = [sys.executable, "app.py", f"--port={port}", *flags]
+    command = [sys.executable, "app.py", f"--port={port}", "--backend=ray", f"--address={ray_address}", *flags]
     with subprocess.Popen(command, cwd=PACKAGE.parent, stdout=subprocess.PIPE, text=True) as program:
         try:
             until(lambda: "Running on" in program.stdout.readline(), 120)
-            yield f"http://127.0.0.1:{port}", program.pid
+            yield f"http://127.0.0.1:{port}", program
         finally:
             program.terminate()
+
+
+def film_values(visitor: Visitor, speech: Path) -> dict[str, Any]:
+    """The values of a request for a small film."""
+    parameters = visitor.get("/gradio_api/info").json()["named_endpoints"]["/animate"]["parameters"]
+    values = {parameter["parameter_name"]: parameter["parameter_default"] for parameter in parameters}
+    return values | {"photo": visitor.upload(EXAMPLES / "astronaut.jpg"), "speech": visitor.upload(speech), "size": 256}
+
+
+@pytest.fixture
+def ray_cluster(tmp_path_factory, monkeypatch) -> Iterator[tuple[str, int]]:
+    """The address of a cluster of this machine, and its process."""
+    port = free_port()
+    for name, value in {"AUTH_MODE": "token", "AUTH_TOKEN": secrets.token_hex(32), "USAGE_STATS_ENABLED": "0"}.items():
+        monkeypatch.setenv(f"RAY_{name}", value)
+    folder = tmp_path_factory.mktemp("r")
+    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", f"--port={port}"]
+    command += ["--node-ip-address=127.0.0.1"]
+    command += ["--num-cpus=2", "--include-dashboard=false", f"--temp-dir={folder}", "--object-store-memory=100000000"]
+    environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as cluster:
+        try:
+            until(lambda: is_listening(port))
+            yield f"127.0.0.1:{port}", cluster.pid
+        finally:
+            cluster.terminate()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGKILL])
+def test_a_page_that_ends_costs_the_visitors_of_another_page_no_film(ray_cluster, ending, tmp_path):
+    ray_address, cluster = ray_cluster
+    speech = speech_of(10, tmp_path / "speech.wav")
+    flags = ("--grace-seconds=120",)  # for two films, one after the other
+    with demo_on(ray_address, *flags) as (old_address, old), demo_on(ray_address, *flags) as (new_address, new):
+        with Visitor(old_address) as old_visitor, Visitor(new_address) as visitor:
+            until(lambda: visitor.metric("space_replicas") == 1)
+            assert len(replicas_of(cluster)) == 1  # the pages share it
+            events = [(visitor, visitor.begin("animate", list(film_values(visitor, speech).values())))]
+            if ending == signal.SIGTERM:
+                values = film_values(old_visitor, speech)
+                events.append((old_visitor, old_visitor.begin("animate", list(values.values()))))
+            until(lambda: visitor.metric("space_busy") == 1)
+            old.send_signal(ending)
+            for asked, event in events:
+                assert asked.result("animate", event)[1].startswith("10.0 s of video")
+            old.wait(60)
+            assert visitor.ask("animate", list(film_values(visitor, speech).values()))
+        new.terminate()
+        new.wait(60)
+    until(lambda: not replicas_of(cluster))
+
+
+@pytest.fixture
+def ray_demo() -> Iterator[tuple[str, int]]:
+    """The address of a demo with two replicas on a local Ray, and its process."""
+    with demo_on("local", "--replicas=2", "--least-replicas=2", "--visitor-places=20") as (address, program):
+        yield address, program.pid
 
 
 @pytest.mark.slow
@@ -468,9 +527,7 @@ def test_a_replica_that_is_killed_costs_no_visitor_a_film(ray_demo, tmp_path):
             "busy": 0,
             "waiting": 0,
         }
-        parameters = visitor.get("/gradio_api/info").json()["named_endpoints"]["/animate"]["parameters"]
-        values = {parameter["parameter_name"]: parameter["parameter_default"] for parameter in parameters}
-        values |= {"photo": visitor.upload(EXAMPLES / "astronaut.jpg"), "speech": visitor.upload(speech), "size": 256}
+        values = film_values(visitor, speech)
 
         def film_of(seed: int) -> bytes:
             with Visitor(address) as client:

@@ -1,4 +1,4 @@
-"""Films of the web demo on replicas of the pipeline under Ray Serve, for one page that keeps its queue and visitors."""
+"""Films of the web demo on replicas of the pipeline under Ray Serve, for pages that keep their queues and visitors."""
 
 import asyncio
 import logging
@@ -12,6 +12,7 @@ from typing import IO, Any
 import torch
 
 from space_core.cluster.ray_session import ray_session
+from space_core.cluster.shared_application import DEPLOYMENT, shared_application
 from space_core.errors import FaultReason, ServerFault, SpaceError
 from space_core.face.preview import FacePreview, preview_face
 from space_core.fault_reasons import fault_reason
@@ -25,7 +26,6 @@ from space_core.pipeline import SpacePipeline
 from space_core.portrait_cache import PortraitCache
 from space_core.progress import Progress, ignore_progress, run_with_progress
 
-APPLICATION, DEPLOYMENT = "space", "PipelineReplica"
 CHUNK_BYTES = 1 << 20
 END_SECONDS = 10.0  # for a cancelled film to end on its replica
 DRAIN_SECONDS = 600.0  # for films to be finished on a replica that is to be replaced
@@ -234,6 +234,7 @@ class RemotePipeline:
     Previews are made here, so that they do not wait for films, and so are signatures, so that the key stays here.
     """
 
+    application: str  # its name
     handle: Any  # a ray.serve.handle.DeploymentHandle
     credentials: ContentCredentials | None
     device: str = "ray"
@@ -293,7 +294,7 @@ class RemotePipeline:
 
         while not ended.is_set():
             try:
-                application = serve.status().applications.get(APPLICATION)
+                application = serve.status().applications.get(self.application)
                 states = application.deployments[DEPLOYMENT].replica_states if application else {}
                 self._num_running = sum(number for state, number in states.items() if state == "RUNNING")
             except RayError:  # the cluster does not answer
@@ -388,6 +389,8 @@ class RemotePipeline:
 def serving(address: str, replicas: Replicas, credentials: ContentCredentials | None) -> Iterator[RemotePipeline]:
     """Replicas on a cluster within this context, and what has films made by them.
 
+    Pages with the same ``replicas`` share them.
+
     Args:
         address: see ``ray_session``.
         replicas: how many and of what kind.
@@ -415,21 +418,13 @@ def serving(address: str, replicas: Replicas, credentials: ContentCredentials | 
             graceful_shutdown_timeout_s=DRAIN_SECONDS,
             health_check_period_s=5.0,
         )(PipelineReplica)
-        try:
-            serve.start(proxy_location="Disabled")  # the page is the only way in
-            handle = serve.run(
-                deployment.bind("cuda" if replicas.gpus else "cpu", replicas.cache_bytes),
-                name=APPLICATION,
-                route_prefix=None,
-            )
-        except RuntimeError as failure:
-            raise ServerFault(f"No replica could be started: {str(failure).splitlines()[0]}", "internal") from failure
-        remote, ended = RemotePipeline(handle, credentials), threading.Event()
-        counting = threading.Thread(target=remote.count_replicas, args=(ended,), name="replicas", daemon=True)
-        counting.start()
-        try:
-            yield remote
-        finally:
-            ended.set()
-            counting.join()
-            serve.delete(APPLICATION)
+        bound = deployment.bind("cuda" if replicas.gpus else "cpu", replicas.cache_bytes)
+        with shared_application(bound, settings=repr(replicas)) as (application, handle):
+            remote, ended = RemotePipeline(application, handle, credentials), threading.Event()
+            counting = threading.Thread(target=remote.count_replicas, args=(ended,), name="replicas", daemon=True)
+            counting.start()
+            try:
+                yield remote
+            finally:
+                ended.set()
+                counting.join()

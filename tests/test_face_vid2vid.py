@@ -95,8 +95,8 @@ def test_the_keypoint_prior_is_zero_for_keypoints_that_are_apart_at_their_depth(
 
 
 def test_networks_compute_the_same_in_training_form_and_ready():
-    networks = random_networks(3, SMALL).eval()
-    source, keypoints = torch.rand(1, 3, 256, 256), 0.3 * torch.randn(1, 21, 3)
+    networks = random_networks(3, replace(SMALL, input_size=64)).eval()
+    source, keypoints = torch.rand(1, 3, 64, 64), 0.3 * torch.randn(1, 21, 3)
     with torch.no_grad():
         expected = draw(networks, source, keypoints, keypoints + 0.05)
     networks.ready("cpu")
@@ -105,8 +105,10 @@ def test_networks_compute_the_same_in_training_form_and_ready():
 
 
 def test_an_interrupted_run_goes_on_as_if_it_had_not_been(tmp_path):
-    layout = replace(SMALL, input_size=32, channels=4, flow_steps=2, modulation_channels=8)
-    settings = replace(SETTINGS["toy"], layout=layout, steps=4, batch=2, adversarial_start=1)
+    layout = replace(
+        SMALL, input_size=32, channels=4, volume_depth=2, flow_steps=2, flow_features=1, modulation_channels=8
+    )
+    settings = replace(SETTINGS["toy"], layout=layout, steps=3, motion_share=0.3, adversarial_share=0.6)
     pictures = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     batch = Batch(pictures, pictures.flip(0), torch.zeros(2, 3), torch.ones(2, 3))
 
@@ -119,8 +121,10 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(tmp_path):
         assert {"adversarial", "feature matching", "discriminator", "head pose"} <= losses.keys()
         return trainer.networks.state_dict()
 
-    whole, parts = run("whole", (4,)), run("parts", (2, 4))
+    whole, parts = run("whole", (3,)), run("parts", (2, 3))
     assert all(torch.equal(tensor, parts[name]) for name, tensor in whole.items())
+    with pytest.raises(SpaceError, match="of another size"):
+        Trainer(SETTINGS["toy"], tmp_path / "whole", CPU)
 
 
 @pytest.mark.slow
@@ -135,10 +139,10 @@ def test_a_few_hundred_steps_teach_toy_networks_to_drive_a_face(generator, portr
     videos.mkdir()
     drawn = rendered(generator, generator.prepare(portrait), *(join_faces(moments[i : i + 8]) for i in range(0, 48, 8)))
     write_video(iter(drawn), videos / "turning.mp4", None, len(drawn))
-    found = train(videos, folder, "toy", steps=200, seed=0, device="cpu")
+    found = train(videos, folder, "toy", steps=250, seed=0, device="cpu")
     trained = found["trained networks"]["pixels"]
     assert trained < 0.25 * found["untrained networks"]["pixels"]
-    assert trained < 0.7 * found["the source itself"]["pixels"]
+    assert trained < 0.8 * found["the source itself"]["pixels"]
 
     networks, layout = load_networks(folder), SETTINGS["toy"].layout
     assert networks.layout == layout
@@ -151,4 +155,4 @@ def test_a_few_hundred_steps_teach_toy_networks_to_drive_a_face(generator, portr
     )
     picture = networks.render(networks.extract_appearance(source), keypoints, networks.stitch(keypoints, driven))
     assert picture.shape == (1, 3, 128, 128)
-    assert (picture - right).abs().mean() < 0.7 * (left - right).abs().mean()
+    assert (picture - right).abs().mean() < 0.8 * (left - right).abs().mean()

@@ -15,6 +15,7 @@ from space_core.generator.liveportrait import LivePortraitNetworks, load_network
 from space_core.generator.liveportrait.checkpoints import NAMES, load_checkpoint, save_checkpoint
 from space_core.generator.liveportrait.layout import Layout
 from space_core.generator.liveportrait.random_weights import random_networks, random_state_dict
+from space_core.generator.liveportrait.spade_generator import SpectralConv2d
 
 # What the original code computed with the same random weights and inputs: by network, some values and their mean
 # magnitude. Made by the original modules of github.com/KwaiVGI/LivePortrait, float32 on a CPU.
@@ -230,6 +231,16 @@ def test_the_networks_can_be_exported():
         assert torch.allclose(
             exported(volume.clone(), source, driving), networks.warping_module(volume, source, driving), atol=1e-5
         )
+
+
+def test_spectral_norm_is_followed_in_float32_by_training_in_bfloat16():
+    torch.manual_seed(2)
+    convolution = SpectralConv2d(6, 8, 3)
+    with torch.autocast("cpu", torch.bfloat16):
+        for _ in range(50):
+            assert convolution(torch.rand(1, 6, 8, 8)).dtype == torch.bfloat16
+    assert convolution.weight_u.dtype == convolution.weight_v.dtype == torch.float32
+    assert torch.linalg.matrix_norm(convolution.fold().weight.detach().flatten(1), 2) == pytest.approx(1, abs=1e-3)
 
 
 def test_random_weights_are_the_same_for_the_same_seed():

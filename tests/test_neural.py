@@ -163,7 +163,7 @@ def test_evaluations_draw_with_the_generator_that_is_named(register, tmp_path, m
     (tmp_path / "portraits").mkdir()
     shutil.copy(PHOTO, tmp_path / "portraits")
     sheet = tmp_path / "sheet.png"
-    run = ["head_turn", str(tmp_path), str(sheet), "--portraits", "astronaut"]
+    run = ["head_turn", str(tmp_path), str(sheet), "--portraits", "astronaut", "--clips"]
     monkeypatch.setattr("sys.argv", [*run, "--generator", "still"])
     head_turn.main()
     cells = np.split(np.asarray(Image.open(sheet)), 7, axis=1)

@@ -30,14 +30,15 @@ class SpectralConv2d(nn.Module):
         nn.init.kaiming_normal_(self.weight_orig)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """For training: a step of power iteration, then the convolution."""
-        flat = self.weight_orig.flatten(1)
-        if self.training:
-            with torch.no_grad():
-                self.weight_v = F.normalize(flat.mT @ self.weight_u, dim=0)
-                self.weight_u = F.normalize(flat @ self.weight_v, dim=0)
-        singular_value = self.weight_u @ (flat @ self.weight_v)
-        return F.conv2d(x, self.weight_orig / singular_value, self.bias, padding=self.padding)
+        """For training: a step of power iteration, in float32, then the convolution."""
+        with torch.autocast(x.device.type, enabled=False):
+            flat = self.weight_orig.flatten(1)
+            if self.training:
+                with torch.no_grad():
+                    self.weight_v = F.normalize(flat.mT @ self.weight_u, dim=0)
+                    self.weight_u = F.normalize(flat @ self.weight_v, dim=0)
+            weight = self.weight_orig / (self.weight_u @ (flat @ self.weight_v))
+        return F.conv2d(x, weight, self.bias, padding=self.padding)
 
     def fold(self) -> nn.Conv2d:
         """The same convolution with an ordinary weight."""

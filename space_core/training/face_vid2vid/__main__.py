@@ -16,10 +16,10 @@ from space_core.training.face_vid2vid.figures import figures, reenact, save_shee
 from space_core.training.face_vid2vid.train import SETTINGS, Trainer, untrained_networks
 
 VALIDATION_PAIRS, VALIDATION_SEED = 48, 1 << 32
-PRINT_EVERY, SAVE_EVERY = 50, 500  # steps
+PRINT_EVERY, SAVE_EVERY = 50, 250  # steps
 CARD = """# Networks of LivePortrait's structure, trained by SPACE
 
-`python -m space_core.training.face_vid2vid --size {size}`, seed {seed}, {steps} steps of {batch} pairs, {clips} clips.
+`python -m space_core.training.face_vid2vid --size {size}`, seed {seed}, {steps} steps, {clips} clips.
 They are under the terms of these clips. The stitching networks correct nothing.
 
 Means over {pairs} pairs of frames of {held} clips{unseen}:
@@ -67,7 +67,7 @@ def train(
     trainer = Trainer(settings, output / "training.pt", pick_device(device), seed)
     begun = time.monotonic()
     while trainer.step < settings.steps:
-        losses = trainer.train_step(pick_pairs(training, settings.batch, seed + trainer.step))
+        losses = trainer.train_step(pick_pairs(training, trainer.batch_size, seed + trainer.step))
         if trainer.step % PRINT_EVERY == 0:
             values = ", ".join(f"{name} {value:.3f}" for name, value in losses.items())
             print(f"{trainer.step} steps, {time.monotonic() - begun:.0f} s: {values}", flush=True)
@@ -88,7 +88,6 @@ def train(
         size=size,
         seed=seed,
         steps=settings.steps,
-        batch=settings.batch,
         clips=len(training),
         pairs=VALIDATION_PAIRS,
         held=len(held),

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from space_core.errors import SpaceError
 from space_core.generator.liveportrait.checkpoints import NAMES, save_checkpoint
 from space_core.generator.liveportrait.layout import NUM_KEYPOINTS, Layout
 from space_core.generator.liveportrait.motion_extractor import Latents
@@ -41,8 +42,10 @@ WEIGHTS = {
     "adversarial": 1.0,
     "feature matching": 10.0,
 }
-BETAS = (0.5, 0.999)
+BETAS, DISCRIMINATOR_BETAS = (0.9, 0.999), (0.5, 0.999)  # of Adam
 WARM_UP_STEPS = 100  # linear; then the learning rate falls as a cosine
+CONTRAST = 4.0  # of the pictures that the motion extractor is made for at first: one over their usual deviation
+HEAD_SCALE = 0.03  # of the heads' first weights: the keypoints hardly depend on the picture
 SPREAD = 0.5  # half of the space in which the keypoints are at first
 
 
@@ -53,30 +56,49 @@ class Settings:
     Attributes:
         layout: of the networks.
         steps: of optimization.
-        batch: pairs of frames at each step.
+        motion_share: of these steps, the first, in which the motion extractor alone is trained: keypoints without sense
+            would teach the others nothing. The paper has a pre-trained pose estimator.
+        adversarial_share: of these steps, after which the discriminator is trained and used.
+        motion_batch, batch: pairs of frames at each of the first steps and of the others.
         rate: the highest learning rate.
         discriminator_channels: of its first convolution.
-        adversarial_start: the step from which on the discriminator is trained and used.
     """
 
     layout: Layout
     steps: int
+    motion_share: float
+    adversarial_share: float
+    motion_batch: int
     batch: int
     rate: float
     discriminator_channels: int
-    adversarial_start: int
+
+    @property
+    def motion_steps(self) -> int:
+        return round(self.motion_share * self.steps)
+
+    @property
+    def adversarial_start(self) -> int:
+        return round(self.adversarial_share * self.steps)
 
 
 SETTINGS = {
     "published": Settings(
-        Layout(), steps=200_000, batch=8, rate=2e-4, discriminator_channels=64, adversarial_start=10_000
+        Layout(),
+        steps=200_000,
+        motion_share=0.05,
+        adversarial_share=0.1,
+        motion_batch=32,
+        batch=8,
+        rate=2e-4,
+        discriminator_channels=64,
     ),
     # Pictures of 64 pixels go in and of 128 come out: a face is drawn after minutes on one core.
     "toy": Settings(
         Layout(
             input_size=64,
             channels=16,
-            volume_channels=16,
+            volume_channels=32,
             volume_depth=4,
             volume_blocks=2,
             motion_channels=(24, 48, 96, 192),
@@ -88,10 +110,12 @@ SETTINGS = {
             modulation_channels=16,
         ),
         steps=1500,
+        motion_share=0.4,
+        adversarial_share=0.8,
+        motion_batch=12,
         batch=4,
         rate=1e-3,
         discriminator_channels=16,
-        adversarial_start=1000,
     ),
 }
 
@@ -107,21 +131,27 @@ class Trainer:
             checkpoint: the file.
             device: where. On CUDA pictures are computed in bfloat16, and keypoints in float32.
             seed: of the first weights and of everything random afterwards.
+
+        Raises:
+            SpaceError: the checkpoint is of another size.
         """
         torch.manual_seed(seed)
         self.settings, self.checkpoint, self.device, self.seed, self.step = settings, checkpoint, device, seed, 0
         self.networks = untrained_networks(settings.layout).to(device)
         self.discriminator = Discriminator(settings.discriminator_channels).to(device)
-        self.optimizer, self.discriminator_optimizer = (
-            torch.optim.Adam(network.parameters(), settings.rate, BETAS)
-            for network in (self.networks, self.discriminator)
+        self.optimizer = torch.optim.Adam(self.networks.parameters(), settings.rate, BETAS)
+        self.discriminator_optimizer = torch.optim.Adam(
+            self.discriminator.parameters(), settings.rate, DISCRIMINATOR_BETAS
         )
         self.vgg = Vgg().to(device) if has_vgg() else None
         if checkpoint.exists():
             saved = torch.load(checkpoint, map_location=device, weights_only=True)
             self.step = saved.pop("step")
-            for name, state in saved.items():
-                getattr(self, name).load_state_dict(state)
+            try:
+                for name, state in saved.items():
+                    getattr(self, name).load_state_dict(state)
+            except (RuntimeError, ValueError) as error:
+                raise SpaceError(f"{checkpoint} is of networks of another size. Give another folder.") from error
 
     def save(self) -> None:
         """Writes the checkpoint."""
@@ -129,6 +159,11 @@ class Trainer:
         unfinished = self.checkpoint.with_suffix(".part")
         torch.save({"step": self.step} | {name: getattr(self, name).state_dict() for name in parts}, unfinished)
         unfinished.replace(self.checkpoint)
+
+    @property
+    def batch_size(self) -> int:
+        """The number of pairs that the next step is made for."""
+        return self.settings.motion_batch if self.step < self.settings.motion_steps else self.settings.batch
 
     def train_step(self, batch: Batch) -> dict[str, float]:
         """One optimization step on pairs of frames of ``layout.output_size``; returns its weighted losses by name."""
@@ -145,24 +180,19 @@ class Trainer:
         driving_keypoints, warped_keypoints = (
             self.networks.transform_keypoints(replace(motion, canonical=own.canonical)) for motion in (moving, warped)
         )
-        with self._autocast():
-            drawn = draw(self.networks, source, keypoints, driving_keypoints)
         losses = {
-            "pixels": pyramid_distance(drawn, batch.driving).mean(),
             "equivariance": equivariance(driving_keypoints, warped_keypoints, warp),
             "keypoint prior": keypoint_prior(driving_keypoints),
             "head pose": (head_pose_loss(own, batch.source_angles) + head_pose_loss(moving, batch.driving_angles)) / 2,
             "deformation prior": deformation_prior(moving.expression),
         }
-        if self.vgg is not None:
-            losses["perceptual"] = perceptual_distance(self.vgg, drawn, batch.driving).mean()
         fooled = {}
-        if self.step >= self.settings.adversarial_start:
-            fooled["discriminator"] = self._train_discriminator(batch.driving, drawn.detach())
+        if self.step >= self.settings.motion_steps:
             with self._autocast():
-                judged, recorded = self.discriminator(drawn), self.discriminator(batch.driving)
-            losses["adversarial"] = generator_loss(judged)
-            losses["feature matching"] = feature_matching(recorded, judged)
+                drawn = draw(self.networks, source, keypoints, driving_keypoints)
+            if self.step >= self.settings.adversarial_start:
+                fooled["discriminator"] = self._train_discriminator(batch.driving, drawn.detach())
+            losses |= self._picture_losses(drawn, batch.driving)
         losses = {name: WEIGHTS[name] * loss for name, loss in losses.items()}
         self.optimizer.zero_grad()
         torch.stack(list(losses.values())).sum().backward()
@@ -178,6 +208,17 @@ class Trainer:
             unfinished = path.with_suffix(".part")
             save_checkpoint(unfinished, self.networks.get_submodule(name), self.settings.layout)
             unfinished.replace(path)
+
+    def _picture_losses(self, drawn: torch.Tensor, recorded: torch.Tensor) -> dict[str, torch.Tensor]:
+        losses = {"pixels": pyramid_distance(drawn, recorded).mean()}
+        if self.vgg is not None:
+            losses["perceptual"] = perceptual_distance(self.vgg, drawn, recorded).mean()
+        if self.step >= self.settings.adversarial_start:
+            with self._autocast():
+                judged, truth = self.discriminator(drawn), self.discriminator(recorded)
+            losses["adversarial"] = generator_loss(judged)
+            losses["feature matching"] = feature_matching(truth, judged)
+        return losses
 
     def _train_discriminator(self, recorded: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:
         with self._autocast():
@@ -203,17 +244,17 @@ def untrained_networks(layout: Layout) -> LivePortraitNetworks:
     networks = LivePortraitNetworks(layout)
     heads = networks.motion_extractor.detector
     with torch.no_grad():
-        for head in (
-            heads.fc_kp,
-            heads.fc_scale,
-            heads.fc_t,
-            heads.fc_exp,
-            heads.fc_pitch,
-            heads.fc_yaw,
-            heads.fc_roll,
-        ):
-            head.weight.mul_(0.1)
-            head.bias.zero_()
+        for layer in networks.motion_extractor.modules():
+            if isinstance(layer, nn.Conv2d | nn.Linear):
+                # With torch's smaller weights the residual blocks add little, and a pose is learnt ten times slower.
+                nn.init.kaiming_normal_(layer.weight)
+                nn.init.zeros_(layer.bias)
+        # As if the pictures, 0…1, came with mean 0 and deviation 1.
+        stem = heads.downsample_layers[0][0]
+        stem.weight.mul_(CONTRAST)
+        stem.bias.copy_(-stem.weight.sum((1, 2, 3)) / 2)
+        for head in (heads.fc_kp, heads.fc_scale, heads.fc_t, heads.fc_exp):
+            head.weight.mul_(HEAD_SCALE)
         heads.fc_scale.bias.fill_(1.0)
         places = torch.empty(NUM_KEYPOINTS, 3).uniform_(-SPREAD, SPREAD)
         heads.fc_kp.bias.copy_((places + torch.tensor([0.0, 0.0, MEAN_DEPTH])).flatten())

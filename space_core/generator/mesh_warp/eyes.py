@@ -220,7 +220,7 @@ def _prepare(picture: torch.Tensor, photo: FaceMotion, frame: torch.Tensor, eye:
     rim = photo.normalized[0, list(eye.iris_rim), :2]
     return PreparedEye(
         eye=eye,
-        ball=double(ball),
+        ball=torch.from_numpy(double(ball[0].permute(1, 2, 0).numpy())).permute(2, 0, 1)[None].contiguous(),
         lids=lids,
         lashes=_lashes(picture, lids, (opening.below_upper.abs() < 0.07 * width) & (opening.along.abs() < 1)),
         photo=photo,

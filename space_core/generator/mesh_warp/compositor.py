@@ -21,7 +21,8 @@ from space_core.face.portrait import MARGIN, SIZE
 from space_core.generator.mesh_warp.face_motion import PixelTransform
 from space_core.generator.mesh_warp.far_side import LIGHT_CELL
 from space_core.generator.mesh_warp.frame_memory import FrameMemory
-from space_core.generator.mesh_warp.sampling import double, grid_of, sample, smoothstep
+from space_core.generator.mesh_warp.sampling import double, grid_of, sample
+from space_core.smoothstep import smoothstep
 
 # A layer of at most so many pixels is kept at twice its resolution, and a larger one up to the second number is sampled
 # bicubically, so that moving pixels stay as sharp as still ones. In still larger pictures nobody sees the difference.

@@ -16,7 +16,8 @@ from space_core.generator.mesh_warp.opening_mask import (
     opening_mask,
     window_around,
 )
-from space_core.generator.mesh_warp.sampling import double, pixels_of, sample, smoothstep
+from space_core.generator.mesh_warp.sampling import double, pixels_of, sample
+from space_core.smoothstep import smoothstep
 
 # Lids and iris that have moved less than the first of these from the photo's (normalized units, root mean square) leave
 # the photo's own eye as it is; from the second on, the eye is drawn behind the lids.

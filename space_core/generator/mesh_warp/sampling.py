@@ -68,9 +68,3 @@ def pixels_of(picture: torch.Tensor) -> torch.Tensor:
     """(1, h, w, 2) x and y of the pixels of a picture (1, C, h, w)."""
     height, width = picture.shape[-2:]
     return grid_of(*(torch.arange(side, dtype=torch.float32, device=picture.device) for side in (width, height)))
-
-
-def smoothstep(x, low: float, high: float):
-    """0 below ``low``, 1 above ``high``, a smooth rise between; of a tensor or an array."""
-    t = ((x - low) / (high - low)).clip(0, 1)
-    return t * t * (3 - 2 * t)

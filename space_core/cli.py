@@ -22,6 +22,8 @@ from space_core.options import DEVICES, AnimationOptions, option_field, option_h
 from space_core.timing import duration
 
 if TYPE_CHECKING:
+    from space_core.animation import Animation
+    from space_core.comparison import Comparison
     from space_core.pipeline import SpacePipeline
     from space_core.progress import Progress
 
@@ -134,12 +136,16 @@ def _animate_recording(parsed: argparse.Namespace, options: AnimationOptions) ->
         pipeline = _load_pipeline(parsed)
         show = context.enter_context(_progress_bar(parsed.quiet))
         animation = pipeline.animate_to_file(parsed.photo, speech, outputs, options, show)
-    if animation.num_faces > 1 and options.face == 1:
-        _say(f"The photo shows {animation.num_faces} faces; the largest speaks, or --face 2 …")
     if not parsed.quiet:
-        for note in animation.notes:
-            _say(note)
-        _say(f"{'stream' if outputs.video is None else parsed.out}: {animation.seconds:.2f} s")
+        if animation.num_faces > 1 and options.face == 1:
+            _say(f"The photo shows {animation.num_faces} faces; the largest speaks, or --face 2 …")
+        _say_what_was_made(animation, "stream" if outputs.video is None else parsed.out)
+
+
+def _say_what_was_made(film: "Animation | Comparison", path: str | Path) -> None:
+    for note in film.notes:
+        _say(note)
+    _say(f"{path}: {film.seconds:.2f} s")
 
 
 @contextmanager
@@ -165,9 +171,7 @@ def _compare(parsed: argparse.Namespace) -> None:
     with _progress_bar(parsed.quiet) as show:
         comparison = pipeline.compare_to_file(parsed.photo, parsed.speech, settings, parsed.out, progress=show)
     if not parsed.quiet:
-        for note in comparison.notes:
-            _say(note)
-        _say(f"{parsed.out}: {comparison.seconds:.2f} s")
+        _say_what_was_made(comparison, parsed.out)
 
 
 def _batch(parsed: argparse.Namespace) -> None:

@@ -132,10 +132,10 @@ def test_head_and_upper_face_move_without_jumps_where_segments_meet(heard):
 
 
 def test_in_silence_lips_are_still_while_head_and_lids_live_on(planner, portrait):
-    motion = planned(planner.live(portrait, MotionOptions()), silence(40))
+    motion = planned(planner.live(portrait, MotionOptions()), silence(25))
     lips = lip_opening(motion.normalized)
     assert np.ptp(lips) < 1e-3
-    assert 5 <= blinks_in(motion) <= 22
+    assert 3 <= blinks_in(motion) <= 14
     assert motion.head_pose.rotation[10 * FPS :].std(0).min() > 0.05
     assert motion.head_pose.rotation.std(0).max() < 5
 
@@ -381,9 +381,9 @@ def test_an_exception_of_a_source_with_gaps_is_passed_on():
 
 
 @pytest.mark.slow
-def test_minutes_of_talk_neither_drift_nor_fill_memory(planner, portrait, speech):
+def test_a_long_talk_neither_drifts_nor_fills_memory(planner, portrait, speech):
     live = planner.live(portrait, MotionOptions())
-    seconds, rounds = 11, 14
+    seconds, rounds = 11, 9
     talk = np.concatenate([speech, silence(seconds)])[: seconds * SAMPLE_RATE]
     memory, rotations, lips = [], [], []
     for _ in range(rounds):
@@ -395,7 +395,7 @@ def test_minutes_of_talk_neither_drift_nor_fill_memory(planner, portrait, speech
     opening, rotation = np.concatenate(lips), np.concatenate(rotations)
     period = seconds * FPS
     assert 0 <= rounds * period - len(opening) <= LOOK_AHEAD_FRAMES + 1
-    assert memory[-1] - memory[rounds // 2] < 10e6
+    assert memory[-1] - memory[rounds // 2] < 6e6
     assert np.abs(rotation - portrait.pose.rotation).max() < 16
     # At the end lips say the same as at the beginning, in the same frames.
     last = (rounds - 2) * period

@@ -33,6 +33,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from space_core.evaluation.face_descriptor import face_descriptor, has_dlib
 from space_core.face.detector import Detector, build_detector
+from space_core.face.luminance import LUMINANCE
 from space_core.face.normalization import normalize, pose_landmarks
 from space_core.face.portrait import MARGIN, Portrait, cut, prepare_portrait
 from space_core.face.topology import EYES, INNER_LOWER_LIP, INNER_UPPER_LIP, OUTER_LOWER_LIP, OUTER_UPPER_LIP, OVAL
@@ -314,7 +315,7 @@ def _flicker(clip: Clip, renderer: Renderer) -> Figures:
 
 
 def _grey(picture: np.ndarray) -> np.ndarray:
-    return picture.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
+    return picture.astype(np.float32) @ LUMINANCE
 
 
 def _halved(picture: np.ndarray) -> np.ndarray:

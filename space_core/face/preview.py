@@ -8,6 +8,7 @@ from scipy.ndimage import gaussian_filter
 
 from space_core.face.crop_size import SIZE
 from space_core.face.detector import Detector
+from space_core.face.luminance import LUMINANCE
 from space_core.face.portrait import FramedFace, choose_face, cut, find_faces
 from space_core.face.topology import EYES, INNER_LOWER_LIP, INNER_UPPER_LIP
 
@@ -20,7 +21,6 @@ DARK = 75  # the light of the face's brighter parts, of 255; dark skin in good l
 # Detail of under one pixel of a frame relative to detail of one to four: 0.2 and more in a sharp photo of whatever,
 # 0.13 under a blur of two pixels (standard deviation), which is as soft as a face twice too small.
 BLURRED = 0.13
-LIGHT = (0.299, 0.587, 0.114)  # of red, green and blue
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def _notes_on_face(face: FramedFace) -> Iterator[str]:
 def _notes_on_light(face: FramedFace, framed: np.ndarray) -> Iterator[str]:
     low, high = face.landmarks[:, :2].min(0), face.landmarks[:, :2].max(0)
     (left, top), (right, bottom) = (np.clip(corner, 0, SIZE).astype(int) for corner in (low, high))
-    light = framed[top:bottom, left:right] @ np.array(LIGHT)
+    light = framed[top:bottom, left:right] @ LUMINANCE
     if np.percentile(light, 90) < DARK:
         yield "The face is very dark. A brighter photo helps."
     near, far = gaussian_filter(light, 1), gaussian_filter(light, 4)

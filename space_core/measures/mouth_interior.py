@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 import cv2
 import numpy as np
 
+from space_core.face.luminance import LUMINANCE
 from space_core.face.topology import INNER_LOWER_LIP, INNER_UPPER_LIP
 
 CHEEKS = ((50, 101, 36, 205), (280, 330, 266, 425))  # quadrilaterals of skin beside nose and mouth
@@ -13,7 +14,6 @@ OUTER_EYE_CORNERS = (33, 263)
 LIP_EDGE = 0.008  # of the same distance; pixels that near to the lips are as much lip as mouth
 LEAST_PIXELS = 30
 BRIGHT = 0.75  # of the cheeks' luminance; a tooth in the light is at least as bright
-LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
 NAMES = ("contrast", "gradient", "bright")
 
 

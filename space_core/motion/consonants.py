@@ -7,7 +7,7 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from space_core.assets import weights_path
-from space_core.motion.smoothstep import smoothstep
+from space_core.smoothstep import smoothstep
 
 WEIGHTS = weights_path("consonants.safetensors")
 

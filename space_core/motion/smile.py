@@ -3,7 +3,7 @@
 import numpy as np
 
 from space_core.face.topology import INNER_LOWER_LIP, INNER_UPPER_LIP, OUTER_UPPER_LIP
-from space_core.motion.smoothstep import smoothstep
+from space_core.smoothstep import smoothstep
 
 # How far mouth corners lie above the middle of the lips, in outer-eye-corner distances: in faces at rest, and more by a
 # full smile (action unit 12). As faces at rest differ by 0.015 (standard deviation), heights count from the third

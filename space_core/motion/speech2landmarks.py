@@ -22,9 +22,9 @@ from space_core.motion.emotion_network import expressive_motion
 from space_core.motion.loudness import smooth
 from space_core.motion.quantization import dequantize
 from space_core.motion.smile import smile_of
-from space_core.motion.smoothstep import smoothstep
 from space_core.motion.speech_encoder import TOKENS_PER_FRAME, WIDTH, SpeechEncoder
 from space_core.motion.speech_features import log_mel, speech_activity, speech_power
+from space_core.smoothstep import smoothstep
 
 WEIGHTS = weights_path("speech2landmarks.safetensors")
 

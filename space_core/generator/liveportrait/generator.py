@@ -17,6 +17,7 @@ from space_core.face.posed_face import PosedFace, join_faces
 from space_core.generator.liveportrait.face_crop import cut_faces, face_crop
 from space_core.generator.liveportrait.motion_extractor import Latents
 from space_core.generator.liveportrait.networks import LivePortraitNetworks
+from space_core.smoothstep import smoothstep
 
 CPU_BATCH, CUDA_BATCH = 4, 16  # frames rendered at once
 CONTEXT = 2  # frames before and after a batch that are handed to what drives the generator
@@ -24,7 +25,6 @@ SLOW_SECONDS = 0.5  # a frame; users are told beforehand
 # Of the mask by which the picture is pasted back, in parts of its side: nothing is taken from the outer border, then
 # more and more.
 BORDER, FADE = 0.02, 0.1
-
 
 Box = tuple[int, int, int, int]  # left, top, right and bottom, pixels
 
@@ -185,8 +185,7 @@ def _paste_mask(matrix: np.ndarray, side: int, width: int, height: int) -> tuple
     rows, columns = np.mgrid[: bottom - top, : right - left]
     x, y = np.tensordot(within, np.stack([columns, rows, np.ones_like(rows)]), 1) / (side - 1)
     inside = np.minimum(np.minimum(x, 1 - x), np.minimum(y, 1 - y))  # distance from the picture's border
-    share = np.clip((inside - BORDER) / FADE, 0, 1)
-    mask = (share * share * (3 - 2 * share)).astype(np.float32)
+    mask = smoothstep((inside - BORDER) / FADE).astype(np.float32)
     return (left, top, right, bottom), within, mask[..., None]
 
 

@@ -21,7 +21,8 @@ from space_core.face.portrait import MARGIN, SIZE
 from space_core.generator.mesh_warp.face_motion import PixelTransform
 from space_core.generator.mesh_warp.far_side import LIGHT_CELL
 from space_core.generator.mesh_warp.frame_memory import FrameMemory
-from space_core.generator.mesh_warp.sampling import double, grid_of, sample, smoothstep
+from space_core.generator.mesh_warp.sampling import double, grid_of, sample
+from space_core.smoothstep import smoothstep
 
 # A layer of at most so many pixels is kept at twice its resolution, and a larger one up to the second number is sampled
 # bicubically, so that moving pixels stay as sharp as still ones. In still larger pictures nobody sees the difference.
@@ -761,8 +762,7 @@ def _far_layer(
 
 def _doubled(layer: np.ndarray) -> np.ndarray:
     """A layer (h, w, 4) uint8 with a pixel between every two: colours sharp, share bilinear, (2h − 1, 2w − 1, 4)."""
-    sharp = double(torch.from_numpy(layer[..., :3].copy()).permute(2, 0, 1)[None].float() / 255)[0]
-    colours = (sharp.permute(1, 2, 0) * 255).round().byte().numpy()
+    colours = cv2.convertScaleAbs(double(layer[..., :3].astype(np.float32) / 255), alpha=255)
     half = np.array([[0.5, 0, 0], [0, 0.5, 0]])
     share = cv2.warpAffine(layer[..., 3], half, colours.shape[1::-1], flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
     return np.ascontiguousarray(np.dstack([colours, share]))  # or OpenCV would copy all of it for every tile

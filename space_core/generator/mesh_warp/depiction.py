@@ -8,7 +8,7 @@ import torch
 from space_core.face.topology import EYES, Eye
 from space_core.generator.mesh_warp.face_motion import FaceMotion
 from space_core.generator.mesh_warp.opening_mask import WINDOW_MARGIN, opening_mask, window_around
-from space_core.generator.mesh_warp.sampling import smoothstep
+from space_core.smoothstep import smoothstep
 
 # A statue's lips are of its skin's material: as bright, and of the same share of red, green and blue (the sum of the
 # differences of the shares). Its irises are hardly darker than the whites. Where colours tell little, as in black and

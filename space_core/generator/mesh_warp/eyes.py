@@ -16,7 +16,8 @@ from space_core.generator.mesh_warp.opening_mask import (
     opening_mask,
     window_around,
 )
-from space_core.generator.mesh_warp.sampling import double, pixels_of, sample, smoothstep
+from space_core.generator.mesh_warp.sampling import double, pixels_of, sample
+from space_core.smoothstep import smoothstep
 
 # Lids and iris that have moved less than the first of these from the photo's (normalized units, root mean square) leave
 # the photo's own eye as it is; from the second on, the eye is drawn behind the lids.
@@ -220,7 +221,7 @@ def _prepare(picture: torch.Tensor, photo: FaceMotion, frame: torch.Tensor, eye:
     rim = photo.normalized[0, list(eye.iris_rim), :2]
     return PreparedEye(
         eye=eye,
-        ball=double(ball),
+        ball=torch.from_numpy(double(ball[0].permute(1, 2, 0).numpy())).permute(2, 0, 1)[None].contiguous(),
         lids=lids,
         lashes=_lashes(picture, lids, (opening.below_upper.abs() < 0.07 * width) & (opening.along.abs() < 1)),
         photo=photo,

@@ -8,7 +8,8 @@ import torch
 from space_core.face.topology import NUM_SURFACE_POINTS, canonical_face, face_normals
 from space_core.generator.mesh_warp.face_motion import FaceMotion, index_on
 from space_core.generator.mesh_warp.inpainting import fill
-from space_core.generator.mesh_warp.sampling import EXTENT, blur, smoothstep
+from space_core.generator.mesh_warp.sampling import EXTENT, blur
+from space_core.smoothstep import smoothstep
 
 # Cosines: by how much more than the far side the near side must face the camera, and how little the far side does, for
 # it not to be mirrored … to be mirrored wholly.
@@ -68,15 +69,10 @@ class FarSide:
         )
 
 
-def hides_a_side(photo: FaceMotion) -> bool:
-    """Whether a photo, with its own landmarks on the host, hides one side of the face."""
-    return bool(_hidden(photo, _face_normals()).any())
-
-
 def find_far_side(
     photo: FaceMotion, person: np.ndarray, around: np.ndarray, with_head: np.ndarray, triangles: np.ndarray
 ) -> FarSide | None:
-    """The far side of a photo's warp mesh; None unless ``hides_a_side``.
+    """The far side of a photo's warp mesh; None where it shows both sides of the face.
 
     Args:
         photo: its own landmarks in pixels of the surroundings, on the host.
@@ -85,7 +81,7 @@ def find_far_side(
         with_head: (P,) 1 where they turn with the head … 0 where they do not.
         triangles: (N, 3) of the mesh.
     """
-    if not hides_a_side(photo):
+    if not _hides_a_side(photo):
         return None
     hidden = _hidden(photo, np.concatenate([_face_normals(), _head_normals(around)]))
     x, y, _ = around.T
@@ -105,14 +101,16 @@ def find_far_side(
     )
 
 
-def far_light(photo: FaceMotion, picture: torch.Tensor) -> np.ndarray:
+def far_light(photo: FaceMotion, picture: torch.Tensor) -> np.ndarray | None:
     """(160, 160, 4) how a photo's far side differs from its near side, in cells of the near side.
 
     Logarithms of red, green and blue over the near side's; and 1 where both are alike but for that … 0 where they are
-    not.
+    not. None where the photo shows both sides of the face.
 
     ``photo`` is in pixels of the picture (1, 3, 640, 640), 0…1, on the host.
     """
+    if not _hides_a_side(photo):
+        return None
     host, counterpart = photo.host, canonical_face().mirror[:NUM_SURFACE_POINTS]
     scale, posed = float(host.scale[0]), host.posed[0, :NUM_SURFACE_POINTS, :2]
     to_camera = -host.rotation[0, 2]
@@ -154,6 +152,11 @@ def _has_hanging_hair(photo: FaceMotion, person: np.ndarray) -> bool:
     near = -np.sign(photo.host.rotation[0, 2, 0])
     columns, rows = photo.host.place(BESIDE_JAW * [near, 1, 1])[0, :, :2].round().astype(int).clip(0, EXTENT - 1).T
     return bool(person[rows, columns].mean() > HANGING)
+
+
+def _hides_a_side(photo: FaceMotion) -> bool:
+    """Whether a photo, with its own landmarks on the host, hides one side of the face."""
+    return bool(_hidden(photo, _face_normals()).any())
 
 
 def _hidden(photo: FaceMotion, normals: np.ndarray) -> np.ndarray:

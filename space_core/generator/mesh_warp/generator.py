@@ -19,7 +19,7 @@ from space_core.face.posed_face import PosedFace
 from space_core.face.topology import OVAL
 from space_core.generator.mesh_warp.compositor import PreparedCanvas, compose, film_transform, prepare_canvas
 from space_core.generator.mesh_warp.face_motion import FaceMotion, PixelTransform, face_motion, upload
-from space_core.generator.mesh_warp.far_side import far_light, hides_a_side
+from space_core.generator.mesh_warp.far_side import far_light
 from space_core.generator.mesh_warp.features import (
     PreparedEyes,
     PreparedLips,
@@ -214,7 +214,7 @@ def _prepare_canvas(
     """The canvas of a portrait, whose landmarks are given in pixels of the film, ``photo``, and of the surroundings,
     ``around``; the others are as ``_background`` takes them."""
     middle = photo.host.posed[0, list(OVAL), :2].mean(0)
-    light = far_light(around, picture) if hides_a_side(around) else None
+    light = far_light(around, picture)
     return prepare_canvas(canvas, middle, *_background(portrait, picture, edges), light)
 
 

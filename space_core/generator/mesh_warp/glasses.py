@@ -16,7 +16,8 @@ from torch.nn import functional as F
 from space_core.face.topology import EYES, Eye
 from space_core.generator.mesh_warp.compositor import Grid
 from space_core.generator.mesh_warp.face_motion import FaceMotion
-from space_core.generator.mesh_warp.sampling import EXTENT, pixels_of, sample, smoothstep
+from space_core.generator.mesh_warp.sampling import EXTENT, pixels_of, sample
+from space_core.smoothstep import smoothstep
 
 # A rim is sought around each eye as a closed line that is darker or lighter than both of its sides. All lengths are
 # normalized units: outer eye corners one apart, which is about 9 cm.

@@ -6,7 +6,8 @@ from scipy.ndimage import distance_transform_edt, zoom
 from torch.nn import functional as F
 
 from space_core.generator.mesh_warp.inpainting import fill
-from space_core.generator.mesh_warp.sampling import blur, smoothstep
+from space_core.generator.mesh_warp.sampling import blur
+from space_core.smoothstep import smoothstep
 
 STEP = 2  # pixels of the surroundings per pixel that is looked at; all lengths below are in the latter
 SURE = 0.9  # of the mask: a pixel that shows the person

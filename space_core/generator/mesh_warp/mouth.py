@@ -24,7 +24,8 @@ from space_core.generator.mesh_warp.opening_mask import (
     window_around,
 )
 from space_core.generator.mesh_warp.rasterizer import rasterize
-from space_core.generator.mesh_warp.sampling import pixels_of, sample, smoothstep
+from space_core.generator.mesh_warp.sampling import pixels_of, sample
+from space_core.smoothstep import smoothstep
 
 MILLIMETRE = 1 / 90
 

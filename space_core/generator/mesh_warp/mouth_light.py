@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from space_core.face.luminance import LUMINANCE
 from space_core.face.topology import (
     EYES,
     INNER_LOWER_LIP,
@@ -15,9 +16,8 @@ from space_core.face.topology import (
 from space_core.generator.mesh_warp.depiction import Depiction, estimate_depiction
 from space_core.generator.mesh_warp.face_motion import FaceMotion
 from space_core.generator.mesh_warp.opening_mask import WINDOW_MARGIN, opening_mask, window_around
-from space_core.generator.mesh_warp.sampling import smoothstep
+from space_core.smoothstep import smoothstep
 
-LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
 CHEEKS = [50, 280, 205, 425, 187, 411]
 IVORY = np.array([1.02, 0.985, 0.91], np.float32)  # enamel in white light
 NECK = np.array([0.86, 0.76, 0.62], np.float32)  # of a tooth, relative to its crown

@@ -18,7 +18,8 @@ from space_core.assets import weights_path
 from space_core.face.topology import INNER_LOWER_LIP, INNER_UPPER_LIP, OUTER_LOWER_LIP, OUTER_UPPER_LIP
 from space_core.generator.mesh_warp.face_motion import FaceMotion, HostMotion, index_on, upload
 from space_core.generator.mesh_warp.opening_mask import opening_mask
-from space_core.generator.mesh_warp.sampling import affine_grid, grid_of, smoothstep
+from space_core.generator.mesh_warp.sampling import affine_grid, grid_of
+from space_core.smoothstep import smoothstep
 
 WEIGHTS = weights_path("refinement.safetensors")
 

@@ -24,7 +24,8 @@ from space_core.generator.mesh_warp.face_motion import FaceMotion, PixelTransfor
 from space_core.generator.mesh_warp.far_side import FarSide, find_far_side
 from space_core.generator.mesh_warp.hanging_hair import hair_swing, shares_of_hair
 from space_core.generator.mesh_warp.head_shape import head_depth
-from space_core.generator.mesh_warp.sampling import EXTENT, smoothstep
+from space_core.generator.mesh_warp.sampling import EXTENT
+from space_core.smoothstep import smoothstep
 
 SPACING = 26  # pixels between the vertices around the face; the motion there is smooth
 CLEARANCE = 0.45  # the least distance of such a vertex from the face's outline, in spacings

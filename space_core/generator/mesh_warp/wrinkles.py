@@ -17,7 +17,8 @@ from space_core.face.topology import NUM_SURFACE_POINTS, canonical_face
 from space_core.generator.mesh_warp.compositor import Grid
 from space_core.generator.mesh_warp.face_motion import FaceMotion, PixelTransform, index_on, upload
 from space_core.generator.mesh_warp.rasterizer import rasterize
-from space_core.generator.mesh_warp.sampling import EXTENT, sample, smoothstep
+from space_core.generator.mesh_warp.sampling import EXTENT, sample
+from space_core.smoothstep import smoothstep
 
 STEPS = EXTENT // 2  # side of the pictures of creases: they are soft, so half the surroundings' resolution will do
 LINE_WIDTH, FOLD_WIDTH = 0.010, 0.035  # standard deviations across: of the line, and of the soft shadow of its fold

@@ -74,6 +74,7 @@ class LivePlanner:
             yield Motion(
                 normalized=normalized,
                 closure=closure,
+                tongue=np.minimum(articulation, 1) * heard.window.tongue.astype(np.float32),
                 said_emotion=emotion,
                 emotion=emotion,
                 action_units=np.clip(units + upper_face, -MAX_STRENGTH, MAX_STRENGTH).astype(np.float32),

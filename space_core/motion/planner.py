@@ -122,6 +122,7 @@ class MotionPlanner:
             yield Motion(
                 normalized=normalized,
                 closure=closure,
+                tongue=min(articulation, 1) * window.tongue.astype(np.float32),
                 said_emotion=timelines.emotion[frames],
                 emotion=timelines.emotion[frames],
                 action_units=timelines.action_units[frames],

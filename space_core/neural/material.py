@@ -122,7 +122,10 @@ class Material:
         pose = motion.head_pose
         return replace(
             motion,
-            **{name: getattr(motion, name)[around] for name in ("normalized", "closure", "said_emotion", "emotion")},
+            **{
+                name: getattr(motion, name)[around]
+                for name in ("normalized", "closure", "tongue", "said_emotion", "emotion")
+            },
             action_units=motion.action_units[around] + of_moments(units),
             gaze=motion.gaze[around] + of_moments(random.uniform(-1, 1, (FRAMES_OF_TAKE, 2)) * GAZE),
             blink=np.maximum(motion.blink[around], of_moments(shut)),

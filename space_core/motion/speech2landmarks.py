@@ -193,17 +193,23 @@ class Speech2Landmarks:
         return (landmarks for landmarks, _ in self.predict_with_closure(windows, portrait, emotion, articulation))
 
     def predict_with_closure(
-        self, windows: Iterable[SpeechWindow], portrait: np.ndarray, emotion: np.ndarray, articulation: float = 1.0
+        self,
+        windows: Iterable[SpeechWindow],
+        portrait: np.ndarray,
+        emotion: np.ndarray,
+        articulation: float | np.ndarray = 1.0,
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Like ``predict``, from analysed speech, each time with how far speech holds the lips together.
 
-        That is (t,) float32, 0 … 1 shut. ``windows`` are those of ``analyse``.
+        That is (t,) float32, 0 … 1 shut. ``windows`` are those of ``analyse``, ``articulation`` is one number or
+        (T, 1) float32.
         """
         rest = resting_face(portrait, self.basis)
+        articulation = np.broadcast_to(np.float32(articulation), (len(emotion), 1))
         first = 0
         for window in windows:
             last = first + len(window.outputs)
-            yield self.show(window, rest, emotion[first:last], articulation)
+            yield self.show(window, rest, emotion[first:last], articulation[first:last])
             first = last
 
     def show(

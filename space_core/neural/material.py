@@ -101,7 +101,7 @@ class Material:
         )
         timelines = self.planner.timelines(portrait, speech, options)
         windows = self.planner.analyse(speech)
-        motion = join(list(self.planner.segments(portrait, speech, windows, timelines, options.articulation)))
+        motion = join(list(self.planner.segments(portrait, speech, windows, timelines)))
         moments = np.sort(random.choice(len(motion), FRAMES_OF_TAKE, replace=False))
         around = context_frames(0, len(motion), len(motion))[moments].ravel()
         return self._varied(motion, around, portrait.pose.scale)

@@ -155,8 +155,13 @@ class MotionOptions:
     )
     seed: int = _option(
         0,
-        "another seed gives other head motion, upper face, blinks and saccades",
-        Widget("Seed", "the same seed, the same head motion, blinks and eye movements", row="seed", comparison="each"),
+        "another seed gives other head motion, upper face, blinks and saccades, and another take of the lips' motion",
+        Widget(
+            "Seed",
+            "the same seed, the same take: head motion, lips, blinks and eye movements",
+            row="seed",
+            comparison="each",
+        ),
         ge=0,
         le=2**32 - 1,
     )

@@ -80,7 +80,7 @@ class Stages:
             return plan(lambda: self._planner.retarget(speech, portrait)).segments(), ()
         driving = inputs.driving_pose(options, self.detector(options), progress)
         timelines = plan(lambda: self._planner.timelines(portrait, speech, options.motion, driving))
-        segments = self._planner.segments(portrait, speech, inputs.windows, timelines, options.articulation)
+        segments = self._planner.segments(portrait, speech, inputs.windows, timelines)
         first = plan(lambda: next(segments))
         others = iter(lambda: run_with_progress(lambda: next(segments, None), lambda: None), None)
         return chain([first], others), timelines.notes

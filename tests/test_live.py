@@ -61,7 +61,7 @@ def silence(seconds: float) -> np.ndarray:
 def whole_films(planner, portrait, sound: np.ndarray, options: MotionOptions | None = None) -> Motion:
     options = options or MotionOptions()
     timelines = planner.timelines(portrait, sound, options)
-    return join(list(planner.segments(portrait, sound, planner.analyse(sound), timelines, options.articulation)))
+    return join(list(planner.segments(portrait, sound, planner.analyse(sound), timelines)))
 
 
 def blinks_in(motion: Motion) -> int:

@@ -160,6 +160,17 @@ def test_in_f_and_v_the_lower_lip_is_at_the_upper_incisors_and_the_jaw_hardly_dr
     np.testing.assert_array_equal(shape_labiodentals(motions, np.zeros(3), 1.0), motions)
 
 
+def test_the_tongue_of_a_voice_rises_and_comes_between_the_teeth():
+    speech = load_speech(EXAMPLES / "english_portrait.flac")
+    raised, between = np.concatenate([window.tongue for window in load_speech2landmarks("cpu").analyse(speech)]).T
+    assert 0.1 < (raised > 0.5).mean() < 0.5
+    assert 0 < (between > 0.5).mean() < 0.1
+    assert (raised + between <= 1 + 1e-6).all()
+    assert max(np.abs(np.diff(raised)).max(), np.abs(np.diff(between)).max()) < 0.8  # no jumps
+    silence = np.zeros(2 * SAMPLE_RATE, np.float32)
+    assert not any(window.tongue.any() for window in load_speech2landmarks("cpu").analyse(silence))
+
+
 def test_articulation_of_zero_leaves_the_mouth_still():
     assert np.abs(predict(voice(3), articulation=0) - predict(np.zeros(3 * SAMPLE_RATE, np.float32))).max() == 0
 

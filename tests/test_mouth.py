@@ -102,6 +102,19 @@ def test_upper_teeth_stay_with_the_skull_as_the_jaw_opens(generator, closed):
     assert mean_difference(*below) > 8
 
 
+def test_the_tongue_moves_between_the_lips_and_nothing_else_does(generator, closed):
+    prepared = generator.prepare(closed, refined=False)
+    face = posed(closed, parted(closed, 0.12, 0.01))
+    rest, raised, between = (
+        rendered(generator, prepared, replace(face, tongue=np.array([shares], np.float32)))[0].astype(float)
+        for shares in ((0, 0), (1, 0), (0, 1))
+    )
+    mouth, around = (inside(face.landmarks[0], rest.shape, margin) for margin in (2, -4))
+    for one, other in ((rest, raised), (rest, between), (raised, between)):
+        assert np.abs(one - other)[mouth].mean() > 2
+        assert (one == other)[~around].all()
+
+
 def test_a_smile_keeps_its_teeth(generator, portrait):
     normalized = portrait.normalized[None].copy()
     normalized[:, list(INNER_LOWER_LIP[2:-2]), 1] += 0.02

@@ -19,6 +19,8 @@ class PosedFace:
         speech: (T, 256) speech features, see ``SpeechWindow``; None: silence.
         hair: (T, 4) how far the ``LOCKS`` of long hair are to the image's right of where the head carries them,
             normalized; None: nowhere else.
+        tongue: (T, 2) how far the tongue's tip is raised to the upper incisors' roots, and how far it is put between
+            the teeth, 0 … 1; None: not at all.
     """
 
     normalized: np.ndarray
@@ -26,15 +28,16 @@ class PosedFace:
     emotion: np.ndarray | None = None
     speech: np.ndarray | None = None
     hair: np.ndarray | None = None
+    tongue: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.normalized)
 
     def __getitem__(self, frames: slice | np.ndarray) -> "PosedFace":
-        emotion = None if self.emotion is None else self.emotion[frames]
-        speech = None if self.speech is None else self.speech[frames]
-        hair = None if self.hair is None else self.hair[frames]
-        return PosedFace(self.normalized[frames], self.pose[frames], emotion, speech, hair)
+        layers = (self.emotion, self.speech, self.hair, self.tongue)
+        return PosedFace(
+            self.normalized[frames], self.pose[frames], *(None if layer is None else layer[frames] for layer in layers)
+        )
 
     @property
     def landmarks(self) -> np.ndarray:
@@ -52,6 +55,7 @@ def join_faces(faces: Sequence[PosedFace]) -> PosedFace:
         None if first.emotion is None else np.concatenate([face.emotion for face in faces]),
         None if first.speech is None else np.concatenate([face.speech for face in faces]),
         None if first.hair is None else np.concatenate([face.hair for face in faces]),
+        None if first.tongue is None else np.concatenate([face.tongue for face in faces]),
     )
 
 

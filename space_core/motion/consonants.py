@@ -16,19 +16,22 @@ LABIODENTAL, BILABIAL, DENTAL, ALVEOLAR = range(4)  # /f v/, /p b m/, /θ ð/, /
 NUM_CLASSES = 5
 
 CONTEXT = 2  # frames before and after
-# Probabilities from and at which the mouth takes the shape of /f v/.
+# Probabilities from and at which the mouth takes the shape of /f v/, and the tongue rises or comes between the teeth.
 SHAPED_FROM, SHAPED_AT = 0.5, 0.8
+TONGUE_FROM, TONGUE_AT = 0.3, 0.7
+TONGUE_SMOOTHING = (0.25, 0.5, 0.25)  # of three frames, after the greatest of three: its tip is there before the sound
 
 
 class Consonants(NamedTuple):
-    """The trained classifier, two layers with a rectifier between, and the mouth's shape in /f v/.
+    """The trained classifier, two layers with a rectifier between, and shapes of the mouth.
 
     Attributes:
         hidden_weight: (64, 5 × 256) of the features of five frames, in order.
         hidden_bias: (64,).
         weight: (5, 64).
         bias: (5,).
-        labiodental_shape: (478, 3) offsets from the resting face, in outer-eye-corner distances.
+        labiodental_shape: (478, 3) offsets from the resting face in /f v/, in outer-eye-corner distances.
+        dental_shape: (478, 3) the same in /θ ð/.
     """
 
     hidden_weight: np.ndarray
@@ -36,6 +39,7 @@ class Consonants(NamedTuple):
     weight: np.ndarray
     bias: np.ndarray
     labiodental_shape: np.ndarray
+    dental_shape: np.ndarray
 
 
 @cache
@@ -59,6 +63,28 @@ def classify(consonants: Consonants, inputs: np.ndarray) -> np.ndarray:
 def labiodental_share(probabilities: np.ndarray) -> np.ndarray:
     """How far the mouth takes the shape of /f v/ (T,), 0 … 1, for probabilities (T, 5)."""
     return smoothstep((probabilities[:, LABIODENTAL] - SHAPED_FROM) / (SHAPED_AT - SHAPED_FROM))
+
+
+def tongue_shares(probabilities: np.ndarray) -> np.ndarray:
+    """How far the tongue's tip is raised to the upper incisors' roots and how far it is put between the teeth.
+
+    For /t d n l/ and for /θ ð/: (T, 2), 0 … 1 each, for probabilities (T, 5).
+    """
+    shares = smoothstep((probabilities[:, [ALVEOLAR, DENTAL]] - TONGUE_FROM) / (TONGUE_AT - TONGUE_FROM))
+    greatest = _three_frames(shares).max(0)
+    shares = greatest / np.maximum(greatest.sum(1, keepdims=True), 1)  # the tip is in one place
+    return np.tensordot(TONGUE_SMOOTHING, _three_frames(shares), 1)
+
+
+def _three_frames(values: np.ndarray) -> np.ndarray:
+    """(3, T, …) the values (T, …) of the frame before each, of itself and of the one after; the ends are extended."""
+    return np.stack([np.concatenate([values[:1], values[:-1]]), values, np.concatenate([values[1:], values[-1:]])])
+
+
+def consonant_shares(features: np.ndarray) -> np.ndarray:
+    """``labiodental_share`` and ``tongue_shares`` (T, 3) for speech features (T, 256)."""
+    probabilities = consonant_probabilities(features)
+    return np.column_stack([labiodental_share(probabilities), tongue_shares(probabilities)])
 
 
 def with_context(features: np.ndarray) -> np.ndarray:

@@ -20,7 +20,8 @@ from space_core.motion.live_upper_face import LiveUpperFace
 from space_core.motion.loudness import smooth
 from space_core.motion.motion import Motion, single_precision
 from space_core.motion.speech2landmarks import Speech2Landmarks, resting_face
-from space_core.motion.upper_face import motion_units
+from space_core.motion.takes import TakeVariation
+from space_core.motion.upper_face import motion_units, speech_share
 from space_core.options import MotionOptions
 from space_core.timing import FPS, SAMPLE_RATE
 
@@ -37,7 +38,7 @@ class LivePlanner:
         self._speech, self._prosody = LiveSpeech(speech2landmarks), LiveProsody()
         self._head = LiveHead(portrait.pose, options.seed)
         self._attitudes, self._attitude = attitudes(options.seed), np.zeros((2, 3))
-        self._upper_face = LiveUpperFace(options.seed)
+        self._upper_face, self._variation = LiveUpperFace(options.seed), TakeVariation(options.seed)
         self._blinks, self._saccades = LiveBlinks(options.seed), LiveSaccades(options.seed)
         self._hair = HairSwing(portrait.pose, options.seed)
         self._frames = 0
@@ -69,11 +70,14 @@ class LivePlanner:
             gaze = gaze + self._saccades.next(count) * numbers["saccades"][:, None] + emotional_gaze(emotion)
             gaze += counter_gaze(self._photo_pose, pose, 1.0) * numbers["eyes_on_viewer"][:, None]
             upper_face = motion_units(numbers["expressiveness"][:, None] * self._upper_face.next(prosody))
-            articulation = numbers["articulation"][:, None].astype(np.float32)
+            variation, corners = self._variation.next(speech_share(prosody.prosody)[prosody.delayed])
+            units = units + numbers["articulation"][:, None] * corners
+            articulation = numbers["articulation"][:, None].astype(np.float32) * variation
             normalized, closure = self._speech2landmarks.show(heard.window, self._rest, emotion, articulation)
             yield Motion(
                 normalized=normalized,
                 closure=closure,
+                tongue=np.minimum(articulation, 1) * heard.window.tongue.astype(np.float32),
                 said_emotion=emotion,
                 emotion=emotion,
                 action_units=np.clip(units + upper_face, -MAX_STRENGTH, MAX_STRENGTH).astype(np.float32),

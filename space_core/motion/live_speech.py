@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from space_core.motion.consonants import consonant_probabilities, labiodental_share
+from space_core.motion.consonants import consonant_shares
 from space_core.motion.speech2landmarks import (
     BREATH_GAP,
     RECEPTIVE_FRAMES,
@@ -123,17 +123,17 @@ class LiveSpeech:
         self._predicted = outputs[before + count :].copy()
         active = np.pad(activity, (max(before - first, 0), 0))[-len(outputs) :]
         features = frames[0].float().cpu().numpy()
-        labiodental = labiodental_share(consonant_probabilities(features))[RECEPTIVE_FRAMES:]
-        outputs = shaped_outputs(outputs, labiodental, active)
+        outputs = shaped_outputs(outputs, consonant_shares(features)[RECEPTIVE_FRAMES:], active)
         planned, heard = slice(first, first + count), slice(PAST_FRAMES, PAST_FRAMES + count)
         near_speech = _slowed(nearness_of_speech(activity)[planned], self._near_speech, NEAR_SPEECH_STEP)
         breath = _slowed(breaths(activity)[planned], self._breath, BREATH_STEP)
         self._near_speech, self._breath = float(near_speech[-1]), float(breath[-1])
         return SpeechWindow(
-            outputs[before : before + count, :-1],
+            outputs[before : before + count, :-3],
             activity[planned],
             near_speech,
-            outputs[before : before + count, -1],
+            outputs[before : before + count, -3],
+            outputs[before : before + count, -2:],
             breath,
             (features[heard] * activity[planned, None]).astype(np.float16),
         )

@@ -16,7 +16,7 @@ from space_core.motion.speech2landmarks import HOP_FRAMES, keep_lips_apart
 from space_core.timing import FPS, SAMPLES_PER_FRAME
 
 # The arrays of a motion that have T rows.
-PER_FRAME = ("normalized", "closure", "said_emotion", "emotion", "action_units", "gaze", "blink", "hair")
+PER_FRAME = ("normalized", "closure", "tongue", "said_emotion", "emotion", "action_units", "gaze", "blink", "hair")
 NEUTRAL_STEPS = 8  # until less than 1 % of an emotion is left
 SAME_FACE = 1e-3  # of the normalized face: resting faces that differ by less are one and the same
 
@@ -29,6 +29,8 @@ class Motion:
         normalized: (T, 478, 3) normalized landmarks with the emotion they were said in, without action units, gaze and
             blinks.
         closure: (T,) how far speech holds the lips together, from 0 (not) to 1 (shut).
+        tongue: (T, 2) how far speech raises the tongue's tip to the upper incisors' roots, and how far it puts it
+            between the teeth, 0 … 1.
         said_emotion: (T, 8) the emotion that is in ``normalized``: label weights × intensity in the order of
             ``EMOTIONS``.
         emotion: (T, 8) the emotion to show; the same, unless it was edited.
@@ -48,6 +50,7 @@ class Motion:
 
     normalized: np.ndarray
     closure: np.ndarray
+    tongue: np.ndarray
     said_emotion: np.ndarray
     emotion: np.ndarray
     action_units: np.ndarray
@@ -97,7 +100,7 @@ class Motion:
     @property
     def face(self) -> PosedFace:
         """The face in motion, as generators take it."""
-        return PosedFace(self.edited, self.head_pose, self.emotion, self.speech_features, self.hair)
+        return PosedFace(self.edited, self.head_pose, self.emotion, self.speech_features, self.hair, self.tongue)
 
     def segments(self) -> Iterator["Motion"]:
         """The whole in order, in segments as long as those in which speech becomes landmarks."""

@@ -5,6 +5,7 @@ Arrays, T frames at 25 a second, real numbers (written as float32):
     format             ()           1
     normalized         (T, 478, 3)  normalized landmarks under ``said_emotion``, without action units, gaze and blinks
     closure            (T,)         how far speech holds the lips together, 0 … 1; 0 if missing
+    tongue             (T, 2)       how far the tongue's tip is raised, and put between the teeth, 0 … 1; 0 if missing
     said_emotion       (T, 8)       the emotion that ``normalized`` contains; not to be edited
     emotion            (T, 8)       the emotion to render, 0 … 1.5 for each label; to be edited
     action_units       (T, 36)      strengths in the order of ``UNIT_COLUMNS``, 0 none … 1 full; 0 if missing
@@ -56,6 +57,7 @@ ARRAYS = {
     "format": ((), FORMAT, FORMAT),
     "normalized": ((T, NUM_POINTS, 3), -10, 10),
     "closure": ((T,), 0, 1),
+    "tongue": ((T, 2), 0, 1),
     "said_emotion": ((T, len(EMOTIONS)), 0, MAX_INTENSITY),
     "emotion": ((T, len(EMOTIONS)), 0, MAX_INTENSITY),
     "action_units": ((T, len(UNIT_COLUMNS)), -MAX_STRENGTH, MAX_STRENGTH),
@@ -76,7 +78,7 @@ PORTRAIT = ("rest", "photo_rotation", "photo_translation", "photo_scale")
 # The arrays of the motion; if ``normalized`` is missing, they are computed from ``posed``.
 LAYERS = ("normalized", "said_emotion", "emotion", "gaze", "blink", "head_rotation", "head_translation", "head_scale")
 # 0 in files of versions that had none.
-LATER_LAYERS = {"closure": (), "action_units": (len(UNIT_COLUMNS),), "hair": (len(LOCKS),)}
+LATER_LAYERS = {"closure": (), "tongue": (2,), "action_units": (len(UNIT_COLUMNS),), "hair": (len(LOCKS),)}
 FARTHEST = 1.0  # distance of a point from the resting face, in outer-eye-corner distances; a dropped jaw has 0.4
 MAX_ZOOM = 3
 MAX_ITEM_BYTES = 8
@@ -95,6 +97,7 @@ def save_motion(path: str | Path, motion: Motion) -> None:
         "format": np.int64(FORMAT),
         "normalized": motion.normalized,
         "closure": motion.closure,
+        "tongue": motion.tongue,
         "said_emotion": motion.said_emotion,
         "emotion": motion.emotion,
         "action_units": motion.action_units,
@@ -160,6 +163,7 @@ def load_motion(path: str | Path, max_seconds: float = 600.0) -> Motion:
     return Motion(
         normalized=arrays["normalized"],
         closure=arrays["closure"],
+        tongue=arrays["tongue"],
         said_emotion=arrays["said_emotion"],
         emotion=arrays["emotion"],
         action_units=arrays["action_units"],
@@ -197,6 +201,7 @@ def _layers(posed: np.ndarray) -> dict[str, np.ndarray]:
         "emotion": zeros,
         "action_units": np.zeros((len(posed), len(UNIT_COLUMNS)), np.float32),
         "closure": zeros[:, 0],
+        "tongue": zeros[:, :2],
         "gaze": zeros[:, :2],
         "blink": zeros[:, 0],
         "head_rotation": pose.rotation,

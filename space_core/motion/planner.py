@@ -20,7 +20,8 @@ from space_core.motion.live_planner import LivePlanner
 from space_core.motion.motion import Motion, single_precision
 from space_core.motion.prosody import analyze_prosody
 from space_core.motion.speech2landmarks import SpeechWindow, load_speech2landmarks, resting_face
-from space_core.motion.upper_face import upper_face_units
+from space_core.motion.takes import TakeVariation
+from space_core.motion.upper_face import speech_share, upper_face_units
 from space_core.options import MotionOptions
 from space_core.progress import Ahead
 from space_core.timing import SAMPLES_PER_FRAME, number_of_frames
@@ -37,6 +38,7 @@ class Timelines:
         emotion: (T, 8) label weights × intensity.
         action_units: (T, 36) strengths in the order of ``UNIT_COLUMNS``.
         hair: (T, 4) how far the ``LOCKS`` of long hair swing, normalized.
+        articulation: (T, 1) float32, how far speech moves the mouth, 1 as people were recorded.
         notes: sentences for the user about what was asked for and is not shown as it is.
     """
 
@@ -46,6 +48,7 @@ class Timelines:
     emotion: np.ndarray
     action_units: np.ndarray
     hair: np.ndarray
+    articulation: np.ndarray
     notes: tuple[str, ...] = ()
 
 
@@ -86,9 +89,12 @@ class MotionPlanner:
         blink = blink_curve(speech, num_frames, rate, options.seed)
         units = unit_strengths(options.action_units, num_frames)
         units += upper_face_units(prosody, options.expressiveness, options.seed)
+        variation, corners = TakeVariation(options.seed).next(speech_share(prosody))
+        units += options.articulation * corners
         np.clip(units, -MAX_STRENGTH, MAX_STRENGTH, out=units)
         hair = options.hair_motion * HairSwing(portrait.pose, options.seed).next(pose)
-        return Timelines(pose, gaze, blink, emotion, units, hair, notes)
+        articulation = options.articulation * variation
+        return Timelines(pose, gaze, blink, emotion, units, hair, articulation, notes)
 
     def live(self, portrait: Portrait, options: MotionOptions) -> LivePlanner:
         """A planner for speech that is still arriving."""
@@ -104,24 +110,24 @@ class MotionPlanner:
         speech: np.ndarray,
         windows: Iterable[SpeechWindow],
         timelines: Timelines,
-        articulation: float = 1.0,
     ) -> Iterator[Motion]:
         """The film's motion, in segments of about three seconds, predicted as they are asked for.
 
-        ``windows`` are the speech as ``analyse`` gives it, ``articulation`` is that of ``MotionOptions``.
+        ``windows`` are the speech as ``analyse`` gives it.
         """
         rest = resting_face(portrait.normalized, self._speech2landmarks.basis).astype(np.float32)
         photo_pose = single_precision(portrait.pose)
         first = 0
         windows, heard = tee(windows)
         predicted = self._speech2landmarks.predict_with_closure(
-            windows, portrait.normalized, timelines.emotion, articulation
+            windows, portrait.normalized, timelines.emotion, timelines.articulation
         )
         for (normalized, closure), window in zip(predicted, heard, strict=False):
             frames = slice(first, first + len(normalized))
             yield Motion(
                 normalized=normalized,
                 closure=closure,
+                tongue=np.minimum(timelines.articulation[frames], 1) * window.tongue.astype(np.float32),
                 said_emotion=timelines.emotion[frames],
                 emotion=timelines.emotion[frames],
                 action_units=timelines.action_units[frames],

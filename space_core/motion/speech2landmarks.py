@@ -17,7 +17,7 @@ from space_core.face.topology import (
     OUTER_UPPER_LIP,
     canonical_face,
 )
-from space_core.motion.consonants import consonant_probabilities, labiodental_share, load_consonants
+from space_core.motion.consonants import consonant_shares, load_consonants
 from space_core.motion.emotion_network import expressive_motion
 from space_core.motion.loudness import smooth
 from space_core.motion.quantization import dequantize
@@ -65,7 +65,8 @@ CLOSING_PRIOR = 0.002  # ridge of the fit that closes the mouth of a photo by th
 # A breath is drawn before speech: the lips part by so much, over so many frames that end with the first sound.
 BREATH_GAP, BREATH_FRAMES = 0.02, 11
 
-KEPT_IN_LABIODENTALS = 0.2  # of the neighbouring sounds' motion, with closed lips
+# Of the neighbouring sounds' motion, in /f v/ with closed lips.
+KEPT_IN_LABIODENTALS, KEPT_IN_DENTALS = 0.2, 0.2
 
 UPPER, LOWER = list(INNER_UPPER_LIP[1:-1]), list(INNER_LOWER_LIP[1:-1])  # pairs of points that meet when lips close
 OUTER_UPPER, OUTER_LOWER = list(OUTER_UPPER_LIP[1:-1]), list(OUTER_LOWER_LIP[1:-1])
@@ -149,6 +150,7 @@ class SpeechWindow(NamedTuple):
         activity: (t,) speech activity, 0 … 1.
         near_speech: (t,) how near there is speech, 0 … 1.
         labiodental: (t,) how far the mouth takes the shape of /f v/, 0 … 1.
+        tongue: (t, 2) how far the tongue's tip is raised, and put between the teeth, 0 … 1; see ``tongue_shares``.
         breath: (t,) by how much a breath parts the lips, in outer-eye-corner distances.
         features: (t, 256) float16, the encoder's features as the decoder takes them in; 0 in pauses.
     """
@@ -157,6 +159,7 @@ class SpeechWindow(NamedTuple):
     activity: np.ndarray
     near_speech: np.ndarray
     labiodental: np.ndarray
+    tongue: np.ndarray
     breath: np.ndarray
     features: np.ndarray
 
@@ -190,17 +193,23 @@ class Speech2Landmarks:
         return (landmarks for landmarks, _ in self.predict_with_closure(windows, portrait, emotion, articulation))
 
     def predict_with_closure(
-        self, windows: Iterable[SpeechWindow], portrait: np.ndarray, emotion: np.ndarray, articulation: float = 1.0
+        self,
+        windows: Iterable[SpeechWindow],
+        portrait: np.ndarray,
+        emotion: np.ndarray,
+        articulation: float | np.ndarray = 1.0,
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Like ``predict``, from analysed speech, each time with how far speech holds the lips together.
 
-        That is (t,) float32, 0 … 1 shut. ``windows`` are those of ``analyse``.
+        That is (t,) float32, 0 … 1 shut. ``windows`` are those of ``analyse``, ``articulation`` is one number or
+        (T, 1) float32.
         """
         rest = resting_face(portrait, self.basis)
+        articulation = np.broadcast_to(np.float32(articulation), (len(emotion), 1))
         first = 0
         for window in windows:
             last = first + len(window.outputs)
-            yield self.show(window, rest, emotion[first:last], articulation)
+            yield self.show(window, rest, emotion[first:last], articulation[first:last])
             first = last
 
     def show(
@@ -210,9 +219,10 @@ class Speech2Landmarks:
 
         ``emotion`` (t, 8) is of these frames; ``articulation`` one number or (t, 1) float32.
         """
-        outputs, activity, near_speech, labiodental, breath, _ = window
+        outputs, activity, near_speech, labiodental, tongue, breath, _ = window
         motion = speech_motion(articulation * outputs[:, :-1], outputs[:, -1], activity, self.basis)
         motion = shape_labiodentals(motion, labiodental, np.minimum(articulation, 1))
+        motion = shape_dentals(motion, tongue[:, 1], np.minimum(articulation, 1))
         parted = -articulation * breath[:, None] / 2
         motion = speech_scale(rest) * move_lips(motion, parted[..., None] * DOWN)
         shut = np.maximum(closure_share(outputs[:, -1]) * activity, labiodental)
@@ -238,7 +248,7 @@ class Speech2Landmarks:
             inside = (within >= 0) & (within < len(activity))
             active = np.where(inside, activity[np.clip(within, 0, len(activity) - 1)], 0)
             split = outputs.shape[1]
-            outputs = shaped_outputs(outputs, labiodental_share(consonant_probabilities(features)), active)
+            outputs = shaped_outputs(outputs, consonant_shares(features), active)
             outputs = np.concatenate([outputs, features * active[:, None]], 1)
             if tail is not None:
                 outputs[:FADE_FRAMES] = tail + ramp * (outputs[:FADE_FRAMES] - tail)
@@ -251,8 +261,9 @@ class Speech2Landmarks:
                 activity[frames],
                 near_speech[frames],
                 values[:, split],
+                values[:, split + 1 : split + 3],
                 breath[frames],
-                values[:, split + 1 :].astype(np.float16),
+                values[:, split + 3 :].astype(np.float16),
             )
 
 
@@ -295,14 +306,17 @@ def nearness_of_speech(activity: np.ndarray) -> np.ndarray:
     return np.clip(NEAR_SPEECH_GAIN * smooth(activity, NEAR_SPEECH), 0, 1)
 
 
-def shaped_outputs(outputs: np.ndarray, labiodental: np.ndarray, activity: np.ndarray) -> np.ndarray:
-    """The network's outputs (T, coefficients + 1) as the mouth follows them, and the share of /f v/ in one more column.
+def shaped_outputs(outputs: np.ndarray, consonants: np.ndarray, activity: np.ndarray) -> np.ndarray:
+    """The network's outputs (T, coefficients + 1) as the mouth follows them, and three columns of consonants.
 
-    ``labiodental`` (T,) is that share as it was classified, ``activity`` (T,) that of the speech.
+    ``consonants`` (T, 3) are their shares as given by ``consonant_shares``, ``activity`` (T,) is that of the speech.
     """
-    shaped = prepare_onsets(np.column_stack([outputs, labiodental]), activity)
-    shaped[:, -2] = open_between_closures(close_between_openings(shaped[:, -2]))
-    shaped[:, -1] *= activity
+    shaped = prepare_onsets(np.column_stack([outputs, consonants]), activity)
+    logit, shares = shaped[:, -4], shaped[:, -3:] * activity[:, None]
+    shut = open_between_closures(close_between_openings(logit))
+    # Lips are apart where the tongue is between the teeth.
+    shaped[:, -4] = shut - shares[:, 2] * np.maximum(shut - SHUT_FROM, 0)
+    shaped[:, -3:] = shares
     return shaped
 
 
@@ -397,6 +411,15 @@ def shape_labiodentals(motion: np.ndarray, share: np.ndarray, articulation: floa
     """
     shape = np.reshape(articulation, (-1, 1, 1)) * load_consonants().labiodental_shape
     held = shape + KEPT_IN_LABIODENTALS * close_lips(motion, np.ones(len(motion)))
+    return motion + share[:, None, None] * (held - motion)
+
+
+def shape_dentals(motion: np.ndarray, share: np.ndarray, articulation: float | np.ndarray = 1.0) -> np.ndarray:
+    """Motion (T, 478, 3) of the canonical face with its lips apart for the tongue, by a share (T,), for /θ ð/.
+
+    ``articulation``, one number or (T, 1), scales the shape.
+    """
+    held = np.reshape(articulation, (-1, 1, 1)) * load_consonants().dental_shape + KEPT_IN_DENTALS * motion
     return motion + share[:, None, None] * (held - motion)
 
 

@@ -101,7 +101,7 @@ class Material:
         )
         timelines = self.planner.timelines(portrait, speech, options)
         windows = self.planner.analyse(speech)
-        motion = join(list(self.planner.segments(portrait, speech, windows, timelines, options.articulation)))
+        motion = join(list(self.planner.segments(portrait, speech, windows, timelines)))
         moments = np.sort(random.choice(len(motion), FRAMES_OF_TAKE, replace=False))
         around = context_frames(0, len(motion), len(motion))[moments].ravel()
         return self._varied(motion, around, portrait.pose.scale)
@@ -122,7 +122,10 @@ class Material:
         pose = motion.head_pose
         return replace(
             motion,
-            **{name: getattr(motion, name)[around] for name in ("normalized", "closure", "said_emotion", "emotion")},
+            **{
+                name: getattr(motion, name)[around]
+                for name in ("normalized", "closure", "tongue", "said_emotion", "emotion")
+            },
             action_units=motion.action_units[around] + of_moments(units),
             gaze=motion.gaze[around] + of_moments(random.uniform(-1, 1, (FRAMES_OF_TAKE, 2)) * GAZE),
             blink=np.maximum(motion.blink[around], of_moments(shut)),

@@ -1,10 +1,10 @@
-"""The recipe of the consonants' weights: which frames of speech hold them, and the shape of the mouth in /f v/.
+"""The recipe of the consonants' weights: which frames of speech hold them, and the mouth's shapes in /f v/ and /θ ð/.
 
     python -m space_core.training.gather_speech
     python -m space_core.training.consonants
 
 writes ``weights/consonants.safetensors``. The classifier, two layers on Speech2Landmarks' features, is trained on
-recordings of espeak-ng and flite, whose phonemes have exact times, and measured on every fifth of them. The shape is
+recordings of espeak-ng and flite, whose phonemes have exact times, and measured on every fifth of them. The shapes are
 made of action units. Takes three minutes.
 """
 
@@ -56,9 +56,12 @@ CLASSES = {
 }
 CLASS_OF = {name: number for number, names in CLASSES.items() for name in names.split()}
 
-# The shape: the upper lip rises a little and the jaw hardly drops; the lower lip leaves a gap in which the upper
-# incisors stand on it, and is drawn back under them, so that less of its red is seen.
-UNITS = "10:0.2, 12:0.05, 26:0.15"
+# In /θ ð/ lips and teeth are apart by the tongue's tip and what is seen of the upper incisors above it.
+DENTAL_UNITS = "10:0.1, 26:0.55"
+
+# In /f v/ the upper lip rises a little and the jaw hardly drops; the lower lip leaves a gap in which the upper incisors
+# stand on it, and is drawn back under them, so that less of its red is seen.
+LABIODENTAL_UNITS = "10:0.2, 12:0.05, 26:0.15"
 GAP = 2.2  # between the inner lips in the middle, millimetres, as are the others
 TUCKED_UP, TUCKED_BACK = 1.6, 2.0  # the lower rim of the lower lip and the lip
 TUCKED_REACH = 4.0  # standard deviation of the skin that follows
@@ -120,7 +123,7 @@ def fit(inputs: np.ndarray, target: np.ndarray) -> Consonants:
         parameter.detach().numpy() for layer in (hidden, last) for parameter in (layer.weight, layer.bias)
     )
     weight = weight / deviation
-    return Consonants(weight, bias - weight @ mean, last_weight, last_bias, labiodental_shape())
+    return Consonants(weight, bias - weight @ mean, last_weight, last_bias, labiodental_shape(), dental_shape())
 
 
 def describe(predicted: np.ndarray, target: np.ndarray) -> None:
@@ -135,7 +138,7 @@ def describe(predicted: np.ndarray, target: np.ndarray) -> None:
 
 def labiodental_shape() -> np.ndarray:
     """Offsets (478, 3) from the resting face in /f v/."""
-    offset = unit_offsets(unit_strengths(UNITS, 1))[0]
+    offset = unit_offsets(unit_strengths(LABIODENTAL_UNITS, 1))[0]
     gap = GAP * np.sin(np.linspace(0, np.pi, len(LOWER) + 2))[1:-1] / MILLIMETRES
     offset[LOWER, 1] += gap - lip_gaps(offset)
     vertices = canonical_face().vertices
@@ -148,6 +151,11 @@ def labiodental_shape() -> np.ndarray:
     back[vertices[:, 1] < vertices[UPPER[4], 1]] = 0
     offset[:, 2] += back
     return offset
+
+
+def dental_shape() -> np.ndarray:
+    """Offsets (478, 3) from the resting face in /θ ð/."""
+    return unit_offsets(unit_strengths(DENTAL_UNITS, 1))[0]
 
 
 if __name__ == "__main__":

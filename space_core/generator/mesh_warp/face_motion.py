@@ -38,13 +38,14 @@ class PixelTransform:
 
 @dataclass(frozen=True)
 class HostMotion:
-    """B frames of a face in float32 on the host; see ``FaceMotion`` for the attributes."""
+    """B frames of a face in float32 on the host; ``FaceMotion`` explains the attributes, ``PosedFace`` the tongue."""
 
     posed: np.ndarray
     normalized: np.ndarray
     rotation: np.ndarray
     translation: np.ndarray
     scale: np.ndarray
+    tongue: np.ndarray
 
     def place(self, points: np.ndarray) -> np.ndarray:
         """(B, N, 3) where normalized points (N, 3) of the rigid head are, in pixels."""
@@ -118,6 +119,7 @@ class FaceMotion:
                 rotation=host.rotation,
                 translation=host.translation * scale + offset,
                 scale=host.scale * scale,
+                tongue=host.tongue,
             ),
         )
 
@@ -131,7 +133,8 @@ def face_motion(face: PosedFace, transform: PixelTransform, device: torch.device
     translation[:, :2] += transform.offset
     translation = translation.astype(np.float32)
     posed = normalized @ rotation.swapaxes(1, 2) * scale[:, None, None] + translation[:, None]
-    host = HostMotion(posed, normalized, rotation, translation, scale)
+    tongue = np.zeros((len(face), 2), np.float32) if face.tongue is None else np.asarray(face.tongue, np.float32)
+    host = HostMotion(posed, normalized, rotation, translation, scale, tongue)
     hair = np.zeros((len(face), len(LOCKS)), np.float32) if face.hair is None else scale[:, None] * face.hair
     arrays = (posed, normalized, rotation, translation, scale, hair)
     return FaceMotion(*(upload(array, device) for array in arrays), host)

@@ -40,11 +40,18 @@ LIP_SHARE, LIP_REACH = 0.35, 4 * MILLIMETRE  # the lower lip goes at most 1 / 0.
 TYPICAL_MOUTH = 0.55  # normalized width of a mouth at rest; wider ones have wider rows of teeth
 TEETH_SIZES = (0.92, 1.1)
 
-# The tongue lies behind the lower incisors. It rises where lips are parted by a jaw that is nearly closed, as for
-# /t d n l s/; millimetres.
+# The tongue lies behind the lower incisors. It rises where lips are parted by a jaw that is nearly closed, as for /s/;
+# millimetres.
 TONGUE_AT_REST = 3.5
 TONGUE_RISE = 3.0
 TONGUE_ROOT, TONGUE_FRONT = 34.0, 14.0  # depths between which the tongue's rise begins
+TONGUE_THICKNESS = 6.0  # of its tip
+# By how much speech moves the tongue's front down and back: its upper side to the roots of the upper incisors, beside
+# what the jaw has dropped; and its upper side beneath their edges, as far beside that, and its underside over the lower
+# incisors.
+TONGUE_RAISED, TONGUE_BENEATH, TONGUE_OVER = (-7.0, -3.0), (-1.5, -13.0), (-8.5, -11.0)
+TEETH_APART = 4.5  # at least, where the tongue is between them
+TONGUE_OUT = 8 * MILLIMETRE  # depth from which on a tongue that comes forward is lit like what is in front of the teeth
 
 CARTOON_FLATNESS = 0.85  # of the light's differences on and between a cartoon's teeth are left out
 OVERSAMPLING = 2
@@ -220,7 +227,7 @@ def _draw_anatomy(mouth: PreparedMouth, motion: FaceMotion, window: Window) -> t
     """(B, 4, h, w) colour times coverage, and coverage, 0…1, of teeth, gums and tongue in a window."""
     anatomy, host = load_anatomy(), motion.host
     batch, height, width = window.index.shape
-    vertices, normals = _placed(mouth, host)
+    vertices, normals, depths = _placed(mouth, host)
     turned = vertices @ host.rotation.swapaxes(1, 2) * host.scale[:, None, None]
     shift = (host.translation[:, :2] - window.corner).astype(np.float32)
     turned[..., :2] += shift[:, None]
@@ -236,7 +243,7 @@ def _draw_anatomy(mouth: PreparedMouth, motion: FaceMotion, window: Window) -> t
     if not len(drawn):
         return torch.zeros(batch, 4, height, width, device=motion.posed.device)
     used, triangles = np.unique(triangles[drawn], return_inverse=True)
-    colours = _vertex_colours(mouth, host, used, normals[:, used] @ host.rotation.swapaxes(1, 2))
+    colours = _vertex_colours(mouth, host, used, normals[:, used] @ host.rotation.swapaxes(1, 2), depths[:, used])
     places = turned[:, used] * OVERSAMPLING
     places[..., :2] += (OVERSAMPLING - 1) / 2
     values = upload(np.concatenate([places, colours.clip(DARKEST)], -1, dtype=np.float32), motion.posed.device)
@@ -277,22 +284,31 @@ def _near_opening(points: np.ndarray, landmarks: np.ndarray, reach: np.ndarray) 
     return np.stack(between)
 
 
-def _placed(mouth: PreparedMouth, host: HostMotion) -> tuple[np.ndarray, np.ndarray]:
-    """Normalized places and normals (B, V, 3) of the anatomy's vertices."""
+def _placed(mouth: PreparedMouth, host: HostMotion) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Normalized places and normals (B, V, 3) of the anatomy's vertices, and depths (B, V) behind the incisors."""
     anatomy = load_anatomy()
     rest = mouth.photo.host.normalized
     gap = _lips_apart(host) / MILLIMETRE
     chin, lip = ((host.normalized - rest)[:, list(points), 1].mean(1) for points in (CHIN_POINTS, INNER_LOWER_LIP[3:8]))
     dropped = np.maximum(CHIN_SHARE * chin, np.maximum(LIP_SHARE * lip, lip - LIP_REACH))
     dropped = (dropped + mouth.jaw).clip(0)
+    raised, between = host.tongue.T
+    dropped = np.maximum(dropped, between * TEETH_APART * MILLIMETRE)
     angle = (dropped + JAW_AT_REST) / (mouth.hinge[1] - mouth.origin[2])
 
     # The tongue rises from its root to its tip.
     closed = 1 - smoothstep(dropped / MILLIMETRE, 3.0, 9.0)
-    rise = TONGUE_AT_REST + TONGUE_RISE * closed * smoothstep(gap, 1.5, 4.0)
-    front = smoothstep(-anatomy.vertices[:, 2], -TONGUE_ROOT, -TONGUE_FRONT) * (anatomy.part == TONGUE)
+    rest = TONGUE_AT_REST + TONGUE_RISE * closed * smoothstep(gap, 1.5, 4.0)
+    said = raised + between
+    above = np.outer(raised, TONGUE_RAISED) + np.outer(between, TONGUE_BENEATH)
+    above[:, 0] -= (1 - said) * rest + said * (dropped + JAW_AT_REST) / mouth.millimetre
+    below = np.outer(between, TONGUE_OVER)
+    below[:, 0] -= (1 - between) * rest
+    underside = (anatomy.vertices[:, 1:2] / TONGUE_THICKNESS).clip(0, 1)
+    front = smoothstep(-anatomy.vertices[:, 2:], -TONGUE_ROOT, -TONGUE_FRONT) * (anatomy.part == TONGUE)[:, None]
     vertices = np.repeat(anatomy.vertices[None], len(angle), 0)
-    vertices[..., 1] -= rise[:, None] * front
+    vertices[..., 1:] += (above[:, None] + underside * (below - above)[:, None]) * front
+    depths = vertices[..., 2].clip(0) * mouth.millimetre
     vertices = vertices * np.float32(mouth.millimetre) + mouth.origin
 
     turn = angle[:, None] * anatomy.jaw
@@ -301,13 +317,15 @@ def _placed(mouth: PreparedMouth, host: HostMotion) -> tuple[np.ndarray, np.ndar
     for vectors, axis in ((vertices, mouth.hinge), (normals, np.zeros(2, np.float32))):
         y, z = vectors[..., 1] - axis[0], vectors[..., 2] - axis[1]
         vectors[..., 1], vectors[..., 2] = cosine * y - sine * z + axis[0], sine * y + cosine * z + axis[1]
-    return vertices, normals
+    return vertices, normals, depths
 
 
-def _vertex_colours(mouth: PreparedMouth, host: HostMotion, used: np.ndarray, normals: np.ndarray) -> np.ndarray:
+def _vertex_colours(
+    mouth: PreparedMouth, host: HostMotion, used: np.ndarray, normals: np.ndarray, depths: np.ndarray
+) -> np.ndarray:
     """(B, N, 3) colours in the photo's light of the anatomy's vertices that are used (N,).
 
-    ``normals`` (B, N, 3) are in the picture's axes.
+    ``normals`` (B, N, 3) are in the picture's axes, ``depths`` (B, N) those of ``_placed``.
     """
     anatomy, colours = load_anatomy(), mouth.colours
     part, crown = anatomy.part[used], anatomy.crown[used]
@@ -317,12 +335,13 @@ def _vertex_colours(mouth: PreparedMouth, host: HostMotion, used: np.ndarray, no
     albedo = np.where((part == TOOTH)[:, None], enamel, flesh)
 
     gap = _lips_apart(host)[:, None]
-    depth = anatomy.vertices[used, 2].clip(0) * mouth.millimetre
     reach = np.where(part == TONGUE, TONGUE_FADE, FADE) + FADE_BY_GAP * gap
-    fade = np.exp(-((depth / reach) ** 1.5)) * _light_between(mouth, host)[:, None]
+    fade = np.exp(-((depths / reach) ** 1.5)) * _light_between(mouth, host)[:, None]
     least = np.where(part == TONGUE, 0.8, 0.45)  # moist flesh scatters light into what faces away from it
     facing = least + (1 - least) * (-normals[..., 2]).clip(0)
-    light = anatomy.light[used] ** CREVICES * facing * fade * mouth.light.on(normals)
+    open_to_light = anatomy.light[used] ** CREVICES
+    open_to_light = open_to_light + (1 - open_to_light) * (part == TONGUE) * smoothstep(depths, TONGUE_OUT, 0.0)
+    light = open_to_light * facing * fade * mouth.light.on(normals)
     light = light * (1 - LOWER_SHADE * anatomy.jaw[used])
     depiction = colours.depiction
     flatness = CARTOON_FLATNESS * depiction.cartoon * (part == TOOTH)

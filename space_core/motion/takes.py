@@ -1,0 +1,51 @@
+"""How one take of a sentence differs from another: how far the mouth moves, and how high its corners are.
+
+Both wander slowly while a person speaks, and the sound does not tell how: random processes with the statistics of
+recorded speakers, given what is predicted from their speech; see ``weights/speech2landmarks.md``.
+"""
+
+import numpy as np
+
+from space_core.motion.action_unit_labels import UNIT_COLUMNS
+from space_core.motion.loudness import gaussian
+from space_core.motion.noise_stream import NoiseStream
+from space_core.motion.smoothstep import smoothstep
+from space_core.motion.upper_face import EASE_IN
+
+STREAM = 5  # of random numbers of a seed; others are for head motion, blinks, gaze and the upper face
+DURATION = 13.0  # frames, of the Gaussian that filters white noise: correlation 0.4 a second later
+ARTICULATION_SPREAD = 0.14  # standard deviation of the logarithm of the amplitude
+# Standard deviations of the corners' mean height and of the difference between them, millimetres. Recorded are 0.9 and
+# 0.45, but more of the first makes films agree less with recordings.
+CORNERS, ASYMMETRY = 0.45, 0.45
+CORNERS_PER_UNIT = 8.3  # millimetres by which action unit 12 raises the corners
+FARTHEST = 2.0  # standard deviations
+
+
+class TakeVariation:
+    """The variation of one take, a few frames at a time; the same however many at a time."""
+
+    def __init__(self, seed: int) -> None:
+        kernel = gaussian(DURATION) * np.sqrt(2 * np.sqrt(np.pi) * DURATION)
+        self._noise = NoiseStream(np.repeat(kernel[None], 3, 0), np.random.default_rng([seed, STREAM]))
+        self._frames = 0
+
+    def next(self, share: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What varies in the next T frames.
+
+        Args:
+            share: (T,) of speech, 0 in silence, see ``speech_share``.
+
+        Returns:
+            (T, 1) float32 factors of the articulation, and (T, 36) strengths of action units.
+        """
+        frames = self._frames + np.arange(len(share))
+        self._frames += len(share)
+        noise = FARTHEST * np.tanh(self._noise.next(len(share)) / FARTHEST)
+        factors = np.exp(ARTICULATION_SPREAD * noise[:, :1] - ARTICULATION_SPREAD**2)  # its mean square is 1
+        shown = share * smoothstep(frames / EASE_IN)  # a film starts with the photo's face
+        strengths = np.zeros((len(share), len(UNIT_COLUMNS)))
+        for side, sign in (("L", 0.5), ("R", -0.5)):
+            raised = CORNERS * noise[:, 1] + sign * ASYMMETRY * noise[:, 2]
+            strengths[:, UNIT_COLUMNS.index("12" + side)] = shown * raised / CORNERS_PER_UNIT
+        return factors.astype(np.float32), strengths

@@ -9,8 +9,8 @@ import numpy as np
 from space_core.motion.action_unit_labels import UNIT_COLUMNS
 from space_core.motion.loudness import gaussian
 from space_core.motion.noise_stream import NoiseStream
-from space_core.motion.smoothstep import smoothstep
 from space_core.motion.upper_face import EASE_IN
+from space_core.smoothstep import smoothstep
 
 STREAM = 5  # of random numbers of a seed; others are for head motion, blinks, gaze and the upper face
 DURATION = 13.0  # frames, of the Gaussian that filters white noise: correlation 0.4 a second later

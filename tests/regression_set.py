@@ -16,7 +16,8 @@ from space_core import AnimationOptions, SpacePipeline
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 FOLDER = Path(__file__).parent / "regression"
-SHOWN = (4, 14, 24)  # frames whose pictures are kept
+SHOWN = (4, 14, 24)  # frames of which landmarks and the face's picture are kept
+AROUND = 12  # pixels around the face that its picture shows
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ CASES = (
 
 
 def render(case: Case, pipeline: SpacePipeline, folder: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Posed landmarks (25, 478, 3) and the pictures shown (3, 512, 512, 3) of a case; ``folder`` is for its speech."""
+    """Posed landmarks (3, 478, 3) and pictures (3, 512, 512, 3) of a case; ``folder`` is for its speech."""
     sound, rate = soundfile.read(EXAMPLES / f"{case.recording}.flac")
     speech = folder / f"{case.portrait}.wav"
     soundfile.write(speech, sound[round(case.begins * rate) : round((case.begins + 1) * rate)], rate)
@@ -45,15 +46,25 @@ def render(case: Case, pipeline: SpacePipeline, folder: Path) -> tuple[np.ndarra
     motion = pipeline.motion(photo, speech, case.options)
     with pipeline.animate(photo, speech, case.options) as animation:
         pictures = [picture for number, picture in enumerate(animation) if number in SHOWN]
-    return motion.posed, np.stack(pictures)
+    return motion.posed[list(SHOWN)], np.stack(pictures)
+
+
+def box_of(landmarks: np.ndarray) -> tuple[slice, slice]:
+    """Rows and columns of a picture (512, 512, 3) around landmarks (…, N, 3), on average."""
+    places = landmarks[..., :2].reshape(-1, *landmarks.shape[-2:-1], 2).mean(0)
+    low = np.maximum(places.min(0) - AROUND, 0).astype(int)
+    high = np.minimum(places.max(0) + AROUND, 512).astype(int)
+    return slice(low[1], high[1]), slice(low[0], high[0])
 
 
 def stored(case: Case) -> tuple[np.ndarray, np.ndarray]:
-    """The same as they were stored."""
+    """The same as they were stored; the pictures are black but for ``box_of`` the landmarks."""
     with np.load(FOLDER / f"{case.portrait}.npz") as file:
         landmarks = file["landmarks"].astype(np.float32) / 64
-    names = [FOLDER / f"{case.portrait}_{number}.webp" for number in SHOWN]
-    return landmarks, np.stack([np.asarray(Image.open(name)) for name in names])
+    pictures = np.zeros((len(SHOWN), 512, 512, 3), np.uint8)
+    for picture, number in zip(pictures, SHOWN, strict=True):
+        picture[box_of(landmarks)] = Image.open(FOLDER / f"{case.portrait}_{number}.webp")
+    return landmarks, pictures
 
 
 def main() -> None:
@@ -64,9 +75,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for case in CASES:
             landmarks, pictures = render(case, pipeline, Path(folder))
-            np.savez_compressed(FOLDER / f"{case.portrait}.npz", landmarks=np.round(landmarks * 64).astype(np.int16))
+            rounded = np.round(landmarks * 64).astype(np.int16)
+            np.savez_compressed(FOLDER / f"{case.portrait}.npz", landmarks=rounded)
+            face = box_of(rounded.astype(np.float32) / 64)
             for number, picture in zip(SHOWN, pictures, strict=True):
-                Image.fromarray(picture).save(FOLDER / f"{case.portrait}_{number}.webp", quality=96, method=6)
+                Image.fromarray(picture[face]).save(FOLDER / f"{case.portrait}_{number}.webp", quality=96, method=6)
 
 
 if __name__ == "__main__":

@@ -126,5 +126,5 @@ def test_a_film_shows_the_units_and_its_motion_file_can_be_edited(pipeline, shor
     np.testing.assert_array_equal(plain.normalized, raised.normalized)
     brows = (plain.edited - raised.edited)[:, [107, 336, 70, 300], 1] * MILLIMETRES
     assert (brows > 4).all()
-    edited = dataclasses.replace(raised, action_units=np.zeros_like(raised.action_units))
+    edited = dataclasses.replace(raised, action_units=plain.action_units)
     np.testing.assert_array_equal(edited.edited, plain.edited)

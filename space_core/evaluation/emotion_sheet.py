@@ -45,7 +45,7 @@ def _row(pipeline: SpacePipeline, photo: Path, options: AnimationOptions, frame:
     for emotion in EMOTIONS:
         felt = replace(options, emotion=emotion)
         motion = pipeline.motion(photo, SPEECH, felt)[frame : frame + 1]
-        (picture,) = pipeline.animate(photo, motion, felt)
+        (picture,) = pipeline.animate(photo, motion, AnimationOptions(generator=options.generator))
         cut = round(MARGIN * len(picture))
         cells.append(Image.fromarray(picture[cut:-cut, cut:-cut]).resize((CELL, CELL), Image.Resampling.LANCZOS))
     return np.concatenate([np.asarray(cell) for cell in cells], axis=1)

@@ -24,6 +24,7 @@ CLEAR, FAINT = (0.04, 5.0), (0.02, 3.0)
 OUTSIDE, OUTSIDE_WIDTH, COARSE = (50, 130), 40, 8
 SMOOTH, LEAST_OUTSIDE = (0.008, 0.014), 0.02
 LEAST_LINES = 0.006  # grain
+REDUCED = 8  # times, for what is averaged over that width
 
 
 def find_hair_strands(picture: torch.Tensor, person: np.ndarray) -> np.ndarray:
@@ -39,9 +40,9 @@ def find_hair_strands(picture: torch.Tensor, person: np.ndarray) -> np.ndarray:
     lines = _lines(seen, sure, distance, nearest)
 
     outside = ((distance > OUTSIDE[0]) & (distance < OUTSIDE[1])).astype(np.float32)
-    known = blur(outside, OUTSIDE_WIDTH)
+    known = _widely_blurred(outside)
     detail = np.abs(blur(seen, 1) - blur(seen, COARSE)).mean(-1)
-    usual, rough = (blur(values * outside, OUTSIDE_WIDTH) / known.clip(1e-3) for values in (lines, detail))
+    usual, rough = (_widely_blurred(values * outside) / known.clip(1e-3) for values in (lines, detail))
     lines = lines * (distance > NEAR) * (1 - smoothstep(rough, *SMOOTH)) * (known > LEAST_OUTSIDE)
     clear, faint = ((lines > least) & (lines > times * usual.clip(LEAST_LINES)) for least, times in (CLEAR, FAINT))
     strands = cv2.dilate(_long(faint, clear).astype(np.float32), np.ones((3, 3)))
@@ -63,6 +64,12 @@ def _lines(seen: np.ndarray, sure: np.ndarray, distance: np.ndarray, nearest: np
     towards = blur(towards, 0.7)
     brush = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (WIDEST, WIDEST))
     return towards - cv2.morphologyEx(towards, cv2.MORPH_OPEN, brush)
+
+
+def _widely_blurred(values: np.ndarray) -> np.ndarray:
+    """(640, 640) values (640, 640) averaged over ``OUTSIDE_WIDTH``."""
+    small = cv2.resize(values, None, fx=1 / REDUCED, fy=1 / REDUCED, interpolation=cv2.INTER_AREA)
+    return cv2.resize(blur(small, OUTSIDE_WIDTH / REDUCED), values.shape[::-1], interpolation=cv2.INTER_LINEAR)
 
 
 def _long(faint: np.ndarray, clear: np.ndarray) -> np.ndarray:

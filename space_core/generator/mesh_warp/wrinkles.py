@@ -22,6 +22,7 @@ from space_core.smoothstep import smoothstep
 
 STEPS = EXTENT // 2  # side of the pictures of creases: they are soft, so half the surroundings' resolution will do
 LINE_WIDTH, FOLD_WIDTH = 0.010, 0.035  # standard deviations across: of the line, and of the soft shadow of its fold
+FOLD_REACH = 4 * FOLD_WIDTH  # further from a line there is nothing of it
 ENDS = 0.08  # along which a line fades out, or half of it where it is short
 REDNESS = 0.6  # shadows on skin are red: so much less do they take of its strong colours
 NEAR = 0.15  # of a crease are the points of the mesh that tell where it is
@@ -141,7 +142,7 @@ def prepare_wrinkles(picture: torch.Tensor, photo: FaceMotion, frame: torch.Tens
         push[points, :, number] = torch.tensor(crease.towards, device=device) / len(points)
         push[:, 0, number] *= side
         mirror = torch.tensor([side, 1.0], device=device)
-        shades.append(_shade(face[..., :2] * mirror, crease) * skin)
+        shades.append(_shade(face[..., :2] * mirror, crease, skin))
         near.append(_distance(canonical[:NUM_SURFACE_POINTS, :2] * mirror, crease) < NEAR)
     reach = np.array([[crease.begins, crease.full] for crease in CREASES * 2], np.float32).T
     return PreparedWrinkles(
@@ -206,19 +207,26 @@ def crease_depths(prepared: PreparedWrinkles, motion: FaceMotion) -> np.ndarray:
     return smoothstep((change.reshape(len(change), -1) @ prepared.push - begins) / (full - begins), 0, 1)
 
 
-def _shade(places: torch.Tensor, crease: Crease) -> torch.Tensor:
-    """(h, w) by which share a crease at its deepest darkens places (h, w, 2) of the canonical face."""
-    shades = torch.zeros(places.shape[:-1], device=places.device)
+def _shade(places: torch.Tensor, crease: Crease, skin: torch.Tensor) -> torch.Tensor:
+    """(h, w) by which share a crease at its deepest darkens places (h, w, 2) of the canonical face.
+
+    ``skin`` (h, w) is how far there is skin there, 0…1.
+    """
+    shades = torch.zeros_like(skin)
+    bare = (skin > 0) & (places[..., 0] <= 0)
     for line in crease.lines:
-        distance, from_start, to_end = _along(places, line)
+        corners = places.new_tensor(line)
+        low, high = corners.amin(0) - FOLD_REACH, corners.amax(0) + FOLD_REACH
+        near = bare & ((places > low) & (places < high)).all(-1)
+        distance, from_start, to_end = _along(places[near], line)
         fading = torch.minimum((from_start + to_end) / 2, torch.tensor(ENDS))
         ends = smoothstep(from_start / fading, 0, 1)
         if line[-1][0] < 0:
             ends = ends * smoothstep(to_end / fading, 0, 1)
         across = crease.line * torch.exp(-0.5 * (distance / LINE_WIDTH) ** 2)
         across = across + crease.fold * torch.exp(-0.5 * (distance / FOLD_WIDTH) ** 2)
-        shades = torch.maximum(shades, across * ends)
-    return shades * (places[..., 0] <= 0)
+        shades[near] = torch.maximum(shades[near], across * ends)
+    return shades * skin
 
 
 def _distance(places: torch.Tensor, crease: Crease) -> torch.Tensor:

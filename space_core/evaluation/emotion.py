@@ -31,10 +31,10 @@ from space_core.face.portrait import SIZE, Portrait, prepare_portrait
 from space_core.face.topology import canonical_face
 from space_core.generator.generator import Generator, Prepared
 from space_core.measures.actors import displacements, read_clips, slopes_of, typical_displacements
-from space_core.measures.corpus import Corpus, corpus_arguments
+from space_core.measures.corpus import Corpus
 from space_core.measures.emotion_recipes import expression_of
 from space_core.measures.lips import best_lag, lip_opening, recorded
-from space_core.measures.rendering import add_generator_argument, render_landmarks, the_generator
+from space_core.measures.rendering import corpus_and_generator_from_arguments, render_landmarks
 from space_core.media.audio import load_speech
 from space_core.media.images import load_photo
 from space_core.motion.emotion import emotion_curve
@@ -142,10 +142,7 @@ const human = async () => {
 
 
 def main() -> None:
-    parser = corpus_arguments(__doc__)
-    add_generator_argument(parser)
-    arguments = parser.parse_args()
-    report(Corpus(arguments.corpus, arguments.cache), the_generator(arguments.generator))
+    report(*corpus_and_generator_from_arguments(__doc__))
 
 
 def report(corpus: Corpus, generator: Generator) -> None:

@@ -25,8 +25,8 @@ from space_core.face.topology import EYES, Eye
 from space_core.generator.generator import Generator
 from space_core.generator.mesh_warp.face_motion import PixelTransform, face_motion
 from space_core.generator.mesh_warp.glasses import find_glasses
-from space_core.measures.corpus import Corpus, corpus_arguments
-from space_core.measures.rendering import add_generator_argument, render_landmarks, the_generator
+from space_core.measures.corpus import Corpus
+from space_core.measures.rendering import corpus_and_generator_from_arguments, render_landmarks
 from space_core.media.audio import load_speech
 from space_core.media.images import load_photo
 from space_core.motion.blink import apply_blink, blink_curve
@@ -52,10 +52,7 @@ STRENGTHS = (0.0, 0.5, 1.0)  # of ``counter_gaze``
 
 
 def main() -> None:
-    parser = corpus_arguments(__doc__)
-    add_generator_argument(parser)
-    arguments = parser.parse_args()
-    report(Corpus(arguments.corpus, arguments.cache), the_generator(arguments.generator))
+    report(*corpus_and_generator_from_arguments(__doc__))
 
 
 def report(corpus: Corpus, generator: Generator) -> None:

@@ -9,6 +9,7 @@ from space_core.device import pick_device
 from space_core.face.posed_face import PosedFace, fit_posed_face
 from space_core.generator.generator import Generator, Prepared
 from space_core.generators import DEFAULT_GENERATOR, GENERATORS, available_generators, build_generator
+from space_core.measures.corpus import Corpus, corpus_arguments
 from space_core.progress import ignore_progress
 
 
@@ -21,6 +22,14 @@ def add_generator_argument(parser: argparse.ArgumentParser) -> None:
         default=DEFAULT_GENERATOR,
         help="what draws the pictures (default: %(default)s)",
     )
+
+
+def corpus_and_generator_from_arguments(description: str) -> tuple[Corpus, Generator]:
+    """The corpus and the generator named on the command line, see ``corpus_arguments``."""
+    parser = corpus_arguments(description)
+    add_generator_argument(parser)
+    arguments = parser.parse_args()
+    return Corpus(arguments.corpus, arguments.cache), the_generator(arguments.generator)
 
 
 def the_generator(name: str) -> Generator:

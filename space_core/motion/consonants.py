@@ -71,14 +71,9 @@ def tongue_shares(probabilities: np.ndarray) -> np.ndarray:
     For /t d n l/ and for /θ ð/: (T, 2), 0 … 1 each, for probabilities (T, 5).
     """
     shares = smoothstep((probabilities[:, [ALVEOLAR, DENTAL]] - TONGUE_FROM) / (TONGUE_AT - TONGUE_FROM))
-    greatest = _three_frames(shares).max(0)
+    greatest = _neighbours(shares, 1).max(0)
     shares = greatest / np.maximum(greatest.sum(1, keepdims=True), 1)  # the tip is in one place
-    return np.tensordot(TONGUE_SMOOTHING, _three_frames(shares), 1)
-
-
-def _three_frames(values: np.ndarray) -> np.ndarray:
-    """(3, T, …) the values (T, …) of the frame before each, of itself and of the one after; the ends are extended."""
-    return np.stack([np.concatenate([values[:1], values[:-1]]), values, np.concatenate([values[1:], values[-1:]])])
+    return np.tensordot(TONGUE_SMOOTHING, _neighbours(shares, 1), 1)
 
 
 def consonant_shares(features: np.ndarray) -> np.ndarray:
@@ -89,5 +84,10 @@ def consonant_shares(features: np.ndarray) -> np.ndarray:
 
 def with_context(features: np.ndarray) -> np.ndarray:
     """Features (T, 256) of each frame and its neighbours (T, 5 × 256); the ends are extended."""
-    padded = np.pad(features, ((CONTEXT, CONTEXT), (0, 0)), "edge")
-    return np.concatenate([padded[shift : shift + len(features)] for shift in range(2 * CONTEXT + 1)], axis=1)
+    return np.concatenate(_neighbours(features, CONTEXT), axis=1)
+
+
+def _neighbours(values: np.ndarray, reach: int) -> np.ndarray:
+    """(2 · reach + 1, T, C) the values (T, C) of the frames around each, in order; the ends are extended."""
+    padded = np.pad(values, ((reach, reach), (0, 0)), "edge")
+    return np.stack([padded[shift : shift + len(values)] for shift in range(2 * reach + 1)])

@@ -337,9 +337,7 @@ def prepare_onsets(outputs: np.ndarray, activity: np.ndarray) -> np.ndarray:
 
 def close_between_openings(logit: np.ndarray) -> np.ndarray:
     """Closure logits (T,), higher where a peak between two openings would not shut the lips."""
-    level = np.minimum(logit, SURELY_SHUT)
-    around = np.lib.stride_tricks.sliding_window_view(np.pad(level, PEAK_REACH, "edge"), 2 * PEAK_REACH + 1)
-    height = level - np.maximum(around[:, : PEAK_REACH + 1].min(1), around[:, PEAK_REACH:].min(1))
+    height = _height_of_peaks(np.minimum(logit, SURELY_SHUT), PEAK_REACH)
     closed = np.clip((height - PEAK_FROM) / (PEAK_AT - PEAK_FROM), 0, 1)
     closed = closed * np.clip((logit - PEAK_LEAST) / (PEAK_SURE - PEAK_LEAST), 0, 1)
     return logit + closed * np.maximum(SHUT_AT - logit, 0)
@@ -347,12 +345,16 @@ def close_between_openings(logit: np.ndarray) -> np.ndarray:
 
 def open_between_closures(logit: np.ndarray) -> np.ndarray:
     """Closure logits (T,), lower where a dip between two closures, such as in "mama", would leave the lips shut."""
-    level = np.minimum(logit, SURELY_SHUT)
-    around = np.lib.stride_tricks.sliding_window_view(np.pad(level, DIP_REACH, "edge"), 2 * DIP_REACH + 1)
-    depth = np.minimum(around[:, : DIP_REACH + 1].max(1), around[:, DIP_REACH:].max(1)) - level
+    depth = _height_of_peaks(-np.minimum(logit, SURELY_SHUT), DIP_REACH)
     opened = np.clip((depth - DIP_FROM) / (DIP_AT - DIP_FROM), 0, 1)
     shut = np.clip(logit, SHUT_FROM, SHUT_AT)
     return np.where(opened > 0, np.minimum(logit, shut - opened * (shut - SHUT_FROM)), logit)
+
+
+def _height_of_peaks(curve: np.ndarray, reach: int) -> np.ndarray:
+    """How far a curve (T,) is above the lowest values up to ``reach`` frames before and after, the higher of both."""
+    around = np.lib.stride_tricks.sliding_window_view(np.pad(curve, reach, "edge"), 2 * reach + 1)
+    return curve - np.maximum(around[:, : reach + 1].min(1), around[:, reach:].min(1))
 
 
 def resting_face(portrait: np.ndarray, basis: np.ndarray) -> np.ndarray:

@@ -75,7 +75,7 @@ class HeadDepth:
 
     def at(self, points: np.ndarray) -> np.ndarray:
         """(P,) the depth at pixels (P, 2) of the surroundings."""
-        return map_coordinates(self.cells, points.T[::-1] / CELL, order=1, mode="nearest")
+        return _at(self.cells, points)
 
 
 def head_depth(photo: FaceMotion, person: np.ndarray, hair: HairShares) -> HeadDepth:
@@ -99,6 +99,11 @@ def head_depth(photo: FaceMotion, person: np.ndarray, hair: HairShares) -> HeadD
     plane += blur(hair.hangs, HANGING_WIDTH * float(host.scale[0]) / CELL) * (_plane(photo, HANGING) - plane)
     depth += beside * (plane[rows, columns] - depth)
     return HeadDepth(gaussian_filter(depth, SMOOTHING * float(host.scale[0]) / CELL, mode="nearest"))
+
+
+def _at(cells: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """(P,) the values of cells (160, 160) at pixels (P, 2) of the surroundings."""
+    return map_coordinates(cells, points.T[::-1] / CELL, order=1, mode="nearest")
 
 
 def _drawn(posed: np.ndarray, triangles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -142,6 +147,6 @@ def _with_hair(vertices: np.ndarray, photo: FaceMotion, person: np.ndarray, shar
     hair = 1 - smoothstep(vertices[:, 1], *HAIR_HEIGHT)
     behind = smoothstep(vertices[:, 2], *HAIR_DEPTH)
     haired = vertices + (hair * behind)[:, None] * (growth - 1) * (vertices - SKULL_MIDDLE)
-    shown = HeadDepth(shares.grows).at(photo.host.place(vertices)[0, :, :2])
+    shown = _at(shares.grows, photo.host.place(vertices)[0, :, :2])
     haired[:, 2] -= HAIRLINE * shown * (1 - behind)
     return haired

@@ -632,8 +632,10 @@ def test_memory_stays_flat_over_many_films(visitor, short):
         # One visitor; memory over many is tested below.
         visitor.result("animate", visitor.begin("animate", asking, session_hash="faithful"))
         held.append(process.memory_info().rss / 2**20)
-    # The least of many, as the memory of a film in the making comes and goes.
-    assert min(held[-20:]) - min(held[15:35]) < 15  # megabytes
+    # The least of nine films in turn, as the memory of a film in the making comes and goes. What is lost grows
+    # with all of them; malloc takes more only once in a while.
+    least = np.min(np.reshape(held[15:], (5, 9)), axis=1)
+    assert np.median(np.diff(least)) < 5  # megabytes; the frames of nine films take eighteen
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """What the inside of a mouth promises."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import cv2
@@ -13,6 +14,7 @@ from space_core.face.detector import build_detector
 from space_core.face.portrait import MARGIN, Portrait, prepare_portrait
 from space_core.face.topology import EYES, INNER_LOWER_LIP, INNER_UPPER_LIP, OUTER_LOWER_LIP, OUTER_UPPER_LIP
 from space_core.generator.mesh_warp.anatomy import GUM, TONGUE, TOOTH, load_anatomy
+from space_core.generator.mesh_warp.sharpness import edge_blur
 from space_core.measures.mouth_interior import mouth_interior
 from space_core.media.images import load_photo
 
@@ -32,8 +34,12 @@ def grey(closed) -> Portrait:
     def without_colours(picture: np.ndarray) -> np.ndarray:
         return np.repeat(picture.mean(-1, keepdims=True).round().astype(np.uint8), 3, -1)
 
-    pictures = {name: without_colours(getattr(closed, name)) for name in ("photo", "surroundings")}
-    return replace(closed, **pictures)
+    return changed(closed, without_colours)
+
+
+def changed(portrait: Portrait, change: Callable[[np.ndarray], np.ndarray]) -> Portrait:
+    """A portrait whose pictures (H, W, 3) uint8 are changed."""
+    return replace(portrait, photo=change(portrait.photo), surroundings=change(portrait.surroundings))
 
 
 def inside(landmarks: np.ndarray, shape: tuple[int, ...], margin: float = 2.0) -> np.ndarray:
@@ -69,6 +75,38 @@ def test_single_teeth_can_be_told_apart(generator, closed, refined):
     gaps, _ = find_peaks(-row, prominence=4)
     assert 2 <= len(gaps) <= 8
     assert row.max() > 1.2 * frame.mean(-1)[inside(landmarks, frame.shape)].mean()
+
+
+def test_teeth_are_as_blurred_as_the_photo(generator, closed):
+    face = posed(closed, parted(closed, 0.06))
+    blurred = changed(closed, lambda picture: cv2.GaussianBlur(picture, (0, 0), 1.5))
+    sharp, soft = (
+        np.diff(incisors(rendered(generator, generator.prepare(portrait), face)[0], face.landmarks[0]))
+        for portrait in (closed, blurred)
+    )
+    assert np.abs(soft).mean() < 0.75 * np.abs(sharp).mean()
+
+
+@pytest.mark.parametrize("sigma", [0.8, 1.2, 1.6])
+def test_the_blur_of_edges_is_measured(sigma):
+    y, x = np.mgrid[:120, :160].astype(np.float32)
+    picture = (np.hypot(x - 80, y - 60) < 40).astype(np.float32) + 0.5 * (x > 100)
+    picture = np.repeat(cv2.GaussianBlur(picture / 2, (0, 0), sigma)[..., None], 3, -1)
+    assert edge_blur(picture) == pytest.approx(sigma, abs=0.3)
+
+
+def test_a_picture_without_edges_has_no_blur():
+    assert edge_blur(np.full((50, 60, 3), 0.5, np.float32)) == 0
+
+
+def test_teeth_of_a_sepia_photo_are_sepia(generator, grey):
+    sepia = changed(grey, lambda picture: (picture * [1, 0.78, 0.46]).round().astype(np.uint8))
+    face = posed(grey, parted(grey, 0.06))
+    frame = rendered(generator, generator.prepare(sepia, refined=False), face)[0].astype(float)
+    mouth = frame[inside(face.landmarks[0], frame.shape, margin=4)]
+    teeth = mouth[mouth.mean(1) > np.quantile(mouth.mean(1), 0.8)].mean(0)
+    assert teeth[1] / teeth[0] == pytest.approx(0.78, abs=0.15)
+    assert teeth[2] / teeth[0] == pytest.approx(0.46, abs=0.15)
 
 
 def test_an_open_mouth_has_the_contrast_of_a_recorded_one(generator, closed):

@@ -30,10 +30,12 @@ from space_core.generator.mesh_warp.refinement import (
     window_corners,
 )
 from space_core.generator.mesh_warp.sampling import affine_grid, grid_of, sample
+from space_core.generator.mesh_warp.sharpness import edge_blur
 
 LARGEST = 232  # pixels that the width of an eye or a mouth has at most where it is drawn
 AROUND_EYES = 1.7  # how much of the photo around the eyes is kept, in widths of an eye
 AROUND_MOUTH = 0.45  # and around the lips, in normalized units
+DRAWN_BLUR = 0.9  # pixels, standard deviation; photos with edges as sharp as that get teeth as sharp as they are drawn
 NEGLIGIBLE = 1e-3  # of 255; a smaller change is none
 
 EYE_POINTS = [point for eye in EYES for point in (*eye.upper_lid, *eye.lower_lid)]
@@ -115,14 +117,17 @@ def prepare_lips_on(canvas: Canvas, photo: FaceMotion, mouth: PreparedMouth, ref
     """
     points, device = photo.host.posed[0, LIP_POINTS, :2], photo.posed.device
     margin = AROUND_MOUTH * float(photo.host.scale[0])
-    patch = prepare_patch(canvas, points, float(np.ptp(points, axis=0).max()), margin, device)
+    extent = float(np.ptp(points, axis=0).max())
+    patch = prepare_patch(canvas, points, extent, margin, device)
     own = photo.transformed(patch.transform)
     back = patch.transform.inverse().then(film_transform(canvas).inverse())
+    face = prepare_patch(canvas, photo.host.posed[0, [*EYE_POINTS, *LIP_POINTS], :2], extent, margin / 4, device)
     sharp = replace(
         mouth,
         photo=own,
         teeth=torch.cat([patch.picture, _surroundings_at(mouth.teeth[:, 3:], patch.picture, back)], 1),
         softness=max(1.0, 1 / (canvas.original * patch.step)),
+        blur=math.sqrt(max(edge_blur(face.picture[0].permute(1, 2, 0).cpu().numpy()) ** 2 - DRAWN_BLUR**2, 0.0)),
     )
     refinement = prepare_refinement(patch.picture, own, mouth.colours.depiction.stone) if refined else None
     return PreparedLips(patch, sharp, refinement)

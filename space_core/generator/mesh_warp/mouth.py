@@ -5,6 +5,7 @@ and light are taken from the photo, and so are the upper teeth themselves where 
 Lengths are normalized: outer eye corners, about 90 mm apart on an adult, are one unit.
 """
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -55,6 +56,7 @@ TONGUE_OUT = 8 * MILLIMETRE  # depth from which on a tongue that comes forward i
 
 CARTOON_FLATNESS = 0.85  # of the light's differences on and between a cartoon's teeth are left out
 OVERSAMPLING = 2
+NEGLIGIBLE_BLUR = 0.25  # pixels
 REACH = 0.04  # normalized; triangles with all corners further from the opening do not show in it
 DARKEST = 1 / 512  # colour of what is drawn, at least; what is darker is not drawn
 # Depth behind the incisors at which a closed mouth's light has fallen to 1 / e; the tongue lies open to it.
@@ -97,6 +99,7 @@ class PreparedMouth:
         teeth: (1, 4, h, w) the picture, and where the photo's own upper teeth are in it, 0…1.
         has_teeth: whether they are anywhere.
         softness: width of the drawn edges in pixels, that of the photo's own.
+        blur: standard deviation in pixels of the Gaussian that makes what is drawn as blurred as the photo.
     """
 
     photo: FaceMotion
@@ -114,6 +117,7 @@ class PreparedMouth:
     teeth: torch.Tensor
     has_teeth: bool
     softness: float
+    blur: float
 
 
 def prepare_mouth(picture: torch.Tensor, photo: FaceMotion, softness: float) -> PreparedMouth:
@@ -155,6 +159,7 @@ def prepare_mouth(picture: torch.Tensor, photo: FaceMotion, softness: float) -> 
         teeth=torch.cat([picture, teeth], 1),
         has_teeth=has_teeth,
         softness=softness,
+        blur=0.0,
     )
 
 
@@ -196,6 +201,8 @@ def _inside(mouth: PreparedMouth, motion: FaceMotion, window: Window, opening: O
         return mouth.seam.expand(len(window.index), 3, *window.index.shape[1:])
     drawn = _draw_anatomy(mouth, motion, window)
     picture = drawn[:, :3] + (1 - drawn[:, 3:]) * mouth.depths
+    if mouth.blur > NEGLIGIBLE_BLUR:
+        picture = _blurred(picture, mouth.blur)
     if mouth.has_teeth:
         arch = _on_arch(motion, window.pixels, float(mouth.origin[2]))
         own = sample(mouth.teeth, mouth.photo.project(arch[..., :2], arch[..., 2]))
@@ -270,6 +277,16 @@ def _smaller(picture: torch.Tensor) -> torch.Tensor:
     rows = rows[:, :, 1:] + rows[:, :, :-1]
     columns = rows[..., 0::2] + rows[..., 1::2]
     return (columns[..., 1:] + columns[..., :-1]) / 16
+
+
+def _blurred(picture: torch.Tensor, sigma: float) -> torch.Tensor:
+    """A picture (B, C, h, w) blurred by a Gaussian of that standard deviation in pixels."""
+    reach = math.ceil(3 * sigma)
+    kernel = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, device=picture.device) / sigma) ** 2)
+    kernel = (kernel / kernel.sum()).expand(picture.shape[1], 1, 1, -1)
+    wide = F.pad(picture, (reach,) * 4, mode="replicate")
+    groups = picture.shape[1]
+    return F.conv2d(F.conv2d(wide, kernel, groups=groups), kernel.mT, groups=groups)
 
 
 def _near_opening(points: np.ndarray, landmarks: np.ndarray, reach: np.ndarray) -> np.ndarray:

@@ -22,8 +22,10 @@ CHEEKS = [50, 280, 205, 425, 187, 411]
 IVORY = np.array([1.02, 0.985, 0.91], np.float32)  # enamel in white light
 NECK = np.array([0.86, 0.76, 0.62], np.float32)  # of a tooth, relative to its crown
 # Skin in white light, relative to its red. Where a picture's skin lacks more blue or green than the first of the shares
-# below, as in varnished paintings, all of the picture does: from the second share on its teeth lack as much.
-SKIN, TINTED = np.array([1.0, 0.74, 0.6], np.float32), (0.15, 0.45)
+# below, as in varnished paintings, all of the picture does: from the second share on its teeth lack as much. Where the
+# eyes' whites have the skin's shares of red, green and blue (differing in sum by this), the third is enough.
+SKIN, TINTED, TINTED_WITH_EYES = np.array([1.0, 0.74, 0.6], np.float32), (0.15, 0.45), 0.23
+SAME_SHARES = (0.03, 0.06)
 FLESH = np.array([0.95, 0.5, 0.48], np.float32)
 STONE_FLESH = 0.85  # a statue's gums and tongue, relative to its skin
 # The depth of a statue's mouth, or of a varnished one's, is as dark as this quantile of its face, relative to its skin.
@@ -108,7 +110,9 @@ def estimate_colours(picture: torch.Tensor, photo: FaceMotion) -> MouthColours:
     trust = 0.75 - 0.45 * float(smoothstep(1 - whites.min() / max(whites.max(), 0.05), 0.25, 0.45))
     enamel = light * (1 + colourful * (IVORY - 1)) * (1 + trust * (cast - 1))
     tint = (skin / max(skin[0], 0.05) / SKIN).clip(0.3, 1)
-    tinted = smoothstep(1 - tint.min(), *TINTED)
+    shares = [colour / max(colour.sum(), 0.05) for colour in (whites, skin)]
+    differ = smoothstep(np.abs(shares[0] - shares[1]).sum(), *SAME_SHARES)
+    tinted = smoothstep(1 - tint.min(), TINTED[0], TINTED_WITH_EYES + differ * (TINTED[1] - TINTED_WITH_EYES))
     enamel = enamel * tint**tinted
     depiction = estimate_depiction(picture, photo, skin, lips, tinted)
     flesh = 0.6 * lips + 0.4 * light * (1 + colourful * (FLESH - 1)) * tint**depiction.varnish

@@ -15,6 +15,7 @@ from space_core.face.posed_face import PosedFace
 from space_core.generator.mesh_warp import MeshWarpGenerator
 from space_core.generator.mesh_warp.compositor import FarLayer, compose, compose_in_opencv, compose_in_torch
 from space_core.generator.mesh_warp.placement import place
+from space_core.generator.mesh_warp.worn_glasses import draw_in_opencv, draw_in_torch
 from space_core.media.images import load_photo
 from space_core.motion.blink import apply_blink
 from space_core.motion.emotion import emotion_curve
@@ -90,6 +91,21 @@ def test_opencv_and_torch_draw_the_same_far_side(wearer):
     assert np.abs(one - without).max() > 20
     assert np.abs(one - other).mean() < 0.3
     assert np.percentile(np.abs(one - other), 99.9) <= 8  # places are steep there
+
+
+def test_opencv_and_torch_draw_the_same_glasses(wearer):
+    glasses = MeshWarpGenerator("cpu").prepare(wearer).glasses
+    height, width = (side // glasses.density for side in glasses.layer.shape[:2])
+    x, y = (torch.arange(-1, side // glasses.cell + 1) * 1.97 * glasses.density for side in (width, height))
+    places = torch.stack(torch.meshgrid(x - 3, y + 2, indexing="xy"), -1)[None]
+    facing = torch.linspace(0, 1, places.shape[2]).expand(places.shape[:3])
+    pictures = [torch.full((1, height, width, 3), 200, dtype=torch.uint8) for _ in range(2)]
+    for picture, draw in zip(pictures, (draw_in_opencv, draw_in_torch), strict=True):
+        draw(picture, glasses, places, facing)
+    one, other = (picture.numpy().astype(int) for picture in pictures)
+    assert np.abs(one - 200).max() > 100
+    assert np.abs(one - other).mean() < 0.3
+    assert np.percentile(np.abs(one - other), 99.9) <= 8  # at rims' edges
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

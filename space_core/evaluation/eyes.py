@@ -176,7 +176,8 @@ def _portraits(corpus: Corpus, detector: Detector) -> Iterator[tuple[str, Portra
 def _in_sunglasses(portrait: Portrait) -> bool:
     face = PosedFace(portrait.normalized[None], portrait.pose)
     in_surroundings = face_motion(face, PixelTransform(1.0, np.full(2, float(MARGIN))), torch.device("cpu"))
-    glasses = find_glasses(torch.tensor(portrait.surroundings).permute(2, 0, 1)[None].float() / 255, in_surroundings)
+    picture = torch.tensor(portrait.surroundings).permute(2, 0, 1)[None].float() / 255
+    glasses = find_glasses(picture, in_surroundings, portrait.person)
     return glasses is not None and glasses.opaque
 
 

@@ -217,7 +217,7 @@ def prepare_canvas(
     cell = max(1, round(CELL * to_film.scale))
     grid = Grid(*seen_low.tolist(), *(seen_high - seen_low).tolist(), cell)
     still = canvas.picture[top : top + height, left : left + width].copy()
-    layer = _doubled(layer) if density == 2 else layer
+    layer = doubled_layer(layer) if density == 2 else layer
     return PreparedCanvas(
         grid,
         *(torch.from_numpy(array) for array in (still, np.ascontiguousarray(background[own]), layer)),
@@ -730,7 +730,7 @@ def _cut_out(
         own = torch.from_numpy(picture[rows].copy()).permute(2, 0, 1).float()
         behind = (own * fields[1] + fields[2:] * 255).round_().clamp_(0, 255).sub_(BIAS)
         background[rows] = cv2.merge(list(behind.short().numpy()))
-        layer[rows] = _premultiplied(picture[rows], background[rows], (fields[0] * 255).round_().byte().numpy())
+        layer[rows] = premultiplied(picture[rows], background[rows], (fields[0] * 255).round_().byte().numpy())
         effect[rows] = reduce(cv2.max, cv2.split(cv2.LUT(layer[rows], changes)))
     return layer, background, effect
 
@@ -760,7 +760,7 @@ def _far_layer(
     return FarLayer(*(torch.from_numpy(array) for array in arrays))
 
 
-def _doubled(layer: np.ndarray) -> np.ndarray:
+def doubled_layer(layer: np.ndarray) -> np.ndarray:
     """A layer (h, w, 4) uint8 with a pixel between every two: colours sharp, share bilinear, (2h − 1, 2w − 1, 4)."""
     colours = cv2.convertScaleAbs(double(layer[..., :3].astype(np.float32) / 255), alpha=255)
     half = np.array([[0.5, 0, 0], [0, 0.5, 0]])
@@ -768,7 +768,7 @@ def _doubled(layer: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(np.dstack([colours, share]))  # or OpenCV would copy all of it for every tile
 
 
-def _premultiplied(colours: np.ndarray, behind: np.ndarray, shows: np.ndarray) -> np.ndarray:
+def premultiplied(colours: np.ndarray, behind: np.ndarray, shows: np.ndarray) -> np.ndarray:
     """(h, w, 4) uint8 the layer that, in front of a background, gives the colours (h, w, 3) to the bit.
 
     ``behind`` (h, w, 3) int16 is the background less ``BIAS``, ``shows`` (h, w) uint8 the share of it that is seen. It

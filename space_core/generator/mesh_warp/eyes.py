@@ -100,16 +100,14 @@ class EyeChange:
     opened: np.ndarray
 
 
-def prepare_eyes(picture: torch.Tensor, photo: FaceMotion, frame: torch.Tensor | None = None) -> list[PreparedEye]:
+def prepare_eyes(picture: torch.Tensor, photo: FaceMotion) -> list[PreparedEye]:
     """Both eyes of a photo.
 
     Args:
         picture: (1, 3, h, w) both eyes and what is around them, 0…1.
         photo: the photo's own landmarks in pixels of the picture.
-        frame: (1, 1, h, w) 1 where the frame of glasses is, behind which the lids stay … 0; None without glasses.
     """
-    frame = torch.zeros_like(picture[:, :1]) if frame is None else frame
-    return [_prepare(picture, photo, frame, eye, other) for eye, other in (EYES, EYES[::-1])]
+    return [_prepare(picture, photo, eye, other) for eye, other in (EYES, EYES[::-1])]
 
 
 def eye_change(prepared: PreparedEye, host: HostMotion) -> EyeChange:
@@ -209,12 +207,12 @@ def _depth(motion: FaceMotion, eye: Eye, bulge: torch.Tensor) -> torch.Tensor:
     return torch.lerp(corners[:, None, None], pupil[:, None, None], bulge)
 
 
-def _prepare(picture: torch.Tensor, photo: FaceMotion, frame: torch.Tensor, eye: Eye, other: Eye) -> PreparedEye:
+def _prepare(picture: torch.Tensor, photo: FaceMotion, eye: Eye, other: Eye) -> PreparedEye:
     upper, lower = (photo.posed[:, list(lid), :2] for lid in (eye.upper_lid, eye.lower_lid))
     opening = opening_mask(upper, lower, pixels_of(picture))
     visible = opening.coverage[:, None]
     width = float((upper[0, -1] - upper[0, 0]).norm())  # pixels
-    lids = _lids(picture, frame[:, 0], opening, width)
+    lids = _lids(picture, opening, width)
     ball, height = fill(picture, visible), float(_height(photo.normalized, eye))
     if height * float(photo.scale) < HALF_SHUT * width:
         ball = torch.lerp(_unseen(picture, photo, eye, other, opening), picture, visible)
@@ -282,11 +280,8 @@ def _colours(picture: torch.Tensor, photo: FaceMotion, eye: Eye) -> tuple[torch.
     return white, iris
 
 
-def _lids(picture: torch.Tensor, frame: torch.Tensor, opening: OpeningMask, width: float) -> torch.Tensor:
-    """(1, 4, h, w) the picture with smooth lids over an eye of that width in pixels, and where they are.
-
-    They stay behind the frame (1, h, w) of glasses.
-    """
+def _lids(picture: torch.Tensor, opening: OpeningMask, width: float) -> torch.Tensor:
+    """(1, 4, h, w) the picture with smooth lids over an eye of that width in pixels, and where they are."""
     above, below = (reach * width for reach in LIDS_REACH)
     ends = smoothstep(opening.along.abs(), *LIDS_ENDS[::-1])
     lids = (opening.below_upper > -above) & (opening.above_lower > -below) & (ends > 0)
@@ -294,8 +289,7 @@ def _lids(picture: torch.Tensor, frame: torch.Tensor, opening: OpeningMask, widt
     above = _reach(picture.mean(1) / usual, opening, above, width)
     up = (-opening.below_upper / above).clamp(0, 1)
     edge = smoothstep(1 - up, 0, 0.6) * smoothstep(opening.above_lower, -below, -0.4 * below) * ends
-    edge = edge * (1 - frame)
-    skin = fill(picture, ((edge <= 0) * _is_skin(picture.mean(1) / usual) * (1 - frame))[:, None])
+    skin = fill(picture, ((edge <= 0) * _is_skin(picture.mean(1) / usual))[:, None])
     middle = (1 - opening.along**2).clamp(0, 1)
     shade = SHADE_LASHES * torch.exp(-((up / 0.3) ** 2)) * (opening.above_lower > 0)
     shade = shade + SHADE_CREASE * torch.exp(-(((up - CREASE) / CREASE_WIDTH) ** 2)) * middle

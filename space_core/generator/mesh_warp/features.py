@@ -18,7 +18,6 @@ from space_core.face.topology import EYES, INNER_LOWER_LIP, INNER_UPPER_LIP, OUT
 from space_core.generator.mesh_warp.compositor import PreparedCanvas, film_transform, seen_at
 from space_core.generator.mesh_warp.eyes import PreparedEye, draw_eye, eye_change, eye_margin, prepare_eyes
 from space_core.generator.mesh_warp.face_motion import FaceMotion, PixelTransform, upload
-from space_core.generator.mesh_warp.glasses import Glasses
 from space_core.generator.mesh_warp.mouth import PreparedMouth, draw_mouth, mouth_is_open
 from space_core.generator.mesh_warp.opening_mask import WINDOW_MARGIN, rectangles_around
 from space_core.generator.mesh_warp.refinement import (
@@ -94,20 +93,14 @@ def prepare_patch(canvas: Canvas, points: np.ndarray, extent: float, margin: flo
     return Patch(F.avg_pool2d(picture, step) if step > 1 else picture, _to_patch(low, step), step)
 
 
-def prepare_eyes_on(canvas: Canvas, photo: FaceMotion, glasses: Glasses | None) -> PreparedEyes | None:
-    """The eyes of a photo with these landmarks in pixels of the film; None where sunglasses hide them."""
-    if glasses is not None and glasses.opaque:
-        return None
+def prepare_eyes_on(canvas: Canvas, photo: FaceMotion) -> PreparedEyes:
+    """The eyes of a photo with these landmarks in pixels of the film."""
     points, device = photo.host.posed[0, EYE_POINTS, :2], photo.posed.device
     width = max(
         np.linalg.norm(np.subtract(*photo.host.posed[0, [eye.upper_lid[0], eye.upper_lid[-1]], :2])) for eye in EYES
     )
     patch = prepare_patch(canvas, points, float(width), AROUND_EYES * float(width), device)
-    frame = None
-    if glasses is not None:
-        back = patch.transform.inverse().then(film_transform(canvas).inverse())
-        frame = _surroundings_at(glasses.frame, patch.picture, back)
-    return PreparedEyes(patch, prepare_eyes(patch.picture, photo.transformed(patch.transform), frame))
+    return PreparedEyes(patch, prepare_eyes(patch.picture, photo.transformed(patch.transform)))
 
 
 def prepare_lips_on(canvas: Canvas, photo: FaceMotion, mouth: PreparedMouth, refined: bool) -> PreparedLips:

@@ -29,7 +29,7 @@ from space_core.generator.mesh_warp.features import (
     prepare_lips_on,
 )
 from space_core.generator.mesh_warp.frame_memory import FrameMemory
-from space_core.generator.mesh_warp.glasses import Glasses, find_glasses
+from space_core.generator.mesh_warp.glasses import find_glasses
 from space_core.generator.mesh_warp.hair_strands import find_hair_strands
 from space_core.generator.mesh_warp.hair_tips import find_hair_tips
 from space_core.generator.mesh_warp.inpainting import fill_with_detail
@@ -40,6 +40,7 @@ from space_core.generator.mesh_warp.refinement import load_refinement
 from space_core.generator.mesh_warp.relighting import PreparedLight, prepare_light, relight
 from space_core.generator.mesh_warp.sampling import EXTENT, blur
 from space_core.generator.mesh_warp.warp_mesh import WarpMesh, build_warp_mesh
+from space_core.generator.mesh_warp.worn_glasses import WornGlasses, draw_glasses, take_off_glasses
 from space_core.generator.mesh_warp.wrinkles import PreparedWrinkles, crease_shade, prepare_wrinkles
 from space_core.progress import NUM_CORES
 
@@ -75,7 +76,7 @@ class PreparedPortrait:
     photo: FaceMotion
     mesh: WarpMesh
     wrinkles: PreparedWrinkles
-    glasses: Glasses | None
+    glasses: WornGlasses | None
     eyes: PreparedEyes | None
     lips: PreparedLips
     light: PreparedLight | None
@@ -104,10 +105,13 @@ class MeshWarpGenerator:
         picture = torch.tensor(portrait.surroundings).permute(2, 0, 1)[None].float() / 255
         size = np.array(portrait.photo.shape[1::-1])
         edges = np.stack([portrait.crop.to_crop(corner) + MARGIN for corner in (np.zeros(2), size)])
+        glasses, worn = find_glasses(picture, around, portrait.person), None
+        if glasses is not None:
+            canvas, worn = take_off_glasses(canvas, glasses, photo)
+            picture = glasses.bare
         with ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,)) as beside:
             # Half of the work; the other half is done in this thread meanwhile.
             prepared_canvas = beside.submit(_prepare_canvas, canvas, photo, around, portrait, picture, edges)
-            glasses = find_glasses(picture, around)
             mouth = prepare_mouth(picture, around, softness=1.0)
             depiction = mouth.colours.depiction
             mesh = build_warp_mesh(around, picture, portrait.person, edges, depiction.stone)
@@ -115,9 +119,9 @@ class MeshWarpGenerator:
                 to_film=to_film,
                 photo=photo,
                 mesh=mesh.transformed(to_surroundings.inverse().then(to_film)),
-                wrinkles=prepare_wrinkles(picture, around, glasses and glasses.frame),
-                glasses=glasses,
-                eyes=prepare_eyes_on(canvas, photo, glasses),
+                wrinkles=prepare_wrinkles(picture, around),
+                glasses=worn,
+                eyes=None if glasses and glasses.opaque else prepare_eyes_on(canvas, photo),
                 lips=prepare_lips_on(canvas, photo, mouth, refined),
                 light=prepare_light(picture, around, depiction),
                 canvas=prepared_canvas.result(),
@@ -174,6 +178,8 @@ class MeshWarpGenerator:
         if prepared.eyes is not None:
             draw_eyes(frames, canvas, places, prepared.eyes, motion)
         draw_lips(frames, prepared.lips, self._refinement, motion)
+        if prepared.glasses is not None:
+            draw_glasses(frames, prepared.glasses, motion)
         if prepared.light is not None:
             relight(frames, prepared.light, canvas, places, motion, prepared.to_surroundings)
         return frames
@@ -197,8 +203,6 @@ class MeshWarpGenerator:
             hidden = mesh.far.hidden * upload(in_view.astype(np.float32), self.device)[:, None, None]
             kind = mesh.far.kind.expand(len(positions), -1, -1)
             far = drawn(*mesh.far.move(motion, positions, depths), mesh.far.triangles, hidden, kind)
-        if prepared.glasses:
-            offsets = prepared.glasses.hold(offsets, grid, centres, prepared.photo, motion)
         return torch.where(offsets.abs() < STILL * prepared.to_film.scale, 0, offsets), far
 
 

@@ -1,7 +1,7 @@
-"""Glasses in a photo: where their frames are, whether anything is seen through them, and how they go with the head.
+"""Glasses in a photo: where their frames are, whether anything is seen through them, and the face without them.
 
-Frames are rigid. A face mesh knows nothing of them and would bend them with brows and cheeks, so what the photo shows
-there goes with the head alone.
+Frames are rigid. A face mesh knows nothing of them and would bend them with brows and cheeks, so they are cut out here,
+and ``worn_glasses`` draws them over the moving face.
 """
 
 from dataclasses import dataclass
@@ -14,21 +14,21 @@ from skimage.draw import line, polygon2mask
 from torch.nn import functional as F
 
 from space_core.face.topology import EYES, Eye
-from space_core.generator.mesh_warp.compositor import Grid
 from space_core.generator.mesh_warp.face_motion import FaceMotion
+from space_core.generator.mesh_warp.inpainting import fill
 from space_core.generator.mesh_warp.sampling import EXTENT, pixels_of, sample
 from space_core.smoothstep import smoothstep
 
 # A rim is sought around each eye as a closed line that is darker or lighter than both of its sides. All lengths are
 # normalized units: outer eye corners one apart, which is about 9 cm.
-ANGLES, RADII = 72, 60  # rays from the middle of an eye and places on each
+ANGLES, RADII = 72, 80  # rays from the middle of an eye and places on each
 LENS = (0.29, 0.24)  # half width and half height of a usual lens; rays are that much longer to the sides
-NEAREST, FARTHEST = 0.5, 1.7  # where rays begin and end, in those
+NEAREST, FARTHEST = 0.5, 2.1  # where rays begin and end, in those
 LENS_BELOW, LENS_BESIDE = 0.03, 0.02  # how far below an eye's middle, and towards the temple, a lens' middle is
 NOSE = 0.03  # no rim comes nearer to the middle of the face
 # Half widths of a rim, in places on a ray, and what they count: brows are thick lines, too.
 THICKNESS = ((1, 1.0), (2, 1.0), (4, 0.7))
-STEEPEST = 2  # places that a rim moves from one ray to the next
+STEEPEST = 3  # places that a rim moves from one ray to the next
 BEND = 0.004  # what each of those costs, in brightness relative to the skin's
 CLEAR = 0.25  # a line that contrasts by so much with the skin is no better for contrasting more
 ALIKE = 5  # places by which one eye's rim may differ from what both agree on
@@ -42,6 +42,7 @@ NOSE_ROOT = 168
 SKIN = (50, 280, 117, 346, 205, 425, 6, 197)  # points of cheeks and nose that show skin
 
 ARM = (ANGLES * 11 // 12, 0.25)  # from which ray's end a frame's arm begins, and how far it is seen
+HINGE = 0.05  # radius of where the arm begins
 
 # Sunglasses are dark from side to side, lens and frame, before both eyes; no face in the shade is.
 MIDDLE = (0.24, 0.17)  # half width and half height of what is looked at there
@@ -49,82 +50,54 @@ SHOWING = 0.8  # this share of it …
 DARK = 0.55  # … is less bright than that, relative to the skin
 REACH = 0.5  # and from the middle of an eye what is dark belongs to them so far
 
-# What the frame carries goes with it fully up to the first distance from the rim's line, not at all from the second.
-HELD = (0.04, 0.16)
-FRAME = (0.02, 0.04)  # what is the frame's own: drawn lids stay behind it
-LIDS_FREE = (0.02, 0.07)  # but what is that near to an eye moves with its lids
-EDGE_ON = (0.1, 0.2)  # half the cosine of the shell's slope to the line of sight, about: less is its edge
+# Of what is near to the line of a rim, the frame is what differs from the skin on both sides by more than the second
+# share of the most that anything nearby differs; what differs by less than the first is skin.
+NEAR_RIM = (0.05, 0.065)
+DIFFERS = (0.25, 0.6)
+NEARBY = 0.05  # distance over which the most is sought
+EDGE = 2  # pixels around a frame that its edge and its shade take
+LIDS_FREE = (0.02, 0.07)  # but what is that near to an eye is the eye's
 SHELL = (6, 168, 70, 300, 105, 334, 66, 296, 117, 346, 50, 280)  # as deep as these; temples would bend it too far
 
 
 @dataclass(frozen=True)
 class Glasses:
-    """Glasses, on the generator's device.
+    """Glasses in a portrait's surroundings.
 
     Attributes:
         opaque: whether nothing is seen through them.
-        frame: (1, 1, 640, 640) 1 where the surroundings show the frame … 0.
-        held: (1, 1, 640, 640) 1 where they go with the head alone … 0 where they go with the face mesh.
-        box: (4, 3) normalized corners of a rectangle that holds all of ``held``, on the host.
+        frame: (1, 1, 640, 640) 1 where the frame, or an opaque lens, is seen … 0.
+        hidden: (1, 1, 640, 640) 1 where they change the picture of the face … 0; a little more than ``frame``.
+        bare: (1, 3, 640, 640) the surroundings without them, 0…1.
         shell: (3,) normalized depth of the frame at x and y: a + b·y + c·x².
-        photo: the photo's own landmarks in pixels of the surroundings.
     """
 
     opaque: bool
     frame: torch.Tensor
-    held: torch.Tensor
-    box: np.ndarray
+    hidden: torch.Tensor
+    bare: torch.Tensor
     shell: torch.Tensor
-    photo: FaceMotion
 
-    def hold(
-        self, offsets: torch.Tensor, grid: Grid, centres: torch.Tensor, photo: FaceMotion, motion: FaceMotion
-    ) -> torch.Tensor:
-        """Offsets with the glasses held rigid.
-
-        Args:
-            offsets: (B, rows, columns, 2) from each cell's centre to the place of the photo that is seen there.
-            grid: the cells.
-            centres: (1, rows, columns, 2) their centres.
-            photo, motion: the photo's own landmarks and those of the frames. All in pixels of the film.
-        """
-        corners = (motion.host.place(self.box)[..., :2] - grid.first_centre) / grid.cell
-        most = np.array([grid.columns, grid.rows]) - 1
-        first = np.floor(corners.min((0, 1))).astype(int).clip(0, most)
-        last = np.ceil(corners.max((0, 1))).astype(int).clip(0, most)
-        rows, columns = (slice(int(first[axis]), int(last[axis]) + 1) for axis in (1, 0))
-        part, pixels = offsets[:, rows, columns], centres[:, rows, columns]
-        depth, faces_viewer = self._seen_depth(pixels, motion)
-        seen = motion.unproject(pixels, depth)
-        held = (sample(self.held, self.photo.project(seen, depth))[:, 0] * faces_viewer)[..., None]
-        offsets = offsets.clone()
-        offsets[:, rows, columns] = torch.lerp(part, photo.project(seen, depth) - pixels, held)
-        return offsets
-
-    def _seen_depth(self, pixels: torch.Tensor, motion: FaceMotion) -> tuple[torch.Tensor, torch.Tensor]:
-        """The normalized depth (B, h, w) at which the line of sight through pixels (1, h, w, 2) meets the shell, and 1
-        where the shell faces the viewer there … 0 where it is seen from its edge or not at all.
-        """
-        x, y = motion.unproject(pixels, 0.0).unbind(-1)
-        # Along a line of sight x and y are affine in the depth, so the shell is met where a quadratic is zero:
-        # bend · depth² − 2 · half · depth + constant.
-        step_x, step_y = motion.unproject(motion.translation[:, None, None, :2], 1.0).unbind(-1)
-        a, b, c = self.shell.unbind()
-        bend, half, constant = c * step_x**2, (1 - b * step_y - 2 * c * x * step_x) / 2, a + b * y + c * x**2
-        discriminant = half**2 - bend * constant
-        root = discriminant.clamp(min=0).sqrt()
-        # The first of both places; written so that it also holds for a shell without curvature.
-        depth = constant / (half + root).clamp(min=EDGE_ON[0])
-        facing = torch.where(half > 0, torch.where(discriminant > 0, root, 0), 0)
-        return depth, smoothstep(facing, *EDGE_ON)
+    def depth(self, points: torch.Tensor) -> torch.Tensor:
+        """(…) the normalized depth of the shell at x and y (…, 2)."""
+        return self.shell[0] + self.shell[1] * points[..., 1] + self.shell[2] * points[..., 0] ** 2
 
 
-def find_glasses(picture: torch.Tensor, photo: FaceMotion) -> Glasses | None:
-    """The glasses in a photo's surroundings (1, 3, 640, 640), 0…1, with these landmarks; None where there are none."""
+def find_glasses(picture: torch.Tensor, photo: FaceMotion, person: np.ndarray) -> Glasses | None:
+    """The glasses in a photo.
+
+    Args:
+        picture: (1, 3, 640, 640) its surroundings, 0…1.
+        photo: its own landmarks in pixels of those.
+        person: (640, 640) 0 background … 1 person.
+
+    Returns:
+        None where there are none.
+    """
     skin = sample(picture, photo.posed[:, None, list(SKIN), :2]).mean(1).median().clamp(min=0.05)
     grey = F.avg_pool2d(picture.mean(1, keepdim=True), 3, 1, 1) / skin
     if all(_hidden(photo, grey, eye) for eye in EYES):
-        return _sunglasses(photo, grey)
+        return _sunglasses(picture, photo, person, grey)
     across, contrast = _nose(photo, grey)
     bridge = _line(contrast)
     sure_of_bridge = _weakest(contrast, bridge)
@@ -139,7 +112,7 @@ def find_glasses(picture: torch.Tensor, photo: FaceMotion) -> Glasses | None:
     if np.sqrt(sure_of_rims * sure_of_bridge) < SURE:
         return None
     rims = [points[np.arange(ANGLES), ring] for (points, _), ring in zip(rays, rings, strict=True)]
-    return _glasses(photo, *rims, across[np.arange(CROSSINGS), bridge])
+    return _glasses(picture, photo, person, *rims, across[np.arange(CROSSINGS), bridge])
 
 
 def _weakest(contrast: np.ndarray, line: np.ndarray) -> float:
@@ -238,24 +211,33 @@ def _middle(photo: FaceMotion, eye: Eye) -> torch.Tensor:
     return photo.posed[0, [eye.upper_lid[0], eye.upper_lid[-1]], :2].mean(0)
 
 
-def _sunglasses(photo: FaceMotion, grey: torch.Tensor) -> Glasses:
+def _sunglasses(picture: torch.Tensor, photo: FaceMotion, person: np.ndarray, grey: torch.Tensor) -> Glasses:
     """Glasses that are all that is dark around the eyes, in brightness (1, 1, 640, 640) relative to the skin."""
     pixels, reach = pixels_of(grey), REACH * photo.scale
     near = torch.stack([(pixels - _middle(photo, eye)).norm(dim=-1) < reach for eye in EYES]).any(0)
     dark, _ = label(((grey[0, 0] < DARK) & near[0]).cpu().numpy())
     middles = [_middle(photo, eye).round().long().clamp(0, EXTENT - 1).tolist() for eye in EYES]
     drawn = np.isin(dark, [dark[y, x] for x, y in middles if dark[y, x]])
-    held = _held(_away(drawn, photo))
-    return _rigid(photo, True, torch.zeros_like(held), held)
+    frame = torch.from_numpy(drawn & (person > 0.5)).float()
+    return _cut_out(picture, photo, True, frame)
 
 
-def _glasses(photo: FaceMotion, left: torch.Tensor, right: torch.Tensor, bridge: torch.Tensor) -> Glasses:
+def _glasses(
+    picture: torch.Tensor,
+    photo: FaceMotion,
+    person: np.ndarray,
+    left: torch.Tensor,
+    right: torch.Tensor,
+    bridge: torch.Tensor,
+) -> Glasses:
     """Glasses with these rims (72, 2) and this bridge (23, 2), in pixels of the surroundings."""
     drawn = np.zeros((EXTENT, EXTENT), bool)
     lines = [torch.cat([left, left[:1]]), torch.cat([right, right[:1]]), bridge]
     for rim, side in ((left, -1), (right, 1)):
         arm = photo.rotation[0, :2, 0] * (side * ARM[1] * photo.scale)
         lines.append(torch.stack([rim[ARM[0]], rim[ARM[0]] + arm]))
+        hinge = rim[ARM[0]] + arm * (HINGE / ARM[1])
+        drawn |= ((pixels_of(picture)[0] - hinge).norm(dim=-1) < HINGE * photo.scale).cpu().numpy()
     for points in lines:
         points = points.round().long().clamp(0, EXTENT - 1).tolist()
         for (x, y), (next_x, next_y) in pairwise(points):
@@ -264,9 +246,14 @@ def _glasses(photo: FaceMotion, left: torch.Tensor, right: torch.Tensor, bridge:
     for eye in EYES:
         outline = photo.posed[0, [*eye.upper_lid, *eye.lower_lid[-2:0:-1]], :2].cpu().numpy()
         eyes |= polygon2mask(eyes.shape, outline[:, ::-1])
-    away = _away(drawn, photo)
     apart = smoothstep(_away(eyes, photo), *LIDS_FREE)
-    return _rigid(photo, False, smoothstep(away, *FRAME[::-1]) * apart, _held(away) * apart)
+    near = smoothstep(_away(drawn, photo), *NEAR_RIM[::-1]) * apart * torch.from_numpy(person).float()
+    smooth = fill(picture, (near[None, None] == 0).float())
+    differs = (picture - smooth).norm(dim=1, keepdim=True)
+    reach = 2 * round(NEARBY * float(photo.scale)) + 1
+    most = F.max_pool2d(differs * near, reach, 1, reach // 2)
+    most = F.avg_pool2d(most, reach, 1, reach // 2, count_include_pad=False).clamp(min=1e-3)
+    return _cut_out(picture, photo, False, smoothstep(differs / most, *DIFFERS)[0, 0] * near)
 
 
 def _away(drawn: np.ndarray, photo: FaceMotion) -> torch.Tensor:
@@ -275,24 +262,12 @@ def _away(drawn: np.ndarray, photo: FaceMotion) -> torch.Tensor:
     return torch.tensor(distance, dtype=torch.float32, device=photo.posed.device)
 
 
-def _held(away: torch.Tensor) -> torch.Tensor:
-    """How much goes rigidly at a distance from a frame: evenly less, so that the skin is stretched evenly there."""
-    return ((HELD[1] - away) / (HELD[1] - HELD[0])).clamp(0, 1)
-
-
-def _rigid(photo: FaceMotion, opaque: bool, frame: torch.Tensor, held: torch.Tensor) -> Glasses:
-    """Glasses of these masks (640, 640), resting on the face."""
+def _cut_out(picture: torch.Tensor, photo: FaceMotion, opaque: bool, frame: torch.Tensor) -> Glasses:
+    """The glasses of which the surroundings show ``frame`` (640, 640), resting on the face."""
+    frame = frame[None, None]
+    size = 2 * EDGE + 1
+    hidden = F.avg_pool2d((F.max_pool2d(frame, size, 1, EDGE) > 0.05).float(), 3, 1, 1)
     x, y, z = photo.normalized[0, list(SHELL)].cpu().double().T.numpy()
     shell = np.linalg.lstsq(np.stack([np.ones_like(x), y, x**2], 1), z, rcond=None)[0]
-    shell = torch.tensor(shell, dtype=torch.float32, device=held.device)
-    within = pixels_of(held[None, None])[:, held > 0][None]
-    within = photo.unproject(within, _depth(shell, photo.unproject(within, float(shell[0]))))[0, 0]
-    low, high = within.amin(0), within.amax(0)
-    box = torch.stack([low, high, torch.stack([low[0], high[1]]), torch.stack([high[0], low[1]])])
-    box = torch.cat([box, _depth(shell, box)[:, None]], 1)
-    return Glasses(opaque, frame[None, None], held[None, None], box.cpu().numpy(), shell, photo)
-
-
-def _depth(shell: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
-    """(…) the normalized depth of a shell (3,) at x and y (…, 2)."""
-    return shell[0] + shell[1] * points[..., 1] + shell[2] * points[..., 0] ** 2
+    shell = torch.tensor(shell, dtype=torch.float32, device=frame.device)
+    return Glasses(opaque, frame, hidden, fill(picture, 1 - hidden), shell)

@@ -15,8 +15,10 @@ def blur(picture: np.ndarray, sigma: float) -> np.ndarray:
     return cv2.GaussianBlur(np.ascontiguousarray(picture, np.float32), (0, 0), sigma, borderType=cv2.BORDER_REFLECT)
 
 
-def sample(texture: torch.Tensor, where: torch.Tensor, density: int = 1) -> torch.Tensor:
+def sample(texture: torch.Tensor, where: torch.Tensor, density: int = 1, padding_mode: str = "border") -> torch.Tensor:
     """(B, C, H, W) a texture (1, C, h, w) at pixels (B, H, W, 2), bilinearly; beyond its edges the edges go on.
+
+    With the padding mode "zeros" there is nothing beyond its edges.
 
     A texture of ``density`` 2 has a pixel between every two of those that the coordinates count.
     """
@@ -24,7 +26,7 @@ def sample(texture: torch.Tensor, where: torch.Tensor, density: int = 1) -> torc
     x = where[..., 0] * (2 * density / (width - 1)) - 1
     y = where[..., 1] * (2 * density / (height - 1)) - 1
     texture = texture.expand(len(where), -1, -1, -1)
-    return F.grid_sample(texture, torch.stack([x, y], -1), padding_mode="border", align_corners=True)
+    return F.grid_sample(texture, torch.stack([x, y], -1), padding_mode=padding_mode, align_corners=True)
 
 
 def double(picture: np.ndarray) -> np.ndarray:

@@ -112,11 +112,8 @@ class PreparedWrinkles:
     tint: torch.Tensor
 
 
-def prepare_wrinkles(picture: torch.Tensor, photo: FaceMotion, frame: torch.Tensor | None = None) -> PreparedWrinkles:
-    """Prepares the creases of a photo with these landmarks and these surroundings (1, 3, 640, 640), 0…1.
-
-    ``frame`` (1, 1, 640, 640) is 1 where the frame of glasses is, on which there are none … 0; None without glasses.
-    """
+def prepare_wrinkles(picture: torch.Tensor, photo: FaceMotion) -> PreparedWrinkles:
+    """Prepares the creases of a photo with these landmarks and these surroundings (1, 3, 640, 640), 0…1."""
     device = picture.device
     canonical = torch.tensor(canonical_face().vertices, dtype=torch.float32, device=device)
     on_face = torch.cat([canonical[None, :NUM_SURFACE_POINTS, :2], canonical.new_ones(1, NUM_SURFACE_POINTS, 1)], 2)
@@ -131,8 +128,6 @@ def prepare_wrinkles(picture: torch.Tensor, photo: FaceMotion, frame: torch.Tens
     cheeks = sample(small, points[:, None, list(CHEEKS), :2])[0, :, 0].median(1).values
     different = (small[0] - cheeks[:, None, None]).norm(dim=0)[top:bottom, left:right]
     skin = (1 - smoothstep(different, *SKIN)) * face[..., 2]
-    if frame is not None:
-        skin = skin * (1 - F.max_pool2d(frame, 2)[0, 0, top:bottom, left:right])
 
     push = torch.zeros(len(canonical), 2, 2 * len(CREASES), device=device)
     shades, near = [], []

@@ -1,0 +1,161 @@
+"""Draws the glasses of a photo over the moving face, rigid as the head.
+
+The face is drawn without them: brows rise behind the rims. Like the person, they are a layer with premultiplied alpha.
+"""
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from space_core.face.canvas import Canvas
+from space_core.face.portrait import MARGIN
+from space_core.generator.mesh_warp.compositor import CELL, doubled_layer, film_transform, premultiplied
+from space_core.generator.mesh_warp.face_motion import FaceMotion, PixelTransform
+from space_core.generator.mesh_warp.glasses import Glasses
+from space_core.generator.mesh_warp.sampling import grid_of, sample
+from space_core.smoothstep import smoothstep
+
+EDGE_ON = (0.1, 0.2)  # half the cosine of the shell's slope to the line of sight, about: less is its edge
+DOUBLED_PIXELS = 500_000  # a layer of at most so many pixels is kept at twice its resolution
+
+
+@dataclass(frozen=True)
+class WornGlasses:
+    """Glasses on the generator's device.
+
+    Attributes:
+        layer: (h, w, 4) uint8, what they add to the share of the face that is seen, and that share, 255 where all is.
+        corner: (2,) x and y of the layer's first pixel, in pixels of the film.
+        density: 2 where the layer has a pixel between every two of the film's, or 1.
+        cell: side in pixels of the film of the cells for which it is computed which place of the layer they show.
+        box: (4, 3) normalized corners of a rectangle that holds the layer, on the host.
+        shell: see ``Glasses``.
+        photo: the photo's own landmarks in pixels of the film.
+    """
+
+    layer: torch.Tensor
+    corner: np.ndarray
+    density: int
+    cell: int
+    box: np.ndarray
+    shell: torch.Tensor
+    photo: FaceMotion
+
+
+def take_off_glasses(canvas: Canvas, glasses: Glasses, photo: FaceMotion) -> tuple[Canvas, WornGlasses]:
+    """A canvas without its person's glasses, and these; ``photo`` has the photo's landmarks in pixels of the film."""
+    to_film, shown = film_transform(canvas), np.array(canvas.shown[:2])
+    from_surroundings = PixelTransform(1.0, np.full(2, -float(MARGIN))).then(to_film)
+    rows, columns = (np.flatnonzero((glasses.hidden[0, 0] > 0).any(axis).cpu().numpy()) for axis in (1, 0))
+    ends = np.array([[columns[0] - 1, rows[0] - 1], [columns[-1] + 1, rows[-1] + 1]])
+    first, last = (from_surroundings(end) + shown for end in ends)
+    low, high = np.floor(first).astype(int).clip(0), np.ceil(last).astype(int) + 1
+    part = np.s_[low[1] : high[1], low[0] : high[0]]
+    own, corner = canvas.picture[part], low - shown
+
+    back = from_surroundings.inverse()
+    start = back(corner.astype(float))
+    x, y = (torch.arange(side) * back.scale + float(begin) for side, begin in zip(own.shape[1::-1], start, strict=True))
+    fields = torch.cat([glasses.frame, glasses.hidden, glasses.bare], 1).cpu()
+    frame, hidden, *bare = sample(fields, grid_of(x, y))[0].numpy()
+    bare = own + hidden[..., None] * (255 * np.dstack(bare) - own)
+    bare = bare.round().clip(0, 255).astype(np.uint8)
+    layer = premultiplied(own, bare.astype(np.int16), (255 * (1 - frame)).round().astype(np.uint8))
+    picture = canvas.picture.copy()
+    picture[part] = bare
+
+    density = 2 if own[..., 0].size <= DOUBLED_PIXELS else 1
+    edges = torch.tensor(np.stack([corner, corner + own.shape[1::-1]]), dtype=torch.float32)
+    corners = grid_of(*edges.T).to(photo.posed.device)
+    seen = photo.unproject(corners, float(glasses.shell[0]))
+    for _ in range(2):
+        seen = photo.unproject(corners, glasses.depth(seen))
+    box = torch.cat([seen, glasses.depth(seen)[..., None]], -1)[0].flatten(0, 1)
+    worn = WornGlasses(
+        layer=torch.from_numpy(doubled_layer(layer) if density == 2 else layer),
+        corner=corner,
+        density=density,
+        cell=max(1, round(CELL * to_film.scale)),
+        box=box.cpu().numpy(),
+        shell=glasses.shell,
+        photo=photo,
+    )
+    return replace(canvas, picture=picture), worn
+
+
+def draw_glasses(frames: torch.Tensor, worn: WornGlasses, motion: FaceMotion) -> None:
+    """Draws glasses over frames (B, H, W, 3) uint8, in place; ``motion`` is in pixels of the frames."""
+    corners, limits = motion.host.place(worn.box)[..., :2], np.array(frames.shape[2:0:-1])
+    low = np.floor(corners.min((0, 1))).astype(int).clip(0, limits)
+    high = (np.ceil(corners.max((0, 1))).astype(int) + 1).clip(0, limits)
+    if (high <= low).any():
+        return
+    cell, (width, height) = worn.cell, high - low
+    x, y = (
+        torch.arange(-1, -(-side // cell) + 1, dtype=torch.float32, device=frames.device) * cell
+        + (float(start) + (cell - 1) / 2)
+        for side, start in zip((width, height), low, strict=True)
+    )
+    places, facing = _seen_places(worn, motion, grid_of(x, y))
+    part = frames[:, low[1] : high[1], low[0] : high[0]]
+    draw = draw_in_opencv if frames.device.type == "cpu" else draw_in_torch
+    draw(part, worn, places, facing)
+
+
+def _seen_places(worn: WornGlasses, motion: FaceMotion, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Which places (B, h, w, 2), in pixels of the layer, are seen on the shell at pixels (1, h, w, 2) of the film.
+
+    And (B, h, w) 1 where the shell faces the viewer there … 0 where it is seen from its edge or not at all.
+    """
+    x, y = motion.unproject(pixels, 0.0).unbind(-1)
+    # Along a line of sight x and y are affine in the depth, so the shell is met where a quadratic is zero:
+    # bend · depth² − 2 · half · depth + constant.
+    step_x, step_y = motion.unproject(motion.translation[:, None, None, :2], 1.0).unbind(-1)
+    a, b, c = worn.shell.unbind()
+    bend, half, constant = c * step_x**2, (1 - b * step_y - 2 * c * x * step_x) / 2, a + b * y + c * x**2
+    discriminant = half**2 - bend * constant
+    root = discriminant.clamp(min=0).sqrt()
+    # The first of both places; written so that it also holds for a shell without curvature.
+    depth = constant / (half + root).clamp(min=EDGE_ON[0])
+    facing = torch.where(half > 0, torch.where(discriminant > 0, root, 0), 0)
+    places = worn.photo.project(motion.unproject(pixels, depth), depth)
+    first_x, first_y = (float(first) for first in worn.corner)
+    seen = torch.stack([places[..., 0] - first_x, places[..., 1] - first_y], -1) * worn.density
+    return seen, smoothstep(facing, *EDGE_ON)
+
+
+def draw_in_torch(part: torch.Tensor, worn: WornGlasses, places: torch.Tensor, facing: torch.Tensor) -> None:
+    """Draws over a part (B, h, w, 3) uint8 of frames, in place.
+
+    Args:
+        places: (B, rows + 2, columns + 2, 2) in pixels of the layer, for cells of the part and one more around.
+        facing: (B, rows + 2, columns + 2) see ``_seen_places``.
+    """
+    height, width = part.shape[1:3]
+    cells, cell = torch.cat([places, facing[..., None]], -1).permute(0, 3, 1, 2), worn.cell
+    finer = F.interpolate(cells, scale_factor=cell, mode="bilinear", align_corners=False) if cell > 1 else cells
+    finer = finer[:, :, cell : cell + height, cell : cell + width].permute(0, 2, 3, 1)
+    # As a share of the glasses, not of the face: beyond the layer there is nothing.
+    layer = torch.cat([worn.layer[..., :3], 255 - worn.layer[..., 3:]], -1).permute(2, 0, 1)[None].float()
+    seen = finer[..., 2:] * sample(layer, finer[..., :2], padding_mode="zeros").permute(0, 2, 3, 1)
+    part.copy_((part * (1 - seen[..., 3:] / 255) + seen[..., :3]).round_().clamp_(0, 255))
+
+
+def draw_in_opencv(part: torch.Tensor, worn: WornGlasses, places: torch.Tensor, facing: torch.Tensor) -> None:
+    """The same on the CPU, faster, and equal but for rounding."""
+    layer, cell = worn.layer.numpy(), worn.cell
+    height, width = part.shape[1:3]
+    finer, inside = (places.shape[2] * cell, places.shape[1] * cell), np.s_[cell : cell + height, cell : cell + width]
+    for own, where, faces in zip(part.numpy(), places.numpy(), facing.numpy(), strict=True):
+        where = cv2.resize(where, finer)[inside]
+        seen = cv2.remap(layer, where, None, cv2.INTER_LINEAR, borderValue=(0, 0, 0, 255))
+        if faces.min() < 1:
+            nothing = np.array([0, 0, 0, 255], np.float32)
+            seen = nothing + cv2.resize(faces, finer)[inside][..., None] * (seen - nothing)
+            seen = seen.round().astype(np.uint8)
+        shows = cv2.cvtColor(cv2.extractChannel(seen, 3), cv2.COLOR_GRAY2RGB)
+        behind = cv2.multiply(own, shows, scale=1 / 255)
+        own[:] = cv2.add(cv2.cvtColor(seen, cv2.COLOR_RGBA2RGB), behind)

@@ -61,6 +61,21 @@ def test_background_away_from_head_and_hair_stays_as_it_is(generator, prepared, 
     assert np.abs(frame.astype(int) - portrait.image)[outside].mean() < 2
 
 
+@pytest.mark.parametrize("above", [8, -24])
+def test_a_head_at_the_photos_upper_edge_keeps_its_shape_when_it_sinks(generator, portrait, above):
+    columns = np.s_[:, 220:420]  # of the surroundings, about the middle of the face
+    hair = int(np.flatnonzero((portrait.person[columns] > 0.5).any(1))[0]) - MARGIN
+    first = portrait.crop.to_photo(np.array([0, hair - above]))[1]
+    cut = prepare_portrait(portrait.photo[round(first) :], build_detector("mediapipe"))
+    sinking = 24
+    (frame,) = rendered(generator, generator.prepare(cut, refined=False), posed(cut, moved=(0, sinking, 0)))
+    brows = int(cut.landmarks[:468, 1].min())
+    head = cv2.erode(cut.person[MARGIN:-MARGIN, MARGIN:-MARGIN], np.ones((9, 9)))[4:brows] > 0.9
+    carried = np.abs(frame[4 + sinking : brows + sinking].astype(int) - cut.image[4:brows])
+    assert head.sum() > 3000
+    assert carried[head].mean() < 5
+
+
 def test_nothing_between_is_seen_where_one_part_lies_in_front_of_another(generator, portrait):
     # A green stripe in the photo, from the one side of which the picture jumps to the other.
     surroundings = np.full_like(portrait.surroundings, 120)

@@ -16,12 +16,14 @@ class Canvas:
         crop: where the portrait's crop lies in the picture.
         shown: left, top, width and height of what the film shows of it, width and height even.
         original: pixels of the photo per pixel of the picture; below 1 the picture is less sharp than it could be.
+        continued: rows at the picture's top that continue a head which the photo's edge cuts off.
     """
 
     picture: np.ndarray
     crop: Crop
     shown: tuple[int, int, int, int]
     original: float
+    continued: int = 0
 
 
 def crop_canvas(portrait: Portrait, size: int) -> Canvas:

@@ -211,7 +211,8 @@ def prepare_canvas(
     density = 2 if picture[..., 0].size <= DOUBLED_PIXELS else 1
     soft = torch.cat([shows, known, unknown], 1)
     to_surroundings = to_film.inverse().then(PixelTransform(1.0, np.full(2, float(MARGIN))))
-    layer, background, effect = _cut_out(picture, soft, to_surroundings, corner)
+    continued = max(0, canvas.continued - int(low[1]))
+    layer, background, effect = _cut_out(picture, soft, to_surroundings, corner, continued)
     seen_low, seen_high = corner.clip(0), np.minimum(high - shown, [width, height])
     own = np.s_[seen_low[1] - corner[1] : seen_high[1] - corner[1], seen_low[0] - corner[0] : seen_high[0] - corner[0]]
     cell = max(1, round(CELL * to_film.scale))
@@ -706,11 +707,12 @@ def _cell_maximum(values: np.ndarray, grid: Grid) -> np.ndarray:
 
 
 def _cut_out(
-    picture: np.ndarray, soft: torch.Tensor, to_surroundings: PixelTransform, corner: np.ndarray
+    picture: np.ndarray, soft: torch.Tensor, to_surroundings: PixelTransform, corner: np.ndarray, continued: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Cuts the person out of a picture (H, W, 3) whose first pixel is ``corner`` of the film.
 
-    ``soft`` (1, 5, 640, 640) holds ``shows``, ``known`` and ``unknown`` of ``prepare_canvas``.
+    ``soft`` (1, 5, 640, 640) holds ``shows``, ``known`` and ``unknown`` of ``prepare_canvas``. So many rows at the top
+    as are ``continued`` show the person before the background; the others are as they are.
 
     Returns:
         The person as a layer (H, W, 4) uint8; the background (H, W, 3) int16, less ``BIAS``; and how much the layer
@@ -730,7 +732,11 @@ def _cut_out(
         own = torch.from_numpy(picture[rows].copy()).permute(2, 0, 1).float()
         behind = (own * fields[1] + fields[2:] * 255).round_().clamp_(0, 255).sub_(BIAS)
         background[rows] = cv2.merge(list(behind.short().numpy()))
-        layer[rows] = premultiplied(picture[rows], background[rows], (fields[0] * 255).round_().byte().numpy())
+        if rows.start < continued:
+            above = np.s_[: continued - rows.start]
+            own[:, above] = torch.lerp(own, behind + BIAS, fields[0])[:, above]
+        colours = own.round().byte().permute(1, 2, 0).numpy()
+        layer[rows] = premultiplied(colours, background[rows], (fields[0] * 255).round_().byte().numpy())
         effect[rows] = reduce(cv2.max, cv2.split(cv2.LUT(layer[rows], changes)))
     return layer, background, effect
 

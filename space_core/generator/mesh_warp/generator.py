@@ -32,6 +32,7 @@ from space_core.generator.mesh_warp.frame_memory import FrameMemory
 from space_core.generator.mesh_warp.glasses import find_glasses
 from space_core.generator.mesh_warp.hair_strands import find_hair_strands
 from space_core.generator.mesh_warp.hair_tips import find_hair_tips
+from space_core.generator.mesh_warp.head_top import continued_above, with_head_top
 from space_core.generator.mesh_warp.inpainting import fill_with_detail
 from space_core.generator.mesh_warp.mouth import prepare_mouth
 from space_core.generator.mesh_warp.placement import place
@@ -99,22 +100,25 @@ class MeshWarpGenerator:
         """See ``Generator.prepare``."""
         # On the host, whose values decide what is prepared, and then to the device as a whole.
         canvas, host = canvas or crop_canvas(portrait, SIZE), torch.device("cpu")
+        size = np.array(portrait.photo.shape[1::-1])
+        edges = np.stack([portrait.crop.to_crop(corner) + MARGIN for corner in (np.zeros(2), size)])
+        whole = with_head_top(portrait.person, edges[0, 1], float(portrait.pose.scale[0]))
+        if whole is not None:
+            canvas = continued_above(canvas, edges[0, 1])
         face = PosedFace(portrait.normalized[None], portrait.pose)
         to_film, to_surroundings = film_transform(canvas), PixelTransform(1.0, np.full(2, float(MARGIN)))
         around, photo = (face_motion(face, transform, host) for transform in (to_surroundings, to_film))
         picture = torch.tensor(portrait.surroundings).permute(2, 0, 1)[None].float() / 255
-        size = np.array(portrait.photo.shape[1::-1])
-        edges = np.stack([portrait.crop.to_crop(corner) + MARGIN for corner in (np.zeros(2), size)])
         glasses, worn = find_glasses(picture, around, portrait.person), None
         if glasses is not None:
             canvas, worn = take_off_glasses(canvas, glasses, photo)
             picture = glasses.bare
         with ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,)) as beside:
             # Half of the work; the other half is done in this thread meanwhile.
-            prepared_canvas = beside.submit(_prepare_canvas, canvas, photo, around, portrait, picture, edges)
+            prepared_canvas = beside.submit(_prepare_canvas, canvas, photo, around, portrait, picture, edges, whole)
             mouth = prepare_mouth(picture, around, softness=1.0)
             depiction = mouth.colours.depiction
-            mesh = build_warp_mesh(around, picture, portrait.person, edges, depiction.stone)
+            mesh = build_warp_mesh(around, picture, portrait.person, edges, whole is not None, depiction.stone)
             prepared = PreparedPortrait(
                 to_film=to_film,
                 photo=photo,
@@ -214,26 +218,30 @@ def _prepare_canvas(
     portrait: Portrait,
     picture: torch.Tensor,
     edges: np.ndarray,
+    whole: np.ndarray | None,
 ) -> PreparedCanvas:
     """The canvas of a portrait, whose landmarks are given in pixels of the film, ``photo``, and of the surroundings,
     ``around``; the others are as ``_background`` takes them."""
     middle = photo.host.posed[0, list(OVAL), :2].mean(0)
     light = far_light(around, picture)
-    return prepare_canvas(canvas, middle, *_background(portrait, picture, edges), light)
+    return prepare_canvas(canvas, middle, *_background(portrait, picture, edges, whole), light)
 
 
 def _background(
-    portrait: Portrait, picture: torch.Tensor, edges: np.ndarray
+    portrait: Portrait, picture: torch.Tensor, edges: np.ndarray, whole: np.ndarray | None
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """What ``prepare_canvas`` needs of the background of a portrait with these surroundings (1, 3, 640, 640).
 
-    ``edges`` (2, 2) are the photo's left and top, right and bottom in pixels of the surroundings.
+    ``edges`` (2, 2) are the photo's left and top, right and bottom in pixels of the surroundings, ``whole`` is what
+    ``with_head_top`` returns.
     """
-    steep = np.clip((portrait.person - MASK_LOW) / (MASK_HIGH - MASK_LOW), 0, 1)
+    own = portrait.person if whole is None else whole
+    steep = np.clip((own - MASK_LOW) / (MASK_HIGH - MASK_LOW), 0, 1)
     # Beyond the photo's edges its outermost pixels go on, and where those show the person, so do they.
     first, last = np.ceil(edges[0]), np.floor(edges[1] - 1)
     columns, rows = (np.arange(EXTENT).clip(first[axis], last[axis]).astype(int).clip(0, EXTENT - 1) for axis in (0, 1))
-    person = portrait.person[rows[:, None], columns]
+    person = own[rows[:, None], columns]
+    in_photo = torch.from_numpy((rows == np.arange(EXTENT))[:, None] & (columns == np.arange(EXTENT)))[None, None]
     # Tips of hair of which the mask is hardly sure would stay behind when the head goes.
     doubtful = np.clip((person - DOUBT_LOW) / (DOUBT_HIGH - DOUBT_LOW), 0, 1)
     brush, fine_brush = (np.ones((width, width), np.uint8) for width in (BACKGROUND_CLEARANCE, TIP_CLEARANCE))
@@ -241,4 +249,6 @@ def _background(
     for find in (find_hair_tips, find_hair_strands):
         kept = np.maximum(kept, blur(cv2.dilate(find(picture, person), fine_brush), 1))
     shows, known = (torch.from_numpy(1 - mask)[None, None].float() for mask in (steep, kept))
-    return shows, known, fill_with_detail(picture, known) - picture * known
+    # What goes on beyond the edges is drawn, but nothing is filled from it: it would go on as stripes.
+    filled = fill_with_detail(picture, known * in_photo)
+    return shows, known, torch.where(in_photo, filled - picture * known, filled * (1 - known))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from scipy.ndimage import gaussian_filter1d, maximum_filter1d
 from scipy.spatial import Delaunay
 from torch.nn import functional as F
 
@@ -41,6 +42,8 @@ BODY_TURN = 0.08  # … and it turns with the head this little
 FARTHEST_SWAY = 0.25  # normalized units: where the body's sway ends
 NEAREST_POINTS = 6  # of the outline, which tell a vertex around it what to do
 EXPRESSION_REACH = 0.33  # how far the jaw's and the cheeks' own motion reaches beyond the outline
+# Of the person's mask at the photo's edge: none … a person who is cut off there; and how far to either side, pixels.
+CUT, CUT_WIDTH = (0.05, 0.3), 24
 # The sides of the face, that far from its middle and that near to its outline, take the smooth depth of the head, too,
 # by this share: with all of it near cheeks look best, but a face tracker sees turns 8 % smaller.
 SIDES, RIM, SMOOTHED = (0.35, 0.65), (0.0, 0.25), 0.7
@@ -105,7 +108,7 @@ class WarpMesh:
 
 
 def build_warp_mesh(
-    photo: FaceMotion, picture: torch.Tensor, person: np.ndarray, edges: np.ndarray, rigid: float
+    photo: FaceMotion, picture: torch.Tensor, person: np.ndarray, edges: np.ndarray, continued: bool, rigid: float
 ) -> WarpMesh:
     """The warp mesh of a photo.
 
@@ -114,6 +117,7 @@ def build_warp_mesh(
         picture: (1, 3, 640, 640) the surroundings, 0…1.
         person: (640, 640) 0 background … 1 person.
         edges: (2, 2) the photo's left and top, right and bottom in pixels of the surroundings.
+        continued: whether there is something to draw above the photo's upper edge.
         rigid: 0 hair swings … 1 it is of stone.
     """
     host = photo.host
@@ -148,10 +152,7 @@ def build_warp_mesh(
     beside = SHOULDERS * np.clip(abs(x) - NECK_SIDE, 0, None) * np.clip(2 * y, 0, 1)
     down = smoothstep(torch.from_numpy(y + beside), NECK_TOP + longer, NECK_END + longer).numpy()
     sideways = smoothstep(torch.from_numpy(abs(x)), HEAD_SIDE, HEAD_END).numpy()
-    # What lies beyond the surroundings stands still. At the photo's edges things move along them, but not across: there
-    # is nothing that could be drawn in.
-    margin = np.minimum(around, EXTENT - 1 - around).min(1, keepdims=True)
-    inside = np.clip(np.minimum(margin, np.minimum(around - edges[0], edges[1] - 1 - around)) / MARGIN, 0, 1)
+    inside = _inside(around, person, edges, continued)
     turns = (1 - down) * (1 - sideways) + BODY_TURN * down
     # What follows the head only in part lags no further behind than it has gone.
     swing = hair_swing(photo, hair.hangs, around) * ((1 - rigid) * turns * inside[:, 0])[:, None]
@@ -175,6 +176,27 @@ def build_warp_mesh(
     )
 
 
+def _inside(points: np.ndarray, person: np.ndarray, edges: np.ndarray, continued: bool) -> np.ndarray:
+    """(P, 2) how freely points (P, 2) move along x and y: 0 not at all … 1 freely; see ``build_warp_mesh``.
+
+    At edges that cut the person off the person moves along them, but not across: there is nothing that could be drawn
+    in. Where the photo goes on beyond the surroundings, what lies there stands still. Elsewhere the background stands
+    still, and the person moves freely.
+    """
+    room = np.full(points.shape, float(MARGIN))
+    for axis in (0, 1):
+        for end, outwards in ((edges[0, axis], -1), (edges[1, axis] - 1, 1)):
+            if continued and (axis, outwards) == (1, -1):
+                continue
+            seen = np.clip(end, 0, EXTENT - 1)
+            cut = smoothstep(person.take(int(np.floor(seen) if outwards > 0 else np.ceil(seen)), axis=1 - axis), *CUT)
+            cut = gaussian_filter1d(maximum_filter1d(cut, 2 * CUT_WIDTH), CUT_WIDTH / 2)
+            free = MARGIN * (1 - np.interp(points[:, 1 - axis], np.arange(EXTENT), cut))
+            axes = [axis] if seen == end else [0, 1]
+            room[:, axes] = np.minimum(room[:, axes], (outwards * (seen - points[:, axis]) + free)[:, None])
+    return np.clip(room / MARGIN, 0, 1)
+
+
 def _points_around(outline: np.ndarray) -> np.ndarray:
     """(P, 2) a hexagonal grid over the surroundings outside the face's outline (36, 2), and the frame's edge."""
     extent = EXTENT - 1.0
@@ -187,7 +209,7 @@ def _points_around(outline: np.ndarray) -> np.ndarray:
     # The outline made dense, so that the distance to it is that to its nearest point.
     dense = np.concatenate([outline + t * (np.roll(outline, -1, 0) - outline) for t in np.linspace(0, 1, 8)[:-1]])
     distance = np.linalg.norm(points[:, None] - dense[None], axis=-1).min(1)
-    return points[~_inside(points, outline) & (distance > CLEARANCE * SPACING)]
+    return points[~_enclosed(points, outline) & (distance > CLEARANCE * SPACING)]
 
 
 def _triangles(source: np.ndarray) -> np.ndarray:
@@ -195,7 +217,7 @@ def _triangles(source: np.ndarray) -> np.ndarray:
     strips = [_strip(INNER_UPPER_LIP, INNER_LOWER_LIP)] + [_strip(eye.upper_lid, eye.lower_lid) for eye in EYES]
     indices = np.concatenate([OVAL, np.arange(NUM_SURFACE_POINTS, len(source))])
     around = indices[Delaunay(source[indices]).simplices]
-    around = around[~_inside(source[around].mean(1), source[list(OVAL)])]
+    around = around[~_enclosed(source[around].mean(1), source[list(OVAL)])]
     return np.concatenate([canonical_face().triangles, *strips, around])
 
 
@@ -207,7 +229,7 @@ def _strip(upper: tuple[int, ...], lower: tuple[int, ...]) -> np.ndarray:
     return np.array([triangle for triangle in triangles if len(set(triangle)) == 3])
 
 
-def _inside(points: np.ndarray, polygon: np.ndarray) -> np.ndarray:
+def _enclosed(points: np.ndarray, polygon: np.ndarray) -> np.ndarray:
     """(P,) bool: which points lie inside a polygon, by the number of its edges to their right."""
     start, end = polygon[None], np.roll(polygon, -1, 0)[None]
     x, y = points[:, :1], points[:, 1:]

@@ -1,0 +1,65 @@
+"""The top of a head that the photo's upper edge cuts off, continued: it comes into view when the head sinks."""
+
+from dataclasses import replace
+
+import numpy as np
+from scipy.ndimage import find_objects, label
+
+from space_core.face.canvas import Canvas
+from space_core.face.portrait import MARGIN, Crop
+from space_core.generator.mesh_warp.sampling import EXTENT
+
+# Of the mask: a pixel that shows the person. At the very edge it is less sure than so many pixels inside.
+PERSON, PERSON_AT_EDGE, INSIDE = 0.5, 0.1, 8
+RADIUS = 1.05  # of a head with its hair, normalized; a circle of that radius ends it above the edge
+SOFTNESS = 3.0  # pixels over which it ends
+# Hair above the edge is that below it mirrored, ever more slowly, down to so many pixels of the crop below the edge.
+MIRRORED = 20.0
+
+
+def with_head_top(person: np.ndarray, top: float, scale: float) -> np.ndarray | None:
+    """(640, 640) a person's mask, the head continued above the photo's upper edge.
+
+    None where that doesn't cut the person off, or lies where the film shows what is beyond it.
+
+    Args:
+        person: (640, 640) over the surroundings, 0 background … 1 person.
+        top: the photo's upper edge in pixels of the surroundings.
+        scale: pixels per normalized unit.
+    """
+    edge = int(np.ceil(top - 1e-6))
+    if not 0 < edge <= MARGIN:
+        return None
+    line = person[edge + INSIDE]
+    segments = find_objects(label((line > PERSON) & (person[edge] > PERSON_AT_EDGE))[0])
+    if not segments:
+        return None
+    height = np.full(EXTENT, -np.inf)  # of the head above the edge
+    for (columns,) in segments:
+        half = (columns.stop - columns.start) / 2
+        radius = max(RADIUS * scale, half)
+        beside = np.arange(columns.start, columns.stop) - (columns.start + columns.stop - 1) / 2
+        height[columns] = np.sqrt(radius**2 - beside**2) - np.sqrt(radius**2 - half**2)
+    above = edge - np.arange(edge + INSIDE)[:, None]
+    continued = ((height - above) / SOFTNESS + 1).clip(0, 1)
+    continued[edge:] = np.maximum(continued[edge:], person[edge : edge + INSIDE])
+    return np.concatenate([continued.astype(np.float32), person[edge + INSIDE :]])
+
+
+def continued_above(canvas: Canvas, top: float) -> Canvas:
+    """The canvas, its picture continued from the photo's upper edge to that of the surroundings, where ``top`` is."""
+    picture, scale = canvas.picture, canvas.crop.scale
+    edge = max(0, int(np.ceil(canvas.crop.origin[1] + (top - MARGIN) * scale - 1e-6)))
+    rows = max(edge, round(top * scale))
+    distance = np.arange(rows, 0, -1) - 0.5
+    mirrored = MIRRORED * scale * (1 - np.exp(-distance / (MIRRORED * scale)))
+    above = picture[edge + mirrored.astype(int).clip(0, len(picture) - edge - 1)]
+    left, shown_top, width, height = canvas.shown
+    more = rows - edge
+    return replace(
+        canvas,
+        picture=np.concatenate([above, picture[edge:]]),
+        crop=Crop(canvas.crop.origin + [0, more], scale),
+        shown=(left, shown_top + more, width, height),
+        continued=rows,
+    )

@@ -105,6 +105,14 @@ def test_skull_and_ears_lie_behind_the_face(portrait):
     assert ears.min() > 0.2 * scale and ears.max() < scale
 
 
+def test_ears_are_as_deep_at_their_lobes_as_at_their_tops(portrait):
+    photo = face_motion(posed(portrait), PixelTransform(1.0, np.full(2, float(MARGIN))), torch.device("cpu"))
+    ends = np.array([[x, y, 0.8] for x in (-0.98, 0.98) for y in (0.1, 0.6)])
+    depth = head_depth(photo, portrait.person, hair()).at(photo.host.place(ends)[0, :, :2])
+    top, lobe = ((depth - photo.host.place(ends)[0, :, 2]) / portrait.pose.scale).reshape(2, 2).T
+    np.testing.assert_allclose(lobe, top, atol=0.12)
+
+
 def test_hair_that_hangs_lies_beside_the_face_and_not_behind_it(portrait):
     photo = face_motion(posed(portrait), PixelTransform(1.0, np.full(2, float(MARGIN))), torch.device("cpu"))
     middle, beside = (

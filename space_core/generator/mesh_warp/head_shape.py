@@ -40,6 +40,9 @@ MOST_HAIR = 1.6  # of the skull's size from its middle
 # unchanged up to the first and flattened towards the second, normalized.
 FLAT_FROM, DEEPEST = 0.55, 0.85
 BESIDE = 0.1  # that far from the head's outline everything is as deep as that: hair hangs beside the jaw, not from it
+# Ears hang lower in photos than on the generic head, as deep as that at their lobes, too: this far beside the face, and
+# between these heights, normalized.
+EAR, EAR_BESIDE, EAR_HEIGHTS = 0.8, (0.02, 0.12), (-0.3, -0.1, 0.6, 0.85)
 HANGING, HANGING_WIDTH = 0.55, 0.25  # … but hair that is known to hang is beside the face; it gets there gradually
 
 
@@ -98,6 +101,8 @@ def head_depth(photo: FaceMotion, person: np.ndarray, hair: HairShares) -> HeadD
     plane = _plane(photo, DEEPEST)
     plane += blur(hair.hangs, HANGING_WIDTH * float(host.scale[0]) / CELL) * (_plane(photo, HANGING) - plane)
     depth += beside * (plane[rows, columns] - depth)
+    ear = _ear(photo, is_face) * (1 - hair.hangs)
+    depth += ear * (_plane(photo, EAR) - depth).clip(0)
     return HeadDepth(gaussian_filter(depth, SMOOTHING * float(host.scale[0]) / CELL, mode="nearest"))
 
 
@@ -129,6 +134,15 @@ def _plane(photo: FaceMotion, depth: float) -> np.ndarray:
     x, y = photo.unproject(grid_of(middles, middles), depth)[0].numpy().transpose(2, 0, 1)
     host = photo.host
     return (np.stack([x, y, np.full_like(x, depth)], -1) @ host.rotation[0, 2]) * host.scale[0] + host.translation[0, 2]
+
+
+def _ear(photo: FaceMotion, is_face: np.ndarray) -> np.ndarray:
+    """(160, 160) 1 where an ear may be, if the face is where (160, 160) bool says … 0 where there is none."""
+    middles = torch.arange(0, EXTENT, CELL, dtype=torch.float32)
+    _, y = photo.unproject(grid_of(middles, middles), EAR)[0].numpy().transpose(2, 0, 1)
+    top, upper, lower, bottom = EAR_HEIGHTS
+    beside = smoothstep(distance_transform_edt(~is_face) * CELL / float(photo.host.scale[0]), *EAR_BESIDE)
+    return beside * smoothstep(y, top, upper) * (1 - smoothstep(y, lower, bottom))
 
 
 def _with_hair(vertices: np.ndarray, photo: FaceMotion, person: np.ndarray, shares: HairShares) -> np.ndarray:

@@ -5,6 +5,7 @@ they left outlines of the head where the pieces didn't meet the picture, and wer
 than this, in the VGG distance of ``space_core.evaluation.picture``.
 """
 
+import cv2
 import numpy as np
 import torch
 from scipy.ndimage import binary_erosion, distance_transform_edt, median_filter, zoom
@@ -14,6 +15,7 @@ from space_core.generator.mesh_warp.sampling import blur
 
 DETAIL = 3.0  # pixels, standard deviation: what is finer than that is detail
 BORDER = 6  # pixels
+PIECE = 32  # side of a piece of detail, pixels
 # Detail is limited to so many times its median over that many cells of so many pixels: grain and leaves are
 # everywhere, but a single edge, reflected, would draw the person's outline.
 MOST_DETAIL, AROUND, CELL = 3.0, 13, 4
@@ -41,7 +43,7 @@ def fill(picture: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
 
 
 def fill_with_detail(picture: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
-    """As ``fill``, and with the detail of the known part reflected at its border, so that grain and texture go on."""
+    """As ``fill``, and with pieces of the known part's detail, so that grain and texture go on."""
     smooth = fill(picture, known)
     is_known = known[0, 0].numpy() > 0.99
     if is_known.all() or not is_known.any():
@@ -53,11 +55,32 @@ def fill_with_detail(picture: torch.Tensor, known: torch.Tensor) -> torch.Tensor
     fine = fine.clip(-level, level)
     # Not from its very border, where the person's edge still shows.
     is_known = binary_erosion(is_known, iterations=BORDER, border_value=1)
-    if not is_known.any():
-        return smooth
-    nearest = distance_transform_edt(~is_known, return_distances=False, return_indices=True)
-    here = np.indices(is_known.shape)
-    size = np.array(is_known.shape)[:, None, None]
-    rows, columns = np.abs((2 * nearest - here + size - 1) % (2 * size - 2) - size + 1)  # reflected at the edges, too
-    detail = torch.from_numpy(fine[:, rows, columns] * is_known[rows, columns])[None]
+    detail = torch.from_numpy(_pieced_together(fine, is_known))[None]
     return smooth + detail * (1 - known)
+
+
+def _pieced_together(detail: np.ndarray, is_known: np.ndarray) -> np.ndarray:
+    """(3, H, W) detail for what is not known: overlapping pieces of what is, each from as far behind the border.
+
+    ``detail`` is (3, H, W), ``is_known`` (H, W) bool. Single pixels, mirrored at a ragged border, would give stripes.
+    """
+    reach, (height, width) = PIECE // 2, is_known.shape
+    window = np.hanning(PIECE + 2)[1:-1].astype(np.float32)
+    window = np.outer(window, window)
+    total = np.zeros((4, height + 2 * PIECE, width + 2 * PIECE), np.float32)  # with a margin of one piece
+    whole = cv2.erode(is_known.astype(np.uint8), np.ones((PIECE + 1, PIECE + 1)), borderValue=0) > 0
+    if not whole.any():
+        return total[:3, PIECE:-PIECE, PIECE:-PIECE]
+    border, inside = (
+        distance_transform_edt(~known, return_distances=False, return_indices=True) for known in (is_known, whole)
+    )
+    needed = cv2.dilate((~is_known).astype(np.uint8), np.ones((PIECE, PIECE)))[::reach, ::reach]
+    size = np.array([height, width])
+    for centre in np.argwhere(needed) * reach:
+        behind = np.abs((2 * border[:, *centre] - centre + size - 1) % (2 * size - 2) - size + 1)  # or at the edges
+        row, column = inside[:, *behind]
+        piece = detail[:, row - reach : row + reach, column - reach : column + reach] * window
+        here = np.s_[centre[0] + reach : centre[0] + 3 * reach, centre[1] + reach : centre[1] + 3 * reach]
+        total[:3, *here] += piece
+        total[3, *here] += window
+    return (total[:3] / total[3].clip(1e-3))[:, PIECE:-PIECE, PIECE:-PIECE]

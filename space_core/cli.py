@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from space_core.errors import ServerFault, SpaceError
-from space_core.memory import limit_arenas, out_of_memory_as_fault
+from space_core.memory import limit_arenas, out_of_memory_as_fault, spared_by_collector
 from space_core.options import DEVICES, AnimationOptions, option_field, option_help, option_names, parse_setting
 from space_core.timing import duration
 
@@ -114,9 +114,10 @@ def _animate(parsed: argparse.Namespace) -> None:
 
 
 def _animate_recording(parsed: argparse.Namespace, options: AnimationOptions) -> None:
-    from space_core.media.files import check_output
-    from space_core.motion.motion_file import load_motion
-    from space_core.output import Outputs
+    with spared_by_collector():
+        from space_core.media.files import check_output
+        from space_core.motion.motion_file import load_motion
+        from space_core.output import Outputs
 
     speech, sound = parsed.speech, None
     if parsed.landmarks is not None:
@@ -207,14 +208,15 @@ def _get_weights(parsed: argparse.Namespace) -> None:
 
 
 def _load_pipeline(parsed: argparse.Namespace) -> "SpacePipeline":
-    from space_core.pipeline import SpacePipeline
+    with spared_by_collector():
+        from space_core.pipeline import SpacePipeline
 
-    credentials = None
-    if parsed.content_credentials is not None:
-        from space_core.media.content_credentials import ContentCredentials
+        credentials = None
+        if parsed.content_credentials is not None:
+            from space_core.media.content_credentials import ContentCredentials
 
-        credentials = ContentCredentials(parsed.content_credentials)
-    return SpacePipeline(parsed.device, credentials)
+            credentials = ContentCredentials(parsed.content_credentials)
+        return SpacePipeline(parsed.device, credentials)
 
 
 @contextmanager

@@ -1,7 +1,6 @@
 """Where networks and pictures are computed."""
 
 import torch
-from accelerate import PartialState
 
 from space_core.errors import SpaceError
 from space_core.options import DEVICES
@@ -17,6 +16,8 @@ def pick_device(name: str) -> torch.device:
         raise SpaceError(f"There is no device called {name!r}; choose one of: {', '.join(DEVICES)}.")
     if name == "cuda" and not torch.cuda.is_available():
         raise SpaceError("There is no CUDA device here, or torch was installed without CUDA; use --device cpu.")
-    best = PartialState().default_device
-    # What else there is (MPS, XPU) lacks some of the operations used here.
-    return best if name != "cpu" and best.type == "cuda" else torch.device("cpu")
+    if name == "cpu" or not torch.cuda.is_available():  # what else there is lacks some of the operations used here
+        return torch.device("cpu")
+    from accelerate import PartialState  # takes 0.1 s to import
+
+    return PartialState().default_device

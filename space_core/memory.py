@@ -2,6 +2,7 @@
 
 import ctypes
 import errno
+import gc
 import re
 import sys
 from collections.abc import Iterator
@@ -52,6 +53,22 @@ def return_freed_memory() -> None:
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         if trim is not None:  # only glibc has it
             trim(0)
+
+
+@contextmanager
+def spared_by_collector() -> Iterator[None]:
+    """Keeps Python's garbage collector from walking through all that is imported and loaded in this context.
+
+    For the start of a program, which is half a second shorter.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        if was_enabled:
+            gc.enable()
 
 
 def limit_arenas() -> None:

@@ -32,6 +32,12 @@ from space_core.options import option_choices, option_field, option_range
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Has workers of pytest-xdist, which inherit the environment, share the cores."""
+    if workers := config.getoption("numprocesses", None):
+        os.environ.setdefault("OMP_NUM_THREADS", str(max((os.cpu_count() or 1) // workers, 1)))
+
+
 @pytest.fixture(autouse=True)
 def no_variables_of_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
     """Settings are those of a test alone."""

@@ -12,7 +12,6 @@ import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -129,24 +128,30 @@ def _animate_recording(parsed: argparse.Namespace, options: AnimationOptions) ->
     elif speech is None:
         raise SpaceError("There is no speech. Give a recording, --text, or --landmarks with a file of saved landmarks.")
     with ExitStack() as context:
-        outputs = Outputs(parsed.out, sound, landmark_video=parsed.inside, motion_file=parsed.save_landmarks)
-        if str(parsed.out) == STREAM:
-            if parsed.content_credentials is not None:
-                raise SpaceError("A stream can't be signed. Write a file, or leave out --content-credentials.")
-            outputs = replace(outputs, video=None, stream=context.enter_context(_stdout_for_a_stream()))
+        video, stream = _destination(parsed, context)
+        outputs = Outputs(video, sound, parsed.inside, parsed.save_landmarks, stream)
         pipeline = _load_pipeline(parsed)
         show = context.enter_context(_progress_bar(parsed.quiet))
         animation = pipeline.animate_to_file(parsed.photo, speech, outputs, options, show)
     if not parsed.quiet:
         if animation.num_faces > 1 and options.face == 1:
             _say(f"The photo shows {animation.num_faces} faces; the largest speaks, or --face 2 …")
-        _say_what_was_made(animation, "stream" if outputs.video is None else parsed.out)
+        _say_what_was_made(animation, video)
 
 
-def _say_what_was_made(film: "Animation | Comparison", path: str | Path) -> None:
+def _say_what_was_made(film: "Animation | Comparison", path: str | Path | None) -> None:
     for note in film.notes:
         _say(note)
-    _say(f"{path}: {film.seconds:.2f} s")
+    _say(f"{'stream' if path is None else path}: {film.seconds:.2f} s")
+
+
+def _destination(parsed: argparse.Namespace, context: ExitStack) -> tuple[str | Path | None, IO[bytes] | None]:
+    """Where the film goes: the path of a file, or stdout as a stream within the context."""
+    if str(parsed.out) != STREAM:
+        return parsed.out, None
+    if parsed.content_credentials is not None:
+        raise SpaceError("A stream can't be signed. Write a file, or leave out --content-credentials.")
+    return None, context.enter_context(_stdout_for_a_stream())
 
 
 @contextmanager
@@ -168,11 +173,13 @@ def _stdout_for_a_stream() -> Iterator[IO[bytes]]:
 
 def _compare(parsed: argparse.Namespace) -> None:
     settings = [parse_setting(text) for text in parsed.setting]
-    pipeline = _load_pipeline(parsed)
-    with _progress_bar(parsed.quiet) as show:
-        comparison = pipeline.compare_to_file(parsed.photo, parsed.speech, settings, parsed.out, progress=show)
+    with ExitStack() as context:
+        path, stream = _destination(parsed, context)
+        pipeline = _load_pipeline(parsed)
+        show = context.enter_context(_progress_bar(parsed.quiet))
+        comparison = pipeline.compare_to_file(parsed.photo, parsed.speech, settings, path, progress=show, stream=stream)
     if not parsed.quiet:
-        _say_what_was_made(comparison, parsed.out)
+        _say_what_was_made(comparison, path)
 
 
 def _batch(parsed: argparse.Namespace) -> None:
@@ -275,15 +282,14 @@ def _parser() -> argparse.ArgumentParser:
     compare = commands.add_parser("compare", help="say the same words with two to four settings, in one grid")
     for command in (animate, compare):
         command.add_argument("photo", type=_path, metavar="PHOTO", help="an image with a face: JPEG, PNG, WebP, …")
-    animate.add_argument(
-        "-o",
-        "--out",
-        type=_path,
-        required=True,
-        metavar="OUT.mp4",
-        help="the video to write; - for a stream to stdout, which can be played while the film is drawn",
-    )
-    compare.add_argument("-o", "--out", type=_path, required=True, metavar="OUT.mp4", help="the video to write")
+        command.add_argument(
+            "-o",
+            "--out",
+            type=_path,
+            required=True,
+            metavar="OUT.mp4",
+            help="the video to write; - for a stream to stdout, which can be played while the film is drawn",
+        )
     _add_animate_arguments(animate)
     compare.add_argument("speech", type=_path, metavar="SPEECH", help="a recording, or a video with sound")
     compare.add_argument(

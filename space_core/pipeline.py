@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -186,20 +187,26 @@ class SpacePipeline:
         photo: Photo,
         speech: Speech,
         settings: Sequence[AnimationOptions],
-        path: str | Path,
+        path: str | Path | None,
         captions: Sequence[str] | None = None,
         progress: Progress = ignore_progress,
+        stream: IO[bytes] | None = None,
     ) -> Comparison:
         """Like ``compare``, written with its sound to an MP4; returns the finished comparison.
+
+        Args:
+            photo, speech, settings, captions, progress: see ``compare``.
+            path: the MP4 to write; None for a stream alone.
+            stream: see ``Outputs``.
 
         Raises:
             SpaceError: see ``compare``; or the file can't be written. Nothing half-made is left behind then.
         """
-        Outputs(path).check((photo, speech, *(options.pose_video for options in settings)))
+        Outputs(path, stream=stream).check((photo, speech, *(options.pose_video for options in settings)))
         captions = check_settings(settings, captions)
         inputs = self._stages.load(photo, speech, settings, progress)
         comparison = self._compare(inputs, settings, captions, progress)
-        write_video(comparison, path, inputs.sound, comparison.num_frames, self._credentials)
+        write_video(comparison, path, inputs.sound, comparison.num_frames, self._credentials, stream)
         return comparison
 
     @out_of_memory_as_fault()

@@ -264,7 +264,8 @@ def test_a_visitor_may_be_surprised_and_have_the_same_again(client, short):
 
 @pytest.mark.parametrize(("number", "size"), [(2, (2, 1)), (3, (2, 2))])
 def test_settings_are_compared_side_by_side(client, short, number, size):
-    video, summary = predict(client, "/compare", photo=ASTRONAUT, speech=short, number=number)
+    video, summary, stream = predict(client, "/compare", photo=ASTRONAUT, speech=short, number=number)
+    assert stream is None
     width, height = next(imageio_ffmpeg.read_frames(video))["size"]
     assert (round(width / 512), round(height / 512)) == size
     assert "0.4 s of video" in summary
@@ -295,7 +296,7 @@ def test_a_text_is_spoken(client):
 
 def test_every_video_says_in_its_metadata_and_in_a_signed_manifest_that_it_is_generated(client, short):
     video, _, inside, *_ = predict(client, photo=ASTRONAUT, speech=short, look_inside=True)
-    grid, _ = predict(client, "/compare", photo=ASTRONAUT, speech=short)
+    grid, *_ = predict(client, "/compare", photo=ASTRONAUT, speech=short)
     for made in (video, inside, grid):
         metadata = ffmpeg("-i", made, "-f", "ffmetadata", "-").decode().replace("\\", "")
         assert all(value in metadata for value in METADATA.values())

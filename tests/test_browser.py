@@ -103,7 +103,7 @@ def show_tab(page, name):
 
 
 def summary(page):
-    return page.locator("#summary").inner_text()
+    return page.locator("#result-summary").inner_text()
 
 
 @pytest.mark.slow
@@ -121,10 +121,10 @@ def test_an_example_plays_at_once_and_is_made_anew_by_one_click(page):
     assert re.search(r"5\.8 s of video, made in [\d.]+ s", summary(page))
 
 
-PLAYED = """() => {
+PLAYED = """(player) => {
   window.seen = [];
   window.trouble = [];
-  const video = document.querySelector('#result video');
+  const video = document.querySelector(`${player} video`);
   video.addEventListener('timeupdate', () => {
     const source = video.currentSrc.slice(0, 5);
     seen.push([source, video.currentTime]);
@@ -132,7 +132,7 @@ PLAYED = """() => {
     if (source === 'blob:' && video.buffered.length > 1) trouble.push(`gap at ${video.buffered.end(0)}`);
   });
   video.addEventListener('playing', () => {
-    window.hasBegunBefore ??= !document.querySelector('#result a[download]').href;
+    window.hasBegunBefore ??= !document.querySelector(`${player} a[download]`).href;
   });
 }"""
 
@@ -140,7 +140,7 @@ PLAYED = """() => {
 @pytest.mark.slow
 def test_a_film_plays_without_a_gap_while_it_is_drawn_and_is_the_finished_film_at_the_same_place_afterwards(page):
     give(page, EXAMPLES / "astronaut.jpg", EXAMPLES / "english_starlight.flac")
-    page.evaluate(PLAYED)
+    page.evaluate(PLAYED, "#result")
     page.locator("#animate").click()
     page.wait_for_function("() => document.querySelector('#result video').currentTime > 0.2", timeout=FILM_TIMEOUT)
     assert page.evaluate("() => document.querySelector('#result video').currentSrc").startswith("blob:")
@@ -167,7 +167,7 @@ def test_where_there_are_only_managed_media_sources_they_play_the_film_while_it_
     page.add_init_script(f"{managed} {WITHOUT_MEDIA_SOURCE} window.ManagedMediaSource = Managed;")
     page.reload()
     give(page, EXAMPLES / "astronaut.jpg", short_speech)
-    page.evaluate(PLAYED)
+    page.evaluate(PLAYED, "#result")
     page.locator("#animate").click()
     shown = film(page)
     assert shown["at"] > 0
@@ -262,11 +262,23 @@ def test_intermediate_results_are_shown_on_request(page, short_speech):
 
 
 @pytest.mark.slow
-def test_settings_are_compared_in_one_film(page, short_speech):
-    give(page, EXAMPLES / "astronaut.jpg", short_speech)
+def test_settings_are_compared_in_one_film_that_plays_while_it_is_drawn(page, tmp_path):
+    give(page, EXAMPLES / "astronaut.jpg", speech_of(3, tmp_path / "speech.wav"))
     show_tab(page, "Compare")
+    page.evaluate(PLAYED, "#grid")
     page.locator("#compare").click()
-    film(page, "#grid video")
+    shown = film(page, "#grid video")
+    assert shown["seconds"] == pytest.approx(3, abs=0.1)
+    assert shown["sounds"] > 0
+    assert page.evaluate("() => window.hasBegunBefore")
+    assert page.evaluate("() => window.trouble") == []
+    assert [at for source, at in page.evaluate("() => seen") if source == "blob:" and at > 0]
+    assert "3.0 s of video" in page.locator("#grid-summary").inner_text()
+    with page.expect_download() as download:
+        page.locator("#grid a[download]").click()
+    assert Path(download.value.path()).read_bytes()[4:8] == b"ftyp"
+    page.locator("#stop").click()  # when nothing is being drawn any more, what was made stays
+    assert page.locator("#grid video").is_visible()
     width, height = page.evaluate(
         "() => { const v = document.querySelector('#grid video'); return [v.videoWidth, v.videoHeight]; }"
     )

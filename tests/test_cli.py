@@ -159,25 +159,36 @@ import space_core.pipeline
 from space_core.cli import main
 
 def animate_to_file(photo, speech, outputs, options, progress):
+    return write(outputs.video, outputs.stream, progress)
+
+def compare_to_file(photo, speech, settings, path, progress, stream):
+    return write(path, stream, progress)
+
+def write(path, stream, progress):
+    assert path is None
     progress("frames", 0, 1)
     print("a library's message")
     os.write(1, b"native code's message")
-    os.write(outputs.stream.fileno(), b"film")
+    os.write(stream.fileno(), b"film")
     return types.SimpleNamespace(num_faces=1, seconds=1.0, notes=())
 
-space_core.pipeline.SpacePipeline = lambda *_: types.SimpleNamespace(animate_to_file=animate_to_file)
-sys.exit(main(["animate", "photo.jpg", "speech.wav", "-o", "-", *sys.argv[1:]]))
+pipeline = types.SimpleNamespace(animate_to_file=animate_to_file, compare_to_file=compare_to_file)
+space_core.pipeline.SpacePipeline = lambda *_: pipeline
+command, *more = sys.argv[1:]
+sys.exit(main([command, "photo.jpg", "speech.wav", "-o", "-", *more]))
 """
 
 
-def test_nothing_but_the_film_is_written_to_stdout():
-    done = subprocess.run([sys.executable, "-c", STREAMING], capture_output=True, text=True, check=False)
+@pytest.mark.parametrize("arguments", [["animate"], ["compare", "--setting", "seed=1", "--setting", "seed=2"]])
+def test_nothing_but_the_film_is_written_to_stdout(arguments):
+    command = [sys.executable, "-c", STREAMING, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "film")
     assert "a library's message" in done.stderr and "native code's message" in done.stderr
 
 
 def test_a_stream_that_cannot_be_written_is_refused():
-    command = [sys.executable, "-c", STREAMING]
+    command = [sys.executable, "-c", STREAMING, "animate"]
     signed = subprocess.run([*command, "--content-credentials=here"], capture_output=True, text=True, check=False)
     assert signed.returncode == 2 and "A stream can't be signed." in signed.stderr
     closed = subprocess.run(["sh", "-c", 'exec "$0" "$@" >&-', *command], capture_output=True, text=True, check=False)

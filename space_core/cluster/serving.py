@@ -193,17 +193,17 @@ class PipelineReplica:
                 for number, (setting, video) in enumerate(zip(request.settings, request.pose_videos, strict=True))
             ]
             files: dict[str, Any] = {name: _output(folder, name) for name in request.outputs if name != "stream"}
+            is_streamed = "stream" in request.outputs
             made: Any
-            if len(settings) > 1:
-                made = self._pipeline.compare_to_file(
-                    photo, speech, settings, files["video"], request.captions, progress=progress
-                )
-            else:
-                is_streamed = "stream" in request.outputs
-                with _output(folder, "stream").open("wb") if is_streamed else nullcontext() as stream:
+            with _output(folder, "stream").open("wb") if is_streamed else nullcontext() as stream:
+                if len(settings) > 1:
+                    made = self._pipeline.compare_to_file(
+                        photo, speech, settings, files["video"], request.captions, progress, stream
+                    )
+                else:
                     outputs = Outputs(**files, stream=stream)
                     made = self._pipeline.animate_to_file(photo, speech, outputs, settings[0], progress)
-                send_stream()
+            send_stream()
         except _Cancelled:
             raise
         except SpaceError as error:
@@ -269,9 +269,10 @@ class RemotePipeline:
         path: str | Path,
         captions: Sequence[str] | None = None,
         progress: Progress = ignore_progress,
+        stream: IO[bytes] | None = None,
     ) -> _Made:
         """See ``SpacePipeline.compare_to_file`` and ``animate_to_file``."""
-        return self._film(photo, speech, settings, captions, {"video": Path(path)}, progress)
+        return self._film(photo, speech, settings, captions, {"video": Path(path)}, progress, stream)
 
     def prepare(self, photo: str, options: AnimationOptions) -> None:
         """Does nothing: which replica will draw a film is known when it begins."""

@@ -335,10 +335,11 @@ class VideoWriter:
 
 def write_video(
     frames: Iterable[np.ndarray],
-    path: str | Path,
+    path: str | Path | None,
     sound: Sound,
     num_frames: int,
     credentials: ContentCredentials | None = None,
+    stream: IO[bytes] | None = None,
 ) -> None:
     """Writes all frames, (H, W, 3) uint8 RGB, with a ``VideoWriter``; see there for the arguments, file and errors.
 
@@ -347,6 +348,6 @@ def write_video(
     with ExitStack() as stack:
         if hasattr(frames, "close"):
             stack.callback(frames.close)
-        video = stack.enter_context(VideoWriter(path, sound, num_frames, credentials))
+        video = stack.enter_context(VideoWriter(path, sound, num_frames, credentials, stream=stream))
         for frame in frames:
             video.write(frame)

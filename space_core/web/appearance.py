@@ -10,29 +10,22 @@ STYLE = """
 #theme {flex-grow: 0; min-width: 9rem;}
 #found img {object-fit: contain;}
 #note p {margin: 0;}
-#result .stage {min-height: 545px; background: var(--block-background-fill); border-radius: var(--radius-lg);}
-#result video {width: 100%; height: 512px; object-fit: contain;}
-#summary {min-height: 4.5rem;}
-#result a:not([hidden]) {display: inline-block; margin: 0.4rem;}
-@media (max-width: 640px) {#result .stage {min-height: 335px;} #result video {height: 300px;}}
+.player .stage {min-height: 545px; background: var(--block-background-fill); border-radius: var(--radius-lg);}
+.player video {width: 100%; height: 512px; object-fit: contain;}
+.player a:not([hidden]) {display: inline-block; margin: 0.4rem;}
+.summary {min-height: 4.5rem;}
+@media (max-width: 640px) {.player .stage {min-height: 335px;} .player video {height: 300px;}}
 /* Gradio would fetch a program for this from elsewhere. */
 button[title="Trim video to selection"], button[title="Reset video to initial value"] {display: none;}
 """
 
-# What the player consists of, see ``player.js``.
+# What a player consists of, see ``player.js``.
 PLAYER = """<div class="stage">
 <video controls playsinline hidden aria-label="Talking portrait"></video>
 <a download="space.mp4" hidden>Download the video</a>
 </div>"""
-PLAY_STREAM = "(address) => { if (address) spacePlayer.play(address); }"
-SHOW_FILM = "(film) => { spacePlayer.finish(film); }"
-CLEAR_PLAYER = "() => { spacePlayer.clear(); }"
 _PLAYER_SCRIPT = Path(__file__).with_name("player.js").read_text(encoding="utf-8")
 
-# On a phone the film lies below the button.
-SCROLL_TO_RESULT = """() => {
-  setTimeout(() => document.querySelector('#result').scrollIntoView({block: 'nearest'}), 500);
-}"""
 
 # Gradio sets the body's background once, as the visitor's system has it.
 SWITCH_THEME = """() => {
@@ -46,3 +39,8 @@ APPEARANCE = {
     "css": STYLE,
     "head": f"<script>{_PLAYER_SCRIPT}</script>",
 }
+
+
+def player_script(player: str, method: str) -> str:
+    """A script that calls a method of the player in the element of an id; see ``player.js``."""
+    return f"(value) => {{ spacePlayer('#{player}').{method}(value); }}"

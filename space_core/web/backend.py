@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Protocol
 
 from space_core.face.preview import FacePreview
 from space_core.options import AnimationOptions
@@ -48,6 +48,7 @@ class Backend(Protocol):
         path: str | Path,
         captions: Sequence[str] | None = None,
         progress: Progress = ignore_progress,
+        stream: IO[bytes] | None = None,
     ) -> Made: ...
 
     def forget_portraits(self, older_than_seconds: float) -> None: ...

@@ -2,7 +2,7 @@
 
 import secrets
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from space_core.options import AnimationOptions
 from space_core.timing import FPS, duration
 from space_core.web.curve_plot import plot_curves
 from space_core.web.film_streams import GrowingFilm
-from space_core.web.jobs import Film, SpeechSource, Step, Stream
+from space_core.web.jobs import Film, Report, SpeechSource, Step, Stream
 from space_core.web.parameters import (
     ANIMATE,
     COMPARE,
@@ -65,21 +65,13 @@ class Endpoints:
             photo, speech = _photo(values), _speech_source(values)
             visitor, details = _visitor(values["request"]), switch_value("look_inside", values["look_inside"])
             reports = self._service.animate(visitor, photo, speech, options, intermediate_results=details)
-            with closing(reports), ExitStack() as published:
-                stream: GrowingFilm | None = None
-                for report in reports:
-                    if isinstance(report, Stream):
-                        stream = published.enter_context(self._service.streams.publish(report.video, report.seconds))
-                        # A media fragment says how long it will be.
-                        address = f"{stream.address}#t=0,{report.seconds:.2f}"
-                        yield None, "", None, None, gr.skip(), address
-                    elif isinstance(report, Film):
-                        if stream:
-                            stream.is_whole = True
-                        more = (str(file) if file else None for file in (report.landmark_video, report.motion_file))
-                        yield str(report.video), _summary(report, options), *more, options.seed, None
+            with closing(self._shown(reports, values["progress"])) as shown:
+                for film in shown:
+                    if isinstance(film, str):
+                        yield None, "", None, None, gr.skip(), film
                     else:
-                        _show(values["progress"], report)
+                        more = (str(file) if file else None for file in (film.landmark_video, film.motion_file))
+                        yield str(film.video), _summary(film, options), *more, options.seed, None
 
     @COMPARE.describe
     def compare(self, *arguments: Any) -> Iterator[tuple]:
@@ -87,12 +79,10 @@ class Endpoints:
         with _refusals_shown():
             settings = self._compared_options(values)
             photo, speech = _photo(values), _speech_source(values)
-            with closing(self._service.compare(_visitor(values["request"]), photo, speech, settings)) as reports:
-                for report in reports:
-                    if isinstance(report, Film):
-                        yield str(report.video), _summary(report)
-                    elif isinstance(report, Step):
-                        _show(values["progress"], report)
+            reports = self._service.compare(_visitor(values["request"]), photo, speech, settings)
+            with closing(self._shown(reports, values["progress"])) as shown:
+                for film in shown:
+                    yield (None, "", film) if isinstance(film, str) else (str(film.video), _summary(film), None)
 
     @LOOK.describe
     def look(self, *arguments: Any) -> tuple[np.ndarray | None, str]:
@@ -139,6 +129,24 @@ class Endpoints:
         """The curves of a motion file over time."""
         with _refusals_shown():
             return plot_curves(curves(load_motion(motion_file, self._settings.max_seconds))) if motion_file else None
+
+    def _shown(
+        self, reports: Generator[Report, None, None], progress: gr.Progress
+    ) -> Generator[str | Film, None, None]:
+        """Shows the progress of a film; yields the address of its stream as soon as it is begun, and then the film."""
+        with closing(reports), ExitStack() as published:
+            stream: GrowingFilm | None = None
+            for report in reports:
+                if isinstance(report, Stream):
+                    stream = published.enter_context(self._service.streams.publish(report.video, report.seconds))
+                    # A media fragment says how long it will be.
+                    yield f"{stream.address}#t=0,{report.seconds:.2f}"
+                elif isinstance(report, Film):
+                    if stream:
+                        stream.is_whole = True
+                    yield report
+                else:
+                    _show(progress, report)
 
     def _preview(self, photo: str, face: Any, detector: Any) -> FacePreview:
         self._check_offered(detector)

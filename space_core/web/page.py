@@ -10,14 +10,7 @@ from space_core.generators import available_generators
 from space_core.media import text_to_speech
 from space_core.options import option_choices, option_field
 from space_core.web import gradio_patches
-from space_core.web.appearance import (
-    CLEAR_PLAYER,
-    PLAY_STREAM,
-    PLAYER,
-    SCROLL_TO_RESULT,
-    SHOW_FILM,
-    SWITCH_THEME,
-)
+from space_core.web.appearance import PLAYER, SWITCH_THEME, player_script
 from space_core.web.endpoints import Endpoints
 from space_core.web.parameters import ANIMATE, COMPARE, LOOK, SPEECH_SOURCES, WIDGETS, options_compared
 from space_core.web.service import AnimationService
@@ -82,10 +75,10 @@ class InputScreen:
 
 
 @dataclass(frozen=True)
-class VideoScreen:
-    """The video: the player that shows it, the finished file, and the address of its stream while it is drawn."""
+class FilmScreen:
+    """A film: the id of its player, the finished file, and the address of its stream while it is drawn."""
 
-    player: gr.HTML
+    player: str
     summary: gr.Markdown
     video: gr.Video
     stream: gr.Textbox
@@ -107,8 +100,7 @@ class CompareScreen:
 
     parameters: dict[str, Any]
     compare: gr.Button
-    video: gr.Video
-    summary: gr.Markdown
+    film: FilmScreen
 
 
 def build_page(service: AnimationService, settings: Settings, examples: Path) -> gr.Blocks:
@@ -122,7 +114,7 @@ def build_page(service: AnimationService, settings: Settings, examples: Path) ->
                 inputs = _inputs(settings)
             with gr.Column(), gr.Tabs() as tabs:
                 with gr.Tab("Video", id="video"):
-                    result = _result()
+                    result = _film_screen("result")
                     _examples(inputs, result, examples)
                 with gr.Tab("Inside"):
                     inside = _inside()
@@ -210,14 +202,14 @@ def _generator_choices() -> dict[str, Any]:
     return {"choices": [(labels.get(name, name), name) for name in available], "visible": len(available) > 1}
 
 
-def _result() -> VideoScreen:
-    player = gr.HTML(PLAYER, elem_id="result")
-    summary = gr.Markdown(elem_id="summary")
+def _film_screen(player: str) -> FilmScreen:
+    gr.HTML(PLAYER, elem_id=player, elem_classes="player")
+    summary = gr.Markdown(elem_id=f"{player}-summary", elem_classes="summary")
     video = gr.Video(label="Talking portrait", interactive=False, visible=False)
-    return VideoScreen(player, summary, video, gr.Textbox(label="Stream", visible="hidden", elem_id="stream"))
+    return FilmScreen(player, summary, video, gr.Textbox(label="Stream", visible="hidden"))
 
 
-def _examples(inputs: InputScreen, result: VideoScreen, folder: Path) -> None:
+def _examples(inputs: InputScreen, result: FilmScreen, folder: Path) -> None:
     """Examples that fill in the page, film included."""
     rows = [
         [
@@ -231,7 +223,8 @@ def _examples(inputs: InputScreen, result: VideoScreen, folder: Path) -> None:
     ]
     filled_in = [inputs.parameters[name] for name in ("photo", "speech", "emotion", "intensity")]
     examples = gr.Examples(rows, [*filled_in, result.video], label="Examples: click one", visible_columns=[0, 2, 3])
-    examples.load_input_event.then(None, result.video, js=f"(film) => {{ spacePlayer.clear(); ({SHOW_FILM})(film); }}")
+    clicked = examples.load_input_event.then(None, js=player_script(result.player, "clear"))
+    clicked.then(None, result.video, js=player_script(result.player, "finish"))
 
 
 def _inside() -> InsideScreen:
@@ -266,8 +259,7 @@ def _compare() -> CompareScreen:
 
     number.change(show_settings, number, rows, **INSTANT)
     button = gr.Button("Compare", variant="primary", elem_id="compare")
-    video = gr.Video(label="The same words, in step", autoplay=True, interactive=False, elem_id="grid")
-    return CompareScreen(parameters, button, video, gr.Markdown())
+    return CompareScreen(parameters, button, _film_screen("grid"))
 
 
 def _about(settings: Settings) -> None:
@@ -289,15 +281,16 @@ def _wire_jobs(
     settings: Settings,
     inputs: InputScreen,
     tabs: gr.Tabs,
-    result: VideoScreen,
+    result: FilmScreen,
     inside: InsideScreen,
     comparison: CompareScreen,
 ) -> None:
     """The buttons that start and stop jobs, and what is shown of their results."""
     inputs.animate.click(lambda: gr.Tabs(selected="video"), None, tabs, show_progress="hidden", **INSTANT)
-    inputs.animate.click(None, js=SCROLL_TO_RESULT, **PRIVATE)
-    for button in (inputs.animate, inputs.stop):
-        button.click(None, js=CLEAR_PLAYER, **PRIVATE)
+    # Before the jobs: the page carries out what a button does in this order, and waits for the end of each.
+    for film, button in ((result, inputs.animate), (comparison.film, comparison.compare)):
+        for method in ("clear", "show"):
+            button.click(None, js=player_script(film.player, method), **PRIVATE)
     job_queue: dict[str, Any] = {"concurrency_limit": settings.num_lines, "concurrency_id": "service"}
     parameters = {**inputs.parameters, "look_inside": inside.look_inside}
     animating = inputs.animate.click(
@@ -307,15 +300,18 @@ def _wire_jobs(
         show_progress_on=result.summary,  # not over what plays
         **job_queue,
     )
-    result.stream.change(None, result.stream, js=PLAY_STREAM, **PRIVATE)
-    animating.then(None, result.video, js=SHOW_FILM, **PRIVATE)
     parameters = {**inputs.parameters, **comparison.parameters}
     comparing = comparison.compare.click(
         endpoints.compare,
         [parameters[name] for name in COMPARE.names],
-        [comparison.video, comparison.summary],
+        [comparison.film.video, comparison.film.summary, comparison.film.stream],
+        show_progress_on=comparison.film.summary,
         **job_queue,
     )
+    for film, making in ((result, animating), (comparison.film, comparing)):
+        inputs.stop.click(None, js=player_script(film.player, "stop"), **PRIVATE)
+        film.stream.change(None, film.stream, js=player_script(film.player, "play"), **PRIVATE)
+        making.then(None, film.video, js=player_script(film.player, "finish"), **PRIVATE)
     # Both the job that runs and those that wait in the queue.
     inputs.stop.click(endpoints.stop, cancels=[animating, comparing], queue=False, api_visibility="undocumented")
     inside.motion_file.change(endpoints.plot_motion, inside.motion_file, inside.plot, show_progress="hidden", **PRIVATE)

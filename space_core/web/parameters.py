@@ -143,16 +143,19 @@ def _comparison_parameters() -> Iterator[Parameter]:
         yield _option_parameter(name)
 
 
+STREAM_RETURNED = (
+    "the address of the stream (fragmented MP4) that the video can be fetched as while it is drawn, relative to the "
+    "page's"
+)
 ANIMATE = Endpoint(
     "Lets the portrait in a photo say a recording, a typed text or the sound of a video.",
     tuple(_animation_parameters()),
-    "The video, what was made in words, the look inside, the motion file, the seed used, and the address of the stream "
-    "(fragmented MP4) that the video can be fetched as while it is drawn, relative to the page's.",
+    f"The video, what was made in words, the look inside, the motion file, the seed used, and {STREAM_RETURNED}.",
 )
 COMPARE = Endpoint(
     "Lets a photo say the same words with two to four settings, side by side in one video.",
     tuple(_comparison_parameters()),
-    "The video and what was made in words.",
+    f"The video, what was made in words, and {STREAM_RETURNED}.",
 )
 LOOK = Endpoint(
     "Shows which faces a photo shows and how the chosen one is framed, or says why the photo won't do.",

@@ -1,7 +1,9 @@
-// The player of the result. It plays a film while it is drawn, from a stream (fragmented MP4, Media Source Extensions),
-// goes on with it to its end, and afterwards holds the finished film at the same place. iPhones have managed media
-// sources, or (before iOS 17.1) none and play HTTP Live Streaming themselves.
-window.spacePlayer = (() => {
+// Players of films, one in each element that has a video and a link for the download. A player plays a film while it is
+// drawn, from a stream (fragmented MP4, Media Source Extensions), goes on with it to its end, and afterwards holds the
+// finished film at the same place. iPhones have managed media sources, or (before iOS 17.1) none and play HTTP Live
+// Streaming themselves.
+window.spacePlayers = {};  // by the selector of the element
+window.spacePlayer = (selector) => spacePlayers[selector] ??= (() => {
   const MIME = 'video/mp4; codecs="avc1.64001F, mp4a.40.2"';
   const HLS = 'application/vnd.apple.mpegurl';
   const Source = window.MediaSource || window.ManagedMediaSource;
@@ -10,8 +12,8 @@ window.spacePlayer = (() => {
   const KEPT = 20;  // seconds that stay in memory behind what is shown, when the memory is full
   let film = null;  // the stream that is shown: {abort, seconds, begun, received, isWhole, finished}
 
-  const video = () => document.querySelector('#result video');
-  const download = () => document.querySelector('#result a[download]');
+  const video = () => document.querySelector(`${selector} video`);
+  const download = () => document.querySelector(`${selector} a[download]`);
   const root = () => (window.gradio_config?.root || location.href.split(/[?#]/)[0]).replace(/\/?$/, '/');
   const until = (target, event) => new Promise((done) => target.addEventListener(event, done, {once: true}));
   const pause = (seconds) => new Promise((done) => setTimeout(done, 1000 * seconds));
@@ -68,7 +70,9 @@ window.spacePlayer = (() => {
     player.onwaiting = null;
   }
 
+  // Plays the film of a stream while it is drawn; "" is none.
   async function play(address) {
+    if (!address) return;
     clear();
     const [path, range] = address.split('#t=0,');
     if (!Source?.isTypeSupported(MIME)) {
@@ -163,5 +167,15 @@ window.spacePlayer = (() => {
     download().hidden = true;
   }
 
-  return {play, finish, clear};
+  // Shows no more of a film that is not finished; a finished one stays.
+  function stop() {
+    if (film && !film.finished) clear();
+  }
+
+  // On a phone the player lies below the button.
+  function show() {
+    setTimeout(() => document.querySelector(selector).scrollIntoView({block: 'nearest'}), 500);
+  }
+
+  return {play, finish, clear, stop, show};
 })();

@@ -310,10 +310,12 @@ class AnimationService:
         landmark_video = folder / "inside.mp4" if request.intermediate_results else None
         motion_file = folder / "landmarks.npz" if request.intermediate_results else None
         made: Made
-        if len(settings) > 1:
-            made = self._pipeline.compare_to_file(photo, recording, settings, video, progress=progress)
-        else:
-            with (folder / STREAM).open("wb") as stream:
+        with (folder / STREAM).open("wb") as stream:
+            if len(settings) > 1:
+                made = self._pipeline.compare_to_file(
+                    photo, recording, settings, video, progress=progress, stream=stream
+                )
+            else:
                 outputs = Outputs(video, None, landmark_video, motion_file, stream)
                 made = self._pipeline.animate_to_file(photo, recording, outputs, settings[0], progress)
         seconds = time.monotonic() - begun

@@ -6,15 +6,25 @@ import gradio as gr
 
 STYLE = """
 .gradio-container {max-width: 1280px !important; margin: auto;}
-#header {align-items: center;}
+#header {align-items: center; flex-wrap: wrap;}
+#header > .block {flex: 1 1 17rem;}
 #theme {flex-grow: 0; min-width: 9rem;}
+/* While Gradio finds out how many tabs have room, they must not make a phone's page wider. */
+.tab-wrapper {contain: inline-size;}
 #found img {object-fit: contain;}
 #note p {margin: 0;}
 .player .stage {min-height: 545px; background: var(--block-background-fill); border-radius: var(--radius-lg);}
+.player .stage:has(video[hidden]) {display: grid; place-items: center;}
+.player .stage:has(video:not([hidden])) span {display: none;}
+.player span {color: var(--body-text-color-subdued);}
 .player video {width: 100%; height: 512px; object-fit: contain;}
 .player a:not([hidden]) {display: inline-block; margin: 0.4rem;}
 .summary {min-height: 4.5rem;}
-@media (max-width: 640px) {.player .stage {min-height: 335px;} .player video {height: 300px;}}
+@media (max-width: 640px) {
+  .player .stage {min-height: 335px;}
+  .player video {height: 300px;}
+  #found:has(.empty) {display: none;}
+}
 /* Gradio would fetch a program for this from elsewhere. */
 button[title="Trim video to selection"], button[title="Reset video to initial value"] {display: none;}
 """
@@ -23,6 +33,7 @@ button[title="Trim video to selection"], button[title="Reset video to initial va
 PLAYER = """<div class="stage">
 <video controls playsinline hidden aria-label="Talking portrait"></video>
 <a download="space.mp4" hidden>Download the video</a>
+<span>The video will play here.</span>
 </div>"""
 _PLAYER_SCRIPT = Path(__file__).with_name("player.js").read_text(encoding="utf-8")
 

@@ -163,7 +163,7 @@ def _speech() -> tuple[dict[str, Any], gr.Button, gr.Audio]:
             speech = gr.Audio(
                 label="Speech", type="filepath", sources=["upload", "microphone"], buttons=[], elem_id="speech"
             )
-        with gr.Tab("Type text") as text_tab:
+        with gr.Tab("Text") as text_tab:
             text = gr.Textbox(
                 label="Text",
                 placeholder="Hello! I am a photo that speaks.",
@@ -177,7 +177,7 @@ def _speech() -> tuple[dict[str, Any], gr.Button, gr.Audio]:
             )
             say = gr.Button("Listen to it", size="sm", elem_id="say")
             spoken = gr.Audio(label="The text, spoken", interactive=False, elem_id="spoken")
-        with gr.Tab("Sound of a video") as video_tab:
+        with gr.Tab("From a video") as video_tab:
             speech_video = gr.Video(label="Video whose sound is used", sources=["upload"], height=200)
     for tab, name in zip((recording_tab, text_tab, video_tab), SPEECH_SOURCES, strict=True):
         tab.select(lambda name=name: name, None, source, **INSTANT)

@@ -12,7 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -70,7 +70,8 @@ def write_table(rows: list[dict], path: Path) -> Path:
 def test_a_table_of_any_format_gives_the_same_jobs(suffix, tmp_path):
     one, seven, grid = read_job_table(str(write_table(ROWS, tmp_path / f"jobs{suffix}")))
     options = AnimationOptions(emotion="0.7 happy + 0.3 sad", gaze_yaw=-5, seed=7)
-    assert one == FilmJob(1, "one", f"{tmp_path}/a.jpg", f"{tmp_path}/a.wav", None, None, (options,))
+    request = '[{"photo": "a.jpg", "speech": "a.wav"}, {"emotion": "0.7 happy + 0.3 sad", "gaze_yaw": -5.0, "seed": 7}]'
+    assert one == FilmJob(1, "one", f"{tmp_path}/a.jpg", f"{tmp_path}/a.wav", None, None, (options,), request)
     assert (seven.id, seven.photo, seven.text) == ("007", "/photos/b.jpg", "Hello, “there”!")
     assert (seven.pose_video, seven.settings) == (f"{tmp_path}/nod.mp4", (AnimationOptions(),))
     assert grid.settings == (AnimationOptions(emotion="sad"), AnimationOptions(emotion="0:sad, 1:happy", seed=2))
@@ -139,7 +140,7 @@ def test_a_table_that_can_t_be_used_is_refused_with_a_sentence(name, content, se
 
 def test_films_of_one_photo_stay_together_in_groups_that_keep_all_workers_busy():
     def job(number: int, photo: str, **options) -> FilmJob:
-        return FilmJob(number, f"f{number}", photo, "a.wav", None, None, (AnimationOptions(**options),))
+        return FilmJob(number, f"f{number}", photo, "a.wav", None, None, (AnimationOptions(**options),), "")
 
     jobs = [job(number, "ab"[number % 2], seed=number) for number in range(100)] + [job(100, "a", size=256)]
     for workers in (1, 2, 1000):
@@ -226,7 +227,7 @@ def test_a_fault_of_the_machine_is_a_status_and_its_cause_is_named(maker, memory
         raise ZeroDivisionError("by zero")
 
     monkeypatch.setattr(pipeline, "animate_to_file", fail)
-    status = maker.make(FilmJob(3, "x", "/a.jpg", "/a.wav", None, None, (AnimationOptions(),)), attempt=2)
+    status = maker.make(FilmJob(3, "x", "/a.jpg", "/a.wav", None, None, (AnimationOptions(),), ""), attempt=2)
     assert (status.row, status.status, status.reason, status.attempts) == (3, "failed", "internal", 2)
     assert status.cause == "ZeroDivisionError: by zero"
 
@@ -273,8 +274,39 @@ def test_films_that_are_there_are_neither_replaced_nor_made_again(tmp_path, caps
     assert "has 1 of these films already. Add --resume" in capsys.readouterr().err
     assert main(["batch", str(table), "-o", str(tmp_path / "out"), "--resume", "--quiet"]) == 0
     assert (tmp_path / "out/one.mp4").read_bytes() == b"a film"
-    path = str(tmp_path / "out/one.mp4")
-    assert read_status_table(place(str(tmp_path / "out"))) == [FilmStatus(1, "one", "done", path=path)]
+    (status,) = read_status_table(place(str(tmp_path / "out")))
+    assert (status.row, status.id, status.status, status.path) == (1, "one", "done", str(tmp_path / "out/one.mp4"))
+
+
+def test_films_whose_rows_have_changed_are_made_again(tmp_path, capsys, monkeypatch):
+    made, outcome = [], ["done"]
+
+    def run(jobs, folder, workers, statuses, quiet):
+        for job in jobs:
+            made.append(job.id)
+            (tmp_path / f"out/{job.id}.mp4").touch()
+            statuses.add([FilmStatus(job.row, job.id, outcome[-1])])
+
+    def batch(*rows: dict) -> list[str]:
+        made.clear()
+        table = write_table([{"photo": "a.jpg", "speech": "a.wav", **row} for row in rows], tmp_path / "jobs.csv")
+        main(["batch", str(table), "-o", str(tmp_path / "out"), "--resume"])
+        return made
+
+    monkeypatch.setattr("space_core.cluster.batch._run", run)
+    monkeypatch.setattr("space_core.cluster.batch.ray_session", lambda *_: nullcontext())
+    assert batch({"id": "one", "seed": 1}, {"id": "two", "seed": 1}) == ["one", "two"]
+    assert batch({"id": "zero", "seed": ""}, {"id": "two", "seed": 1, "size": 512}, {"id": "one", "seed": 1}) == [
+        "zero"
+    ]
+    assert "changed" not in capsys.readouterr().err
+    changed = {"id": "one", "seed": 2}, {"id": "two", "seed": 1}
+    outcome.append("failed")
+    assert batch(*changed) == ["one"]
+    assert "Rows that have changed: 1. Their films are made again." in capsys.readouterr().err
+    outcome.append("done")
+    assert batch(*changed) == ["one"]
+    assert batch(*changed) == []
 
 
 # With a local Ray and two workers.

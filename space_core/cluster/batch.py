@@ -3,6 +3,7 @@
 import logging
 import math
 import os
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -65,7 +66,8 @@ def make_films(
             to be the same for all machines of the cluster.
         workers: how many and of what kind.
         address: see ``ray_session``.
-        resume: make only the films that are not there yet; without it the folder must not hold any of them.
+        resume: make only the films that are not there yet or, by the status table, were made from another row; without
+            it the folder must not hold any of them.
         quiet: no progress bar.
 
     Returns:
@@ -86,18 +88,23 @@ def make_films(
     finished = [job for job in jobs if f"{job.id}.mp4" in names]
     if finished and not resume:
         raise SpaceError(
-            f"The output folder has {len(finished)} of these films already. Add --resume to make only the others, or "
-            "choose another folder."
+            f"The output folder has {len(finished)} of these films already. Add --resume to make only the others and "
+            "those whose rows have changed, or choose another folder."
         )
     remove_unfinished(folder)
     if workers.certificate_folder is not None:
         from space_core.media.content_credentials import ContentCredentials
 
         ContentCredentials(workers.certificate_folder)  # made here, once, if it is not there
-    statuses = _Statuses(folder)
+    statuses = _Statuses(folder, jobs)
     statuses.add(row for row in rows if not isinstance(row, FilmJob))
-    statuses.add(_earlier(finished, folder))
-    missing = [job for job in jobs if f"{job.id}.mp4" not in names]
+    earlier = _earlier(finished, folder)
+    # Also that of a film that will be made again, until it is: a run after this one, if this one is killed, needs it.
+    statuses.add(earlier)
+    made_as_asked = {job.id for job, film in zip(finished, earlier, strict=True) if _is_made_as_asked(job, film)}
+    missing = [job for job in jobs if job.id not in made_as_asked]
+    if (num_changed := len(finished) - len(made_as_asked)) and not quiet:
+        print(f"Rows that have changed: {num_changed}. Their films are made again.", file=sys.stderr)
     with statuses:
         if missing:
             needed = math.ceil((workers.number or 0) * workers.cpus)
@@ -109,13 +116,15 @@ def make_films(
 class _Statuses:
     """What became of the rows so far; written when its context begins, from time to time, and when it ends."""
 
-    def __init__(self, folder: "Place") -> None:
+    def __init__(self, folder: "Place", jobs: Iterable["FilmJob"]) -> None:
         self._folder = folder
+        self._requests = {job.row: job.request for job in jobs}
         self._by_row: dict[int, FilmStatus] = {}
         self._written_at = time.monotonic()
 
     def add(self, statuses: Iterable["FilmStatus"]) -> None:
-        self._by_row |= {status.row: status for status in statuses}
+        for status in statuses:
+            self._by_row[status.row] = replace(status, request=status.request or self._requests.get(status.row))
 
     def write(self) -> None:
         from space_core.cluster.status_table import write_status_table
@@ -139,14 +148,21 @@ class _Statuses:
         self.write()
 
 
-def _earlier(finished: Sequence["FilmJob"], folder: "Place") -> Iterator["FilmStatus"]:
+def _earlier(finished: Sequence["FilmJob"], folder: "Place") -> list["FilmStatus"]:
     """The statuses of films that are there, with their figures where an earlier run could still write them."""
     from space_core.cluster.status_table import FilmStatus, read_status_table
 
-    known = {status.id: status for status in read_status_table(folder) if status.status == "done"} if finished else {}
+    known = {status.id: status for status in read_status_table(folder) if status.request} if finished else {}
+    statuses = []
     for job in finished:
-        before = known.get(job.id) or FilmStatus(job.row, job.id, "done")
-        yield replace(before, row=job.row, path=(folder / f"{job.id}.mp4").shown())
+        before = known.get(job.id) or FilmStatus(job.row, job.id, "done", request=job.request)
+        statuses.append(replace(before, row=job.row, path=(folder / f"{job.id}.mp4").shown()))
+    return statuses
+
+
+def _is_made_as_asked(job: "FilmJob", film: "FilmStatus") -> bool:
+    """Whether a film that is there is that of the row as it is now: not if it was to be replaced, and could not be."""
+    return film.status == "done" and film.request == job.request
 
 
 def grouped(jobs: Sequence["FilmJob"], num_workers: int) -> list[list["FilmJob"]]:

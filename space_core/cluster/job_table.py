@@ -6,7 +6,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -35,6 +35,8 @@ class FilmJob:
         text: to be spoken; None where there is a recording.
         pose_video: whose head motion is borrowed; None for none. It is not among the options of ``settings``.
         settings: one for a film, two to four for a comparison.
+        request: all that the film is made from, as JSON: paths as they are in the table, and options that are not the
+            defaults. Rows with the same request give the same film, as long as the files stay the same.
     """
 
     row: int
@@ -44,6 +46,7 @@ class FilmJob:
     text: str | None
     pose_video: str | None
     settings: tuple[AnimationOptions, ...]
+    request: str
 
     @property
     def portrait(self) -> tuple[Any, ...]:
@@ -172,6 +175,7 @@ class _Parser:
         return text
 
     def _job(self, number: int, name: str, given: dict[str, Any]) -> FilmJob:
+        inputs = {column: given[column] for column in ("photo", "speech", "text", "pose_video") if column in given}
         photo = self._address(given.pop("photo", None), "photo")
         if photo is None:
             raise SpaceError("No photo was given. Choose a file.")
@@ -183,7 +187,8 @@ class _Parser:
         pose_video = self._address(given.pop("pose_video", None), "video")
         settings = given.pop("settings", None)
         options = (AnimationOptions(**given),) if settings is None else _settings(settings, given)
-        return FilmJob(number, name, photo, speech, None if text is None else str(text), pose_video, options)
+        request = json.dumps([inputs, *map(_changed, options)], ensure_ascii=False, default=str, sort_keys=True)
+        return FilmJob(number, name, photo, speech, None if text is None else str(text), pose_video, options, request)
 
     def _address(self, value: Any, kind: str) -> str | None:
         """A path or an address, from the folder of the table."""
@@ -208,6 +213,12 @@ def _settings(settings: Any, given: dict[str, Any]) -> tuple[AnimationOptions, .
     if any(setting.pose_video is not None for setting in parsed):
         raise SpaceError("A comparison has one pose video: give it in the column pose_video.")
     return parsed
+
+
+def _changed(options: AnimationOptions) -> dict[str, Any]:
+    """The options that are not the defaults."""
+    defaults = asdict(AnimationOptions())
+    return {name: value for name, value in asdict(options).items() if value != defaults[name]}
 
 
 def _is_empty(value: Any) -> bool:

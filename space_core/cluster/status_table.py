@@ -30,6 +30,7 @@ class FilmStatus:
         faces: that the photo shows.
         attempts: how often it was begun: more than once if a worker was lost.
         path: of the film.
+        request: what was asked for, see ``FilmJob``; None for a row that can't be used.
     """
 
     row: int
@@ -43,6 +44,7 @@ class FilmStatus:
     faces: int | None = None
     attempts: int | None = None
     path: str | None = None
+    request: str | None = None
 
 
 _TYPES = {"row": pyarrow.int64(), "seconds": pyarrow.float64(), "frames": pyarrow.int64()}

@@ -367,7 +367,9 @@ def _add_batch_arguments(batch: argparse.ArgumentParser) -> None:
         default="local",
         help="of a Ray cluster: 'auto' for the one of this machine (default: a new one on this machine)",
     )
-    batch.add_argument("--resume", action="store_true", help="make only the films that are missing, or whose rows have changed")
+    batch.add_argument(
+        "--resume", action="store_true", help="make only the films that are missing, or whose rows have changed"
+    )
     batch.add_argument("--workers", type=int, metavar="N", help="pipelines (default: as many as there is room for)")
     batch.add_argument(
         "--cpus-per-worker", type=float, default=1.0, metavar="X", help="processors of each (default: %(default)s)"

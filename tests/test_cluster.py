@@ -10,10 +10,12 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from pathlib import Path, PurePosixPath
+from types import SimpleNamespace
 from typing import Any
 
 import fsspec
@@ -29,6 +31,8 @@ from space_core.cluster import film_maker, storage
 from space_core.cluster.batch import MAX_GROUP, grouped
 from space_core.cluster.film_maker import FilmMaker
 from space_core.cluster.job_table import FilmJob, read_job_table
+from space_core.cluster.ray_session import LOCAL, ray_session
+from space_core.cluster.shared_application import shared_application
 from space_core.cluster.status_table import FilmStatus, read_status_table
 from space_core.cluster.storage import download, file_names, place, remove_unfinished, upload
 from space_core.errors import ServerFault, SpaceError
@@ -537,6 +541,53 @@ def test_a_page_that_ends_costs_the_visitors_of_another_page_no_film(ray_cluster
         new.terminate()
         new.wait(60)
     until(lambda: not replicas_of(cluster))
+
+
+class FakeServe:
+    """Ray Serve without processes: an application is there or not."""
+
+    def __init__(self) -> None:
+        self.applications: dict[str, Any] = {}
+        self.is_removing, self.is_known = threading.Event(), threading.Event()
+
+    def start(self, **_: Any) -> None:
+        pass
+
+    def status(self) -> SimpleNamespace:
+        return SimpleNamespace(applications=dict(self.applications))
+
+    def run(self, bound: Any, name: str, **_: Any) -> None:
+        self.applications[name] = SimpleNamespace(status="RUNNING")
+
+    def get_app_handle(self, name: str) -> None:
+        self.is_known.set()
+
+    def delete(self, name: str) -> None:
+        self.is_removing.set()
+        self.is_known.wait(1)  # whether a page that starts now takes it for one that stays
+        del self.applications[name]
+
+
+@pytest.mark.slow
+def test_a_page_that_starts_while_the_last_one_removes_the_application_has_one_all_the_same(monkeypatch):
+    serve = FakeServe()
+    monkeypatch.setitem(sys.modules, "ray.serve", serve)
+    with ray_session(LOCAL, 1), ThreadPoolExecutor(1) as pages:
+        monkeypatch.setattr("ray.serve", serve, raising=False)
+
+        def start() -> bool:
+            serve.is_removing.wait()
+            with shared_application(None, "the same") as (name, _):
+                ended.result()
+                return name in serve.applications
+
+        started = pages.submit(start)
+        ended: Future[None] = Future()
+        with shared_application(None, "the same") as (name, _):
+            assert name in serve.applications
+        ended.set_result(None)
+        assert started.result()
+    assert not serve.applications
 
 
 @pytest.fixture

@@ -12,7 +12,9 @@ from space_core.version import __version__
 
 DEPLOYMENT = "PipelineReplica"
 PREFIX = "space-"  # of the names of our applications
-NAMESPACE = "space pages"  # of the marks in Ray
+NAMESPACE = "space pages"  # of the marks and the lock in Ray
+LOCK = "lock"
+LOCK_SECONDS = 0.05  # between two tries to get it
 MARK_SECONDS = 10.0  # in which Ray forgets the mark of a page that ends
 
 
@@ -35,9 +37,11 @@ def shared_application(bound: Any, settings: str) -> Iterator[tuple[str, Any]]:
 
     name = PREFIX + hashlib.sha256(f"{__version__} {settings}".encode()).hexdigest()[:12]
     mark_name = f"{name}.{secrets.token_hex(8)}"
-    # Before the application is looked for: a page that ends meanwhile leaves it alone.
     kind: Any = ray.remote(Mark)
-    mark = kind.options(name=mark_name, namespace=NAMESPACE, num_cpus=0, max_restarts=-1).remote()
+    # Before the application is looked for: a page that ends afterwards leaves it alone, and one that is removing it at
+    # this moment has the lock.
+    with _lock():
+        mark = kind.options(name=mark_name, namespace=NAMESPACE, num_cpus=0, max_restarts=-1).remote()
     try:
         try:
             serve.start(proxy_location="Disabled")  # the page is the only way in
@@ -68,7 +72,33 @@ def _delete_unused() -> None:
     """Removes our applications that no page uses: those of pages that have ended or were killed."""
     from ray import serve
 
-    used = {mark.split(".")[0] for mark in _marks()}
-    for name in serve.status().applications:
-        if name.startswith(PREFIX) and name not in used:
-            serve.delete(name)
+    with _lock():
+        used = {mark.split(".")[0] for mark in _marks()}
+        for name in serve.status().applications:
+            if name.startswith(PREFIX) and name not in used:
+                serve.delete(name)
+
+
+@contextmanager
+def _lock() -> Iterator[None]:
+    """Within this context no other page of the cluster has the lock.
+
+    Ray gives a name to one actor at a time, and takes it back when the actor's page has ended, even if that was killed.
+    """
+    import ray
+    from ray.exceptions import ActorAlreadyExistsError
+
+    class Lock:
+        """An actor whose existence is the lock."""
+
+    kind: Any = ray.remote(Lock)
+    while True:
+        try:
+            lock = kind.options(name=LOCK, namespace=NAMESPACE, num_cpus=0).remote()
+            break
+        except ActorAlreadyExistsError:
+            time.sleep(LOCK_SECONDS)
+    try:
+        yield
+    finally:
+        ray.kill(lock)

@@ -59,7 +59,8 @@ def ray_session(address: str, num_cpus: int | None = None) -> Iterator[None]:
         )
     except (ConnectionError, TimeoutError, ValueError, RuntimeError) as failure:
         raise SpaceError(
-            f"No Ray cluster answers at {address!r}. Start one with 'ray start --head', or leave out --address."
+            f"No Ray cluster answers at {address!r}. Start one with 'ray start --head', or leave out --address. "
+            "A cluster with a token needs RAY_AUTH_MODE=token, and the token in RAY_AUTH_TOKEN."
         ) from failure
     signal.signal(signal.SIGTERM, on_sigterm)  # Ray has replaced the handler
     try:

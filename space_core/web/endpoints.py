@@ -48,6 +48,7 @@ STAGES = {
     "landmarks": "Deciding how the face moves",
     "frames": "Drawing",
 }
+SHOWN_SECONDS = 30.0  # for which the page shows why something did not work
 
 
 class Endpoints:
@@ -200,7 +201,7 @@ def _refusals_shown() -> Iterator[None]:
         title = "This didn't work" if isinstance(error, ServerFault) else "This can't be animated"
     if refusal is not None:
         # Not while the other is handled: its trace would keep all that the job held, until Python looks for cycles.
-        raise gr.Error(refusal, title=title, print_exception=False)
+        raise gr.Error(refusal, duration=SHOWN_SECONDS, title=title, print_exception=False)
 
 
 def _photo(values: dict[str, Any]) -> str:

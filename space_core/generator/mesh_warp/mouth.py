@@ -30,7 +30,7 @@ from space_core.smoothstep import smoothstep
 
 MILLIMETRE = 1 / 90
 
-UPPER_EDGE_BELOW_LIPS = 2.7 * MILLIMETRE  # with the lips at rest, upper incisors end just below where the lips meet
+UPPER_EDGE_BELOW_LIPS = 1.0 * MILLIMETRE  # with the lips at rest, upper incisors end just below where the lips meet
 TEETH_BEHIND_LIPS = 5 * MILLIMETRE
 ARCH = 2.1  # curvature of the dental arch seen from above: depth = ARCH · x²
 JAW_AT_REST = 0.8 * MILLIMETRE  # the lower incisors are that far from where they bite
@@ -60,10 +60,13 @@ NEGLIGIBLE_BLUR = 0.25  # pixels
 REACH = 0.04  # normalized; triangles with all corners further from the opening do not show in it
 DARKEST = 1 / 512  # colour of what is drawn, at least; what is darker is not drawn
 # Depth behind the incisors at which a closed mouth's light has fallen to 1 / e; the tongue lies open to it.
-FADE, TONGUE_FADE = 20 * MILLIMETRE, 38 * MILLIMETRE
+FADE, TONGUE_FADE = 17 * MILLIMETRE, 38 * MILLIMETRE
 FADE_BY_GAP = 0.6  # and that much further for every unit by which the lips are apart
-CREVICES = 0.75  # exponent of the light that reaches a vertex; light scatters in enamel and flesh
-LOWER_SHADE = 0.12  # of the light is kept from the lower jaw by the upper one, in front of it
+# Exponents of the light that reaches a vertex, and what is left of it on a surface that faces away from the viewer:
+# light scatters in flesh, and still more in enamel, so that the gaps between teeth are hardly darker than they.
+CREVICES, FACING_AWAY = {TOOTH: 0.4, GUM: 0.75, TONGUE: 0.75}, {TOOTH: 0.7, GUM: 0.45, TONGUE: 0.8}
+# Light comes in from the front: what faces back into the mouth, by the z of its normal, is kept from so much of it.
+INWARDS, INWARDS_SHADE = (-0.1, 0.4), 0.75
 ROUNDED, ROUNDED_SHADE = (0.05, 0.3), 0.55  # shares of the width at rest by which rounded mouths are narrower; of light
 GLOSS = {TOOTH: (0.22, 30.0), GUM: (0.14, 14.0), TONGUE: (0.12, 10.0)}  # strength and sharpness of the wet highlight
 
@@ -148,7 +151,8 @@ def prepare_mouth(picture: torch.Tensor, photo: FaceMotion, softness: float) -> 
         gap=gap,
         gap_on_host=gap[:, 0].cpu().numpy(),
         open_in_photo=open_in_photo,
-        origin=np.array([0.0, edge, depth], np.float32),
+        # The teeth's middle is that of the lips, which is off the face's in turned and in asymmetric faces.
+        origin=np.array([upper[3:8, 0].mean(), edge, depth], np.float32),
         millimetre=MILLIMETRE * float(np.clip((width / TYPICAL_MOUTH) ** 0.5, *TEETH_SIZES)),
         hinge=sides[1:],
         jaw=OPEN_BY_JAW * opening if open_in_photo else 0.0,
@@ -211,7 +215,7 @@ def _inside(mouth: PreparedMouth, motion: FaceMotion, window: Window, opening: O
     # The lips shade what is close behind them, and little light falls in where they are close together.
     millimetre = motion.scale[:, None, None] * MILLIMETRE
     above, below = opening.below_upper / millimetre, opening.above_lower / millimetre
-    shade = (0.62 + 0.38 * smoothstep(above, -0.5, 4.0)) * (0.75 + 0.25 * smoothstep(below, -0.5, 2.5))
+    shade = (0.5 + 0.5 * smoothstep(above, -0.5, 5.0)) * (0.85 + 0.15 * smoothstep(below, -0.5, 2.5))
     shade = shade * (0.6 + 0.4 * smoothstep(above + below, 1.0, 6.0))
     # Lips that hardly part show the shade between them, no teeth.
     height = opening.below_upper + opening.above_lower
@@ -250,7 +254,7 @@ def _draw_anatomy(mouth: PreparedMouth, motion: FaceMotion, window: Window) -> t
     if not len(drawn):
         return torch.zeros(batch, 4, height, width, device=motion.posed.device)
     used, triangles = np.unique(triangles[drawn], return_inverse=True)
-    colours = _vertex_colours(mouth, host, used, normals[:, used] @ host.rotation.swapaxes(1, 2), depths[:, used])
+    colours = _vertex_colours(mouth, host, used, normals[:, used], depths[:, used])
     places = turned[:, used] * OVERSAMPLING
     places[..., :2] += (OVERSAMPLING - 1) / 2
     values = upload(np.concatenate([places, colours.clip(DARKEST)], -1, dtype=np.float32), motion.posed.device)
@@ -342,8 +346,10 @@ def _vertex_colours(
 ) -> np.ndarray:
     """(B, N, 3) colours in the photo's light of the anatomy's vertices that are used (N,).
 
-    ``normals`` (B, N, 3) are in the picture's axes, ``depths`` (B, N) those of ``_placed``.
+    ``normals`` (B, N, 3) and ``depths`` (B, N) are those of ``_placed``.
     """
+    inwards = INWARDS_SHADE * smoothstep(normals[..., 2], *INWARDS)
+    normals = normals @ host.rotation.swapaxes(1, 2)
     anatomy, colours = load_anatomy(), mouth.colours
     part, crown = anatomy.part[used], anatomy.crown[used]
     neck = smoothstep(crown, 0.75, 0.3)[:, None]
@@ -354,21 +360,21 @@ def _vertex_colours(
     gap = _lips_apart(host)[:, None]
     reach = np.where(part == TONGUE, TONGUE_FADE, FADE) + FADE_BY_GAP * gap
     fade = np.exp(-((depths / reach) ** 1.5)) * _light_between(mouth, host)[:, None]
-    least = np.where(part == TONGUE, 0.8, 0.45)  # moist flesh scatters light into what faces away from it
+    crevices, least = (np.array([each[kind] for kind in range(3)])[part] for each in (CREVICES, FACING_AWAY))
     facing = least + (1 - least) * (-normals[..., 2]).clip(0)
-    open_to_light = anatomy.light[used] ** CREVICES
+    open_to_light = anatomy.light[used] ** crevices
     open_to_light = open_to_light + (1 - open_to_light) * (part == TONGUE) * smoothstep(depths, TONGUE_OUT, 0.0)
     light = open_to_light * facing * fade * mouth.light.on(normals)
-    light = light * (1 - LOWER_SHADE * anatomy.jaw[used])
+    light = light * (1 - inwards)
     depiction = colours.depiction
     flatness = CARTOON_FLATNESS * depiction.cartoon * (part == TOOTH)
-    light = light + flatness * (fade * (1 - LOWER_SHADE * anatomy.jaw[used]) - light)
+    light = light + flatness * (fade - light)
     light = colours.shade + (1 - colours.shade) * light
     reflected = (normals @ mouth.light.highlight).clip(0)
     strength, sharpness = (np.array([GLOSS[kind][number] for kind in range(3)])[part] for number in range(2))
     dry = max(depiction.stone, depiction.varnish, depiction.cartoon)
     gloss = (1 - dry) * strength * reflected**sharpness * fade * float(colours.enamel.mean())
-    return albedo * light[..., None] + gloss[..., None]
+    return albedo * light[..., None] ** colours.reddening + gloss[..., None]
 
 
 def _light_between(mouth: PreparedMouth, host: HostMotion) -> np.ndarray:

@@ -19,7 +19,7 @@ from space_core.generator.mesh_warp.opening_mask import WINDOW_MARGIN, opening_m
 from space_core.smoothstep import smoothstep
 
 CHEEKS = [50, 280, 205, 425, 187, 411]
-IVORY = np.array([1.02, 0.985, 0.91], np.float32)  # enamel in white light
+IVORY = np.array([1.01, 0.985, 0.94], np.float32)  # enamel in white light
 NECK = np.array([0.86, 0.76, 0.62], np.float32)  # of a tooth, relative to its crown
 # Skin in white light, relative to its red. Where a picture's skin lacks more blue or green than the first of the shares
 # below, as in varnished paintings, all of the picture does: from the second share on its teeth lack as much. Where the
@@ -27,6 +27,8 @@ NECK = np.array([0.86, 0.76, 0.62], np.float32)  # of a tooth, relative to its c
 SKIN, TINTED, TINTED_WITH_EYES = np.array([1.0, 0.74, 0.6], np.float32), (0.15, 0.45), 0.23
 SAME_SHARES = (0.03, 0.06)
 FLESH = np.array([0.95, 0.5, 0.48], np.float32)
+# Light falls deep into a mouth by way of its flesh, which reddens it: exponents of the light that is left.
+REDDENING = np.array([0.88, 1.18, 1.18], np.float32)
 STONE_FLESH = 0.85  # a statue's gums and tongue, relative to its skin
 # The depth of a statue's mouth, or of a varnished one's, is as dark as this quantile of its face, relative to its skin.
 DEEPEST, SHADE = 0.03, (0.12, 0.45)
@@ -41,6 +43,7 @@ class MouthColours:
 
     Those of teeth are ``enamel`` at the biting edge and ``neck`` at the gum. ``depiction`` says what they are for,
     ``shade`` how much light is left in the deepest shade of a mouth of stone or varnish; 0 of all other portraits'.
+    ``reddening`` is the power to which the light that reaches a place inside is raised.
     """
 
     enamel: np.ndarray
@@ -51,6 +54,7 @@ class MouthColours:
     depths: np.ndarray
     depiction: Depiction
     shade: float
+    reddening: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -118,7 +122,8 @@ def estimate_colours(picture: torch.Tensor, photo: FaceMotion) -> MouthColours:
     flesh = 0.6 * lips + 0.4 * light * (1 + colourful * (FLESH - 1)) * tint**depiction.varnish
     neck = enamel * (NECK.mean() + colourful * (NECK - NECK.mean()))
     neck = neck + depiction.cartoon * (enamel - neck)  # teeth of one colour
-    colours = (enamel, neck, lips, 0.85 * flesh, 0.85 * flesh, 0.22 * flesh)
+    reddening = 1 + colourful * (1 - depiction.stone) * (REDDENING - 1)
+    colours = (enamel, neck, lips, 0.85 * flesh, 0.85 * flesh, flesh * 0.22**reddening)
     shade = float((np.quantile(LUMINANCE @ surface, DEEPEST) / max(LUMINANCE @ skin, 0.05)).clip(*SHADE))
     stone = (skin, skin, lips, STONE_FLESH * skin, STONE_FLESH * skin, shade * skin)
     varnished = (*colours[:5], shade * skin)
@@ -128,6 +133,7 @@ def estimate_colours(picture: torch.Tensor, photo: FaceMotion) -> MouthColours:
         *(colour.clip(0, 1).astype(np.float32) for colour in colours),
         depiction,
         shade * max(depiction.stone, depiction.varnish),
+        reddening,
     )
 
 

@@ -39,7 +39,7 @@ COLOURFUL = (0.04, 0.15)  # saturations of the skin; below the first nothing is 
 # many times: by a factor within these limits, up to so different between red, green and blue (``DARKEST`` keeps it from
 # growing in the dark). What it adds beyond that is at most ``DETAIL``.
 SHADING_CELL, SHADING_BLURS = 4, 2
-GAIN, GAIN_TINT, DARKEST, DETAIL = (0.5, 1.6), 1.06, 0.05, 0.05
+GAIN, DARKEST, DETAIL = (0.5, 1.6), 0.05, 0.05
 # The network, which does not know where teeth are bright, makes all of them darker than recorded ones: its factor is
 # raised to this power and multiplied by this, chosen on the training pairs for contrast and bright pixels as recorded.
 LIGHT_SHARE, BRIGHTER = 0.5, 1.1
@@ -209,13 +209,12 @@ def keep_drawn_edges(conditioning: torch.Tensor, added: torch.Tensor) -> torch.T
     for _ in range(SHADING_BLURS):
         low = F.avg_pool2d(low, 3, 1, 1)
     low = low[:, :6] / low[:, 6:].clamp(min=1e-4)
-    ratio = (low[:, :3] + DARKEST) / (low[:, 3:] + DARKEST)
-    light = ratio.mean(1, keepdim=True)
-    tint = (ratio / light).clamp(1 / GAIN_TINT, GAIN_TINT)
-    ratio = BRIGHTER * light.clamp(*GAIN) ** LIGHT_SHARE * tint
-    gain = F.interpolate(ratio, scale_factor=SHADING_CELL, mode="bilinear")
-    shaded = drawn * gain
-    return torch.lerp(added, shaded - drawn + (wanted - shaded).clamp(-DETAIL, DETAIL), inside)
+    ratio = ((low[:, :3] + DARKEST) / (low[:, 3:] + DARKEST)).mean(1, keepdim=True)
+    gain = BRIGHTER * ratio.clamp(*GAIN) ** LIGHT_SHARE
+    shaded = drawn * F.interpolate(gain, scale_factor=SHADING_CELL, mode="bilinear")
+    light = shaded.mean(1, keepdim=True)
+    detail = (wanted.mean(1, keepdim=True) - light).clamp(-DETAIL, DETAIL)
+    return torch.lerp(added, shaded * (1 + detail / light.clamp(min=DETAIL)) - drawn, inside)
 
 
 def lip_motion_weight(photo: FaceMotion, motion: FaceMotion) -> np.ndarray:

@@ -215,7 +215,7 @@ def _inside(mouth: PreparedMouth, motion: FaceMotion, window: Window, opening: O
     # The lips shade what is close behind them, and little light falls in where they are close together.
     millimetre = motion.scale[:, None, None] * MILLIMETRE
     above, below = opening.below_upper / millimetre, opening.above_lower / millimetre
-    shade = (0.5 + 0.5 * smoothstep(above, -0.5, 5.0)) * (0.85 + 0.15 * smoothstep(below, -0.5, 2.5))
+    shade = (0.56 + 0.44 * smoothstep(above, -0.5, 4.5)) * (0.85 + 0.15 * smoothstep(below, -0.5, 2.5))
     shade = shade * (0.6 + 0.4 * smoothstep(above + below, 1.0, 6.0))
     # Lips that hardly part show the shade between them, no teeth.
     height = opening.below_upper + opening.above_lower

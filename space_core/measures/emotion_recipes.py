@@ -12,13 +12,15 @@ from space_core.motion.speech2landmarks import lip_gaps
 # far brows move, a quarter of frowns, lids and wrinkled noses, and nothing of raised cheeks.
 RECIPES = {
     "angry": "4:0.8, 5:0.4, 7:1.0, 9:0.3, 10:0.3, 17:0.3, 23:0.6, 24:0.5",
-    "contempt": "12L:0.55, 14L:1.0, 10L:0.5, 2R:0.3, 7:0.5, 17:0.3, 24:0.4",
+    "contempt": "12L:0.75, 14L:1.2, 10L:0.8, 2L:0.4, 7:0.4, 17:0.3, 24:0.3",
     "disgusted": "4:0.25, 6:0.3, 7:0.7, 9:0.65, 10:0.6, 15:0.3, 16:0.2, 17:0.5, 20:0.2, 25:0.2",
-    "fear": "1:1.05, 2:0.2, 4:0.8, 5:1.3, 15:0.7, 16:0.4, 20:0.65, 25:0.4, 26:0.2",
+    "fear": "1:1.4, 2:0.3, 4:1.1, 5:1.4, 15:0.9, 16:0.6, 20:0.8, 25:0.6, 26:0.2",
     "happy": "6:1.0, 7:0.2, 10:0.2, 12:0.6, 25:0.7",
     "sad": "1:1.2, 4:0.6, 7:0.5, 11:0.2, 15:0.7, 17:0.4",
     "surprised": "1:0.6, 2:0.6, 5:1.2, 18:0.3, 25:0.4, 26:0.5",
 }
+# Units that an emotion moves the other way: contempt looks from under half-lowered lids.
+RELAXED = {"contempt": "5:0.6"}
 
 # A full smile with closed lips, and the emotions that leave a photo's own smile in place; the others take it back. Joy
 # widened the actors' mouths twice as far as unit 12 does.
@@ -39,5 +41,6 @@ def expression_of(emotion: str, measured: np.ndarray) -> tuple[np.ndarray, np.nd
     opening = ", ".join(f"{unit}:{units.pop(unit)}" for unit in OPENING_UNITS if unit in units)
     others = ", ".join(f"{unit}:{strength}" for unit, strength in units.items())
     offset = keep_lip_gap(keep_lip_gap(measured), axis=2) + unit_offsets(unit_strengths(others, 1))[0]
+    offset -= unit_offsets(unit_strengths(RELAXED.get(emotion, ""), 1))[0]
     parted = np.where(lip_gaps(offset).mean() > 0, offset, keep_lip_gap(offset)) - keep_lip_gap(offset)
     return keep_eyes_open(keep_lip_gap(offset)), parted + unit_offsets(unit_strengths(opening, 1))[0]

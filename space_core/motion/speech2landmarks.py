@@ -58,8 +58,9 @@ DIP_FROM, DIP_AT, DIP_REACH, SURELY_SHUT = 0.5, 2.0, 4, 5.0
 # How far speech holds lips together that it does not shut: where the gap is at least the last number, and where they
 # touch.
 WIDE_HOLD, NARROW_HOLD, NARROW_GAP = 0.3, 0.8, 0.05
-# Lips are held together for a second before and after speech too, and are free two seconds from it.
-NEAR_SPEECH, NEAR_SPEECH_GAIN = 20.0, 12.0  # frames, standard deviation
+# Lips are held together just before and after speech too, and are free half a second from it. Holding them longer, for
+# one to two seconds, loses more of the correlation with recorded lips, and hides what an emotion does to them.
+NEAR_SPEECH, NEAR_SPEECH_GAIN = 6.0, 2.0  # frames, standard deviation
 CLOSING_PRIOR = 0.002  # ridge of the fit that closes the mouth of a photo by the basis
 
 # A breath is drawn before speech: the lips part by so much, over so many frames that end with the first sound.

@@ -61,10 +61,11 @@ BREATH_RATE = 0.24  # Hz
 BREATH_SPREAD, BREATH_SPREAD_DURATION = 0.2, 4 * FPS  # of the rate's logarithm; frames over which it varies
 BREATH = np.array([0.0, 0.22, 0.05, 0.0, 0.004, 0.0])  # amplitude in each channel
 
-# Yaw, pitch, roll in degrees at intensity 1; anger and contempt as both actors of MEAD turn their heads.
+# Yaw, pitch, roll in degrees at intensity 1; anger and contempt as both actors of MEAD turn their heads. In contempt
+# these tilt by 10 and 5 degrees, away from the raised corner of the mouth.
 ATTITUDES = {
     "angry": (0.0, -3.0, 0.0),
-    "contempt": (0.0, 1.5, 3.5),
+    "contempt": (0.0, 1.5, -5.0),
     "sad": (0.0, -3.0, 3.5),
     "surprised": (0.0, 1.5, 0.0),
 }
@@ -179,7 +180,7 @@ def moved_head(motion: np.ndarray, photo: HeadPose) -> HeadPose:
 def head_attitude(emotion: np.ndarray, seed: int) -> np.ndarray:
     """How an emotion turns the head, (T, 3) yaw, pitch, roll in degrees, for an emotion curve (T, 8).
 
-    Slow, and 0 without emotion. The seed chooses to which side it tilts.
+    Slow, and 0 without emotion. The seed chooses to which side it tilts, except in contempt, whose face is one-sided.
     """
     turned = emotion @ attitudes(seed)
     return smooth(turned, ATTITUDE_SMOOTHING) if len(emotion) else turned
@@ -189,7 +190,8 @@ def attitudes(seed: int) -> np.ndarray:
     """(8, 3) yaw, pitch, roll in degrees, by how much each emotion turns the head."""
     turn = np.array([ATTITUDES.get(label, (0.0, 0.0, 0.0)) for label in EMOTIONS])
     side = np.random.default_rng([seed, ATTITUDE_STREAM]).choice([-1.0, 1.0])
-    return turn * [side, 1, side]
+    sides = np.array([[1.0 if label == "contempt" else side] for label in EMOTIONS])
+    return np.where([True, False, True], sides, 1) * turn
 
 
 def follow_head_pose(faces: Iterable[np.ndarray | None]) -> HeadPose:

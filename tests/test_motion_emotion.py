@@ -76,6 +76,14 @@ def test_lips_meet_where_speech_shuts_them(speech, face, emotion):
     assert shut.any() and (emotional[shut] < 0.15 * emotional.max()).all()
 
 
+@pytest.mark.parametrize("emotion", PARTING)
+def test_lips_part_half_a_second_after_speech_as_in_silence(speech, face, emotion):
+    pause = np.concatenate([speech, np.zeros(SAMPLE_RATE, np.float32)])
+    parted = lip_opening(predict(pause, face, emotion))[len(speech) * FPS // SAMPLE_RATE + FPS // 2 :]
+    silent = lip_opening(predict(np.zeros(SAMPLE_RATE, np.float32), face, emotion)).mean()
+    assert parted.max() > 0.8 * silent
+
+
 def test_surprise_opens_the_mouth_further(speech, face):
     neutral, emotional = lip_opening(predict(speech, face)), lip_opening(predict(speech, face, "surprised"))
     assert (emotional > neutral + 0.01)[neutral > 0.05].all()
@@ -121,6 +129,23 @@ def at_rest(face: np.ndarray, emotion: str, intensity: float) -> np.ndarray:
     """The face (478, 3) with an emotion, saying nothing."""
     curve = emotion_curve(emotion, intensity, 1)
     return face + expressive_motion(np.zeros((1, 478, 3)), curve, face, np.zeros(1))[0]
+
+
+def test_fear_raises_the_inner_brows_draws_them_together_and_widens_the_eyes(face):
+    afraid = at_rest(face, "fear", 1.0)
+    moved = afraid - face
+    inner, outer = -moved[[55, 285], 1], -moved[[70, 300], 1]
+    assert inner.min() > 0.05
+    assert (outer < 0.7 * inner).all() and (outer > 0).all()
+    assert moved[55, 0] > 0 > moved[285, 0]
+    assert lid_opening(afraid).min() > 1.2 * lid_opening(face).min()
+
+
+def test_contempt_raises_one_corner_of_the_mouth_and_lowers_the_lids(face):
+    contemptuous = at_rest(face, "contempt", 1.0)
+    right, left = (face - contemptuous)[[61, 291], 1]
+    assert left > 0.08 > 0 > right
+    assert lid_opening(contemptuous).max() < 0.9 * lid_opening(face).max()
 
 
 @pytest.mark.parametrize("emotion", ["angry", "disgusted", "fear", "sad"])

@@ -8,8 +8,15 @@ from space_core.errors import SpaceError
 from space_core.face.normalization import HeadPose, normalize, pose_landmarks
 from space_core.face.topology import EYES, canonical_face
 from space_core.motion.blink import apply_blink, blink_curve
+from space_core.motion.emotion import emotion_curve
 from space_core.motion.gaze import apply_gaze, counter_gaze, saccades
-from space_core.motion.head_pose import follow_head_pose, generate_head_pose, head_motion_model, transfer_head_pose
+from space_core.motion.head_pose import (
+    follow_head_pose,
+    generate_head_pose,
+    head_attitude,
+    head_motion_model,
+    transfer_head_pose,
+)
 from space_core.motion.loudness import loudness
 
 PHOTO = HeadPose(np.array([[12.0, -5.0, 3.0]]), np.array([[250.0, 240.0, 10.0]]), np.array([140.0]))
@@ -146,6 +153,17 @@ def test_head_settles_in_silence_but_never_freezes():
         ratios.append(speed[525:].mean() / speed[25:500].mean())
         assert min(speed[start : start + 25].max() for start in range(525, 975)) > 0.05
     assert np.mean(ratios) < 0.5
+
+
+def test_sadness_bows_the_head_and_tilts_it_to_a_side_of_the_seed():
+    _, pitch, roll = np.array([head_attitude(emotion_curve("sad", 1.0, 100), seed)[-1] for seed in range(20)]).T
+    assert (pitch < -2).all()
+    assert (np.abs(roll) > 2).all() and roll.min() < 0 < roll.max()
+
+
+def test_contempt_tilts_the_head_away_from_the_raised_corner_of_the_mouth():
+    rolls = np.array([head_attitude(emotion_curve("contempt", 1.0, 100), seed)[-1, 2] for seed in range(20)])
+    assert (rolls < -3).all()  # anticlockwise in the image; the person's left corner is raised
 
 
 def test_head_turns_about_the_neck():

@@ -7,6 +7,7 @@ and ``worn_glasses`` draws them over the moving face.
 from dataclasses import dataclass
 from itertools import pairwise
 
+import cv2
 import numpy as np
 import torch
 from scipy.ndimage import distance_transform_edt, label
@@ -248,12 +249,11 @@ def _glasses(
         eyes |= polygon2mask(eyes.shape, outline[:, ::-1])
     apart = smoothstep(_away(eyes, photo), *LIDS_FREE)
     near = smoothstep(_away(drawn, photo), *NEAR_RIM[::-1]) * apart * torch.from_numpy(person).float()
-    smooth = fill(picture, (near[None, None] == 0).float())
-    differs = (picture - smooth).norm(dim=1, keepdim=True)
-    reach = 2 * round(NEARBY * float(photo.scale)) + 1
-    most = F.max_pool2d(differs * near, reach, 1, reach // 2)
-    most = F.avg_pool2d(most, reach, 1, reach // 2, count_include_pad=False).clamp(min=1e-3)
-    return _cut_out(picture, photo, False, smoothstep(differs / most, *DIFFERS)[0, 0] * near)
+    smooth = _filled(picture, near > 0)
+    differs = (picture - smooth)[0].norm(dim=0)
+    size = (2 * round(NEARBY * float(photo.scale)) + 1,) * 2
+    most = torch.from_numpy(cv2.blur(cv2.dilate((differs * near).numpy(), np.ones(size, np.uint8)), size))
+    return _cut_out(picture, photo, False, smoothstep(differs / most.clamp(min=1e-3), *DIFFERS) * near)
 
 
 def _away(drawn: np.ndarray, photo: FaceMotion) -> torch.Tensor:
@@ -264,10 +264,21 @@ def _away(drawn: np.ndarray, photo: FaceMotion) -> torch.Tensor:
 
 def _cut_out(picture: torch.Tensor, photo: FaceMotion, opaque: bool, frame: torch.Tensor) -> Glasses:
     """The glasses of which the surroundings show ``frame`` (640, 640), resting on the face."""
-    frame = frame[None, None]
-    size = 2 * EDGE + 1
-    hidden = F.avg_pool2d((F.max_pool2d(frame, size, 1, EDGE) > 0.05).float(), 3, 1, 1)
+    size = (2 * EDGE + 1,) * 2
+    hidden = (cv2.dilate(frame.numpy(), np.ones(size, np.uint8)) > 0.05).astype(np.float32)
+    hidden = torch.from_numpy(cv2.blur(hidden, (3, 3)))
     x, y, z = photo.normalized[0, list(SHELL)].cpu().double().T.numpy()
     shell = np.linalg.lstsq(np.stack([np.ones_like(x), y, x**2], 1), z, rcond=None)[0]
     shell = torch.tensor(shell, dtype=torch.float32, device=frame.device)
-    return Glasses(opaque, frame, hidden, fill(picture, 1 - hidden), shell)
+    return Glasses(opaque, frame[None, None], hidden[None, None], _filled(picture, hidden), shell)
+
+
+def _filled(picture: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
+    """The picture (1, 3, 640, 640) filled where something is ``hidden`` (640, 640), 0…1."""
+    rows, columns = (np.flatnonzero((hidden > 0).any(axis).numpy()) for axis in (1, 0))
+    if not len(rows):
+        return picture
+    window = np.s_[..., *(slice(max(int(used[0]) - EDGE, 0), int(used[-1]) + EDGE + 1) for used in (rows, columns))]
+    filled = picture.clone()
+    filled[window] = fill(picture[window], 1 - hidden[window].float()[None, None])
+    return filled

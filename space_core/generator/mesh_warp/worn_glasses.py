@@ -12,13 +12,14 @@ from torch.nn import functional as F
 
 from space_core.face.canvas import Canvas
 from space_core.face.portrait import MARGIN
-from space_core.generator.mesh_warp.compositor import CELL, doubled_layer, film_transform, premultiplied
+from space_core.generator.mesh_warp.compositor import doubled_layer, film_transform, premultiplied
 from space_core.generator.mesh_warp.face_motion import FaceMotion, PixelTransform
 from space_core.generator.mesh_warp.glasses import Glasses
 from space_core.generator.mesh_warp.sampling import grid_of, sample
 from space_core.smoothstep import smoothstep
 
 EDGE_ON = (0.1, 0.2)  # half the cosine of the shell's slope to the line of sight, about: less is its edge
+CELL = 8  # side in pixels of the portrait's crop of the cells in which it is computed what is seen
 DOUBLED_PIXELS = 500_000  # a layer of at most so many pixels is kept at twice its resolution
 
 

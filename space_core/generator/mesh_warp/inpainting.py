@@ -75,10 +75,10 @@ def _pieced_together(detail: np.ndarray, is_known: np.ndarray) -> np.ndarray:
         distance_transform_edt(~known, return_distances=False, return_indices=True) for known in (is_known, whole)
     )
     needed = cv2.dilate((~is_known).astype(np.uint8), np.ones((PIECE, PIECE)))[::reach, ::reach]
-    size = np.array([height, width])
+    size, random = np.array([height, width]), np.random.default_rng(0)  # or the same piece would be seen side by side
     for centre in np.argwhere(needed) * reach:
         behind = np.abs((2 * border[:, *centre] - centre + size - 1) % (2 * size - 2) - size + 1)  # or at the edges
-        row, column = inside[:, *behind]
+        row, column = inside[:, *(behind + random.integers(-PIECE, PIECE, 2)).clip(0, size - 1)]
         piece = detail[:, row - reach : row + reach, column - reach : column + reach] * window
         here = np.s_[centre[0] + reach : centre[0] + 3 * reach, centre[1] + reach : centre[1] + 3 * reach]
         total[:3, *here] += piece

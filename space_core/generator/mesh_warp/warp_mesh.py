@@ -5,10 +5,11 @@ It is built in pixels of the portrait's surroundings and then carried over to th
 
 from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter1d, maximum_filter1d
-from scipy.spatial import Delaunay
+from scipy.spatial import Delaunay, cKDTree
 from torch.nn import functional as F
 
 from space_core.face.portrait import MARGIN
@@ -28,7 +29,9 @@ from space_core.generator.mesh_warp.head_shape import head_depth
 from space_core.generator.mesh_warp.sampling import EXTENT
 from space_core.smoothstep import smoothstep
 
-SPACING = 26  # pixels between the vertices around the face; the motion there is smooth
+# Pixels between the vertices on a head around its face: between ones further apart, strands of hair show kinks.
+# So far from the face (normalized), and from the person (pixels), motion is smooth, and one vertex stands for four.
+SPACING, DENSE, DENSE_PIXELS = 18, 0.8, 24
 CLEARANCE = 0.45  # the least distance of such a vertex from the face's outline, in spacings
 
 # How far the head reaches, in normalized units (outer eye corners one apart, chin at about 1.3). These, and what the
@@ -124,7 +127,7 @@ def build_warp_mesh(
     landmarks, normalized = (array[0].astype(np.float64) for array in (host.posed, host.normalized))
     scale = float(host.scale[0])
     outline = landmarks[list(OVAL), :2]
-    around = _points_around(outline)
+    around = _points_around(outline, scale, person)
     source = np.concatenate([landmarks[:NUM_SURFACE_POINTS, :2], around])
     triangles = _triangles(source)
 
@@ -197,19 +200,28 @@ def _inside(points: np.ndarray, person: np.ndarray, edges: np.ndarray, continued
     return np.clip(room / MARGIN, 0, 1)
 
 
-def _points_around(outline: np.ndarray) -> np.ndarray:
-    """(P, 2) a hexagonal grid over the surroundings outside the face's outline (36, 2), and the frame's edge."""
+def _points_around(outline: np.ndarray, scale: float, person: np.ndarray) -> np.ndarray:
+    """(P, 2) a hexagonal grid over the surroundings outside the face's outline (36, 2), and the frame's edge.
+
+    ``scale`` is in pixels per normalized unit, ``person`` (640, 640) is the mask, 0 background … 1 person.
+    """
     extent = EXTENT - 1.0
     rows = np.linspace(0, extent, round(extent / (SPACING * 0.87)) + 1)
     columns = np.linspace(0, extent, round(extent / SPACING) + 1)
     shift = np.where(np.arange(len(rows)) % 2, 0.5 * (columns[1] - columns[0]), 0)
     x = np.clip(columns[None] + shift[:, None], 0, extent)
     x[:, 0] = 0
-    points = np.stack([x, np.broadcast_to(rows[:, None], x.shape)], -1).reshape(-1, 2)
+    grid = np.stack([x, np.broadcast_to(rows[:, None], x.shape)], -1)
     # The outline made dense, so that the distance to it is that to its nearest point.
     dense = np.concatenate([outline + t * (np.roll(outline, -1, 0) - outline) for t in np.linspace(0, 1, 8)[:-1]])
-    distance = np.linalg.norm(points[:, None] - dense[None], axis=-1).min(1)
-    return points[~_enclosed(points, outline) & (distance > CLEARANCE * SPACING)]
+    distance = cKDTree(dense).query(grid)[0]
+    size = 2 * DENSE_PIXELS + 1
+    near = cv2.dilate((person > CUT[0]).astype(np.uint8), np.ones((size, size), np.uint8)) > 0
+    kept = near[grid[..., 1].round().astype(int), x.round().astype(int)] & (distance < DENSE * scale)
+    kept[::2, ::2] = kept[[0, -1]] = kept[:, [0, -1]] = True
+    kept &= distance > CLEARANCE * SPACING
+    points = grid[kept]
+    return points[~_enclosed(points, outline)]
 
 
 def _triangles(source: np.ndarray) -> np.ndarray:

@@ -1,10 +1,12 @@
 """Faces for tests of motion, and what is measured on them."""
 
+from functools import lru_cache
+
 import numpy as np
 
 from space_core.face.topology import EYES, INNER_LOWER_LIP, INNER_UPPER_LIP, canonical_face
 from space_core.motion.emotion import emotion_curve
-from space_core.motion.speech2landmarks import load_speech2landmarks
+from space_core.motion.speech2landmarks import SpeechWindow, load_speech2landmarks
 from space_core.timing import number_of_frames
 
 UPPER_LIP, LOWER_LIP = list(INNER_UPPER_LIP[1:-1]), list(INNER_LOWER_LIP[1:-1])
@@ -27,7 +29,15 @@ def predict(
     """Normalized landmarks (T, 478, 3) of speech (N,); of the closed face unless another one is given."""
     curve = emotion_curve(emotion, intensity, number_of_frames(len(speech)))
     face = closed_face() if face is None else face
-    return np.concatenate(list(load_speech2landmarks("cpu").predict(speech, face, curve, articulation)))
+    windows = analysed(speech.astype(np.float32).tobytes())
+    predicted = load_speech2landmarks("cpu").predict_with_closure(windows, face, curve, articulation)
+    return np.concatenate([landmarks for landmarks, _ in predicted])
+
+
+@lru_cache(maxsize=8)
+def analysed(speech: bytes) -> list[SpeechWindow]:
+    """What speech, float32 samples, determines whoever says it and however; many tests have the same."""
+    return list(load_speech2landmarks("cpu").analyse(np.frombuffer(speech, np.float32)))
 
 
 def lip_opening(landmarks: np.ndarray) -> np.ndarray:

@@ -339,15 +339,15 @@ def test_a_portrait_says_what_the_microphone_hears(page, demo):
     page.get_by_text("Press Talk").wait_for()
     page.evaluate(RECEIVED)
     page.locator("#begin").click()
-    page.wait_for_function("() => received.said > 3 * 16000", timeout=FILM_TIMEOUT)
+    page.wait_for_function("() => received.said > 2 * 16000", timeout=FILM_TIMEOUT)
     assert page.evaluate("() => received.loudest") > 3000
     pictures = page.evaluate("() => received.pictures")
     moved = [max(abs(a - b) for a, b in zip(pictures[0], picture, strict=True)) for picture in pictures]
-    assert len(pictures) > 8  # of 75; a busy machine skips some
+    assert len(pictures) > 4  # of 50; a busy machine skips some
     assert max(moved) > 40
     page.locator("#emotion").select_option("happy")
     said = page.evaluate("() => received.said")
-    page.wait_for_function(f"() => received.said > {said} + 16000", timeout=FILM_TIMEOUT)
+    page.wait_for_function(f"() => received.said > {said} + 8000", timeout=FILM_TIMEOUT)
     page.locator("#end").click()
     page.get_by_text("begin again").wait_for()
     with Visitor(demo) as visitor:

@@ -368,41 +368,30 @@ def check_results(folder: Path) -> list[FilmStatus]:
 
 
 @pytest.mark.slow
-def test_a_worker_that_is_killed_loses_no_film(jobs):
+def test_a_driver_that_is_killed_is_resumed_where_it_was_and_a_worker_that_is_killed_loses_no_film(jobs):
     out = jobs.parent / "out"
-    with start_batch(jobs) as batch:
+    with start_batch(jobs, "--quiet") as batch:
         until(lambda: len(films(out)) >= 2, 300)
-        victim = workers_of(batch.pid)[0]
-        victim.kill()
+        workers = workers_of(batch.pid)
+        os.kill(batch.pid, signal.SIGKILL)
+        batch.wait()
+    until(lambda: all(map(has_ended, workers)))
+    first = films(out)
+    assert len(first) < NUM_FILMS
+    (out / ".space-0123456789ab.mp4.part").touch()
+    with start_batch(jobs, "--resume") as batch:
+        until(lambda: len(films(out)) >= len(first) + 2, 300)
+        workers_of(batch.pid)[0].kill()
         before = films(out)
         errors = batch.communicate(timeout=300)[1]
     assert batch.returncode == 2, errors
     assert errors.endswith("space_core: 1 of 13 rows have no film; the status table says why.\n")
     assert "films/min" in errors
     statuses = check_results(out)
-    assert all(status.frames == 10 and status.seconds > 0 for status in statuses[:-1])
+    assert all(status.seconds > 0 for status in statuses[:-1] if f"{status.id}.mp4" not in first)
     after = films(out)
+    assert all(after[name] == first[name] for name in first)
     assert sum(after[name] != before[name] for name in before) <= 1  # the one that was about to be reported
-
-
-@pytest.mark.slow
-def test_a_driver_that_is_killed_is_resumed_where_it_was(jobs):
-    out = jobs.parent / "out"
-    with start_batch(jobs, "--quiet") as batch:
-        until(lambda: len(films(out)) >= 3, 300)
-        workers = workers_of(batch.pid)
-        os.kill(batch.pid, signal.SIGKILL)
-        batch.wait()
-    until(lambda: all(map(has_ended, workers)))
-    before = films(out)
-    assert len(before) < NUM_FILMS
-    (out / ".space-0123456789ab.mp4.part").touch()
-    with start_batch(jobs, "--quiet", "--resume") as batch:
-        errors = batch.communicate(timeout=300)[1]
-    assert errors == "space_core: 1 of 13 rows have no film; the status table says why.\n"
-    check_results(out)
-    after = films(out)
-    assert all(after[name] == before[name] for name in before)
 
 
 @pytest.fixture
@@ -499,17 +488,20 @@ def film_values(visitor: Visitor, speech: Path) -> dict[str, Any]:
     return values | {"photo": visitor.upload(EXAMPLES / "astronaut.jpg"), "speech": visitor.upload(speech), "size": 256}
 
 
-@pytest.fixture
-def ray_cluster(tmp_path_factory, monkeypatch) -> Iterator[tuple[str, int]]:
+@pytest.fixture(scope="module")
+def ray_variables() -> dict[str, str]:
+    return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0"}
+
+
+@pytest.fixture(scope="module")
+def ray_cluster(ray_variables, tmp_path_factory) -> Iterator[tuple[str, int]]:
     """The address of a cluster of this machine, and its process."""
     port = free_port()
-    for name, value in {"AUTH_MODE": "token", "AUTH_TOKEN": secrets.token_hex(32), "USAGE_STATS_ENABLED": "0"}.items():
-        monkeypatch.setenv(f"RAY_{name}", value)
     folder = tmp_path_factory.mktemp("r")
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", f"--port={port}"]
     command += ["--node-ip-address=127.0.0.1"]
     command += ["--num-cpus=2", "--include-dashboard=false", f"--temp-dir={folder}", "--object-store-memory=100000000"]
-    environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
+    environment = {**os.environ, **ray_variables, "PYTHONPATH": str(PACKAGE.parent)}
     with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as cluster:
         try:
             until(lambda: is_listening(port))
@@ -520,8 +512,12 @@ def ray_cluster(tmp_path_factory, monkeypatch) -> Iterator[tuple[str, int]]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGKILL])
-def test_a_page_that_ends_costs_the_visitors_of_another_page_no_film(ray_cluster, ending, tmp_path):
+def test_a_page_that_ends_costs_the_visitors_of_another_page_no_film(
+    ray_cluster, ray_variables, ending, tmp_path, monkeypatch
+):
     ray_address, cluster = ray_cluster
+    for name, value in ray_variables.items():
+        monkeypatch.setenv(name, value)
     speech = speech_of(10, tmp_path / "speech.wav")
     flags = ("--grace-seconds=120",)  # for two films, one after the other
     with demo_on(ray_address, *flags) as (old_address, old), demo_on(ray_address, *flags) as (new_address, new):

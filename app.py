@@ -42,7 +42,9 @@ def main() -> None:
         credentials = ContentCredentials(settings.certificate_folder) if settings.content_credentials else None
         with ExitStack() as stack:
             pipeline, replicas = _backend(settings, credentials, stack)
-            service = AnimationService(pipeline, Metrics(), settings.time_limit, replicas, settings.num_lines)
+            service = AnimationService(
+                pipeline, Metrics(), settings.time_limit, replicas, settings.num_lines, settings.max_sessions
+            )
             _serve(service, pipeline, settings)
     except SpaceError as error:
         raise SystemExit(f"space: {error}") from None

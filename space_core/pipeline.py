@@ -217,6 +217,7 @@ class SpacePipeline:
         options: AnimationOptions | None = None,
         control: LiveControl | None = None,
         skip_after: float = math.inf,
+        progress: Progress = ignore_progress,
     ) -> LiveStream:
         """Lets the portrait in a photo say speech that is still arriving, with a bounded look-ahead.
 
@@ -229,6 +230,7 @@ class SpacePipeline:
             skip_after: seconds by which drawing may be later than the sound. Beyond, pictures are skipped, see
                 ``LiveFrame.is_skipped``, so that the delay stays within this and the time of one picture, which has to
                 be less than four seconds. By default none is skipped, and sound waits until it is drawn.
+            progress: called while the portrait is prepared, see ``Progress``.
 
         Raises:
             SpaceError: the photo or an option can't be used; raised here, before the first frame.
@@ -237,7 +239,7 @@ class SpacePipeline:
         control = control or LiveControl(options)
         if control.options.pose_video or options.pose_video:
             raise SpaceError("A live stream has no pose video: leave it out, or animate a recording.")
-        return self._stages.stream(photo, chunks, options.rendering, control, skip_after)
+        return self._stages.stream(photo, chunks, options.rendering, control, skip_after, progress)
 
     def forget_portraits(self, older_than_seconds: float = 0.0) -> None:
         """Drops the prepared portraits, which hold whole photos, that were not used for that long."""

@@ -111,10 +111,11 @@ class Stages:
         options: RenderingOptions,
         control: LiveControl,
         skip_after: float,
+        progress: Progress,
     ) -> LiveStream:
         """All stages for speech that is still arriving."""
-        prepared = self.prepare(load_photo(photo), options, ignore_progress)
-        renderer = self._generator(options.generator, ignore_progress)
+        prepared = self.prepare(load_photo(photo), options, progress)
+        renderer = self._generator(options.generator, progress)
         planner = self._planner.live(prepared.portrait, control.options.motion)
         draw = partial(render_segment, renderer, prepared.prepared, options)
         return LiveStream(planner, draw, chunks, control, skip_after)

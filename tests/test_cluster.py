@@ -5,26 +5,30 @@ import csv
 import errno
 import json
 import os
+import queue
 import secrets
 import signal
 import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path, PurePosixPath
 from types import SimpleNamespace
 from typing import Any
 
 import fsspec
+import numpy as np
 import psutil
 import pyarrow
 import pyarrow.parquet
 import pytest
 from conftest import EXAMPLES, Visitor, speech_of, until, uploaded
 from fsspec.implementations.memory import MemoryFileSystem
+from websockets.sync.client import connect
 
 from space_core.cli import main
 from space_core.cluster import film_maker, storage
@@ -32,12 +36,17 @@ from space_core.cluster.batch import MAX_GROUP, grouped
 from space_core.cluster.film_maker import FilmMaker
 from space_core.cluster.job_table import FilmJob, read_job_table
 from space_core.cluster.ray_session import LOCAL, ray_session
+from space_core.cluster.remote_stream import MOST_UNREAD
+from space_core.cluster.replica import NO_PICTURE, LiveRequest, Ready
+from space_core.cluster.serving import RemotePipeline
 from space_core.cluster.shared_application import shared_application
 from space_core.cluster.status_table import FilmStatus, read_status_table
 from space_core.cluster.storage import download, file_names, place, remove_unfinished, upload
 from space_core.errors import ServerFault, SpaceError
+from space_core.live import LiveControl, LiveFrame
 from space_core.media.video import read_frames
 from space_core.options import AnimationOptions
+from space_core.progress import ignore_progress
 
 PACKAGE = Path(__file__).parents[1] / "space_core"
 ROWS = [
@@ -586,6 +595,62 @@ def test_a_page_that_starts_while_the_last_one_removes_the_application_has_one_a
     assert not serve.applications
 
 
+class FakeReplica:
+    """Gives a frame for each chunk of sound, as long as the stream is not cancelled."""
+
+    def __init__(self) -> None:
+        self.is_cancelled = False
+        self.talk = SimpleNamespace(remote=self._talk)
+
+    def options(self, stream: bool) -> "FakeReplica":
+        return self
+
+    def _talk(self, request: LiveRequest, sound: queue.Queue) -> "FakeReplica":
+        self.request, self.sound = request, sound
+        return self
+
+    def __iter__(self) -> Iterator[Any]:
+        yield Ready()
+        index = 0
+        while (given := self.sound.get()) is not None:
+            chunk, options = given
+            is_skipped = index % 2 == 1
+            picture = NO_PICTURE if is_skipped else np.full((2, 2, 3), int(options.gaze_yaw), np.uint8)
+            yield LiveFrame(index, picture, chunk, is_skipped)
+            index += 1
+
+    def cancel(self) -> None:
+        self.is_cancelled = True
+
+
+def test_a_live_stream_of_a_replica_waits_for_its_reader_and_follows_changes(tmp_path, monkeypatch):
+    class Sound(queue.Queue):
+        def shutdown(self, force: bool) -> None:
+            pass
+
+    def chunks() -> Iterator[np.ndarray]:
+        for _ in range(200):
+            given.append(1)
+            yield np.zeros(640, np.float32)
+
+    monkeypatch.setattr("ray.util.queue.Queue", lambda actor_options: Sound())
+    given, replica, control = [], FakeReplica(), LiveControl()
+    remote = RemotePipeline("space", replica, None)
+    (tmp_path / "photo.jpg").write_bytes(b"photo")
+    stream = remote.stream(tmp_path / "photo.jpg", chunks(), AnimationOptions(), control, 0.2, ignore_progress)
+    with closing(stream) as frames:
+        assert replica.request.photo.content == b"photo"
+        until(lambda: len(given) > MOST_UNREAD)
+        time.sleep(0.1)
+        assert len(given) == MOST_UNREAD + 2  # one is on its way, and one more is held
+        assert remote.replicas()["waiting"] == 1
+        control.update(gaze_yaw=7)
+        read = list(frames)
+    assert [frame.index for frame in read] == list(range(200))
+    assert [int(frame.picture.max()) for frame in read[-2:]] == [7, 7]
+    assert replica.is_cancelled and remote.replicas()["waiting"] == 0
+
+
 @pytest.fixture
 def ray_demo() -> Iterator[tuple[str, int]]:
     """The address of a demo with two replicas on a local Ray, and its process."""
@@ -594,7 +659,7 @@ def ray_demo() -> Iterator[tuple[str, int]]:
 
 
 @pytest.mark.slow
-def test_a_replica_that_is_killed_costs_no_visitor_a_film(ray_demo, tmp_path):
+def test_a_replica_that_is_killed_costs_no_visitor_a_film_and_replicas_draw_live_sessions(ray_demo, tmp_path):
     address, program = ray_demo
     speech, long = speech_of(2, tmp_path / "speech.wav"), speech_of(60, tmp_path / "long.wav")
     with Visitor(address) as visitor, ThreadPoolExecutor(12) as clients:
@@ -627,6 +692,15 @@ def test_a_replica_that_is_killed_costs_no_visitor_a_film(ray_demo, tmp_path):
         visitor.begin("animate", list((values | {"speech": visitor.upload(long)}).values()), session_hash="who stops")
         until(lambda: visitor.metric("space_busy") == 1)
         visitor.begin("stop", [], session_hash="who stops")
+        until(lambda: visitor.metric("space_busy") == 0, 10)
+        with connect(address.replace("http", "ws") + "/live") as session:
+            session.send(json.dumps({"photo": values["photo"]["path"]}))
+            assert json.loads(session.recv(60))["type"] == "ready"
+            assert visitor.metric("space_busy") == 1
+            session.send(bytes(32_000))
+            session.send('{"end": true}')
+            *pictures, end = session
+        assert (len(pictures), json.loads(end)) == (25, {"type": "end", "message": ""})
         until(lambda: visitor.metric("space_busy") == 0, 10)
         assert visitor.get("/healthz").json()["status"] == "ready"
 

@@ -39,7 +39,7 @@ class StandIn:
         self.options, self.control = None, None
         self.closed, self.released = threading.Event(), threading.Event()
 
-    def stream(self, photo, chunks, options, control, skip_after):
+    def stream(self, photo, chunks, options, control, skip_after, progress):
         self.options, self.control = options, control
         return self._frames(chunks)
 
@@ -282,4 +282,3 @@ def test_the_page_and_its_scripts_are_served_where_sessions_are_offered(live, tm
     for script in ("live.js", "live_microphone.js"):
         assert live.visitor.get(f"/{script}").headers["content-type"].startswith("text/javascript")
     assert not Settings(live_seconds=0).offers_live
-    assert not Settings(backend="ray").offers_live

@@ -1,33 +1,39 @@
 """Films of the web demo on replicas of the pipeline under Ray Serve, for pages that keep their queues and visitors."""
 
-import asyncio
 import logging
 import threading
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
 import torch
 
 from space_core.cluster.ray_session import ray_session
+from space_core.cluster.remote_stream import RemoteStream
+from space_core.cluster.replica import (
+    END_SECONDS,
+    Chunk,
+    Failure,
+    FilmRequest,
+    Made,
+    PipelineReplica,
+    Step,
+    read_file,
+)
 from space_core.cluster.shared_application import DEPLOYMENT, shared_application
-from space_core.errors import FaultReason, ServerFault, SpaceError
+from space_core.errors import ServerFault
 from space_core.face.preview import FacePreview, preview_face
-from space_core.fault_reasons import fault_reason
+from space_core.live import LiveControl
 from space_core.media.content_credentials import ContentCredentials
-from space_core.media.files import temporary_folder
 from space_core.media.images import load_draft
-from space_core.memory import limit_arenas
 from space_core.options import AnimationOptions
 from space_core.output import Outputs
-from space_core.pipeline import SpacePipeline
 from space_core.portrait_cache import PortraitCache
 from space_core.progress import Progress, ignore_progress, run_with_progress
 
-CHUNK_BYTES = 1 << 20
-END_SECONDS = 10.0  # for a cancelled film to end on its replica
 DRAIN_SECONDS = 600.0  # for films to be finished on a replica that is to be replaced
 IDLE_SECONDS = 300.0  # after which a replica beyond the least number is given up
 LOST = "The machine that drew this video was lost, and so was the next one. Try again later."
@@ -54,179 +60,6 @@ class Replicas:
     cache_bytes: int = 200_000_000
 
 
-@dataclass(frozen=True)
-class _File:
-    """An input as it travels: its name, which messages show, and its content."""
-
-    name: str
-    content: bytes
-
-    def write(self, folder: Path) -> Path:
-        folder.mkdir()
-        path = folder / self.name
-        path.write_bytes(self.content)
-        return path
-
-
-def _file(path: str | Path) -> _File:
-    return _File(Path(path).name, Path(path).read_bytes())
-
-
-@dataclass(frozen=True)
-class _Request:
-    """What a replica is asked for: a film, or a comparison where there are several settings."""
-
-    photo: _File
-    speech: _File
-    pose_videos: tuple[_File | None, ...]  # one for each setting
-    settings: tuple[AnimationOptions, ...]
-    captions: tuple[str, ...] | None
-    outputs: tuple[str, ...]  # names of files of ``Outputs``
-
-
-@dataclass(frozen=True)
-class _Step:
-    stage: str
-    done: int
-    total: int
-
-
-@dataclass(frozen=True)
-class _Chunk:
-    """A part of an output; the parts of one follow each other."""
-
-    output: str
-    content: bytes
-    is_last: bool
-
-
-@dataclass(frozen=True)
-class _Made:
-    """The end of a film, and what is known of it."""
-
-    num_frames: int
-    num_faces: int
-    notes: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class _Failure:
-    """The end of a film that could not be made. Not an exception: those of replicas come back with their traces."""
-
-    sentence: str
-    reason: FaultReason | None
-
-    def error(self) -> SpaceError:
-        return SpaceError(self.sentence) if self.reason is None else ServerFault(self.sentence, self.reason)
-
-
-_Event = _Step | _Chunk | _Made | _Failure
-
-
-class _Cancelled(Exception):  # noqa: N818 – not an error
-    """Nobody waits for the film any more."""
-
-
-class PipelineReplica:
-    """A resident pipeline on some machine, which makes one film at a time."""
-
-    def __init__(self, device: str, cache_bytes: int) -> None:
-        limit_arenas()
-        self._pipeline = SpacePipeline(device, cache_bytes=cache_bytes)
-
-    async def render(self, request: _Request) -> AsyncIterator[_Event]:
-        """Yields the progress of a film, its files in parts, and its end; the work ends when the iterator is closed."""
-        loop, events = asyncio.get_running_loop(), asyncio.Queue[_Event]()
-        closed = threading.Event()
-
-        def report(event: _Event) -> None:
-            if closed.is_set():
-                raise _Cancelled
-            loop.call_soon_threadsafe(events.put_nowait, event)
-
-        with temporary_folder() as folder:
-
-            def work() -> None:
-                with suppress(_Cancelled):
-                    report(self._film(request, folder, report))
-
-            thread = threading.Thread(target=work, name="film", daemon=True)
-            thread.start()
-            try:
-                while isinstance(event := await events.get(), _Step | _Chunk):
-                    yield event
-                if isinstance(event, _Made):
-                    for name in request.outputs:
-                        if name != "stream":
-                            for chunk in _chunks(name, _output(folder, name)):
-                                yield chunk
-                yield event
-            finally:
-                closed.set()
-                await asyncio.to_thread(thread.join, END_SECONDS)
-
-    def forget_portraits(self, older_than_seconds: float) -> None:
-        """See ``SpacePipeline.forget_portraits``."""
-        self._pipeline.forget_portraits(older_than_seconds)
-
-    def _film(self, request: _Request, folder: Path, report: Any) -> _Made | _Failure:
-        sent = 0  # bytes of the stream
-
-        def send_stream() -> None:
-            nonlocal sent
-            if "stream" in request.outputs:
-                with _output(folder, "stream").open("rb") as file:
-                    file.seek(sent)
-                    while content := file.read(CHUNK_BYTES):
-                        report(_Chunk("stream", content, False))
-                        sent += len(content)
-
-        def progress(stage: str, done: int, total: int) -> None:
-            if stage == "frames":
-                send_stream()
-            report(_Step(stage, done, total))
-
-        try:
-            photo, speech = request.photo.write(folder / "photo"), request.speech.write(folder / "speech")
-            settings = [
-                setting if video is None else replace(setting, pose_video=video.write(folder / f"pose{number}"))
-                for number, (setting, video) in enumerate(zip(request.settings, request.pose_videos, strict=True))
-            ]
-            files: dict[str, Any] = {name: _output(folder, name) for name in request.outputs if name != "stream"}
-            is_streamed = "stream" in request.outputs
-            made: Any
-            with _output(folder, "stream").open("wb") if is_streamed else nullcontext() as stream:
-                if len(settings) > 1:
-                    made = self._pipeline.compare_to_file(
-                        photo, speech, settings, files["video"], request.captions, progress, stream
-                    )
-                else:
-                    outputs = Outputs(**files, stream=stream)
-                    made = self._pipeline.animate_to_file(photo, speech, outputs, settings[0], progress)
-            send_stream()
-        except _Cancelled:
-            raise
-        except SpaceError as error:
-            return _Failure(str(error), error.reason if isinstance(error, ServerFault) else None)
-        except Exception as failure:
-            logging.getLogger("ray.serve").exception("a film failed")
-            return _Failure(f"{type(failure).__name__} on a replica.", fault_reason(failure))
-        return _Made(made.num_frames, made.num_faces, made.notes)
-
-
-def _output(folder: Path, name: str) -> Path:
-    return folder / f"{name}{'.npz' if name == 'motion_file' else '.mp4'}"
-
-
-def _chunks(output: str, path: Path) -> Iterator[_Chunk]:
-    with path.open("rb") as file:
-        content = file.read(CHUNK_BYTES)
-        while content:
-            following = file.read(CHUNK_BYTES)
-            yield _Chunk(output, content, not following)
-            content = following
-
-
 @dataclass
 class RemotePipeline:
     """Has films made by replicas; takes the place of ``SpacePipeline`` in ``AnimationService``.
@@ -238,7 +71,7 @@ class RemotePipeline:
     handle: Any  # a ray.serve.handle.DeploymentHandle
     credentials: ContentCredentials | None
     device: str = "ray"
-    _num_films: int = 0  # that are asked for and not finished
+    _num_jobs: int = 0  # films and live streams that are asked for and not finished
     _num_running: int = 0  # replicas, as counted last
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _portraits: PortraitCache = field(default_factory=lambda: PortraitCache(torch.device("cpu")))  # for its detectors
@@ -250,7 +83,7 @@ class RemotePipeline:
 
     def animate_to_file(
         self, photo: str, speech: str | Path, outputs: Outputs, options: AnimationOptions, progress: Progress
-    ) -> _Made:
+    ) -> Made:
         """See ``SpacePipeline.animate_to_file``; the inputs are files, and the speech is its own sound.
 
         Raises:
@@ -270,9 +103,23 @@ class RemotePipeline:
         captions: Sequence[str] | None = None,
         progress: Progress = ignore_progress,
         stream: IO[bytes] | None = None,
-    ) -> _Made:
+    ) -> Made:
         """See ``SpacePipeline.compare_to_file`` and ``animate_to_file``."""
         return self._film(photo, speech, settings, captions, {"video": Path(path)}, progress, stream)
+
+    def stream(
+        self,
+        photo: Path,
+        chunks: Iterator[np.ndarray],
+        options: AnimationOptions,
+        control: LiveControl,
+        skip_after: float,
+        progress: Progress,
+    ) -> RemoteStream:
+        """See ``SpacePipeline.stream`` and ``RemoteStream``. One replica draws it, and nothing else meanwhile."""
+        work = ExitStack()
+        work.enter_context(self._job())
+        return RemoteStream(self.handle, photo, chunks, options, control, skip_after, progress, work)
 
     def prepare(self, photo: str, options: AnimationOptions) -> None:
         """Does nothing: which replica will draw a film is known when it begins."""
@@ -283,10 +130,10 @@ class RemotePipeline:
         asked.results(timeout_s=END_SECONDS, return_exceptions=True)  # one that is being replaced has none any more
 
     def replicas(self) -> dict[str, int]:
-        """How many replicas run ("replicas"), how many of them make a film ("busy"), and how many films wait for one
-        ("waiting"). Answers at once."""
-        busy = min(self._num_films, self._num_running)
-        return {"replicas": self._num_running, "busy": busy, "waiting": self._num_films - busy}
+        """How many replicas run ("replicas"), how many of them are at work ("busy"), and how many films and live
+        streams wait for one ("waiting"). Answers at once."""
+        busy = min(self._num_jobs, self._num_running)
+        return {"replicas": self._num_running, "busy": busy, "waiting": self._num_jobs - busy}
 
     def count_replicas(self, ended: threading.Event) -> None:
         """Asks Ray now and then how many replicas run, until ``ended`` is set."""
@@ -311,21 +158,19 @@ class RemotePipeline:
         files: dict[str, Path],
         progress: Progress,
         stream: IO[bytes] | None = None,
-    ) -> _Made:
+    ) -> Made:
         import ray.exceptions
 
-        videos = tuple(None if setting.pose_video is None else _file(setting.pose_video) for setting in settings)
-        request = _Request(
-            _file(photo),
-            _file(speech),
+        videos = tuple(None if setting.pose_video is None else read_file(setting.pose_video) for setting in settings)
+        request = FilmRequest(
+            read_file(photo),
+            read_file(speech),
             videos,
             tuple(settings),
             None if captions is None else tuple(captions),
             (*files, *(() if stream is None else ("stream",))),
         )
-        with self._lock:
-            self._num_films += 1
-        try:
+        with self._job():
             for attempt in range(1, ATTEMPTS + 1):
                 try:
                     return self._ask(request, files, progress, stream)
@@ -338,16 +183,24 @@ class RemotePipeline:
                         # What was sent can't be continued by another film, so the page waits for the file.
                         stream, request = None, replace(request, outputs=tuple(files))
             raise AssertionError("every attempt returns or raises")
+
+    @contextmanager
+    def _job(self) -> Iterator[None]:
+        """Something that needs a replica within this context."""
+        with self._lock:
+            self._num_jobs += 1
+        try:
+            yield
         finally:
             with self._lock:
-                self._num_films -= 1
+                self._num_jobs -= 1
 
-    def _ask(self, request: _Request, files: dict[str, Path], progress: Progress, stream: IO[bytes] | None) -> _Made:
+    def _ask(self, request: FilmRequest, files: dict[str, Path], progress: Progress, stream: IO[bytes] | None) -> Made:
         """Has a replica make a film, and writes what it sends."""
         for path in files.values():
             path.with_suffix(".part").unlink(missing_ok=True)  # of an attempt before
         response = self.handle.options(stream=True).render.remote(request)
-        events, latest = iter(response), _Step("portrait", 0, 1)
+        events, latest = iter(response), Step("portrait", 0, 1)
 
         def repeat() -> None:
             progress(latest.stage, latest.done, latest.total)
@@ -355,24 +208,24 @@ class RemotePipeline:
         try:
             while True:
                 event = run_with_progress(lambda: next(events, None), repeat)
-                if isinstance(event, _Chunk) and event.output == "stream":
+                if isinstance(event, Chunk) and event.output == "stream":
                     assert stream is not None
                     stream.write(event.content)
                     stream.flush()
-                elif isinstance(event, _Chunk):
+                elif isinstance(event, Chunk):
                     self._write(event, files[event.output])
-                elif isinstance(event, _Step):
+                elif isinstance(event, Step):
                     progress(event.stage, event.done, event.total)
                     latest = event
-                elif isinstance(event, _Failure):
+                elif isinstance(event, Failure):
                     raise event.error()
                 else:
-                    assert isinstance(event, _Made)
+                    assert isinstance(event, Made)
                     return event
         finally:
             response.cancel()
 
-    def _write(self, chunk: _Chunk, path: Path) -> None:
+    def _write(self, chunk: Chunk, path: Path) -> None:
         """Adds a part to a file, which takes its name when it is whole and signed."""
         unfinished = path.with_suffix(".part")
         with unfinished.open("ab") as file:

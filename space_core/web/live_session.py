@@ -18,14 +18,15 @@ from PIL import Image
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from space_core.errors import ServerFault, SpaceError
-from space_core.live import LiveControl, LiveFrame, LiveStream, fill_gaps
+from space_core.live import LiveControl, LiveFrame, fill_gaps
 from space_core.media.video import METADATA
 from space_core.motion.live_options import CHANGEABLE_OPTIONS
 from space_core.options import AnimationOptions
+from space_core.progress import Progress
 from space_core.timing import FPS, SAMPLE_RATE, SAMPLES_PER_FRAME
 from space_core.web import gradio_patches
 from space_core.web.error_handlers import RESTARTING
-from space_core.web.jobs import END_SECONDS, Job
+from space_core.web.jobs import END_SECONDS, Job, JobCancelled
 from space_core.web.logs import log_event
 from space_core.web.parameters import WIDGETS, option_value
 from space_core.web.service import AnimationService
@@ -60,8 +61,16 @@ SLOW_CONNECTION = "Your connection is too slow for the pictures."
 IDLE = f"Nothing has come for {IDLE_SECONDS:g} seconds, so the session was ended."
 
 
+class LiveFrames(Protocol):
+    """What is drawn, frame by frame; see ``LiveStream``."""
+
+    def __iter__(self) -> Iterator[LiveFrame]: ...
+
+    def close(self) -> None: ...
+
+
 class LivePipeline(Protocol):
-    """What draws: ``SpacePipeline``."""
+    """What draws: ``SpacePipeline``, or ``space_core.cluster.serving.RemotePipeline``."""
 
     def stream(
         self,
@@ -70,7 +79,8 @@ class LivePipeline(Protocol):
         options: AnimationOptions,
         control: LiveControl,
         skip_after: float,
-    ) -> LiveStream: ...
+        progress: Progress,
+    ) -> LiveFrames: ...
 
 
 class LiveSession:
@@ -214,8 +224,14 @@ class LiveSession:
 
     def _draw(self, job: Job, photo: Path, options: AnimationOptions, control: LiveControl) -> None:
         """Draws; in a thread of its own."""
+
+        def progress(stage: str, done: int, total: int) -> None:
+            if job.cancelled:
+                raise JobCancelled
+
         try:
-            with closing(self._pipeline.stream(photo, self._chunks(), options, control, SKIP_AFTER)) as frames:
+            stream = self._pipeline.stream(photo, self._chunks(), options, control, SKIP_AFTER, progress)
+            with closing(stream) as frames:
                 self._put({"type": "ready", "frames_per_second": FPS, "samples_per_second": SAMPLE_RATE})
                 for frame in frames:
                     self._room.acquire()
@@ -227,6 +243,8 @@ class LiveSession:
                     self._num_said = self._said_at(SAMPLES_PER_FRAME * self._num_frames)
                     self._put(_packed(frame, self._num_said))
             self._is_heard.wait(END_SECONDS)  # until all threads of the stream have ended
+            self._put(None)
+        except JobCancelled:
             self._put(None)
         except Exception as failure:
             self._put(failure)

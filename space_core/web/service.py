@@ -63,6 +63,7 @@ class AnimationService:
         limit: TimeLimit | None = None,
         replicas: Callable[[], dict[str, int]] | None = None,
         num_lines: int = 1,
+        max_sessions: int = 1,
     ) -> None:
         """Makes films with a backend.
 
@@ -72,6 +73,7 @@ class AnimationService:
             limit: of the time of each job.
             replicas: numbers of replicas for ``health`` and the metrics, where the backend has any.
             num_lines: how many films are made at a time; a live session takes the place of one.
+            max_sessions: how many live sessions there are at a time.
         """
         self.metrics = metrics
         self._replicas = replicas or dict
@@ -87,6 +89,7 @@ class AnimationService:
         self._lock = threading.Lock()
         self._lines = threading.Semaphore(num_lines)
         self._num_waiting = 0  # films, for a line
+        self._max_sessions = max_sessions
         self._sessions: list[OnRestart] = []  # of those who talk live
         self._is_draining = self._is_ending = False
         metrics.track_live(self.num_live)
@@ -185,7 +188,7 @@ class AnimationService:
 
     @contextlib.contextmanager
     def live(self, visitor: str, on_restart: OnRestart) -> Iterator[Job]:
-        """A live session: one at a time, in the place of a film, so that it is drawn in real time.
+        """A live session, in the place of a film, so that it is drawn in real time.
 
         It begins only while no film waits for that place; films wait until it has ended.
 
@@ -194,12 +197,12 @@ class AnimationService:
             on_restart: called, by ``drain``, with the seconds after which the session will be ended.
 
         Raises:
-            SpaceError: there is another one, there are films that need the place, or the server is about to end; or
-                what is raised within.
+            SpaceError: there are as many as there may be, there are films that need the place, or the server is about
+                to end; or what is raised within.
         """
         self.metrics.count_request("live")
         with self._lock:
-            has_room = not self._sessions and not self._num_waiting and not self._is_draining
+            has_room = len(self._sessions) < self._max_sessions and not self._num_waiting and not self._is_draining
             is_free = has_room and self._lines.acquire(blocking=False)
             if is_free:
                 self._sessions.append(on_restart)

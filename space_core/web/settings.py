@@ -134,9 +134,14 @@ class Settings(BaseSettings):
         return self.replicas if self.backend == "ray" else self.concurrency
 
     @property
+    def max_sessions(self) -> int:
+        """How many live sessions there are at the same time: one of a machine, which draws in real time."""
+        return self.replicas if self.backend == "ray" else 1
+
+    @property
     def offers_live(self) -> bool:
-        """Whether there are live sessions: where the pipeline is in this process, and computes outside of jobs, too."""
-        return self.backend == "local" and self.live_seconds > 0 and not on_zero_gpu()
+        """Whether there are live sessions: not where the pipeline computes within jobs alone."""
+        return self.live_seconds > 0 and not on_zero_gpu()
 
     @property
     def time_limit(self) -> TimeLimit:

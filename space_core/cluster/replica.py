@@ -1,0 +1,264 @@
+"""A pipeline on some machine of a Ray cluster, and the messages that a page exchanges with it."""
+
+import asyncio
+import logging
+import threading
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import aclosing, nullcontext
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from space_core.errors import FaultReason, ServerFault, SpaceError
+from space_core.fault_reasons import fault_reason
+from space_core.live import LiveControl, LiveFrame
+from space_core.media.files import temporary_folder
+from space_core.memory import limit_arenas
+from space_core.options import AnimationOptions
+from space_core.output import Outputs
+from space_core.pipeline import SpacePipeline
+
+CHUNK_BYTES = 1 << 20
+END_SECONDS = 10.0  # for a cancelled film to end on its replica
+NO_PICTURE = np.empty((0, 0, 3), np.uint8)
+
+
+@dataclass(frozen=True)
+class File:
+    """An input as it travels: its name, which messages show, and its content."""
+
+    name: str
+    content: bytes
+
+    def write(self, folder: Path) -> Path:
+        folder.mkdir()
+        path = folder / self.name
+        path.write_bytes(self.content)
+        return path
+
+
+def read_file(path: str | Path) -> File:
+    """A file of this machine."""
+    return File(Path(path).name, Path(path).read_bytes())
+
+
+@dataclass(frozen=True)
+class FilmRequest:
+    """A film that a replica is asked for, or a comparison where there are several settings."""
+
+    photo: File
+    speech: File
+    pose_videos: tuple[File | None, ...]  # one for each setting
+    settings: tuple[AnimationOptions, ...]
+    captions: tuple[str, ...] | None
+    outputs: tuple[str, ...]  # names of files of ``Outputs``
+
+
+@dataclass(frozen=True)
+class LiveRequest:
+    """A live stream that a replica is asked for; see ``SpacePipeline.stream``."""
+
+    photo: File
+    options: AnimationOptions
+    skip_after: float
+
+
+@dataclass(frozen=True)
+class Ready:
+    """The portrait of a live stream is prepared."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """Progress, see ``Progress``."""
+
+    stage: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A part of an output; the parts of one follow each other."""
+
+    output: str
+    content: bytes
+    is_last: bool
+
+
+@dataclass(frozen=True)
+class Made:
+    """The end of a film, and what is known of it."""
+
+    num_frames: int
+    num_faces: int
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """The end of a film that could not be made. Not an exception: those of replicas come back with their traces."""
+
+    sentence: str
+    reason: FaultReason | None
+
+    def error(self) -> SpaceError:
+        return SpaceError(self.sentence) if self.reason is None else ServerFault(self.sentence, self.reason)
+
+
+Event = Step | Chunk | Made | Failure | Ready | LiveFrame
+Report = Callable[[Event], None]
+
+
+class Cancelled(Exception):  # noqa: N818 – not an error
+    """Nobody waits for the film or the stream any more."""
+
+
+class PipelineReplica:
+    """A resident pipeline on some machine, which makes one film, or draws one live stream, at a time."""
+
+    def __init__(self, device: str, cache_bytes: int) -> None:
+        limit_arenas()
+        self._pipeline = SpacePipeline(device, cache_bytes=cache_bytes)
+
+    async def render(self, request: FilmRequest) -> AsyncIterator[Event]:
+        """Yields the progress of a film, its files in parts, and its end; the work ends when the iterator is closed."""
+        with temporary_folder() as folder:
+            async with aclosing(_events_of(partial(self._film, request, folder))) as events:
+                async for event in events:
+                    if isinstance(event, Made):
+                        for name in request.outputs:
+                            if name != "stream":
+                                for chunk in _chunks(name, _output(folder, name)):
+                                    yield chunk
+                    yield event
+
+    async def talk(self, request: LiveRequest, sound: Any) -> AsyncIterator[Event]:
+        """Yields ``Ready``, the frames of a live stream, and a failure if it ends in one; see ``render``.
+
+        Args:
+            request: what is drawn.
+            sound: a ``ray.util.queue.Queue`` of chunks, each with the options (``AnimationOptions``) of its moment;
+                None ends it. Pictures that were skipped are sent as empty ones.
+        """
+        with temporary_folder() as folder:
+            async with aclosing(_events_of(partial(self._stream, request, folder, sound))) as events:
+                async for event in events:
+                    yield event
+
+    def forget_portraits(self, older_than_seconds: float) -> None:
+        """See ``SpacePipeline.forget_portraits``."""
+        self._pipeline.forget_portraits(older_than_seconds)
+
+    def _film(self, request: FilmRequest, folder: Path, report: Report) -> Made:
+        sent = 0  # bytes of the stream
+
+        def send_stream() -> None:
+            nonlocal sent
+            if "stream" in request.outputs:
+                with _output(folder, "stream").open("rb") as file:
+                    file.seek(sent)
+                    while content := file.read(CHUNK_BYTES):
+                        report(Chunk("stream", content, False))
+                        sent += len(content)
+
+        def progress(stage: str, done: int, total: int) -> None:
+            if stage == "frames":
+                send_stream()
+            report(Step(stage, done, total))
+
+        photo, speech = request.photo.write(folder / "photo"), request.speech.write(folder / "speech")
+        settings = [
+            setting if video is None else replace(setting, pose_video=video.write(folder / f"pose{number}"))
+            for number, (setting, video) in enumerate(zip(request.settings, request.pose_videos, strict=True))
+        ]
+        files: dict[str, Any] = {name: _output(folder, name) for name in request.outputs if name != "stream"}
+        is_streamed = "stream" in request.outputs
+        made: Any
+        with _output(folder, "stream").open("wb") if is_streamed else nullcontext() as stream:
+            if len(settings) > 1:
+                made = self._pipeline.compare_to_file(
+                    photo, speech, settings, files["video"], request.captions, progress, stream
+                )
+            else:
+                outputs = Outputs(**files, stream=stream)
+                made = self._pipeline.animate_to_file(photo, speech, outputs, settings[0], progress)
+        send_stream()
+        return Made(made.num_frames, made.num_faces, made.notes)
+
+    def _stream(self, request: LiveRequest, folder: Path, sound: Any, report: Report) -> None:
+        control = LiveControl(request.options)
+
+        def chunks() -> Iterator[np.ndarray]:
+            while (given := sound.get()) is not None:
+                chunk, options = given
+                before, now = vars(control.options), vars(options)
+                control.update(**{name: value for name, value in now.items() if value != before[name]})
+                yield chunk
+
+        photo = request.photo.write(folder / "photo")
+        with self._pipeline.stream(photo, chunks(), request.options, control, request.skip_after) as frames:
+            report(Ready())
+            for frame in frames:
+                report(replace(frame, picture=NO_PICTURE) if frame.is_skipped else frame)
+
+
+async def _events_of(work: Callable[[Report], Event | None]) -> AsyncGenerator[Event, None]:
+    """What work reports in a thread of its own, and at last what it returns or the failure that it raises.
+
+    When the iterator is closed, its next report raises ``Cancelled``.
+    """
+    loop, events = asyncio.get_running_loop(), asyncio.Queue[Event | None]()
+    closed = threading.Event()
+
+    def put(event: Event | None) -> None:
+        loop.call_soon_threadsafe(events.put_nowait, event)
+
+    def report(event: Event) -> None:
+        if closed.is_set():
+            raise Cancelled
+        put(event)
+
+    def run() -> None:
+        last: Event | None = None
+        try:
+            last = work(report)
+        except Cancelled:
+            return
+        except Exception as failure:
+            last = _failure(failure)
+        if last is not None:
+            put(last)
+        put(None)
+
+    thread = threading.Thread(target=run, name="film", daemon=True)
+    thread.start()
+    try:
+        while (event := await events.get()) is not None:
+            yield event
+    finally:
+        closed.set()
+        await asyncio.to_thread(thread.join, END_SECONDS)
+
+
+def _failure(failure: Exception) -> Failure:
+    if isinstance(failure, SpaceError):
+        return Failure(str(failure), failure.reason if isinstance(failure, ServerFault) else None)
+    logging.getLogger("ray.serve").error("a film failed", exc_info=failure)
+    return Failure(f"{type(failure).__name__} on a replica.", fault_reason(failure))
+
+
+def _output(folder: Path, name: str) -> Path:
+    return folder / f"{name}{'.npz' if name == 'motion_file' else '.mp4'}"
+
+
+def _chunks(output: str, path: Path) -> Iterator[Chunk]:
+    with path.open("rb") as file:
+        content = file.read(CHUNK_BYTES)
+        while content:
+            following = file.read(CHUNK_BYTES)
+            yield Chunk(output, content, not following)
+            content = following

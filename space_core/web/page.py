@@ -190,7 +190,7 @@ def _operators_changes(settings: Settings) -> dict[str, dict[str, Any]]:
     offered = [name for name in option_choices("detector") or () if name == default or settings.face_alignment]
     marked = settings.visible_mark or settings.force_visible_mark
     return {
-        "detector": {"choices": offered},
+        "detector": {"choices": offered, "visible": len(offered) > 1},  # no widget where there is no choice
         "generator": _generator_choices(),
         "mark": {"value": marked, "interactive": not settings.force_visible_mark},
     }
@@ -243,7 +243,7 @@ def _inside() -> InsideScreen:
 
 
 def _compare() -> CompareScreen:
-    gr.Markdown("The photo and the words on the left, said with two, three or four settings.")
+    gr.Markdown("Your photo and speech, with two, three or four settings in one video.")
     number = gr.Radio([2, 3, 4], value=2, label="Settings", elem_id="number")
     parameters: dict[str, Any] = {"number": number}
     rows = []

@@ -217,6 +217,8 @@ def test_stop_ends_the_work_and_the_next_film_is_made(page, short_speech):
     page.get_by_text("Drawing").first.wait_for(timeout=FILM_TIMEOUT)
     page.locator("#stop").click()
     page.get_by_text("Drawing").first.wait_for(state="hidden")
+    page.wait_for_timeout(500)
+    assert not page.locator("#result-summary").get_by_text("Error").is_visible()
     page.locator("#speech").get_by_label("Clear").first.click()
     give(page, speech=short_speech)
     page.locator("#animate").click()

@@ -20,6 +20,9 @@ STYLE = """
 .player video {width: 100%; height: 512px; object-fit: contain;}
 .player a:not([hidden]) {display: inline-block; margin: 0.4rem;}
 .summary {min-height: 4.5rem;}
+.stopped .summary .wrap:has(.error) {display: none;}
+/* The number of frames, which would lie on the bar. */
+.summary .wrap:has(.progress-level) .progress-text {display: none;}
 @media (max-width: 640px) {
   .player .stage {min-height: 335px;}
   .player video {height: 300px;}

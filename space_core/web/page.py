@@ -289,8 +289,7 @@ def _wire_jobs(
     inputs.animate.click(lambda: gr.Tabs(selected="video"), None, tabs, show_progress="hidden", **INSTANT)
     # Before the jobs: the page carries out what a button does in this order, and waits for the end of each.
     for film, button in ((result, inputs.animate), (comparison.film, comparison.compare)):
-        for method in ("clear", "show"):
-            button.click(None, js=player_script(film.player, method), **PRIVATE)
+        button.click(None, js=player_script(film.player, "begin"), **PRIVATE)
     job_queue: dict[str, Any] = {"concurrency_limit": settings.num_lines, "concurrency_id": "service"}
     parameters = {**inputs.parameters, "look_inside": inside.look_inside}
     animating = inputs.animate.click(

@@ -167,15 +167,19 @@ window.spacePlayer = (selector) => spacePlayers[selector] ??= (() => {
     download().hidden = true;
   }
 
-  // Shows no more of a film that is not finished; a finished one stays.
-  function stop() {
-    if (film && !film.finished) clear();
-  }
-
-  // On a phone the player lies below the button.
-  function show() {
+  // A film was asked for. On a phone the player lies below the button.
+  function begin() {
+    clear();
+    document.body.classList.remove('stopped');
     setTimeout(() => document.querySelector(selector).scrollIntoView({block: 'nearest'}), 500);
   }
 
-  return {play, finish, clear, stop, show};
+  // Shows no more of a film that is not finished; a finished one stays. Gradio may take the end of what was stopped for
+  // an error, which the style sheet then hides.
+  function stop() {
+    if (film && !film.finished) clear();
+    document.body.classList.add('stopped');
+  }
+
+  return {play, finish, clear, begin, stop};
 })();

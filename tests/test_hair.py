@@ -5,6 +5,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
+import torch
 from conftest import EXAMPLES
 from rendering import mean_difference, posed, rendered
 
@@ -14,6 +15,8 @@ from space_core.face.hair_locks import LOCKS
 from space_core.face.normalization import HeadPose
 from space_core.face.portrait import MARGIN, Portrait, prepare_portrait
 from space_core.face.topology import OVAL
+from space_core.generator.mesh_warp.face_motion import PixelTransform, face_motion
+from space_core.generator.mesh_warp.hanging_hair import shares_of_hair
 from space_core.media.images import load_photo
 from space_core.motion.hair import HairSwing
 from space_core.timing import FPS
@@ -121,6 +124,24 @@ def test_swinging_hair_leaves_face_and_background_alone(generator, long_haired):
     x, y = landmarks[:, 0], landmarks[:, 1]
     beside = np.s_[int(y.mean()) : int(y.max()), int(x.max()) + 5 : int(x.max()) + 40]
     assert mean_difference(frame[beside], still[beside]) > 2
+
+
+def test_shoulders_in_clothes_of_the_hairs_colour_are_no_hair(portrait):
+    photo = face_motion(posed(portrait), PixelTransform(1.0, np.full(2, float(MARGIN))), torch.device("cpu"))
+
+    def pixels(*corners: tuple[float, float]) -> np.ndarray:
+        return photo.host.place(np.array([(x, y, 0.6) for x, y in corners]))[0, :, :2].round().astype(int)
+
+    person = np.zeros((640, 640), np.float32)
+    for corners in (((-1, -1.2), (1, -1.2), (1, 1.3), (-1, 1.3)), ((-1.8, 1.1), (1.8, 1.1), (1.8, 1.9), (-1.8, 1.9))):
+        cv2.fillPoly(person, [pixels(*corners).astype(np.int32)], 1)
+    picture = np.full((640, 640, 3), 0.9, np.float32)
+    picture[person > 0] = [0.15, 0.1, 0.05]
+    cv2.fillPoly(picture, [photo.host.posed[0, list(OVAL), :2].round().astype(np.int32)], (0.8, 0.6, 0.5))
+    shares = shares_of_hair(photo, torch.from_numpy(picture).permute(2, 0, 1)[None], person)
+    beside_jaw, shoulders = (shares.hanging(pixels((-x, y), (x, y))) for x, y in ((0.9, 0.9), (1.6, 1.4)))
+    assert beside_jaw.min() > 0.9
+    assert shoulders.max() < 0.1
 
 
 @pytest.mark.parametrize("example", ["grace_hopper", "astronaut"])

@@ -16,6 +16,7 @@ from space_core.face.segmentation import person_mask
 from space_core.generator.mesh_warp import MeshWarpGenerator
 from space_core.generator.mesh_warp.compositor import compose
 from space_core.generator.mesh_warp.face_motion import PixelTransform, face_motion
+from space_core.generator.mesh_warp.far_side import find_far_side
 from space_core.generator.mesh_warp.hair_strands import find_hair_strands
 from space_core.generator.mesh_warp.hair_tips import find_hair_tips
 from space_core.generator.mesh_warp.hanging_hair import HairShares
@@ -207,6 +208,20 @@ def test_a_turned_photo_is_unchanged_when_the_head_turns_further_away(generator,
         face = posed(turned_away, yaw=yaw)
         one, other = (rendered(generator, each, face) for each in (prepared, without))
         assert np.array_equal(one, other) == same
+
+
+@pytest.mark.parametrize(("hair", "far_shown", "mirrored"), [(1, False, True), (1, True, False), (0, False, False)])
+def test_long_hair_is_mirrored_where_the_photo_shows_none_on_the_far_side(turned_away, hair, far_shown, mirrored):
+    photo = face_motion(posed(turned_away), PixelTransform(1.0, np.full(2, float(MARGIN))), torch.device("cpu"))
+    far = np.sign(turned_away.pose.rotation[0, 0])
+    lock = np.array([[-0.9 * far, y, 0.6] for y in (1.2, 1.3, 1.4)])  # beside and below the jaw, on the near side
+    person = np.ones((640, 640), np.float32)
+    if not far_shown:
+        beyond = photo.host.posed[0, :468, 0] * far
+        person[:, np.arange(640) * far > beyond.max() - 0.1 * float(photo.host.scale[0])] = 0
+    triangles = np.array([[468, 469, 470]])
+    side = find_far_side(photo, person, lock, np.zeros(3), np.full(3, float(hair)), triangles)
+    assert bool((side.hidden[468:] > 0.5).all() and (side.kind[468:, 0] == 1).all()) == mirrored
 
 
 @pytest.mark.parametrize("yaw", [-35, 35])

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from space_core.face.topology import NUM_SURFACE_POINTS, canonical_face, face_normals
+from space_core.face.topology import NUM_SURFACE_POINTS, OVAL, canonical_face, face_normals
 from space_core.generator.mesh_warp.face_motion import FaceMotion, index_on
 from space_core.generator.mesh_warp.inpainting import fill
 from space_core.generator.mesh_warp.sampling import EXTENT, blur
@@ -16,7 +16,7 @@ from space_core.smoothstep import smoothstep
 BETTER, FACING = (0.3, 0.5), (0.5, 0.25)
 HEAD_MIDDLE = np.array([0.0, 0.0, 0.85])  # normalized, about which what surrounds the face is taken to be round
 WITH_HEAD = (0.5, 0.95)  # of what turns with the head; necks and shoulders stay as they are
-# Hair on shoulders, scarfs and collars are not alike on both sides. They are what lies so far from the head's middle,
+# Scarfs, collars and shoulders are not alike on both sides. They are what lies so far from the head's middle,
 # heights counting less, and so far below the eyes; normalized.
 BESIDE, UPWARDS, BELOW = (1.05, 1.35), 0.75, (0.35, 0.65)
 BEYOND = (1.4, 1.8)  # so far from the middle nothing is hidden
@@ -27,8 +27,11 @@ COLOUR_WIDTH, LIGHT_WIDTH = 0.06, 0.15
 LEAST_COLOUR, MOST_DEVIATION, MOST_RATIO = 0.04, 0.3, 0.4
 # So far from the median both sides are alike … are not: hair on one forehead, for example, and skin on the other.
 UNLIKE, LIKENESS_WIDTH = (0.35, 0.7), 0.08
-# Hair that hangs beside the jaw is cut off there by a mirror image: points beside it, normalized, and the share of them
-# that shows the person in that case.
+# Where so much of it is sure, long hair is mirrored down to its tips, unless the photo shows it on the far side, too:
+# so far beyond the outline, between these heights, normalized.
+HAIR, BEYOND_OUTLINE, SIDE_HEIGHTS = 0.5, 0.12, (0.0, 0.8)
+# What else hangs beside the jaw, a hood, would be cut off there by a mirror image: points beside it, normalized, and
+# the share of them that shows the person in that case.
 BESIDE_JAW, HANGING = np.array([[x, y, 0.85] for x in (0.9, 1.05) for y in (0.65, 0.8)]), 0.85
 LEAST_SEEN = 0.1  # product of both cosines for a pair to count in the median
 LEAST_WEIGHT = 0.2  # of the greatest; a cell with less of it is filled from its neighbours
@@ -70,7 +73,12 @@ class FarSide:
 
 
 def find_far_side(
-    photo: FaceMotion, person: np.ndarray, around: np.ndarray, with_head: np.ndarray, triangles: np.ndarray
+    photo: FaceMotion,
+    person: np.ndarray,
+    around: np.ndarray,
+    with_head: np.ndarray,
+    hair: np.ndarray,
+    triangles: np.ndarray,
 ) -> FarSide | None:
     """The far side of a photo's warp mesh; None where it shows both sides of the face.
 
@@ -79,6 +87,7 @@ def find_far_side(
         person: (640, 640) 0 background … 1 person.
         around: (P, 3) the mesh's vertices around the face, normalized.
         with_head: (P,) 1 where they turn with the head … 0 where they do not.
+        hair: (P,) 1 where they show long hair that hangs … 0 where they do not.
         triangles: (N, 3) of the mesh.
     """
     if not _hides_a_side(photo):
@@ -86,12 +95,15 @@ def find_far_side(
     hidden = _hidden(photo, np.concatenate([_face_normals(), _head_normals(around)]))
     x, y, _ = around.T
     beside = np.hypot(x, UPWARDS * np.minimum(y, 0))
-    hidden[NUM_SURFACE_POINTS:] *= smoothstep(with_head, *WITH_HEAD) * (1 - smoothstep(beside, *BEYOND))
-    if _has_hanging_hair(photo, person):
+    hidden[NUM_SURFACE_POINTS:] *= np.maximum(smoothstep(with_head, *WITH_HEAD), hair)
+    hidden[NUM_SURFACE_POINTS:] *= 1 - smoothstep(beside, *BEYOND)
+    is_mirrored = hair.max() > HAIR and not _shows_far_hair(photo, person)
+    if not is_mirrored and _has_something_beside_jaw(photo, person):
         hidden[NUM_SURFACE_POINTS:] = 0
     seen_better = triangles[(hidden[triangles] > 0).any(1)]
     kind = np.ones((len(hidden), 2))
-    kind[NUM_SURFACE_POINTS:, 0] = (1 - smoothstep(beside, *BESIDE)) * (1 - smoothstep(y, *BELOW))
+    alike = (1 - smoothstep(beside, *BESIDE)) * (1 - smoothstep(y, *BELOW))
+    kind[NUM_SURFACE_POINTS:, 0] = np.maximum(alike, hair)
     kind[NUM_SURFACE_POINTS:, 1] = 0
     arrays = around * [-1, 1, 1], hidden[:, None], kind
     return FarSide(
@@ -147,8 +159,17 @@ def _spread(values: np.ndarray, weights: np.ndarray, cells: tuple[np.ndarray, np
     return fill(mean, known)[0].permute(1, 2, 0).numpy()
 
 
-def _has_hanging_hair(photo: FaceMotion, person: np.ndarray) -> bool:
-    """Whether hair hangs beside the jaw on the near side; see ``find_far_side``."""
+def _shows_far_hair(photo: FaceMotion, person: np.ndarray) -> bool:
+    """Whether a photo shows something of the person beyond the far cheek."""
+    far, points = np.sign(photo.host.rotation[0, 2, 0]), photo.host.normalized[0, list(OVAL)]
+    side = (points[:, 0] * far > 0) & (points[:, 1] > SIDE_HEIGHTS[0]) & (points[:, 1] < SIDE_HEIGHTS[1])
+    outline = photo.host.posed[0, list(OVAL), :2][side] + [far * BEYOND_OUTLINE * photo.host.scale[0], 0]
+    columns, rows = outline.round().astype(int).clip(0, EXTENT - 1).T
+    return bool(person[rows, columns].mean() > 0.5)
+
+
+def _has_something_beside_jaw(photo: FaceMotion, person: np.ndarray) -> bool:
+    """Whether something hangs beside the jaw on the near side; see ``find_far_side``."""
     near = -np.sign(photo.host.rotation[0, 2, 0])
     columns, rows = photo.host.place(BESIDE_JAW * [near, 1, 1])[0, :, :2].round().astype(int).clip(0, EXTENT - 1).T
     return bool(person[rows, columns].mean() > HANGING)

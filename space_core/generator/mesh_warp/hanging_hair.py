@@ -1,7 +1,7 @@
 """Long hair that hangs beside the face: where a photo shows it, and how far it swings there.
 
-It is found by colour: coloured like what grows above the eyes rather than like the skin, part of the person, and in one
-piece with it. So neither bald heads nor short hair, hats and beards have any.
+It is found by colour: coloured like what grows above the eyes rather than like the skin, part of the person, and
+hanging from there. So neither bald heads nor short hair, hats and beards have any.
 """
 
 from dataclasses import dataclass
@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import torch
-from scipy.ndimage import label
 from scipy.spatial import cKDTree
 from torch.nn import functional as F
 
@@ -31,6 +30,7 @@ UNLIKE_SKIN, LIKE_HAIR = 1.3, 1.3
 NEIGHBOURS = 5  # colours of hair whose mean distance counts
 LEAST_HAIR = 0.1  # normalized area; what hangs in less of it is short
 LEAST_GROWN = 0.35  # of what is above the eyes: where less is unlike the skin, the head is bald, or a statue's
+SPREAD_ROWS = 2  # of cells, in which hair spreads by one to either side; clothes on shoulders spread faster
 REACH = 3  # cells, standard deviation over which the share of hair is averaged
 # From the height from which it hangs it swings further and further over this length.
 LENGTH = 1.0
@@ -49,20 +49,24 @@ class HairShares:
     grows: np.ndarray
     hangs: np.ndarray
 
+    def hanging(self, points: np.ndarray) -> np.ndarray:
+        """(P,) the share of ``hangs`` at points (P, 2) in pixels of the surroundings."""
+        columns, rows = (points / CELL).astype(int).clip(0, len(self.hangs) - 1).T
+        return self.hangs[rows, columns]
 
-def hair_swing(photo: FaceMotion, hair: np.ndarray, points: np.ndarray) -> np.ndarray:
+
+def hair_swing(photo: FaceMotion, hair: HairShares, points: np.ndarray) -> np.ndarray:
     """(P, 4) how far points swing with each of the ``LOCKS``, 0 not … 1 as far, where hair hangs freely.
 
     Args:
         photo: the photo's own landmarks in pixels of the surroundings, on the host.
-        hair: (160, 160) the share of hair that hangs.
+        hair: which share of the person is hair.
         points: (P, 2) in pixels of the surroundings.
     """
     x, y = _normalized(photo, torch.tensor(points[None, None], dtype=torch.float32))[:, 0]
-    columns, rows = (points / CELL).astype(int).clip(0, len(hair) - 1).T
     right, low = smoothstep(x, -MIDDLE, MIDDLE), smoothstep(y, *LOCKS[:2, 1])
     locks = np.stack([(1 - right) * (1 - low), (1 - right) * low, right * (1 - low), right * low], -1)
-    return locks * (hair[rows, columns] * ((y - HANGS) / LENGTH).clip(0, 1))[:, None]
+    return locks * (hair.hanging(points) * ((y - HANGS) / LENGTH).clip(0, 1))[:, None]
 
 
 def shares_of_hair(photo: FaceMotion, picture: torch.Tensor, person: np.ndarray) -> HairShares:
@@ -105,10 +109,19 @@ def _hair(photo: FaceMotion, picture: torch.Tensor, sure: np.ndarray) -> tuple[n
     )
     alike = grows.copy()
     alike[below] = (to_hair < LIKE_HAIR) & (to_hair < to_skin)
-    pieces, _ = label(alike)
-    hangs = alike & np.isin(pieces, np.unique(pieces[grows])) & (y > HANGS)
+    hangs = _reached_from_above(alike, grows) & (y > HANGS)
     long = hangs.sum() * (CELL / float(photo.host.scale[0])) ** 2 > LEAST_HAIR
     return grows, hangs if long else np.zeros_like(hangs)
+
+
+def _reached_from_above(alike: np.ndarray, grows: np.ndarray) -> np.ndarray:
+    """(160, 160) bool, the cells ``alike`` in which something hangs from ``grows``, and not what lies on shoulders."""
+    reached = grows.copy()
+    for row in range(1, len(alike)):
+        spread = 3 if row % SPREAD_ROWS == 0 else 1
+        above = cv2.dilate(reached[row - 1 : row].astype(np.uint8), np.ones((1, spread), np.uint8))[0] > 0
+        reached[row] |= alike[row] & above
+    return reached
 
 
 def _normalized(photo: FaceMotion, pixels: torch.Tensor) -> np.ndarray:

@@ -158,7 +158,7 @@ def build_warp_mesh(
     inside = _inside(around, person, edges, continued)
     turns = (1 - down) * (1 - sideways) + BODY_TURN * down
     # What follows the head only in part lags no further behind than it has gone.
-    swing = hair_swing(photo, hair.hangs, around) * ((1 - rigid) * turns * inside[:, 0])[:, None]
+    swing = hair_swing(photo, hair, around) * ((1 - rigid) * turns * inside[:, 0])[:, None]
     follows = np.clip(np.array(BODY_SWAY) - BODY_TURN, 0, None) * down[:, None]
 
     def place(array: np.ndarray) -> torch.Tensor:
@@ -175,7 +175,7 @@ def build_warp_mesh(
         body=place(follows * inside),
         hair=place(swing),
         outline=place(nearness * (inside.min(1) * np.exp(-((nearest / EXPRESSION_REACH) ** 2)))[:, None]),
-        far=find_far_side(photo, person, around_normalized, turns, triangles),
+        far=find_far_side(photo, person, around_normalized, turns, hair.hanging(around), triangles),
     )
 
 

@@ -9,8 +9,9 @@ from space_core.face.canvas import Canvas
 from space_core.face.portrait import MARGIN, Crop
 from space_core.generator.mesh_warp.sampling import EXTENT
 
-# Of the mask: a pixel that shows the person. At the very edge it is less sure than so many pixels inside.
-PERSON, PERSON_AT_EDGE, INSIDE = 0.5, 0.1, 8
+# Of the mask: a pixel that shows the person. At the very edge it is far less sure than so many pixels inside: it counts
+# if its mean over the head is more than that.
+PERSON, INSIDE, AT_EDGE = 0.5, 8, 0.03
 RADIUS = 1.05  # of a head with its hair, normalized; a circle of that radius ends it above the edge
 SOFTNESS = 3.0  # pixels over which it ends
 # Hair above the edge is that below it mirrored, ever more slowly, down to so many pixels of the crop below the edge.
@@ -31,16 +32,16 @@ def with_head_top(person: np.ndarray, top: float, scale: float) -> np.ndarray | 
     if not 0 < edge <= MARGIN:
         return None
     line = person[edge + INSIDE]
-    segments = find_objects(label((line > PERSON) & (person[edge] > PERSON_AT_EDGE))[0])
+    segments = [part for part in find_objects(label(line > PERSON)[0]) if person[edge][part].mean() > AT_EDGE]
     if not segments:
         return None
-    height = np.full(EXTENT, -np.inf)  # of the head above the edge
+    height = np.full(EXTENT, -np.inf)  # of the head above that line
     for (columns,) in segments:
         half = (columns.stop - columns.start) / 2
         radius = max(RADIUS * scale, half)
         beside = np.arange(columns.start, columns.stop) - (columns.start + columns.stop - 1) / 2
         height[columns] = np.sqrt(radius**2 - beside**2) - np.sqrt(radius**2 - half**2)
-    above = edge - np.arange(edge + INSIDE)[:, None]
+    above = np.arange(edge + INSIDE, 0, -1)[:, None]
     continued = ((height - above) / SOFTNESS + 1).clip(0, 1)
     continued[edge:] = np.maximum(continued[edge:], person[edge : edge + INSIDE])
     return np.concatenate([continued.astype(np.float32), person[edge + INSIDE :]])

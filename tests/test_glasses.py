@@ -108,6 +108,14 @@ def test_frames_turn_as_the_rigid_head_does(generator, prepared, wearer):
     assert np.abs(still[bridge].astype(int) - moved[bridge]).mean() < 6
 
 
+@pytest.mark.parametrize("pitch", [-20, 20])
+def test_rims_are_whole_when_the_head_nods(generator, prepared, wearer, pitch):
+    box, face = prepared.glasses.box, posed(wearer, pitch=pitch)
+    everywhere = replace(prepared, glasses=replace(prepared.glasses, box=box.mean(0) + 2 * (box - box.mean(0))))
+    frame, whole = (rendered(generator, one, face)[0].astype(int) for one in (prepared, everywhere))
+    assert (np.abs(frame - whole).max(-1) > 40).sum() < 20
+
+
 def test_lids_shut_behind_the_frame(generator, prepared, wearer):
     frame = rendered(generator, prepared, posed(wearer, blinking(wearer)))[0]
     assert share_of_rim_kept(prepared, frame, wearer.image) > 0.95

@@ -20,6 +20,7 @@ from space_core.smoothstep import smoothstep
 
 EDGE_ON = (0.1, 0.2)  # half the cosine of the shell's slope to the line of sight, about: less is its edge
 CELL = 8  # side in pixels of the portrait's crop of the cells in which it is computed what is seen
+BOX_POINTS = 5  # along each side of the glasses, which tell where they are in a frame
 DOUBLED_PIXELS = 500_000  # a layer of at most so many pixels is kept at twice its resolution
 
 
@@ -32,7 +33,7 @@ class WornGlasses:
         corner: (2,) x and y of the layer's first pixel, in pixels of the film.
         density: 2 where the layer has a pixel between every two of the film's, or 1.
         cell: side in pixels of the film of the cells for which it is computed which place of the layer they show.
-        box: (4, 3) normalized corners of a rectangle that holds the layer, on the host.
+        box: (25, 3) normalized points all over a rectangle that holds the layer, on the host.
         shell: see ``Glasses``.
         photo: the photo's own landmarks in pixels of the film.
     """
@@ -69,11 +70,12 @@ def take_off_glasses(canvas: Canvas, glasses: Glasses, photo: FaceMotion) -> tup
     picture[part] = bare
 
     density = 2 if own[..., 0].size <= DOUBLED_PIXELS else 1
-    edges = torch.tensor(np.stack([corner, corner + own.shape[1::-1]]), dtype=torch.float32)
-    corners = grid_of(*edges.T).to(photo.posed.device)
-    seen = photo.unproject(corners, float(glasses.shell[0]))
+    # Not only its corners: in a nod the middle of the bent shell goes further than they do.
+    spread = np.linspace(corner, corner + own.shape[1::-1], BOX_POINTS).astype(np.float32)
+    points = grid_of(*torch.from_numpy(spread.T.copy())).to(photo.posed.device)
+    seen = photo.unproject(points, float(glasses.shell[0]))
     for _ in range(2):
-        seen = photo.unproject(corners, glasses.depth(seen))
+        seen = photo.unproject(points, glasses.depth(seen))
     box = torch.cat([seen, glasses.depth(seen)[..., None]], -1)[0].flatten(0, 1)
     worn = WornGlasses(
         layer=torch.from_numpy(doubled_layer(layer) if density == 2 else layer),
@@ -89,9 +91,9 @@ def take_off_glasses(canvas: Canvas, glasses: Glasses, photo: FaceMotion) -> tup
 
 def draw_glasses(frames: torch.Tensor, worn: WornGlasses, motion: FaceMotion) -> None:
     """Draws glasses over frames (B, H, W, 3) uint8, in place; ``motion`` is in pixels of the frames."""
-    corners, limits = motion.host.place(worn.box)[..., :2], np.array(frames.shape[2:0:-1])
-    low = np.floor(corners.min((0, 1))).astype(int).clip(0, limits)
-    high = (np.ceil(corners.max((0, 1))).astype(int) + 1).clip(0, limits)
+    points, limits = motion.host.place(worn.box)[..., :2], np.array(frames.shape[2:0:-1])
+    low = np.floor(points.min((0, 1))).astype(int).clip(0, limits)
+    high = (np.ceil(points.max((0, 1))).astype(int) + 1).clip(0, limits)
     if (high <= low).any():
         return
     cell, (width, height) = worn.cell, high - low

@@ -15,7 +15,7 @@ from space_core.face.portrait import MARGIN, Portrait, prepare_portrait
 from space_core.face.topology import EYES, INNER_LOWER_LIP, INNER_UPPER_LIP, OUTER_LOWER_LIP, OUTER_UPPER_LIP
 from space_core.generator.mesh_warp.anatomy import GUM, TONGUE, TOOTH, load_anatomy
 from space_core.generator.mesh_warp.sharpness import edge_blur
-from space_core.measures.mouth_interior import mouth_interior
+from space_core.measures.mouth_interior import mouth_interior, mouth_profile
 from space_core.media.images import load_photo
 
 CHEEKS = [50, 280, 205, 425]
@@ -116,6 +116,14 @@ def test_an_open_mouth_has_the_contrast_of_a_recorded_one(generator, closed):
     assert 0.14 < contrast < 0.4
     assert 0.03 < gradient < 0.12
     assert bright < 0.6
+
+
+def test_the_profile_of_a_mouth_runs_from_its_upper_lip_to_the_lower_one(closed):
+    face = posed(closed, parted(closed, 0.12))
+    frame = np.full_like(closed.image, 100)
+    frame[round(face.landmarks[0, [13, 14], 1].mean()) + 2 :] = 50
+    profile = mouth_profile(frame, face.landmarks[0])
+    assert profile[:2] / profile[-1] == pytest.approx(2, abs=0.05)
 
 
 def test_nothing_is_drawn_between_closed_lips(generator, closed):

@@ -1,4 +1,4 @@
-"""What is seen between open lips, in figures: contrast, gradient, share of pixels as bright as teeth."""
+"""What is seen between open lips, in figures: contrast, gradient, bright pixels, and brightness from lip to lip."""
 
 from collections.abc import Iterable, Sequence
 
@@ -15,6 +15,8 @@ LIP_EDGE = 0.008  # of the same distance; pixels that near to the lips are as mu
 LEAST_PIXELS = 30
 BRIGHT = 0.75  # of the cheeks' luminance; a tooth in the light is at least as bright
 NAMES = ("contrast", "gradient", "bright")
+PROFILE = (0.08, 0.29, 0.5, 0.71, 0.92)  # places of a profile, from the upper lip to the lower one
+PROFILE_COLUMNS = slice(3, 8)  # points of the inner lips, the middle third of the mouth
 
 
 def mouth_interior(frame: np.ndarray, landmarks: np.ndarray) -> np.ndarray | None:
@@ -44,6 +46,20 @@ def mouth_interior(frame: np.ndarray, landmarks: np.ndarray) -> np.ndarray | Non
     luminance /= max(float(luminance[cheeks].mean()), 1.0)
     gradient = np.hypot(*np.gradient(luminance)) * (unit / 180)
     return np.array([luminance[inside].std(), gradient[inside].mean(), (luminance[inside] > BRIGHT).mean()])
+
+
+def mouth_profile(frame: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+    """Luminance over the mean of the cheeks' (5,) from the upper lip to the lower one, in the middle of a mouth.
+
+    ``frame`` and ``landmarks`` are those of ``mouth_interior``; the places between the lips are ``PROFILE``.
+    """
+    points = landmarks[:, :2].astype(np.float32)
+    luminance = frame.astype(np.float32) @ LUMINANCE
+    upper, lower = (points[list(lip[PROFILE_COLUMNS])] for lip in (INNER_UPPER_LIP, INNER_LOWER_LIP))
+    places = upper + np.array(PROFILE)[:, None, None] * (lower - upper)
+    x, y = np.moveaxis(np.round(places).astype(int), -1, 0)
+    cheeks = _filled(frame, CHEEKS, points) > 0
+    return luminance[y.clip(0, len(frame) - 1), x.clip(0, frame.shape[1] - 1)].mean(1) / luminance[cheeks].mean()
 
 
 def _filled(frame: np.ndarray, polygons: Iterable[Sequence[int]], points: np.ndarray) -> np.ndarray:

@@ -217,7 +217,8 @@ def prepare_canvas(
     own = np.s_[seen_low[1] - corner[1] : seen_high[1] - corner[1], seen_low[0] - corner[0] : seen_high[0] - corner[0]]
     cell = max(1, round(CELL * to_film.scale))
     grid = Grid(*seen_low.tolist(), *(seen_high - seen_low).tolist(), cell)
-    still = canvas.picture[top : top + height, left : left + width].copy()
+    # The whole photo's own memory, which nobody writes to, is used as it is.
+    still = np.require(canvas.picture[top : top + height, left : left + width], requirements=["C", "W"])
     layer = doubled_layer(layer) if density == 2 else layer
     return PreparedCanvas(
         grid,

@@ -3,6 +3,7 @@
 import importlib.util
 import logging
 import os
+import secrets
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -50,6 +51,9 @@ def ray_session(address: str, num_cpus: int | None = None) -> Iterator[None]:
         "object_store_memory": OBJECT_STORE_BYTES,
     }
     on_sigterm = signal.getsignal(signal.SIGTERM)
+    if address == LOCAL:
+        # Else Ray writes one into the home folder, which may be read-only. It reads the variable once in a process.
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     try:
         ray.init(
             address,

@@ -13,7 +13,7 @@ STYLE = """
 .tab-wrapper {contain: inline-size;}
 #found img {object-fit: contain;}
 #note p {margin: 0;}
-.player .stage {min-height: 545px; background: var(--block-background-fill); border-radius: var(--radius-lg);}
+.player .stage {min-height: 550px; background: var(--block-background-fill); border-radius: var(--radius-lg);}
 .player .stage:has(video[hidden]) {display: grid; place-items: center;}
 .player .stage:has(video:not([hidden])) span {display: none;}
 .player span {color: var(--body-text-color-subdued);}
@@ -24,7 +24,7 @@ STYLE = """
 /* The number of frames, which would lie on the bar. */
 .summary .wrap:has(.progress-level) .progress-text {display: none;}
 @media (max-width: 640px) {
-  .player .stage {min-height: 335px;}
+  .player .stage {min-height: 340px;}
   .player video {height: 300px;}
   #found:has(.empty) {display: none;}
 }

@@ -77,6 +77,20 @@ def test_a_head_at_the_photos_upper_edge_keeps_its_shape_when_it_sinks(generator
     assert carried[head].mean() < 5
 
 
+def test_shoulders_stay_at_the_edge_of_a_framed_photo(generator):
+    photo = load_photo(EXAMPLES / "grace_hopper.jpg")
+    whole = prepare_portrait(photo, build_detector("mediapipe"))
+    right = round(whole.crop.to_photo(np.array([490.0, 0.0]))[0])
+    framed = photo[:, :right].copy()
+    framed[:, -2:] = 235
+    portrait = prepare_portrait(framed, build_detector("mediapipe"))
+    edge = int(portrait.crop.to_crop(np.array([right, 0.0]))[0])
+    (frame,) = rendered(generator, generator.prepare(portrait, refined=False), posed(portrait, yaw=35))
+    shoulder = np.s_[-80:, edge - 20 : edge - 10]
+    assert portrait.image[shoulder].mean() < 60
+    assert np.abs(frame[shoulder].astype(int) - portrait.image[shoulder]).mean() < 20
+
+
 def test_nothing_between_is_seen_where_one_part_lies_in_front_of_another(generator, portrait):
     # A green stripe in the photo, from the one side of which the picture jumps to the other.
     surroundings = np.full_like(portrait.surroundings, 120)

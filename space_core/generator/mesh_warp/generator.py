@@ -52,6 +52,7 @@ STILL = 1e-3  # pixels; less motion than this is none
 # The person's mask is made steeper: what is nearly certain is certain.
 MASK_LOW, MASK_HIGH = 0.3, 0.95
 DOUBT_LOW, DOUBT_HIGH = 0.08, 0.3
+FRAME = 8  # pixels along the photo's edges in which lines are no hair
 BACKGROUND_CLEARANCE = 19  # width, in pixels, of the brush that keeps the background clear of the person's edge
 TIP_CLEARANCE = 5  # … and of tips and strands of hair beyond
 
@@ -241,14 +242,17 @@ def _background(
     first, last = np.ceil(edges[0]), np.floor(edges[1] - 1)
     columns, rows = (np.arange(EXTENT).clip(first[axis], last[axis]).astype(int).clip(0, EXTENT - 1) for axis in (0, 1))
     person = own[rows[:, None], columns]
-    in_photo = torch.from_numpy((rows == np.arange(EXTENT))[:, None] & (columns == np.arange(EXTENT)))[None, None]
+    in_photo = (rows == np.arange(EXTENT))[:, None] & (columns == np.arange(EXTENT))
+    # Lines along an edge are a frame's, no hair.
+    clear_of_edges = cv2.erode(in_photo.astype(np.float32), np.ones((2 * FRAME + 1, 2 * FRAME + 1)))
     # Tips of hair of which the mask is hardly sure would stay behind when the head goes.
     doubtful = np.clip((person - DOUBT_LOW) / (DOUBT_HIGH - DOUBT_LOW), 0, 1)
     brush, fine_brush = (np.ones((width, width), np.uint8) for width in (BACKGROUND_CLEARANCE, TIP_CLEARANCE))
     kept = blur(cv2.dilate(doubtful, brush), 3)
     for find in (find_hair_tips, find_hair_strands):
-        kept = np.maximum(kept, blur(cv2.dilate(find(picture, person), fine_brush), 1))
+        kept = np.maximum(kept, blur(cv2.dilate(find(picture, person) * clear_of_edges, fine_brush), 1))
     shows, known = (torch.from_numpy(1 - mask)[None, None].float() for mask in (steep, kept))
     # What goes on beyond the edges is drawn, but nothing is filled from it: it would go on as stripes.
-    filled = fill_with_detail(picture, known * in_photo)
-    return shows, known, torch.where(in_photo, filled - picture * known, filled * (1 - known))
+    seen = torch.from_numpy(in_photo)[None, None]
+    filled = fill_with_detail(picture, known * seen)
+    return shows, known, torch.where(seen, filled - picture * known, filled * (1 - known))

@@ -45,8 +45,9 @@ BODY_TURN = 0.08  # … and it turns with the head this little
 FARTHEST_SWAY = 0.25  # normalized units: where the body's sway ends
 NEAREST_POINTS = 6  # of the outline, which tell a vertex around it what to do
 EXPRESSION_REACH = 0.33  # how far the jaw's and the cheeks' own motion reaches beyond the outline
-# Of the person's mask at the photo's edge: none … a person who is cut off there; and how far to either side, pixels.
-CUT, CUT_WIDTH = (0.05, 0.3), 24
+# Of the person's mask at the photo's edge, where it is unsure, or so many pixels inside: none … a person who is cut off
+# there; and how far to either side, pixels.
+CUT, CUT_BAND, CUT_WIDTH = (0.05, 0.3), 12, 24
 # The sides of the face, that far from its middle and that near to its outline, take the smooth depth of the head, too,
 # by this share: with all of it near cheeks look best, but a face tracker sees turns 8 % smaller.
 SIDES, RIM, SMOOTHED = (0.35, 0.65), (0.0, 0.25), 0.7
@@ -192,7 +193,9 @@ def _inside(points: np.ndarray, person: np.ndarray, edges: np.ndarray, continued
             if continued and (axis, outwards) == (1, -1):
                 continue
             seen = np.clip(end, 0, EXTENT - 1)
-            cut = smoothstep(person.take(int(np.floor(seen) if outwards > 0 else np.ceil(seen)), axis=1 - axis), *CUT)
+            outermost = int(np.floor(seen) if outwards > 0 else np.ceil(seen))
+            band = (outermost - outwards * np.arange(CUT_BAND)).clip(0, EXTENT - 1)
+            cut = smoothstep(person.take(band, axis=1 - axis).max(1 - axis), *CUT)
             cut = gaussian_filter1d(maximum_filter1d(cut, 2 * CUT_WIDTH), CUT_WIDTH / 2)
             free = MARGIN * (1 - np.interp(points[:, 1 - axis], np.arange(EXTENT), cut))
             axes = [axis] if seen == end else [0, 1]

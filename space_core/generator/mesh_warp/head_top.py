@@ -3,19 +3,18 @@
 from dataclasses import replace
 
 import numpy as np
-from scipy.ndimage import find_objects, label
 
 from space_core.face.canvas import Canvas
 from space_core.face.portrait import MARGIN, Crop
 from space_core.generator.mesh_warp.sampling import EXTENT
 
-# Of the mask: a pixel that shows the person. At the very edge it is far less sure than so many pixels inside: it counts
-# if its mean over the head is more than that.
+# Of the mask: a pixel that shows the person. At the very edge it is far less sure than so many pixels inside: its mean
+# over the head's width need not be more than that.
 PERSON, INSIDE, AT_EDGE = 0.5, 8, 0.03
 RADIUS = 1.05  # of a head with its hair, normalized; a circle of that radius ends it above the edge
 SOFTNESS = 3.0  # pixels over which it ends
 # Hair above the edge is that below it mirrored, ever more slowly, down to so many pixels of the crop below the edge.
-MIRRORED = 20.0
+MIRRORED = 12.0
 
 
 def with_head_top(person: np.ndarray, top: float, scale: float) -> np.ndarray | None:
@@ -31,16 +30,14 @@ def with_head_top(person: np.ndarray, top: float, scale: float) -> np.ndarray | 
     edge = int(np.ceil(top - 1e-6))
     if not 0 < edge <= MARGIN:
         return None
-    line = person[edge + INSIDE]
-    segments = [part for part in find_objects(label(line > PERSON)[0]) if person[edge][part].mean() > AT_EDGE]
-    if not segments:
+    columns = np.flatnonzero(person[edge + INSIDE] > PERSON)
+    if not len(columns) or person[edge, columns].mean() < AT_EDGE:
         return None
-    height = np.full(EXTENT, -np.inf)  # of the head above that line
-    for (columns,) in segments:
-        half = (columns.stop - columns.start) / 2
-        radius = max(RADIUS * scale, half)
-        beside = np.arange(columns.start, columns.stop) - (columns.start + columns.stop - 1) / 2
-        height[columns] = np.sqrt(radius**2 - beside**2) - np.sqrt(radius**2 - half**2)
+    half = (columns[-1] - columns[0] + 1) / 2
+    radius = max(RADIUS * scale, half)
+    beside = np.arange(EXTENT) - (columns[0] + columns[-1]) / 2
+    # Of the head above that line; below zero beside it.
+    height = np.sqrt((radius**2 - beside**2).clip(0)) - np.sqrt(radius**2 - half**2) - (abs(beside) > half) * SOFTNESS
     above = np.arange(edge + INSIDE, 0, -1)[:, None]
     continued = ((height - above) / SOFTNESS + 1).clip(0, 1)
     continued[edge:] = np.maximum(continued[edge:], person[edge : edge + INSIDE])

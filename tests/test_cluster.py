@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext, suppress
 from pathlib import Path, PurePosixPath
 from types import SimpleNamespace
 from typing import Any
@@ -349,16 +349,25 @@ def films(folder: Path) -> dict[str, tuple[int, int]]:
     return {path.name: (path.stat().st_ino, path.stat().st_mtime_ns) for path in folder.glob("*.mp4")}
 
 
-def workers_of(driver: int) -> list[psutil.Process]:
-    """The processes with a pipeline."""
+def actors_of(program: int, kind: str) -> list[psutil.Process]:
+    """The processes of Ray below a program whose titles name a class."""
     found = []
-    for process in psutil.Process(driver).children(recursive=True):
-        try:
-            if process.cmdline()[:1] and process.cmdline()[0].startswith("ray::") and "_Worker" in process.cmdline()[0]:
+    for process in psutil.Process(program).children(recursive=True):
+        with suppress(psutil.Error):  # it ends meanwhile
+            title = "".join(process.cmdline()[:1])
+            if title.startswith("ray::") and kind in title:
                 found.append(process)
-        except psutil.Error:
-            continue
     return found
+
+
+def workers_of(driver: int) -> list[psutil.Process]:
+    """The processes with a batch's pipelines."""
+    return actors_of(driver, "_Worker")
+
+
+def replicas_of(program: int) -> list[psutil.Process]:
+    """The processes with a page's pipelines."""
+    return actors_of(program, "PipelineReplica")
 
 
 def has_ended(process: psutil.Process) -> bool:
@@ -516,7 +525,10 @@ def ray_cluster(ray_variables, tmp_path_factory) -> Iterator[tuple[str, int]]:
             until(lambda: is_listening(port))
             yield f"127.0.0.1:{port}", cluster.pid
         finally:
-            cluster.terminate()
+            # By itself Ray takes half a minute to end.
+            for process in (*psutil.Process(cluster.pid).children(recursive=True), cluster):
+                with suppress(psutil.Error):
+                    process.kill()
 
 
 @pytest.mark.slow
@@ -703,8 +715,3 @@ def test_a_replica_that_is_killed_costs_no_visitor_a_film_and_replicas_draw_live
         assert (len(pictures), json.loads(end)) == (25, {"type": "end", "message": ""})
         until(lambda: visitor.metric("space_busy") == 0, 10)
         assert visitor.get("/healthz").json()["status"] == "ready"
-
-
-def replicas_of(program: int) -> list[psutil.Process]:
-    children = psutil.Process(program).children(recursive=True)
-    return [process for process in children if "PipelineReplica" in " ".join(process.cmdline()[:1])]

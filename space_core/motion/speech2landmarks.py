@@ -59,8 +59,8 @@ DIP_FROM, DIP_AT, DIP_REACH, SURELY_SHUT = 0.5, 2.0, 4, 5.0
 # touch.
 WIDE_HOLD, NARROW_HOLD, NARROW_GAP = 0.3, 0.8, 0.05
 # Lips are held together just before and after speech too, and are free half a second from it. To hold them for one
-# to two seconds would hide what an emotion does to them. Of the correlation with recorded, neutral lips that loses more in
-# continuous speech (0.026 instead of 0.024 in surprise), less where single words are counted, too (0.019, not 0.026).
+# to two seconds would hide what an emotion does to them. Of the correlation with recorded, neutral lips that loses more
+# in continuous speech (0.026 instead of 0.024 in surprise), less if single words are counted, too (0.019, not 0.026).
 NEAR_SPEECH, NEAR_SPEECH_GAIN = 6.0, 2.0  # frames, standard deviation
 CLOSING_PRIOR = 0.002  # ridge of the fit that closes the mouth of a photo by the basis
 

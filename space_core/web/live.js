@@ -1,5 +1,5 @@
 // The page of live sessions: sends the microphone's sound, and shows the frames that come back in step with their sound.
-// The messages are described in README.md, "Talk live".
+// The messages are described in docs/live.md.
 const RATE = 16000;  // samples a second, both ways
 const CHUNK = 640;  // samples of a message of the microphone's
 const FPS = 25;

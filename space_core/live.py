@@ -113,7 +113,7 @@ class LiveStream:
         planned: queue.Queue[PlannedSegment | BaseException | None] = queue.Queue(LATE_SEGMENTS)
         drawn: queue.Queue[LiveFrame | BaseException | None] = queue.Queue(DRAWN_FRAMES)
         self._drawn = drawn
-        # Daemons: the one that hears may be waiting for sound that never comes. They don't know the stream, so that one
+        # Daemons: the one that reads may be waiting for sound that never comes. They don't know the stream, so that one
         # that nobody reads any more ends.
         hearing = partial(_plan, planner, chunks, control, pace, planned, over)
         threading.Thread(target=hearing, daemon=True).start()
@@ -154,7 +154,7 @@ def _plan(
     planned: "queue.Queue[PlannedSegment | BaseException | None]",
     over: threading.Event,
 ) -> None:
-    """The thread that hears: motion of the chunks."""
+    """Plans the motion of the chunks; runs in a thread of its own."""
     torch.set_num_threads(1)
     heard, awaited = time.monotonic(), 0.0  # the latest sound; for how long that of the next segment was waited for
 

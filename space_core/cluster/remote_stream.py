@@ -98,7 +98,7 @@ class RemoteStream:
         return event
 
     def _send(self, chunks: Iterator[np.ndarray], control: LiveControl) -> None:
-        """The thread that hears."""
+        """Sends the sound as it comes, each chunk with the options of its moment; in a thread of its own."""
         from ray.exceptions import RayError
 
         num_samples = 0

@@ -30,7 +30,7 @@ ATTITUDE_DELAY = 0.2 * FPS  # frames of each of two filters by which the head fo
 
 
 class LivePlanner:
-    """Plans what a face does while it hears: the counterpart of ``MotionPlanner`` for one stream."""
+    """Plans what a face does while sound arrives: the counterpart of ``MotionPlanner`` for one stream."""
 
     def __init__(self, speech2landmarks: Speech2Landmarks, portrait: Portrait, options: MotionOptions) -> None:
         self._speech2landmarks = speech2landmarks

@@ -29,10 +29,10 @@ from space_core.timing import SAMPLES_PER_FRAME, number_of_frames
 # Frames are planned STEP_FRAMES at a time, each with the sound of at least FUTURE_FRAMES after it.
 STEP_FRAMES, FUTURE_FRAMES = 4, 8
 LOOK_AHEAD_FRAMES = STEP_FRAMES + FUTURE_FRAMES - 1  # of sound after a frame, at most, before it is planned
-PAST_FRAMES = 100  # that the network hears before the frames to plan
+PAST_FRAMES = 100  # that the network gets before the frames to plan
 # Shares of what was predicted for a step's first frames the step before, when less was known.
 CROSS_FADE = np.array([[0.4], [0.2]], np.float32)
-KEPT_FRAMES = 110  # of sound: more than the network hears, and three standard deviations of what is near speech
+KEPT_FRAMES = 110  # of sound: more than the network gets, and three standard deviations of what is near speech
 
 # The level is that of the last minute that was heard, and at least that of a very quiet microphone.
 LEVEL_BLOCKS = 600

@@ -41,6 +41,7 @@ LATE_SECONDS = 60.0  # for an answer, with so many visitors before it
 WARM_UP = 40  # inputs before memory is measured
 # Bytes that may stay: cached portraits, and pools of libraries, which grow to what the largest input needs. After 400
 # inputs 530 MB were measured.
+SETTLED = 5  # seconds without a change of the files
 MEMORY_GROWTH = 700 * 2**20
 PORTRAITS_MB = 200
 NOT_PLAIN = re.compile(r"Traceback|Error\b|Exception|<class|NoneType|/(tmp|home|usr|root|etc|work|var)/")
@@ -168,15 +169,20 @@ def _checked(sentence: str, status: int) -> str:
 
 
 def rest(process: psutil.Process, address: str, folder: Path) -> State:
-    """Waits for the server to have nothing to do, and looks at what it holds."""
-    until, latest = time.monotonic() + 60, None
+    """Waits for the server to have nothing to do, and looks at what it holds.
+
+    What the latest failed jobs held is freed when the next one ends: files that stay as they are are not waited for.
+    """
+    until, latest, files = time.monotonic() + 60, None, []
     while time.monotonic() < until:
         time.sleep(1)
         queue = httpx.get(f"{address}/healthz", timeout=60).json()["queue"]
         work = sum(path.is_file() for path in folder.glob("space-visitors-*/work/**/*"))
         children = [child for child in process.children(recursive=True) if child.status() != psutil.STATUS_ZOMBIE]
         latest = State(process.memory_info().rss, len(children), process.num_threads(), process.num_fds(), work)
-        if queue == 0 and work == 0 and not any("ffmpeg" in child.name() for child in children):
+        files.append(work)
+        has_settled = work == 0 or (len(files) > SETTLED and len(set(files[-SETTLED:])) == 1)
+        if queue == 0 and has_settled and not any("ffmpeg" in child.name() for child in children):
             break
     assert latest is not None
     return latest
@@ -246,7 +252,7 @@ def fuzz(seed: int, seconds: float, log: Path, only: int | None = None) -> Repor
 
 def _differences(before: State, after: State) -> list[str]:
     """What the server holds that it did not hold before."""
-    # What the latest failed jobs held is freed when the next one ends. Pools may have grown by a few.
+    # See ``rest``; pools may have grown by a few.
     allowed = {"memory": MEMORY_GROWTH, "children": 2, "threads": 8, "descriptors": 20, "files": 4}
     return [
         f"{name} grew from {getattr(before, name)} to {getattr(after, name)}"

@@ -56,6 +56,10 @@ REACH = 0.5  # and from the middle of an eye what is dark belongs to them so far
 NEAR_RIM = (0.05, 0.065)
 DIFFERS = (0.25, 0.6)
 NEARBY = 0.05  # distance over which the most is sought
+IN_PIECE, SMALLEST_PIECE = 0.3, 0.01  # of the frame; smaller pieces, in square units, are wrinkles
+# Skin behind the frame is like that around it, but for what is darker, by these shares of the skin's brightness: the
+# shade of the rim, and lashes.
+SHADE, LEAST_WEIGHT = (0.4, 0.75), 0.02
 EDGE = 2  # pixels around a frame that its edge and its shade take
 LIDS_FREE = (0.02, 0.07)  # but what is that near to an eye is the eye's
 SHELL = (6, 168, 70, 300, 105, 334, 66, 296, 117, 346, 50, 280)  # as deep as these; temples would bend it too far
@@ -95,8 +99,7 @@ def find_glasses(picture: torch.Tensor, photo: FaceMotion, person: np.ndarray) -
     Returns:
         None where there are none.
     """
-    skin = sample(picture, photo.posed[:, None, list(SKIN), :2]).mean(1).median().clamp(min=0.05)
-    grey = F.avg_pool2d(picture.mean(1, keepdim=True), 3, 1, 1) / skin
+    grey = F.avg_pool2d(picture.mean(1, keepdim=True), 3, 1, 1) / _skin_brightness(picture, photo)
     if all(_hidden(photo, grey, eye) for eye in EYES):
         return _sunglasses(picture, photo, person, grey)
     across, contrast = _nose(photo, grey)
@@ -249,11 +252,17 @@ def _glasses(
         eyes |= polygon2mask(eyes.shape, outline[:, ::-1])
     apart = smoothstep(_away(eyes, photo), *LIDS_FREE)
     near = smoothstep(_away(drawn, photo), *NEAR_RIM[::-1]) * apart * torch.from_numpy(person).float()
-    smooth = _filled(picture, near > 0)
-    differs = (picture - smooth)[0].norm(dim=0)
+    smooth = _filled(picture, (near > 0).float(), torch.ones_like(near))
+    # Of means over 3 × 3 pixels: wrinkles are thinner than rims.
+    differs = F.avg_pool2d(picture - smooth, 3, 1, 1)[0].norm(dim=0)
     size = (2 * round(NEARBY * float(photo.scale)) + 1,) * 2
     most = torch.from_numpy(cv2.blur(cv2.dilate((differs * near).numpy(), np.ones(size, np.uint8)), size))
-    return _cut_out(picture, photo, False, smoothstep(differs / most.clamp(min=1e-3), *DIFFERS) * near)
+    frame = smoothstep(differs / most.clamp(min=1e-3), *DIFFERS) * near
+    pieces, _ = label(frame.numpy() > IN_PIECE, np.ones((3, 3)))
+    is_large = np.bincount(pieces.ravel()) >= SMALLEST_PIECE * float(photo.scale) ** 2
+    is_large[0] = False
+    large = cv2.dilate(is_large[pieces].astype(np.float32), np.ones((2 * EDGE + 1, 2 * EDGE + 1)))
+    return _cut_out(picture, photo, False, frame * torch.from_numpy(large))
 
 
 def _away(drawn: np.ndarray, photo: FaceMotion) -> torch.Tensor:
@@ -270,15 +279,27 @@ def _cut_out(picture: torch.Tensor, photo: FaceMotion, opaque: bool, frame: torc
     x, y, z = photo.normalized[0, list(SHELL)].cpu().double().T.numpy()
     shell = np.linalg.lstsq(np.stack([np.ones_like(x), y, x**2], 1), z, rcond=None)[0]
     shell = torch.tensor(shell, dtype=torch.float32, device=frame.device)
-    return Glasses(opaque, frame[None, None], hidden[None, None], _filled(picture, hidden), shell)
+    grey = picture.mean(1)[0] / _skin_brightness(picture, photo)
+    trusted = LEAST_WEIGHT + (1 - LEAST_WEIGHT) * smoothstep(grey, *SHADE)
+    bare = _filled(picture, hidden, trusted)
+    return Glasses(opaque, frame[None, None], hidden[None, None], bare, shell)
 
 
-def _filled(picture: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
-    """The picture (1, 3, 640, 640) filled where something is ``hidden`` (640, 640), 0…1."""
+def _skin_brightness(picture: torch.Tensor, photo: FaceMotion) -> torch.Tensor:
+    """() the usual brightness of the skin of cheeks and nose, 0…1."""
+    return sample(picture, photo.posed[:, None, list(SKIN), :2]).mean(1).median().clamp(min=0.05)
+
+
+def _filled(picture: torch.Tensor, hidden: torch.Tensor, trusted: torch.Tensor) -> torch.Tensor:
+    """The picture (1, 3, 640, 640) filled where something is ``hidden`` (640, 640), 0…1.
+
+    Pixels around it count for as much as they are ``trusted`` (640, 640), 0…1.
+    """
     rows, columns = (np.flatnonzero((hidden > 0).any(axis).numpy()) for axis in (1, 0))
     if not len(rows):
         return picture
     window = np.s_[..., *(slice(max(int(used[0]) - EDGE, 0), int(used[-1]) + EDGE + 1) for used in (rows, columns))]
+    hidden, trusted, part = hidden[window], trusted[window], picture[window]
     filled = picture.clone()
-    filled[window] = fill(picture[window], 1 - hidden[window].float()[None, None])
+    filled[window] = torch.lerp(part, fill(part, ((1 - hidden) * trusted)[None, None]), hidden)
     return filled

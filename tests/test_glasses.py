@@ -89,6 +89,30 @@ def test_frames_stay_where_they_are_when_brows_move(generator, prepared, wearer,
     assert share_of_rim_kept(prepared, frame, wearer.image) > 0.9
 
 
+def test_thick_black_frames_are_rigid_too(generator, portrait):
+    scale = float(portrait.pose.scale[0] * portrait.crop.scale)
+    drawn = Image.new("L", portrait.photo.shape[1::-1])
+    pen = ImageDraw.Draw(drawn)
+    middles = [
+        portrait.crop.to_photo(portrait.landmarks[[eye.upper_lid[0], eye.upper_lid[-1]], :2].mean(0)) for eye in EYES
+    ]
+    for side, (x, y) in zip((-0.02, 0.02), middles, strict=True):
+        box = (x + (side - 0.29) * scale, y - 0.2 * scale, x + (side + 0.29) * scale, y + 0.26 * scale)
+        pen.rounded_rectangle(box, 0.15 * scale, outline=255, width=round(0.11 * scale))
+    inner = [(x - np.sign(side) * 0.24 * scale, y) for side, (x, y) in zip((-1, 1), middles, strict=True)]
+    pen.line([tuple(float(value) for value in end) for end in inner], fill=255, width=round(0.15 * scale))
+    photo = np.where(np.asarray(drawn)[..., None] > 127, np.uint8(15), portrait.photo)
+    wearer = prepare_portrait(photo, build_detector("mediapipe"))
+    prepared = generator.prepare(wearer, refined=False)
+    assert prepared.glasses is not None
+    frame = rendered(generator, prepared, posed(wearer, feeling(wearer, "surprised", 1.0)))[0]
+    black = cv2.erode((wearer.image.max(-1) < 25).astype(np.uint8), np.ones((3, 3))) > 0
+    black[int(wearer.landmarks[:468, 1].mean()) :] = False  # clothes
+    black[: int(wearer.landmarks[[66, 296], 1].min()) - 20] = False
+    assert black.sum() > 2000
+    assert np.mean(frame[black].max(-1) < 60) > 0.95
+
+
 def test_brows_rise_behind_the_frame(generator, prepared, wearer):
     """Skin between brows and rims is moved, not drawn out into light stripes: it stays as dark as it was."""
     frame = rendered(generator, prepared, posed(wearer, feeling(wearer, "surprised", 1.5)))[0]

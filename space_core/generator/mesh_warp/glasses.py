@@ -10,7 +10,7 @@ from itertools import pairwise
 import cv2
 import numpy as np
 import torch
-from scipy.ndimage import distance_transform_edt, label
+from scipy.ndimage import distance_transform_edt, label, mean
 from skimage.draw import line, polygon2mask
 from torch.nn import functional as F
 
@@ -28,13 +28,13 @@ NEAREST, FARTHEST = 0.5, 2.1  # where rays begin and end, in those
 LENS_BELOW, LENS_BESIDE = 0.03, 0.02  # how far below an eye's middle, and towards the temple, a lens' middle is
 NOSE = 0.03  # no rim comes nearer to the middle of the face
 # Half widths of a rim, in places on a ray, and what they count: brows are thick lines, too.
-THICKNESS = ((1, 1.0), (2, 1.0), (4, 0.7))
+THICKNESS = ((1, 1.0), (2, 1.0), (4, 0.7), (7, 0.6))
 STEEPEST = 3  # places that a rim moves from one ray to the next
 BEND = 0.004  # what each of those costs, in brightness relative to the skin's
 CLEAR = 0.25  # a line that contrasts by so much with the skin is no better for contrasting more
 ALIKE = 5  # places by which one eye's rim may differ from what both agree on
 WEAKEST = 0.2  # the share of a rim that may be hidden: by hair, light or the brow
-SURE = 0.037  # contrast, relative to the skin, that the rest has in glasses; other faces stay below
+SURE = 0.065  # contrast, relative to the skin, that the rest has in glasses; other faces stay below
 # The bridge is such a line, too, across the nose at the height of the eyes; frowns stand upright, brows are higher.
 BRIDGE = (0.11, 0.11)  # half width and half height of where it is sought
 CROSSINGS, HEIGHTS = 23, 44  # places there
@@ -56,6 +56,9 @@ REACH = 0.5  # and from the middle of an eye what is dark belongs to them so far
 NEAR_RIM = (0.05, 0.065)
 DIFFERS = (0.25, 0.6)
 NEARBY = 0.05  # distance over which the most is sought
+# Thick black frames reach further from the line: what is that dark, relative to the skin, that near to it, and belongs
+# to a piece of which at least this share is frame already.
+BLACK, BLACK_REACH, BLACK_SHARE = 0.3, 0.14, 0.3
 IN_PIECE, SMALLEST_PIECE = 0.3, 0.01  # of the frame; smaller pieces, in square units, are wrinkles
 # Skin behind the frame is like that around it, but for what is darker, by these shares of the skin's brightness: the
 # shade of the rim, and lashes.
@@ -258,6 +261,11 @@ def _glasses(
     size = (2 * round(NEARBY * float(photo.scale)) + 1,) * 2
     most = torch.from_numpy(cv2.blur(cv2.dilate((differs * near).numpy(), np.ones(size, np.uint8)), size))
     frame = smoothstep(differs / most.clamp(min=1e-3), *DIFFERS) * near
+    grey = picture.mean(1)[0] / _skin_brightness(picture, photo)
+    dark = (grey < BLACK) & (_away(drawn, photo) < BLACK_REACH) & (apart > 0.5) & (torch.from_numpy(person) > 0.5)
+    pieces, count = label(dark.numpy())
+    black = mean(frame.numpy() > IN_PIECE, pieces, np.arange(1, count + 1)) > BLACK_SHARE
+    frame = frame.maximum(torch.from_numpy(np.concatenate([[False], black])[pieces]).float())
     pieces, _ = label(frame.numpy() > IN_PIECE, np.ones((3, 3)))
     is_large = np.bincount(pieces.ravel()) >= SMALLEST_PIECE * float(photo.scale) ** 2
     is_large[0] = False

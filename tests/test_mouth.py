@@ -148,6 +148,19 @@ def test_upper_teeth_stay_with_the_skull_as_the_jaw_opens(generator, closed):
     assert mean_difference(*below) > 8
 
 
+def test_a_smile_shows_more_of_the_upper_teeth(generator, closed):
+    face = posed(closed, parted(closed, 0.1))
+    normalized = closed.normalized.copy()
+    normalized[[61, 291], 1] -= 0.12  # corners of the mouth
+    (left, top), right = face.landmarks[0, 81, :2].astype(int), int(face.landmarks[0, 311, 0])
+    edges = []
+    for portrait in (closed, replace(closed, normalized=normalized)):
+        frame = rendered(generator, generator.prepare(portrait, refined=False), face)[0].mean(-1)
+        profile = frame[top + 2 : top + 14, left:right].mean(1)
+        edges.append(np.diff(profile).argmin())
+    assert edges[1] > edges[0]
+
+
 def test_the_tongue_moves_between_the_lips_and_nothing_else_does(generator, closed):
     prepared = generator.prepare(closed, refined=False)
     face = posed(closed, parted(closed, 0.12, 0.01))

@@ -8,6 +8,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from space_core.assets import weights_path
+from space_core.face.smile import smile_of
 from space_core.face.topology import (
     CHIN,
     INNER_LOWER_LIP,
@@ -18,7 +19,6 @@ from space_core.face.topology import (
 )
 from space_core.motion.emotion_labels import EMOTIONS
 from space_core.motion.expression_limits import limit_expression
-from space_core.motion.smile import smile_of
 
 WEIGHTS = weights_path("emotion.safetensors")
 

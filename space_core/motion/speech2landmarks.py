@@ -10,6 +10,7 @@ from safetensors import safe_open
 from torch import nn
 
 from space_core.assets import weights_path
+from space_core.face.smile import smile_of
 from space_core.face.topology import (
     INNER_LOWER_LIP,
     INNER_UPPER_LIP,
@@ -21,7 +22,6 @@ from space_core.motion.consonants import consonant_shares, load_consonants
 from space_core.motion.emotion_network import expressive_motion
 from space_core.motion.loudness import smooth
 from space_core.motion.quantization import dequantize
-from space_core.motion.smile import smile_of
 from space_core.motion.speech_encoder import TOKENS_PER_FRAME, WIDTH, SpeechEncoder
 from space_core.motion.speech_features import log_mel, speech_activity, speech_power
 from space_core.smoothstep import smoothstep

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from space_core.face.smile import smile_of
 from space_core.face.topology import INNER_LOWER_LIP, INNER_UPPER_LIP
 from space_core.generator.mesh_warp.anatomy import GUM, TONGUE, TOOTH, load_anatomy
 from space_core.generator.mesh_warp.face_motion import FaceMotion, HostMotion, index_on, upload
@@ -30,7 +31,8 @@ from space_core.smoothstep import smoothstep
 
 MILLIMETRE = 1 / 90
 
-UPPER_EDGE_BELOW_LIPS = 1.0 * MILLIMETRE  # with the lips at rest, upper incisors end just below where the lips meet
+# Upper incisors end just below where the lips meet at rest, and further below in a smile, which lifts the lips.
+UPPER_EDGE_BELOW_LIPS, BELOW_IN_SMILE = 1.0 * MILLIMETRE, 2.0 * MILLIMETRE
 TEETH_BEHIND_LIPS = 5 * MILLIMETRE
 ARCH = 2.1  # curvature of the dental arch seen from above: depth = ARCH · x²
 JAW_AT_REST = 0.8 * MILLIMETRE  # the lower incisors are that far from where they bite
@@ -136,7 +138,7 @@ def prepare_mouth(picture: torch.Tensor, photo: FaceMotion, softness: float) -> 
     meeting = float(upper[5, 1]) + (0.0 if open_in_photo else 0.5 * opening)
     depth = float(upper[5, 2]) + TEETH_BEHIND_LIPS
     colours = estimate_colours(picture, photo)
-    edge = meeting + UPPER_EDGE_BELOW_LIPS
+    edge = meeting + UPPER_EDGE_BELOW_LIPS + BELOW_IN_SMILE * smile_of(normalized)
     lips = torch.from_numpy(colours.lips)
     teeth = _teeth_in_photo(picture, photo, lips) if open_in_photo else torch.zeros_like(picture[:, :1])
     has_teeth = bool(teeth.any())

@@ -1,4 +1,4 @@
-"""The smile that a photo shows, which emotions that contradict it take back."""
+"""The smile that a photo shows: emotions that contradict it take it back, and it shows more of the upper teeth."""
 
 import numpy as np
 
@@ -18,5 +18,5 @@ CORNERS = (OUTER_UPPER_LIP[0], OUTER_UPPER_LIP[-1])
 def smile_of(rest: np.ndarray) -> float:
     """How far a face (478, 3) with its mouth closed smiles, from 0 not at all to 1 in full."""
     height = rest[list(MIDDLES), 1].mean() - rest[list(CORNERS), 1].mean()
-    certainty = smoothstep((height - COUNTS_FROM) / (COUNTS_AT - COUNTS_FROM))
+    certainty = smoothstep(height, COUNTS_FROM, COUNTS_AT)
     return float(certainty * np.clip((height - AT_REST) / SMILING, 0, 1))

@@ -50,15 +50,19 @@ def estimate_depiction(
     colourless = 1 - smoothstep(saturation, *COLOURLESS)
     seen = smoothstep(eyes[1] / eyes[0], *OPEN_EYE)
     pale = max(seen * smoothstep(irises, *IRIS_OF_STONE), colourless * smoothstep(irises, *IRIS_OF_GREY_STONE))
-    shares = [colour / max(colour.sum(), 0.05) for colour in (lips, skin)]
-    difference = np.abs(shares[0] - shares[1]).sum()
     bright = smoothstep(lips.mean() / max(skin.mean(), 0.05), *SAME_BRIGHTNESS)
-    same = bright * (1 - smoothstep(difference, *SAME_COLOUR))
+    same = bright * (1 - smoothstep(difference_of_shares(lips, skin), *SAME_COLOUR))
     return Depiction(
         stone=float(pale * same),
         varnish=float(smoothstep(tinted, *VARNISHED) * same),
         cartoon=float(smoothstep(eyes.prod(), *CARTOON_EYE)),
     )
+
+
+def difference_of_shares(one: np.ndarray, other: np.ndarray) -> np.floating:
+    """The sum of the differences between two colours' (3,) shares of red, green and blue, 0…2."""
+    shares = [colour / max(colour.sum(), 0.05) for colour in (one, other)]
+    return np.abs(shares[0] - shares[1]).sum()
 
 
 def _measured(eye: Eye, photo: FaceMotion) -> tuple[float, float, float]:

@@ -254,7 +254,8 @@ def _glasses(
         outline = photo.posed[0, [*eye.upper_lid, *eye.lower_lid[-2:0:-1]], :2].cpu().numpy()
         eyes |= polygon2mask(eyes.shape, outline[:, ::-1])
     apart = smoothstep(_away(eyes, photo), *LIDS_FREE)
-    near = smoothstep(_away(drawn, photo), *NEAR_RIM[::-1]) * apart * torch.from_numpy(person).float()
+    away = _away(drawn, photo)
+    near = smoothstep(away, *NEAR_RIM[::-1]) * apart * torch.from_numpy(person).float()
     smooth = _filled(picture, (near > 0).float(), torch.ones_like(near))
     # Of means over 3 × 3 pixels: wrinkles are thinner than rims.
     differs = F.avg_pool2d(picture - smooth, 3, 1, 1)[0].norm(dim=0)
@@ -262,7 +263,7 @@ def _glasses(
     most = torch.from_numpy(cv2.blur(cv2.dilate((differs * near).numpy(), np.ones(size, np.uint8)), size))
     frame = smoothstep(differs / most.clamp(min=1e-3), *DIFFERS) * near
     grey = picture.mean(1)[0] / _skin_brightness(picture, photo)
-    dark = (grey < BLACK) & (_away(drawn, photo) < BLACK_REACH) & (apart > 0.5) & (torch.from_numpy(person) > 0.5)
+    dark = (grey < BLACK) & (away < BLACK_REACH) & (apart > 0.5) & (torch.from_numpy(person) > 0.5)
     pieces, count = label(dark.numpy())
     black = mean(frame.numpy() > IN_PIECE, pieces, np.arange(1, count + 1)) > BLACK_SHARE
     frame = frame.maximum(torch.from_numpy(np.concatenate([[False], black])[pieces]).float())

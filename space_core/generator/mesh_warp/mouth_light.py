@@ -13,7 +13,7 @@ from space_core.face.topology import (
     OUTER_LOWER_LIP,
     face_normals,
 )
-from space_core.generator.mesh_warp.depiction import Depiction, estimate_depiction
+from space_core.generator.mesh_warp.depiction import Depiction, difference_of_shares, estimate_depiction
 from space_core.generator.mesh_warp.face_motion import FaceMotion
 from space_core.generator.mesh_warp.opening_mask import WINDOW_MARGIN, opening_mask, window_around
 from space_core.smoothstep import smoothstep
@@ -114,8 +114,7 @@ def estimate_colours(picture: torch.Tensor, photo: FaceMotion) -> MouthColours:
     trust = 0.75 - 0.45 * float(smoothstep(1 - whites.min() / max(whites.max(), 0.05), 0.25, 0.45))
     enamel = light * (1 + colourful * (IVORY - 1)) * (1 + trust * (cast - 1))
     tint = (skin / max(skin[0], 0.05) / SKIN).clip(0.3, 1)
-    shares = [colour / max(colour.sum(), 0.05) for colour in (whites, skin)]
-    differ = smoothstep(np.abs(shares[0] - shares[1]).sum(), *SAME_SHARES)
+    differ = smoothstep(difference_of_shares(whites, skin), *SAME_SHARES)
     tinted = smoothstep(1 - tint.min(), TINTED[0], TINTED_WITH_EYES + differ * (TINTED[1] - TINTED_WITH_EYES))
     enamel = enamel * tint**tinted
     depiction = estimate_depiction(picture, photo, skin, lips, tinted)

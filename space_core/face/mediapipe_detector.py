@@ -40,7 +40,7 @@ class MediaPipeDetector:
         self._short_range, self._full_range = (FaceDetection(name, device) for name in ("short_range", "full_range"))
         self._face_mesh = FaceMesh(device)
         # The layers are too small to be shared out: waiting for the other threads would take longer than the work.
-        self._workers = ThreadPoolExecutor(MAX_CALLERS, initializer=torch.set_num_threads, initargs=(1,))
+        self._workers = ThreadPoolExecutor(MAX_CALLERS, "detector", torch.set_num_threads, (1,))
 
     def detect(self, image: np.ndarray) -> list[np.ndarray]:
         """See ``Detector.detect``."""

@@ -238,6 +238,20 @@ def test_long_hair_is_mirrored_where_the_photo_shows_none_on_the_far_side(turned
     assert bool((side.hidden[468:] > 0.5).all() and (side.kind[468:, 0] == 1).all()) == mirrored
 
 
+@pytest.mark.parametrize("far_ear_shown", [True, False])
+def test_the_near_ear_is_not_mirrored_where_the_photo_shows_the_far_one(portrait, far_ear_shown):
+    turn = 12 - float(portrait.pose.rotation[0, 0])
+    photo = face_motion(posed(portrait, yaw=turn), PixelTransform(1.0, np.full(2, float(MARGIN))), torch.device("cpu"))
+    ear = np.array([[-0.85, y, 0.6] for y in (0.0, 0.1, 0.2)])
+    person = np.ones((640, 640), np.float32)
+    person[int(photo.host.posed[0, 13, 1]) :] = 0  # nothing beside the jaw
+    if not far_ear_shown:
+        person[:, int(photo.host.posed[0, :468, 0].max()) :] = 0
+    side = find_far_side(photo, person, ear, np.ones(3), np.zeros(3), np.array([[468, 469, 470]]))
+    assert (side is None) == far_ear_shown
+    assert far_ear_shown or (side.hidden[468:] > 0.5).all()
+
+
 @pytest.mark.parametrize("yaw", [-35, 35])
 def test_glasses_change_nothing_far_from_the_eyes(generator, yaw):
     wearer = prepare_portrait(load_photo(EXAMPLES / "grace_hopper.jpg"), build_detector("mediapipe"))

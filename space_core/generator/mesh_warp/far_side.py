@@ -27,9 +27,13 @@ COLOUR_WIDTH, LIGHT_WIDTH = 0.06, 0.15
 LEAST_COLOUR, MOST_DEVIATION, MOST_RATIO = 0.04, 0.3, 0.4
 # So far from the median both sides are alike … are not: hair on one forehead, for example, and skin on the other.
 UNLIKE, LIKENESS_WIDTH = (0.35, 0.7), 0.08
+# The same beside the face: steeper, as half an ear before the background would be a ghost.
+HIDDEN = (0.3, 0.6)
+# The photo shows the far ear, or what covers it, so far beyond the outline between these heights, in so large a share.
+BEYOND_EAR, EAR_HEIGHTS, EAR_SHOWN = 0.08, (-0.15, 0.35), 0.8
 # Where so much of it is sure, long hair is mirrored down to its tips, unless the photo shows it on the far side, too:
 # so far beyond the outline, between these heights, normalized.
-HAIR, BEYOND_OUTLINE, SIDE_HEIGHTS = 0.5, 0.12, (0.0, 0.8)
+HAIR, BEYOND_OUTLINE, SIDE_HEIGHTS, FAR_HAIR_SHOWN = 0.5, 0.12, (0.0, 0.8), 0.5
 # What else hangs beside the jaw, a hood, would be cut off there by a mirror image: points beside it, normalized, and
 # the share of them that shows the person in that case.
 BESIDE_JAW, HANGING = np.array([[x, y, 0.85] for x in (0.9, 1.05) for y in (0.65, 0.8)]), 0.85
@@ -93,12 +97,16 @@ def find_far_side(
     if not _hides_a_side(photo):
         return None
     hidden = _hidden(photo, np.concatenate([_face_normals(), _head_normals(around)]))
+    shows_ear = _shows_beyond(photo, person, BEYOND_EAR, EAR_HEIGHTS, EAR_SHOWN)
+    if shows_ear and hidden.max() < 1:  # then it shows the cheek before it, too
+        return None
     x, y, _ = around.T
     beside = np.hypot(x, UPWARDS * np.minimum(y, 0))
+    hidden[NUM_SURFACE_POINTS:] = smoothstep(hidden[NUM_SURFACE_POINTS:], *HIDDEN)
     hidden[NUM_SURFACE_POINTS:] *= np.maximum(smoothstep(with_head, *WITH_HEAD), hair)
     hidden[NUM_SURFACE_POINTS:] *= 1 - smoothstep(beside, *BEYOND)
-    is_mirrored = hair.max() > HAIR and not _shows_far_hair(photo, person)
-    if not is_mirrored and _has_something_beside_jaw(photo, person):
+    is_mirrored = hair.max() > HAIR and not _shows_beyond(photo, person, BEYOND_OUTLINE, SIDE_HEIGHTS, FAR_HAIR_SHOWN)
+    if shows_ear or (not is_mirrored and _has_something_beside_jaw(photo, person)):
         hidden[NUM_SURFACE_POINTS:] = 0
     seen_better = triangles[(hidden[triangles] > 0).any(1)]
     kind = np.ones((len(hidden), 2))
@@ -159,13 +167,15 @@ def _spread(values: np.ndarray, weights: np.ndarray, cells: tuple[np.ndarray, np
     return fill(mean, known)[0].permute(1, 2, 0).numpy()
 
 
-def _shows_far_hair(photo: FaceMotion, person: np.ndarray) -> bool:
-    """Whether a photo shows something of the person beyond the far cheek."""
+def _shows_beyond(
+    photo: FaceMotion, person: np.ndarray, distance: float, heights: tuple[float, float], share: float
+) -> bool:
+    """Whether a photo shows something of the person so far beyond the far cheek's outline, normalized."""
     far, points = np.sign(photo.host.rotation[0, 2, 0]), photo.host.normalized[0, list(OVAL)]
-    side = (points[:, 0] * far > 0) & (points[:, 1] > SIDE_HEIGHTS[0]) & (points[:, 1] < SIDE_HEIGHTS[1])
-    outline = photo.host.posed[0, list(OVAL), :2][side] + [far * BEYOND_OUTLINE * photo.host.scale[0], 0]
+    side = (points[:, 0] * far > 0) & (points[:, 1] > heights[0]) & (points[:, 1] < heights[1])
+    outline = photo.host.posed[0, list(OVAL), :2][side] + [far * distance * photo.host.scale[0], 0]
     columns, rows = outline.round().astype(int).clip(0, EXTENT - 1).T
-    return bool(person[rows, columns].mean() > 0.5)
+    return bool(person[rows, columns].mean() > share)
 
 
 def _has_something_beside_jaw(photo: FaceMotion, person: np.ndarray) -> bool:

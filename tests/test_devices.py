@@ -13,7 +13,9 @@ from space_core.face.normalization import HeadPose
 from space_core.face.portrait import Portrait, prepare_portrait
 from space_core.face.posed_face import PosedFace
 from space_core.generator.mesh_warp import MeshWarpGenerator
-from space_core.generator.mesh_warp.compositor import FarLayer, compose, compose_in_opencv, compose_in_torch
+from space_core.generator.mesh_warp.compositing.compositor import compose, compose_in_torch
+from space_core.generator.mesh_warp.compositing.compositor_opencv import compose_in_opencv
+from space_core.generator.mesh_warp.compositing.far_layer import FarLayer
 from space_core.generator.mesh_warp.placement import place
 from space_core.generator.mesh_warp.worn_glasses import draw_in_opencv, draw_in_torch
 from space_core.media.images import load_photo

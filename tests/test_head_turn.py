@@ -14,7 +14,7 @@ from space_core.face.detector import build_detector
 from space_core.face.portrait import MARGIN, SIZE, Portrait, prepare_portrait
 from space_core.face.segmentation import person_mask
 from space_core.generator.mesh_warp import MeshWarpGenerator
-from space_core.generator.mesh_warp.compositor import compose
+from space_core.generator.mesh_warp.compositing.compositor import compose
 from space_core.generator.mesh_warp.face_motion import PixelTransform, face_motion
 from space_core.generator.mesh_warp.far_side import find_far_side
 from space_core.generator.mesh_warp.hair_strands import find_hair_strands

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from space_core.face.canvas import Canvas
 from space_core.face.portrait import MARGIN
 from space_core.face.topology import EYES, INNER_LOWER_LIP, INNER_UPPER_LIP, OUTER_LOWER_LIP, OUTER_UPPER_LIP
-from space_core.generator.mesh_warp.compositor import PreparedCanvas, film_transform, seen_at
+from space_core.generator.mesh_warp.compositing.prepared_canvas import PreparedCanvas, film_transform
 from space_core.generator.mesh_warp.eyes import PreparedEye, draw_eye, eye_change, eye_margin, prepare_eyes
 from space_core.generator.mesh_warp.face_motion import FaceMotion, PixelTransform, upload
 from space_core.generator.mesh_warp.mouth import PreparedMouth, draw_mouth, mouth_is_open
@@ -138,7 +138,7 @@ def draw_eyes(
         points = motion.host.posed[:, [*eye.eye.upper_lid, *eye.eye.lower_lid], :2]
         margin = step * eye_margin(eye, float(motion.host.scale.max()) / step)
         window = _Window(frames, points, margin, step)
-        seen = seen_at(canvas, places, window.film_pixels())
+        seen = canvas.seen_at(places, window.film_pixels())
         where = seen * prepared.patch.transform.scale + upload(
             prepared.patch.transform.offset.astype(np.float32), frames.device
         )

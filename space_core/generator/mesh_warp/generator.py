@@ -17,7 +17,8 @@ from space_core.face.canvas import Canvas, crop_canvas
 from space_core.face.portrait import MARGIN, SIZE, Portrait
 from space_core.face.posed_face import PosedFace
 from space_core.face.topology import OVAL
-from space_core.generator.mesh_warp.compositor import PreparedCanvas, compose, film_transform, prepare_canvas
+from space_core.generator.mesh_warp.compositing.compositor import compose
+from space_core.generator.mesh_warp.compositing.prepared_canvas import PreparedCanvas, film_transform, prepare_canvas
 from space_core.generator.mesh_warp.face_motion import FaceMotion, PixelTransform, face_motion, upload
 from space_core.generator.mesh_warp.far_side import far_light
 from space_core.generator.mesh_warp.features import (
@@ -117,7 +118,7 @@ class MeshWarpGenerator:
         with ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,)) as beside:
             # Half of the work; the other half is done in this thread meanwhile.
             prepared_canvas = beside.submit(_prepare_canvas, canvas, photo, around, portrait, picture, edges, whole)
-            mouth = prepare_mouth(picture, around, softness=1.0)
+            mouth = prepare_mouth(picture, around)
             depiction = mouth.colours.depiction
             mesh = build_warp_mesh(around, picture, portrait.person, edges, whole is not None, depiction.stone)
             prepared = PreparedPortrait(

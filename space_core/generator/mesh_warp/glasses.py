@@ -91,6 +91,23 @@ class Glasses:
         return self.shell[0] + self.shell[1] * points[..., 1] + self.shell[2] * points[..., 0] ** 2
 
 
+@dataclass(frozen=True)
+class _Face:
+    """A face whose glasses are sought.
+
+    Attributes:
+        picture: (1, 3, 640, 640) the portrait's surroundings, 0…1.
+        photo: its own landmarks in pixels of those.
+        person: (640, 640) 0 background … 1 person.
+        brightness: (640, 640) relative to the skin's.
+    """
+
+    picture: torch.Tensor
+    photo: FaceMotion
+    person: torch.Tensor
+    brightness: torch.Tensor
+
+
 def find_glasses(picture: torch.Tensor, photo: FaceMotion, person: np.ndarray) -> Glasses | None:
     """The glasses in a photo.
 
@@ -102,16 +119,18 @@ def find_glasses(picture: torch.Tensor, photo: FaceMotion, person: np.ndarray) -
     Returns:
         None where there are none.
     """
-    grey = F.avg_pool2d(picture.mean(1, keepdim=True), 3, 1, 1) / _skin_brightness(picture, photo)
-    if all(_hidden(photo, grey, eye) for eye in EYES):
-        return _sunglasses(picture, photo, person, grey)
-    across, contrast = _nose(photo, grey)
+    grey, skin = picture.mean(1, keepdim=True), _skin_brightness(picture, photo)
+    smooth = F.avg_pool2d(grey, 3, 1, 1) / skin
+    face = _Face(picture, photo, torch.from_numpy(person).float(), grey[0, 0] / skin)
+    if all(_hidden(photo, smooth, eye) for eye in EYES):
+        return _sunglasses(face, smooth)
+    across, contrast = _nose(photo, smooth)
     bridge = _line(contrast)
     sure_of_bridge = _weakest(contrast, bridge)
     if np.sqrt(CLEAR * sure_of_bridge) < SURE:
         return None
     rays = [_rays(photo, eye, side) for eye, side in zip(EYES, (-1, 1), strict=True)]
-    contrasts = [_lines(sample(grey, points[None])[0, 0]) * free for points, free in rays]
+    contrasts = [_lines(sample(smooth, points[None])[0, 0]) * free for points, free in rays]
     both = _ring(sum(_spread(contrast) for contrast in contrasts) / 2)
     away = np.abs(np.arange(RADII) - both[:, None]) > ALIKE
     rings = [_ring(np.where(away, -1.0, contrast)) for contrast in contrasts]
@@ -119,7 +138,7 @@ def find_glasses(picture: torch.Tensor, photo: FaceMotion, person: np.ndarray) -
     if np.sqrt(sure_of_rims * sure_of_bridge) < SURE:
         return None
     rims = [points[np.arange(ANGLES), ring] for (points, _), ring in zip(rays, rings, strict=True)]
-    return _glasses(picture, photo, person, *rims, across[np.arange(CROSSINGS), bridge])
+    return _glasses(face, *rims, across[np.arange(CROSSINGS), bridge])
 
 
 def _weakest(contrast: np.ndarray, line: np.ndarray) -> float:
@@ -218,52 +237,30 @@ def _middle(photo: FaceMotion, eye: Eye) -> torch.Tensor:
     return photo.posed[0, [eye.upper_lid[0], eye.upper_lid[-1]], :2].mean(0)
 
 
-def _sunglasses(picture: torch.Tensor, photo: FaceMotion, person: np.ndarray, grey: torch.Tensor) -> Glasses:
+def _sunglasses(face: _Face, smooth: torch.Tensor) -> Glasses:
     """Glasses that are all that is dark around the eyes, in brightness (1, 1, 640, 640) relative to the skin."""
-    pixels, reach = pixels_of(grey), REACH * photo.scale
+    photo = face.photo
+    pixels, reach = pixels_of(smooth), REACH * photo.scale
     near = torch.stack([(pixels - _middle(photo, eye)).norm(dim=-1) < reach for eye in EYES]).any(0)
-    dark, _ = label(((grey[0, 0] < DARK) & near[0]).cpu().numpy())
+    dark, _ = label(((smooth[0, 0] < DARK) & near[0]).cpu().numpy())
     middles = [_middle(photo, eye).round().long().clamp(0, EXTENT - 1).tolist() for eye in EYES]
     drawn = np.isin(dark, [dark[y, x] for x, y in middles if dark[y, x]])
-    frame = torch.from_numpy(drawn & (person > 0.5)).float()
-    return _cut_out(picture, photo, True, frame)
+    return _cut_out(face, True, (torch.from_numpy(drawn) & (face.person > 0.5)).float())
 
 
-def _glasses(
-    picture: torch.Tensor,
-    photo: FaceMotion,
-    person: np.ndarray,
-    left: torch.Tensor,
-    right: torch.Tensor,
-    bridge: torch.Tensor,
-) -> Glasses:
+def _glasses(face: _Face, left: torch.Tensor, right: torch.Tensor, bridge: torch.Tensor) -> Glasses:
     """Glasses with these rims (72, 2) and this bridge (23, 2), in pixels of the surroundings."""
-    drawn = np.zeros((EXTENT, EXTENT), bool)
-    lines = [torch.cat([left, left[:1]]), torch.cat([right, right[:1]]), bridge]
-    for rim, side in ((left, -1), (right, 1)):
-        arm = photo.rotation[0, :2, 0] * (side * ARM[1] * photo.scale)
-        lines.append(torch.stack([rim[ARM[0]], rim[ARM[0]] + arm]))
-        hinge = rim[ARM[0]] + arm * (HINGE / ARM[1])
-        drawn |= ((pixels_of(picture)[0] - hinge).norm(dim=-1) < HINGE * photo.scale).cpu().numpy()
-    for points in lines:
-        points = points.round().long().clamp(0, EXTENT - 1).tolist()
-        for (x, y), (next_x, next_y) in pairwise(points):
-            drawn[line(y, x, next_y, next_x)] = True
-    eyes = np.zeros_like(drawn)
-    for eye in EYES:
-        outline = photo.posed[0, [*eye.upper_lid, *eye.lower_lid[-2:0:-1]], :2].cpu().numpy()
-        eyes |= polygon2mask(eyes.shape, outline[:, ::-1])
-    apart = smoothstep(_away(eyes, photo), *LIDS_FREE)
-    away = _away(drawn, photo)
-    near = smoothstep(away, *NEAR_RIM[::-1]) * apart * torch.from_numpy(person).float()
+    photo, picture = face.photo, face.picture
+    apart = smoothstep(_away(_eyes(photo), photo), *LIDS_FREE)
+    away = _away(_outline(face, left, right, bridge), photo)
+    near = smoothstep(away, *NEAR_RIM[::-1]) * apart * face.person
     smooth = _filled(picture, (near > 0).float(), torch.ones_like(near))
     # Of means over 3 × 3 pixels: wrinkles are thinner than rims.
     differs = F.avg_pool2d(picture - smooth, 3, 1, 1)[0].norm(dim=0)
     size = (2 * round(NEARBY * float(photo.scale)) + 1,) * 2
     most = torch.from_numpy(cv2.blur(cv2.dilate((differs * near).numpy(), np.ones(size, np.uint8)), size))
     frame = smoothstep(differs / most.clamp(min=1e-3), *DIFFERS) * near
-    grey = picture.mean(1)[0] / _skin_brightness(picture, photo)
-    dark = (grey < BLACK) & (away < BLACK_REACH) & (apart > 0.5) & (torch.from_numpy(person) > 0.5)
+    dark = (face.brightness < BLACK) & (away < BLACK_REACH) & (apart > 0.5) & (face.person > 0.5)
     pieces, count = label(dark.numpy())
     black = mean(frame.numpy() > IN_PIECE, pieces, np.arange(1, count + 1)) > BLACK_SHARE
     frame = frame.maximum(torch.from_numpy(np.concatenate([[False], black])[pieces]).float())
@@ -271,7 +268,32 @@ def _glasses(
     is_large = np.bincount(pieces.ravel()) >= SMALLEST_PIECE * float(photo.scale) ** 2
     is_large[0] = False
     large = cv2.dilate(is_large[pieces].astype(np.float32), np.ones((2 * EDGE + 1, 2 * EDGE + 1)))
-    return _cut_out(picture, photo, False, frame * torch.from_numpy(large))
+    return _cut_out(face, False, frame * torch.from_numpy(large))
+
+
+def _outline(face: _Face, left: torch.Tensor, right: torch.Tensor, bridge: torch.Tensor) -> np.ndarray:
+    """(640, 640) bool, the lines of rims and bridge, of hinges and of where the arms begin."""
+    photo, drawn = face.photo, np.zeros((EXTENT, EXTENT), bool)
+    lines = [torch.cat([left, left[:1]]), torch.cat([right, right[:1]]), bridge]
+    for rim, side in ((left, -1), (right, 1)):
+        arm = photo.rotation[0, :2, 0] * (side * ARM[1] * photo.scale)
+        lines.append(torch.stack([rim[ARM[0]], rim[ARM[0]] + arm]))
+        hinge = rim[ARM[0]] + arm * (HINGE / ARM[1])
+        drawn |= ((pixels_of(face.picture)[0] - hinge).norm(dim=-1) < HINGE * photo.scale).cpu().numpy()
+    for points in lines:
+        points = points.round().long().clamp(0, EXTENT - 1).tolist()
+        for (x, y), (next_x, next_y) in pairwise(points):
+            drawn[line(y, x, next_y, next_x)] = True
+    return drawn
+
+
+def _eyes(photo: FaceMotion) -> np.ndarray:
+    """(640, 640) bool, where both eyes are open."""
+    eyes = np.zeros((EXTENT, EXTENT), bool)
+    for eye in EYES:
+        outline = photo.posed[0, [*eye.upper_lid, *eye.lower_lid[-2:0:-1]], :2].cpu().numpy()
+        eyes |= polygon2mask(eyes.shape, outline[:, ::-1])
+    return eyes
 
 
 def _away(drawn: np.ndarray, photo: FaceMotion) -> torch.Tensor:
@@ -280,17 +302,16 @@ def _away(drawn: np.ndarray, photo: FaceMotion) -> torch.Tensor:
     return torch.tensor(distance, dtype=torch.float32, device=photo.posed.device)
 
 
-def _cut_out(picture: torch.Tensor, photo: FaceMotion, opaque: bool, frame: torch.Tensor) -> Glasses:
+def _cut_out(face: _Face, opaque: bool, frame: torch.Tensor) -> Glasses:
     """The glasses of which the surroundings show ``frame`` (640, 640), resting on the face."""
     size = (2 * EDGE + 1,) * 2
     hidden = (cv2.dilate(frame.numpy(), np.ones(size, np.uint8)) > 0.05).astype(np.float32)
     hidden = torch.from_numpy(cv2.blur(hidden, (3, 3)))
-    x, y, z = photo.normalized[0, list(SHELL)].cpu().double().T.numpy()
+    x, y, z = face.photo.normalized[0, list(SHELL)].cpu().double().T.numpy()
     shell = np.linalg.lstsq(np.stack([np.ones_like(x), y, x**2], 1), z, rcond=None)[0]
     shell = torch.tensor(shell, dtype=torch.float32, device=frame.device)
-    grey = picture.mean(1)[0] / _skin_brightness(picture, photo)
-    trusted = LEAST_WEIGHT + (1 - LEAST_WEIGHT) * smoothstep(grey, *SHADE)
-    bare = _filled(picture, hidden, trusted)
+    trusted = LEAST_WEIGHT + (1 - LEAST_WEIGHT) * smoothstep(face.brightness, *SHADE)
+    bare = _filled(face.picture, hidden, trusted)
     return Glasses(opaque, frame[None, None], hidden[None, None], bare, shell)
 
 

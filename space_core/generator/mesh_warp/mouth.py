@@ -125,7 +125,7 @@ class PreparedMouth:
     blur: float
 
 
-def prepare_mouth(picture: torch.Tensor, photo: FaceMotion, softness: float) -> PreparedMouth:
+def prepare_mouth(picture: torch.Tensor, photo: FaceMotion) -> PreparedMouth:
     """The mouth of a photo: its surroundings (1, 3, 640, 640), 0…1, and its own landmarks; on the host."""
     normalized = photo.host.normalized[0]
     upper, lower = normalized[list(INNER_UPPER_LIP)], normalized[list(INNER_LOWER_LIP)]
@@ -164,7 +164,7 @@ def prepare_mouth(picture: torch.Tensor, photo: FaceMotion, softness: float) -> 
         depths=torch.from_numpy(colours.depths)[:, None, None],
         teeth=torch.cat([picture, teeth], 1),
         has_teeth=has_teeth,
-        softness=softness,
+        softness=1.0,
         blur=0.0,
     )
 

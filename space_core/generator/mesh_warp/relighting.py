@@ -26,7 +26,7 @@ from space_core.face.topology import (
     canonical_face,
     face_normals,
 )
-from space_core.generator.mesh_warp.compositor import PreparedCanvas
+from space_core.generator.mesh_warp.compositing.prepared_canvas import PreparedCanvas
 from space_core.generator.mesh_warp.depiction import Depiction
 from space_core.generator.mesh_warp.face_motion import FaceMotion, PixelTransform, upload
 from space_core.generator.mesh_warp.rasterizer import rasterize

@@ -12,7 +12,8 @@ from torch.nn import functional as F
 
 from space_core.face.canvas import Canvas
 from space_core.face.portrait import MARGIN
-from space_core.generator.mesh_warp.compositor import doubled_layer, film_transform, premultiplied
+from space_core.generator.mesh_warp.compositing.person_layer import doubled_layer, premultiplied
+from space_core.generator.mesh_warp.compositing.prepared_canvas import film_transform
 from space_core.generator.mesh_warp.face_motion import FaceMotion, PixelTransform
 from space_core.generator.mesh_warp.glasses import Glasses
 from space_core.generator.mesh_warp.sampling import grid_of, sample

@@ -14,7 +14,7 @@ import torch
 from torch.nn import functional as F
 
 from space_core.face.topology import NUM_SURFACE_POINTS, canonical_face
-from space_core.generator.mesh_warp.compositor import Grid
+from space_core.generator.mesh_warp.compositing.grid import Grid
 from space_core.generator.mesh_warp.face_motion import FaceMotion, PixelTransform, index_on, upload
 from space_core.generator.mesh_warp.rasterizer import rasterize
 from space_core.generator.mesh_warp.sampling import EXTENT, sample

@@ -1,0 +1,113 @@
+"""The compositor: draws the moving person into a film's picture, of any size, a square crop or a whole photo.
+
+The person is a layer with premultiplied alpha in front of a background that stands still. The grid holds for each of
+its cells which place of the layer is seen there; it is upsampled, and the layer is sampled through it. From the first
+layer to the last: the layer as the warp shows it, occlusion edges, the far side of a turned face, creases, background.
+
+On a CPU that is done in eight bits by OpenCV, in tiles, and only where something differs from the picture at rest; on
+other devices in torch, everywhere, without a value that the host would wait for.
+"""
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from space_core.generator.mesh_warp.compositing.compositor_opencv import compose_in_opencv
+from space_core.generator.mesh_warp.compositing.far_view import FarView, blend_far_side, find_far_view
+from space_core.generator.mesh_warp.compositing.grid import smoothed
+from space_core.generator.mesh_warp.compositing.occlusion_edges import OcclusionEdges, find_occlusion_edges
+from space_core.generator.mesh_warp.compositing.prepared_canvas import PreparedCanvas
+from space_core.generator.mesh_warp.frame_memory import FrameMemory
+
+
+def compose(
+    prepared: PreparedCanvas,
+    offsets: torch.Tensor,
+    shade: torch.Tensor | None,
+    far: torch.Tensor | None = None,
+    memory: FrameMemory | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Draws a few frames.
+
+    Args:
+        offsets: (B, rows, columns, 2) from each cell's centre to the place of the photo that is seen there, in pixels
+            of the film; zero where nothing moves.
+        shade: (B, 3, rows, columns) by which factor the layer's red, green and blue are darkened, 0…1, or None.
+        far: (B, rows, columns, 5) likewise to the place whose mirror image may be seen instead, and ``hidden`` and
+            ``kind`` of ``FarSide``; or None.
+        memory: where a CPU's frames are taken from; by default it is fresh.
+
+    Returns:
+        Frames (B, H, W, 3) uint8, and the places that are seen, smoothed and with one more cell around,
+        (B, rows + 2, columns + 2, 2) in pixels of the film.
+    """
+    places = prepared.centres + smoothed(offsets)
+    if offsets.device.type == "cpu":
+        return compose_in_opencv(prepared, places, shade, offsets, far, memory), places
+    return compose_in_torch(prepared, places, shade, offsets, far), places
+
+
+def compose_in_torch(
+    prepared: PreparedCanvas,
+    places: torch.Tensor,
+    shade: torch.Tensor | None,
+    offsets: torch.Tensor,
+    far: torch.Tensor | None,
+) -> torch.Tensor:
+    """Frames (B, H, W, 3) uint8, wholly on the device; arguments as ``compose`` returns and takes them."""
+    grid = prepared.grid
+    layer = _sampled(prepared, prepared.layer, places)
+    if (edges := find_occlusion_edges(prepared, offsets)) is not None:
+        layer = _with_occlusion_edges(layer, prepared, edges, places.shape[1:3])
+    if (view := find_far_view(prepared, places, offsets, far)) is not None:
+        layer = _with_far_side(layer, prepared, view, places.shape[1:3])
+    colours, share = layer.split((3, 1), 1)
+    if shade is not None:
+        colours = colours * grid.pixels(F.pad(shade, (1, 1, 1, 1), mode="replicate"))
+    background = prepared.background.permute(2, 0, 1).float()
+    drawn = colours + background * (share / 255)
+
+    frames = prepared.still.expand(len(places), -1, -1, -1).clone()
+    part = np.s_[grid.top : grid.top + grid.height, grid.left : grid.left + grid.width]
+    frames[:, *part] = drawn.round_().clamp_(0, 255).byte().permute(0, 2, 3, 1)
+    return frames
+
+
+def _with_occlusion_edges(
+    layer: torch.Tensor, prepared: PreparedCanvas, edges: OcclusionEdges, size: tuple[int, int]
+) -> torch.Tensor:
+    """The layer as it is seen (B, 4, height, width), sharp at occlusion edges; ``size`` is that of the padded grid."""
+    front, behind, share, near = (
+        edges.window.in_grid(values, size)
+        for values in (edges.front, edges.behind, edges.share[..., None], edges.near[..., None])
+    )
+    front, behind = (_sampled(prepared, prepared.layer, places) for places in (front, behind))
+    share, near = (prepared.grid.pixels(values.permute(0, 3, 1, 2)) for values in (share, near))
+    return layer.lerp(behind.lerp(front, share), near)
+
+
+def _with_far_side(layer: torch.Tensor, prepared: PreparedCanvas, view: FarView, size: tuple[int, int]) -> torch.Tensor:
+    """The layer as it is seen (B, 4, height, width) with the far side; ``size`` is that of the padded grid."""
+    places, weights = (view.window.in_grid(values, size) for values in (view.places, view.weights))
+    mirrored = _sampled(prepared, view.layer, places)
+    weights = prepared.grid.pixels(weights.permute(0, 3, 1, 2))
+    blended = blend_far_side(*(values.permute(0, 2, 3, 1) for values in (layer, mirrored, weights)))
+    return blended.permute(0, 3, 1, 2)
+
+
+def _sampled(prepared: PreparedCanvas, layer: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+    """(B, 4, height, width) a layer's pixels at places (B, rows + 2, columns + 2, 2), for the grid's part."""
+    where = prepared.grid.pixels(places.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+    layer = layer.permute(2, 0, 1)[None].float()
+    size = layer.shape[:1:-1]
+    x, y = (
+        (where[..., axis] - float(prepared.corner[axis])) * (2 * prepared.density / (size[axis] - 1)) - 1
+        for axis in (0, 1)
+    )
+    return F.grid_sample(
+        layer.expand(len(places), -1, -1, -1),
+        torch.stack([x, y], -1),
+        mode="bicubic" if prepared.bicubic else "bilinear",
+        padding_mode="border",
+        align_corners=True,
+    )

@@ -1,0 +1,91 @@
+"""Where the far side of a turned face is seen, mirrored, in a few frames."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from space_core.generator.mesh_warp.compositing.grid import GridWindow, box_sum, smoothed
+from space_core.generator.mesh_warp.compositing.person_layer import BIAS
+from space_core.generator.mesh_warp.compositing.prepared_canvas import PreparedCanvas
+from space_core.smoothstep import smoothstep
+
+# A cell that sees less of the photo than the second share of what it saw at rest sees it stretched, and wholly so if it
+# sees less than the first. That is averaged over so many cells around each; more than so large a share is a jump.
+STRETCHED, STRETCHED_CELLS, JUMPING = (0.4, 0.8), 3, 3.0
+IN_FACE = (0.85, 1.0)  # of a share: outside … inside of the face
+
+
+@dataclass(frozen=True)
+class FarView:
+    """A window of cells in which the far side of the face is seen, for each of a few frames.
+
+    Attributes:
+        window: the cells.
+        layer: (h, w, 4) uint8, of ``FarLayer``.
+        places: (B, r, c, 2) of the layer, pixels of the film.
+        weights: (B, r, c, 4) 0…1: where the far side may be seen at all; where it is known, and not only to be hidden;
+            where it is seen although there is the person's outline; and although there is the person.
+    """
+
+    window: GridWindow
+    layer: torch.Tensor
+    places: torch.Tensor
+    weights: torch.Tensor
+
+
+def find_far_view(
+    prepared: PreparedCanvas, places: torch.Tensor, offsets: torch.Tensor, far: torch.Tensor | None
+) -> FarView | None:
+    """Where the far side is seen, for arguments and places of ``compose``.
+
+    On the CPU the window is as small as can be, or None where there is none; elsewhere it is the whole grid.
+    """
+    if far is None or prepared.far is None:
+        return None
+    top = left = 0
+    if offsets.device.type == "cpu":
+        hidden = far[..., 2].numpy() > 0
+        rows, columns = (np.flatnonzero(hidden.any(axes)) for axes in ((0, 2), (0, 1)))
+        if not len(rows):
+            return None
+        top, left = (max(int(used[0]) - 1, 0) for used in (rows, columns))
+        window = np.s_[:, top : int(rows[-1]) + 2, left : int(columns[-1]) + 2]
+        far, offsets = far[window], offsets[window]
+    cells = smoothed(torch.cat([far, _stretched(offsets, prepared.grid.cell)], -1))
+    window = np.s_[:, top : top + cells.shape[1], left : left + cells.shape[2]]
+    hidden, known, in_face, stretched = cells[..., 2:].split(1, -1)
+    mirrored = prepared.centres[window] + cells[..., :2]
+    narrow, wide = prepared.over_layer(prepared.far.outline, places[window]).split(1, -1)
+    in_face = smoothstep(in_face, *IN_FACE)
+    alike = 1 - in_face * (1 - prepared.over_layer(prepared.far.alike, mirrored))
+    worse = stretched * torch.maximum(wide, in_face)
+    weights = torch.cat([hidden * alike, known, narrow, worse], -1)
+    return FarView(GridWindow(top, left), prepared.far.layer, mirrored, weights)
+
+
+def _stretched(offsets: torch.Tensor, cell: int) -> torch.Tensor:
+    """(B, rows, columns, 1) 0 where cells see as much of the photo as at rest … 1 where they see far less of it."""
+    wide = F.pad(offsets.permute(0, 3, 1, 2), (1, 1, 1, 1), mode="replicate") / (2 * cell)
+    along = wide[:, :, 1:-1, 2:] - wide[:, :, 1:-1, :-2]
+    down = wide[:, :, 2:, 1:-1] - wide[:, :, :-2, 1:-1]
+    area = (1 + along[:, 0]) * (1 + down[:, 1]) - along[:, 1] * down[:, 0]
+    known = ((area > 0) & (area < JUMPING)).float()
+    total = box_sum(torch.stack([known * (1 - smoothstep(area, *STRETCHED)), known], 1), STRETCHED_CELLS)
+    return (total[:, 0] / total[:, 1].clamp(min=1))[..., None]
+
+
+def blend_far_side(seen: torch.Tensor, mirrored: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """(…, 4) float32 the layer as it is seen, 0…255, with the far side of the face.
+
+    Args:
+        seen: (…, 4) the layer at the places that are seen without the far side, 0…255.
+        mirrored: (…, 4) the far layer at those of a ``FarView``, 0…255.
+        weights: (…, 4) the view's.
+    """
+    hidden, known, outline, worse = weights.split(1, -1)
+    person = known * (1 - mirrored[..., 3:].float() / 255)
+    mirrored = torch.cat([BIAS + known * (mirrored[..., :3].float() - BIAS), 255 * (1 - person)], -1)
+    free = torch.minimum(torch.maximum(seen[..., 3:].float() / 255, outline), person)
+    return torch.lerp(seen.float(), mirrored, hidden * torch.maximum(free, worse))

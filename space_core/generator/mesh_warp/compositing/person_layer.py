@@ -1,0 +1,78 @@
+"""The person as a layer with premultiplied alpha, cut out of the photo in front of its background.
+
+What the layer adds to the background may be negative where a mask is soft, so it holds that with an offset, ``BIAS``.
+"""
+
+from functools import reduce
+
+import cv2
+import numpy as np
+import torch
+
+from space_core.generator.mesh_warp.face_motion import PixelTransform
+from space_core.generator.mesh_warp.sampling import double, grid_of, sample
+
+# Subtracted from the background, and added to the layer as far as the background is seen: it keeps the layer in 0…255.
+BIAS = 96
+CHUNK_ROWS = 256  # of a layer that are made at once
+
+
+def cut_out(
+    picture: np.ndarray, soft: torch.Tensor, to_surroundings: PixelTransform, corner: np.ndarray, continued: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Cuts the person out of a picture.
+
+    Args:
+        picture: (H, W, 3) uint8.
+        soft: (1, 5, 640, 640) ``shows``, ``known`` and ``unknown`` of ``prepare_canvas``.
+        to_surroundings: from pixels of the film to those of the surroundings.
+        corner: (2,) x and y of the picture's first pixel, in pixels of the film.
+        continued: so many rows at the top show the person before the background; the others are as they are.
+
+    Returns:
+        The person as a layer (H, W, 4) uint8; the background (H, W, 3) int16, less ``BIAS``; and how much the layer
+        changes the background, (H, W) uint8.
+    """
+    height, width = picture.shape[:2]
+    background, layer = np.empty((height, width, 3), np.int16), np.empty((height, width, 4), np.uint8)
+    effect = np.empty((height, width), np.uint8)
+    values = np.arange(256)[None, :, None]
+    changes = np.abs(values - [BIAS, BIAS, BIAS, 255]).astype(np.uint8)  # of the background, by values of the layer
+    x = torch.arange(width, dtype=torch.float32) * to_surroundings.scale
+    for top in range(0, height, CHUNK_ROWS):
+        rows = np.s_[top : min(top + CHUNK_ROWS, height)]
+        y = torch.arange(rows.start, rows.stop, dtype=torch.float32) * to_surroundings.scale
+        first = to_surroundings(corner)
+        fields = sample(soft, grid_of(x + float(first[0]), y + float(first[1])))[0]
+        own = torch.from_numpy(picture[rows].copy()).permute(2, 0, 1).float()
+        behind = (own * fields[1] + fields[2:] * 255).round_().clamp_(0, 255).sub_(BIAS)
+        background[rows] = cv2.merge(list(behind.short().numpy()))
+        if rows.start < continued:
+            above = np.s_[: continued - rows.start]
+            own[:, above] = torch.lerp(own, behind + BIAS, fields[0])[:, above]
+        colours = own.round().byte().permute(1, 2, 0).numpy()
+        layer[rows] = premultiplied(colours, background[rows], (fields[0] * 255).round_().byte().numpy())
+        effect[rows] = reduce(cv2.max, cv2.split(cv2.LUT(layer[rows], changes)))
+    return layer, background, effect
+
+
+def premultiplied(colours: np.ndarray, behind: np.ndarray, shows: np.ndarray) -> np.ndarray:
+    """(h, w, 4) uint8 the layer that, in front of a background, gives the colours (h, w, 3) to the bit.
+
+    ``behind`` (h, w, 3) int16 is the background less ``BIAS``, ``shows`` (h, w) uint8 the share of it that is seen. It
+    is reduced where the layer would leave 0…255: a colour is much darker, or much lighter, than that share of the
+    background would leave it.
+    """
+    room = np.where(behind > 0, colours, 255 - colours).astype(np.float32)
+    most = reduce(cv2.min, cv2.split(room * 255 / np.maximum(np.abs(behind), 1)))
+    share = np.minimum(shows, most).astype(np.uint8)
+    seen = cv2.multiply(behind, cv2.cvtColor(share, cv2.COLOR_GRAY2RGB).astype(np.int16), scale=1 / 255)
+    return np.dstack([cv2.subtract(colours, seen, dtype=cv2.CV_8U), share])
+
+
+def doubled_layer(layer: np.ndarray) -> np.ndarray:
+    """A layer (h, w, 4) uint8 with a pixel between every two: colours sharp, share bilinear, (2h − 1, 2w − 1, 4)."""
+    colours = cv2.convertScaleAbs(double(layer[..., :3].astype(np.float32) / 255), alpha=255)
+    half = np.array([[0.5, 0, 0], [0, 0.5, 0]])
+    share = cv2.warpAffine(layer[..., 3], half, colours.shape[1::-1], flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+    return np.ascontiguousarray(np.dstack([colours, share]))  # or OpenCV would copy all of it for every tile

@@ -1,0 +1,148 @@
+"""What every frame on a canvas needs, prepared once: picture at rest, background, the person's layer, grid."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from space_core.face.canvas import Canvas
+from space_core.face.portrait import MARGIN, SIZE
+from space_core.generator.mesh_warp.compositing.far_layer import FarLayer, prepare_far_layer
+from space_core.generator.mesh_warp.compositing.grid import Grid, scaled
+from space_core.generator.mesh_warp.compositing.person_layer import cut_out, doubled_layer
+from space_core.generator.mesh_warp.face_motion import PixelTransform
+
+# A layer of at most so many pixels is kept at twice its resolution, and a larger one up to the second number is sampled
+# bicubically, so that moving pixels stay as sharp as still ones. In still larger pictures nobody sees the difference.
+DOUBLED_PIXELS, BICUBIC_PIXELS = 1_800_000, 6_000_000
+CELL = 2  # side of a grid's cell in pixels of the portrait's crop
+NEGLIGIBLE = 2  # of 255; a layer that changes the background by no more is not drawn on a CPU
+
+
+@dataclass(frozen=True)
+class PreparedCanvas:
+    """What every frame on a canvas needs.
+
+    Attributes:
+        grid: the cells in which the motion is given.
+        still: (H, W, 3) uint8, the picture at rest.
+        background: (height, width, 3) int16, the grid's part of the picture without the person, less ``BIAS``.
+        layer: (h, w, 4) uint8, what the person adds to the background's share, and that share: 255 where only the
+            background is seen, 0 where only the person is.
+        far: what it shows mirrored, if the photo hides a side of the face; or None.
+        corner: (2,) x and y of the layer's first pixel, in pixels of the film.
+        density: 2 where the layer has a pixel between every two of the film's, or 1.
+        bicubic: whether it is sampled bicubically.
+        effect: (rows, columns) uint8, how much the layer changes the background in each cell and its neighbours, on the
+            host.
+        centres: (1, rows + 2, columns + 2, 2) float32, the cells' centres with one more around, in pixels of the film.
+        middle: (2,) float32, the middle of the face in the photo, in pixels of the film.
+        scale: of the film, pixels per pixel of the portrait's crop.
+    """
+
+    grid: Grid
+    still: torch.Tensor
+    background: torch.Tensor
+    layer: torch.Tensor
+    far: FarLayer | None
+    corner: np.ndarray
+    density: int
+    bicubic: bool
+    effect: np.ndarray
+    centres: torch.Tensor
+    middle: torch.Tensor
+    scale: float
+
+    def in_layer(self, places: np.ndarray) -> np.ndarray:
+        """Places (h, w, 2) float32 in pixels of the film, in pixels of the layer."""
+        return scaled(places, self.corner, self.density)
+
+    def over_layer(self, cells: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+        """(B, r, c, C) values (1, C, h, w) over the whole layer at places (B, r, c, 2), in pixels of the film."""
+        where = [
+            (places[..., axis] - float(self.corner[axis]) + 0.5)
+            * (2 * self.density / (self.layer.shape[1 - axis] + self.density - 1))
+            - 1
+            for axis in (0, 1)
+        ]
+        cells = cells.expand(len(places), -1, -1, -1)
+        found = F.grid_sample(cells, torch.stack(where, -1), padding_mode="border", align_corners=False)
+        return found.permute(0, 2, 3, 1)
+
+    def effect_at(self, places: np.ndarray) -> np.ndarray:
+        """(h, w) uint8 ``effect`` at places (h, w, 2) float32 in pixels of the film."""
+        cells = scaled(places, self.grid.first_centre, 1 / self.grid.cell)
+        return cv2.remap(self.effect, cells, None, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
+
+    def seen_at(self, places: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
+        """(B, h, w, 2) which places of the photo are seen at pixels (B, h, w, 2), all in pixels of the film.
+
+        ``places`` (B, rows + 2, columns + 2, 2) are those that the cells see, see ``compose``.
+        """
+        first = self.grid.first_centre - self.grid.cell  # of the cells around
+        x, y = ((pixels[..., axis] - float(first[axis])) / self.grid.cell for axis in (0, 1))
+        height, width = places.shape[1:3]
+        where = torch.stack([x * (2 / (width - 1)) - 1, y * (2 / (height - 1)) - 1], -1)
+        found = F.grid_sample(places.permute(0, 3, 1, 2), where, padding_mode="border", align_corners=True)
+        return found.permute(0, 2, 3, 1)
+
+
+def film_transform(canvas: Canvas) -> PixelTransform:
+    """From pixels of the portrait's crop to pixels of the film."""
+    scale, shown = canvas.crop.scale, np.array(canvas.shown[:2])
+    return PixelTransform(scale, 0.5 * scale + canvas.crop.origin - 0.5 - shown)
+
+
+def prepare_canvas(
+    canvas: Canvas,
+    middle: np.ndarray,
+    shows: torch.Tensor,
+    known: torch.Tensor,
+    unknown: torch.Tensor,
+    light: np.ndarray | None,
+) -> PreparedCanvas:
+    """Prepares a canvas.
+
+    Args:
+        canvas: what the film shows.
+        middle: (2,) of the face in the photo, in pixels of the film.
+        shows: (1, 1, 640, 640) over the portrait's surroundings, where the background is seen: 0 person … 1 background.
+        known: (1, 1, 640, 640) where the photo itself shows what the background is like, 0…1.
+        unknown: (1, 3, 640, 640) the background's colours where it does not, 0…1, times 1 − ``known``.
+        light: (160, 160, 4) how the far side is lit, see ``far_light``; None if the photo shows both sides.
+    """
+    to_film = film_transform(canvas)
+    left, top, width, height = canvas.shown
+    shown, edges = np.array([left, top]), np.array(canvas.picture.shape[1::-1])
+    # The pixels whose centres lie in the surroundings.
+    first, last = (to_film(np.full(2, float(end))) + shown for end in (-MARGIN, SIZE + MARGIN - 1))
+    low = np.ceil(first - 1e-6).astype(int).clip(0)
+    high = np.minimum(np.floor(last + 1e-6).astype(int) + 1, edges)
+    picture, corner = canvas.picture[low[1] : high[1], low[0] : high[0]], low - shown
+
+    density = 2 if picture[..., 0].size <= DOUBLED_PIXELS else 1
+    soft = torch.cat([shows, known, unknown], 1)
+    to_surroundings = to_film.inverse().then(PixelTransform(1.0, np.full(2, float(MARGIN))))
+    continued = max(0, canvas.continued - int(low[1]))
+    layer, background, effect = cut_out(picture, soft, to_surroundings, corner, continued)
+    seen_low, seen_high = corner.clip(0), np.minimum(high - shown, [width, height])
+    own = np.s_[seen_low[1] - corner[1] : seen_high[1] - corner[1], seen_low[0] - corner[0] : seen_high[0] - corner[0]]
+    cell = max(1, round(CELL * to_film.scale))
+    grid = Grid(*seen_low.tolist(), *(seen_high - seen_low).tolist(), cell)
+    # The whole photo's own memory, which nobody writes to, is used as it is.
+    still = np.require(canvas.picture[top : top + height, left : left + width], requirements=["C", "W"])
+    layer = doubled_layer(layer) if density == 2 else layer
+    return PreparedCanvas(
+        grid,
+        *(torch.from_numpy(array) for array in (still, np.ascontiguousarray(background[own]), layer)),
+        far=None if light is None else prepare_far_layer(layer, light, to_surroundings, corner, density, cell),
+        corner=corner,
+        density=density,
+        bicubic=density == 1 and picture[..., 0].size <= BICUBIC_PIXELS,
+        effect=grid.maximum(cv2.threshold(effect[own], NEGLIGIBLE, 0, cv2.THRESH_TOZERO)[1]),
+        centres=grid.centres(pad=1),
+        middle=torch.tensor(middle, dtype=torch.float32),
+        scale=to_film.scale,
+    )

@@ -10,13 +10,8 @@ from space_core.face.topology import EYES, canonical_face
 from space_core.motion.blink import apply_blink, blink_curve
 from space_core.motion.emotion import emotion_curve
 from space_core.motion.gaze import apply_gaze, counter_gaze, saccades
-from space_core.motion.head_pose import (
-    follow_head_pose,
-    generate_head_pose,
-    head_attitude,
-    head_motion_model,
-    transfer_head_pose,
-)
+from space_core.motion.head_pose import generate_head_pose, head_attitude, head_motion_model
+from space_core.motion.head_pose_transfer import follow_head_pose, transfer_head_pose
 from space_core.motion.loudness import loudness
 
 PHOTO = HeadPose(np.array([[12.0, -5.0, 3.0]]), np.array([[250.0, 240.0, 10.0]]), np.array([140.0]))

@@ -13,18 +13,10 @@ from space_core.measures.lips import mouth_measures
 from space_core.media.audio import load_speech
 from space_core.motion.action_units import unit_offsets, unit_strengths
 from space_core.motion.emotion import emotion_curve
+from space_core.motion.lip_closure import SHUT_AT, SHUT_FROM, close_between_openings, open_between_closures
+from space_core.motion.lips import FREE_GAP, WIDEST_GAP, limit_opening
 from space_core.motion.quantization import dequantize, quantize
-from space_core.motion.speech2landmarks import (
-    FREE_GAP,
-    SHUT_AT,
-    SHUT_FROM,
-    WIDEST_GAP,
-    close_between_openings,
-    limit_opening,
-    load_speech2landmarks,
-    open_between_closures,
-    shape_labiodentals,
-)
+from space_core.motion.speech2landmarks import load_speech2landmarks, shape_labiodentals
 from space_core.timing import FPS, SAMPLE_RATE, number_of_frames
 
 CLOSED = 0.015  # outer-eye-corner distances

@@ -40,13 +40,8 @@ from space_core.media.images import load_photo
 from space_core.motion.emotion import emotion_curve
 from space_core.motion.emotion_labels import EMOTIONS
 from space_core.motion.expression_limits import limit_expression
-from space_core.motion.speech2landmarks import (
-    Speech2Landmarks,
-    SpeechWindow,
-    keep_lips_apart,
-    load_speech2landmarks,
-    resting_face,
-)
+from space_core.motion.lips import keep_lips_apart, resting_face
+from space_core.motion.speech2landmarks import Speech2Landmarks, SpeechWindow, load_speech2landmarks
 from space_core.timing import SAMPLE_RATE, number_of_frames
 
 SPEECH = Path(__file__).parents[2] / "examples" / "english_starlight.flac"

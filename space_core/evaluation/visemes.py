@@ -22,7 +22,8 @@ from space_core.face.topology import canonical_face
 from space_core.measures import espeak
 from space_core.measures.corpus import Corpus, corpus_from_arguments
 from space_core.measures.lips import MEASURES, mouth_measures, recorded
-from space_core.motion.speech2landmarks import CONTEXT_FRAMES, Speech2Landmarks, load_speech2landmarks
+from space_core.motion.motion_network import CONTEXT_FRAMES
+from space_core.motion.speech2landmarks import Speech2Landmarks, load_speech2landmarks
 from space_core.motion.speech_encoder import TOKENS_PER_FRAME
 from space_core.motion.speech_features import log_mel, speech_power
 from space_core.timing import FPS, number_of_frames

@@ -8,7 +8,7 @@ import numpy as np
 from space_core.face.normalization import normalize
 from space_core.measures.corpus import Corpus
 from space_core.motion.emotion_labels import EMOTIONS
-from space_core.motion.speech2landmarks import lip_gaps
+from space_core.motion.lips import lip_gaps
 
 # Speakers who also act neutral in the same recording, by the beginnings of their clips' ids.
 SPEAKERS = ("dreamtalk_style_clip_video_m030_", "dreamtalk_style_clip_video_w009_")

@@ -5,7 +5,7 @@ import numpy as np
 from space_core.measures.mesh_offsets import keep_eyes_open, keep_lip_gap, mirrored, movable, without_lift
 from space_core.motion.action_unit_labels import parse_action_units
 from space_core.motion.action_units import OPENING_UNITS, unit_offsets, unit_strengths
-from space_core.motion.speech2landmarks import lip_gaps
+from space_core.motion.lips import lip_gaps
 
 # Action units with strengths, added at intensity 1 to what the actors were measured to do. The units are those of
 # EMFACS, their strengths follow from renderings beside the actors' frames: the tracker sees a third to a half of how

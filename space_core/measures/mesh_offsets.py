@@ -3,7 +3,7 @@
 import numpy as np
 
 from space_core.face.topology import EYES, NUM_SURFACE_POINTS, RIGID_POINTS, canonical_face
-from space_core.motion.speech2landmarks import LOWER, OUTER_LOWER, OUTER_UPPER, UPPER
+from space_core.motion.lips import LOWER, OUTER_LOWER, OUTER_UPPER, UPPER
 
 MASK_REACH = 0.08  # from points over bone to points that move freely, in outer-eye-corner distances
 EYE_OPENING = (0.7, 1.6)  # limits of the lids' distance relative to the canonical face's

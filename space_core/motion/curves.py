@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from space_core.motion.lips import MOUTH_CORNERS, lip_gaps
 from space_core.motion.loudness import loudness
 from space_core.motion.motion import Motion
-from space_core.motion.speech2landmarks import MOUTH_CORNERS, lip_gaps
 from space_core.timing import FPS
 
 

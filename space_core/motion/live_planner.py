@@ -11,6 +11,7 @@ from space_core.motion.emotion import ACCENT_SMOOTHING, PAUSE_SMOOTHING, dynamic
 from space_core.motion.gaze import counter_gaze, emotional_gaze
 from space_core.motion.hair import HairSwing
 from space_core.motion.head_pose import attitudes
+from space_core.motion.lips import resting_face
 from space_core.motion.live_eyes import LiveBlinks, LiveSaccades
 from space_core.motion.live_head import LiveHead
 from space_core.motion.live_options import FollowedOptions
@@ -19,7 +20,7 @@ from space_core.motion.live_speech import LiveSpeech
 from space_core.motion.live_upper_face import LiveUpperFace
 from space_core.motion.loudness import smooth
 from space_core.motion.motion import Motion, single_precision
-from space_core.motion.speech2landmarks import Speech2Landmarks, resting_face
+from space_core.motion.speech2landmarks import Speech2Landmarks
 from space_core.motion.takes import TakeVariation
 from space_core.motion.upper_face import motion_units, speech_share
 from space_core.options import MotionOptions

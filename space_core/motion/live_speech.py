@@ -7,9 +7,9 @@ import numpy as np
 import torch
 
 from space_core.motion.consonants import consonant_shares
+from space_core.motion.motion_network import RECEPTIVE_FRAMES
 from space_core.motion.speech2landmarks import (
     BREATH_GAP,
-    RECEPTIVE_FRAMES,
     Speech2Landmarks,
     SpeechWindow,
     breaths,

@@ -12,7 +12,8 @@ from space_core.motion.action_units import apply_action_units
 from space_core.motion.blink import apply_blink
 from space_core.motion.emotion_network import expressive_motion
 from space_core.motion.gaze import apply_gaze
-from space_core.motion.speech2landmarks import HOP_FRAMES, keep_lips_apart
+from space_core.motion.lips import keep_lips_apart
+from space_core.motion.speech2landmarks import HOP_FRAMES
 from space_core.timing import FPS, SAMPLES_PER_FRAME
 
 # The arrays of a motion that have T rows.

@@ -15,11 +15,13 @@ from space_core.motion.blink import blink_curve, blink_rate_factor
 from space_core.motion.emotion import emotion_curve, expression_dynamics
 from space_core.motion.gaze import counter_gaze, emotional_gaze, saccades
 from space_core.motion.hair import HairSwing
-from space_core.motion.head_pose import generate_head_pose, head_attitude, transfer_head_pose, transfer_notes
+from space_core.motion.head_pose import generate_head_pose, head_attitude
+from space_core.motion.head_pose_transfer import transfer_head_pose, transfer_notes
+from space_core.motion.lips import resting_face
 from space_core.motion.live_planner import LivePlanner
 from space_core.motion.motion import Motion, single_precision
 from space_core.motion.prosody import analyze_prosody
-from space_core.motion.speech2landmarks import SpeechWindow, load_speech2landmarks, resting_face
+from space_core.motion.speech2landmarks import SpeechWindow, load_speech2landmarks
 from space_core.motion.takes import TakeVariation
 from space_core.motion.upper_face import speech_share, upper_face_units
 from space_core.options import MotionOptions

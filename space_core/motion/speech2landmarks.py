@@ -7,33 +7,35 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from safetensors import safe_open
-from torch import nn
 
 from space_core.assets import weights_path
 from space_core.face.smile import smile_of
-from space_core.face.topology import (
-    INNER_LOWER_LIP,
-    INNER_UPPER_LIP,
-    OUTER_LOWER_LIP,
-    OUTER_UPPER_LIP,
-    canonical_face,
-)
+from space_core.face.topology import canonical_face
 from space_core.motion.consonants import consonant_shares, load_consonants
 from space_core.motion.emotion_network import expressive_motion
+from space_core.motion.lip_closure import (
+    SHUT_FROM,
+    close_between_openings,
+    closure_share,
+    held_together,
+    open_between_closures,
+)
+from space_core.motion.lips import (
+    DOWN,
+    MOUTH_CORNERS,
+    close_lips,
+    keep_lips_apart,
+    limit_opening,
+    lip_gaps,
+    move_lips,
+    resting_face,
+)
 from space_core.motion.loudness import smooth
+from space_core.motion.motion_network import CONTEXT_FRAMES, MotionNetwork
 from space_core.motion.quantization import dequantize
-from space_core.motion.speech_encoder import TOKENS_PER_FRAME, WIDTH, SpeechEncoder
 from space_core.motion.speech_features import log_mel, speech_activity, speech_power
-from space_core.smoothstep import smoothstep
 
 WEIGHTS = weights_path("speech2landmarks.safetensors")
-
-# The network, in video frames: the encoder sees CONTEXT_FRAMES (2 s) before and after the frames to predict, the
-# decoder RECEPTIVE_FRAMES (0.9 s) of that.
-CHANNELS = 256
-DILATIONS = (1, 2, 4, 8, 4, 2, 1)  # frames
-RECEPTIVE_FRAMES = sum(DILATIONS)
-CONTEXT_FRAMES = 50
 
 # Frames are predicted in overlapping windows, which are cross-faded.
 WINDOW_FRAMES = 100
@@ -45,103 +47,15 @@ MOUTH_SCALES = (0.8, 1.1)  # mouths beyond these widths, relative to the canonic
 # Lips stretched by a smile move less to the sides: over 165 recorded clips the logarithm of the standard deviation of
 # mouth width falls by 0.9 ± 0.4 from no smile to a full one, that of lip opening does not change (-0.2 ± 0.25).
 SMILE_NARROWS = 0.9
-CLOSED_GAP = 0.012  # between the inner lips: the tracker's noise on a closed mouth
-# Of speech: the jaw opens freely up to the first gap between the inner lips, and never beyond the second.
-FREE_GAP, WIDEST_GAP = 0.26, 0.4
-SHUT_FROM, SHUT_AT = -0.2, 1.8  # logits of the closure head between which lips are brought together
-# A peak of the logit between two openings shuts the lips: a quick p, b or m. Heights from and at which it does, up to
-# how many frames the openings are away, and logits of peaks from which on it does and from which on it does so in full.
-PEAK_FROM, PEAK_AT, PEAK_REACH, PEAK_LEAST, PEAK_SURE = 1.5, 3.0, 3, -1.5, -0.5
-# A dip of the logit between two closures opens the lips: a short vowel between p, b or m. Depths from and at which it
-# does, up to how many frames the closures are away, and the logit above which all count alike.
-DIP_FROM, DIP_AT, DIP_REACH, SURELY_SHUT = 0.5, 2.0, 4, 5.0
-# How far speech holds lips together that it does not shut: where the gap is at least the last number, and where they
-# touch.
-WIDE_HOLD, NARROW_HOLD, NARROW_GAP = 0.3, 0.8, 0.05
 # Lips are held together just before and after speech too, and are free half a second from it. To hold them for one
 # to two seconds would hide what an emotion does to them. Of the correlation with recorded, neutral lips that loses more
 # in continuous speech (0.026 instead of 0.024 in surprise), less if single words are counted, too (0.019, not 0.026).
 NEAR_SPEECH, NEAR_SPEECH_GAIN = 6.0, 2.0  # frames, standard deviation
-CLOSING_PRIOR = 0.002  # ridge of the fit that closes the mouth of a photo by the basis
 
 # A breath is drawn before speech: the lips part by so much, over so many frames that end with the first sound.
 BREATH_GAP, BREATH_FRAMES = 0.02, 11
 
-# Of the neighbouring sounds' motion, in /f v/ with closed lips.
-KEPT_IN_LABIODENTALS, KEPT_IN_DENTALS = 0.2, 0.2
-
-UPPER, LOWER = list(INNER_UPPER_LIP[1:-1]), list(INNER_LOWER_LIP[1:-1])  # pairs of points that meet when lips close
-OUTER_UPPER, OUTER_LOWER = list(OUTER_UPPER_LIP[1:-1]), list(OUTER_LOWER_LIP[1:-1])
-DOWN = np.array([0.0, 1.0, 0.0])
-MOUTH_CORNERS = [INNER_UPPER_LIP[0], INNER_UPPER_LIP[-1]]
-
-
-class TemporalBlock(nn.Module):
-    """A residual dilated convolution without padding: its output is ``2 * dilation`` frames shorter than its input."""
-
-    def __init__(self, channels: int, dilation: int, dropout: float) -> None:
-        super().__init__()
-        self.dilation = dilation
-        self.norm = nn.LayerNorm(channels)
-        # A convolution over three frames as one matrix product, several times as fast as nn.Conv1d in bfloat16.
-        self.context_proj = nn.Linear(3 * channels, channels)
-        self.out_proj = nn.Linear(channels, channels)
-        self.dropout = nn.Dropout1d(dropout)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:  # (batch, frames, channels)
-        step = self.dilation
-        y = self.norm(x)
-        y = torch.cat([y[:, : -2 * step], y[:, step:-step], y[:, 2 * step :]], dim=2)
-        y = nn.functional.gelu(self.context_proj(y))
-        y = self.dropout(y.transpose(1, 2)).transpose(1, 2)  # whole channels
-        return x[:, step:-step] + self.out_proj(y)
-
-
-class MotionDecoder(nn.Module):
-    """Speech features (batch, 2 * (T + 2 * RECEPTIVE_FRAMES), 384) to outputs (batch, T, num_outputs)."""
-
-    def __init__(self, num_outputs: int, dropout: float = 0.0) -> None:
-        super().__init__()
-        self.input_norm = nn.LayerNorm(WIDTH)
-        self.dropout = nn.Dropout(2 * dropout)
-        self.input_proj = nn.Linear(TOKENS_PER_FRAME * WIDTH, CHANNELS)
-        self.blocks = nn.Sequential(*(TemporalBlock(CHANNELS, dilation, dropout) for dilation in DILATIONS))
-        self.output_norm = nn.LayerNorm(CHANNELS)
-        self.head = nn.Linear(CHANNELS, num_outputs)
-
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        return self.decode(self.embed(features))
-
-    def embed(self, features: torch.Tensor) -> torch.Tensor:
-        """Features (batch, 2 * frames, 384) as one vector for each video frame (batch, frames, 256)."""
-        x = self.dropout(self.input_norm(features)).reshape(len(features), -1, TOKENS_PER_FRAME * WIDTH)
-        return self.input_proj(x)
-
-    def decode(self, x: torch.Tensor) -> torch.Tensor:
-        """What ``embed`` gave for T + 2 * RECEPTIVE_FRAMES frames to outputs (batch, T, num_outputs)."""
-        return self.head(self.output_norm(self.blocks(x)))
-
-
-class MotionNetwork(nn.Module):
-    """Log-mel spectrogram to coefficients of the motion basis, each of about unit variance, and a closure logit.
-
-    The logit is the last output; above 0 the lips more likely touch than not.
-    """
-
-    def __init__(self, num_coefficients: int, dropout: float = 0.0) -> None:
-        super().__init__()
-        self.encoder = SpeechEncoder()
-        self.decoder = MotionDecoder(num_coefficients + 1, dropout)
-
-    def forward(self, mel: torch.Tensor) -> torch.Tensor:
-        """(batch, 4 * (T + 2 * CONTEXT_FRAMES), 80) to (batch, T, coefficients + 1)."""
-        return self.with_features(mel)[0]
-
-    def with_features(self, mel: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The outputs, and the encoder's features of the same frames as the decoder takes them in (batch, T, 256)."""
-        beyond = (CONTEXT_FRAMES - RECEPTIVE_FRAMES) * TOKENS_PER_FRAME
-        frames = self.decoder.embed(self.encoder(mel)[:, beyond:-beyond])
-        return self.decoder.decode(frames), frames[:, RECEPTIVE_FRAMES:-RECEPTIVE_FRAMES]
+KEPT_IN_CONSONANTS = 0.2  # of the neighbouring sounds' motion, in /f v/ with closed lips, and in /θ ð/
 
 
 class SpeechWindow(NamedTuple):
@@ -337,47 +251,6 @@ def prepare_onsets(outputs: np.ndarray, activity: np.ndarray) -> np.ndarray:
     return prepared
 
 
-def close_between_openings(logit: np.ndarray) -> np.ndarray:
-    """Closure logits (T,), higher where a peak between two openings would not shut the lips."""
-    height = _height_of_peaks(np.minimum(logit, SURELY_SHUT), PEAK_REACH)
-    closed = np.clip((height - PEAK_FROM) / (PEAK_AT - PEAK_FROM), 0, 1)
-    closed = closed * np.clip((logit - PEAK_LEAST) / (PEAK_SURE - PEAK_LEAST), 0, 1)
-    return logit + closed * np.maximum(SHUT_AT - logit, 0)
-
-
-def open_between_closures(logit: np.ndarray) -> np.ndarray:
-    """Closure logits (T,), lower where a dip between two closures, such as in "mama", would leave the lips shut."""
-    depth = _height_of_peaks(-np.minimum(logit, SURELY_SHUT), DIP_REACH)
-    opened = np.clip((depth - DIP_FROM) / (DIP_AT - DIP_FROM), 0, 1)
-    shut = np.clip(logit, SHUT_FROM, SHUT_AT)
-    return np.where(opened > 0, np.minimum(logit, shut - opened * (shut - SHUT_FROM)), logit)
-
-
-def _height_of_peaks(curve: np.ndarray, reach: int) -> np.ndarray:
-    """How far a curve (T,) is above the lowest values up to ``reach`` frames before and after, the higher of both."""
-    around = np.lib.stride_tricks.sliding_window_view(np.pad(curve, reach, "edge"), 2 * reach + 1)
-    return curve - np.maximum(around[:, : reach + 1].min(1), around[:, reach:].min(1))
-
-
-def resting_face(portrait: np.ndarray, basis: np.ndarray) -> np.ndarray:
-    """The portrait's normalized landmarks (478, 3) with its mouth closed; a closed mouth is returned as it is.
-
-    Args:
-        portrait: (478, 3) normalized landmarks.
-        basis: (coefficients, 478, 3) how jaw, cheeks and lips move together when a mouth closes.
-    """
-    portrait = np.asarray(portrait, np.float64)
-    closing = np.maximum(lip_gaps(portrait) - CLOSED_GAP, 0)
-    if not closing.any():
-        return portrait
-    gaps = lip_gaps(basis)  # (coefficients, pairs): by how much each opens the lips
-    coefficients = np.linalg.solve(gaps @ gaps.T + CLOSING_PRIOR * np.eye(len(gaps)), gaps @ closing)
-    closed = portrait - np.tensordot(coefficients, basis, 1)
-    # What the basis leaves open or closes too far is split between both lips, including their outer rims.
-    excess = lip_gaps(closed) - (lip_gaps(portrait) - closing)
-    return move_lips(closed, excess[..., None] / 2 * DOWN)
-
-
 def speech_scale(rest: np.ndarray) -> np.ndarray:
     """Factors (3,) of x, y and z by which speech moves a resting face (478, 3) more or less than the canonical one.
 
@@ -388,34 +261,13 @@ def speech_scale(rest: np.ndarray) -> np.ndarray:
     return np.array([scale * np.exp(-SMILE_NARROWS * smile_of(rest)), scale, scale])
 
 
-def lip_gaps(landmarks: np.ndarray) -> np.ndarray:
-    """Vertical distances (…, 9) between the inner lips of landmarks (…, 478, 3), left to right, without the corners."""
-    return landmarks[..., LOWER, 1] - landmarks[..., UPPER, 1]
-
-
-def closure_share(logit: np.ndarray) -> np.ndarray:
-    """How far lips are brought together (T,), from 0 not at all to 1 until they touch, for closure logits (T,)."""
-    return np.clip((logit - SHUT_FROM) / (SHUT_AT - SHUT_FROM), 0, 1)
-
-
-def held_together(shut: np.ndarray, gap: np.ndarray) -> np.ndarray:
-    """How far speech holds lips together (T,), for closure shares (T,) and the lip gap of speech (T,)."""
-    return np.maximum(shut, WIDE_HOLD + (NARROW_HOLD - WIDE_HOLD) * smoothstep(1 - gap / NARROW_GAP))
-
-
-def close_lips(motion: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """Motion (T, 478, 3) with the gap between the lips reduced by a share (T,): regression alone rarely closes it."""
-    return move_lips(motion, (motion[:, LOWER] - motion[:, UPPER]) / 2 * share[:, None, None])
-
-
 def shape_labiodentals(motion: np.ndarray, share: np.ndarray, articulation: float | np.ndarray = 1.0) -> np.ndarray:
     """Motion (T, 478, 3) of the canonical face with its lower lip at the upper incisors, by a share (T,), for /f v/.
 
     ``articulation``, one number or (T, 1), scales the shape.
     """
-    shape = np.reshape(articulation, (-1, 1, 1)) * load_consonants().labiodental_shape
-    held = shape + KEPT_IN_LABIODENTALS * close_lips(motion, np.ones(len(motion)))
-    return motion + share[:, None, None] * (held - motion)
+    closed = close_lips(motion, np.ones(len(motion)))
+    return _towards_shape(motion, closed, load_consonants().labiodental_shape, share, articulation)
 
 
 def shape_dentals(motion: np.ndarray, share: np.ndarray, articulation: float | np.ndarray = 1.0) -> np.ndarray:
@@ -423,27 +275,12 @@ def shape_dentals(motion: np.ndarray, share: np.ndarray, articulation: float | n
 
     ``articulation``, one number or (T, 1), scales the shape.
     """
-    held = np.reshape(articulation, (-1, 1, 1)) * load_consonants().dental_shape + KEPT_IN_DENTALS * motion
+    return _towards_shape(motion, motion, load_consonants().dental_shape, share, articulation)
+
+
+def _towards_shape(
+    motion: np.ndarray, kept: np.ndarray, shape: np.ndarray, share: np.ndarray, articulation: float | np.ndarray
+) -> np.ndarray:
+    """Motion (T, 478, 3) blended by a share (T,) with a shape (478, 3), on which some of ``kept`` (T, 478, 3) stays."""
+    held = np.reshape(articulation, (-1, 1, 1)) * shape + KEPT_IN_CONSONANTS * kept
     return motion + share[:, None, None] * (held - motion)
-
-
-def limit_opening(motion: np.ndarray) -> np.ndarray:
-    """Motion (T, 478, 3) of the canonical face, made smaller where it would open the mouth further than a jaw can."""
-    gap = lip_gaps(motion).max(-1)
-    room = WIDEST_GAP - FREE_GAP
-    limited = FREE_GAP + room * np.tanh(np.maximum(gap - FREE_GAP, 0) / room)
-    return motion * np.where(gap > FREE_GAP, limited / np.maximum(gap, FREE_GAP), 1)[:, None, None]
-
-
-def keep_lips_apart(landmarks: np.ndarray, rest: np.ndarray) -> np.ndarray:
-    """Landmarks (T, 478, 3) whose lips touch but never intersect; ``rest`` (478, 3) is the resting face."""
-    excess = np.minimum(lip_gaps(landmarks) - np.clip(lip_gaps(rest), 0, CLOSED_GAP), 0)
-    return move_lips(landmarks, excess[..., None] / 2 * DOWN)
-
-
-def move_lips(landmarks: np.ndarray, amount: np.ndarray) -> np.ndarray:
-    """Moves the upper lip by ``amount`` (…, 9, 3) and the lower one by its opposite; the outer rims by half of it."""
-    moved = landmarks.copy()
-    for points, share in ((UPPER, 1), (LOWER, -1), (OUTER_UPPER, 0.5), (OUTER_LOWER, -0.5)):
-        moved[..., points, :] += share * amount
-    return moved

@@ -32,14 +32,8 @@ from space_core.motion.consonants import (
     classify,
     with_context,
 )
-from space_core.motion.speech2landmarks import (
-    LOWER,
-    OUTER_LOWER,
-    OUTER_UPPER,
-    UPPER,
-    lip_gaps,
-    load_speech2landmarks,
-)
+from space_core.motion.lips import LOWER, OUTER_LOWER, OUTER_UPPER, UPPER, lip_gaps
+from space_core.motion.speech2landmarks import load_speech2landmarks
 from space_core.timing import FPS
 
 ESPEAK_RECORDINGS, FLITE_RECORDINGS = 110, 60  # of about 15 s

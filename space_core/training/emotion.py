@@ -28,7 +28,7 @@ from space_core.measures.mesh_offsets import keep_lip_gap, lower_face, mirrored,
 from space_core.motion.action_unit_labels import parse_action_units
 from space_core.motion.emotion_labels import EMOTIONS
 from space_core.motion.emotion_network import NUM_MODES, WEIGHTS, EmotionNetwork, articulation
-from space_core.motion.speech2landmarks import lip_gaps
+from space_core.motion.lips import lip_gaps
 
 # All who act emotions; those who are not in SPEAKERS are for validation.
 SOURCES = (*SPEAKERS, "eamm_test_video_", "styletalk_style_clips_video_")

@@ -22,7 +22,7 @@ from space_core.generator.mesh_warp.refinement import (
 from space_core.measures.corpus import Corpus
 from space_core.measures.plain_warp import plain_warp
 from space_core.measures.rendering import render_landmarks
-from space_core.motion.speech2landmarks import lip_gaps
+from space_core.motion.lips import lip_gaps
 
 FARTHEST = 20.0  # degrees between the head poses of photo and target
 SMOOTHING = 0.7  # frames; standard deviation of the filter that removes the tracker's jitter

@@ -9,8 +9,9 @@ from safetensors.torch import save_file
 
 from space_core.measures.corpus import Corpus, corpus_from_arguments
 from space_core.measures.lips import recorded
+from space_core.motion.motion_network import MotionDecoder, MotionNetwork
 from space_core.motion.quantization import quantize
-from space_core.motion.speech2landmarks import WEIGHTS, MotionDecoder, MotionNetwork
+from space_core.motion.speech2landmarks import WEIGHTS
 from space_core.motion.speech_encoder import TOKENS_PER_FRAME, SpeechEncoder
 from space_core.motion.speech_features import log_mel, speech_activity, speech_power
 from space_core.timing import FPS, number_of_frames

@@ -7,7 +7,9 @@ import torch
 
 from space_core.face.topology import canonical_face
 from space_core.measures.lips import mouth_measures
-from space_core.motion.speech2landmarks import MotionDecoder, resting_face, speech_motion
+from space_core.motion.lips import resting_face
+from space_core.motion.motion_network import MotionDecoder
+from space_core.motion.speech2landmarks import speech_motion
 from space_core.training.speech2landmarks.basis import linear_measures
 from space_core.training.speech2landmarks.train import decode
 

@@ -6,14 +6,7 @@ from scipy.signal import savgol_filter
 from space_core.face.normalization import normalize
 from space_core.face.topology import EYES, NUM_SURFACE_POINTS, OVAL, RIGID_POINTS, canonical_face
 from space_core.measures.lips import lip_opening, mouth_measures
-from space_core.motion.speech2landmarks import (
-    LOWER,
-    MOUTH_CORNERS,
-    OUTER_LOWER,
-    OUTER_UPPER,
-    UPPER,
-    lip_gaps,
-)
+from space_core.motion.lips import LOWER, MOUTH_CORNERS, OUTER_LOWER, OUTER_UPPER, UPPER, lip_gaps
 
 NUM_COEFFICIENTS = 16
 SMOOTHING_FRAMES = 7  # of a third-order Savitzky-Golay filter: removes the tracker's jitter, keeps plosives

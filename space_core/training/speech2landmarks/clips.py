@@ -7,7 +7,8 @@ import torch
 from scipy.signal import resample_poly
 
 from space_core.measures.corpus import Corpus
-from space_core.motion.speech2landmarks import CONTEXT_FRAMES, HOP_FRAMES
+from space_core.motion.motion_network import CONTEXT_FRAMES
+from space_core.motion.speech2landmarks import HOP_FRAMES
 from space_core.motion.speech_encoder import TOKENS_PER_FRAME, SpeechEncoder
 from space_core.motion.speech_features import NUM_MELS, STEPS_PER_FRAME, log_mel, speech_activity, speech_power
 from space_core.timing import FPS, number_of_frames

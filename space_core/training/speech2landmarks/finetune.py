@@ -6,7 +6,8 @@ from copy import deepcopy
 import numpy as np
 import torch
 
-from space_core.motion.speech2landmarks import RECEPTIVE_FRAMES, WINDOW_FRAMES, MotionDecoder
+from space_core.motion.motion_network import RECEPTIVE_FRAMES, MotionDecoder
+from space_core.motion.speech2landmarks import WINDOW_FRAMES
 from space_core.motion.speech_encoder import TOKENS_PER_FRAME, WIDTH
 from space_core.training.speech2landmarks.loss import MotionLoss
 from space_core.training.speech2landmarks.train import DROPOUT, WEIGHT_DECAY

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from space_core.motion.speech2landmarks import lip_gaps
+from space_core.motion.lips import lip_gaps
 from space_core.training.speech2landmarks.basis import linear_measures, point_weights
 
 SHAPE_LOSS, VELOCITY_LOSS, CONCORDANCE_LOSS, CLOSURE_LOSS = 1.0, 0.5, 1.5, 0.5

@@ -9,7 +9,7 @@ import torch
 from space_core.face.topology import canonical_face
 from space_core.measures.corpus import Corpus
 from space_core.measures.lips import best_lag, lip_opening, mouth_measures
-from space_core.motion.speech2landmarks import lip_gaps
+from space_core.motion.lips import lip_gaps
 from space_core.motion.speech_features import SPEECH_POWER, log_mel, speech_activity, speech_power
 from space_core.timing import SAMPLES_PER_FRAME, number_of_frames
 from space_core.training.speech2landmarks.alignment import MIN_CORRELATION, MIN_GAIN

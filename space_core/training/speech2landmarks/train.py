@@ -9,7 +9,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from space_core.measures.lips import best_lag
-from space_core.motion.speech2landmarks import CONTEXT_FRAMES, RECEPTIVE_FRAMES, WINDOW_FRAMES, MotionDecoder
+from space_core.motion.motion_network import CONTEXT_FRAMES, RECEPTIVE_FRAMES, MotionDecoder
+from space_core.motion.speech2landmarks import WINDOW_FRAMES
 from space_core.motion.speech_encoder import TOKENS_PER_FRAME, WIDTH, SpeechEncoder
 from space_core.motion.speech_features import NUM_MELS, STEPS_PER_FRAME, smooth_activity
 from space_core.training.speech2landmarks.augmentation import augment, music, noise

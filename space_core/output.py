@@ -9,7 +9,7 @@ from typing import IO
 
 from space_core.animation import Animation
 from space_core.errors import SpaceError
-from space_core.media.audio import Recording
+from space_core.media.audio import Recording, load_recording
 from space_core.media.content_credentials import ContentCredentials
 from space_core.media.files import check_output
 from space_core.media.video import Sound, VideoWriter
@@ -53,6 +53,17 @@ class Outputs:
         targets = [check_output(file, suffix, sources).resolve() for file, suffix in files if file is not None]
         if len(set(targets)) < len(targets):
             raise SpaceError("Two of the outputs would be one file. Choose another name for one of them.")
+
+    def load_sound(self, max_seconds: float, progress: Progress) -> Recording | None:
+        """The recording ``sound``, decoded; None if there is none.
+
+        Raises:
+            SpaceError: it can't be used, or is longer than ``max_seconds``.
+        """
+        path = self.sound
+        if path is None:
+            return None
+        return run_with_progress(lambda: load_recording(path, max_seconds), lambda: progress("portrait", 0, 1))
 
 
 def write_animation(

@@ -15,16 +15,15 @@ from space_core.face.preview import FacePreview, preview_face
 from space_core.inputs import Inputs, Photo, Speech
 from space_core.live import LiveControl, LiveStream
 from space_core.media import decoding_pool
-from space_core.media.audio import load_recording
 from space_core.media.content_credentials import ContentCredentials
 from space_core.media.images import load_draft
 from space_core.media.video import write_video
 from space_core.memory import out_of_memory_as_fault
-from space_core.motion.motion import Motion, join
+from space_core.motion.motion import Motion
 from space_core.options import AnimationOptions
 from space_core.output import Outputs, write_animation
 from space_core.portrait_cache import CACHE_BYTES
-from space_core.progress import Progress, ignore_progress, run_with_progress
+from space_core.progress import Progress, ignore_progress, without_frames
 from space_core.stages import Stages
 
 
@@ -117,13 +116,7 @@ class SpacePipeline:
         options = options or AnimationOptions()
         inputs = self._stages.load(photo, speech, [options], progress)
         prepared = self._stages.prepare(inputs.photo, options.rendering, progress)
-        segments: list[Motion] = []
-        planned, _ = self._stages.plan(inputs, prepared.portrait, options, progress)
-        for segment in planned:
-            progress("landmarks", sum(map(len, segments)), inputs.num_frames)
-            segments.append(segment)
-        progress("landmarks", inputs.num_frames, inputs.num_frames)
-        return join(segments)
+        return self._stages.plan_whole(inputs, prepared.portrait, options, progress)
 
     @out_of_memory_as_fault()
     def animate_to_file(
@@ -147,11 +140,7 @@ class SpacePipeline:
         options = options or AnimationOptions()
         outputs = outputs if isinstance(outputs, Outputs) else Outputs(outputs)
         outputs.check((photo, speech, options.pose_video))
-        heard, other = None, outputs.sound
-        if other is not None:
-            heard = run_with_progress(
-                lambda: load_recording(other, options.max_seconds), lambda: progress("portrait", 0, 1)
-            )
+        heard = outputs.load_sound(options.max_seconds, progress)
         inputs = self._stages.load(photo, speech, [options], progress)
         animation = self._animate(inputs, options, progress)
         write_animation(animation, outputs, inputs.sound, heard, self._credentials, progress)
@@ -248,14 +237,12 @@ class SpacePipeline:
     def _compare(
         self, inputs: Inputs, settings: Sequence[AnimationOptions], captions: tuple[str, ...], progress: Progress
     ) -> Comparison:
-        animations = [self._animate(inputs, options, progress, drawing=ignore_progress) for options in settings]
+        # The comparison reports its own frames.
+        animations = [self._animate(inputs, options, without_frames(progress)) for options in settings]
         return Comparison(animations, captions, progress)
 
-    def _animate(
-        self, inputs: Inputs, options: AnimationOptions, progress: Progress, drawing: Progress | None = None
-    ) -> Animation:
-        """An animation of inputs; ``drawing`` is the progress of its frames, if it is another one."""
+    def _animate(self, inputs: Inputs, options: AnimationOptions, progress: Progress) -> Animation:
         prepared = self._stages.prepare(inputs.photo, options.rendering, progress)
         segments, notes = self._stages.plan(inputs, prepared.portrait, options, progress)
-        frames = self._stages.render(prepared, segments, inputs.num_frames, options.rendering, progress, drawing)
+        frames = self._stages.render(prepared, segments, inputs.num_frames, options.rendering, progress)
         return Animation(prepared.portrait, inputs.num_frames, options.rendering, frames, notes)

@@ -71,5 +71,15 @@ class Ahead(Generic[Result]):
         return next(self._items, None)
 
 
+def without_frames(progress: Progress) -> Progress:
+    """The same reports but those of frames."""
+
+    def report(stage: str, done: int, total: int) -> None:
+        if stage != "frames":
+            progress(stage, done, total)
+
+    return report
+
+
 def ignore_progress(stage: str, done: int, total: int) -> None:
     """Does nothing."""

@@ -18,7 +18,7 @@ from space_core.generators import DEFAULT_GENERATOR, build_generator
 from space_core.inputs import Inputs, Photo, Speech, load_inputs
 from space_core.live import LiveControl, LiveStream, render_segment
 from space_core.media.images import load_photo
-from space_core.motion.motion import Motion
+from space_core.motion.motion import Motion, join
 from space_core.motion.planner import MotionPlanner
 from space_core.options import AnimationOptions, RenderingOptions
 from space_core.portrait_cache import PortraitCache, PreparedPortrait
@@ -85,6 +85,16 @@ class Stages:
         others = iter(lambda: run_with_progress(lambda: next(segments, None), lambda: None), None)
         return chain([first], others), timelines.notes
 
+    def plan_whole(self, inputs: Inputs, portrait: Portrait, options: AnimationOptions, progress: Progress) -> Motion:
+        """Stage 1: the motion of a whole film."""
+        planned, _ = self.plan(inputs, portrait, options, progress)
+        segments: list[Motion] = []
+        for segment in planned:
+            progress("landmarks", sum(map(len, segments)), inputs.num_frames)
+            segments.append(segment)
+        progress("landmarks", inputs.num_frames, inputs.num_frames)
+        return join(segments)
+
     def render(
         self,
         prepared: PreparedPortrait,
@@ -92,17 +102,13 @@ class Stages:
         num_frames: int,
         options: RenderingOptions,
         progress: Progress,
-        drawing: Progress | None = None,
     ) -> Generator[Frame, None, None]:
-        """Stages 2 and 3: the frames of a film; ``drawing`` is their progress, if it is another one.
-
-        A slow generator says here how long it will take.
-        """
+        """Stages 2 and 3: the frames of a film. Of a slow generator it is reported beforehand how long it will take."""
         renderer = self._generator(options.generator, progress)
         seconds = renderer.seconds_per_frame(prepared.prepared)
         if seconds is not None:
             progress("estimate", 0, math.ceil(seconds * num_frames))
-        return render_frames(renderer, prepared.prepared, segments, num_frames, drawing or progress)
+        return render_frames(renderer, prepared.prepared, segments, num_frames, progress)
 
     def stream(
         self,

@@ -651,7 +651,7 @@ def test_a_live_stream_of_a_replica_waits_for_its_reader_and_follows_changes(tmp
     given, replica, control = [], FakeReplica(), LiveControl()
     remote = RemotePipeline("space", replica, None)
     (tmp_path / "photo.jpg").write_bytes(b"photo")
-    stream = remote.stream(tmp_path / "photo.jpg", chunks(), AnimationOptions(), control, 0.2, ignore_progress)
+    stream = remote.stream(tmp_path / "photo.jpg", chunks(), control=control, skip_after=0.2, progress=ignore_progress)
     with closing(stream) as frames:
         assert replica.request.photo.content == b"photo"
         until(lambda: len(given) > MOST_UNREAD)

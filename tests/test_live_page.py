@@ -39,8 +39,8 @@ class StandIn:
         self.options, self.control = None, None
         self.closed, self.released = threading.Event(), threading.Event()
 
-    def stream(self, photo, chunks, options, control, skip_after, progress):
-        self.options, self.control = options, control
+    def stream(self, photo, chunks, *, control, skip_after, progress):
+        self.options, self.control = control.options, control
         return self._frames(chunks)
 
     def _frames(self, chunks):

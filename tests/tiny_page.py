@@ -50,7 +50,7 @@ from types import SimpleNamespace
 from space_core.live import LiveFrame
 from space_core.web.live_page import add_live
 from space_core.web.service import AnimationService
-def stream(photo, chunks, options, control, skip_after, progress):
+def stream(photo, chunks, *, control, skip_after, progress):
     for index, chunk in enumerate(chunks):
         yield LiveFrame(index, np.zeros((8, 8, 3), np.uint8), np.zeros(640, np.float32))
 pipeline = SimpleNamespace(stream=stream, device="cpu")

@@ -4,15 +4,13 @@ import threading
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from space_core.cluster.replica import NO_PICTURE, Failure, LiveRequest, Ready, read_file
+from space_core.cluster.replica import NO_PICTURE, Failure, LiveRequest, Ready
 from space_core.errors import ServerFault
 from space_core.live import LiveControl, LiveFrame
-from space_core.options import AnimationOptions
 from space_core.progress import Progress, run_with_progress
 from space_core.timing import SAMPLES_PER_FRAME
 
@@ -27,11 +25,9 @@ class RemoteStream:
     def __init__(
         self,
         handle: Any,
-        photo: Path,
+        request: LiveRequest,
         chunks: Iterator[np.ndarray],
-        options: AnimationOptions,
         control: LiveControl,
-        skip_after: float,
         progress: Progress,
         work: ExitStack,
     ) -> None:
@@ -39,7 +35,8 @@ class RemoteStream:
 
         Args:
             handle: of the replicas, a ``ray.serve.handle.DeploymentHandle``.
-            photo, chunks, options, control, skip_after: see ``SpacePipeline.stream``.
+            request: what is drawn.
+            chunks, control: see ``SpacePipeline.stream``.
             progress: called now and then while the replica is waited for, also for frames.
             work: closed when the stream is.
 
@@ -55,7 +52,6 @@ class RemoteStream:
         self._progress = progress
         self._work = work
         try:
-            request = LiveRequest(read_file(photo), options, skip_after)
             self._sound = Queue(actor_options={"num_cpus": 0})
             work.callback(self._sound.shutdown, force=True)
             response = handle.options(stream=True).talk.remote(request, self._sound)

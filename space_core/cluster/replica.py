@@ -200,7 +200,7 @@ class PipelineReplica:
                 yield chunk
 
         photo = request.photo.write(folder / "photo")
-        with self._pipeline.stream(photo, chunks(), request.options, control, request.skip_after) as frames:
+        with self._pipeline.stream(photo, chunks(), control=control, skip_after=request.skip_after) as frames:
             report(Ready())
             for frame in frames:
                 report(replace(frame, picture=NO_PICTURE) if frame.is_skipped else frame)

@@ -18,6 +18,7 @@ from space_core.cluster.replica import (
     Chunk,
     Failure,
     FilmRequest,
+    LiveRequest,
     Made,
     PipelineReplica,
     Step,
@@ -111,15 +112,16 @@ class RemotePipeline:
         self,
         photo: Path,
         chunks: Iterator[np.ndarray],
-        options: AnimationOptions,
+        *,
         control: LiveControl,
         skip_after: float,
         progress: Progress,
     ) -> RemoteStream:
         """See ``SpacePipeline.stream`` and ``RemoteStream``. One replica draws it, and nothing else meanwhile."""
+        request = LiveRequest(read_file(photo), control.options, skip_after)
         work = ExitStack()
         work.enter_context(self._job())
-        return RemoteStream(self.handle, photo, chunks, options, control, skip_after, progress, work)
+        return RemoteStream(self.handle, request, chunks, control, progress, work)
 
     def prepare(self, photo: str, options: AnimationOptions) -> None:
         """Does nothing: which replica will draw a film is known when it begins."""

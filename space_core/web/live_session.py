@@ -76,7 +76,7 @@ class LivePipeline(Protocol):
         self,
         photo: Path,
         chunks: Iterator[np.ndarray],
-        options: AnimationOptions,
+        *,
         control: LiveControl,
         skip_after: float,
         progress: Progress,
@@ -144,7 +144,7 @@ class LiveSession:
             SpaceError: what the visitor sends or gives can't be used, or the server or the connection is too slow.
         """
         control = LiveControl(options)
-        drawing = threading.Thread(target=self._draw, args=(job, photo, options, control), name="live", daemon=True)
+        drawing = threading.Thread(target=self._draw, args=(job, photo, control), name="live", daemon=True)
         listening = asyncio.create_task(self._listen(control))
         begun = time.monotonic()
         drawing.start()
@@ -222,7 +222,7 @@ class LiveSession:
             except TimeoutError:
                 raise SpaceError(SLOW_CONNECTION) from None
 
-    def _draw(self, job: Job, photo: Path, options: AnimationOptions, control: LiveControl) -> None:
+    def _draw(self, job: Job, photo: Path, control: LiveControl) -> None:
         """Draws; in a thread of its own."""
 
         def progress(stage: str, done: int, total: int) -> None:
@@ -230,7 +230,9 @@ class LiveSession:
                 raise JobCancelled
 
         try:
-            stream = self._pipeline.stream(photo, self._chunks(), options, control, SKIP_AFTER, progress)
+            stream = self._pipeline.stream(
+                photo, self._chunks(), control=control, skip_after=SKIP_AFTER, progress=progress
+            )
             with closing(stream) as frames:
                 self._put({"type": "ready", "frames_per_second": FPS, "samples_per_second": SAMPLE_RATE})
                 for frame in frames:

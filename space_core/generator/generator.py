@@ -38,5 +38,5 @@ class Generator(Protocol[Prepared]):
         ...
 
     def seconds_per_frame(self, prepared: Prepared) -> float | None:
-        """How long a frame takes, measured, where that is so long that users are to know it beforehand; else None."""
+        """How long a frame takes, measured, where users should be warned of it beforehand; else None."""
         ...

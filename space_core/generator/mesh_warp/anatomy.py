@@ -10,6 +10,7 @@ from space_core.assets import weights_path
 
 ANATOMY = weights_path("mouth_anatomy.safetensors")
 TOOTH, GUM, TONGUE = range(3)  # parts
+MILLIMETRE = 1 / 90  # in normalized units: outer eye corners, about 90 mm apart on an adult, are one unit
 
 
 @dataclass(frozen=True)

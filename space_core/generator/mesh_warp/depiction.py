@@ -11,7 +11,7 @@ from space_core.generator.mesh_warp.opening_mask import WINDOW_MARGIN, opening_m
 from space_core.smoothstep import smoothstep
 
 # A statue's lips are of its skin's material: as bright, and of the same share of red, green and blue (the sum of the
-# differences of the shares). Its irises are hardly darker than the whites. Where colours tell little, as in black and
+# differences of the shares). Its irises are hardly darker than the whites. Where colours vary little, as in black and
 # white, carved pupils and shadows are enough of a difference from irises.
 SAME_BRIGHTNESS, SAME_COLOUR = (0.78, 0.86), (0.036, 0.05)
 COLOURLESS = (0.05, 0.1)  # saturations of the skin

@@ -48,7 +48,7 @@ LASHES_ENDS = (1.05, 1.3)  # it fades out between these, in half widths
 LASHES_DARK = 0.35  # it is at most that bright, relative to the lid
 STRANDS, STRANDS_FAN, STRANDS_DEPTH = 34.0, 0.12, 0.2  # radians from the middle to a corner, how they spread, how deep
 # Eyes lower than this in the photo, in their widths, may be opened further: an eyeball is drawn where lids hide it.
-# Those lower than the first of SEEN show none of it, from the second on what they show tells the colours.
+# Those lower than the first of SEEN show none of it, from the second on the colours are those they show.
 HALF_SHUT, SEEN = 0.14, (0.09, 0.13)
 OPENED = 0.08  # in widths; lids that have parted by this have their lashes at the upper one's edge
 OPENED_LASHES, OPENED_ENDS = 0.3, 1.2  # those look so long, and end so much sooner, relative to a shut eye's

@@ -18,8 +18,9 @@ from space_core.face.topology import EYES, INNER_LOWER_LIP, INNER_UPPER_LIP, OUT
 from space_core.generator.mesh_warp.compositing.prepared_canvas import PreparedCanvas, film_transform
 from space_core.generator.mesh_warp.eyes import PreparedEye, draw_eye, eye_change, eye_margin, prepare_eyes
 from space_core.generator.mesh_warp.face_motion import FaceMotion, PixelTransform, upload
-from space_core.generator.mesh_warp.mouth import PreparedMouth, draw_mouth, mouth_is_open
+from space_core.generator.mesh_warp.mouth import draw_mouth, mouth_is_open
 from space_core.generator.mesh_warp.opening_mask import WINDOW_MARGIN, rectangles_around
+from space_core.generator.mesh_warp.prepared_mouth import PreparedMouth
 from space_core.generator.mesh_warp.refinement import (
     PreparedRefinement,
     RefinementNetwork,

@@ -9,7 +9,6 @@ from collections.abc import Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import torch
 
@@ -17,6 +16,7 @@ from space_core.face.canvas import Canvas, crop_canvas
 from space_core.face.portrait import MARGIN, SIZE, Portrait
 from space_core.face.posed_face import PosedFace
 from space_core.face.topology import OVAL
+from space_core.generator.mesh_warp.background import estimate_background
 from space_core.generator.mesh_warp.compositing.compositor import compose
 from space_core.generator.mesh_warp.compositing.prepared_canvas import PreparedCanvas, film_transform, prepare_canvas
 from space_core.generator.mesh_warp.face_motion import FaceMotion, PixelTransform, face_motion, upload
@@ -31,16 +31,12 @@ from space_core.generator.mesh_warp.features import (
 )
 from space_core.generator.mesh_warp.frame_memory import FrameMemory
 from space_core.generator.mesh_warp.glasses import find_glasses
-from space_core.generator.mesh_warp.hair_strands import find_hair_strands
-from space_core.generator.mesh_warp.hair_tips import find_hair_tips
 from space_core.generator.mesh_warp.head_top import continued_above, with_head_top
-from space_core.generator.mesh_warp.inpainting import fill_with_detail
-from space_core.generator.mesh_warp.mouth import prepare_mouth
 from space_core.generator.mesh_warp.placement import place
+from space_core.generator.mesh_warp.prepared_mouth import prepare_mouth
 from space_core.generator.mesh_warp.rasterizer import rasterize
 from space_core.generator.mesh_warp.refinement import load_refinement
 from space_core.generator.mesh_warp.relighting import PreparedLight, prepare_light, relight
-from space_core.generator.mesh_warp.sampling import EXTENT, blur
 from space_core.generator.mesh_warp.warp_mesh import WarpMesh, build_warp_mesh
 from space_core.generator.mesh_warp.worn_glasses import WornGlasses, draw_glasses, take_off_glasses
 from space_core.generator.mesh_warp.wrinkles import PreparedWrinkles, crease_shade, prepare_wrinkles
@@ -49,13 +45,6 @@ from space_core.progress import NUM_CORES
 CPU_BATCH, CUDA_BATCH = 4, 16  # frames rendered at once; more of them leave a core's cache
 LOOK_AHEAD = 3  # batches that are rendered before they are asked for, at most
 STILL = 1e-3  # pixels; less motion than this is none
-
-# The person's mask is made steeper: what is nearly certain is certain.
-MASK_LOW, MASK_HIGH = 0.3, 0.95
-DOUBT_LOW, DOUBT_HIGH = 0.08, 0.3
-FRAME = 8  # pixels along the photo's edges in which lines are no hair
-BACKGROUND_CLEARANCE = 19  # width, in pixels, of the brush that keeps the background clear of the person's edge
-TIP_CLEARANCE = 5  # … and of tips and strands of hair beyond
 
 
 @dataclass(frozen=True)
@@ -223,37 +212,7 @@ def _prepare_canvas(
     whole: np.ndarray | None,
 ) -> PreparedCanvas:
     """The canvas of a portrait, whose landmarks are given in pixels of the film, ``photo``, and of the surroundings,
-    ``around``; the others are as ``_background`` takes them."""
+    ``around``; the others are as ``estimate_background`` takes them."""
     middle = photo.host.posed[0, list(OVAL), :2].mean(0)
     light = far_light(around, picture)
-    return prepare_canvas(canvas, middle, *_background(portrait, picture, edges, whole), light)
-
-
-def _background(
-    portrait: Portrait, picture: torch.Tensor, edges: np.ndarray, whole: np.ndarray | None
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """What ``prepare_canvas`` needs of the background of a portrait with these surroundings (1, 3, 640, 640).
-
-    ``edges`` (2, 2) are the photo's left and top, right and bottom in pixels of the surroundings, ``whole`` is what
-    ``with_head_top`` returns.
-    """
-    own = portrait.person if whole is None else whole
-    steep = np.clip((own - MASK_LOW) / (MASK_HIGH - MASK_LOW), 0, 1)
-    # Beyond the photo's edges its outermost pixels go on, and where those show the person, so do they.
-    first, last = np.ceil(edges[0]), np.floor(edges[1] - 1)
-    columns, rows = (np.arange(EXTENT).clip(first[axis], last[axis]).astype(int).clip(0, EXTENT - 1) for axis in (0, 1))
-    person = own[rows[:, None], columns]
-    in_photo = (rows == np.arange(EXTENT))[:, None] & (columns == np.arange(EXTENT))
-    # Lines along an edge are a frame's, no hair.
-    clear_of_edges = cv2.erode(in_photo.astype(np.float32), np.ones((2 * FRAME + 1, 2 * FRAME + 1)))
-    # Tips of hair of which the mask is hardly sure would stay behind when the head goes.
-    doubtful = np.clip((person - DOUBT_LOW) / (DOUBT_HIGH - DOUBT_LOW), 0, 1)
-    brush, fine_brush = (np.ones((width, width), np.uint8) for width in (BACKGROUND_CLEARANCE, TIP_CLEARANCE))
-    kept = blur(cv2.dilate(doubtful, brush), 3)
-    for find in (find_hair_tips, find_hair_strands):
-        kept = np.maximum(kept, blur(cv2.dilate(find(picture, person) * clear_of_edges, fine_brush), 1))
-    shows, known = (torch.from_numpy(1 - mask)[None, None].float() for mask in (steep, kept))
-    # What goes on beyond the edges is drawn, but nothing is filled from it: it would go on as stripes.
-    seen = torch.from_numpy(in_photo)[None, None]
-    filled = fill_with_detail(picture, known * seen)
-    return shows, known, torch.where(seen, filled - picture * known, filled * (1 - known))
+    return prepare_canvas(canvas, middle, estimate_background(portrait, picture, edges, whole), light)

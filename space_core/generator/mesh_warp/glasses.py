@@ -1,7 +1,7 @@
 """Glasses in a photo: where their frames are, whether anything is seen through them, and the face without them.
 
-Frames are rigid. A face mesh knows nothing of them and would bend them with brows and cheeks, so they are cut out here,
-and ``worn_glasses`` draws them over the moving face.
+Frames are rigid. A face mesh has no points for them and would bend them with brows and cheeks, so they are cut out
+here, and ``worn_glasses`` draws them over the moving face.
 """
 
 from dataclasses import dataclass

@@ -109,7 +109,7 @@ def estimate_colours(picture: torch.Tensor, photo: FaceMotion) -> MouthColours:
     highlight = np.quantile(LUMINANCE @ surface, 0.9)
     light = 1.35 * float(np.clip(max(whites @ LUMINANCE, 0.85 * highlight), 0.25, 0.72))
     colourful = float(smoothstep((skin.max() - skin.min()) / max(skin.max(), 0.05), 0.04, 0.2))
-    # The eyes' whites tell the colour of the light, unless the eyes are so far shut that they are mostly skin.
+    # The eyes' whites have the colour of the light, unless the eyes are so far shut that they are mostly skin.
     cast = (whites / max(whites @ LUMINANCE, 0.05)).clip(0.7, 1.3)
     trust = 0.75 - 0.45 * float(smoothstep(1 - whites.min() / max(whites.max(), 0.05), 0.25, 0.45))
     enamel = light * (1 + colourful * (IVORY - 1)) * (1 + trust * (cast - 1))

@@ -40,8 +40,9 @@ COLOURFUL = (0.04, 0.15)  # saturations of the skin; below the first nothing is 
 # growing in the dark). What it adds beyond that is at most ``DETAIL``.
 SHADING_CELL, SHADING_BLURS = 4, 2
 GAIN, DARKEST, DETAIL = (0.5, 1.6), 0.05, 0.05
-# The network, which does not know where teeth are bright, makes all of them darker than recorded ones: its factor is
-# raised to this power and multiplied by this, chosen on the training pairs for contrast and bright pixels as recorded.
+# The network, which has no input that says where teeth are bright, makes all of them darker than recorded ones: its
+# factor is raised to this power and multiplied by this, chosen on the training pairs for contrast and bright pixels as
+# recorded.
 LIGHT_SHARE, BRIGHTER = 0.5, 1.1
 REACH = 0.15  # normalized; distances to the lips' curves are given up to this
 

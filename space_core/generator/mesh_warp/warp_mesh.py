@@ -43,7 +43,7 @@ NECK = (0.0, 0.78, 1.25)  # about this point heads turn; where it goes, the body
 BODY_SWAY = (0.9, 0.5)  # … sideways and up and down by this much, …
 BODY_TURN = 0.08  # … and it turns with the head this little
 FARTHEST_SWAY = 0.25  # normalized units: where the body's sway ends
-NEAREST_POINTS = 6  # of the outline, which tell a vertex around it what to do
+NEAREST_POINTS = 6  # of the outline, whose motion a vertex around it follows
 EXPRESSION_REACH = 0.33  # how far the jaw's and the cheeks' own motion reaches beyond the outline
 # Of the person's mask at the photo's edge, where it is unsure, or so many pixels inside: none … a person who is cut off
 # there; and how far to either side, pixels.

@@ -21,7 +21,7 @@ from space_core.smoothstep import smoothstep
 
 EDGE_ON = (0.1, 0.2)  # half the cosine of the shell's slope to the line of sight, about: less is its edge
 CELL = 8  # side in pixels of the portrait's crop of the cells in which it is computed what is seen
-BOX_POINTS = 5  # along each side of the glasses, which tell where they are in a frame
+BOX_POINTS = 5  # along each side of the glasses, by which their place in a frame is found
 DOUBLED_PIXELS = 500_000  # a layer of at most so many pixels is kept at twice its resolution
 
 

@@ -25,7 +25,7 @@ LINE_WIDTH, FOLD_WIDTH = 0.010, 0.035  # standard deviations across: of the line
 FOLD_REACH = 4 * FOLD_WIDTH  # further from a line there is nothing of it
 ENDS = 0.08  # along which a line fades out, or half of it where it is short
 REDNESS = 0.6  # shadows on skin are red: so much less do they take of its strong colours
-NEAR = 0.15  # of a crease are the points of the mesh that tell where it is
+NEAR = 0.15  # of a crease are the points of the mesh that carry it
 # Colours that differ from the cheeks' by less than the first are skin; by more than the second, hair or glasses.
 SKIN = (0.16, 0.34)
 CHEEKS = (50, 101, 205, 280, 330, 425)

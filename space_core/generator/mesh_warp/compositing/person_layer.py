@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import torch
 
+from space_core.generator.mesh_warp.background import Background
 from space_core.generator.mesh_warp.face_motion import PixelTransform
 from space_core.generator.mesh_warp.sampling import double, grid_of, sample
 
@@ -18,13 +19,13 @@ CHUNK_ROWS = 256  # of a layer that are made at once
 
 
 def cut_out(
-    picture: np.ndarray, soft: torch.Tensor, to_surroundings: PixelTransform, corner: np.ndarray, continued: int
+    picture: np.ndarray, behind: Background, to_surroundings: PixelTransform, corner: np.ndarray, continued: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Cuts the person out of a picture.
 
     Args:
         picture: (H, W, 3) uint8.
-        soft: (1, 5, 640, 640) ``shows``, ``known`` and ``unknown`` of ``prepare_canvas``.
+        behind: the person.
         to_surroundings: from pixels of the film to those of the surroundings.
         corner: (2,) x and y of the picture's first pixel, in pixels of the film.
         continued: so many rows at the top show the person before the background; the others are as they are.
@@ -33,6 +34,7 @@ def cut_out(
         The person as a layer (H, W, 4) uint8; the background (H, W, 3) int16, less ``BIAS``; and how much the layer
         changes the background, (H, W) uint8.
     """
+    soft = torch.cat([behind.shows, behind.known, behind.unknown], 1)
     height, width = picture.shape[:2]
     background, layer = np.empty((height, width, 3), np.int16), np.empty((height, width, 4), np.uint8)
     effect = np.empty((height, width), np.uint8)
@@ -45,11 +47,11 @@ def cut_out(
         first = to_surroundings(corner)
         fields = sample(soft, grid_of(x + float(first[0]), y + float(first[1])))[0]
         own = torch.from_numpy(picture[rows].copy()).permute(2, 0, 1).float()
-        behind = (own * fields[1] + fields[2:] * 255).round_().clamp_(0, 255).sub_(BIAS)
-        background[rows] = cv2.merge(list(behind.short().numpy()))
+        biased = (own * fields[1] + fields[2:] * 255).round_().clamp_(0, 255).sub_(BIAS)
+        background[rows] = cv2.merge(list(biased.short().numpy()))
         if rows.start < continued:
             above = np.s_[: continued - rows.start]
-            own[:, above] = torch.lerp(own, behind + BIAS, fields[0])[:, above]
+            own[:, above] = torch.lerp(own, biased + BIAS, fields[0])[:, above]
         colours = own.round().byte().permute(1, 2, 0).numpy()
         layer[rows] = premultiplied(colours, background[rows], (fields[0] * 255).round_().byte().numpy())
         effect[rows] = reduce(cv2.max, cv2.split(cv2.LUT(layer[rows], changes)))

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from space_core.face.canvas import Canvas
 from space_core.face.portrait import MARGIN, SIZE
+from space_core.generator.mesh_warp.background import Background
 from space_core.generator.mesh_warp.compositing.far_layer import FarLayer, prepare_far_layer
 from space_core.generator.mesh_warp.compositing.grid import Grid, scaled
 from space_core.generator.mesh_warp.compositing.person_layer import cut_out, doubled_layer
@@ -95,22 +96,13 @@ def film_transform(canvas: Canvas) -> PixelTransform:
     return PixelTransform(scale, 0.5 * scale + canvas.crop.origin - 0.5 - shown)
 
 
-def prepare_canvas(
-    canvas: Canvas,
-    middle: np.ndarray,
-    shows: torch.Tensor,
-    known: torch.Tensor,
-    unknown: torch.Tensor,
-    light: np.ndarray | None,
-) -> PreparedCanvas:
+def prepare_canvas(canvas: Canvas, middle: np.ndarray, behind: Background, light: np.ndarray | None) -> PreparedCanvas:
     """Prepares a canvas.
 
     Args:
         canvas: what the film shows.
         middle: (2,) of the face in the photo, in pixels of the film.
-        shows: (1, 1, 640, 640) over the portrait's surroundings, where the background is seen: 0 person … 1 background.
-        known: (1, 1, 640, 640) where the photo itself shows what the background is like, 0…1.
-        unknown: (1, 3, 640, 640) the background's colours where it does not, 0…1, times 1 − ``known``.
+        behind: the person.
         light: (160, 160, 4) how the far side is lit, see ``far_light``; None if the photo shows both sides.
     """
     to_film = film_transform(canvas)
@@ -123,10 +115,9 @@ def prepare_canvas(
     picture, corner = canvas.picture[low[1] : high[1], low[0] : high[0]], low - shown
 
     density = 2 if picture[..., 0].size <= DOUBLED_PIXELS else 1
-    soft = torch.cat([shows, known, unknown], 1)
     to_surroundings = to_film.inverse().then(PixelTransform(1.0, np.full(2, float(MARGIN))))
     continued = max(0, canvas.continued - int(low[1]))
-    layer, background, effect = cut_out(picture, soft, to_surroundings, corner, continued)
+    layer, background, effect = cut_out(picture, behind, to_surroundings, corner, continued)
     seen_low, seen_high = corner.clip(0), np.minimum(high - shown, [width, height])
     own = np.s_[seen_low[1] - corner[1] : seen_high[1] - corner[1], seen_low[0] - corner[0] : seen_high[0] - corner[0]]
     cell = max(1, round(CELL * to_film.scale))

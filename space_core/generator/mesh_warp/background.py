@@ -1,0 +1,67 @@
+"""The background behind a person: where it is seen, and what it is like where the person hides it."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+
+from space_core.face.portrait import Portrait
+from space_core.generator.mesh_warp.hair_strands import find_hair_strands
+from space_core.generator.mesh_warp.hair_tips import find_hair_tips
+from space_core.generator.mesh_warp.inpainting import fill_with_detail
+from space_core.generator.mesh_warp.sampling import EXTENT, blur
+
+# The person's mask is made steeper: what is nearly certain is certain.
+MASK_LOW, MASK_HIGH = 0.3, 0.95
+DOUBT_LOW, DOUBT_HIGH = 0.08, 0.3
+FRAME = 8  # pixels along the photo's edges in which lines are no hair
+BACKGROUND_CLEARANCE = 19  # width, in pixels, of the brush that keeps the background clear of the person's edge
+TIP_CLEARANCE = 5  # … and of tips and strands of hair beyond
+
+
+@dataclass(frozen=True)
+class Background:
+    """The background of a portrait, over its surroundings.
+
+    Attributes:
+        shows: (1, 1, 640, 640) where it is seen: 0 person … 1 background.
+        known: (1, 1, 640, 640) where the photo itself shows what it is like, 0…1.
+        unknown: (1, 3, 640, 640) its colours where the photo does not, 0…1, times 1 − ``known``.
+    """
+
+    shows: torch.Tensor
+    known: torch.Tensor
+    unknown: torch.Tensor
+
+
+def estimate_background(
+    portrait: Portrait, picture: torch.Tensor, edges: np.ndarray, whole: np.ndarray | None
+) -> Background:
+    """The background of a portrait.
+
+    Args:
+        picture: (1, 3, 640, 640) its surroundings, 0…1, without glasses.
+        edges: (2, 2) the photo's left and top, right and bottom in pixels of the surroundings.
+        whole: the person's mask as ``with_head_top`` returns it.
+    """
+    own = portrait.person if whole is None else whole
+    steep = np.clip((own - MASK_LOW) / (MASK_HIGH - MASK_LOW), 0, 1)
+    # Beyond the photo's edges its outermost pixels go on, and where those show the person, so do they.
+    first, last = np.ceil(edges[0]), np.floor(edges[1] - 1)
+    columns, rows = (np.arange(EXTENT).clip(first[axis], last[axis]).astype(int).clip(0, EXTENT - 1) for axis in (0, 1))
+    person = own[rows[:, None], columns]
+    in_photo = (rows == np.arange(EXTENT))[:, None] & (columns == np.arange(EXTENT))
+    # Lines along an edge are a frame's, no hair.
+    clear_of_edges = cv2.erode(in_photo.astype(np.float32), np.ones((2 * FRAME + 1, 2 * FRAME + 1)))
+    # Tips of hair of which the mask is hardly sure would stay behind when the head goes.
+    doubtful = np.clip((person - DOUBT_LOW) / (DOUBT_HIGH - DOUBT_LOW), 0, 1)
+    brush, fine_brush = (np.ones((width, width), np.uint8) for width in (BACKGROUND_CLEARANCE, TIP_CLEARANCE))
+    kept = blur(cv2.dilate(doubtful, brush), 3)
+    for find in (find_hair_tips, find_hair_strands):
+        kept = np.maximum(kept, blur(cv2.dilate(find(picture, person) * clear_of_edges, fine_brush), 1))
+    shows, known = (torch.from_numpy(1 - mask)[None, None].float() for mask in (steep, kept))
+    # What goes on beyond the edges is drawn, but nothing is filled from it: it would go on as stripes.
+    seen = torch.from_numpy(in_photo)[None, None]
+    filled = fill_with_detail(picture, known * seen)
+    return Background(shows, known, torch.where(seen, filled - picture * known, filled * (1 - known)))

@@ -1,0 +1,199 @@
+"""Teeth, gums, palate and tongue of some frames: where jaw and tongue are, how they are lit, and their picture.
+
+The upper jaw belongs to the skull, the lower one turns about its hinge with the chin and carries the tongue.
+Lengths are normalized, see ``prepared_mouth``.
+"""
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from space_core.face.topology import INNER_LOWER_LIP, INNER_UPPER_LIP
+from space_core.generator.mesh_warp.anatomy import GUM, MILLIMETRE, TONGUE, TOOTH, load_anatomy
+from space_core.generator.mesh_warp.face_motion import FaceMotion, HostMotion, upload
+from space_core.generator.mesh_warp.opening_mask import Window
+from space_core.generator.mesh_warp.prepared_mouth import PreparedMouth
+from space_core.generator.mesh_warp.rasterizer import rasterize
+from space_core.smoothstep import smoothstep
+
+JAW_AT_REST = 0.8 * MILLIMETRE  # the lower incisors are that far from where they bite
+CHIN_POINTS = (152, 148, 377, 175, 171, 396, 199)  # the skin over the chin bone, which goes where the jaw goes
+CHIN_SHARE = 0.8  # of the way of the skin over the chin, the lower incisors go
+LIP_SHARE, LIP_REACH = 0.35, 4 * MILLIMETRE  # the lower lip goes at most 1 / 0.35 as far as they, and 4 mm further
+
+# The tongue lies behind the lower incisors. It rises where lips are parted by a jaw that is nearly closed, as for /s/;
+# millimetres.
+TONGUE_AT_REST = 3.5
+TONGUE_RISE = 3.0
+TONGUE_ROOT, TONGUE_FRONT = 34.0, 14.0  # depths between which the tongue's rise begins
+TONGUE_THICKNESS = 6.0  # of its tip
+# By how much speech moves the tongue's front down and back: its upper side to the roots of the upper incisors, beside
+# what the jaw has dropped; and its upper side beneath their edges, as far beside that, and its underside over the lower
+# incisors.
+TONGUE_RAISED, TONGUE_BENEATH, TONGUE_OVER = (-7.0, -3.0), (-1.5, -13.0), (-8.5, -11.0)
+TEETH_APART = 4.5  # at least, where the tongue is between them
+TONGUE_OUT = 8 * MILLIMETRE  # depth from which on a tongue that comes forward is lit like what is in front of the teeth
+
+CARTOON_FLATNESS = 0.85  # of the light's differences on and between a cartoon's teeth are left out
+OVERSAMPLING = 2
+REACH = 0.04  # normalized; triangles with all corners further from the opening do not show in it
+DARKEST = 1 / 512  # colour of what is drawn, at least; what is darker is not drawn
+
+# Depth behind the incisors at which a closed mouth's light has fallen to 1 / e; the tongue lies open to it.
+FADE, TONGUE_FADE = 17 * MILLIMETRE, 38 * MILLIMETRE
+FADE_BY_GAP = 0.6  # and that much further for every unit by which the lips are apart
+# Exponents of the light that reaches a vertex, and what is left of it on a surface that faces away from the viewer:
+# light scatters in flesh, and still more in enamel, so that the gaps between teeth are hardly darker than they.
+CREVICES, FACING_AWAY = {TOOTH: 0.4, GUM: 0.75, TONGUE: 0.75}, {TOOTH: 0.7, GUM: 0.45, TONGUE: 0.8}
+# Light comes in from the front: what faces back into the mouth, by the z of its normal, is kept from so much of it.
+INWARDS, INWARDS_SHADE = (-0.1, 0.4), 0.75
+ROUNDED, ROUNDED_SHADE = (0.05, 0.3), 0.55  # shares of the width at rest by which rounded mouths are narrower; of light
+GLOSS = {TOOTH: (0.22, 30.0), GUM: (0.14, 14.0), TONGUE: (0.12, 10.0)}  # strength and sharpness of the wet highlight
+
+
+def draw_mouth_mesh(mouth: PreparedMouth, motion: FaceMotion, window: Window) -> torch.Tensor:
+    """(B, 4, h, w) colour times coverage, and coverage, 0…1, of teeth, gums and tongue in a window."""
+    anatomy, host = load_anatomy(), motion.host
+    batch, height, width = window.index.shape
+    vertices, normals, depths = _placed(mouth, host)
+    turned = vertices @ host.rotation.swapaxes(1, 2) * host.scale[:, None, None]
+    shift = (host.translation[:, :2] - window.corner).astype(np.float32)
+    turned[..., :2] += shift[:, None]
+
+    # Triangles of which a corner lies in or near the opening, and which face the viewer.
+    near = _near_opening(turned, host.posed[..., :2] - window.corner[:, None], REACH * host.scale[:, None])
+    candidates = near.any(0)[anatomy.triangles].any(1)
+    triangles = anatomy.triangles[candidates]
+    (a_x, a_y), (b_x, b_y), (c_x, c_y) = (np.moveaxis(turned[:, triangles[:, at], :2], -1, 0) for at in range(3))
+    shown = (b_x - a_x) * (c_y - a_y) - (b_y - a_y) * (c_x - a_x) < 0
+    shown &= near[:, triangles].any(2)
+    drawn = np.flatnonzero(shown.any(0))
+    if not len(drawn):
+        return torch.zeros(batch, 4, height, width, device=motion.posed.device)
+    used, triangles = np.unique(triangles[drawn], return_inverse=True)
+    colours = _vertex_colours(mouth, host, used, normals[:, used], depths[:, used])
+    places = turned[:, used] * OVERSAMPLING
+    places[..., :2] += (OVERSAMPLING - 1) / 2
+    values = upload(np.concatenate([places, colours.clip(DARKEST)], -1, dtype=np.float32), motion.posed.device)
+    picture = rasterize(
+        values[..., :2],
+        values[..., 2],
+        upload(triangles.reshape(-1, 3), motion.posed.device),
+        values[..., 3:],
+        (height * OVERSAMPLING, width * OVERSAMPLING),
+        upload(shown[:, drawn], motion.posed.device),
+    ).permute(0, 3, 1, 2)
+    picture = picture.contiguous()
+    coverage = (picture[:, :1] > 0.5 * DARKEST).float()
+    return torch.cat([_smaller(picture), _smaller(coverage)], 1)
+
+
+def _smaller(picture: torch.Tensor) -> torch.Tensor:
+    """(B, C, h / 2, w / 2) means of 4 × 4 pixels of a picture (B, C, h, w): as soft as a camera's pixels are.
+
+    Sums of slices, three times as fast as average pooling.
+    """
+    wide = F.pad(picture, (1, 1, 1, 1))
+    rows = wide[:, :, 0::2] + wide[:, :, 1::2]
+    rows = rows[:, :, 1:] + rows[:, :, :-1]
+    columns = rows[..., 0::2] + rows[..., 1::2]
+    return (columns[..., 1:] + columns[..., :-1]) / 16
+
+
+def _near_opening(points: np.ndarray, landmarks: np.ndarray, reach: np.ndarray) -> np.ndarray:
+    """(B, V) which points (B, V, 2 or 3) lie between the lips of landmarks (B, 478, 2), or within a reach (B, 1)."""
+    between = []
+    for number, (x, y) in enumerate(np.moveaxis(points[..., :2], -1, 1)):
+        curves = [landmarks[number, list(lip)] for lip in (INNER_UPPER_LIP, INNER_LOWER_LIP)]
+        above, below = (np.interp(x, *curve[curve[:, 0].argsort()].T) for curve in curves)
+        left, right = curves[0][:, 0].min(), curves[0][:, 0].max()
+        margin = reach[number]
+        between.append((y > above - margin) & (y < below + margin) & (x > left - margin) & (x < right + margin))
+    return np.stack(between)
+
+
+def _placed(mouth: PreparedMouth, host: HostMotion) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Normalized places and normals (B, V, 3) of the anatomy's vertices, and depths (B, V) behind the incisors."""
+    anatomy = load_anatomy()
+    rest = mouth.photo.host.normalized
+    gap = _lips_apart(host) / MILLIMETRE
+    chin, lip = ((host.normalized - rest)[:, list(points), 1].mean(1) for points in (CHIN_POINTS, INNER_LOWER_LIP[3:8]))
+    dropped = np.maximum(CHIN_SHARE * chin, np.maximum(LIP_SHARE * lip, lip - LIP_REACH))
+    dropped = (dropped + mouth.jaw).clip(0)
+    raised, between = host.tongue.T
+    dropped = np.maximum(dropped, between * TEETH_APART * MILLIMETRE)
+    angle = (dropped + JAW_AT_REST) / (mouth.hinge[1] - mouth.origin[2])
+
+    # The tongue rises from its root to its tip.
+    closed = 1 - smoothstep(dropped / MILLIMETRE, 3.0, 9.0)
+    rest = TONGUE_AT_REST + TONGUE_RISE * closed * smoothstep(gap, 1.5, 4.0)
+    said = raised + between
+    above = np.outer(raised, TONGUE_RAISED) + np.outer(between, TONGUE_BENEATH)
+    above[:, 0] -= (1 - said) * rest + said * (dropped + JAW_AT_REST) / mouth.millimetre
+    below = np.outer(between, TONGUE_OVER)
+    below[:, 0] -= (1 - between) * rest
+    underside = (anatomy.vertices[:, 1:2] / TONGUE_THICKNESS).clip(0, 1)
+    front = smoothstep(-anatomy.vertices[:, 2:], -TONGUE_ROOT, -TONGUE_FRONT) * (anatomy.part == TONGUE)[:, None]
+    vertices = np.repeat(anatomy.vertices[None], len(angle), 0)
+    vertices[..., 1:] += (above[:, None] + underside * (below - above)[:, None]) * front
+    depths = vertices[..., 2].clip(0) * mouth.millimetre
+    vertices = vertices * np.float32(mouth.millimetre) + mouth.origin
+
+    turn = angle[:, None] * anatomy.jaw
+    sine, cosine = np.sin(turn), np.cos(turn)
+    normals = np.repeat(anatomy.normals[None], len(angle), 0)
+    for vectors, axis in ((vertices, mouth.hinge), (normals, np.zeros(2, np.float32))):
+        y, z = vectors[..., 1] - axis[0], vectors[..., 2] - axis[1]
+        vectors[..., 1], vectors[..., 2] = cosine * y - sine * z + axis[0], sine * y + cosine * z + axis[1]
+    return vertices, normals, depths
+
+
+def _vertex_colours(
+    mouth: PreparedMouth, host: HostMotion, used: np.ndarray, normals: np.ndarray, depths: np.ndarray
+) -> np.ndarray:
+    """(B, N, 3) colours in the photo's light of the anatomy's vertices that are used (N,).
+
+    ``normals`` (B, N, 3) and ``depths`` (B, N) are those of ``_placed``.
+    """
+    inwards = INWARDS_SHADE * smoothstep(normals[..., 2], *INWARDS)
+    normals = normals @ host.rotation.swapaxes(1, 2)
+    anatomy, colours = load_anatomy(), mouth.colours
+    part, crown = anatomy.part[used], anatomy.crown[used]
+    neck = smoothstep(crown, 0.75, 0.3)[:, None]
+    enamel = colours.enamel + neck * (colours.neck - colours.enamel)
+    flesh = np.where((part == TONGUE)[:, None], colours.tongue, colours.gums)
+    albedo = np.where((part == TOOTH)[:, None], enamel, flesh)
+
+    gap = _lips_apart(host)[:, None]
+    reach = np.where(part == TONGUE, TONGUE_FADE, FADE) + FADE_BY_GAP * gap
+    fade = np.exp(-((depths / reach) ** 1.5)) * _light_between(mouth, host)[:, None]
+    crevices, least = (np.array([each[kind] for kind in range(3)])[part] for each in (CREVICES, FACING_AWAY))
+    facing = least + (1 - least) * (-normals[..., 2]).clip(0)
+    open_to_light = anatomy.light[used] ** crevices
+    open_to_light = open_to_light + (1 - open_to_light) * (part == TONGUE) * smoothstep(depths, TONGUE_OUT, 0.0)
+    light = open_to_light * facing * fade * mouth.light.on(normals)
+    light = light * (1 - inwards)
+    depiction = colours.depiction
+    flatness = CARTOON_FLATNESS * depiction.cartoon * (part == TOOTH)
+    light = light + flatness * (fade - light)
+    light = colours.shade + (1 - colours.shade) * light
+    reflected = (normals @ mouth.light.highlight).clip(0)
+    strength, sharpness = (np.array([GLOSS[kind][number] for kind in range(3)])[part] for number in range(2))
+    dry = max(depiction.stone, depiction.varnish, depiction.cartoon)
+    gloss = (1 - dry) * strength * reflected**sharpness * fade * float(colours.enamel.mean())
+    return albedo * light[..., None] ** colours.reddening + gloss[..., None]
+
+
+def _light_between(mouth: PreparedMouth, host: HostMotion) -> np.ndarray:
+    """(B,) how much light falls in between the lips, 0…1: rounded ones, further in front of the teeth, shade them."""
+    corners = [INNER_UPPER_LIP[0], INNER_UPPER_LIP[-1]]
+    width, at_rest = (
+        np.linalg.norm(np.subtract(*np.moveaxis(face[:, corners], 1, 0)), axis=-1)
+        for face in (host.normalized, mouth.photo.host.normalized)
+    )
+    return 1 - ROUNDED_SHADE * smoothstep(1 - width / at_rest, *ROUNDED)
+
+
+def _lips_apart(host: HostMotion) -> np.ndarray:
+    """(B,) how far the middles of the lips are apart, normalized."""
+    return (host.normalized[:, INNER_LOWER_LIP[5], 1] - host.normalized[:, INNER_UPPER_LIP[5], 1]).clip(0)

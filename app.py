@@ -23,6 +23,7 @@ from space_core import SpaceError, SpacePipeline
 from space_core.media.content_credentials import ContentCredentials
 from space_core.web import logs
 from space_core.web.appearance import APPEARANCE
+from space_core.web.application import Callbacks
 from space_core.web.backend import Backend
 from space_core.web.live_page import add_live
 from space_core.web.metrics import Metrics
@@ -74,10 +75,7 @@ def _serve(service: AnimationService, pipeline: Backend, settings: Settings) -> 
     elif settings.backend == "local":
         files = str(EXAMPLES / "astronaut.jpg"), str(EXAMPLES / "english_starlight.flac")
         threading.Thread(target=service.warm_up, args=files, name="warm-up").start()
-    serve(
-        page,
-        settings,
-        service.metrics,
+    callbacks = Callbacks(
         health=service.health,
         on_disconnect=service.disconnect,
         on_expiry=service.expire,
@@ -85,6 +83,12 @@ def _serve(service: AnimationService, pipeline: Backend, settings: Settings) -> 
         on_grace=service.drain,
         on_end=service.end,
         num_live=service.num_live,
+    )
+    serve(
+        page,
+        settings,
+        service.metrics,
+        callbacks,
         streams=service.streams,
         add_routes=live,
         **APPEARANCE,

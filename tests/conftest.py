@@ -132,20 +132,20 @@ def serving(pipeline: SpacePipeline, **settings) -> Iterator[str]:
     """The web demo around a pipeline, with an operator's settings; its address."""
     # Later than the other imports: most tests need no page.
     from space_core.web.appearance import APPEARANCE
+    from space_core.web.application import Callbacks, build_app
     from space_core.web.live_page import add_live
     from space_core.web.metrics import Metrics
     from space_core.web.page import build_page
-    from space_core.web.server import build_app
     from space_core.web.service import AnimationService
     from space_core.web.settings import Settings
 
     settings, metrics = Settings(**settings), Metrics()
     service = AnimationService(pipeline, metrics, settings.time_limit)
     page = build_page(service, settings, EXAMPLES)
-    callbacks = {"health": service.health, "on_disconnect": service.disconnect, "on_expiry": service.expire}
-    callbacks |= {"on_fault": service.note_fault, "streams": service.streams}
-    callbacks["add_routes"] = partial(add_live, pipeline=pipeline, service=service, settings=settings)
-    with running(build_app(page, settings, metrics, **callbacks, **APPEARANCE)) as address:
+    callbacks = Callbacks(service.health, service.disconnect, service.expire, service.note_fault)
+    routes = partial(add_live, pipeline=pipeline, service=service, settings=settings)
+    app = build_app(page, settings, metrics, callbacks, streams=service.streams, add_routes=routes, **APPEARANCE)
+    with running(app) as address:
         yield address
 
 

@@ -20,10 +20,10 @@ from space_core import AnimationOptions
 from space_core.live import LiveFrame
 from space_core.media.video import METADATA
 from space_core.web import live_session
+from space_core.web.application import Callbacks, build_app
 from space_core.web.jobs import Film, SpeechSource, Step
 from space_core.web.live_page import add_live
 from space_core.web.metrics import Metrics
-from space_core.web.server import build_app
 from space_core.web.service import AnimationService
 from space_core.web.settings import Settings
 
@@ -70,8 +70,8 @@ def served(tmp_path, **settings):
             gr.Textbox()
         service = AnimationService(pipeline, metrics)
         routes = partial(add_live, pipeline=pipeline, service=service, settings=settings)
-        callbacks = {"health": service.health, "on_disconnect": service.disconnect, "on_expiry": lambda seconds: None}
-        with running(build_app(page, settings, metrics, add_routes=routes, **callbacks)) as address:
+        callbacks = Callbacks(service.health, service.disconnect, on_expiry=lambda seconds: None)
+        with running(build_app(page, settings, metrics, callbacks, add_routes=routes)) as address:
             with Visitor(address) as visitor:
                 photo = visitor.upload(EXAMPLES / "astronaut.jpg")["path"]
                 talk = partial(connect, address.replace("http", "ws") + "/live", max_size=None)

@@ -26,7 +26,8 @@ from space_core.options import (
     option_range,
     option_widgets,
 )
-from space_core.web import server
+from space_core.web import expiry
+from space_core.web.application import Callbacks
 from space_core.web.endpoints import Endpoints
 from space_core.web.jobs import Film, JobCancelled, SpeechSource, Step, Stream
 from space_core.web.metrics import Metrics
@@ -283,7 +284,7 @@ def test_old_files_are_removed_but_not_the_examples(tmp_path):
 
 
 def test_what_is_kept_in_memory_of_visitors_expires_with_their_files(tmp_path, monkeypatch):
-    monkeypatch.setattr(server, "EXPIRY_INTERVAL", 0.01)
+    monkeypatch.setattr(expiry, "EXPIRY_INTERVAL", 0.01)
     ages = []
 
     def fail_at_first(older_than):
@@ -590,4 +591,4 @@ def test_a_port_that_is_taken_ends_the_program_with_one_sentence():
         taken.listen()
         settings = Settings(port=taken.getsockname()[1])
         with pytest.raises(SystemExit, match=f"can't listen on port {settings.port} of 127.0.0.1"):
-            serve(page, settings, Metrics(), health=is_loaded, on_disconnect=lambda _: None, on_expiry=lambda _: None)
+            serve(page, settings, Metrics(), Callbacks(is_loaded, lambda _: None, lambda _: None))

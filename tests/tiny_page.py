@@ -13,8 +13,8 @@ import gradio as gr
 import pytest
 from conftest import Visitor, running
 
+from space_core.web.application import Callbacks, build_app
 from space_core.web.metrics import Metrics
-from space_core.web.server import build_app
 from space_core.web.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -48,6 +48,7 @@ import numpy as np
 from functools import partial
 from types import SimpleNamespace
 from space_core.live import LiveFrame
+from space_core.web.application import Callbacks
 from space_core.web.live_page import add_live
 from space_core.web.service import AnimationService
 def stream(photo, chunks, *, control, skip_after, progress):
@@ -55,10 +56,16 @@ def stream(photo, chunks, *, control, skip_after, progress):
         yield LiveFrame(index, np.zeros((8, 8, 3), np.uint8), np.zeros(640, np.float32))
 pipeline = SimpleNamespace(stream=stream, device="cpu")
 service = AnimationService(pipeline, Metrics())
-callbacks = {"on_disconnect": lambda visitor: None, "on_expiry": lambda seconds: None}
-callbacks |= {"on_grace": service.drain, "on_end": service.end, "num_live": service.num_live}
-callbacks["add_routes"] = partial(add_live, pipeline=pipeline, service=service, settings=settings)
-serve(page, settings, Metrics(), health=lambda: {"loaded": True, "device": "cpu"}, **callbacks)
+callbacks = Callbacks(
+    health=lambda: {"loaded": True, "device": "cpu"},
+    on_disconnect=lambda visitor: None,
+    on_expiry=lambda seconds: None,
+    on_grace=service.drain,
+    on_end=service.end,
+    num_live=service.num_live,
+)
+routes = partial(add_live, pipeline=pipeline, service=service, settings=settings)
+serve(page, settings, Metrics(), callbacks, add_routes=routes)
 """
 
 
@@ -97,8 +104,8 @@ def served(tmp_path, health=is_loaded, on_expiry=lambda seconds: None, **setting
             gr.Button().click(work, None, result, api_name="work", concurrency_limit=1, concurrency_id="work")
         settings = Settings(**{"queue_size": QUEUE_SIZE, "max_upload_mb": 1, **settings})
         visitor_closed = []
-        callbacks = {"health": health, "on_disconnect": visitor_closed.append, "on_expiry": on_expiry}
-        with running(build_app(page, settings, Metrics(), **callbacks)) as address:
+        callbacks = Callbacks(health, visitor_closed.append, on_expiry)
+        with running(build_app(page, settings, Metrics(), callbacks)) as address:
             with Visitor(address) as visitor:
                 visitor.occupied, visitor.released, visitor.closed = occupied, released, visitor_closed
                 yield visitor

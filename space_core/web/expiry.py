@@ -1,0 +1,37 @@
+"""Removes what visitors gave when it has expired: uploads, results, and what the service keeps of them."""
+
+import asyncio
+from collections.abc import Callable
+
+import anyio
+import gradio as gr
+
+from space_core.web import gradio_patches
+from space_core.web.faults import log_fault
+from space_core.web.private_files import expire_files, is_private
+
+EXPIRY_INTERVAL = 60  # seconds between two searches for what has expired
+
+
+async def expire_regularly(page: gr.Blocks, older_than: float, on_expiry: Callable[[float], None]) -> None:
+    """Removes what is older than so many seconds, until it is cancelled; for ``on_expiry`` see ``Callbacks``."""
+
+    async def expire_uploads() -> None:
+        # Gradio's own clean-up misses uploads that broke off.
+        folder = gradio_patches.upload_folder()
+        if is_private(folder):
+            kept = gradio_patches.example_files(page)
+            removed = await anyio.to_thread.run_sync(expire_files, folder, kept, older_than)
+            gradio_patches.forget_files(page, removed)
+            await anyio.to_thread.run_sync(expire_files, folder.parent / "work", (), older_than)
+
+    async def expire_others() -> None:
+        await anyio.to_thread.run_sync(on_expiry, older_than)
+
+    while True:
+        await asyncio.sleep(EXPIRY_INTERVAL)
+        for expire in (expire_uploads, expire_others):
+            try:
+                await expire()
+            except Exception as error:  # a file that can't be removed now may be next time
+                log_fault(error)

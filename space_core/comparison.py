@@ -1,4 +1,4 @@
-"""The same words with several settings, in step, in one grid: which emotion, which seed, which head motion."""
+"""Comparisons: the same speech rendered with several settings, synchronized, in one grid."""
 
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack

@@ -35,7 +35,7 @@ class Inputs:
     Attributes:
         photo: (H, W, 3) uint8 RGB.
         speech: (N,) float32, 16 kHz mono, or a motion.
-        sound: what is heard: the recording with this speech, or the motion's own samples; None for silence.
+        sound: of the film: the recording with this speech, or the motion's own samples; None for silence.
         pose_videos: by path, the frames (H, W, 3) of each pose video, opened and not yet decoded.
         windows: the speech as stage 1 analyses it, window by window, which no portrait is needed for.
     """

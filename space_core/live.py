@@ -1,4 +1,4 @@
-"""Speech that arrives in pieces: the frames of a portrait that says it, a moment after it was heard."""
+"""Live streams: speech that arrives in pieces becomes the frames of a portrait that says it, half a second later."""
 
 import math
 import queue
@@ -31,8 +31,8 @@ PLANNED_SEGMENTS, DRAWN_FRAMES = 1, 4
 LATE_SEGMENTS = 25  # that are planned at most while drawing is late: four seconds
 AWAITED_SECONDS = 0.02  # a segment whose sound took longer to come than this had none of it waiting
 GAP_SECONDS = 0.04  # of silence at a time
-WAIT_SECONDS = 0.05  # between looks at whether a stream was closed
-GLANCE_SECONDS = 0.01  # between looks at whether another segment is needed
+CLOSED_POLL_SECONDS = 0.05  # between checks whether a stream was closed
+NEEDED_POLL_SECONDS = 0.01  # between checks whether another segment is needed
 
 # The pictures (H, W, 3) uint8 RGB of some frames of a segment, one by one, given their numbers in it (N,).
 Draw = Callable[[Motion, np.ndarray], Generator[np.ndarray, None, None]]
@@ -113,10 +113,10 @@ class LiveStream:
         planned: queue.Queue[PlannedSegment | BaseException | None] = queue.Queue(LATE_SEGMENTS)
         drawn: queue.Queue[LiveFrame | BaseException | None] = queue.Queue(DRAWN_FRAMES)
         self._drawn = drawn
-        # Daemons: the one that reads may be waiting for sound that never comes. They don't know the stream, so that one
-        # that nobody reads any more ends.
-        hearing = partial(_plan, planner, chunks, control, pace, planned, over)
-        threading.Thread(target=hearing, daemon=True).start()
+        # Daemons: the one that reads may be waiting for sound that never comes. They do not refer to the stream, so
+        # that one that nobody reads any more is collected, and ends.
+        planning = partial(_plan, planner, chunks, control, pace, planned, over)
+        threading.Thread(target=planning, daemon=True).start()
         self._drawing = threading.Thread(target=partial(_draw, render, pace, planned, drawn, over), daemon=True)
         self._drawing.start()
         weakref.finalize(self, over.set)
@@ -156,16 +156,16 @@ def _plan(
 ) -> None:
     """Plans the motion of the chunks; runs in a thread of its own."""
     torch.set_num_threads(1)
-    heard, awaited = time.monotonic(), 0.0  # the latest sound; for how long that of the next segment was waited for
+    arrived, awaited = time.monotonic(), 0.0  # when the latest sound came; how long that of the next segment took
 
     def put_all(segments: Iterator[Motion]) -> bool:
         nonlocal awaited
         for segment in segments:
-            item = PlannedSegment(segment, heard if awaited > AWAITED_SECONDS else None)
+            item = PlannedSegment(segment, arrived if awaited > AWAITED_SECONDS else None)
             awaited = 0.0
             # No more of them than are needed, or changes of the options would come late.
             while planned.qsize() >= PLANNED_SEGMENTS and not pace.is_late:
-                if over.wait(GLANCE_SECONDS):
+                if over.wait(NEEDED_POLL_SECONDS):
                     return False
             if not _put(planned, item, over):
                 return False
@@ -175,8 +175,8 @@ def _plan(
     asked = time.monotonic()
     try:
         for chunk in source:
-            heard = time.monotonic()
-            awaited += heard - asked
+            arrived = time.monotonic()
+            awaited += arrived - asked
             if over.is_set():
                 return
             planner.change(control.options.motion)
@@ -199,7 +199,7 @@ def _draw(
     drawn: "queue.Queue[LiveFrame | BaseException | None]",
     over: threading.Event,
 ) -> None:
-    """The thread that draws: frames of the motion."""
+    """Draws the frames of the planned motion; runs in a thread of its own."""
     torch.set_num_threads(1)
     index, picture = 0, np.zeros((0, 0, 3), np.uint8)
     try:
@@ -247,7 +247,7 @@ def render_segment(
 def fill_gaps(
     source: "queue.Queue[np.ndarray | None] | Iterable[np.ndarray]", tolerance: float = 0.06
 ) -> Iterator[np.ndarray]:
-    """The chunks of a source as they arrive, and silence in real time where none does, so that the face goes on living.
+    """The chunks of a source as they arrive, and silence in real time where none does, so that the face keeps moving.
 
     Args:
         source: a queue of chunks, which None ends; or an iterable, which is read in a thread of its own. Sound that
@@ -301,7 +301,7 @@ def _put(items: queue.Queue, item: Any, over: threading.Event) -> bool:
     """Puts an item as soon as there is room; False where the stream is over before."""
     while not over.is_set():
         with suppress(queue.Full):
-            items.put(item, timeout=WAIT_SECONDS)
+            items.put(item, timeout=CLOSED_POLL_SECONDS)
             return True
     return False
 
@@ -310,5 +310,5 @@ def _take(items: queue.Queue, over: threading.Event) -> Any:
     """The next item; None where the stream is over before."""
     while not over.is_set():
         with suppress(queue.Empty):
-            return items.get(timeout=WAIT_SECONDS)
+            return items.get(timeout=CLOSED_POLL_SECONDS)
     return None

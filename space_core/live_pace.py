@@ -16,11 +16,11 @@ class PlannedSegment:
 
     Attributes:
         motion: a few frames.
-        heard: when its sound had come, on the monotonic clock, if it was waited for; None where it had been there.
+        arrived: when its sound came, on the monotonic clock, if it was waited for; None where it was there before.
     """
 
     motion: Motion
-    heard: float | None
+    arrived: float | None
 
 
 class Pace:
@@ -43,8 +43,8 @@ class Pace:
 
     def pictures_of(self, planned: PlannedSegment, is_newest: bool) -> int:
         """How many pictures of the next segment are to be drawn; at least one of the newest."""
-        if math.isinf(self._due) or planned.heard is not None:
-            self._due = max(self._due, planned.heard or time.monotonic())
+        if math.isinf(self._due) or planned.arrived is not None:
+            self._due = max(self._due, planned.arrived or time.monotonic())
         count = len(planned.motion)
         if math.isinf(self._skip_after):
             return count

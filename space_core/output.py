@@ -25,7 +25,7 @@ class Outputs:
 
     Attributes:
         video: the MP4 to write; None for a stream alone.
-        sound: a recording to be heard instead of the speech or of a motion's own sound.
+        sound: a recording that replaces the speech, or a motion's own sound, in the video.
         landmark_video: another MP4 to write, 1536 × 512: normalized landmarks, posed landmarks and the result.
         motion_file: a motion file (.npz) to write; see ``space_core.motion.motion_file``.
         stream: a file or pipe that the film is also written to while it is drawn, as a fragmented MP4 that can be
@@ -70,21 +70,21 @@ def write_animation(
     animation: Animation,
     outputs: Outputs,
     sound: Sound,
-    heard: Recording | None,
+    soundtrack: Recording | None,
     credentials: ContentCredentials | None,
     progress: Progress,
 ) -> None:
     """Draws an animation once and writes it into every file of ``outputs``; closes it.
 
     Args:
-        sound: what is heard in the videos.
-        heard: another recording that is heard instead, and kept in the motion file; None for ``sound``.
+        sound: of the videos.
+        soundtrack: a recording that replaces it, in the motion file as well; None keeps ``sound``.
         credentials: sign the videos; None leaves them unsigned.
 
     Raises:
         SpaceError: a file can't be written. Nothing half-made is left behind.
     """
-    num_frames, sound = animation.num_frames, heard or sound
+    num_frames, sound = animation.num_frames, soundtrack or sound
     finished: list[str | Path] = []
     motions: list[Motion] = []
     with ExitStack() as files:
@@ -103,8 +103,8 @@ def write_animation(
                 motions.append(frame.motion)
         if outputs.motion_file is not None:
             motion = join(motions)
-            if heard is not None:
-                motion = replace(motion, speech=heard.speech[: len(motion) * SAMPLES_PER_FRAME])
+            if soundtrack is not None:
+                motion = replace(motion, speech=soundtrack.speech[: len(motion) * SAMPLES_PER_FRAME])
             _save_with_progress(outputs.motion_file, motion, progress)
             finished.append(outputs.motion_file)
 

@@ -1,4 +1,4 @@
-"""The whole way: one photo and one recording in, the frames of a talking portrait out. Load, plan, render."""
+"""The pipeline: one photo and one recording in, the frames of a talking portrait out. Load, plan, render."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -84,7 +84,7 @@ class SpacePipeline:
         options: AnimationOptions | None = None,
         progress: Progress = ignore_progress,
     ) -> Animation:
-        """Lets the portrait in a photo say a recording.
+        """Animates the portrait in a photo with speech.
 
         Args:
             photo: path, PIL image, or (H, W, 3) uint8 RGB array.
@@ -108,7 +108,7 @@ class SpacePipeline:
         options: AnimationOptions | None = None,
         progress: Progress = ignore_progress,
     ) -> Motion:
-        """What the face in a photo does as it says a recording: all of the film but the picture, to look at or to edit.
+        """Plans how the face in a photo moves with speech: all of the film but the pictures, to inspect or to edit.
 
         Takes what ``animate`` takes, which shows the result: ``animate(photo, speech)`` is
         ``animate(photo, motion(photo, speech))``. About 6 KB a frame.
@@ -140,10 +140,10 @@ class SpacePipeline:
         options = options or AnimationOptions()
         outputs = outputs if isinstance(outputs, Outputs) else Outputs(outputs)
         outputs.check((photo, speech, options.pose_video))
-        heard = outputs.load_sound(options.max_seconds, progress)
+        soundtrack = outputs.load_sound(options.max_seconds, progress)
         inputs = self._stages.load(photo, speech, [options], progress)
         animation = self._animate(inputs, options, progress)
-        write_animation(animation, outputs, inputs.sound, heard, self._credentials, progress)
+        write_animation(animation, outputs, inputs.sound, soundtrack, self._credentials, progress)
         return animation
 
     @out_of_memory_as_fault()
@@ -155,7 +155,7 @@ class SpacePipeline:
         captions: Sequence[str] | None = None,
         progress: Progress = ignore_progress,
     ) -> Comparison:
-        """Lets the portrait in a photo say the same recording with two to four settings, in one grid.
+        """Animates the portrait in a photo with the same recording and two to four settings, in one grid.
 
         Two are side by side, three or four in two rows; each is the crop with its caption below.
 
@@ -208,7 +208,7 @@ class SpacePipeline:
         skip_after: float = math.inf,
         progress: Progress = ignore_progress,
     ) -> LiveStream:
-        """Lets the portrait in a photo say speech that is still arriving, with a bounded look-ahead.
+        """Animates the portrait in a photo with speech that is still arriving, with a bounded look-ahead.
 
         Args:
             photo: see ``animate``.

@@ -37,9 +37,9 @@ def predict_live(model: Speech2Landmarks, speech: np.ndarray, portrait: np.ndarr
     """Normalized landmarks (T, 478, 3) of speech (N,) as it arrives, for a portrait's normalized ones (478, 3)."""
     live, rest = LiveSpeech(model), resting_face(portrait, model.basis)
     live.push(speech)
-    windows = [heard.window for heard in iter(live.next, None)]
+    windows = [speech.window for speech in iter(live.next, None)]
     live.finish()
-    windows += [heard.window for heard in iter(live.next, None)]
+    windows += [speech.window for speech in iter(live.next, None)]
     emotions = [emotion_curve("neutral", 1.0, len(window.outputs)) for window in windows]
     return np.concatenate(
         [model.show(window, rest, emotion)[0] for window, emotion in zip(windows, emotions, strict=True)]

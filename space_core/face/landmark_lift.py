@@ -32,7 +32,7 @@ def lift(points: np.ndarray) -> np.ndarray:
     """The face mesh (478, 3) through 68 points (68, 3), both in pixels, x right, y down, z away from the camera.
 
     A linear map learnt from tracked faces fills in the mesh; then the mesh is drawn exactly onto the points used, and
-    those between follow. The irises, of which 68 points know nothing, lie in the middle of the lids.
+    those between follow. The irises, which the 68 points do not have, lie in the middle of the lids.
     """
     points = np.asarray(points, np.float64)[list(USED)]
     scale, rotation, origin = similarity(points)

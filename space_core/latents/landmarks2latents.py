@@ -87,18 +87,18 @@ class LatentNetwork(nn.Module):
             own: (B, 67) the portrait's own latents.
         """
         portrait = self.own_proj(((own - self.own_mean) / self.own_scale).clamp(-LARGEST_OWN, LARGEST_OWN))
-        heard, felt = self.speech_proj(speech), self.film(emotion)
-        moved = self._residual(inputs, heard, felt, portrait)
+        audio, modulation = self.speech_proj(speech), self.film(emotion)
+        moved = self._residual(inputs, audio, modulation, portrait)
         if self.speech_alone:
-            heard, felt = self.speech_proj(torch.zeros_like(speech)), torch.zeros_like(felt)
-        still = self._residual(torch.zeros_like(inputs), heard, felt, portrait)
+            audio, modulation = self.speech_proj(torch.zeros_like(speech)), torch.zeros_like(modulation)
+        still = self._residual(torch.zeros_like(inputs), audio, modulation, portrait)
         return self.linear(inputs[:, CONTEXT]) + moved - still
 
     def _residual(
-        self, inputs: torch.Tensor, heard: torch.Tensor, felt: torch.Tensor, portrait: torch.Tensor
+        self, inputs: torch.Tensor, audio: torch.Tensor, modulation: torch.Tensor, portrait: torch.Tensor
     ) -> torch.Tensor:
-        gain, shift = felt.chunk(2, 1)
-        x = self.input_proj(torch.cat([inputs, heard], 2).flatten(1)) + portrait
+        gain, shift = modulation.chunk(2, 1)
+        x = self.input_proj(torch.cat([inputs, audio], 2).flatten(1)) + portrait
         x = nn.functional.gelu(x * (1 + gain) + shift)
         return self.head(x + nn.functional.gelu(self.hidden(x)))
 

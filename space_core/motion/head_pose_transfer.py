@@ -81,7 +81,7 @@ def transfer_head_pose(driving: HeadPose, num_frames: int, photo: HeadPose, amou
 
 
 def transfer_notes(pose: HeadPose, photo: HeadPose) -> tuple[str, ...]:
-    """What a user should know of a pose that ``transfer_head_pose`` gave: a sentence if turns were compressed."""
+    """Notes for the user on a pose of ``transfer_head_pose``: a sentence if turns were compressed."""
     farthest = np.abs(pose.rotation - photo.rotation).max(initial=0.0)
     if farthest <= FREE_ROTATION + NOTABLE_ROTATION:
         return ()

@@ -37,7 +37,7 @@ TAPS = 8 * FPS  # ticks after which nothing is left of an impulse
 LEAD_TICKS = 6  # before an impulse: a filter of minimum phase is not wholly causal once it is sampled
 KEPT_TICKS = 24  # of the motion, between which it is interpolated
 TICKS_AHEAD = 8  # so that later ones no longer change the spline
-MEASURED_TICKS = 20_000  # of noise, to know its power
+MEASURED_TICKS = 20_000  # of noise, whose power is measured
 
 
 class LiveHead:

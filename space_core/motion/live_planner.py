@@ -51,7 +51,7 @@ class LivePlanner:
         self._options.change(options)
 
     def push(self, sound: np.ndarray) -> Iterator[Motion]:
-        """Hears sound (N,) float32, 16 kHz mono; yields the motion that can be planned now, segment by segment."""
+        """Adds sound (N,) float32, 16 kHz mono; yields the motion that can be planned now, segment by segment."""
         for first in range(0, len(sound), SAMPLE_RATE):  # a second at a time, of which little is kept
             self._speech.push(sound[first : first + SAMPLE_RATE])
             yield from self._planned()
@@ -62,9 +62,9 @@ class LivePlanner:
         return self._planned()
 
     def _planned(self) -> Iterator[Motion]:
-        while (heard := self._speech.next()) is not None:
-            count = len(heard.window.outputs)
-            prosody = self._prosody.next(np.concatenate([heard.sound, heard.ahead]), count, heard.power)
+        while (analysed := self._speech.next()) is not None:
+            count = len(analysed.window.outputs)
+            prosody = self._prosody.next(np.concatenate([analysed.sound, analysed.ahead]), count, analysed.power)
             emotion, units, gaze, numbers = self._options.next(count)
             emotion = self._dynamics(emotion, prosody, numbers["expressiveness"])
             pose = self._head.next(prosody, self._follow(emotion @ self._attitudes), numbers["head_motion"])
@@ -74,11 +74,11 @@ class LivePlanner:
             variation, corners = self._variation.next(speech_share(prosody.prosody)[prosody.delayed])
             units = units + numbers["articulation"][:, None] * corners
             articulation = numbers["articulation"][:, None].astype(np.float32) * variation
-            normalized, closure = self._speech2landmarks.show(heard.window, self._rest, emotion, articulation)
+            normalized, closure = self._speech2landmarks.show(analysed.window, self._rest, emotion, articulation)
             yield Motion(
                 normalized=normalized,
                 closure=closure,
-                tongue=np.minimum(articulation, 1) * heard.window.tongue.astype(np.float32),
+                tongue=np.minimum(articulation, 1) * analysed.window.tongue.astype(np.float32),
                 said_emotion=emotion,
                 emotion=emotion,
                 action_units=np.clip(units + upper_face, -MAX_STRENGTH, MAX_STRENGTH).astype(np.float32),
@@ -88,8 +88,8 @@ class LivePlanner:
                 head_pose=single_precision(pose),
                 rest=self._rest,
                 photo_pose=single_precision(self._photo_pose),
-                speech=heard.sound,
-                speech_features=heard.window.features,
+                speech=analysed.sound,
+                speech_features=analysed.window.features,
             )
             self._frames += count
 

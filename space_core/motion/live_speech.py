@@ -1,4 +1,4 @@
-"""Analyses speech that is still arriving: what Speech2Landmarks makes of it a few frames after it was heard."""
+"""Analyses speech that is still arriving: Speech2Landmarks' features and outputs, a few frames later."""
 
 from collections import deque
 from typing import NamedTuple
@@ -34,22 +34,22 @@ PAST_FRAMES = 100  # that the network gets before the frames to plan
 CROSS_FADE = np.array([[0.4], [0.2]], np.float32)
 KEPT_FRAMES = 110  # of sound: more than the network gets, and three standard deviations of what is near speech
 
-# The level is that of the last minute that was heard, and at least that of a very quiet microphone.
+# The level is that of the last minute of speech, and at least that of a very quiet microphone.
 LEVEL_BLOCKS = 600
 QUIETEST_POWER = 1e-5
 
-# What is seen coming later than in a film sets in more slowly: by so much a frame.
+# Changes per frame, at most: what is known later than in a film sets in more slowly.
 NEAR_SPEECH_STEP, BREATH_STEP = 0.12, BREATH_GAP / 4
 
 
-class Heard(NamedTuple):
-    """The next frames of a stream.
+class AnalysedSpeech(NamedTuple):
+    """The next frames of a stream, and their sound.
 
     Attributes:
-        window: what they are like.
+        window: their analysis.
         sound: (N,) float32 their sound; shorter than they are at the end of the stream.
         ahead: (M,) the sound that follows, as far as it counts.
-        power: mean power of the speech of late.
+        power: mean power of the latest speech.
     """
 
     window: SpeechWindow
@@ -80,8 +80,8 @@ class LiveSpeech:
         """No more sound follows."""
         self._finished = True
 
-    def next(self) -> Heard | None:
-        """The next frames; None where more must be heard first."""
+    def next(self) -> AnalysedSpeech | None:
+        """The next frames; None until more sound has come."""
         end = self._begin * SAMPLES_PER_FRAME + len(self._sound)  # in samples
         if self._finished:
             count = min(STEP_FRAMES, number_of_frames(end) - self._planned)
@@ -99,13 +99,13 @@ class LiveSpeech:
         drop = max(first + count - KEPT_FRAMES, 0)
         self._sound = self._sound[drop * SAMPLES_PER_FRAME :].copy()
         self._begin += drop
-        return Heard(window, sound, ahead, power)
+        return AnalysedSpeech(window, sound, ahead, power)
 
     @torch.inference_mode()
     def _analyse(self, known: np.ndarray, first: int, count: int, power: float) -> SpeechWindow:
         """The frames ``first`` … ``first + count`` of sound that is known (N,)."""
         total = first + count + FUTURE_FRAMES
-        # Where the last that was heard is quiet, a pause is taken to follow.
+        # Where the last of the sound is quiet, a pause is taken to follow.
         silent = np.zeros((total + PAUSE_FRAMES) * SAMPLES_PER_FRAME - len(known), np.float32)
         activity = speech_activity(np.concatenate([known, silent]), power)[:total]
 
@@ -124,7 +124,7 @@ class LiveSpeech:
         active = np.pad(activity, (max(before - first, 0), 0))[-len(outputs) :]
         features = frames[0].float().cpu().numpy()
         outputs = shaped_outputs(outputs, consonant_shares(features)[RECEPTIVE_FRAMES:], active)
-        planned, heard = slice(first, first + count), slice(PAST_FRAMES, PAST_FRAMES + count)
+        planned, embedded = slice(first, first + count), slice(PAST_FRAMES, PAST_FRAMES + count)
         near_speech = _slowed(nearness_of_speech(activity)[planned], self._near_speech, NEAR_SPEECH_STEP)
         breath = _slowed(breaths(activity)[planned], self._breath, BREATH_STEP)
         self._near_speech, self._breath = float(near_speech[-1]), float(breath[-1])
@@ -135,11 +135,11 @@ class LiveSpeech:
             outputs[before : before + count, -3],
             outputs[before : before + count, -2:],
             breath,
-            (features[heard] * activity[planned, None]).astype(np.float16),
+            (features[embedded] * activity[planned, None]).astype(np.float16),
         )
 
     def _power(self, known: np.ndarray) -> float:
-        """Mean power of the speech that was heard of late."""
+        """Mean power of the latest speech."""
         begin = self._begin * SAMPLES_PER_FRAME
         whole = (begin + len(known)) // BLOCK_SAMPLES * BLOCK_SAMPLES
         if whole > self._measured:

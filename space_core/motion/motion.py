@@ -45,7 +45,7 @@ class Motion:
         rest: (478, 3) the resting face that the landmarks move, normalized.
         photo_pose: the photo's own head pose, of length 1.
         speech: (N,) the sound, 16 kHz mono, -1…1, or None. At most T frames long.
-        speech_features: (T, 256) float16, what generators that listen hear of it, see ``SpeechWindow``; None for
+        speech_features: (T, 256) float16 for generators that are driven by speech, see ``SpeechWindow``; None for
             silence, and in a motion that was read from a file until it is put on a portrait.
     """
 

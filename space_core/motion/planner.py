@@ -120,11 +120,11 @@ class MotionPlanner:
         rest = resting_face(portrait.normalized, self._speech2landmarks.basis).astype(np.float32)
         photo_pose = single_precision(portrait.pose)
         first = 0
-        windows, heard = tee(windows)
+        analysed, windows = tee(windows)
         predicted = self._speech2landmarks.predict_with_closure(
-            windows, portrait.normalized, timelines.emotion, timelines.articulation
+            analysed, portrait.normalized, timelines.emotion, timelines.articulation
         )
-        for (normalized, closure), window in zip(predicted, heard, strict=False):
+        for (normalized, closure), window in zip(predicted, windows, strict=False):
             frames = slice(first, first + len(normalized))
             yield Motion(
                 normalized=normalized,

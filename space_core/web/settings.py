@@ -101,7 +101,7 @@ class Settings(BaseSettings):
     trusted_proxies: str = _setting(
         "trusted_proxies",
         "127.0.0.1,::1",
-        "addresses and networks of proxies whose X-Forwarded-For tells visitors apart, with commas between them",
+        "addresses and networks of proxies whose X-Forwarded-For gives visitors' addresses, with commas between them",
     )
     portraits_mb: int = _setting("portraits_mb", 200, "memory for prepared portraits, megabytes", ge=1, le=1_000_000)
     monitoring_port: int | None = _setting(

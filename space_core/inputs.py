@@ -52,7 +52,7 @@ class Inputs:
         return len(self.speech) if isinstance(self.speech, Motion) else number_of_frames(len(self.speech))
 
     def driving_pose(self, options: AnimationOptions, detector: Detector, progress: Progress) -> HeadPose | None:
-        """The head poses of the options' pose video, found once whoever asks; None without one."""
+        """The head poses of the options' pose video, tracked once for all settings; None without one."""
         if options.pose_video is None:
             return None
         key = options.pose_video, options.detector

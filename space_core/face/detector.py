@@ -1,4 +1,4 @@
-"""The seam every face detector fits: image in, face meshes out."""
+"""The interface of every face detector: image in, face meshes out."""
 
 from __future__ import annotations
 

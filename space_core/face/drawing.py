@@ -1,4 +1,4 @@
-"""Drawings for a person to look at: landmarks as lines, a photo with its faces and the crop marked."""
+"""Visualization: landmarks as lines, a photo with its faces and the crop marked."""
 
 from functools import cache
 from itertools import pairwise

@@ -11,7 +11,7 @@ from PIL import Image
 from space_core.errors import SpaceError
 from space_core.face.landmark_lift import lift
 
-LARGEST_SIDE = 1024  # pixels; it looks at faces at 256 pixels, and larger photos only cost time
+LARGEST_SIDE = 1024  # pixels; it scales faces to 256 pixels, and larger photos only cost time
 AWAY_FROM_CAMERA = np.array([1.0, 1.0, -1.0])  # its depth, in pixels too, points to the camera
 
 

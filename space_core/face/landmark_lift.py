@@ -11,7 +11,7 @@ from space_core.face.topology import EYES, NUM_POINTS, NUM_SURFACE_POINTS, canon
 
 WEIGHTS = weights_path("landmark_lift.safetensors")
 
-# Which of the 68, in iBUG's order, say where the mesh is. The jaw above the chin (0–5 and 11–16) is left out: detectors
+# Which of the 68, in iBUG's order, place the mesh. The jaw above the chin (0–5 and 11–16) is left out: detectors
 # of points in space put it on and behind the ears, where the mesh does not reach.
 USED = (*range(6, 11), *range(17, 68))
 # The mesh point at each of those, which start at the image's left.

@@ -114,7 +114,7 @@ class PersonSegmentation:
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """(H, W) float32, 0 background … 1 a person, of an image (H, W, 3) uint8 RGB.
 
-        The mean of what the network says to the image and to its mirror image.
+        The mean of the network's outputs for the image and for its mirror image.
         """
         height, width, _ = image.shape
         region = upright_region(np.array([width, height]) / 2, np.array([width, height]))

@@ -9,7 +9,7 @@ import torch
 from space_core.latents.landmarks2latents import CONTEXT, NUM_SHAPES, LatentNetwork
 
 STEPS, BATCH, RATE, WEIGHT_DECAY, DROPOUT = 1200, 256, 1.5e-3, 1e-2, 0.1
-CHECK_EVERY = 100  # steps between two looks at the takes by which the best state is chosen
+CHECK_EVERY = 100  # steps between evaluations on the takes by which the best state is chosen
 EPSILON = 1e-9  # of that power, so that inputs that are always 0 do no harm
 RIDGES = (
     1e-4,

@@ -44,9 +44,9 @@ class LatentMotion:
 
 
 class LatentNetwork(nn.Module):
-    """A linear map of the landmarks' shape and the head pose, and a residual that sees speech and neighbouring frames.
+    """A linear map of the landmarks' shape and the head pose, and a residual network of speech and neighbouring frames.
 
-    Both are 0 where the landmarks are the portrait's own, whatever is said and felt.
+    Both are 0 where the landmarks are the portrait's own, whatever the speech and the emotion.
     """
 
     basis: torch.Tensor
@@ -56,7 +56,7 @@ class LatentNetwork(nn.Module):
     angle_signs: torch.Tensor
 
     def __init__(self, speech_alone: bool = False) -> None:
-        """``speech_alone`` makes the network for comparison that sees no landmarks: what is 0 then is silence."""
+        """``speech_alone`` makes the network for comparison that has no landmarks as input: it is 0 in silence."""
         super().__init__()
         self.speech_alone = speech_alone
         num_inputs = NUM_SHAPES + NUM_POSE

@@ -1,4 +1,4 @@
-"""Which frames of speech hold consonants that one sees where they are made: at the lips, the teeth or behind them."""
+"""Visible consonants: which frames of speech are labiodental, bilabial, dental or alveolar."""
 
 from functools import cache
 from typing import NamedTuple
@@ -44,6 +44,7 @@ class Consonants(NamedTuple):
 
 @cache
 def load_consonants() -> Consonants:
+    """The shipped classifier and shapes, read once."""
     return Consonants(**{name: array.astype(np.float32) for name, array in load_file(WEIGHTS).items()})
 
 

@@ -90,7 +90,7 @@ def save_checkpoint(path: Path, network: nn.Module, layout: Layout) -> None:
 
 
 def read_layout(path: Path) -> Layout:
-    """The layout that a file says its networks have; the published one if it says none.
+    """The layout of networks, from the metadata of their file; the published one if it has none.
 
     Raises:
         SpaceError: the file is damaged.

@@ -1,4 +1,4 @@
-"""The crop that LivePortrait's networks see: upright, 2.3 times as large as the face, shifted up."""
+"""The crop that LivePortrait's networks take as input: upright, 2.3 times as large as the face, shifted up."""
 
 from dataclasses import dataclass
 

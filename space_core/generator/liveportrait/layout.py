@@ -37,7 +37,7 @@ class Layout:
     modulation_channels: int = 128
 
     def __post_init__(self) -> None:
-        """Refuses with a ValueError what no networks can have, such as a damaged file may say."""
+        """Refuses with a ValueError what no networks can have, as in a damaged file."""
         counts = [count for value in astuple(self) for count in (value if isinstance(value, tuple) else (value,))]
         if not all(isinstance(count, int) and 0 < count <= MOST for count in counts) or self.input_size % 32:
             raise ValueError(f"not a layout: {self}")

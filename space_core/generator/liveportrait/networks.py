@@ -132,7 +132,7 @@ def load_networks(folder: str | Path, device: torch.device | str = "cpu") -> Liv
 
     Args:
         folder: with the five files (.safetensors or .pth), see ``checkpoints``: the published ones, or others of the
-            same structure, whose files say their layout.
+            same structure, whose files have their layout as metadata.
         device: a device of torch.
 
     Raises:

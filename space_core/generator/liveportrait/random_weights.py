@@ -1,4 +1,4 @@
-"""Random weights in the published layout, with which everything but the look of the pictures can be proved."""
+"""Random weights in the published layout, to test everything but the quality of the pictures."""
 
 import torch
 from torch import nn

@@ -67,7 +67,7 @@ class FarSide:
     def move(
         self, motion: FaceMotion, positions: torch.Tensor, depths: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Where the vertices' mirror images go when the warp mesh's go to ``positions`` and ``depths``, which see."""
+        """Positions and depths of the vertices' mirror images, given those of the vertices, see ``WarpMesh.move``."""
         mirror = index_on(tuple(canonical_face().mirror[:NUM_SURFACE_POINTS].tolist()), positions.device)
         around = motion.place(self.around)
         return (

@@ -200,7 +200,7 @@ def keep_drawn_edges(conditioning: torch.Tensor, added: torch.Tensor) -> torch.T
     """What is added (B, 3, h, w) to pictures with this conditioning, limited between the lips to what is smooth.
 
     There the network decides on colour and light, which are smooth: the drawn picture is multiplied by the ratio of the
-    low-resolution pictures that the network wants and that were drawn. Of the rest only little is added, so that
+    low-resolution pictures that the network predicts and that were drawn. Of the rest only little is added, so that
     the edges of drawn teeth stay.
     """
     inside = conditioning[:, INSIDE]

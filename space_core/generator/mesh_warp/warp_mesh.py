@@ -49,7 +49,7 @@ EXPRESSION_REACH = 0.33  # how far the jaw's and the cheeks' own motion reaches 
 # there; and how far to either side, pixels.
 CUT, CUT_BAND, CUT_WIDTH = (0.05, 0.3), 12, 24
 # The sides of the face, that far from its middle and that near to its outline, take the smooth depth of the head, too,
-# by this share: with all of it near cheeks look best, but a face tracker sees turns 8 % smaller.
+# by this share: with all of it near cheeks look best, but a face tracker measures turns 8 % smaller.
 SIDES, RIM, SMOOTHED = (0.35, 0.65), (0.0, 0.25), 0.7
 
 

@@ -63,7 +63,7 @@ def compose_in_torch(
         layer = _with_far_side(layer, prepared, view, places.shape[1:3])
     colours, share = layer.split((3, 1), 1)
     if shade is not None:
-        colours = colours * grid.pixels(F.pad(shade, (1, 1, 1, 1), mode="replicate"))
+        colours = colours * grid.at_pixels(F.pad(shade, (1, 1, 1, 1), mode="replicate"))
     background = prepared.background.permute(2, 0, 1).float()
     drawn = colours + background * (share / 255)
 
@@ -82,7 +82,7 @@ def _with_occlusion_edges(
         for values in (edges.front, edges.behind, edges.share[..., None], edges.near[..., None])
     )
     front, behind = (_sampled(prepared, prepared.layer, places) for places in (front, behind))
-    share, near = (prepared.grid.pixels(values.permute(0, 3, 1, 2)) for values in (share, near))
+    share, near = (prepared.grid.at_pixels(values.permute(0, 3, 1, 2)) for values in (share, near))
     return layer.lerp(behind.lerp(front, share), near)
 
 
@@ -90,14 +90,14 @@ def _with_far_side(layer: torch.Tensor, prepared: PreparedCanvas, view: FarView,
     """The layer as it is seen (B, 4, height, width) with the far side; ``size`` is that of the padded grid."""
     places, weights = (view.window.in_grid(values, size) for values in (view.places, view.weights))
     mirrored = _sampled(prepared, view.layer, places)
-    weights = prepared.grid.pixels(weights.permute(0, 3, 1, 2))
+    weights = prepared.grid.at_pixels(weights.permute(0, 3, 1, 2))
     blended = blend_far_side(*(values.permute(0, 2, 3, 1) for values in (layer, mirrored, weights)))
     return blended.permute(0, 3, 1, 2)
 
 
 def _sampled(prepared: PreparedCanvas, layer: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
     """(B, 4, height, width) a layer's pixels at places (B, rows + 2, columns + 2, 2), for the grid's part."""
-    where = prepared.grid.pixels(places.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+    where = prepared.grid.at_pixels(places.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
     layer = layer.permute(2, 0, 1)[None].float()
     size = layer.shape[:1:-1]
     x, y = (

@@ -32,7 +32,7 @@ class _Block:
     size: tuple[int, int]
     inside: tuple[slice, slice]
 
-    def pixels(self, values: np.ndarray) -> np.ndarray:
+    def at_pixels(self, values: np.ndarray) -> np.ndarray:
         """(h, w, …) values (r, c, …) of its cells at the pixels that are drawn."""
         return cv2.resize(values, self.size)[self.inside]
 
@@ -79,14 +79,14 @@ def _draw(
         changed |= view.window.in_grid(view.weights[..., 0], places.shape[:2])[0, 1:-1, 1:-1].numpy() > 0
     source = prepared.in_layer(places)
     for tile, area in _tiles(changed, grid):
-        seen = _sampled(prepared, layer, tile.pixels(source[tile.cells]))
+        seen = _sampled(prepared, layer, tile.at_pixels(source[tile.cells]))
         if edges is not None:
             _draw_occlusion_edges(seen, prepared, edges, tile)
         if view is not None:
             _draw_far_side(seen, prepared, view, tile)
         colours = cv2.cvtColor(seen, cv2.COLOR_RGBA2RGB)
         if factor is not None and factor[tile.cells].min() < 255:
-            colours = cv2.multiply(colours, tile.pixels(factor[tile.cells]), scale=1 / 255)
+            colours = cv2.multiply(colours, tile.at_pixels(factor[tile.cells]), scale=1 / 255)
         share = cv2.extractChannel(seen, 3)
         if share.any():
             share = cv2.cvtColor(share, cv2.COLOR_GRAY2RGB).astype(np.int16)
@@ -146,10 +146,10 @@ def _draw_occlusion_edges(seen: np.ndarray, prepared: PreparedCanvas, edges: Occ
     block, part = found
     layers = []
     for places in (edges.front, edges.behind):
-        where = block.pixels(prepared.in_layer(places[0, *block.cells].numpy()))
+        where = block.at_pixels(prepared.in_layer(places[0, *block.cells].numpy()))
         layers.append(_sampled(prepared, prepared.layer.numpy(), where).astype(np.float32))
     front, behind = layers
-    share, near = (block.pixels(values[0, *block.cells].numpy())[..., None] for values in (edges.share, edges.near))
+    share, near = (block.at_pixels(values[0, *block.cells].numpy())[..., None] for values in (edges.share, edges.near))
     part[:] = (part + near * (behind + share * (front - behind) - part)).round()
 
 
@@ -159,9 +159,9 @@ def _draw_far_side(seen: np.ndarray, prepared: PreparedCanvas, view: FarView, ti
     if found is None:
         return
     block, part = found
-    where = block.pixels(prepared.in_layer(view.places[0, *block.cells].numpy()))
+    where = block.at_pixels(prepared.in_layer(view.places[0, *block.cells].numpy()))
     mirrored = _sampled(prepared, view.layer.numpy(), where)
-    weights = block.pixels(view.weights[0, *block.cells].numpy())
+    weights = block.at_pixels(view.weights[0, *block.cells].numpy())
     arrays = (torch.from_numpy(array) for array in (part.copy(), mirrored, weights))
     part[:] = blend_far_side(*arrays).round_().numpy()
 

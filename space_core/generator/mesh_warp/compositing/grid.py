@@ -54,7 +54,7 @@ class Grid:
         cells = padded.reshape(self.rows, self.cell, self.columns, self.cell).max((1, 3))
         return dilated(cells)
 
-    def pixels(self, cells: torch.Tensor) -> torch.Tensor:
+    def at_pixels(self, cells: torch.Tensor) -> torch.Tensor:
         """(B, C, height, width) values of cells (B, C, rows + 2, columns + 2), one more around, at the pixels."""
         cell = self.cell
         finer = F.interpolate(cells, scale_factor=cell, mode="bilinear", align_corners=False) if cell > 1 else cells

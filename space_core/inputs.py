@@ -14,7 +14,7 @@ from space_core.face.detector import Detector
 from space_core.face.normalization import HeadPose
 from space_core.media.audio import Recording, load_recording
 from space_core.media.images import load_photo
-from space_core.media.video import read_frames
+from space_core.media.video_reader import read_frames
 from space_core.motion.head_pose_transfer import follow_head_pose
 from space_core.motion.motion import Motion
 from space_core.motion.speech2landmarks import SpeechWindow

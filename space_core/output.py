@@ -12,7 +12,7 @@ from space_core.errors import SpaceError
 from space_core.media.audio import Recording, load_recording
 from space_core.media.content_credentials import ContentCredentials
 from space_core.media.files import check_output
-from space_core.media.video import Sound, VideoWriter
+from space_core.media.video_writer import Sound, VideoWriter
 from space_core.motion.motion import Motion, join
 from space_core.motion.motion_file import save_motion
 from space_core.progress import Progress, run_with_progress

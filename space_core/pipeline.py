@@ -17,7 +17,7 @@ from space_core.live import LiveControl, LiveStream
 from space_core.media import decoding_pool
 from space_core.media.content_credentials import ContentCredentials
 from space_core.media.images import load_draft
-from space_core.media.video import write_video
+from space_core.media.video_writer import write_video
 from space_core.memory import out_of_memory_as_fault
 from space_core.motion.motion import Motion
 from space_core.options import AnimationOptions

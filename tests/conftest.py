@@ -27,7 +27,7 @@ from space_core.generator.mesh_warp import MeshWarpGenerator
 from space_core.media import decoding_pool
 from space_core.media.content_credentials import ContentCredentials
 from space_core.media.images import load_photo
-from space_core.media.video import write_video
+from space_core.media.video_writer import write_video
 from space_core.options import option_choices, option_field, option_range
 
 EXAMPLES = Path(__file__).parents[1] / "examples"

@@ -22,7 +22,8 @@ from gradio_client import Client, handle_file
 from PIL import Image
 
 from space_core import load_motion
-from space_core.media.video import METADATA, read_frames
+from space_core.media.video_reader import read_frames
+from space_core.media.video_writer import METADATA
 from space_core.motion.emotion_labels import EMOTIONS
 
 ASTRONAUT = EXAMPLES / "astronaut.jpg"

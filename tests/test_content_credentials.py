@@ -17,7 +17,8 @@ from space_core.errors import SpaceError
 from space_core.media import content_credentials
 from space_core.media.audio import load_recording
 from space_core.media.content_credentials import SOURCE_TYPE, ContentCredentials
-from space_core.media.video import VideoWriter, read_frames, write_video
+from space_core.media.video_reader import read_frames
+from space_core.media.video_writer import VideoWriter, write_video
 from space_core.timing import FPS
 
 FRAMES = [np.full((64, 64, 3), 8 * i, np.uint8) for i in range(FPS)]

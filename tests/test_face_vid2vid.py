@@ -13,7 +13,7 @@ from space_core.face.posed_face import join_faces
 from space_core.generator.liveportrait import load_networks
 from space_core.generator.liveportrait.networks import rotation_matrix
 from space_core.generator.liveportrait.random_weights import random_networks
-from space_core.media.video import write_video
+from space_core.media.video_writer import write_video
 from space_core.training.face_vid2vid.__main__ import train
 from space_core.training.face_vid2vid.clips import Batch, pick_pairs, read_clips, split
 from space_core.training.face_vid2vid.losses import RandomWarp, equivariance, keypoint_prior

@@ -24,7 +24,8 @@ from space_core.media.audio import load_recording, load_speech
 from space_core.media.files import check_output
 from space_core.media.image_decoding import BACKGROUND, MAX_SIDE
 from space_core.media.images import DRAFT_SIDE, load_draft, load_photo
-from space_core.media.video import VideoWriter, read_frames, write_video
+from space_core.media.video_reader import read_frames
+from space_core.media.video_writer import VideoWriter, write_video
 from space_core.media.yuv import convert_to_yuv420, yuv420_buffer
 from space_core.timing import FPS, SAMPLE_RATE
 
@@ -886,7 +887,7 @@ def test_an_ffmpeg_does_not_outlive_this_process(tmp_path):
     program = """
 import sys, time
 import numpy as np
-from space_core.media.video import VideoWriter
+from space_core.media.video_writer import VideoWriter
 with VideoWriter(sys.argv[1], None, 50) as video:
     video.write(np.zeros((64, 64, 3), np.uint8))
     print("started", flush=True)
@@ -939,7 +940,7 @@ def test_a_limit_of_the_disk_is_not_blamed_on_the_recording(tmp_path):
 import resource, sys
 import numpy as np
 from space_core import ServerFault
-from space_core.media.video import write_video
+from space_core.media.video_writer import write_video
 folder = sys.argv[1]
 noise = np.random.default_rng(0).integers(0, 255, (20, 256, 256, 3), np.uint8)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))

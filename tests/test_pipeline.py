@@ -24,7 +24,7 @@ from space_core.face.detector import build_detector
 from space_core.face.normalization import normalize
 from space_core.face.portrait import Portrait
 from space_core.media.audio import load_speech
-from space_core.media.video import read_frames
+from space_core.media.video_reader import read_frames
 from space_core.media.visible_mark import marked
 from space_core.motion.emotion_labels import EMOTIONS
 from space_core.output import Outputs

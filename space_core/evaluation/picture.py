@@ -43,7 +43,8 @@ from space_core.measures.mouth_interior import mouth_interior
 from space_core.measures.plain_warp import plain_warp
 from space_core.measures.rendering import add_generator_argument, render_landmarks, the_generator
 from space_core.measures.vgg import Vgg, feature_distance, has_vgg
-from space_core.media.video import read_frames, write_video
+from space_core.media.video_reader import read_frames
+from space_core.media.video_writer import write_video
 from space_core.motion.blink import apply_blink
 from space_core.motion.eyelids import eye_width, lids
 from space_core.motion.gaze import EYEBALL_RADIUS

@@ -24,7 +24,7 @@ from space_core.latents.landmarks2latents import CONTEXT, NUM_SPEECH, context_fr
 from space_core.media.audio import load_speech
 from space_core.media.files import shown_name
 from space_core.media.images import load_photo
-from space_core.media.video import read_frames
+from space_core.media.video_reader import read_frames
 from space_core.motion.action_unit_labels import UNIT_COLUMNS
 from space_core.motion.emotion_labels import EMOTIONS
 from space_core.motion.motion import Motion, join

@@ -5,7 +5,7 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-from space_core.media.video import KEY_FRAME_SECONDS
+from space_core.media.video_writer import KEY_FRAME_SECONDS
 from space_core.timing import FPS
 
 TARGET_SECONDS = round(KEY_FRAME_SECONDS)  # of a segment; each begins with a key frame

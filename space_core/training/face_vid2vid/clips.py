@@ -12,7 +12,7 @@ from space_core.errors import SpaceError
 from space_core.face.detector import Detector, build_detector
 from space_core.face.normalization import normalize
 from space_core.generator.liveportrait.face_crop import cut_faces, face_crop
-from space_core.media.video import read_frames
+from space_core.media.video_reader import read_frames
 
 MOST_SECONDS, MOST_FRAMES = 60.0, 100  # of a video: what is read, and how many frames of it are kept, evenly spread
 LEAST_FRAMES = 10  # with a face

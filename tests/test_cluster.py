@@ -539,7 +539,7 @@ def test_a_page_that_ends_costs_the_visitors_of_another_page_no_film(
     ray_address, cluster = ray_cluster
     for name, value in ray_variables.items():
         monkeypatch.setenv(name, value)
-    speech = speech_of(10, tmp_path / "speech.wav")
+    speech = speech_of(6, tmp_path / "speech.wav")
     flags = ("--grace-seconds=120",)  # for two films, one after the other
     with demo_on(ray_address, *flags) as (old_address, old), demo_on(ray_address, *flags) as (new_address, new):
         with Visitor(old_address) as old_visitor, Visitor(new_address) as visitor:
@@ -554,7 +554,7 @@ def test_a_page_that_ends_costs_the_visitors_of_another_page_no_film(
             # Beside each other: the old page ends as soon as its own film is delivered.
             with ThreadPoolExecutor(len(events)) as pool:
                 films = pool.map(lambda event: event[0].result("animate", event[1]), events)
-                assert all(film[1].startswith("10.0 s of video") for film in films)
+                assert all(film[1].startswith("6.0 s of video") for film in films)
             old.wait(60)
             assert visitor.ask("animate", list(film_values(visitor, speech).values()))
         new.terminate()

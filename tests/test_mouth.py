@@ -6,6 +6,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
+import torch
 from conftest import EXAMPLES
 from rendering import mean_difference, open_mouth, posed, rendered
 from scipy.signal import find_peaks, peak_prominences
@@ -13,7 +14,9 @@ from scipy.signal import find_peaks, peak_prominences
 from space_core.face.detector import build_detector
 from space_core.face.portrait import MARGIN, Portrait, prepare_portrait
 from space_core.face.topology import EYES, INNER_LOWER_LIP, INNER_UPPER_LIP, OUTER_LOWER_LIP, OUTER_UPPER_LIP
-from space_core.generator.mesh_warp.anatomy import GUM, TONGUE, TOOTH, load_anatomy
+from space_core.generator.mesh_warp.anatomy import GUM, MILLIMETRE, TONGUE, TOOTH, load_anatomy
+from space_core.generator.mesh_warp.face_motion import PixelTransform, face_motion
+from space_core.generator.mesh_warp.prepared_mouth import prepare_mouth
 from space_core.generator.mesh_warp.sharpness import edge_blur
 from space_core.measures.mouth_interior import mouth_interior, mouth_profile
 from space_core.media.images import load_photo
@@ -182,6 +185,25 @@ def test_a_smile_keeps_its_teeth(generator, portrait):
     teeth = inside(portrait.landmarks, frame.shape, margin=4)
     assert teeth.sum() > 200
     assert mean_difference(frame[teeth], portrait.image[teeth]) < 12
+
+
+@pytest.mark.parametrize("length", [6, 9, 12])
+def test_the_photos_own_upper_teeth_are_found_down_to_their_edge(closed, length):
+    face = posed(closed, parted(closed, (length + 5) * MILLIMETRE, 0))
+    photo = face_motion(face, PixelTransform(1.0, np.full(2, float(MARGIN))), torch.device("cpu"))
+    millimetre = MILLIMETRE * float(photo.scale)
+    left, right, top, bottom = (
+        float(photo.posed[0, point, axis]) for point, axis in ((78, 0), (308, 0), (13, 1), (14, 1))
+    )
+    painted = closed.surroundings.copy()
+    painted[int(top) : int(bottom), int(left) : int(right)] = 30
+    edge = top + length * millimetre
+    for first, last in ((top, edge), (edge + 1.2 * millimetre, bottom)):  # both rows
+        painted[round(first) : round(last), int(left) : int(right)] = 220
+    picture = torch.from_numpy(painted).permute(2, 0, 1)[None].float() / 255
+    teeth = prepare_mouth(picture, photo).teeth[0, 3]
+    column = teeth[:, round((left + right) / 2)] > 0.5
+    assert float(column.nonzero().max()) == pytest.approx(edge - 1, abs=0.8 * millimetre)
 
 
 @pytest.mark.parametrize("refined", [False, True], ids=["drawn", "refined"])

@@ -14,7 +14,7 @@ from space_core.face.topology import INNER_LOWER_LIP, INNER_UPPER_LIP
 from space_core.generator.mesh_warp.anatomy import MILLIMETRE
 from space_core.generator.mesh_warp.face_motion import FaceMotion
 from space_core.generator.mesh_warp.mouth_light import FaceLight, MouthColours, estimate_colours, estimate_light
-from space_core.generator.mesh_warp.opening_mask import opening_mask
+from space_core.generator.mesh_warp.opening_mask import OpeningMask, opening_mask
 from space_core.generator.mesh_warp.sampling import pixels_of
 from space_core.smoothstep import smoothstep
 
@@ -31,7 +31,10 @@ OPEN_BY_JAW = 0.7  # of what a photo shows its lips apart, the jaw has dropped
 # Teeth are at least that bright, compared with the lips, and no more colourful than that.
 TOOTH_BRIGHTNESS = (1.1, 1.3)
 TOOTH_SATURATION = (0.42, 0.3)
-UPPER_TEETH_REACH = 9 * MILLIMETRE  # below the upper lip; what is bright further down belongs to the jaw
+# The upper row ends where it gets that much darker than it is above, or at the lower lip, between these distances below
+# the upper lip; one that does not is taken to end at the last distance: the lower row touches it.
+ROW_END, ROW_ENDS_WITHIN, TYPICAL_ROW = 0.75, (4 * MILLIMETRE, 14.5 * MILLIMETRE), 8.5 * MILLIMETRE
+BETWEEN_TEETH, ROW_SMOOTHNESS = 1.5 * MILLIMETRE, 9 * MILLIMETRE  # widths: of dark gaps, of the row's edge's median
 LEAST_SHARE_OF_TEETH = 0.3  # of what a photo shows between the lips, for its teeth to be taken
 
 
@@ -126,13 +129,29 @@ def _teeth_in_photo(picture: torch.Tensor, photo: FaceMotion, lips: torch.Tensor
     saturation = (brightest - darkest) / brightest.clamp(min=0.05)
     tooth = smoothstep(picture.mean(1) / lips.mean(), *TOOTH_BRIGHTNESS) * smoothstep(saturation, *TOOTH_SATURATION)
     tooth = F.avg_pool2d(F.max_pool2d(tooth, 5, 1, 2), 3, 1, 1)  # the gaps between teeth belong to them
-    reach = UPPER_TEETH_REACH * float(photo.scale)
     # A pixel or two next to the lips are as much lip as tooth.
     clear = smoothstep(opening.below_upper, 0.5, 2.0) * smoothstep(opening.above_lower, 0.5, 2.0)
-    teeth = opening.coverage * tooth * clear * smoothstep(opening.below_upper, reach, 0.8 * reach)
+    below_edge = opening.below_upper - _edge_of_upper_row(picture, opening, float(photo.scale))
+    teeth = opening.coverage * tooth * clear * smoothstep(below_edge, 0.5, -1.0)
     if float(teeth.sum()) < LEAST_SHARE_OF_TEETH * float(opening.coverage.sum()):
         return torch.zeros_like(teeth)[:, None]
     return teeth[:, None]
+
+
+def _edge_of_upper_row(picture: torch.Tensor, opening: OpeningMask, scale: float) -> torch.Tensor:
+    """(1, 1, w) how far below the upper lip the upper teeth end in each column of a picture (1, 3, h, w), pixels.
+
+    ``scale`` is in pixels per normalized unit.
+    """
+    gaps, smoothness = (2 * round(0.5 * width * scale) + 1 for width in (BETWEEN_TEETH, ROW_SMOOTHNESS))
+    white = picture.amin(1) * (opening.coverage > 0.5)  # teeth are bright in all three colours
+    white = F.max_pool2d(white, (1, gaps), 1, (0, gaps // 2))
+    least, most = (distance * scale for distance in ROW_ENDS_WITHIN)
+    has_ended = (white < ROW_END * white.cummax(1).values) & (opening.below_upper > least)
+    edge = torch.where(has_ended, opening.below_upper, torch.inf).amin(1)
+    edge = torch.where(edge < most, edge, TYPICAL_ROW * scale)
+    wide = F.pad(edge[:, None], (smoothness // 2,) * 2, mode="replicate")
+    return wide.unfold(2, smoothness, 1).median(-1).values
 
 
 def _lower_edge(teeth: torch.Tensor, photo: FaceMotion, depth: float) -> float:

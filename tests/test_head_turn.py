@@ -15,6 +15,7 @@ from space_core.face.portrait import MARGIN, SIZE, Portrait, prepare_portrait
 from space_core.face.segmentation import person_mask
 from space_core.generator.mesh_warp import MeshWarpGenerator
 from space_core.generator.mesh_warp.compositing.compositor import compose
+from space_core.generator.mesh_warp.earrings import find_earrings
 from space_core.generator.mesh_warp.face_motion import PixelTransform, face_motion
 from space_core.generator.mesh_warp.far_side import find_far_side
 from space_core.generator.mesh_warp.hair_strands import find_hair_strands
@@ -181,6 +182,25 @@ def test_single_strands_before_a_smooth_background_are_found_and_before_a_rough_
     leaves = np.kron(np.random.default_rng(0).uniform(-0.3, 0.2, (64, 64)), np.ones((10, 10)))
     rough = np.where(mask[..., None] > 0, picture, picture + leaves[..., None]).astype(np.float32)
     assert find_hair_strands(torch.from_numpy(rough).permute(2, 0, 1)[None], mask).max() == 0
+
+
+def test_an_earring_before_a_smooth_background_is_found_and_a_blurred_thing_is_not(portrait):
+    person = np.clip((portrait.person - 0.3) / 0.65, 0, 1)
+    picture = np.where(person[..., None] > 0.05, portrait.surroundings / 255, 0.7).astype(np.float32)
+    below_ear = portrait.landmarks[132, :2] + MARGIN
+    row = int(below_ear[1]) + 12
+    edge = int(np.flatnonzero(person[row] > 0.9)[0])
+    cv2.ellipse(picture, (edge - 6, row), (9, 14), 0, 0, 360, (0.3, 0.1, 0.5), -1)
+    earring = np.zeros((640, 640), np.uint8)
+    cv2.ellipse(earring, (edge - 6, row), (9, 14), 0, 0, 360, 1, -1)
+    found, blurred = (
+        find_earrings(torch.from_numpy(seen).permute(2, 0, 1)[None], person, portrait)
+        for seen in (picture, cv2.GaussianBlur(picture, (0, 0), 8))
+    )
+    beside = (earring > 0) & (person < 0.05)
+    assert found[beside].mean() > 0.9
+    assert found[~widened(earring > 0, 4)].sum() < 50  # of the edge of the mask
+    assert blurred.sum() == 0
 
 
 def test_uncovered_background_has_the_grain_of_the_photo():

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from space_core.face.portrait import Portrait
+from space_core.generator.mesh_warp.earrings import find_earrings
 from space_core.generator.mesh_warp.hair_strands import find_hair_strands
 from space_core.generator.mesh_warp.hair_tips import find_hair_tips
 from space_core.generator.mesh_warp.inpainting import fill_with_detail
@@ -58,8 +59,12 @@ def estimate_background(
     doubtful = np.clip((person - DOUBT_LOW) / (DOUBT_HIGH - DOUBT_LOW), 0, 1)
     brush, fine_brush = (np.ones((width, width), np.uint8) for width in (BACKGROUND_CLEARANCE, TIP_CLEARANCE))
     kept = blur(cv2.dilate(doubtful, brush), 3)
-    for find in (find_hair_tips, find_hair_strands):
-        kept = np.maximum(kept, blur(cv2.dilate(find(picture, person) * clear_of_edges, fine_brush), 1))
+    for found in (
+        find_hair_tips(picture, person),
+        find_hair_strands(picture, person),
+        find_earrings(picture, person, portrait),
+    ):
+        kept = np.maximum(kept, blur(cv2.dilate(found * clear_of_edges, fine_brush), 1))
     shows, known = (torch.from_numpy(1 - mask)[None, None].float() for mask in (steep, kept))
     # What goes on beyond the edges is drawn, but nothing is filled from it: it would go on as stripes.
     seen = torch.from_numpy(in_photo)[None, None]

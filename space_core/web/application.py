@@ -26,7 +26,7 @@ from space_core.web.streams import StreamGuard
 
 @dataclass(frozen=True)
 class Callbacks:
-    """What the server asks and reports; the methods of ``AnimationService``.
+    """What the server calls; in the demo these are methods of ``AnimationService``.
 
     Attributes:
         health: returns ``{"loaded": bool, "device": str}``, and may add ``"degraded"``, the reason of a fault, and

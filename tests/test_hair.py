@@ -16,7 +16,7 @@ from space_core.face.normalization import HeadPose
 from space_core.face.portrait import MARGIN, Portrait, prepare_portrait
 from space_core.face.topology import OVAL
 from space_core.generator.mesh_warp.face_motion import PixelTransform, face_motion
-from space_core.generator.mesh_warp.hanging_hair import shares_of_hair
+from space_core.generator.mesh_warp.hanging_hair import find_hanging_hair
 from space_core.media.images import load_photo
 from space_core.motion.hair import HairSwing
 from space_core.timing import FPS
@@ -138,8 +138,8 @@ def test_shoulders_in_clothes_of_the_hairs_colour_are_no_hair(portrait):
     picture = np.full((640, 640, 3), 0.9, np.float32)
     picture[person > 0] = [0.15, 0.1, 0.05]
     cv2.fillPoly(picture, [photo.host.posed[0, list(OVAL), :2].round().astype(np.int32)], (0.8, 0.6, 0.5))
-    shares = shares_of_hair(photo, torch.from_numpy(picture).permute(2, 0, 1)[None], person)
-    beside_jaw, shoulders = (shares.hanging(pixels((-x, y), (x, y))) for x, y in ((0.9, 0.9), (1.6, 1.4)))
+    hair = find_hanging_hair(photo, torch.from_numpy(picture).permute(2, 0, 1)[None], person)
+    beside_jaw, shoulders = (hair.at(pixels((-x, y), (x, y))) for x, y in ((0.9, 0.9), (1.6, 1.4)))
     assert beside_jaw.min() > 0.9
     assert shoulders.max() < 0.1
 

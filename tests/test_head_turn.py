@@ -20,15 +20,15 @@ from space_core.generator.mesh_warp.face_motion import PixelTransform, face_moti
 from space_core.generator.mesh_warp.far_side import find_far_side
 from space_core.generator.mesh_warp.hair_strands import find_hair_strands
 from space_core.generator.mesh_warp.hair_tips import find_hair_tips
-from space_core.generator.mesh_warp.hanging_hair import HairShares
+from space_core.generator.mesh_warp.hanging_hair import HangingHair
 from space_core.generator.mesh_warp.head_shape import head_depth
 from space_core.generator.mesh_warp.inpainting import fill_with_detail
 from space_core.media.images import load_photo
 
 
-def hair(grows: float = 0, hangs: float = 0) -> HairShares:
+def hair(share: float = 0) -> HangingHair:
     """Hair of one share everywhere."""
-    return HairShares(*(np.full((160, 160), share, np.float32) for share in (grows, hangs)))
+    return HangingHair(np.full((160, 160), share, np.float32))
 
 
 def half_hidden(portrait: Portrait, yaw: float) -> Portrait:
@@ -117,7 +117,7 @@ def test_skull_and_ears_lie_behind_the_face(portrait):
     ears = deep.at(np.stack([left - 0.2 * scale * outwards, right + 0.2 * scale * outwards])) - deep.at(
         np.stack([left + 0.2 * scale * outwards, right - 0.2 * scale * outwards])
     )
-    assert 0.3 < crown[0] / scale < 1.2
+    assert 0.2 < crown[0] / scale < 1.2
     assert ears.min() > 0.2 * scale and ears.max() < scale
 
 
@@ -136,22 +136,27 @@ def test_hair_that_hangs_lies_beside_the_face_and_not_behind_it(portrait):
     )
 
     def depths(hangs: float, points: np.ndarray) -> np.ndarray:
-        return head_depth(photo, portrait.person, hair(hangs=hangs)).at(points) / portrait.pose.scale
+        return head_depth(photo, portrait.person, hair(hangs)).at(points) / portrait.pose.scale
 
     np.testing.assert_allclose(depths(1, middle), depths(0, middle), atol=0.01)
     assert (depths(1, beside) < depths(0, beside) - 0.15).all()
 
 
-def test_hair_stands_out_from_the_forehead_and_ends_at_the_same_outline(portrait):
+@pytest.mark.parametrize("yaw", [-35, 35])
+def test_hair_reaches_as_far_as_the_forehead_of_a_head_turned_far(portrait, yaw):
     photo = face_motion(posed(portrait), PixelTransform(1.0, np.full(2, float(MARGIN))), torch.device("cpu"))
-    places = np.array([[0.0, -0.3, 0.0], [0.0, -0.9, 0.0], [-1.1, -0.4, 0.85], [1.1, -0.4, 0.85]])
+    person = np.zeros((640, 640), np.float32)  # hair that stands 0.3 out from the head, and no more
+    outline = photo.host.place(np.array([[np.cos(a), 1.3 * np.sin(a), 0.85] for a in np.linspace(0, 2 * np.pi, 64)]))
+    cv2.fillPoly(person, [outline[0, :, :2].round().astype(np.int32)], 1)
+    far = np.sign(yaw)
+    places = np.array([[far * x, y, 0.0] for x in np.linspace(0, 0.9, 19) for y in (-0.75, -0.6, -0.45)])
     points = photo.host.place(places)[0, :, :2]
-    bald, haired = (
-        head_depth(photo, portrait.person, hair(grows=grows)).at(points) / portrait.pose.scale for grows in (0, 1)
-    )
-    face, hairline, *sides = bald - haired
-    assert hairline > 0.15
-    np.testing.assert_allclose([face, *sides], 0, atol=0.02)
+    posed_places = np.column_stack([points, head_depth(photo, person, hair()).at(points)])
+    normalized = (posed_places - photo.host.translation) @ photo.host.rotation[0] / photo.host.scale[0]
+    angle = np.radians(abs(yaw))
+    outwards = far * normalized[:, 0] * np.cos(angle) - normalized[:, 2] * np.sin(angle)
+    highest, middle, forehead = outwards.reshape(19, 3).max(0)
+    assert middle > forehead - 0.08 and highest > forehead - 0.16
 
 
 def test_tips_of_hair_before_a_plain_background_are_found():

@@ -38,53 +38,50 @@ MIDDLE = 0.3  # of the face: so far to either side of it a lock of that side rea
 
 
 @dataclass(frozen=True)
-class HairShares:
-    """Which share of the person around each cell of a photo's surroundings is hair, 0…1.
+class HangingHair:
+    """Where a photo shows long hair.
 
     Attributes:
-        grows: (160, 160) hair, or a hat, on the head above the eyes.
-        hangs: (160, 160) long hair below them.
+        share: (160, 160) which share of the person around each cell of the surroundings is hair below the eyes, 0…1.
     """
 
-    grows: np.ndarray
-    hangs: np.ndarray
+    share: np.ndarray
 
-    def hanging(self, points: np.ndarray) -> np.ndarray:
-        """(P,) the share of ``hangs`` at points (P, 2) in pixels of the surroundings."""
-        columns, rows = (points / CELL).astype(int).clip(0, len(self.hangs) - 1).T
-        return self.hangs[rows, columns]
+    def at(self, points: np.ndarray) -> np.ndarray:
+        """(P,) the share at points (P, 2) in pixels of the surroundings."""
+        columns, rows = (points / CELL).astype(int).clip(0, len(self.share) - 1).T
+        return self.share[rows, columns]
 
 
-def hair_swing(photo: FaceMotion, hair: HairShares, points: np.ndarray) -> np.ndarray:
+def hair_swing(photo: FaceMotion, hair: HangingHair, points: np.ndarray) -> np.ndarray:
     """(P, 4) how far points swing with each of the ``LOCKS``, 0 not … 1 as far, where hair hangs freely.
 
     Args:
         photo: the photo's own landmarks in pixels of the surroundings, on the host.
-        hair: which share of the person is hair.
+        hair: long hair.
         points: (P, 2) in pixels of the surroundings.
     """
     x, y = _normalized(photo, torch.tensor(points[None, None], dtype=torch.float32))[:, 0]
     right, low = smoothstep(x, -MIDDLE, MIDDLE), smoothstep(y, *LOCKS[:2, 1])
     locks = np.stack([(1 - right) * (1 - low), (1 - right) * low, right * (1 - low), right * low], -1)
-    return locks * (hair.hanging(points) * ((y - HANGS) / LENGTH).clip(0, 1))[:, None]
+    return locks * (hair.at(points) * ((y - HANGS) / LENGTH).clip(0, 1))[:, None]
 
 
-def shares_of_hair(photo: FaceMotion, picture: torch.Tensor, person: np.ndarray) -> HairShares:
-    """Which share of the person around each cell is hair.
+def find_hanging_hair(photo: FaceMotion, picture: torch.Tensor, person: np.ndarray) -> HangingHair:
+    """The long hair of a photo.
 
     Args:
-        photo: the photo's own landmarks in pixels of the surroundings, on the host.
+        photo: its own landmarks in pixels of the surroundings, on the host.
         picture: (1, 3, 640, 640) the surroundings, 0…1.
         person: (640, 640) 0 background … 1 person.
     """
     sure = cv2.resize(person, (EXTENT // CELL, EXTENT // CELL), interpolation=cv2.INTER_AREA) > SURE
-    grows, hangs = _hair(photo, picture, sure)
-    of_person = blur(sure.astype(np.float32), REACH).clip(0.05)
-    return HairShares(*(blur(hair.astype(np.float32), REACH) / of_person for hair in (grows, hangs)))
+    hangs = blur(_hanging(photo, picture, sure).astype(np.float32), REACH)
+    return HangingHair(hangs / blur(sure.astype(np.float32), REACH).clip(0.05))
 
 
-def _hair(photo: FaceMotion, picture: torch.Tensor, sure: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(160, 160) bool, which cells show hair that grows above the eyes, and hair that hangs below them.
+def _hanging(photo: FaceMotion, picture: torch.Tensor, sure: np.ndarray) -> np.ndarray:
+    """(160, 160) bool, which cells show hair that hangs below the eyes.
 
     ``sure`` (160, 160) are those that show the person.
     """
@@ -101,7 +98,7 @@ def _hair(photo: FaceMotion, picture: torch.Tensor, sure: np.ndarray) -> tuple[n
     grows = np.zeros_like(head)
     grows[head] = skin.query(colours[head])[0] > UNLIKE_SKIN
     if grows.sum() < max(LEAST_GROWN * head.sum(), NEIGHBOURS):
-        return np.zeros_like(grows), np.zeros_like(grows)
+        return np.zeros_like(grows)
     below = around & (y >= GROWS) & (abs(x) > BESIDE) & (abs(x) < FARTHEST)
     to_hair, to_skin = (
         tree.query(colours[below], count)[0].reshape(below.sum(), count).mean(1)
@@ -111,7 +108,7 @@ def _hair(photo: FaceMotion, picture: torch.Tensor, sure: np.ndarray) -> tuple[n
     alike[below] = (to_hair < LIKE_HAIR) & (to_hair < to_skin)
     hangs = _reached_from_above(alike, grows) & (y > HANGS)
     long = hangs.sum() * (CELL / float(photo.host.scale[0])) ** 2 > LEAST_HAIR
-    return grows, hangs if long else np.zeros_like(hangs)
+    return hangs if long else np.zeros_like(hangs)
 
 
 def _reached_from_above(alike: np.ndarray, grows: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
 """The shape of a head behind its face mesh: skull, ears, neck and shoulders, and how deep each pixel of a photo lies.
 
 The face mesh ends at the temples and cheeks. What lies beyond takes its depth from a generic head, fitted to the face
-mesh, its skull widened to the photo's hair.
+mesh; skull and hair above it are rounded towards their outline in the photo.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from scipy.ndimage import distance_transform_edt, gaussian_filter, map_coordinat
 from space_core.assets import weights_path
 from space_core.face.topology import NUM_SURFACE_POINTS, canonical_face
 from space_core.generator.mesh_warp.face_motion import FaceMotion
-from space_core.generator.mesh_warp.hanging_hair import HairShares
+from space_core.generator.mesh_warp.hanging_hair import HangingHair
 from space_core.generator.mesh_warp.rasterizer import rasterize
 from space_core.generator.mesh_warp.sampling import EXTENT, blur, grid_of
 from space_core.smoothstep import smoothstep
@@ -26,19 +26,15 @@ CELL = 4  # pixels of the surroundings between the depths that are computed
 # Normalized. Ears are nowhere exactly where the generic head has them, and the photo shows little of the steep sides of
 # a face: what a turn reveals of them is spread over their neighbourhood.
 SMOOTHING = 0.075
-# Hair lies on the skull, in normalized units (outer eye corners one apart): fully above the first height, not at all
-# below the second, and not in front of the first depth, fully behind the second.
-HAIR_HEIGHT, HAIR_DEPTH = (-0.45, 0.25), (0.0, 0.6)
-SKULL_MIDDLE = np.array([0.0, 0.0, 0.85])
-TOP, SIDES = (
-    0.35,
-    (-0.55, 0.05),
-)  # half the width of what is the head's top, and the heights between which are its sides
-HAIRLINE = 0.40  # normalized, by which hair at the hairline lies before the skull
-MOST_HAIR = 1.6  # of the skull's size from its middle
 # The photo shows little of what lies further back than an ear's front, and a turn would stretch that little: depth is
 # unchanged up to the first and flattened towards the second, normalized.
 FLAT_FROM, DEEPEST = 0.55, 0.85
+# Above the face and beside its temples, head and hair are as round as they are seen to be: between the face, where they
+# are as deep as it is, and their outline. One less the share of the way there, squared, to that power falls from 1 to 0
+# as nearness does: 0.5 is a circle, of which the photo shows too little at the outline. Fully above the first height,
+# not at all below the second, normalized.
+ROUNDNESS, ROUND_HEIGHTS = 0.7, (-0.45, -0.1)
+PERSON = 0.5  # of the mask: a cell that shows the person
 BESIDE = 0.1  # that far from the head's outline everything is as deep as that: hair hangs beside the jaw, not from it
 # Ears hang lower in photos than on the generic head, as deep as that at their lobes, too: this far beside the face, and
 # between these heights, normalized.
@@ -81,16 +77,16 @@ class HeadDepth:
         return _at(self.cells, points)
 
 
-def head_depth(photo: FaceMotion, person: np.ndarray, hair: HairShares) -> HeadDepth:
+def head_depth(photo: FaceMotion, person: np.ndarray, hair: HangingHair) -> HeadDepth:
     """The depth of the face mesh, around it of the generic head, and beside the head of hair that hangs from the ears.
 
     Args:
         photo: the photo's own landmarks in pixels of the surroundings, on the host.
         person: (640, 640) 0 background … 1 person.
-        hair: which share of the person is hair.
+        hair: long hair.
     """
     host, shape = photo.host, head_shape()
-    vertices = _with_hair(shape.vertices * _proportions(host.normalized[0]), photo, person, hair)
+    vertices = shape.vertices * _proportions(host.normalized[0])
     flat = DEEPEST - FLAT_FROM
     vertices[:, 2] = np.minimum(vertices[:, 2], FLAT_FROM + flat * np.tanh((vertices[:, 2] - FLAT_FROM).clip(0) / flat))
     head, is_head = _drawn(host.place(vertices)[0], shape.triangles)
@@ -99,11 +95,27 @@ def head_depth(photo: FaceMotion, person: np.ndarray, hair: HairShares) -> HeadD
     beside = smoothstep(distance * CELL / float(host.scale[0]), 0, BESIDE)
     depth = np.where(is_face, face, head)[rows, columns]
     plane = _plane(photo, DEEPEST)
-    plane += blur(hair.hangs, HANGING_WIDTH * float(host.scale[0]) / CELL) * (_plane(photo, HANGING) - plane)
+    plane += blur(hair.share, HANGING_WIDTH * float(host.scale[0]) / CELL) * (_plane(photo, HANGING) - plane)
     depth += beside * (plane[rows, columns] - depth)
-    ear = _ear(photo, is_face) * (1 - hair.hangs)
+    upper = 1 - smoothstep(_heights(photo), *ROUND_HEIGHTS)
+    depth += upper * (_rounded(depth, is_face, person) - depth).clip(max=0)
+    ear = _ear(photo, is_face) * (1 - hair.share)
     depth += ear * (_plane(photo, EAR) - depth).clip(0)
     return HeadDepth(gaussian_filter(depth, SMOOTHING * float(host.scale[0]) / CELL, mode="nearest"))
+
+
+def _rounded(depth: np.ndarray, is_face: np.ndarray, person: np.ndarray) -> np.ndarray:
+    """(160, 160) depth that is round between the face and the person's outline, and there as ``depth`` (160, 160).
+
+    ``is_face`` (160, 160) bool says where the face is, ``person`` (640, 640) is the mask.
+    """
+    inside = (person[::CELL, ::CELL] > PERSON) | is_face
+    inside[[0, -1]] = inside[:, [0, -1]] = False
+    from_face, (face_rows, face_columns) = distance_transform_edt(~is_face, return_indices=True)
+    to_outline, (rows, columns) = distance_transform_edt(inside, return_indices=True)
+    share = from_face / np.maximum(from_face + to_outline, 1e-6)
+    nearest, outline = depth[face_rows, face_columns], depth[rows, columns]
+    return outline + (nearest - outline) * (1 - share**2) ** ROUNDNESS
 
 
 def _at(cells: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -136,31 +148,15 @@ def _plane(photo: FaceMotion, depth: float) -> np.ndarray:
     return (np.stack([x, y, np.full_like(x, depth)], -1) @ host.rotation[0, 2]) * host.scale[0] + host.translation[0, 2]
 
 
+def _heights(photo: FaceMotion) -> np.ndarray:
+    """(160, 160) normalized y, downwards, at each cell, at the depth of the ears."""
+    middles = torch.arange(0, EXTENT, CELL, dtype=torch.float32)
+    return photo.unproject(grid_of(middles, middles), EAR)[0, ..., 1].numpy()
+
+
 def _ear(photo: FaceMotion, is_face: np.ndarray) -> np.ndarray:
     """(160, 160) 1 where an ear may be, if the face is where (160, 160) bool says … 0 where there is none."""
-    middles = torch.arange(0, EXTENT, CELL, dtype=torch.float32)
-    _, y = photo.unproject(grid_of(middles, middles), EAR)[0].numpy().transpose(2, 0, 1)
+    y = _heights(photo)
     top, upper, lower, bottom = EAR_HEIGHTS
     beside = smoothstep(distance_transform_edt(~is_face) * CELL / float(photo.host.scale[0]), *EAR_BESIDE)
     return beside * smoothstep(y, top, upper) * (1 - smoothstep(y, lower, bottom))
-
-
-def _with_hair(vertices: np.ndarray, photo: FaceMotion, person: np.ndarray, shares: HairShares) -> np.ndarray:
-    """A head's vertices (V, 3), normalized, the skull as high and wide as it is with its hair in the photo."""
-    step = slice(None, None, CELL)
-    rows = torch.arange(0, EXTENT, CELL, dtype=torch.float32)
-    seen = photo.unproject(grid_of(rows, rows), float(SKULL_MIDDLE[2]))[0].numpy()[person[step, step] > 0.5]
-    own = vertices[vertices[:, 1] < SIDES[1]] - SKULL_MIDDLE
-    growth = np.ones(3)
-    top, sides = (seen[part] for part in (abs(seen[:, 0]) < TOP, (seen[:, 1] > SIDES[0]) & (seen[:, 1] < SIDES[1])))
-    if len(top) and len(sides):
-        growth[1] = (top[:, 1].min() - SKULL_MIDDLE[1]) / own[:, 1].min()
-        growth[0] = min(sides[:, 0].max() / own[:, 0].max(), sides[:, 0].min() / own[:, 0].min())
-        growth[2] = growth[:2].mean()
-    growth = np.clip(growth, 1, MOST_HAIR)
-    hair = 1 - smoothstep(vertices[:, 1], *HAIR_HEIGHT)
-    behind = smoothstep(vertices[:, 2], *HAIR_DEPTH)
-    haired = vertices + (hair * behind)[:, None] * (growth - 1) * (vertices - SKULL_MIDDLE)
-    shown = _at(shares.grows, photo.host.place(vertices)[0, :, :2])
-    haired[:, 2] -= HAIRLINE * shown * (1 - behind)
-    return haired

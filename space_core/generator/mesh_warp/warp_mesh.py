@@ -24,7 +24,7 @@ from space_core.face.topology import (
 )
 from space_core.generator.mesh_warp.face_motion import FaceMotion, PixelTransform, index_on
 from space_core.generator.mesh_warp.far_side import FarSide, find_far_side
-from space_core.generator.mesh_warp.hanging_hair import hair_swing, shares_of_hair
+from space_core.generator.mesh_warp.hanging_hair import find_hanging_hair, hair_swing
 from space_core.generator.mesh_warp.head_shape import head_depth
 from space_core.generator.mesh_warp.sampling import EXTENT
 from space_core.smoothstep import smoothstep
@@ -140,7 +140,7 @@ def build_warp_mesh(
     nearness /= nearness.sum(1, keepdims=True)
     nearest = distance.min(1)
     # With the depth known, the place in the normalized face follows from the place in the picture.
-    hair = shares_of_hair(photo, picture, person)
+    hair = find_hanging_hair(photo, picture, person)
     deep = head_depth(photo, person, hair)
     depth = deep.at(around)
     posed = np.concatenate([around, depth[:, None]], 1)
@@ -176,7 +176,7 @@ def build_warp_mesh(
         body=place(follows * inside),
         hair=place(swing),
         outline=place(nearness * (inside.min(1) * np.exp(-((nearest / EXPRESSION_REACH) ** 2)))[:, None]),
-        far=find_far_side(photo, person, around_normalized, turns, hair.hanging(around), triangles),
+        far=find_far_side(photo, person, around_normalized, turns, hair.at(around), triangles),
     )
 
 

@@ -11,7 +11,7 @@ from rendering import posed, rendered
 
 from space_core.evaluation.head_turn import outline_flicker
 from space_core.face.detector import build_detector
-from space_core.face.portrait import MARGIN, SIZE, Portrait, prepare_portrait
+from space_core.face.portrait import MARGIN, SIZE, Portrait, cut, prepare_portrait
 from space_core.face.segmentation import person_mask
 from space_core.generator.mesh_warp import MeshWarpGenerator
 from space_core.generator.mesh_warp.compositing.compositor import compose
@@ -22,6 +22,7 @@ from space_core.generator.mesh_warp.hair_strands import find_hair_strands
 from space_core.generator.mesh_warp.hair_tips import find_hair_tips
 from space_core.generator.mesh_warp.hanging_hair import HangingHair
 from space_core.generator.mesh_warp.head_shape import head_depth
+from space_core.generator.mesh_warp.head_top import with_head_top
 from space_core.generator.mesh_warp.inpainting import fill_with_detail
 from space_core.media.images import load_photo
 
@@ -68,14 +69,44 @@ def test_a_head_at_the_photos_upper_edge_keeps_its_shape_when_it_sinks(generator
     columns = np.s_[:, 220:420]  # of the surroundings, about the middle of the face
     hair = int(np.flatnonzero((portrait.person[columns] > 0.5).any(1))[0]) - MARGIN
     first = portrait.crop.to_photo(np.array([0, hair - above]))[1]
-    cut = prepare_portrait(portrait.photo[round(first) :], build_detector("mediapipe"))
+    lower = prepare_portrait(portrait.photo[round(first) :], build_detector("mediapipe"))
     sinking = 24
-    (frame,) = rendered(generator, generator.prepare(cut, refined=False), posed(cut, moved=(0, sinking, 0)))
-    brows = int(cut.landmarks[:468, 1].min())
-    head = cv2.erode(cut.person[MARGIN:-MARGIN, MARGIN:-MARGIN], np.ones((9, 9)))[4:brows] > 0.9
-    carried = np.abs(frame[4 + sinking : brows + sinking].astype(int) - cut.image[4:brows])
+    (frame,) = rendered(generator, generator.prepare(lower, refined=False), posed(lower, moved=(0, sinking, 0)))
+    brows = int(lower.landmarks[:468, 1].min())
+    head = cv2.erode(lower.person[MARGIN:-MARGIN, MARGIN:-MARGIN], np.ones((9, 9)))[4:brows] > 0.9
+    carried = np.abs(frame[4 + sinking : brows + sinking].astype(int) - lower.image[4:brows])
     assert head.sum() > 3000
     assert carried[head].mean() < 5
+
+
+def test_a_narrow_head_at_the_photos_upper_edge_is_continued_as_narrow_as_it_is():
+    head = np.zeros((640, 640), np.float32)
+    cv2.ellipse(head, (320, 200), (90, 180), 0, 0, 360, 1.0, -1)
+    cut_off = head.copy()
+    cut_off[:MARGIN] = 0
+    whole = with_head_top(cut_off, MARGIN, scale=160.0)
+    assert whole is not None
+    np.testing.assert_array_equal(whole[MARGIN + 10 :], head[MARGIN + 10 :])
+    for row in (MARGIN - 4, MARGIN - 12, MARGIN - 20):
+        assert abs(whole[row].sum() - head[row].sum()) < 14
+
+
+def test_hair_above_the_photos_upper_edge_is_not_striped(generator, portrait):
+    hair = int(np.flatnonzero((portrait.person[:, 220:420] > 0.5).any(1))[0]) - MARGIN
+    first = round(portrait.crop.to_photo(np.array([0, hair + 24]))[1])
+    head = prepare_portrait(portrait.photo[first:], build_detector("mediapipe"))
+    photo, scale = head.photo.copy(), head.crop.scale
+    columns = (np.arange(photo.shape[1]) / (6 * scale)).astype(int) % 2 > 0  # strands, 6 pixels of the crop wide
+    photo[: round(30 * scale), columns] = 200
+    striped = replace(head, photo=photo, surroundings=cut(photo, head.crop))
+    sinking = 40
+    (frame,) = rendered(generator, generator.prepare(striped, refined=False), posed(striped, moved=(0, sinking, 0)))
+    middle = int(striped.landmarks[:468, 0].mean())
+    above, below = (
+        frame[top : top + 8, middle - 30 : middle + 30].astype(float).mean((0, 2)).std() for top in (6, sinking + 6)
+    )
+    assert below > 20
+    assert above < 0.5 * below
 
 
 def test_shoulders_stay_at_the_edge_of_a_framed_photo(generator):

@@ -95,7 +95,7 @@ class MeshWarpGenerator:
         edges = np.stack([portrait.crop.to_crop(corner) + MARGIN for corner in (np.zeros(2), size)])
         whole = with_head_top(portrait.person, edges[0, 1], float(portrait.pose.scale[0]))
         if whole is not None:
-            canvas = continued_above(canvas, edges[0, 1])
+            canvas = continued_above(canvas, edges[0, 1], whole)
         face = PosedFace(portrait.normalized[None], portrait.pose)
         to_film, to_surroundings = film_transform(canvas), PixelTransform(1.0, np.full(2, float(MARGIN)))
         around, photo = (face_motion(face, transform, host) for transform in (to_surroundings, to_film))

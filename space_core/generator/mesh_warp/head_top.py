@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 
 from space_core.face.canvas import Canvas
@@ -10,11 +11,16 @@ from space_core.generator.mesh_warp.sampling import EXTENT
 
 # Of the mask: a pixel that shows the person. At the very edge it is far less sure than so many pixels inside: its mean
 # over the head's width need not be more than that.
-PERSON, INSIDE, AT_EDGE = 0.5, 8, 0.03
-RADIUS = 1.05  # of a head with its hair, normalized; a circle of that radius ends it above the edge
+PERSON, INSIDE, AT_EDGE = 0.3, 8, 0.03
+# A circle ends it above the edge: it goes on as steeply as the outline rises below, over so many pixels, and is no
+# larger than a head with its hair, normalized.
+RISE, RADIUS = 16, 1.05
 SOFTNESS = 3.0  # pixels over which it ends
 # Hair above the edge is that below it mirrored, ever more slowly, down to so many pixels of the crop below the edge.
-MIRRORED = 12.0
+MIRRORED = 6.0
+# So far above the edge it is averaged along it over that width, in pixels of the crop, but for the share of it that
+# stays: repeated strands would show as stripes.
+SMOOTH_FROM, SMOOTH_WIDTH, STRANDS = 8.0, 12.0, 0.2
 
 
 def with_head_top(person: np.ndarray, top: float, scale: float) -> np.ndarray | None:
@@ -34,7 +40,9 @@ def with_head_top(person: np.ndarray, top: float, scale: float) -> np.ndarray | 
     if not len(columns) or person[edge, columns].mean() < AT_EDGE:
         return None
     half = (columns[-1] - columns[0] + 1) / 2
-    radius = max(RADIUS * scale, half)
+    below = np.flatnonzero(person[edge + INSIDE + RISE] > PERSON)
+    inwards = max((below[-1] - below[0] + 1) / 2 - half, 0) if len(below) else 0
+    radius = min(half * np.hypot(1, inwards / RISE), max(RADIUS * scale, half))
     beside = np.arange(EXTENT) - (columns[0] + columns[-1]) / 2
     # Of the head above that line; below zero beside it.
     height = np.sqrt((radius**2 - beside**2).clip(0)) - np.sqrt(radius**2 - half**2) - (abs(beside) > half) * SOFTNESS
@@ -44,19 +52,31 @@ def with_head_top(person: np.ndarray, top: float, scale: float) -> np.ndarray | 
     return np.concatenate([continued.astype(np.float32), person[edge + INSIDE :]])
 
 
-def continued_above(canvas: Canvas, top: float) -> Canvas:
-    """The canvas, its picture continued from the photo's upper edge to that of the surroundings, where ``top`` is."""
+def continued_above(canvas: Canvas, top: float, person: np.ndarray) -> Canvas:
+    """The canvas, its picture continued from the photo's upper edge to that of the surroundings, where ``top`` is.
+
+    ``person`` (640, 640) is what ``with_head_top`` returns.
+    """
     picture, scale = canvas.picture, canvas.crop.scale
     edge = max(0, int(np.ceil(canvas.crop.origin[1] + (top - MARGIN) * scale - 1e-6)))
     rows = max(edge, round(top * scale))
     distance = np.arange(rows, 0, -1) - 0.5
     mirrored = MIRRORED * scale * (1 - np.exp(-distance / (MIRRORED * scale)))
-    above = picture[edge + mirrored.astype(int).clip(0, len(picture) - edge - 1)]
+    above = picture[edge + mirrored.astype(int).clip(0, len(picture) - edge - 1)].astype(np.float32)
+
+    # Averages of the head's own colours, not of those beside it.
+    columns = (np.arange(picture.shape[1]) - canvas.crop.origin[0]) / scale + MARGIN
+    own = np.interp(columns, np.arange(EXTENT), person[int(np.ceil(top - 1e-6))]).astype(np.float32)
+    own = np.broadcast_to(own[:, None], above.shape[:2] + (1,)) + 1e-3
+    total = cv2.GaussianBlur(np.dstack([above * own, own]), (0, 0), SMOOTH_WIDTH * scale, sigmaY=1e-3)
+    share = (1 - STRANDS) * (1 - np.exp(-distance / (SMOOTH_FROM * scale)))[:, None, None].astype(np.float32)
+    above += share * (total[..., :3] / total[..., 3:] - above)
+
     left, shown_top, width, height = canvas.shown
     more = rows - edge
     return replace(
         canvas,
-        picture=np.concatenate([above, picture[edge:]]),
+        picture=np.concatenate([above.round().astype(np.uint8), picture[edge:]]),
         crop=Crop(canvas.crop.origin + [0, more], scale),
         shown=(left, shown_top + more, width, height),
         continued=rows,

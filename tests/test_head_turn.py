@@ -248,6 +248,12 @@ def test_uncovered_background_has_the_grain_of_the_photo():
     assert float(filled[..., 70:130, 80:140].std()) == pytest.approx(0.05, rel=0.3)
 
 
+def test_uncovered_background_far_from_all_that_is_known_has_its_colour():
+    picture, known = torch.full((1, 3, 640, 640), 0.8), torch.zeros(1, 1, 640, 640)
+    known[..., :200, :] = 1
+    torch.testing.assert_close(fill_with_detail(picture, known), picture)
+
+
 def test_a_photo_that_shows_both_sides_has_no_far_side(generator, prepared, portrait, turned_away):
     assert abs(portrait.pose.rotation[0, 0]) < 6
     assert prepared.mesh.far is None and prepared.canvas.far is None

@@ -174,6 +174,13 @@ def test_hair_that_hangs_lies_beside_the_face_and_not_behind_it(portrait):
     assert (depths(1, beside) < depths(0, beside) - 0.15).all()
 
 
+def test_hair_that_hangs_lies_before_ears_and_neck(portrait):
+    photo = face_motion(posed(portrait), PixelTransform(1.0, np.full(2, float(MARGIN))), torch.device("cpu"))
+    down = photo.host.place(np.array([[side * 0.98, y, 0.55] for side in (-1, 1) for y in (0.3, 0.6, 0.9)]))[0]
+    behind = (head_depth(photo, portrait.person, hair(1)).at(down[:, :2]) - down[:, 2]) / portrait.pose.scale
+    assert behind.max() < 0.05
+
+
 @pytest.mark.parametrize("yaw", [-35, 35])
 def test_hair_reaches_as_far_as_the_forehead_of_a_head_turned_far(portrait, yaw):
     photo = face_motion(posed(portrait), PixelTransform(1.0, np.full(2, float(MARGIN))), torch.device("cpu"))

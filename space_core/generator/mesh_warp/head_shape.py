@@ -94,9 +94,11 @@ def head_depth(photo: FaceMotion, person: np.ndarray, hair: HangingHair) -> Head
     distance, (rows, columns) = distance_transform_edt(~(is_head | is_face), return_indices=True)
     beside = smoothstep(distance * CELL / float(host.scale[0]), 0, BESIDE)
     depth = np.where(is_face, face, head)[rows, columns]
-    plane = _plane(photo, DEEPEST)
-    plane += blur(hair.share, HANGING_WIDTH * float(host.scale[0]) / CELL) * (_plane(photo, HANGING) - plane)
+    plane, hanging = _plane(photo, DEEPEST), _plane(photo, HANGING)
+    hangs = blur(hair.share, HANGING_WIDTH * float(host.scale[0]) / CELL)
+    plane += hangs * (hanging - plane)
     depth += beside * (plane[rows, columns] - depth)
+    depth += np.where(is_face, 0, hair.share) * (hanging - depth).clip(max=0)
     upper = 1 - smoothstep(_heights(photo), *ROUND_HEIGHTS)
     depth += upper * (_rounded(depth, is_face, person) - depth).clip(max=0)
     ear = _ear(photo, is_face) * (1 - hair.share)

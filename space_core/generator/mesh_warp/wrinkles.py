@@ -24,12 +24,20 @@ STEPS = EXTENT // 2  # side of the pictures of creases: they are soft, so half t
 LINE_WIDTH, FOLD_WIDTH = 0.010, 0.035  # standard deviations across: of the line, and of the soft shadow of its fold
 FOLD_REACH = 4 * FOLD_WIDTH  # further from a line there is nothing of it
 ENDS = 0.08  # along which a line fades out, or half of it where it is short
-REDNESS = 0.6  # shadows on skin are red: so much less do they take of its strong colours
+# Shadows on skin are red: by the first, so much less do they take of its strong colours; by the second, at most so much
+# less, also of skin that is hardly redder than grey. On pale skin a grey line looks like dirt.
+REDNESS, PALE_REDNESS, PALE = 0.6, 0.1, 0.08
 NEAR = 0.15  # of a crease are the points of the mesh that carry it
 # Colours that differ from the cheeks' by less than the first are skin; by more than the second, hair or glasses.
 SKIN = (0.16, 0.34)
 CHEEKS = (50, 101, 205, 280, 330, 425)
 NEGLIGIBLE = 0.01  # shallower creases are not drawn
+# Skin that is smooth in the photo, as children's or in a drawing, gets shallower creases: by the first from the second
+# number on, in full from the third. That is its roughness: the standard deviation of its details' brightness.
+SMOOTH_SKIN, SMOOTH, ROUGH = 0.6, 0.004, 0.010
+DETAIL, PATCH = 0.03, 0.09  # half the side of the surroundings of a detail, and of a patch of skin
+PATCHES = (151, 9, 108, 337, 50, 280)  # forehead and cheeks
+SECOND = 2  # smoothest of them: hair over some of them is rough
 
 
 @dataclass(frozen=True)
@@ -72,7 +80,7 @@ CREASES = (
     # On the side of the nose.
     Crease(
         (((-0.03, 0.06), (-0.10, 0.13), (-0.14, 0.23)), ((-0.03, 0.13), (-0.08, 0.19), (-0.12, 0.29))),
-        *(NOSTRIL, UP, 0.02, 0.055, 0.12, 0.05),
+        *(NOSTRIL, UP, 0.02, 0.055, 0.07, 0.04),
     ),
     # From the nose to beyond the corner of the mouth.
     Crease(
@@ -124,10 +132,14 @@ def prepare_wrinkles(picture: torch.Tensor, photo: FaceMotion) -> PreparedWrinkl
     right, bottom = points[0, :, :2].amax(0).ceil().int().clamp(2, STEPS).tolist()
     face = face[top:bottom, left:right]
 
-    small = F.avg_pool2d(F.avg_pool2d(picture, 2), 5, 1, 2, count_include_pad=False)
-    cheeks = sample(small, points[:, None, list(CHEEKS), :2])[0, :, 0].median(1).values
-    different = (small[0] - cheeks[:, None, None]).norm(dim=0)[top:bottom, left:right]
+    half = F.avg_pool2d(picture, 2)
+    blurred = _blur(half, 2)
+    cheeks = sample(blurred, points[:, None, list(CHEEKS), :2])[0, :, 0].median(1).values
+    colour = cheeks / cheeks.mean().clamp(min=NEGLIGIBLE) - 1
+    different = (blurred[0] - cheeks[:, None, None]).norm(dim=0)[top:bottom, left:right]
     skin = (1 - smoothstep(different, *SKIN)) * face[..., 2]
+    rough = smoothstep(_roughness(half, points[:, list(PATCHES), :2], float(photo.scale[0]) / 2), SMOOTH, ROUGH)
+    depth = SMOOTH_SKIN + (1 - SMOOTH_SKIN) * rough
 
     push = torch.zeros(len(canonical), 2, 2 * len(CREASES), device=device)
     shades, near = [], []
@@ -145,9 +157,9 @@ def prepare_wrinkles(picture: torch.Tensor, photo: FaceMotion) -> PreparedWrinkl
         push=push.flatten(0, 1).cpu().numpy(),
         reach=reach,
         near=torch.stack(near).cpu().numpy(),
-        shades=torch.stack(shades),
+        shades=depth * torch.stack(shades),
         corner=(left, top),
-        tint=1 - REDNESS * (cheeks / cheeks.mean().clamp(min=NEGLIGIBLE) - 1)[:, None, None],
+        tint=1 - (REDNESS * colour + PALE_REDNESS * torch.tanh(colour / PALE))[:, None, None],
     )
 
 
@@ -200,6 +212,19 @@ def crease_depths(prepared: PreparedWrinkles, motion: FaceMotion) -> np.ndarray:
     change = (motion.host.normalized - prepared.photo)[..., :2]
     begins, full = prepared.reach
     return smoothstep((change.reshape(len(change), -1) @ prepared.push - begins) / (full - begins), 0, 1)
+
+
+def _roughness(picture: torch.Tensor, patches: torch.Tensor, scale: float) -> torch.Tensor:
+    """() how rough skin is in patches (1, N, 2) of a picture (1, 3, h, w), where a unit is ``scale`` pixels long."""
+    brightness = picture.mean(1, keepdim=True)
+    near, around = _blur(brightness, 1), _blur(brightness, 1 + int(DETAIL * scale)).clamp(min=NEGLIGIBLE)
+    deviation = _blur((near / around - 1).square(), int(PATCH * scale)).sqrt()
+    return sample(deviation, patches[:, None])[0, 0, 0].sort().values[SECOND - 1]
+
+
+def _blur(picture: torch.Tensor, reach: int) -> torch.Tensor:
+    """A picture (1, C, h, w) whose pixels are the mean over those up to ``reach`` pixels away along x and y."""
+    return F.avg_pool2d(picture, 2 * reach + 1, 1, reach, count_include_pad=False)
 
 
 def _shade(places: torch.Tensor, crease: Crease, skin: torch.Tensor) -> torch.Tensor:

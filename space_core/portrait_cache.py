@@ -49,7 +49,7 @@ class PortraitCache:
         Raises:
             SpaceError: see ``prepare_portrait``.
         """
-        picture = (hashlib.blake2b(photo.tobytes(), digest_size=16).digest(), photo.shape)
+        picture = (hashlib.blake2b(np.ascontiguousarray(photo).data, digest_size=16).digest(), photo.shape)
         shown = (options.detector, options.face, options.refine, options.framing, options.size)
         key = (*picture, options.generator, *shown)
         with self._preparing:

@@ -15,6 +15,7 @@ network of LivePortrait, with random weights.
 
 import argparse
 import contextlib
+import itertools
 import multiprocessing
 import sys
 import tempfile
@@ -42,6 +43,7 @@ from space_core.measures.rendering import add_generator_argument
 from space_core.media.audio import load_recording
 from space_core.media.images import load_photo
 from space_core.media.video_writer import write_video
+from space_core.memory import limit_arenas
 from space_core.motion.live_speech import LOOK_AHEAD_FRAMES
 from space_core.motion.motion import join
 from space_core.motion.planner import MotionPlanner
@@ -89,11 +91,16 @@ def main() -> None:
 
 def _in_own_process(measure: Callable, *arguments: object) -> None:
     """Runs a measurement where nothing else was loaded: the peak of memory is one figure per process."""
-    process = multiprocessing.get_context("spawn").Process(target=measure, args=arguments)
+    process = multiprocessing.get_context("spawn").Process(target=_measure_as_program, args=(measure, *arguments))
     process.start()
     process.join()
     if process.exitcode:
         sys.exit(process.exitcode)
+
+
+def _measure_as_program(measure: Callable, *arguments: object) -> None:
+    limit_arenas()  # as the command line and the web demo do
+    measure(*arguments)
 
 
 def _measure_crop(seconds: float, options: AnimationOptions, device: str) -> None:
@@ -191,10 +198,14 @@ class PeakMemory:
         self._watcher.join()
 
     def _watch(self) -> None:
-        process = psutil.Process()
-        while not self._over.wait(0.05):
+        own, processes = psutil.Process(), []
+        for number in itertools.count():
+            if self._over.wait(0.05):
+                return
+            if number % 10 == 0:  # looks at every process of the machine, which takes milliseconds
+                processes = [own, *own.children(recursive=True)]
             held = 0
-            for one in (process, *process.children(recursive=True)):
+            for one in processes:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     held += one.memory_info().rss
             self.peak = max(self.peak, held)

@@ -207,11 +207,10 @@ class _Window:
 
 def _reduced(parts: list[torch.Tensor], step: int) -> torch.Tensor:
     """(B, 3, h, w) 0…1, the means of ``step`` × ``step`` pixels of parts (step · h, step · w, 3) uint8 of frames."""
-    if step > 1 and parts[0].device.type == "cpu":  # faster in OpenCV
+    if step > 1 and parts[0].device.type == "cpu":  # faster in OpenCV, rounded to eight bits
         size = parts[0].shape[1] // step, parts[0].shape[0] // step
-        wholes = (part.numpy().astype(np.float32) for part in parts)
-        means = np.stack([cv2.resize(whole, size, interpolation=cv2.INTER_AREA) for whole in wholes])
-        return (torch.from_numpy(means) / 255).permute(0, 3, 1, 2).contiguous()
+        means = np.stack([cv2.resize(part.numpy(), size, interpolation=cv2.INTER_AREA) for part in parts])
+        return torch.from_numpy(means).permute(0, 3, 1, 2).float().div_(255).contiguous()
     whole = torch.stack(parts).permute(0, 3, 1, 2).float() / 255
     return F.avg_pool2d(whole, step) if step > 1 else whole.contiguous()
 

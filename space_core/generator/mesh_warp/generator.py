@@ -43,7 +43,8 @@ from space_core.generator.mesh_warp.wrinkles import PreparedWrinkles, crease_sha
 from space_core.progress import NUM_CORES
 
 CPU_BATCH, CUDA_BATCH = 4, 16  # frames rendered at once; more of them leave a core's cache
-LOOK_AHEAD = 3  # batches that are rendered before they are asked for, at most
+# Batches that are rendered before they are asked for: at most so many, and of large pictures as many as take so much.
+LOOK_AHEAD, LOOK_AHEAD_BYTES = 3, 80_000_000
 STILL = 1e-3  # pixels; less motion than this is none
 
 
@@ -137,8 +138,10 @@ class MeshWarpGenerator:
         """See ``Generator.render``."""
         # On a CPU the operations are too small to be shared out among cores one by one, so each core renders a batch of
         # its own. On two cores busy with other work that was 35 frames a second instead of 4.
+        num_bytes = self.batch_size(prepared) * prepared.canvas.still.numel()
+        look_ahead = min(max(LOOK_AHEAD_BYTES // num_bytes, 1), LOOK_AHEAD)
         if self.device.type == "cpu":
-            workers = ThreadPoolExecutor(min(NUM_CORES, LOOK_AHEAD), initializer=torch.set_num_threads, initargs=(1,))
+            workers = ThreadPoolExecutor(min(NUM_CORES, look_ahead), initializer=torch.set_num_threads, initargs=(1,))
         else:
             workers = ThreadPoolExecutor(1)
         memory = FrameMemory()
@@ -146,7 +149,7 @@ class MeshWarpGenerator:
             pending: deque[Future[np.ndarray]] = deque()
             for face in faces:
                 pending.append(workers.submit(self.render_batch, prepared, face, memory))
-                if len(pending) > LOOK_AHEAD:
+                if len(pending) > look_ahead:
                     yield pending.popleft().result()
             while pending:
                 yield pending.popleft().result()

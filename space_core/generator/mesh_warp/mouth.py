@@ -5,6 +5,7 @@ Lengths are normalized, see ``prepared_mouth``.
 
 import math
 
+import cv2
 import numpy as np
 import torch
 from torch.nn import functional as F
@@ -103,6 +104,11 @@ def _apart(mouth: PreparedMouth, host: HostMotion) -> np.ndarray:
 def _blurred(picture: torch.Tensor, sigma: float) -> torch.Tensor:
     """A picture (B, C, h, w) blurred by a Gaussian of that standard deviation in pixels."""
     reach = math.ceil(3 * sigma)
+    if picture.device.type == "cpu":  # a quarter of the time
+        size, around = (2 * reach + 1, 2 * reach + 1), cv2.BORDER_REPLICATE
+        frames = picture.permute(0, 2, 3, 1).contiguous().numpy()
+        blurred = np.stack([cv2.GaussianBlur(frame, size, sigma, borderType=around) for frame in frames])
+        return torch.from_numpy(blurred).permute(0, 3, 1, 2)
     kernel = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, device=picture.device) / sigma) ** 2)
     kernel = (kernel / kernel.sum()).expand(picture.shape[1], 1, 1, -1)
     wide = F.pad(picture, (reach,) * 4, mode="replicate")

@@ -16,6 +16,7 @@ from space_core.generator.mesh_warp.compositing.compositor_opencv import compose
 from space_core.generator.mesh_warp.compositing.far_view import FarView, blend_far_side, find_far_view
 from space_core.generator.mesh_warp.compositing.grid import smoothed
 from space_core.generator.mesh_warp.compositing.occlusion_edges import OcclusionEdges, find_occlusion_edges
+from space_core.generator.mesh_warp.compositing.person_layer import BIAS
 from space_core.generator.mesh_warp.compositing.prepared_canvas import PreparedCanvas
 from space_core.generator.mesh_warp.frame_memory import FrameMemory
 
@@ -64,7 +65,7 @@ def compose_in_torch(
     colours, share = layer.split((3, 1), 1)
     if shade is not None:
         colours = colours * grid.at_pixels(F.pad(shade, (1, 1, 1, 1), mode="replicate"))
-    background = prepared.background.permute(2, 0, 1).float()
+    background = prepared.background.permute(2, 0, 1).float() - BIAS
     drawn = colours + background * (share / 255)
 
     frames = prepared.still.expand(len(places), -1, -1, -1).clone()

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import groupby
 
 import cv2
 import numpy as np
@@ -10,10 +11,12 @@ import torch
 from space_core.generator.mesh_warp.compositing.far_view import FarView, blend_far_side, find_far_view
 from space_core.generator.mesh_warp.compositing.grid import Grid, GridWindow, dilated
 from space_core.generator.mesh_warp.compositing.occlusion_edges import OcclusionEdges, find_occlusion_edges
+from space_core.generator.mesh_warp.compositing.person_layer import BIAS
 from space_core.generator.mesh_warp.compositing.prepared_canvas import NEGLIGIBLE, PreparedCanvas
 from space_core.generator.mesh_warp.frame_memory import FrameMemory
 
-TILE = (64, 1024)  # height and width in pixels of the parts in which a frame is drawn: they stay in a core's cache
+TILE = (128, 512)  # height and width in pixels of the parts in which a frame is drawn: they stay in a core's cache
+RUN = 32  # pixels; columns of a tile in which the background shows are blended as one where they are less far apart
 
 cv2.setNumThreads(1)  # each core draws a batch of its own
 
@@ -66,7 +69,6 @@ def _draw(
     view: FarView | None,
 ) -> None:
     """Draws a frame (H, W, 3) uint8, tile by tile."""
-    frame[:] = prepared.still.numpy()
     grid, layer, background = prepared.grid, prepared.layer.numpy(), prepared.background.numpy()
     moving = frame[grid.top : grid.top + grid.height, grid.left : grid.left + grid.width]
     changed = _changed(prepared, places[1:-1, 1:-1])
@@ -77,22 +79,48 @@ def _draw(
         factor = cv2.copyMakeBorder(factor, 1, 1, 1, 1, cv2.BORDER_REPLICATE)
     if view is not None:
         changed |= view.window.in_grid(view.weights[..., 0], places.shape[:2])[0, 1:-1, 1:-1].numpy() > 0
+    tiles = list(_tiles(changed, grid))
+    _copy_around(frame, prepared.still.numpy(), grid, [area for _, area in tiles])
     source = prepared.in_layer(places)
-    for tile, area in _tiles(changed, grid):
+    for tile, area in tiles:
         seen = _sampled(prepared, layer, tile.at_pixels(source[tile.cells]))
         if edges is not None:
             _draw_occlusion_edges(seen, prepared, edges, tile)
         if view is not None:
             _draw_far_side(seen, prepared, view, tile)
-        colours = cv2.cvtColor(seen, cv2.COLOR_RGBA2RGB)
+        colours = moving[area]
+        cv2.cvtColor(seen, cv2.COLOR_RGBA2RGB, colours)
         if factor is not None and factor[tile.cells].min() < 255:
-            colours = cv2.multiply(colours, tile.at_pixels(factor[tile.cells]), scale=1 / 255)
+            cv2.multiply(colours, tile.at_pixels(factor[tile.cells]), colours, scale=1 / 255)
         share = cv2.extractChannel(seen, 3)
-        if share.any():
-            share = cv2.cvtColor(share, cv2.COLOR_GRAY2RGB).astype(np.int16)
-            behind = cv2.multiply(background[area], share, scale=1 / 255)
-            colours = cv2.add(colours, behind, dtype=cv2.CV_8U)
-        moving[area] = colours
+        for run in _runs(share.max(0) > 0):
+            own_share = cv2.cvtColor(share[:, run], cv2.COLOR_GRAY2RGB).astype(np.int16)
+            behind = np.subtract(background[area][:, run], BIAS, dtype=np.int16)
+            behind = cv2.multiply(behind, own_share, scale=1 / 255)
+            np.clip(colours[:, run] + behind, 0, 255, out=colours[:, run], casting="unsafe")
+
+
+def _copy_around(frame: np.ndarray, still: np.ndarray, grid: Grid, areas: list[tuple[slice, slice]]) -> None:
+    """Copies what ``areas`` of the grid, see ``_tiles``, leave of the picture at rest into a frame (H, W, 3)."""
+    done = 0
+    for (start, stop), band in groupby(areas, key=lambda area: (area[0].start, area[0].stop)):
+        frame[done : grid.top + start] = still[done : grid.top + start]
+        done = grid.top + stop
+        rows, first = np.s_[grid.top + start : done], 0
+        for _, columns in band:
+            frame[rows, first : grid.left + columns.start] = still[rows, first : grid.left + columns.start]
+            first = grid.left + columns.stop
+        frame[rows, first:] = still[rows, first:]
+    frame[done:] = still[done:]
+
+
+def _runs(used: np.ndarray) -> Iterator[slice]:
+    """Slices of (n,) bool that hold all that are true; those less than ``RUN`` apart are one."""
+    places = np.flatnonzero(used)
+    if len(places):
+        ends = np.flatnonzero(np.diff(places) > RUN)
+        for first, last in zip([0, *(ends + 1)], [*ends, -1], strict=True):
+            yield slice(int(places[first]), int(places[last]) + 1)
 
 
 def _changed(prepared: PreparedCanvas, places: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ from space_core.generator.mesh_warp.sampling import double, grid_of, sample
 
 # Subtracted from the background, and added to the layer as far as the background is seen: it keeps the layer in 0…255.
 BIAS = 96
-CHUNK_ROWS = 256  # of a layer that are made at once
+CHUNK_ROWS = 64  # of a layer that are made at once
 
 
 def cut_out(
@@ -31,12 +31,12 @@ def cut_out(
         continued: so many rows at the top show the person before the background; the others are as they are.
 
     Returns:
-        The person as a layer (H, W, 4) uint8; the background (H, W, 3) int16, less ``BIAS``; and how much the layer
-        changes the background, (H, W) uint8.
+        The person as a layer (H, W, 4) uint8; the background (H, W, 3) uint8; and how much the layer changes it, (H, W)
+        uint8.
     """
     soft = torch.cat([behind.shows, behind.known, behind.unknown], 1)
     height, width = picture.shape[:2]
-    background, layer = np.empty((height, width, 3), np.int16), np.empty((height, width, 4), np.uint8)
+    background, layer = np.empty((height, width, 3), np.uint8), np.empty((height, width, 4), np.uint8)
     effect = np.empty((height, width), np.uint8)
     values = np.arange(256)[None, :, None]
     changes = np.abs(values - [BIAS, BIAS, BIAS, 255]).astype(np.uint8)  # of the background, by values of the layer
@@ -47,13 +47,14 @@ def cut_out(
         first = to_surroundings(corner)
         fields = sample(soft, grid_of(x + float(first[0]), y + float(first[1])))[0]
         own = torch.from_numpy(picture[rows].copy()).permute(2, 0, 1).float()
-        biased = (own * fields[1] + fields[2:] * 255).round_().clamp_(0, 255).sub_(BIAS)
-        background[rows] = cv2.merge(list(biased.short().numpy()))
+        bare = (own * fields[1] + fields[2:] * 255).round_().clamp_(0, 255)
+        background[rows] = cv2.merge(list(bare.byte().numpy()))
         if rows.start < continued:
             above = np.s_[: continued - rows.start]
-            own[:, above] = torch.lerp(own, biased + BIAS, fields[0])[:, above]
+            own[:, above] = torch.lerp(own, bare, fields[0])[:, above]
         colours = own.round().byte().permute(1, 2, 0).numpy()
-        layer[rows] = premultiplied(colours, background[rows], (fields[0] * 255).round_().byte().numpy())
+        biased = np.subtract(background[rows], BIAS, dtype=np.int16)
+        layer[rows] = premultiplied(colours, biased, (fields[0] * 255).round_().byte().numpy())
         effect[rows] = reduce(cv2.max, cv2.split(cv2.LUT(layer[rows], changes)))
     return layer, background, effect
 

@@ -29,7 +29,7 @@ class PreparedCanvas:
     Attributes:
         grid: the cells in which the motion is given.
         still: (H, W, 3) uint8, the picture at rest.
-        background: (height, width, 3) int16, the grid's part of the picture without the person, less ``BIAS``.
+        background: (height, width, 3) uint8, the grid's part of the picture without the person.
         layer: (h, w, 4) uint8, what the person adds to the background's share, and that share: 255 where only the
             background is seen, 0 where only the person is.
         far: what it shows mirrored, if the photo hides a side of the face; or None.

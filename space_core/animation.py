@@ -139,9 +139,11 @@ def render_frames(
         out_of_memory_as_fault(),
         closing(renderer.render(prepared, (face for _, face in planned))) as rendered,
     ):
-        for (motion, _), pictures in zip(shown, rendered, strict=True):
+        for pictures in rendered:
+            motion, _ = next(shown)
             for index, picture in enumerate(pictures):
                 progress("frames", done, num_frames)
                 yield Frame(picture, motion[index : index + 1])
                 done += 1
+            del pictures, picture  # so that their memory is used again for frames that are still to be drawn
     progress("frames", num_frames, num_frames)

@@ -101,6 +101,7 @@ def write_animation(
                 landmark_video.write(animation.stages(frame))
             if outputs.motion_file is not None:
                 motions.append(frame.motion)
+            del frame, picture  # so that their memory is used again for the next frame
         if outputs.motion_file is not None:
             motion = join(motions)
             if soundtrack is not None:

@@ -364,6 +364,28 @@ print(max(memory[6:12]), max(memory[24:]))
     assert late < 1000
 
 
+@pytest.mark.slow
+def test_a_film_of_a_photo_of_twelve_megapixels_takes_bounded_memory(tmp_path):
+    """It took 1.45 GiB once, with ffmpeg; in a process of its own that limits arenas as the command line does."""
+    program = """
+import sys
+from space_core import AnimationOptions, SpacePipeline
+from space_core.evaluation.benchmark import PeakMemory
+from space_core.memory import limit_arenas
+limit_arenas()
+pipeline = SpacePipeline("cpu")
+with PeakMemory() as memory:
+    pipeline.animate_to_file(*sys.argv[1:], AnimationOptions(framing="photo"))
+print(memory.peak)
+"""
+    photo, video = tmp_path / "photo.jpg", tmp_path / "film.mp4"
+    Image.open(EXAMPLES / "grace_hopper.jpg").resize((3316, 3618)).save(photo)
+    speech = speech_of(2.0, tmp_path / "speech.wav")
+    command = [sys.executable, "-c", program, photo, speech, video]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path.cwd())
+    assert int(done.stdout) < 1.3 * 2**30
+
+
 @pytest.mark.parametrize(
     "stage", ["inputs.load_recording", "portrait_cache.prepare_portrait", "motion.planner.generate_head_pose"]
 )

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import IO, Any, BinaryIO, Self, cast
+from typing import IO, BinaryIO, Self, cast
 
 import imageio_ffmpeg
 
@@ -35,9 +35,6 @@ DECODER_MEMORY = 4 << 30  # bytes of address space; a decoder of 40 megapixels w
 # Exit statuses: of SIGXCPU, without and with ffmpeg's own handler, and of SIGKILL.
 TIME_LIMIT_STATUSES, KILLED = (-24, 255), -9
 PIPE_BYTES = 1 << 20  # the largest pipe that Linux allows without privileges
-# glibc returns memory of at least so many bytes to the system as soon as ffmpeg frees it. By itself it adapts the limit
-# to the frames and keeps some of those: of 12 megapixels 60 MB.
-MALLOC_SETTINGS = {"MALLOC_MMAP_THRESHOLD_": str(1 << 20)}
 STREAM = re.compile(r"^\s*Stream #0:\d+\S*: (Audio|Video): (.*)$", re.MULTILINE)
 DURATION = re.compile(r"^\s*Duration: (\d+):(\d\d):(\d\d\.\d+)(?:, start: (-?[\d.]+))?", re.MULTILINE)
 
@@ -204,7 +201,6 @@ class Process:
                 stdin=subprocess.PIPE if is_fed else subprocess.DEVNULL,
                 stdout=(stdout or subprocess.DEVNULL) if is_fed else subprocess.PIPE,
                 stderr=self._error_log,
-                env={**os.environ, **MALLOC_SETTINGS},
             )
         except BaseException:
             self._error_log.close()
@@ -252,11 +248,11 @@ class Process:
 
 
 def _start(
-    arguments: list[str], cpu_seconds: float, memory_bytes: int, death_signal: bool, **options: Any
+    arguments: list[str], cpu_seconds: float, memory_bytes: int, death_signal: bool, **pipes: int | IO[bytes]
 ) -> subprocess.Popen[bytes]:
     command = [binary(), "-hide_banner", "-nostdin", *arguments]
     try:
-        return processes.start(command, cpu_seconds, memory_bytes, death_signal=death_signal, **options)
+        return processes.start(command, cpu_seconds, memory_bytes, death_signal=death_signal, **pipes)
     except OSError:
         check_binary()
         raise

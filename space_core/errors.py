@@ -2,7 +2,7 @@
 
 from typing import Literal, get_args
 
-FaultReason = Literal["disk_full", "encoder_died", "out_of_memory", "timeout", "internal"]
+FaultReason = Literal["disk_full", "encoder_died", "machine_lost", "out_of_memory", "timeout", "internal"]
 FAULT_REASONS: tuple[FaultReason, ...] = get_args(FaultReason)
 
 
@@ -21,8 +21,9 @@ class ServerFault(SpaceError):  # noqa: N818 – the word for what an operator h
     is ``__cause__``.
 
     Attributes:
-        reason: "disk_full"; "encoder_died": ffmpeg ended by itself while it wrote; "out_of_memory"; "timeout": a
-            program was stopped at its time limit; "internal": anything else.
+        reason: "disk_full"; "encoder_died": ffmpeg ended by itself while it wrote; "machine_lost": a process or a
+            machine of a cluster ended at work; "out_of_memory"; "timeout": a program was stopped at its time limit;
+            "internal": anything else.
     """
 
     def __init__(self, message: str, reason: FaultReason) -> None:

@@ -120,29 +120,48 @@ def get_weights(
 ) -> Path:
     """Puts the weights of a name in ``PUBLICATIONS`` where SPACE looks for them, checked; returns that folder.
 
+    They take the place of those that an earlier call has put there, which are removed.
+
     Args:
         name: "liveportrait".
         confirm, revision, endpoint: see ``download``.
         source: a folder with the files, which are copied instead of downloaded; nobody is asked then.
 
     Raises:
-        SpaceError: see ``download``; or the files are not those of the networks.
+        SpaceError: see ``download``; or the files are not those of the networks, or others that are in that folder,
+            and that no call has put there, would be read instead.
     """
     folder = user_weights_folder(name)
+    earlier = _listed(folder)
     if source is None:
-        download(PUBLICATIONS[name], folder, confirm, revision, endpoint)
-        check_checkpoints(folder)
-        return folder
-    files = check_checkpoints(source)
-    folder.mkdir(parents=True, exist_ok=True)
-    targets = [folder / path.name for path in files.values()]
-    for path, target in zip(files.values(), targets, strict=True):
-        if target.resolve() != path.resolve():
-            partial = target.with_name(f"{target.name}.part")
-            shutil.copyfile(path, partial)
-            partial.replace(target)
-    _write_manifest(folder, str(source), None, {target.name: _sha256(target) for target in targets})
+        publication = PUBLICATIONS[name]
+        download(publication, folder, confirm, revision, endpoint)
+        targets = [folder / file for file in publication.files]
+    else:
+        files = check_checkpoints(source)
+        folder.mkdir(parents=True, exist_ok=True)
+        targets = [folder / path.name for path in files.values()]
+        for path, target in zip(files.values(), targets, strict=True):
+            if target.resolve() != path.resolve():
+                partial = target.with_name(f"{target.name}.part")
+                shutil.copyfile(path, partial)
+                partial.replace(target)
+        _write_manifest(folder, str(source), None, {target.name: _sha256(target) for target in targets})
+    for path in earlier - set(targets):
+        path.unlink(missing_ok=True)
+    for path in check_checkpoints(folder).values():
+        if path not in targets:
+            raise SpaceError(f"{path} is read before the files that were just put there. Remove it.")
     return folder
+
+
+def _listed(folder: Path) -> set[Path]:
+    """The files that the manifest in a folder names: those that an earlier call has put there."""
+    try:
+        names = json.loads((folder / MANIFEST).read_text("utf-8"))["sha256"]
+        return {folder / name for name in names if (folder / name).resolve().is_relative_to(folder.resolve())}
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
 
 
 def _sha256(path: Path) -> str:

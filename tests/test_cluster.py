@@ -28,6 +28,7 @@ import pyarrow.parquet
 import pytest
 from conftest import EXAMPLES, Visitor, speech_of, until, uploaded
 from fsspec.implementations.memory import MemoryFileSystem
+from ray.exceptions import ActorDiedError
 from websockets.sync.client import connect
 
 from space_core.cli import main
@@ -37,7 +38,7 @@ from space_core.cluster.film_maker import FilmMaker
 from space_core.cluster.job_table import FilmJob, read_job_table
 from space_core.cluster.ray_session import LOCAL, ray_session
 from space_core.cluster.remote_stream import MOST_UNREAD
-from space_core.cluster.replica import NO_PICTURE, LiveRequest, Ready
+from space_core.cluster.replica import NO_PICTURE, Chunk, FilmRequest, LiveRequest, Made, Ready
 from space_core.cluster.serving import RemotePipeline
 from space_core.cluster.shared_application import shared_application
 from space_core.cluster.status_table import FilmStatus, read_status_table
@@ -47,6 +48,9 @@ from space_core.live import LiveControl, LiveFrame
 from space_core.media.video_reader import read_frames
 from space_core.options import AnimationOptions
 from space_core.progress import ignore_progress
+from space_core.web.jobs import Film, SpeechSource
+from space_core.web.metrics import Metrics
+from space_core.web.service import AnimationService
 
 PACKAGE = Path(__file__).parents[1] / "space_core"
 ROWS = [
@@ -324,7 +328,7 @@ def test_films_whose_rows_have_changed_are_made_again(tmp_path, capsys, monkeypa
 
 # With a local Ray and two workers.
 
-NUM_FILMS = 12
+NUM_FILMS = 60
 
 
 @pytest.fixture
@@ -389,27 +393,59 @@ def check_results(folder: Path) -> list[FilmStatus]:
 def test_a_driver_that_is_killed_is_resumed_where_it_was_and_a_worker_that_is_killed_loses_no_film(jobs):
     out = jobs.parent / "out"
     with start_batch(jobs, "--quiet") as batch:
-        until(lambda: len(films(out)) >= 2, 300)
+        until(lambda: len(films(out)) >= NUM_FILMS // 4, 300)
         workers = workers_of(batch.pid)
         os.kill(batch.pid, signal.SIGKILL)
         batch.wait()
     until(lambda: all(map(has_ended, workers)))
     first = films(out)
-    assert len(first) < NUM_FILMS
+    assert len(first) < NUM_FILMS // 2
     (out / ".space-0123456789ab.mp4.part").touch()
     with start_batch(jobs, "--resume") as batch:
-        until(lambda: len(films(out)) >= len(first) + 2, 300)
+        until(lambda: len(films(out)) >= NUM_FILMS // 2, 300)
         workers_of(batch.pid)[0].kill()
         before = films(out)
         errors = batch.communicate(timeout=300)[1]
     assert batch.returncode == 2, errors
-    assert errors.endswith("space_core: 1 of 13 rows have no film; the status table says why.\n")
+    assert errors.endswith(f"space_core: 1 of {NUM_FILMS + 1} rows have no film; the status table says why.\n")
     assert "films/min" in errors
     statuses = check_results(out)
     assert all(status.seconds > 0 for status in statuses[:-1] if f"{status.id}.mp4" not in first)
     after = films(out)
     assert all(after[name] == first[name] for name in first)
     assert sum(after[name] != before[name] for name in before) <= 1  # the one that was about to be reported
+
+
+# Two runs in a folder that is first too small for their films, and then not, and what is in it after each.
+ON_A_SMALL_DISK = """
+mount -t tmpfs -o size=100k space out || exit 77
+"$@"; echo $? > first.code; cp -rp out first
+mount -o remount,size=100m out
+"$@" --resume; echo $? > second.code; cp -rp out second
+"""
+
+
+@pytest.mark.slow
+def test_a_full_disk_costs_no_film_that_was_made_and_the_others_are_made_when_there_is_room(tmp_path):
+    row = {"photo": str(EXAMPLES / "astronaut.jpg"), "speech": speech_of(1, tmp_path / "speech.wav"), "size": 256}
+    write_table([row | {"id": f"film{number}", "seed": number} for number in range(6)], tmp_path / "jobs.csv")
+    (tmp_path / "out").mkdir()
+    batch = [sys.executable, "-m", "space_core", "batch", "jobs.csv", "-o", "out", "--workers=2", "--quiet"]
+    script = ["unshare", "--mount", "--map-root-user", "sh", "-c", ON_A_SMALL_DISK, "sh", *batch]
+    environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
+    try:
+        code = subprocess.run(script, cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL).returncode
+    except FileNotFoundError:
+        code = 77
+    if code == 77 or not (tmp_path / "first.code").exists():
+        pytest.skip("SKIPPED: this machine gives no mount namespaces (unshare)")
+    first, second = films(tmp_path / "first"), films(tmp_path / "second")
+    assert (tmp_path / "first.code").read_text() == "1\n" and 0 < len(first) < 6
+    assert (tmp_path / "second.code").read_text() == "0\n" and len(second) == 6
+    assert {path.name for path in (tmp_path / "second").iterdir()} == {*second, "status.parquet"}
+    assert all(sum(1 for _ in read_frames(path)) == 25 for path in (tmp_path / "second").glob("*.mp4"))
+    for name in first:  # it is the same film, and was not made again
+        assert second[name][1] == first[name][1]
 
 
 @pytest.fixture
@@ -663,6 +699,48 @@ def test_a_live_stream_of_a_replica_waits_for_its_reader_and_follows_changes(tmp
     assert [frame.index for frame in read] == list(range(200))
     assert [int(frame.picture.max()) for frame in read[-2:]] == [7, 7]
     assert replica.is_cancelled and remote.replicas()["waiting"] == 0
+
+
+class MortalReplicas:
+    """Replicas of which the first ``num_lost`` that are asked for a film are lost after its first part."""
+
+    def __init__(self, num_lost: int) -> None:
+        self.num_lost, self.num_asked = num_lost, 0
+        self.render = SimpleNamespace(remote=self._render)
+
+    def options(self, stream: bool) -> "MortalReplicas":
+        return self
+
+    def _render(self, request: FilmRequest) -> "MortalReplicas":
+        self.num_asked += 1
+        return self
+
+    def __iter__(self) -> Iterator[Any]:
+        yield Chunk("video", b"fi", is_last=False)
+        if self.num_asked <= self.num_lost:
+            raise ActorDiedError()
+        yield Chunk("video", b"lm", is_last=True)
+        yield Made(num_frames=25, num_faces=1, notes=())
+
+    def cancel(self) -> None:
+        pass
+
+
+def test_a_film_whose_replica_is_lost_is_made_by_the_next_one_and_a_second_loss_is_told(tmp_path):
+    def film(num_lost: int) -> tuple[list[bytes], AnimationService]:
+        service = AnimationService(RemotePipeline("space", MortalReplicas(num_lost), None), metrics)
+        reports = service.animate(
+            "anna", str(EXAMPLES / "astronaut.jpg"), SpeechSource(str(speech)), AnimationOptions()
+        )
+        return [report.video.read_bytes() for report in reports if isinstance(report, Film)], service
+
+    speech, metrics = speech_of(1, tmp_path / "speech.wav"), Metrics()
+    for num_lost in (0, 1):
+        made, service = film(num_lost)
+        assert made == [b"film"] and service.health()["degraded"] is None
+    with pytest.raises(ServerFault, match=r"^The machine that drew this was lost before it was done\. Try again"):
+        film(2)
+    assert 'space_failed_total{endpoint="animate",reason="machine_lost"} 1.0' in metrics.text().decode()
 
 
 @pytest.fixture

@@ -26,11 +26,12 @@ from space_core.generator.liveportrait import load_networks
 from space_core.generator.liveportrait.checkpoints import NAMES, save_checkpoint
 from space_core.generator.liveportrait.face_crop import cut_faces, face_crop
 from space_core.generator.liveportrait.generator import LivePortraitGenerator, with_neighbours
-from space_core.generator.liveportrait.random_weights import random_networks
+from space_core.generator.liveportrait.random_weights import random_networks, smooth_networks
 from space_core.generators import GENERATORS, available_generators, build_generator
 from space_core.latents.fitting import VARIANTS, Examples, errors, fit, join_examples
 from space_core.latents.landmarks2latents import Landmarks2Latents, LatentNetwork
 from space_core.motion.planner import MotionPlanner
+from space_core.neural import learning
 from space_core.neural.learning import FILE, learn, load_or_learn, save
 from space_core.neural.material import video_takes
 from space_core.progress import ignore_progress
@@ -267,13 +268,15 @@ def no_progress_is_made(*step):
 
 
 @pytest.mark.slow
-def test_the_recipe_runs_to_its_end_and_is_repeatable(networks, tmp_path, portrait):
+def test_the_recipe_runs_to_its_end_and_is_repeatable_also_where_time_is_up(networks, tmp_path, portrait, monkeypatch):
     told, files = [], []
-    for folder in (tmp_path / "one", tmp_path / "two"):
-        folder.mkdir()
-        learnt = learn(networks, lambda *step: told.append(step), seed=1, num_takes=10, steps=20)
+    for name, num_takes in (("one", 10), ("two", 30)):
+        (folder := tmp_path / name).mkdir()
+        learnt = learn(networks, lambda *step: told.append(step), seed=1, num_takes=num_takes, steps=20)
         save(learnt, networks, folder)
         files.append((folder / FILE).read_bytes())
+        assert "--seed 1 --takes 10`" in learnt.card
+        monkeypatch.setitem(learning.GATHERING_SECONDS, "cpu", 0)  # the least number of takes is drawn
     assert files[0] == files[1]
     assert told[0][0] == "learning"
     assert told[-1][1] == told[-1][2]
@@ -285,6 +288,13 @@ def test_the_recipe_runs_to_its_end_and_is_repeatable(networks, tmp_path, portra
     assert torch.equal(mine.expression, others.expression)
     with pytest.raises(AssertionError, match="it is there already"):  # of other weights
         load_or_learn(random_networks(4, SMALL).ready("cpu"), tmp_path / "one", no_progress_is_made)
+
+
+@pytest.mark.slow
+def test_the_recipe_learns_what_a_motion_extractor_reads_in_pictures():
+    learnt = learn(smooth_networks(7, SMALL).ready("cpu"), ignore_progress, seed=1, num_takes=150)
+    assert learnt.errors["landmarks and speech"].reduction > 0.75
+    assert learnt.errors["landmarks"].expression < 0.95 * learnt.errors["speech"].expression
 
 
 @pytest.mark.slow

@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,13 +13,15 @@ from conftest import running
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 from safetensors.torch import save_file
+from test_liveportrait_networks import SMALL
 
 from space_core.cli import main
 from space_core.errors import SpaceError
-from space_core.generator.liveportrait import load_networks
-from space_core.generator.liveportrait.checkpoints import NAMES
+from space_core.generator.liveportrait import checkpoints, load_networks
+from space_core.generator.liveportrait.checkpoints import NAMES, save_checkpoint
+from space_core.generator.liveportrait.layout import Layout
 from space_core.generator.liveportrait.random_weights import random_networks
-from space_core.published_weights import LIVEPORTRAIT, download
+from space_core.published_weights import LIVEPORTRAIT, download, get_weights
 
 COMMIT = "c" * 40
 CONTENT = {name: name.encode() * 1000 for name in LIVEPORTRAIT.files}
@@ -110,6 +114,43 @@ def test_a_folder_of_other_files_is_refused(tmp_path, monkeypatch, capsys):
     assert main(["get-weights", "liveportrait", "--from", str(tmp_path / "given")]) == 2
     assert "is damaged" in capsys.readouterr().err
     assert not (tmp_path / "own").exists()
+
+
+def published(layout: Layout, seed: int, folder: Path) -> dict[str, bytes]:
+    """Files of random networks, under the names of the publication."""
+    networks = random_networks(seed, layout)
+    content = {}
+    for name in LIVEPORTRAIT.files:
+        torch.save(networks.get_submodule(Path(name).stem).state_dict(), folder / "file.pth")
+        content[name] = (folder / "file.pth").read_bytes()
+    return content
+
+
+def test_what_is_fetched_last_is_read_and_what_it_replaces_is_removed(tmp_path, monkeypatch):
+    monkeypatch.setenv("SPACE_WEIGHTS_FOLDER", str(tmp_path / "own"))
+    monkeypatch.setattr(checkpoints, "Layout", partial(replace, SMALL))  # of files that do not say theirs
+    given, own = tmp_path / "given", tmp_path / "own/liveportrait"
+    given.mkdir()
+    for name in NAMES:
+        save_checkpoint(given / f"{name}.safetensors", random_networks(1, SMALL).get_submodule(name), SMALL)
+    content = published(SMALL, 2, tmp_path)
+
+    def read() -> list[float]:
+        return load_networks(own).motion_extractor.detector.fc_t.bias.tolist()
+
+    expected = {seed: random_networks(seed, SMALL).motion_extractor.detector.fc_t.bias.tolist() for seed in (1, 2)}
+    with running(fake_hub(content)) as hub:
+        for _ in range(2):  # each replaces the other
+            get_weights("liveportrait", lambda _: False, given)
+            assert read() == expected[1]
+            assert not (own / LIVEPORTRAIT.files[0]).exists()
+            get_weights("liveportrait", lambda _: True, endpoint=hub)
+            assert read() == expected[2]
+            assert not (own / f"{NAMES[0]}.safetensors").exists()
+        shutil.copy(given / f"{NAMES[1]}.safetensors", own)  # by hand
+        with pytest.raises(SpaceError, match=rf"{NAMES[1]}\.safetensors is read before the files .* Remove it\."):
+            get_weights("liveportrait", lambda _: True, endpoint=hub)
+    assert (own / f"{NAMES[1]}.safetensors").exists()
 
 
 @pytest.mark.slow

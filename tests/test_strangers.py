@@ -439,6 +439,20 @@ def test_a_stuck_job_is_ended_counted_and_shown_and_the_next_one_is_made(stuck):
     assert service.health()["degraded"] is None
 
 
+def test_a_fault_that_was_the_last_thing_to_happen_is_shown_for_ten_minutes(stuck, monkeypatch):
+    service = AnimationService(stuck, Metrics(), LIMIT)
+    with pytest.raises(SpaceError, match="took longer"):
+        list(animated(service))
+    stuck.released.set()
+    since = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: since + 590)
+    assert service.health()["degraded"] == "timeout"
+    monkeypatch.setattr(time, "monotonic", lambda: since + 600)
+    assert service.health()["degraded"] is None
+    service.note_fault("disk_full")
+    assert service.health()["degraded"] == "disk_full"
+
+
 def test_the_programs_of_a_stuck_job_are_ended(stuck):
     stuck.program = True
     service = AnimationService(stuck, Metrics(), LIMIT)

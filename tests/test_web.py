@@ -500,6 +500,7 @@ def test_nobody_cancels_anothers_job(stub):
         (ServerFault("The disk is full.", "disk_full"), "disk of this server is full", "disk_full"),
         (OSError(errno.ENOSPC, "no space left for aunt mary.jpg"), "disk of this server is full", "disk_full"),
         (ServerFault("ffmpeg ended.", "encoder_died"), "could not be written, which is the server's", "encoder_died"),
+        (ServerFault("Two replicas ended.", "machine_lost"), "machine that drew this was lost", "machine_lost"),
         (MemoryError(), "no memory left", "out_of_memory"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "no memory left", "out_of_memory"),
         (ServerFault("ffmpeg was ended.", "timeout"), "took longer", "timeout"),

@@ -221,7 +221,7 @@ class _Worker:
                     f"The worker was lost {MAX_ATTEMPTS} times while it made this film, perhaps for lack of memory. "
                     "Try a smaller photo, or workers with more memory."
                 )
-                status = FilmStatus(job.row, job.id, "failed", sentence, "internal", attempts=MAX_ATTEMPTS)
+                status = FilmStatus(job.row, job.id, "failed", sentence, "machine_lost", attempts=MAX_ATTEMPTS)
             else:
                 status = self._maker.make(job, begun)
             ray.get(self._ledger.finish.remote(status))

@@ -37,7 +37,7 @@ from space_core.progress import Progress, ignore_progress, run_with_progress
 
 DRAIN_SECONDS = 600.0  # for films to be finished on a replica that is to be replaced
 IDLE_SECONDS = 300.0  # after which a replica beyond the least number is given up
-LOST = "The machine that drew this video was lost, and so was the next one. Try again later."
+LOST = "The replica that drew this video was lost, and so was the next one. Try again later."
 COUNT_SECONDS = 1.0  # between two counts of the replicas
 ATTEMPTS = 2  # at a film whose replica is lost
 
@@ -180,7 +180,7 @@ class RemotePipeline:
                     raise
                 except ray.exceptions.RayError as failure:
                     if attempt == ATTEMPTS:
-                        raise ServerFault(LOST, "internal") from failure
+                        raise ServerFault(LOST, "machine_lost") from failure
                     if stream is not None and stream.tell():
                         # What was sent can't be continued by another film, so the page waits for the file.
                         stream, request = None, replace(request, outputs=tuple(files))

@@ -8,7 +8,7 @@ import torch
 
 from space_core.latents.landmarks2latents import CONTEXT, NUM_SHAPES, LatentNetwork
 
-STEPS, BATCH, RATE, WEIGHT_DECAY, DROPOUT = 1200, 256, 1.5e-3, 1e-2, 0.1
+STEPS, BATCH, RATE, WEIGHT_DECAY, DROPOUT = 600, 256, 1.5e-3, 1e-2, 0.1  # steps without speech, and as many with it
 CHECK_EVERY = 100  # steps between evaluations on the takes by which the best state is chosen
 EPSILON = 1e-9  # of that power, so that inputs that are always 0 do no harm
 RIDGES = (
@@ -19,7 +19,6 @@ RIDGES = (
     1.0,
     10.0,
 )  # of the linear map, in parts of the inputs' power; chosen by the same takes
-LEAST_DEVIATION = 0.01  # of a component, relative to the largest, from which on it is not scaled up to unit variance
 LEAST_SIGN = 0.3  # correlation of an angle that is read with the true one, from which on its sign is trusted
 # By name, what each variant of the network is given besides the head pose.
 VARIANTS = {
@@ -69,14 +68,15 @@ def join_examples(parts: Sequence[Examples]) -> Examples:
 def fit(
     examples: Examples, choosing: Examples, seed: int, variant: str = "landmarks and speech", steps: int = STEPS
 ) -> LatentNetwork:
-    """A network fitted to examples: the linear map by ridge regression, then the residual by gradient descent.
+    """A network fitted to examples: the linear map by ridge regression, then the residual by gradient descent, first
+    without speech.
 
     Args:
         examples: to learn from.
         choosing: of other takes, by which the ridge and the best state of the residual are chosen.
         seed: of the first weights and of the order of the examples.
         variant: one of ``VARIANTS``.
-        steps: of gradient descent.
+        steps: of gradient descent, without speech and again with it.
     """
     torch.manual_seed(seed)
     network = LatentNetwork(speech_alone=variant == "speech")
@@ -94,11 +94,13 @@ def fit(
 
 
 def principal_shapes(motion: np.ndarray) -> np.ndarray:
-    """(1434, 64) maps the motion of landmarks (N, 1434) to coefficients of at most unit variance, largest first."""
+    """(1434, 64) maps the motion of landmarks (N, 1434) to coefficients, of which the first has unit variance.
+
+    The others keep their size relative to it: what moves landmarks little changes pictures little.
+    """
     variances, shapes = np.linalg.eigh(motion.T @ motion / len(motion))
     order = np.argsort(variances)[::-1][:NUM_SHAPES]
-    deviations = np.sqrt(np.maximum(variances[order], 0))
-    return (shapes[:, order] / np.maximum(deviations, LEAST_DEVIATION * deviations[0])).astype(np.float32)
+    return (shapes[:, order] / np.sqrt(variances[order[0]])).astype(np.float32)
 
 
 def signs(examples: Examples) -> np.ndarray:
@@ -171,28 +173,35 @@ def _ridge(training: Tensors, held: Tensors) -> torch.Tensor:
 
 
 def _descend(network: LatentNetwork, training: Tensors, held: Tensors, steps: int) -> None:
-    """Fits the residual, and keeps the state that is best for held-out takes; the linear map stays as it is."""
+    """Fits the residual, and keeps the state that is best for held-out takes; the linear map stays as it is.
+
+    Speech comes last, as the network would otherwise know takes by their speech before it knows what landmarks do.
+    """
     network.linear.requires_grad_(False)
-    optimizer = torch.optim.AdamW([p for p in network.parameters() if p.requires_grad], RATE, weight_decay=WEIGHT_DECAY)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps + 1)
     loss_of: Callable = torch.nn.functional.mse_loss
 
-    def check() -> float:
+    def check(with_speech: bool) -> float:
         with torch.inference_mode():
-            return float(loss_of(network(*held[:-1]), held[-1]))
+            inputs, speech, *others, target = held
+            return float(loss_of(network(inputs, speech * with_speech, *others), target))
 
-    best, state = check(), {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    for step in range(1, steps + 1):
-        chosen = torch.randint(len(training[0]), (min(BATCH, len(training[0])),))
-        *given, target = (values[chosen] for values in training)
-        # Whole inputs of some examples, so that the network does not rely on one of them.
-        given[1] = torch.nn.functional.dropout2d(given[1][:, None], DROPOUT)[:, 0]
-        given[3] = torch.where(torch.rand(len(target), 1) < DROPOUT, network.own_mean, given[3])
-        loss = loss_of(network(*given), target)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-        if step % CHECK_EVERY == 0 and (now := check()) < best:
-            best, state = now, {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    best, state = check(False), {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    for with_speech in (False, True):
+        network.load_state_dict(state)
+        parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+        optimizer = torch.optim.AdamW(parameters, RATE, weight_decay=WEIGHT_DECAY)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps + 1)
+        for step in range(1, steps + 1):
+            chosen = torch.randint(len(training[0]), (min(BATCH, len(training[0])),))
+            *given, target = (values[chosen] for values in training)
+            # Whole inputs of some examples, so that the network does not rely on one of them.
+            given[1] = torch.nn.functional.dropout2d(given[1][:, None] * with_speech, DROPOUT)[:, 0]
+            given[3] = torch.where(torch.rand(len(target), 1) < DROPOUT, network.own_mean, given[3])
+            loss = loss_of(network(*given), target)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            if step % CHECK_EVERY == 0 and (now := check(with_speech)) < best:
+                best, state = now, {name: tensor.clone() for name, tensor in network.state_dict().items()}
     network.load_state_dict(state)

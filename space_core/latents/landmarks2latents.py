@@ -66,14 +66,14 @@ class LatentNetwork(nn.Module):
         self.register_buffer("own_scale", torch.ones(NUM_LATENTS))
         self.register_buffer("angle_signs", torch.ones(3))  # of pitch, yaw, roll: the generator's against ours
         self.linear = nn.Linear(num_inputs, NUM_LATENTS, bias=False)
-        self.speech_proj = nn.Linear(NUM_SPEECH, SPEECH_WIDTH)
+        self.speech_proj = nn.Linear(NUM_SPEECH, SPEECH_WIDTH, bias=False)
         self.input_proj = nn.Linear((2 * CONTEXT + 1) * (num_inputs + SPEECH_WIDTH), WIDTH)
         self.own_proj = nn.Linear(NUM_LATENTS, WIDTH)
         self.film = nn.Linear(NUM_EMOTIONS, 2 * WIDTH, bias=False)
         self.hidden = nn.Linear(WIDTH, WIDTH)
         self.head = nn.Linear(WIDTH, NUM_LATENTS)
-        for layer in (self.film, self.head):
-            nn.init.zeros_(layer.weight)
+        for weight in (self.film.weight, self.head.weight, self._speech_weight()):
+            nn.init.zeros_(weight)
 
     def forward(
         self, inputs: torch.Tensor, speech: torch.Tensor, emotion: torch.Tensor, own: torch.Tensor
@@ -93,6 +93,10 @@ class LatentNetwork(nn.Module):
             audio, modulation = self.speech_proj(torch.zeros_like(speech)), torch.zeros_like(modulation)
         still = self._residual(torch.zeros_like(inputs), audio, modulation, portrait)
         return self.linear(inputs[:, CONTEXT]) + moved - still
+
+    def _speech_weight(self) -> torch.Tensor:
+        """(192, 5, 32) the part of ``input_proj`` that takes the speech."""
+        return self.input_proj.weight.detach().unflatten(1, (2 * CONTEXT + 1, -1))[..., -SPEECH_WIDTH:]
 
     def _residual(
         self, inputs: torch.Tensor, audio: torch.Tensor, modulation: torch.Tensor, portrait: torch.Tensor
@@ -175,7 +179,7 @@ def load_landmarks2latents(path: Path, fingerprint: str, device: torch.device | 
 def landmark_features(rest: np.ndarray, photo_pose: HeadPose, face: PosedFace, basis: np.ndarray) -> np.ndarray:
     """(T, 71) the network's inputs: coefficients of the landmarks' motion, then the motion of the head.
 
-    ``basis`` (1434, 64) gives coefficients of about unit variance; the others are those of ``predict``.
+    ``basis`` (1434, 64) gives coefficients of at most unit variance; the others are those of ``predict``.
     """
     motion = (face.normalized - rest).reshape(len(face), -1)
     return np.concatenate([motion @ basis, pose_features(photo_pose, face.pose)], 1).astype(np.float32)

@@ -20,12 +20,16 @@ from space_core.progress import Progress
 
 FILE = "space_landmarks2latents.safetensors"
 NUM_TAKES = 270
+# After which no more takes are drawn, seconds by the kind of device: a busy or slow machine learns from fewer, and all
+# is done within a quarter of an hour on a CPU and two minutes with a GPU.
+GATHERING_SECONDS = {"cpu": 600.0, "cuda": 60.0}
+LEAST_TAKES = 10
 CHOOSING, VALIDATION = 0.1, 0.2  # shares of the takes: to choose the best state by, and to measure it on
 CARD = """# Landmarks2Latents for these weights
 
-Learnt by SPACE (`python -m space_core.training.landmarks2latents`, seed {seed}) in {minutes:.1f} minutes from {frames}
-frames, which the motion extractor beside this file read: {drawn} takes that SPACE's mesh warp drew of its example
-portraits{recorded}. It belongs to these weights alone and is under their terms.
+Learnt by SPACE (`python -m space_core.training.landmarks2latents --seed {seed} --takes {drawn}`) in {minutes:.1f}
+minutes from {frames} frames, which the motion extractor beside this file read: {drawn} takes that SPACE's mesh warp
+drew of its example portraits{recorded}. It belongs to these weights alone and is under their terms.
 
 Validation on {held} takes that were not learnt from, root mean square errors in the latents' units:
 
@@ -76,13 +80,13 @@ def learn(
     videos: Sequence[Path] = (),
     steps: int = STEPS,
 ) -> Learnt:
-    """Learns the network for these networks' motion extractor; the same seed gives the same network.
+    """Learns the network for these networks' motion extractor; seed and number of takes decide what becomes of it.
 
     Args:
         networks: with their weights.
         progress: called with the stage "learning".
         seed: of everything random.
-        num_takes: of twelve frames each, that are drawn.
+        num_takes: of twelve frames each, that are drawn; fewer where they take longer than ``GATHERING_SECONDS``.
         videos: with a face, to learn from as well.
         steps: of gradient descent.
 
@@ -96,9 +100,13 @@ def learn(
         for part in video_takes(video, networks, material.planner, material.detector, len(parts)):
             progress("learning", 0, total)
             parts.append(part)
-    for done, part in enumerate(material.takes(num_takes, len(parts))):
-        progress("learning", done, total)
+    num_recorded, until = len(parts), time.monotonic() + GATHERING_SECONDS[networks.device.type]
+    progress("learning", 0, total)
+    for num_drawn, part in enumerate(material.takes(num_takes, num_recorded), 1):
         parts.append(part)
+        progress("learning", num_drawn, total)
+        if time.monotonic() > until and num_drawn >= LEAST_TAKES:
+            break
     order = np.random.default_rng(seed).permutation(len(parts))
     first, second = round(len(parts) * VALIDATION), round(len(parts) * (VALIDATION + CHOOSING))
     held, choosing, training = (
@@ -121,8 +129,8 @@ def learn(
         seed=seed,
         minutes=(time.monotonic() - begun) / 60,
         frames=sum(map(len, parts)),
-        drawn=num_takes,
-        recorded=f", and {len(parts) - num_takes} takes of videos ({len(videos)})" if videos else "",
+        drawn=len(parts) - num_recorded,
+        recorded=f", and {num_recorded} takes of videos ({len(videos)})" if videos else "",
         held=first,
         rows="\n".join(rows),
         reduction=abs(trivial.reduction),

@@ -157,7 +157,7 @@ class Material:
 
     def _examples(self, sitter: Sitter, motion: Motion, take: int) -> Examples:
         edited, portrait, moments = motion.edited, sitter.portrait, slice(CONTEXT, None, 2 * CONTEXT + 1)
-        shown = PosedFace(edited[moments], motion.head_pose[moments])
+        shown = PosedFace(edited[moments], motion.head_pose[moments], tongue=motion.tongue[moments])
         size = self._generator.batch_size(sitter.prepared)
         pictures = self._generator.render(
             sitter.prepared, (shown[first : first + size] for first in range(0, FRAMES_OF_TAKE, size))

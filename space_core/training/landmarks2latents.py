@@ -4,8 +4,8 @@
 
 draws frames of the example portraits over all of SPACE's motion, has the motion extractor of the weights read them, and
 learns from these, and from the first minute of each video in a folder, if one is given. It writes
-``space_landmarks2latents.safetensors`` and its card beside the weights, in about a quarter of an hour on two cores. The
-generator "liveportrait" does the same by itself when it is first used.
+``space_landmarks2latents.safetensors`` and its card beside the weights. After ten minutes on a CPU, or one with a GPU,
+it learns from the takes that there are. The generator "liveportrait" does the same by itself when it is first used.
 """
 
 import argparse

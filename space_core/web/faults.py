@@ -9,6 +9,7 @@ from space_core.web.logs import error_fields, log_event
 SENTENCES: dict[FaultReason, str] = {
     "disk_full": "The disk of this server is full, so that could not be made. Try again in an hour.",
     "encoder_died": "The video could not be written, which is the server's fault. Try again.",
+    "machine_lost": "The machine that drew this was lost before it was done. Try again in a minute.",
     "out_of_memory": "This server has no memory left for that. Try again in a few minutes.",
     "timeout": "That took longer than this server allows, so it was ended. Try again later, or with a shorter speech.",
     "internal": "Something went wrong on our side. Please try again.",

@@ -45,6 +45,7 @@ from space_core.web.settings import on_zero_gpu
 STREAM = "stream.mp4"
 BUSY = "This demo is making a film or talks with somebody else at the moment. Try again in a minute."
 CHARACTERS_PER_SECOND = 10  # of a text that is spoken, at least
+DEGRADED_SECONDS = 600.0  # after a fault, at most, in which ``health`` names it: alerts have fired by then
 ZERO_GPU_SECONDS = 120  # for which a ZeroGPU Space lends its GPU
 
 OnRestart = Callable[[float], None]
@@ -80,7 +81,7 @@ class AnimationService:
         self.streams = FilmStreams()
         self._pipeline = pipeline
         self._limit = limit or TimeLimit()
-        self._degraded: FaultReason | None = None
+        self._fault: tuple[FaultReason, float] | None = None  # since the last success: the latest, and its moment
         self._stuck: list[threading.Thread] = []
         metrics.track_stuck(self._num_stuck)
         if replicas is not None:
@@ -97,15 +98,17 @@ class AnimationService:
         self._run = _with_gpu(self._run_in_thread)
 
     def health(self) -> dict[str, Any]:
-        """Whether the networks are loaded, on which device, the reason of a fault after which no job has succeeded yet
-        (None: there is none), the number of jobs that can't be ended, and those of replicas, if there are any."""
-        device = str(self._pipeline.device)
-        state = {"loaded": True, "device": device, "degraded": self._degraded, "stuck": self._num_stuck()}
+        """Whether the networks are loaded, on which device, the reason of the latest fault (None: there was none within
+        ``DEGRADED_SECONDS``, or a job has succeeded since), the number of jobs that can't be ended, and those of
+        replicas, if there are any."""
+        reason, moment = self._fault or (None, 0.0)
+        degraded = reason if time.monotonic() < moment + DEGRADED_SECONDS else None
+        state = {"loaded": True, "device": str(self._pipeline.device), "degraded": degraded, "stuck": self._num_stuck()}
         return {**state, **self._replicas()}
 
     def note_fault(self, reason: FaultReason) -> None:
         """Records a fault of the server that appeared outside of this service, for ``health``."""
-        self._degraded = reason
+        self._fault = reason, time.monotonic()
 
     def warm_up(self, photo: str, recording: str) -> None:
         """Begins a film that nobody sees, so that the first visitor's is not slowed by what happens once; ends it after
@@ -152,7 +155,7 @@ class AnimationService:
             except ServerFault:
                 job.cancelled = "left"  # ends a thread that was given up
                 raise
-            self._degraded = None
+            self._fault = None
             return True
 
     def animate(
@@ -272,7 +275,7 @@ class AnimationService:
                 if isinstance(report, Film):
                     clock.end_stage()
                     self.metrics.observe_film(report.num_frames, report.seconds)
-                    self._degraded = None
+                    self._fault = None
                     numbers: dict[str, Any] = {"frames": report.num_frames, "seconds": round(report.seconds, 2)}
                     log_event("filmed", endpoint=endpoint, job=job.number, **numbers)
                 if not isinstance(report, Step):
@@ -377,7 +380,7 @@ class AnimationService:
             if isinstance(failure, SpaceError) and not isinstance(failure, ServerFault):
                 self.metrics.count_failure(endpoint, "input")
                 raise
-            self._degraded = fault_reason(failure)
+            self.note_fault(fault_reason(failure))
             self.metrics.count_failure(endpoint, fault_reason(failure))
             log_fault(failure, endpoint=endpoint, job=job.number)
             raise ServerFault(fault_sentence(failure), fault_reason(failure)) from failure

@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from space_core.generator.liveportrait.layout import Layout
+from space_core.generator.liveportrait.motion_extractor import MotionExtractor
 from space_core.generator.liveportrait.networks import LivePortraitNetworks
 
 POWER_ITERATIONS = 10  # until the singular vectors of spectral norm are near enough
@@ -14,6 +15,24 @@ def random_networks(seed: int, layout: Layout | None = None) -> LivePortraitNetw
     with torch.device("meta"):
         networks = LivePortraitNetworks(layout)
     networks.load_state_dict(random_state_dict(networks, seed), assign=True)
+    return networks
+
+
+def smooth_networks(seed: int, layout: Layout | None = None) -> LivePortraitNetworks:
+    """Random networks like ``random_networks``, but with a motion extractor that reads pictures smoothly.
+
+    Trained ones do. Here blocks are as PyTorch initialises them, so that they change little of what passes, and each
+    strided convolution averages over its patch, so that single pixels and texture hardly count.
+    """
+    networks = random_networks(seed, layout)
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(seed)
+        networks.motion_extractor = extractor = MotionExtractor(networks.layout)
+        for downsample in extractor.detector.downsample_layers:
+            (convolution,) = (layer for layer in downsample.children() if isinstance(layer, nn.Conv2d))
+            mixing = torch.randn(convolution.weight.shape[:2]) * convolution.in_channels**-0.5
+            weight = mixing[..., None, None].expand_as(convolution.weight) / convolution.weight[0, 0].numel()
+            convolution.weight.data = weight.contiguous()
     return networks
 
 

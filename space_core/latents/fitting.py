@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from space_core.latents.landmarks2latents import CONTEXT, NUM_SHAPES, LatentNetwork
+from space_core.latents.landmarks2latents import CONTEXT, NUM_SHAPES, SPEECH_WIDTH, LatentNetwork
 
-STEPS, BATCH, RATE, WEIGHT_DECAY, DROPOUT = 600, 256, 1.5e-3, 1e-2, 0.1  # steps without speech, and as many with it
+STEPS, BATCH, RATE, WEIGHT_DECAY, DROPOUT = 600, 256, 1.5e-3, 1e-2, 0.1
 CHECK_EVERY = 100  # steps between evaluations on the takes by which the best state is chosen
 EPSILON = 1e-9  # of that power, so that inputs that are always 0 do no harm
 RIDGES = (
@@ -68,15 +68,14 @@ def join_examples(parts: Sequence[Examples]) -> Examples:
 def fit(
     examples: Examples, choosing: Examples, seed: int, variant: str = "landmarks and speech", steps: int = STEPS
 ) -> LatentNetwork:
-    """A network fitted to examples: the linear map by ridge regression, then the residual by gradient descent, first
-    without speech.
+    """A network fitted to examples: the linear map by ridge regression, then the residual by gradient descent.
 
     Args:
         examples: to learn from.
         choosing: of other takes, by which the ridge and the best state of the residual are chosen.
         seed: of the first weights and of the order of the examples.
         variant: one of ``VARIANTS``.
-        steps: of gradient descent, without speech and again with it.
+        steps: of gradient descent without speech, and as many with it.
     """
     torch.manual_seed(seed)
     network = LatentNetwork(speech_alone=variant == "speech")
@@ -89,6 +88,7 @@ def fit(
     training, held = (_tensors(part, network, variant) for part in (examples, choosing))
     with torch.no_grad():
         network.linear.weight[:] = _ridge(training, held)
+        network.input_proj.weight.unflatten(1, (2 * CONTEXT + 1, -1))[..., -SPEECH_WIDTH:] = 0  # see ``_descend``
     _descend(network, training, held, steps)
     return network.eval()
 

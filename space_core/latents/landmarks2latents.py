@@ -72,8 +72,8 @@ class LatentNetwork(nn.Module):
         self.film = nn.Linear(NUM_EMOTIONS, 2 * WIDTH, bias=False)
         self.hidden = nn.Linear(WIDTH, WIDTH)
         self.head = nn.Linear(WIDTH, NUM_LATENTS)
-        for weight in (self.film.weight, self.head.weight, self._speech_weight()):
-            nn.init.zeros_(weight)
+        for layer in (self.film, self.head):
+            nn.init.zeros_(layer.weight)
 
     def forward(
         self, inputs: torch.Tensor, speech: torch.Tensor, emotion: torch.Tensor, own: torch.Tensor
@@ -93,10 +93,6 @@ class LatentNetwork(nn.Module):
             audio, modulation = self.speech_proj(torch.zeros_like(speech)), torch.zeros_like(modulation)
         still = self._residual(torch.zeros_like(inputs), audio, modulation, portrait)
         return self.linear(inputs[:, CONTEXT]) + moved - still
-
-    def _speech_weight(self) -> torch.Tensor:
-        """(192, 5, 32) the part of ``input_proj`` that takes the speech."""
-        return self.input_proj.weight.detach().unflatten(1, (2 * CONTEXT + 1, -1))[..., -SPEECH_WIDTH:]
 
     def _residual(
         self, inputs: torch.Tensor, audio: torch.Tensor, modulation: torch.Tensor, portrait: torch.Tensor

@@ -20,8 +20,8 @@ from space_core.progress import Progress
 
 FILE = "space_landmarks2latents.safetensors"
 NUM_TAKES = 270
-# After which no more takes are drawn, seconds by the kind of device: a busy or slow machine learns from fewer, and all
-# is done within a quarter of an hour on a CPU and two minutes with a GPU.
+# After which no more takes are drawn, seconds by the kind of device: a busy or slow machine learns from fewer, so that
+# all is done within a quarter of an hour on two cores, and two minutes with a GPU (not timed yet).
 GATHERING_SECONDS = {"cpu": 600.0, "cuda": 60.0}
 LEAST_TAKES = 10
 CHOOSING, VALIDATION = 0.1, 0.2  # shares of the takes: to choose the best state by, and to measure it on
@@ -88,7 +88,7 @@ def learn(
         seed: of everything random.
         num_takes: of twelve frames each, that are drawn; fewer where they take longer than ``GATHERING_SECONDS``.
         videos: with a face, to learn from as well.
-        steps: of gradient descent.
+        steps: see ``fit``.
 
     Raises:
         SpaceError: a video can't be used.

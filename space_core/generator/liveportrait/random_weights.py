@@ -21,8 +21,8 @@ def random_networks(seed: int, layout: Layout | None = None) -> LivePortraitNetw
 def smooth_networks(seed: int, layout: Layout | None = None) -> LivePortraitNetworks:
     """Random networks like ``random_networks``, but with a motion extractor that reads pictures smoothly.
 
-    Trained ones do. Here blocks are as PyTorch initialises them, so that they change little of what passes, and each
-    strided convolution averages over its patch, so that single pixels and texture hardly count.
+    Its blocks are as PyTorch initialises them, so that they change little of what passes, and each strided convolution
+    averages over its patch, so that single pixels and texture hardly count.
     """
     networks = random_networks(seed, layout)
     with torch.random.fork_rng(devices=()):

@@ -24,7 +24,6 @@ from space_core.generator.mesh_warp.hanging_hair import HangingHair
 from space_core.generator.mesh_warp.head_shape import head_depth
 from space_core.generator.mesh_warp.head_top import with_head_top
 from space_core.generator.mesh_warp.inpainting import fill_with_detail
-from space_core.generator.mesh_warp.rim_light import find_rim_light
 from space_core.media.images import load_photo
 
 
@@ -245,19 +244,6 @@ def test_an_earring_before_a_smooth_background_is_found_and_a_blurred_thing_is_n
     assert found[beside].mean() > 0.9
     assert found[~widened(earring > 0, 4)].sum() < 50  # of the edge of the mask
     assert blurred.sum() == 0
-
-
-def test_rim_light_along_hair_is_found_and_a_lamp_beside_it_is_not():
-    picture = np.full((640, 640, 3), 0.35, np.float32)
-    mask = np.zeros((640, 640), np.float32)
-    cv2.ellipse(picture, (320, 320), (165, 165), 0, -80, 80, (0.95, 0.85, 0.65), 30)  # on the right, outside the mask
-    cv2.circle(picture, (140, 320), 35, (0.95, 0.85, 0.65), -1)  # a lamp on the left
-    cv2.circle(picture, (320, 320), 150, (0.3, 0.2, 0.1), -1)
-    cv2.circle(mask, (320, 320), 150, 1.0, -1)
-    found = find_rim_light(torch.from_numpy(picture).permute(2, 0, 1)[None], mask)
-    assert found.shape == (640, 640)
-    assert found[320, 476:490].min() > 0.9
-    assert found[:, :320].max() == 0 and found[mask > 0].max() < 0.5 and found[320, 510:].max() == 0
 
 
 def test_uncovered_background_has_the_grain_of_the_photo():

@@ -11,7 +11,6 @@ from space_core.generator.mesh_warp.earrings import find_earrings
 from space_core.generator.mesh_warp.hair_strands import find_hair_strands
 from space_core.generator.mesh_warp.hair_tips import find_hair_tips
 from space_core.generator.mesh_warp.inpainting import fill_with_detail
-from space_core.generator.mesh_warp.rim_light import find_rim_light
 from space_core.generator.mesh_warp.sampling import EXTENT, blur
 
 # The person's mask is made steeper: what is nearly certain is certain.
@@ -63,7 +62,6 @@ def estimate_background(
     for found in (
         find_hair_tips(picture, person),
         find_hair_strands(picture, person),
-        find_rim_light(picture, person),
         find_earrings(picture, person, portrait),
     ):
         kept = np.maximum(kept, blur(cv2.dilate(found * clear_of_edges, fine_brush), 1))

@@ -180,6 +180,18 @@ def test_hair_that_hangs_lies_before_ears_and_neck(portrait):
     assert behind.max() < 0.05
 
 
+@pytest.mark.parametrize("yaw", [-30, 30])
+def test_on_the_far_side_of_a_turned_photo_the_outline_is_no_deeper_than_the_middle_of_the_head(portrait, yaw):
+    photo = face_motion(posed(portrait, yaw=yaw), PixelTransform(1.0, np.full(2, float(MARGIN))), torch.device("cpu"))
+    middle, radius = photo.host.place(np.array([[0.0, 0.0, 0.85]]))[0, 0], 1.3 * float(photo.host.scale[0])
+    person = cv2.circle(
+        np.zeros((640, 640), np.float32), middle[:2].round().astype(int).tolist(), round(radius), 1.0, -1
+    )
+    angles = np.radians([20, 45, 70])
+    outline = middle[:2] + radius * np.stack([np.sign(yaw) * np.cos(angles), -np.sin(angles)], -1)
+    assert (head_depth(photo, person, hair()).at(outline) < middle[2]).all()
+
+
 @pytest.mark.parametrize("yaw", [-35, 35])
 def test_hair_reaches_as_far_as_the_forehead_of_a_head_turned_far(portrait, yaw):
     photo = face_motion(posed(portrait), PixelTransform(1.0, np.full(2, float(MARGIN))), torch.device("cpu"))

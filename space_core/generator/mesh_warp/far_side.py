@@ -7,6 +7,7 @@ import torch
 
 from space_core.face.topology import NUM_SURFACE_POINTS, OVAL, canonical_face, face_normals
 from space_core.generator.mesh_warp.face_motion import FaceMotion, index_on
+from space_core.generator.mesh_warp.head_shape import HEAD_MIDDLE
 from space_core.generator.mesh_warp.inpainting import fill
 from space_core.generator.mesh_warp.sampling import EXTENT, blur
 from space_core.smoothstep import smoothstep
@@ -14,7 +15,6 @@ from space_core.smoothstep import smoothstep
 # Cosines: by how much more than the far side the near side must face the camera, and how little the far side does, for
 # it not to be mirrored … to be mirrored wholly.
 BETTER, FACING = (0.3, 0.5), (0.5, 0.25)
-HEAD_MIDDLE = np.array([0.0, 0.0, 0.85])  # normalized, about which what surrounds the face is taken to be round
 WITH_HEAD = (0.5, 0.95)  # of what turns with the head; necks and shoulders stay as they are
 # Scarfs, collars and shoulders are not alike on both sides. They are what lies so far from the head's middle,
 # heights counting less, and so far below the eyes; normalized.

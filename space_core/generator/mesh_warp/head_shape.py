@@ -34,6 +34,7 @@ FLAT_FROM, DEEPEST = 0.55, 0.85
 # as nearness does: 0.5 is a circle, of which the photo shows too little at the outline. Fully above the first height,
 # not at all below the second, normalized.
 ROUNDNESS, ROUND_HEIGHTS = 0.7, (-0.45, -0.1)
+HEAD_MIDDLE = np.array([0.0, 0.0, 0.85])  # normalized, about which head and hair are taken to be round
 PERSON = 0.5  # of the mask: a cell that shows the person
 BESIDE = 0.1  # that far from the head's outline everything is as deep as that: hair hangs beside the jaw, not from it
 # Ears hang lower in photos than on the generic head, as deep as that at their lobes, too: this far beside the face, and
@@ -100,23 +101,25 @@ def head_depth(photo: FaceMotion, person: np.ndarray, hair: HangingHair) -> Head
     depth += beside * (plane[rows, columns] - depth)
     depth += np.where(is_face, 0, hair.share) * (hanging - depth).clip(max=0)
     upper = 1 - smoothstep(_heights(photo), *ROUND_HEIGHTS)
-    depth += upper * (_rounded(depth, is_face, person) - depth).clip(max=0)
+    middle = float(host.place(HEAD_MIDDLE[None])[0, 0, 2])
+    depth += upper * (_rounded(depth, is_face, person, middle) - depth).clip(max=0)
     ear = _ear(photo, is_face) * (1 - hair.share)
     depth += ear * (_plane(photo, EAR) - depth).clip(0)
     return HeadDepth(gaussian_filter(depth, SMOOTHING * float(host.scale[0]) / CELL, mode="nearest"))
 
 
-def _rounded(depth: np.ndarray, is_face: np.ndarray, person: np.ndarray) -> np.ndarray:
-    """(160, 160) depth that is round between the face and the person's outline, and there as ``depth`` (160, 160).
+def _rounded(depth: np.ndarray, is_face: np.ndarray, person: np.ndarray, middle: float) -> np.ndarray:
+    """(160, 160) depth that is round between the face and the person's outline, as ``depth`` (160, 160) at both.
 
-    ``is_face`` (160, 160) bool says where the face is, ``person`` (640, 640) is the mask.
+    ``is_face`` (160, 160) bool says where the face is, ``person`` (640, 640) is the mask. The outline of something
+    round lies as deep as its ``middle``: so does what would be deeper, on the far side of a turned head.
     """
     inside = (person[::CELL, ::CELL] > PERSON) | is_face
     inside[[0, -1]] = inside[:, [0, -1]] = False
     from_face, (face_rows, face_columns) = distance_transform_edt(~is_face, return_indices=True)
     to_outline, (rows, columns) = distance_transform_edt(inside, return_indices=True)
     share = from_face / np.maximum(from_face + to_outline, 1e-6)
-    nearest, outline = depth[face_rows, face_columns], depth[rows, columns]
+    nearest, outline = depth[face_rows, face_columns], np.minimum(depth[rows, columns], middle)
     return outline + (nearest - outline) * (1 - share**2) ** ROUNDNESS
 
 

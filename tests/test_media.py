@@ -800,6 +800,16 @@ def test_colours_survive(tmp_path, speech):
         assert np.abs(seen.astype(int) - colour).max() <= 3
 
 
+def test_large_frames_of_which_ffmpeg_holds_few_are_all_written(tmp_path):
+    ramp = np.linspace(0, 255, 1600, dtype=np.uint8)
+    frames = [np.broadcast_to(np.roll(ramp, 100 * number)[None, :, None], (1000, 1600, 3)) for number in range(12)]
+    write_video(frames, tmp_path / "out.mp4", None, len(frames))
+    read = list(read_frames(tmp_path / "out.mp4", max_side=1600))
+    assert len(read) == len(frames)
+    for frame, expected in zip(read, frames, strict=True):
+        assert np.abs(frame[500].astype(int) - expected[500]).mean() < 4
+
+
 def test_pixels_of_video_are_bt709_in_limited_range():
     colours = np.random.default_rng(0).integers(0, 256, (65, 33, 3))
     frame = colours.repeat(2, 0).repeat(2, 1).astype(np.uint8)  # chroma is that of 2 x 2 pixels

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import IO, BinaryIO, Self, cast
+from typing import IO, Any, BinaryIO, Self, cast
 
 import imageio_ffmpeg
 
@@ -178,6 +178,7 @@ class Process:
         *,
         is_fed: bool,
         stdout: IO[bytes] | None = None,
+        descriptors: tuple[int, ...] = (),
     ) -> None:
         """Starts ffmpeg.
 
@@ -186,6 +187,7 @@ class Process:
             cpu_seconds, memory_bytes: its limits, see ``processes.start``.
             is_fed: whether the pipe is its input instead of its output.
             stdout: where one that is fed writes what it writes to "pipe:1"; None drops it.
+            descriptors: of files that it inherits.
 
         Raises:
             SpaceError: ffmpeg can't be started.
@@ -201,6 +203,7 @@ class Process:
                 stdin=subprocess.PIPE if is_fed else subprocess.DEVNULL,
                 stdout=(stdout or subprocess.DEVNULL) if is_fed else subprocess.PIPE,
                 stderr=self._error_log,
+                pass_fds=descriptors,
             )
         except BaseException:
             self._error_log.close()
@@ -248,11 +251,11 @@ class Process:
 
 
 def _start(
-    arguments: list[str], cpu_seconds: float, memory_bytes: int, death_signal: bool, **pipes: int | IO[bytes]
+    arguments: list[str], cpu_seconds: float, memory_bytes: int, death_signal: bool, **options: Any
 ) -> subprocess.Popen[bytes]:
     command = [binary(), "-hide_banner", "-nostdin", *arguments]
     try:
-        return processes.start(command, cpu_seconds, memory_bytes, death_signal=death_signal, **pipes)
+        return processes.start(command, cpu_seconds, memory_bytes, death_signal=death_signal, **options)
     except OSError:
         check_binary()
         raise

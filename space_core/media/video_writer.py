@@ -16,6 +16,7 @@ from space_core.errors import ServerFault, SpaceError
 from space_core.media import ffmpeg
 from space_core.media.audio import SOUND_RATE, Recording
 from space_core.media.content_credentials import SOFTWARE, SOURCE_TYPE, VERSION, ContentCredentials
+from space_core.media.encoded_frames import EncodedFrames, can_be_counted
 from space_core.media.files import check_output, disk_full, is_disk_full, shown_name, temporary_sibling
 from space_core.media.yuv import convert_to_yuv420, yuv420_buffer
 from space_core.timing import FPS, SAMPLE_RATE
@@ -28,6 +29,7 @@ LARGE_PIXELS = 1_500_000
 # Encodes each frame in slices and holds none back: of 12 megapixels x264 then takes 350 MB instead of 510, for files of
 # the same size.
 LARGE_TUNE = "zerolatency"
+LARGE_FRAMES_HELD = 3  # by ffmpeg at most
 MAX_ENCODER_THREADS = 4  # x264 holds a reference frame for each; four encode 512 x 512 at over 500 frames per second
 # FFmpeg's faster AAC coder: half the CPU time of the default one, with the same signal-to-distortion ratio for speech.
 AUDIO_CODER = "fast"
@@ -112,6 +114,7 @@ class VideoWriter:
         neighbour = self.path or Path(tempfile.gettempdir(), "stream.mp4")
         self._unfinished, self._raw_sound, self._signed = (temporary_sibling(neighbour) for _ in range(3))
         self._encoder: ffmpeg.Process | None = None
+        self._encoded: EncodedFrames | None = None  # counted where frames are large
         self._shape: tuple[int, ...] = ()
         self._yuv = np.empty(0, np.uint8)  # the frame that is being written
         self._num_written = 0
@@ -145,6 +148,8 @@ class VideoWriter:
         convert_to_yuv420(frame, self._yuv)
         try:
             with self._encoder.limit(self._stall_seconds):
+                if self._encoded is not None:
+                    self._encoded.wait_for(self._num_written + 1 - LARGE_FRAMES_HELD)
                 self._encoder.pipe.write(self._yuv.data)
         except OSError as failure:  # ffmpeg has ended: a broken pipe
             raise self._failure() from failure
@@ -159,6 +164,8 @@ class VideoWriter:
         finally:
             if self._encoder is not None:
                 self._encoder.close()
+            if self._encoded is not None:
+                self._encoded.close()
             for path in (self._unfinished, self._raw_sound, self._signed):
                 path.unlink(missing_ok=True)
 
@@ -178,6 +185,9 @@ class VideoWriter:
         arguments += ["-bf", "0"]
         if is_large:
             arguments += ["-tune", LARGE_TUNE]
+            if can_be_counted():
+                self._encoded = EncodedFrames()
+                arguments += self._encoded.arguments
         elif self._stream is not None:
             arguments += ["-x264-params", STREAM_LOOKAHEAD]
             arguments += ["-force_key_frames", f"expr:gte(t,n_forced*{KEY_FRAME_SECONDS:g})"]
@@ -190,7 +200,12 @@ class VideoWriter:
         arguments += self._destinations()
         # A backstop for an encoder whose parent is gone: more than ten times what the slowest one takes.
         cpu_seconds = 60 + self.num_frames * (0.2 + height * width / 1e6)
-        return ffmpeg.Process(arguments, cpu_seconds, is_fed=True, stdout=self._stream)
+        descriptors = () if self._encoded is None else self._encoded.descriptors
+        try:
+            return ffmpeg.Process(arguments, cpu_seconds, is_fed=True, stdout=self._stream, descriptors=descriptors)
+        finally:
+            if self._encoded is not None:
+                self._encoded.begin()
 
     def _destinations(self) -> list[str]:
         """ffmpeg's arguments for what it writes."""

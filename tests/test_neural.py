@@ -293,8 +293,9 @@ def test_the_recipe_runs_to_its_end_and_is_repeatable_also_where_time_is_up(netw
 @pytest.mark.slow
 def test_the_recipe_learns_what_a_motion_extractor_reads_in_pictures():
     learnt = learn(smooth_networks(7, SMALL).ready("cpu"), ignore_progress, seed=1, num_takes=150)
-    assert learnt.errors["landmarks and speech"].reduction > 0.75
-    assert learnt.errors["landmarks"].expression < 0.95 * learnt.errors["speech"].expression
+    both, landmarks, speech = learnt.errors.values()
+    assert both.reduction > 0.75
+    assert max(both.expression, landmarks.expression) < speech.expression
 
 
 @pytest.mark.slow

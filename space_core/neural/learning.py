@@ -27,9 +27,9 @@ LEAST_TAKES = 10
 CHOOSING, VALIDATION = 0.1, 0.2  # shares of the takes: to choose the best state by, and to measure it on
 CARD = """# Landmarks2Latents for these weights
 
-Learnt by SPACE (`python -m space_core.training.landmarks2latents --seed {seed} --takes {drawn}`) in {minutes:.1f}
-minutes from {frames} frames, which the motion extractor beside this file read: {drawn} takes that SPACE's mesh warp
-drew of its example portraits{recorded}. It belongs to these weights alone and is under their terms.
+Learnt by `python -m space_core.training.landmarks2latents --seed {seed} --takes {drawn}` in {minutes:.1f} minutes
+from {frames} frames, which the motion extractor beside this file read: {drawn} takes that SPACE's mesh warp drew
+of its example portraits{recorded}. It belongs to these weights alone and is under their terms.
 
 Validation on {held} takes that were not learnt from, root mean square errors in the latents' units:
 

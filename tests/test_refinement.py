@@ -7,7 +7,7 @@ from rendering import open_mouth, posed
 
 from space_core.face.crop_size import MARGIN
 from space_core.face.posed_face import PosedFace
-from space_core.face.topology import INNER_LOWER_LIP, INNER_UPPER_LIP
+from space_core.face.topology import INNER_LOWER_LIP, INNER_UPPER_LIP, OUTER_LOWER_LIP
 from space_core.generator.mesh_warp.face_motion import FaceMotion, PixelTransform, face_motion
 from space_core.generator.mesh_warp.refinement import (
     SIDE,
@@ -65,9 +65,9 @@ def test_a_mouth_that_has_not_moved_is_left_alone_however_the_head_turns(portrai
 @torch.inference_mode()
 def test_only_the_surroundings_of_the_mouth_change(portrait, prepared):
     motion = with_open_mouth(portrait, 0.1, roll=10)
-    frames = torch.zeros(1, 3, 512, 512)
+    frames = torch.full((1, 3, 512, 512), 0.5)
     refine(frames, Paint(), prepared, motion)
-    changed = frames.amax(1)[0]
+    changed = (frames - 0.5).abs().amax(1)[0]
     y, x = np.nonzero(changed.numpy())
     unit, mouth = portrait.pose.scale[0], portrait.landmarks[list(INNER_UPPER_LIP), :2].mean(0)
     assert 0.6 * unit < np.ptp(x) < 1.25 * unit
@@ -78,6 +78,24 @@ def test_only_the_surroundings_of_the_mouth_change(portrait, prepared):
     (left, top), (right, bottom) = lips.min(0).astype(int) - 3, lips.max(0).astype(int) + 4
     steps[top:bottom, left:right] = 0
     assert steps.max() < 0.02
+
+
+@torch.inference_mode()
+def test_lips_keep_their_colour(portrait, prepared):
+    motion = with_open_mouth(portrait, 0.1)
+    frames = torch.tensor([0.6, 0.4, 0.3])[:, None, None].repeat(1, 1, 512, 512)
+
+    class Redden(torch.nn.Module):
+        """Wants everything redder and lighter."""
+
+        def forward(self, conditioning: torch.Tensor) -> torch.Tensor:
+            return torch.tensor([0.15, 0.0, 0.0])[:, None, None].expand(*conditioning[:, :3].shape)
+
+    refine(frames, Redden(), prepared, motion)
+    x, y = motion.host.posed[0, [INNER_LOWER_LIP[5], OUTER_LOWER_LIP[5]], :2].mean(0).astype(int)
+    red, green, blue = frames[0, :, y, x].tolist()
+    assert red > 0.62
+    assert [red / green, red / blue] == pytest.approx([1.5, 2], rel=0.01)
 
 
 @torch.inference_mode()

@@ -28,7 +28,7 @@ OCCLUSION = ((0.93, 6.307), (1.30, 6.222))  # z and y of two points of the plane
 JAW_FADE = 0.02  # over that height the gums behind the last teeth pass from the upper jaw to the lower one
 # The tongue's mesh is too large for the row of teeth and lies too high: it is scaled about its tip, which comes to lie
 # behind the lower incisors.
-TONGUE_SCALE = np.array([0.56, 0.56, 0.62])
+TONGUE_SCALE = np.array([0.69, 0.56, 0.62])
 TONGUE_TIP = np.array([0.0, 6.58, 1.385])
 TONGUE_PLACE = np.array([0.0, 6.185, 1.225])
 # Millimetres behind the incisors; nothing further back is light enough to be told from the dark.

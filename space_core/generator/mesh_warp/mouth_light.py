@@ -116,7 +116,7 @@ def estimate_colours(picture: torch.Tensor, photo: FaceMotion) -> MouthColours:
     tint = (skin / max(skin[0], 0.05) / SKIN).clip(0.3, 1)
     differ = smoothstep(difference_of_shares(whites, skin), *SAME_SHARES)
     tinted = smoothstep(1 - tint.min(), TINTED[0], TINTED_WITH_EYES + differ * (TINTED[1] - TINTED_WITH_EYES))
-    enamel = enamel * tint**tinted
+    enamel = (enamel * tint**tinted).clip(0, 1)  # the neck keeps its colour beside an overexposed crown
     depiction = estimate_depiction(picture, photo, skin, lips, tinted)
     flesh = 0.6 * lips + 0.4 * light * (1 + colourful * (FLESH - 1)) * tint**depiction.varnish
     neck = enamel * (NECK.mean() + colourful * (NECK - NECK.mean()))

@@ -32,6 +32,7 @@ TONGUE_THICKNESS = 6.0  # of its tip
 # incisors.
 TONGUE_RAISED, TONGUE_BENEATH, TONGUE_OVER = (-7.0, -3.0), (-1.5, -13.0), (-8.5, -11.0)
 TEETH_APART = 4.5  # at least, where the tongue is between them
+TONGUE_SIDES, TONGUE_SIDES_SHADE = (5.0, 14.0), 0.35  # from its middle to its sides, between teeth and cheeks; of light
 TONGUE_OUT = 8 * MILLIMETRE  # depth from which on a tongue that comes forward is lit like what is in front of the teeth
 
 CARTOON_FLATNESS = 0.85  # of the light's differences on and between a cartoon's teeth are left out
@@ -172,7 +173,8 @@ def _vertex_colours(
     open_to_light = anatomy.light[used] ** crevices
     open_to_light = open_to_light + (1 - open_to_light) * (part == TONGUE) * smoothstep(depths, TONGUE_OUT, 0.0)
     light = open_to_light * facing * fade * mouth.light.on(normals)
-    light = light * (1 - inwards)
+    aside = smoothstep(abs(anatomy.vertices[used, 0]), *TONGUE_SIDES) * (part == TONGUE)
+    light = light * (1 - inwards) * (1 - TONGUE_SIDES_SHADE * aside)
     depiction = colours.depiction
     flatness = CARTOON_FLATNESS * depiction.cartoon * (part == TOOTH)
     light = light + flatness * (fade - light)

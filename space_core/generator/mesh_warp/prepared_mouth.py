@@ -25,6 +25,9 @@ SKULL_SIDES = (234, 454)  # the skin over the hinges of the jaw
 TYPICAL_MOUTH = 0.55  # normalized width of a mouth at rest; wider ones have wider rows of teeth
 TEETH_SIZES = (0.92, 1.1)
 SEAM = 0.5  # of the lips' brightness is left between closed ones
+# Of the light, what is left where lips nearly touch. They have reflected it many times, so it is red: a power of
+# ``MouthColours.reddening``.
+LIPS_SHADE, LIPS_REDDENING = 0.7, 3
 
 OPEN_IN_PHOTO = 4 * MILLIMETRE  # photos whose lips are further apart show a mouth of their own
 OPEN_BY_JAW = 0.7  # of what a photo shows its lips apart, the jaw has dropped
@@ -36,6 +39,10 @@ TOOTH_SATURATION = (0.42, 0.3)
 ROW_END, ROW_ENDS_WITHIN, TYPICAL_ROW = 0.75, (4 * MILLIMETRE, 14.5 * MILLIMETRE), 8.5 * MILLIMETRE
 BETWEEN_TEETH, ROW_SMOOTHNESS = 1.5 * MILLIMETRE, 9 * MILLIMETRE  # widths: of dark gaps, of the row's edge's median
 LEAST_SHARE_OF_TEETH = 0.3  # of what a photo shows between the lips, for its teeth to be taken
+# A lip that rises further than in the photo uncovers more of the photo's teeth, which are mirrored upwards: from so far
+# below their upper edge, which has some of the colour of lip or gum, and so far. From a share of that on they fade into
+# the drawn ones; at its end they are that much darker.
+TEETH_EDGE, TEETH_GO_ON, TEETH_FADE, TEETH_DARKEN = 0.8 * MILLIMETRE, 6 * MILLIMETRE, 0.5, 0.2
 
 
 @dataclass(frozen=True)
@@ -53,6 +60,7 @@ class PreparedMouth:
         jaw: how far the photo's own jaw is dropped, normalized.
         colours, light: of the photo.
         seam, depths: (3, 1, 1) colours of closed lips' seam and of the mouth's depth, 0…1.
+        near_lips: (3, 1, 1) of red, green and blue light, what is left where the lips nearly touch.
         teeth: (1, 4, h, w) the picture, and where the photo's own upper teeth are in it, 0…1.
         has_teeth: whether they are anywhere.
         softness: width of the drawn edges in pixels, that of the photo's own.
@@ -71,6 +79,7 @@ class PreparedMouth:
     light: FaceLight
     seam: torch.Tensor
     depths: torch.Tensor
+    near_lips: torch.Tensor
     teeth: torch.Tensor
     has_teeth: bool
     softness: float
@@ -92,6 +101,7 @@ def prepare_mouth(picture: torch.Tensor, photo: FaceMotion) -> PreparedMouth:
     colours = estimate_colours(picture, photo)
     edge = meeting + UPPER_EDGE_BELOW_LIPS + BELOW_IN_SMILE * smile_of(normalized)
     lips = torch.from_numpy(colours.lips)
+    near_lips = LIPS_SHADE ** ((1 - colours.depiction.cartoon) * colours.reddening**LIPS_REDDENING)
     teeth = _teeth_in_photo(picture, photo, lips) if open_in_photo else torch.zeros_like(picture[:, :1])
     has_teeth = bool(teeth.any())
     if has_teeth:
@@ -114,11 +124,35 @@ def prepare_mouth(picture: torch.Tensor, photo: FaceMotion) -> PreparedMouth:
         light=estimate_light(picture, photo),
         seam=SEAM * lips[:, None, None],
         depths=torch.from_numpy(colours.depths)[:, None, None],
+        near_lips=torch.tensor(near_lips, dtype=torch.float32)[:, None, None],
         teeth=torch.cat([picture, teeth], 1),
         has_teeth=has_teeth,
         softness=1.0,
         blur=0.0,
     )
+
+
+def continued_teeth(picture: torch.Tensor, teeth: torch.Tensor, scale: float) -> torch.Tensor:
+    """(1, 4, h, w) a picture and where its upper teeth are, 0…1, in both of which the teeth go on upwards.
+
+    Args:
+        picture: (1, 3, h, w).
+        teeth: (1, 1, h, w) where it shows them.
+        scale: pixels per normalized unit.
+    """
+    height, reach = picture.shape[2], TEETH_GO_ON * scale
+    rows = torch.arange(height, device=picture.device)[:, None]
+    sure = teeth[0] > 0.8
+    top = torch.where(sure.any(1), sure.float().argmax(1), -height).float()  # of each column; far above if it has none
+    top = F.max_pool1d(top, 5, 1, 2)
+    top = F.avg_pool1d(F.pad(top, (2, 2), mode="replicate"), 5, 1)[0].add(TEETH_EDGE * scale).round().long()
+    above = (top - rows).clamp(min=0)
+    mirrored = (rows + 2 * above).clamp(max=height - 1).expand(picture.shape[1] + 1, -1, -1)
+    found = torch.cat([picture, teeth], 1)[0].gather(1, mirrored)
+    along = above / reach
+    colours = found[:3] * (1 - TEETH_DARKEN * along.clamp(max=1))
+    shown = found[3:] * smoothstep(along, 1.0, TEETH_FADE)
+    return torch.cat([colours, torch.where(above > 0, shown, teeth[0])])[None]
 
 
 def _teeth_in_photo(picture: torch.Tensor, photo: FaceMotion, lips: torch.Tensor) -> torch.Tensor:

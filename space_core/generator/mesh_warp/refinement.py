@@ -40,10 +40,11 @@ COLOURFUL = (0.04, 0.15)  # saturations of the skin; below the first nothing is 
 # growing in the dark). What it adds beyond that is at most ``DETAIL``.
 SHADING_CELL, SHADING_BLURS = 4, 2
 GAIN, DARKEST, DETAIL = (0.5, 1.6), 0.05, 0.05
+SHADED_LIP = 0.4  # light that is added to darker lips is less in the same proportion, or the seam between them glows
 # The network, which has no input that says where teeth are bright, makes all of them darker than recorded ones: its
-# factor is raised to this power and multiplied by this, chosen on the training pairs for contrast and bright pixels as
-# recorded.
-LIGHT_SHARE, BRIGHTER = 0.5, 1.1
+# factor is raised to this power and multiplied by this, chosen on recorded clips for contrast, gradient and bright
+# pixels.
+LIGHT_SHARE, BRIGHTER = 0.5, 1.05
 REACH = 0.15  # normalized; distances to the lips' curves are given up to this
 
 CHANNELS = (32, 64, 128)  # at a half, a quarter and an eighth of the window's resolution
@@ -197,11 +198,11 @@ def refined_part(prepared: PreparedRefinement, host: HostMotion) -> tuple[slice,
 
 
 def keep_drawn_edges(conditioning: torch.Tensor, added: torch.Tensor) -> torch.Tensor:
-    """What is added (B, 3, h, w) to pictures with this conditioning, limited between the lips to what is smooth.
+    """What is added (B, 3, h, w) to pictures with this conditioning, limited to light; between the lips to smooth.
 
-    There the network decides on colour and light, which are smooth: the drawn picture is multiplied by the ratio of the
-    low-resolution pictures that the network predicts and that were drawn. Of the rest only little is added, so that
-    the edges of drawn teeth stay.
+    Lips keep their colour, as recorded ones do; the network alone would redden them as they move. Between them it
+    decides on what is smooth: the drawn picture is multiplied by the ratio of the low-resolution pictures that the
+    network predicts and that were drawn. Of the rest only little is added, so that the edges of drawn teeth stay.
     """
     inside = conditioning[:, INSIDE]
     drawn = conditioning[:, :3] + 0.5
@@ -215,7 +216,8 @@ def keep_drawn_edges(conditioning: torch.Tensor, added: torch.Tensor) -> torch.T
     shaded = drawn * F.interpolate(gain, scale_factor=SHADING_CELL, mode="bilinear")
     light = shaded.mean(1, keepdim=True)
     detail = (wanted.mean(1, keepdim=True) - light).clamp(-DETAIL, DETAIL)
-    return torch.lerp(added, shaded * (1 + detail / light.clamp(min=DETAIL)) - drawn, inside)
+    outside = drawn * (added.mean(1, keepdim=True) / drawn.mean(1, keepdim=True).clamp(min=SHADED_LIP))
+    return torch.lerp(outside, shaded * (1 + detail / light.clamp(min=DETAIL)) - drawn, inside)
 
 
 def lip_motion_weight(photo: FaceMotion, motion: FaceMotion) -> np.ndarray:

@@ -148,17 +148,33 @@ def test_contempt_raises_one_corner_of_the_mouth_and_lowers_the_lids(face):
     assert lid_opening(contemptuous).max() < 0.9 * lid_opening(face).max()
 
 
-@pytest.mark.parametrize("emotion", ["angry", "disgusted", "fear", "sad"])
-def test_the_smile_of_a_photo_is_gone_under_an_emotion_that_contradicts_it(face, emotion):
+@pytest.mark.parametrize("emotion", ["angry", "disgusted", "fear", "sad", "surprised"])
+def test_half_an_emotion_that_contradicts_the_smile_of_a_photo_leaves_nothing_of_it(face, emotion):
     smile = smiling(face)
-    heights = [corner_height(at_rest(smile, emotion, intensity)) for intensity in (0, 0.25, 0.5, 0.75, 1)]
+    heights = [corner_height(at_rest(smile, emotion, intensity)) for intensity in (0, 0.1, 0.25, 0.4, 0.5)]
     assert heights[0] == corner_height(smile)
     assert (np.diff(heights) < 0).all()  # the stronger, the less of it
-    assert heights[-1] < corner_height(face) + 0.01
+    for intensity in (0.5, 1.0, MAX_INTENSITY):
+        without = corner_height(at_rest(face, emotion, intensity))
+        assert abs(corner_height(at_rest(smile, emotion, intensity)) - without) < 0.015
+
+
+def test_contempt_on_a_smiling_photo_raises_one_corner_of_the_mouth_alone(face):
+    raised = [side[[13, 14], 1].mean() - side[[61, 291], 1] for side in (face, at_rest(smiling(face), "contempt", 1))]
+    right, left = raised[1] - raised[0]
+    assert left > 0.06 and right < 0
 
 
 def test_joy_keeps_the_smile_of_a_photo(face):
     assert corner_height(at_rest(smiling(face), "happy", 1)) > corner_height(smiling(face))
+
+
+def test_joy_lifts_the_hanging_corners_of_a_mouth(face):
+    hanging = face + unit_offsets(unit_strengths("15:1", 1))[0]
+    lower = corner_height(face) - corner_height(hanging)
+    assert lower > 0.04
+    assert corner_height(at_rest(face, "happy", 1)) - corner_height(at_rest(hanging, "happy", 1)) < 0.6 * lower
+    assert corner_height(at_rest(hanging, "sad", 1)) < corner_height(hanging)
 
 
 def test_a_smile_goes_as_far_as_a_blend_contradicts_it(face):

@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from space_core.assets import weights_path
-from space_core.face.smile import smile_of
+from space_core.face.smile import hanging_of, smile_of
 from space_core.face.topology import (
     CHIN,
     INNER_LOWER_LIP,
@@ -26,7 +26,8 @@ NUM_MEASURES = 5  # of articulation
 HIDDEN = 24
 NUM_MODES = 6  # of the difference between emotional and neutral speech
 OPEN_AT = 0.12  # lip opening in speech, in outer-eye-corner distances, from which on …
-OPEN_SHARE = 0.3  # … an emotion parts the lips by this share of what it does at rest
+OPEN_SHARE = 0.5  # … an emotion parts the lips by this share of what it does at rest
+SMILE_GONE_AT = 0.5  # intensity from which on nothing is left of a photo's smile: nobody is a little angry and smiles
 
 
 def expressive_motion(motion: np.ndarray, emotion: np.ndarray, rest: np.ndarray, closure: np.ndarray) -> np.ndarray:
@@ -42,14 +43,15 @@ def expressive_motion(motion: np.ndarray, emotion: np.ndarray, rest: np.ndarray,
     Returns:
         (T, 478, 3) offsets from the resting face; exactly ``motion`` where the emotion is neutral. The difference is
         proportional to the intensity, except where it would shut the eyes or push the brows onto them, and that a
-        smile of the photo is taken back up to intensity 1.
+        smile of the photo is taken back up to intensity 0.5, and hanging mouth corners are lifted up to intensity 1.
     """
     network = _load_network()
     weights = torch.from_numpy(np.asarray(emotion, np.float64))
     with torch.inference_mode():
         free = torch.from_numpy(1 - np.asarray(closure, np.float64))
         offsets = network(torch.from_numpy(articulation(motion)), weights, free)
-        offsets = (offsets - smile_of(rest) * network.contradicted_smile(weights)).numpy()
+        taken_back, lifted = network.mouth_corners(weights)
+        offsets = (offsets - smile_of(rest) * taken_back + hanging_of(rest) * lifted).numpy()
         gain = 1 + (weights[:, 1:] @ network.speech_gain).numpy()
     return gain[:, None, None] * motion + limit_expression(offsets, rest)
 
@@ -86,7 +88,7 @@ class EmotionNetwork(nn.Module):
         self.register_buffer("beta_open", torch.zeros(num_emotions, num_values))  # parts the lips
         self.register_buffer("speech_gain", torch.zeros(num_emotions))  # relative increase of speech motion
         self.register_buffer("smile", torch.zeros(num_values))  # offsets of the mesh in a full, closed-lipped smile
-        self.register_buffer("against_smile", torch.zeros(num_emotions))  # share of a photo's smile that is taken back
+        self.register_buffer("against_smile", torch.zeros(num_emotions))  # 1 where a photo's smile is taken back
 
     def forward(self, articulation: torch.Tensor, emotion: torch.Tensor, free: torch.Tensor) -> torch.Tensor:
         """(T, 5), (T, 8) and (T,), from 0 shut lips to 1 lips that speech leaves free, to offsets (T, 478, 3)."""
@@ -96,10 +98,13 @@ class EmotionNetwork(nn.Module):
         offsets = in_speech + weights @ self.beta + parting * (weights @ self.beta_open)
         return offsets.reshape(len(offsets), NUM_POINTS, 3)
 
-    def contradicted_smile(self, emotion: torch.Tensor) -> torch.Tensor:
-        """(T, 8) to offsets (T, 478, 3): what emotions take back of a full smile."""
-        share = (emotion[:, 1:] @ self.against_smile).clamp(max=1)
-        return (share[:, None] * self.smile).reshape(len(share), NUM_POINTS, 3)
+    def mouth_corners(self, emotion: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(T, 8) to two offsets (T, 478, 3): what emotions take back of a full smile, and add to a hanging mouth."""
+        weights = emotion[:, 1:]
+        against, intensity = weights @ self.against_smile, weights.sum(1)
+        taken_back = against / intensity.clamp(min=SMILE_GONE_AT)
+        lifted = (intensity - against).clamp(max=1)
+        return tuple((share[:, None] * self.smile).reshape(len(share), NUM_POINTS, 3) for share in (taken_back, lifted))
 
     def mode_coefficients(self, articulation: torch.Tensor, emotion: torch.Tensor) -> torch.Tensor:
         """(T, 5) and (T, 8) to coefficients (T, modes) of the difference between emotional and neutral speech."""

@@ -12,8 +12,8 @@ PEAK_FROM, PEAK_AT, PEAK_REACH, PEAK_LEAST, PEAK_SURE = 1.5, 3.0, 3, -1.5, -0.5
 # does, up to how many frames the closures are away, and the logit above which all count alike.
 DIP_FROM, DIP_AT, DIP_REACH, SURELY_SHUT = 0.5, 2.0, 4, 5.0
 # How far speech holds lips together that it does not shut: where the gap is at least the last number, and where they
-# touch.
-WIDE_HOLD, NARROW_HOLD, NARROW_GAP = 0.3, 0.8, 0.05
+# touch. It falls as slowly as lips open, so that lips an emotion parts rise and fall with those of neutral speech.
+WIDE_HOLD, NARROW_HOLD, NARROW_GAP = 0.3, 0.95, 0.12
 
 
 def closure_share(logit: np.ndarray) -> np.ndarray:

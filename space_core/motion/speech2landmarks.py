@@ -49,7 +49,7 @@ MOUTH_SCALES = (0.8, 1.1)  # mouths beyond these widths, relative to the canonic
 SMILE_NARROWS = 0.9
 # Lips are held together just before and after speech too, and are free half a second from it. To hold them for one
 # to two seconds would hide what an emotion does to them. Of the correlation with recorded, neutral lips that loses more
-# in continuous speech (0.026 instead of 0.024 in surprise), less if single words are counted, too (0.019, not 0.026).
+# in continuous speech (0.010 instead of 0.008 in surprise), less if single words are counted, too (0.002, not 0.017).
 NEAR_SPEECH, NEAR_SPEECH_GAIN = 6.0, 2.0  # frames, standard deviation
 
 # A breath is drawn before speech: the lips part by so much, over so many frames that end with the first sound.

@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 import torch
+from torch.nn import functional as F
 
 from space_core.face.portrait import MARGIN, Portrait
 from space_core.generator.mesh_warp.inpainting import fill
@@ -10,7 +11,7 @@ from space_core.generator.mesh_warp.sampling import EXTENT
 
 SURE = 0.9  # of the mask: a pixel that shows the person
 EYE_CORNERS = (33, 263)  # the outer ones; lengths below are multiples of their distance, areas of its square
-EARS = ((234, 132), (454, 361))  # the skin before either ear and below it
+EARS = {-1: (234, 132), 1: (454, 361)}  # the skin before either ear and below it, by the direction outwards along x
 INWARDS, OUTWARDS, UPWARDS, DOWNWARDS = 0.15, 0.45, 0.1, 0.95  # from there, where earrings are sought
 CLEARANCE = 15  # pixels, width of the brush around the person in which the background is not taken as known
 # Differences of a colour, 0…1, from the background's, the greatest of the three: of every pixel, on average over an
@@ -29,22 +30,28 @@ def find_earrings(picture: torch.Tensor, person: np.ndarray, portrait: Portrait)
     points = portrait.landmarks[:, :2] + MARGIN
     unit = float(np.linalg.norm(np.subtract(*points[list(EYE_CORNERS)])))
     sure = (person > SURE).astype(np.uint8)
-    found = np.zeros(person.shape, np.float32)
-    around_person = cv2.dilate(sure, np.ones((CLEARANCE, CLEARANCE))) > 0
-    for outwards, (before, below) in zip((-1, 1), EARS, strict=True):
-        x = points[before, 0] + unit * outwards * np.array([-INWARDS, OUTWARDS])
-        y = points[below, 1] - UPWARDS * unit, points[before, 1] + DOWNWARDS * unit
-        (left, right), (top, bottom) = (np.sort(ends).round().astype(int).clip(0, EXTENT) for ends in (x, y))
-        box = np.s_[top:bottom, left:right]
-        if not sure[box].any() or sure[box].all():
-            continue
-        known = ~around_person
+    boxes = [_beside_ear(points[list(ear)], unit, outwards) for outwards, ear in EARS.items()]
+    known = cv2.dilate(sure, np.ones((CLEARANCE, CLEARANCE))) == 0
+    for box in boxes:
         known[box] = False
-        behind = fill(picture, torch.from_numpy(known.astype(np.float32))[None, None])
-        contrast = (picture - behind)[0].abs().amax(0).numpy()[box]
-        flipped = np.s_[:, ::outwards]
-        found[box][flipped] = _hanging(np.ascontiguousarray(contrast[flipped]), sure[box][flipped].copy(), unit)
+    # At half the size: it is smooth.
+    known = F.avg_pool2d(torch.from_numpy(known.astype(np.float32))[None, None], 2).floor()
+    behind = F.interpolate(fill(F.avg_pool2d(picture, 2), known), scale_factor=2.0, mode="bilinear")
+    contrast = (picture - behind)[0].abs().amax(0).numpy()
+    found = np.zeros(person.shape, np.float32)
+    for outwards, box in zip(EARS, boxes, strict=True):
+        if sure[box].any() and not sure[box].all():
+            flipped = np.s_[:, ::outwards]
+            found[box][flipped] = _hanging(contrast[box][flipped].copy(), sure[box][flipped].copy(), unit)
     return found
+
+
+def _beside_ear(points: np.ndarray, unit: float, outwards: int) -> tuple[slice, slice]:
+    """Rows and columns in which earrings are sought, for an ear of ``EARS`` with its points (2, 2)."""
+    (x, before), (_, below) = points
+    columns = np.sort(x + unit * outwards * np.array([-INWARDS, OUTWARDS]))
+    rows = below - UPWARDS * unit, before + DOWNWARDS * unit
+    return tuple(slice(*np.clip(np.round(ends), 0, EXTENT).astype(int).tolist()) for ends in (rows, columns))
 
 
 def _hanging(contrast: np.ndarray, sure: np.ndarray, unit: float) -> np.ndarray:
@@ -65,6 +72,7 @@ def _hanging(contrast: np.ndarray, sure: np.ndarray, unit: float) -> np.ndarray:
         goes_on = top + height == len(own) or left + width == own.shape[1]
         outline = own & clear & ~(cv2.erode(own.astype(np.uint8), np.ones((3, 3))) > 0)
         is_smooth = (different & ~own)[clear].mean() < MOST_ELSEWHERE
-        if not goes_on and is_smooth and contrast[own].mean() > CLEAR_CONTRAST and change[outline].mean() > SHARP:
+        is_sharp = outline.any() and change[outline].mean() > SHARP
+        if not goes_on and is_smooth and is_sharp and contrast[own].mean() > CLEAR_CONTRAST:
             found |= own
     return found

@@ -206,16 +206,6 @@ def test_the_photos_own_upper_teeth_are_found_down_to_their_edge(closed, length)
     assert float(column.nonzero().max()) == pytest.approx(edge - 1, abs=0.8 * millimetre)
 
 
-def test_a_lip_that_rises_uncovers_more_of_the_photos_teeth(generator, portrait):
-    normalized = portrait.normalized[None].copy()
-    normalized[:, [*INNER_UPPER_LIP[1:-1], *OUTER_UPPER_LIP[1:-1]], 1] -= 0.04
-    face = posed(portrait, normalized)
-    frame = rendered(generator, generator.prepare(portrait, refined=False), face)[0].astype(float)
-    (left, top), right = face.landmarks[0, 81, :2].astype(int), int(face.landmarks[0, 311, 0])
-    uncovered = frame[top + 2 : int(portrait.landmarks[13, 1]), left:right].mean((0, 1))
-    assert 1 - uncovered.min() / uncovered.max() < 0.3  # the colour of teeth, not that of gums
-
-
 def test_teeth_between_lips_that_hardly_part_lie_in_a_red_shade(generator, closed):
     prepared, redness = generator.prepare(closed, refined=False), []
     for opening in (0.05, 0.12):

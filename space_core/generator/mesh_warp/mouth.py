@@ -32,7 +32,6 @@ NEGLIGIBLE_BLUR = 0.25  # pixels
 # normalized).
 MOVED_LOW, MOVED_HIGH = 0.002, 0.012
 PARTED = (1.2 * MILLIMETRE, 3 * MILLIMETRE)  # from here to there, parting lips let light in
-LIPS_SHADE_REACH = 12.0  # millimetres between lips, from which on they do not keep light from one another
 
 
 def mouth_is_open(mouth: PreparedMouth, host: HostMotion) -> bool:
@@ -84,13 +83,10 @@ def _inside(mouth: PreparedMouth, motion: FaceMotion, window: Window, opening: O
     millimetre = motion.scale[:, None, None] * MILLIMETRE
     above, below = opening.below_upper / millimetre, opening.above_lower / millimetre
     shade = (0.56 + 0.44 * smoothstep(above, -0.5, 4.5)) * (0.85 + 0.15 * smoothstep(below, -0.5, 2.5))
-    shade = shade[:, None] * (
-        mouth.near_lips + (1 - mouth.near_lips) * smoothstep(above + below, 1.0, LIPS_SHADE_REACH)[:, None]
-    )
+    apart = (opening.below_upper + opening.above_lower)[:, None] / motion.scale[:, None, None, None]
+    light = mouth.near_lips + (1 - mouth.near_lips) * smoothstep(apart, MILLIMETRE, mouth.full_light)
     # Lips that hardly part show the shade between them, no teeth.
-    height = opening.below_upper + opening.above_lower
-    parted = smoothstep(height / motion.scale[:, None, None], *PARTED)
-    return torch.lerp(mouth.seam, picture * shade, parted[:, None])
+    return torch.lerp(mouth.seam, picture * shade[:, None] * light, smoothstep(apart, *PARTED))
 
 
 def _parted(mouth: PreparedMouth, host: HostMotion) -> bool:

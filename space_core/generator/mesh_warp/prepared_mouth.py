@@ -28,6 +28,9 @@ SEAM = 0.5  # of the lips' brightness is left between closed ones
 # Of the light, what is left where lips nearly touch. They have reflected it many times, so it is red: a power of
 # ``MouthColours.reddening``.
 LIPS_SHADE, LIPS_REDDENING = 0.7, 3
+# How far apart they keep no light from one another; and as a share of how far a photo shows them, if it shows teeth,
+# which are then as light as there.
+FULL_LIGHT, FULL_LIGHT_AGAIN = 12.0 * MILLIMETRE, 0.6
 
 OPEN_IN_PHOTO = 4 * MILLIMETRE  # photos whose lips are further apart show a mouth of their own
 OPEN_BY_JAW = 0.7  # of what a photo shows its lips apart, the jaw has dropped
@@ -39,10 +42,6 @@ TOOTH_SATURATION = (0.42, 0.3)
 ROW_END, ROW_ENDS_WITHIN, TYPICAL_ROW = 0.75, (4 * MILLIMETRE, 14.5 * MILLIMETRE), 8.5 * MILLIMETRE
 BETWEEN_TEETH, ROW_SMOOTHNESS = 1.5 * MILLIMETRE, 9 * MILLIMETRE  # widths: of dark gaps, of the row's edge's median
 LEAST_SHARE_OF_TEETH = 0.3  # of what a photo shows between the lips, for its teeth to be taken
-# A lip that rises further than in the photo uncovers more of the photo's teeth, which are mirrored upwards: from so far
-# below their upper edge, which has some of the colour of lip or gum, and so far. From a share of that on they fade into
-# the drawn ones; at its end they are that much darker.
-TEETH_EDGE, TEETH_GO_ON, TEETH_FADE, TEETH_DARKEN = 0.8 * MILLIMETRE, 6 * MILLIMETRE, 0.5, 0.2
 
 
 @dataclass(frozen=True)
@@ -63,6 +62,7 @@ class PreparedMouth:
         near_lips: (3, 1, 1) of red, green and blue light, what is left where the lips nearly touch.
         teeth: (1, 4, h, w) the picture, and where the photo's own upper teeth are in it, 0…1.
         has_teeth: whether they are anywhere.
+        full_light: how far lips are apart that keep no light from one another, normalized.
         softness: width of the drawn edges in pixels, that of the photo's own.
         blur: standard deviation in pixels of the Gaussian that makes what is drawn as blurred as the photo.
     """
@@ -82,6 +82,7 @@ class PreparedMouth:
     near_lips: torch.Tensor
     teeth: torch.Tensor
     has_teeth: bool
+    full_light: float
     softness: float
     blur: float
 
@@ -127,32 +128,10 @@ def prepare_mouth(picture: torch.Tensor, photo: FaceMotion) -> PreparedMouth:
         near_lips=torch.tensor(near_lips, dtype=torch.float32)[:, None, None],
         teeth=torch.cat([picture, teeth], 1),
         has_teeth=has_teeth,
+        full_light=FULL_LIGHT_AGAIN * opening if has_teeth else FULL_LIGHT,
         softness=1.0,
         blur=0.0,
     )
-
-
-def continued_teeth(picture: torch.Tensor, teeth: torch.Tensor, scale: float) -> torch.Tensor:
-    """(1, 4, h, w) a picture and where its upper teeth are, 0…1, in both of which the teeth go on upwards.
-
-    Args:
-        picture: (1, 3, h, w).
-        teeth: (1, 1, h, w) where it shows them.
-        scale: pixels per normalized unit.
-    """
-    height, reach = picture.shape[2], TEETH_GO_ON * scale
-    rows = torch.arange(height, device=picture.device)[:, None]
-    sure = teeth[0] > 0.8
-    top = torch.where(sure.any(1), sure.float().argmax(1), -height).float()  # of each column; far above if it has none
-    top = F.max_pool1d(top, 5, 1, 2)
-    top = F.avg_pool1d(F.pad(top, (2, 2), mode="replicate"), 5, 1)[0].add(TEETH_EDGE * scale).round().long()
-    above = (top - rows).clamp(min=0)
-    mirrored = (rows + 2 * above).clamp(max=height - 1).expand(picture.shape[1] + 1, -1, -1)
-    found = torch.cat([picture, teeth], 1)[0].gather(1, mirrored)
-    along = above / reach
-    colours = found[:3] * (1 - TEETH_DARKEN * along.clamp(max=1))
-    shown = found[3:] * smoothstep(along, 1.0, TEETH_FADE)
-    return torch.cat([colours, torch.where(above > 0, shown, teeth[0])])[None]
 
 
 def _teeth_in_photo(picture: torch.Tensor, photo: FaceMotion, lips: torch.Tensor) -> torch.Tensor:

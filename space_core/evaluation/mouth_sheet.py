@@ -17,9 +17,15 @@ import numpy as np
 from PIL import Image
 
 from space_core import AnimationOptions, SpacePipeline
-from space_core.face.topology import INNER_LOWER_LIP, INNER_UPPER_LIP, OUTER_LOWER_LIP, OUTER_UPPER_LIP
+from space_core.face.topology import (
+    INNER_LOWER_LIP,
+    INNER_UPPER_LIP,
+    OUTER_EYE_CORNERS,
+    OUTER_LOWER_LIP,
+    OUTER_UPPER_LIP,
+)
 from space_core.measures.corpus import Corpus, corpus_arguments
-from space_core.measures.mouth_interior import OUTER_EYE_CORNERS, mouth_profile
+from space_core.measures.mouth_interior import mouth_profile
 from space_core.measures.rendering import add_generator_argument
 
 LARGE = 512  # pixels, least size of a clip

@@ -52,6 +52,7 @@ RIGHT_EYE = Eye(
     iris_rim=(474, 475, 476, 477),
 )
 EYES = (LEFT_EYE, RIGHT_EYE)
+OUTER_EYE_CORNERS = (33, 263)
 
 # Points over bone that neither speech nor expression moves much: forehead, temples, bridge and tip of the nose, corners
 # of the eyes. The head pose is fitted to these alone.

@@ -6,11 +6,10 @@ import cv2
 import numpy as np
 
 from space_core.face.luminance import LUMINANCE
-from space_core.face.topology import INNER_LOWER_LIP, INNER_UPPER_LIP
+from space_core.face.topology import INNER_LOWER_LIP, INNER_UPPER_LIP, OUTER_EYE_CORNERS
 
 CHEEKS = ((50, 101, 36, 205), (280, 330, 266, 425))  # quadrilaterals of skin beside nose and mouth
 LEAST_OPENING = 0.03  # of the distance between the outer eye corners; lips less apart show no inside to be measured
-OUTER_EYE_CORNERS = (33, 263)
 LIP_EDGE = 0.008  # of the same distance; pixels that near to the lips are as much lip as mouth
 LEAST_PIXELS = 30
 BRIGHT = 0.75  # of the cheeks' luminance; a tooth in the light is at least as bright

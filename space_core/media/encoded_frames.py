@@ -2,7 +2,6 @@
 
 import os
 import re
-import subprocess
 from functools import cache
 
 from space_core.media import ffmpeg
@@ -47,9 +46,5 @@ def can_be_counted() -> bool:
     """Whether this system's ffmpeg reports the frames that it has encoded."""
     if os.name != "posix":  # no descriptors are inherited elsewhere
         return False
-    try:
-        done = subprocess.run([ffmpeg.binary(), "-version"], capture_output=True, timeout=ffmpeg.PROBE_SECONDS)
-    except (OSError, subprocess.TimeoutExpired):
-        return False
-    version = re.match(rb"ffmpeg version n?(\d+)\.", done.stdout)
-    return version is not None and int(version[1]) >= FIRST_VERSION
+    number = re.match(r"ffmpeg version n?(\d+)\.", ffmpeg.version())
+    return number is not None and int(number[1]) >= FIRST_VERSION

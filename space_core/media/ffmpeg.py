@@ -133,17 +133,22 @@ def binary() -> str:
         ) from None
 
 
+def version() -> str:
+    """What the executable reports with "-version"; empty if it gives no answer."""
+    try:
+        done = subprocess.run([binary(), "-version"], capture_output=True, timeout=PROBE_SECONDS)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.decode(errors="replace")
+
+
 def check_binary() -> None:
     """Checks that the executable is ffmpeg: for a program that gave no answer.
 
     Raises:
         SpaceError: it is another program, or none.
     """
-    try:
-        version = subprocess.run([binary(), "-version"], capture_output=True, timeout=PROBE_SECONDS).stdout
-    except (OSError, subprocess.TimeoutExpired):
-        version = b""
-    if not version.startswith(b"ffmpeg version"):
+    if not version().startswith("ffmpeg version"):
         variable = "IMAGEIO_FFMPEG_EXE"
         name = f"that {variable} names" if os.environ.get(variable) else "of the package imageio-ffmpeg"
         raise SpaceError(f"The program {name} is not a working ffmpeg. Set {variable} to the path of one.")

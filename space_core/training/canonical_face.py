@@ -14,7 +14,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from space_core.face.normalization import fit_similarity
-from space_core.face.topology import CANONICAL_FACE, NUM_POINTS, NUM_SURFACE_POINTS, RIGID_POINTS
+from space_core.face.topology import CANONICAL_FACE, NUM_POINTS, NUM_SURFACE_POINTS, OUTER_EYE_CORNERS, RIGID_POINTS
 from space_core.measures.corpus import Corpus, corpus_arguments
 
 FRONTAL_FRAMES = 25  # of each clip: those in which the halves of the face differ least in width
@@ -75,7 +75,7 @@ def _aligned(face: np.ndarray, reference: np.ndarray) -> np.ndarray:
 
 def _standardized(face: np.ndarray) -> np.ndarray:
     """The face (478, 3) with outer eye corners one unit apart and level, the origin between them, and no yaw."""
-    left, right = face[33], face[263]
+    left, right = face[list(OUTER_EYE_CORNERS)]
     face = face - (left + right) / 2
     x = (right - left) / np.linalg.norm(right - left)
     z = np.array([0, 0, 1.0]) - x[2] * x

@@ -6,11 +6,12 @@ import torch
 from torch.nn import functional as F
 
 from space_core.face.portrait import MARGIN, Portrait
+from space_core.face.topology import OUTER_EYE_CORNERS
 from space_core.generator.mesh_warp.inpainting import fill
 from space_core.generator.mesh_warp.sampling import EXTENT
 
 SURE = 0.9  # of the mask: a pixel that shows the person
-EYE_CORNERS = (33, 263)  # the outer ones; lengths below are multiples of their distance, areas of its square
+# Lengths are multiples of the distance between the outer eye corners, areas of its square.
 EARS = {-1: (234, 132), 1: (454, 361)}  # the skin before either ear and below it, by the direction outwards along x
 INWARDS, OUTWARDS, UPWARDS, DOWNWARDS = 0.15, 0.45, 0.1, 0.95  # from there, where earrings are sought
 CLEARANCE = 15  # pixels, width of the brush around the person in which the background is not taken as known
@@ -28,7 +29,7 @@ def find_earrings(picture: torch.Tensor, person: np.ndarray, portrait: Portrait)
     ``person`` (640, 640) is the mask, 0 background … 1 person.
     """
     points = portrait.landmarks[:, :2] + MARGIN
-    unit = float(np.linalg.norm(np.subtract(*points[list(EYE_CORNERS)])))
+    unit = float(np.linalg.norm(np.subtract(*points[list(OUTER_EYE_CORNERS)])))
     sure = (person > SURE).astype(np.uint8)
     boxes = [_beside_ear(points[list(ear)], unit, outwards) for outwards, ear in EARS.items()]
     known = cv2.dilate(sure, np.ones((CLEARANCE, CLEARANCE))) == 0

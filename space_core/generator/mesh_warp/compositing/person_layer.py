@@ -25,7 +25,7 @@ def cut_out(
 
     Args:
         picture: (H, W, 3) uint8.
-        behind: the person.
+        behind: the background, and where the person hides it.
         to_surroundings: from pixels of the film to those of the surroundings.
         corner: (2,) x and y of the picture's first pixel, in pixels of the film.
         continued: so many rows at the top show the person before the background; the others are as they are.

@@ -102,7 +102,7 @@ def prepare_canvas(canvas: Canvas, middle: np.ndarray, behind: Background, light
     Args:
         canvas: what the film shows.
         middle: (2,) of the face in the photo, in pixels of the film.
-        behind: the person.
+        behind: the background, and where the person hides it.
         light: (160, 160, 4) how the far side is lit, see ``far_light``; None if the photo shows both sides.
     """
     to_film = film_transform(canvas)

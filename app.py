@@ -7,14 +7,14 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-from space_core.memory import limit_arenas
+from space_core.process import configure_process
 from space_core.web.private_files import create_private_folder
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before gradio is imported: nothing here calls home
 
 if __name__ == "__main__":
     create_private_folder()  # also before: packages look up where they may write when they are imported
-    limit_arenas()  # before threads start, each of which would keep memory that it has freed
+    configure_process()  # before threads start and NumPy is loaded
 
 if os.environ.get("SPACES_ZERO_GPU"):
     import spaces  # before torch: on a ZeroGPU Space it pretends to torch that there is a GPU

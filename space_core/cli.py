@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from space_core.errors import ServerFault, SpaceError
-from space_core.memory import limit_arenas, out_of_memory_as_fault, spared_by_collector
+from space_core.memory import out_of_memory_as_fault, spared_by_collector
 from space_core.options import DEVICES, AnimationOptions, option_field, option_help, option_names, parse_setting
+from space_core.process import configure_process
 from space_core.timing import duration
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         the machine; 130 after Ctrl-C, SIGTERM or SIGHUP, which leave no unfinished files.
     """
     _open_stderr()
-    limit_arenas()
+    configure_process()
     parsed = _parser().parse_args(arguments)
     try:
         with _signals_as_interrupt(), _messages_of_libraries(parsed.quiet), out_of_memory_as_fault():

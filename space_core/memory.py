@@ -10,8 +10,6 @@ from contextlib import contextmanager
 
 from space_core.errors import ServerFault, SpaceError
 
-MAX_ARENAS = 2  # of malloc; glibc has eight for each core, each of which keeps what its threads have freed
-M_ARENA_MAX = -8  # of mallopt
 # What torch, OpenCV, the loader of libraries and the system say in exceptions of their own.
 NO_MEMORY = re.compile(
     r"can(no|')t allocate|not enough memory|out of memory|insufficient memory|failed to allocate|failed to map segment"
@@ -69,11 +67,3 @@ def spared_by_collector() -> Iterator[None]:
         gc.freeze()
         if was_enabled:
             gc.enable()
-
-
-def limit_arenas() -> None:
-    """Has threads share few arenas of glibc's malloc, as ``MALLOC_ARENA_MAX`` does; for the start of a program."""
-    if sys.platform == "linux":
-        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-        if mallopt is not None:
-            mallopt(M_ARENA_MAX, MAX_ARENAS)

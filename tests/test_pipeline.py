@@ -366,13 +366,13 @@ print(max(memory[6:12]), max(memory[24:]))
 
 @pytest.mark.slow
 def test_a_film_of_a_photo_of_twelve_megapixels_takes_bounded_memory(tmp_path):
-    """It took 1.45 GiB once, with ffmpeg; in a process of its own that limits arenas as the command line does."""
+    """It took 1.45 GiB once, with ffmpeg; in a process set up as the command line's."""
     program = """
 import sys
 from space_core import AnimationOptions, SpacePipeline
 from space_core.evaluation.benchmark import PeakMemory
-from space_core.memory import limit_arenas
-limit_arenas()
+from space_core.process import configure_process
+configure_process()
 pipeline = SpacePipeline("cpu")
 with PeakMemory() as memory:
     pipeline.animate_to_file(*sys.argv[1:], AnimationOptions(framing="photo"))

@@ -198,9 +198,9 @@ class _Worker:
 
     def __init__(self, ledger: Any, folder: "Place", workers: Workers) -> None:
         from space_core.cluster.film_maker import FilmMaker
-        from space_core.memory import limit_arenas
+        from space_core.process import configure_process
 
-        limit_arenas()
+        configure_process()
         self._ledger = ledger
         self._maker = FilmMaker(folder, "cuda" if workers.gpus else "cpu", workers.certificate_folder)
 

@@ -16,10 +16,10 @@ from space_core.errors import FaultReason, ServerFault, SpaceError
 from space_core.fault_reasons import fault_reason
 from space_core.live import LiveControl, LiveFrame
 from space_core.media.files import temporary_folder
-from space_core.memory import limit_arenas
 from space_core.options import AnimationOptions
 from space_core.output import Outputs
 from space_core.pipeline import SpacePipeline
+from space_core.process import configure_process
 
 CHUNK_BYTES = 1 << 20
 END_SECONDS = 10.0  # for a cancelled film to end on its replica
@@ -121,7 +121,7 @@ class PipelineReplica:
     """A resident pipeline on some machine, which makes one film, or draws one live stream, at a time."""
 
     def __init__(self, device: str, cache_bytes: int) -> None:
-        limit_arenas()
+        configure_process()
         self._pipeline = SpacePipeline(device, cache_bytes=cache_bytes)
 
     async def render(self, request: FilmRequest) -> AsyncIterator[Event]:

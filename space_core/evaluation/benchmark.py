@@ -43,11 +43,11 @@ from space_core.measures.rendering import add_generator_argument
 from space_core.media.audio import load_recording
 from space_core.media.images import load_photo
 from space_core.media.video_writer import write_video
-from space_core.memory import limit_arenas
 from space_core.motion.live_speech import LOOK_AHEAD_FRAMES
 from space_core.motion.motion import join
 from space_core.motion.planner import MotionPlanner
 from space_core.options import DEVICES, MotionOptions
+from space_core.process import configure_process
 from space_core.progress import ignore_progress
 from space_core.timing import FPS, SAMPLE_RATE, SAMPLES_PER_FRAME
 
@@ -99,7 +99,7 @@ def _in_own_process(measure: Callable, *arguments: object) -> None:
 
 
 def _measure_as_program(measure: Callable, *arguments: object) -> None:
-    limit_arenas()  # as the command line and the web demo do
+    configure_process()  # as the command line and the web demo do
     measure(*arguments)
 
 

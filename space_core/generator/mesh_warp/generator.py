@@ -5,7 +5,7 @@ piecewise linear), and the compositor samples the photo through it. The person m
 """
 
 from collections import deque
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -42,7 +42,9 @@ from space_core.generator.mesh_warp.worn_glasses import WornGlasses, draw_glasse
 from space_core.generator.mesh_warp.wrinkles import PreparedWrinkles, crease_shade, prepare_wrinkles
 from space_core.progress import NUM_CORES
 
-CPU_BATCH, CUDA_BATCH = 4, 16  # frames rendered at once; more of them leave a core's cache
+CPU_BATCH = 4  # frames of 512 × 512 rendered at once; more of them leave a core's cache
+# On CUDA, where starting the operations takes longer than computing them: frames, and pixels of large ones.
+CUDA_BATCH, CUDA_PIXELS = 32, 24 << 20
 # Batches that are rendered before they are asked for: at most so many, and of large pictures as many as take so much.
 LOOK_AHEAD, LOOK_AHEAD_BYTES = 3, 80_000_000
 STILL = 1e-3  # pixels; less motion than this is none
@@ -126,9 +128,11 @@ class MeshWarpGenerator:
 
     def batch_size(self, prepared: PreparedPortrait) -> int:
         """See ``Generator.batch_size``."""
-        size = CUDA_BATCH if self.device.type == "cuda" else CPU_BATCH
         height, width = prepared.canvas.still.shape[:2]
-        return max(1, size * SIZE**2 // max(height * width, SIZE**2))
+        pixels = max(height * width, SIZE**2)
+        if self.device.type == "cuda":
+            return max(1, min(CUDA_BATCH, CUDA_PIXELS // pixels))
+        return max(1, CPU_BATCH * SIZE**2 // pixels)
 
     def seconds_per_frame(self, prepared: PreparedPortrait) -> float | None:
         """See ``Generator.seconds_per_frame``."""
@@ -146,13 +150,13 @@ class MeshWarpGenerator:
             workers = ThreadPoolExecutor(1)
         memory = FrameMemory()
         try:
-            pending: deque[Future[np.ndarray]] = deque()
+            pending: deque[Future[Callable[[], np.ndarray]]] = deque()
             for face in faces:
-                pending.append(workers.submit(self.render_batch, prepared, face, memory))
+                pending.append(workers.submit(self._start_batch, prepared, face, memory))
                 if len(pending) > look_ahead:
-                    yield pending.popleft().result()
+                    yield pending.popleft().result()()
             while pending:
-                yield pending.popleft().result()
+                yield pending.popleft().result()()
         finally:
             # Without waiting for the threads: an iterator that was dropped may be collected in one of them.
             workers.shutdown(wait=False, cancel_futures=True)
@@ -161,7 +165,24 @@ class MeshWarpGenerator:
         self, prepared: PreparedPortrait, face: PosedFace, memory: FrameMemory | None = None
     ) -> np.ndarray:
         """(B, H, W, 3) uint8 RGB frames of a few frames of a face, in this thread; for ``memory`` see ``compose``."""
-        return self.draw(prepared, face, memory).cpu().numpy()
+        return self._start_batch(prepared, face, memory)()
+
+    def _start_batch(
+        self, prepared: PreparedPortrait, face: PosedFace, memory: FrameMemory | None
+    ) -> Callable[[], np.ndarray]:
+        """``render_batch`` without waiting for a GPU: what is returned waits for the frames and gives them."""
+        frames = self.draw(prepared, face, memory)
+        if self.device.type != "cuda":
+            return frames.cpu().numpy
+        host = torch.empty_like(frames, device="cpu", pin_memory=True).copy_(frames, non_blocking=True)
+        copied = torch.cuda.Event()
+        copied.record()
+
+        def wait() -> np.ndarray:
+            copied.synchronize()
+            return host.numpy()
+
+        return wait
 
     @torch.inference_mode()
     def draw(self, prepared: PreparedPortrait, face: PosedFace, memory: FrameMemory | None = None) -> torch.Tensor:

@@ -111,11 +111,12 @@ def _nearest(
     x = torch.remainder(pixel, width)
     distance = torch.addcmul(depth.index_select(0, span), step.index_select(0, span), x)
     # The depth in the high bits and the span in the low ones: one minimum finds the nearest.
-    order = (distance * DEPTH_STEPS).long() * len(first) + span
     nothing = torch.iinfo(torch.int64).max
-    buffer = torch.full((num_pixels + 1,), nothing, device=first.device)
-    buffer.scatter_reduce_(0, torch.where(used > 0, pixel, num_pixels), order, "amin")
-    buffer = buffer[:num_pixels]
+    order = torch.where(used > 0, (distance * DEPTH_STEPS).long() * len(first) + span, nothing)
+    # Unused slots write to pixels all over the picture, to no effect: at one address they would wait for each other.
+    anywhere = torch.arange(len(pixel), device=first.device) % num_pixels
+    buffer = torch.full((num_pixels,), nothing, device=first.device)
+    buffer.scatter_reduce_(0, torch.where(used > 0, pixel, anywhere), order, "amin")
     return torch.where(buffer != nothing, torch.remainder(buffer, len(first)), len(first))
 
 

@@ -6,8 +6,10 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
+from space_core.device import pick_device
 from space_core.generator.mesh_warp.refinement import WEIGHTS
 from space_core.measures.corpus import Corpus, corpus_arguments
+from space_core.options import DEVICES
 from space_core.training import refinement
 from space_core.training.refinement.figures import report
 from space_core.training.refinement.pairs import Pairs, read_pairs
@@ -26,8 +28,10 @@ CHECKPOINT_EVERY, REPORT_EVERY = 50, 500  # steps
 def main() -> None:
     parser = corpus_arguments(refinement.__doc__)
     parser.add_argument("--fine-tune", type=int, metavar="STEPS", help="start from the shipped weights, so many steps")
+    parser.add_argument("--device", choices=DEVICES, default="auto", help="where to train (default: %(default)s)")
     arguments = parser.parse_args()
     corpus, steps = Corpus(arguments.corpus, arguments.cache), arguments.fine_tune or STEPS
+    device = pick_device(arguments.device)
     clips = [
         row["id"]
         for row in corpus.clips
@@ -37,18 +41,20 @@ def main() -> None:
         and not any(part in row["id"] for part in NOT_RECORDED)
     ]
     held_out = sorted(row["id"] for row in corpus.clips if row["id"] in corpus.held_out and not row["speaker"])
-    validation = read_pairs(corpus, held_out, PHOTO_QUANTILES[:1], VALIDATION_TARGETS, "validation")
+    validation = read_pairs(corpus, held_out, PHOTO_QUANTILES[:1], VALIDATION_TARGETS, "validation").to(device)
     pairs = read_pairs(corpus, clips, PHOTO_QUANTILES, TARGETS, "train")
     pairs = pairs[(pairs.motion_weight > LEAST_MOTION).nonzero()[:, 0]]
     print(f"{len(pairs)} pairs of {len(clips)} clips to train on, {len(validation)} of {len(held_out)} to validate on")
 
-    trainer = Trainer(corpus.cache / "refinement" / "training.pt", WEIGHTS if arguments.fine_tune else None, steps)
+    checkpoint = corpus.cache / "refinement" / "training.pt"
+    trainer = Trainer(checkpoint, WEIGHTS if arguments.fine_tune else None, steps, device)
     chosen = np.random.default_rng(SEED).choice(len(pairs), (steps, BATCH), p=_chances(pairs))
+    pairs = pairs.to(device)
     since = time.monotonic()
     while trainer.step < steps:
         losses = trainer.train_step(pairs[torch.from_numpy(chosen[trainer.step])])
         if trainer.step % 20 == 0:
-            values = ", ".join(f"{name} {value:.4f}" for name, value in losses.items())
+            values = ", ".join(f"{name} {float(value):.4f}" for name, value in losses.items())
             print(f"{trainer.step} steps, {time.monotonic() - since:.0f} s: {values}", flush=True)
         if trainer.step % CHECKPOINT_EVERY == 0:
             trainer.save()

@@ -31,19 +31,20 @@ def figures(pictures: torch.Tensor, pairs: Pairs, vgg: Vgg) -> np.ndarray:
         distance = perceptual_distance(vgg, shown[mouth], recorded[mouth])
         sharpness = detail(shown)[mouth].mean((1, 2, 3)) / detail(recorded)[mouth].mean((1, 2, 3))
         rows.append(torch.stack([psnr, distance, sharpness], 1))
-    return torch.cat(rows).numpy()
+    return torch.cat(rows).cpu().numpy()
 
 
 @torch.no_grad()
 def refined(network: RefinementNetwork, pairs: Pairs, encoder: LatentEncoder | None = None) -> torch.Tensor:
     """(N, 3, 128, 128) the refined mouths, 0…1; with latents of the recorded frames if an encoder is given."""
-    lattice, edge = window_lattice(torch.device("cpu")), window_edge()
+    device = pairs.rendered.device
+    lattice, edge = window_lattice(device), window_edge().to(device)
     rows = []
     for first in range(0, len(pairs), CHUNK):
         part = pairs[first : first + CHUNK]
         rendered, photo = part.rendered.float() / 255, part.photo.float() / 255
         conditioning = assemble_conditioning(rendered, photo, list(part.lips.unbind(1)), lattice)
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast(device.type, torch.bfloat16):
             latents = encoder(part.recorded.float() / 255, conditioning) if encoder is not None else None
             added = network(conditioning, latents)
         weight = part.motion_weight[:, None, None, None] * near_lips(conditioning, edge)
@@ -63,7 +64,7 @@ def report(trainer: Trainer, pairs: Pairs, clips: list[str]) -> None:
     print(f"{'PSNR, perceptual distance, sharpness':40}", *(f"{name:17}" for name in measured), sep=" | ")
     means = {name: [] for name in measured}
     for number, clip in enumerate(clips):
-        own = (pairs.clip == number).numpy()
+        own = (pairs.clip == number).cpu().numpy()
         for name, rows in measured.items():
             means[name].append(rows[own].mean(0))
         _print_row(clip[-40:], [rows[-1] for rows in means.values()])

@@ -55,6 +55,10 @@ class Pairs:
     def __len__(self) -> int:
         return len(self.clip)
 
+    def to(self, device: torch.device) -> "Pairs":
+        """The same on a device."""
+        return Pairs(*(getattr(self, field.name).to(device) for field in fields(self)))
+
 
 def read_pairs(corpus: Corpus, clips: list[str], photo_quantiles: tuple[float, ...], targets: int, name: str) -> Pairs:
     """The pairs of some clips, rendered once and stored in the cache under a name.

@@ -85,13 +85,15 @@ class LatentEncoder(nn.Module):
 class Trainer:
     """The networks, their optimizers and the step reached; a checkpoint holds all of it."""
 
-    def __init__(self, checkpoint: Path, initial: Path | None = None, steps: int = STEPS) -> None:
+    def __init__(
+        self, checkpoint: Path, initial: Path | None = None, steps: int = STEPS, device: torch.device | str = "cpu"
+    ) -> None:
         """Resumes from a checkpoint if there is one; else starts at random, or from initial weights of the network.
 
         Training from initial weights is shorter and gentler: a lower learning rate, and no discriminator.
         """
         torch.manual_seed(SEED)
-        self.checkpoint, self.steps = checkpoint, steps
+        self.checkpoint, self.steps, self.device = checkpoint, steps, torch.device(device)
         self.learning_rate = LEARNING_RATE if initial is None else FINE_TUNING_RATE
         self.adversarial = initial is None
         self.network, self.encoder = RefinementNetwork(latents=True), LatentEncoder()
@@ -102,19 +104,19 @@ class Trainer:
             nn.init.zeros_(self.network.film.weight)
             weights = {name: array.float() for name, array in load_file(initial).items()}
             self.network.load_state_dict(weights, strict=False)
-        for network in (self.network, self.discriminator):
-            network.to(memory_format=torch.channels_last)
+        for network in (self.network, self.encoder, self.discriminator):
+            network.to(self.device, memory_format=torch.channels_last)
         self.average = copy.deepcopy(self.network).requires_grad_(False)
         parameters = [*self.network.parameters(), *self.encoder.parameters()]
         self.optimizer = torch.optim.Adam(parameters, self.learning_rate, betas=(0.9, 0.99))
         self.discriminator_optimizer = torch.optim.Adam(
             self.discriminator.parameters(), DISCRIMINATOR_RATE, betas=(0.5, 0.99)
         )
-        self.vgg = Vgg()
-        self.lattice, self.edge = window_lattice(torch.device("cpu")), window_edge()
+        self.vgg = Vgg().to(self.device)
+        self.lattice, self.edge = window_lattice(self.device), window_edge().to(self.device)
         self.step, self.adversarial_weight = 0, 0.0
         if checkpoint.exists():
-            saved = torch.load(checkpoint)
+            saved = torch.load(checkpoint, map_location=self.device)
             self.step = saved.pop("step")
             for name, state in saved.items():
                 getattr(self, name).load_state_dict(state)
@@ -124,8 +126,8 @@ class Trainer:
         parts = ("network", "encoder", "discriminator", "average", "optimizer", "discriminator_optimizer")
         torch.save({"step": self.step} | {name: getattr(self, name).state_dict() for name in parts}, self.checkpoint)
 
-    def train_step(self, pairs: Pairs) -> dict[str, float]:
-        """One optimization step on a batch; returns its losses by name."""
+    def train_step(self, pairs: Pairs) -> dict[str, torch.Tensor]:
+        """One optimization step on a batch on the trainer's device; returns its losses by name."""
         generator = torch.Generator().manual_seed(SEED + 1 + self.step)
         warm_up = min((self.step + 1) / WARM_UP_STEPS, 1)
         for group in self.optimizer.param_groups:
@@ -134,10 +136,10 @@ class Trainer:
         conditioning = assemble_conditioning(rendered, photo, list(lips.unbind(1)), self.lattice)
         left, top = torch.randint(8, SIDE - CROP - 8 + 1, (2,), generator=generator).tolist()
         crop = (..., slice(top, top + CROP), slice(left, left + CROP))
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast(self.device.type, torch.bfloat16):
             latents = self.encoder(recorded, conditioning)
-            latents = latents + LATENT_NOISE * torch.randn(latents.shape, generator=generator)
-            latents = latents * (torch.rand(len(pairs), 1, generator=generator) >= LATENT_DROPOUT)
+            latents = latents + LATENT_NOISE * torch.randn(latents.shape, generator=generator).to(self.device)
+            latents = latents * (torch.rand(len(pairs), 1, generator=generator) >= LATENT_DROPOUT).to(self.device)
             added = self.network(conditioning, latents)
         added = keep_drawn_edges(conditioning, added) * near_lips(conditioning, self.edge)
         refined = rendered + added * pairs.motion_weight[:, None, None, None]
@@ -152,7 +154,7 @@ class Trainer:
         loss = sum(losses.values())
         if self.adversarial and self.step >= DISCRIMINATOR_START:
             maps, patches = conditioning[:, -4:], F.avg_pool2d(weight[crop], 8)
-            with torch.autocast("cpu", torch.bfloat16):
+            with torch.autocast(self.device.type, torch.bfloat16):
                 self.discriminator.requires_grad_(False)
                 losses["adversarial"] = -(patches * self.discriminator(refined[crop], maps[crop])).mean()
                 self.discriminator.requires_grad_(True)
@@ -183,19 +185,19 @@ class Trainer:
             keep = min(EMA, 1 - 1 / (1 + self.step))
             for average, own in zip(self.average.parameters(), self.network.parameters(), strict=True):
                 average.lerp_(own, 1 - keep)
-        return {name: float(value.detach()) for name, value in losses.items()}
+        return {name: value.detach() for name, value in losses.items()}
 
 
 def augment(pairs: Pairs, generator: torch.Generator) -> tuple[torch.Tensor, ...]:
     """Rendered, recorded and photo's pictures, 0…1, and lips: varied in contrast and colours, half of them mirrored."""
-    count = len(pairs)
+    count, device = len(pairs), pairs.rendered.device
 
     def uniform(*shape: int) -> torch.Tensor:
-        return 2 * torch.rand(count, *shape, generator=generator) - 1
+        return (2 * torch.rand(count, *shape, generator=generator) - 1).to(device)
 
     gamma = torch.exp(CONTRAST * uniform(1, 1, 1))
     tint = torch.exp(TINT * (uniform(3, 1, 1) + uniform(1, 1, 1)))
-    grey = (torch.rand(count, 1, 1, 1, generator=generator) < GREY_SHARE).float()
+    grey = (torch.rand(count, 1, 1, 1, generator=generator) < GREY_SHARE).float().to(device)
 
     def varied(pictures: torch.Tensor) -> torch.Tensor:
         pictures = (pictures.float() / 255).clamp(min=1e-3) ** gamma * tint
@@ -206,5 +208,5 @@ def augment(pairs: Pairs, generator: torch.Generator) -> tuple[torch.Tensor, ...
     lips = pairs.lips
     if torch.rand((), generator=generator) < 0.5:
         rendered, recorded, photo = (pictures.flip(-1) for pictures in (rendered, recorded, photo))
-        lips = lips.flip(2) * torch.tensor([-1.0, 1.0]) + torch.tensor([SIDE - 1.0, 0.0])
+        lips = lips.flip(2) * lips.new_tensor([-1.0, 1.0]) + lips.new_tensor([SIDE - 1.0, 0.0])
     return rendered, recorded, photo, lips

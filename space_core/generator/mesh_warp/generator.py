@@ -144,10 +144,8 @@ class MeshWarpGenerator:
         # its own. On two cores busy with other work that was 35 frames a second instead of 4.
         num_bytes = self.batch_size(prepared) * prepared.canvas.still.numel()
         look_ahead = min(max(LOOK_AHEAD_BYTES // num_bytes, 1), LOOK_AHEAD)
-        if self.device.type == "cpu":
-            workers = ThreadPoolExecutor(min(NUM_CORES, look_ahead), initializer=torch.set_num_threads, initargs=(1,))
-        else:
-            workers = ThreadPoolExecutor(1)
+        num_workers = min(NUM_CORES, look_ahead) if self.device.type == "cpu" else 1
+        workers = ThreadPoolExecutor(num_workers, initializer=torch.set_num_threads, initargs=(1,))
         memory = FrameMemory()
         try:
             pending: deque[Future[Callable[[], np.ndarray]]] = deque()

@@ -8,7 +8,7 @@ import fastapi
 import gradio as gr
 import pytest
 from gradio.queueing import Event, EventQueue
-from gradio.route_utils import GradioMultiPartParser
+from gradio.route_utils import FileUploadProgress, GradioMultiPartParser
 
 from space_core import SpaceError
 from space_core.web import gradio_patches
@@ -31,6 +31,7 @@ def used():
         "gradio.queueing.Queue": page._queue,
         "gradio.queueing.EventQueue": EventQueue("a", 1),
         "gradio.queueing.Event": Event("session", function, None, None),
+        "gradio.route_utils.FileUploadProgress": FileUploadProgress(),
         "gradio.route_utils.GradioMultiPartParser": GradioMultiPartParser(None, None, max_file_size=1),
         "gradio.routes.App": gradio_patches.mounted_app(app),
     }

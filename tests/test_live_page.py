@@ -174,6 +174,8 @@ def test_a_wrong_beginning_is_refused_with_a_sentence(live):
         '{"photo": "PHOTO", "options": {"mark": "yes"}}',
         '{"photo": "PHOTO", "options": {"detector": "face-alignment"}}',
         '{"photo": "PHOTO", "more": 1}',
+        '{"photo": "PHOTO", "options": {"\\ud800": 1}}',
+        "[" * 50_000,
         FRAME,
         b"",
     ):
@@ -192,6 +194,7 @@ def test_wrong_messages_end_a_session_with_a_sentence_and_the_next_one_begins(li
         ([bytes(64_000)] * 3, "faster than"),
         (["{}"] * 600, "faster than"),
         (["no JSON"], "JSON"),
+        (["[" * 50_000], "JSON"),
     ):
         with live.talk() as socket:
             assert begin(socket, live.photo)["type"] == "ready"

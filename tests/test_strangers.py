@@ -18,14 +18,17 @@ from types import SimpleNamespace
 import httpx
 import pytest
 from conftest import Refused, Visitor, serving, until, uploaded
+from gradio.routes import file_upload_statuses
 from tiny_page import QUEUE_SIZE, ROOT, is_sentence, program, served
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from space_core import ServerFault, SpaceError
 from space_core.options import AnimationOptions
-from space_core.web import jobs, middleware
+from space_core.web import film_streams, jobs, middleware
 from space_core.web.endpoints import Endpoints
+from space_core.web.film_streams import FilmStreams
+from space_core.web.gradio_patches import MOST_PROGRESS
 from space_core.web.jobs import Film, SpeechSource, TimeLimit
 from space_core.web.metrics import Metrics
 from space_core.web.service import AnimationService
@@ -89,10 +92,12 @@ def test_an_unknown_function_is_not_found(visitor, number):
     sentence(asked)
 
 
-@pytest.mark.parametrize("session", ["", "x" * 100_000])
+@pytest.mark.parametrize("session", ["", "x" * 100_000, "a b", "a\n", "ü", "\ud800"])
 def test_a_session_without_a_name_is_refused(visitor, session):
-    body = {"data": [], "fn_index": 0, "session_hash": session}
-    assert "session_hash" in detail(visitor.post("/gradio_api/queue/join", json=body), 400)
+    body = json.dumps({"data": [], "fn_index": 0, "session_hash": session})
+    json_headers = {"content-type": "application/json"}
+    answer = visitor.post("/gradio_api/queue/join", content=body, headers=json_headers)
+    assert "session_hash" in detail(answer, 400)
 
 
 @pytest.mark.parametrize(
@@ -237,6 +242,17 @@ def test_an_address_that_no_trusted_proxy_gives_does_not_count(tmp_path):
                 assert other.upload_bytes("photo.jpg", b"a face").status_code == status
 
 
+@pytest.mark.parametrize("begun", ["GET / HTTP/1.1\r\nX: ", "GET /", "GET / HTTP/1.1\r\n"])
+def test_a_request_whose_head_does_not_end_is_refused(tmp_path, begun):
+    with program(tmp_path) as (_, _, visitor):
+        with socket.create_connection((visitor.base_url.host, visitor.base_url.port)) as connection:
+            connection.sendall(begun.encode())
+            with pytest.raises(OSError, match=r"reset|Broken pipe"):
+                for _ in range(1000):
+                    connection.sendall(b"X: a\r\n" * 10_000 if begun.endswith("\n") else b"a" * 60_000)
+        assert visitor.get("/healthz").status_code == 200
+
+
 # Places in the queue
 
 
@@ -272,6 +288,22 @@ def test_a_full_queue_of_one_kind_leaves_the_others_open(tmp_path):
         assert visitor.ask("glance", []) == ["seen"]
 
 
+def test_nothing_is_kept_of_uploads_that_never_come_but_whose_progress_is_asked_for(visitor):
+    asked = "x" * 20_000
+    assert visitor.get("/gradio_api/upload_progress", params={"upload_id": asked}).status_code == 404
+    assert asked not in file_upload_statuses._signals
+
+
+def test_of_finished_uploads_the_progress_of_the_latest_is_kept(visitor):
+    file = {"files": ("photo.jpg", b"a face")}
+    for number in range(MOST_PROGRESS + 5):
+        answer = visitor.post(f"/gradio_api/upload?upload_id=finished{number}", files=file)
+        assert answer.status_code == 200
+    assert len(file_upload_statuses._statuses) == len(file_upload_statuses._signals) == MOST_PROGRESS
+    progress = visitor.get("/gradio_api/upload_progress", params={"upload_id": f"finished{number}"})
+    assert '{"msg": "done"}' in progress.text
+
+
 # Streams
 
 
@@ -299,6 +331,21 @@ def test_a_second_listener_is_told_so_and_the_first_gets_the_result(tmp_path):
                 assert "another connection" in detail(visitor.get(f"/gradio_api/{path}"), 409)
             visitor.released.set()
             assert "event: complete" in list(lines)
+
+
+def test_who_stops_reading_a_film_is_left_and_that_is_no_fault(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(film_streams, "READER_SECONDS", 1.0)
+    path, streams = tmp_path / "film.mp4", FilmStreams()
+    path.write_bytes(bytes(30_000_000))  # more than fits into the buffers of a connection
+    with (
+        served(tmp_path, streams=streams) as visitor,
+        streams.publish(path, 60.0) as film,
+        socket.create_connection((visitor.base_url.host, visitor.base_url.port)) as connection,
+    ):
+        connection.sendall(f"GET /{film.address} HTTP/1.1\r\nHost: here\r\n\r\n".encode())
+        until(lambda: film.num_readers == 1)
+        until(lambda: film.num_readers == 0)
+    assert "fault" not in {record.message for record in caplog.records}
 
 
 def test_pages_that_close_at_once_are_all_noticed_and_hold_nobody_up(visitor):
@@ -604,7 +651,7 @@ def test_pages_of_other_sites_can_neither_frame_nor_use_it(visitor):
     assert "access-control-allow-origin" not in answer.headers
     assert answer.headers["content-security-policy"].endswith("frame-ancestors 'self'")
     files = {"files": ("photo.jpg", b"a face")}
-    for headers in (stranger, {"origin": "null"}, {"origin": "http://127.0.0.1:1"}):
+    for headers in (stranger, {"origin": "null"}, {"origin": "http://127.0.0.1:1"}, {"origin": "http://["}):
         upload = visitor.post("/gradio_api/upload", files=files, headers=headers)
         assert "other sites" in detail(upload, 403)
         call = visitor.post("/gradio_api/call/glance", json={"data": []}, headers=headers)

@@ -190,6 +190,9 @@ def test_a_file_of_the_machine_is_no_input(visitor, endpoint, path):
         ("GET", "/gradio_api/runs"),
         ("GET", "/monitoring/summary"),
         ("GET", "/openapi.json"),
+        ("GET", "/?page=other"),
+        ("GET", f"/static/{'a' * 300}"),
+        ("GET", f"/assets/{'ä' * 200}"),
         ("DELETE", "/"),
     ],
 )

@@ -78,7 +78,7 @@ def is_sentence(text):
 
 
 @contextmanager
-def served(tmp_path, health=is_loaded, on_expiry=lambda seconds: None, **settings):
+def served(tmp_path, health=is_loaded, on_expiry=lambda seconds: None, streams=None, **settings):
     """A tiny page at an address of its own, and a visitor; ``occupied`` and ``released`` are events of "work"."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
@@ -105,7 +105,7 @@ def served(tmp_path, health=is_loaded, on_expiry=lambda seconds: None, **setting
         settings = Settings(**{"queue_size": QUEUE_SIZE, "max_upload_mb": 1, **settings})
         visitor_closed = []
         callbacks = Callbacks(health, visitor_closed.append, on_expiry)
-        with running(build_app(page, settings, Metrics(), callbacks)) as address:
+        with running(build_app(page, settings, Metrics(), callbacks, streams=streams)) as address:
             with Visitor(address) as visitor:
                 visitor.occupied, visitor.released, visitor.closed = occupied, released, visitor_closed
                 yield visitor

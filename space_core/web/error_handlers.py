@@ -23,7 +23,7 @@ WRONG_NAMED_REQUEST = (
     'A request is a JSON object with a value for each parameter, like {"photo": {...}, "text": "Hello!"}. '
     "/gradio_api/info tells what each endpoint takes."
 )
-WRONG_SESSION = "session_hash must have 1 to 200 characters."
+WRONG_SESSION = "session_hash must have 1 to 200 characters of ASCII, no spaces among them."
 WRONG_CLICK = 'event_data must say where the picture was clicked, like {"index": [120, 80]}.'
 WRONG_RANGE = "That range of bytes is not in the file. Ask for one range that is, like bytes=0-999."
 RESTARTING = "The demo is restarting. Try again in a minute."

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -121,6 +122,8 @@ class FilmStreaming:
                 await asyncio.wait((leaving, answering), return_when=asyncio.FIRST_COMPLETED)
                 if answering.done():
                     answering.result()
+            except TimeoutError:  # nobody reads on
+                raise ClientDisconnect from None
             finally:
                 film.num_readers -= 1
                 leaving.cancel()

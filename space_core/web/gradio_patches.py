@@ -10,6 +10,7 @@ both.
 import importlib
 import inspect
 import pkgutil
+import re
 import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -47,8 +48,9 @@ from space_core.web.error_handlers import (
 from space_core.web.logs import log_event
 from space_core.web.visitor_limits import visitor_address
 
-MAX_SESSION_LENGTH = 200  # characters of a session's name, which visitors choose
+SESSION = re.compile("[!-~]{1,200}")  # a session's name, which visitors choose
 MOST_FILES = 20  # of one upload
+MOST_PROGRESS = 200  # uploads of which Gradio keeps how far they are
 FAULT = "fault"  # key of a fault's reason in the answer to a visitor
 
 VERSIONS = ("6.31.0",)  # of Gradio, for which the tests have passed
@@ -76,11 +78,15 @@ REPLACED = {
     "gradio.route_utils.get_fn": ("blocks", "api_name", "body"),
     "gradio_client.utils.construct_args": ("parameters_info", "args", "kwargs"),
     "gradio.routes.UnexpectedErrorMessage": ("msg", "event_id", "message", "session_not_found", "success"),
+    "gradio.route_utils.FileUploadProgress.is_tracked": ("self", "upload_id"),
+    "gradio.route_utils.FileUploadProgress.stop_tracking": ("self", "upload_id"),
+    "gradio.route_utils.FileUploadProgress.track": ("self", "upload_id"),
     "gradio.route_utils.GradioMultiPartParser.parse": ("self",),
     "gradio.route_utils.GradioMultiPartParser.on_end": ("self",),
     "gradio.queueing.Queue.push": ("self", "body", "request", "username"),
     "gradio.queueing.Queue.send_message": ("self", "event", "event_message"),
     "gradio.queueing.Queue.clean_events": ("self", "session_hash", "event_id"),
+    "gradio.queueing.Queue.compute_analytics_summary": ("self", "records"),
 }
 # Modules whose ``traceback`` is replaced.
 PRINTING = ("gradio.queueing", "gradio.routes", "gradio.route_utils")
@@ -109,6 +115,7 @@ USED = {
     ),
     "gradio.queueing.EventQueue": ("queue",),
     "gradio.queueing.Event": ("_id", "alive", "concurrency_id", "fn", "request", "session_hash"),
+    "gradio.route_utils.FileUploadProgress": ("_signals", "_statuses"),
     "gradio.route_utils.GradioMultiPartParser": ("_files_to_close_on_error", "items", "max_files"),
     "gradio.routes.App": ("state_holder", "stop_event"),
     "gradio.mcp.GradioMCPServer": ("_local_url",),
@@ -139,6 +146,7 @@ def apply() -> None:
     _replace_error_messages()
     _refuse_wrong_requests()
     _refuse_broken_uploads()
+    _forget_progress()
     _applied = True
 
 
@@ -269,7 +277,7 @@ def _refuse_wrong_requests() -> None:
     get_fn, construct_args = gradio.route_utils.get_fn, gradio_client.utils.construct_args
 
     def find_function(blocks: gr.Blocks, api_name: str | None, body: Any) -> Any:
-        if body.session_hash is not None and not 0 < len(body.session_hash) <= MAX_SESSION_LENGTH:
+        if body.session_hash is not None and not SESSION.fullmatch(body.session_hash):
             raise fastapi.HTTPException(400, WRONG_SESSION)
         try:
             function = get_fn(blocks, api_name, body)
@@ -315,6 +323,35 @@ def _refuse_broken_uploads() -> None:
 
     _replace("gradio.route_utils.GradioMultiPartParser.parse", parse_whole)
     _replace("gradio.route_utils.GradioMultiPartParser.on_end", note_end)
+
+
+def _forget_progress() -> None:
+    """Keeps nothing of uploads that never come but whose progress is asked for, and of finished ones only the latest.
+
+    Gradio remembers every name that it was asked for.
+    """
+    progress = gradio.route_utils.FileUploadProgress
+    is_tracked, stop_tracking, track = progress.is_tracked, progress.stop_tracking, progress.track
+
+    async def wait_for_upload(self: Any, upload_id: str) -> bool:
+        try:
+            return await is_tracked(self, upload_id)
+        finally:
+            if upload_id not in self._statuses:
+                self._signals.pop(upload_id, None)
+
+    def forget(self: Any, upload_id: str) -> None:
+        stop_tracking(self, upload_id)
+        self._signals.pop(upload_id, None)
+
+    def track_few(self: Any, upload_id: str) -> None:
+        track(self, upload_id)
+        while len(self._statuses) > MOST_PROGRESS:
+            forget(self, next(iter(self._statuses)))
+
+    _replace("gradio.route_utils.FileUploadProgress.is_tracked", wait_for_upload)
+    _replace("gradio.route_utils.FileUploadProgress.stop_tracking", forget)
+    _replace("gradio.route_utils.FileUploadProgress.track", track_few)
 
 
 # The queue and the server
@@ -385,6 +422,8 @@ def observe_queue(
         send_message(event, event_message)
 
     queue.push, queue.clean_events, queue.send_message = push_or_refuse, clean_and_call_back, send_and_count
+    # For Gradio's own page for operators, which is closed: a table of the last 10,000 requests, anew for each of them.
+    queue.compute_analytics_summary = lambda records: {}
 
 
 def end_waiting(page: gr.Blocks, sentence: str) -> None:

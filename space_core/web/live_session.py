@@ -128,7 +128,8 @@ class LiveSession:
         if not isinstance(message, dict) or not isinstance(given, dict) or set(message) - {"photo", "options"}:
             raise SpaceError(NO_BEGINNING)
         if unknown := set(given) - (set(WIDGETS) - set(FILM_OPTIONS)):
-            raise SpaceError(f"A live session has no option {min(unknown)[:40]}.")
+            name = min(unknown)[:40].encode("ascii", "replace").decode()  # halves of characters can't be sent back
+            raise SpaceError(f"A live session has no option {name}.")
         if given.get("detector") == "face-alignment" and not self._settings.face_alignment:
             raise SpaceError("The detector face-alignment is not offered here. Use mediapipe.")
         given = {"mark": self._settings.visible_mark, **given}
@@ -296,7 +297,7 @@ class LiveSession:
             return sound or b""
         try:
             value = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):  # lists within lists within lists
             value = None
         if not isinstance(value, dict):
             raise SpaceError(NO_CONTROL)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from fastapi import HTTPException
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders, QueryParams
 from starlette.formparsers import MultiPartException
 from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse
@@ -28,6 +28,7 @@ MAX_REQUEST_BYTES = 4 * 1024 * 1024  # of any request but an upload: JSON of a p
 FREE_UPLOADS = 3  # so many of the largest uploads have to fit on the disk
 IDLE_SECONDS = 20.0  # without a byte, after which a request is given up
 LEAST_BYTES_PER_SECOND = 2000  # of a request on average, after IDLE_SECONDS
+MAX_NAME_BYTES = 255  # of a file or folder in a path: beyond, file systems fail
 
 FOREIGN = "Pages of other sites may not use this demo. Open it in a window of its own."
 
@@ -138,6 +139,8 @@ class RequestGuard:
             return None if self._may_monitor(scope) else _unauthorized()
         if _OTHER_ADDRESS.match(path):
             return PlainTextResponse(NO_FETCHING, 403)
+        if any(len(name.encode()) > MAX_NAME_BYTES for name in path.split("/")) or _asks_for_other_page(scope):
+            return PlainTextResponse("There is nothing here.", 404)
         if method == "OPTIONS" and Headers(scope=scope).get("origin") in self._settings.allow_embedding:
             return None  # a browser asks whether a page may send a request
         if method == "POST" and self._is_foreign(scope):
@@ -175,7 +178,10 @@ class RequestGuard:
         if headers.get("sec-fetch-site") == "same-origin":
             return False
         own = (headers.get("host"), headers.get("x-forwarded-host"), urlsplit(self._settings.root_path).netloc)
-        return urlsplit(origin).netloc not in filter(None, own)
+        try:
+            return urlsplit(origin).netloc not in filter(None, own)
+        except ValueError:  # it is no address
+            return True
 
     async def _upload(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes an upload on as far as the visitor and the disk have room for it."""
@@ -270,6 +276,11 @@ def _is_one_range(header: str | None) -> bool:
     if asked is None or asked[0] == "bytes=-":
         return False
     return not (asked[1] and asked[2]) or int(asked[1]) <= int(asked[2])
+
+
+def _asks_for_other_page(scope: Scope) -> bool:
+    """Whether a request is for one of several pages, which Gradio looks up without a check; there is one only."""
+    return _path(scope) in ("", "/") and bool(QueryParams(scope["query_string"]).get("page"))
 
 
 def _endpoint(scope: Scope) -> str:

@@ -45,6 +45,7 @@ def serve(
     app = build_app(page, settings, metrics, callbacks, admission=admission, **arguments)
     config = uvicorn.Config(
         app,
+        http="h11",  # also where httptools is installed, which reads headers without an end until the memory is full
         log_config=None,
         access_log=False,  # it would hold visitors' addresses
         server_header=False,

@@ -265,7 +265,7 @@ def test_without_ray_one_sentence_says_what_to_install(monkeypatch, capsys, tmp_
     monkeypatch.setitem(sys.modules, "ray", None)
     assert main(["batch", "jobs.csv", "-o", str(tmp_path / "out")]) == 2
     assert capsys.readouterr().err == (
-        'space_core: Many machines need Ray, which is not installed: pip install "space-core[cluster]".\n'
+        'space_core: Many machines need Ray. Install it with pip install ".[cluster]" in the folder of SPACE.\n'
     )
     assert list(tmp_path.iterdir()) == []
 

@@ -190,6 +190,16 @@ def test_a_face_that_is_small_in_a_large_photo_is_found(detector, astronaut, por
     assert next(detector.track([frame])) is not None
 
 
+def test_a_face_in_a_screenshot_is_found(detector, astronaut):
+    """Where the whole photo within the picture is taken for a face first, that face is looked at in its own size."""
+    screenshot = Image.new("RGB", (1170, 2532), (245, 245, 247))
+    screenshot.paste(Image.fromarray(astronaut).resize((500, 500)), (335, 150))
+    for top in range(700, 2300, 80):
+        screenshot.paste((200, 200, 205), (60, top, 1101, top + 41))
+    reduced = screenshot.resize((887, 1920), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    assert len(detector.detect(np.asarray(reduced))) == 1
+
+
 def test_tracking_follows_a_face_and_tells_when_it_is_lost(detector, astronaut):
     faces = list(detector.track([astronaut, astronaut, np.zeros_like(astronaut)]))
     assert faces[0].shape == (478, 3)

@@ -23,7 +23,7 @@ def check_installed() -> None:
         SpaceError: it is not; with what to install.
     """
     if any(importlib.util.find_spec(package) is None for package in PACKAGES):
-        raise SpaceError('Many machines need Ray, which is not installed: pip install "space-core[cluster]".')
+        raise SpaceError('Many machines need Ray. Install it with pip install ".[cluster]" in the folder of SPACE.')
 
 
 @contextmanager

@@ -29,6 +29,9 @@ HUMAN_SURE = 0.87  # for the short range alone
 HUMAN_SCORES = (0.785, 0.3)  # for the short and the full range together
 HUMAN_ASYMMETRY = 0.04  # mean distance between the two meshes, in heights of the face
 CHECKED_SIZE = 256  # side of the cut-out on which that is checked, pixels
+# Height of a detected box, in heights of the face in it. Larger boxes are of a whole picture within the image, as in
+# screenshots; faces are too small in their cut-outs to be judged.
+LARGEST_BOX = 2.0
 UPRIGHT_SIZE = 512  # side down to which a cut-out is reduced before it is turned upright, pixels
 
 
@@ -81,13 +84,17 @@ class MediaPipeDetector:
         """The human faces in boxes, the largest first; of those that are not in ``judged``, which grows."""
         cut_outs = [_cut_out(image, box) for box in boxes]
         people = []
-        for landmarks, (cut_out, origin) in zip(self._faces([part for part, _ in cut_outs]), cut_outs, strict=True):
+        found = zip(boxes, self._faces([part for part, _ in cut_outs]), cut_outs, strict=True)
+        for box, landmarks, (cut_out, origin) in found:
             if landmarks is None:
                 continue
             face = landmarks + np.append(origin, 0).astype(np.float32)
             # Each is judged once: an animal must not pass because it was found in several boxes.
             if not any(_same_face(face, other) for other in judged):
                 judged.append(face)
+                if box[3] - box[1] > LARGEST_BOX * face_size(face):
+                    cut_out, origin = _cut_out(image, _box(face))
+                    landmarks = face - np.append(origin, 0).astype(np.float32)
                 if self._is_human(_upright(cut_out, landmarks)):
                     people.append(face)
         return sorted(people, key=face_size, reverse=True)

@@ -83,7 +83,7 @@ class ContentCredentials:
         except (ImportError, OSError, RuntimeError):  # the last two: its native library can't be loaded
             raise SpaceError(
                 "Content Credentials need the packages c2pa-python and cryptography. "
-                "Install space-core[c2pa], or continue without them."
+                "Install these, or continue without credentials."
             ) from None
         self._key, *chain = _new_credentials() if folder is None else _stored_credentials(Path(folder))
         self._chain = b"".join(chain)

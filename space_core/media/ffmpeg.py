@@ -4,7 +4,8 @@ import os
 import re
 import subprocess
 import sys
-from contextlib import AbstractContextManager, suppress
+import time
+from contextlib import AbstractContextManager, closing, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -31,6 +32,7 @@ CONTAINERS = (
 MAX_PIXELS = 40_000_000  # of one video frame: admits 8K, and rejects small files that declare huge pictures
 # Seconds for reading a header, which takes 0.03: of the processors, and by the clock on a busy machine.
 PROBE_CPU_SECONDS, PROBE_SECONDS = 2, 20
+MAX_REPORT_BYTES = 1 << 20  # of what ffmpeg tells of a file, its titles and lyrics included
 DECODER_MEMORY = 4 << 30  # bytes of address space; a decoder of 40 megapixels with 16 reference frames takes 1.5 GB
 # Exit statuses: of SIGXCPU, without and with ffmpeg's own handler, and of SIGKILL.
 TIME_LIMIT_STATUSES, KILLED = (-24, 255), -9
@@ -58,9 +60,10 @@ def probe(path: str | Path, kind: str) -> MediaInfo:
         kind: the noun for it in the message: "recording" or "video".
 
     Raises:
-        SpaceError: the file does not exist, is empty, has neither audio nor video, or has too large pictures.
+        SpaceError: the file does not exist, is empty, has neither audio nor video, has too large pictures or too much
+            text, or takes too long to read.
     """
-    file = existing_file(path, kind)
+    file, begun = existing_file(path, kind), time.monotonic()
     process = _start(
         input_arguments(file),
         PROBE_CPU_SECONDS,
@@ -71,16 +74,19 @@ def probe(path: str | Path, kind: str) -> MediaInfo:
         stderr=subprocess.PIPE,
     )
     try:
-        report = process.communicate(timeout=PROBE_SECONDS)[1]
-    except subprocess.TimeoutExpired:
-        raise too_slow(kind, file) from None
+        with closing(Watchdog(process)) as watchdog, watchdog.limit(PROBE_SECONDS):
+            report = cast(BinaryIO, process.stderr).read(MAX_REPORT_BYTES + 1)
+            if is_whole := len(report) <= MAX_REPORT_BYTES:
+                process.wait()
     finally:
         process.kill()
         process.wait()
-    if process.returncode in TIME_LIMIT_STATUSES:
+        cast(BinaryIO, process.stderr).close()
+    if watchdog.has_killed or process.returncode in TIME_LIMIT_STATUSES or not is_whole:
         raise too_slow(kind, file)
-    if process.returncode == KILLED:  # by the system, which has no memory left
-        raise out_of_memory()
+    if process.returncode == KILLED:
+        # At its limit of time, if it does not end by itself at once; else by the system, which has no memory left.
+        raise too_slow(kind, file) if time.monotonic() - begun > PROBE_CPU_SECONDS else out_of_memory()
     text = report.decode("utf-8", "replace")
     streams = STREAM.findall(text)
     if not streams:

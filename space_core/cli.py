@@ -173,12 +173,15 @@ def _stdout_for_a_stream() -> Iterator[IO[bytes]]:
 
 
 def _compare(parsed: argparse.Namespace) -> None:
+    from space_core.output import Outputs
+
     settings = [parse_setting(text) for text in parsed.setting]
     with ExitStack() as context:
         path, stream = _destination(parsed, context)
         pipeline = _load_pipeline(parsed)
         show = context.enter_context(_progress_bar(parsed.quiet))
-        comparison = pipeline.compare_to_file(parsed.photo, parsed.speech, settings, path, progress=show, stream=stream)
+        outputs = Outputs(path, stream=stream)
+        comparison = pipeline.compare_to_file(parsed.photo, parsed.speech, settings, outputs, progress=show)
     if not parsed.quiet:
         _say_what_was_made(comparison, path)
 

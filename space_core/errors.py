@@ -4,6 +4,7 @@ from typing import Literal, get_args
 
 FaultReason = Literal["disk_full", "encoder_died", "machine_lost", "out_of_memory", "timeout", "internal"]
 FAULT_REASONS: tuple[FaultReason, ...] = get_args(FaultReason)
+MACHINE_LOST = "The machine that drew this was lost before it was done. Try again in a minute."
 
 
 class SpaceError(Exception):

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
@@ -176,26 +175,27 @@ class SpacePipeline:
         photo: Photo,
         speech: Speech,
         settings: Sequence[AnimationOptions],
-        path: str | Path | None,
+        outputs: str | Path | Outputs,
         captions: Sequence[str] | None = None,
         progress: Progress = ignore_progress,
-        stream: IO[bytes] | None = None,
     ) -> Comparison:
         """Like ``compare``, written with its sound to an MP4; returns the finished comparison.
 
         Args:
             photo, speech, settings, captions, progress: see ``compare``.
-            path: the MP4 to write; None for a stream alone.
-            stream: see ``Outputs``.
+            outputs: the MP4 to write, or ``Outputs`` with a video, a stream or both.
 
         Raises:
             SpaceError: see ``compare``; or the file can't be written. Nothing half-made is left behind then.
         """
-        Outputs(path, stream=stream).check((photo, speech, *(options.pose_video for options in settings)))
+        outputs = outputs if isinstance(outputs, Outputs) else Outputs(outputs)
+        if outputs.sound or outputs.landmark_video or outputs.motion_file:
+            raise SpaceError("A comparison is a video or a stream, with the sound of its speech. Leave out the others.")
+        outputs.check((photo, speech, *(options.pose_video for options in settings)))
         captions = check_settings(settings, captions)
         inputs = self._stages.load(photo, speech, settings, progress)
         comparison = self._compare(inputs, settings, captions, progress)
-        write_video(comparison, path, inputs.sound, comparison.num_frames, self._credentials, stream)
+        write_video(comparison, outputs.video, inputs.sound, comparison.num_frames, self._credentials, outputs.stream)
         return comparison
 
     @out_of_memory_as_fault()

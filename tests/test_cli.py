@@ -161,8 +161,8 @@ from space_core.cli import main
 def animate_to_file(photo, speech, outputs, options, progress):
     return write(outputs.video, outputs.stream, progress)
 
-def compare_to_file(photo, speech, settings, path, progress, stream):
-    return write(path, stream, progress)
+def compare_to_file(photo, speech, settings, outputs, progress):
+    return write(outputs.video, outputs.stream, progress)
 
 def write(path, stream, progress):
     assert path is None

@@ -43,7 +43,7 @@ from space_core.cluster.serving import RemotePipeline
 from space_core.cluster.shared_application import shared_application
 from space_core.cluster.status_table import FilmStatus, read_status_table
 from space_core.cluster.storage import download, file_names, place, remove_unfinished, upload
-from space_core.errors import ServerFault, SpaceError
+from space_core.errors import MACHINE_LOST, ServerFault, SpaceError
 from space_core.live import LiveControl, LiveFrame
 from space_core.media.video_reader import read_frames
 from space_core.options import AnimationOptions
@@ -701,6 +701,27 @@ def test_a_live_stream_of_a_replica_waits_for_its_reader_and_follows_changes(tmp
     assert replica.is_cancelled and remote.replicas()["waiting"] == 0
 
 
+def test_a_live_stream_whose_replica_is_lost_says_so(tmp_path, monkeypatch):
+    class LostReplica(FakeReplica):
+        def __iter__(self) -> Iterator[Any]:
+            yield Ready()
+            raise ActorDiedError()
+
+    monkeypatch.setattr(
+        "ray.util.queue.Queue", lambda actor_options: SimpleNamespace(put=id, shutdown=lambda force: None)
+    )
+    remote, control = RemotePipeline("space", LostReplica(), None), LiveControl()
+    (tmp_path / "photo.jpg").write_bytes(b"photo")
+    stream = remote.stream(tmp_path / "photo.jpg", iter(()), control=control, skip_after=0.2, progress=ignore_progress)
+    with closing(stream), pytest.raises(ServerFault) as loss:
+        next(stream)
+    assert (str(loss.value), loss.value.reason) == (MACHINE_LOST, "machine_lost")
+
+
+def test_the_documentation_quotes_what_is_said_of_a_lost_machine():
+    assert f'"{MACHINE_LOST}"' in " ".join((PACKAGE.parent / "docs/many_machines.md").read_text("utf-8").split())
+
+
 class MortalReplicas:
     """Replicas of which the first ``num_lost`` that are asked for a film are lost after its first part."""
 
@@ -738,7 +759,7 @@ def test_a_film_whose_replica_is_lost_is_made_by_the_next_one_and_a_second_loss_
     for num_lost in (0, 1):
         made, service = film(num_lost)
         assert made == [b"film"] and service.health()["degraded"] is None
-    with pytest.raises(ServerFault, match=r"^The machine that drew this was lost before it was done\. Try again"):
+    with pytest.raises(ServerFault, match=f"^{MACHINE_LOST}"):
         film(2)
     assert 'space_failed_total{endpoint="animate",reason="machine_lost"} 1.0' in metrics.text().decode()
 

@@ -9,6 +9,7 @@ from space_core import AnimationOptions, SpaceError
 from space_core.cli import main
 from space_core.comparison import describe_differences, grid
 from space_core.media.audio import load_speech
+from space_core.output import Outputs
 
 PHOTO = EXAMPLES / "astronaut.jpg"
 DEFAULTS, HAPPY, SEED_3 = AnimationOptions(), AnimationOptions(emotion="happy", intensity=0.7), AnimationOptions(seed=3)
@@ -92,6 +93,13 @@ def test_stopping_midway_leaves_nothing_behind(pipeline, short_speech, tmp_path)
 
     with pytest.raises(KeyboardInterrupt):
         pipeline.compare_to_file(PHOTO, short_speech, [HAPPY, SEED_3], tmp_path / "grid.mp4", progress=stop)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_comparison_has_no_other_files(pipeline, short_speech, tmp_path):
+    outputs = Outputs(tmp_path / "grid.mp4", motion_file=tmp_path / "motion.npz")
+    with pytest.raises(SpaceError, match="Leave out the others"):
+        pipeline.compare_to_file(PHOTO, short_speech, [HAPPY, SEED_3], outputs)
     assert list(tmp_path.iterdir()) == []
 
 

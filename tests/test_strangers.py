@@ -451,7 +451,7 @@ class StuckPipeline:
     def prepare(self, photo, options):
         self.released.wait(60)
 
-    def compare_to_file(self, photo, speech, settings, path, progress, stream):
+    def compare_to_file(self, photo, speech, settings, outputs, progress):
         progress("frames", 0, 25)
         self.released.wait(60)
 

@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 
 from space_core.cluster.replica import NO_PICTURE, Failure, LiveRequest, Ready
-from space_core.errors import ServerFault
+from space_core.errors import MACHINE_LOST, ServerFault
 from space_core.live import LiveControl, LiveFrame
 from space_core.progress import Progress, run_with_progress
 from space_core.timing import SAMPLES_PER_FRAME
 
 MOST_UNREAD = 50  # frames whose sound is sent and that are not read yet: those that are planned and drawn, and a second
 WAIT_SECONDS = 0.02  # between looks at whether frames were read
-LOST = "The replica that drew this was lost. Begin another session."
 
 
 class RemoteStream:
@@ -88,7 +87,7 @@ class RemoteStream:
         try:
             event = run_with_progress(lambda: next(self._events, None), lambda: self._progress("live", 0, 1))
         except RayError as failure:
-            raise ServerFault(LOST, "machine_lost") from failure
+            raise ServerFault(MACHINE_LOST, "machine_lost") from failure
         if isinstance(event, Failure):
             raise event.error()
         return event

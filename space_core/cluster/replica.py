@@ -53,7 +53,6 @@ class FilmRequest:
     speech: File
     pose_videos: tuple[File | None, ...]  # one for each setting
     settings: tuple[AnimationOptions, ...]
-    captions: tuple[str, ...] | None
     outputs: tuple[str, ...]  # names of files of ``Outputs``
 
 
@@ -179,12 +178,10 @@ class PipelineReplica:
         is_streamed = "stream" in request.outputs
         made: Any
         with _output(folder, "stream").open("wb") if is_streamed else nullcontext() as stream:
+            outputs = Outputs(**files, stream=stream)
             if len(settings) > 1:
-                made = self._pipeline.compare_to_file(
-                    photo, speech, settings, files["video"], request.captions, progress, stream
-                )
+                made = self._pipeline.compare_to_file(photo, speech, settings, outputs, progress=progress)
             else:
-                outputs = Outputs(**files, stream=stream)
                 made = self._pipeline.animate_to_file(photo, speech, outputs, settings[0], progress)
         send_stream()
         return Made(made.num_frames, made.num_faces, made.notes)

@@ -25,7 +25,7 @@ from space_core.cluster.replica import (
     read_file,
 )
 from space_core.cluster.shared_application import DEPLOYMENT, shared_application
-from space_core.errors import ServerFault
+from space_core.errors import MACHINE_LOST, ServerFault
 from space_core.face.preview import FacePreview, preview_face
 from space_core.live import LiveControl
 from space_core.media.content_credentials import ContentCredentials
@@ -33,12 +33,12 @@ from space_core.media.images import load_draft
 from space_core.options import AnimationOptions
 from space_core.output import Outputs
 from space_core.portrait_cache import PortraitCache
-from space_core.progress import Progress, ignore_progress, run_with_progress
+from space_core.progress import Progress, run_with_progress
 
 DRAIN_SECONDS = 600.0  # for films to be finished on a replica that is to be replaced
 IDLE_SECONDS = 300.0  # after which a replica beyond the least number is given up
-LOST = "The replica that drew this video was lost, and so was the next one. Try again later."
 COUNT_SECONDS = 1.0  # between two counts of the replicas
+FILES = ("video", "landmark_video", "motion_file")  # of ``Outputs``, that a replica sends
 ATTEMPTS = 2  # at a film whose replica is lost
 
 
@@ -91,22 +91,19 @@ class RemotePipeline:
             SpaceError: see there.
             ServerFault: see there; or two replicas, one after the other, were lost while they made this film.
         """
-        names = ("video", "landmark_video", "motion_file")
-        files = {name: Path(path) for name in names if (path := getattr(outputs, name)) is not None}
-        return self._film(photo, speech, [options], None, files, progress, outputs.stream)
+        return self._film(photo, speech, [options], outputs, progress)
 
     def compare_to_file(
         self,
         photo: str,
         speech: str | Path,
         settings: Sequence[AnimationOptions],
-        path: str | Path,
-        captions: Sequence[str] | None = None,
-        progress: Progress = ignore_progress,
-        stream: IO[bytes] | None = None,
+        outputs: Outputs,
+        *,
+        progress: Progress,
     ) -> Made:
         """See ``SpacePipeline.compare_to_file`` and ``animate_to_file``."""
-        return self._film(photo, speech, settings, captions, {"video": Path(path)}, progress, stream)
+        return self._film(photo, speech, settings, outputs, progress)
 
     def stream(
         self,
@@ -156,20 +153,19 @@ class RemotePipeline:
         photo: str,
         speech: str | Path,
         settings: Sequence[AnimationOptions],
-        captions: Sequence[str] | None,
-        files: dict[str, Path],
+        outputs: Outputs,
         progress: Progress,
-        stream: IO[bytes] | None = None,
     ) -> Made:
         import ray.exceptions
 
+        stream = outputs.stream
+        files = {name: Path(path) for name in FILES if (path := getattr(outputs, name)) is not None}
         videos = tuple(None if setting.pose_video is None else read_file(setting.pose_video) for setting in settings)
         request = FilmRequest(
             read_file(photo),
             read_file(speech),
             videos,
             tuple(settings),
-            None if captions is None else tuple(captions),
             (*files, *(() if stream is None else ("stream",))),
         )
         with self._job():
@@ -180,7 +176,7 @@ class RemotePipeline:
                     raise
                 except ray.exceptions.RayError as failure:
                     if attempt == ATTEMPTS:
-                        raise ServerFault(LOST, "machine_lost") from failure
+                        raise ServerFault(MACHINE_LOST, "machine_lost") from failure
                     if stream is not None and stream.tell():
                         # What was sent can't be continued by another film, so the page waits for the file.
                         stream, request = None, replace(request, outputs=tuple(files))

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, Protocol
+from typing import Protocol
 
 from space_core.face.preview import FacePreview
 from space_core.options import AnimationOptions
 from space_core.output import Outputs
-from space_core.progress import Progress, ignore_progress
+from space_core.progress import Progress
 
 
 class Made(Protocol):
@@ -45,10 +45,9 @@ class Backend(Protocol):
         photo: str,
         speech: str | Path,
         settings: Sequence[AnimationOptions],
-        path: str | Path,
-        captions: Sequence[str] | None = None,
-        progress: Progress = ignore_progress,
-        stream: IO[bytes] | None = None,
+        outputs: Outputs,
+        *,
+        progress: Progress,
     ) -> Made: ...
 
     def forget_portraits(self, older_than_seconds: float) -> None: ...

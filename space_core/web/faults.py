@@ -2,14 +2,14 @@
 
 import secrets
 
-from space_core.errors import FaultReason
+from space_core.errors import MACHINE_LOST, FaultReason
 from space_core.fault_reasons import fault_reason
 from space_core.web.logs import error_fields, log_event
 
 SENTENCES: dict[FaultReason, str] = {
     "disk_full": "The disk of this server is full, so that could not be made. Try again in an hour.",
     "encoder_died": "The video could not be written, which is the server's fault. Try again.",
-    "machine_lost": "The machine that drew this was lost before it was done. Try again in a minute.",
+    "machine_lost": MACHINE_LOST,
     "out_of_memory": "This server has no memory left for that. Try again in a few minutes.",
     "timeout": "That took longer than this server allows, so it was ended. Try again later, or with a shorter speech.",
     "internal": "Something went wrong on our side. Please try again.",

@@ -318,9 +318,8 @@ class AnimationService:
         made: Made
         with (folder / STREAM).open("wb") as stream:
             if len(settings) > 1:
-                made = self._pipeline.compare_to_file(
-                    photo, recording, settings, video, progress=progress, stream=stream
-                )
+                outputs = Outputs(video, stream=stream)
+                made = self._pipeline.compare_to_file(photo, recording, settings, outputs, progress=progress)
             else:
                 outputs = Outputs(video, None, landmark_video, motion_file, stream)
                 made = self._pipeline.animate_to_file(photo, recording, outputs, settings[0], progress)

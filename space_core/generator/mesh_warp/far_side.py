@@ -94,9 +94,10 @@ def find_far_side(
         hair: (P,) 1 where they show long hair that hangs … 0 where they do not.
         triangles: (N, 3) of the mesh.
     """
-    if not _hides_a_side(photo):
+    in_face = _hidden(photo, _face_normals())
+    if not in_face.any():
         return None
-    hidden = _hidden(photo, np.concatenate([_face_normals(), _head_normals(around)]))
+    hidden = np.concatenate([in_face, _hidden(photo, _head_normals(around))])
     shows_ear = _shows_beyond(photo, person, BEYOND_EAR, EAR_HEIGHTS, EAR_SHOWN)
     if shows_ear and hidden.max() < 1:  # then it shows the cheek before it, too
         return None
@@ -129,12 +130,12 @@ def far_light(photo: FaceMotion, picture: torch.Tensor) -> np.ndarray | None:
 
     ``photo`` is in pixels of the picture (1, 3, 640, 640), 0…1, on the host.
     """
-    if not _hides_a_side(photo):
+    normals = _face_normals()
+    if not _hidden(photo, normals).any():
         return None
     host, counterpart = photo.host, canonical_face().mirror[:NUM_SURFACE_POINTS]
     scale, posed = float(host.scale[0]), host.posed[0, :NUM_SURFACE_POINTS, :2]
     to_camera = -host.rotation[0, 2]
-    normals = _face_normals()
     facing = (normals @ to_camera).clip(0)
     seen = facing * facing[counterpart]
     weights = seen * (normals[:, 0] * to_camera[0] <= 0)  # of pairs of which the first is on the far side
@@ -183,11 +184,6 @@ def _has_something_beside_jaw(photo: FaceMotion, person: np.ndarray) -> bool:
     near = -np.sign(photo.host.rotation[0, 2, 0])
     columns, rows = photo.host.place(BESIDE_JAW * [near, 1, 1])[0, :, :2].round().astype(int).clip(0, EXTENT - 1).T
     return bool(person[rows, columns].mean() > HANGING)
-
-
-def _hides_a_side(photo: FaceMotion) -> bool:
-    """Whether a photo, with its own landmarks on the host, hides one side of the face."""
-    return bool(_hidden(photo, _face_normals()).any())
 
 
 def _hidden(photo: FaceMotion, normals: np.ndarray) -> np.ndarray:

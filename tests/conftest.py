@@ -31,13 +31,24 @@ from space_core.media.video_writer import write_video
 from space_core.options import option_choices, option_field, option_range
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
+# Files of tests that take more than half a minute on one core, the longest first.
+LONGEST = (
+    *("test_cluster", "test_app", "test_strangers", "test_neural", "test_pipeline", "test_browser", "test_media"),
+    *("test_face_vid2vid", "test_fuzz", "test_head_turn", "test_live", "test_web"),
+)
 STANDING = ("starter", "detector")  # beginnings of the names of threads that stay for the next film
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Has workers of pytest-xdist, which inherit the environment, share the cores."""
+    """Has workers of pytest-xdist, which inherit the environment, share the cores, and take files in our order."""
     if workers := config.getoption("numprocesses", None):
         os.environ.setdefault("OMP_NUM_THREADS", str(max((os.cpu_count() or 1) // workers, 1)))
+        config.option.loadscopereorder = False  # by itself it begins with the files of most tests
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begins with the files that take longest, so that no worker of pytest-xdist ends long after the others."""
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
 
 
 @pytest.fixture(autouse=True)

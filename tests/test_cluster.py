@@ -36,7 +36,7 @@ from space_core.cluster import film_maker, storage
 from space_core.cluster.batch import MAX_GROUP, grouped
 from space_core.cluster.film_maker import FilmMaker
 from space_core.cluster.job_table import FilmJob, read_job_table
-from space_core.cluster.ray_session import LOCAL, ray_session
+from space_core.cluster.ray_session import ray_session
 from space_core.cluster.remote_stream import MOST_UNREAD
 from space_core.cluster.replica import NO_PICTURE, Chunk, FilmRequest, LiveRequest, Made, Ready
 from space_core.cluster.serving import RemotePipeline
@@ -328,7 +328,7 @@ def test_films_whose_rows_have_changed_are_made_again(tmp_path, capsys, monkeypa
 
 # With a local Ray and two workers.
 
-NUM_FILMS = 60
+NUM_FILMS = 30
 
 
 @pytest.fixture
@@ -430,7 +430,7 @@ def test_a_full_disk_costs_no_film_that_was_made_and_the_others_are_made_when_th
     row = {"photo": str(EXAMPLES / "astronaut.jpg"), "speech": speech_of(1, tmp_path / "speech.wav"), "size": 256}
     write_table([row | {"id": f"film{number}", "seed": number} for number in range(6)], tmp_path / "jobs.csv")
     (tmp_path / "out").mkdir()
-    batch = [sys.executable, "-m", "space_core", "batch", "jobs.csv", "-o", "out", "--workers=2", "--quiet"]
+    batch = [sys.executable, "-m", "space_core", "batch", "jobs.csv", "-o", "out", "--workers=1", "--quiet"]
     script = ["unshare", "--mount", "--map-root-user", "sh", "-c", ON_A_SMALL_DISK, "sh", *batch]
     environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
     try:
@@ -479,7 +479,7 @@ def test_a_batch_reads_from_s3_and_writes_there_and_resumes(s3, tmp_path):
     )
 
     def batch(*arguments: str) -> subprocess.CompletedProcess:
-        command = [sys.executable, "-m", "space_core", "batch", "s3://films/in/jobs.parquet", "--quiet", "--workers=2"]
+        command = [sys.executable, "-m", "space_core", "batch", "s3://films/in/jobs.parquet", "--quiet", "--workers=1"]
         return subprocess.run([*command, *arguments], cwd=PACKAGE.parent, stderr=subprocess.PIPE, text=True)
 
     def written() -> dict[str, Any]:
@@ -568,33 +568,36 @@ def ray_cluster(ray_variables, tmp_path_factory) -> Iterator[tuple[str, int]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGKILL])
-def test_a_page_that_ends_costs_the_visitors_of_another_page_no_film(
-    ray_cluster, ray_variables, ending, tmp_path, monkeypatch
-):
+def test_a_page_that_ends_costs_the_visitors_of_another_page_no_film(ray_cluster, ray_variables, tmp_path, monkeypatch):
     ray_address, cluster = ray_cluster
     for name, value in ray_variables.items():
         monkeypatch.setenv(name, value)
-    speech = speech_of(6, tmp_path / "speech.wav")
-    flags = ("--grace-seconds=120",)  # for two films, one after the other
-    with demo_on(ray_address, *flags) as (old_address, old), demo_on(ray_address, *flags) as (new_address, new):
-        with Visitor(old_address) as old_visitor, Visitor(new_address) as visitor:
+    speech = speech_of(4, tmp_path / "speech.wav")
+
+    def check_ending(old_address: str, old: subprocess.Popen, address: str, ending: signal.Signals) -> None:
+        """Ends a page while films are made for its visitor, unless it is killed, and for the other page's."""
+        with Visitor(old_address) as old_visitor, Visitor(address) as visitor:
             until(lambda: visitor.metric("space_replicas") == 1)
             assert len(replicas_of(cluster)) == 1  # the pages share it
-            events = [(visitor, visitor.begin("animate", list(film_values(visitor, speech).values())))]
-            if ending == signal.SIGTERM:
-                values = film_values(old_visitor, speech)
-                events.append((old_visitor, old_visitor.begin("animate", list(values.values()))))
+            visitors = [visitor] if ending == signal.SIGKILL else [visitor, old_visitor]
+            events = [client.begin("animate", list(film_values(client, speech).values())) for client in visitors]
             until(lambda: visitor.metric("space_busy") == 1)
             old.send_signal(ending)
             # Beside each other: the old page ends as soon as its own film is delivered.
             with ThreadPoolExecutor(len(events)) as pool:
-                films = pool.map(lambda event: event[0].result("animate", event[1]), events)
-                assert all(film[1].startswith("6.0 s of video") for film in films)
+                films = pool.map(lambda client, event: client.result("animate", event), visitors, events)
+                assert all(film[1].startswith("4.0 s of video") for film in films)
             old.wait(60)
             assert visitor.ask("animate", list(film_values(visitor, speech).values()))
-        new.terminate()
-        new.wait(60)
+
+    # The first page, which starts the replica, is killed; the second one is told to end; the third is the last.
+    flags = ("--grace-seconds=120",)  # for two films, one after the other
+    with demo_on(ray_address, *flags) as first, demo_on(ray_address, *flags) as second:
+        check_ending(*first, second[0], signal.SIGKILL)
+        with demo_on(ray_address, *flags) as (third_address, third):
+            check_ending(*second, third_address, signal.SIGTERM)
+            third.terminate()
+            third.wait(60)
     until(lambda: not replicas_of(cluster))
 
 
@@ -624,10 +627,14 @@ class FakeServe:
 
 
 @pytest.mark.slow
-def test_a_page_that_starts_while_the_last_one_removes_the_application_has_one_all_the_same(monkeypatch):
+def test_a_page_that_starts_while_the_last_one_removes_the_application_has_one_all_the_same(
+    ray_cluster, ray_variables, monkeypatch
+):
     serve = FakeServe()
     monkeypatch.setitem(sys.modules, "ray.serve", serve)
-    with ray_session(LOCAL, 1), ThreadPoolExecutor(1) as pages:
+    for name, value in ray_variables.items():
+        monkeypatch.setenv(name, value)
+    with ray_session(ray_cluster[0]), ThreadPoolExecutor(1) as pages:
         monkeypatch.setattr("ray.serve", serve, raising=False)
 
         def start() -> bool:
@@ -775,7 +782,7 @@ def ray_demo() -> Iterator[tuple[str, int]]:
 def test_a_replica_that_is_killed_costs_no_visitor_a_film_and_replicas_draw_live_sessions(ray_demo, tmp_path):
     address, program = ray_demo
     speech, long = speech_of(2, tmp_path / "speech.wav"), speech_of(60, tmp_path / "long.wav")
-    with Visitor(address) as visitor, ThreadPoolExecutor(12) as clients:
+    with Visitor(address) as visitor, ThreadPoolExecutor(6) as clients:
         until(lambda: visitor.metric("space_replicas") == 2)
         health = visitor.get("/healthz").json()
         assert {name: health[name] for name in ("device", "replicas", "busy", "waiting")} == {
@@ -791,14 +798,14 @@ def test_a_replica_that_is_killed_costs_no_visitor_a_film_and_replicas_draw_live
                 video = client.ask("animate", list((values | {"seed": seed}).values()))[0]
                 return client.get(f"/gradio_api/file={video.get('video', video)['path']}").content
 
-        results = [clients.submit(film_of, seed) for seed in range(12)]
+        results = [clients.submit(film_of, seed) for seed in range(6)]
         until(lambda: visitor.metric("space_busy") == 2, 120)
         replicas_of(program)[0].kill()
         films = [result.result() for result in results]
         for number, film in enumerate(films):
             (tmp_path / f"{number}.mp4").write_bytes(film)
             assert sum(1 for _ in read_frames(tmp_path / f"{number}.mp4")) == 50
-        assert len(set(films)) == 12
+        assert len(set(films)) == 6
         until(lambda: visitor.metric("space_replicas") == 2, 120)
         noise = visitor.upload_bytes("noise.jpg", b"no picture").json()[0]
         assert "image" in visitor.refusal("animate", list((values | {"photo": uploaded(noise)}).values()))

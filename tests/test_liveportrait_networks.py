@@ -70,9 +70,16 @@ def summary(output: torch.Tensor) -> list[float]:
     return [*flat[places].tolist(), flat.double().abs().mean().item()]
 
 
+@pytest.fixture(scope="module")
+def published(folder) -> LivePortraitNetworks:
+    """Networks of the published sizes, as they are read from files in the published forms."""
+    return load_networks(folder)
+
+
 @pytest.mark.parametrize("layout", ["small", pytest.param("published", marks=pytest.mark.slow)])
-def test_every_network_computes_what_the_original_code_does(layout):
-    networks = random_networks(SEED, SMALL if layout == "small" else Layout()).ready("cpu")
+def test_every_network_computes_what_the_original_code_does(layout, request):
+    is_small = layout == "small"
+    networks = random_networks(SEED, SMALL).ready("cpu") if is_small else request.getfixturevalue("published")
     computed = {name: summary(output) for name, output in outputs(networks).items()}
     assert computed.keys() == ORIGINAL[layout].keys()
     for name, values in ORIGINAL[layout].items():
@@ -108,18 +115,6 @@ def folder(tmp_path_factory) -> Path:
         nested.setdefault(network, {})[f"module.{rest}"] = tensor
     torch.save(nested, retargeting / f"{NAMES[4]}.pth")
     return root
-
-
-@pytest.mark.slow
-def test_published_files_are_loaded(folder):
-    networks, expected = load_networks(folder), random_networks(SEED).ready("cpu")
-    assert networks.state_dict().keys() == expected.state_dict().keys()
-    for name, tensor in networks.state_dict().items():
-        assert torch.equal(tensor, expected.state_dict()[name]), name
-    picture, *_ = example_inputs()
-    motion = networks.extract_motion(picture)
-    assert motion.yaw.shape == (1,)
-    assert motion.expression.shape == motion.canonical.shape == (1, 21, 3)
 
 
 def test_the_other_publication_of_the_stitching_networks_is_loaded(tmp_path):

@@ -4,6 +4,7 @@ import re
 import shutil
 import sys
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
@@ -35,15 +36,16 @@ from space_core.neural import learning
 from space_core.neural.learning import FILE, learn, load_or_learn, save
 from space_core.neural.material import video_takes
 from space_core.progress import ignore_progress
-from space_core.training.landmarks2latents import main as main_of_recipe
+from space_core.training import landmarks2latents
 
 PHOTO = EXAMPLES / "astronaut.jpg"
+TINY = replace(SMALL, input_size=64)  # and pictures of 128 pixels come out
 CONTRIBUTING = Path(__file__).parents[1] / "CONTRIBUTING.md"
 
 
 @pytest.fixture(scope="module")
 def networks():
-    return random_networks(3, SMALL).ready("cpu")
+    return random_networks(3, TINY).ready("cpu")
 
 
 @pytest.fixture(scope="module")
@@ -255,11 +257,11 @@ def examples(first_take: int, takes: int) -> Examples:
 @pytest.mark.slow
 def test_fitting_uses_landmarks_and_speech_and_repeats_itself():
     training, choosing, held = examples(0, 60), examples(60, 10), examples(70, 20)
-    fitted = {variant: fit(training, choosing, 2, variant, steps=200) for variant in VARIANTS}
+    fitted = {variant: fit(training, choosing, 2, variant, steps=100) for variant in VARIANTS}
     both, landmarks, speech = (errors(network, held, variant) for variant, network in fitted.items())
     assert both.reduction > 0.6
     assert both.expression < 0.9 * landmarks.expression < 0.9 * speech.expression
-    again = fit(training, choosing, 2, "speech", steps=200).state_dict()
+    again = fit(training, choosing, 2, "speech", steps=100).state_dict()
     assert all(torch.equal(again[name], tensor) for name, tensor in fitted["speech"].state_dict().items())
 
 
@@ -287,12 +289,12 @@ def test_the_recipe_runs_to_its_end_and_is_repeatable_also_where_time_is_up(netw
     mine, others = (changes(one, portrait, face) for one in (loaded, Landmarks2Latents(learnt.network)))
     assert torch.equal(mine.expression, others.expression)
     with pytest.raises(AssertionError, match="it is there already"):  # of other weights
-        load_or_learn(random_networks(4, SMALL).ready("cpu"), tmp_path / "one", no_progress_is_made)
+        load_or_learn(random_networks(4, TINY).ready("cpu"), tmp_path / "one", no_progress_is_made)
 
 
 @pytest.mark.slow
 def test_the_recipe_learns_what_a_motion_extractor_reads_in_pictures():
-    learnt = learn(smooth_networks(7, SMALL).ready("cpu"), ignore_progress, seed=1, num_takes=150)
+    learnt = learn(smooth_networks(7, TINY).ready("cpu"), ignore_progress, seed=1, num_takes=40, steps=150)
     both, landmarks, speech = learnt.errors.values()
     assert both.reduction > 0.75
     assert max(both.expression, landmarks.expression) < speech.expression
@@ -304,19 +306,20 @@ def test_the_command_learns_from_a_user_s_videos(networks, tmp_path, monkeypatch
     weights.mkdir()
     videos.mkdir()
     for name in NAMES:
-        small = random_networks(3, SMALL).get_submodule(name)
-        save_checkpoint(weights / f"{name}.safetensors", small, SMALL)
+        small = random_networks(3, TINY).get_submodule(name)
+        save_checkpoint(weights / f"{name}.safetensors", small, TINY)
     shutil.copy(EXAMPLES / "astronaut.mp4", videos)
     arguments = ["--weights", weights, "--videos", videos, "--takes", 6, "--device", "cpu"]
     monkeypatch.setattr("sys.argv", ["landmarks2latents", *map(str, arguments)])
-    main_of_recipe()
+    monkeypatch.setattr(landmarks2latents, "learn", partial(learn, steps=20))
+    landmarks2latents.main()
     card = capsys.readouterr().out
     assert "6 takes that SPACE's mesh warp drew" in card and "and 3 takes of videos (1)" in card
     loaded = load_networks(weights)
     load_or_learn(loaded, weights, no_progress_is_made)
     (videos / "notes.txt").write_text("no video")
     with pytest.raises(SystemExit, match=r"notes\.txt"):
-        main_of_recipe()
+        landmarks2latents.main()
 
 
 def test_a_user_s_video_gives_takes_with_its_sound_or_without(networks, far_turn_video):

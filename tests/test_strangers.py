@@ -25,7 +25,7 @@ from websockets.sync.client import connect
 
 from space_core import ServerFault, SpaceError
 from space_core.options import AnimationOptions
-from space_core.web import film_streams, jobs, middleware
+from space_core.web import film_streams, job_threads, middleware
 from space_core.web.endpoints import Endpoints
 from space_core.web.film_streams import FilmStreams
 from space_core.web.gradio_patches import MOST_PROGRESS
@@ -458,7 +458,7 @@ class StuckPipeline:
 
 @pytest.fixture
 def stuck(monkeypatch):
-    monkeypatch.setattr(jobs, "END_SECONDS", 0.2)
+    monkeypatch.setattr(job_threads, "END_SECONDS", 0.2)
     stuck = StuckPipeline()
     yield stuck
     stuck.released.set()

@@ -26,7 +26,8 @@ from space_core.progress import Progress
 from space_core.timing import FPS, SAMPLE_RATE, SAMPLES_PER_FRAME
 from space_core.web import gradio_patches
 from space_core.web.error_handlers import RESTARTING
-from space_core.web.jobs import END_SECONDS, Job, JobCancelled
+from space_core.web.job_threads import END_SECONDS
+from space_core.web.jobs import Job, JobCancelled
 from space_core.web.logs import log_event
 from space_core.web.parameters import WIDGETS, option_value
 from space_core.web.service import AnimationService

@@ -23,23 +23,12 @@ from space_core.web.backend import Backend, Made
 from space_core.web.error_handlers import RESTARTING
 from space_core.web.faults import fault_sentence, log_fault
 from space_core.web.film_streams import FilmStreams
-from space_core.web.jobs import (
-    REPEATED_EVERY,
-    Film,
-    Job,
-    JobCancelled,
-    JobRequest,
-    ProgressClock,
-    Report,
-    SpeechSource,
-    Step,
-    TimeLimit,
-    call_in_thread,
-    iterate_in_thread,
-)
+from space_core.web.job_threads import REPEATED_EVERY, call_in_thread, iterate_in_thread
+from space_core.web.jobs import Film, Job, JobCancelled, JobRequest, Report, SpeechSource, Step, TimeLimit
 from space_core.web.logs import log_event
 from space_core.web.metrics import Metrics
 from space_core.web.preparation import Preparation
+from space_core.web.progress_clock import ProgressClock
 from space_core.web.settings import on_zero_gpu
 
 STREAM = "stream.mp4"

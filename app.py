@@ -44,7 +44,7 @@ def main() -> None:
         with ExitStack() as stack:
             pipeline, replicas = _backend(settings, credentials, stack)
             service = AnimationService(
-                pipeline, Metrics(), settings.time_limit, replicas, settings.num_lines, settings.max_sessions
+                pipeline, Metrics(), settings.time_limit, replicas, settings.num_slots, settings.max_sessions
             )
             _serve(service, pipeline, settings)
     except SpaceError as error:

@@ -107,7 +107,7 @@ def _set_up_queue(
     """Sets up the page's queue, whose places ``admission`` counts."""
     page.analytics_enabled = False
     # max_size: places are counted by ``Admission``. api_open: or a request to /run would be served without waiting.
-    page.queue(max_size=None, default_concurrency_limit=settings.num_lines, api_open=False)
+    page.queue(max_size=None, default_concurrency_limit=settings.num_slots, api_open=False)
 
     def on_queue_failure(endpoint: str, reason: str) -> None:
         metrics.count_failure(endpoint, reason)

@@ -290,7 +290,7 @@ def _wire_jobs(
     # Before the jobs: the page carries out what a button does in this order, and waits for the end of each.
     for film, button in ((result, inputs.animate), (comparison.film, comparison.compare)):
         button.click(None, js=player_script(film.player, "begin"), **PRIVATE)
-    job_queue: dict[str, Any] = {"concurrency_limit": settings.num_lines, "concurrency_id": "service"}
+    job_queue: dict[str, Any] = {"concurrency_limit": settings.num_slots, "concurrency_id": "service"}
     parameters = {**inputs.parameters, "look_inside": inside.look_inside}
     animating = inputs.animate.click(
         endpoints.animate,

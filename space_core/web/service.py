@@ -22,8 +22,9 @@ from space_core.timing import FPS
 from space_core.web.backend import Backend, Made
 from space_core.web.error_handlers import RESTARTING
 from space_core.web.faults import fault_sentence, log_fault
+from space_core.web.film_slots import FilmSlots, OnRestart
 from space_core.web.film_streams import FilmStreams
-from space_core.web.job_threads import REPEATED_EVERY, call_in_thread, iterate_in_thread
+from space_core.web.job_threads import call_in_thread, iterate_in_thread
 from space_core.web.jobs import Film, Job, JobCancelled, JobRequest, Report, SpeechSource, Step, TimeLimit
 from space_core.web.logs import log_event
 from space_core.web.metrics import Metrics
@@ -36,8 +37,6 @@ BUSY = "This demo is making a film or talks with somebody else at the moment. Tr
 CHARACTERS_PER_SECOND = 10  # of a text that is spoken, at least
 DEGRADED_SECONDS = 600.0  # after a fault, at most, in which ``health`` names it: alerts have fired by then
 ZERO_GPU_SECONDS = 120  # for which a ZeroGPU Space lends its GPU
-
-OnRestart = Callable[[float], None]
 
 
 class AnimationService:
@@ -52,7 +51,7 @@ class AnimationService:
         metrics: Metrics,
         limit: TimeLimit | None = None,
         replicas: Callable[[], dict[str, int]] | None = None,
-        num_lines: int = 1,
+        num_slots: int = 1,
         max_sessions: int = 1,
     ) -> None:
         """Makes films with a backend.
@@ -62,7 +61,7 @@ class AnimationService:
             metrics: count them.
             limit: of the time of each job.
             replicas: numbers of replicas for ``health`` and the metrics, where the backend has any.
-            num_lines: how many films are made at a time; a live session takes the place of one.
+            num_slots: how many films are made at a time; a live session takes the slot of one.
             max_sessions: how many live sessions there are at a time.
         """
         self.metrics = metrics
@@ -77,12 +76,9 @@ class AnimationService:
             metrics.track_replicas(replicas)
         self._jobs: dict[str, list[Job]] = {}  # by visitor
         self._lock = threading.Lock()
-        self._lines = threading.Semaphore(num_lines)
-        self._num_waiting = 0  # films, for a line
-        self._max_sessions = max_sessions
-        self._sessions: list[OnRestart] = []  # of those who talk live
-        self._is_draining = self._is_ending = False
-        metrics.track_live(self.num_live)
+        self._slots = FilmSlots(num_slots, max_sessions)
+        self._is_ending = False
+        metrics.track_live(self._slots.num_sessions)
         self._preparation = Preparation(pipeline, lambda: bool(self._jobs))
         self._run = _with_gpu(self._run_in_thread)
 
@@ -180,48 +176,36 @@ class AnimationService:
 
     @contextlib.contextmanager
     def live(self, visitor: str, on_restart: OnRestart) -> Iterator[Job]:
-        """A live session, in the place of a film, so that it is drawn in real time.
-
-        It begins only while no film waits for that place; films wait until it has ended.
+        """A live session, in the slot of a film.
 
         Args:
             visitor: see ``animate``.
-            on_restart: called, by ``drain``, with the seconds after which the session will be ended.
+            on_restart: see ``FilmSlots.begin_session``.
 
         Raises:
-            SpaceError: there are as many as there may be, there are films that need the place, or the server is about
+            SpaceError: there are as many as there may be, there are films that need the slot, or the server is about
                 to end; or what is raised within.
         """
         self.metrics.count_request("live")
-        with self._lock:
-            has_room = len(self._sessions) < self._max_sessions and not self._num_waiting and not self._is_draining
-            is_free = has_room and self._lines.acquire(blocking=False)
-            if is_free:
-                self._sessions.append(on_restart)
-        if not is_free:
-            reason = "restarting" if self._is_draining else "full"
+        if not self._slots.begin_session(on_restart):
+            is_draining = self._slots.is_draining
+            reason = "restarting" if is_draining else "full"
             self.metrics.count_failure("live", reason)
             log_event("refused", reason=reason, endpoint="live")
-            raise SpaceError(RESTARTING if self._is_draining else BUSY)
+            raise SpaceError(RESTARTING if is_draining else BUSY)
         try:
             with self._job_of(visitor) as job, self._count_failures("live", job):
                 yield job
         finally:
-            with self._lock:
-                self._sessions.remove(on_restart)
-            self._lines.release()
+            self._slots.end_session(on_restart)
 
     def num_live(self) -> int:
         """How many live sessions there are."""
-        return len(self._sessions)
+        return self._slots.num_sessions()
 
     def drain(self, seconds: float) -> None:
-        """Begins no more live sessions, and tells those that there are that they will be ended in so many seconds."""
-        with self._lock:
-            self._is_draining = True
-            sessions = list(self._sessions)
-        for on_restart in sessions:
-            on_restart(seconds)
+        """See ``FilmSlots.drain``."""
+        self._slots.drain(seconds)
 
     def cancel(self, visitor: str) -> None:
         """Ends, within a second, what is being made for a visitor who asks for that."""
@@ -255,7 +239,7 @@ class AnimationService:
         with (
             self._job_of(visitor) as job,
             self._count_failures(endpoint, job),
-            contextlib.closing(self._run_in_line(request)) as reports,
+            contextlib.closing(self._slots.run(partial(self._run, request))) as reports,
         ):
             for report in reports:
                 if job.cancelled:
@@ -271,23 +255,6 @@ class AnimationService:
                     yield report
                 elif clock.is_due(report):
                     yield replace(report, seconds_left=clock.seconds_left(report))
-
-    def _run_in_line(self, request: JobRequest) -> Generator[Report, None, None]:
-        """Runs a request as soon as no live session has its place."""
-        with self._lock:
-            self._num_waiting += 1
-        has_line = False
-        try:
-            try:
-                while not (has_line := self._lines.acquire(timeout=REPEATED_EVERY)):
-                    yield Step("live", 0, 1)
-            finally:
-                with self._lock:
-                    self._num_waiting -= 1
-            yield from self._run(request)
-        finally:
-            if has_line:
-                self._lines.release()
 
     def _run_in_thread(self, request: JobRequest) -> Generator[Report, None, None]:
         # A generator, as spaces.GPU asks for.

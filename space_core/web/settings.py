@@ -129,7 +129,7 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = _setting("log_level", "info", "least level to log")
 
     @property
-    def num_lines(self) -> int:
+    def num_slots(self) -> int:
         """How many videos are made at the same time."""
         return self.replicas if self.backend == "ray" else self.concurrency
 

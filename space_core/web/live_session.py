@@ -1,10 +1,7 @@
 """A live session: sound comes over a WebSocket as it is spoken, pictures and sound go back as they are drawn."""
 
 import asyncio
-import io
-import json
 import queue
-import struct
 import threading
 import time
 from collections import deque
@@ -14,48 +11,33 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from PIL import Image
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from space_core.errors import ServerFault, SpaceError
 from space_core.live import LiveControl, LiveFrame, fill_gaps
-from space_core.media.video_writer import METADATA
 from space_core.motion.live_options import CHANGEABLE_OPTIONS
 from space_core.options import AnimationOptions
 from space_core.progress import Progress
 from space_core.timing import FPS, SAMPLE_RATE, SAMPLES_PER_FRAME
-from space_core.web import gradio_patches
 from space_core.web.error_handlers import RESTARTING
 from space_core.web.job_threads import END_SECONDS
 from space_core.web.jobs import Job, JobCancelled
+from space_core.web.live_messages import NO_CONTROL, pack_frame, parse_beginning, parse_message, parse_sound
 from space_core.web.logs import log_event
-from space_core.web.parameters import WIDGETS, option_value
 from space_core.web.service import AnimationService
 from space_core.web.settings import Settings
 from space_core.web.visitor_limits import visitor_address
 
-SAMPLE_BYTES = 2  # sound is 16-bit PCM, little-endian, mono, 16 kHz
-MESSAGE_BYTES = 1 << 16  # of a message: two seconds of sound
 IDLE_SECONDS = 20.0  # without a message, after which a session ends
 MESSAGES_PER_SECOND = 100  # on average
 AHEAD_SECONDS = 2.0  # of sound that may come earlier than it can have been spoken
 BEHIND_SECONDS = 4.0  # of sound that may wait to be drawn
 SKIP_AFTER = 0.2  # seconds by which drawing may be late before pictures are skipped
-# Of a frame: its number, how many of the visitor's samples are said at its end, and the number of its own samples,
-# which follow. The rest is its picture, a JPEG, or nothing where it was skipped.
-HEADER = struct.Struct("<III")
-PICTURE_QUALITY = 80  # 40 KB for 512 x 512, encoded in 1 ms
 UNSENT_FRAMES = 25  # that wait for the visitor's connection, before the drawing waits, too
 SEND_SECONDS = 10.0  # in which the connection must take a frame
 
-FILM_OPTIONS = ("pose_video", "generator", "framing", "size")  # not for sessions: files, slow or large pictures
-
 REFUSED, FAULT, RESTART, ENDED = 1008, 1011, 1012, 1000  # close codes of RFC 6455
 
-NO_BEGINNING = 'The first message is JSON: {"photo": PATH, "options": {...}}.'
-NO_PHOTO = "There is no such photo here. Upload one first; photo is the path that the upload returns."
-NO_SOUND = "Sound is 16-bit PCM, little-endian, mono, 16 kHz: two bytes a sample, at most 64 KB a message."
-NO_CONTROL = f'A message is sound, {{"end": true}}, or JSON with any of {", ".join(CHANGEABLE_OPTIONS)}.'
 TOO_FAST = "Messages come faster than sound can be spoken. Send it as it is recorded, at most 100 times a second."
 TOO_SLOW = "This server can't draw live at the moment, not even few pictures. Try again later, or make a film."
 SLOW_CONNECTION = "Your connection is too slow for the pictures."
@@ -109,7 +91,7 @@ class LiveSession:
         """Answers the connection until it ends; every end but the visitor's is told in a sentence."""
         await self._socket.accept()
         try:
-            photo, options = self._beginning(await self._receive())
+            photo, options = parse_beginning(await self._receive(), self._settings)
             with self._service.live(visitor_address(self._socket.scope), self._tell_restart) as job:
                 sentence = await self._talk(job, photo, options)
             await self._close("end", sentence, RESTART if sentence == RESTARTING else ENDED)
@@ -122,22 +104,6 @@ class LiveSession:
     def _tell_restart(self, seconds: float) -> None:
         sentence = f"The demo restarts in {seconds:g} seconds at the latest. This session ends then."
         self._put({"type": "restarting", "message": sentence})
-
-    def _beginning(self, message: bytes | dict[str, Any]) -> tuple[Path, AnimationOptions]:
-        """The photo and the options that the first message asks for."""
-        given = message.get("options", {}) if isinstance(message, dict) else None
-        if not isinstance(message, dict) or not isinstance(given, dict) or set(message) - {"photo", "options"}:
-            raise SpaceError(NO_BEGINNING)
-        if unknown := set(given) - (set(WIDGETS) - set(FILM_OPTIONS)):
-            name = min(unknown)[:40].encode("ascii", "replace").decode()  # halves of characters can't be sent back
-            raise SpaceError(f"A live session has no option {name}.")
-        if given.get("detector") == "face-alignment" and not self._settings.face_alignment:
-            raise SpaceError("The detector face-alignment is not offered here. Use mediapipe.")
-        given = {"mark": self._settings.visible_mark, **given}
-        options = {name: option_value(name, value) for name, value in given.items()}
-        if self._settings.force_visible_mark:
-            options["mark"] = "visible"
-        return _uploaded(message.get("photo")), AnimationOptions(**options)
 
     async def _talk(self, job: Job, photo: Path, options: AnimationOptions) -> str:
         """Exchanges sound and frames until one side ends the session; why the server does, or "".
@@ -172,7 +138,7 @@ class LiveSession:
 
     async def _listen(self, control: LiveControl) -> None:
         """Passes on what the visitor sends, until they end the sound; a failure ends the answers."""
-        begun, num_messages, num_bytes = time.monotonic(), 0, 0
+        begun, num_messages, num_samples = time.monotonic(), 0, 0
         try:
             while True:
                 message = await self._receive()
@@ -181,15 +147,13 @@ class LiveSession:
                 if num_messages > MESSAGES_PER_SECOND * latest:
                     raise SpaceError(TOO_FAST)
                 if isinstance(message, bytes):
-                    if not message or len(message) % SAMPLE_BYTES:
-                        raise SpaceError(NO_SOUND)
-                    num_bytes += len(message)
-                    seconds = num_bytes / (SAMPLE_BYTES * SAMPLE_RATE)
+                    chunk = parse_sound(message)
+                    num_samples += len(chunk)
+                    seconds = num_samples / SAMPLE_RATE
                     if seconds > latest:
                         raise SpaceError(TOO_FAST)
                     if seconds > self._num_said / SAMPLE_RATE + BEHIND_SECONDS:
                         raise SpaceError(TOO_SLOW)
-                    chunk = np.frombuffer(message, "<i2").astype(np.float32) / 32768
                     self._waiting.append(chunk)
                     self._sound.put(chunk)
                 elif message == {"end": True}:
@@ -245,7 +209,7 @@ class LiveSession:
                     self._num_skipped += frame.is_skipped
                     self._service.metrics.count_live_frame(frame.is_skipped)
                     self._num_said = self._said_at(SAMPLES_PER_FRAME * self._num_frames)
-                    self._put(_packed(frame, self._num_said))
+                    self._put(pack_frame(frame, self._num_said))
             self._is_heard.wait(END_SECONDS)  # until all threads of the stream have ended
             self._put(None)
         except JobCancelled:
@@ -282,7 +246,7 @@ class LiveSession:
         """The visitor's next message: sound, or JSON.
 
         Raises:
-            SpaceError: it is neither, too long, or does not come.
+            SpaceError: see ``parse_message``; or it does not come.
             WebSocketDisconnect: the visitor has left.
         """
         try:
@@ -291,41 +255,10 @@ class LiveSession:
             raise SpaceError(IDLE) from None
         if message["type"] == "websocket.disconnect":
             raise WebSocketDisconnect(message.get("code", ENDED))
-        text, sound = message.get("text"), message.get("bytes")
-        if len(text or sound or "") > MESSAGE_BYTES:
-            raise SpaceError(NO_SOUND)
-        if text is None:
-            return sound or b""
-        try:
-            value = json.loads(text)
-        except (ValueError, RecursionError):  # lists within lists within lists
-            value = None
-        if not isinstance(value, dict):
-            raise SpaceError(NO_CONTROL)
-        return value
+        return parse_message(message.get("text"), message.get("bytes"))
 
     async def _close(self, kind: str, sentence: str, code: int) -> None:
         """Says why the session ends, and ends it."""
         with suppress(WebSocketDisconnect, RuntimeError):  # the visitor has left
             await self._socket.send_json({"type": kind, "message": sentence})
             await self._socket.close(code)
-
-
-def _uploaded(path: Any) -> Path:
-    """The file of a path that the upload returned."""
-    try:
-        file = Path(path).resolve()
-        if file.is_relative_to(gradio_patches.upload_folder().resolve()) and file.is_file():
-            return file
-    except (TypeError, ValueError, OSError):
-        pass
-    raise SpaceError(NO_PHOTO)
-
-
-def _packed(frame: LiveFrame, num_said: int) -> bytes:
-    """A frame as it is sent; see ``HEADER``. The picture says in its comment that it is generated."""
-    picture = io.BytesIO()
-    if not frame.is_skipped:
-        Image.fromarray(frame.picture).save(picture, "JPEG", quality=PICTURE_QUALITY, comment=METADATA["comment"])
-    sound = np.round(np.clip(frame.sound, -1, 1) * 32767).astype("<i2")
-    return HEADER.pack(frame.index, num_said, len(sound)) + sound.tobytes() + picture.getvalue()

@@ -16,7 +16,7 @@ from space_core.web import gradio_patches
 from space_core.web.admission import Admission
 from space_core.web.application import Callbacks, build_app
 from space_core.web.error_handlers import RESTARTING
-from space_core.web.live_session import MESSAGE_BYTES
+from space_core.web.live_messages import MESSAGE_BYTES
 from space_core.web.logs import log_event
 from space_core.web.metrics import Metrics
 from space_core.web.private_files import exit_within

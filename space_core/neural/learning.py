@@ -3,7 +3,7 @@
 import hashlib
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,7 @@ NUM_TAKES = 270
 # all is done within a quarter of an hour on two cores, and two minutes with a GPU (not timed yet).
 GATHERING_SECONDS = {"cpu": 600.0, "cuda": 60.0}
 LEAST_TAKES = 10
+WHOLE = next(iter(VARIANTS))  # the one that is used; the others are for the card
 CHOOSING, VALIDATION = 0.1, 0.2  # shares of the takes: to choose the best state by, and to measure it on
 CARD = """# Landmarks2Latents for these weights
 
@@ -94,36 +95,18 @@ def learn(
         SpaceError: a video can't be used.
     """
     begun, total = time.monotonic(), num_takes + num_takes // 10 * len(VARIANTS)
-    material = Material(networks, seed)
-    parts: list[Examples] = []
-    for video in videos:  # first, so that one that can't be used is refused at once
-        for part in video_takes(video, networks, material.planner, material.detector, len(parts)):
-            progress("learning", 0, total)
-            parts.append(part)
-    num_recorded, until = len(parts), time.monotonic() + GATHERING_SECONDS[networks.device.type]
-    progress("learning", 0, total)
-    for num_drawn, part in enumerate(material.takes(num_takes, num_recorded), 1):
-        parts.append(part)
-        progress("learning", num_drawn, total)
-        if time.monotonic() > until and num_drawn >= LEAST_TAKES:
-            break
-    order = np.random.default_rng(seed).permutation(len(parts))
-    first, second = round(len(parts) * VALIDATION), round(len(parts) * (VALIDATION + CHOOSING))
-    held, choosing, training = (
-        join_examples([parts[take] for take in sorted(takes)])
-        for takes in (order[:first], order[first:second], order[second:])
-    )
+    parts, num_recorded = _gather(networks, lambda done: progress("learning", done, total), seed, num_takes, videos)
+    held, choosing, training = _split(parts, seed)
     fitted: dict[str, LatentNetwork] = {}
     for done, variant in enumerate(VARIANTS):
         progress("learning", num_takes + num_takes // 10 * done, total)
         fitted[variant] = fit(training, choosing, seed, variant, steps)
     progress("learning", total, total)
     found = {variant: errors(network, held, variant) for variant, network in fitted.items()}
-    whole = next(iter(VARIANTS))
+    whole = found[WHOLE]
     rows = [f"| {name} | {one.expression:.5f} | {one.placement:.5f} |" for name, one in found.items()]
-    trivial = found[whole]
     rows.append(
-        f"| nothing: the portrait's own latents | {trivial.trivial_expression:.5f} | {trivial.trivial_placement:.5f} |"
+        f"| nothing: the portrait's own latents | {whole.trivial_expression:.5f} | {whole.trivial_placement:.5f} |"
     )
     card = CARD.format(
         seed=seed,
@@ -131,12 +114,49 @@ def learn(
         frames=sum(map(len, parts)),
         drawn=len(parts) - num_recorded,
         recorded=f", and {num_recorded} takes of videos ({len(videos)})" if videos else "",
-        held=first,
+        held=len(np.unique(held.take)),
         rows="\n".join(rows),
-        reduction=abs(trivial.reduction),
-        direction="below" if trivial.reduction >= 0 else "above",
+        reduction=abs(whole.reduction),
+        direction="below" if whole.reduction >= 0 else "above",
     )
-    return Learnt(fitted[whole], found, card)
+    return Learnt(fitted[WHOLE], found, card)
+
+
+def _gather(
+    networks: LivePortraitNetworks,
+    on_take: Callable[[int], None],
+    seed: int,
+    num_takes: int,
+    videos: Sequence[Path],
+) -> tuple[list[Examples], int]:
+    """The examples of each take, those of the videos first, and how many of the takes are of videos.
+
+    ``on_take`` is called with the number of takes that were drawn so far. For the rest see ``learn``.
+    """
+    material = Material(networks, seed)
+    parts: list[Examples] = []
+    for video in videos:  # first, so that one that can't be used is refused at once
+        for part in video_takes(video, networks, material.planner, material.detector, len(parts)):
+            on_take(0)
+            parts.append(part)
+    num_recorded, until = len(parts), time.monotonic() + GATHERING_SECONDS[networks.device.type]
+    on_take(0)
+    for num_drawn, part in enumerate(material.takes(num_takes, num_recorded), 1):
+        parts.append(part)
+        on_take(num_drawn)
+        if time.monotonic() > until and num_drawn >= LEAST_TAKES:
+            break
+    return parts, num_recorded
+
+
+def _split(parts: Sequence[Examples], seed: int) -> list[Examples]:
+    """The takes at random in three: for validation, for the choice of the best state, and to learn from."""
+    order = np.random.default_rng(seed).permutation(len(parts))
+    first, second = round(len(parts) * VALIDATION), round(len(parts) * (VALIDATION + CHOOSING))
+    return [
+        join_examples([parts[take] for take in sorted(takes)])
+        for takes in (order[:first], order[first:second], order[second:])
+    ]
 
 
 def save(learnt: Learnt, networks: LivePortraitNetworks, folder: Path) -> None:

@@ -122,6 +122,13 @@ def no_work_left() -> Iterator[None]:
     until(lambda: len(process.children()) <= num_programs)
 
 
+def free_port() -> int:
+    """A port of this machine on which nothing listens."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
 @contextmanager
 def running(app) -> Iterator[str]:
     """An ASGI application, served in a thread; its address, such as http://127.0.0.1:40123."""

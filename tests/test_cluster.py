@@ -26,7 +26,7 @@ import psutil
 import pyarrow
 import pyarrow.parquet
 import pytest
-from conftest import EXAMPLES, Visitor, speech_of, until, uploaded
+from conftest import EXAMPLES, Visitor, free_port, speech_of, until, uploaded
 from fsspec.implementations.memory import MemoryFileSystem
 from ray.exceptions import ActorDiedError
 from websockets.sync.client import connect
@@ -509,12 +509,6 @@ def test_a_batch_reads_from_s3_and_writes_there_and_resumes(s3, tmp_path):
     assert s3.ls("") == ["films"]  # a mistyped bucket is not created
     with pytest.raises(SpaceError, match=r"^There is no folder for the video 'a\.mp4'\.$"):
         upload(tmp_path / "film0.mp4", place("s3://no-such-bucket/a.mp4"))
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
 
 
 def is_listening(port: int) -> bool:

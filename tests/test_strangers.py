@@ -17,7 +17,7 @@ from types import SimpleNamespace
 
 import httpx
 import pytest
-from conftest import Refused, Visitor, serving, until, uploaded
+from conftest import Refused, Visitor, free_port, serving, until, uploaded
 from gradio.routes import file_upload_statuses
 from tiny_page import QUEUE_SIZE, ROOT, is_sentence, program, served
 from websockets.exceptions import ConnectionClosed
@@ -43,6 +43,16 @@ MULTIPART = {"content-type": f"multipart/form-data; boundary={BOUNDARY}"}
 def visitor(tmp_path_factory):
     with served(tmp_path_factory.mktemp("page"), queue_size=20) as visitor:
         yield visitor
+
+
+@pytest.fixture(scope="module")
+def operated(tmp_path_factory):
+    """The tiny page's program with an operator's flags: its private folder, visitor, and address for monitoring."""
+    parent, port = tmp_path_factory.mktemp("program"), free_port()
+    (parent / "gradio").write_text("of another user")
+    flags = ("--trusted-proxies", "192.0.2.1", "--visitor-uploads", "1", "--monitoring-port", str(port))
+    with program(parent, *flags) as (_, folder, visitor):
+        yield SimpleNamespace(folder=folder, visitor=visitor, monitoring=f"http://127.0.0.1:{port}")
 
 
 def sentence(answer):
@@ -235,11 +245,10 @@ def test_one_visitor_can_upload_so_many_bytes(tmp_path):
             assert other.upload_bytes("b.jpg", bytes(600_000)).status_code == 429
 
 
-def test_an_address_that_no_trusted_proxy_gives_does_not_count(tmp_path):
-    with program(tmp_path, "--trusted-proxies", "192.0.2.1", "--visitor-uploads", "1") as (_, _, visitor):
-        for address, status in (("198.51.100.7", 200), ("198.51.100.8", 429)):
-            with from_address(visitor, address) as other:
-                assert other.upload_bytes("photo.jpg", b"a face").status_code == status
+def test_an_address_that_no_trusted_proxy_gives_does_not_count(operated):
+    for address, status in (("198.51.100.7", 200), ("198.51.100.8", 429)):
+        with from_address(operated.visitor, address) as other:
+            assert other.upload_bytes("photo.jpg", b"a face").status_code == status
 
 
 @pytest.mark.parametrize("begun", ["GET / HTTP/1.1\r\nX: ", "GET /", "GET / HTTP/1.1\r\n"])
@@ -601,31 +610,21 @@ def test_a_demo_ends_as_soon_as_its_live_session_has_ended(tmp_path):
         process.wait(20)
 
 
-def test_nothing_is_written_outside_of_the_private_folder(tmp_path):
+def test_nothing_is_written_outside_of_the_private_folder(operated):
     """Also where another user owns a folder that Gradio would take, and where the working folder is not ours."""
-    (tmp_path / "gradio").write_text("of another user")
-    with program(tmp_path) as (_, folder, visitor):
-        assert visitor.get("/config").status_code == 200
-        assert set(tmp_path.iterdir()) == {folder, tmp_path / "gradio"}
+    assert operated.visitor.get("/config").status_code == 200
+    assert set(operated.folder.parent.iterdir()) == {operated.folder, operated.folder.parent / "gradio"}
 
 
 # The operator's doors
 
 
-def free_port():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
-
-
-def test_health_and_metrics_may_have_a_port_of_their_own(tmp_path):
-    port = free_port()
-    with program(tmp_path, "--monitoring-port", str(port)) as (_, _, visitor):
-        for path in ("/healthz", "/metrics"):
-            assert visitor.get(path).status_code == 404
-            assert httpx.get(f"http://127.0.0.1:{port}{path}").status_code == 200
-        assert visitor.get("/").status_code == 200
-        assert httpx.get(f"http://127.0.0.1:{port}/").status_code == 404
+def test_health_and_metrics_may_have_a_port_of_their_own(operated):
+    for path in ("/healthz", "/metrics"):
+        assert operated.visitor.get(path).status_code == 404
+        assert httpx.get(f"{operated.monitoring}{path}").status_code == 200
+    assert operated.visitor.get("/").status_code == 200
+    assert httpx.get(f"{operated.monitoring}/").status_code == 404
 
 
 def test_health_and_metrics_may_ask_for_a_token(tmp_path):

@@ -2,7 +2,6 @@
 
 import errno
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import gradio as gr
 import pytest
-from conftest import Visitor, running
+from conftest import Visitor, free_port, running
 
 from space_core.web.application import Callbacks, build_app
 from space_core.web.metrics import Metrics
@@ -115,9 +114,7 @@ def served(tmp_path, health=is_loaded, on_expiry=lambda seconds: None, streams=N
 @contextmanager
 def program(parent, *arguments):
     """The tiny page's program, its private folder in ``parent``, and a visitor."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     process = subprocess.Popen(
         [sys.executable, "-c", PROGRAM, "--port", str(port), *arguments],
         env={**os.environ, "TMPDIR": str(parent), "PYTHONPATH": str(ROOT)},

@@ -43,6 +43,18 @@ LARGE_FACE = 200  # pixels; lips of smaller faces are tracked less exactly
 def report(corpus: Corpus) -> None:
     """Prints the figures named at the top of this file."""
     model = load_speech2landmarks()
+    report_speakers(model, corpus)
+    face = canonical_face().vertices
+    report_phonemes(model, face)
+    report_rest(model, face)
+    speech, _ = espeak.synthesize(*VOICED)
+    begun = time.perf_counter()
+    predict(model, np.tile(speech, 1 + 10 * SAMPLE_RATE // len(speech))[: 10 * SAMPLE_RATE], face)
+    print(f"10 s of speech took {time.perf_counter() - begun:.2f} s")
+
+
+def report_speakers(model: Speech2Landmarks, corpus: Corpus) -> None:
+    """Prints how lips follow recorded speakers', also with noise, and how far each measure of the mouth moves."""
     rows: list[dict[str, Any]] = []
     degraded: dict[str, list[float]] = {name: [] for name in DEGRADATIONS}
     for speaker, clips in validation_speakers(corpus).items():
@@ -66,7 +78,9 @@ def report(corpus: Corpus) -> None:
             f"{ratios[index]:8.2f}"
         )
 
-    face = canonical_face().vertices
+
+def report_phonemes(model: Speech2Landmarks, face: np.ndarray) -> None:
+    """Prints how often lips of a face (478, 3) meet where they must, and part where they must."""
     met, parted = [], []
     for voice, text in SENTENCES.items():
         shut, apart = phonemes_met(model, voice, text, face)
@@ -78,6 +92,10 @@ def report(corpus: Corpus) -> None:
     print(
         f"{'all voices':24s} lips meet in {np.mean(met):.0%} of p, b, m, part in {np.mean(parted):.0%} of open vowels"
     )
+
+
+def report_rest(model: Speech2Landmarks, face: np.ndarray) -> None:
+    """Prints how far lips of a face (478, 3) open where nothing is said."""
     for name, sound in wordless(5.0).items():
         opening = lip_opening(predict(model, sound, face))
         print(f"{name:24s} lip opening {opening.mean():.4f}, standard deviation {opening.std():.4f}")
@@ -89,9 +107,6 @@ def report(corpus: Corpus) -> None:
     )
     opening = lip_opening(predict(model, paused, face))[before_breath]
     print(f"{'a pause of a second':24s} lip opening {opening.mean():.4f}, standard deviation {opening.std():.4f}")
-    begun = time.perf_counter()
-    predict(model, np.tile(speech, 1 + 10 * SAMPLE_RATE // len(speech))[: 10 * SAMPLE_RATE], face)
-    print(f"10 s of speech took {time.perf_counter() - begun:.2f} s")
 
 
 def phonemes_met(model: Speech2Landmarks, voice: str, text: str, face: np.ndarray) -> tuple[list[bool], list[bool]]:

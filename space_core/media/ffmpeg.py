@@ -63,7 +63,32 @@ def probe(path: str | Path, kind: str) -> MediaInfo:
         SpaceError: the file does not exist, is empty, has neither audio nor video, has too large pictures or too much
             text, or takes too long to read.
     """
-    file, begun = existing_file(path, kind), time.monotonic()
+    file = existing_file(path, kind)
+    text = _header(file, kind)
+    streams = STREAM.findall(text)
+    if not streams:
+        check_binary()
+        raise _no_media(file, kind, text)
+    if kind == "video" and "exceeds specified max pixel count" in text:
+        limit = f"{MAX_PIXELS // 1_000_000} megapixels"
+        raise SpaceError(f"The pictures of {shown_name(file)} are too large; the limit is {limit}. Scale them down.")
+    sounds = [details for sort, details in streams if sort == "Audio"]
+    return MediaInfo(
+        path=file,
+        seconds=_declared_seconds(text),
+        has_sound=bool(sounds),
+        channels=_channels(sounds[0]) if sounds else None,
+        has_pictures=any(sort == "Video" and "(attached pic)" not in details for sort, details in streams),
+    )
+
+
+def _header(file: Path, kind: str) -> str:
+    """What ffmpeg says of a file when it opens it.
+
+    Raises:
+        SpaceError: it takes too long, holds too much text, or there is not enough memory.
+    """
+    begun = time.monotonic()
     process = _start(
         input_arguments(file),
         PROBE_CPU_SECONDS,
@@ -87,32 +112,29 @@ def probe(path: str | Path, kind: str) -> MediaInfo:
     if process.returncode == KILLED:
         # At its limit of time, if it does not end by itself at once; else by the system, which has no memory left.
         raise too_slow(kind, file) if time.monotonic() - begun > PROBE_CPU_SECONDS else out_of_memory()
-    text = report.decode("utf-8", "replace")
-    streams = STREAM.findall(text)
-    if not streams:
-        check_binary()
-        with file.open("rb") as content:
-            start = content.read(12)
-        if start[4:8] == b"ftyp" and "moov atom not found" in text:
-            raise SpaceError(f"The {kind} {shown_name(file)} is cut off or damaged. Save or upload it again.")
-        examples = "WAV, MP3, M4A, FLAC, Ogg or WebM" if kind == "recording" else "MP4, MOV, WebM or MKV"
-        raise SpaceError(f"{shown_name(file)} is not a {kind} that can be read, or it is damaged. Use {examples}.")
-    if kind == "video" and "exceeds specified max pixel count" in text:
-        limit = f"{MAX_PIXELS // 1_000_000} megapixels"
-        raise SpaceError(f"The pictures of {shown_name(file)} are too large; the limit is {limit}. Scale them down.")
-    sounds = [details for sort, details in streams if sort == "Audio"]
+    return report.decode("utf-8", "replace")
+
+
+def _no_media(file: Path, kind: str, text: str) -> SpaceError:
+    """Why a file whose header has no streams is no recording or video."""
+    with file.open("rb") as content:
+        start = content.read(12)
+    if start[4:8] == b"ftyp" and "moov atom not found" in text:
+        return SpaceError(f"The {kind} {shown_name(file)} is cut off or damaged. Save or upload it again.")
+    examples = "WAV, MP3, M4A, FLAC, Ogg or WebM" if kind == "recording" else "MP4, MOV, WebM or MKV"
+    return SpaceError(f"{shown_name(file)} is not a {kind} that can be read, or it is damaged. Use {examples}.")
+
+
+def _declared_seconds(text: str) -> float | None:
+    """The duration that a header declares; None if it does not."""
     # A duration that ffmpeg estimates from the bit rate does not show where the file should end.
     declared = None if "Estimating duration from bitrate" in text else DURATION.search(text)
-    seconds = declared and sum(float(n) * unit for n, unit in zip(declared.groups()[:3], (3600, 60, 1), strict=True))
-    if declared and seconds and "Input #0, matroska" in text:  # whose duration is the time at which it ends
+    if declared is None:
+        return None
+    seconds = sum(float(n) * unit for n, unit in zip(declared.groups()[:3], (3600, 60, 1), strict=True))
+    if seconds and "Input #0, matroska" in text:  # whose duration is the time at which it ends
         seconds -= float(declared[4])
-    return MediaInfo(
-        path=file,
-        seconds=seconds,
-        has_sound=bool(sounds),
-        channels=_channels(sounds[0]) if sounds else None,
-        has_pictures=any(sort == "Video" and "(attached pic)" not in details for sort, details in streams),
-    )
+    return seconds
 
 
 def input_arguments(path: Path) -> list[str]:

@@ -59,19 +59,7 @@ def main() -> None:
     report("network", decoder, validation, basis)
 
     # 5. Fine-tuning on all clips
-    recordings = read_recordings(corpus)
-    encoded = [encode(recording.mel(), encoder) for recording in recordings]
-    pairs = [
-        (sound, fitting)
-        for sound, recording in zip(encoded, recordings, strict=True)
-        if (fitting := aligned(recording, decode(decoder, sound).numpy(), basis)) is not None
-    ]
-    average = np.mean([recording.amplitudes() for _, recording in pairs], axis=0)
-    motions = [recording.motion(basis, average) for _, recording in pairs]
-    clips = [
-        (sound, torch.from_numpy(motion).float(), torch.from_numpy(recording.weight).float())
-        for (sound, recording), motion in zip(pairs, motions, strict=True)
-    ]
+    clips = recorded_examples(corpus, decoder, encoder, basis)
     speech = [encode(speech_mel(path), encoder) for path in sorted((corpus.cache / "speech").glob("*.flac"))[::8]]
     own = [self_labelled(decoder, sound) for sound in speech]
     draw = np.random.default_rng(NOISE_SEED)
@@ -80,10 +68,28 @@ def main() -> None:
     report("fine-tuned", decoder, validation, basis)
 
     # 6. Amplitude
-    tracked = np.concatenate([motion[:, :-1] for motion in motions])
+    tracked = torch.cat([motion[:, :-1] for _, motion, _ in clips]).double().numpy()
     gains = match_amplitude(decoder, speakers_of(corpus, encoder), basis, np.cov(tracked.T))
     print("gains of the measures of the mouth:", gains.round(2))
     save(decoder, encoder, basis)
+
+
+def recorded_examples(
+    corpus: Corpus, decoder: MotionDecoder, encoder: SpeechEncoder, basis: np.ndarray
+) -> list[Example]:
+    """All recorded clips in which the decoder finds sound and lips to belong together, with one average amplitude."""
+    recordings = read_recordings(corpus)
+    encoded = [encode(recording.mel(), encoder) for recording in recordings]
+    pairs = [
+        (sound, fitting)
+        for sound, recording in zip(encoded, recordings, strict=True)
+        if (fitting := aligned(recording, decode(decoder, sound).numpy(), basis)) is not None
+    ]
+    average = np.mean([recording.amplitudes() for _, recording in pairs], axis=0)
+    return [
+        (sound, torch.from_numpy(recording.motion(basis, average)).float(), torch.from_numpy(recording.weight).float())
+        for sound, recording in pairs
+    ]
 
 
 def self_labelled(decoder: MotionDecoder, sound: torch.Tensor) -> Example:

@@ -1,6 +1,7 @@
 """The training loop of the decoder, and its figures on validation clips."""
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -52,14 +53,7 @@ def train(
     )
     modules = {"decoder": decoder, "average": average, "optimizer": optimizer}
     motion_loss = MotionLoss(basis)
-    start = 0
-    if checkpoint and checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=False)
-        for name, module in modules.items():
-            module.load_state_dict(state[name])
-        draw.bit_generator.state = state["draw"]
-        torch.set_rng_state(state["torch"])
-        start = state["step"]
+    start = load_checkpoint(checkpoint, modules, draw) if checkpoint and checkpoint.exists() else 0
     chances = clip_chances(clips)
     wordless = torch.cat([sound(draw) for _ in range(12) for sound in (music, noise)]) if encoder else None
     begun, losses = time.time(), []
@@ -92,10 +86,27 @@ def train(
             print(f"step {step + 1} loss {np.mean(losses):.4f} {figures} {time.time() - begun:.0f} s", flush=True)
             losses = []
             if checkpoint:
-                state = {name: module.state_dict() for name, module in modules.items()}
-                state |= {"draw": draw.bit_generator.state, "torch": torch.get_rng_state(), "step": step + 1}
-                torch.save(state, checkpoint)
+                save_checkpoint(checkpoint, modules, draw, step + 1)
     return average.eval()
+
+
+Modules = Mapping[str, nn.Module | torch.optim.Optimizer]
+
+
+def save_checkpoint(path: Path, modules: Modules, draw: np.random.Generator, step: int) -> None:
+    """Writes the state of a training after so many steps, random numbers included."""
+    state = {name: module.state_dict() for name, module in modules.items()}
+    torch.save(state | {"draw": draw.bit_generator.state, "torch": torch.get_rng_state(), "step": step}, path)
+
+
+def load_checkpoint(path: Path, modules: Modules, draw: np.random.Generator) -> int:
+    """Restores the state of a training; returns the number of steps made."""
+    state = torch.load(path, weights_only=False)
+    for name, module in modules.items():
+        module.load_state_dict(state[name])
+    draw.bit_generator.state = state["draw"]
+    torch.set_rng_state(state["torch"])
+    return state["step"]
 
 
 def clip_chances(clips: list[Clip]) -> np.ndarray:

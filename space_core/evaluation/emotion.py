@@ -4,30 +4,22 @@
 
 Prints how near the displacement of each emotion at rest is to that of an actor whom it was not made from, in the mesh
 and as tracked in films; the distance of each emotion from neutral by intensity; by how much it lowers the correlation
-of lip opening; and the output of classifiers, which no part of the product uses, on rendered frames: by how much the
+of lip opening; and the output of classifiers, see `expression_classifiers.py`, on rendered frames: by how much the
 mean probability of each class increases from intensity 0 to 1 of each emotion, over portraits and frames.
 
-The classifiers are installed in a folder named by the environment variable SPACE_CLASSIFIERS:
-
-    python -m venv venv && venv/bin/pip install fer==25.10.3 "setuptools<80"
-    npm install @vladmandic/face-api @vladmandic/human @tensorflow/tfjs @tensorflow/tfjs-backend-wasm
-
-The portraits DEVELOPED_ON were used to choose the amounts of action units; results on REPORTED_ON are unbiased. `human`
-runs a network of the same architecture as `fer`.
+The portraits DEVELOPED_ON were used to choose the amounts of action units; results on REPORTED_ON are unbiased.
 """
 
-import json
 import os
-import subprocess
-import tempfile
 from pathlib import Path
 
 import numpy as np
 
+from space_core.evaluation.expression_classifiers import CLASSES, classify
 from space_core.evaluation.lips import validation_clips
 from space_core.face.detector import build_detector
 from space_core.face.normalization import HeadPose, normalize, pose_landmarks
-from space_core.face.portrait import SIZE, Portrait, prepare_portrait
+from space_core.face.portrait import Portrait, prepare_portrait
 from space_core.face.topology import canonical_face
 from space_core.generator.generator import Generator, Prepared
 from space_core.measures.actors import displacements, read_clips, slopes_of, typical_displacements
@@ -66,74 +58,8 @@ REPORTED_ON = (
     *(f"v_express_ref{number * '_b'}" for number in (0, 3, 8, 13, 21)),
 )
 FILMED = ("liveportrait_s2", "liveportrait_s11", "v_express_ref", "v_express_ref_b_b_b")  # and tracked
-# Of the classifiers, whose names of a class differ in the ends of the words.
-CLASSES = ("angry", "disgusted", "fear", "happy", "sad", "surprised", "neutral")
-STEM = 4  # letters that they have in common
-
 # Mean displacements (478, 3) by actor and emotion.
 Displacements = dict[str, dict[str, np.ndarray]]
-
-FER = """
-import json, sys
-import cv2, numpy
-from fer.fer import FER
-classifier = FER()
-for frame in numpy.fromfile(sys.argv[1], numpy.uint8).reshape(-1, int(sys.argv[2]), int(sys.argv[2]), 3):
-    faces = classifier.detect_emotions(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
-    largest = max(faces, key=lambda face: face["box"][2], default=None)
-    print("RESULT", json.dumps(largest and {name: float(value) for name, value in largest["emotions"].items()}))
-"""
-
-NODE = """
-const fs = require('fs'), path = require('path');
-const [file, side, modules, which] = process.argv.slice(1);
-const load = (name) => require(path.join(modules, name));
-const wasmPath = path.join(modules, '@tensorflow/tfjs-backend-wasm/dist/');
-
-const faceApi = async () => {
-  const tf = load('@tensorflow/tfjs');
-  load('@tensorflow/tfjs-backend-wasm').setWasmPaths(wasmPath);
-  await tf.setBackend('wasm');
-  const api = load('@vladmandic/face-api/dist/face-api.node-wasm.js');
-  const models = path.join(modules, '@vladmandic/face-api/model');
-  await api.nets.ssdMobilenetv1.loadFromDisk(models);
-  await api.nets.faceExpressionNet.loadFromDisk(models);
-  return [tf, async (frame) => (await api.detectSingleFace(frame).withFaceExpressions())?.expressions];
-};
-
-const human = async () => {
-  load('@tensorflow/tfjs');
-  load('@tensorflow/tfjs-backend-wasm').setWasmPaths(wasmPath);
-  const models = path.join(modules, '@vladmandic/human/models');
-  const server = require('http').createServer((asked, answer) =>
-    answer.end(fs.readFileSync(path.join(models, path.basename(asked.url)))));
-  await new Promise((done) => server.listen(0, '127.0.0.1', done));
-  const always = { skipTime: 0, skipFrames: 0 }, off = { enabled: false };
-  const { Human } = load('@vladmandic/human/dist/human.node-wasm.js');
-  const detector = new Human({
-    backend: 'wasm', wasmPath, wasmPlatformFetch: false, cacheSensitivity: 0, cacheModels: false,
-    modelBasePath: `http://127.0.0.1:${server.address().port}/`, filter: off, body: off, hand: off, object: off,
-    gesture: off, segmentation: off,
-    face: { detector: { maxDetected: 1, ...always }, emotion: { enabled: true, minConfidence: 0, ...always },
-      iris: off, description: off, antispoof: off, liveness: off } });
-  await detector.load();
-  return [detector.tf, async (frame) => {
-    const read = (await detector.detect(frame)).face[0]?.emotion;
-    return read && Object.fromEntries(read.map((row) => [row.emotion, row.score]));
-  }];
-};
-
-(async () => {
-  const [tf, classify] = await (which === 'human' ? human : faceApi)();
-  const pixels = fs.readFileSync(file), size = side * side * 3;
-  for (let first = 0; first < pixels.length; first += size) {
-    const frame = tf.tensor3d(new Uint8Array(pixels.subarray(first, first + size)), [+side, +side, 3], 'int32');
-    console.log('RESULT', JSON.stringify((await classify(frame)) ?? null));
-    frame.dispose();
-  }
-  process.exit(0);
-})().catch((failure) => { console.error(failure); process.exit(1); });
-"""
 
 
 def main() -> None:
@@ -295,45 +221,6 @@ def still_frames(
     still = portrait.pose
     pose = HeadPose(*(np.repeat(a, len(landmarks), 0) for a in (still.rotation, still.translation, still.scale)))
     return list(render_landmarks(generator, prepared, pose_landmarks(landmarks, pose)))
-
-
-def classify(folder: Path, frames: np.ndarray) -> dict[str, np.ndarray]:
-    """Probabilities (portraits, emotions, classes), means over frames, by each classifier in the folder.
-
-    NaN where no face was found in any frame.
-    """
-    python, modules = folder / "venv" / "bin" / "python", folder / "node_modules"
-    classifiers = {
-        "fer": (python, [python, "-c", FER, "{file}", SIZE]),
-        "face-api": (modules / "@vladmandic" / "face-api", ["node", "-e", NODE, "{file}", SIZE, modules, "face-api"]),
-        "human": (modules / "@vladmandic" / "human", ["node", "-e", NODE, "{file}", SIZE, modules, "human"]),
-    }
-    results = {}
-    with tempfile.NamedTemporaryFile() as file:
-        frames.tofile(file.name)
-        for name, (installed, command) in classifiers.items():
-            if not installed.exists():
-                print(
-                    f"{name} is absent: there is no {installed.relative_to(folder)} in the folder of the classifiers."
-                )
-                continue
-            command = [file.name if part == "{file}" else str(part) for part in command]
-            answer = subprocess.run(command, capture_output=True, text=True)
-            if answer.returncode:
-                print(f"{name} failed: {answer.stderr.strip()[-300:]}")
-                continue
-            rows = [json.loads(line[6:]) for line in answer.stdout.splitlines() if line.startswith("RESULT")]
-            probabilities = np.array([in_order(row) for row in rows]).reshape(*frames.shape[:3], len(CLASSES))
-            results[name] = np.nanmean(probabilities, axis=2)
-    return results
-
-
-def in_order(row: dict[str, float] | None) -> list[float]:
-    """A classifier's probabilities of a frame, in the order of ``CLASSES``; NaN where it found no face."""
-    if row is None:
-        return [np.nan] * len(CLASSES)
-    found = {name[:STEM]: value for name, value in row.items()}
-    return [found.get(name[:STEM], 0.0) for name in CLASSES]
 
 
 def report_classes(probabilities: np.ndarray) -> None:

@@ -29,7 +29,7 @@ from PIL import Image
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 
 from space_core.evaluation.face_descriptor import face_descriptor, has_dlib
-from space_core.evaluation.picture import cut_clip
+from space_core.evaluation.recorded_clip import cut_clip
 from space_core.face.detector import Detector, build_detector
 from space_core.face.normalization import HeadPose, normalize
 from space_core.face.portrait import MARGIN, Portrait, prepare_portrait

@@ -21,7 +21,7 @@ distance, also in the recorded frames.
 
 import tempfile
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -32,10 +32,11 @@ from scipy.ndimage import gaussian_filter
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from space_core.evaluation.face_descriptor import face_descriptor, has_dlib
+from space_core.evaluation.recorded_clip import Clip, load_clip
 from space_core.face.detector import Detector, build_detector
 from space_core.face.luminance import LUMINANCE
 from space_core.face.normalization import normalize, pose_landmarks
-from space_core.face.portrait import MARGIN, Portrait, cut, prepare_portrait
+from space_core.face.portrait import Portrait
 from space_core.face.topology import EYES, INNER_LOWER_LIP, INNER_UPPER_LIP, OUTER_LOWER_LIP, OUTER_UPPER_LIP, OVAL
 from space_core.generators import DEFAULT_GENERATOR
 from space_core.measures.corpus import Corpus, corpus_arguments
@@ -51,7 +52,7 @@ from space_core.motion.gaze import EYEBALL_RADIUS
 from space_core.options import AnimationOptions
 from space_core.pipeline import SpacePipeline
 
-EVERY, AT_MOST = 5, 60  # frames of a clip
+AT_MOST = 60  # frames of a clip
 VGG_EVERY = 4  # of those; VGG is slow
 HELD_FRAMES = 10  # of a held pose
 VIDEO_FRAMES, VIDEO_EVERY = 250, 10  # of a video with generated motion: how many, and which of them are measured
@@ -133,43 +134,6 @@ def report(corpus: Corpus, rows: list[dict[str, str]], generator: str, at_most: 
             _print(f"{title} ({len(chosen)})", _means(chosen))
     if identities:
         print(f"\nidentity, in videos with generated motion, clips of {LARGE} pixels: {np.mean(identities):.3f}")
-
-
-@dataclass(frozen=True)
-class Clip:
-    """A clip in the crop of its first frame's portrait.
-
-    Attributes:
-        portrait: with the tracked landmarks of that frame as its own.
-        frames: (512, 512, 3) uint8 RGB, the clip's own, the first of them the portrait's.
-        landmarks: (T, 478, 3) tracked in them, in pixels of the crop.
-    """
-
-    portrait: Portrait
-    frames: list[np.ndarray]
-    landmarks: np.ndarray
-
-
-def load_clip(corpus: Corpus, clip: str, detector: Detector, at_most: int) -> Clip:
-    """Some frames of a clip, evenly spread."""
-    seen = np.flatnonzero(~np.isnan(corpus.landmarks(clip)[:, 0, 0]))[::EVERY]
-    return cut_clip(corpus, clip, detector, seen[np.linspace(0, len(seen) - 1, min(len(seen), at_most)).astype(int)])
-
-
-def cut_clip(corpus: Corpus, clip: str, detector: Detector, numbers: np.ndarray) -> Clip:
-    """The frames of a clip with these numbers (T,), in all of which a face was found."""
-    tracked, seen = corpus.landmarks(clip).astype(np.float64), numbers
-    wanted, portrait, frames = set(seen.tolist()), None, []
-    for number, frame in enumerate(corpus.frames(clip)):
-        if number not in wanted:
-            continue
-        portrait = portrait or prepare_portrait(frame, detector)
-        frames.append(cut(frame, portrait.crop)[MARGIN:-MARGIN, MARGIN:-MARGIN])
-    landmarks = tracked[seen[: len(frames)]] / portrait.crop.scale
-    landmarks[..., :2] = portrait.crop.to_crop(tracked[seen[: len(frames)], :, :2])
-    normalized, pose = normalize(landmarks[:1])
-    portrait = replace(portrait, landmarks=landmarks[0], normalized=normalized[0], pose=pose)
-    return Clip(portrait, frames, landmarks)
 
 
 @dataclass(frozen=True)

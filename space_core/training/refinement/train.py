@@ -153,29 +153,11 @@ class Trainer:
         }
         loss = sum(losses.values())
         if self.adversarial and self.step >= DISCRIMINATOR_START:
-            maps, patches = conditioning[:, -4:], F.avg_pool2d(weight[crop], 8)
-            with torch.autocast(self.device.type, torch.bfloat16):
-                self.discriminator.requires_grad_(False)
-                losses["adversarial"] = -(patches * self.discriminator(refined[crop], maps[crop])).mean()
-                self.discriminator.requires_grad_(True)
-                real = self.discriminator(recorded[crop], maps[crop])
-                fake = self.discriminator(refined[crop].detach(), maps[crop])
-            if self.step % BALANCE_EVERY == 0:
-                # The adversarial loss's gradient is a fixed share of the others' (Esser et al., 2021).
-                gradients = [
-                    torch.autograd.grad(part, self.network.conv_out.weight, retain_graph=True)[0].norm()
-                    for part in (loss, losses["adversarial"])
-                ]
-                ratio = float(ADVERSARIAL_SHARE * gradients[0] / gradients[1].clamp(min=1e-6))
-                self.adversarial_weight = min(ratio, MAX_ADVERSARIAL)
-            losses["adversarial weight"] = torch.tensor(self.adversarial_weight)
+            shown = (refined[crop], recorded[crop], conditioning[:, -4:][crop], F.avg_pool2d(weight[crop], 8))
+            losses |= self._train_discriminator(*shown, loss)
             # At first only the discriminator is trained.
             if self.step >= DISCRIMINATOR_START + DISCRIMINATOR_WARM_UP:
                 loss = loss + self.adversarial_weight * losses["adversarial"]
-            losses["discriminator"] = (patches * (F.relu(1 - real) + F.relu(1 + fake))).mean()
-            self.discriminator_optimizer.zero_grad()
-            losses["discriminator"].backward()
-            self.discriminator_optimizer.step()
         self.optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
@@ -186,6 +168,46 @@ class Trainer:
             for average, own in zip(self.average.parameters(), self.network.parameters(), strict=True):
                 average.lerp_(own, 1 - keep)
         return {name: value.detach() for name, value in losses.items()}
+
+    def _train_discriminator(
+        self,
+        refined: torch.Tensor,
+        recorded: torch.Tensor,
+        maps: torch.Tensor,
+        patches: torch.Tensor,
+        loss: torch.Tensor,
+    ) -> dict[str, torch.Tensor]:
+        """One step of the discriminator; the losses by name, of which "adversarial" is the refinement network's.
+
+        Args:
+            refined, recorded: (B, 3, CROP, CROP).
+            maps: (B, 4, CROP, CROP) where lips and mouth are.
+            patches: (B, 1, CROP / 8, CROP / 8) the weight of each patch.
+            loss: the other losses' sum, with which the adversarial one is balanced.
+        """
+        with torch.autocast(self.device.type, torch.bfloat16):
+            self.discriminator.requires_grad_(False)
+            adversarial = -(patches * self.discriminator(refined, maps)).mean()
+            self.discriminator.requires_grad_(True)
+            real = self.discriminator(recorded, maps)
+            fake = self.discriminator(refined.detach(), maps)
+        if self.step % BALANCE_EVERY == 0:
+            # The adversarial loss's gradient is a fixed share of the others' (Esser et al., 2021).
+            gradients = [
+                torch.autograd.grad(part, self.network.conv_out.weight, retain_graph=True)[0].norm()
+                for part in (loss, adversarial)
+            ]
+            ratio = float(ADVERSARIAL_SHARE * gradients[0] / gradients[1].clamp(min=1e-6))
+            self.adversarial_weight = min(ratio, MAX_ADVERSARIAL)
+        discriminator = (patches * (F.relu(1 - real) + F.relu(1 + fake))).mean()
+        self.discriminator_optimizer.zero_grad()
+        discriminator.backward()
+        self.discriminator_optimizer.step()
+        return {
+            "adversarial": adversarial,
+            "adversarial weight": torch.tensor(self.adversarial_weight),
+            "discriminator": discriminator,
+        }
 
 
 def augment(pairs: Pairs, generator: torch.Generator) -> tuple[torch.Tensor, ...]:

@@ -150,7 +150,7 @@ class Endpoints:
                     _show(progress, report)
 
     def _preview(self, photo: str, face: Any, detector: Any) -> FacePreview:
-        self._check_offered(detector)
+        self._settings.check_detector(detector)
         return self._service.preview(photo, AnimationOptions(face=face, detector=detector))
 
     def _animation_options(self, values: dict[str, Any]) -> AnimationOptions:
@@ -176,18 +176,12 @@ class Endpoints:
 
     def _options(self, given: dict[str, Any]) -> AnimationOptions:
         """The options of values of the API, within the operator's settings."""
-        self._check_offered(given["detector"])
+        self._settings.check_detector(given["detector"])
         if given["generator"] in tuple(GENERATORS) and given["generator"] not in available_generators():
             raise SpaceError(f"The generator {given['generator']} is not offered here: its weights are missing.")
         given["mark"] = switch_value("mark", given["mark"]) or self._settings.force_visible_mark
         options = {name: option_value(name, value) for name, value in given.items()}
         return AnimationOptions(**options, max_seconds=self._settings.max_seconds)
-
-    def _check_offered(self, detector: str) -> None:
-        if detector == "face-alignment" and not self._settings.face_alignment:
-            raise SpaceError(
-                "The detector face-alignment is not offered here: it downloads its weights. Use mediapipe."
-            )
 
 
 @contextmanager

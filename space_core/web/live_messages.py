@@ -44,8 +44,7 @@ def parse_beginning(message: bytes | dict[str, Any], settings: Settings) -> tupl
     if unknown := set(given) - (set(WIDGETS) - set(FILM_OPTIONS)):
         name = min(unknown)[:40].encode("ascii", "replace").decode()  # halves of characters can't be sent back
         raise SpaceError(f"A live session has no option {name}.")
-    if given.get("detector") == "face-alignment" and not settings.face_alignment:
-        raise SpaceError("The detector face-alignment is not offered here. Use mediapipe.")
+    settings.check_detector(given.get("detector"))
     given = {"mark": settings.visible_mark, **given}
     options = {name: option_value(name, value) for name, value in given.items()}
     if settings.force_visible_mark:

@@ -20,6 +20,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from space_core.errors import SpaceError
 from space_core.web.jobs import TimeLimit
 
 PREFIX = "SPACE_"
@@ -142,6 +143,13 @@ class Settings(BaseSettings):
     def offers_live(self) -> bool:
         """Whether there are live sessions: not where the pipeline computes within jobs alone."""
         return self.live_seconds > 0 and not on_zero_gpu()
+
+    def check_detector(self, detector: object) -> None:
+        """Raises ``SpaceError`` for a detector that is not offered to visitors."""
+        if detector == "face-alignment" and not self.face_alignment:
+            raise SpaceError(
+                "The detector face-alignment is not offered here: it downloads its weights. Use mediapipe."
+            )
 
     @property
     def time_limit(self) -> TimeLimit:

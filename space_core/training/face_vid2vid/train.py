@@ -43,7 +43,7 @@ WEIGHTS = {
     "feature matching": 10.0,
 }
 BETAS, DISCRIMINATOR_BETAS = (0.9, 0.999), (0.5, 0.999)  # of Adam
-WARM_UP_STEPS = 100  # linear; then the learning rate falls as a cosine
+WARM_UP_STEPS = 100  # linear, at most a tenth of all steps; then the learning rate falls as a cosine
 CONTRAST = 4.0  # of the pictures that the motion extractor is made for at first: one over their usual deviation
 HEAD_SCALE = 0.03  # of the heads' first weights: the keypoints hardly depend on the picture
 SPREAD = 0.5  # half of the space in which the keypoints are at first
@@ -229,7 +229,7 @@ class Trainer:
         return loss
 
     def _rate(self) -> float:
-        warm_up = min((self.step + 1) / WARM_UP_STEPS, 1)
+        warm_up = min((self.step + 1) / min(WARM_UP_STEPS, self.settings.steps / 10), 1)
         return self.settings.rate * warm_up * (0.5 + 0.5 * math.cos(math.pi * self.step / self.settings.steps))
 
     def _autocast(self) -> torch.autocast:

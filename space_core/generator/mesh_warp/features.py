@@ -20,7 +20,7 @@ from space_core.generator.mesh_warp.eyes import PreparedEye, draw_eye, eye_chang
 from space_core.generator.mesh_warp.face_motion import FaceMotion, PixelTransform, upload
 from space_core.generator.mesh_warp.mouth import draw_mouth, mouth_is_open
 from space_core.generator.mesh_warp.opening_mask import WINDOW_MARGIN, rectangles_around
-from space_core.generator.mesh_warp.prepared_mouth import PreparedMouth
+from space_core.generator.mesh_warp.prepared_mouth import PreparedMouth, continued_teeth
 from space_core.generator.mesh_warp.refinement import (
     PreparedRefinement,
     RefinementNetwork,
@@ -119,7 +119,9 @@ def prepare_lips_on(canvas: Canvas, photo: FaceMotion, mouth: PreparedMouth, ref
     sharp = replace(
         mouth,
         photo=own,
-        teeth=torch.cat([patch.picture, _surroundings_at(mouth.teeth[:, 3:], patch.picture, back)], 1),
+        teeth=continued_teeth(
+            patch.picture, _surroundings_at(mouth.teeth[:, 3:], patch.picture, back), float(own.host.scale[0])
+        ),
         softness=max(1.0, 1 / (canvas.original * patch.step)),
         blur=math.sqrt(max(edge_blur(face.picture[0].permute(1, 2, 0).cpu().numpy()) ** 2 - DRAWN_BLUR**2, 0.0)),
     )

@@ -31,6 +31,9 @@ NEGLIGIBLE_BLUR = 0.25  # pixels
 # An open mouth of the photo's own is replaced by the drawn one as the lips move by these amounts (root mean square,
 # normalized).
 MOVED_LOW, MOVED_HIGH = 0.002, 0.012
+EDGE, EDGE_SHARE = 0.6 * MILLIMETRE, 0.2  # of a mouth open in the photo, drawn over; at most that share of the opening
+LINING = 2.0  # millimetres behind the lips' edges, in which the lips' insides have fallen into the dark to 1 / e
+OWN_SHADE = 0.6  # of the lips' shade, the part that the photo's own teeth bring along
 PARTED = (1.2 * MILLIMETRE, 3 * MILLIMETRE)  # from here to there, parting lips let light in
 
 
@@ -52,6 +55,8 @@ def draw_mouth(frames: torch.Tensor, mouth: PreparedMouth, motion: FaceMotion) -
     apart = across.norm(dim=-1, keepdim=True)
     # What the lips were apart in the photo while closed is the tracker's, not the mouth's: it does not count as open.
     closing = 0.5 * across / apart.clamp(min=1e-3) * torch.minimum(mouth.gap * motion.scale[:, None, None], apart)
+    if mouth.open_in_photo:  # the lips' edges show a little of what lay between them
+        closing = -across * torch.clamp(EDGE * motion.scale[:, None, None] / apart.clamp(min=1e-3), max=EDGE_SHARE)
     upper, lower = upper + closing, lower - closing
     points = motion.host.posed[:, [*INNER_UPPER_LIP, *INNER_LOWER_LIP], :2]
     window = window_around(points, WINDOW_MARGIN, frames.shape[2:], device)
@@ -71,22 +76,26 @@ def _inside(mouth: PreparedMouth, motion: FaceMotion, window: Window, opening: O
     if not _parted(mouth, motion.host):
         return mouth.seam.expand(len(window.index), 3, *window.index.shape[1:])
     drawn = draw_mouth_mesh(mouth, motion, window)
-    picture = drawn[:, :3] + (1 - drawn[:, 3:]) * mouth.depths
+    millimetre = motion.scale[:, None, None] * MILLIMETRE
+    above, below = opening.below_upper / millimetre, opening.above_lower / millimetre
+    # The insides of lips and cheeks go back into the dark.
+    lining = torch.exp(torch.minimum(above, below).clamp(min=0) * (-1 / LINING))[:, None]
+    picture = drawn[:, :3] + (1 - drawn[:, 3:]) * torch.lerp(mouth.depths, mouth.seam, lining)
     if mouth.blur > NEGLIGIBLE_BLUR:
         picture = _blurred(picture, mouth.blur)
+    # The lips shade what is close behind them, and little light falls in where they are close together.
+    shade = (0.56 + 0.44 * smoothstep(above, -0.5, 4.5)) * (0.85 + 0.15 * smoothstep(below, -0.5, 2.5))
+    shade = shade[:, None]
+    apart = (opening.below_upper + opening.above_lower)[:, None] / motion.scale[:, None, None, None]
+    light = mouth.near_lips + (1 - mouth.near_lips) * smoothstep(apart, MILLIMETRE, mouth.full_light)
     if mouth.has_teeth:
         arch = _on_arch(motion, window.pixels, float(mouth.origin[2]))
         own = sample(mouth.teeth, mouth.photo.project(arch[..., :2], arch[..., 2]))
-        picture = torch.lerp(picture, own[:, :3], own[:, 3:])
-
-    # The lips shade what is close behind them, and little light falls in where they are close together.
-    millimetre = motion.scale[:, None, None] * MILLIMETRE
-    above, below = opening.below_upper / millimetre, opening.above_lower / millimetre
-    shade = (0.56 + 0.44 * smoothstep(above, -0.5, 4.5)) * (0.85 + 0.15 * smoothstep(below, -0.5, 2.5))
-    apart = (opening.below_upper + opening.above_lower)[:, None] / motion.scale[:, None, None, None]
-    light = mouth.near_lips + (1 - mouth.near_lips) * smoothstep(apart, MILLIMETRE, mouth.full_light)
+        picture = torch.lerp(picture, own[:, :3] / mouth.dimmed, own[:, 3:])
+        shade = shade + OWN_SHADE * own[:, 3:] * (1 - shade)
+        light = light * (mouth.dimmed + (1 - mouth.dimmed) * smoothstep(apart, mouth.opening, 2 * mouth.opening))
     # Lips that hardly part show the shade between them, no teeth.
-    return torch.lerp(mouth.seam, picture * shade[:, None] * light, smoothstep(apart, *PARTED))
+    return torch.lerp(mouth.seam, picture * shade * light, smoothstep(apart, *PARTED))
 
 
 def _parted(mouth: PreparedMouth, host: HostMotion) -> bool:

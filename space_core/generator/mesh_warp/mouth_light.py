@@ -20,6 +20,7 @@ from space_core.smoothstep import smoothstep
 
 CHEEKS = [50, 280, 205, 425, 187, 411]
 IVORY = np.array([1.01, 0.985, 0.94], np.float32)  # enamel in white light
+YELLOWEST = np.array([0.0, 0.92, 0.84], np.float32)  # teeth, beside the eyes' whites
 NECK = np.array([0.86, 0.76, 0.62], np.float32)  # of a tooth, relative to its crown
 # Skin in white light, relative to its red. Where a picture's skin lacks more blue or green than the first of the shares
 # below, as in varnished paintings, all of the picture does: from the second share on its teeth lack as much. Where the
@@ -111,12 +112,17 @@ def estimate_colours(picture: torch.Tensor, photo: FaceMotion) -> MouthColours:
     colourful = float(smoothstep((skin.max() - skin.min()) / max(skin.max(), 0.05), 0.04, 0.2))
     # The eyes' whites have the colour of the light, unless the eyes are so far shut that they are mostly skin.
     cast = (whites / max(whites @ LUMINANCE, 0.05)).clip(0.7, 1.3)
+    # Whites in the shade are bluish; the light is no colder than the skin says.
+    cast = np.minimum(cast, cast[0] * np.maximum(skin / max(skin[0], 0.05) / SKIN, 1))
     trust = 0.75 - 0.45 * float(smoothstep(1 - whites.min() / max(whites.max(), 0.05), 0.25, 0.45))
     enamel = light * (1 + colourful * (IVORY - 1)) * (1 + trust * (cast - 1))
     tint = (skin / max(skin[0], 0.05) / SKIN).clip(0.3, 1)
     differ = smoothstep(difference_of_shares(whites, skin), *SAME_SHARES)
     tinted = smoothstep(1 - tint.min(), TINTED[0], TINTED_WITH_EYES + differ * (TINTED[1] - TINTED_WITH_EYES))
-    enamel = (enamel * tint**tinted).clip(0, 1)  # the neck keeps its colour beside an overexposed crown
+    enamel = enamel * tint**tinted
+    # Beside the eyes' whites teeth are a little yellowish.
+    enamel = np.maximum(enamel, enamel[0] * YELLOWEST * whites / max(whites[0], 0.05))
+    enamel = enamel.clip(0, 1)  # the neck keeps its colour beside an overexposed crown
     depiction = estimate_depiction(picture, photo, skin, lips, tinted)
     flesh = 0.6 * lips + 0.4 * light * (1 + colourful * (FLESH - 1)) * tint**depiction.varnish
     neck = enamel * (NECK.mean() + colourful * (NECK - NECK.mean()))

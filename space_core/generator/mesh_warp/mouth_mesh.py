@@ -33,6 +33,11 @@ TONGUE_THICKNESS = 6.0  # of its tip
 TONGUE_RAISED, TONGUE_BENEATH, TONGUE_OVER = (-7.0, -3.0), (-1.5, -13.0), (-8.5, -11.0)
 TEETH_APART = 4.5  # at least, where the tongue is between them
 TONGUE_SIDES, TONGUE_SIDES_SHADE = (5.0, 14.0), 0.35  # from its middle to its sides, between teeth and cheeks; of light
+# Towards the molars, cheeks and the lips' corners shade teeth: by the first share, and by the second more between lips
+# that are apart by these distances.
+TEETH_SIDES, TEETH_SIDES_SHADE, SHADE_BY_GAP = (6.0, 18.0), (0.25, 0.3), (4 * MILLIMETRE, 14 * MILLIMETRE)
+# Rows of teeth that nearly touch, by the way of the jaw, keep light from the flesh behind them, at these depths.
+ROWS_APART, BEHIND_ROWS, BEHIND_ROWS_SHADE = (1.5 * MILLIMETRE, 6 * MILLIMETRE), (1 * MILLIMETRE, 4 * MILLIMETRE), 0.6
 TONGUE_OUT = 8 * MILLIMETRE  # depth from which on a tongue that comes forward is lit like what is in front of the teeth
 
 CARTOON_FLATNESS = 0.85  # of the light's differences on and between a cartoon's teeth are left out
@@ -41,7 +46,7 @@ REACH = 0.04  # normalized; triangles with all corners further from the opening 
 DARKEST = 1 / 512  # colour of what is drawn, at least; what is darker is not drawn
 
 # Depth behind the incisors at which a closed mouth's light has fallen to 1 / e; the tongue lies open to it.
-FADE, TONGUE_FADE = 17 * MILLIMETRE, 38 * MILLIMETRE
+FADE, TONGUE_FADE = 17 * MILLIMETRE, 30 * MILLIMETRE
 FADE_BY_GAP = 0.6  # and that much further for every unit by which the lips are apart
 # Exponents of the light that reaches a vertex, and what is left of it on a surface that faces away from the viewer:
 # light scatters in flesh, and still more in enamel, so that the gaps between teeth are hardly darker than they.
@@ -116,13 +121,9 @@ def _near_opening(points: np.ndarray, landmarks: np.ndarray, reach: np.ndarray) 
 def _placed(mouth: PreparedMouth, host: HostMotion) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Normalized places and normals (B, V, 3) of the anatomy's vertices, and depths (B, V) behind the incisors."""
     anatomy = load_anatomy()
-    rest = mouth.photo.host.normalized
     gap = _lips_apart(host) / MILLIMETRE
-    chin, lip = ((host.normalized - rest)[:, list(points), 1].mean(1) for points in (CHIN_POINTS, INNER_LOWER_LIP[3:8]))
-    dropped = np.maximum(CHIN_SHARE * chin, np.maximum(LIP_SHARE * lip, lip - LIP_REACH))
-    dropped = (dropped + mouth.jaw).clip(0)
+    dropped = _jaw_dropped(mouth, host)
     raised, between = host.tongue.T
-    dropped = np.maximum(dropped, between * TEETH_APART * MILLIMETRE)
     angle = (dropped + JAW_AT_REST) / (mouth.hinge[1] - mouth.origin[2])
 
     # The tongue rises from its root to its tip.
@@ -147,6 +148,14 @@ def _placed(mouth: PreparedMouth, host: HostMotion) -> tuple[np.ndarray, np.ndar
         y, z = vectors[..., 1] - axis[0], vectors[..., 2] - axis[1]
         vectors[..., 1], vectors[..., 2] = cosine * y - sine * z + axis[0], sine * y + cosine * z + axis[1]
     return vertices, normals, depths
+
+
+def _jaw_dropped(mouth: PreparedMouth, host: HostMotion) -> np.ndarray:
+    """(B,) how far the lower incisors have gone down from where they are at rest, normalized."""
+    change = host.normalized - mouth.photo.host.normalized
+    chin, lip = (change[:, list(points), 1].mean(1) for points in (CHIN_POINTS, INNER_LOWER_LIP[3:8]))
+    dropped = np.maximum(CHIN_SHARE * chin, np.maximum(LIP_SHARE * lip, lip - LIP_REACH))
+    return np.maximum((dropped + mouth.jaw).clip(0), host.tongue[:, 1] * TEETH_APART * MILLIMETRE)
 
 
 def _vertex_colours(
@@ -175,6 +184,10 @@ def _vertex_colours(
     light = open_to_light * facing * fade * mouth.light.on(normals)
     aside = smoothstep(abs(anatomy.vertices[used, 0]), *TONGUE_SIDES) * (part == TONGUE)
     light = light * (1 - inwards) * (1 - TONGUE_SIDES_SHADE * aside)
+    sides = TEETH_SIDES_SHADE[0] + TEETH_SIDES_SHADE[1] * smoothstep(gap, *SHADE_BY_GAP)
+    light = light * (1 - sides * smoothstep(abs(anatomy.vertices[used, 0]), *TEETH_SIDES) * (part != TONGUE))
+    touching = 1 - smoothstep(_jaw_dropped(mouth, host), *ROWS_APART)
+    light = light * (1 - BEHIND_ROWS_SHADE * touching[:, None] * smoothstep(depths, *BEHIND_ROWS) * (part != TOOTH))
     depiction = colours.depiction
     flatness = CARTOON_FLATNESS * depiction.cartoon * (part == TOOTH)
     light = light + flatness * (fade - light)

@@ -32,16 +32,27 @@ LIPS_SHADE, LIPS_REDDENING = 0.7, 3
 # which are then as light as there.
 FULL_LIGHT, FULL_LIGHT_AGAIN = 12.0 * MILLIMETRE, 0.6
 
-OPEN_IN_PHOTO = 4 * MILLIMETRE  # photos whose lips are further apart show a mouth of their own
+# Photos whose lips are further apart show a mouth of their own: all of them, and those that show teeth. Closed lips are
+# tracked up to 2 mm apart.
+OPEN_IN_PHOTO, PARTED_IN_PHOTO = 4 * MILLIMETRE, 1.2 * MILLIMETRE
 OPEN_BY_JAW = 0.7  # of what a photo shows its lips apart, the jaw has dropped
-# Teeth are at least that bright, compared with the lips, and no more colourful than that.
-TOOTH_BRIGHTNESS = (1.1, 1.3)
-TOOTH_SATURATION = (0.42, 0.3)
+# Teeth are at least that bright and at most that saturated, compared with the lips, in whose shade they may lie. Beside
+# pale lips, as in black-and-white photos, brightness alone tells them from tongue and lips.
+TOOTH_BRIGHTNESS, TOOTH_BRIGHTNESS_BY_PALE_LIPS = (0.5, 0.7), (1.1, 1.3)
+TOOTH_SATURATION, PALE_LIPS = (0.95, 0.72), (0.25, 0.15)
 # The upper row ends where it gets that much darker than it is above, or at the lower lip, between these distances below
 # the upper lip; one that does not is taken to end at the last distance: the lower row touches it.
 ROW_END, ROW_ENDS_WITHIN, TYPICAL_ROW = 0.75, (4 * MILLIMETRE, 14.5 * MILLIMETRE), 8.5 * MILLIMETRE
 BETWEEN_TEETH, ROW_SMOOTHNESS = 1.5 * MILLIMETRE, 9 * MILLIMETRE  # widths: of dark gaps, of the row's edge's median
 LEAST_SHARE_OF_TEETH = 0.3  # of what a photo shows between the lips, for its teeth to be taken
+LIT_SHARE = 0.3  # of the photo's teeth, the brightest, lies in full light
+# Lips keep light from the photo's teeth. Where they open further, these become that much brighter, at most, and at most
+# as bright as a share of what teeth are in the face's light.
+DIMMED, OWN_LIGHT = (0.65, 1.0), 0.9
+REDDENED = 0.5  # power of how much redder they are than the face's light would make them, that is the lips' reflection
+# A photo's teeth go on upwards from so far below their upper edge, which has some of the colour of lip or gum: by so
+# much, and by that many times their height at most.
+TEETH_EDGE, TEETH_GO_ON, TEETH_GO_ON_BY = 0.8 * MILLIMETRE, 5 * MILLIMETRE, 1.5
 
 
 @dataclass(frozen=True)
@@ -62,6 +73,8 @@ class PreparedMouth:
         near_lips: (3, 1, 1) of red, green and blue light, what is left where the lips nearly touch.
         teeth: (1, 4, h, w) the picture, and where the photo's own upper teeth are in it, 0…1.
         has_teeth: whether they are anywhere.
+        opening: how far the lips are apart in the photo, normalized.
+        dimmed: (3, 1, 1) of red, green and blue light between wide open lips, what falls on the photo's own teeth.
         full_light: how far lips are apart that keep no light from one another, normalized.
         softness: width of the drawn edges in pixels, that of the photo's own.
         blur: standard deviation in pixels of the Gaussian that makes what is drawn as blurred as the photo.
@@ -82,6 +95,8 @@ class PreparedMouth:
     near_lips: torch.Tensor
     teeth: torch.Tensor
     has_teeth: bool
+    opening: float
+    dimmed: torch.Tensor
     full_light: float
     softness: float
     blur: float
@@ -92,22 +107,25 @@ def prepare_mouth(picture: torch.Tensor, photo: FaceMotion) -> PreparedMouth:
     normalized = photo.host.normalized[0]
     upper, lower = normalized[list(INNER_UPPER_LIP)], normalized[list(INNER_LOWER_LIP)]
     opening = max(float(lower[5, 1] - upper[5, 1]), 0.0)
-    open_in_photo = opening > OPEN_IN_PHOTO
+    colours = estimate_colours(picture, photo)
+    lips = torch.from_numpy(colours.lips)
+    teeth = _teeth_in_photo(picture, photo, lips) if opening > PARTED_IN_PHOTO else torch.zeros_like(picture[:, :1])
+    has_teeth = bool(teeth.any())
+    open_in_photo = has_teeth or opening > OPEN_IN_PHOTO
     posed_upper, posed_lower = (photo.posed[0, list(lip), :2] for lip in (INNER_UPPER_LIP, INNER_LOWER_LIP))
     gap = (posed_lower - posed_upper).norm(dim=-1, keepdim=True) / photo.scale
     gap = torch.zeros_like(gap) if open_in_photo else gap
     # An open mouth has opened downwards from where its lips meet.
     meeting = float(upper[5, 1]) + (0.0 if open_in_photo else 0.5 * opening)
     depth = float(upper[5, 2]) + TEETH_BEHIND_LIPS
-    colours = estimate_colours(picture, photo)
     edge = meeting + UPPER_EDGE_BELOW_LIPS + BELOW_IN_SMILE * smile_of(normalized)
-    lips = torch.from_numpy(colours.lips)
     near_lips = LIPS_SHADE ** ((1 - colours.depiction.cartoon) * colours.reddening**LIPS_REDDENING)
-    teeth = _teeth_in_photo(picture, photo, lips) if open_in_photo else torch.zeros_like(picture[:, :1])
-    has_teeth = bool(teeth.any())
+    dimmed = np.ones(3, np.float32)
     if has_teeth:
-        enamel = (1.05 * (picture * teeth).sum((0, 2, 3)) / teeth.sum()).clamp(max=1).numpy()
-        colours = replace(colours, enamel=enamel, neck=enamel * colours.neck / colours.enamel)
+        enamel = _enamel(picture, teeth)
+        light = enamel / (OWN_LIGHT * colours.enamel)
+        dimmed = light.mean().clip(*DIMMED) * (light / light.mean()) ** REDDENED
+        colours = replace(colours, enamel=enamel / dimmed, neck=enamel / dimmed * colours.neck / colours.enamel)
         edge = max(edge, _lower_edge(teeth, photo, depth))
     width = float(np.linalg.norm(upper[0] - upper[-1]))
     sides = normalized[list(SKULL_SIDES)].mean(0)
@@ -128,6 +146,8 @@ def prepare_mouth(picture: torch.Tensor, photo: FaceMotion) -> PreparedMouth:
         near_lips=torch.tensor(near_lips, dtype=torch.float32)[:, None, None],
         teeth=torch.cat([picture, teeth], 1),
         has_teeth=has_teeth,
+        opening=opening,
+        dimmed=torch.from_numpy(dimmed)[:, None, None],
         full_light=FULL_LIGHT_AGAIN * opening if has_teeth else FULL_LIGHT,
         softness=1.0,
         blur=0.0,
@@ -138,17 +158,26 @@ def _teeth_in_photo(picture: torch.Tensor, photo: FaceMotion, lips: torch.Tensor
     """(1, 1, 640, 640) where a photo with an open mouth and lips of that colour shows its upper teeth, 0…1."""
     curves = (photo.posed[:, list(lip), :2] for lip in (INNER_UPPER_LIP, INNER_LOWER_LIP))
     opening = opening_mask(*curves, pixels_of(picture))
-    brightest, darkest = picture.amax(1), picture.amin(1)
-    saturation = (brightest - darkest) / brightest.clamp(min=0.05)
-    tooth = smoothstep(picture.mean(1) / lips.mean(), *TOOTH_BRIGHTNESS) * smoothstep(saturation, *TOOTH_SATURATION)
-    tooth = F.avg_pool2d(F.max_pool2d(tooth, 5, 1, 2), 3, 1, 1)  # the gaps between teeth belong to them
+    of_lips = _saturation(lips[None])
+    pale = smoothstep(of_lips, *PALE_LIPS)
+    low, high = (a + pale * (b - a) for a, b in zip(TOOTH_BRIGHTNESS, TOOTH_BRIGHTNESS_BY_PALE_LIPS, strict=True))
+    paler = smoothstep(_saturation(picture) / of_lips.clamp(min=PALE_LIPS[0]), *TOOTH_SATURATION)
+    tooth = smoothstep(picture.mean(1) / lips.mean(), low, high) * paler
+    tooth = F.avg_pool2d(F.max_pool2d(tooth, (1, 5), 1, (0, 2)), 3, 1, 1)  # the gaps between teeth belong to them
     # A pixel or two next to the lips are as much lip as tooth.
     clear = smoothstep(opening.below_upper, 0.5, 2.0) * smoothstep(opening.above_lower, 0.5, 2.0)
     below_edge = opening.below_upper - _edge_of_upper_row(picture, opening, float(photo.scale))
-    teeth = opening.coverage * tooth * clear * smoothstep(below_edge, 0.5, -1.0)
-    if float(teeth.sum()) < LEAST_SHARE_OF_TEETH * float(opening.coverage.sum()):
+    between = opening.coverage * clear
+    teeth = between * tooth * smoothstep(below_edge, 0.5, -1.0)
+    if float(teeth.sum()) < LEAST_SHARE_OF_TEETH * float(between.sum()):
         return torch.zeros_like(teeth)[:, None]
     return teeth[:, None]
+
+
+def _saturation(colours: torch.Tensor) -> torch.Tensor:
+    """(B, …) of colours (B, 3, …), 0…1."""
+    brightest = colours.amax(1)
+    return (brightest - colours.amin(1)) / brightest.clamp(min=0.05)
 
 
 def _edge_of_upper_row(picture: torch.Tensor, opening: OpeningMask, scale: float) -> torch.Tensor:
@@ -165,6 +194,36 @@ def _edge_of_upper_row(picture: torch.Tensor, opening: OpeningMask, scale: float
     edge = torch.where(edge < most, edge, TYPICAL_ROW * scale)
     wide = F.pad(edge[:, None], (smoothness // 2,) * 2, mode="replicate")
     return wide.unfold(2, smoothness, 1).median(-1).values
+
+
+def _enamel(picture: torch.Tensor, teeth: torch.Tensor) -> np.ndarray:
+    """(3,) the colour of teeth that lie in full light in a picture (1, 3, h, w), 0…1, which shows them at ``teeth``."""
+    shown = picture[0][:, teeth[0, 0] > 0.5 * teeth.max()]
+    brightness = shown.mean(0)
+    lit = shown[:, brightness >= brightness.quantile(1 - LIT_SHARE)]
+    return lit.mean(1).numpy()
+
+
+def continued_teeth(picture: torch.Tensor, teeth: torch.Tensor, scale: float) -> torch.Tensor:
+    """(1, 4, h, w) a picture and where its upper teeth are, 0…1, which go on upwards in their upper edge's colours.
+
+    A lip that rises further than in the photo uncovers more of them.
+
+    Args:
+        picture: (1, 3, h, w).
+        teeth: (1, 1, h, w) where it shows them.
+        scale: pixels per normalized unit.
+    """
+    rows = torch.arange(picture.shape[2], device=picture.device)[:, None].expand(teeth.shape[2:])
+    shown = teeth[0, 0] > 0.5
+    length = shown.sum(0)
+    edge = torch.where(shown, rows, rows[-1]).amin(0) + torch.clamp(length // 2, max=round(TEETH_EDGE * scale))
+    reach = torch.clamp(TEETH_GO_ON_BY * length, max=TEETH_GO_ON * scale)
+    reach = F.avg_pool1d(reach[None], 9, 1, 4)[0].clamp(min=1)
+    continued = (rows < edge) & (length > 0)
+    source = torch.where(continued, edge, rows).expand(1, 3, -1, -1)
+    fading = smoothstep((edge - rows) / reach, 1.0, 0.6)
+    return torch.cat([picture.gather(2, source), torch.where(continued, fading, teeth)], 1)
 
 
 def _lower_edge(teeth: torch.Tensor, photo: FaceMotion, depth: float) -> float:

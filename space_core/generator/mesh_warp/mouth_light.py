@@ -121,7 +121,7 @@ def estimate_colours(picture: torch.Tensor, photo: FaceMotion) -> MouthColours:
     tinted = smoothstep(1 - tint.min(), TINTED[0], TINTED_WITH_EYES + differ * (TINTED[1] - TINTED_WITH_EYES))
     enamel = enamel * tint**tinted
     # Beside the eyes' whites teeth are a little yellowish.
-    enamel = np.maximum(enamel, enamel[0] * YELLOWEST * whites / max(whites[0], 0.05))
+    enamel = np.maximum(enamel, enamel[0] * YELLOWEST * (whites / max(whites[0], 0.05)).clip(max=1))
     enamel = enamel.clip(0, 1)  # the neck keeps its colour beside an overexposed crown
     depiction = estimate_depiction(picture, photo, skin, lips, tinted)
     flesh = 0.6 * lips + 0.4 * light * (1 + colourful * (FLESH - 1)) * tint**depiction.varnish

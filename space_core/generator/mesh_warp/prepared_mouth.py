@@ -44,8 +44,9 @@ TOOTH_SATURATION, PALE_LIPS = (0.95, 0.72), (0.25, 0.15)
 # the upper lip; one that does not is taken to end at the last distance: the lower row touches it.
 ROW_END, ROW_ENDS_WITHIN, TYPICAL_ROW = 0.75, (4 * MILLIMETRE, 14.5 * MILLIMETRE), 8.5 * MILLIMETRE
 BETWEEN_TEETH, ROW_SMOOTHNESS = 1.5 * MILLIMETRE, 9 * MILLIMETRE  # widths: of dark gaps, of the row's edge's median
-LEAST_SHARE_OF_TEETH = 0.3  # of what a photo shows between the lips, for its teeth to be taken
-LIT_SHARE = 0.3  # of the photo's teeth, the brightest, lies in full light
+LEAST_SHARE_OF_TEETH = 0.3  # of what a photo shows within a row's length below the upper lip, for its teeth to be taken
+LEAST_HEIGHT = 2 * MILLIMETRE  # of a row of teeth to be shown; of a lower one few pixels are free of the lips' colour
+LIT_SHARE = 0.3  # of the photo's teeth, the whitest, lies in full light
 # Lips keep light from the photo's teeth. Where they open further, these become that much brighter, at most, and at most
 # as bright as a share of what teeth are in the face's light.
 DIMMED, OWN_LIGHT = (0.65, 1.0), 0.9
@@ -53,6 +54,7 @@ REDDENED = 0.5  # power of how much redder they are than the face's light would 
 # A photo's teeth go on upwards from so far below their upper edge, which has some of the colour of lip or gum: by so
 # much, and by that many times their height at most.
 TEETH_EDGE, TEETH_GO_ON, TEETH_GO_ON_BY = 0.8 * MILLIMETRE, 5 * MILLIMETRE, 1.5
+TOO_RED = (1.04, 1.2)  # red over green of places on teeth, relative to enamel's
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ class PreparedMouth:
         seam, depths: (3, 1, 1) colours of closed lips' seam and of the mouth's depth, 0…1.
         near_lips: (3, 1, 1) of red, green and blue light, what is left where the lips nearly touch.
         teeth: (1, 4, h, w) the picture, and where the photo's own upper teeth are in it, 0…1.
-        has_teeth: whether they are anywhere.
+        has_teeth: whether they are large enough to be shown.
         opening: how far the lips are apart in the photo, normalized.
         dimmed: (3, 1, 1) of red, green and blue light between wide open lips, what falls on the photo's own teeth.
         full_light: how far lips are apart that keep no light from one another, normalized.
@@ -110,8 +112,8 @@ def prepare_mouth(picture: torch.Tensor, photo: FaceMotion) -> PreparedMouth:
     colours = estimate_colours(picture, photo)
     lips = torch.from_numpy(colours.lips)
     teeth = _teeth_in_photo(picture, photo, lips) if opening > PARTED_IN_PHOTO else torch.zeros_like(picture[:, :1])
-    has_teeth = bool(teeth.any())
-    open_in_photo = has_teeth or opening > OPEN_IN_PHOTO
+    shows_teeth = bool(teeth.any())
+    open_in_photo = shows_teeth or opening > OPEN_IN_PHOTO
     posed_upper, posed_lower = (photo.posed[0, list(lip), :2] for lip in (INNER_UPPER_LIP, INNER_LOWER_LIP))
     gap = (posed_lower - posed_upper).norm(dim=-1, keepdim=True) / photo.scale
     gap = torch.zeros_like(gap) if open_in_photo else gap
@@ -120,13 +122,14 @@ def prepare_mouth(picture: torch.Tensor, photo: FaceMotion) -> PreparedMouth:
     depth = float(upper[5, 2]) + TEETH_BEHIND_LIPS
     edge = meeting + UPPER_EDGE_BELOW_LIPS + BELOW_IN_SMILE * smile_of(normalized)
     near_lips = LIPS_SHADE ** ((1 - colours.depiction.cartoon) * colours.reddening**LIPS_REDDENING)
-    dimmed = np.ones(3, np.float32)
+    has_teeth, share = shows_teeth and _height(teeth) > LEAST_HEIGHT * float(photo.scale), np.ones(3, np.float32)
+    if shows_teeth:
+        edge = max(edge, _lower_edge(teeth, photo, depth))
     if has_teeth:
         enamel = _enamel(picture, teeth)
         light = enamel / (OWN_LIGHT * colours.enamel)
-        dimmed = light.mean().clip(*DIMMED) * (light / light.mean()) ** REDDENED
-        colours = replace(colours, enamel=enamel / dimmed, neck=enamel / dimmed * colours.neck / colours.enamel)
-        edge = max(edge, _lower_edge(teeth, photo, depth))
+        share = light.mean().clip(*DIMMED) * (light / light.mean()) ** REDDENED
+        colours = replace(colours, enamel=enamel / share, neck=enamel / share * colours.neck / colours.enamel)
     width = float(np.linalg.norm(upper[0] - upper[-1]))
     sides = normalized[list(SKULL_SIDES)].mean(0)
     return PreparedMouth(
@@ -147,7 +150,7 @@ def prepare_mouth(picture: torch.Tensor, photo: FaceMotion) -> PreparedMouth:
         teeth=torch.cat([picture, teeth], 1),
         has_teeth=has_teeth,
         opening=opening,
-        dimmed=torch.from_numpy(dimmed)[:, None, None],
+        dimmed=torch.from_numpy(share)[:, None, None],
         full_light=FULL_LIGHT_AGAIN * opening if has_teeth else FULL_LIGHT,
         softness=1.0,
         blur=0.0,
@@ -169,9 +172,17 @@ def _teeth_in_photo(picture: torch.Tensor, photo: FaceMotion, lips: torch.Tensor
     below_edge = opening.below_upper - _edge_of_upper_row(picture, opening, float(photo.scale))
     between = opening.coverage * clear
     teeth = between * tooth * smoothstep(below_edge, 0.5, -1.0)
-    if float(teeth.sum()) < LEAST_SHARE_OF_TEETH * float(between.sum()):
+    height = float((opening.below_upper + opening.above_lower).amax())
+    row = min(1.0, TYPICAL_ROW * float(photo.scale) / max(height, 1.0))
+    if float(teeth.sum()) < LEAST_SHARE_OF_TEETH * row * float(between.sum()):
         return torch.zeros_like(teeth)[:, None]
     return teeth[:, None]
+
+
+def _height(teeth: torch.Tensor) -> float:
+    """The mean height, in pixels, of a row of teeth (1, 1, h, w), 0…1."""
+    shown = teeth > 0.5
+    return float(shown.sum()) / max(float(shown.any(2).sum()), 1.0)
 
 
 def _saturation(colours: torch.Tensor) -> torch.Tensor:
@@ -199,19 +210,20 @@ def _edge_of_upper_row(picture: torch.Tensor, opening: OpeningMask, scale: float
 def _enamel(picture: torch.Tensor, teeth: torch.Tensor) -> np.ndarray:
     """(3,) the colour of teeth that lie in full light in a picture (1, 3, h, w), 0…1, which shows them at ``teeth``."""
     shown = picture[0][:, teeth[0, 0] > 0.5 * teeth.max()]
-    brightness = shown.mean(0)
-    lit = shown[:, brightness >= brightness.quantile(1 - LIT_SHARE)]
-    return lit.mean(1).numpy()
+    white = shown.amin(0)
+    return shown[:, white >= white.quantile(1 - LIT_SHARE)].mean(1).numpy()
 
 
-def continued_teeth(picture: torch.Tensor, teeth: torch.Tensor, scale: float) -> torch.Tensor:
-    """(1, 4, h, w) a picture and where its upper teeth are, 0…1, which go on upwards in their upper edge's colours.
+def continued_teeth(picture: torch.Tensor, teeth: torch.Tensor, enamel: np.ndarray, scale: float) -> torch.Tensor:
+    """(1, 4, h, w) a picture and where its upper teeth are, 0…1, which go on upwards as bright as their upper edge.
 
-    A lip that rises further than in the photo uncovers more of them.
+    A lip that rises further than in the photo uncovers more of them. They are nowhere much redder than their enamel, as
+    they are next to lips and gum.
 
     Args:
         picture: (1, 3, h, w).
         teeth: (1, 1, h, w) where it shows them.
+        enamel: (3,) their colour.
         scale: pixels per normalized unit.
     """
     rows = torch.arange(picture.shape[2], device=picture.device)[:, None].expand(teeth.shape[2:])
@@ -221,9 +233,13 @@ def continued_teeth(picture: torch.Tensor, teeth: torch.Tensor, scale: float) ->
     reach = torch.clamp(TEETH_GO_ON_BY * length, max=TEETH_GO_ON * scale)
     reach = F.avg_pool1d(reach[None], 9, 1, 4)[0].clamp(min=1)
     continued = (rows < edge) & (length > 0)
-    source = torch.where(continued, edge, rows).expand(1, 3, -1, -1)
+    picture = picture.gather(2, torch.where(continued, edge, rows).expand(1, 3, -1, -1))
+    hue = torch.from_numpy(enamel / enamel.mean()).to(picture)[:, None, None]
+    redness = (picture[:, :1] / picture[:, 1:2].clamp(min=0.02)) / (hue[0] / hue[1])
+    red = torch.maximum(smoothstep(redness, *TOO_RED), continued.float())
+    picture = torch.lerp(picture, picture.mean(1, keepdim=True) * hue, red)
     fading = smoothstep((edge - rows) / reach, 1.0, 0.6)
-    return torch.cat([picture.gather(2, source), torch.where(continued, fading, teeth)], 1)
+    return torch.cat([picture, torch.where(continued, fading, teeth)], 1)
 
 
 def _lower_edge(teeth: torch.Tensor, photo: FaceMotion, depth: float) -> float:

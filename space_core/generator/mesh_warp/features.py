@@ -120,10 +120,7 @@ def prepare_lips_on(canvas: Canvas, photo: FaceMotion, mouth: PreparedMouth, ref
         mouth,
         photo=own,
         teeth=continued_teeth(
-            patch.picture,
-            _surroundings_at(mouth.teeth[:, 3:], patch.picture, back),
-            mouth.colours.enamel,
-            float(own.host.scale[0]),
+            patch.picture, _surroundings_at(mouth.teeth[:, 3:], patch.picture, back), float(own.host.scale[0])
         ),
         softness=max(1.0, 1 / (canvas.original * patch.step)),
         blur=math.sqrt(max(edge_blur(face.picture[0].permute(1, 2, 0).cpu().numpy()) ** 2 - DRAWN_BLUR**2, 0.0)),

@@ -31,9 +31,10 @@ NEGLIGIBLE_BLUR = 0.25  # pixels
 # An open mouth of the photo's own is replaced by the drawn one as the lips move by these amounts (root mean square,
 # normalized).
 MOVED_LOW, MOVED_HIGH = 0.002, 0.012
-EDGE, EDGE_SHARE = 0.6 * MILLIMETRE, 0.2  # of a mouth open in the photo, drawn over; at most that share of the opening
+EDGE, EDGE_SHARE = 0.6 * MILLIMETRE, 0.2  # of lips open in the photo, drawn over; at most that share of the opening
 LINING = 2.0  # millimetres behind the lips' edges, in which the lips' insides have fallen into the dark to 1 / e
 OWN_SHADE = 0.6  # of the lips' shade, the part that the photo's own teeth bring along
+CORNERS, CORNERS_SHADE = (0.2, 0.8), 0.45  # from the middle to a corner; of light, what the cheeks keep from the depth
 PARTED = (1.2 * MILLIMETRE, 3 * MILLIMETRE)  # from here to there, parting lips let light in
 
 
@@ -53,10 +54,11 @@ def draw_mouth(frames: torch.Tensor, mouth: PreparedMouth, motion: FaceMotion) -
     )
     across = lower - upper
     apart = across.norm(dim=-1, keepdim=True)
-    # What the lips were apart in the photo while closed is the tracker's, not the mouth's: it does not count as open.
-    closing = 0.5 * across / apart.clamp(min=1e-3) * torch.minimum(mouth.gap * motion.scale[:, None, None], apart)
-    if mouth.open_in_photo:  # the lips' edges show a little of what lay between them
-        closing = -across * torch.clamp(EDGE * motion.scale[:, None, None] / apart.clamp(min=1e-3), max=EDGE_SHARE)
+    scale = motion.scale[:, None, None]
+    if mouth.open_in_photo:  # the edges of its lips show a little of what lay between them
+        closing = -across * torch.clamp(EDGE * scale / apart.clamp(min=1e-3), max=EDGE_SHARE)
+    else:  # what the lips were apart in the photo is the tracker's, not the mouth's: it does not count as open
+        closing = 0.5 * across / apart.clamp(min=1e-3) * torch.minimum(mouth.gap * scale, apart)
     upper, lower = upper + closing, lower - closing
     points = motion.host.posed[:, [*INNER_UPPER_LIP, *INNER_LOWER_LIP], :2]
     window = window_around(points, WINDOW_MARGIN, frames.shape[2:], device)
@@ -76,17 +78,18 @@ def _inside(mouth: PreparedMouth, motion: FaceMotion, window: Window, opening: O
     if not _parted(mouth, motion.host):
         return mouth.seam.expand(len(window.index), 3, *window.index.shape[1:])
     drawn = draw_mouth_mesh(mouth, motion, window)
-    millimetre = motion.scale[:, None, None] * MILLIMETRE
-    above, below = opening.below_upper / millimetre, opening.above_lower / millimetre
+    millimetre = motion.scale[:, None, None, None] * MILLIMETRE
+    above, below = opening.below_upper[:, None] / millimetre, opening.above_lower[:, None] / millimetre
     # The insides of lips and cheeks go back into the dark.
-    lining = torch.exp(torch.minimum(above, below).clamp(min=0) * (-1 / LINING))[:, None]
-    picture = drawn[:, :3] + (1 - drawn[:, 3:]) * torch.lerp(mouth.depths, mouth.seam, lining)
+    lining = torch.exp(torch.minimum(above, below).clamp(min=0) * (-1 / LINING))
+    depths = mouth.depths * (1 - CORNERS_SHADE * smoothstep(opening.along.abs()[:, None], *CORNERS))
+    picture = drawn[:, :3] + (1 - drawn[:, 3:]) * torch.lerp(depths, mouth.seam, lining)
     if mouth.blur > NEGLIGIBLE_BLUR:
         picture = _blurred(picture, mouth.blur)
+
     # The lips shade what is close behind them, and little light falls in where they are close together.
     shade = (0.56 + 0.44 * smoothstep(above, -0.5, 4.5)) * (0.85 + 0.15 * smoothstep(below, -0.5, 2.5))
-    shade = shade[:, None]
-    apart = (opening.below_upper + opening.above_lower)[:, None] / motion.scale[:, None, None, None]
+    apart = (above + below) * MILLIMETRE
     light = mouth.near_lips + (1 - mouth.near_lips) * smoothstep(apart, MILLIMETRE, mouth.full_light)
     if mouth.has_teeth:
         arch = _on_arch(motion, window.pixels, float(mouth.origin[2]))

@@ -33,9 +33,11 @@ TONGUE_THICKNESS = 6.0  # of its tip
 TONGUE_RAISED, TONGUE_BENEATH, TONGUE_OVER = (-7.0, -3.0), (-1.5, -13.0), (-8.5, -11.0)
 TEETH_APART = 4.5  # at least, where the tongue is between them
 TONGUE_SIDES, TONGUE_SIDES_SHADE = (5.0, 14.0), 0.35  # from its middle to its sides, between teeth and cheeks; of light
-# Towards the molars, cheeks and the lips' corners shade teeth: by the first share, and by the second more between lips
-# that are apart by these distances.
-TEETH_SIDES, TEETH_SIDES_SHADE, SHADE_BY_GAP = (6.0, 18.0), (0.25, 0.3), (4 * MILLIMETRE, 14 * MILLIMETRE)
+# From canines to molars, cheeks and the lips' corners shade teeth, the lower ones also the tongue: by a share of light,
+# and by the second one more between lips that are apart by these distances.
+UPPER_SIDES, UPPER_SIDES_SHADE = (6.0, 18.0), (0.15, 0.15)
+LOWER_SIDES, LOWER_SIDES_SHADE = (9.0, 18.0), (0.25, 0.45)
+SHADE_BY_GAP = (4 * MILLIMETRE, 14 * MILLIMETRE)
 # Rows of teeth that nearly touch, by the way of the jaw, keep light from the flesh behind them, at these depths.
 ROWS_APART, BEHIND_ROWS, BEHIND_ROWS_SHADE = (1.5 * MILLIMETRE, 6 * MILLIMETRE), (1 * MILLIMETRE, 4 * MILLIMETRE), 0.6
 TONGUE_OUT = 8 * MILLIMETRE  # depth from which on a tongue that comes forward is lit like what is in front of the teeth
@@ -184,8 +186,12 @@ def _vertex_colours(
     light = open_to_light * facing * fade * mouth.light.on(normals)
     aside = smoothstep(abs(anatomy.vertices[used, 0]), *TONGUE_SIDES) * (part == TONGUE)
     light = light * (1 - inwards) * (1 - TONGUE_SIDES_SHADE * aside)
-    sides = TEETH_SIDES_SHADE[0] + TEETH_SIDES_SHADE[1] * smoothstep(gap, *SHADE_BY_GAP)
-    light = light * (1 - sides * smoothstep(abs(anatomy.vertices[used, 0]), *TEETH_SIDES) * (part != TONGUE))
+    apart = smoothstep(gap, *SHADE_BY_GAP)
+    upper, lower = (
+        (base + more * apart) * smoothstep(abs(anatomy.vertices[used, 0]), *sides)
+        for (base, more), sides in ((UPPER_SIDES_SHADE, UPPER_SIDES), (LOWER_SIDES_SHADE, LOWER_SIDES))
+    )
+    light = light * (1 - (upper + anatomy.jaw[used] * (lower - upper)) * (part != TONGUE))
     touching = 1 - smoothstep(_jaw_dropped(mouth, host), *ROWS_APART)
     light = light * (1 - BEHIND_ROWS_SHADE * touching[:, None] * smoothstep(depths, *BEHIND_ROWS) * (part != TOOTH))
     depiction = colours.depiction

@@ -54,7 +54,7 @@ REDDENED = 0.5  # power of how much redder they are than the face's light would 
 # A photo's teeth go on upwards from so far below their upper edge, which has some of the colour of lip or gum: by so
 # much, and by that many times their height at most.
 TEETH_EDGE, TEETH_GO_ON, TEETH_GO_ON_BY = 0.8 * MILLIMETRE, 5 * MILLIMETRE, 1.5
-TOO_RED = (1.04, 1.2)  # red over green of places on teeth, relative to enamel's
+GUM_REDNESS = (1.03, 1.12)  # red over green of that edge, relative to the teeth's: from here on gum, there all gum
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,8 @@ def _teeth_in_photo(picture: torch.Tensor, photo: FaceMotion, lips: torch.Tensor
     pale = smoothstep(of_lips, *PALE_LIPS)
     low, high = (a + pale * (b - a) for a, b in zip(TOOTH_BRIGHTNESS, TOOTH_BRIGHTNESS_BY_PALE_LIPS, strict=True))
     paler = smoothstep(_saturation(picture) / of_lips.clamp(min=PALE_LIPS[0]), *TOOTH_SATURATION)
-    tooth = smoothstep(picture.mean(1) / lips.mean(), low, high) * paler
+    bright = smoothstep(picture.mean(1) / lips.mean(), low, high)
+    tooth = bright * paler
     tooth = F.avg_pool2d(F.max_pool2d(tooth, (1, 5), 1, (0, 2)), 3, 1, 1)  # the gaps between teeth belong to them
     # A pixel or two next to the lips are as much lip as tooth.
     clear = smoothstep(opening.below_upper, 0.5, 2.0) * smoothstep(opening.above_lower, 0.5, 2.0)
@@ -176,7 +177,9 @@ def _teeth_in_photo(picture: torch.Tensor, photo: FaceMotion, lips: torch.Tensor
     row = min(1.0, TYPICAL_ROW * float(photo.scale) / max(height, 1.0))
     if float(teeth.sum()) < LEAST_SHARE_OF_TEETH * row * float(between.sum()):
         return torch.zeros_like(teeth)[:, None]
-    return teeth[:, None]
+    # What is seen between them and the upper lip, gum in wide smiles, belongs to them.
+    above = (teeth > 0.5).flip(1).cummax(1).values.flip(1)
+    return torch.where(above, torch.maximum(teeth, between), teeth)[:, None]
 
 
 def _height(teeth: torch.Tensor) -> float:
@@ -214,32 +217,36 @@ def _enamel(picture: torch.Tensor, teeth: torch.Tensor) -> np.ndarray:
     return shown[:, white >= white.quantile(1 - LIT_SHARE)].mean(1).numpy()
 
 
-def continued_teeth(picture: torch.Tensor, teeth: torch.Tensor, enamel: np.ndarray, scale: float) -> torch.Tensor:
-    """(1, 4, h, w) a picture and where its upper teeth are, 0…1, which go on upwards as bright as their upper edge.
+def continued_teeth(picture: torch.Tensor, teeth: torch.Tensor, scale: float) -> torch.Tensor:
+    """(1, 4, h, w) a picture and where its upper teeth are, 0…1, which go on upwards in their upper edge's colours.
 
-    A lip that rises further than in the photo uncovers more of them. They are nowhere much redder than their enamel, as
-    they are next to lips and gum.
+    A lip that rises further than in the photo uncovers more of them.
 
     Args:
         picture: (1, 3, h, w).
         teeth: (1, 1, h, w) where it shows them.
-        enamel: (3,) their colour.
         scale: pixels per normalized unit.
     """
     rows = torch.arange(picture.shape[2], device=picture.device)[:, None].expand(teeth.shape[2:])
     shown = teeth[0, 0] > 0.5
     length = shown.sum(0)
+    has = length > 0
     edge = torch.where(shown, rows, rows[-1]).amin(0) + torch.clamp(length // 2, max=round(TEETH_EDGE * scale))
     reach = torch.clamp(TEETH_GO_ON_BY * length, max=TEETH_GO_ON * scale)
     reach = F.avg_pool1d(reach[None], 9, 1, 4)[0].clamp(min=1)
-    continued = (rows < edge) & (length > 0)
-    picture = picture.gather(2, torch.where(continued, edge, rows).expand(1, 3, -1, -1))
-    hue = torch.from_numpy(enamel / enamel.mean()).to(picture)[:, None, None]
-    redness = (picture[:, :1] / picture[:, 1:2].clamp(min=0.02)) / (hue[0] / hue[1])
-    red = torch.maximum(smoothstep(redness, *TOO_RED), continued.float())
-    picture = torch.lerp(picture, picture.mean(1, keepdim=True) * hue, red)
+
+    # Teeth stay as bright as each is at its edge, but are of one colour, as gum is seen between them; gum is all alike.
+    along = picture[0].gather(1, edge.clamp(max=len(rows) - 1).expand(3, 1, -1))[:, 0]
+    width = 2 * round(0.5 * ROW_SMOOTHNESS * scale) + 1
+    near = F.avg_pool1d(torch.cat([along * has, has[None].float()])[None], width, 1, width // 2)[0]
+    near = (near[:3] / near[3:].clamp(min=1 / width)).clamp(min=0.01)
+    enamel = ((picture * teeth).sum((0, 2, 3)) / teeth.sum().clamp(min=1)).clamp(min=0.01)[:, None]
+    gum = smoothstep(near[0] / near[1] / (enamel[0] / enamel[1]), *GUM_REDNESS)
+    above = torch.lerp(enamel / enamel.mean() * along.mean(0), near, gum)[:, None].expand_as(picture[0])
+
+    continued = (rows < edge) & has
     fading = smoothstep((edge - rows) / reach, 1.0, 0.6)
-    return torch.cat([picture, torch.where(continued, fading, teeth)], 1)
+    return torch.cat([torch.where(continued, above, picture), torch.where(continued, fading, teeth)], 1)
 
 
 def _lower_edge(teeth: torch.Tensor, photo: FaceMotion, depth: float) -> float:

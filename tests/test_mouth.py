@@ -15,8 +15,9 @@ from space_core.face.detector import build_detector
 from space_core.face.portrait import MARGIN, Portrait, prepare_portrait
 from space_core.face.topology import EYES, INNER_LOWER_LIP, INNER_UPPER_LIP, OUTER_LOWER_LIP, OUTER_UPPER_LIP
 from space_core.generator.mesh_warp.anatomy import GUM, MILLIMETRE, TONGUE, TOOTH, load_anatomy
-from space_core.generator.mesh_warp.face_motion import PixelTransform, face_motion
-from space_core.generator.mesh_warp.prepared_mouth import prepare_mouth
+from space_core.generator.mesh_warp.face_motion import FaceMotion, PixelTransform, face_motion
+from space_core.generator.mesh_warp.mouth_light import estimate_colours
+from space_core.generator.mesh_warp.prepared_mouth import continued_teeth, prepare_mouth
 from space_core.generator.mesh_warp.sharpness import edge_blur
 from space_core.measures.mouth_interior import mouth_interior, mouth_profile
 from space_core.media.images import load_photo
@@ -60,6 +61,26 @@ def parted(portrait: Portrait, opening: float, raised: float = 0.03) -> np.ndarr
     upper = [*INNER_UPPER_LIP[1:-1], *OUTER_UPPER_LIP[1:-1]]
     normalized[:, upper, 1] = portrait.normalized[upper, 1] - raised
     return normalized
+
+
+def painted_between_lips(
+    portrait: Portrait, opening: float, colour: Callable[[np.ndarray], np.ndarray]
+) -> tuple[torch.Tensor, FaceMotion]:
+    """A photo of a portrait with its lips apart by millimetres, and between them a colour that depends on the lips'.
+
+    The lower lip is where it was; the upper one is painted over.
+    """
+    normalized = portrait.normalized[None].copy()
+    upper = list(INNER_UPPER_LIP[1:-1])
+    normalized[:, upper, 1] = normalized[:, list(INNER_LOWER_LIP[1:-1]), 1] - opening * MILLIMETRE
+    face = posed(portrait, normalized)
+    photo = face_motion(face, PixelTransform(1.0, np.full(2, float(MARGIN))), torch.device("cpu"))
+    picture = torch.tensor(portrait.surroundings).permute(2, 0, 1)[None].float() / 255
+    mask = inside(photo.host.posed[0], picture.shape[2:], margin=0)
+    picture[0][:, torch.from_numpy(mask)] = torch.from_numpy(colour(estimate_colours(picture, photo).lips))[
+        :, None
+    ].float()
+    return picture, photo
 
 
 def incisors(frame: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
@@ -211,6 +232,60 @@ def test_the_photos_own_upper_teeth_are_found_down_to_their_edge(closed, length)
     teeth = prepare_mouth(picture, photo).teeth[0, 3]
     column = teeth[:, round((left + right) / 2)] > 0.5
     assert float(column.nonzero().max()) == pytest.approx(edge - 1, abs=0.8 * millimetre)
+
+
+@pytest.mark.parametrize("brightness", [0.8, 1.3], ids=["shaded", "lit"])
+@pytest.mark.parametrize("opening", [5, 8])
+def test_teeth_that_a_photo_shows_between_parted_lips_are_kept(closed, brightness, opening):
+    # Brightness relative to the lips, in whose shade teeth may be darker than they; opening in millimetres.
+    picture, photo = painted_between_lips(closed, opening, lambda lips: np.full(3, brightness * lips.mean()))
+    mouth = prepare_mouth(picture, photo)
+    assert mouth.open_in_photo and mouth.has_teeth
+    assert mouth.colours.enamel.mean() >= 0.99 * brightness * mouth.colours.lips.mean()
+
+
+def test_a_row_of_teeth_too_thin_to_show_opens_the_mouth(closed):
+    picture, photo = painted_between_lips(closed, 3, lambda lips: np.full(3, lips.mean()))
+    mouth = prepare_mouth(picture, photo)
+    assert mouth.open_in_photo and not mouth.has_teeth
+
+
+def test_a_tongue_is_not_taken_for_teeth(closed):
+    picture, photo = painted_between_lips(closed, 8, lambda lips: 0.9 * lips)
+    mouth = prepare_mouth(picture, photo)
+    assert mouth.open_in_photo and not mouth.has_teeth
+
+
+def test_lips_that_only_seem_apart_show_no_teeth(closed):
+    picture, photo = painted_between_lips(closed, 2, lambda lips: 0.5 * lips)
+    assert not prepare_mouth(picture, photo).open_in_photo
+
+
+def test_a_photos_teeth_go_on_upwards_and_gum_goes_on_as_gum():
+    picture, teeth = torch.zeros(1, 3, 60, 90), torch.zeros(1, 1, 60, 90)
+    picture[0, :, 30:45] = torch.tensor([0.8, 0.78, 0.7])[:, None, None]
+    picture[0, :, 30:45, 28:32] *= 0.7  # a gap between two of them
+    picture[0, :, 30:34, 60:] = torch.tensor([0.8, 0.45, 0.4])[:, None, None]  # gum over others
+    teeth[..., 30:45, 10:80] = 1
+    continued = continued_teeth(picture, teeth, 90.0)[0]  # one pixel is a millimetre
+    assert (continued[3, 29:45, 15:75] > 0.9).all()
+    assert (continued[3, :20] == 0).all()
+    assert continued[0, 27, 20] > 1.2 * continued[0, 27, 30]
+    redness = continued[0, 27] / continued[1, 27]
+    assert float(redness[20]) < 1.1 < 1.4 < float(redness[74])
+
+
+def test_teeth_are_no_colder_than_the_light_on_the_skin(closed):
+    face = posed(closed, closed.normalized[None])
+    photo = face_motion(face, PixelTransform(1.0, np.full(2, float(MARGIN))), torch.device("cpu"))
+    picture = torch.tensor(closed.surroundings).permute(2, 0, 1)[None].float() / 255
+    for eye in EYES:  # whites in a blue shade
+        x, y = photo.posed[0, [*eye.upper_lid, *eye.lower_lid], :2].T
+        picture[..., int(y.min()) : int(y.max()), int(x.min()) : int(x.max())] = torch.tensor([0.3, 0.4, 0.5])[
+            :, None, None
+        ]
+    red, _, blue = estimate_colours(picture, photo).enamel
+    assert blue < red
 
 
 def test_teeth_between_lips_that_hardly_part_lie_in_a_red_shade(generator, closed):

@@ -31,10 +31,12 @@ NEGLIGIBLE_BLUR = 0.25  # pixels
 # An open mouth of the photo's own is replaced by the drawn one as the lips move by these amounts (root mean square,
 # normalized).
 MOVED_LOW, MOVED_HIGH = 0.002, 0.012
-EDGE, EDGE_SHARE = 0.6 * MILLIMETRE, 0.2  # of lips open in the photo, drawn over; at most that share of the opening
-LINING = 2.0  # millimetres behind the lips' edges, in which the lips' insides have fallen into the dark to 1 / e
+EDGE, EDGE_SHARE = 0.6 * MILLIMETRE, 0.12  # of lips open in the photo, drawn over; at most that share of the opening
+# Insides of the lips: their brightness relative to the seam's, and how many millimetres from the edges of the upper and
+# the lower lip they have gone into the dark to 1 / e.
+LINING, LINING_ABOVE, LINING_BELOW = 1.7, 2.5, 4.0
 OWN_SHADE = 0.6  # of the lips' shade, the part that the photo's own teeth bring along
-CORNERS, CORNERS_SHADE = (0.2, 0.8), 0.45  # from the middle to a corner; of light, what the cheeks keep from the depth
+CORNERS, CORNERS_SHADE = (0.3, 0.9), 0.35  # from the middle to a corner; of light, what the cheeks keep from the depth
 PARTED = (1.2 * MILLIMETRE, 3 * MILLIMETRE)  # from here to there, parting lips let light in
 
 
@@ -80,10 +82,12 @@ def _inside(mouth: PreparedMouth, motion: FaceMotion, window: Window, opening: O
     drawn = draw_mouth_mesh(mouth, motion, window)
     millimetre = motion.scale[:, None, None, None] * MILLIMETRE
     above, below = opening.below_upper[:, None] / millimetre, opening.above_lower[:, None] / millimetre
-    # The insides of lips and cheeks go back into the dark.
-    lining = torch.exp(torch.minimum(above, below).clamp(min=0) * (-1 / LINING))
-    depths = mouth.depths * (1 - CORNERS_SHADE * smoothstep(opening.along.abs()[:, None], *CORNERS))
-    picture = drawn[:, :3] + (1 - drawn[:, 3:]) * torch.lerp(depths, mouth.seam, lining)
+    # The insides of lips and cheeks go back into the dark, and cover teeth towards the corners.
+    lining = torch.exp(torch.minimum(above * (LINING_BELOW / LINING_ABOVE), below).clamp(min=0) * (-1 / LINING_BELOW))
+    aside = smoothstep(opening.along.abs()[:, None], *CORNERS)
+    depths = mouth.depths * (1 - CORNERS_SHADE * aside)
+    picture = drawn[:, :3] + (1 - drawn[:, 3:]) * depths
+    picture = torch.lerp(picture, LINING * mouth.seam, lining * (1 - drawn[:, 3:] * (1 - aside)))
     if mouth.blur > NEGLIGIBLE_BLUR:
         picture = _blurred(picture, mouth.blur)
 

@@ -192,9 +192,9 @@ def _vertex_colours(
         for (base, more), sides in ((UPPER_SIDES_SHADE, UPPER_SIDES), (LOWER_SIDES_SHADE, LOWER_SIDES))
     )
     light = light * (1 - (upper + anatomy.jaw[used] * (lower - upper)) * (part != TONGUE))
-    touching = 1 - smoothstep(_jaw_dropped(mouth, host), *ROWS_APART)
-    light = light * (1 - BEHIND_ROWS_SHADE * touching[:, None] * smoothstep(depths, *BEHIND_ROWS) * (part != TOOTH))
     depiction = colours.depiction
+    touching = (1 - smoothstep(_jaw_dropped(mouth, host), *ROWS_APART)) * (1 - depiction.cartoon)
+    light = light * (1 - BEHIND_ROWS_SHADE * touching[:, None] * smoothstep(depths, *BEHIND_ROWS) * (part != TOOTH))
     flatness = CARTOON_FLATNESS * depiction.cartoon * (part == TOOTH)
     light = light + flatness * (fade - light)
     light = colours.shade + (1 - colours.shade) * light

@@ -34,7 +34,7 @@ MOVED_LOW, MOVED_HIGH = 0.002, 0.012
 EDGE, EDGE_SHARE = 0.6 * MILLIMETRE, 0.12  # of lips open in the photo, drawn over; at most that share of the opening
 # Insides of the lips: their brightness relative to the seam's, and how many millimetres from the edges of the upper and
 # the lower lip they have gone into the dark to 1 / e.
-LINING, LINING_ABOVE, LINING_BELOW = 1.7, 2.5, 4.0
+LINING, LINING_ABOVE, LINING_BELOW = 1.5, 2.0, 3.0
 OWN_SHADE = 0.6  # of the lips' shade, the part that the photo's own teeth bring along
 CORNERS, CORNERS_SHADE = (0.3, 0.9), 0.35  # from the middle to a corner; of light, what the cheeks keep from the depth
 PARTED = (1.2 * MILLIMETRE, 3 * MILLIMETRE)  # from here to there, parting lips let light in

@@ -53,8 +53,8 @@ DIMMED, OWN_LIGHT = (0.65, 1.0), 0.9
 REDDENED = 0.5  # power of how much redder they are than the face's light would make them, that is the lips' reflection
 # A photo's teeth go on upwards from so far below their upper edge, which has some of the colour of lip or gum: by so
 # much, and by that many times their height at most.
-TEETH_EDGE, TEETH_GO_ON, TEETH_GO_ON_BY = 0.8 * MILLIMETRE, 5 * MILLIMETRE, 1.5
-GUM_REDNESS = (1.03, 1.12)  # red over green of that edge, relative to the teeth's: from here on gum, there all gum
+TEETH_EDGE, TEETH_GO_ON, TEETH_GO_ON_BY = 1.2 * MILLIMETRE, 5 * MILLIMETRE, 1.5
+GUM_REDNESS = (1.1, 1.25)  # red over green of that edge, relative to the teeth's: from here on gum, there all gum
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from space_core.face.topology import INNER_LOWER_LIP, INNER_UPPER_LIP
+from space_core.face.topology import INNER_LOWER_LIP, INNER_UPPER_LIP, OUTER_LOWER_LIP, OUTER_UPPER_LIP
 from space_core.generator.mesh_warp.anatomy import MILLIMETRE
 from space_core.generator.mesh_warp.face_motion import FaceMotion, HostMotion, index_on, upload
 from space_core.generator.mesh_warp.mouth_mesh import draw_mouth_mesh
@@ -35,6 +35,10 @@ EDGE, EDGE_SHARE = 0.6 * MILLIMETRE, 0.12  # of lips open in the photo, drawn ov
 # Insides of the lips: their brightness relative to the seam's, and how many millimetres from the edges of the upper and
 # the lower lip they have gone into the dark to 1 / e.
 LINING, LINING_ABOVE, LINING_BELOW = 1.5, 2.0, 3.0
+# Where lips are closer than that, their edges are drawn over by what is seen further away: by that share of the lip's
+# height and so much at most. From the second to the first of these shares of it less and less, and towards the corners.
+LIPS_CLOSE, LIP_FROM = (2 * MILLIMETRE, 5 * MILLIMETRE), (0.6, 2.4 * MILLIMETRE)
+LIP_EDGE, LIP_ENDS = (1.1, 0.65), (0.0, 0.4)
 OWN_SHADE = 0.6  # of the lips' shade, the part that the photo's own teeth bring along
 CORNERS, CORNERS_SHADE = (0.3, 0.9), 0.35  # from the middle to a corner; of light, what the cheeks keep from the depth
 PARTED = (1.2 * MILLIMETRE, 3 * MILLIMETRE)  # from here to there, parting lips let light in
@@ -72,7 +76,41 @@ def draw_mouth(frames: torch.Tensor, mouth: PreparedMouth, motion: FaceMotion) -
         change = motion.host.normalized[:, lips] - mouth.photo.host.normalized[:, lips]
         moved = smoothstep(np.sqrt(np.square(change).sum(-1).mean(-1)), MOVED_LOW, MOVED_HIGH)
         alpha = alpha * upload(moved.astype(np.float32), device)[:, None, None]
+        middle = _apart(mouth, motion.host)[:, 5]
+        closed = moved * (1 - middle / mouth.opening).clip(0) * (1 - smoothstep(middle, *LIPS_CLOSE))
+        if closed.any():
+            _restore_lips(frames, mouth, motion, window, opening, closed)
     alpha_blend(frames, window, inside, alpha)
+
+
+def _restore_lips(
+    frames: torch.Tensor,
+    mouth: PreparedMouth,
+    motion: FaceMotion,
+    window: Window,
+    opening: OpeningMask,
+    closed: np.ndarray,
+) -> None:
+    """Draws the edges of lips over with what is seen a little further out, by shares ``closed`` (B,), in place.
+
+    Where lips close that are open in the photo, the warp, which is smooth, leaves some of its teeth on their edges.
+    """
+    scale, (height, width) = motion.scale[:, None, None], frames.shape[2:]
+    share = upload(closed.astype(np.float32), frames.device)[:, None, None]
+    share = share * smoothstep(1 - opening.along.abs(), *LIP_ENDS)
+    x, y = window.pixels.unbind(-1)
+    rest = mouth.photo.host.normalized[0]
+    for outside, inner, outer in (
+        (-opening.below_upper, INNER_UPPER_LIP, OUTER_UPPER_LIP),
+        (-opening.above_lower, INNER_LOWER_LIP, OUTER_LOWER_LIP),
+    ):
+        thickness = float(rest[outer[5], 1] - rest[inner[5], 1])
+        away = np.clip(LIP_FROM[0] * thickness, -LIP_FROM[1], LIP_FROM[1])
+        edge = share * smoothstep(outside / (scale * abs(away)), *LIP_EDGE) * (outside > -1)
+        rows = round(away * float(motion.host.scale.max()))
+        source = ((y + rows).clamp(0, height - 1) * width + x).long().flatten(1)
+        seen = frames.flatten(2).gather(2, source[:, None].expand(-1, 3, -1))
+        alpha_blend(frames, window, seen.unflatten(2, window.index.shape[1:]), edge)
 
 
 def _inside(mouth: PreparedMouth, motion: FaceMotion, window: Window, opening: OpeningMask) -> torch.Tensor:

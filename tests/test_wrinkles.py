@@ -9,10 +9,12 @@ import torch
 from rendering import feeling, posed, rendered
 
 from space_core.face.canvas import photo_canvas
+from space_core.face.portrait import MARGIN
 from space_core.face.posed_face import PosedFace
 from space_core.face.topology import canonical_face
+from space_core.generator.mesh_warp.depiction import Depiction
 from space_core.generator.mesh_warp.face_motion import PixelTransform, face_motion
-from space_core.generator.mesh_warp.wrinkles import crease_depths
+from space_core.generator.mesh_warp.wrinkles import crease_depths, prepare_wrinkles
 from space_core.motion.emotion import emotion_curve
 from space_core.motion.speech2landmarks import load_speech2landmarks
 
@@ -77,13 +79,43 @@ def test_creases_deepen_with_the_emotion_and_stay_soft(portrait, shown, emotion,
 
 
 def test_creases_lie_on_the_skin_that_moves(portrait, shown):
-    """Nothing outside the face is darkened, and nothing is brighter."""
-    face = posed(portrait, feeling(portrait, "angry", 1.0))
-    creased, plain = shown(face)
-    y, x = np.nonzero(np.abs(creased - plain)[0] > 1)
-    low, high = face.landmarks[0, :468, :2].min(0), face.landmarks[0, :468, :2].max(0)
-    assert len(x) and (x > low[0]).all() and (x < high[0]).all() and (y > low[1]).all() and (y < high[1]).all()
+    """Nothing outside the face is darkened, and nothing is brighter where the photo's smile stays."""
+    for emotion in ("angry", "happy"):
+        face = posed(portrait, feeling(portrait, emotion, 1.0))
+        creased, plain = shown(face)
+        y, x = np.nonzero(np.abs(creased - plain)[0] > 1)
+        low, high = face.landmarks[0, :468, :2].min(0), face.landmarks[0, :468, :2].max(0)
+        assert len(x) and (x > low[0]).all() and (x < high[0]).all() and (y > low[1]).all() and (y < high[1]).all()
     assert (creased <= plain + 1).all()
+
+
+def contrast_of_fold(frame: np.ndarray, landmarks: np.ndarray) -> float:
+    """How much brightness differs along lines across the folds beside the mouth, in a frame (H, W)."""
+    lines = []
+    for inner, outer in ((165, 205), (92, 207), (391, 425), (322, 427)):
+        places = np.linspace(landmarks[inner, :2], landmarks[outer, :2], 40).round().astype(int)
+        values = frame[places[:, 1], places[:, 0]]
+        lines.append(values - np.linspace(values[0], values[-1], len(values)))
+    return float(np.std(lines))
+
+
+def test_the_folds_of_a_smile_that_is_taken_back_get_shallower(portrait, shown):
+    contrasts = []
+    for intensity in (0.1, 0.25, 0.5, 1.0):
+        face = posed(portrait, feeling(portrait, "sad", intensity))
+        contrasts.append([contrast_of_fold(frame[0], face.landmarks[0]) for frame in shown(face)])
+    shallower = [creased / plain for creased, plain in contrasts]
+    assert (np.diff(shallower) <= 0.02).all()
+    assert shallower[0] > 0.9 and shallower[-1] < 0.75
+
+
+@pytest.mark.parametrize("kind", ["stone", "varnish", "cartoon"])
+def test_drawn_and_carved_smiles_keep_their_folds(portrait, kind):
+    picture = torch.tensor(portrait.surroundings).permute(2, 0, 1)[None].float() / 255
+    around = face_motion(posed(portrait), PixelTransform(1.0, np.full(2, float(MARGIN))), torch.device("cpu"))
+    kinds = {"stone": 0.0, "varnish": 0.0, "cartoon": 0.0}
+    shades = [prepare_wrinkles(picture, around, Depiction(**kinds | {kind: share})).shades for share in (0.0, 1.0)]
+    assert (shades[0] < 0).any() and not (shades[1] < 0).any()
 
 
 def test_speech_alone_hardly_darkens_the_skin(portrait, shown):

@@ -5,11 +5,14 @@ import numpy as np
 from space_core.face.topology import INNER_LOWER_LIP, INNER_UPPER_LIP, OUTER_UPPER_LIP
 from space_core.smoothstep import smoothstep
 
-# How far mouth corners lie above the middle of the lips, in outer-eye-corner distances: in faces at rest, and more by a
-# full smile (action unit 12). As faces at rest differ by 0.015 (standard deviation), heights count from the third
-# number on, and in full from the fourth.
-AT_REST, SMILING = 0.02, 0.09
-COUNTS_FROM, COUNTS_AT = 0.03, 0.07
+# How far mouth corners lie above the middle of the lips, and from each other, in outer-eye-corner distances: in faces
+# at rest, by how much these differ (standard deviations), and more by a full smile (``SMILE`` of the emotion recipes).
+AT_REST = np.array([0.02, 0.56])
+DEVIATION = np.array([0.015, 0.03])
+SMILING = np.array([0.092, 0.205])
+# The share of a full smile that explains both differs by 0.11 between faces at rest: it counts from the first number
+# on, and in full from the second. No mouth smiles more than the third.
+COUNTS_FROM, COUNTS_AT, WIDEST = 0.15, 0.4, 1.3
 # Corners that hang below the middle of the lips count from the first number on, and in full from the second.
 HANGS_FROM, HANGS_AT = 0.005, -0.015
 
@@ -18,17 +21,20 @@ CORNERS = (OUTER_UPPER_LIP[0], OUTER_UPPER_LIP[-1])
 
 
 def smile_of(rest: np.ndarray) -> float:
-    """How far a face (478, 3) with its mouth closed smiles, from 0 not at all to 1 in full."""
-    height = _corner_height(rest)
-    return float(smoothstep(height, COUNTS_FROM, COUNTS_AT) * np.clip((height - AT_REST) / SMILING, 0, 1))
+    """How far a face (478, 3) with its mouth closed smiles, from 0 not at all to 1 in full, up to 1.3."""
+    weights = SMILING / DEVIATION**2
+    smile = weights @ (_mouth(rest) - AT_REST) / (weights @ SMILING)
+    return float(smoothstep(smile, COUNTS_FROM, COUNTS_AT) * np.clip(smile, 0, WIDEST))
 
 
 def hanging_of(rest: np.ndarray) -> float:
     """How much of a full smile, 0 … 1, lifts the hanging mouth corners of a face (478, 3) to where others' are."""
-    height = _corner_height(rest)
-    return float(smoothstep(height, HANGS_FROM, HANGS_AT) * np.clip((AT_REST - height) / SMILING, 0, 1))
+    height = _mouth(rest)[0]
+    return float(smoothstep(height, HANGS_FROM, HANGS_AT) * np.clip((AT_REST[0] - height) / SMILING[0], 0, 1))
 
 
-def _corner_height(rest: np.ndarray) -> float:
-    """How far the mouth corners of a face (478, 3) lie above the middle of its lips."""
-    return rest[list(MIDDLES), 1].mean() - rest[list(CORNERS), 1].mean()
+def _mouth(rest: np.ndarray) -> np.ndarray:
+    """(2,) how far the mouth corners of a face (478, 3) lie above the middle of its lips, and from each other."""
+    left, right = CORNERS
+    height = rest[list(MIDDLES), 1].mean() - rest[list(CORNERS), 1].mean()
+    return np.array([height, rest[right, 0] - rest[left, 0]])

@@ -27,7 +27,9 @@ HIDDEN = 24
 NUM_MODES = 6  # of the difference between emotional and neutral speech
 OPEN_AT = 0.12  # lip opening in speech, in outer-eye-corner distances, from which on …
 OPEN_SHARE = 0.5  # … an emotion parts the lips by this share of what it does at rest
-SMILE_GONE_AT = 0.5  # intensity from which on nothing is left of a photo's smile: nobody is a little angry and smiles
+# A photo's smile is taken back by a little more than all of it, as its cheeks keep a part of it, up to an …
+SMILE_TAKEN_BACK = 1.15
+SMILE_GONE_AT = 0.5  # … intensity from which on nothing is left of a photo's smile: nobody is a little angry and smiles
 
 
 def expressive_motion(motion: np.ndarray, emotion: np.ndarray, rest: np.ndarray, closure: np.ndarray) -> np.ndarray:
@@ -102,7 +104,7 @@ class EmotionNetwork(nn.Module):
         """(T, 8) to two offsets (T, 478, 3): what emotions take back of a full smile, and add to a hanging mouth."""
         weights = emotion[:, 1:]
         against, intensity = weights @ self.against_smile, weights.sum(1)
-        taken_back = against / intensity.clamp(min=SMILE_GONE_AT)
+        taken_back = SMILE_TAKEN_BACK * against / intensity.clamp(min=SMILE_GONE_AT)
         lifted = (intensity - against).clamp(max=1)
         return tuple((share[:, None] * self.smile).reshape(len(share), NUM_POINTS, 3) for share in (taken_back, lifted))
 

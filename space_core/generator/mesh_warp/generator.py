@@ -117,7 +117,7 @@ class MeshWarpGenerator:
                 to_film=to_film,
                 photo=photo,
                 mesh=mesh.transformed(to_surroundings.inverse().then(to_film)),
-                wrinkles=prepare_wrinkles(picture, around),
+                wrinkles=prepare_wrinkles(picture, around, depiction),
                 glasses=worn,
                 eyes=None if glasses and glasses.opaque else prepare_eyes_on(canvas, photo),
                 lips=prepare_lips_on(canvas, photo, mouth, refined),

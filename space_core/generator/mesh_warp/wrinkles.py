@@ -3,21 +3,25 @@
 A warp carries the photo's skin along, but where real skin is pushed together it folds: between brows that are drawn
 together, across the forehead under raised ones, on a wrinkled nose, beside it, at the outer corners of the eyes. Each
 of these creases is a soft line on the canonical face, carried by the mesh like the skin itself. How deep it is follows
-from how far the points that push it have moved from where they are in the photo; without motion there is none.
+from how far the points that push it have moved from where they are in the photo; without motion there is none. In the
+same way the folds beside a smiling mouth go when its corners move back.
 Lengths are normalized: outer eye corners are one unit apart.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch.nn import functional as F
 
-from space_core.face.topology import NUM_SURFACE_POINTS, canonical_face
+from space_core.face.smile import smile_of
+from space_core.face.topology import NUM_SURFACE_POINTS, OUTER_LOWER_LIP, OUTER_UPPER_LIP, canonical_face
 from space_core.generator.mesh_warp.compositing.grid import Grid
+from space_core.generator.mesh_warp.depiction import Depiction
 from space_core.generator.mesh_warp.face_motion import FaceMotion, PixelTransform, index_on, upload
 from space_core.generator.mesh_warp.rasterizer import rasterize
 from space_core.generator.mesh_warp.sampling import EXTENT, sample
+from space_core.generator.mesh_warp.smile_folds import FOLD, smile_fold_shade
 from space_core.smoothstep import smoothstep
 
 STEPS = EXTENT // 2  # side of the pictures of creases: they are soft, so half the surroundings' resolution will do
@@ -30,11 +34,12 @@ REDNESS, PALE_REDNESS, PALE = 0.6, 0.1, 0.08
 NEAR = 0.15  # of a crease are the points of the mesh that carry it
 # Colours that differ from the cheeks' by less than the first are skin; by more than the second, hair or glasses.
 SKIN = (0.16, 0.34)
+SHADED_SKIN = (0.45, 0.65)  # likewise, relative to the cheeks' brightness, of skin that may lie in the shade of a fold
 CHEEKS = (50, 101, 205, 280, 330, 425)
 NEGLIGIBLE = 0.01  # shallower creases are not drawn
 # Skin that is smooth in the photo, as children's or in a drawing, gets shallower creases: by the first from the second
 # number on, in full from the third. That is its roughness: the standard deviation of its details' brightness.
-SMOOTH_SKIN, SMOOTH, ROUGH = 0.6, 0.004, 0.010
+SMOOTH_SKIN, SMOOTH, ROUGH = 0.4, 0.004, 0.010
 DETAIL, PATCH = 0.03, 0.09  # half the side of the surroundings of a detail, and of a patch of skin
 PATCHES = (151, 9, 108, 337, 50, 280)  # forehead and cheeks
 SECOND = 2  # smoothest of them: hair over some of them is rough
@@ -94,6 +99,8 @@ CREASES = (
     ),
     Crease((((-0.18, 0.10), (-0.32, 0.14), (-0.47, 0.11)),), CHEEK, UP, 0.02, 0.06, 0.14, 0.10),
 )
+# The fold of a full smile in the photo, which goes as the corner of the mouth moves back.
+SMILE_FOLD = Crease((FOLD,), (61, 76), (0.74, 0.67), 0.03, 0.12, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -105,10 +112,9 @@ class PreparedWrinkles:
         push: (956, 2K) from how far each point has moved along x and y to how far each crease is pushed; on the host.
         reach: (2, 2K) how far until it begins, and until it is deepest; on the host.
         near: (2K, 468) bool, the points of the mesh near each; on the host.
-        shades: (2K, h, w) by which share each darkens the skin at its deepest, in a window of a picture (320, 320) of
-            the surroundings.
+        shades: (2K, 3, h, w) by which share each darkens the skin's red, green and blue at its deepest, or brightens
+            them where it is negative, in a window of a picture (320, 320) of the surroundings.
         corner: left and top of the window in that picture.
-        tint: (3, 1, 1) what each colour takes of that share; on grey skin all take the same.
     """
 
     photo: np.ndarray
@@ -117,56 +123,70 @@ class PreparedWrinkles:
     near: np.ndarray
     shades: torch.Tensor
     corner: tuple[int, int]
-    tint: torch.Tensor
 
 
-def prepare_wrinkles(picture: torch.Tensor, photo: FaceMotion) -> PreparedWrinkles:
-    """Prepares the creases of a photo with these landmarks and these surroundings (1, 3, 640, 640), 0…1."""
-    device = picture.device
-    canonical = torch.tensor(canonical_face().vertices, dtype=torch.float32, device=device)
+def prepare_wrinkles(picture: torch.Tensor, photo: FaceMotion, depiction: Depiction) -> PreparedWrinkles:
+    """Prepares the creases of a photo with these landmarks and these surroundings (1, 3, 640, 640), 0…1.
+
+    On the host. Of a portrait that is something else than a photograph the folds of its smile stay.
+    """
+    canonical = torch.tensor(canonical_face().vertices, dtype=torch.float32)
     on_face = torch.cat([canonical[None, :NUM_SURFACE_POINTS, :2], canonical.new_ones(1, NUM_SURFACE_POINTS, 1)], 2)
     points = photo.posed[:, :NUM_SURFACE_POINTS] * ((STEPS - 1) / (EXTENT - 1))
-    triangles = torch.tensor(canonical_face().triangles, device=device)
+    triangles = torch.tensor(canonical_face().triangles)
     face = rasterize(points[..., :2], points[..., 2], triangles, on_face, (STEPS, STEPS))[0]
     left, top = points[0, :, :2].amin(0).floor().int().clamp(0, STEPS - 2).tolist()
     right, bottom = points[0, :, :2].amax(0).ceil().int().clamp(2, STEPS).tolist()
     face = face[top:bottom, left:right]
 
-    half = F.avg_pool2d(picture, 2)
+    half, scale = F.avg_pool2d(picture, 2), float(photo.scale[0]) / 2
     blurred = _blur(half, 2)
     cheeks = sample(blurred, points[:, None, list(CHEEKS), :2])[0, :, 0].median(1).values
     colour = cheeks / cheeks.mean().clamp(min=NEGLIGIBLE) - 1
     different = (blurred[0] - cheeks[:, None, None]).norm(dim=0)[top:bottom, left:right]
     skin = (1 - smoothstep(different, *SKIN)) * face[..., 2]
-    rough = smoothstep(_roughness(half, points[:, list(PATCHES), :2], float(photo.scale[0]) / 2), SMOOTH, ROUGH)
+    shaded_skin = (1 - smoothstep(different / cheeks.norm(), *SHADED_SKIN)) * face[..., 2]
+    rough = smoothstep(_roughness(half, points[:, list(PATCHES), :2], scale), SMOOTH, ROUGH)
     depth = SMOOTH_SKIN + (1 - SMOOTH_SKIN) * rough
 
-    push = torch.zeros(len(canonical), 2, 2 * len(CREASES), device=device)
+    # On grey skin all colours take the same of a crease.
+    tint = 1 - (REDNESS * colour + PALE_REDNESS * torch.tanh(colour / PALE))[:, None, None]
+    smile = smile_of(photo.host.normalized[0])
+    unfolded = min(smile, 1) * (1 - depiction.stone) * (1 - depiction.varnish) * (1 - depiction.cartoon)
+    fold = replace(SMILE_FOLD, begins=smile * SMILE_FOLD.begins, full=smile * SMILE_FOLD.full)
+    creases = (*CREASES, fold) if unfolded > 0 else CREASES
+    push = torch.zeros(len(canonical), 2, 2 * len(creases))
     shades, near = [], []
-    for number, (crease, side) in enumerate((crease, side) for side in (1, -1) for crease in CREASES):
-        points = torch.tensor(crease.pushed_by, device=device)
-        points = points if side == 1 else torch.as_tensor(canonical_face().mirror, device=device)[points]
-        push[points, :, number] = torch.tensor(crease.towards, device=device) / len(points)
+    for number, (crease, side) in enumerate((crease, side) for side in (1, -1) for crease in creases):
+        pushed_by = torch.tensor(crease.pushed_by)
+        pushed_by = pushed_by if side == 1 else torch.as_tensor(canonical_face().mirror)[pushed_by]
+        push[pushed_by, :, number] = torch.tensor(crease.towards) / len(pushed_by)
         push[:, 0, number] *= side
-        mirror = torch.tensor([side, 1.0], device=device)
-        shades.append(_shade(face[..., :2] * mirror, crease, skin))
+        mirror = torch.tensor([side, 1.0])
+        places = face[..., :2] * mirror
+        if crease is fold:
+            lips = points[0, [*OUTER_UPPER_LIP, *OUTER_LOWER_LIP[::-1]], :2] - torch.tensor([left, top])
+            shown = half[0, :, top:bottom, left:right].permute(1, 2, 0)
+            arrays = (array.numpy() for array in (shown, places, _distance(places, crease), shaded_skin, lips))
+            shades.append(unfolded * torch.from_numpy(smile_fold_shade(*arrays, scale)).permute(2, 0, 1))
+        else:
+            shades.append(depth * tint * _shade(places, crease, skin))
         near.append(_distance(canonical[:NUM_SURFACE_POINTS, :2] * mirror, crease) < NEAR)
-    reach = np.array([[crease.begins, crease.full] for crease in CREASES * 2], np.float32).T
+    reach = np.array([[crease.begins, crease.full] for crease in creases * 2], np.float32).T
     return PreparedWrinkles(
         photo=photo.host.normalized,
-        push=push.flatten(0, 1).cpu().numpy(),
+        push=push.flatten(0, 1).numpy(),
         reach=reach,
-        near=torch.stack(near).cpu().numpy(),
-        shades=depth * torch.stack(shades),
+        near=torch.stack(near).numpy(),
+        shades=torch.stack(shades),
         corner=(left, top),
-        tint=1 - (REDNESS * colour + PALE_REDNESS * torch.tanh(colour / PALE))[:, None, None],
     )
 
 
 def crease_shade(
     prepared: PreparedWrinkles, motion: FaceMotion, places: torch.Tensor, grid: Grid, to_surroundings: PixelTransform
 ) -> torch.Tensor | None:
-    """By which factor the skin's red, green and blue are darkened in each cell of a film.
+    """By which factor the skin's red, green and blue are darkened or brightened in each cell of a film.
 
     Args:
         motion: of the frames, in pixels of the film.
@@ -175,7 +195,7 @@ def crease_shade(
         to_surroundings: from pixels of the film to those of the surroundings.
 
     Returns:
-        (B, 3, rows, columns), 0…1, 1 where there is no crease; None where there is none at all.
+        (B, 3, rows, columns), 1 where there is no crease; None where there is none at all.
     """
     depths = crease_depths(prepared, motion)
     some = depths.max(0) > NEGLIGIBLE
@@ -189,7 +209,7 @@ def crease_shade(
     factor = torch.ones(len(depths), 3, grid.rows, grid.columns, device=places.device)
     chosen = index_on(tuple(np.flatnonzero(some).tolist()), places.device)
     weights = upload(depths[:, some], places.device)
-    shades = torch.einsum("bk,khw->bhw", weights, prepared.shades.index_select(0, chosen))[:, None]
+    shades = torch.einsum("bk,kchw->bchw", weights, prepared.shades.index_select(0, chosen))
     part = places[:, rows, columns]
     if not part.numel():
         return None
@@ -203,7 +223,7 @@ def crease_shade(
     )
     where = torch.stack([x * (2 / (width - 1)) - 1, y * (2 / (height - 1)) - 1], -1)
     darker = F.avg_pool2d(F.grid_sample(shades, where, padding_mode="zeros", align_corners=True), 2)
-    factor[..., rows, columns] = 1 - darker * prepared.tint
+    factor[..., rows, columns] = 1 - darker
     return factor
 
 

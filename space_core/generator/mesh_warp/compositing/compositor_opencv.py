@@ -16,6 +16,7 @@ from space_core.generator.mesh_warp.compositing.prepared_canvas import NEGLIGIBL
 from space_core.generator.mesh_warp.frame_memory import FrameMemory
 
 TILE = (128, 512)  # height and width in pixels of the parts in which a frame is drawn: they stay in a core's cache
+UNITY = 160  # the factor 1 of a shade in eight bits
 RUN = 32  # pixels; columns of a tile in which the background shows are blended as one where they are less far apart
 
 cv2.setNumThreads(1)  # each core draws a batch of its own
@@ -74,8 +75,8 @@ def _draw(
     changed = _changed(prepared, places[1:-1, 1:-1])
     factor = None
     if shade is not None:
-        factor = (shade.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
-        changed |= dilated((factor[..., 0] < 255) | (factor[..., 1] < 255) | (factor[..., 2] < 255)) > 0
+        factor = (shade.permute(1, 2, 0).numpy() * UNITY).round().clip(0, 255).astype(np.uint8)
+        changed |= dilated((factor[..., 0] != UNITY) | (factor[..., 1] != UNITY) | (factor[..., 2] != UNITY)) > 0
         factor = cv2.copyMakeBorder(factor, 1, 1, 1, 1, cv2.BORDER_REPLICATE)
     if view is not None:
         changed |= view.window.in_grid(view.weights[..., 0], places.shape[:2])[0, 1:-1, 1:-1].numpy() > 0
@@ -90,8 +91,8 @@ def _draw(
             _draw_far_side(seen, prepared, view, tile)
         colours = moving[area]
         cv2.cvtColor(seen, cv2.COLOR_RGBA2RGB, colours)
-        if factor is not None and factor[tile.cells].min() < 255:
-            cv2.multiply(colours, tile.at_pixels(factor[tile.cells]), colours, scale=1 / 255)
+        if factor is not None and (factor[tile.cells] != UNITY).any():
+            cv2.multiply(colours, tile.at_pixels(factor[tile.cells]), colours, scale=1 / UNITY)
         share = cv2.extractChannel(seen, 3)
         for run in _runs(share.max(0) > 0):
             own_share = cv2.cvtColor(share[:, run], cv2.COLOR_GRAY2RGB).astype(np.int16)

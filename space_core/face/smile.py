@@ -8,11 +8,11 @@ from space_core.smoothstep import smoothstep
 # How far mouth corners lie above the middle of the lips, and from each other, in outer-eye-corner distances: in faces
 # at rest, by how much these differ (standard deviations), and more by a full smile (``SMILE`` of the emotion recipes).
 AT_REST = np.array([0.02, 0.56])
-DEVIATION = np.array([0.015, 0.03])
-SMILING = np.array([0.092, 0.205])
-# The share of a full smile that explains both differs by 0.11 between faces at rest: it counts from the first number
+DEVIATION = np.array([0.015, 0.045])
+SMILING = np.array([0.08, 0.205])
+# The share of a full smile that explains both differs by 0.15 between faces at rest: it counts from the first number
 # on, and in full from the second. No mouth smiles more than the third.
-COUNTS_FROM, COUNTS_AT, WIDEST = 0.15, 0.4, 1.3
+COUNTS_FROM, COUNTS_AT, WIDEST = 0.2, 0.5, 1.3
 # Corners that hang below the middle of the lips count from the first number on, and in full from the second.
 HANGS_FROM, HANGS_AT = 0.005, -0.015
 

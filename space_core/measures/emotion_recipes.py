@@ -22,15 +22,16 @@ RECIPES = {
 # Units that an emotion moves the other way: contempt looks from under half-lowered lids.
 RELAXED = {"contempt": "5:0.5"}
 
-# A full smile with closed lips, and the emotions that leave a photo's own smile in place; the others take it back. Joy
-# widened the actors' mouths twice as far as unit 12 does.
-SMILE = "6:0.8, 12:1.1, 20:0.9"
+# A full smile with closed lips, how far it raises the upper lip, off the teeth of a mouth that is open, and the emotions
+# that leave a photo's own smile in place; the others take it back. Joy widened the actors' mouths twice as far as unit
+# 12 does.
+SMILE, BARED = "6:0.8, 12:1.1, 20:0.9", "10:0.5"
 KEEPING_SMILES = ("happy",)
 
 
 def smile() -> np.ndarray:
-    """Offsets (478, 3) of a full smile with closed lips."""
-    return keep_lip_gap(unit_offsets(unit_strengths(SMILE, 1))[0])
+    """Offsets (478, 3) of a full smile, which raise the upper lip."""
+    return keep_lip_gap(unit_offsets(unit_strengths(SMILE, 1))[0]) + unit_offsets(unit_strengths(BARED, 1))[0]
 
 
 def expression_of(emotion: str, measured: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

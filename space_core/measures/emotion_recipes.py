@@ -22,9 +22,9 @@ RECIPES = {
 # Units that an emotion moves the other way: contempt looks from under half-lowered lids.
 RELAXED = {"contempt": "5:0.5"}
 
-# A full smile with closed lips, how far it raises the upper lip, off the teeth of a mouth that is open, and the emotions
-# that leave a photo's own smile in place; the others take it back. Joy widened the actors' mouths twice as far as unit
-# 12 does.
+# A full smile, which leaves the gap between the lips, and how far it raises the upper lip from an open mouth's teeth;
+# and the emotions that leave a photo's own smile in place; the others take it back. Joy widened the actors' mouths
+# twice as far as unit 12 does.
 SMILE, BARED = "6:0.8, 12:1.1, 20:0.9", "10:0.5"
 KEEPING_SMILES = ("happy",)
 

@@ -47,10 +47,13 @@ LASHES_TAPER = 0.45  # how much thinner it is at the corners
 LASHES_ENDS = (1.05, 1.3)  # it fades out between these, in half widths
 LASHES_DARK = 0.35  # it is at most that bright, relative to the lid
 STRANDS, STRANDS_FAN, STRANDS_DEPTH = 34.0, 0.12, 0.2  # radians from the middle to a corner, how they spread, how deep
-# Eyes lower than this in the photo, in their widths, may be opened further: an eyeball is drawn where lids hide it.
-# Those lower than the first of SEEN show none of it, from the second on the colours are those they show.
+# Lids that part by this more than in the photo, in widths of the eye, show an eyeball that is drawn where they hid it,
+# and where the upper lid and its lashes shaded it: up to the second of SHADED below it, in part from the first on. The
+# shade is OWN_SHADE deep at the lid's edge and ends at the third.
+OPENED, SHADED, OWN_SHADE = 0.08, (0.02, 0.1, 0.16), 0.4
+# Eyes lower than this in the photo, in their widths, have lashes drawn at the upper lid's edge when they open. Those
+# lower than the first of SEEN show none of their eyeball, from the second on the colours are those they show.
 HALF_SHUT, SEEN = 0.14, (0.09, 0.13)
-OPENED = 0.08  # in widths; lids that have parted by this have their lashes at the upper one's edge
 OPENED_LASHES, OPENED_ENDS = 0.3, 1.2  # those look so long, and end so much sooner, relative to a shut eye's
 IRIS_SIZE, PUPIL_SIZE = 0.2, (0.3, 0.42)  # radius in widths of the eye, and the pupil's edge in those
 IRIS_RISE = 0.06  # how far the middle of an iris lies above the line between the corners, in widths
@@ -67,6 +70,7 @@ class PreparedEye:
     Attributes:
         eye: which points it has.
         ball: (1, 3, 2h − 1, 2w − 1) the picture at twice its resolution, the eyeball continued behind the lids.
+        opened_ball: the same for lids that open further, without the upper lid's shade.
         lids: (1, 4, h, w) the picture with the skin continued over the eye, and how far it does so, 0…1.
         lashes: (3, 1, 1) colour.
         photo: the photo's own landmarks.
@@ -77,6 +81,7 @@ class PreparedEye:
 
     eye: Eye
     ball: torch.Tensor
+    opened_ball: torch.Tensor
     lids: torch.Tensor
     lashes: torch.Tensor
     photo: FaceMotion
@@ -92,7 +97,7 @@ class EyeChange:
     Attributes:
         moved: how far the drawn eye replaces the photo's.
         shut: how far the lids have closed beyond the photo's.
-        opened: how far lids that are half shut in the photo have opened.
+        opened: how far the lids have opened beyond the photo's.
     """
 
     moved: np.ndarray
@@ -123,9 +128,7 @@ def eye_change(prepared: PreparedEye, host: HostMotion) -> EyeChange:
     height = _height(host.normalized, eye)
     shut = 1 - height / max(prepared.height, LEAST_HEIGHT * prepared.width)
     shut = smoothstep(shut, LIDS_LOW, LIDS_HIGH) * moved
-    opened = np.zeros_like(shut)
-    if prepared.height < HALF_SHUT * prepared.width:
-        opened = smoothstep((height - prepared.height) / (OPENED * prepared.width), 0.2, 1) * moved
+    opened = smoothstep((height - prepared.height) / (OPENED * prepared.width), 0.2, 1) * moved
     return EyeChange(moved, shut, opened)
 
 
@@ -158,13 +161,17 @@ def draw_eye(
         motion.posed.index_select(1, index_on(lid, device))[..., :2] for lid in (eye.upper_lid, eye.lower_lid)
     )
     opening = opening_mask(upper, lower, window.pixels)
-    ball = sample(prepared.ball, _eyeball(prepared, motion, window.pixels, opening.along), density=2)
+    where = _eyeball(prepared, motion, window.pixels, opening.along)
+    ball = sample(prepared.ball, where, density=2)
+    width = prepared.width * motion.scale[:, None, None]  # pixels
+    if change.opened.any():
+        shade = OWN_SHADE * (1 - smoothstep(opening.below_upper / width, 0.0, SHADED[2]))
+        ball = torch.lerp(ball, sample(prepared.opened_ball, where, density=2) * (1 - shade[:, None]), opened[:, None])
     alpha_blend(frames, window, ball, opening.coverage * moved)
 
+    drawn = torch.maximum(shut, opened) if prepared.height < HALF_SHUT * prepared.width else shut
     if not (change.shut.any() or change.opened.any()):
         return
-    drawn = torch.maximum(shut, opened)
-    width = prepared.width * motion.scale[:, None, None]  # pixels
     width = width * (1 - LASHES_TAPER * opening.along**2).clamp(min=0.1)
     above, below = ((part * width).clamp(min=0.7) for part in LASHES_WIDTH)
     hang = (opening.below_upper / below).clamp(min=0)
@@ -213,24 +220,34 @@ def _prepare(picture: torch.Tensor, photo: FaceMotion, eye: Eye, other: Eye) -> 
     visible = opening.coverage[:, None]
     width = float((upper[0, -1] - upper[0, 0]).norm())  # pixels
     lids = _lids(picture, opening, width)
-    ball, height = fill(picture, visible), float(_height(photo.normalized, eye))
-    if height * float(photo.scale) < HALF_SHUT * width:
-        ball = torch.lerp(_unseen(picture, photo, eye, other, opening), picture, visible)
+    clear = visible * smoothstep(opening.below_upper / width, *SHADED[:2])[:, None]
     rim = photo.normalized[0, list(eye.iris_rim), :2]
+    radius = float((rim - rim.mean(0)).norm(dim=-1).mean())
+    unseen = _unseen(picture, photo, eye, other, opening, radius * float(photo.scale))
+    ball, opened_ball = (
+        torch.from_numpy(double(each[0].permute(1, 2, 0).numpy())).permute(2, 0, 1)[None].contiguous()
+        for each in (fill(picture, visible), torch.lerp(unseen, picture, clear))
+    )
     return PreparedEye(
         eye=eye,
-        ball=torch.from_numpy(double(ball[0].permute(1, 2, 0).numpy())).permute(2, 0, 1)[None].contiguous(),
+        ball=ball,
+        opened_ball=opened_ball,
         lids=lids,
         lashes=_lashes(picture, lids, (opening.below_upper.abs() < 0.07 * width) & (opening.along.abs() < 1)),
         photo=photo,
-        height=height,
+        height=float(_height(photo.normalized, eye)),
         width=width / float(photo.scale),
-        iris_radius=float((rim - rim.mean(0)).norm(dim=-1).mean()),
+        iris_radius=radius,
     )
 
 
-def _unseen(picture: torch.Tensor, photo: FaceMotion, eye: Eye, other: Eye, opening: OpeningMask) -> torch.Tensor:
-    """(1, 3, h, w) an eyeball where lids hide it: of its own colours if some is seen, of the other's, or brown."""
+def _unseen(
+    picture: torch.Tensor, photo: FaceMotion, eye: Eye, other: Eye, opening: OpeningMask, radius: float
+) -> torch.Tensor:
+    """(1, 3, h, w) an eyeball where lids hide it: of its own colours if some is seen, of the other's, or brown.
+
+    ``radius`` is that of the iris as it is tracked, pixels.
+    """
     corners = photo.posed[0, [eye.upper_lid[0], eye.upper_lid[-1]], :2]
     along = corners[1] - corners[0]
     width = along.norm()
@@ -253,13 +270,12 @@ def _unseen(picture: torch.Tensor, photo: FaceMotion, eye: Eye, other: Eye, open
     pupil = photo.posed[0, eye.pupil, :2]
     rise = torch.stack([along[1], -along[0]]) * IRIS_RISE
     pupil = torch.lerp(corners.mean(0) + rise, pupil, seen)
-    offset = (pixels_of(picture) - pupil) / (IRIS_SIZE * width)
+    offset = (pixels_of(picture) - pupil) / torch.lerp(IRIS_SIZE * width, torch.tensor(radius).to(width), seen)
     away, up = offset.norm(dim=-1)[:, None], -offset[..., 1][:, None]
     disc, hole = smoothstep(away, 1.05, 0.85), smoothstep(away, *PUPIL_SIZE[::-1])
     white, iris = white[:, None, None], iris[:, None, None]
     iris = iris * (1 - 0.4 * smoothstep(away, 0.6, 1.0)) * (1 - 0.2 * up.clamp(-1, 1)) * (1 - 0.8 * hole)
     ball = torch.lerp(white * (1 - 0.3 * (opening.along**2).clamp(max=1)[:, None]), iris, disc)
-    ball = ball * (1 - 0.35 * smoothstep(up, 0.0, 1.2))  # the upper lid's shade
     spot = torch.exp(-((offset - torch.tensor([-0.2, -0.3]).to(offset)) / 0.16).square().sum(-1))[:, None]
     return torch.lerp(ball, light.clamp(min=0.5), 0.75 * spot * (1 - seen)).clamp(0, 1)
 

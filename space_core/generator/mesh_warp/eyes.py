@@ -105,14 +105,15 @@ class EyeChange:
     opened: np.ndarray
 
 
-def prepare_eyes(picture: torch.Tensor, photo: FaceMotion) -> list[PreparedEye]:
+def prepare_eyes(picture: torch.Tensor, photo: FaceMotion, alive: float) -> list[PreparedEye]:
     """Both eyes of a photo.
 
     Args:
         picture: (1, 3, h, w) both eyes and what is around them, 0…1.
         photo: the photo's own landmarks in pixels of the picture.
+        alive: how far they are a living person's, 0…1. Only that far an eyeball is drawn where lids hide it.
     """
-    return [_prepare(picture, photo, eye, other) for eye, other in (EYES, EYES[::-1])]
+    return [_prepare(picture, photo, eye, other, alive) for eye, other in (EYES, EYES[::-1])]
 
 
 def eye_change(prepared: PreparedEye, host: HostMotion) -> EyeChange:
@@ -214,19 +215,20 @@ def _depth(motion: FaceMotion, eye: Eye, bulge: torch.Tensor) -> torch.Tensor:
     return torch.lerp(corners[:, None, None], pupil[:, None, None], bulge)
 
 
-def _prepare(picture: torch.Tensor, photo: FaceMotion, eye: Eye, other: Eye) -> PreparedEye:
+def _prepare(picture: torch.Tensor, photo: FaceMotion, eye: Eye, other: Eye, alive: float) -> PreparedEye:
     upper, lower = (photo.posed[:, list(lid), :2] for lid in (eye.upper_lid, eye.lower_lid))
     opening = opening_mask(upper, lower, pixels_of(picture))
     visible = opening.coverage[:, None]
     width = float((upper[0, -1] - upper[0, 0]).norm())  # pixels
     lids = _lids(picture, opening, width)
-    clear = visible * smoothstep(opening.below_upper / width, *SHADED[:2])[:, None]
+    clear = 1 - alive * (1 - visible * smoothstep(opening.below_upper / width, *SHADED[:2])[:, None])
     rim = photo.normalized[0, list(eye.iris_rim), :2]
     radius = float((rim - rim.mean(0)).norm(dim=-1).mean())
     unseen = _unseen(picture, photo, eye, other, opening, radius * float(photo.scale))
+    filled = fill(picture, visible)
     ball, opened_ball = (
         torch.from_numpy(double(each[0].permute(1, 2, 0).numpy())).permute(2, 0, 1)[None].contiguous()
-        for each in (fill(picture, visible), torch.lerp(unseen, picture, clear))
+        for each in (filled, torch.lerp(unseen, filled, clear))
     )
     return PreparedEye(
         eye=eye,

@@ -223,6 +223,13 @@ def test_a_header_that_claims_more_than_there_is_is_refused(saved):
     assert "'blink' in 'motion.npz' is too long" in refusal(saved)
 
 
+def test_a_header_whose_shape_is_no_number_is_refused(saved):
+    edit(saved, blink=None)
+    with zipfile.ZipFile(saved, "a") as archive, archive.open("blink.npy", "w") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": (True,)})
+    assert "is not a landmarks file (.npz), or it is damaged" in refusal(saved)
+
+
 def test_a_shorter_limit_holds_for_motions_too(saved):
     with pytest.raises(SpaceError, match="limit is 1 s, 25 frames"):
         load_motion(saved, max_seconds=1)

@@ -83,6 +83,8 @@ FARTHEST = 1.0  # distance of a point from the resting face, in outer-eye-corner
 MAX_ZOOM = 3
 MAX_ITEM_BYTES = 8
 MAX_HEADER_BYTES = 4096
+# What zipfile and NumPy raise on damaged files; TypeError where a shape holds True.
+DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, TypeError, RuntimeError)
 
 
 def save_motion(path: str | Path, motion: Motion) -> None:
@@ -221,7 +223,7 @@ def _read_arrays(path: Path, max_seconds: float) -> dict[str, np.ndarray]:
             for member in members:
                 _check_member(member, most, name)
             return {_array_name(member): _read_array(archive, member, most, name) for member in members}
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError, RuntimeError):
+    except DAMAGE:
         raise SpaceError(f"{name} is not a landmarks file (.npz), or it is damaged. Save it again.") from None
 
 

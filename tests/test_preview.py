@@ -79,9 +79,15 @@ def test_a_face_that_can_not_be_animated_says_why_beside_one_that_can(pipeline, 
     assert str(refused.value) == other.refusal
 
 
+def rotated(photo, degrees):
+    return np.asarray(Image.fromarray(photo).rotate(degrees, expand=True))
+
+
 def test_photos_that_will_not_do_well_are_warned_of(pipeline, astronaut):
     assert "pixels high" in notes_of(pipeline, scaled(astronaut, 0.8))
     assert "dark" in notes_of(pipeline, (astronaut * 0.25).astype(np.uint8))
+    assert "on its side" in notes_of(pipeline, np.rot90(astronaut))
+    assert "on its side" not in notes_of(pipeline, rotated(astronaut, 35))
     large = scaled(load_photo(EXAMPLES / "grace_hopper.jpg"), 2)
     assert notes_of(pipeline, large) == ""
     assert "blurred" in notes_of(pipeline, gaussian_filter(large, (5, 5, 0)))

@@ -15,6 +15,7 @@ from space_core.face.topology import EYES, INNER_LOWER_LIP, INNER_UPPER_LIP
 # What a photo is warned of; each limit lies beyond what the portraits of the corpus that move well have.
 SMALL_FACE = 100  # pixels high: a frame then shows the face more than twice as large as the photo
 TURNED = 30.0  # degrees of yaw
+ON_ITS_SIDE = 60.0  # degrees of roll, as in scans and in photos that have lost their orientation
 WIDE_OPEN = 0.3  # gap between the lips, in widths of the mouth
 SHUT = 0.2  # opening of the wider eye, in widths of the eye
 DARK = 75  # the light of the face's brighter parts, of 255; dark skin in good light is above 120
@@ -97,6 +98,8 @@ def _notes_on_choice(num_faces: int, number: int) -> Iterator[str]:
 def _notes_on_face(face: FramedFace) -> Iterator[str]:
     if face.height < SMALL_FACE:
         yield f"The face is only {face.height:.0f} pixels high, so the film will be soft. A photo from closer helps."
+    if abs(face.pose.rotation[0, 2]) > ON_ITS_SIDE:
+        yield "The head lies on its side in the photo. Turn the photo upright first, or the film lies on its side, too."
     if face.yaw > TURNED:
         yield f"The face is turned away by {face.yaw:.0f} degrees. One that looks at the camera moves better."
     if _mouth_opening(face.normalized) > WIDE_OPEN:

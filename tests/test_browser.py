@@ -225,6 +225,15 @@ def test_stop_ends_the_work_and_the_next_film_is_made(page, short_speech):
     assert film(page)["seconds"] == pytest.approx(33 / 25, abs=0.1)
 
 
+def test_a_message_goes_when_its_visitor_tries_again(page):
+    page.locator("#animate").click()
+    page.locator(".toast-body").get_by_text("There is no photo yet").wait_for()
+    give(page, EXAMPLES / "astronaut.jpg")
+    page.locator("#animate").click()
+    page.locator(".toast-body").get_by_text("There is no speech yet").wait_for()
+    assert "There is no photo yet" not in page.locator(".toast-body").inner_text()
+
+
 def test_a_photo_that_will_not_do_is_refused_before_anything_is_made(page, tmp_path, short_speech):
     Image.linear_gradient("L").resize((400, 300)).save(tmp_path / "landscape.png")
     give(page, tmp_path / "landscape.png", short_speech)

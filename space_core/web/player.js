@@ -167,9 +167,10 @@ window.spacePlayer = (selector) => spacePlayers[selector] ??= (() => {
     download().hidden = true;
   }
 
-  // A film was asked for. On a phone the player lies below the button.
+  // A film was asked for: messages are of an earlier attempt. On a phone the player lies below the button.
   function begin() {
     clear();
+    document.querySelectorAll('[data-testid="toast-close"]').forEach((button) => button.click());
     document.body.classList.remove('stopped');
     setTimeout(() => document.querySelector(selector).scrollIntoView({block: 'nearest'}), 500);
   }

@@ -4,14 +4,9 @@ Each command imports what it needs when it runs: ``--help`` and a wrong option a
 """
 
 import argparse
-import logging
-import os
-import signal
 import sys
-import threading
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -19,18 +14,23 @@ from space_core.errors import ServerFault, SpaceError
 from space_core.memory import out_of_memory_as_fault, spared_by_collector
 from space_core.options import DEVICES, AnimationOptions, option_field, option_help, option_names, parse_setting
 from space_core.process import configure_process
-from space_core.timing import duration
+from space_core.terminal import (
+    messages_of_libraries,
+    open_stderr,
+    progress_bar,
+    say,
+    signals_as_interrupt,
+    stdout_for_a_stream,
+)
 
 if TYPE_CHECKING:
     from space_core.animation import Animation
     from space_core.comparison import Comparison
     from space_core.pipeline import SpacePipeline
-    from space_core.progress import Progress
 
 FAULT = 1  # exit codes
 BAD_INPUT = 2  # the same as for a wrong argument
 INTERRUPTED = 130
-STDOUT, STDERR = 1, 2  # file descriptors
 STREAM = "-"  # in place of a file: the film is written to stdout while it is drawn
 
 
@@ -44,55 +44,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0; with one sentence on stderr, 2 for an input or option that can't be used, and 1 for a fault of
         the machine; 130 after Ctrl-C, SIGTERM or SIGHUP, which leave no unfinished files.
     """
-    _open_stderr()
+    open_stderr()
     configure_process()
     parsed = _parser().parse_args(arguments)
     try:
-        with _signals_as_interrupt(), _messages_of_libraries(parsed.quiet), out_of_memory_as_fault():
+        with signals_as_interrupt(), messages_of_libraries(parsed.quiet), out_of_memory_as_fault():
             parsed.run(parsed)
     except SpaceError as error:
-        _say(f"space_core: {error}")
+        say(f"space_core: {error}")
         return FAULT if isinstance(error, ServerFault) else BAD_INPUT
     except KeyboardInterrupt as stop:
-        _say(f"space_core: {str(stop) or 'stopped; nothing was written.'}")
+        say(f"space_core: {str(stop) or 'stopped; nothing was written.'}")
         return INTERRUPTED
     return 0
-
-
-def _open_stderr() -> None:
-    """Replaces a stderr that was closed, so that no other file is opened in its place and written to."""
-    if sys.stderr is None:
-        null = os.open(os.devnull, os.O_RDWR)
-        if null != STDERR:
-            os.dup2(null, STDERR)
-            os.close(null)
-        sys.stderr = os.fdopen(os.dup(STDERR), "w")
-
-
-def _say(message: str) -> None:
-    with suppress(OSError):  # nobody reads it, or the disk is full; the exit code is there
-        print(message, file=sys.stderr, flush=True)
-
-
-@contextmanager
-def _messages_of_libraries(quiet: bool) -> Iterator[None]:
-    """With ``quiet``, drops warnings, logs and what native code writes to stderr within this context."""
-    if not quiet:
-        yield
-        return
-    sys.stderr.flush()
-    stderr = os.dup(STDERR)
-    with warnings.catch_warnings(), Path(os.devnull).open("wb") as null:
-        warnings.simplefilter("ignore")
-        logging.disable()
-        os.dup2(null.fileno(), STDERR)
-        try:
-            yield
-        finally:
-            sys.stderr.flush()
-            os.dup2(stderr, STDERR)
-            os.close(stderr)
-            logging.disable(logging.NOTSET)
 
 
 def _animate(parsed: argparse.Namespace) -> None:
@@ -132,18 +96,18 @@ def _animate_recording(parsed: argparse.Namespace, options: AnimationOptions) ->
         video, stream = _destination(parsed, context)
         outputs = Outputs(video, sound, parsed.inside, parsed.save_landmarks, stream)
         pipeline = _load_pipeline(parsed)
-        show = context.enter_context(_progress_bar(parsed.quiet))
+        show = context.enter_context(progress_bar(parsed.quiet))
         animation = pipeline.animate_to_file(parsed.photo, speech, outputs, options, show)
     if not parsed.quiet:
         if animation.num_faces > 1 and options.face == 1:
-            _say(f"The photo shows {animation.num_faces} faces; the largest speaks, or --face 2 …")
+            say(f"The photo shows {animation.num_faces} faces; the largest speaks, or --face 2 …")
         _say_what_was_made(animation, video)
 
 
 def _say_what_was_made(film: "Animation | Comparison", path: str | Path | None) -> None:
     for note in film.notes:
-        _say(note)
-    _say(f"{'stream' if path is None else path}: {film.seconds:.2f} s")
+        say(note)
+    say(f"{'stream' if path is None else path}: {film.seconds:.2f} s")
 
 
 def _destination(parsed: argparse.Namespace, context: ExitStack) -> tuple[str | Path | None, IO[bytes] | None]:
@@ -152,24 +116,7 @@ def _destination(parsed: argparse.Namespace, context: ExitStack) -> tuple[str | 
         return parsed.out, None
     if parsed.content_credentials is not None:
         raise SpaceError("A stream can't be signed. Write a file, or leave out --content-credentials.")
-    return None, context.enter_context(_stdout_for_a_stream())
-
-
-@contextmanager
-def _stdout_for_a_stream() -> Iterator[IO[bytes]]:
-    """The real stdout for a film; what else is written to stdout within this context goes to stderr."""
-    if sys.stdout is None or sys.stdout.closed:
-        raise SpaceError("There is no stdout to write the stream to. Give it to a program or a file: … -o - | ffplay -")
-    sys.stdout.flush()
-    if os.isatty(STDOUT):
-        raise SpaceError("A film can't be shown in a terminal. Give it to a program or a file: … -o - | ffplay -")
-    with os.fdopen(os.dup(STDOUT), "wb") as stdout:
-        os.dup2(STDERR, STDOUT)
-        try:
-            yield stdout
-        finally:
-            sys.stdout.flush()
-            os.dup2(stdout.fileno(), STDOUT)
+    return None, context.enter_context(stdout_for_a_stream())
 
 
 def _compare(parsed: argparse.Namespace) -> None:
@@ -179,7 +126,7 @@ def _compare(parsed: argparse.Namespace) -> None:
     with ExitStack() as context:
         path, stream = _destination(parsed, context)
         pipeline = _load_pipeline(parsed)
-        show = context.enter_context(_progress_bar(parsed.quiet))
+        show = context.enter_context(progress_bar(parsed.quiet))
         outputs = Outputs(path, stream=stream)
         comparison = pipeline.compare_to_file(parsed.photo, parsed.speech, settings, outputs, progress=show)
     if not parsed.quiet:
@@ -200,7 +147,7 @@ def _batch(parsed: argparse.Namespace) -> None:
         rows = f"{without} of {counts.total()} rows have no film; the status table says why."
         raise ServerFault(rows, "internal") if counts["failed"] else SpaceError(rows)
     if not parsed.quiet:
-        _say(f"{parsed.out}: {counts['done']} films")
+        say(f"{parsed.out}: {counts['done']} films")
 
 
 def _get_weights(parsed: argparse.Namespace) -> None:
@@ -228,48 +175,6 @@ def _load_pipeline(parsed: argparse.Namespace) -> "SpacePipeline":
 
             credentials = ContentCredentials(parsed.content_credentials)
         return SpacePipeline(parsed.device, credentials)
-
-
-@contextmanager
-def _signals_as_interrupt() -> Iterator[None]:
-    """SIGTERM and SIGHUP raise ``KeyboardInterrupt`` within this context, so that unfinished files are removed."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may set handlers
-        return
-    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    # What is ignored stays so: nohup has SIGHUP ignored.
-    previous = {number: signal.getsignal(number) for number in numbers if signal.getsignal(number) != signal.SIG_IGN}
-    for number in previous:
-        signal.signal(number, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
-def _progress_bar(quiet: bool) -> Iterator["Progress"]:
-    """A bar on the terminal for the stage at work, as a progress callback; an error clears it away."""
-    from tqdm import tqdm
-
-    with tqdm(unit="frame", disable=quiet, leave=False) as bar:
-        current_stage = None
-
-        def show(stage: str, done: int, total: int) -> None:
-            nonlocal current_stage
-            if stage == "estimate":
-                if not quiet:
-                    bar.write(f"Drawing will take {duration(total)} on this machine.", file=sys.stderr)
-                return
-            if stage != current_stage:
-                current_stage = stage
-                bar.reset(total)
-                bar.set_description(stage)
-            bar.update(done - bar.n)
-
-        yield show
-        bar.leave = True
 
 
 def _path(text: str) -> Path | str:

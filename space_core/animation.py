@@ -70,6 +70,7 @@ class Animation:
 
     @property
     def seconds(self) -> float:
+        """The length of the film."""
         return self.num_frames / FPS
 
     def frames(self) -> Iterator[Frame]:

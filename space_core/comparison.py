@@ -48,6 +48,7 @@ class Comparison:
 
     @property
     def seconds(self) -> float:
+        """The length of the film."""
         return self.num_frames / FPS
 
     def close(self) -> None:

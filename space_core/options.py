@@ -282,10 +282,12 @@ class AnimationOptions(RenderingOptions, MotionOptions):
 
     @property
     def motion(self) -> MotionOptions:
+        """Those of the motion."""
         return MotionOptions(**_values(self, MotionOptions))
 
     @property
     def rendering(self) -> RenderingOptions:
+        """Those of the pictures."""
         return RenderingOptions(**_values(self, RenderingOptions))
 
     @model_validator(mode="wrap")

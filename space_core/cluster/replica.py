@@ -34,6 +34,7 @@ class File:
     content: bytes
 
     def write(self, folder: Path) -> Path:
+        """Writes it under its name to a folder, which is created, and returns its path."""
         folder.mkdir()
         path = folder / self.name
         path.write_bytes(self.content)
@@ -105,6 +106,7 @@ class Failure:
     reason: FaultReason | None
 
     def error(self) -> SpaceError:
+        """The exception for whoever asked for the film."""
         return SpaceError(self.sentence) if self.reason is None else ServerFault(self.sentence, self.reason)
 
 

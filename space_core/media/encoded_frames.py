@@ -23,6 +23,7 @@ class EncodedFrames:
 
     @property
     def descriptors(self) -> tuple[int, ...]:
+        """What the process of ffmpeg is to inherit."""
         return (self._writer,)
 
     def begin(self) -> None:
@@ -38,6 +39,7 @@ class EncodedFrames:
             self._count += report.count(b"\n")
 
     def close(self) -> None:
+        """Gives up the reports."""
         os.close(self._reader)
 
 

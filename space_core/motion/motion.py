@@ -79,6 +79,7 @@ class Motion:
 
     @property
     def seconds(self) -> float:
+        """The length of the motion."""
         return len(self) / FPS
 
     @property

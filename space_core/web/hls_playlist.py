@@ -82,6 +82,7 @@ class HlsPlaylist:
         return self._read(self._segments[number].first, self._segments[number].end)
 
     def close(self) -> None:
+        """Closes the film's file; nothing can be read from it any more."""
         with self._lock:
             self._file.close()
 

@@ -379,7 +379,7 @@ def test_an_exception_of_a_source_with_gaps_is_passed_on():
 @pytest.mark.slow
 def test_a_long_talk_neither_drifts_nor_fills_memory(planner, portrait, speech):
     live = planner.live(portrait, MotionOptions())
-    seconds, rounds = 11, 6
+    seconds, rounds = 11, 5
     talk = np.concatenate([speech, silence(seconds)])[: seconds * SAMPLE_RATE]
     memory, rotations, lips = [], [], []
     for _ in range(rounds):

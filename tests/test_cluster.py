@@ -36,7 +36,7 @@ from space_core.cluster import film_maker, storage
 from space_core.cluster.batch import MAX_GROUP, grouped
 from space_core.cluster.film_maker import FilmMaker
 from space_core.cluster.job_table import FilmJob, read_job_table
-from space_core.cluster.ray_session import ray_session
+from space_core.cluster.ray_session import LOCAL, ray_session
 from space_core.cluster.remote_stream import MOST_UNREAD
 from space_core.cluster.replica import NO_PICTURE, Chunk, FilmRequest, LiveRequest, Made, Ready
 from space_core.cluster.serving import RemotePipeline
@@ -621,14 +621,10 @@ class FakeServe:
 
 
 @pytest.mark.slow
-def test_a_page_that_starts_while_the_last_one_removes_the_application_has_one_all_the_same(
-    ray_cluster, ray_variables, monkeypatch
-):
+def test_a_page_that_starts_while_the_last_one_removes_the_application_has_one_all_the_same(monkeypatch):
     serve = FakeServe()
     monkeypatch.setitem(sys.modules, "ray.serve", serve)
-    for name, value in ray_variables.items():
-        monkeypatch.setenv(name, value)
-    with ray_session(ray_cluster[0]), ThreadPoolExecutor(1) as pages:
+    with ray_session(LOCAL, 1), ThreadPoolExecutor(1) as pages:
         monkeypatch.setattr("ray.serve", serve, raising=False)
 
         def start() -> bool:

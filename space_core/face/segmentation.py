@@ -76,6 +76,8 @@ def _in_one_piece(mask: np.ndarray, face: np.ndarray) -> np.ndarray:
     if not pieces[y, x]:
         return mask
     others = (pieces != pieces[y, x]) & (pieces > 0)
+    if not others.any():
+        return mask
     # What is soft around another piece goes with it, but not what is nearer to this one.
     to_own, to_others = (distance_transform_edt(~kind) for kind in (pieces == pieces[y, x], others))
-    return np.where(others | (to_others < np.minimum(to_own, SOFT_EDGE)), 0, mask) if others.any() else mask
+    return np.where(others | (to_others < np.minimum(to_own, SOFT_EDGE)), 0, mask)

@@ -5,7 +5,7 @@ import numpy as np
 import torch
 from scipy.ndimage import distance_transform_edt, find_objects, label
 
-from space_core.generator.mesh_warp.sampling import blur
+from space_core.generator.mesh_warp.sampling import blur, sum_of_channels
 from space_core.smoothstep import smoothstep
 
 SURE = 0.9  # of the mask: a pixel that shows the person
@@ -37,16 +37,17 @@ def find_hair_strands(picture: torch.Tensor, person: np.ndarray) -> np.ndarray:
         return np.zeros_like(person)
     seen = np.ascontiguousarray(picture[0].permute(1, 2, 0).numpy())
     distance, nearest = distance_transform_edt(~sure, return_indices=True)
+    distance = distance.astype(np.float32)
     lines = _lines(seen, sure, distance, nearest)
 
     outside = ((distance > OUTSIDE[0]) & (distance < OUTSIDE[1])).astype(np.float32)
     known = _widely_blurred(outside)
-    detail = np.abs(blur(seen, 1) - blur(seen, COARSE)).mean(-1)
+    detail = sum_of_channels(cv2.absdiff(blur(seen, 1), blur(seen, COARSE))) / 3
     usual, rough = (_widely_blurred(values * outside) / known.clip(1e-3) for values in (lines, detail))
     lines = lines * (distance > NEAR) * (1 - smoothstep(rough, *SMOOTH)) * (known > LEAST_OUTSIDE)
     clear, faint = ((lines > least) & (lines > times * usual.clip(LEAST_LINES)) for least, times in (CLEAR, FAINT))
     strands = cv2.dilate(_long(faint, clear).astype(np.float32), np.ones((3, 3)))
-    return strands * (1 - smoothstep(distance, REACH, REACH + FADE)).astype(np.float32)
+    return strands * (1 - smoothstep(distance, REACH, REACH + FADE))
 
 
 def _lines(seen: np.ndarray, sure: np.ndarray, distance: np.ndarray, nearest: np.ndarray) -> np.ndarray:
@@ -60,7 +61,7 @@ def _lines(seen: np.ndarray, sure: np.ndarray, distance: np.ndarray, nearest: np
     size = (AROUND, AROUND)
     behind = cv2.blur(seen * free[..., None], size) / cv2.blur(free, size).clip(0.02)[..., None]
     way = hair - behind
-    towards = ((seen - behind) * way).sum(-1) / np.linalg.norm(way, axis=-1).clip(LEAST_CONTRAST)
+    towards = sum_of_channels((seen - behind) * way) / np.sqrt(sum_of_channels(way * way)).clip(LEAST_CONTRAST)
     towards = blur(towards, 0.7)
     brush = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (WIDEST, WIDEST))
     return towards - cv2.morphologyEx(towards, cv2.MORPH_OPEN, brush)

@@ -6,7 +6,7 @@ from scipy.ndimage import distance_transform_edt, zoom
 from torch.nn import functional as F
 
 from space_core.generator.mesh_warp.inpainting import fill
-from space_core.generator.mesh_warp.sampling import blur
+from space_core.generator.mesh_warp.sampling import blur, sum_of_channels
 from space_core.smoothstep import smoothstep
 
 STEP = 2  # pixels of the surroundings per pixel that is looked at; all lengths below are in the latter
@@ -30,6 +30,7 @@ def find_hair_tips(picture: torch.Tensor, person: np.ndarray) -> np.ndarray:
     if not sure.any() or sure.all():
         return np.zeros_like(person)
     distance, (rows, columns) = distance_transform_edt(~sure, return_indices=True)
+    distance = distance.astype(np.float32)
     weight = blur(sure.astype(np.float32), HAIR)[..., None]
     hair = (blur(seen * sure[..., None], HAIR) / weight.clip(1e-3))[rows, columns]
     known = torch.from_numpy((distance > REACH).astype(np.float32))[None, None]
@@ -39,9 +40,10 @@ def find_hair_tips(picture: torch.Tensor, person: np.ndarray) -> np.ndarray:
     background = np.where(distance[..., None] > REACH, smooth, background)
 
     way, from_background = hair - background, seen - background
-    contrast = (way**2).sum(-1)
-    share = (from_background * way).sum(-1) / contrast.clip(1e-6)
-    other = np.linalg.norm(from_background - share.clip(0, 1.3)[..., None] * way, axis=-1)
+    contrast = sum_of_channels(way * way)
+    share = sum_of_channels(from_background * way) / contrast.clip(1e-6)
+    aside = from_background - share.clip(0, 1.3)[..., None] * way
+    other = np.sqrt(sum_of_channels(aside * aside))
     alike = smoothstep(share, *SHARE) * (1 - smoothstep(other, *OTHER)) * (contrast > LEAST_CONTRAST**2)
     ring = ((distance > REACH + FADE) & (distance < 2 * REACH + FADE)).astype(np.float32)
     texture = blur(alike * ring, TEXTURE_REACH) / blur(ring, TEXTURE_REACH).clip(1e-3)

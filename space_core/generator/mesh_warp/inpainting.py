@@ -8,7 +8,7 @@ than smooth colours, in the VGG distance of ``space_core.evaluation.picture``. H
 import cv2
 import numpy as np
 import torch
-from scipy.ndimage import binary_erosion, distance_transform_edt, median_filter, zoom
+from scipy.ndimage import binary_erosion, distance_transform_edt, zoom
 from scipy.spatial import cKDTree
 from torch.nn import functional as F
 
@@ -22,6 +22,7 @@ CHOICES, APART = 32, 8
 # Detail is limited to so many times its median over that many cells of so many pixels: grain and leaves are
 # everywhere, but a single edge, repeated, would be seen.
 MOST_DETAIL, AROUND, CELL = 3.0, 13, 4
+CODED = 510.0  # for its median, detail is coded in eight bits as its square root times this
 
 
 def fill(picture: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
@@ -52,8 +53,10 @@ def fill_with_detail(picture: torch.Tensor, known: torch.Tensor) -> torch.Tensor
     if is_known.all() or not is_known.any():
         return smooth
     coarse = blur(smooth[0].permute(1, 2, 0).numpy(), DETAIL).transpose(2, 0, 1)
-    fine = picture[0].numpy() - coarse
-    level = MOST_DETAIL * median_filter(np.abs(fine * is_known).mean(0)[::CELL, ::CELL], AROUND)
+    fine = np.ascontiguousarray(picture[0].numpy() - coarse)
+    level = np.abs(fine[:, ::CELL, ::CELL] * is_known[::CELL, ::CELL]).mean(0)
+    coded = (np.sqrt(level) * CODED).round().clip(0, 255).astype(np.uint8)
+    level = MOST_DETAIL * (cv2.medianBlur(coded, AROUND) / np.float32(CODED)) ** 2
     level = zoom(level, np.divide(is_known.shape, level.shape), order=1, mode="nearest", grid_mode=True)
     fine = fine.clip(-level, level)
     # Not from its very border, where the person's edge still shows.
@@ -70,7 +73,8 @@ def _pieced_together(detail: np.ndarray, is_known: np.ndarray) -> np.ndarray:
     reach, (height, width) = PIECE // 2, is_known.shape
     window = np.hanning(PIECE + 2)[1:-1].astype(np.float32)
     window = np.outer(window, window)
-    total = np.zeros((4, height + 2 * PIECE, width + 2 * PIECE), np.float32)  # with a margin of one piece
+    total = np.zeros((4, height + 2 * PIECE, width + 2 * PIECE), np.float32)  # with weights and a margin of one piece
+    weighted = np.concatenate([detail, np.ones_like(detail[:1])])
     whole = cv2.erode(is_known.astype(np.uint8), np.ones((PIECE + 1, PIECE + 1)), borderValue=0)
     middles = np.argwhere(whole[::APART, ::APART]) * APART
     if not len(middles):
@@ -82,8 +86,6 @@ def _pieced_together(detail: np.ndarray, is_known: np.ndarray) -> np.ndarray:
     choices = cKDTree(middles).query(behind, min(CHOICES, len(middles)))[1].reshape(len(centres), -1)
     chosen = np.random.default_rng(0).integers(choices.shape[1], size=len(centres))
     for centre, (row, column) in zip(centres, middles[choices[np.arange(len(centres)), chosen]], strict=True):
-        piece = detail[:, row - reach : row + reach, column - reach : column + reach] * window
-        here = np.s_[centre[0] + reach : centre[0] + 3 * reach, centre[1] + reach : centre[1] + 3 * reach]
-        total[:3, *here] += piece
-        total[3, *here] += window
+        here = np.s_[:, centre[0] + reach : centre[0] + 3 * reach, centre[1] + reach : centre[1] + 3 * reach]
+        total[here] += weighted[:, row - reach : row + reach, column - reach : column + reach] * window
     return (total[:3] / total[3].clip(1e-3))[:, PIECE:-PIECE, PIECE:-PIECE]

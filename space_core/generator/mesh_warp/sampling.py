@@ -15,6 +15,11 @@ def blur(picture: np.ndarray, sigma: float) -> np.ndarray:
     return cv2.GaussianBlur(np.ascontiguousarray(picture, np.float32), (0, 0), sigma, borderType=cv2.BORDER_REFLECT)
 
 
+def sum_of_channels(picture: np.ndarray) -> np.ndarray:
+    """(H, W) the sum of the channels of a picture (H, W, C), float32; several times as fast as NumPy's."""
+    return cv2.transform(picture, np.ones((1, picture.shape[2])))
+
+
 def sample(texture: torch.Tensor, where: torch.Tensor, density: int = 1, padding_mode: str = "border") -> torch.Tensor:
     """(B, C, H, W) a texture (1, C, h, w) at pixels (B, H, W, 2), bilinearly; beyond its edges the edges go on.
 

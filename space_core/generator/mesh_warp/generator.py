@@ -46,7 +46,7 @@ CPU_BATCH = 4  # frames of 512 × 512 rendered at once; more of them leave a cor
 # On CUDA, where starting the operations takes longer than computing them: frames, and pixels of large ones.
 CUDA_BATCH, CUDA_PIXELS = 32, 24 << 20
 # Batches that are rendered before they are asked for: at most so many, and of large pictures as many as take so much.
-LOOK_AHEAD, LOOK_AHEAD_BYTES = 3, 80_000_000
+LOOK_AHEAD, LOOK_AHEAD_BYTES = 3, 60_000_000
 STILL = 1e-3  # pixels; less motion than this is none
 
 
@@ -144,7 +144,8 @@ class MeshWarpGenerator:
         # its own. On two cores busy with other work that was 35 frames a second instead of 4.
         num_bytes = self.batch_size(prepared) * prepared.canvas.still.numel()
         look_ahead = min(max(LOOK_AHEAD_BYTES // num_bytes, 1), LOOK_AHEAD)
-        num_workers = min(NUM_CORES, look_ahead) if self.device.type == "cpu" else 1
+        # As many as there are batches at a time: those ahead and the one that is asked for.
+        num_workers = min(NUM_CORES, look_ahead + 1) if self.device.type == "cpu" else 1
         workers = ThreadPoolExecutor(num_workers, initializer=torch.set_num_threads, initargs=(1,))
         memory = FrameMemory()
         try:

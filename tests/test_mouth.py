@@ -12,7 +12,7 @@ from rendering import mean_difference, open_mouth, posed, rendered
 from scipy.signal import find_peaks, peak_prominences
 
 from space_core.face.detector import build_detector
-from space_core.face.portrait import MARGIN, Portrait, prepare_portrait
+from space_core.face.portrait import MARGIN, Crop, Portrait, prepare_portrait
 from space_core.face.topology import EYES, INNER_LOWER_LIP, INNER_UPPER_LIP, OUTER_LOWER_LIP, OUTER_UPPER_LIP
 from space_core.generator.mesh_warp.anatomy import GUM, MILLIMETRE, TONGUE, TOOTH, load_anatomy
 from space_core.generator.mesh_warp.face_motion import FaceMotion, PixelTransform, face_motion
@@ -63,24 +63,25 @@ def parted(portrait: Portrait, opening: float, raised: float = 0.03) -> np.ndarr
     return normalized
 
 
-def painted_between_lips(
-    portrait: Portrait, opening: float, colour: Callable[[np.ndarray], np.ndarray]
-) -> tuple[torch.Tensor, FaceMotion]:
-    """A photo of a portrait with its lips apart by millimetres, and between them a colour that depends on the lips'.
+def painted_between_lips(portrait: Portrait, opening: float, colour: Callable[[np.ndarray], np.ndarray]) -> Portrait:
+    """A portrait with its lips apart by millimetres, and between them a colour (3,), 0…1, made from that of its lips.
 
-    The lower lip is where it was; the upper one is painted over.
+    The upper lip is where it was; the lower one is painted over.
     """
-    normalized = portrait.normalized[None].copy()
-    upper = list(INNER_UPPER_LIP[1:-1])
-    normalized[:, upper, 1] = normalized[:, list(INNER_LOWER_LIP[1:-1]), 1] - opening * MILLIMETRE
-    face = posed(portrait, normalized)
-    photo = face_motion(face, PixelTransform(1.0, np.full(2, float(MARGIN))), torch.device("cpu"))
-    picture = torch.tensor(portrait.surroundings).permute(2, 0, 1)[None].float() / 255
-    mask = inside(photo.host.posed[0], picture.shape[2:], margin=0)
-    picture[0][:, torch.from_numpy(mask)] = torch.from_numpy(colour(estimate_colours(picture, photo).lips))[
-        :, None
-    ].float()
-    return picture, photo
+    normalized = portrait.normalized.copy()
+    normalized[list(INNER_LOWER_LIP[1:-1]), 1] = normalized[list(INNER_UPPER_LIP[1:-1]), 1] + opening * MILLIMETRE
+    landmarks = posed(portrait, normalized[None]).landmarks[0]
+    painted = portrait.surroundings.copy()
+    mask = inside(landmarks + [MARGIN, MARGIN, 0], painted.shape[:2], margin=0)
+    painted[mask] = (255 * colour(estimate_colours(*seen(portrait)).lips)).round()
+    crop = Crop(np.full(2, float(MARGIN)), 1.0)
+    return replace(portrait, photo=painted, surroundings=painted, crop=crop, landmarks=landmarks, normalized=normalized)
+
+
+def seen(portrait: Portrait) -> tuple[torch.Tensor, FaceMotion]:
+    """A portrait's surroundings (1, 3, 640, 640), 0…1, and its landmarks in them."""
+    photo = face_motion(posed(portrait), PixelTransform(1.0, np.full(2, float(MARGIN))), torch.device("cpu"))
+    return torch.tensor(portrait.surroundings).permute(2, 0, 1)[None].float() / 255, photo
 
 
 def incisors(frame: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
@@ -238,27 +239,24 @@ def test_the_photos_own_upper_teeth_are_found_down_to_their_edge(closed, length)
 @pytest.mark.parametrize("opening", [5, 8])
 def test_teeth_that_a_photo_shows_between_parted_lips_are_kept(closed, brightness, opening):
     # Brightness relative to the lips, in whose shade teeth may be darker than they; opening in millimetres.
-    picture, photo = painted_between_lips(closed, opening, lambda lips: np.full(3, brightness * lips.mean()))
-    mouth = prepare_mouth(picture, photo)
+    painted = painted_between_lips(closed, opening, lambda lips: np.full(3, brightness * lips.mean()))
+    mouth = prepare_mouth(*seen(painted))
     assert mouth.open_in_photo and mouth.has_teeth
     assert mouth.colours.enamel.mean() >= 0.99 * brightness * mouth.colours.lips.mean()
 
 
 def test_a_row_of_teeth_too_thin_to_show_opens_the_mouth(closed):
-    picture, photo = painted_between_lips(closed, 3, lambda lips: np.full(3, lips.mean()))
-    mouth = prepare_mouth(picture, photo)
+    mouth = prepare_mouth(*seen(painted_between_lips(closed, 3, lambda lips: np.full(3, lips.mean()))))
     assert mouth.open_in_photo and not mouth.has_teeth
 
 
 def test_a_tongue_is_not_taken_for_teeth(closed):
-    picture, photo = painted_between_lips(closed, 8, lambda lips: 0.9 * lips)
-    mouth = prepare_mouth(picture, photo)
+    mouth = prepare_mouth(*seen(painted_between_lips(closed, 8, lambda lips: 0.9 * lips)))
     assert mouth.open_in_photo and not mouth.has_teeth
 
 
 def test_lips_that_only_seem_apart_show_no_teeth(closed):
-    picture, photo = painted_between_lips(closed, 2, lambda lips: 0.5 * lips)
-    assert not prepare_mouth(picture, photo).open_in_photo
+    assert not prepare_mouth(*seen(painted_between_lips(closed, 2, lambda lips: 0.5 * lips))).open_in_photo
 
 
 def test_a_photos_teeth_go_on_upwards_and_gum_goes_on_as_gum():
@@ -276,9 +274,7 @@ def test_a_photos_teeth_go_on_upwards_and_gum_goes_on_as_gum():
 
 
 def test_teeth_are_no_colder_than_the_light_on_the_skin(closed):
-    face = posed(closed, closed.normalized[None])
-    photo = face_motion(face, PixelTransform(1.0, np.full(2, float(MARGIN))), torch.device("cpu"))
-    picture = torch.tensor(closed.surroundings).permute(2, 0, 1)[None].float() / 255
+    picture, photo = seen(closed)
     for eye in EYES:  # whites in a blue shade
         x, y = photo.posed[0, [*eye.upper_lid, *eye.lower_lid], :2].T
         picture[..., int(y.min()) : int(y.max()), int(x.min()) : int(x.max())] = torch.tensor([0.3, 0.4, 0.5])[

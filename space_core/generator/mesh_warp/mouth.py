@@ -39,6 +39,7 @@ LINING, LINING_ABOVE, LINING_BELOW = 1.5, 2.0, 3.0
 # height and so much at most. From the second to the first of these shares of it less and less, and towards the corners.
 LIPS_CLOSE, LIP_FROM = (2 * MILLIMETRE, 5 * MILLIMETRE), (0.6, 2.4 * MILLIMETRE)
 LIP_EDGE, LIP_ENDS = (1.1, 0.65), (0.0, 0.4)
+SEAM_SHOWN = 0.6  # how far the seam between such lips is its own colour
 OWN_SHADE = 0.6  # of the lips' shade, the part that the photo's own teeth bring along
 CORNERS, CORNERS_SHADE = (0.3, 0.9), 0.35  # from the middle to a corner; of light, what the cheeks keep from the depth
 PARTED = (1.2 * MILLIMETRE, 3 * MILLIMETRE)  # from here to there, parting lips let light in
@@ -78,7 +79,7 @@ def draw_mouth(frames: torch.Tensor, mouth: PreparedMouth, motion: FaceMotion) -
         alpha = alpha * upload(moved.astype(np.float32), device)[:, None, None]
         middle = _apart(mouth, motion.host)[:, 5]
         closed = moved * (1 - middle / mouth.opening).clip(0) * (1 - smoothstep(middle, *LIPS_CLOSE))
-        if closed.any():
+        if mouth.shows_teeth and closed.any():
             _restore_lips(frames, mouth, motion, window, opening, closed)
     alpha_blend(frames, window, inside, alpha)
 
@@ -111,6 +112,9 @@ def _restore_lips(
         source = ((y + rows).clamp(0, height - 1) * width + x).long().flatten(1)
         seen = frames.flatten(2).gather(2, source[:, None].expand(-1, 3, -1))
         alpha_blend(frames, window, seen.unflatten(2, window.index.shape[1:]), edge)
+    away = torch.maximum(opening.below_upper.abs(), opening.above_lower.abs())
+    seam = mouth.seam.expand(len(share), 3, *window.index.shape[1:])
+    alpha_blend(frames, window, seam, SEAM_SHOWN * share * (1.5 - away).clamp(0, 1))
 
 
 def _inside(mouth: PreparedMouth, motion: FaceMotion, window: Window, opening: OpeningMask) -> torch.Tensor:

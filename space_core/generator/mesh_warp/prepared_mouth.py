@@ -74,6 +74,7 @@ class PreparedMouth:
         seam, depths: (3, 1, 1) colours of closed lips' seam and of the mouth's depth, 0…1.
         near_lips: (3, 1, 1) of red, green and blue light, what is left where the lips nearly touch.
         teeth: (1, 4, h, w) the picture, and where the photo's own upper teeth are in it, 0…1.
+        shows_teeth: whether they are anywhere.
         has_teeth: whether they are large enough to be shown.
         opening: how far the lips are apart in the photo, normalized.
         dimmed: (3, 1, 1) of red, green and blue light between wide open lips, what falls on the photo's own teeth.
@@ -96,6 +97,7 @@ class PreparedMouth:
     depths: torch.Tensor
     near_lips: torch.Tensor
     teeth: torch.Tensor
+    shows_teeth: bool
     has_teeth: bool
     opening: float
     dimmed: torch.Tensor
@@ -148,6 +150,7 @@ def prepare_mouth(picture: torch.Tensor, photo: FaceMotion) -> PreparedMouth:
         depths=torch.from_numpy(colours.depths)[:, None, None],
         near_lips=torch.tensor(near_lips, dtype=torch.float32)[:, None, None],
         teeth=torch.cat([picture, teeth], 1),
+        shows_teeth=shows_teeth,
         has_teeth=has_teeth,
         opening=opening,
         dimmed=torch.from_numpy(share)[:, None, None],

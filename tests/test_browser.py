@@ -365,6 +365,20 @@ def test_a_portrait_says_what_the_microphone_hears(page, demo):
         until(lambda: visitor.metric("space_live_sessions") == 0)
 
 
+def test_a_missing_microphone_and_a_demo_that_is_gone_are_said_in_plain_words(page, demo):
+    page.goto(f"{demo}/live")
+    page.set_input_files("#photo", EXAMPLES / "astronaut.jpg")
+    page.get_by_text("Press Talk").wait_for()
+    missing = "() => Promise.reject(new DOMException('Requested device not found', 'NotFoundError'))"
+    page.evaluate(f"() => {{ navigator.mediaDevices.getUserMedia = {missing}; }}")
+    page.locator("#begin").click()
+    page.get_by_text("No microphone was found.").wait_for()
+    page.context.set_offline(True)
+    page.set_input_files("#photo", EXAMPLES / "grace_hopper.jpg")
+    page.get_by_text("The demo does not answer.").wait_for()
+    page.context.set_offline(False)
+
+
 def test_a_photo_that_will_not_do_is_refused_before_anybody_talks(page, demo, tmp_path):
     Image.linear_gradient("L").resize((400, 300)).save(tmp_path / "landscape.png")
     page.goto(f"{demo}/live")

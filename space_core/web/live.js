@@ -2,6 +2,12 @@
 // The messages are described in docs/live.md.
 const RATE = 16000;  // samples a second, both ways
 const CHUNK = 640;  // samples of a message of the microphone's
+// Browsers' own messages are for programmers.
+const MICROPHONE_ERRORS = {
+  NotAllowedError: 'The microphone was not allowed. Allow it to this page in the browser, and press Talk again.',
+  NotFoundError: 'No microphone was found. Connect one, and press Talk again.',
+  NotReadableError: 'The microphone is in use. Close the program that uses it, and press Talk again.',
+};
 const FPS = 25;
 const LEAD_SECONDS = 0.12;  // between a frame's arrival and its time, against jitter
 const SPARE_SECONDS = 0.04;  // more of a lead than that: silent frames are left out, so that the delay is no longer than needed
@@ -46,7 +52,10 @@ async function choose(file) {
 }
 
 async function ask(path, request) {
-  const answer = await fetch(`gradio_api/${path}`, request), text = await answer.text();
+  const answer = await fetch(`gradio_api/${path}`, request).catch(() => {
+    throw new Error('The demo does not answer. Check the connection, and try again in a minute.');
+  });
+  const text = await answer.text();
   if (answer.ok) return JSON.parse(text);
   let sentence = text;
   try { sentence = JSON.parse(text).detail; } catch {}
@@ -212,7 +221,7 @@ async function begin() {
     document.querySelector('main').classList.add('talking');
   } catch (error) {
     element('begin').disabled = false;
-    tell(error.name === 'NotAllowedError' ? 'The microphone was not allowed.' : error.message, true);
+    tell(MICROPHONE_ERRORS[error.name] ?? error.message, true);
   }
 }
 

@@ -23,7 +23,8 @@ from space_core.generator.mesh_warp.hair_tips import find_hair_tips
 from space_core.generator.mesh_warp.hanging_hair import HangingHair
 from space_core.generator.mesh_warp.head_shape import head_depth
 from space_core.generator.mesh_warp.head_top import with_head_top
-from space_core.generator.mesh_warp.inpainting import fill_with_detail
+from space_core.generator.mesh_warp.inpainting import fill, fill_with_detail
+from space_core.generator.mesh_warp.structure import with_structure
 from space_core.media.images import load_photo
 
 
@@ -271,6 +272,50 @@ def test_uncovered_background_far_from_all_that_is_known_has_its_colour():
     picture, known = torch.full((1, 3, 640, 640), 0.8), torch.zeros(1, 1, 640, 640)
     known[..., :200, :] = 1
     torch.testing.assert_close(fill_with_detail(picture, known), picture)
+
+
+def brick_wall() -> torch.Tensor:
+    """(1, 3, 640, 640) a wall of bricks of 96 × 48 pixels."""
+    y, x = np.mgrid[:640, :640]
+    row = y // 48
+    mortar = (y % 48 < 8) | ((x + 48 * (row % 2)) % 96 < 8)
+    colours = np.where(mortar[..., None], (0.8, 0.8, 0.75), (0.55, 0.25, 0.2)).astype(np.float32)
+    return torch.from_numpy(cv2.GaussianBlur(colours, (0, 0), 1)).permute(2, 0, 1)[None].contiguous()
+
+
+def hidden_part() -> tuple[torch.Tensor, np.ndarray]:
+    """(1, 1, 640, 640) where a picture is known, and (640, 640) evidence in a ring within the rest."""
+    hidden, evidence = np.zeros((640, 640), np.float32), np.zeros((640, 640), np.float32)
+    hidden[200:400, 260:400] = evidence[200:400, 260:400] = 1
+    evidence[212:388, 272:388] = 0
+    return torch.from_numpy(1 - hidden)[None, None], evidence
+
+
+def test_a_wall_that_a_head_uncovers_goes_on_brick_by_brick():
+    wall, (known, evidence) = brick_wall(), hidden_part()
+    filled = fill_with_detail(wall, known)
+    continued = with_structure(filled, wall, known, evidence, np.ones((640, 640), bool))
+    hidden = (known == 0).expand_as(wall)
+    torch.testing.assert_close(continued[~hidden], wall[~hidden])
+    errors = [float((estimate - wall)[hidden].abs().mean()) for estimate in (continued, filled)]
+    assert errors[0] < errors[1] / 3
+
+
+def test_a_plain_background_is_not_touched_by_the_continuation_of_structure():
+    shade = torch.linspace(0.2, 0.7, 640).expand(1, 3, 640, 640)
+    picture = shade + torch.from_numpy(np.random.default_rng(0).normal(0, 0.02, (1, 3, 640, 640)).astype(np.float32))
+    known, evidence = hidden_part()
+    filled = fill_with_detail(picture, known)
+    assert torch.equal(with_structure(filled, picture, known, evidence, np.ones((640, 640), bool)), filled)
+
+
+def test_structure_that_the_photo_contradicts_is_not_continued():
+    wall, (known, evidence) = brick_wall(), hidden_part()
+    smooth = fill(wall, known)
+    seen = torch.where(known > 0, wall, smooth)
+    estimate = with_structure(smooth, seen, known, evidence, np.ones((640, 640), bool))
+    near = (torch.from_numpy(evidence) > 0).expand_as(wall[0])[None]
+    assert float((estimate - smooth)[near].abs().mean()) < 0.02
 
 
 def test_a_photo_that_shows_both_sides_has_no_far_side(generator, prepared, portrait, turned_away):

@@ -12,6 +12,7 @@ from space_core.generator.mesh_warp.hair_strands import find_hair_strands
 from space_core.generator.mesh_warp.hair_tips import find_hair_tips
 from space_core.generator.mesh_warp.inpainting import fill_with_detail
 from space_core.generator.mesh_warp.sampling import EXTENT, blur
+from space_core.generator.mesh_warp.structure import with_structure
 
 # The person's mask is made steeper: what is nearly certain is certain.
 MASK_LOW, MASK_HIGH = 0.3, 0.95
@@ -69,4 +70,5 @@ def estimate_background(
     # What goes on beyond the edges is drawn, but nothing is filled from it: it would go on as stripes.
     seen = torch.from_numpy(in_photo)[None, None]
     filled = fill_with_detail(picture, known * seen)
+    filled = with_structure(filled, picture, known * seen, (1 - steep) * in_photo, kept > 0.01)
     return Background(shows, known, torch.where(seen, filled - picture * known, filled * (1 - known)))

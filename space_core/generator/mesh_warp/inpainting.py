@@ -1,8 +1,6 @@
 """Fills the unknown part of a picture from the known part: smoothly, and with the known part's detail.
 
-Pieces of the picture put together as in PatchMatch (Barnes et al., 2009) were tried for what a turning head uncovers:
-they left outlines of the head where the pieces didn't meet the picture, and were 6 % further from the recorded frames
-than smooth colours, in the VGG distance of ``space_core.evaluation.picture``. Here pieces give the detail only.
+That is right for plain backgrounds and for those that are the same everywhere; ``structure`` continues the others.
 """
 
 import cv2

@@ -1,0 +1,303 @@
+"""Continues the structure of a picture, such as letters, shelves, leaves and edges, into its unknown part.
+
+Multi-scale patch-based completion (Wexler et al., 2007): the unknown part becomes such that each patch of it is like a
+patch of the known part. Patches are compared in reduced pictures, where an exhaustive search is a product of matrices;
+pixels are then copied at full resolution. Patches alone were far from what a head hides: they are also chosen by place
+and by the colours of a smooth fill, which is right about large shapes; and where they contradict each other their mean
+is taken, which looks like something out of focus rather than like crumbs.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from scipy.ndimage import distance_transform_edt
+from torch.nn import functional as F
+
+from space_core.generator.mesh_warp.inpainting import fill
+from space_core.generator.mesh_warp.sampling import blur
+from space_core.smoothstep import smoothstep
+
+LEVELS = ((16, 4), (8, 4), (4, 2))  # reductions of the picture, and how many times each is searched
+RADIUS = 3  # of a patch, reduced pixels
+PATCH = 2 * RADIUS + 1
+FEWEST = 30  # known patches; with fewer a level is left out
+COMPONENTS = 24  # principal components in which patches are compared
+# By how much a patch the picture's width away is worse, and one whose mean over that width, in pixels of the picture,
+# differs by 1 from the smooth fill; as the Euclidean distance of patches of colours 0…1.
+FARTHER, GUIDE, GUIDE_WIDTH = 10.0, 4.0, 16.0
+TYPICAL = 0.5  # a patch as far from its like as the median weighs e^(−1 / (2 · this)) as much as one that fits
+OFF_MIDDLE = 0.15  # by this share a patch's distance counts more for the pixel at its corner
+AGREEMENT = (0.02, 0.06)  # standard deviation of what patches say of a pixel, 0…1: copied … the mean of them
+REACH, FADE = 112, 24  # pixels: no turn of a head uncovers what is further inside; over which completion ends there
+TRACE = 6  # pixels around the unknown part in which there may be a trace of what hides it
+MOST_ERROR = 0.1  # of colours, 0…1, at the border, that is made up for
+# Structure is the deviation of known colours, 0…1, from their mean, between the first two scales and averaged over the
+# third (standard deviations, pixels): grain and shades are none. Below and above these values it is plain and busy.
+FINE, COARSE, WIDE = 2.0, 12.0, 28.0
+PLAIN, BUSY = 0.014, 0.028
+REDUCED = 8  # times, for what is averaged over the last of these
+# Where the picture gives evidence, both estimates' errors, averaged over the first width, are squared and averaged over
+# the second (standard deviations, pixels); so large an error is expected of both. Last, the smooth estimate's share of
+# both squares with which none … all of the structure is taken.
+COARSE_ERROR, NEAR, USUAL_ERROR, BETTER = 3.0, 6.0, 0.03, (0.2, 0.4)
+KNOWN = 0.99  # of ``known``: a pixel that is wholly known
+
+
+@dataclass(frozen=True)
+class _Field:
+    """Which known patch each patch of the unknown part is like, in a reduced picture.
+
+    Attributes:
+        targets: (N, 2) row and column of the middles of patches.
+        sources: (N, 2) likewise of those that they are like.
+        distances: (N,) how much they differ, squared.
+    """
+
+    targets: torch.Tensor
+    sources: torch.Tensor
+    distances: torch.Tensor
+
+
+@dataclass(frozen=True)
+class _Completion:
+    """A reduced picture that is completed.
+
+    Attributes:
+        field: what it is completed from.
+        mean: (3, h, w) its colours, in the unknown part the mean of what the patches over a pixel say.
+        spread: (h, w) their standard deviation.
+    """
+
+    field: _Field
+    mean: torch.Tensor
+    spread: torch.Tensor
+
+
+def with_structure(
+    filled: torch.Tensor, picture: torch.Tensor, known: torch.Tensor, evidence: np.ndarray, wanted: np.ndarray
+) -> torch.Tensor:
+    """A picture filled smoothly, the known part's structure continued into the unknown part where there is any.
+
+    Args:
+        filled: (1, 3, H, W) the picture filled by ``inpainting``, 0…1.
+        picture: (1, 3, H, W) the picture; its sides are multiples of 16.
+        known: (1, 1, H, W) 0 unknown … 1 known.
+        evidence: (H, W) float32 how likely the unknown part is what the picture shows there, 0…1; it is not copied.
+        wanted: (H, W) bool, which pixels of the unknown part are needed.
+
+    Returns:
+        (1, 3, H, W), equal to ``filled`` where ``known`` is 1 and where the known part nearby is plain.
+    """
+    is_known = known[0, 0].numpy() > KNOWN
+    inside = distance_transform_edt(~is_known).astype(np.float32)
+    wanted = wanted & (inside < REACH)
+    share = _structure(picture, known)
+    if not share[wanted].any():
+        return filled
+    smooth = fill(picture, known)
+    around = _square(2 * TRACE + 1)
+    clear = torch.from_numpy(cv2.erode(is_known.astype(np.uint8), around) > 0)
+    missing = torch.from_numpy(cv2.dilate(wanted.astype(np.uint8), around) > 0)
+    completion = _completed(picture[0], smooth[0], clear, missing)
+    if completion is None:
+        return filled
+    copied, is_copied = _copied(picture[0], completion.field, completion.spread.shape)
+    mean, spread = (
+        F.interpolate(values[None], copied.shape[1:], mode="bilinear", align_corners=False)[0]
+        for values in (completion.mean, completion.spread[None])
+    )
+    copied += (mean - copied) * smoothstep(spread, *AGREEMENT)
+    # What it gets wrong at the border is made up for, smoothly.
+    border = (clear & is_copied).float()
+    error = ((picture[0] - copied) * border).clamp(-MOST_ERROR, MOST_ERROR)
+    copied += fill(error[None], border[None, None])[0]
+    trusted = is_copied * torch.from_numpy(((REACH - inside) / FADE).clip(0, 1))
+    structured = fill(copied[None], trusted[None, None])
+    # Where it turns out wrong, what is busy is at least smooth: pieces of its detail would show as what they are.
+    estimate = smooth + (structured - smooth) * _better(structured, smooth, picture, evidence * ~is_known)
+    return filled + (estimate - filled) * torch.from_numpy(share) * (1 - known)
+
+
+def _better(
+    structured: torch.Tensor, smooth: torch.Tensor, picture: torch.Tensor, evidence: np.ndarray
+) -> torch.Tensor:
+    """(H, W) 1 where a picture is more like the structured estimate than the smooth one … 0.
+
+    Both are (1, 3, H, W), ``evidence`` (H, W) is how likely the picture shows what is estimated.
+    """
+    weight, near, errors = blur(evidence, NEAR), blur(evidence, COARSE_ERROR)[..., None].clip(1e-3), []
+    for estimate in (structured, smooth):
+        error = blur((estimate - picture)[0].permute(1, 2, 0).numpy() * evidence[..., None], COARSE_ERROR) / near
+        errors.append(blur((error**2).mean(-1) * evidence, NEAR) / weight.clip(1e-3) + USUAL_ERROR**2)
+    better = smoothstep(errors[1] / (errors[0] + errors[1]), *BETTER)
+    certain = torch.from_numpy((10 * weight).clip(0, 1))
+    return fill(torch.from_numpy(better)[None, None], certain[None, None])[0, 0]
+
+
+def _structure(picture: torch.Tensor, known: torch.Tensor) -> np.ndarray:
+    """(H, W) float32 0 where the known part nearby is plain … 1 where it is busy."""
+    weight = known[0, 0].numpy()
+    own = picture[0].permute(1, 2, 0).numpy() * weight[..., None]
+    fine, coarse = (blur(own, s) / blur(weight, s).clip(1e-3)[..., None] for s in (FINE, COARSE))
+    size = (weight.shape[1] // REDUCED, weight.shape[0] // REDUCED)
+    varies, near = (
+        blur(cv2.resize(values, size, interpolation=cv2.INTER_AREA), WIDE / REDUCED)
+        for values in (((fine - coarse) ** 2).mean(-1) * weight, weight)
+    )
+    level, certain = (
+        torch.from_numpy(v)[None, None] for v in (np.sqrt(varies / near.clip(1e-3)), (10 * near).clip(0, 1))
+    )
+    level = cv2.resize(fill(level, certain)[0, 0].numpy(), weight.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    return smoothstep(level, PLAIN, BUSY)
+
+
+def _completed(
+    picture: torch.Tensor, smooth: torch.Tensor, known: torch.Tensor, wanted: torch.Tensor
+) -> _Completion | None:
+    """The last level of a picture (3, H, W), completed where (H, W) bool says that it is ``wanted`` and not ``known``.
+
+    None if too little is known. ``smooth`` (3, H, W) is the picture filled smoothly.
+    """
+    completion = None
+    for reduction, repeats in LEVELS:
+        share = F.avg_pool2d(known.float()[None], reduction)
+        is_known, size = share[0] > 0.5, share.shape[1:]
+        sources = torch.from_numpy(np.argwhere(cv2.erode(is_known.byte().numpy(), _square(PATCH), borderValue=0)))
+        if len(sources) < FEWEST:
+            continue
+        unknown = ~is_known & (F.max_pool2d(wanted.float()[None], reduction)[0] > 0)
+        targets = torch.from_numpy(np.argwhere(cv2.dilate(unknown.byte().numpy(), _square(PATCH))))
+        own, large = F.avg_pool2d(picture * known, reduction) / share.clamp(min=1e-6), F.avg_pool2d(smooth, reduction)
+        reduced = torch.where(is_known, own, large)
+        guide = torch.where(unknown, large, _mean_around(own, is_known, GUIDE_WIDTH / reduction))
+        if completion is None:
+            reduced = _peeled(reduced, guide, ~unknown, sources)
+        else:
+            before = F.interpolate(completion.mean[None], size, mode="bicubic", align_corners=False)[0]
+            reduced = torch.where(unknown, before, reduced)
+        for _ in range(repeats):
+            field = _matched(reduced, guide, targets, sources)
+            mean, spread = _voted(reduced, field)
+            reduced = torch.where(unknown, mean, reduced)
+        completion = _Completion(field, reduced, spread)
+    return completion
+
+
+def _mean_around(colours: torch.Tensor, known: torch.Tensor, width: float) -> torch.Tensor:
+    """(3, h, w) the mean of the known (h, w) bool of colours (3, h, w) over a width, the standard deviation."""
+    weight = known.float().numpy()
+    total = blur((colours * known).permute(1, 2, 0).numpy(), width) / blur(weight, width).clip(1e-3)[..., None]
+    return torch.from_numpy(total).permute(2, 0, 1)
+
+
+def _matched(
+    reduced: torch.Tensor, guide: torch.Tensor, targets: torch.Tensor, sources: torch.Tensor, chunk: int = 512
+) -> _Field:
+    """The field of a reduced picture (3, h, w), from patches around pixels (N, 2) to those around pixels (M, 2).
+
+    ``guide`` (3, h, w) are colours of large shapes.
+    """
+    width, patches = reduced.shape[2], _patches(reduced)
+    wanted, offered = (patches[rows * width + columns] for rows, columns in (targets.T, sources.T))
+    middle = offered.mean(0)
+    axes = torch.linalg.eigh((offered - middle).T @ (offered - middle)).eigenvectors[:, -COMPONENTS:]
+    wanted, offered = (
+        torch.cat([(values - middle) @ axes, GUIDE * guide[:, *places.T].T, places * (FARTHER / width)], 1)
+        for values, places in ((wanted, targets), (offered, sources))
+    )
+    lengths, transposed = offered.square().sum(1), offered.T.contiguous()
+    found = [torch.addmm(lengths, part, transposed, alpha=-2).min(1) for part in wanted.split(chunk)]
+    distances = torch.cat([least.values for least in found]) + wanted.square().sum(1)
+    return _Field(targets, sources[torch.cat([least.indices for least in found])], distances.clamp(min=0))
+
+
+def _voted(reduced: torch.Tensor, field: _Field) -> tuple[torch.Tensor, torch.Tensor]:
+    """The mean (3, h, w) and standard deviation (h, w) of what the patches over each pixel say.
+
+    Patches that fit better weigh more.
+    """
+    weight = torch.exp(-field.distances / (2 * TYPICAL * field.distances.median() + 1e-6)).clamp(min=1e-6)
+    total = F.pad(torch.zeros(5, *reduced.shape[1:]), (RADIUS,) * 4)
+    for step in _steps():
+        rows, columns = (field.sources + step).T
+        colours = reduced[:, rows, columns]
+        rows, columns = (field.targets + step + RADIUS).T
+        total[:, rows, columns] += (
+            torch.cat([colours, colours.square().mean(0)[None], torch.ones_like(weight)[None]]) * weight
+        )
+    *total, weight = total[:, RADIUS:-RADIUS, RADIUS:-RADIUS]
+    *mean, square = torch.stack(total) / weight.clamp(min=1e-9)
+    mean = torch.stack(mean)
+    return mean, (square - mean.square().mean(0)).clamp(min=0).sqrt()
+
+
+def _peeled(reduced: torch.Tensor, guide: torch.Tensor, known: torch.Tensor, sources: torch.Tensor) -> torch.Tensor:
+    """A reduced picture (3, h, w), what is not known (h, w) filled from the border inwards, ring by ring.
+
+    ``guide`` and ``sources`` are as in ``_matched``.
+    """
+    reduced, width = reduced.clone(), known.shape[1]
+    offered = _patches(reduced)[sources[:, 0] * width + sources[:, 1]]
+    guides = GUIDE * guide[:, *sources.T].T
+    while not known.all():
+        ring = torch.from_numpy(cv2.dilate(known.byte().numpy(), _square(3)) > 0) & ~known
+        targets = torch.argwhere(ring)
+        places = targets[:, 0] * width + targets[:, 1]
+        counts, wanted = _patches(known[None].float())[places].repeat(1, 3), _patches(reduced)[places]
+        distances = counts @ offered.square().T - 2 * (counts * wanted) @ offered.T
+        distances += guides.square().sum(1) - 2 * GUIDE * guide[:, ring].T @ guides.T
+        best = sources[distances.argmin(1)]
+        reduced[:, ring] = reduced[:, *best.T]
+        known = known | ring
+    return reduced
+
+
+def _copied(picture: torch.Tensor, field: _Field, size: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
+    """A picture (3, H, W) with what a field of a reduced picture of that size copies, and where, (H, W) bool.
+
+    Each reduced pixel is a cell that the best patch over it is copied to. Cells overlap by half and are blended.
+    """
+    best = F.pad(torch.full(size, torch.inf), (RADIUS,) * 4, value=torch.inf)
+    offsets = torch.zeros(*best.shape, 2)
+    for step in _steps():
+        distances = field.distances * (1 + OFF_MIDDLE * step.square().sum() / (2 * RADIUS**2))
+        rows, columns = (field.targets + step + RADIUS).T
+        better = distances < best[rows, columns]
+        rows, columns = rows[better], columns[better]
+        best[rows, columns], offsets[rows, columns] = distances[better], (field.sources - field.targets)[better].float()
+    inside = np.s_[RADIUS:-RADIUS, RADIUS:-RADIUS]
+    cell, offsets = picture.shape[1] // size[0], offsets[inside].numpy()
+    is_copied = torch.isfinite(best[inside]).numpy()
+
+    own = np.ascontiguousarray(picture.permute(1, 2, 0).numpy())
+    pixels = [np.arange(side, dtype=np.float32) for side in own.shape[:2]]
+    total, weights = np.zeros_like(own), np.zeros(own.shape[:2], np.float32)
+    for shift in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        places = [(values + 0.5) / cell - 0.5 for values in pixels]
+        middles = [np.floor(values) + more for values, more in zip(places, shift, strict=True)]
+        near = [1 - abs(values - middle) for values, middle in zip(places, middles, strict=True)]
+        rows, columns = (m.clip(0, count - 1).astype(int) for m, count in zip(middles, size, strict=True))
+        cells = np.ix_(rows, columns)
+        weight = near[0][:, None] * near[1] * is_copied[cells]
+        y, x = (cell * offsets[(*cells, axis)] for axis in (0, 1))
+        copy = cv2.remap(own, pixels[1] + x, pixels[0][:, None] + y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
+        total += weight[..., None] * copy
+        weights += weight
+    copied = torch.from_numpy(total / weights.clip(1e-6)[..., None]).permute(2, 0, 1)
+    return copied, torch.from_numpy(weights > 0.5)
+
+
+def _patches(reduced: torch.Tensor) -> torch.Tensor:
+    """(h · w, C · 49) the patch around each pixel of a reduced picture (C, h, w)."""
+    return F.unfold(F.pad(reduced[None], (RADIUS,) * 4, mode="replicate"), PATCH)[0].T.contiguous()
+
+
+def _steps() -> list[torch.Tensor]:
+    """(2,) rows and columns from a patch's middle to each of its pixels."""
+    return list(torch.cartesian_prod(torch.arange(-RADIUS, RADIUS + 1), torch.arange(-RADIUS, RADIUS + 1)))
+
+
+def _square(side: int) -> np.ndarray:
+    return np.ones((side, side), np.uint8)

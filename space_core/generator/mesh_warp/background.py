@@ -10,9 +10,9 @@ from space_core.face.portrait import Portrait
 from space_core.generator.mesh_warp.earrings import find_earrings
 from space_core.generator.mesh_warp.hair_strands import find_hair_strands
 from space_core.generator.mesh_warp.hair_tips import find_hair_tips
-from space_core.generator.mesh_warp.inpainting import fill_with_detail
+from space_core.generator.mesh_warp.inpainting import fill_with_detail, without_traces
 from space_core.generator.mesh_warp.sampling import EXTENT, blur
-from space_core.generator.mesh_warp.structure import with_structure
+from space_core.generator.mesh_warp.structure import busyness, with_structure
 
 # The person's mask is made steeper: what is nearly certain is certain.
 MASK_LOW, MASK_HIGH = 0.3, 0.95
@@ -68,7 +68,9 @@ def estimate_background(
         kept = np.maximum(kept, blur(cv2.dilate(found * clear_of_edges, fine_brush), 1))
     shows, known = (torch.from_numpy(1 - mask)[None, None].float() for mask in (steep, kept))
     # What goes on beyond the edges is drawn, but nothing is filled from it: it would go on as stripes.
-    seen = torch.from_numpy(in_photo)[None, None]
-    filled = fill_with_detail(picture, known * seen)
-    filled = with_structure(filled, picture, known * seen, (1 - steep) * in_photo, kept > 0.01)
-    return Background(shows, known, torch.where(seen, filled - picture * known, filled * (1 - known)))
+    filled_from = known * torch.from_numpy(in_photo)[None, None]
+    busy = busyness(picture, filled_from)
+    filled_from = without_traces(picture, filled_from, busy)
+    filled = fill_with_detail(picture, filled_from)
+    filled = with_structure(filled, picture, filled_from, busy, (1 - steep) * in_photo, kept > 0.01)
+    return Background(shows, known, torch.where(filled_from == known, filled - picture * known, filled * (1 - known)))

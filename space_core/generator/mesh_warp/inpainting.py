@@ -11,9 +11,12 @@ from scipy.spatial import cKDTree
 from torch.nn import functional as F
 
 from space_core.generator.mesh_warp.sampling import blur
+from space_core.smoothstep import smoothstep
 
 DETAIL = 3.0  # pixels, standard deviation: what is finer than that is detail
 BORDER = 6  # pixels
+TRACES = 12  # pixels from the unknown part in which there may be traces of what hides it
+TRACE = (0.04, 0.1)  # difference of colours, 0…1: none … a trace
 PIECE = 32  # side of a piece of detail, pixels
 # It is one of so many whose middles are so far apart, at random, or the same one would be seen side by side.
 CHOICES, APART = 32, 8
@@ -42,6 +45,28 @@ def fill(picture: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
     coarse = fill(coarse, (weight * 4).clamp(max=1))
     smooth = F.interpolate(coarse, (height, width), mode="bilinear", align_corners=False)
     return picture * known + smooth * (1 - known)
+
+
+def without_traces(picture: torch.Tensor, known: torch.Tensor, busy: np.ndarray) -> torch.Tensor:
+    """What is known, less what differs, at the border of the unknown part, from a plain surrounding beyond that border.
+
+    These are traces of what hides the unknown part, such as shades of hair, and would colour all of it.
+
+    Args:
+        picture: (1, C, H, W) float, 0…1.
+        known: (1, 1, H, W) 0 unknown … 1 known.
+        busy: (H, W) 0 where the surrounding is plain … 1.
+    """
+    is_known = (known[0, 0].numpy() > 0.99).astype(np.uint8)
+    clear = torch.from_numpy(cv2.erode(is_known, np.ones((2 * TRACES + 1, 2 * TRACES + 1), np.uint8))).float()[
+        None, None
+    ]
+    if not clear.any():
+        return known
+    beyond = fill(picture, clear)
+    differs = blur((picture - beyond)[0].abs().mean(0).numpy(), 1)
+    trace = smoothstep(differs, *TRACE) * (1 - busy)
+    return known * torch.maximum(clear, torch.from_numpy(1 - trace))
 
 
 def fill_with_detail(picture: torch.Tensor, known: torch.Tensor) -> torch.Tensor:

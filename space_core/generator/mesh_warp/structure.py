@@ -15,7 +15,7 @@ import torch
 from scipy.ndimage import distance_transform_edt
 from torch.nn import functional as F
 
-from space_core.generator.mesh_warp.inpainting import fill
+from space_core.generator.mesh_warp.inpainting import TRACES, fill
 from space_core.generator.mesh_warp.sampling import blur
 from space_core.smoothstep import smoothstep
 
@@ -31,7 +31,7 @@ TYPICAL = 0.5  # a patch as far from its like as the median weighs e^(−1 / (2 
 OFF_MIDDLE = 0.15  # by this share a patch's distance counts more for the pixel at its corner
 AGREEMENT = (0.02, 0.06)  # standard deviation of what patches say of a pixel, 0…1: copied … the mean of them
 REACH, FADE = 112, 24  # pixels: no turn of a head uncovers what is further inside; over which completion ends there
-TRACE = 6  # pixels around the unknown part in which there may be a trace of what hides it
+BORDER = 6  # pixels around the unknown part that are not copied: in most traces of what hides it end there
 MOST_ERROR = 0.1  # of colours, 0…1, at the border, that is made up for
 # Structure is the deviation of known colours, 0…1, from their mean, between the first two scales and averaged over the
 # third (standard deviations, pixels): grain and shades are none. Below and above these values it is plain and busy.
@@ -75,8 +75,33 @@ class _Completion:
     spread: torch.Tensor
 
 
+def busyness(picture: torch.Tensor, known: torch.Tensor) -> np.ndarray:
+    """(H, W) float32 0 where the known part nearby is plain … 1 where it has structure.
+
+    ``picture`` and ``known`` are as in ``with_structure``; traces of what hides the unknown part don't count.
+    """
+    weight = cv2.erode(known[0, 0].numpy(), _square(2 * TRACES + 1))
+    own = picture[0].permute(1, 2, 0).numpy() * weight[..., None]
+    fine, coarse = (blur(own, s) / blur(weight, s).clip(1e-3)[..., None] for s in (FINE, COARSE))
+    size = (weight.shape[1] // REDUCED, weight.shape[0] // REDUCED)
+    varies, near = (
+        blur(cv2.resize(values, size, interpolation=cv2.INTER_AREA), WIDE / REDUCED)
+        for values in (((fine - coarse) ** 2).mean(-1) * weight, weight)
+    )
+    level, certain = (
+        torch.from_numpy(v)[None, None] for v in (np.sqrt(varies / near.clip(1e-3)), (10 * near).clip(0, 1))
+    )
+    level = cv2.resize(fill(level, certain)[0, 0].numpy(), weight.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    return smoothstep(level, PLAIN, BUSY)
+
+
 def with_structure(
-    filled: torch.Tensor, picture: torch.Tensor, known: torch.Tensor, evidence: np.ndarray, wanted: np.ndarray
+    filled: torch.Tensor,
+    picture: torch.Tensor,
+    known: torch.Tensor,
+    busy: np.ndarray,
+    evidence: np.ndarray,
+    wanted: np.ndarray,
 ) -> torch.Tensor:
     """A picture filled smoothly, the known part's structure continued into the unknown part where there is any.
 
@@ -84,20 +109,20 @@ def with_structure(
         filled: (1, 3, H, W) the picture filled by ``inpainting``, 0…1.
         picture: (1, 3, H, W) the picture; its sides are multiples of 16.
         known: (1, 1, H, W) 0 unknown … 1 known.
+        busy: (H, W) what ``busyness`` returns.
         evidence: (H, W) float32 how likely the unknown part is what the picture shows there, 0…1; it is not copied.
         wanted: (H, W) bool, which pixels of the unknown part are needed.
 
     Returns:
-        (1, 3, H, W), equal to ``filled`` where ``known`` is 1 and where the known part nearby is plain.
+        (1, 3, H, W), equal to ``filled`` where ``known`` is 1 and where nothing is busy.
     """
     is_known = known[0, 0].numpy() > KNOWN
     inside = distance_transform_edt(~is_known).astype(np.float32)
     wanted = wanted & (inside < REACH)
-    share = _structure(picture, known)
-    if not share[wanted].any():
+    if not busy[wanted].any():
         return filled
     smooth = fill(picture, known)
-    around = _square(2 * TRACE + 1)
+    around = _square(2 * BORDER + 1)
     clear = torch.from_numpy(cv2.erode(is_known.astype(np.uint8), around) > 0)
     missing = torch.from_numpy(cv2.dilate(wanted.astype(np.uint8), around) > 0)
     completion = _completed(picture[0], smooth[0], clear, missing)
@@ -117,7 +142,7 @@ def with_structure(
     structured = fill(copied[None], trusted[None, None])
     # Where it turns out wrong, what is busy is at least smooth: pieces of its detail would show as what they are.
     estimate = smooth + (structured - smooth) * _better(structured, smooth, picture, evidence * ~is_known)
-    return filled + (estimate - filled) * torch.from_numpy(share) * (1 - known)
+    return filled + (estimate - filled) * torch.from_numpy(busy) * (1 - known)
 
 
 def _better(
@@ -134,23 +159,6 @@ def _better(
     better = smoothstep(errors[1] / (errors[0] + errors[1]), *BETTER)
     certain = torch.from_numpy((10 * weight).clip(0, 1))
     return fill(torch.from_numpy(better)[None, None], certain[None, None])[0, 0]
-
-
-def _structure(picture: torch.Tensor, known: torch.Tensor) -> np.ndarray:
-    """(H, W) float32 0 where the known part nearby is plain … 1 where it is busy."""
-    weight = known[0, 0].numpy()
-    own = picture[0].permute(1, 2, 0).numpy() * weight[..., None]
-    fine, coarse = (blur(own, s) / blur(weight, s).clip(1e-3)[..., None] for s in (FINE, COARSE))
-    size = (weight.shape[1] // REDUCED, weight.shape[0] // REDUCED)
-    varies, near = (
-        blur(cv2.resize(values, size, interpolation=cv2.INTER_AREA), WIDE / REDUCED)
-        for values in (((fine - coarse) ** 2).mean(-1) * weight, weight)
-    )
-    level, certain = (
-        torch.from_numpy(v)[None, None] for v in (np.sqrt(varies / near.clip(1e-3)), (10 * near).clip(0, 1))
-    )
-    level = cv2.resize(fill(level, certain)[0, 0].numpy(), weight.shape[::-1], interpolation=cv2.INTER_LINEAR)
-    return smoothstep(level, PLAIN, BUSY)
 
 
 def _completed(

@@ -15,7 +15,7 @@ import torch
 from scipy.ndimage import distance_transform_edt
 from torch.nn import functional as F
 
-from space_core.generator.mesh_warp.inpainting import TRACES, fill
+from space_core.generator.mesh_warp.inpainting import DETAIL, TRACES, fill
 from space_core.generator.mesh_warp.sampling import blur
 from space_core.smoothstep import smoothstep
 
@@ -37,6 +37,8 @@ MOST_ERROR = 0.1  # of colours, 0…1, at the border, that is made up for
 # third (standard deviations, pixels): grain and shades are none. Below and above these values it is plain and busy.
 FINE, COARSE, WIDE = 2.0, 12.0, 28.0
 PLAIN, BUSY = 0.014, 0.028
+# Detail, colours 0…1, that is more than grain; and of which share of pixels nearby that is texture.
+STRONG, EVERYWHERE = 0.02, (0.45, 0.6)
 REDUCED = 8  # times, for what is averaged over the last of these
 # Where the picture gives evidence, both estimates' errors, averaged over the first width, are squared and averaged over
 # the second (standard deviations, pixels); so large an error is expected of both. Last, the smooth estimate's share of
@@ -83,16 +85,25 @@ def busyness(picture: torch.Tensor, known: torch.Tensor) -> np.ndarray:
     weight = cv2.erode(known[0, 0].numpy(), _square(2 * TRACES + 1))
     own = picture[0].permute(1, 2, 0).numpy() * weight[..., None]
     fine, coarse = (blur(own, s) / blur(weight, s).clip(1e-3)[..., None] for s in (FINE, COARSE))
+    return smoothstep(np.sqrt(_nearby(((fine - coarse) ** 2).mean(-1), weight)), PLAIN, BUSY)
+
+
+def _texture(picture: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+    """(H, W) 1 where the known part nearby has detail everywhere, such as leaves … 0."""
+    seen = picture[0].permute(1, 2, 0).numpy()
+    strong = (np.abs(seen - blur(seen, DETAIL)).mean(-1) > STRONG).astype(np.float32)
+    return torch.from_numpy(smoothstep(_nearby(strong, known[0, 0].numpy()), *EVERYWHERE))
+
+
+def _nearby(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """(H, W) the mean of values (H, W) of which (H, W) weights are known, over ``WIDE`` and beyond."""
     size = (weight.shape[1] // REDUCED, weight.shape[0] // REDUCED)
-    varies, near = (
-        blur(cv2.resize(values, size, interpolation=cv2.INTER_AREA), WIDE / REDUCED)
-        for values in (((fine - coarse) ** 2).mean(-1) * weight, weight)
+    total, near = (
+        blur(cv2.resize(array, size, interpolation=cv2.INTER_AREA), WIDE / REDUCED)
+        for array in (values * weight, weight)
     )
-    level, certain = (
-        torch.from_numpy(v)[None, None] for v in (np.sqrt(varies / near.clip(1e-3)), (10 * near).clip(0, 1))
-    )
-    level = cv2.resize(fill(level, certain)[0, 0].numpy(), weight.shape[::-1], interpolation=cv2.INTER_LINEAR)
-    return smoothstep(level, PLAIN, BUSY)
+    mean, certain = (torch.from_numpy(array)[None, None] for array in (total / near.clip(1e-3), (10 * near).clip(0, 1)))
+    return cv2.resize(fill(mean, certain)[0, 0].numpy(), weight.shape[::-1], interpolation=cv2.INTER_LINEAR)
 
 
 def with_structure(
@@ -133,15 +144,18 @@ def with_structure(
         F.interpolate(values[None], copied.shape[1:], mode="bilinear", align_corners=False)[0]
         for values in (completion.mean, completion.spread[None])
     )
-    copied += (mean - copied) * smoothstep(spread, *AGREEMENT)
+    disagreed = smoothstep(spread, *AGREEMENT)
+    copied += (mean - copied) * disagreed
     # What it gets wrong at the border is made up for, smoothly.
     border = (clear & is_copied).float()
     error = ((picture[0] - copied) * border).clamp(-MOST_ERROR, MOST_ERROR)
     copied += fill(error[None], border[None, None])[0]
     trusted = is_copied * torch.from_numpy(((REACH - inside) / FADE).clip(0, 1))
     structured = fill(copied[None], trusted[None, None])
-    # Where it turns out wrong, what is busy is at least smooth: pieces of its detail would show as what they are.
-    estimate = smooth + (structured - smooth) * _better(structured, smooth, picture, evidence * ~is_known)
+    better = _better(structured, smooth, picture, evidence * ~is_known)
+    # What is not copied has the detail of leaves and the like; that of letters would show as what it is.
+    detail = (filled - smooth) * _texture(picture, known) * (1 - better * (1 - disagreed))
+    estimate = smooth + (structured - smooth) * better + detail
     return filled + (estimate - filled) * torch.from_numpy(busy) * (1 - known)
 
 

@@ -27,10 +27,11 @@ COMPONENTS = 24  # principal components in which patches are compared
 # By how much a patch the picture's width away is worse, and one whose mean over that width, in pixels of the picture,
 # differs by 1 from the smooth fill; as the Euclidean distance of patches of colours 0…1.
 FARTHER, GUIDE, GUIDE_WIDTH = 10.0, 4.0, 16.0
+ROWS = 0.25  # of the picture's height: patches are searched for so far above and below
 TYPICAL = 0.5  # a patch as far from its like as the median weighs e^(−1 / (2 · this)) as much as one that fits
 OFF_MIDDLE = 0.15  # by this share a patch's distance counts more for the pixel at its corner
 AGREEMENT = (0.02, 0.06)  # standard deviation of what patches say of a pixel, 0…1: copied … the mean of them
-REACH, FADE = 112, 24  # pixels: no turn of a head uncovers what is further inside; over which completion ends there
+REACH, FADE = 96, 24  # pixels: no turn of a head uncovers what is further inside; over which completion ends there
 BORDER = 6  # pixels around the unknown part that are not copied: in most traces of what hides it end there
 MOST_ERROR = 0.1  # of colours, 0…1, at the border, that is made up for
 # Structure is the deviation of known colours, 0…1, from their mean, between the first two scales and averaged over the
@@ -230,9 +231,18 @@ def _matched(
         for values, places in ((wanted, targets), (offered, sources))
     )
     lengths, transposed = offered.square().sum(1), offered.T.contiguous()
-    found = [torch.addmm(lengths, part, transposed, alpha=-2).min(1) for part in wanted.split(chunk)]
-    distances = torch.cat([least.values for least in found]) + wanted.square().sum(1)
-    return _Field(targets, sources[torch.cat([least.indices for least in found])], distances.clamp(min=0))
+    source_rows, within = sources[:, 0].contiguous(), round(ROWS * reduced.shape[1])
+    distances, indices = [], []
+    for part, rows in zip(wanted.split(chunk), targets[:, 0].split(chunk), strict=True):
+        # Both are in the order of rows; patches of rows further away would be too far from what is wanted.
+        bounds = torch.stack([rows[0] - within, rows[-1] + within + 1])
+        first, last = torch.searchsorted(source_rows, bounds).tolist()
+        if last - first < FEWEST:
+            first, last = 0, len(sources)
+        least = torch.addmm(lengths[first:last], part, transposed[:, first:last], alpha=-2).min(1)
+        distances.append(least.values + part.square().sum(1))
+        indices.append(least.indices + first)
+    return _Field(targets, sources[torch.cat(indices)], torch.cat(distances).clamp(min=0))
 
 
 def _voted(reduced: torch.Tensor, field: _Field) -> tuple[torch.Tensor, torch.Tensor]:

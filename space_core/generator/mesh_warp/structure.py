@@ -36,7 +36,7 @@ BORDER = 6  # pixels around the unknown part that are not copied: in most traces
 MOST_ERROR = 0.1  # of colours, 0…1, at the border, that is made up for
 # Structure is the deviation of known colours, 0…1, from their mean, between the first two scales and averaged over the
 # third (standard deviations, pixels): grain and shades are none. Below and above these values it is plain and busy.
-FINE, COARSE, WIDE = 2.0, 12.0, 28.0
+FINE, COARSE, WIDE = 2.0, 12.0, 14.0
 PLAIN, BUSY = 0.014, 0.028
 # Detail, colours 0…1, that is more than grain; and of which share of pixels nearby that is texture.
 STRONG, EVERYWHERE = 0.02, (0.45, 0.6)

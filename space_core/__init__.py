@@ -3,6 +3,8 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from space_core.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from space_core.animation import Animation, Frame
     from space_core.comparison import Comparison

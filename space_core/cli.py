@@ -22,6 +22,7 @@ from space_core.terminal import (
     signals_as_interrupt,
     stdout_for_a_stream,
 )
+from space_core.version import __version__
 
 if TYPE_CHECKING:
     from space_core.animation import Animation
@@ -186,6 +187,7 @@ def _parser() -> argparse.ArgumentParser:
     # Started as a module, the program has the name of a file that nobody types.
     program = "python -m space_core" if Path(sys.argv[0]).name == "__main__.py" else None
     parser = argparse.ArgumentParser(prog=program, description="Speech-driven portrait animation.")
+    parser.add_argument("--version", action="version", version=f"SPACE {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     animate = commands.add_parser("animate", help="let the portrait in a photo say a recording")
     compare = commands.add_parser("compare", help="say the same words with two to four settings, in one grid")

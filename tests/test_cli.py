@@ -221,3 +221,10 @@ sys.exit(main(["animate", "photo.jpg", "speech.wav", "-o", "out.mp4"]))
     assert done.stderr == (
         "space_core: There is not enough memory for this. Try again later, or with a smaller photo.\n"
     )
+
+
+def test_the_version_is_printed(capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["--version"])
+    assert end.value.code == 0
+    assert capsys.readouterr().out == f"SPACE {space_core.__version__}\n"

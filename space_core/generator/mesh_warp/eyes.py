@@ -60,6 +60,7 @@ IRIS_RISE = 0.06  # how far the middle of an iris lies above the line between th
 DARK_BROWN = (0.3, 0.19, 0.13)  # relative to the light; the iris of an eye nobody has seen
 WHITE, WHITE_GREY = 0.88, 0.65  # how bright its white is, relative to the skin, and how much less coloured
 LASHES_OR_WHITE = (0.5, 0.75)  # relative to the light: darker is lashes, lighter is white
+AROUND_BALL = 0.75  # in widths; what is further from an eye is not seen between its lids, however it moves
 LEAST_HEIGHT = 0.1  # of an eye, in its widths; below it the tracker's noise would count as shutting
 
 
@@ -69,8 +70,10 @@ class PreparedEye:
 
     Attributes:
         eye: which points it has.
-        ball: (1, 3, 2h − 1, 2w − 1) the picture at twice its resolution, the eyeball continued behind the lids.
+        ball: (1, 3, 2h − 1, 2w − 1) the picture around the eye at twice its resolution, the eyeball continued behind
+            the lids.
         opened_ball: the same for lids that open further, without the upper lid's shade.
+        corner: (2,) x and y in the picture of the first pixel of both.
         lids: (1, 4, h, w) the picture with the skin continued over the eye, and how far it does so, 0…1.
         lashes: (3, 1, 1) colour.
         photo: the photo's own landmarks.
@@ -82,6 +85,7 @@ class PreparedEye:
     eye: Eye
     ball: torch.Tensor
     opened_ball: torch.Tensor
+    corner: torch.Tensor
     lids: torch.Tensor
     lashes: torch.Tensor
     photo: FaceMotion
@@ -162,7 +166,7 @@ def draw_eye(
         motion.posed.index_select(1, index_on(lid, device))[..., :2] for lid in (eye.upper_lid, eye.lower_lid)
     )
     opening = opening_mask(upper, lower, window.pixels)
-    where = _eyeball(prepared, motion, window.pixels, opening.along)
+    where = _eyeball(prepared, motion, window.pixels, opening.along) - prepared.corner
     ball = sample(prepared.ball, where, density=2)
     width = prepared.width * motion.scale[:, None, None]  # pixels
     if change.opened.any():
@@ -226,14 +230,18 @@ def _prepare(picture: torch.Tensor, photo: FaceMotion, eye: Eye, other: Eye, ali
     radius = float((rim - rim.mean(0)).norm(dim=-1).mean())
     unseen = _unseen(picture, photo, eye, other, opening, radius * float(photo.scale))
     filled = fill(picture, visible)
+    lids_points, reach = torch.cat([upper, lower], 1)[0].numpy(), AROUND_BALL * width
+    low, high = (lids_points.min(0) - reach).astype(int).clip(0), (lids_points.max(0) + reach).astype(int)
+    own = np.s_[low[1] : high[1], low[0] : high[0]]
     ball, opened_ball = (
-        torch.from_numpy(double(each[0].permute(1, 2, 0).numpy())).permute(2, 0, 1)[None].contiguous()
+        torch.from_numpy(double(each[0].permute(1, 2, 0)[own].numpy())).permute(2, 0, 1)[None].contiguous()
         for each in (filled, torch.lerp(unseen, filled, clear))
     )
     return PreparedEye(
         eye=eye,
         ball=ball,
         opened_ball=opened_ball,
+        corner=torch.tensor(low, dtype=torch.float32),
         lids=lids,
         lashes=_lashes(picture, lids, (opening.below_upper.abs() < 0.07 * width) & (opening.along.abs() < 1)),
         photo=photo,

@@ -11,10 +11,10 @@ from space_core.motion.lips import lip_gaps
 # EMFACS, their strengths follow from renderings beside the actors' frames: the tracker sees a third to a half of how
 # far brows move, a quarter of frowns, lids and wrinkled noses, and nothing of raised cheeks.
 RECIPES = {
-    "angry": "4:1.1, 5:0.4, 7:1.0, 9:0.35, 10:0.5, 17:0.4, 20:0.2, 23:0.7, 24:0.7",
+    "angry": "4:1.2, 5:0.6, 7:1.0, 9:0.2, 10:0.1, 17:0.3, 20:0.3, 23:0.7, 24:0.7",
     "contempt": "12L:0.2, 14L:1.0, 10L:0.4, 15R:0.2, 1:0.2, 2L:0.6, 2R:0.1, 7:0.4, 17:0.3, 24:0.5",
-    "disgusted": "6:0.5, 7:0.8, 9:0.8, 10:1.1, 15:0.2, 17:0.5, 25:0.2",
-    "fear": "1:1.3, 2:0.3, 4:1.1, 5:1.3, 15:0.8, 16:0.6, 20:1.0, 25:0.6, 26:0.2",
+    "disgusted": "1:0.2, 6:0.5, 7:0.8, 9:0.7, 10:1.1, 15:0.3, 17:0.4, 25:0.3",
+    "fear": "1:1.4, 2:0.1, 4:1.3, 5:0.6, 15:0.9, 16:0.6, 20:1.0, 25:0.6, 26:0.1",
     "happy": "6:1.0, 7:0.3, 10:0.2, 12:0.6, 25:0.8",
     "sad": "1:1.2, 4:0.6, 7:0.5, 11:0.2, 15:0.7, 17:0.4",
     "surprised": "1:0.9, 2:1.0, 5:1.2, 18:0.3, 25:0.4, 26:0.7",

@@ -19,7 +19,7 @@ from space_core.generator.mesh_warp.inpainting import DETAIL, TRACES, fill
 from space_core.generator.mesh_warp.sampling import blur
 from space_core.smoothstep import smoothstep
 
-LEVELS = ((16, 4), (8, 4), (4, 2))  # reductions of the picture, and how many times each is searched
+LEVELS = 16, 8, 4  # reductions of the picture, each searched once: further searches change nothing that is measured
 RADIUS = 3  # of a patch, reduced pixels
 PATCH = 2 * RADIUS + 1
 FEWEST = 30  # known patches; with fewer a level is left out
@@ -184,7 +184,7 @@ def _completed(
     None if too little is known. ``smooth`` (3, H, W) is the picture filled smoothly.
     """
     completion = None
-    for reduction, repeats in LEVELS:
+    for reduction in LEVELS:
         share = F.avg_pool2d(known.float()[None], reduction)
         is_known, size = share[0] > 0.5, share.shape[1:]
         sources = torch.from_numpy(np.argwhere(cv2.erode(is_known.byte().numpy(), _square(PATCH), borderValue=0)))
@@ -200,11 +200,9 @@ def _completed(
         else:
             before = F.interpolate(completion.mean[None], size, mode="bicubic", align_corners=False)[0]
             reduced = torch.where(unknown, before, reduced)
-        for _ in range(repeats):
-            field = _matched(reduced, guide, targets, sources)
-            mean, spread = _voted(reduced, field)
-            reduced = torch.where(unknown, mean, reduced)
-        completion = _Completion(field, reduced, spread)
+        field = _matched(reduced, guide, targets, sources)
+        mean, spread = _voted(reduced, field)
+        completion = _Completion(field, torch.where(unknown, mean, reduced), spread)
     return completion
 
 

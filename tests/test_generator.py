@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import no_work_left
-from rendering import around, blinking, feeling, looking, open_mouth, posed, rendered
+from rendering import around, blinking, looking, open_mouth, posed, rendered
 
 from space_core.evaluation.eyes import followed_gaze
 from space_core.evaluation.picture import eye_opening
@@ -16,10 +16,8 @@ from space_core.face.canvas import crop_canvas
 from space_core.face.detector import build_detector
 from space_core.face.normalization import HeadPose, normalize
 from space_core.face.posed_face import PosedFace, fit_posed_face
-from space_core.face.topology import EYES, LEFT_EYE, Eye
-from space_core.generator.mesh_warp.opening_mask import opening_mask
+from space_core.face.topology import EYES, LEFT_EYE
 from space_core.generator.mesh_warp.rasterizer import rasterize
-from space_core.generator.mesh_warp.sampling import pixels_of
 from space_core.motion.gaze import apply_gaze
 from space_core.progress import NUM_CORES
 
@@ -167,21 +165,6 @@ def test_eyes_that_are_shut_in_the_photo_open(generator, portrait, with_shut_eye
     for eye in EYES:
         pupil = around(frames[1], portrait.landmarks, [eye.pupil], 2)
         assert pupil.mean() < around(with_shut_eyes, portrait.landmarks, [eye.pupil], 2).mean() - 30
-
-
-def test_an_eyeball_that_widened_lids_uncover_is_as_bright_as_what_the_photo_shows_of_it(generator, prepared, portrait):
-    face = posed(portrait, np.concatenate([portrait.normalized[None], feeling(portrait, "fear", 1.5)]))
-    photo, afraid = (
-        [frame[inside(landmarks, eye, frame.shape[:2])].mean() for eye in EYES]
-        for frame, landmarks in zip(rendered(generator, prepared, face), face.landmarks, strict=True)
-    )
-    assert (np.array(afraid) > 1.02 * np.array(photo)).all()
-
-
-def inside(landmarks: np.ndarray, eye: Eye, size: tuple[int, int]) -> np.ndarray:
-    """Which pixels (H, W) lie between the lids of landmarks (478, 3)."""
-    lids = (torch.tensor(landmarks[None, list(lid), :2], dtype=torch.float32) for lid in (eye.upper_lid, eye.lower_lid))
-    return (opening_mask(*lids, pixels_of(torch.zeros(1, 1, *size))).coverage[0] > 0.9).numpy()
 
 
 # The iterator

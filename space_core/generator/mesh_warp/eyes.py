@@ -47,13 +47,10 @@ LASHES_TAPER = 0.45  # how much thinner it is at the corners
 LASHES_ENDS = (1.05, 1.3)  # it fades out between these, in half widths
 LASHES_DARK = 0.35  # it is at most that bright, relative to the lid
 STRANDS, STRANDS_FAN, STRANDS_DEPTH = 34.0, 0.12, 0.2  # radians from the middle to a corner, how they spread, how deep
-# Lids that part by this more than in the photo, in widths of the eye, show an eyeball that is drawn where they hid it,
-# and where the upper lid and its lashes shaded it: up to the second of SHADED below it, in part from the first on. The
-# shade is OWN_SHADE deep at the lid's edge and ends at the third.
-OPENED, SHADED, OWN_SHADE = 0.08, (0.02, 0.1, 0.16), 0.4
-# Eyes lower than this in the photo, in their widths, have lashes drawn at the upper lid's edge when they open. Those
-# lower than the first of SEEN show none of their eyeball, from the second on the colours are those they show.
+# Eyes lower than this in the photo, in their widths, may be opened further: an eyeball is drawn where lids hide it.
+# Those lower than the first of SEEN show none of it, from the second on the colours are those they show.
 HALF_SHUT, SEEN = 0.14, (0.09, 0.13)
+OPENED = 0.08  # in widths; lids that have parted by this have their lashes at the upper one's edge
 OPENED_LASHES, OPENED_ENDS = 0.3, 1.2  # those look so long, and end so much sooner, relative to a shut eye's
 IRIS_SIZE, PUPIL_SIZE = 0.2, (0.3, 0.42)  # radius in widths of the eye, and the pupil's edge in those
 IRIS_RISE = 0.06  # how far the middle of an iris lies above the line between the corners, in widths
@@ -72,8 +69,7 @@ class PreparedEye:
         eye: which points it has.
         ball: (1, 3, 2h − 1, 2w − 1) the picture around the eye at twice its resolution, the eyeball continued behind
             the lids.
-        opened_ball: the same for lids that open further, without the upper lid's shade.
-        corner: (2,) x and y in the picture of the first pixel of both.
+        corner: (2,) x and y in the picture of its first pixel.
         lids: (1, 4, h, w) the picture with the skin continued over the eye, and how far it does so, 0…1.
         lashes: (3, 1, 1) colour.
         photo: the photo's own landmarks.
@@ -84,7 +80,6 @@ class PreparedEye:
 
     eye: Eye
     ball: torch.Tensor
-    opened_ball: torch.Tensor
     corner: torch.Tensor
     lids: torch.Tensor
     lashes: torch.Tensor
@@ -101,7 +96,7 @@ class EyeChange:
     Attributes:
         moved: how far the drawn eye replaces the photo's.
         shut: how far the lids have closed beyond the photo's.
-        opened: how far the lids have opened beyond the photo's.
+        opened: how far lids that are half shut in the photo have opened.
     """
 
     moved: np.ndarray
@@ -109,15 +104,14 @@ class EyeChange:
     opened: np.ndarray
 
 
-def prepare_eyes(picture: torch.Tensor, photo: FaceMotion, alive: float) -> list[PreparedEye]:
+def prepare_eyes(picture: torch.Tensor, photo: FaceMotion) -> list[PreparedEye]:
     """Both eyes of a photo.
 
     Args:
         picture: (1, 3, h, w) both eyes and what is around them, 0…1.
         photo: the photo's own landmarks in pixels of the picture.
-        alive: how far they are a living person's, 0…1. Only that far an eyeball is drawn where lids hide it.
     """
-    return [_prepare(picture, photo, eye, other, alive) for eye, other in (EYES, EYES[::-1])]
+    return [_prepare(picture, photo, eye, other) for eye, other in (EYES, EYES[::-1])]
 
 
 def eye_change(prepared: PreparedEye, host: HostMotion) -> EyeChange:
@@ -133,7 +127,9 @@ def eye_change(prepared: PreparedEye, host: HostMotion) -> EyeChange:
     height = _height(host.normalized, eye)
     shut = 1 - height / max(prepared.height, LEAST_HEIGHT * prepared.width)
     shut = smoothstep(shut, LIDS_LOW, LIDS_HIGH) * moved
-    opened = smoothstep((height - prepared.height) / (OPENED * prepared.width), 0.2, 1) * moved
+    opened = np.zeros_like(shut)
+    if prepared.height < HALF_SHUT * prepared.width:
+        opened = smoothstep((height - prepared.height) / (OPENED * prepared.width), 0.2, 1) * moved
     return EyeChange(moved, shut, opened)
 
 
@@ -168,15 +164,12 @@ def draw_eye(
     opening = opening_mask(upper, lower, window.pixels)
     where = _eyeball(prepared, motion, window.pixels, opening.along) - prepared.corner
     ball = sample(prepared.ball, where, density=2)
-    width = prepared.width * motion.scale[:, None, None]  # pixels
-    if change.opened.any():
-        shade = OWN_SHADE * (1 - smoothstep(opening.below_upper / width, 0.0, SHADED[2]))
-        ball = torch.lerp(ball, sample(prepared.opened_ball, where, density=2) * (1 - shade[:, None]), opened[:, None])
     alpha_blend(frames, window, ball, opening.coverage * moved)
 
-    drawn = torch.maximum(shut, opened) if prepared.height < HALF_SHUT * prepared.width else shut
     if not (change.shut.any() or change.opened.any()):
         return
+    drawn = torch.maximum(shut, opened)
+    width = prepared.width * motion.scale[:, None, None]  # pixels
     width = width * (1 - LASHES_TAPER * opening.along**2).clamp(min=0.1)
     above, below = ((part * width).clamp(min=0.7) for part in LASHES_WIDTH)
     hang = (opening.below_upper / below).clamp(min=0)
@@ -219,45 +212,34 @@ def _depth(motion: FaceMotion, eye: Eye, bulge: torch.Tensor) -> torch.Tensor:
     return torch.lerp(corners[:, None, None], pupil[:, None, None], bulge)
 
 
-def _prepare(picture: torch.Tensor, photo: FaceMotion, eye: Eye, other: Eye, alive: float) -> PreparedEye:
+def _prepare(picture: torch.Tensor, photo: FaceMotion, eye: Eye, other: Eye) -> PreparedEye:
     upper, lower = (photo.posed[:, list(lid), :2] for lid in (eye.upper_lid, eye.lower_lid))
     opening = opening_mask(upper, lower, pixels_of(picture))
     visible = opening.coverage[:, None]
     width = float((upper[0, -1] - upper[0, 0]).norm())  # pixels
     lids = _lids(picture, opening, width)
-    clear = 1 - alive * (1 - visible * smoothstep(opening.below_upper / width, *SHADED[:2])[:, None])
+    ball, height = fill(picture, visible), float(_height(photo.normalized, eye))
+    if height * float(photo.scale) < HALF_SHUT * width:
+        ball = torch.lerp(_unseen(picture, photo, eye, other, opening), picture, visible)
     rim = photo.normalized[0, list(eye.iris_rim), :2]
-    radius = float((rim - rim.mean(0)).norm(dim=-1).mean())
-    unseen = _unseen(picture, photo, eye, other, opening, radius * float(photo.scale))
-    filled = fill(picture, visible)
     lids_points, reach = torch.cat([upper, lower], 1)[0].numpy(), AROUND_BALL * width
     low, high = (lids_points.min(0) - reach).astype(int).clip(0), (lids_points.max(0) + reach).astype(int)
-    own = np.s_[low[1] : high[1], low[0] : high[0]]
-    ball, opened_ball = (
-        torch.from_numpy(double(each[0].permute(1, 2, 0)[own].numpy())).permute(2, 0, 1)[None].contiguous()
-        for each in (filled, torch.lerp(unseen, filled, clear))
-    )
+    own = ball[0, :, low[1] : high[1], low[0] : high[0]].permute(1, 2, 0).numpy()
     return PreparedEye(
         eye=eye,
-        ball=ball,
-        opened_ball=opened_ball,
+        ball=torch.from_numpy(double(own)).permute(2, 0, 1)[None].contiguous(),
         corner=torch.tensor(low, dtype=torch.float32),
         lids=lids,
         lashes=_lashes(picture, lids, (opening.below_upper.abs() < 0.07 * width) & (opening.along.abs() < 1)),
         photo=photo,
-        height=float(_height(photo.normalized, eye)),
+        height=height,
         width=width / float(photo.scale),
-        iris_radius=radius,
+        iris_radius=float((rim - rim.mean(0)).norm(dim=-1).mean()),
     )
 
 
-def _unseen(
-    picture: torch.Tensor, photo: FaceMotion, eye: Eye, other: Eye, opening: OpeningMask, radius: float
-) -> torch.Tensor:
-    """(1, 3, h, w) an eyeball where lids hide it: of its own colours if some is seen, of the other's, or brown.
-
-    ``radius`` is that of the iris as it is tracked, pixels.
-    """
+def _unseen(picture: torch.Tensor, photo: FaceMotion, eye: Eye, other: Eye, opening: OpeningMask) -> torch.Tensor:
+    """(1, 3, h, w) an eyeball where lids hide it: of its own colours if some is seen, of the other's, or brown."""
     corners = photo.posed[0, [eye.upper_lid[0], eye.upper_lid[-1]], :2]
     along = corners[1] - corners[0]
     width = along.norm()
@@ -280,12 +262,13 @@ def _unseen(
     pupil = photo.posed[0, eye.pupil, :2]
     rise = torch.stack([along[1], -along[0]]) * IRIS_RISE
     pupil = torch.lerp(corners.mean(0) + rise, pupil, seen)
-    offset = (pixels_of(picture) - pupil) / torch.lerp(IRIS_SIZE * width, torch.tensor(radius).to(width), seen)
+    offset = (pixels_of(picture) - pupil) / (IRIS_SIZE * width)
     away, up = offset.norm(dim=-1)[:, None], -offset[..., 1][:, None]
     disc, hole = smoothstep(away, 1.05, 0.85), smoothstep(away, *PUPIL_SIZE[::-1])
     white, iris = white[:, None, None], iris[:, None, None]
     iris = iris * (1 - 0.4 * smoothstep(away, 0.6, 1.0)) * (1 - 0.2 * up.clamp(-1, 1)) * (1 - 0.8 * hole)
     ball = torch.lerp(white * (1 - 0.3 * (opening.along**2).clamp(max=1)[:, None]), iris, disc)
+    ball = ball * (1 - 0.35 * smoothstep(up, 0.0, 1.2))  # the upper lid's shade
     spot = torch.exp(-((offset - torch.tensor([-0.2, -0.3]).to(offset)) / 0.16).square().sum(-1))[:, None]
     return torch.lerp(ball, light.clamp(min=0.5), 0.75 * spot * (1 - seen)).clamp(0, 1)
 

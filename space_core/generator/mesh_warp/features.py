@@ -16,7 +16,6 @@ from space_core.face.canvas import Canvas
 from space_core.face.portrait import MARGIN
 from space_core.face.topology import EYES, INNER_LOWER_LIP, INNER_UPPER_LIP, OUTER_LOWER_LIP, OUTER_UPPER_LIP
 from space_core.generator.mesh_warp.compositing.prepared_canvas import PreparedCanvas, film_transform
-from space_core.generator.mesh_warp.depiction import Depiction
 from space_core.generator.mesh_warp.eyes import PreparedEye, draw_eye, eye_change, eye_margin, prepare_eyes
 from space_core.generator.mesh_warp.face_motion import FaceMotion, PixelTransform, upload
 from space_core.generator.mesh_warp.mouth import draw_mouth, mouth_is_open
@@ -95,15 +94,14 @@ def prepare_patch(canvas: Canvas, points: np.ndarray, extent: float, margin: flo
     return Patch(F.avg_pool2d(picture, step) if step > 1 else picture, _to_patch(low, step), step)
 
 
-def prepare_eyes_on(canvas: Canvas, photo: FaceMotion, depiction: Depiction) -> PreparedEyes:
+def prepare_eyes_on(canvas: Canvas, photo: FaceMotion) -> PreparedEyes:
     """The eyes of a photo with these landmarks in pixels of the film."""
     points, device = photo.host.posed[0, EYE_POINTS, :2], photo.posed.device
     width = max(
         np.linalg.norm(np.subtract(*photo.host.posed[0, [eye.upper_lid[0], eye.upper_lid[-1]], :2])) for eye in EYES
     )
     patch = prepare_patch(canvas, points, float(width), AROUND_EYES * float(width), device)
-    alive = (1 - depiction.stone) * (1 - depiction.cartoon)
-    return PreparedEyes(patch, prepare_eyes(patch.picture, photo.transformed(patch.transform), alive))
+    return PreparedEyes(patch, prepare_eyes(patch.picture, photo.transformed(patch.transform)))
 
 
 def prepare_lips_on(canvas: Canvas, photo: FaceMotion, mouth: PreparedMouth, refined: bool) -> PreparedLips:

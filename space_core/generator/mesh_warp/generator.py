@@ -119,7 +119,7 @@ class MeshWarpGenerator:
                 mesh=mesh.transformed(to_surroundings.inverse().then(to_film)),
                 wrinkles=prepare_wrinkles(picture, around, depiction),
                 glasses=worn,
-                eyes=None if glasses and glasses.opaque else prepare_eyes_on(canvas, photo, depiction),
+                eyes=None if glasses and glasses.opaque else prepare_eyes_on(canvas, photo),
                 lips=prepare_lips_on(canvas, photo, mouth, refined),
                 light=prepare_light(picture, around, depiction),
                 canvas=prepared_canvas.result(),

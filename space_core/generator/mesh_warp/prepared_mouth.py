@@ -130,6 +130,7 @@ def prepare_mouth(picture: torch.Tensor, photo: FaceMotion) -> PreparedMouth:
     if has_teeth:
         enamel = _enamel(picture, teeth)
         light = enamel / (OWN_LIGHT * colours.enamel)
+        light = np.minimum(light, light[0])  # lips redden teeth; those that are whiter than expected stay as white
         share = light.mean().clip(*DIMMED) * (light / light.mean()) ** REDDENED
         colours = replace(colours, enamel=enamel / share, neck=enamel / share * colours.neck / colours.enamel)
     width = float(np.linalg.norm(upper[0] - upper[-1]))

@@ -799,9 +799,9 @@ def test_a_replica_that_is_killed_costs_no_visitor_a_film_and_replicas_draw_live
         until(lambda: visitor.metric("space_replicas") == 2, 120)
         noise = visitor.upload_bytes("noise.jpg", b"no picture").json()[0]
         assert "image" in visitor.refusal("animate", list((values | {"photo": uploaded(noise)}).values()))
-        visitor.begin("animate", list((values | {"speech": visitor.upload(long)}).values()), session_hash="who stops")
+        visitor.begin("animate", list((values | {"speech": visitor.upload(long)}).values()), session_hash="who_stops")
         until(lambda: visitor.metric("space_busy") == 1)
-        visitor.begin("stop", [], session_hash="who stops")
+        visitor.begin("stop", [], session_hash="who_stops")
         until(lambda: visitor.metric("space_busy") == 0, 10)
         with connect(address.replace("http", "ws") + "/live") as session:
             session.send(json.dumps({"photo": values["photo"]["path"]}))

@@ -355,7 +355,7 @@ def test_a_portrait_says_what_the_microphone_hears(page, demo):
     pictures = page.evaluate("() => received.pictures")
     moved = [max(abs(a - b) for a, b in zip(pictures[0], picture, strict=True)) for picture in pictures]
     assert len(pictures) > 4  # of 50; a busy machine skips some
-    assert max(moved) > 40
+    assert max(moved) > 20
     page.locator("#emotion").select_option("happy")
     said = page.evaluate("() => received.said")
     page.wait_for_function(f"() => received.said > {said} + 8000", timeout=FILM_TIMEOUT)

@@ -58,9 +58,8 @@ def without_traces(picture: torch.Tensor, known: torch.Tensor, busy: np.ndarray)
         busy: (H, W) 0 where the surrounding is plain … 1.
     """
     is_known = (known[0, 0].numpy() > 0.99).astype(np.uint8)
-    clear = torch.from_numpy(cv2.erode(is_known, np.ones((2 * TRACES + 1, 2 * TRACES + 1), np.uint8))).float()[
-        None, None
-    ]
+    around = np.ones((2 * TRACES + 1, 2 * TRACES + 1), np.uint8)
+    clear = torch.from_numpy(cv2.erode(is_known, around))[None, None].float()
     if not clear.any():
         return known
     beyond = fill(picture, clear)

@@ -63,7 +63,8 @@ def draw_mouth_mesh(mouth: PreparedMouth, motion: FaceMotion, window: Window) ->
     """(B, 4, h, w) colour times coverage, and coverage, 0…1, of teeth, gums and tongue in a window."""
     anatomy, host = load_anatomy(), motion.host
     batch, height, width = window.index.shape
-    vertices, normals, depths = _placed(mouth, host)
+    dropped = _jaw_dropped(mouth, host)
+    vertices, normals, depths = _placed(mouth, host, dropped)
     turned = vertices @ host.rotation.swapaxes(1, 2) * host.scale[:, None, None]
     shift = (host.translation[:, :2] - window.corner).astype(np.float32)
     turned[..., :2] += shift[:, None]
@@ -79,7 +80,7 @@ def draw_mouth_mesh(mouth: PreparedMouth, motion: FaceMotion, window: Window) ->
     if not len(drawn):
         return torch.zeros(batch, 4, height, width, device=motion.posed.device)
     used, triangles = np.unique(triangles[drawn], return_inverse=True)
-    colours = _vertex_colours(mouth, host, used, normals[:, used], depths[:, used])
+    colours = _vertex_colours(mouth, host, used, normals[:, used], depths[:, used], dropped)
     places = turned[:, used] * OVERSAMPLING
     places[..., :2] += (OVERSAMPLING - 1) / 2
     values = upload(np.concatenate([places, colours.clip(DARKEST)], -1, dtype=np.float32), motion.posed.device)
@@ -120,11 +121,13 @@ def _near_opening(points: np.ndarray, landmarks: np.ndarray, reach: np.ndarray) 
     return np.stack(between)
 
 
-def _placed(mouth: PreparedMouth, host: HostMotion) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Normalized places and normals (B, V, 3) of the anatomy's vertices, and depths (B, V) behind the incisors."""
+def _placed(mouth: PreparedMouth, host: HostMotion, dropped: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Normalized places and normals (B, V, 3) of the anatomy's vertices, and depths (B, V) behind the incisors.
+
+    ``dropped`` (B,) is what ``_jaw_dropped`` gives.
+    """
     anatomy = load_anatomy()
     gap = _lips_apart(host) / MILLIMETRE
-    dropped = _jaw_dropped(mouth, host)
     raised, between = host.tongue.T
     angle = (dropped + JAW_AT_REST) / (mouth.hinge[1] - mouth.origin[2])
 
@@ -161,11 +164,16 @@ def _jaw_dropped(mouth: PreparedMouth, host: HostMotion) -> np.ndarray:
 
 
 def _vertex_colours(
-    mouth: PreparedMouth, host: HostMotion, used: np.ndarray, normals: np.ndarray, depths: np.ndarray
+    mouth: PreparedMouth,
+    host: HostMotion,
+    used: np.ndarray,
+    normals: np.ndarray,
+    depths: np.ndarray,
+    dropped: np.ndarray,
 ) -> np.ndarray:
     """(B, N, 3) colours in the photo's light of the anatomy's vertices that are used (N,).
 
-    ``normals`` (B, N, 3) and ``depths`` (B, N) are those of ``_placed``.
+    ``normals`` (B, N, 3) and ``depths`` (B, N) are those of ``_placed``, ``dropped`` (B,) that of ``_jaw_dropped``.
     """
     inwards = INWARDS_SHADE * smoothstep(normals[..., 2], *INWARDS)
     normals = normals @ host.rotation.swapaxes(1, 2)
@@ -193,7 +201,7 @@ def _vertex_colours(
     )
     light = light * (1 - (upper + anatomy.jaw[used] * (lower - upper)) * (part != TONGUE))
     depiction = colours.depiction
-    touching = (1 - smoothstep(_jaw_dropped(mouth, host), *ROWS_APART)) * (1 - depiction.cartoon)
+    touching = (1 - smoothstep(dropped, *ROWS_APART)) * (1 - depiction.cartoon)
     light = light * (1 - BEHIND_ROWS_SHADE * touching[:, None] * smoothstep(depths, *BEHIND_ROWS) * (part != TOOTH))
     flatness = CARTOON_FLATNESS * depiction.cartoon * (part == TOOTH)
     light = light + flatness * (fade - light)

@@ -124,9 +124,10 @@ def prepare_mouth(picture: torch.Tensor, photo: FaceMotion) -> PreparedMouth:
     depth = float(upper[5, 2]) + TEETH_BEHIND_LIPS
     edge = meeting + UPPER_EDGE_BELOW_LIPS + BELOW_IN_SMILE * smile_of(normalized)
     near_lips = LIPS_SHADE ** ((1 - colours.depiction.cartoon) * colours.reddening**LIPS_REDDENING)
-    has_teeth, share = shows_teeth and _height(teeth) > LEAST_HEIGHT * float(photo.scale), np.ones(3, np.float32)
+    has_teeth = shows_teeth and _height(teeth) > LEAST_HEIGHT * float(photo.scale)
     if shows_teeth:
         edge = max(edge, _lower_edge(teeth, photo, depth))
+    share = np.ones(3, np.float32)
     if has_teeth:
         enamel = _enamel(picture, teeth)
         light = enamel / (OWN_LIGHT * colours.enamel)
@@ -169,8 +170,7 @@ def _teeth_in_photo(picture: torch.Tensor, photo: FaceMotion, lips: torch.Tensor
     pale = smoothstep(of_lips, *PALE_LIPS)
     low, high = (a + pale * (b - a) for a, b in zip(TOOTH_BRIGHTNESS, TOOTH_BRIGHTNESS_BY_PALE_LIPS, strict=True))
     paler = smoothstep(_saturation(picture) / of_lips.clamp(min=PALE_LIPS[0]), *TOOTH_SATURATION)
-    bright = smoothstep(picture.mean(1) / lips.mean(), low, high)
-    tooth = bright * paler
+    tooth = smoothstep(picture.mean(1) / lips.mean(), low, high) * paler
     tooth = F.avg_pool2d(F.max_pool2d(tooth, (1, 5), 1, (0, 2)), 3, 1, 1)  # the gaps between teeth belong to them
     # A pixel or two next to the lips are as much lip as tooth.
     clear = smoothstep(opening.below_upper, 0.5, 2.0) * smoothstep(opening.above_lower, 0.5, 2.0)

@@ -23,6 +23,7 @@ LEVELS = 16, 8, 4  # reductions of the picture, each searched once: further sear
 RADIUS = 3  # of a patch, reduced pixels
 PATCH = 2 * RADIUS + 1
 FEWEST = 30  # known patches; with fewer a level is left out
+TOGETHER = 512  # patches that are searched for at a time
 COMPONENTS = 24  # principal components in which patches are compared
 # By how much a patch the picture's width away is worse, and one whose mean over that width, in pixels of the picture,
 # differs by 1 from the smooth fill; as the Euclidean distance of patches of colours 0…1.
@@ -213,9 +214,7 @@ def _mean_around(colours: torch.Tensor, known: torch.Tensor, width: float) -> to
     return torch.from_numpy(total).permute(2, 0, 1)
 
 
-def _matched(
-    reduced: torch.Tensor, guide: torch.Tensor, targets: torch.Tensor, sources: torch.Tensor, chunk: int = 512
-) -> _Field:
+def _matched(reduced: torch.Tensor, guide: torch.Tensor, targets: torch.Tensor, sources: torch.Tensor) -> _Field:
     """The field of a reduced picture (3, h, w), from patches around pixels (N, 2) to those around pixels (M, 2).
 
     ``guide`` (3, h, w) are colours of large shapes.
@@ -231,7 +230,7 @@ def _matched(
     lengths, transposed = offered.square().sum(1), offered.T.contiguous()
     source_rows, within = sources[:, 0].contiguous(), round(ROWS * reduced.shape[1])
     distances, indices = [], []
-    for part, rows in zip(wanted.split(chunk), targets[:, 0].split(chunk), strict=True):
+    for part, rows in zip(wanted.split(TOGETHER), targets[:, 0].split(TOGETHER), strict=True):
         # Both are in the order of rows; patches of rows further away would be too far from what is wanted.
         bounds = torch.stack([rows[0] - within, rows[-1] + within + 1])
         first, last = torch.searchsorted(source_rows, bounds).tolist()

@@ -144,7 +144,7 @@ def test_fear_raises_the_inner_brows_draws_them_together_and_widens_the_eyes(fac
 def test_contempt_raises_one_corner_of_the_mouth_and_lowers_the_lids(face):
     contemptuous = at_rest(face, "contempt", 1.0)
     right, left = (face - contemptuous)[[61, 291], 1]
-    assert left > 0.06 > 0 > right
+    assert left > 0.055 and right < 0
     assert left - right < 0.12  # more would twist the lips
     assert lid_opening(contemptuous).max() < 0.9 * lid_opening(face).max()
 
@@ -168,6 +168,29 @@ def test_contempt_on_a_smiling_photo_raises_one_corner_of_the_mouth_alone(face):
 
 def test_joy_keeps_the_smile_of_a_photo(face):
     assert corner_height(at_rest(smiling(face), "happy", 1)) > corner_height(smiling(face))
+
+
+def test_joy_curves_a_mouth_that_does_not_smile_yet_more_than_one_that_does(face):
+    def curved(rest: np.ndarray, intensity: float) -> float:
+        return corner_height(at_rest(rest, "happy", intensity)) - corner_height(rest)
+
+    assert curved(face, 1) > 0.1
+    assert curved(face, 1) > curved(smiling(face), 1) + 0.03
+    assert curved(face, MAX_INTENSITY) > curved(face, 1) > curved(face, 0.5)
+
+
+def test_anger_takes_back_even_a_faint_smile(face):
+    faint = face + 0.3 * (smiling(face) - face)
+    assert corner_height(at_rest(face, "angry", 1)) < corner_height(face)
+    assert corner_height(at_rest(faint, "angry", 1)) < corner_height(face)
+
+
+@pytest.mark.parametrize("emotion", ["contempt", "fear", "surprised"])
+def test_lashes_stay_at_the_edge_of_a_lid_that_rises_or_falls(face, emotion):
+    emotional = at_rest(face, emotion, 1)
+    for eye, above in zip(EYES, ((27, 29), (257, 259)), strict=True):
+        before, after = (each[list(eye.upper_lid[3:6]), 1].mean() - each[above, 1].mean() for each in (face, emotional))
+        assert 0.8 < after / before < 1.3
 
 
 def test_joy_lifts_the_hanging_corners_of_a_mouth(face):

@@ -11,8 +11,10 @@ AT_REST = np.array([0.02, 0.56])
 DEVIATION = np.array([0.015, 0.045])
 SMILING = np.array([0.08, 0.205])
 # The share of a full smile that explains both differs by 0.15 between faces at rest: it counts from the first number
-# on, and in full from the second. No mouth smiles more than the third.
-COUNTS_FROM, COUNTS_AT, WIDEST = 0.2, 0.5, 1.3
+# on, and in full from the second. Where a faint smile is as wrong as it is harmless to take too much for one, it counts
+# earlier. No mouth smiles more than WIDEST.
+COUNTS, FAINT_COUNTS = (0.2, 0.5), (0.05, 0.3)
+WIDEST = 1.3
 # Corners that hang below the middle of the lips count from the first number on, and in full from the second.
 HANGS_FROM, HANGS_AT = 0.005, -0.015
 
@@ -20,11 +22,14 @@ MIDDLES = (INNER_UPPER_LIP[5], INNER_LOWER_LIP[5])
 CORNERS = (OUTER_UPPER_LIP[0], OUTER_UPPER_LIP[-1])
 
 
-def smile_of(rest: np.ndarray) -> float:
-    """How far a face (478, 3) with its mouth closed smiles, from 0 not at all to 1 in full, up to 1.3."""
+def smile_of(rest: np.ndarray, counts: tuple[float, float] = COUNTS) -> float:
+    """How far a face (478, 3) with its mouth closed smiles, from 0 not at all to 1 in full, up to 1.3.
+
+    ``counts`` are the shares of a full smile from which on it counts at all, and in full.
+    """
     weights = SMILING / DEVIATION**2
     smile = weights @ (_mouth(rest) - AT_REST) / (weights @ SMILING)
-    return float(smoothstep(smile, COUNTS_FROM, COUNTS_AT) * np.clip(smile, 0, WIDEST))
+    return float(smoothstep(smile, *counts) * np.clip(smile, 0, WIDEST))
 
 
 def hanging_of(rest: np.ndarray) -> float:

@@ -3,11 +3,15 @@
 import numpy as np
 
 from space_core.face.topology import EYES, NUM_SURFACE_POINTS, RIGID_POINTS, canonical_face
+from space_core.motion.eyelids import skin_of_lids
 from space_core.motion.lips import LOWER, OUTER_LOWER, OUTER_UPPER, UPPER
 
 MASK_REACH = 0.08  # from points over bone to points that move freely, in outer-eye-corner distances
 EYE_OPENING = (0.7, 1.6)  # limits of the lids' distance relative to the canonical face's
 NOSE_BASE = 2
+# Lashes and the skin they stand on go with the upper lid: of how far the rings of skin above it move relative to it,
+# these shares are left. The skin further up, towards the brow, stretches instead.
+BESIDE_LASHES = (0.4, 0.9)
 
 
 def mirrored(offset: np.ndarray) -> np.ndarray:
@@ -47,6 +51,17 @@ def keep_eyes_open(offset: np.ndarray) -> np.ndarray:
         excess = (gap + offset[lower, 1] - offset[upper, 1] - wanted) / 2
         offset[upper, 1] += excess
         offset[lower, 1] -= excess
+    return offset
+
+
+def keep_lashes(offset: np.ndarray) -> np.ndarray:
+    """Offsets (…, 478, 3) in which the skin next to the upper lids keeps its distance from them, lashes and all."""
+    offset = offset.copy()
+    skin, _ = skin_of_lids()
+    for eye, (above, _) in zip(EYES, skin, strict=True):
+        lid = offset[..., list(eye.upper_lid[1:-1]), :]
+        for ring, share in zip(above, BESIDE_LASHES, strict=True):
+            offset[..., ring, :] = lid + share * (offset[..., ring, :] - lid)
     return offset
 
 

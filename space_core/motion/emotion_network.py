@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from space_core.assets import weights_path
-from space_core.face.smile import hanging_of, smile_of
+from space_core.face.smile import FAINT_COUNTS, hanging_of, smile_of
 from space_core.face.topology import (
     CHIN,
     INNER_LOWER_LIP,
@@ -29,6 +29,7 @@ OPEN_AT = 0.12  # lip opening in speech, in outer-eye-corner distances, from whi
 OPEN_SHARE = 0.5  # … an emotion parts the lips by this share of what it does at rest
 # A photo's smile is taken back by a little more than all of it, as its cheeks keep a part of it, up to an …
 SMILE_TAKEN_BACK = 1.15
+CURVED_SMILE = 0.65  # a photo that smiles that much needs no more of it than joy adds to every face
 SMILE_GONE_AT = 0.5  # … intensity from which on nothing is left of a photo's smile: nobody is a little angry and smiles
 
 
@@ -52,8 +53,11 @@ def expressive_motion(motion: np.ndarray, emotion: np.ndarray, rest: np.ndarray,
     with torch.inference_mode():
         free = torch.from_numpy(1 - np.asarray(closure, np.float64))
         offsets = network(torch.from_numpy(articulation(motion)), weights, free)
-        taken_back, lifted = network.mouth_corners(weights)
-        offsets = (offsets - smile_of(rest) * taken_back + hanging_of(rest) * lifted).numpy()
+        smile = smile_of(rest, FAINT_COUNTS)
+        taken_back, lifted, curved = network.mouth_corners(weights)
+        offsets = (
+            offsets - smile * taken_back + hanging_of(rest) * lifted + max(1 - smile / CURVED_SMILE, 0) * curved
+        ).numpy()
         gain = 1 + (weights[:, 1:] @ network.speech_gain).numpy()
     return gain[:, None, None] * motion + limit_expression(offsets, rest)
 
@@ -90,6 +94,8 @@ class EmotionNetwork(nn.Module):
         self.register_buffer("beta_open", torch.zeros(num_emotions, num_values))  # parts the lips
         self.register_buffer("speech_gain", torch.zeros(num_emotions))  # relative increase of speech motion
         self.register_buffer("smile", torch.zeros(num_values))  # offsets of the mesh in a full, closed-lipped smile
+        # Added to joy's mouth on a face that does not smile yet: its corners rise above the middle of the lips.
+        self.register_buffer("curve", torch.zeros(num_values))
         self.register_buffer("against_smile", torch.zeros(num_emotions))  # 1 where a photo's smile is taken back
 
     def forward(self, articulation: torch.Tensor, emotion: torch.Tensor, free: torch.Tensor) -> torch.Tensor:
@@ -100,13 +106,17 @@ class EmotionNetwork(nn.Module):
         offsets = in_speech + weights @ self.beta + parting * (weights @ self.beta_open)
         return offsets.reshape(len(offsets), NUM_POINTS, 3)
 
-    def mouth_corners(self, emotion: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(T, 8) to two offsets (T, 478, 3): what emotions take back of a full smile, and add to a hanging mouth."""
+    def mouth_corners(self, emotion: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """(T, 8) to three offsets (T, 478, 3) of the mouth's corners.
+
+        What emotions take back of a full smile, what they add to a mouth that hangs, and to one that does not smile.
+        """
         weights = emotion[:, 1:]
         against, intensity = weights @ self.against_smile, weights.sum(1)
         taken_back = SMILE_TAKEN_BACK * against / intensity.clamp(min=SMILE_GONE_AT)
         lifted = (intensity - against).clamp(max=1)
-        return tuple((share[:, None] * self.smile).reshape(len(share), NUM_POINTS, 3) for share in (taken_back, lifted))
+        shares = ((taken_back, self.smile), (lifted, self.smile), (lifted, self.curve))
+        return tuple((share[:, None] * shape).reshape(len(share), NUM_POINTS, 3) for share, shape in shares)
 
     def mode_coefficients(self, articulation: torch.Tensor, emotion: torch.Tensor) -> torch.Tensor:
         """(T, 5) and (T, 8) to coefficients (T, modes) of the difference between emotional and neutral speech."""

@@ -12,7 +12,7 @@ FOLLOWS_ABOVE = (0.22, 0.07)
 FOLLOWS_BELOW = (0.6, 0.25)
 
 
-def _skin_of_lids() -> tuple[np.ndarray, np.ndarray]:
+def skin_of_lids() -> tuple[np.ndarray, np.ndarray]:
     """Points (2, 2, 2, 7): eye, upper or lower, ring, position along the lid; each ring's share of motion (2, 2)."""
     left = np.array([SKIN_ABOVE, SKIN_BELOW])
     # The right eye's rings are the left one's mirrored, and run from left to right too.
@@ -33,7 +33,7 @@ def move_lids(landmarks: np.ndarray, shift: np.ndarray) -> np.ndarray:
     moved = landmarks.copy()
     shift = shift[..., 1:-1, :]
     moved[:, [[eye.upper_lid[1:-1], eye.lower_lid[1:-1]] for eye in EYES]] += shift
-    skin, follows = _skin_of_lids()
+    skin, follows = skin_of_lids()
     moved[:, skin] += shift[:, :, :, None] * follows[:, :, None, None]
     return moved
 

@@ -23,7 +23,7 @@ from torch import nn
 from space_core.face.topology import EYES, canonical_face
 from space_core.measures.actors import SPEAKERS, Clip, displacements, read_clips, slopes_of, typical_displacements
 from space_core.measures.corpus import corpus_from_arguments
-from space_core.measures.emotion_recipes import KEEPING_SMILES, RECIPES, expression_of, smile
+from space_core.measures.emotion_recipes import KEEPING_SMILES, RECIPES, curve, expression_of, smile
 from space_core.measures.mesh_offsets import keep_lip_gap, lower_face, mirrored, movable
 from space_core.motion.action_unit_labels import parse_action_units
 from space_core.motion.emotion_labels import EMOTIONS
@@ -52,6 +52,7 @@ def main() -> None:
     network.beta_open[:] = torch.from_numpy(open_offsets[1:].reshape(network.beta_open.shape))
     network.speech_gain[:] = torch.from_numpy(gains[1:] - 1)
     network.smile[:] = torch.from_numpy(smile().reshape(network.smile.shape))
+    network.curve[:] = torch.from_numpy(curve().reshape(network.curve.shape))
     network.against_smile[:] = torch.tensor([float(emotion not in KEEPING_SMILES) for emotion in EMOTIONS[1:]])
     save_file({name: array.float().contiguous() for name, array in network.state_dict().items()}, WEIGHTS)
 

@@ -18,9 +18,14 @@ NEAR = (0.06, 0.16)  # whole up to the first distance from the fold, nothing fro
 BESIDE_NOSE = (0.18, 0.23)  # distances from the face's middle, from which on there is no nose
 FINE, AVERAGED = 0.008, 0.14  # standard deviations by which the skin's pores, and its folds, are blurred away
 SOFTENED = 0.9  # share of a fold's difference that is taken away
-# Added to each colour before its logarithm is taken; of that, the difference that is approached but not exceeded.
-DARKEST, MOST = 0.05, 0.5
+DARKEST = 0.05  # added to each colour before its logarithm is taken
+# Differences of that which are approached but not exceeded: of the dark of a fold, which may be deep, and of the light
+# beside it, which in harsh light is no part of it.
+DARKER, BRIGHTER = 2.0, 0.5
 LEAST_SKIN = 0.05  # share of skin in an average
+# Of a fold so much is skin where nothing … all of it is taken away: amid hard shadows or a beard the rest would be
+# spots.
+SKIN_SHARE = (0.7, 0.9)
 
 
 def smile_fold_shade(
@@ -41,9 +46,14 @@ def smile_fold_shade(
     """
     mouth = np.zeros(picture.shape[:2], np.float32)
     cv2.fillPoly(mouth, [lips.round().astype(np.int32)], 1.0)
-    bare = (skin * (1 - 2 * blur(mouth, AROUND_LIPS * scale)).clip(0))[..., None]
+    off_lips = (1 - 2 * blur(mouth, AROUND_LIPS * scale)).clip(0)
+    bare = (skin * off_lips)[..., None]
     light = np.log(picture + DARKEST)
     average = blur(light * bare, AVERAGED * scale) / blur(bare, AVERAGED * scale)[..., None].clip(LEAST_SKIN)
-    different = MOST * np.tanh((blur(light, FINE * scale) - average) / MOST)
+    different = blur(light, FINE * scale) - average
+    most = np.where(different < 0, np.float32(DARKER), np.float32(BRIGHTER))
+    different = most * np.tanh(different / most)
     near = (1 - smoothstep(distance, *NEAR)) * smoothstep(abs(places[..., 0]), *BESIDE_NOSE)
-    return 1 - np.exp(-SOFTENED * near[..., None] * bare * different)
+    skin_share = (near * bare[..., 0]).sum() / max((near * off_lips).sum(), 1e-6)
+    softened = SOFTENED * float(smoothstep(skin_share, *SKIN_SHARE))
+    return 1 - np.exp(-softened * near[..., None] * bare * different)

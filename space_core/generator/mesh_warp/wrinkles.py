@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from space_core.face.smile import smile_of
+from space_core.face.smile import FAINT_COUNTS, smile_of
 from space_core.face.topology import NUM_SURFACE_POINTS, OUTER_LOWER_LIP, OUTER_UPPER_LIP, canonical_face
 from space_core.generator.mesh_warp.compositing.grid import Grid
 from space_core.generator.mesh_warp.depiction import Depiction
@@ -100,6 +100,7 @@ CREASES = (
     Crease((((-0.18, 0.10), (-0.32, 0.14), (-0.47, 0.11)),), CHEEK, UP, 0.02, 0.06, 0.14, 0.10),
 )
 # The fold of a full smile in the photo, which goes as the corner of the mouth moves back.
+FOLDED_SMILE = 0.5  # of a full one, from which on all of the fold is the smile's
 SMILE_FOLD = Crease((FOLD,), (61, 76), (0.74, 0.67), 0.03, 0.12, 0.0, 0.0)
 
 
@@ -151,9 +152,10 @@ def prepare_wrinkles(picture: torch.Tensor, photo: FaceMotion, depiction: Depict
 
     # On grey skin all colours take the same of a crease.
     tint = 1 - (REDNESS * colour + PALE_REDNESS * torch.tanh(colour / PALE))[:, None, None]
-    smile = smile_of(photo.host.normalized[0])
-    unfolded = min(smile, 1) * (1 - depiction.stone) * (1 - depiction.varnish) * (1 - depiction.cartoon)
-    fold = replace(SMILE_FOLD, begins=smile * SMILE_FOLD.begins, full=smile * SMILE_FOLD.full)
+    smile = smile_of(photo.host.normalized[0], FAINT_COUNTS)
+    unfolded = min(smile / FOLDED_SMILE, 1) * (1 - depiction.stone) * (1 - depiction.varnish) * (1 - depiction.cartoon)
+    reach = max(smile, FOLDED_SMILE)  # a hint of a smile must not come and go with every rounded vowel
+    fold = replace(SMILE_FOLD, begins=reach * SMILE_FOLD.begins, full=reach * SMILE_FOLD.full)
     creases = (*CREASES, fold) if unfolded > 0 else CREASES
     push = torch.zeros(len(canonical), 2, 2 * len(creases))
     shades, near = [], []

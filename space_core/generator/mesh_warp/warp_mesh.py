@@ -24,6 +24,7 @@ from space_core.face.topology import (
 )
 from space_core.generator.mesh_warp.face_motion import FaceMotion, PixelTransform, index_on
 from space_core.generator.mesh_warp.far_side import FarSide, find_far_side
+from space_core.generator.mesh_warp.fringe import fringe
 from space_core.generator.mesh_warp.hanging_hair import find_hanging_hair, hair_swing
 from space_core.generator.mesh_warp.head_shape import head_depth
 from space_core.generator.mesh_warp.sampling import EXTENT
@@ -62,6 +63,7 @@ class WarpMesh:
         triangles: (N, 3) int64.
         photo: the photo's own landmarks.
         relief: (468, 1) how much further back the face's vertices are taken to lie when the head turns, normalized.
+        covered: (468, 1) 0 where a vertex of the face moves with the skin … 1 where it is hair that does not.
         around: (V − 468, 3) the vertices around the face, normalized.
         neck: (1, 3) the point about which the head turns, normalized.
         head: (V − 468, 3) 1 where a vertex goes and turns with the head … 0 where it does not, along x, y and z.
@@ -75,6 +77,7 @@ class WarpMesh:
     triangles: torch.Tensor
     photo: FaceMotion
     relief: torch.Tensor
+    covered: torch.Tensor
     around: torch.Tensor
     neck: torch.Tensor
     head: torch.Tensor
@@ -98,7 +101,11 @@ class WarpMesh:
         around = around + F.pad((motion.hair @ self.hair.T)[..., None], (0, 1))
         steps = [face.scale[:, None] * face.rotation[..., 2] for face in (motion, self.photo)]  # per unit of depth
         turned = self.relief * (steps[0] - steps[1])[:, None]
-        face, depth = motion.posed[:, :NUM_SURFACE_POINTS] + turned, at_rest[..., 2] + with_head[..., 2]
+        # Brows that rise take a fringe along; where they come down it stays.
+        down = (motion.normalized - self.photo.normalized)[:, :NUM_SURFACE_POINTS, 1:2].clamp(min=0)
+        held = self.covered * down * (motion.scale[:, None, None] * motion.rotation[..., 1][:, None])
+        face = motion.posed[:, :NUM_SURFACE_POINTS] - held + turned
+        depth = at_rest[..., 2] + with_head[..., 2]
         return torch.cat([face[..., :2], around], 1), torch.cat([face[..., 2], depth], 1)
 
     def transformed(self, transform: PixelTransform) -> "WarpMesh":
@@ -170,6 +177,7 @@ def build_warp_mesh(
         triangles=torch.tensor(triangles, device=photo.posed.device),
         photo=photo,
         relief=place(relief[:, None]),
+        covered=place(fringe(photo, picture)[:, None]),
         around=place(around_normalized),
         neck=place(np.array([NECK])),
         head=place(turns[:, None] * np.column_stack([inside, inside.min(1)])),

@@ -1,0 +1,51 @@
+"""Dark hair over the forehead, which does not come down with the brows beneath it."""
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from space_core.face.topology import NUM_SURFACE_POINTS, canonical_face
+from space_core.generator.mesh_warp.face_motion import FaceMotion
+from space_core.generator.mesh_warp.sampling import sample
+from space_core.smoothstep import smoothstep
+
+# Points of the left half of the forehead in columns, each from the hairline down to the lower rim of the brow.
+COLUMNS = (
+    (10, 151, 9, 8),
+    (109, 108, 107, 55),
+    (67, 69, 66, 65),
+    (103, 104, 105, 52),
+    (54, 68, 63, 53),
+    (21, 71, 70, 46),
+)
+BETWEEN = 4  # places from one point of a column to the next: hair has to cover all of them
+CHEEKS = (50, 101, 205, 280, 330, 425)
+# Hair is darker than the darkest of the cheeks by the first of these shares or more, surely from the second on. What is
+# brighter may be a forehead in the light.
+DARKER = (0.25, 0.45)
+
+
+def fringe(photo: FaceMotion, picture: torch.Tensor) -> np.ndarray:
+    """How far hair that comes down from above covers the points of a forehead.
+
+    A brow is as dark as hair, but there is skin above it: what is not covered from the hairline on is no fringe.
+
+    Args:
+        photo: the photo's own landmarks in pixels of the surroundings, on the host.
+        picture: (1, 3, 640, 640) the surroundings, 0…1.
+
+    Returns:
+        (468,) 0 bare … 1 covered.
+    """
+    mirror = canonical_face().mirror
+    columns = np.unique(np.concatenate([COLUMNS, mirror[np.array(COLUMNS)]]), axis=0)
+    brightness = F.avg_pool2d(picture.mean(1, keepdim=True), 5, 1, 2)
+    cheeks = sample(brightness, photo.posed[:, None, list(CHEEKS), :2]).min().clamp(min=0.02)
+    points = photo.posed[0, :NUM_SURFACE_POINTS, :2][torch.from_numpy(columns)]  # (columns, 4, 2)
+    steps = torch.arange(BETWEEN)[:, None] / BETWEEN
+    along = torch.lerp(points[:, :-1, None], points[:, 1:, None], steps).flatten(1, 2)
+    darker = 1 - sample(brightness, torch.cat([along, points[:, -1:]], 1)[None])[0, 0] / cheeks  # (columns, places)
+    covered = smoothstep(darker, *DARKER).cummin(1).values[:, ::BETWEEN]
+    share = np.zeros(NUM_SURFACE_POINTS)
+    share[columns] = covered.numpy()
+    return share

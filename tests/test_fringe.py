@@ -1,0 +1,59 @@
+"""What hair over the forehead promises: brows that come down leave it where it is."""
+
+import numpy as np
+import pytest
+import torch
+from rendering import feeling, posed
+
+from space_core.face.portrait import MARGIN, Portrait
+from space_core.generator.mesh_warp.face_motion import FaceMotion, PixelTransform, face_motion
+from space_core.generator.mesh_warp.warp_mesh import build_warp_mesh
+
+INNER_BROWS = (107, 66, 336, 296)
+HAIR = 0.03  # brightness
+
+
+def on_surroundings(portrait: Portrait, normalized: np.ndarray | None = None) -> FaceMotion:
+    transform = PixelTransform(1.0, np.full(2, float(MARGIN)))
+    return face_motion(posed(portrait, normalized), transform, torch.device("cpu"))
+
+
+def risen(portrait: Portrait, picture: torch.Tensor, emotion: str) -> np.ndarray:
+    """(4,) pixels by which the inner brows of a picture of a portrait rise in an emotion."""
+    photo = on_surroundings(portrait)
+    edges = np.array([[0.0, 0.0], [picture.shape[3], picture.shape[2]]])
+    mesh = build_warp_mesh(photo, picture, portrait.person, edges, continued=False, rigid=0.0)
+    positions, _ = mesh.move(on_surroundings(portrait, feeling(portrait, emotion, 1.0)))
+    return (mesh.source - positions[0])[list(INNER_BROWS), 1].numpy()
+
+
+@pytest.fixture(scope="module")
+def bare(portrait) -> torch.Tensor:
+    return torch.tensor(portrait.surroundings).permute(2, 0, 1)[None].float() / 255
+
+
+@pytest.fixture(scope="module")
+def fringed(portrait, bare) -> torch.Tensor:
+    """The same picture with hair down to the eyes."""
+    end = int(on_surroundings(portrait).host.posed[0, [52, 55, 282, 285], 1].max()) + 3
+    picture = bare.clone()
+    picture[:, :, :end] = HAIR
+    return picture
+
+
+def test_brows_that_come_down_leave_a_fringe_where_it_is(portrait, bare, fringed):
+    assert (risen(portrait, bare, "angry") < -3).all()
+    assert np.abs(risen(portrait, fringed, "angry")).max() < 0.3
+
+
+def test_brows_that_rise_take_a_fringe_along(portrait, bare, fringed):
+    assert (risen(portrait, fringed, "surprised") > 3).all()
+    np.testing.assert_allclose(risen(portrait, fringed, "surprised"), risen(portrait, bare, "surprised"), atol=0.1)
+
+
+def test_a_band_over_the_forehead_alone_does_not_hold_the_brows(portrait, bare):
+    """Hair that ends above the brows, and brows as dark as hair."""
+    end = int(on_surroundings(portrait).host.posed[0, [104, 108, 337, 333], 1].max())
+    picture = bare.clone()
+    picture[:, :, :end] = HAIR
+    np.testing.assert_allclose(risen(portrait, picture, "angry"), risen(portrait, bare, "angry"), atol=0.1)

@@ -118,6 +118,18 @@ def test_drawn_and_carved_smiles_keep_their_folds(portrait, kind):
     assert (shades[0] < 0).any() and not (shades[1] < 0).any()
 
 
+def test_folds_amid_hard_shadows_stay(portrait):
+    picture = torch.tensor(portrait.surroundings).permute(2, 0, 1)[None].float() / 255
+    around = face_motion(posed(portrait), PixelTransform(1.0, np.full(2, float(MARGIN))), torch.device("cpu"))
+    shadows = picture[0].permute(1, 2, 0).numpy().copy()
+    reach = round(0.14 * float(around.host.scale[0]))
+    for x, y in around.host.posed[0, [207, 216, 427, 436], :2].round().astype(int).tolist():
+        cv2.circle(shadows, (x, y), reach, (0.01, 0.01, 0.01), -1)
+    dark = torch.from_numpy(shadows).permute(2, 0, 1)[None]
+    light, shaded = (prepare_wrinkles(each, around, Depiction(0.0, 0.0, 0.0)).shades for each in (picture, dark))
+    assert light.min() < -0.05 and shaded.min() > 0.2 * light.min()
+
+
 def test_speech_alone_hardly_darkens_the_skin(portrait, shown):
     rng = np.random.default_rng(0)
     speech = np.convolve(rng.standard_normal(16000), np.ones(8) / 8, "same").astype(np.float32)

@@ -25,7 +25,7 @@ DARKER, BRIGHTER = 2.0, 0.5
 LEAST_SKIN = 0.05  # share of skin in an average
 # Of a fold so much is skin where nothing … all of it is taken away: amid hard shadows or a beard the rest would be
 # spots.
-SKIN_SHARE = (0.7, 0.9)
+SKIN_SHARE = (0.75, 0.9)
 
 
 def smile_fold_shade(

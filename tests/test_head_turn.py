@@ -23,7 +23,7 @@ from space_core.generator.mesh_warp.hair_tips import find_hair_tips
 from space_core.generator.mesh_warp.hanging_hair import HangingHair
 from space_core.generator.mesh_warp.head_shape import head_depth
 from space_core.generator.mesh_warp.head_top import with_head_top
-from space_core.generator.mesh_warp.inpainting import fill, fill_with_detail, without_traces
+from space_core.generator.mesh_warp.inpainting import fill, with_detail, without_traces
 from space_core.generator.mesh_warp.structure import busyness, with_structure
 from space_core.media.images import load_photo
 
@@ -263,7 +263,7 @@ def test_uncovered_background_has_the_grain_of_the_photo():
     grain = np.random.default_rng(0).normal(0.5, 0.05, (1, 3, 200, 200)).astype(np.float32)
     picture, known = torch.from_numpy(grain), torch.ones(1, 1, 200, 200)
     known[..., 60:140, 70:150] = 0
-    filled = fill_with_detail(picture, known)
+    filled = with_detail(fill(picture, known), picture, known)
     torch.testing.assert_close(filled[..., :60, :], picture[..., :60, :])
     assert float(filled[..., 70:130, 80:140].std()) == pytest.approx(0.05, rel=0.3)
 
@@ -271,7 +271,7 @@ def test_uncovered_background_has_the_grain_of_the_photo():
 def test_uncovered_background_far_from_all_that_is_known_has_its_colour():
     picture, known = torch.full((1, 3, 640, 640), 0.8), torch.zeros(1, 1, 640, 640)
     known[..., :200, :] = 1
-    torch.testing.assert_close(fill_with_detail(picture, known), picture)
+    torch.testing.assert_close(with_detail(fill(picture, known), picture, known), picture)
 
 
 def brick_wall() -> torch.Tensor:
@@ -293,8 +293,9 @@ def hidden_part() -> tuple[torch.Tensor, np.ndarray]:
 
 def test_a_wall_that_a_head_uncovers_goes_on_brick_by_brick():
     wall, (known, evidence) = brick_wall(), hidden_part()
-    filled = fill_with_detail(wall, known)
-    continued = with_structure(filled, wall, known, busyness(wall, known), evidence, np.ones((640, 640), bool))
+    smooth = fill(wall, known)
+    filled = with_detail(smooth, wall, known)
+    continued = with_structure(filled, smooth, wall, known, busyness(wall, known), evidence, np.ones((640, 640), bool))
     hidden = (known == 0).expand_as(wall)
     torch.testing.assert_close(continued[~hidden], wall[~hidden])
     errors = [float((estimate - wall)[hidden].abs().mean()) for estimate in (continued, filled)]
@@ -305,17 +306,17 @@ def test_a_plain_background_is_not_touched_by_the_continuation_of_structure():
     shade = torch.linspace(0.2, 0.7, 640).expand(1, 3, 640, 640)
     picture = shade + torch.from_numpy(np.random.default_rng(0).normal(0, 0.02, (1, 3, 640, 640)).astype(np.float32))
     known, evidence = hidden_part()
-    filled = fill_with_detail(picture, known)
-    assert torch.equal(
-        with_structure(filled, picture, known, busyness(picture, known), evidence, np.ones((640, 640), bool)), filled
-    )
+    smooth, busy = fill(picture, known), busyness(picture, known)
+    filled = with_detail(smooth, picture, known)
+    wanted = np.ones((640, 640), bool)
+    assert torch.equal(with_structure(filled, smooth, picture, known, busy, evidence, wanted), filled)
 
 
 def test_a_trace_of_hair_at_its_border_does_not_colour_the_uncovered_background():
     picture, (known, _) = torch.full((1, 3, 640, 640), 0.8), hidden_part()
     picture[..., 200:400, 256:260] = picture[..., 200:400, 400:404] = 0.3
     clean = without_traces(picture, known, busyness(picture, known))
-    filled = fill_with_detail(picture, clean)
+    filled = with_detail(fill(picture, clean), picture, clean)
     assert float((filled - 0.8)[..., 210:390, 270:390].abs().max()) < 0.02
     assert torch.equal(clean[..., :, :240], known[..., :, :240])
     plain = torch.full((1, 3, 640, 640), 0.8)
@@ -326,7 +327,8 @@ def test_structure_that_the_photo_contradicts_is_not_continued():
     wall, (known, evidence) = brick_wall(), hidden_part()
     smooth = fill(wall, known)
     seen = torch.where(known > 0, wall, smooth)
-    estimate = with_structure(smooth, seen, known, busyness(seen, known), evidence, np.ones((640, 640), bool))
+    wanted = np.ones((640, 640), bool)
+    estimate = with_structure(smooth, smooth, seen, known, busyness(seen, known), evidence, wanted)
     near = (torch.from_numpy(evidence) > 0).expand_as(wall[0])[None]
     assert float((estimate - smooth)[near].abs().mean()) < 0.02
 

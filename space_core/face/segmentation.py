@@ -2,8 +2,9 @@
 
 from functools import cache
 
+import cv2
 import numpy as np
-from scipy.ndimage import binary_dilation, binary_opening, distance_transform_edt, gaussian_filter, label, zoom
+from scipy.ndimage import binary_dilation, binary_opening, distance_transform_edt, gaussian_filter, label
 from scipy.spatial import cKDTree
 
 from space_core.face.person_segmentation import PersonSegmentation
@@ -42,7 +43,8 @@ def _decided(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     person, background = ((kind & ~doubtful) for kind in (low >= 1 - CERTAIN, low <= CERTAIN))
     if not doubtful.any() or min(person.sum(), background.sum()) < NEIGHBOURS:
         return mask
-    colours = gaussian_filter(image.astype(np.float32) / 255, (1, 1, 0))[STEP // 2 :: STEP, STEP // 2 :: STEP]
+    colours = cv2.GaussianBlur(image.astype(np.float32) / 255, (9, 9), 1, borderType=cv2.BORDER_REFLECT)
+    colours = colours[STEP // 2 :: STEP, STEP // 2 :: STEP]
     places = np.stack(np.indices(low.shape), -1) / max(low.shape)
     features = np.concatenate([colours / COLOUR, places / DISTANCE], -1)
     to_person, to_background = (
@@ -53,8 +55,10 @@ def _decided(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     decided, share = low.copy(), gaussian_filter(doubtful.astype(np.float32), 0.7)
     decided[doubtful] = odds / (1 + odds)
     decided = gaussian_filter(decided, 0.7)
-    size = np.divide(mask.shape, low.shape)
-    decided, share = (zoom(array, size, order=1, mode="nearest", grid_mode=True) for array in (decided, share))
+    decided, share = (
+        cv2.resize(array.astype(np.float32), mask.shape[::-1], interpolation=cv2.INTER_LINEAR)
+        for array in (decided, share)
+    )
     return np.clip(mask + share * (decided - mask), 0, 1)
 
 

@@ -1,5 +1,6 @@
 """The background behind a person: where it is seen, and what it is like where the person hides it."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import cv2
@@ -10,7 +11,7 @@ from space_core.face.portrait import Portrait
 from space_core.generator.mesh_warp.earrings import find_earrings
 from space_core.generator.mesh_warp.hair_strands import find_hair_strands
 from space_core.generator.mesh_warp.hair_tips import find_hair_tips
-from space_core.generator.mesh_warp.inpainting import fill_with_detail, without_traces
+from space_core.generator.mesh_warp.inpainting import fill, with_detail, without_traces
 from space_core.generator.mesh_warp.sampling import EXTENT, blur
 from space_core.generator.mesh_warp.structure import busyness, with_structure
 
@@ -60,17 +61,17 @@ def estimate_background(
     doubtful = np.clip((person - DOUBT_LOW) / (DOUBT_HIGH - DOUBT_LOW), 0, 1)
     brush, fine_brush = (np.ones((width, width), np.uint8) for width in (BACKGROUND_CLEARANCE, TIP_CLEARANCE))
     kept = blur(cv2.dilate(doubtful, brush), 3)
-    for found in (
-        find_hair_tips(picture, person),
-        find_hair_strands(picture, person),
-        find_earrings(picture, person, portrait),
-    ):
+    with ThreadPoolExecutor(1) as beside:
+        strands = beside.submit(find_hair_strands, picture, person)
+        others = find_hair_tips(picture, person), find_earrings(picture, person, portrait)
+    for found in (*others, strands.result()):
         kept = np.maximum(kept, blur(cv2.dilate(found * clear_of_edges, fine_brush), 1))
     shows, known = (torch.from_numpy(1 - mask)[None, None].float() for mask in (steep, kept))
     # What goes on beyond the edges is drawn, but nothing is filled from it: it would go on as stripes.
     filled_from = known * torch.from_numpy(in_photo)[None, None]
     busy = busyness(picture, filled_from)
     filled_from = without_traces(picture, filled_from, busy)
-    filled = fill_with_detail(picture, filled_from)
-    filled = with_structure(filled, picture, filled_from, busy, (1 - steep) * in_photo, kept > 0.01)
+    smooth = fill(picture, filled_from)
+    filled = with_detail(smooth, picture, filled_from)
+    filled = with_structure(filled, smooth, picture, filled_from, busy, (1 - steep) * in_photo, kept > 0.01)
     return Background(shows, known, torch.where(filled_from == known, filled - picture * known, filled * (1 - known)))

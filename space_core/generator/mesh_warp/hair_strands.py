@@ -57,7 +57,8 @@ def _lines(seen: np.ndarray, sure: np.ndarray, distance: np.ndarray, nearest: np
     (2, 640, 640) its row and column.
     """
     free, own = (kind.astype(np.float32) for kind in (distance > NEAR, sure))
-    hair = (blur(seen * own[..., None], HAIR) / blur(own, HAIR).clip(1e-3)[..., None])[tuple(nearest)]
+    hair = blur(seen * own[..., None], HAIR) / blur(own, HAIR).clip(1e-3)[..., None]
+    hair = hair.reshape(-1, 3).take(nearest[0] * seen.shape[1] + nearest[1], 0)
     size = (AROUND, AROUND)
     behind = cv2.blur(seen * free[..., None], size) / cv2.blur(free, size).clip(0.02)[..., None]
     way = hair - behind

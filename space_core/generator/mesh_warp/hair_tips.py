@@ -1,9 +1,9 @@
 """Tips of hair outside a person's mask: what is coloured like the hair nearby rather than like the background."""
 
+import cv2
 import numpy as np
 import torch
-from scipy.ndimage import distance_transform_edt, zoom
-from torch.nn import functional as F
+from scipy.ndimage import distance_transform_edt
 
 from space_core.generator.mesh_warp.inpainting import fill
 from space_core.generator.mesh_warp.sampling import blur, sum_of_channels
@@ -25,7 +25,8 @@ def find_hair_tips(picture: torch.Tensor, person: np.ndarray) -> np.ndarray:
 
     ``person`` (640, 640) is the mask, 0 background … 1 person.
     """
-    seen = F.avg_pool2d(picture, STEP)[0].permute(1, 2, 0).numpy()
+    seen = np.ascontiguousarray(picture[0].permute(1, 2, 0).numpy())
+    seen = cv2.resize(seen, None, fx=1 / STEP, fy=1 / STEP, interpolation=cv2.INTER_AREA)
     sure = person[::STEP, ::STEP] > SURE
     if not sure.any() or sure.all():
         return np.zeros_like(person)
@@ -48,4 +49,5 @@ def find_hair_tips(picture: torch.Tensor, person: np.ndarray) -> np.ndarray:
     ring = ((distance > REACH + FADE) & (distance < 2 * REACH + FADE)).astype(np.float32)
     texture = blur(alike * ring, TEXTURE_REACH) / blur(ring, TEXTURE_REACH).clip(1e-3)
     near = (1 - smoothstep(distance, REACH - FADE, REACH)) * ~sure
-    return zoom(alike * near * (1 - smoothstep(texture, *TEXTURE)), STEP, order=1, grid_mode=True, mode="nearest")
+    tips = alike * near * (1 - smoothstep(texture, *TEXTURE))
+    return cv2.resize(tips, None, fx=STEP, fy=STEP, interpolation=cv2.INTER_LINEAR)

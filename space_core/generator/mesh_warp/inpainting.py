@@ -6,9 +6,8 @@ That is right for plain backgrounds and for those that are the same everywhere; 
 import cv2
 import numpy as np
 import torch
-from scipy.ndimage import binary_erosion, distance_transform_edt, zoom
+from scipy.ndimage import distance_transform_edt
 from scipy.spatial import cKDTree
-from torch.nn import functional as F
 
 from space_core.generator.mesh_warp.sampling import blur
 from space_core.smoothstep import smoothstep
@@ -30,21 +29,35 @@ def fill(picture: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
     """Push-pull: averages the known pixels down a pyramid and fills each level's gaps from the coarser one.
 
     Args:
-        picture: (1, C, H, W) float.
+        picture: (1, C, H, W) float32, on the host.
         known: (1, 1, H, W) 0 unknown … 1 known.
 
     Returns:
         (1, C, H, W), equal to ``picture`` where ``known`` is 1.
     """
-    height, width = picture.shape[-2:]
-    if height == width == 1 or bool((known > 0.99).all()):
+    return torch.from_numpy(_filled(picture[0].numpy(), known[0, 0].numpy()))[None]
+
+
+def _filled(picture: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """``fill`` of a picture (C, H, W), plane by plane in OpenCV: a quarter of the time that it takes in torch."""
+    height, width = known.shape
+    if height == width == 1 or known.min() > 0.99:
         return picture
-    even = F.pad(picture * known, (0, width % 2, 0, height % 2))
-    weight = F.avg_pool2d(F.pad(known, (0, width % 2, 0, height % 2)), 2)
-    coarse = F.avg_pool2d(even, 2) / weight.clamp(min=1e-6)
-    coarse = fill(coarse, (weight * 4).clamp(max=1))
-    smooth = F.interpolate(coarse, (height, width), mode="bilinear", align_corners=False)
-    return picture * known + smooth * (1 - known)
+    own, weight = np.multiply(picture, known, order="C"), _halved(known)
+    least = np.maximum(weight, np.float32(1e-6))
+    coarse = _filled(np.stack([_halved(plane) / least for plane in own]), np.minimum(weight * 4, np.float32(1)))
+    unknown = 1 - known
+    for plane, coarse_plane in zip(own, coarse, strict=True):
+        plane += cv2.resize(coarse_plane, (width, height), interpolation=cv2.INTER_LINEAR) * unknown
+    return own
+
+
+def _halved(plane: np.ndarray) -> np.ndarray:
+    """Means of 2 × 2 pixels of a plane (H, W); where it ends at an odd row or column, zeros follow."""
+    height, width = plane.shape
+    if height % 2 or width % 2:
+        plane = cv2.copyMakeBorder(plane, 0, height % 2, 0, width % 2, cv2.BORDER_CONSTANT)
+    return cv2.resize(plane, ((width + 1) // 2, (height + 1) // 2), interpolation=cv2.INTER_AREA)
 
 
 def without_traces(picture: torch.Tensor, known: torch.Tensor, busy: np.ndarray) -> torch.Tensor:
@@ -63,14 +76,13 @@ def without_traces(picture: torch.Tensor, known: torch.Tensor, busy: np.ndarray)
     if not clear.any():
         return known
     beyond = fill(picture, clear)
-    differs = blur((picture - beyond)[0].abs().mean(0).numpy(), 1)
+    differs = blur(np.abs((picture - beyond)[0].numpy()).mean(0), 1)
     trace = smoothstep(differs, *TRACE) * (1 - busy)
     return known * torch.maximum(clear, torch.from_numpy(1 - trace))
 
 
-def fill_with_detail(picture: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
-    """As ``fill``, and with pieces of the known part's detail, so that grain and texture go on."""
-    smooth = fill(picture, known)
+def with_detail(smooth: torch.Tensor, picture: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+    """What ``fill`` returns, ``smooth``, with pieces of the known part's detail, so that grain and texture go on."""
     is_known = known[0, 0].numpy() > 0.99
     if is_known.all() or not is_known.any():
         return smooth
@@ -79,10 +91,11 @@ def fill_with_detail(picture: torch.Tensor, known: torch.Tensor) -> torch.Tensor
     level = np.abs(fine[:, ::CELL, ::CELL] * is_known[::CELL, ::CELL]).mean(0)
     coded = (np.sqrt(level) * CODED).round().clip(0, 255).astype(np.uint8)
     level = MOST_DETAIL * (cv2.medianBlur(coded, AROUND) / np.float32(CODED)) ** 2
-    level = zoom(level, np.divide(is_known.shape, level.shape), order=1, mode="nearest", grid_mode=True)
+    level = cv2.resize(level, is_known.shape[::-1], interpolation=cv2.INTER_LINEAR)
     fine = fine.clip(-level, level)
     # Not from its very border, where the person's edge still shows.
-    is_known = binary_erosion(is_known, iterations=BORDER, border_value=1)
+    cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
+    is_known = cv2.erode(is_known.astype(np.uint8), cross, iterations=BORDER) > 0
     detail = torch.from_numpy(_pieced_together(fine, is_known))[None]
     return smooth + detail * (1 - known)
 

@@ -8,22 +8,22 @@ is taken, which looks like something out of focus rather than like crumbs.
 """
 
 from dataclasses import dataclass
+from itertools import product
 
 import cv2
 import numpy as np
 import torch
-from scipy.ndimage import distance_transform_edt
 from torch.nn import functional as F
 
 from space_core.generator.mesh_warp.inpainting import DETAIL, TRACES, fill
-from space_core.generator.mesh_warp.sampling import blur
+from space_core.generator.mesh_warp.sampling import blur, sum_of_channels
 from space_core.smoothstep import smoothstep
 
 LEVELS = 16, 8, 4  # reductions of the picture, each searched once: further searches change nothing that is measured
 RADIUS = 3  # of a patch, reduced pixels
 PATCH = 2 * RADIUS + 1
 FEWEST = 30  # known patches; with fewer a level is left out
-TOGETHER = 512  # patches that are searched for at a time
+TOGETHER = 128  # patches that are searched for at a time: their distances stay in a core's cache
 COMPONENTS = 24  # principal components in which patches are compared
 # By how much a patch the picture's width away is worse, and one whose mean over that width, in pixels of the picture,
 # differs by 1 from the smooth fill; as the Euclidean distance of patches of colours 0…1.
@@ -85,15 +85,21 @@ def busyness(picture: torch.Tensor, known: torch.Tensor) -> np.ndarray:
     ``picture`` and ``known`` are as in ``with_structure``; traces of what hides the unknown part don't count.
     """
     weight = cv2.erode(known[0, 0].numpy(), _square(2 * TRACES + 1))
-    own = picture[0].permute(1, 2, 0).numpy() * weight[..., None]
-    fine, coarse = (blur(own, s) / blur(weight, s).clip(1e-3)[..., None] for s in (FINE, COARSE))
-    return smoothstep(np.sqrt(_nearby(((fine - coarse) ** 2).mean(-1), weight)), PLAIN, BUSY)
+    own = _channels_last(picture[0]) * _thrice(weight)
+    fine = blur(own, FINE) / _thrice(blur(weight, FINE).clip(1e-3))
+    # Of the coarse scale a quarter of the resolution is enough.
+    small, small_weight = (
+        cv2.resize(array, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA) for array in (own, weight)
+    )
+    coarse = blur(small, COARSE / 4) / _thrice(blur(small_weight, COARSE / 4).clip(1e-3))
+    structure = fine - cv2.resize(coarse, weight.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    return smoothstep(np.sqrt(_nearby(sum_of_channels(structure * structure) / 3, weight)), PLAIN, BUSY)
 
 
 def _texture(picture: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
     """(H, W) 1 where the known part nearby has detail everywhere, such as leaves … 0."""
-    seen = picture[0].permute(1, 2, 0).numpy()
-    strong = (np.abs(seen - blur(seen, DETAIL)).mean(-1) > STRONG).astype(np.float32)
+    seen = _channels_last(picture[0])
+    strong = (sum_of_channels(cv2.absdiff(seen, blur(seen, DETAIL))) > 3 * STRONG).astype(np.float32)
     return torch.from_numpy(smoothstep(_nearby(strong, known[0, 0].numpy()), *EVERYWHERE))
 
 
@@ -110,16 +116,17 @@ def _nearby(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
 
 def with_structure(
     filled: torch.Tensor,
+    smooth: torch.Tensor,
     picture: torch.Tensor,
     known: torch.Tensor,
     busy: np.ndarray,
     evidence: np.ndarray,
     wanted: np.ndarray,
 ) -> torch.Tensor:
-    """A picture filled smoothly, the known part's structure continued into the unknown part where there is any.
+    """A picture with its unknown part filled, the known part's structure continued into it where there is any.
 
     Args:
-        filled: (1, 3, H, W) the picture filled by ``inpainting``, 0…1.
+        filled, smooth: (1, 3, H, W) the picture filled with the known part's detail and without, 0…1.
         picture: (1, 3, H, W) the picture; its sides are multiples of 16.
         known: (1, 1, H, W) 0 unknown … 1 known.
         busy: (H, W) what ``busyness`` returns.
@@ -130,11 +137,10 @@ def with_structure(
         (1, 3, H, W), equal to ``filled`` where ``known`` is 1 and where nothing is busy.
     """
     is_known = known[0, 0].numpy() > KNOWN
-    inside = distance_transform_edt(~is_known).astype(np.float32)
+    inside = cv2.distanceTransform((~is_known).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     wanted = wanted & (inside < REACH)
     if not busy[wanted].any():
         return filled
-    smooth = fill(picture, known)
     around = _square(2 * BORDER + 1)
     clear = torch.from_numpy(cv2.erode(is_known.astype(np.uint8), around) > 0)
     missing = torch.from_numpy(cv2.dilate(wanted.astype(np.uint8), around) > 0)
@@ -168,13 +174,20 @@ def _better(
 
     Both are (1, 3, H, W), ``evidence`` (H, W) is how likely the picture shows what is estimated.
     """
-    weight, near, errors = blur(evidence, NEAR), blur(evidence, COARSE_ERROR)[..., None].clip(1e-3), []
-    for estimate in (structured, smooth):
-        error = blur((estimate - picture)[0].permute(1, 2, 0).numpy() * evidence[..., None], COARSE_ERROR) / near
-        errors.append(blur((error**2).mean(-1) * evidence, NEAR) / weight.clip(1e-3) + USUAL_ERROR**2)
+    # For what is averaged over such widths, half the resolution is enough.
+    evidence, own, *estimates = (
+        cv2.resize(array, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+        for array in (evidence, *(_channels_last(values[0]) for values in (picture, structured, smooth)))
+    )
+    weight, near, errors = blur(evidence, NEAR / 2), _thrice(blur(evidence, COARSE_ERROR / 2).clip(1e-3)), []
+    for estimate in estimates:
+        error = blur((estimate - own) * _thrice(evidence), COARSE_ERROR / 2) / near
+        squared = sum_of_channels(error * error) / 3
+        errors.append(blur(squared * evidence, NEAR / 2) / weight.clip(1e-3) + USUAL_ERROR**2)
     better = smoothstep(errors[1] / (errors[0] + errors[1]), *BETTER)
-    certain = torch.from_numpy((10 * weight).clip(0, 1))
-    return fill(torch.from_numpy(better)[None, None], certain[None, None])[0, 0]
+    better, certain = (torch.from_numpy(array)[None, None] for array in (better, (10 * weight).clip(0, 1)))
+    filled = fill(better, certain)[0, 0].numpy()
+    return torch.from_numpy(cv2.resize(filled, None, fx=2, fy=2, interpolation=cv2.INTER_LINEAR))
 
 
 def _completed(
@@ -184,16 +197,20 @@ def _completed(
 
     None if too little is known. ``smooth`` (3, H, W) is the picture filled smoothly.
     """
-    completion = None
+    completion, finest = None, LEVELS[-1]
+    shares, colours, filled = (
+        F.avg_pool2d(values, finest) for values in (known.float()[None], picture * known, smooth)
+    )
+    needed = F.max_pool2d(wanted.float()[None], finest)
     for reduction in LEVELS:
-        share = F.avg_pool2d(known.float()[None], reduction)
+        share, colour, large = (F.avg_pool2d(values, reduction // finest) for values in (shares, colours, filled))
         is_known, size = share[0] > 0.5, share.shape[1:]
         sources = torch.from_numpy(np.argwhere(cv2.erode(is_known.byte().numpy(), _square(PATCH), borderValue=0)))
         if len(sources) < FEWEST:
             continue
-        unknown = ~is_known & (F.max_pool2d(wanted.float()[None], reduction)[0] > 0)
+        unknown = ~is_known & (F.max_pool2d(needed, reduction // finest)[0] > 0)
         targets = torch.from_numpy(np.argwhere(cv2.dilate(unknown.byte().numpy(), _square(PATCH))))
-        own, large = F.avg_pool2d(picture * known, reduction) / share.clamp(min=1e-6), F.avg_pool2d(smooth, reduction)
+        own = colour / share.clamp(min=1e-6)
         reduced = torch.where(is_known, own, large)
         guide = torch.where(unknown, large, _mean_around(own, is_known, GUIDE_WIDTH / reduction))
         if completion is None:
@@ -219,8 +236,8 @@ def _matched(reduced: torch.Tensor, guide: torch.Tensor, targets: torch.Tensor, 
 
     ``guide`` (3, h, w) are colours of large shapes.
     """
-    width, patches = reduced.shape[2], _patches(reduced)
-    wanted, offered = (patches[rows * width + columns] for rows, columns in (targets.T, sources.T))
+    width = reduced.shape[2]
+    wanted, offered = _patches(reduced, targets), _patches(reduced, sources)
     middle = offered.mean(0)
     axes = torch.linalg.eigh((offered - middle).T @ (offered - middle)).eigenvectors[:, -COMPONENTS:]
     wanted, offered = (
@@ -236,9 +253,10 @@ def _matched(reduced: torch.Tensor, guide: torch.Tensor, targets: torch.Tensor, 
         first, last = torch.searchsorted(source_rows, bounds).tolist()
         if last - first < FEWEST:
             first, last = 0, len(sources)
-        least = torch.addmm(lengths[first:last], part, transposed[:, first:last], alpha=-2).min(1)
-        distances.append(least.values + part.square().sum(1))
-        indices.append(least.indices + first)
+        relative = torch.addmm(lengths[first:last], part, transposed[:, first:last], alpha=-2)
+        best = torch.from_numpy(relative.numpy().argmin(1))  # a tenth of the time that it takes in torch
+        distances.append(relative.gather(1, best[:, None])[:, 0] + part.square().sum(1))
+        indices.append(best + first)
     return _Field(targets, sources[torch.cat(indices)], torch.cat(distances).clamp(min=0))
 
 
@@ -248,15 +266,17 @@ def _voted(reduced: torch.Tensor, field: _Field) -> tuple[torch.Tensor, torch.Te
     Patches that fit better weigh more.
     """
     weight = torch.exp(-field.distances / (2 * TYPICAL * field.distances.median() + 1e-6)).clamp(min=1e-6)
-    total = F.pad(torch.zeros(5, *reduced.shape[1:]), (RADIUS,) * 4)
-    for step in _steps():
-        rows, columns = (field.sources + step).T
-        colours = reduced[:, rows, columns]
-        rows, columns = (field.targets + step + RADIUS).T
-        total[:, rows, columns] += (
-            torch.cat([colours, colours.square().mean(0)[None], torch.ones_like(weight)[None]]) * weight
-        )
-    *total, weight = total[:, RADIUS:-RADIUS, RADIUS:-RADIUS]
+    width = reduced.shape[2] + 2 * RADIUS
+    values = torch.cat([reduced, reduced.square().mean(0)[None], torch.ones_like(reduced[:1])])
+    padded = F.pad(values, (RADIUS,) * 4).flatten(1)
+    total = torch.zeros_like(padded)
+    sources, targets = (
+        ((places + RADIUS) * torch.tensor([width, 1])).sum(1) for places in (field.sources, field.targets)
+    )
+    for row, column in _steps():
+        step = row * width + column
+        total.index_add_(1, targets + step, padded.index_select(1, sources + step) * weight)
+    *total, weight = total.unflatten(1, (-1, width))[:, RADIUS:-RADIUS, RADIUS:-RADIUS]
     *mean, square = torch.stack(total) / weight.clamp(min=1e-9)
     mean = torch.stack(mean)
     return mean, (square - mean.square().mean(0)).clamp(min=0).sqrt()
@@ -267,14 +287,12 @@ def _peeled(reduced: torch.Tensor, guide: torch.Tensor, known: torch.Tensor, sou
 
     ``guide`` and ``sources`` are as in ``_matched``.
     """
-    reduced, width = reduced.clone(), known.shape[1]
-    offered = _patches(reduced)[sources[:, 0] * width + sources[:, 1]]
+    reduced, offered = reduced.clone(), _patches(reduced, sources)
     guides = GUIDE * guide[:, *sources.T].T
     while not known.all():
         ring = torch.from_numpy(cv2.dilate(known.byte().numpy(), _square(3)) > 0) & ~known
         targets = torch.argwhere(ring)
-        places = targets[:, 0] * width + targets[:, 1]
-        counts, wanted = _patches(known[None].float())[places].repeat(1, 3), _patches(reduced)[places]
+        counts, wanted = _patches(known[None].float(), targets).repeat(1, 3), _patches(reduced, targets)
         distances = counts @ offered.square().T - 2 * (counts * wanted) @ offered.T
         distances += guides.square().sum(1) - 2 * GUIDE * guide[:, ring].T @ guides.T
         best = sources[distances.argmin(1)]
@@ -288,44 +306,65 @@ def _copied(picture: torch.Tensor, field: _Field, size: tuple[int, int]) -> tupl
 
     Each reduced pixel is a cell that the best patch over it is copied to. Cells overlap by half and are blended.
     """
-    best = F.pad(torch.full(size, torch.inf), (RADIUS,) * 4, value=torch.inf)
-    offsets = torch.zeros(*best.shape, 2)
-    for step in _steps():
-        distances = field.distances * (1 + OFF_MIDDLE * step.square().sum() / (2 * RADIUS**2))
-        rows, columns = (field.targets + step + RADIUS).T
-        better = distances < best[rows, columns]
-        rows, columns = rows[better], columns[better]
-        best[rows, columns], offsets[rows, columns] = distances[better], (field.sources - field.targets)[better].float()
-    inside = np.s_[RADIUS:-RADIUS, RADIUS:-RADIUS]
-    cell, offsets = picture.shape[1] // size[0], offsets[inside].numpy()
-    is_copied = torch.isfinite(best[inside]).numpy()
+    height, width = size
+    around = np.full((height + 2 * RADIUS, width + 2 * RADIUS), np.inf, np.float32)
+    apart = np.zeros((*around.shape, 2), np.float32)
+    whole = apart.view(np.complex64)[..., 0]  # both at once
+    targets = tuple(field.targets.T.numpy() + RADIUS)
+    around[targets], apart[targets] = field.distances.numpy(), (field.sources - field.targets).numpy()
+    best, offsets = np.full(size, np.inf, np.float32), np.zeros(size, np.complex64)
+    for row, column in _steps():
+        here = np.s_[RADIUS - row : RADIUS - row + height, RADIUS - column : RADIUS - column + width]
+        distances = around[here] * np.float32(1 + OFF_MIDDLE * (row**2 + column**2) / (2 * RADIUS**2))
+        better = distances < best
+        np.copyto(best, distances, where=better)
+        np.copyto(offsets, whole[here], where=better)
+    cell, is_copied, offsets = picture.shape[1] // height, np.isfinite(best), offsets[..., None].view(np.float32)
 
-    own = np.ascontiguousarray(picture.permute(1, 2, 0).numpy())
-    pixels = [np.arange(side, dtype=np.float32) for side in own.shape[:2]]
+    own = _channels_last(picture)
     total, weights = np.zeros_like(own), np.zeros(own.shape[:2], np.float32)
+    # The cells that are copied, and one more around.
+    ends = [np.flatnonzero(is_copied.any(1 - axis))[[0, -1]] + (-1, 2) for axis in (0, 1)]
+    used = tuple(slice(*(cell * end.clip(0, count)).tolist()) for end, count in zip(ends, size, strict=True))
+    pixels = [np.arange(part.start, part.stop, dtype=np.float32) for part in used]
     for shift in ((0, 0), (0, 1), (1, 0), (1, 1)):
         places = [(values + 0.5) / cell - 0.5 for values in pixels]
         middles = [np.floor(values) + more for values, more in zip(places, shift, strict=True)]
         near = [1 - abs(values - middle) for values, middle in zip(places, middles, strict=True)]
         rows, columns = (m.clip(0, count - 1).astype(int) for m, count in zip(middles, size, strict=True))
-        cells = np.ix_(rows, columns)
-        weight = near[0][:, None] * near[1] * is_copied[cells]
-        y, x = (cell * offsets[(*cells, axis)] for axis in (0, 1))
+        weight = near[0][:, None] * near[1] * is_copied[rows][:, columns]
+        y, x = (cell * offsets[rows, :, axis][:, columns] for axis in (0, 1))
         copy = cv2.remap(own, pixels[1] + x, pixels[0][:, None] + y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
-        total += weight[..., None] * copy
-        weights += weight
-    copied = torch.from_numpy(total / weights.clip(1e-6)[..., None]).permute(2, 0, 1)
+        total[used] += _thrice(weight) * copy
+        weights[used] += weight
+    copied = torch.from_numpy(total / _thrice(weights.clip(1e-6))).permute(2, 0, 1)
     return copied, torch.from_numpy(weights > 0.5)
 
 
-def _patches(reduced: torch.Tensor) -> torch.Tensor:
-    """(h · w, C · 49) the patch around each pixel of a reduced picture (C, h, w)."""
-    return F.unfold(F.pad(reduced[None], (RADIUS,) * 4, mode="replicate"), PATCH)[0].T.contiguous()
+def _patches(reduced: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+    """(N, C · 49) the patches of a reduced picture (C, h, w) around pixels (N, 2)."""
+    padded = F.pad(reduced[None], (RADIUS,) * 4, mode="replicate")[0]
+    width, side = padded.shape[2], torch.arange(PATCH)
+    first = places[:, 0] * width + places[:, 1]
+    pixels = first[:, None] + (side[:, None] * width + side).view(-1)
+    return (
+        padded.flatten(1).index_select(1, pixels.view(-1)).view(len(padded), *pixels.shape).transpose(0, 1).flatten(1)
+    )
 
 
-def _steps() -> list[torch.Tensor]:
-    """(2,) rows and columns from a patch's middle to each of its pixels."""
-    return list(torch.cartesian_prod(torch.arange(-RADIUS, RADIUS + 1), torch.arange(-RADIUS, RADIUS + 1)))
+def _steps() -> list[tuple[int, int]]:
+    """Rows and columns from a patch's middle to each of its pixels."""
+    return list(product(range(-RADIUS, RADIUS + 1), repeat=2))
+
+
+def _channels_last(picture: torch.Tensor) -> np.ndarray:
+    """(H, W, C) a picture (C, H, W)."""
+    return np.ascontiguousarray(picture.permute(1, 2, 0).numpy())
+
+
+def _thrice(values: np.ndarray) -> np.ndarray:
+    """(H, W, 3) values (H, W), for each channel; several times as fast as broadcasting them."""
+    return cv2.cvtColor(values, cv2.COLOR_GRAY2RGB)
 
 
 def _square(side: int) -> np.ndarray:

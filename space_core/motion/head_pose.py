@@ -25,6 +25,10 @@ NUM_CHANNELS = 6
 YAW, PITCH, ROLL, SWAY_X, SWAY_Y, LOG_SCALE = range(NUM_CHANNELS)
 
 MAX_ROTATION = 15.0  # degrees from the photo's pose in any angle, for generated motion
+# Degrees of yaw: a photo carries no profile, so away from the camera heads turn freely up to the first and never reach the
+# second, but from any photo at least so many degrees freely and so many at most.
+FREE_YAW, MAX_YAW = 36.0, 48.0
+LEAST_FREE_TURN, LEAST_MAX_TURN = 5.0, 11.0
 MAX_SWAY = np.array([0.15, 0.12, 0.08])  # of SWAY_X, SWAY_Y, LOG_SCALE
 LINEAR_PART = 0.6  # of a limit: up to here motion is unchanged, beyond it is compressed
 

@@ -31,12 +31,13 @@ UNLIKE, LIKENESS_WIDTH = (0.35, 0.7), 0.08
 HIDDEN = (0.3, 0.6)
 # The photo shows the far ear, or what covers it, so far beyond the outline between these heights, in so large a share.
 BEYOND_EAR, EAR_HEIGHTS, EAR_SHOWN = 0.08, (-0.15, 0.35), 0.8
+SAME_HEIGHT = 0.06  # what of a far turned face is that little higher or lower hides the outline behind it
 # Where so much of it is sure, long hair is mirrored down to its tips, unless the photo shows it on the far side, too:
 # so far beyond the outline, between these heights, normalized.
 HAIR, BEYOND_OUTLINE, SIDE_HEIGHTS, FAR_HAIR_SHOWN = 0.5, 0.12, (0.0, 0.8), 0.5
-# What else hangs beside the jaw, a hood, would be cut off there by a mirror image: points beside it, normalized, and
-# the share of them that shows the person in that case.
-BESIDE_JAW, HANGING = np.array([[x, y, 0.85] for x in (0.9, 1.05) for y in (0.65, 0.8)]), 0.85
+# What else hangs beside the jaw, a hood, would be cut off there by a mirror image: points beside it, at the outline of
+# something of that radius at that height, normalized, and the share of them that shows the person in that case.
+BESIDE_JAW, HANGING = tuple((radius, y) for radius in (0.9, 1.05) for y in (0.65, 0.8)), 0.85
 LEAST_SEEN = 0.1  # product of both cosines for a pair to count in the median
 LEAST_WEIGHT = 0.2  # of the greatest; a cell with less of it is filled from its neighbours
 LIGHT_CELL = 4  # pixels of the surroundings for which one ratio is kept
@@ -97,7 +98,7 @@ def find_far_side(
     in_face = _hidden(photo, _face_normals())
     if not in_face.any():
         return None
-    hidden = np.concatenate([in_face, _hidden(photo, _head_normals(around))])
+    hidden = np.concatenate([in_face, _seen_better(photo, _head_normals(around))])
     shows_ear = _shows_beyond(photo, person, BEYOND_EAR, EAR_HEIGHTS, EAR_SHOWN)
     if shows_ear and hidden.max() < 1:  # then it shows the cheek before it, too
         return None
@@ -171,25 +172,33 @@ def _spread(values: np.ndarray, weights: np.ndarray, cells: tuple[np.ndarray, np
 def _shows_beyond(
     photo: FaceMotion, person: np.ndarray, distance: float, heights: tuple[float, float], share: float
 ) -> bool:
-    """Whether a photo shows something of the person so far beyond the far cheek's outline, normalized."""
+    """Whether a photo shows something of the person so far beyond the face's outline on the far side, normalized."""
     far, points = np.sign(photo.host.rotation[0, 2, 0]), photo.host.normalized[0, list(OVAL)]
     side = (points[:, 0] * far > 0) & (points[:, 1] > heights[0]) & (points[:, 1] < heights[1])
-    outline = photo.host.posed[0, list(OVAL), :2][side] + [far * distance * photo.host.scale[0], 0]
-    columns, rows = outline.round().astype(int).clip(0, EXTENT - 1).T
+    face, (_, y) = far * photo.host.posed[0, :NUM_SURFACE_POINTS, :2], photo.host.posed[0, list(OVAL), :2][side].T
+    beside = abs(far * face[:, 1] - y[:, None]) < SAME_HEIGHT * photo.host.scale[0]
+    x = far * (np.where(beside, face[:, 0], -np.inf).max(1) + distance * photo.host.scale[0])
+    columns, rows = np.stack([x, y]).round().astype(int).clip(0, EXTENT - 1)
     return bool(person[rows, columns].mean() > share)
 
 
 def _has_something_beside_jaw(photo: FaceMotion, person: np.ndarray) -> bool:
     """Whether something hangs beside the jaw on the near side; see ``find_far_side``."""
-    near = -np.sign(photo.host.rotation[0, 2, 0])
-    columns, rows = photo.host.place(BESIDE_JAW * [near, 1, 1])[0, :, :2].round().astype(int).clip(0, EXTENT - 1).T
+    sine, (radius, y) = photo.host.rotation[0, 2, 0], np.transpose(BESIDE_JAW)
+    outline = np.column_stack([-np.sign(sine) * np.sqrt(1 - sine**2) * radius, y, HEAD_MIDDLE[2] + abs(sine) * radius])
+    columns, rows = photo.host.place(outline)[0, :, :2].round().astype(int).clip(0, EXTENT - 1).T
     return bool(person[rows, columns].mean() > HANGING)
 
 
 def _hidden(photo: FaceMotion, normals: np.ndarray) -> np.ndarray:
+    """(V,) 1 where a photo hides the mirror image of a surface with such normals (V, 3) that it shows … 0."""
+    facing = (normals * [-1, 1, 1]) @ -photo.host.rotation[0, 2]
+    return _seen_better(photo, normals) * (1 - smoothstep(facing, *FACING[::-1]))
+
+
+def _seen_better(photo: FaceMotion, normals: np.ndarray) -> np.ndarray:
     """(V,) 1 where a photo shows a surface with such normals (V, 3) far better than its mirror image … 0."""
-    to_camera, far = -photo.host.rotation[0, 2], normals * [-1, 1, 1]
-    return smoothstep((normals - far) @ to_camera, *BETTER) * (1 - smoothstep(far @ to_camera, *FACING[::-1]))
+    return smoothstep(-2 * normals[:, 0] * photo.host.rotation[0, 2, 0], *BETTER)
 
 
 def _face_normals() -> np.ndarray:
@@ -198,7 +207,9 @@ def _face_normals() -> np.ndarray:
 
 
 def _head_normals(around: np.ndarray) -> np.ndarray:
-    """(P, 3) the same of a round head at normalized points (P, 3) around the face."""
-    outwards = around - HEAD_MIDDLE
-    outwards[:, 1] = np.minimum(outwards[:, 1], 0)  # upright below the eyes
+    """(P, 3) the same of an upright round head at normalized points (P, 3) around the face.
+
+    Upright up to its top, so that what is mirrored there joins what the photo shows.
+    """
+    outwards = (around - HEAD_MIDDLE) * [1, 0, 1]
     return outwards / np.linalg.norm(outwards, axis=1, keepdims=True).clip(1e-6)

@@ -35,6 +35,11 @@ FLAT_FROM, DEEPEST = 0.55, 0.85
 # not at all below the second, normalized.
 ROUNDNESS, ROUND_HEIGHTS = 0.7, (-0.45, -0.1)
 HEAD_MIDDLE = np.array([0.0, 0.0, 0.85])  # normalized, about which head and hair are taken to be round
+# The photo of a turned head shows its near side further back: wholly above the second of these sines of its yaw and of
+# these normalized distances from the middle. There flattened depth ends deeper by so much per sine, where the outline
+# of a head is; what is beside the face, hair and ears, is round, and as deep as the head's axis so far from the face.
+TURNED, NEAR = (0.1, 0.2), (0.0, 0.5)
+DEEPER, AXIS, FARTHEST = 1.3, 0.95, 0.6
 PERSON = 0.5  # of the mask: a cell that shows the person
 BESIDE = 0.1  # that far from the head's outline everything is as deep as that: hair hangs beside the jaw, not from it
 # Ears hang lower in photos than on the generic head, as deep as that at their lobes, too: this far beside the face, and
@@ -87,39 +92,54 @@ def head_depth(photo: FaceMotion, person: np.ndarray, hair: HangingHair) -> Head
         hair: long hair.
     """
     host, shape = photo.host, head_shape()
+    (x, y), scale = _places(photo), float(host.scale[0])
     vertices = shape.vertices * _proportions(host.normalized[0])
-    flat = DEEPEST - FLAT_FROM
+    flat = DEEPEST - FLAT_FROM + DEEPER * abs(host.rotation[0, 2, 0]) * _near_side(photo, vertices[:, 0])
     vertices[:, 2] = np.minimum(vertices[:, 2], FLAT_FROM + flat * np.tanh((vertices[:, 2] - FLAT_FROM).clip(0) / flat))
     head, is_head = _drawn(host.place(vertices)[0], shape.triangles)
     face, is_face = _drawn(host.posed[0, :NUM_SURFACE_POINTS], canonical_face().triangles)
     distance, (rows, columns) = distance_transform_edt(~(is_head | is_face), return_indices=True)
-    beside = smoothstep(distance * CELL / float(host.scale[0]), 0, BESIDE)
+    beside = smoothstep(distance * CELL / scale, 0, BESIDE)
     depth = np.where(is_face, face, head)[rows, columns]
     plane, hanging = _plane(photo, DEEPEST), _plane(photo, HANGING)
-    hangs = blur(hair.share, HANGING_WIDTH * float(host.scale[0]) / CELL)
+    hangs = blur(hair.share, HANGING_WIDTH * scale / CELL)
     plane += hangs * (hanging - plane)
     depth += beside * (plane[rows, columns] - depth)
     depth += np.where(is_face, 0, hair.share) * (hanging - depth).clip(max=0)
-    upper = 1 - smoothstep(_heights(photo), *ROUND_HEIGHTS)
-    middle = float(host.place(HEAD_MIDDLE[None])[0, 0, 2])
-    depth += upper * (_rounded(depth, is_face, person, middle) - depth).clip(max=0)
-    ear = _ear(photo, is_face) * (1 - hair.share)
-    depth += ear * (_plane(photo, EAR) - depth).clip(0)
-    return HeadDepth(gaussian_filter(depth, SMOOTHING * float(host.scale[0]) / CELL, mode="nearest"))
 
-
-def _rounded(depth: np.ndarray, is_face: np.ndarray, person: np.ndarray, middle: float) -> np.ndarray:
-    """(160, 160) depth that is round between the face and the person's outline, as ``depth`` (160, 160) at both.
-
-    ``is_face`` (160, 160) bool says where the face is, ``person`` (640, 640) is the mask. The outline of something
-    round lies as deep as its ``middle``: so does what would be deeper, on the far side of a turned head.
-    """
     inside = (person[::CELL, ::CELL] > PERSON) | is_face
     inside[[0, -1]] = inside[:, [0, -1]] = False
-    from_face, (face_rows, face_columns) = distance_transform_edt(~is_face, return_indices=True)
+    from_face, (rows, columns) = distance_transform_edt(~is_face, return_indices=True)
+    nearest = depth[rows, columns]
     to_outline, (rows, columns) = distance_transform_edt(inside, return_indices=True)
-    share = from_face / np.maximum(from_face + to_outline, 1e-6)
-    nearest, outline = depth[face_rows, face_columns], np.minimum(depth[rows, columns], middle)
+    across = (from_face + to_outline).clip(1e-6)
+    # The outline of something round lies as deep as its middle: so does what would be deeper, on a turned far side.
+    outline = np.minimum(depth[rows, columns], float(host.place(HEAD_MIDDLE[None])[0, 0, 2]))
+    upper = 1 - smoothstep(y, *ROUND_HEIGHTS)
+    depth += upper * (_rounded(nearest, outline, from_face / across) - depth).clip(max=0)
+    near = _near_side(photo, x)
+    if near.any():
+        axis = np.stack([np.zeros_like(y), y, np.full_like(y, AXIS)], -1) @ host.rotation[0, 2]
+        outline = axis * host.scale[0] + host.translation[0, 2]
+        share = from_face / np.minimum(across, FARTHEST * scale / CELL)
+        depth += near * (_rounded(nearest, outline, share.clip(max=1)) - depth).clip(0)
+
+    ear = _ear(y, from_face * CELL / scale) * (1 - hair.share)
+    depth += ear * (_plane(photo, EAR) - depth).clip(0)
+    return HeadDepth(gaussian_filter(depth, SMOOTHING * scale / CELL, mode="nearest"))
+
+
+def _near_side(photo: FaceMotion, x: np.ndarray) -> np.ndarray:
+    """How much deeper than a frontal photo the photo of a turned head shows the head at normalized x (…), 0…1."""
+    sine = photo.host.rotation[0, 2, 0]
+    return smoothstep(abs(sine), *TURNED) * smoothstep(-np.sign(sine) * x, *NEAR)
+
+
+def _rounded(nearest: np.ndarray, outline: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """(160, 160) depth that is round between that of the face, ``nearest``, and that of the head's outline.
+
+    ``share`` (160, 160) of the way to the outline, 0…1.
+    """
     return outline + (nearest - outline) * (1 - share**2) ** ROUNDNESS
 
 
@@ -153,15 +173,13 @@ def _plane(photo: FaceMotion, depth: float) -> np.ndarray:
     return (np.stack([x, y, np.full_like(x, depth)], -1) @ host.rotation[0, 2]) * host.scale[0] + host.translation[0, 2]
 
 
-def _heights(photo: FaceMotion) -> np.ndarray:
-    """(160, 160) normalized y, downwards, at each cell, at the depth of the ears."""
+def _places(photo: FaceMotion) -> np.ndarray:
+    """(2, 160, 160) normalized x and y, downwards, at each cell, at the depth of the ears."""
     middles = torch.arange(0, EXTENT, CELL, dtype=torch.float32)
-    return photo.unproject(grid_of(middles, middles), EAR)[0, ..., 1].numpy()
+    return photo.unproject(grid_of(middles, middles), EAR)[0].numpy().transpose(2, 0, 1)
 
 
-def _ear(photo: FaceMotion, is_face: np.ndarray) -> np.ndarray:
-    """(160, 160) 1 where an ear may be, if the face is where (160, 160) bool says … 0 where there is none."""
-    y = _heights(photo)
+def _ear(y: np.ndarray, from_face: np.ndarray) -> np.ndarray:
+    """(160, 160) 1 where an ear may be … 0 where there is none, by height and distance from the face, normalized."""
     top, upper, lower, bottom = EAR_HEIGHTS
-    beside = smoothstep(distance_transform_edt(~is_face) * CELL / float(photo.host.scale[0]), *EAR_BESIDE)
-    return beside * smoothstep(y, top, upper) * (1 - smoothstep(y, lower, bottom))
+    return smoothstep(from_face, *EAR_BESIDE) * smoothstep(y, top, upper) * (1 - smoothstep(y, lower, bottom))

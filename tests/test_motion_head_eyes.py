@@ -11,7 +11,7 @@ from space_core.motion.blink import apply_blink, blink_curve
 from space_core.motion.emotion import emotion_curve
 from space_core.motion.gaze import apply_gaze, counter_gaze, saccades
 from space_core.motion.head_pose import generate_head_pose, head_attitude, head_motion_model
-from space_core.motion.head_pose_transfer import follow_head_pose, transfer_head_pose
+from space_core.motion.head_pose_transfer import follow_head_pose, transfer_head_pose, transfer_notes
 from space_core.motion.loudness import loudness
 
 PHOTO = HeadPose(np.array([[12.0, -5.0, 3.0]]), np.array([[250.0, 240.0, 10.0]]), np.array([140.0]))
@@ -275,6 +275,21 @@ def test_transferred_motion_beyond_what_the_photo_can_carry_is_compressed_smooth
     assert 34 < yaw.max() <= 38
     assert (np.diff(yaw[:75]) > 0).all()  # slower, but without a stop
     assert np.abs(np.diff(yaw, 2)).max() < 0.3
+
+
+def test_a_head_that_is_turned_in_the_photo_turns_less_far_away_but_as_far_back():
+    photo = HeadPose(np.array([[-32.0, 0.0, 0.0]]), PHOTO.translation, PHOTO.scale)
+    turns = np.zeros((200, 3))
+    turns[:, 0] = 30 * np.sin(np.arange(200) * 2 * np.pi / 199)  # to one side and to the other
+    driver = HeadPose(turns, np.zeros((200, 3)), np.full(200, 100.0))
+    landmarks = pose_landmarks(np.broadcast_to(canonical_face().vertices, (200, 478, 3)), driver)
+    pose = transfer_head_pose(followed(landmarks), 200, photo, 1.0)
+    yaw = pose.rotation[:, 0]
+    assert -50 < yaw.min() < -44
+    assert -5 < yaw.max() < 0
+    assert (np.abs(np.diff(yaw, 2)) < 0.3).all()
+    (note,) = transfer_notes(pose, photo)
+    assert "beyond 12°" in note
 
 
 def test_pose_video_without_a_face_is_refused():

@@ -25,10 +25,9 @@ NUM_CHANNELS = 6
 YAW, PITCH, ROLL, SWAY_X, SWAY_Y, LOG_SCALE = range(NUM_CHANNELS)
 
 MAX_ROTATION = 15.0  # degrees from the photo's pose in any angle, for generated motion
-# Degrees of yaw: a photo carries no profile, so away from the camera heads turn freely up to the first and never reach the
-# second, but from any photo at least so many degrees freely and so many at most.
-FREE_YAW, MAX_YAW = 36.0, 48.0
-LEAST_FREE_TURN, LEAST_MAX_TURN = 5.0, 11.0
+# Degrees. A photo carries no profile: away from the camera no head reaches the first yaw, unless the photo's is so far
+# that it could not turn by nearly the second.
+MAX_YAW, LEAST_TURN = 50.0, 11.0
 MAX_SWAY = np.array([0.15, 0.12, 0.08])  # of SWAY_X, SWAY_Y, LOG_SCALE
 LINEAR_PART = 0.6  # of a limit: up to here motion is unchanged, beyond it is compressed
 
@@ -124,7 +123,7 @@ def generate_head_pose(
         prosody: of the speech, if it is known already.
 
     Returns:
-        A head pose of ``num_frames`` frames, within ±15° of the photo's in every angle.
+        A head pose of ``num_frames`` frames, within ±15° of the photo's in every angle; see ``rotation_limits``.
     """
     if amount == 0 or num_frames == 0:
         return offset_pose(np.zeros((num_frames, NUM_CHANNELS)), photo, np.zeros(3))
@@ -165,8 +164,21 @@ def breathing(cycles: np.ndarray) -> np.ndarray:
 
 def moved_head(motion: np.ndarray, photo: HeadPose) -> HeadPose:
     """The head poses of generated offsets (T, 6) from the photo's pose, within their limits."""
-    limits = np.concatenate([np.full(3, MAX_ROTATION), MAX_SWAY])
+    limits = np.hstack(
+        [rotation_limits(motion[:, YAW : ROLL + 1], photo, MAX_ROTATION), np.tile(MAX_SWAY, (len(motion), 1))]
+    )
     return offset_pose(soft_limit(motion, limits), photo, head_motion_model().pivot)
+
+
+def rotation_limits(angles: np.ndarray, photo: HeadPose, farthest: float) -> np.ndarray:
+    """(T, 3) how far yaw, pitch and roll (T, 3) may be from the photo's pose, degrees: ``farthest``, or less.
+
+    A photo of a turned head carries less of a turn that leads still further away from the camera.
+    """
+    limits = np.full(angles.shape, farthest)
+    yaw = photo.rotation[0, 0]
+    limits[angles[:, 0] * yaw > 0, 0] = min(farthest, max(MAX_YAW - abs(yaw), LEAST_TURN))
+    return limits
 
 
 def head_attitude(emotion: np.ndarray, seed: int) -> np.ndarray:
@@ -274,7 +286,7 @@ def _smooth_noise(num_frames: int, duration: float, random: np.random.Generator)
 
 
 def soft_limit(values: np.ndarray, limits: np.ndarray, linear_part: float = LINEAR_PART) -> np.ndarray:
-    """Values (T, C), unchanged up to a part of their limits (C,) and compressed smoothly beyond."""
+    """Values (T, C), unchanged up to a part of their limits (C,) or (T, C) and compressed smoothly beyond."""
     linear = linear_part * limits
     size = np.abs(values)
     compressed = linear + (limits - linear) * np.tanh((size - linear) / (limits - linear))

@@ -6,12 +6,12 @@ import numpy as np
 
 from space_core.errors import SpaceError
 from space_core.face.normalization import HeadPose, normalize
-from space_core.motion.head_pose import ease, offset_pose, soft_limit
+from space_core.motion.head_pose import ease, offset_pose, rotation_limits, soft_limit
 from space_core.timing import FPS
 
-# Degrees from the photo's pose in any angle: up to the first motion is unchanged, the second it never reaches.
-FREE_ROTATION, MAX_TRANSFERRED_ROTATION = 25.0, 38.0
-NOTABLE_ROTATION = 1.0  # beyond the first, of which users are notified; less is compressed by a tenth of a degree
+# Degrees from the photo's pose in any angle, which motion never reaches; it is unchanged up to that part of them.
+MAX_TRANSFERRED_ROTATION, FREE_PART = 38.0, 25 / 38
+NOTABLE_ROTATION = 1.0  # beyond that part, of which users are notified; less is compressed by a tenth of a degree
 MAX_TRANSFERRED_SHIFT = np.array([0.6, 0.45, 0.2])  # of translation in units of the normalized face, of the scale's log
 SMOOTHING_FRAMES, SMOOTHING_ORDER = 9, 3  # Savitzky–Golay: removes jitter, keeps nods of up to 3 Hz
 MIN_FOUND_SHARE = 0.5  # of a pose video's frames must show a face
@@ -46,7 +46,7 @@ def transfer_head_pose(driving: HeadPose, num_frames: int, photo: HeadPose, amou
 
     Returns:
         A head pose of ``num_frames`` frames, as in the video up to ±25° from the photo's in every angle, compressed
-        smoothly beyond, never ±38° from it.
+        smoothly beyond, never ±38° from it; less if it turns a turned head still further away.
 
     Raises:
         SpaceError: too few of the frames show a face.
@@ -77,27 +77,27 @@ def transfer_head_pose(driving: HeadPose, num_frames: int, photo: HeadPose, amou
     offsets = (offsets - offsets[:1]) * amount
 
     # The video's translation already includes that of rotation about the neck.
-    return offset_pose(_within_transfer_limits(offsets), photo, np.zeros(3))
+    return offset_pose(_within_transfer_limits(offsets, photo), photo, np.zeros(3))
 
 
 def transfer_notes(pose: HeadPose, photo: HeadPose) -> tuple[str, ...]:
     """Notes for the user on a pose of ``transfer_head_pose``: a sentence if turns were compressed."""
-    farthest = np.abs(pose.rotation - photo.rotation).max(initial=0.0)
-    if farthest <= FREE_ROTATION + NOTABLE_ROTATION:
+    turns = pose.rotation - photo.rotation
+    free = FREE_PART * rotation_limits(turns, photo, MAX_TRANSFERRED_ROTATION)
+    beyond = np.abs(turns) - free
+    if beyond.max(initial=0.0) <= NOTABLE_ROTATION:
         return ()
+    farthest = np.unravel_index(beyond.argmax(), beyond.shape)
     return (
-        "The head in the pose video turns further than the photo can follow: "
-        f"beyond {FREE_ROTATION:.0f}° from its first pose turns are reduced, here to {farthest:.0f}° at most.",
+        "The head in the pose video turns further than the photo can follow: beyond "
+        f"{free[farthest]:.0f}° from its first pose turns are reduced, here to {abs(turns[farthest]):.0f}° at most.",
     )
 
 
-def _within_transfer_limits(offsets: np.ndarray) -> np.ndarray:
-    """Transferred offsets (T, 6) from the photo's pose, compressed smoothly where the photo can't carry them.
-
-    Angles are unchanged up to ±25° and never reach ±38°.
-    """
-    angles = soft_limit(offsets[:, :3], np.full(3, MAX_TRANSFERRED_ROTATION), FREE_ROTATION / MAX_TRANSFERRED_ROTATION)
-    return np.concatenate([angles, soft_limit(offsets[:, 3:], MAX_TRANSFERRED_SHIFT)], axis=1)
+def _within_transfer_limits(offsets: np.ndarray, photo: HeadPose) -> np.ndarray:
+    """Transferred offsets (T, 6) from the photo's pose, compressed smoothly where the photo can't carry them."""
+    limits = rotation_limits(offsets[:, :3], photo, MAX_TRANSFERRED_ROTATION)
+    return np.hstack([soft_limit(offsets[:, :3], limits, FREE_PART), soft_limit(offsets[:, 3:], MAX_TRANSFERRED_SHIFT)])
 
 
 def _without_outliers(values: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ from space_core.smoothstep import smoothstep
 
 # Cosines: by how much more than the far side the near side must face the camera, and how little the far side does, for
 # it not to be mirrored … to be mirrored wholly.
-BETTER, FACING = (0.3, 0.5), (0.5, 0.25)
+BETTER, FACING = (0.3, 0.5), (0.75, 0.5)
 WITH_HEAD = (0.5, 0.95)  # of what turns with the head; necks and shoulders stay as they are
 # Scarfs, collars and shoulders are not alike on both sides. They are what lies so far from the head's middle,
 # heights counting less, and so far below the eyes; normalized.

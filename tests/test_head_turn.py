@@ -193,6 +193,19 @@ def test_on_the_far_side_of_a_turned_photo_the_outline_is_no_deeper_than_the_mid
     assert (head_depth(photo, person, hair()).at(outline) < middle[2]).all()
 
 
+@pytest.mark.parametrize("yaw", [-30, 30])
+def test_the_near_side_of_a_turned_photo_is_as_deep_at_the_outline_as_the_middle_of_the_head(portrait, yaw):
+    photo = face_motion(posed(portrait, yaw=yaw), PixelTransform(1.0, np.full(2, float(MARGIN))), torch.device("cpu"))
+    middle, radius = photo.host.place(np.array([[0.0, 0.0, 0.9]]))[0, 0], 1.3 * float(photo.host.scale[0])
+    person = cv2.circle(
+        np.zeros((640, 640), np.float32), middle[:2].round().astype(int).tolist(), round(radius), 1.0, -1
+    )
+    angles = np.radians([-15, 0, 15, 30])
+    outline = middle[:2] + 0.95 * radius * np.stack([-np.sign(yaw) * np.cos(angles), -np.sin(angles)], -1)
+    deeper = (head_depth(photo, person, hair()).at(outline) - middle[2]) / photo.host.scale[0]
+    np.testing.assert_allclose(deeper, 0, atol=0.2)
+
+
 @pytest.mark.parametrize("yaw", [-35, 35])
 def test_hair_reaches_as_far_as_the_forehead_of_a_head_turned_far(portrait, yaw):
     photo = face_motion(posed(portrait), PixelTransform(1.0, np.full(2, float(MARGIN))), torch.device("cpu"))
@@ -391,6 +404,28 @@ def test_the_near_ear_is_not_mirrored_where_the_photo_shows_the_far_one(portrait
     side = find_far_side(photo, person, ear, np.ones(3), np.zeros(3), np.array([[468, 469, 470]]))
     assert (side is None) == far_ear_shown
     assert far_ear_shown or (side.hidden[468:] > 0.5).all()
+
+
+def test_hair_above_the_mirrored_ear_is_mirrored_up_to_the_top_of_the_head(portrait):
+    turn = 20 - float(portrait.pose.rotation[0, 0])
+    photo = face_motion(posed(portrait, yaw=turn), PixelTransform(1.0, np.full(2, float(MARGIN))), torch.device("cpu"))
+    person = np.zeros((640, 640), np.float32)  # nothing beyond the face: the photo shows no far ear
+    above = np.array([[-0.6, y, 0.7] for y in (-0.6, -0.8, -1.0)])
+    side = find_far_side(photo, person, above, np.ones(3), np.zeros(3), np.array([[468, 469, 470]]))
+    assert (side.hidden[468:] > 0.9).all()
+
+
+@pytest.mark.parametrize("yaw", [-30, 30])
+def test_what_shows_beside_a_cheek_that_hides_the_outline_is_no_far_ear(portrait, yaw):
+    turn = 1.3 * yaw - float(portrait.pose.rotation[0, 0])
+    photo = face_motion(posed(portrait, yaw=turn), PixelTransform(1.0, np.full(2, float(MARGIN))), torch.device("cpu"))
+    far, face = np.sign(yaw), photo.host.posed[0, :468, :2]
+    person = cv2.fillConvexPoly(
+        np.zeros((640, 640), np.float32), cv2.convexHull(face.round().astype(np.int32)), 1.0
+    )  # the face, and no ear
+    ear = np.array([[-0.85 * far, y, 0.6] for y in (0.0, 0.1, 0.2)])
+    side = find_far_side(photo, person, ear, np.ones(3), np.zeros(3), np.array([[468, 469, 470]]))
+    assert (side.hidden[468:] > 0.5).all()
 
 
 @pytest.mark.parametrize("yaw", [-35, 35])

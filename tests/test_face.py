@@ -12,7 +12,7 @@ from skimage import data
 from space_core.errors import SpaceError
 from space_core.face.detector import build_detector
 from space_core.face.normalization import HeadPose, normalize, pose_landmarks
-from space_core.face.portrait import MARGIN, SIZE, prepare_portrait
+from space_core.face.portrait import MARGIN, SIZE, FramedFace, prepare_portrait
 from space_core.face.topology import NUM_SURFACE_POINTS, RIGID_POINTS, canonical_face
 from space_core.media.images import load_photo
 
@@ -163,6 +163,12 @@ def test_too_small_a_face_is_said_in_a_sentence(detector, astronaut, portrait):
         prepare_portrait(np.ascontiguousarray(astronaut[::step, ::step]), detector)
 
 
+def test_a_face_just_too_small_is_not_said_to_be_high_enough(portrait):
+    mesh = portrait.landmarks * (63.9 / np.ptp(portrait.landmarks[:, 1]))
+    face = FramedFace(mesh, portrait.landmarks, portrait.normalized, portrait.pose, portrait.crop)
+    assert "63 pixels high, at least 64" in face.refusal
+
+
 def test_an_unknown_detector_is_said_with_what_there_is():
     with pytest.raises(SpaceError, match="mediapipe, face-alignment"):
         build_detector("dlib")
@@ -177,6 +183,31 @@ def test_tilted_heads_are_people_too(detector, astronaut, degrees):
 @pytest.mark.parametrize("degrees", [-20, 20])
 def test_a_tilted_cat_is_none(detector, degrees):
     assert not detector.detect(np.asarray(Image.fromarray(data.cat()).rotate(degrees, expand=True)))
+
+
+def enlarged(photo, height, size=512):
+    """A photo reduced to a height in pixels and enlarged again."""
+    small = Image.fromarray(photo).resize((round(height * photo.shape[1] / len(photo)), height), Image.Resampling.BOX)
+    return np.asarray(small.resize((round(size * photo.shape[1] / len(photo)), size), Image.Resampling.BICUBIC))
+
+
+@pytest.mark.parametrize("height", [18, 20])
+def test_a_blurred_face_without_colours_is_found(detector, astronaut, portrait, height):
+    """The scores of one look at it are too low."""
+    on_photo = portrait.crop.to_photo(portrait.landmarks[:, :2])
+    side = round(2 * np.ptp(on_photo[:, 1]))
+    left, top = ((on_photo.min(0) + on_photo.max(0) - side) / 2).astype(int)
+    grey = np.asarray(Image.fromarray(astronaut[top : top + side, left : left + side]).convert("L").convert("RGB"))
+    (face,) = detector.detect(enlarged(grey, 2 * height))
+    expected = (on_photo - [left, top]) * (512 / side)
+    assert np.linalg.norm(face[:, :2] - expected, axis=1).mean() < 0.05 * np.ptp(expected[:, 1])
+
+
+@pytest.mark.parametrize("grey", [False, True])
+@pytest.mark.parametrize("height", [40, 60, 100])
+def test_a_blurred_cat_is_none(detector, height, grey):
+    cat = Image.fromarray(data.cat())
+    assert not detector.detect(enlarged(np.asarray(cat.convert("L").convert("RGB") if grey else cat), height))
 
 
 def test_a_face_that_is_small_in_a_large_photo_is_found(detector, astronaut, portrait):

@@ -91,6 +91,7 @@ def test_photos_that_will_not_do_well_are_warned_of(pipeline, astronaut):
     large = scaled(load_photo(EXAMPLES / "grace_hopper.jpg"), 2)
     assert notes_of(pipeline, large) == ""
     assert "blurred" in notes_of(pipeline, gaussian_filter(large, (5, 5, 0)))
+    assert "enlarged" in notes_of(pipeline, scaled(scaled(large, 1 / 12), 12))
 
 
 def test_a_large_photo_is_previewed_as_a_draft(pipeline, astronaut, tmp_path):

@@ -150,22 +150,30 @@ class FaceDetection:
         anchors[:, 2:4] = 0
         self._anchors = torch.from_numpy(anchors).to(device, torch.float32)
 
-    @torch.inference_mode()
     def __call__(self, images: list[np.ndarray]) -> list[list[Detection]]:
         """The faces in each image (H, W, 3) uint8 RGB, all images at once; the surest first."""
         if not images:
             return []
-        size = self._network.input_size
         regions = [_letterbox(*image.shape[:2]) for image in images]
+        return [
+            _detections(found[found[:, -1] >= self._network.min_score], region)
+            for found, region in zip(self._outputs(images, regions), regions, strict=True)
+        ]
+
+    def best_scores(self, images: list[np.ndarray]) -> np.ndarray:
+        """(N,) the score of the surest face in each of N images, 0 … 1, however low."""
+        regions = [_letterbox(*image.shape[:2]) for image in images]
+        return self._outputs(images, regions)[..., -1].max(1)
+
+    @torch.inference_mode()
+    def _outputs(self, images: list[np.ndarray], regions: list[np.ndarray]) -> np.ndarray:
+        """(N, A, 17) values and score of each anchor, in sides of a region, for N images."""
+        size = self._network.input_size
         tensors = [image_tensor(image, self._anchors.device) for image in images]
         inputs = torch.cat([sample_upright(*pair, size) for pair in zip(tensors, regions, strict=True)])
         boxes, logits = self._network(inputs / 127.5 - 1)
         boxes = boxes / size + self._anchors
-        output = torch.cat([boxes, logits.sigmoid()[..., None]], -1).cpu().numpy()  # one copy to the host
-        return [
-            _detections(found[found[:, -1] >= self._network.min_score], region)
-            for found, region in zip(output, regions, strict=True)
-        ]
+        return torch.cat([boxes, logits.sigmoid()[..., None]], -1).cpu().numpy()  # one copy to the host
 
 
 def _letterbox(height: int, width: int) -> np.ndarray:

@@ -125,7 +125,6 @@ class FaceMesh:
         self._network = load_network(FaceMeshNetwork, WEIGHTS, device)
         self._device = torch.device(device)
 
-    @torch.inference_mode()
     def __call__(self, images: list[np.ndarray], regions: list[np.ndarray]) -> list[np.ndarray | None]:
         """The face in a region (2, 3) of each image (H, W, 3) uint8 RGB, all at once.
 
@@ -134,14 +133,22 @@ class FaceMesh:
         """
         if not images:
             return []
+        return [
+            _in_image(row[:-1].reshape(NUM_POINTS, 3) / INPUT_SIZE, region) if row[-1] > 0 else None
+            for row, region in zip(self._outputs(images, regions), regions, strict=True)
+        ]
+
+    def presence(self, images: list[np.ndarray], regions: list[np.ndarray]) -> np.ndarray:
+        """(N,) logits that a region (2, 3) of each of N images shows a face; about 30 for a clear one."""
+        return self._outputs(images, regions)[:, -1]
+
+    @torch.inference_mode()
+    def _outputs(self, images: list[np.ndarray], regions: list[np.ndarray]) -> np.ndarray:
+        """(N, 478 · 3 + 1) landmarks in pixels of the network's input, and the logit that it is a face."""
         tensors = [image_tensor(image, self._device) for image in images]
         inputs = torch.cat([sample_turned(*pair, INPUT_SIZE) for pair in zip(tensors, regions, strict=True)])
         landmarks, presence = self._network(inputs / 255)
-        output = torch.cat([landmarks.flatten(1), presence[:, None]], 1).cpu().numpy()  # one copy to the host
-        return [
-            _in_image(row[:-1].reshape(NUM_POINTS, 3) / INPUT_SIZE, region) if row[-1] > 0 else None
-            for row, region in zip(output, regions, strict=True)
-        ]
+        return torch.cat([landmarks.flatten(1), presence[:, None]], 1).cpu().numpy()  # one copy to the host
 
 
 def _in_image(landmarks: np.ndarray, region: np.ndarray) -> np.ndarray:

@@ -10,6 +10,8 @@ from PIL import Image
 
 from space_core.face.face_detection import FaceDetection
 from space_core.face.face_mesh import FaceMesh, face_region, region_around
+from space_core.face.luminance import LUMINANCE
+from space_core.face.regions import scaled
 from space_core.face.topology import LEFT_EYE, RIGHT_EYE, canonical_face
 
 # The face mesh needs the rough position of a face, from the short-range detector. That one finds faces from a fifth
@@ -34,6 +36,17 @@ CHECKED_SIZE = 256  # side of the cut-out on which that is checked, pixels
 LARGEST_BOX = 2.0
 UPRIGHT_SIZE = 512  # side down to which a cut-out is reduced before it is turned upright, pixels
 
+# Before a photo is said to show nobody, its largest faces that did not pass are judged a second time, by means over
+# views, which tell more than any one score: blurred, enlarged and washed-out people score low and unsteadily. Monkeys
+# score low in grey, dogs with the full range, and half faces with the mesh.
+SECOND_CHANCES = 2  # faces
+SECOND_SMALLEST = 64  # height of a face, pixels; smaller ones can't be animated
+SECOND_CUT_OUTS = (1.5, 2.0)  # their sides, in sides of the box around the mesh
+SECOND_SCALES = (0.9, 1.0, 1.1)  # of the region in which the mesh is fitted
+SECOND_SCORE = 0.38  # for the full range: the lower of the means of coloured and of grey views
+PRESENCE_UNIT = 30.0  # logit of the mesh for a clear face, …
+SECOND_SUM = 1.28  # … in units of which it and that score amount to this; of animals in such photos to 1.26 at most
+
 
 class MediaPipeDetector:
     """MediaPipe's face mesh (478 points) behind its short-range and full-range face detectors."""
@@ -47,7 +60,7 @@ class MediaPipeDetector:
 
     def detect(self, image: np.ndarray) -> list[np.ndarray]:
         """See ``Detector.detect``."""
-        return self._workers.submit(self._detect, image, TILES).result()
+        return self._workers.submit(self._detect_in_photo, image).result()
 
     def track(self, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray | None]:
         """See ``Detector.track``. The region of a face is taken from the landmarks of the frame before."""
@@ -55,7 +68,7 @@ class MediaPipeDetector:
         lost = REDETECT_AFTER
         for frame in frames:
             if lost >= REDETECT_AFTER:
-                faces = self._workers.submit(self._detect, frame, (1,)).result()
+                faces = self._workers.submit(self._detect, frame, (1,), []).result()
                 box = _box(faces[0]) if faces else _middle(frame)
                 lost = 0
             # A face that is small in the frame is lost on the short-range detector, so it gets the surroundings only.
@@ -74,9 +87,16 @@ class MediaPipeDetector:
             (face,) = self._face_mesh([image], [region])
         return face, None if face is None else region_around(face)
 
-    def _detect(self, image: np.ndarray, tiles: tuple[int, ...]) -> list[np.ndarray]:
-        """The human faces in an image, the largest first, from the first number of tiles with which there are any."""
+    def _detect_in_photo(self, image: np.ndarray) -> list[np.ndarray]:
+        """The human faces in an image, the largest first; at second glance where there are none at the first."""
         judged: list[np.ndarray] = []
+        return self._detect(image, TILES, judged) or self._second_chances(image, judged)
+
+    def _detect(self, image: np.ndarray, tiles: tuple[int, ...], judged: list[np.ndarray]) -> list[np.ndarray]:
+        """The human faces in an image, the largest first, from the first number of tiles with which there are any.
+
+        ``judged`` gets every face that was found, human or not.
+        """
         found = (self._people(image, self._boxes(image, number), judged) for number in tiles)
         return next((faces for faces in found if faces), [])
 
@@ -132,12 +152,33 @@ class MediaPipeDetector:
         )
         if short_range < HUMAN_SURE and (short_range < HUMAN_SCORES[0] or full_range < HUMAN_SCORES[1]):
             return False
-        small = np.asarray(Image.fromarray(cut_out).resize((CHECKED_SIZE,) * 2, Image.Resampling.LANCZOS))
+        small = _checked(cut_out)
         face, mirrored = self._faces([small, small[:, ::-1]])
         if face is None or mirrored is None:
             return False
         mirrored = (mirrored * [-1, 1, 1] + [CHECKED_SIZE, 0, 0])[canonical_face().mirror]
         return bool(np.linalg.norm((face - mirrored)[:, :2], axis=1).mean() < HUMAN_ASYMMETRY * face_size(face))
+
+    def _second_chances(self, image: np.ndarray, judged: list[np.ndarray]) -> list[np.ndarray]:
+        """Those of the largest faces (478, 3) found in an image that are a person's after all."""
+        large = [face for face in sorted(judged, key=face_size, reverse=True) if face_size(face) >= SECOND_SMALLEST]
+        return [face for face in large[:SECOND_CHANCES] if self._is_human_in_all_views(image, face)]
+
+    def _is_human_in_all_views(self, image: np.ndarray, face: np.ndarray) -> bool:
+        """Whether a face (478, 3) is a person's by its mean scores, in colour and in grey, mirrored and not."""
+        cut_outs = [_cut_out(image, _box(face), size) for size in SECOND_CUT_OUTS]
+        upright = [_upright(part, face - np.append(origin, 0).astype(np.float32)) for part, origin in cut_outs]
+        scores = self._full_range.best_scores(_views([_checked(part) for part in upright]))
+        score = scores.reshape(2, -1).mean(1).min()
+        if score < SECOND_SCORE:
+            return False
+        part, origin = cut_outs[-1]
+        landmarks = (face - np.append(origin, 0)) * (CHECKED_SIZE / len(part))
+        mirrored = (landmarks * [-1, 1, 1] + [CHECKED_SIZE - 1, 0, 0])[canonical_face().mirror]
+        regions = [scaled(region_around(points), scale) for points in (landmarks, mirrored) for scale in SECOND_SCALES]
+        views = [view for view in _views([_checked(part)]) for _ in SECOND_SCALES]
+        presence = self._face_mesh.presence(views, 2 * regions).mean()
+        return bool(score + presence / PRESENCE_UNIT >= SECOND_SUM)
 
 
 def face_size(landmarks: np.ndarray) -> float:
@@ -152,6 +193,17 @@ def _upright(cut_out: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     step = max(len(cut_out) // UPRIGHT_SIZE, 1)  # turning a large one takes longer than running the networks
     centre = tuple(map(float, landmarks[:, :2].mean(0) / step))
     return np.asarray(Image.fromarray(cut_out).reduce(step).rotate(roll, Image.Resampling.BILINEAR, center=centre))
+
+
+def _checked(cut_out: np.ndarray) -> np.ndarray:
+    """A cut-out at the size at which faces are checked."""
+    return np.asarray(Image.fromarray(cut_out).resize((CHECKED_SIZE,) * 2, Image.Resampling.LANCZOS))
+
+
+def _views(images: list[np.ndarray]) -> list[np.ndarray]:
+    """Each image (H, W, 3) uint8 RGB and its mirror image, then the same in grey."""
+    grey = [np.repeat(np.round(image @ LUMINANCE).astype(np.uint8)[..., None], 3, axis=2) for image in images]
+    return [view for image in (*images, *grey) for view in (image, image[:, ::-1])]
 
 
 def _box(landmarks: np.ndarray) -> np.ndarray:

@@ -110,7 +110,7 @@ class FramedFace:
         """Why the face can't be animated, in a sentence or two; None where it can."""
         if self.height < MIN_FACE_HEIGHT:
             return (
-                f"The face in the photo is too small: {self.height:.0f} pixels high, at least {MIN_FACE_HEIGHT} are "
+                f"The face in the photo is too small: {int(self.height)} pixels high, at least {MIN_FACE_HEIGHT} are "
                 "needed. Use a photo taken from closer, or a larger copy of it."
             )
         if self.yaw > MAX_YAW:

@@ -23,6 +23,12 @@ def turned_square(centre: np.ndarray, side: float, angle: float) -> np.ndarray:
     return np.column_stack([axes, centre - axes.sum(1) / 2])
 
 
+def scaled(region: np.ndarray, scale: float) -> np.ndarray:
+    """A region (2, 3) made larger by a factor around its centre."""
+    axes = scale * region[:, :2]
+    return np.column_stack([axes, project(np.array([0.5, 0.5]), region) - axes.sum(1) / 2])
+
+
 def project(points: np.ndarray, region: np.ndarray) -> np.ndarray:
     """Points (..., 2) of the unit square in pixels of the image."""
     return points @ region[:, :2].T + region[:, 2]

@@ -22,11 +22,10 @@ from space_core.generator.mesh_warp.opening_mask import (
     opening_mask,
     window_around,
 )
-from space_core.generator.mesh_warp.prepared_mouth import PreparedMouth
+from space_core.generator.mesh_warp.prepared_mouth import PreparedMouth, on_arch
 from space_core.generator.mesh_warp.sampling import sample
 from space_core.smoothstep import smoothstep
 
-ARCH = 2.1  # curvature of the dental arch seen from above: depth = ARCH · x²
 NEGLIGIBLE_BLUR = 0.25  # pixels
 # An open mouth of the photo's own is replaced by the drawn one as the lips move by these amounts (root mean square,
 # normalized).
@@ -42,6 +41,8 @@ LIP_EDGE, LIP_ENDS = (1.1, 0.65), (0.0, 0.4)
 SEAM_SHOWN = 0.6  # how far the seam between such lips is its own colour
 OWN_SHADE = 0.6  # of the lips' shade, the part that the photo's own teeth bring along
 CORNERS, CORNERS_SHADE = (0.3, 0.9), 0.35  # from the middle to a corner; of light, what the cheeks keep from the depth
+# By how much of light the lips shade what is close behind them, and how many millimetres from their edges no more.
+UPPER_LIP_SHADE, LOWER_LIP_SHADE = (0.28, 4.5), (0.22, 2.5)
 PARTED = (1.2 * MILLIMETRE, 3 * MILLIMETRE)  # from here to there, parting lips let light in
 
 
@@ -134,17 +135,23 @@ def _inside(mouth: PreparedMouth, motion: FaceMotion, window: Window, opening: O
         picture = _blurred(picture, mouth.blur)
 
     # The lips shade what is close behind them, and little light falls in where they are close together.
-    shade = (0.56 + 0.44 * smoothstep(above, -0.5, 4.5)) * (0.85 + 0.15 * smoothstep(below, -0.5, 2.5))
+    shade = _lip_shade(above, *UPPER_LIP_SHADE) * _lip_shade(below, *LOWER_LIP_SHADE)
     apart = (above + below) * MILLIMETRE
     light = mouth.near_lips + (1 - mouth.near_lips) * smoothstep(apart, MILLIMETRE, mouth.full_light)
+    if mouth.shows_teeth:
+        light = light * (mouth.dimmed + (1 - mouth.dimmed) * smoothstep(apart, mouth.opening, 2 * mouth.opening))
     if mouth.has_teeth:
-        arch = _on_arch(motion, window.pixels, float(mouth.origin[2]))
+        arch = on_arch(motion, window.pixels, float(mouth.origin[2]))
         own = sample(mouth.teeth, mouth.photo.project(arch[..., :2], arch[..., 2]))
         picture = torch.lerp(picture, own[:, :3] / mouth.dimmed, own[:, 3:])
         shade = shade + OWN_SHADE * own[:, 3:] * (1 - shade)
-        light = light * (mouth.dimmed + (1 - mouth.dimmed) * smoothstep(apart, mouth.opening, 2 * mouth.opening))
     # Lips that hardly part show the shade between them, no teeth.
     return torch.lerp(mouth.seam, picture * shade * light, smoothstep(apart, *PARTED))
+
+
+def _lip_shade(away: torch.Tensor, shade: float, reach: float) -> torch.Tensor:
+    """The light that a lip leaves to what is seen so many millimetres away from its edge."""
+    return 1 - shade * (1 - smoothstep(away, -0.5, reach))
 
 
 def _parted(mouth: PreparedMouth, host: HostMotion) -> bool:
@@ -171,12 +178,3 @@ def _blurred(picture: torch.Tensor, sigma: float) -> torch.Tensor:
     wide = F.pad(picture, (reach,) * 4, mode="replicate")
     groups = picture.shape[1]
     return F.conv2d(F.conv2d(wide, kernel, groups=groups), kernel.mT, groups=groups)
-
-
-def _on_arch(motion: FaceMotion, pixels: torch.Tensor, depth: float) -> torch.Tensor:
-    """(B, h, w, 3) normalized places of the dental arch seen at pixels (B, h, w, 2), its middle at the given depth."""
-    behind = torch.zeros_like(pixels[..., 0])
-    for _ in range(3):
-        seen = motion.unproject(pixels, depth + behind)
-        behind = ARCH * seen[..., 0].clamp(-0.35, 0.35) ** 2
-    return torch.cat([seen, (depth + behind)[..., None]], -1)

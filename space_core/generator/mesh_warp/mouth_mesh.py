@@ -19,7 +19,7 @@ from space_core.smoothstep import smoothstep
 JAW_AT_REST = 0.8 * MILLIMETRE  # the lower incisors are that far from where they bite
 CHIN_POINTS = (152, 148, 377, 175, 171, 396, 199)  # the skin over the chin bone, which goes where the jaw goes
 CHIN_SHARE = 0.8  # of the way of the skin over the chin, the lower incisors go
-LIP_SHARE, LIP_REACH = 0.35, 4 * MILLIMETRE  # the lower lip goes at most 1 / 0.35 as far as they, and 4 mm further
+LIP_SHARE, LIP_REACH = 0.5, 3.5 * MILLIMETRE  # the lower lip goes at most twice as far as they, and 3.5 mm further
 
 # The tongue lies behind the lower incisors. It rises where lips are parted by a jaw that is nearly closed, as for /s/;
 # millimetres.
@@ -37,10 +37,16 @@ TONGUE_SIDES, TONGUE_SIDES_SHADE = (5.0, 14.0), 0.35  # from its middle to its s
 # and by the second one more between lips that are apart by these distances.
 UPPER_SIDES, UPPER_SIDES_SHADE = (6.0, 18.0), (0.15, 0.15)
 LOWER_SIDES, LOWER_SIDES_SHADE = (9.0, 18.0), (0.25, 0.45)
+# Light scatters in enamel and between the rows, so how far a tooth faces up or down matters less than to its sides.
+UPRIGHT = np.array([1.0, 0.3, 1.0], np.float32)
+LOWER_TEETH_SHADE = 0.06  # the lower row lies further back and faces up, towards the lip: it gets that much less light
 SHADE_BY_GAP = (4 * MILLIMETRE, 14 * MILLIMETRE)
 # Rows of teeth that nearly touch, by the way of the jaw, keep light from the flesh behind them, at these depths.
 ROWS_APART, BEHIND_ROWS, BEHIND_ROWS_SHADE = (1.5 * MILLIMETRE, 6 * MILLIMETRE), (1 * MILLIMETRE, 4 * MILLIMETRE), 0.6
 TONGUE_OUT = 8 * MILLIMETRE  # depth from which on a tongue that comes forward is lit like what is in front of the teeth
+
+# Drawn upper teeth give way to a photo's own between these distances from its row's ends, by that much; millimetres.
+ROW_BEGINS, ROW_HIDDEN = (-1.0, 1.0), 9.0
 
 CARTOON_FLATNESS = 0.85  # of the light's differences on and between a cartoon's teeth are left out
 OVERSAMPLING = 2
@@ -139,10 +145,14 @@ def _placed(mouth: PreparedMouth, host: HostMotion, dropped: np.ndarray) -> tupl
     above[:, 0] -= (1 - said) * rest + said * (dropped + JAW_AT_REST) / mouth.millimetre
     below = np.outer(between, TONGUE_OVER)
     below[:, 0] -= (1 - between) * rest
+    # The photo's own teeth take the place of those that are drawn, which are behind the upper lip then.
+    inside = (anatomy.vertices[:, :1] * mouth.millimetre + mouth.origin[0] - mouth.row) * np.float32([1, -1])
+    hidden = smoothstep(inside.min(1) / MILLIMETRE, *ROW_BEGINS) * ((anatomy.part == TOOTH) & (anatomy.jaw < 0.5))
     underside = (anatomy.vertices[:, 1:2] / TONGUE_THICKNESS).clip(0, 1)
     front = smoothstep(-anatomy.vertices[:, 2:], -TONGUE_ROOT, -TONGUE_FRONT) * (anatomy.part == TONGUE)[:, None]
     vertices = np.repeat(anatomy.vertices[None], len(angle), 0)
     vertices[..., 1:] += (above[:, None] + underside * (below - above)[:, None]) * front
+    vertices[..., 1] -= ROW_HIDDEN * hidden
     depths = vertices[..., 2].clip(0) * mouth.millimetre
     vertices = vertices * np.float32(mouth.millimetre) + mouth.origin
 
@@ -176,9 +186,11 @@ def _vertex_colours(
     ``normals`` (B, N, 3) and ``depths`` (B, N) are those of ``_placed``, ``dropped`` (B,) that of ``_jaw_dropped``.
     """
     inwards = INWARDS_SHADE * smoothstep(normals[..., 2], *INWARDS)
-    normals = normals @ host.rotation.swapaxes(1, 2)
     anatomy, colours = load_anatomy(), mouth.colours
     part, crown = anatomy.part[used], anatomy.crown[used]
+    upright = normals * np.where((part == TOOTH)[:, None], UPRIGHT, np.float32(1))
+    upright = (upright / np.linalg.norm(upright, axis=-1, keepdims=True)) @ host.rotation.swapaxes(1, 2)
+    normals = normals @ host.rotation.swapaxes(1, 2)
     neck = smoothstep(crown, 0.75, 0.3)[:, None]
     enamel = colours.enamel + neck * (colours.neck - colours.enamel)
     flesh = np.where((part == TONGUE)[:, None], colours.tongue, colours.gums)
@@ -191,7 +203,7 @@ def _vertex_colours(
     facing = least + (1 - least) * (-normals[..., 2]).clip(0)
     open_to_light = anatomy.light[used] ** crevices
     open_to_light = open_to_light + (1 - open_to_light) * (part == TONGUE) * smoothstep(depths, TONGUE_OUT, 0.0)
-    light = open_to_light * facing * fade * mouth.light.on(normals)
+    light = open_to_light * facing * fade * mouth.light.on(upright)
     aside = smoothstep(abs(anatomy.vertices[used, 0]), *TONGUE_SIDES) * (part == TONGUE)
     light = light * (1 - inwards) * (1 - TONGUE_SIDES_SHADE * aside)
     apart = smoothstep(gap, *SHADE_BY_GAP)
@@ -200,6 +212,7 @@ def _vertex_colours(
         for (base, more), sides in ((UPPER_SIDES_SHADE, UPPER_SIDES), (LOWER_SIDES_SHADE, LOWER_SIDES))
     )
     light = light * (1 - (upper + anatomy.jaw[used] * (lower - upper)) * (part != TONGUE))
+    light = light * (1 - LOWER_TEETH_SHADE * anatomy.jaw[used] * (part == TOOTH))
     depiction = colours.depiction
     touching = (1 - smoothstep(dropped, *ROWS_APART)) * (1 - depiction.cartoon)
     light = light * (1 - BEHIND_ROWS_SHADE * touching[:, None] * smoothstep(depths, *BEHIND_ROWS) * (part != TOOTH))

@@ -19,8 +19,9 @@ from space_core.generator.mesh_warp.sampling import pixels_of
 from space_core.smoothstep import smoothstep
 
 # Upper incisors end just below where the lips meet at rest, and further below in a smile, which lifts the lips.
-UPPER_EDGE_BELOW_LIPS, BELOW_IN_SMILE = 1.0 * MILLIMETRE, 2.0 * MILLIMETRE
+UPPER_EDGE_BELOW_LIPS, BELOW_IN_SMILE = 2.0 * MILLIMETRE, 1.5 * MILLIMETRE
 TEETH_BEHIND_LIPS = 5 * MILLIMETRE
+ARCH = 2.1  # curvature of the dental arch seen from above: depth = ARCH · x²
 SKULL_SIDES = (234, 454)  # the skin over the hinges of the jaw
 TYPICAL_MOUTH = 0.55  # normalized width of a mouth at rest; wider ones have wider rows of teeth
 TEETH_SIZES = (0.92, 1.1)
@@ -39,11 +40,19 @@ OPEN_BY_JAW = 0.7  # of what a photo shows its lips apart, the jaw has dropped
 # Teeth are at least that bright and at most that saturated, compared with the lips, in whose shade they may lie. Beside
 # pale lips, as in black-and-white photos, brightness alone tells them from tongue and lips.
 TOOTH_BRIGHTNESS, TOOTH_BRIGHTNESS_BY_PALE_LIPS = (0.5, 0.7), (1.1, 1.3)
+BRIGHT_ENOUGH = (0.8, 0.92)  # for any tooth, also beside overexposed lips
 TOOTH_SATURATION, PALE_LIPS = (0.95, 0.72), (0.25, 0.15)
 # The upper row ends where it gets that much darker than it is above, or at the lower lip, between these distances below
 # the upper lip; one that does not is taken to end at the last distance: the lower row touches it.
 ROW_END, ROW_ENDS_WITHIN, TYPICAL_ROW = 0.75, (4 * MILLIMETRE, 14.5 * MILLIMETRE), 8.5 * MILLIMETRE
-BETWEEN_TEETH, ROW_SMOOTHNESS = 1.5 * MILLIMETRE, 9 * MILLIMETRE  # widths: of dark gaps, of the row's edge's median
+BETWEEN_TEETH, ROW_SMOOTHNESS = (
+    1.5 * MILLIMETRE,
+    2.5 * MILLIMETRE,
+)  # widths: of dark gaps, of the edge's smoothing
+ROW_FITS, ROW_OUTLIERS = 5, 1.5 * MILLIMETRE  # rounds in which columns that end so far from that edge lose weight
+ROUGHEST = 1.5 * MILLIMETRE  # root mean square distance from a parabola of the edge of a row that is kept
+ROW_EDGE = (1.0, -1.0)  # pixels over which the row ends
+LEAST_IN_COLUMN, SIDES_FADE = 0.7 * MILLIMETRE, 3 * MILLIMETRE  # of teeth in a column; where it ends at the sides
 LEAST_SHARE_OF_TEETH = 0.3  # of what a photo shows within a row's length below the upper lip, for its teeth to be taken
 LEAST_HEIGHT = 2 * MILLIMETRE  # of a row of teeth to be shown; of a lower one few pixels are free of the lips' colour
 LIT_SHARE = 0.3  # of the photo's teeth, the whitest, lies in full light
@@ -54,6 +63,7 @@ REDDENED = 0.5  # power of how much redder they are than the face's light would 
 # A photo's teeth go on upwards from so far below their upper edge, which has some of the colour of lip or gum: by so
 # much, and by that many times their height at most.
 TEETH_EDGE, TEETH_GO_ON, TEETH_GO_ON_BY = 1.2 * MILLIMETRE, 5 * MILLIMETRE, 1.5
+ALONG_ROW = 9 * MILLIMETRE  # over which the colour of that edge is taken
 GUM_REDNESS = (1.1, 1.25)  # red over green of that edge, relative to the teeth's: from here on gum, there all gum
 
 
@@ -75,7 +85,8 @@ class PreparedMouth:
         near_lips: (3, 1, 1) of red, green and blue light, what is left where the lips nearly touch.
         teeth: (1, 4, h, w) the picture, and where the photo's own upper teeth are in it, 0…1.
         shows_teeth: whether they are anywhere.
-        has_teeth: whether they are large enough to be shown.
+        has_teeth: whether they are large and clear enough to be shown.
+        row: (2,) normalized x of the left and the right end of the row that is shown; empty without one.
         opening: how far the lips are apart in the photo, normalized.
         dimmed: (3, 1, 1) of red, green and blue light between wide open lips, what falls on the photo's own teeth.
         full_light: how far lips are apart that keep no light from one another, normalized.
@@ -99,6 +110,7 @@ class PreparedMouth:
     teeth: torch.Tensor
     shows_teeth: bool
     has_teeth: bool
+    row: np.ndarray
     opening: float
     dimmed: torch.Tensor
     full_light: float
@@ -113,7 +125,9 @@ def prepare_mouth(picture: torch.Tensor, photo: FaceMotion) -> PreparedMouth:
     opening = max(float(lower[5, 1] - upper[5, 1]), 0.0)
     colours = estimate_colours(picture, photo)
     lips = torch.from_numpy(colours.lips)
-    teeth = _teeth_in_photo(picture, photo, lips) if opening > PARTED_IN_PHOTO else torch.zeros_like(picture[:, :1])
+    teeth, in_a_row = torch.zeros_like(picture[:, :1]), False
+    if opening > PARTED_IN_PHOTO:
+        teeth, in_a_row = _teeth_in_photo(picture, photo, lips)
     shows_teeth = bool(teeth.any())
     open_in_photo = shows_teeth or opening > OPEN_IN_PHOTO
     posed_upper, posed_lower = (photo.posed[0, list(lip), :2] for lip in (INNER_UPPER_LIP, INNER_LOWER_LIP))
@@ -124,11 +138,12 @@ def prepare_mouth(picture: torch.Tensor, photo: FaceMotion) -> PreparedMouth:
     depth = float(upper[5, 2]) + TEETH_BEHIND_LIPS
     edge = meeting + UPPER_EDGE_BELOW_LIPS + BELOW_IN_SMILE * smile_of(normalized)
     near_lips = LIPS_SHADE ** ((1 - colours.depiction.cartoon) * colours.reddening**LIPS_REDDENING)
-    has_teeth = shows_teeth and _height(teeth) > LEAST_HEIGHT * float(photo.scale)
+    has_colour = shows_teeth and _height(teeth) > LEAST_HEIGHT * float(photo.scale)
+    has_teeth = has_colour and in_a_row
     if shows_teeth:
         edge = max(edge, _lower_edge(teeth, photo, depth))
     share = np.ones(3, np.float32)
-    if has_teeth:
+    if has_colour:
         enamel = _enamel(picture, teeth)
         light = enamel / (OWN_LIGHT * colours.enamel)
         light = np.minimum(light, light[0])  # lips redden teeth; those that are whiter than expected stay as white
@@ -154,36 +169,63 @@ def prepare_mouth(picture: torch.Tensor, photo: FaceMotion) -> PreparedMouth:
         teeth=torch.cat([picture, teeth], 1),
         shows_teeth=shows_teeth,
         has_teeth=has_teeth,
+        row=_ends(teeth, photo, depth) if has_teeth else np.array([np.inf, -np.inf], np.float32),
         opening=opening,
         dimmed=torch.from_numpy(share)[:, None, None],
-        full_light=FULL_LIGHT_AGAIN * opening if has_teeth else FULL_LIGHT,
+        full_light=FULL_LIGHT_AGAIN * opening if has_colour else FULL_LIGHT,
         softness=1.0,
         blur=0.0,
     )
 
 
-def _teeth_in_photo(picture: torch.Tensor, photo: FaceMotion, lips: torch.Tensor) -> torch.Tensor:
-    """(1, 1, 640, 640) where a photo with an open mouth and lips of that colour shows its upper teeth, 0…1."""
+def _teeth_in_photo(picture: torch.Tensor, photo: FaceMotion, lips: torch.Tensor) -> tuple[torch.Tensor, bool]:
+    """(1, 1, 640, 640) where a photo with an open mouth and lips of that colour shows its upper teeth, 0…1.
+
+    All that lies between the upper lip and the row's lower border, gum and the gaps of a child's teeth as well. And
+    whether that border is one of a row of teeth.
+    """
     curves = (photo.posed[:, list(lip), :2] for lip in (INNER_UPPER_LIP, INNER_LOWER_LIP))
-    opening = opening_mask(*curves, pixels_of(picture))
+    opening, scale = opening_mask(*curves, pixels_of(picture)), float(photo.scale)
     of_lips = _saturation(lips[None])
     pale = smoothstep(of_lips, *PALE_LIPS)
     low, high = (a + pale * (b - a) for a, b in zip(TOOTH_BRIGHTNESS, TOOTH_BRIGHTNESS_BY_PALE_LIPS, strict=True))
+    low, high = (
+        (level * lips.mean()).clamp(max=enough) for level, enough in zip((low, high), BRIGHT_ENOUGH, strict=True)
+    )
     paler = smoothstep(_saturation(picture) / of_lips.clamp(min=PALE_LIPS[0]), *TOOTH_SATURATION)
-    tooth = smoothstep(picture.mean(1) / lips.mean(), low, high) * paler
+    tooth = smoothstep(picture.mean(1), low, high) * paler
     tooth = F.avg_pool2d(F.max_pool2d(tooth, (1, 5), 1, (0, 2)), 3, 1, 1)  # the gaps between teeth belong to them
     # A pixel or two next to the lips are as much lip as tooth.
     clear = smoothstep(opening.below_upper, 0.5, 2.0) * smoothstep(opening.above_lower, 0.5, 2.0)
-    below_edge = opening.below_upper - _edge_of_upper_row(picture, opening, float(photo.scale))
+    border = _edge_of_upper_row(picture, opening, tooth, scale)
     between = opening.coverage * clear
-    teeth = between * tooth * smoothstep(below_edge, 0.5, -1.0)
+    below_border = torch.arange(picture.shape[2], device=picture.device)[:, None] - border
+    teeth = between * tooth * smoothstep(below_border, *ROW_EDGE)
     height = float((opening.below_upper + opening.above_lower).amax())
-    row = min(1.0, TYPICAL_ROW * float(photo.scale) / max(height, 1.0))
-    if float(teeth.sum()) < LEAST_SHARE_OF_TEETH * row * float(between.sum()):
-        return torch.zeros_like(teeth)[:, None]
-    # What is seen between them and the upper lip, gum in wide smiles, belongs to them.
-    above = (teeth > 0.5).flip(1).cummax(1).values.flip(1)
-    return torch.where(above, torch.maximum(teeth, between), teeth)[:, None]
+    row = min(1.0, TYPICAL_ROW * scale / max(height, 1.0))
+    columns = _columns_with_teeth(teeth, scale)
+    if not columns.any() or float(teeth.sum()) < LEAST_SHARE_OF_TEETH * row * float(between.sum()):
+        return torch.zeros_like(teeth)[:, None], False
+    rounded = (1 - columns) * SIDES_FADE * scale  # ends
+    row_of_teeth = between * columns * smoothstep(below_border + rounded, *ROW_EDGE)
+    return row_of_teeth[:, None], _roughness(border[0, 0], columns[0, 0]) < ROUGHEST * scale
+
+
+def _columns_with_teeth(teeth: torch.Tensor, scale: float) -> torch.Tensor:
+    """(1, 1, w) from the first to the last column of a row of teeth (1, h, w), 0…1, and fading beyond."""
+    has = (teeth > 0.5).sum(1, keepdim=True) > LEAST_IN_COLUMN * scale
+    reach = has.cummax(2).values & has.flip(2).cummax(2).values.flip(2)
+    width = 2 * round(0.5 * SIDES_FADE * scale) + 1
+    return F.avg_pool1d(reach.float(), width, 1, width // 2)
+
+
+def _roughness(border: torch.Tensor, columns: torch.Tensor) -> float:
+    """How far, in pixels, root mean square, a row's border (w,) is from a parabola where columns (w,) have teeth."""
+    heights = border[columns > 0.5]
+    along = torch.linspace(-1, 1, len(heights))
+    terms = torch.stack([torch.ones_like(along), along, along**2], -1)
+    parabola = terms @ torch.linalg.lstsq(terms, heights[:, None]).solution
+    return float((heights - parabola[:, 0]).square().mean().sqrt())
 
 
 def _height(teeth: torch.Tensor) -> float:
@@ -198,20 +240,30 @@ def _saturation(colours: torch.Tensor) -> torch.Tensor:
     return (brightest - colours.amin(1)) / brightest.clamp(min=0.05)
 
 
-def _edge_of_upper_row(picture: torch.Tensor, opening: OpeningMask, scale: float) -> torch.Tensor:
-    """(1, 1, w) how far below the upper lip the upper teeth end in each column of a picture (1, 3, h, w), pixels.
+def _edge_of_upper_row(picture: torch.Tensor, opening: OpeningMask, tooth: torch.Tensor, scale: float) -> torch.Tensor:
+    """(1, 1, w) the row in which the upper teeth end in each column of a picture (1, 3, h, w), a smooth curve.
 
-    ``scale`` is in pixels per normalized unit.
+    Along the edges that are seen. ``tooth`` (1, h, w) is where there may be teeth, 0…1; ``scale`` is in pixels per
+    normalized unit.
     """
-    gaps, smoothness = (2 * round(0.5 * width * scale) + 1 for width in (BETWEEN_TEETH, ROW_SMOOTHNESS))
+    gaps = 2 * round(0.5 * BETWEEN_TEETH * scale) + 1
     white = picture.amin(1) * (opening.coverage > 0.5)  # teeth are bright in all three colours
     white = F.max_pool2d(white, (1, gaps), 1, (0, gaps // 2))
     least, most = (distance * scale for distance in ROW_ENDS_WITHIN)
     has_ended = (white < ROW_END * white.cummax(1).values) & (opening.below_upper > least)
-    edge = torch.where(has_ended, opening.below_upper, torch.inf).amin(1)
-    edge = torch.where(edge < most, edge, TYPICAL_ROW * scale)
-    wide = F.pad(edge[:, None], (smoothness // 2,) * 2, mode="replicate")
-    return wide.unfold(2, smoothness, 1).median(-1).values
+    rows = torch.arange(picture.shape[2], device=picture.device, dtype=picture.dtype)[:, None]
+    typical = torch.where(opening.below_upper < TYPICAL_ROW * scale, rows, 0.0).amax(1)[0]
+    edge = torch.where(has_ended & (opening.below_upper < most), rows, torch.inf).amin(1)[0]
+    seen = edge.isfinite() & (tooth > 0.5).any(1)[0]
+    if not seen.any():
+        return typical[None, None]
+    edge, columns = torch.where(seen, edge, 0.0), torch.arange(len(edge), device=edge.device)
+    near = torch.exp(-0.5 * ((columns[:, None] - columns) / (ROW_SMOOTHNESS * scale)) ** 2).clamp(min=1e-9)
+    trust = seen.float()
+    for _ in range(ROW_FITS):
+        curve = near @ (trust * edge) / (near @ trust)
+        trust = seen * (1 - ((edge - curve) / (ROW_OUTLIERS * scale)) ** 2).clamp(min=1e-3) ** 2
+    return curve[None, None]
 
 
 def _enamel(picture: torch.Tensor, teeth: torch.Tensor) -> np.ndarray:
@@ -241,7 +293,7 @@ def continued_teeth(picture: torch.Tensor, teeth: torch.Tensor, scale: float) ->
 
     # Teeth stay as bright as each is at its edge, but are of one colour, as gum is seen between them; gum is all alike.
     along = picture[0].gather(1, edge.clamp(max=len(rows) - 1).expand(3, 1, -1))[:, 0]
-    width = 2 * round(0.5 * ROW_SMOOTHNESS * scale) + 1
+    width = 2 * round(0.5 * ALONG_ROW * scale) + 1
     near = F.avg_pool1d(torch.cat([along * has, has[None].float()])[None], width, 1, width // 2)[0]
     near = (near[:3] / near[3:].clamp(min=1 / width)).clamp(min=0.01)
     enamel = ((picture * teeth).sum((0, 2, 3)) / teeth.sum().clamp(min=1)).clamp(min=0.01)[:, None]
@@ -251,6 +303,24 @@ def continued_teeth(picture: torch.Tensor, teeth: torch.Tensor, scale: float) ->
     continued = (rows < edge) & has
     fading = smoothstep((edge - rows) / reach, 1.0, 0.6)
     return torch.cat([torch.where(continued, above, picture), torch.where(continued, fading, teeth)], 1)
+
+
+def _ends(teeth: torch.Tensor, photo: FaceMotion, depth: float) -> np.ndarray:
+    """(2,) normalized x of the ends of a row of teeth (1, 1, h, w), 0…1, whose middle is at that depth."""
+    shown = teeth[0, 0] > 0.5
+    columns = shown.any(0).nonzero()[[0, -1], 0]
+    rows = [shown[:, column].nonzero().float().mean() for column in columns]
+    ends = torch.stack([columns.float(), torch.stack(rows)], -1)[None, None]
+    return on_arch(photo, ends, depth)[0, 0, :, 0].numpy()
+
+
+def on_arch(motion: FaceMotion, pixels: torch.Tensor, depth: float) -> torch.Tensor:
+    """(B, h, w, 3) normalized places of the dental arch seen at pixels (B, h, w, 2), its middle at the given depth."""
+    behind = torch.zeros_like(pixels[..., 0])
+    for _ in range(3):
+        seen = motion.unproject(pixels, depth + behind)
+        behind = ARCH * seen[..., 0].clamp(-0.35, 0.35) ** 2
+    return torch.cat([seen, (depth + behind)[..., None]], -1)
 
 
 def _lower_edge(teeth: torch.Tensor, photo: FaceMotion, depth: float) -> float:

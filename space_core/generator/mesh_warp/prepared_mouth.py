@@ -50,7 +50,9 @@ BETWEEN_TEETH, ROW_SMOOTHNESS = (
     2.5 * MILLIMETRE,
 )  # widths: of dark gaps, of the edge's smoothing
 ROW_FITS, ROW_OUTLIERS = 5, 1.5 * MILLIMETRE  # rounds in which columns that end so far from that edge lose weight
-ROUGHEST = 1.5 * MILLIMETRE  # root mean square distance from a parabola of the edge of a row that is kept
+# A row is kept if its edge is no further from a parabola, root mean square, and if that share of it is as bright and
+# pale as teeth: the rest are gaps and gum.
+MOST_UNEVEN, CLEAR_SHARE = 1.5 * MILLIMETRE, 0.6
 ROW_EDGE = (1.0, -1.0)  # pixels over which the row ends
 LEAST_IN_COLUMN, SIDES_FADE = 0.7 * MILLIMETRE, 3 * MILLIMETRE  # of teeth in a column; where it ends at the sides
 LEAST_SHARE_OF_TEETH = 0.3  # of what a photo shows within a row's length below the upper lip, for its teeth to be taken
@@ -125,10 +127,8 @@ def prepare_mouth(picture: torch.Tensor, photo: FaceMotion) -> PreparedMouth:
     opening = max(float(lower[5, 1] - upper[5, 1]), 0.0)
     colours = estimate_colours(picture, photo)
     lips = torch.from_numpy(colours.lips)
-    teeth, in_a_row = torch.zeros_like(picture[:, :1]), False
-    if opening > PARTED_IN_PHOTO:
-        teeth, in_a_row = _teeth_in_photo(picture, photo, lips)
-    shows_teeth = bool(teeth.any())
+    found = _teeth_in_photo(picture, photo, lips) if opening > PARTED_IN_PHOTO else None
+    shows_teeth, teeth = (False, torch.zeros_like(picture[:, :1])) if found is None else (True, found.mask)
     open_in_photo = shows_teeth or opening > OPEN_IN_PHOTO
     posed_upper, posed_lower = (photo.posed[0, list(lip), :2] for lip in (INNER_UPPER_LIP, INNER_LOWER_LIP))
     gap = (posed_lower - posed_upper).norm(dim=-1, keepdim=True) / photo.scale
@@ -138,8 +138,8 @@ def prepare_mouth(picture: torch.Tensor, photo: FaceMotion) -> PreparedMouth:
     depth = float(upper[5, 2]) + TEETH_BEHIND_LIPS
     edge = meeting + UPPER_EDGE_BELOW_LIPS + BELOW_IN_SMILE * smile_of(normalized)
     near_lips = LIPS_SHADE ** ((1 - colours.depiction.cartoon) * colours.reddening**LIPS_REDDENING)
-    has_colour = shows_teeth and _height(teeth) > LEAST_HEIGHT * float(photo.scale)
-    has_teeth = has_colour and in_a_row
+    has_colour = found is not None and found.clear and _height(teeth) > LEAST_HEIGHT * float(photo.scale)
+    has_teeth = has_colour and found.even
     if shows_teeth:
         edge = max(edge, _lower_edge(teeth, photo, depth))
     share = np.ones(3, np.float32)
@@ -178,12 +178,24 @@ def prepare_mouth(picture: torch.Tensor, photo: FaceMotion) -> PreparedMouth:
     )
 
 
-def _teeth_in_photo(picture: torch.Tensor, photo: FaceMotion, lips: torch.Tensor) -> tuple[torch.Tensor, bool]:
-    """(1, 1, 640, 640) where a photo with an open mouth and lips of that colour shows its upper teeth, 0…1.
+@dataclass(frozen=True)
+class _TeethInPhoto:
+    """The upper teeth that a photo shows.
 
-    All that lies between the upper lip and the row's lower border, gum and the gaps of a child's teeth as well. And
-    whether that border is one of a row of teeth.
+    Attributes:
+        mask: (1, 1, 640, 640) where they are, 0…1, all that lies between the upper lip and the row's lower border:
+            gum and the gaps of a child's teeth as well.
+        clear: whether hardly anything else is there, so that their colour can be told.
+        even: whether their lower border is like that of a row of teeth.
     """
+
+    mask: torch.Tensor
+    clear: bool
+    even: bool
+
+
+def _teeth_in_photo(picture: torch.Tensor, photo: FaceMotion, lips: torch.Tensor) -> _TeethInPhoto | None:
+    """The upper teeth of a photo with an open mouth and lips of that colour; None if it shows none."""
     curves = (photo.posed[:, list(lip), :2] for lip in (INNER_UPPER_LIP, INNER_LOWER_LIP))
     opening, scale = opening_mask(*curves, pixels_of(picture)), float(photo.scale)
     of_lips = _saturation(lips[None])
@@ -205,10 +217,13 @@ def _teeth_in_photo(picture: torch.Tensor, photo: FaceMotion, lips: torch.Tensor
     row = min(1.0, TYPICAL_ROW * scale / max(height, 1.0))
     columns = _columns_with_teeth(teeth, scale)
     if not columns.any() or float(teeth.sum()) < LEAST_SHARE_OF_TEETH * row * float(between.sum()):
-        return torch.zeros_like(teeth)[:, None], False
+        return None
     rounded = (1 - columns) * SIDES_FADE * scale  # ends
-    row_of_teeth = between * columns * smoothstep(below_border + rounded, *ROW_EDGE)
-    return row_of_teeth[:, None], _roughness(border[0, 0], columns[0, 0]) < ROUGHEST * scale
+    mask = between * columns * smoothstep(below_border + rounded, *ROW_EDGE)
+    if not 0 < _height(mask) < ROW_ENDS_WITHIN[1] * scale:  # nothing, or a tongue that is put out
+        return None
+    clear = float((mask * tooth).sum()) > CLEAR_SHARE * float(mask.sum())
+    return _TeethInPhoto(mask[:, None], clear, _unevenness(border[0, 0], columns[0, 0]) < MOST_UNEVEN * scale)
 
 
 def _columns_with_teeth(teeth: torch.Tensor, scale: float) -> torch.Tensor:
@@ -219,9 +234,9 @@ def _columns_with_teeth(teeth: torch.Tensor, scale: float) -> torch.Tensor:
     return F.avg_pool1d(reach.float(), width, 1, width // 2)
 
 
-def _roughness(border: torch.Tensor, columns: torch.Tensor) -> float:
+def _unevenness(border: torch.Tensor, columns: torch.Tensor) -> float:
     """How far, in pixels, root mean square, a row's border (w,) is from a parabola where columns (w,) have teeth."""
-    heights = border[columns > 0.5]
+    heights = border[columns > 0.25]
     along = torch.linspace(-1, 1, len(heights))
     terms = torch.stack([torch.ones_like(along), along, along**2], -1)
     parabola = terms @ torch.linalg.lstsq(terms, heights[:, None]).solution
@@ -229,9 +244,9 @@ def _roughness(border: torch.Tensor, columns: torch.Tensor) -> float:
 
 
 def _height(teeth: torch.Tensor) -> float:
-    """The mean height, in pixels, of a row of teeth (1, 1, h, w), 0…1."""
+    """The mean height, in pixels, of a row of teeth (…, h, w), 0…1."""
     shown = teeth > 0.5
-    return float(shown.sum()) / max(float(shown.any(2).sum()), 1.0)
+    return float(shown.sum()) / max(float(shown.any(-2).sum()), 1.0)
 
 
 def _saturation(colours: torch.Tensor) -> torch.Tensor:

@@ -17,7 +17,9 @@ from space_core.face.topology import EYES, INNER_LOWER_LIP, INNER_UPPER_LIP, OUT
 from space_core.generator.mesh_warp.anatomy import GUM, MILLIMETRE, TONGUE, TOOTH, load_anatomy
 from space_core.generator.mesh_warp.face_motion import FaceMotion, PixelTransform, face_motion
 from space_core.generator.mesh_warp.mouth_light import estimate_colours
-from space_core.generator.mesh_warp.prepared_mouth import continued_teeth, prepare_mouth
+from space_core.generator.mesh_warp.mouth_mesh import draw_mouth_mesh
+from space_core.generator.mesh_warp.opening_mask import window_around
+from space_core.generator.mesh_warp.prepared_mouth import PreparedMouth, continued_teeth, prepare_mouth
 from space_core.generator.mesh_warp.sharpness import edge_blur
 from space_core.measures.mouth_interior import mouth_interior, mouth_profile
 from space_core.media.images import load_photo
@@ -193,6 +195,18 @@ def test_a_smile_shows_more_of_the_upper_teeth(generator, closed):
     assert edges[1] > edges[0]
 
 
+def test_a_lower_lip_that_drops_further_than_the_chin_uncovers_no_fence_of_lower_teeth(generator, closed):
+    normalized = parted(closed, 0.02, 0.01)
+    normalized[:, [*INNER_LOWER_LIP[1:-1], *OUTER_LOWER_LIP[1:-1]], 1] += 0.09
+    face = posed(closed, normalized)
+    frame = rendered(generator, generator.prepare(closed, refined=False), face)[0].mean(-1)
+    (left, top), (right, bottom) = (face.landmarks[0, point, :2].round().astype(int) for point in (81, 402))
+    profile = frame[top + 2 : bottom - 1, left:right].mean(1)
+    upper, lower = np.array_split(profile, 2)
+    assert upper.max() > lower.max()
+    assert (upper > 0.8 * upper.max()).sum() > (lower > 0.8 * upper.max()).sum()
+
+
 def test_the_tongue_moves_between_the_lips_and_nothing_else_does(generator, closed):
     prepared = generator.prepare(closed, refined=False)
     face = posed(closed, parted(closed, 0.12, 0.01))
@@ -218,21 +232,72 @@ def test_a_smile_keeps_its_teeth(generator, portrait):
 
 @pytest.mark.parametrize("length", [6, 9, 12])
 def test_the_photos_own_upper_teeth_are_found_down_to_their_edge(closed, length):
-    face = posed(closed, parted(closed, (length + 5) * MILLIMETRE, 0))
+    mouth, edges = with_teeth(closed, np.full(12, length))
+    column = mouth.teeth[0, 3, :, 320 + 5] > 0.5
+    assert float(column.nonzero().max()) == pytest.approx(edges[6] - 1, abs=0.8 * millimetre_of(mouth))
+
+
+def test_the_photos_own_teeth_end_in_a_smooth_line_and_keep_their_gap(closed):
+    lengths = np.array([7, 8.2, 7.3, 8.5, 8, 8.6, 0, 8, 7.4, 8.3, 7.2, 7.0])  # one of them is missing
+    mouth, edges = with_teeth(closed, lengths)
+    shown = (mouth.teeth[0, 3] > 0.5).numpy()
+    columns = np.flatnonzero(shown.any(0))
+    ends = np.array([np.flatnonzero(shown[:, column]).max() for column in columns])[5:-5]
+    assert mouth.has_teeth
+    assert np.abs(np.diff(ends)).max() <= 1
+    assert np.abs(ends - np.median(edges)).max() < 1.5 * millimetre_of(mouth)
+    assert (np.diff(columns) == 1).all()
+
+
+def test_teeth_without_an_even_edge_give_their_colour_only(closed):
+    mouth, _ = with_teeth(closed, np.array([11, 11, 11, 11, 5, 5, 5, 5, 11, 11, 11, 11]))
+    assert mouth.open_in_photo and not mouth.has_teeth
+    assert np.ptp(mouth.colours.enamel) < 0.03 < np.ptp(prepare_mouth(*seen(closed)).colours.enamel)
+
+
+def test_teeth_beside_overexposed_lips_are_found(grey):
+    bright = changed(grey, lambda picture: (1.9 * picture.astype(float)).clip(0, 250).astype(np.uint8))
+    mouth, _ = with_teeth(bright, np.full(12, 6), white=245)
+    assert mouth.has_teeth
+
+
+def test_no_drawn_teeth_hang_below_the_photos_own(generator, closed):
+    portrait = painted_between_lips(closed, 8, lambda lips: np.full(3, lips.mean()))
+    mouth, rows = prepare_mouth(*seen(portrait)), []
+    assert mouth.has_teeth
+    for row in (mouth.row, np.array([np.inf, -np.inf], np.float32)):
+        motion = seen(portrait)[1]
+        window = window_around(motion.host.posed[:, :, :2], 0, (640, 640), torch.device("cpu"))
+        drawn = draw_mouth_mesh(replace(mouth, row=row), motion, window)
+        rows.append(float(drawn[:, 3].sum()))
+    assert rows[0] < 0.8 * rows[1]
+
+
+def with_teeth(portrait: Portrait, lengths: np.ndarray, white: int = 220) -> tuple[PreparedMouth, np.ndarray]:
+    """The mouth of a portrait with wide open lips and both rows of teeth painted between them; dark are gaps of 1.2 mm.
+
+    ``lengths`` (N,) are those of the upper teeth, millimetres, from left to right. Also returns the rows in which they
+    end, pixels of the surroundings.
+    """
+    face = posed(portrait, parted(portrait, (lengths.max() + 5) * MILLIMETRE, 0))
     photo = face_motion(face, PixelTransform(1.0, np.full(2, float(MARGIN))), torch.device("cpu"))
     millimetre = MILLIMETRE * float(photo.scale)
     left, right, top, bottom = (
         float(photo.posed[0, point, axis]) for point, axis in ((78, 0), (308, 0), (13, 1), (14, 1))
     )
-    painted = closed.surroundings.copy()
+    painted = portrait.surroundings.copy()
     painted[int(top) : int(bottom), int(left) : int(right)] = 30
-    edge = top + length * millimetre
-    for first, last in ((top, edge), (edge + 1.2 * millimetre, bottom)):  # both rows
-        painted[round(first) : round(last), int(left) : int(right)] = 220
+    edges, sides = top + lengths * millimetre, np.linspace(left, right, len(lengths) + 1).round().astype(int)
+    for edge, first, last in zip(edges, sides[:-1], sides[1:], strict=True):
+        for start, end in ((top, edge), (edges.max() + 1.2 * millimetre, bottom)):  # both rows
+            painted[round(start) : round(end), first:last] = white
     picture = torch.from_numpy(painted).permute(2, 0, 1)[None].float() / 255
-    teeth = prepare_mouth(picture, photo).teeth[0, 3]
-    column = teeth[:, round((left + right) / 2)] > 0.5
-    assert float(column.nonzero().max()) == pytest.approx(edge - 1, abs=0.8 * millimetre)
+    return prepare_mouth(picture, photo), edges
+
+
+def millimetre_of(mouth: PreparedMouth) -> float:
+    """Pixels of a mouth's photo in a millimetre."""
+    return MILLIMETRE * float(mouth.photo.scale)
 
 
 @pytest.mark.parametrize("brightness", [0.8, 1.3], ids=["shaded", "lit"])

@@ -19,7 +19,7 @@ from space_core.generator.mesh_warp.sampling import pixels_of
 from space_core.smoothstep import smoothstep
 
 # Upper incisors end just below where the lips meet at rest, and further below in a smile, which lifts the lips.
-UPPER_EDGE_BELOW_LIPS, BELOW_IN_SMILE = 2.0 * MILLIMETRE, 1.5 * MILLIMETRE
+UPPER_EDGE_BELOW_LIPS, BELOW_IN_SMILE = 1.6 * MILLIMETRE, 2.0 * MILLIMETRE
 TEETH_BEHIND_LIPS = 5 * MILLIMETRE
 ARCH = 2.1  # curvature of the dental arch seen from above: depth = ARCH · x²
 SKULL_SIDES = (234, 454)  # the skin over the hinges of the jaw

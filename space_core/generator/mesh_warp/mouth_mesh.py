@@ -19,7 +19,7 @@ from space_core.smoothstep import smoothstep
 JAW_AT_REST = 0.8 * MILLIMETRE  # the lower incisors are that far from where they bite
 CHIN_POINTS = (152, 148, 377, 175, 171, 396, 199)  # the skin over the chin bone, which goes where the jaw goes
 CHIN_SHARE = 0.8  # of the way of the skin over the chin, the lower incisors go
-LIP_SHARE, LIP_REACH = 0.5, 3.5 * MILLIMETRE  # the lower lip goes at most twice as far as they, and 3.5 mm further
+LIP_SHARE, LIP_REACH = 0.5, 3 * MILLIMETRE  # the lower lip goes at most twice as far as they, and 3 mm further
 
 # The tongue lies behind the lower incisors. It rises where lips are parted by a jaw that is nearly closed, as for /s/;
 # millimetres.

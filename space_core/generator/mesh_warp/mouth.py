@@ -42,7 +42,7 @@ SEAM_SHOWN = 0.6  # how far the seam between such lips is its own colour
 OWN_SHADE = 0.6  # of the lips' shade, the part that the photo's own teeth bring along
 CORNERS, CORNERS_SHADE = (0.3, 0.9), 0.35  # from the middle to a corner; of light, what the cheeks keep from the depth
 # By how much of light the lips shade what is close behind them, and how many millimetres from their edges no more.
-UPPER_LIP_SHADE, LOWER_LIP_SHADE = (0.33, 4.5), (0.22, 2.5)
+UPPER_LIP_SHADE, LOWER_LIP_SHADE = (0.29, 4.5), (0.22, 2.5)
 PARTED = (1.2 * MILLIMETRE, 3 * MILLIMETRE)  # from here to there, parting lips let light in
 
 

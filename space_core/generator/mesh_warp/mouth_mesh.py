@@ -39,7 +39,7 @@ UPPER_SIDES, UPPER_SIDES_SHADE = (6.0, 18.0), (0.15, 0.15)
 LOWER_SIDES, LOWER_SIDES_SHADE = (9.0, 18.0), (0.25, 0.45)
 # Light scatters in enamel and between the rows, so how far a tooth faces up or down matters less than to its sides.
 UPRIGHT = np.array([1.0, 0.3, 1.0], np.float32)
-LOWER_TEETH_SHADE = 0.1  # the lower row lies further back and faces up, towards the lip: it gets that much less light
+LOWER_TEETH_SHADE = 0.06  # the lower row lies further back and faces up, towards the lip: it gets that much less light
 SHADE_BY_GAP = (4 * MILLIMETRE, 14 * MILLIMETRE)
 # Rows of teeth that nearly touch, by the way of the jaw, keep light from the flesh behind them, at these depths.
 ROWS_APART, BEHIND_ROWS, BEHIND_ROWS_SHADE = (1.5 * MILLIMETRE, 6 * MILLIMETRE), (1 * MILLIMETRE, 4 * MILLIMETRE), 0.6

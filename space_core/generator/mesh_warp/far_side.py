@@ -31,7 +31,7 @@ UNLIKE, LIKENESS_WIDTH = (0.35, 0.7), 0.08
 HIDDEN = (0.3, 0.6)
 # The photo shows the far ear, or what covers it, so far beyond the outline between these heights, in so large a share.
 BEYOND_EAR, EAR_HEIGHTS, EAR_SHOWN = 0.08, (-0.15, 0.35), 0.8
-SAME_HEIGHT = 0.06  # what of a far turned face is that little higher or lower hides the outline behind it
+SAME_HEIGHT, HIDING = 0.06, 0.05  # what is that little higher or lower, and that much further out, hides the outline
 # Where so much of it is sure, long hair is mirrored down to its tips, unless the photo shows it on the far side, too:
 # so far beyond the outline, between these heights, normalized.
 HAIR, BEYOND_OUTLINE, SIDE_HEIGHTS, FAR_HAIR_SHOWN = 0.5, 0.12, (0.0, 0.8), 0.5
@@ -99,7 +99,7 @@ def find_far_side(
     if not in_face.any():
         return None
     hidden = np.concatenate([in_face, _seen_better(photo, _head_normals(around))])
-    shows_ear = _shows_beyond(photo, person, BEYOND_EAR, EAR_HEIGHTS, EAR_SHOWN)
+    shows_ear = _shows_beyond(photo, person, BEYOND_EAR, EAR_HEIGHTS, EAR_SHOWN, True)
     if shows_ear and hidden.max() < 1:  # then it shows the cheek before it, too
         return None
     x, y, _ = around.T
@@ -107,7 +107,9 @@ def find_far_side(
     hidden[NUM_SURFACE_POINTS:] = smoothstep(hidden[NUM_SURFACE_POINTS:], *HIDDEN)
     hidden[NUM_SURFACE_POINTS:] *= np.maximum(smoothstep(with_head, *WITH_HEAD), hair)
     hidden[NUM_SURFACE_POINTS:] *= 1 - smoothstep(beside, *BEYOND)
-    is_mirrored = hair.max() > HAIR and not _shows_beyond(photo, person, BEYOND_OUTLINE, SIDE_HEIGHTS, FAR_HAIR_SHOWN)
+    is_mirrored = hair.max() > HAIR and not _shows_beyond(
+        photo, person, BEYOND_OUTLINE, SIDE_HEIGHTS, FAR_HAIR_SHOWN, False
+    )
     if shows_ear or (not is_mirrored and _has_something_beside_jaw(photo, person)):
         hidden[NUM_SURFACE_POINTS:] = 0
     seen_better = triangles[(hidden[triangles] > 0).any(1)]
@@ -170,15 +172,23 @@ def _spread(values: np.ndarray, weights: np.ndarray, cells: tuple[np.ndarray, np
 
 
 def _shows_beyond(
-    photo: FaceMotion, person: np.ndarray, distance: float, heights: tuple[float, float], share: float
+    photo: FaceMotion, person: np.ndarray, distance: float, heights: tuple[float, float], share: float, visible: bool
 ) -> bool:
-    """Whether a photo shows something of the person so far beyond the face's outline on the far side, normalized."""
-    far, points = np.sign(photo.host.rotation[0, 2, 0]), photo.host.normalized[0, list(OVAL)]
+    """Whether a photo shows something of the person so far beyond the face's outline on the far side, normalized.
+
+    With ``visible`` beyond the cheek, where that hides the outline.
+    """
+    host = photo.host
+    far, points, scale = np.sign(host.rotation[0, 2, 0]), host.normalized[0, list(OVAL)], host.scale[0]
     side = (points[:, 0] * far > 0) & (points[:, 1] > heights[0]) & (points[:, 1] < heights[1])
-    face, (_, y) = far * photo.host.posed[0, :NUM_SURFACE_POINTS, :2], photo.host.posed[0, list(OVAL), :2][side].T
-    beside = abs(far * face[:, 1] - y[:, None]) < SAME_HEIGHT * photo.host.scale[0]
-    x = far * (np.where(beside, face[:, 0], -np.inf).max(1) + distance * photo.host.scale[0])
-    columns, rows = np.stack([x, y]).round().astype(int).clip(0, EXTENT - 1)
+    outline = host.posed[0, list(OVAL), :2][side]
+    if visible:
+        face = host.posed[0, :NUM_SURFACE_POINTS, :2]
+        beside = abs(face[:, 1] - outline[:, 1:]) < SAME_HEIGHT * scale
+        farthest = far * np.where(beside, far * face[:, 0], -np.inf).max(1)
+        is_hidden = abs(farthest - outline[:, 0]) > HIDING * scale
+        outline[:, 0] = np.where(is_hidden, farthest, outline[:, 0])
+    columns, rows = (outline + [far * distance * scale, 0]).round().astype(int).clip(0, EXTENT - 1).T
     return bool(person[rows, columns].mean() > share)
 
 

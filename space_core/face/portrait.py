@@ -129,7 +129,8 @@ def find_faces(photo: np.ndarray, detector: Detector, scale: float = 1.0) -> lis
     faces = detector.detect(photo)
     if not faces:
         raise SpaceError(
-            "No human face was found in the photo. Use a photo in which one person looks roughly at the camera."
+            "No human face was found in the photo. Use a sharp one in which a person looks roughly at the camera, with "
+            "both eyes and the mouth in view."
         )
     return [_framed(face.astype(np.float64), photo.shape[1], photo.shape[0], scale) for face in faces]
 

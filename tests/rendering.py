@@ -1,7 +1,9 @@
 """Faces in motion for tests to render, and what is measured in the pictures."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
+import cv2
 import numpy as np
 
 from space_core.face.normalization import HeadPose
@@ -37,6 +39,12 @@ def open_mouth(portrait: Portrait, *openings: float) -> np.ndarray:
     lip = rest[list(INNER_LOWER_LIP), 1].mean()
     below = np.clip((rest[:, 1] - lip + 0.05) / 0.05, 0, 1) * (np.abs(rest[:, 0]) < 0.35)
     return rest + np.array(openings)[:, None, None] * below[:, None] * [0, 1, 0]
+
+
+def blurred(portrait: Portrait, sigma: float) -> Portrait:
+    """A portrait whose photo is blurred by a Gaussian of that standard deviation in pixels of its crop."""
+    photo = cv2.GaussianBlur(portrait.photo, (0, 0), sigma * portrait.crop.scale)
+    return replace(portrait, photo=photo, surroundings=cv2.GaussianBlur(portrait.surroundings, (0, 0), sigma))
 
 
 def blinking(portrait: Portrait, closed: float = 1.0) -> np.ndarray:

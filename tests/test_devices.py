@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import EXAMPLES
+from rendering import blurred
 from torch.nn import functional as F
 
 from space_core.face.detector import build_detector
@@ -16,7 +17,9 @@ from space_core.generator.mesh_warp import MeshWarpGenerator
 from space_core.generator.mesh_warp.compositing.compositor import compose, compose_in_torch
 from space_core.generator.mesh_warp.compositing.compositor_opencv import compose_in_opencv
 from space_core.generator.mesh_warp.compositing.far_layer import FarLayer
+from space_core.generator.mesh_warp.compositing.soft_edges import soften_in_opencv, soften_in_torch
 from space_core.generator.mesh_warp.placement import place
+from space_core.generator.mesh_warp.sampling import blur_in_opencv, blur_in_torch
 from space_core.generator.mesh_warp.worn_glasses import draw_in_opencv, draw_in_torch
 from space_core.media.images import load_photo
 from space_core.motion.blink import apply_blink
@@ -42,10 +45,11 @@ def lively_face(portrait: Portrait) -> PosedFace:
     return PosedFace(normalized, HeadPose(pose.rotation + turns, translation, scale))
 
 
-def test_no_value_is_read_back_between_motion_and_picture(wearer):
+@pytest.mark.parametrize("sigma", [0, 3], ids=["sharp", "soft"])
+def test_no_value_is_read_back_between_motion_and_picture(wearer, sigma):
     # Tensors on the meta device have no values, so reading any of them is an error.
     meta = torch.device("meta")
-    prepared = place(MeshWarpGenerator("cpu").prepare(wearer), meta)
+    prepared = place(MeshWarpGenerator("cpu").prepare(blurred(wearer, sigma) if sigma else wearer), meta)
     frames = MeshWarpGenerator(meta).draw(prepared, lively_face(wearer))
     assert frames.shape == (4, 512, 512, 3)
     assert frames.dtype == torch.uint8
@@ -63,6 +67,25 @@ def test_opencv_and_torch_compose_the_same_picture(wearer, bicubic):
     assert np.abs(one - canvas.still.numpy()).mean() > 2
     assert np.abs(one - other).mean() < 0.3
     assert np.percentile(np.abs(one - other), 99.9) <= 3
+
+
+def test_opencv_and_torch_soften_the_same_edges(wearer):
+    canvas = replace(MeshWarpGenerator("cpu").prepare(wearer).canvas, softening=2.5)
+    y, x = torch.meshgrid(*(torch.linspace(-1, 1, side) for side in canvas.centres.shape[1:3]), indexing="ij")
+    squeezed = (1.5 - 6 * torch.hypot(x - 0.1, y)).clamp(0, 1)[None, None].expand(2, -1, -1, -1)
+    pictures = [canvas.still[None].repeat(2, 1, 1, 1) for _ in range(2)]
+    for picture, soften in zip(pictures, (soften_in_opencv, soften_in_torch), strict=True):
+        soften(picture, canvas, squeezed)
+    one, other = (picture.numpy().astype(int) for picture in pictures)
+    assert np.abs(one - canvas.still.numpy()).max() > 20
+    assert np.abs(one - other).max() <= 2
+
+
+def test_opencv_and_torch_blur_alike():
+    pictures = torch.rand(2, 4, 40, 60, generator=torch.Generator().manual_seed(1))
+    for channels in (1, 4):
+        one, other = (blur(pictures[:, :channels], 2.5) for blur in (blur_in_opencv, blur_in_torch))
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=0)
 
 
 def test_opencv_and_torch_draw_the_same_edge_in_front_of_something_else(wearer):

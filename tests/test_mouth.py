@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import EXAMPLES
-from rendering import mean_difference, open_mouth, posed, rendered
+from rendering import blurred, mean_difference, open_mouth, posed, rendered
 from scipy.signal import find_peaks, peak_prominences
 
 from space_core.face.detector import build_detector
@@ -20,7 +20,6 @@ from space_core.generator.mesh_warp.mouth_light import estimate_colours
 from space_core.generator.mesh_warp.mouth_mesh import draw_mouth_mesh
 from space_core.generator.mesh_warp.opening_mask import window_around
 from space_core.generator.mesh_warp.prepared_mouth import PreparedMouth, continued_teeth, prepare_mouth
-from space_core.generator.mesh_warp.sharpness import edge_blur
 from space_core.measures.mouth_interior import mouth_interior, mouth_profile
 from space_core.media.images import load_photo
 
@@ -113,24 +112,11 @@ def test_single_teeth_can_be_told_apart(generator, closed, refined):
 
 def test_teeth_are_as_blurred_as_the_photo(generator, closed):
     face = posed(closed, parted(closed, 0.06))
-    blurred = changed(closed, lambda picture: cv2.GaussianBlur(picture, (0, 0), 1.5))
     sharp, soft = (
         np.diff(incisors(rendered(generator, generator.prepare(portrait), face)[0], face.landmarks[0]))
-        for portrait in (closed, blurred)
+        for portrait in (closed, blurred(closed, 1.5))
     )
     assert np.abs(soft).mean() < 0.75 * np.abs(sharp).mean()
-
-
-@pytest.mark.parametrize("sigma", [0.8, 1.2, 1.6])
-def test_the_blur_of_edges_is_measured(sigma):
-    y, x = np.mgrid[:120, :160].astype(np.float32)
-    picture = (np.hypot(x - 80, y - 60) < 40).astype(np.float32) + 0.5 * (x > 100)
-    picture = np.repeat(cv2.GaussianBlur(picture / 2, (0, 0), sigma)[..., None], 3, -1)
-    assert edge_blur(picture) == pytest.approx(sigma, abs=0.3)
-
-
-def test_a_picture_without_edges_has_no_blur():
-    assert edge_blur(np.full((50, 60, 3), 0.5, np.float32)) == 0
 
 
 def test_teeth_of_a_sepia_photo_are_sepia(generator, grey):

@@ -1,5 +1,6 @@
 """The eyes: eyeballs that stay behind the lids, irises that turn, and the lids' own skin and lashes when shut."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +17,7 @@ from space_core.generator.mesh_warp.opening_mask import (
     opening_mask,
     window_around,
 )
-from space_core.generator.mesh_warp.sampling import double, pixels_of, sample
+from space_core.generator.mesh_warp.sampling import blur_batch, double, pixels_of, sample
 from space_core.smoothstep import smoothstep
 
 # Lids and iris that have moved less than the first of these from the photo's (normalized units, root mean square) leave
@@ -76,6 +77,7 @@ class PreparedEye:
         height: mean distance between the lids in the photo, normalized.
         width: of the eye, normalized.
         iris_radius: normalized.
+        softening: standard deviation in pixels of the Gaussian that makes drawn edges as blurred as the photo.
     """
 
     eye: Eye
@@ -87,6 +89,7 @@ class PreparedEye:
     height: float
     width: float
     iris_radius: float
+    softening: float
 
 
 @dataclass(frozen=True)
@@ -104,14 +107,15 @@ class EyeChange:
     opened: np.ndarray
 
 
-def prepare_eyes(picture: torch.Tensor, photo: FaceMotion) -> list[PreparedEye]:
+def prepare_eyes(picture: torch.Tensor, photo: FaceMotion, softening: float) -> list[PreparedEye]:
     """Both eyes of a photo.
 
     Args:
         picture: (1, 3, h, w) both eyes and what is around them, 0…1.
         photo: the photo's own landmarks in pixels of the picture.
+        softening: standard deviation in pixels of the Gaussian that makes something sharp as blurred as the picture.
     """
-    return [_prepare(picture, photo, eye, other) for eye, other in (EYES, EYES[::-1])]
+    return [_prepare(picture, photo, eye, other, softening) for eye, other in (EYES, EYES[::-1])]
 
 
 def eye_change(prepared: PreparedEye, host: HostMotion) -> EyeChange:
@@ -135,7 +139,7 @@ def eye_change(prepared: PreparedEye, host: HostMotion) -> EyeChange:
 
 def eye_margin(prepared: PreparedEye, scale: float) -> int:
     """How far around the lids' points an eye is drawn, pixels, where a normalized unit is ``scale`` pixels long."""
-    return WINDOW_MARGIN + int(1.5 * max(LIDS_REACH) * prepared.width * scale)
+    return WINDOW_MARGIN + int(1.5 * max(LIDS_REACH) * prepared.width * scale) + math.ceil(3 * prepared.softening)
 
 
 def draw_eye(
@@ -156,6 +160,7 @@ def draw_eye(
         frames.lerp_(lids[:, :3], (lids[:, 3] * shut)[:, None])
 
     margin = WINDOW_MARGIN + int(2.5 * max(LASHES_WIDTH) * prepared.width * float(motion.host.scale.max()))
+    margin += math.ceil(3 * prepared.softening)
     points = motion.host.posed[:, [*eye.upper_lid, *eye.lower_lid], :2]
     window = window_around(points, margin, frames.shape[2:], device)
     upper, lower = (
@@ -164,7 +169,7 @@ def draw_eye(
     opening = opening_mask(upper, lower, window.pixels)
     where = _eyeball(prepared, motion, window.pixels, opening.along) - prepared.corner
     ball = sample(prepared.ball, where, density=2)
-    alpha_blend(frames, window, ball, opening.coverage * moved)
+    alpha_blend(frames, window, ball, _softened(opening.coverage, prepared) * moved)
 
     if not (change.shut.any() or change.opened.any()):
         return
@@ -178,7 +183,12 @@ def draw_eye(
     line = opening.below_upper / torch.where(opening.below_upper < 0, above, below)
     ends = opening.along.abs() * (1 + (OPENED_ENDS - 1) * opened)
     lashes = torch.exp(-(line**2)) * smoothstep(ends, *LASHES_ENDS[::-1])
-    alpha_blend(frames, window, prepared.lashes.expand_as(ball), lashes * drawn)
+    alpha_blend(frames, window, prepared.lashes.expand_as(ball), _softened(lashes, prepared) * drawn)
+
+
+def _softened(alpha: torch.Tensor, prepared: PreparedEye) -> torch.Tensor:
+    """(B, h, w) alpha (B, h, w) of something that is drawn sharp, as blurred as the photo."""
+    return blur_batch(alpha[:, None], prepared.softening)[:, 0] if prepared.softening else alpha
 
 
 def _height(normalized, eye: Eye):
@@ -212,7 +222,7 @@ def _depth(motion: FaceMotion, eye: Eye, bulge: torch.Tensor) -> torch.Tensor:
     return torch.lerp(corners[:, None, None], pupil[:, None, None], bulge)
 
 
-def _prepare(picture: torch.Tensor, photo: FaceMotion, eye: Eye, other: Eye) -> PreparedEye:
+def _prepare(picture: torch.Tensor, photo: FaceMotion, eye: Eye, other: Eye, softening: float) -> PreparedEye:
     upper, lower = (photo.posed[:, list(lid), :2] for lid in (eye.upper_lid, eye.lower_lid))
     opening = opening_mask(upper, lower, pixels_of(picture))
     visible = opening.coverage[:, None]
@@ -220,7 +230,10 @@ def _prepare(picture: torch.Tensor, photo: FaceMotion, eye: Eye, other: Eye) -> 
     lids = _lids(picture, opening, width)
     ball, height = fill(picture, visible), float(_height(photo.normalized, eye))
     if height * float(photo.scale) < HALF_SHUT * width:
-        ball = torch.lerp(_unseen(picture, photo, eye, other, opening), picture, visible)
+        unseen = _unseen(picture, photo, eye, other, opening)
+        if softening:
+            unseen, visible = (blur_batch(drawn, softening) for drawn in (unseen, visible))
+        ball = torch.lerp(unseen, picture, visible)
     rim = photo.normalized[0, list(eye.iris_rim), :2]
     lids_points, reach = torch.cat([upper, lower], 1)[0].numpy(), AROUND_BALL * width
     low, high = (lids_points.min(0) - reach).astype(int).clip(0), (lids_points.max(0) + reach).astype(int)
@@ -235,6 +248,7 @@ def _prepare(picture: torch.Tensor, photo: FaceMotion, eye: Eye, other: Eye) -> 
         height=height,
         width=width / float(photo.scale),
         iris_radius=float((rim - rim.mean(0)).norm(dim=-1).mean()),
+        softening=softening,
     )
 
 

@@ -18,8 +18,8 @@ from space_core.face.topology import EYES, INNER_LOWER_LIP, INNER_UPPER_LIP, OUT
 from space_core.generator.mesh_warp.compositing.prepared_canvas import PreparedCanvas, film_transform
 from space_core.generator.mesh_warp.eyes import PreparedEye, draw_eye, eye_change, eye_margin, prepare_eyes
 from space_core.generator.mesh_warp.face_motion import FaceMotion, PixelTransform, upload
-from space_core.generator.mesh_warp.mouth import draw_mouth, mouth_is_open
-from space_core.generator.mesh_warp.opening_mask import WINDOW_MARGIN, rectangles_around
+from space_core.generator.mesh_warp.mouth import draw_mouth, mouth_is_open, mouth_margin
+from space_core.generator.mesh_warp.opening_mask import rectangles_around
 from space_core.generator.mesh_warp.prepared_mouth import PreparedMouth, continued_teeth
 from space_core.generator.mesh_warp.refinement import (
     PreparedRefinement,
@@ -29,12 +29,12 @@ from space_core.generator.mesh_warp.refinement import (
     refine,
     window_corners,
 )
-from space_core.generator.mesh_warp.sampling import affine_grid, grid_of, sample
-from space_core.generator.mesh_warp.sharpness import edge_blur
+from space_core.generator.mesh_warp.sampling import affine_grid, blur_batch, grid_of, sample
+from space_core.generator.mesh_warp.sharpness import SHARP, edge_blur, softening_of
 
 LARGEST = 232  # pixels that the width of an eye or a mouth has at most where it is drawn
 AROUND_EYES = 1.7  # how much of the photo around the eyes is kept, in widths of an eye
-AROUND_MOUTH = 0.45  # and around the lips, in normalized units
+AROUND_MOUTH, AROUND_FACE = 0.45, 0.1125  # and around the lips, and around eyes and lips, in normalized units
 DRAWN_BLUR = 0.9  # pixels, standard deviation; photos with edges as sharp as that get teeth as sharp as they are drawn
 NEGLIGIBLE = 1e-3  # of 255; a smaller change is none
 
@@ -94,20 +94,35 @@ def prepare_patch(canvas: Canvas, points: np.ndarray, extent: float, margin: flo
     return Patch(F.avg_pool2d(picture, step) if step > 1 else picture, _to_patch(low, step), step)
 
 
-def prepare_eyes_on(canvas: Canvas, photo: FaceMotion) -> PreparedEyes:
-    """The eyes of a photo with these landmarks in pixels of the film."""
+def photo_blur(canvas: Canvas, photo: FaceMotion) -> float:
+    """The standard deviation of the Gaussian that has blurred a photo in its face, in pixels of the film.
+
+    ``photo`` has the photo's own landmarks in pixels of the film.
+    """
+    points = photo.host.posed[0, [*EYE_POINTS, *LIP_POINTS], :2]
+    extent = float(np.ptp(photo.host.posed[0, LIP_POINTS, :2], axis=0).max())
+    face = prepare_patch(canvas, points, extent, AROUND_FACE * float(photo.host.scale[0]), photo.posed.device)
+    return edge_blur(face.picture[0].permute(1, 2, 0).cpu().numpy()) * face.step
+
+
+def prepare_eyes_on(canvas: Canvas, photo: FaceMotion, softening: float) -> PreparedEyes:
+    """The eyes of a photo with these landmarks in pixels of the film; for ``softening`` see ``PreparedCanvas``."""
     points, device = photo.host.posed[0, EYE_POINTS, :2], photo.posed.device
     width = max(
         np.linalg.norm(np.subtract(*photo.host.posed[0, [eye.upper_lid[0], eye.upper_lid[-1]], :2])) for eye in EYES
     )
     patch = prepare_patch(canvas, points, float(width), AROUND_EYES * float(width), device)
-    return PreparedEyes(patch, prepare_eyes(patch.picture, photo.transformed(patch.transform)))
+    eyes = prepare_eyes(patch.picture, photo.transformed(patch.transform), softening / patch.step)
+    return PreparedEyes(patch, eyes)
 
 
-def prepare_lips_on(canvas: Canvas, photo: FaceMotion, mouth: PreparedMouth, refined: bool) -> PreparedLips:
+def prepare_lips_on(
+    canvas: Canvas, photo: FaceMotion, mouth: PreparedMouth, blur: float, refined: bool
+) -> PreparedLips:
     """The mouth as it was prepared in the portrait's surroundings, its teeth and its edges as sharp as the film.
 
-    ``photo`` has the photo's own landmarks in pixels of the film; ``refined`` says whether the mouth is to be refined.
+    ``photo`` has the photo's own landmarks in pixels of the film, ``blur`` is what ``photo_blur`` returns; ``refined``
+    says whether the mouth is to be refined.
     """
     points, device = photo.host.posed[0, LIP_POINTS, :2], photo.posed.device
     margin = AROUND_MOUTH * float(photo.host.scale[0])
@@ -115,17 +130,22 @@ def prepare_lips_on(canvas: Canvas, photo: FaceMotion, mouth: PreparedMouth, ref
     patch = prepare_patch(canvas, points, extent, margin, device)
     own = photo.transformed(patch.transform)
     back = patch.transform.inverse().then(film_transform(canvas).inverse())
-    face = prepare_patch(canvas, photo.host.posed[0, [*EYE_POINTS, *LIP_POINTS], :2], extent, margin / 4, device)
+    crop_pixel = film_transform(canvas).scale
+    soft = softening_of(blur, crop_pixel) / patch.step
+    shown = _surroundings_at(mouth.teeth[:, 3:], patch.picture, back)
+    teeth = continued_teeth(patch.picture, shown, float(own.host.scale[0]))
+    if soft:
+        teeth = torch.cat([teeth[:, :3], blur_batch(teeth[:, 3:], soft)], 1)
     sharp = replace(
         mouth,
         photo=own,
-        teeth=continued_teeth(
-            patch.picture, _surroundings_at(mouth.teeth[:, 3:], patch.picture, back), float(own.host.scale[0])
-        ),
+        teeth=teeth,
         softness=max(1.0, 1 / (canvas.original * patch.step)),
-        blur=math.sqrt(max(edge_blur(face.picture[0].permute(1, 2, 0).cpu().numpy()) ** 2 - DRAWN_BLUR**2, 0.0)),
+        blur=math.sqrt(max((min(blur, SHARP * crop_pixel) / patch.step) ** 2 - DRAWN_BLUR**2, 0.0)),
+        softening=soft,
     )
-    refinement = prepare_refinement(patch.picture, own, mouth.colours.depiction.stone) if refined else None
+    stone = mouth.colours.depiction.stone
+    refinement = prepare_refinement(patch.picture, own, stone, sharp.softening) if refined else None
     return PreparedLips(patch, sharp, refinement)
 
 
@@ -160,7 +180,7 @@ def draw_lips(frames: torch.Tensor, prepared: PreparedLips, network: RefinementN
     if refined:
         points = np.concatenate([points, window_corners(refinement, motion.host)], 1)
     step = prepared.patch.step
-    window = _Window(frames, points, step * WINDOW_MARGIN, step)
+    window = _Window(frames, points, step * mouth_margin(mouth), step)
     own = motion.transformed(window.transform)
     if is_open:
         draw_mouth(window.picture, mouth, own)

@@ -19,6 +19,7 @@ from space_core.face.topology import OVAL
 from space_core.generator.mesh_warp.background import estimate_background
 from space_core.generator.mesh_warp.compositing.compositor import compose
 from space_core.generator.mesh_warp.compositing.prepared_canvas import PreparedCanvas, film_transform, prepare_canvas
+from space_core.generator.mesh_warp.compositing.soft_edges import soften_edges
 from space_core.generator.mesh_warp.face_motion import FaceMotion, PixelTransform, face_motion, upload
 from space_core.generator.mesh_warp.far_side import far_light
 from space_core.generator.mesh_warp.features import (
@@ -26,6 +27,7 @@ from space_core.generator.mesh_warp.features import (
     PreparedLips,
     draw_eyes,
     draw_lips,
+    photo_blur,
     prepare_eyes_on,
     prepare_lips_on,
 )
@@ -37,6 +39,7 @@ from space_core.generator.mesh_warp.prepared_mouth import prepare_mouth
 from space_core.generator.mesh_warp.rasterizer import rasterize
 from space_core.generator.mesh_warp.refinement import load_refinement
 from space_core.generator.mesh_warp.relighting import PreparedLight, prepare_light, relight
+from space_core.generator.mesh_warp.sharpness import softening_of
 from space_core.generator.mesh_warp.warp_mesh import WarpMesh, build_warp_mesh
 from space_core.generator.mesh_warp.worn_glasses import WornGlasses, draw_glasses, take_off_glasses
 from space_core.generator.mesh_warp.wrinkles import PreparedWrinkles, crease_shade, prepare_wrinkles
@@ -64,6 +67,7 @@ class PreparedPortrait:
         eyes: what lies behind the lids; None where sunglasses hide them.
         lips: what lies behind the lips.
         light: the light on the face, or None where it turns with the head.
+        blur: the standard deviation of the Gaussian that has blurred the photo in its face, in pixels of the film.
     """
 
     canvas: PreparedCanvas
@@ -75,6 +79,7 @@ class PreparedPortrait:
     eyes: PreparedEyes | None
     lips: PreparedLips
     light: PreparedLight | None
+    blur: float
 
     @property
     def to_surroundings(self) -> PixelTransform:
@@ -107,9 +112,13 @@ class MeshWarpGenerator:
         if glasses is not None:
             canvas, worn = take_off_glasses(canvas, glasses, photo)
             picture = glasses.bare
+        blur = photo_blur(canvas, photo)
+        soft = softening_of(blur, to_film.scale)
         with ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,)) as beside:
             # Half of the work; the other half is done in this thread meanwhile.
-            prepared_canvas = beside.submit(_prepare_canvas, canvas, photo, around, portrait, picture, edges, whole)
+            prepared_canvas = beside.submit(
+                _prepare_canvas, canvas, photo, around, portrait, picture, edges, whole, soft
+            )
             mouth = prepare_mouth(picture, around)
             depiction = mouth.colours.depiction
             mesh = build_warp_mesh(around, picture, portrait.person, edges, whole is not None, depiction.stone)
@@ -117,11 +126,12 @@ class MeshWarpGenerator:
                 to_film=to_film,
                 photo=photo,
                 mesh=mesh.transformed(to_surroundings.inverse().then(to_film)),
-                wrinkles=prepare_wrinkles(picture, around, depiction),
+                wrinkles=prepare_wrinkles(picture, around, depiction, soft / to_film.scale),
                 glasses=worn,
-                eyes=None if glasses and glasses.opaque else prepare_eyes_on(canvas, photo),
-                lips=prepare_lips_on(canvas, photo, mouth, refined),
+                eyes=None if glasses and glasses.opaque else prepare_eyes_on(canvas, photo, soft),
+                lips=prepare_lips_on(canvas, photo, mouth, blur, refined),
                 light=prepare_light(picture, around, depiction),
+                blur=blur,
                 canvas=prepared_canvas.result(),
             )
         return place(prepared, self.device)
@@ -193,6 +203,7 @@ class MeshWarpGenerator:
             prepared.wrinkles, motion, canvas.centres[:, 1:-1, 1:-1] + offsets, canvas.grid, prepared.to_surroundings
         )
         frames, places = compose(canvas, offsets, shade, far, memory)
+        soften_edges(frames, canvas, places)
         if prepared.eyes is not None:
             draw_eyes(frames, canvas, places, prepared.eyes, motion)
         draw_lips(frames, prepared.lips, self._refinement, motion)
@@ -233,9 +244,10 @@ def _prepare_canvas(
     picture: torch.Tensor,
     edges: np.ndarray,
     whole: np.ndarray | None,
+    softening: float,
 ) -> PreparedCanvas:
     """The canvas of a portrait, whose landmarks are given in pixels of the film, ``photo``, and of the surroundings,
-    ``around``; the others are as ``estimate_background`` takes them."""
+    ``around``; ``softening`` is as ``PreparedCanvas`` has it, the others are as ``estimate_background`` takes them."""
     middle = photo.host.posed[0, list(OVAL), :2].mean(0)
     light = far_light(around, picture)
-    return prepare_canvas(canvas, middle, estimate_background(portrait, picture, edges, whole), light)
+    return prepare_canvas(canvas, middle, estimate_background(portrait, picture, edges, whole), light, softening)

@@ -5,10 +5,8 @@ Lengths are normalized, see ``prepared_mouth``.
 
 import math
 
-import cv2
 import numpy as np
 import torch
-from torch.nn import functional as F
 
 from space_core.face.topology import INNER_LOWER_LIP, INNER_UPPER_LIP, OUTER_LOWER_LIP, OUTER_UPPER_LIP
 from space_core.generator.mesh_warp.anatomy import MILLIMETRE
@@ -23,10 +21,12 @@ from space_core.generator.mesh_warp.opening_mask import (
     window_around,
 )
 from space_core.generator.mesh_warp.prepared_mouth import PreparedMouth, on_arch
-from space_core.generator.mesh_warp.sampling import sample
+from space_core.generator.mesh_warp.sampling import blur_batch, sample
 from space_core.smoothstep import smoothstep
 
 NEGLIGIBLE_BLUR = 0.25  # pixels
+OWN_TEETH = (0.6, 1.0)  # shares of a soft photo's own teeth; some of them are blurred again … none
+TRANSPARENT = 1e-4  # share of a pixel; where less of it is covered, the colour does not matter
 # An open mouth of the photo's own is replaced by the drawn one as the lips move by these amounts (root mean square,
 # normalized).
 MOVED_LOW, MOVED_HIGH = 0.002, 0.012
@@ -51,6 +51,11 @@ def mouth_is_open(mouth: PreparedMouth, host: HostMotion) -> bool:
     return bool((_apart(mouth, host) > 0).any())
 
 
+def mouth_margin(mouth: PreparedMouth) -> int:
+    """How many pixels around the lips' points the inside of a mouth is drawn."""
+    return WINDOW_MARGIN + math.ceil(3 * mouth.softening)
+
+
 def draw_mouth(frames: torch.Tensor, mouth: PreparedMouth, motion: FaceMotion) -> None:
     """Draws the inside of the mouth into frames (B, 3, h, w) around it, in place, where the lips leave it open.
 
@@ -69,9 +74,9 @@ def draw_mouth(frames: torch.Tensor, mouth: PreparedMouth, motion: FaceMotion) -
         closing = 0.5 * across / apart.clamp(min=1e-3) * torch.minimum(mouth.gap * scale, apart)
     upper, lower = upper + closing, lower - closing
     points = motion.host.posed[:, [*INNER_UPPER_LIP, *INNER_LOWER_LIP], :2]
-    window = window_around(points, WINDOW_MARGIN, frames.shape[2:], device)
+    window = window_around(points, mouth_margin(mouth), frames.shape[2:], device)
     opening = opening_mask(upper, lower, window.pixels, mouth.softness)
-    inside = _inside(mouth, motion, window, opening)
+    inside, own = _inside(mouth, motion, window, opening)
     alpha = opening.coverage
     if mouth.open_in_photo:
         lips = [*INNER_UPPER_LIP, *INNER_LOWER_LIP]
@@ -82,6 +87,8 @@ def draw_mouth(frames: torch.Tensor, mouth: PreparedMouth, motion: FaceMotion) -
         closed = moved * (1 - middle / mouth.opening).clip(0) * (1 - smoothstep(middle, *LIPS_CLOSE))
         if mouth.shows_teeth and closed.any():
             _restore_lips(frames, mouth, motion, window, opening, closed)
+    if mouth.softening:
+        inside, alpha = _softened(inside, own, alpha, mouth.softening)
     alpha_blend(frames, window, inside, alpha)
 
 
@@ -118,10 +125,29 @@ def _restore_lips(
     alpha_blend(frames, window, seam, SEAM_SHOWN * share * (1.5 - away).clamp(0, 1))
 
 
-def _inside(mouth: PreparedMouth, motion: FaceMotion, window: Window, opening: OpeningMask) -> torch.Tensor:
-    """(B, 3, h, w) the inside of the mouth in a window of the frames."""
+def _softened(
+    inside: torch.Tensor, own: torch.Tensor, alpha: torch.Tensor, sigma: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The inside of a mouth and its alpha, as ``draw_mouth`` has them, as blurred as a soft photo.
+
+    Except where the photo's own teeth are, ``own`` (B, 1, h, w), which are so already.
+    """
+    alpha = alpha[:, None]
+    soft = blur_batch(torch.cat([inside * alpha, alpha], 1), sigma)
+    colours = soft[:, :3] / soft[:, 3:].clamp(min=TRANSPARENT)
+    return torch.lerp(colours, inside, smoothstep(own, *OWN_TEETH)), soft[:, 3]
+
+
+def _inside(
+    mouth: PreparedMouth, motion: FaceMotion, window: Window, opening: OpeningMask
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The inside of the mouth in a window of the frames, and where it is the photo's own teeth, 0…1.
+
+    (B, 3, h, w) and (B, 1, h, w).
+    """
     if not _parted(mouth, motion.host):
-        return mouth.seam.expand(len(window.index), 3, *window.index.shape[1:])
+        seam = mouth.seam.expand(len(window.index), 3, *window.index.shape[1:])
+        return seam, torch.zeros_like(seam[:, :1])
     drawn = draw_mouth_mesh(mouth, motion, window)
     millimetre = motion.scale[:, None, None, None] * MILLIMETRE
     above, below = opening.below_upper[:, None] / millimetre, opening.above_lower[:, None] / millimetre
@@ -132,7 +158,7 @@ def _inside(mouth: PreparedMouth, motion: FaceMotion, window: Window, opening: O
     picture = drawn[:, :3] + (1 - drawn[:, 3:]) * depths
     picture = torch.lerp(picture, LINING * mouth.seam, lining * (1 - drawn[:, 3:] * (1 - aside)))
     if mouth.blur > NEGLIGIBLE_BLUR:
-        picture = _blurred(picture, mouth.blur)
+        picture = blur_batch(picture, mouth.blur)
 
     # The lips shade what is close behind them, and little light falls in where they are close together.
     shade = _lip_shade(above, *UPPER_LIP_SHADE) * _lip_shade(below, *LOWER_LIP_SHADE)
@@ -140,13 +166,15 @@ def _inside(mouth: PreparedMouth, motion: FaceMotion, window: Window, opening: O
     light = mouth.near_lips + (1 - mouth.near_lips) * smoothstep(apart, MILLIMETRE, mouth.full_light)
     if mouth.shows_teeth:
         light = light * (mouth.dimmed + (1 - mouth.dimmed) * smoothstep(apart, mouth.opening, 2 * mouth.opening))
+    own_share = torch.zeros_like(picture[:, :1])
     if mouth.has_teeth:
         arch = on_arch(motion, window.pixels, float(mouth.origin[2]))
         own = sample(mouth.teeth, mouth.photo.project(arch[..., :2], arch[..., 2]))
-        picture = torch.lerp(picture, own[:, :3] / mouth.dimmed, own[:, 3:])
-        shade = shade + OWN_SHADE * own[:, 3:] * (1 - shade)
+        own, own_share = own.split((3, 1), 1)
+        picture = torch.lerp(picture, own / mouth.dimmed, own_share)
+        shade = shade + OWN_SHADE * own_share * (1 - shade)
     # Lips that hardly part show the shade between them, no teeth.
-    return torch.lerp(mouth.seam, picture * shade * light, smoothstep(apart, *PARTED))
+    return torch.lerp(mouth.seam, picture * shade * light, smoothstep(apart, *PARTED)), own_share
 
 
 def _lip_shade(away: torch.Tensor, shade: float, reach: float) -> torch.Tensor:
@@ -163,18 +191,3 @@ def _apart(mouth: PreparedMouth, host: HostMotion) -> np.ndarray:
     """(B, 11) how far the lips' points are apart, beyond the photo's gap, normalized."""
     upper, lower = (host.posed[:, list(lip), :2] for lip in (INNER_UPPER_LIP, INNER_LOWER_LIP))
     return np.linalg.norm(lower - upper, axis=-1) / host.scale[:, None] - mouth.gap_on_host
-
-
-def _blurred(picture: torch.Tensor, sigma: float) -> torch.Tensor:
-    """A picture (B, C, h, w) blurred by a Gaussian of that standard deviation in pixels."""
-    reach = math.ceil(3 * sigma)
-    if picture.device.type == "cpu":  # a quarter of the time
-        size, around = (2 * reach + 1, 2 * reach + 1), cv2.BORDER_REPLICATE
-        frames = picture.permute(0, 2, 3, 1).contiguous().numpy()
-        blurred = np.stack([cv2.GaussianBlur(frame, size, sigma, borderType=around) for frame in frames])
-        return torch.from_numpy(blurred).permute(0, 3, 1, 2)
-    kernel = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, device=picture.device) / sigma) ** 2)
-    kernel = (kernel / kernel.sum()).expand(picture.shape[1], 1, 1, -1)
-    wide = F.pad(picture, (reach,) * 4, mode="replicate")
-    groups = picture.shape[1]
-    return F.conv2d(F.conv2d(wide, kernel, groups=groups), kernel.mT, groups=groups)

@@ -93,7 +93,9 @@ class PreparedMouth:
         dimmed: (3, 1, 1) of red, green and blue light between wide open lips, what falls on the photo's own teeth.
         full_light: how far lips are apart that keep no light from one another, normalized.
         softness: width of the drawn edges in pixels, that of the photo's own.
-        blur: standard deviation in pixels of the Gaussian that makes what is drawn as blurred as the photo.
+        blur: standard deviation in pixels of the Gaussian that makes drawn teeth and flesh as blurred as the photo, at
+            most as the least sharp of those that count as sharp.
+        softening: that of the Gaussian that makes all that is drawn, with its edges, as blurred as the photo is beyond.
     """
 
     photo: FaceMotion
@@ -118,6 +120,7 @@ class PreparedMouth:
     full_light: float
     softness: float
     blur: float
+    softening: float
 
 
 def prepare_mouth(picture: torch.Tensor, photo: FaceMotion) -> PreparedMouth:
@@ -175,6 +178,7 @@ def prepare_mouth(picture: torch.Tensor, photo: FaceMotion) -> PreparedMouth:
         full_light=FULL_LIGHT_AGAIN * opening if has_colour else FULL_LIGHT,
         softness=1.0,
         blur=0.0,
+        softening=0.0,
     )
 
 

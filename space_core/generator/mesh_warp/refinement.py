@@ -18,7 +18,7 @@ from space_core.assets import weights_path
 from space_core.face.topology import INNER_LOWER_LIP, INNER_UPPER_LIP, OUTER_LOWER_LIP, OUTER_UPPER_LIP
 from space_core.generator.mesh_warp.face_motion import FaceMotion, HostMotion, index_on, upload
 from space_core.generator.mesh_warp.opening_mask import opening_mask
-from space_core.generator.mesh_warp.sampling import affine_grid, grid_of
+from space_core.generator.mesh_warp.sampling import affine_grid, blur_batch, grid_of
 from space_core.smoothstep import smoothstep
 
 WEIGHTS = weights_path("refinement.safetensors")
@@ -131,6 +131,7 @@ class PreparedRefinement:
         strength: 0 a photo without colours or a statue, for which the network was not trained … 1.
         lattice: (1, 128, 128, 2) x and y of the window's pixels.
         edge: (128, 128) 1 inside the window, fading to 0 at its edge.
+        softening: standard deviation, in pixels of the window, of the Gaussian that blurs what is added.
     """
 
     photo: FaceMotion
@@ -140,12 +141,16 @@ class PreparedRefinement:
     strength: torch.Tensor
     lattice: torch.Tensor
     edge: torch.Tensor
+    softening: float
 
 
-def prepare_refinement(picture: torch.Tensor, photo: FaceMotion, stone: float = 0.0) -> PreparedRefinement:
+def prepare_refinement(
+    picture: torch.Tensor, photo: FaceMotion, stone: float = 0.0, softening: float = 0.0
+) -> PreparedRefinement:
     """The mouth in a picture (1, 3, h, w), 0…1, of a photo with these landmarks in its pixels.
 
-    ``stone`` says how far it is a statue, see ``Depiction``.
+    ``stone`` says how far it is a statue, see ``Depiction``, ``softening`` how much more blurred the photo is than a
+    sharp one, see ``PreparedMouth``.
     """
     corners = photo.normalized[:, [INNER_UPPER_LIP[0], INNER_UPPER_LIP[-1]]].mean(1)
     centre = corners + torch.tensor([0, BELOW_MOUTH, 0], device=corners.device)
@@ -158,7 +163,14 @@ def prepare_refinement(picture: torch.Tensor, photo: FaceMotion, stone: float = 
     edge = smoothstep(torch.minimum(across, 1 - across), 0.5 / SIDE, EDGE)
     conditioning = torch.cat([window, opening[:, None]], 1)
     return PreparedRefinement(
-        photo, centre, centre.cpu().numpy(), conditioning, strength, lattice, edge[:, None] * edge
+        photo,
+        centre,
+        centre.cpu().numpy(),
+        conditioning,
+        strength,
+        lattice,
+        edge[:, None] * edge,
+        softening / _step(photo),
     )
 
 
@@ -173,6 +185,8 @@ def refine(frames: torch.Tensor, network: RefinementNetwork, prepared: PreparedR
     conditioning = assemble_conditioning(windows, prepared.conditioning[..., *part], lips, lattice)
     added = keep_drawn_edges(conditioning, network(conditioning))
     added = added * near_lips(conditioning, prepared.edge[part]) * (prepared.strength * weight)[:, None, None, None]
+    if prepared.softening:
+        added = blur_batch(added, prepared.softening)
 
     # Back into the frames: each of their pixels is looked up in the window; beyond it there is nothing to add.
     height, width = added.shape[2:]

@@ -1,5 +1,7 @@
 """Sampling of pictures at real-valued pixel coordinates. Pixel centres are at whole numbers."""
 
+import math
+
 import cv2
 import numpy as np
 import torch
@@ -13,6 +15,28 @@ EXTENT = SIZE + 2 * MARGIN  # side of a portrait's surroundings, pixels
 def blur(picture: np.ndarray, sigma: float) -> np.ndarray:
     """A picture (H, W) or (H, W, C), float32, blurred by a Gaussian of standard deviation ``sigma`` in pixels."""
     return cv2.GaussianBlur(np.ascontiguousarray(picture, np.float32), (0, 0), sigma, borderType=cv2.BORDER_REFLECT)
+
+
+def blur_batch(pictures: torch.Tensor, sigma: float) -> torch.Tensor:
+    """Pictures (B, C, h, w) blurred by a Gaussian of standard deviation ``sigma`` in pixels; their edges go on."""
+    return (blur_in_opencv if pictures.device.type == "cpu" else blur_in_torch)(pictures, sigma)
+
+
+def blur_in_torch(pictures: torch.Tensor, sigma: float) -> torch.Tensor:
+    """See ``blur_batch``."""
+    reach, channels = math.ceil(3 * sigma), pictures.shape[1]
+    kernel = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, device=pictures.device) / sigma) ** 2)
+    kernel = (kernel / kernel.sum()).expand(channels, 1, 1, -1)
+    wide = F.pad(pictures, (reach,) * 4, mode="replicate")
+    return F.conv2d(F.conv2d(wide, kernel, groups=channels), kernel.mT, groups=channels)
+
+
+def blur_in_opencv(pictures: torch.Tensor, sigma: float) -> torch.Tensor:
+    """The same on the CPU, in a quarter of the time."""
+    side, around = 2 * math.ceil(3 * sigma) + 1, cv2.BORDER_REPLICATE
+    frames = pictures.permute(0, 2, 3, 1).contiguous().numpy()
+    blurred = np.stack([cv2.GaussianBlur(frame, (side, side), sigma, borderType=around) for frame in frames])
+    return torch.from_numpy(blurred.reshape(frames.shape)).permute(0, 3, 1, 2)
 
 
 def sum_of_channels(picture: np.ndarray) -> np.ndarray:

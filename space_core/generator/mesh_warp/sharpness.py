@@ -1,5 +1,7 @@
 """How blurred a photo is, so that what is drawn into it can be as blurred."""
 
+import math
+
 import cv2
 import numpy as np
 
@@ -10,15 +12,51 @@ REBLUR = 1.0  # pixels
 STRONG_EDGES, LEAST_EDGE = 0.8, 0.01  # quantile of the gradients at edges, and a gradient per pixel, 0…1
 SHARP_EDGES = 0.25  # quantile of the edges' widths; wider edges may be shadows or soft by themselves
 LEAST_RATIO = 1.001  # of gradients; below, an edge is too wide to be measured
+# Pixels; where edges are wider, or noise hides that they are, they are measured again in a picture of half the size:
+# noise is lost there, and edges of sharp photos are narrower than the second of these. Down to so many pixels a side.
+MEASURED, SHARP_IN_HALF, LEAST_SIDE = 1.5, 1.15, 20
+
+# Pixels of the portrait's crop. Photos that are blurred by no more count as sharp; of more than the second nobody says
+# how much it is.
+SHARP, MOST_BLUR = 1.35, 5.0
 
 
 def edge_blur(picture: np.ndarray) -> float:
     """The standard deviation, in pixels, of the Gaussian that has blurred a picture (H, W, 3), 0…1; at least 0.
 
     By the ratio of the gradients at edges before and after a known blur (Zhuo and Sim, "Defocus map estimation from a
-    single image", 2011, equation 5). Widths beyond about two pixels are underestimated; 0 without any edges.
+    single image", 2011, equation 5), in a picture that is reduced until its edges are about as wide as that blur. 0
+    without any edges.
     """
-    grey = picture.astype(np.float32) @ LUMINANCE
+    grey, size = picture.astype(np.float32) @ LUMINANCE, 1
+    measured = _width_of_edges(grey)
+    while min(grey.shape) >= 2 * LEAST_SIDE:
+        grey = cv2.resize(grey, (grey.shape[1] // 2, grey.shape[0] // 2), interpolation=cv2.INTER_AREA)
+        in_half = _width_of_edges(grey)
+        if measured <= MEASURED and in_half <= SHARP_IN_HALF:
+            break
+        measured, size = in_half, 2 * size
+    if size == 1:
+        return measured
+    reducing = (size**2 - 1) / 12  # variance of the means of size × size pixels
+    return math.sqrt(max((measured * size) ** 2 - reducing, 0.0))
+
+
+def softening_of(blur: float, scale: float) -> float:
+    """The standard deviation, in pixels, of the Gaussian that makes something sharp as blurred as a soft photo.
+
+    0 for photos that count as sharp.
+
+    Args:
+        blur: the photo's, in the same pixels.
+        scale: such pixels per pixel of the portrait's crop.
+    """
+    blur, sharp = min(blur, MOST_BLUR * scale), SHARP * scale
+    return blur * math.sqrt(1 - (sharp / blur) ** 4) if blur > sharp else 0.0
+
+
+def _width_of_edges(grey: np.ndarray) -> float:
+    """``edge_blur`` of a picture (H, W) as it is; widths beyond about two pixels are underestimated."""
     before, after = _gradients(grey), _gradients(blur(grey, REBLUR))
     size = np.hypot(*before)
     # Edges: pixels whose gradient is larger than both next to them across the edge.

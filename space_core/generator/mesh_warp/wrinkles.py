@@ -20,7 +20,7 @@ from space_core.generator.mesh_warp.compositing.grid import Grid
 from space_core.generator.mesh_warp.depiction import Depiction
 from space_core.generator.mesh_warp.face_motion import FaceMotion, PixelTransform, index_on, upload
 from space_core.generator.mesh_warp.rasterizer import rasterize
-from space_core.generator.mesh_warp.sampling import EXTENT, sample
+from space_core.generator.mesh_warp.sampling import EXTENT, blur_batch, sample
 from space_core.generator.mesh_warp.smile_folds import FOLD, smile_fold_shade
 from space_core.smoothstep import smoothstep
 
@@ -126,10 +126,13 @@ class PreparedWrinkles:
     corner: tuple[int, int]
 
 
-def prepare_wrinkles(picture: torch.Tensor, photo: FaceMotion, depiction: Depiction) -> PreparedWrinkles:
+def prepare_wrinkles(
+    picture: torch.Tensor, photo: FaceMotion, depiction: Depiction, softening: float = 0.0
+) -> PreparedWrinkles:
     """Prepares the creases of a photo with these landmarks and these surroundings (1, 3, 640, 640), 0…1.
 
-    On the host. Of a portrait that is something else than a photograph the folds of its smile stay.
+    On the host. Of a portrait that is something else than a photograph the folds of its smile stay. ``softening`` is
+    the standard deviation, in pixels of the surroundings, of the Gaussian that makes a line as blurred as the photo.
     """
     canonical = torch.tensor(canonical_face().vertices, dtype=torch.float32)
     on_face = torch.cat([canonical[None, :NUM_SURFACE_POINTS, :2], canonical.new_ones(1, NUM_SURFACE_POINTS, 1)], 2)
@@ -172,7 +175,10 @@ def prepare_wrinkles(picture: torch.Tensor, photo: FaceMotion, depiction: Depict
             arrays = (array.numpy() for array in (shown, places, _distance(places, crease), shaded_skin, lips))
             shades.append(unfolded * torch.from_numpy(smile_fold_shade(*arrays, scale)).permute(2, 0, 1))
         else:
-            shades.append(depth * tint * _shade(places, crease, skin))
+            shade = _shade(places, crease, skin)
+            if softening:
+                shade = blur_batch(shade[None, None], softening / 2)[0, 0]
+            shades.append(depth * tint * shade)
         near.append(_distance(canonical[:NUM_SURFACE_POINTS, :2] * mirror, crease) < NEAR)
     reach = np.array([[crease.begins, crease.full] for crease in creases * 2], np.float32).T
     return PreparedWrinkles(

@@ -41,6 +41,8 @@ class PreparedCanvas:
         centres: (1, rows + 2, columns + 2, 2) float32, the cells' centres with one more around, in pixels of the film.
         middle: (2,) float32, the middle of the face in the photo, in pixels of the film.
         scale: of the film, pixels per pixel of the portrait's crop.
+        softening: standard deviation, in pixels of the film, of the Gaussian that makes sharp edges as blurred as the
+            photo; 0 where it is sharp.
     """
 
     grid: Grid
@@ -55,6 +57,7 @@ class PreparedCanvas:
     centres: torch.Tensor
     middle: torch.Tensor
     scale: float
+    softening: float
 
     def in_layer(self, places: np.ndarray) -> np.ndarray:
         """Places (h, w, 2) float32 in pixels of the film, in pixels of the layer."""
@@ -96,7 +99,9 @@ def film_transform(canvas: Canvas) -> PixelTransform:
     return PixelTransform(scale, 0.5 * scale + canvas.crop.origin - 0.5 - shown)
 
 
-def prepare_canvas(canvas: Canvas, middle: np.ndarray, behind: Background, light: np.ndarray | None) -> PreparedCanvas:
+def prepare_canvas(
+    canvas: Canvas, middle: np.ndarray, behind: Background, light: np.ndarray | None, softening: float
+) -> PreparedCanvas:
     """Prepares a canvas.
 
     Args:
@@ -104,6 +109,7 @@ def prepare_canvas(canvas: Canvas, middle: np.ndarray, behind: Background, light
         middle: (2,) of the face in the photo, in pixels of the film.
         behind: the background, and where the person hides it.
         light: (160, 160, 4) how the far side is lit, see ``far_light``; None if the photo shows both sides.
+        softening: see ``PreparedCanvas``.
     """
     to_film = film_transform(canvas)
     left, top, width, height = canvas.shown
@@ -136,4 +142,5 @@ def prepare_canvas(canvas: Canvas, middle: np.ndarray, behind: Background, light
         centres=grid.centres(pad=1),
         middle=torch.tensor(middle, dtype=torch.float32),
         scale=to_film.scale,
+        softening=softening,
     )

@@ -21,6 +21,7 @@ HEAVY = ("torch", "numpy", "scipy", "librosa", "gradio", "matplotlib", "accelera
 def stub(monkeypatch):
     """A pipeline in the place of the real one, which keeps the options that it is given."""
     stub = SimpleNamespace(options=None, num_faces=1, seconds=1.0, notes=())
+    stub.preview = lambda *_: SimpleNamespace(notes=("The face is dark.",))
 
     def animate_to_file(photo, speech, path, options, *_, **__):
         stub.options = options
@@ -119,7 +120,8 @@ def animate_to_file(photo, speech, path, options, progress):
     progress("frames", 1, 1)
     return types.SimpleNamespace(num_faces=1, seconds=1.0, notes=())
 
-space_core.pipeline.SpacePipeline = lambda *_: types.SimpleNamespace(animate_to_file=animate_to_file)
+pipeline = types.SimpleNamespace(animate_to_file=animate_to_file, preview=lambda *_: types.SimpleNamespace(notes=()))
+space_core.pipeline.SpacePipeline = lambda *_: pipeline
 sys.exit(main(["animate", "photo.jpg", "speech.wav", "-o", "out.mp4", *sys.argv[1:]]))
 """
 
@@ -137,12 +139,14 @@ def test_quiet_is_quiet():
 
 
 @pytest.mark.parametrize("command", ["animate", "compare"])
-def test_what_the_film_does_not_show_as_it_was_asked_for_is_said(stub, capsys, command):
+def test_what_the_photo_and_the_film_do_not_show_as_they_should_is_said(stub, capsys, command):
     stub.notes = ("Turns were reduced.",)
     stub.compare_to_file = lambda *_, **__: stub
     settings = ["--setting", "seed=1", "--setting", "seed=2"] if command == "compare" else []
     assert main([command, "photo.jpg", "speech.wav", "-o", "out.mp4", *settings]) == 0
-    assert "Turns were reduced.\n" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "The face is dark.\n" in said
+    assert "Turns were reduced.\n" in said
     assert main([command, "photo.jpg", "speech.wav", "-o", "out.mp4", "--quiet", *settings]) == 0
     assert capsys.readouterr().err == ""
 
@@ -173,6 +177,7 @@ def write(path, stream, progress):
     return types.SimpleNamespace(num_faces=1, seconds=1.0, notes=())
 
 pipeline = types.SimpleNamespace(animate_to_file=animate_to_file, compare_to_file=compare_to_file)
+pipeline.preview = lambda *_: types.SimpleNamespace(notes=())
 space_core.pipeline.SpacePipeline = lambda *_: pipeline
 command, *more = sys.argv[1:]
 sys.exit(main([command, "photo.jpg", "speech.wav", "-o", "-", *more]))

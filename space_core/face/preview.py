@@ -81,18 +81,12 @@ def preview_face(photo: np.ndarray, detector: Detector, face_number: int = 1, sc
     faces = tuple(FoundFace(number, _box(other), other.refusal) for number, other in enumerate(found, 1))
     framed = cut(photo, face.crop, margin=0)
     frame = face.crop.to_photo(SIZE * np.array([[0, 0], [1, 0], [1, 1], [0, 1]]))
-    notes = [*_notes_on_choice(len(faces), face_number), *_notes_on_face(face), *_notes_on_light(face, framed)]
-    return FacePreview(photo, faces, faces[face_number - 1], framed, frame, tuple(notes))
+    notes = (*_notes_on_face(face), *_notes_on_light(face, framed))
+    return FacePreview(photo, faces, faces[face_number - 1], framed, frame, notes)
 
 
 def _box(face: FramedFace) -> tuple[float, float, float, float]:
     return (*face.mesh[:, :2].min(0).tolist(), *face.mesh[:, :2].max(0).tolist())
-
-
-def _notes_on_choice(num_faces: int, number: int) -> Iterator[str]:
-    if num_faces > 1:
-        chosen = "the largest" if number == 1 else f"number {number}"
-        yield f"The photo shows {num_faces} faces; {chosen} will speak. Click another one to choose it."
 
 
 def _notes_on_face(face: FramedFace) -> Iterator[str]:

@@ -28,7 +28,7 @@ REDETECT_AFTER = 5  # frames without a face, after which it is searched for in t
 # each turned five ways, people score above 0.88 with the short range or are found by the full range as well, and all
 # but a cartoon and a profile lie below 0.02 in asymmetry; dogs score below 0.85 and are hardly found by the full range.
 HUMAN_SURE = 0.87  # for the short range alone
-HUMAN_SCORES = (0.785, 0.3)  # for the short and the full range together
+HUMAN_WITH_BOTH = 0.785  # for the short range where the full range finds a face, too
 HUMAN_ASYMMETRY = 0.04  # mean distance between the two meshes, in heights of the face
 CHECKED_SIZE = 256  # side of the cut-out on which that is checked, pixels
 # Height of a detected box, in heights of the face in it. Larger boxes are of a whole picture within the image, as in
@@ -148,11 +148,8 @@ class MediaPipeDetector:
 
     def _is_human(self, cut_out: np.ndarray) -> bool:
         """Whether the face in the middle of an upright cut-out is a person's; the detectors also find animals."""
-        short_range, full_range = (
-            max((detection.score for detection in detector([cut_out])[0]), default=0.0)
-            for detector in (self._short_range, self._full_range)
-        )
-        if short_range < HUMAN_SURE and (short_range < HUMAN_SCORES[0] or full_range < HUMAN_SCORES[1]):
+        score = max((detection.score for detection in self._short_range([cut_out])[0]), default=0.0)
+        if score < HUMAN_WITH_BOTH or (score < HUMAN_SURE and not self._full_range([cut_out])[0]):
             return False
         small = _checked(cut_out)
         face, mirrored = self._faces([small, small[:, ::-1]])

@@ -206,6 +206,15 @@ def test_the_tongue_moves_between_the_lips_and_nothing_else_does(generator, clos
         assert (one == other)[~around].all()
 
 
+@pytest.mark.parametrize("colours", ["closed", "grey"])
+def test_the_tongue_fills_the_middle_of_a_wide_mouth_and_is_darker_than_teeth(generator, colours, request):
+    portrait = request.getfixturevalue(colours)
+    face = posed(portrait, parted(portrait, 0.12))
+    frame = rendered(generator, generator.prepare(portrait, refined=False), face)[0]
+    _, teeth, tongue, _, _ = mouth_profile(frame, face.landmarks[0])
+    assert 0.5 < tongue < 0.8 * teeth
+
+
 def test_a_smile_keeps_its_teeth(generator, portrait):
     normalized = portrait.normalized[None].copy()
     normalized[:, list(INNER_LOWER_LIP[2:-2]), 1] += 0.02

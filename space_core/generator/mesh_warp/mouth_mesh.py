@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from space_core.face.topology import INNER_LOWER_LIP, INNER_UPPER_LIP
 from space_core.generator.mesh_warp.anatomy import GUM, MILLIMETRE, TONGUE, TOOTH, load_anatomy
 from space_core.generator.mesh_warp.face_motion import FaceMotion, HostMotion, upload
+from space_core.generator.mesh_warp.mouth_light import MouthColours
 from space_core.generator.mesh_warp.opening_mask import Window
 from space_core.generator.mesh_warp.prepared_mouth import PreparedMouth
 from space_core.generator.mesh_warp.rasterizer import rasterize
@@ -20,6 +21,8 @@ JAW_AT_REST = 0.8 * MILLIMETRE  # the lower incisors are that far from where the
 CHIN_POINTS = (152, 148, 377, 175, 171, 396, 199)  # the skin over the chin bone, which goes where the jaw goes
 CHIN_SHARE = 0.8  # of the way of the skin over the chin, the lower incisors go
 LIP_SHARE, LIP_REACH = 0.5, 3 * MILLIMETRE  # the lower lip goes at most twice as far as they, and 3 mm further
+LIPS_WIDE = (10 * MILLIMETRE, 17 * MILLIMETRE)  # from so far apart they begin to count as wide open … do so fully
+NEARER_IF_WIDE = 0.5 * MILLIMETRE  # by so much the lower incisors then follow the lip more closely
 
 # The tongue lies behind the lower incisors. It rises where lips are parted by a jaw that is nearly closed, as for /s/;
 # millimetres.
@@ -27,6 +30,12 @@ TONGUE_AT_REST = 3.5
 TONGUE_RISE = 3.0
 TONGUE_ROOT, TONGUE_FRONT = 34.0, 14.0  # depths between which the tongue's rise begins
 TONGUE_THICKNESS = 6.0  # of its tip
+# Between wide open lips its upper side arches by that much from the first depths to the second, and less towards this
+# distance from its middle.
+ARCHED, ARCH_RISES, ARCH_ENDS, ARCH_SIDES = 6.0, (10.0, 24.0), (42.0, 30.0), 20.0
+# There it is lit by that much more, as long as its colour stays within that share of the teeth's in red, green or blue;
+# all of it at the second of these depths, none at the first.
+TONGUE_LIT, TONGUE_LIT_MOST, TONGUE_LIT_AT = 0.4, 0.76, (28 * MILLIMETRE, 10 * MILLIMETRE)
 # By how much speech moves the tongue's front down and back: its upper side to the roots of the upper incisors, beside
 # what the jaw has dropped; and its upper side beneath their edges, as far beside that, and its underside over the lower
 # incisors.
@@ -152,7 +161,8 @@ def _placed(mouth: PreparedMouth, host: HostMotion, dropped: np.ndarray) -> tupl
     front = smoothstep(-anatomy.vertices[:, 2:], -TONGUE_ROOT, -TONGUE_FRONT) * (anatomy.part == TONGUE)[:, None]
     vertices = np.repeat(anatomy.vertices[None], len(angle), 0)
     vertices[..., 1:] += (above[:, None] + underside * (below - above)[:, None]) * front
-    vertices[..., 1] -= ROW_HIDDEN * hidden
+    arched = ARCHED * (1 - said) * _lips_wide(host)
+    vertices[..., 1] -= ROW_HIDDEN * hidden + np.outer(arched, _arch(underside[:, 0]))
     depths = vertices[..., 2].clip(0) * mouth.millimetre
     vertices = vertices * np.float32(mouth.millimetre) + mouth.origin
 
@@ -165,11 +175,20 @@ def _placed(mouth: PreparedMouth, host: HostMotion, dropped: np.ndarray) -> tupl
     return vertices, normals, depths
 
 
+def _arch(underside: np.ndarray) -> np.ndarray:
+    """(V,) how far the anatomy's vertices rise where the tongue arches, 0…1; ``underside`` (V,) do not."""
+    anatomy = load_anatomy()
+    x, _, z = anatomy.vertices.T
+    along = smoothstep(z, *ARCH_RISES) * smoothstep(z, *ARCH_ENDS)
+    return (anatomy.part == TONGUE) * (1 - underside) * along * (1 - (x / ARCH_SIDES) ** 2).clip(0)
+
+
 def _jaw_dropped(mouth: PreparedMouth, host: HostMotion) -> np.ndarray:
     """(B,) how far the lower incisors have gone down from where they are at rest, normalized."""
     change = host.normalized - mouth.photo.host.normalized
     chin, lip = (change[:, list(points), 1].mean(1) for points in (CHIN_POINTS, INNER_LOWER_LIP[3:8]))
     dropped = np.maximum(CHIN_SHARE * chin, np.maximum(LIP_SHARE * lip, lip - LIP_REACH))
+    dropped = dropped - NEARER_IF_WIDE * _lips_wide(host)
     return np.maximum((dropped + mouth.jaw).clip(0), host.tongue[:, 1] * TEETH_APART * MILLIMETRE)
 
 
@@ -218,12 +237,23 @@ def _vertex_colours(
     light = light * (1 - BEHIND_ROWS_SHADE * touching[:, None] * smoothstep(depths, *BEHIND_ROWS) * (part != TOOTH))
     flatness = CARTOON_FLATNESS * depiction.cartoon * (part == TOOTH)
     light = light + flatness * (fade - light)
+    lit = _tongue_lit(colours) * smoothstep(depths, *TONGUE_LIT_AT) * _lips_wide(host)[:, None]
+    light = light * (1 + lit * (part == TONGUE))
     light = colours.shade + (1 - colours.shade) * light
     reflected = (normals @ mouth.light.highlight).clip(0)
     strength, sharpness = (np.array([GLOSS[kind][number] for kind in range(3)])[part] for number in range(2))
     dry = max(depiction.stone, depiction.varnish, depiction.cartoon)
     gloss = (1 - dry) * strength * reflected**sharpness * fade * float(colours.enamel.mean())
     return albedo * light[..., None] ** colours.reddening + gloss[..., None]
+
+
+def _tongue_lit(colours: MouthColours) -> float:
+    """By which share of its light a tongue between wide open lips is lit more, 0 … ``TONGUE_LIT``.
+
+    Without colour, as in black-and-white photos, only its brightness tells it from teeth.
+    """
+    ratio = float((colours.tongue / colours.enamel.clip(0.05)).min())
+    return float(np.clip(TONGUE_LIT_MOST / max(ratio, 0.05) - 1, 0, TONGUE_LIT))
 
 
 def _light_between(mouth: PreparedMouth, host: HostMotion) -> np.ndarray:
@@ -239,3 +269,8 @@ def _light_between(mouth: PreparedMouth, host: HostMotion) -> np.ndarray:
 def _lips_apart(host: HostMotion) -> np.ndarray:
     """(B,) how far the middles of the lips are apart, normalized."""
     return (host.normalized[:, INNER_LOWER_LIP[5], 1] - host.normalized[:, INNER_UPPER_LIP[5], 1]).clip(0)
+
+
+def _lips_wide(host: HostMotion) -> np.ndarray:
+    """(B,) how far the lips are wide open, 0…1."""
+    return smoothstep(_lips_apart(host), *LIPS_WIDE)

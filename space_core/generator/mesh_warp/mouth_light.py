@@ -124,7 +124,8 @@ def estimate_colours(picture: torch.Tensor, photo: FaceMotion) -> MouthColours:
     enamel = np.maximum(enamel, enamel[0] * YELLOWEST * (whites / max(whites[0], 0.05)).clip(max=1))
     enamel = enamel.clip(0, 1)  # the neck keeps its colour beside an overexposed crown
     depiction = estimate_depiction(picture, photo, skin, lips, tinted)
-    flesh = 0.6 * lips + 0.4 * light * (1 + colourful * (FLESH - 1)) * tint**depiction.varnish
+    grey = LUMINANCE @ FLESH  # in a picture without colours flesh is as dark as in one with them
+    flesh = 0.6 * lips + 0.4 * light * (grey + colourful * (FLESH - grey)) * tint**depiction.varnish
     neck = enamel * (NECK.mean() + colourful * (NECK - NECK.mean()))
     neck = neck + depiction.cartoon * (enamel - neck)  # teeth of one colour
     reddening = 1 + colourful * (1 - depiction.stone) * (REDDENING - 1)

@@ -17,6 +17,7 @@ from space_core.generator.mesh_warp import MeshWarpGenerator
 from space_core.generator.mesh_warp.compositing.compositor import compose
 from space_core.generator.mesh_warp.earrings import find_earrings
 from space_core.generator.mesh_warp.face_motion import PixelTransform, face_motion
+from space_core.generator.mesh_warp.far_cheek import far_cheek
 from space_core.generator.mesh_warp.far_side import find_far_side
 from space_core.generator.mesh_warp.hair_strands import find_hair_strands
 from space_core.generator.mesh_warp.hair_tips import find_hair_tips
@@ -426,6 +427,28 @@ def test_what_shows_beside_a_cheek_that_hides_the_outline_is_no_far_ear(portrait
     ear = np.array([[-0.85 * far, y, 0.6] for y in (0.0, 0.1, 0.2)])
     side = find_far_side(photo, person, ear, np.ones(3), np.zeros(3), np.array([[468, 469, 470]]))
     assert (side.hidden[468:] > 0.5).all()
+
+
+@pytest.mark.parametrize("yaw", [-30, 30])
+def test_lashes_before_the_background_do_not_stay_beside_a_face_that_turns_to_the_front(portrait, yaw):
+    transform = PixelTransform(1.0, np.full(2, float(MARGIN)))
+
+    def cheek(yaw: float, beyond: int) -> float:
+        """Of what lies beyond the far cheek, ``beyond`` pixels high, at the height of the eyes."""
+        turn = yaw - float(portrait.pose.rotation[0, 0])
+        photo = face_motion(posed(portrait, yaw=turn), transform, torch.device("cpu"))
+        face, far = photo.host.posed[0, :468, :2], int(np.sign(yaw))
+        y = int(face[[33, 263], 1].mean())
+        level = face[abs(face[:, 1] - y) < 10, 0]
+        x = int(level[(level * far).argmax()]) + 10 * far
+        person = np.zeros((640, 640), np.float32)
+        cv2.fillConvexPoly(person, cv2.convexHull(face.round().astype(np.int32)), 1.0)
+        person[y - beyond // 2 : y + beyond // 2, min(x - 20 * far, x + 30 * far) : max(x - 20 * far, x + 30 * far)] = 1
+        return float(far_cheek(photo, person)[y // 4, x // 4])
+
+    assert cheek(1.3 * yaw, 6) > 0.7
+    assert cheek(1.3 * yaw, 80) < 0.1  # hair
+    assert cheek(0.3 * yaw, 6) == 0
 
 
 @pytest.mark.parametrize("yaw", [-35, 35])

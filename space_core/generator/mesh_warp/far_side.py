@@ -7,6 +7,7 @@ import torch
 
 from space_core.face.topology import NUM_SURFACE_POINTS, OVAL, canonical_face, face_normals
 from space_core.generator.mesh_warp.face_motion import FaceMotion, index_on
+from space_core.generator.mesh_warp.far_cheek import CELL, far_cheek
 from space_core.generator.mesh_warp.head_shape import HEAD_MIDDLE
 from space_core.generator.mesh_warp.inpainting import fill
 from space_core.generator.mesh_warp.sampling import EXTENT, blur
@@ -21,6 +22,7 @@ WITH_HEAD = (0.5, 0.95)  # of what turns with the head; necks and shoulders stay
 BESIDE, UPWARDS, BELOW = (1.05, 1.35), 0.75, (0.35, 0.65)
 BEYOND = (1.4, 1.8)  # so far from the middle nothing is hidden
 TURN = (0.03, 0.08)  # turns towards the far side (differences of sines): nothing is mirrored … all that there is
+CHEEK_TURN = (0.08, 0.2)  # likewise: the photo's far cheek is seen beside the mirrored one … no longer
 # The light of both sides is compared in colours that are averaged over so many normalized units, and varies smoothly
 # over a wider distance. Its ratios are logarithms, at most so far from their median, and from none.
 COLOUR_WIDTH, LIGHT_WIDTH = 0.06, 0.15
@@ -40,7 +42,6 @@ HAIR, BEYOND_OUTLINE, SIDE_HEIGHTS, FAR_HAIR_SHOWN = 0.5, 0.12, (0.0, 0.8), 0.5
 BESIDE_JAW, HANGING = tuple((radius, y) for radius in (0.9, 1.05) for y in (0.65, 0.8)), 0.85
 LEAST_SEEN = 0.1  # product of both cosines for a pair to count in the median
 LEAST_WEIGHT = 0.2  # of the greatest; a cell with less of it is filled from its neighbours
-LIGHT_CELL = 4  # pixels of the surroundings for which one ratio is kept
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class FarSide:
         around: (V − 468, 3) the mirror images of the vertices around the face, normalized.
         hidden: (V, 1) 1 where a vertex is seen far better than its mirror image … 0 where it is not.
         kind: (V, 2) 1 where both sides are taken to look alike … 0 where they are not; 1 in the face, 0 around it.
+        face: (M, 3) int64, the triangles of the whole face.
         sine: of the photo's yaw.
     """
 
@@ -59,11 +61,16 @@ class FarSide:
     around: torch.Tensor
     hidden: torch.Tensor
     kind: torch.Tensor
+    face: torch.Tensor
     sine: float
 
     def in_view(self, motion: FaceMotion) -> np.ndarray:
         """(B,) 0 where a head is turned as in the photo or further away … 1 where the far side is turned into view."""
         return smoothstep(np.sign(self.sine) * (self.sine - motion.host.rotation[:, 2, 0]), *TURN)
+
+    def without_cheek(self, motion: FaceMotion) -> np.ndarray:
+        """(B,) 0 where the photo's far cheek may be seen beside the mirrored one … 1 where it would be a second one."""
+        return smoothstep(np.sign(self.sine) * (self.sine - motion.host.rotation[:, 2, 0]), *CHEEK_TURN)
 
     def move(
         self, motion: FaceMotion, positions: torch.Tensor, depths: torch.Tensor
@@ -75,6 +82,21 @@ class FarSide:
             torch.cat([positions.index_select(1, mirror), around[..., :2]], 1),
             torch.cat([depths.index_select(1, mirror), around[..., 2]], 1),
         )
+
+
+@dataclass(frozen=True)
+class FarAppearance:
+    """How a photo shows the far side of a turned face, in cells of ``CELL`` pixels of the surroundings.
+
+    Attributes:
+        light: (160, 160, 3) the logarithms of its red, green and blue over the near side's, where that is.
+        alike: (160, 160) likewise, 1 where both sides are alike but for that … 0 where they are not.
+        cheek: (160, 160) see ``far_cheek``.
+    """
+
+    light: np.ndarray
+    alike: np.ndarray
+    cheek: np.ndarray
 
 
 def find_far_side(
@@ -121,17 +143,16 @@ def find_far_side(
     return FarSide(
         torch.tensor(seen_better, device=photo.posed.device),
         *(torch.tensor(array, dtype=torch.float32, device=photo.posed.device) for array in arrays),
+        face=torch.tensor(triangles[(triangles < NUM_SURFACE_POINTS).all(1)], device=photo.posed.device),
         sine=float(photo.host.rotation[0, 2, 0]),
     )
 
 
-def far_light(photo: FaceMotion, picture: torch.Tensor) -> np.ndarray | None:
-    """(160, 160, 4) how a photo's far side differs from its near side, in cells of the near side.
+def far_appearance(photo: FaceMotion, picture: torch.Tensor, person: np.ndarray) -> FarAppearance | None:
+    """How a photo shows the far side of a turned face; None where it shows both sides.
 
-    Logarithms of red, green and blue over the near side's; and 1 where both are alike but for that … 0 where they are
-    not. None where the photo shows both sides of the face.
-
-    ``photo`` is in pixels of the picture (1, 3, 640, 640), 0…1, on the host.
+    ``photo`` is in pixels of the picture (1, 3, 640, 640), 0…1, on the host; ``person`` (640, 640) is 0 background …
+    1 person.
     """
     normals = _face_normals()
     if not _hidden(photo, normals).any():
@@ -149,20 +170,18 @@ def far_light(photo: FaceMotion, picture: torch.Tensor) -> np.ndarray | None:
     middle = np.median(ratios[weights > LEAST_SEEN], axis=0)
     alike = 1 - smoothstep(abs(ratios - middle).max(1), *UNLIKE)
     ratios = (middle + (ratios - middle).clip(-MOST_DEVIATION, MOST_DEVIATION)).clip(-MOST_RATIO, MOST_RATIO)
-    cells = rows[counterpart] // LIGHT_CELL, columns[counterpart] // LIGHT_CELL
-    width = scale / LIGHT_CELL
-    return np.concatenate(
-        [
-            _spread(ratios, weights, cells, LIGHT_WIDTH * width),
-            _spread(alike[:, None], weights, cells, LIKENESS_WIDTH * width),
-        ],
-        axis=-1,
+    cells = rows[counterpart] // CELL, columns[counterpart] // CELL
+    width = scale / CELL
+    return FarAppearance(
+        light=_spread(ratios, weights, cells, LIGHT_WIDTH * width),
+        alike=_spread(alike[:, None], weights, cells, LIKENESS_WIDTH * width)[..., 0],
+        cheek=far_cheek(photo, person),
     )
 
 
 def _spread(values: np.ndarray, weights: np.ndarray, cells: tuple[np.ndarray, np.ndarray], width: float) -> np.ndarray:
     """(160, 160, C) a smooth map of values (N, C) of weights (N,) at cells, rows and columns (N,)."""
-    total = np.zeros((EXTENT // LIGHT_CELL, EXTENT // LIGHT_CELL, values.shape[1] + 1), np.float32)
+    total = np.zeros((EXTENT // CELL, EXTENT // CELL, values.shape[1] + 1), np.float32)
     np.add.at(total, cells, np.column_stack([values, np.ones(len(values))]) * weights[:, None])
     total = blur(total, width)
     weight = torch.from_numpy(total[..., -1])[None, None]

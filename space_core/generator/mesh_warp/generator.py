@@ -21,7 +21,7 @@ from space_core.generator.mesh_warp.compositing.compositor import compose
 from space_core.generator.mesh_warp.compositing.prepared_canvas import PreparedCanvas, film_transform, prepare_canvas
 from space_core.generator.mesh_warp.compositing.soft_edges import soften_edges
 from space_core.generator.mesh_warp.face_motion import FaceMotion, PixelTransform, face_motion, upload
-from space_core.generator.mesh_warp.far_side import far_light
+from space_core.generator.mesh_warp.far_side import far_appearance
 from space_core.generator.mesh_warp.features import (
     PreparedEyes,
     PreparedLips,
@@ -232,6 +232,9 @@ class MeshWarpGenerator:
             hidden = mesh.far.hidden * upload(in_view.astype(np.float32), self.device)[:, None, None]
             kind = mesh.far.kind.expand(len(positions), -1, -1)
             far = drawn(*mesh.far.move(motion, positions, depths), mesh.far.triangles, hidden, kind)
+            in_face = drawn(positions, depths, mesh.far.face, torch.ones_like(hidden))[..., 2:]
+            turned = upload(mesh.far.without_cheek(motion).astype(np.float32), self.device)
+            far = torch.cat([far, turned[:, None, None, None] * (1 - in_face)], -1)
         return torch.where(offsets.abs() < STILL * prepared.to_film.scale, 0, offsets), far
 
 
@@ -249,5 +252,6 @@ def _prepare_canvas(
     """The canvas of a portrait, whose landmarks are given in pixels of the film, ``photo``, and of the surroundings,
     ``around``; ``softening`` is as ``PreparedCanvas`` has it, the others are as ``estimate_background`` takes them."""
     middle = photo.host.posed[0, list(OVAL), :2].mean(0)
-    light = far_light(around, picture)
-    return prepare_canvas(canvas, middle, estimate_background(portrait, picture, edges, whole), light, softening)
+    appearance = far_appearance(around, picture, portrait.person)
+    behind = estimate_background(portrait, picture, edges, whole)
+    return prepare_canvas(canvas, middle, behind, appearance, softening)

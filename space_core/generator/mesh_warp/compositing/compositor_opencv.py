@@ -79,7 +79,7 @@ def _draw(
         changed |= dilated((factor[..., 0] != UNITY) | (factor[..., 1] != UNITY) | (factor[..., 2] != UNITY)) > 0
         factor = cv2.copyMakeBorder(factor, 1, 1, 1, 1, cv2.BORDER_REPLICATE)
     if view is not None:
-        changed |= view.window.in_grid(view.weights[..., 0], places.shape[:2])[0, 1:-1, 1:-1].numpy() > 0
+        changed |= view.window.in_grid(view.changed, places.shape[:2])[0, 1:-1, 1:-1].numpy() > 0
     tiles = list(_tiles(changed, grid))
     _copy_around(frame, prepared.still.numpy(), grid, [area for _, area in tiles])
     source = prepared.in_layer(places)
@@ -184,7 +184,7 @@ def _draw_occlusion_edges(seen: np.ndarray, prepared: PreparedCanvas, edges: Occ
 
 def _draw_far_side(seen: np.ndarray, prepared: PreparedCanvas, view: FarView, tile: _Block) -> None:
     """Draws the far side of one frame into the layer as it is seen (h, w, 4) in a tile."""
-    found = _window_in_tile(view.window, view.weights[0, ..., 0].numpy(), tile, seen, prepared.grid.cell)
+    found = _window_in_tile(view.window, view.changed[0].numpy(), tile, seen, prepared.grid.cell)
     if found is None:
         return
     block, part = found
@@ -198,8 +198,8 @@ def _draw_far_side(seen: np.ndarray, prepared: PreparedCanvas, view: FarView, ti
 def _without_unused(prepared: PreparedCanvas, view: FarView) -> FarView:
     """The view of one frame, nothing hidden in cells that the far side doesn't change."""
     person = prepared.effect_at(view.places[0].numpy()) > 0
-    narrow, worse = view.weights[0, ..., 2:].numpy().transpose(2, 0, 1)
-    used = dilated((worse > NEGLIGIBLE / 255) | (person & (narrow > 0)))
+    narrow, worse, cheek = view.weights[0, ..., 2:].numpy().transpose(2, 0, 1)
+    used = dilated((np.maximum(worse, cheek) > NEGLIGIBLE / 255) | (person & (narrow > 0)))
     hidden = view.weights[..., :1] * torch.from_numpy(used[..., None])
     return replace(view, weights=torch.cat([hidden, view.weights[..., 1:]], -1))
 

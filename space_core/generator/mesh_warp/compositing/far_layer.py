@@ -8,7 +8,8 @@ import torch
 
 from space_core.generator.mesh_warp.compositing.person_layer import BIAS
 from space_core.generator.mesh_warp.face_motion import PixelTransform
-from space_core.generator.mesh_warp.far_side import LIGHT_CELL
+from space_core.generator.mesh_warp.far_cheek import CELL
+from space_core.generator.mesh_warp.far_side import FarAppearance
 
 # The mirrored near side is drawn over the person so far inwards of the outline, pixels of the crop: the outline itself,
 # some of which is background; and where it is stretched.
@@ -24,28 +25,35 @@ class FarLayer:
         outline: (1, 2, r, c) float32, the share of the background over the layer, in cells of the grid's size, 0…1: it
             reaches into the person by ``OUTLINE`` and by ``STRETCHED_OUTLINE``.
         alike: (1, 1, r, c) float32, likewise, 1 where both sides look alike … 0 where they do not.
+        cheek: (1, 1, r, c) float32, likewise, 1 where it is the far cheek, shown a second time … 0, see ``far_cheek``.
     """
 
     layer: torch.Tensor
     outline: torch.Tensor
     alike: torch.Tensor
+    cheek: torch.Tensor
 
 
 def prepare_far_layer(
-    layer: np.ndarray, light: np.ndarray, to_surroundings: PixelTransform, corner: np.ndarray, density: int, cell: int
+    layer: np.ndarray,
+    appearance: FarAppearance,
+    to_surroundings: PixelTransform,
+    corner: np.ndarray,
+    density: int,
+    cell: int,
 ) -> FarLayer:
     """What a layer (h, w, 4) uint8 shows on the far side.
 
     Args:
-        light: (160, 160, 4) how the far side is lit, see ``far_light``.
+        appearance: of the far side in the photo.
         to_surroundings: from pixels of the film to those of the surroundings.
         corner, density: of the layer, see ``PreparedCanvas``.
         cell: side of the grid's cells, pixels of the film.
     """
-    scale, first = to_surroundings.scale / density / LIGHT_CELL, to_surroundings(corner) / LIGHT_CELL
+    scale, first = to_surroundings.scale / density / CELL, to_surroundings(corner) / CELL
     to_cells = np.column_stack([np.eye(2) * scale, first])
     flags, around = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, cv2.BORDER_REPLICATE
-    gain, size = np.exp(light[..., :3]), layer.shape[1::-1]
+    gain, size = np.exp(appearance.light), layer.shape[1::-1]
     factor = cv2.warpAffine(gain, to_cells, size, flags=flags, borderMode=around)
     background = layer[..., 3:] * np.float32(BIAS / 255)
     lit = ((layer[..., :3] - background) * factor + background).round().clip(0, 255).astype(np.uint8)
@@ -58,6 +66,9 @@ def prepare_far_layer(
         cells = -(-wide.shape[1] // cell), -(-wide.shape[0] // cell)
         outlines.append(cv2.resize(wide, cells, interpolation=cv2.INTER_AREA).astype(np.float32) / 255)
     size = outlines[0].shape[::-1]
-    alike = cv2.warpAffine(light[..., 3], to_coarse, size, flags=flags, borderMode=around)
-    arrays = np.dstack([lit, layer[..., 3]]), np.stack(outlines)[None], alike[None, None]
+    alike, cheek = (
+        cv2.warpAffine(cells, to_coarse, size, flags=flags, borderMode=around)
+        for cells in (appearance.alike, appearance.cheek)
+    )
+    arrays = np.dstack([lit, layer[..., 3]]), np.stack(outlines)[None], alike[None, None], cheek[None, None]
     return FarLayer(*(torch.from_numpy(array) for array in arrays))

@@ -14,6 +14,7 @@ from space_core.smoothstep import smoothstep
 # A cell that sees less of the photo than the second share of what it saw at rest sees it stretched, and wholly so if it
 # sees less than the first. That is averaged over so many cells around each; more than so large a share is a jump.
 STRETCHED, STRETCHED_CELLS, JUMPING = (0.4, 0.8), 3, 3.0
+MARGIN = 24  # cells around what is mirrored, in which the far cheek would be seen a second time
 IN_FACE = (0.85, 1.0)  # of a share: outside … inside of the face
 
 
@@ -25,14 +26,20 @@ class FarView:
         window: the cells.
         layer: (h, w, 4) uint8, of ``FarLayer``.
         places: (B, r, c, 2) of the layer, pixels of the film.
-        weights: (B, r, c, 4) 0…1: where the far side may be seen at all; where it is known, and not only to be hidden;
-            where it is seen although there is the person's outline; and although there is the person.
+        weights: (B, r, c, 5) 0…1: where the far side may be seen at all; where it is known, and not only to be hidden;
+            where it is seen although there is the person's outline; and although there is the person; and where the
+            far cheek would be seen a second time, and the background is seen instead.
     """
 
     window: GridWindow
     layer: torch.Tensor
     places: torch.Tensor
     weights: torch.Tensor
+
+    @property
+    def changed(self) -> torch.Tensor:
+        """(B, r, c) 0 where frames are as they would be without the far side."""
+        return torch.maximum(self.weights[..., 0], self.weights[..., 4])
 
 
 def find_far_view(
@@ -50,18 +57,19 @@ def find_far_view(
         rows, columns = (np.flatnonzero(hidden.any(axes)) for axes in ((0, 2), (0, 1)))
         if not len(rows):
             return None
-        top, left = (max(int(used[0]) - 1, 0) for used in (rows, columns))
-        window = np.s_[:, top : int(rows[-1]) + 2, left : int(columns[-1]) + 2]
+        top, left = (max(int(used[0]) - 1 - MARGIN, 0) for used in (rows, columns))
+        window = np.s_[:, top : int(rows[-1]) + 2 + MARGIN, left : int(columns[-1]) + 2 + MARGIN]
         far, offsets = far[window], offsets[window]
     cells = smoothed(torch.cat([far, _stretched(offsets, prepared.grid.cell)], -1))
     window = np.s_[:, top : top + cells.shape[1], left : left + cells.shape[2]]
-    hidden, known, in_face, stretched = cells[..., 2:].split(1, -1)
+    hidden, known, in_face, beside, stretched = cells[..., 2:].split(1, -1)
     mirrored = prepared.centres[window] + cells[..., :2]
     narrow, wide = prepared.over_layer(prepared.far.outline, places[window]).split(1, -1)
     in_face = smoothstep(in_face, *IN_FACE)
     alike = 1 - in_face * (1 - prepared.over_layer(prepared.far.alike, mirrored))
     worse = stretched * torch.maximum(wide, in_face)
-    weights = torch.cat([hidden * alike, known, narrow, worse], -1)
+    cheek = beside * (1 - in_face) * prepared.over_layer(prepared.far.cheek, places[window])
+    weights = torch.cat([hidden * alike, known, narrow, worse, cheek], -1)
     return FarView(GridWindow(top, left), prepared.far.layer, mirrored, weights)
 
 
@@ -82,10 +90,12 @@ def blend_far_side(seen: torch.Tensor, mirrored: torch.Tensor, weights: torch.Te
     Args:
         seen: (…, 4) the layer at the places that are seen without the far side, 0…255.
         mirrored: (…, 4) the far layer at those of a ``FarView``, 0…255.
-        weights: (…, 4) the view's.
+        weights: (…, 5) the view's.
     """
-    hidden, known, outline, worse = weights.split(1, -1)
+    hidden, known, outline, worse, cheek = weights.split(1, -1)
+    nothing = seen.new_tensor([BIAS, BIAS, BIAS, 255], dtype=torch.float32)
+    seen = torch.lerp(seen.float(), nothing, cheek)
     person = known * (1 - mirrored[..., 3:].float() / 255)
     mirrored = torch.cat([BIAS + known * (mirrored[..., :3].float() - BIAS), 255 * (1 - person)], -1)
-    free = torch.minimum(torch.maximum(seen[..., 3:].float() / 255, outline), person)
-    return torch.lerp(seen.float(), mirrored, hidden * torch.maximum(free, worse))
+    free = torch.minimum(torch.maximum(seen[..., 3:] / 255, outline), person)
+    return torch.lerp(seen, mirrored, hidden * torch.maximum(free, worse))

@@ -14,6 +14,7 @@ from space_core.generator.mesh_warp.compositing.far_layer import FarLayer, prepa
 from space_core.generator.mesh_warp.compositing.grid import Grid, scaled
 from space_core.generator.mesh_warp.compositing.person_layer import cut_out, doubled_layer
 from space_core.generator.mesh_warp.face_motion import PixelTransform
+from space_core.generator.mesh_warp.far_side import FarAppearance
 
 # A layer of at most so many pixels is kept at twice its resolution, and a larger one up to the second number is sampled
 # bicubically, so that moving pixels stay as sharp as still ones. In still larger pictures nobody sees the difference.
@@ -100,7 +101,7 @@ def film_transform(canvas: Canvas) -> PixelTransform:
 
 
 def prepare_canvas(
-    canvas: Canvas, middle: np.ndarray, behind: Background, light: np.ndarray | None, softening: float
+    canvas: Canvas, middle: np.ndarray, behind: Background, appearance: FarAppearance | None, softening: float
 ) -> PreparedCanvas:
     """Prepares a canvas.
 
@@ -108,7 +109,7 @@ def prepare_canvas(
         canvas: what the film shows.
         middle: (2,) of the face in the photo, in pixels of the film.
         behind: the background, and where the person hides it.
-        light: (160, 160, 4) how the far side is lit, see ``far_light``; None if the photo shows both sides.
+        appearance: of the far side; None if the photo shows both sides.
         softening: see ``PreparedCanvas``.
     """
     to_film = film_transform(canvas)
@@ -134,7 +135,7 @@ def prepare_canvas(
     return PreparedCanvas(
         grid,
         *(torch.from_numpy(array) for array in (still, np.ascontiguousarray(background[own]), layer)),
-        far=None if light is None else prepare_far_layer(layer, light, to_surroundings, corner, density, cell),
+        far=appearance and prepare_far_layer(layer, appearance, to_surroundings, corner, density, cell),
         corner=corner,
         density=density,
         bicubic=density == 1 and picture[..., 0].size <= BICUBIC_PIXELS,

@@ -16,7 +16,7 @@ from space_core.smoothstep import smoothstep
 
 CELL = 4  # pixels of the surroundings for which one value is kept
 PERSON = 0.5  # of the mask: a pixel that shows the person
-# Normalized. A cheek that lies so far beyond the outline, from about 25° of yaw on, is not the mirrored face's edge. Its
+# Normalized. A cheek that lies so far beyond the outline, from about 20° of yaw on, is not the mirrored one's edge. Its
 # lashes reach so far.
 HIDING, LASHES = 0.1, 0.2
 # What is so far beyond the face, and as wide as no lashes are, is hair or cloth: so far around it all … nothing stays.
@@ -26,10 +26,10 @@ ABOVE_EARRING = (0.35, 0.55)  # heights below the eyes, normalized: earrings of 
 SUBPIXEL_BITS = 4  # of coordinates in OpenCV's drawing
 
 
-def far_cheek(photo: FaceMotion, person: np.ndarray) -> np.ndarray:
+def far_cheek(photo: FaceMotion, person: np.ndarray) -> np.ndarray | None:
     """(160, 160) 1 where the mesh around the face carries the far cheek or its lashes … 0 where it does not.
 
-    One value for every ``CELL`` pixels of the surroundings.
+    One value for every ``CELL`` pixels of the surroundings. None where the cheek does not hide the outline.
 
     Args:
         photo: its own landmarks in pixels of the surroundings, on the host.
@@ -41,6 +41,8 @@ def far_cheek(photo: FaceMotion, person: np.ndarray) -> np.ndarray:
         cv2.fillConvexPoly(face, triangle, 1, shift=SUBPIXEL_BITS)
     cv2.fillPoly(inside, [_subpixel(posed[list(OVAL)])], 1, shift=SUBPIXEL_BITS)
     hiding = face * (_distance_to(inside) > HIDING * scale)
+    if not hiding.any():
+        return None
     beyond = (person > PERSON) & (_distance_to(face) > BEYOND_FACE * scale)
     side = max(round(WIDE * scale), 1)
     hair = cv2.morphologyEx(beyond.astype(np.uint8), cv2.MORPH_OPEN, np.ones((side, side), np.uint8))

@@ -91,12 +91,12 @@ class FarAppearance:
     Attributes:
         light: (160, 160, 3) the logarithms of its red, green and blue over the near side's, where that is.
         alike: (160, 160) likewise, 1 where both sides are alike but for that … 0 where they are not.
-        cheek: (160, 160) see ``far_cheek``.
+        cheek: (160, 160) or None, see ``far_cheek``.
     """
 
     light: np.ndarray
     alike: np.ndarray
-    cheek: np.ndarray
+    cheek: np.ndarray | None
 
 
 def find_far_side(

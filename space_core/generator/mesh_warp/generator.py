@@ -232,9 +232,11 @@ class MeshWarpGenerator:
             hidden = mesh.far.hidden * upload(in_view.astype(np.float32), self.device)[:, None, None]
             kind = mesh.far.kind.expand(len(positions), -1, -1)
             far = drawn(*mesh.far.move(motion, positions, depths), mesh.far.triangles, hidden, kind)
-            in_face = drawn(positions, depths, mesh.far.face, torch.ones_like(hidden))[..., 2:]
-            turned = upload(mesh.far.without_cheek(motion).astype(np.float32), self.device)
-            far = torch.cat([far, turned[:, None, None, None] * (1 - in_face)], -1)
+            turned = mesh.far.without_cheek(motion)
+            if prepared.canvas.far and prepared.canvas.far.cheek is not None and turned.any():
+                in_face = drawn(positions, depths, mesh.far.face, torch.ones_like(hidden))[..., 2:]
+                beside = upload(turned.astype(np.float32), self.device)[:, None, None, None] * (1 - in_face)
+                far = torch.cat([far, beside], -1)
         return torch.where(offsets.abs() < STILL * prepared.to_film.scale, 0, offsets), far
 
 

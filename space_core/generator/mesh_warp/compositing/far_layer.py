@@ -25,13 +25,13 @@ class FarLayer:
         outline: (1, 2, r, c) float32, the share of the background over the layer, in cells of the grid's size, 0…1: it
             reaches into the person by ``OUTLINE`` and by ``STRETCHED_OUTLINE``.
         alike: (1, 1, r, c) float32, likewise, 1 where both sides look alike … 0 where they do not.
-        cheek: (1, 1, r, c) float32, likewise, 1 where it is the far cheek, shown a second time … 0, see ``far_cheek``.
+        cheek: (1, 1, r, c) float32, likewise, ``far_cheek`` of the photo; or None.
     """
 
     layer: torch.Tensor
     outline: torch.Tensor
     alike: torch.Tensor
-    cheek: torch.Tensor
+    cheek: torch.Tensor | None
 
 
 def prepare_far_layer(
@@ -66,9 +66,13 @@ def prepare_far_layer(
         cells = -(-wide.shape[1] // cell), -(-wide.shape[0] // cell)
         outlines.append(cv2.resize(wide, cells, interpolation=cv2.INTER_AREA).astype(np.float32) / 255)
     size = outlines[0].shape[::-1]
-    alike, cheek = (
-        cv2.warpAffine(cells, to_coarse, size, flags=flags, borderMode=around)
-        for cells in (appearance.alike, appearance.cheek)
+
+    def in_cells(values: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(cv2.warpAffine(values, to_coarse, size, flags=flags, borderMode=around))[None, None]
+
+    return FarLayer(
+        layer=torch.from_numpy(np.dstack([lit, layer[..., 3]])),
+        outline=torch.from_numpy(np.stack(outlines)[None]),
+        alike=in_cells(appearance.alike),
+        cheek=None if appearance.cheek is None else in_cells(appearance.cheek),
     )
-    arrays = np.dstack([lit, layer[..., 3]]), np.stack(outlines)[None], alike[None, None], cheek[None, None]
-    return FarLayer(*(torch.from_numpy(array) for array in arrays))

@@ -26,9 +26,9 @@ class FarView:
         window: the cells.
         layer: (h, w, 4) uint8, of ``FarLayer``.
         places: (B, r, c, 2) of the layer, pixels of the film.
-        weights: (B, r, c, 5) 0…1: where the far side may be seen at all; where it is known, and not only to be hidden;
-            where it is seen although there is the person's outline; and although there is the person; and where the
-            far cheek would be seen a second time, and the background is seen instead.
+        weights: (B, r, c, 4 or 5) 0…1: where the far side may be seen at all; where it is known, and not only to be
+            hidden; where it is seen although there is the person's outline; and although there is the person; and, if
+            that is anywhere, where the photo's far cheek would be seen beside it, and the background is seen instead.
     """
 
     window: GridWindow
@@ -39,7 +39,7 @@ class FarView:
     @property
     def changed(self) -> torch.Tensor:
         """(B, r, c) 0 where frames are as they would be without the far side."""
-        return torch.maximum(self.weights[..., 0], self.weights[..., 4])
+        return self.weights[..., [0, *range(4, self.weights.shape[-1])]].amax(-1)
 
 
 def find_far_view(
@@ -57,20 +57,22 @@ def find_far_view(
         rows, columns = (np.flatnonzero(hidden.any(axes)) for axes in ((0, 2), (0, 1)))
         if not len(rows):
             return None
-        top, left = (max(int(used[0]) - 1 - MARGIN, 0) for used in (rows, columns))
-        window = np.s_[:, top : int(rows[-1]) + 2 + MARGIN, left : int(columns[-1]) + 2 + MARGIN]
+        margin = 1 + (MARGIN if far[..., 5:].any() else 0)
+        top, left = (max(int(used[0]) - margin, 0) for used in (rows, columns))
+        window = np.s_[:, top : int(rows[-1]) + 1 + margin, left : int(columns[-1]) + 1 + margin]
         far, offsets = far[window], offsets[window]
-    cells = smoothed(torch.cat([far, _stretched(offsets, prepared.grid.cell)], -1))
+    cells = smoothed(torch.cat([_stretched(offsets, prepared.grid.cell), far], -1))
     window = np.s_[:, top : top + cells.shape[1], left : left + cells.shape[2]]
-    hidden, known, in_face, beside, stretched = cells[..., 2:].split(1, -1)
-    mirrored = prepared.centres[window] + cells[..., :2]
+    stretched, _, _, hidden, known, in_face, *beside = cells.split(1, -1)
+    mirrored = prepared.centres[window] + cells[..., 1:3]
     narrow, wide = prepared.over_layer(prepared.far.outline, places[window]).split(1, -1)
     in_face = smoothstep(in_face, *IN_FACE)
     alike = 1 - in_face * (1 - prepared.over_layer(prepared.far.alike, mirrored))
     worse = stretched * torch.maximum(wide, in_face)
-    cheek = beside * (1 - in_face) * prepared.over_layer(prepared.far.cheek, places[window])
-    weights = torch.cat([hidden * alike, known, narrow, worse, cheek], -1)
-    return FarView(GridWindow(top, left), prepared.far.layer, mirrored, weights)
+    weights = [hidden * alike, known, narrow, worse]
+    if beside and prepared.far.cheek is not None:
+        weights.append(beside[0] * (1 - in_face) * prepared.over_layer(prepared.far.cheek, places[window]))
+    return FarView(GridWindow(top, left), prepared.far.layer, mirrored, torch.cat(weights, -1))
 
 
 def _stretched(offsets: torch.Tensor, cell: int) -> torch.Tensor:
@@ -90,11 +92,13 @@ def blend_far_side(seen: torch.Tensor, mirrored: torch.Tensor, weights: torch.Te
     Args:
         seen: (…, 4) the layer at the places that are seen without the far side, 0…255.
         mirrored: (…, 4) the far layer at those of a ``FarView``, 0…255.
-        weights: (…, 5) the view's.
+        weights: (…, 4 or 5) the view's.
     """
-    hidden, known, outline, worse, cheek = weights.split(1, -1)
-    nothing = seen.new_tensor([BIAS, BIAS, BIAS, 255], dtype=torch.float32)
-    seen = torch.lerp(seen.float(), nothing, cheek)
+    hidden, known, outline, worse, *cheek = weights.split(1, -1)
+    seen = seen.float()
+    if cheek:
+        background = torch.cat([torch.full_like(seen[..., :3], BIAS), torch.full_like(seen[..., 3:], 255)], -1)
+        seen = torch.lerp(seen, background, cheek[0])
     person = known * (1 - mirrored[..., 3:].float() / 255)
     mirrored = torch.cat([BIAS + known * (mirrored[..., :3].float() - BIAS), 255 * (1 - person)], -1)
     free = torch.minimum(torch.maximum(seen[..., 3:] / 255, outline), person)

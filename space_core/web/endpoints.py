@@ -96,7 +96,8 @@ class Endpoints:
             return None, f"**This didn't work.** {fault}"
         except SpaceError as error:
             return None, f"**This photo won't do.** {error}"
-        return draw_preview(preview), "\n\n".join((_framing(preview), *preview.notes))
+        notes = "This is how it will be framed.", *_choice_of_face(preview), *preview.notes
+        return draw_preview(preview), "\n\n".join(notes)
 
     def choose_face(self, photo: str, face: float, detector: str, click: gr.SelectData) -> float:
         """The number of the face that was clicked."""
@@ -239,13 +240,11 @@ def _show(progress: gr.Progress, step: Step) -> None:
     progress((step.done, step.total), desc=STAGES.get(step.stage, step.stage) + left, unit=unit)
 
 
-def _framing(preview: FacePreview) -> str:
-    """What the picture of a preview shows, and whose face was chosen where there are several."""
-    if len(preview.faces) == 1:
-        return "This is how it will be framed."
-    chosen = "the largest" if preview.chosen.number == 1 else f"number {preview.chosen.number}"
-    choice = f"The photo shows {len(preview.faces)} faces; {chosen} will speak. Click another one to choose it."
-    return f"This is how it will be framed.\n\n{choice}"
+def _choice_of_face(preview: FacePreview) -> Iterator[str]:
+    """Whose face of several was chosen, and how to choose another one."""
+    if len(preview.faces) > 1:
+        chosen = "the largest" if preview.chosen.number == 1 else f"number {preview.chosen.number}"
+        yield f"The photo shows {len(preview.faces)} faces; {chosen} will speak. Click another one to choose it."
 
 
 def _summary(film: Film, options: AnimationOptions | None = None) -> str:

@@ -1,6 +1,5 @@
 """The eyes: eyeballs that stay behind the lids, irises that turn, and the lids' own skin and lashes when shut."""
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +16,7 @@ from space_core.generator.mesh_warp.opening_mask import (
     opening_mask,
     window_around,
 )
-from space_core.generator.mesh_warp.sampling import blur_batch, double, pixels_of, sample
+from space_core.generator.mesh_warp.sampling import blur_batch, double, pixels_of, reach_of_blur, sample
 from space_core.smoothstep import smoothstep
 
 # Lids and iris that have moved less than the first of these from the photo's (normalized units, root mean square) leave
@@ -139,7 +138,7 @@ def eye_change(prepared: PreparedEye, host: HostMotion) -> EyeChange:
 
 def eye_margin(prepared: PreparedEye, scale: float) -> int:
     """How far around the lids' points an eye is drawn, pixels, where a normalized unit is ``scale`` pixels long."""
-    return WINDOW_MARGIN + int(1.5 * max(LIDS_REACH) * prepared.width * scale) + math.ceil(3 * prepared.softening)
+    return WINDOW_MARGIN + int(1.5 * max(LIDS_REACH) * prepared.width * scale) + reach_of_blur(prepared.softening)
 
 
 def draw_eye(
@@ -160,7 +159,7 @@ def draw_eye(
         frames.lerp_(lids[:, :3], (lids[:, 3] * shut)[:, None])
 
     margin = WINDOW_MARGIN + int(2.5 * max(LASHES_WIDTH) * prepared.width * float(motion.host.scale.max()))
-    margin += math.ceil(3 * prepared.softening)
+    margin += reach_of_blur(prepared.softening)
     points = motion.host.posed[:, [*eye.upper_lid, *eye.lower_lid], :2]
     window = window_around(points, margin, frames.shape[2:], device)
     upper, lower = (
@@ -188,7 +187,7 @@ def draw_eye(
 
 def _softened(alpha: torch.Tensor, prepared: PreparedEye) -> torch.Tensor:
     """(B, h, w) alpha (B, h, w) of something that is drawn sharp, as blurred as the photo."""
-    return blur_batch(alpha[:, None], prepared.softening)[:, 0] if prepared.softening else alpha
+    return blur_batch(alpha[:, None], prepared.softening)[:, 0]
 
 
 def _height(normalized, eye: Eye):
@@ -231,9 +230,7 @@ def _prepare(picture: torch.Tensor, photo: FaceMotion, eye: Eye, other: Eye, sof
     ball, height = fill(picture, visible), float(_height(photo.normalized, eye))
     if height * float(photo.scale) < HALF_SHUT * width:
         unseen = _unseen(picture, photo, eye, other, opening)
-        if softening:
-            unseen, visible = (blur_batch(drawn, softening) for drawn in (unseen, visible))
-        ball = torch.lerp(unseen, picture, visible)
+        ball = torch.lerp(blur_batch(unseen, softening), picture, blur_batch(visible, softening))
     rim = photo.normalized[0, list(eye.iris_rim), :2]
     lids_points, reach = torch.cat([upper, lower], 1)[0].numpy(), AROUND_BALL * width
     low, high = (lids_points.min(0) - reach).astype(int).clip(0), (lids_points.max(0) + reach).astype(int)

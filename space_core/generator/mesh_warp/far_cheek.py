@@ -7,14 +7,13 @@ they would be seen beside the face.
 
 import cv2
 import numpy as np
-import torch
 
 from space_core.face.topology import NUM_SURFACE_POINTS, OVAL, canonical_face
 from space_core.generator.mesh_warp.face_motion import FaceMotion
-from space_core.generator.mesh_warp.sampling import EXTENT, blur, grid_of
+from space_core.generator.mesh_warp.head_shape import CELL, places_at
+from space_core.generator.mesh_warp.sampling import EXTENT, blur, distance_to
 from space_core.smoothstep import smoothstep
 
-CELL = 4  # pixels of the surroundings for which one value is kept
 PERSON = 0.5  # of the mask: a pixel that shows the person
 # Normalized. A cheek that lies so far beyond the outline, from about 20° of yaw on, is not the mirrored one's edge. Its
 # lashes reach so far.
@@ -40,24 +39,17 @@ def far_cheek(photo: FaceMotion, person: np.ndarray) -> np.ndarray | None:
     for triangle in _subpixel(posed[canonical_face().triangles]):
         cv2.fillConvexPoly(face, triangle, 1, shift=SUBPIXEL_BITS)
     cv2.fillPoly(inside, [_subpixel(posed[list(OVAL)])], 1, shift=SUBPIXEL_BITS)
-    hiding = face * (_distance_to(inside) > HIDING * scale)
+    hiding = face * (distance_to(inside) > HIDING * scale)
     if not hiding.any():
         return None
-    beyond = (person > PERSON) & (_distance_to(face) > BEYOND_FACE * scale)
+    beyond = (person > PERSON) & (distance_to(face) > BEYOND_FACE * scale)
     side = max(round(WIDE * scale), 1)
     hair = cv2.morphologyEx(beyond.astype(np.uint8), cv2.MORPH_OPEN, np.ones((side, side), np.uint8))
-    cheek = (_distance_to(hiding) < LASHES * scale) & (inside == 0)
-    cheek = blur(cheek * smoothstep(_distance_to(hair) / scale, *BESIDE_HAIR), BLUR * scale)[::CELL, ::CELL]
-    middles = torch.arange(0, EXTENT, CELL, dtype=torch.float32)
-    y = photo.unproject(grid_of(middles, middles), 0.0)[0, ..., 1].numpy()
-    return cheek * (1 - smoothstep(y, *ABOVE_EARRING))
+    cheek = (distance_to(hiding) < LASHES * scale) & (inside == 0)
+    cheek = blur(cheek * smoothstep(distance_to(hair) / scale, *BESIDE_HAIR), BLUR * scale)[::CELL, ::CELL]
+    return cheek * (1 - smoothstep(places_at(photo, 0.0)[1], *ABOVE_EARRING))
 
 
 def _subpixel(points: np.ndarray) -> np.ndarray:
     """Points (…, 2) in pixels as OpenCV draws them."""
     return (points * 2**SUBPIXEL_BITS).round().astype(np.int32)
-
-
-def _distance_to(mask: np.ndarray) -> np.ndarray:
-    """(640, 640) float32, how far each pixel is from those that are 1 in a mask of 0 and 1; far where none is."""
-    return cv2.distanceTransform(1 - mask, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)

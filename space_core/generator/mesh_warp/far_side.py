@@ -7,8 +7,8 @@ import torch
 
 from space_core.face.topology import NUM_SURFACE_POINTS, OVAL, canonical_face, face_normals
 from space_core.generator.mesh_warp.face_motion import FaceMotion, index_on
-from space_core.generator.mesh_warp.far_cheek import CELL, far_cheek
-from space_core.generator.mesh_warp.head_shape import HEAD_MIDDLE
+from space_core.generator.mesh_warp.far_cheek import far_cheek
+from space_core.generator.mesh_warp.head_shape import CELL, HEAD_MIDDLE
 from space_core.generator.mesh_warp.inpainting import fill
 from space_core.generator.mesh_warp.sampling import EXTENT, blur
 from space_core.smoothstep import smoothstep
@@ -66,11 +66,15 @@ class FarSide:
 
     def in_view(self, motion: FaceMotion) -> np.ndarray:
         """(B,) 0 where a head is turned as in the photo or further away … 1 where the far side is turned into view."""
-        return smoothstep(np.sign(self.sine) * (self.sine - motion.host.rotation[:, 2, 0]), *TURN)
+        return smoothstep(self._turned(motion), *TURN)
 
     def without_cheek(self, motion: FaceMotion) -> np.ndarray:
         """(B,) 0 where the photo's far cheek may be seen beside the mirrored one … 1 where it would be a second one."""
-        return smoothstep(np.sign(self.sine) * (self.sine - motion.host.rotation[:, 2, 0]), *CHEEK_TURN)
+        return smoothstep(self._turned(motion), *CHEEK_TURN)
+
+    def _turned(self, motion: FaceMotion) -> np.ndarray:
+        """(B,) how far a head is turned towards its far side from the photo's pose, difference of the sines."""
+        return np.sign(self.sine) * (self.sine - motion.host.rotation[:, 2, 0])
 
     def move(
         self, motion: FaceMotion, positions: torch.Tensor, depths: torch.Tensor
@@ -121,7 +125,7 @@ def find_far_side(
     if not in_face.any():
         return None
     hidden = np.concatenate([in_face, _seen_better(photo, _head_normals(around))])
-    shows_ear = _shows_beyond(photo, person, BEYOND_EAR, EAR_HEIGHTS, EAR_SHOWN, True)
+    shows_ear = _shows_beyond(photo, person, BEYOND_EAR, EAR_HEIGHTS, EAR_SHOWN, visible=True)
     if shows_ear and hidden.max() < 1:  # then it shows the cheek before it, too
         return None
     x, y, _ = around.T
@@ -130,7 +134,7 @@ def find_far_side(
     hidden[NUM_SURFACE_POINTS:] *= np.maximum(smoothstep(with_head, *WITH_HEAD), hair)
     hidden[NUM_SURFACE_POINTS:] *= 1 - smoothstep(beside, *BEYOND)
     is_mirrored = hair.max() > HAIR and not _shows_beyond(
-        photo, person, BEYOND_OUTLINE, SIDE_HEIGHTS, FAR_HAIR_SHOWN, False
+        photo, person, BEYOND_OUTLINE, SIDE_HEIGHTS, FAR_HAIR_SHOWN, visible=False
     )
     if shows_ear or (not is_mirrored and _has_something_beside_jaw(photo, person)):
         hidden[NUM_SURFACE_POINTS:] = 0
@@ -191,7 +195,7 @@ def _spread(values: np.ndarray, weights: np.ndarray, cells: tuple[np.ndarray, np
 
 
 def _shows_beyond(
-    photo: FaceMotion, person: np.ndarray, distance: float, heights: tuple[float, float], share: float, visible: bool
+    photo: FaceMotion, person: np.ndarray, distance: float, heights: tuple[float, float], share: float, *, visible: bool
 ) -> bool:
     """Whether a photo shows something of the person so far beyond the face's outline on the far side, normalized.
 

@@ -134,8 +134,7 @@ def prepare_lips_on(
     soft = softening_of(blur, crop_pixel) / patch.step
     shown = _surroundings_at(mouth.teeth[:, 3:], patch.picture, back)
     teeth = continued_teeth(patch.picture, shown, float(own.host.scale[0]))
-    if soft:
-        teeth = torch.cat([teeth[:, :3], blur_batch(teeth[:, 3:], soft)], 1)
+    teeth = torch.cat([teeth[:, :3], blur_batch(teeth[:, 3:], soft)], 1)
     sharp = replace(
         mouth,
         photo=own,

@@ -92,7 +92,7 @@ def head_depth(photo: FaceMotion, person: np.ndarray, hair: HangingHair) -> Head
         hair: long hair.
     """
     host, shape = photo.host, head_shape()
-    (x, y), scale = _places(photo), float(host.scale[0])
+    (x, y), scale = places_at(photo, EAR), float(host.scale[0])
     vertices = shape.vertices * _proportions(host.normalized[0])
     flat = DEEPEST - FLAT_FROM + DEEPER * abs(host.rotation[0, 2, 0]) * _near_side(photo, vertices[:, 0])
     vertices[:, 2] = np.minimum(vertices[:, 2], FLAT_FROM + flat * np.tanh((vertices[:, 2] - FLAT_FROM).clip(0) / flat))
@@ -167,16 +167,15 @@ def _proportions(normalized: np.ndarray) -> np.ndarray:
 
 def _plane(photo: FaceMotion, depth: float) -> np.ndarray:
     """(R, C) the depth, in pixels, of a plane at a normalized depth, seen at each cell."""
-    middles = torch.arange(0, EXTENT, CELL, dtype=torch.float32)
-    x, y = photo.unproject(grid_of(middles, middles), depth)[0].numpy().transpose(2, 0, 1)
+    x, y = places_at(photo, depth)
     host = photo.host
     return (np.stack([x, y, np.full_like(x, depth)], -1) @ host.rotation[0, 2]) * host.scale[0] + host.translation[0, 2]
 
 
-def _places(photo: FaceMotion) -> np.ndarray:
-    """(2, 160, 160) normalized x and y, downwards, at each cell, at the depth of the ears."""
+def places_at(photo: FaceMotion, depth: float) -> np.ndarray:
+    """(2, 160, 160) normalized x and y, downwards, at each cell, at a normalized depth."""
     middles = torch.arange(0, EXTENT, CELL, dtype=torch.float32)
-    return photo.unproject(grid_of(middles, middles), EAR)[0].numpy().transpose(2, 0, 1)
+    return photo.unproject(grid_of(middles, middles), depth)[0].numpy().transpose(2, 0, 1)
 
 
 def _ear(y: np.ndarray, from_face: np.ndarray) -> np.ndarray:

@@ -3,8 +3,6 @@
 Lengths are normalized, see ``prepared_mouth``.
 """
 
-import math
-
 import numpy as np
 import torch
 
@@ -21,7 +19,7 @@ from space_core.generator.mesh_warp.opening_mask import (
     window_around,
 )
 from space_core.generator.mesh_warp.prepared_mouth import PreparedMouth, on_arch
-from space_core.generator.mesh_warp.sampling import blur_batch, sample
+from space_core.generator.mesh_warp.sampling import blur_batch, reach_of_blur, sample
 from space_core.smoothstep import smoothstep
 
 NEGLIGIBLE_BLUR = 0.25  # pixels
@@ -53,7 +51,7 @@ def mouth_is_open(mouth: PreparedMouth, host: HostMotion) -> bool:
 
 def mouth_margin(mouth: PreparedMouth) -> int:
     """How many pixels around the lips' points the inside of a mouth is drawn."""
-    return WINDOW_MARGIN + math.ceil(3 * mouth.softening)
+    return WINDOW_MARGIN + reach_of_blur(mouth.softening)
 
 
 def draw_mouth(frames: torch.Tensor, mouth: PreparedMouth, motion: FaceMotion) -> None:

@@ -45,10 +45,7 @@ TOOTH_SATURATION, PALE_LIPS = (0.95, 0.72), (0.25, 0.15)
 # The upper row ends where it gets that much darker than it is above, or at the lower lip, between these distances below
 # the upper lip; one that does not is taken to end at the last distance: the lower row touches it.
 ROW_END, ROW_ENDS_WITHIN, TYPICAL_ROW = 0.75, (4 * MILLIMETRE, 14.5 * MILLIMETRE), 8.5 * MILLIMETRE
-BETWEEN_TEETH, ROW_SMOOTHNESS = (
-    1.5 * MILLIMETRE,
-    2.5 * MILLIMETRE,
-)  # widths: of dark gaps, of the edge's smoothing
+BETWEEN_TEETH, ROW_SMOOTHNESS = 1.5 * MILLIMETRE, 2.5 * MILLIMETRE  # widths: of dark gaps, of the edge's smoothing
 ROW_FITS, ROW_OUTLIERS = 5, 1.5 * MILLIMETRE  # rounds in which columns that end so far from that edge lose weight
 # A row is kept if its edge is no further from a parabola, root mean square, and if that share of it is as bright and
 # pale as teeth: the rest are gaps and gum.

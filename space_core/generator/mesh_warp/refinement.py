@@ -185,8 +185,7 @@ def refine(frames: torch.Tensor, network: RefinementNetwork, prepared: PreparedR
     conditioning = assemble_conditioning(windows, prepared.conditioning[..., *part], lips, lattice)
     added = keep_drawn_edges(conditioning, network(conditioning))
     added = added * near_lips(conditioning, prepared.edge[part]) * (prepared.strength * weight)[:, None, None, None]
-    if prepared.softening:
-        added = blur_batch(added, prepared.softening)
+    added = blur_batch(added, prepared.softening)
 
     # Back into the frames: each of their pixels is looked up in the window; beyond it there is nothing to add.
     height, width = added.shape[2:]

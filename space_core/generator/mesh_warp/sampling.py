@@ -17,14 +17,29 @@ def blur(picture: np.ndarray, sigma: float) -> np.ndarray:
     return cv2.GaussianBlur(np.ascontiguousarray(picture, np.float32), (0, 0), sigma, borderType=cv2.BORDER_REFLECT)
 
 
+def reach_of_blur(sigma: float) -> int:
+    """How many pixels around it a Gaussian of standard deviation ``sigma`` in pixels spreads a pixel."""
+    return math.ceil(3 * sigma)
+
+
+def distance_to(mask: np.ndarray) -> np.ndarray:
+    """(H, W) float32, how far each pixel is from those where a mask (H, W) is true or 1; far where none is."""
+    return cv2.distanceTransform((mask == 0).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+
+
 def blur_batch(pictures: torch.Tensor, sigma: float) -> torch.Tensor:
-    """Pictures (B, C, h, w) blurred by a Gaussian of standard deviation ``sigma`` in pixels; their edges go on."""
+    """Pictures (B, C, h, w) blurred by a Gaussian of standard deviation ``sigma`` in pixels; their edges go on.
+
+    They are returned as they are where ``sigma`` is 0.
+    """
+    if not sigma:
+        return pictures
     return (blur_in_opencv if pictures.device.type == "cpu" else blur_in_torch)(pictures, sigma)
 
 
 def blur_in_torch(pictures: torch.Tensor, sigma: float) -> torch.Tensor:
     """See ``blur_batch``."""
-    reach, channels = math.ceil(3 * sigma), pictures.shape[1]
+    reach, channels = reach_of_blur(sigma), pictures.shape[1]
     kernel = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, device=pictures.device) / sigma) ** 2)
     kernel = (kernel / kernel.sum()).expand(channels, 1, 1, -1)
     wide = F.pad(pictures, (reach,) * 4, mode="replicate")
@@ -33,7 +48,7 @@ def blur_in_torch(pictures: torch.Tensor, sigma: float) -> torch.Tensor:
 
 def blur_in_opencv(pictures: torch.Tensor, sigma: float) -> torch.Tensor:
     """The same on the CPU, in a quarter of the time."""
-    side, around = 2 * math.ceil(3 * sigma) + 1, cv2.BORDER_REPLICATE
+    side, around = 2 * reach_of_blur(sigma) + 1, cv2.BORDER_REPLICATE
     frames = pictures.permute(0, 2, 3, 1).contiguous().numpy()
     blurred = np.stack([cv2.GaussianBlur(frame, (side, side), sigma, borderType=around) for frame in frames])
     return torch.from_numpy(blurred.reshape(frames.shape)).permute(0, 3, 1, 2)

@@ -16,7 +16,7 @@ import torch
 from torch.nn import functional as F
 
 from space_core.generator.mesh_warp.inpainting import DETAIL, TRACES, fill
-from space_core.generator.mesh_warp.sampling import blur, sum_of_channels
+from space_core.generator.mesh_warp.sampling import blur, distance_to, sum_of_channels
 from space_core.smoothstep import smoothstep
 
 LEVELS = 16, 8, 4  # reductions of the picture, each searched once: further searches change nothing that is measured
@@ -137,7 +137,7 @@ def with_structure(
         (1, 3, H, W), equal to ``filled`` where ``known`` is 1 and where nothing is busy.
     """
     is_known = known[0, 0].numpy() > KNOWN
-    inside = cv2.distanceTransform((~is_known).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    inside = distance_to(is_known)
     wanted = wanted & (inside < REACH)
     if not busy[wanted].any():
         return filled

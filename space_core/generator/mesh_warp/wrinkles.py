@@ -175,9 +175,7 @@ def prepare_wrinkles(
             arrays = (array.numpy() for array in (shown, places, _distance(places, crease), shaded_skin, lips))
             shades.append(unfolded * torch.from_numpy(smile_fold_shade(*arrays, scale)).permute(2, 0, 1))
         else:
-            shade = _shade(places, crease, skin)
-            if softening:
-                shade = blur_batch(shade[None, None], softening / 2)[0, 0]
+            shade = blur_batch(_shade(places, crease, skin)[None, None], softening / 2)[0, 0]
             shades.append(depth * tint * shade)
         near.append(_distance(canonical[:NUM_SURFACE_POINTS, :2] * mirror, crease) < NEAR)
     reach = np.array([[crease.begins, crease.full] for crease in creases * 2], np.float32).T

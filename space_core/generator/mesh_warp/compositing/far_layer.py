@@ -8,8 +8,8 @@ import torch
 
 from space_core.generator.mesh_warp.compositing.person_layer import BIAS
 from space_core.generator.mesh_warp.face_motion import PixelTransform
-from space_core.generator.mesh_warp.far_cheek import CELL
 from space_core.generator.mesh_warp.far_side import FarAppearance
+from space_core.generator.mesh_warp.head_shape import CELL
 
 # The mirrored near side is drawn over the person so far inwards of the outline, pixels of the crop: the outline itself,
 # some of which is background; and where it is stretched.

@@ -1,6 +1,7 @@
 """Where the far side of a turned face is seen, mirrored, in a few frames."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -36,7 +37,7 @@ class FarView:
     places: torch.Tensor
     weights: torch.Tensor
 
-    @property
+    @cached_property
     def changed(self) -> torch.Tensor:
         """(B, r, c) 0 where frames are as they would be without the far side."""
         return self.weights[..., [0, *range(4, self.weights.shape[-1])]].amax(-1)

@@ -3,8 +3,6 @@
 There the frame is blurred as far as the photo is.
 """
 
-import math
-
 import cv2
 import numpy as np
 import torch
@@ -12,7 +10,7 @@ from torch.nn import functional as F
 
 from space_core.generator.mesh_warp.compositing.grid import box_sum
 from space_core.generator.mesh_warp.compositing.prepared_canvas import PreparedCanvas
-from space_core.generator.mesh_warp.sampling import blur_batch
+from space_core.generator.mesh_warp.sampling import blur_batch, reach_of_blur
 from space_core.smoothstep import smoothstep
 
 # Pixels of the photo per pixel of the frame, along the direction in which they are the most: up to the first the frame
@@ -63,7 +61,7 @@ def soften_in_torch(frames: torch.Tensor, prepared: PreparedCanvas, squeezed: to
 
 def soften_in_opencv(frames: torch.Tensor, prepared: PreparedCanvas, squeezed: torch.Tensor) -> None:
     """The same on the CPU, where there is something to blur, faster, and equal but for rounding."""
-    grid, cell, reach = prepared.grid, prepared.grid.cell, math.ceil(3 * prepared.softening)
+    grid, cell, reach = prepared.grid, prepared.grid.cell, reach_of_blur(prepared.softening)
     moving = frames.numpy()[:, grid.top : grid.top + grid.height, grid.left : grid.left + grid.width]
     for frame, share in zip(moving, squeezed[:, 0].numpy(), strict=True):
         used = share[1:-1, 1:-1] > 0

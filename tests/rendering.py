@@ -5,12 +5,14 @@ from dataclasses import replace
 
 import cv2
 import numpy as np
+import torch
 
 from space_core.face.normalization import HeadPose
-from space_core.face.portrait import Portrait
+from space_core.face.portrait import MARGIN, Portrait
 from space_core.face.posed_face import PosedFace
 from space_core.face.topology import INNER_LOWER_LIP
 from space_core.generator.mesh_warp import MeshWarpGenerator
+from space_core.generator.mesh_warp.face_motion import FaceMotion, PixelTransform, face_motion
 from space_core.generator.mesh_warp.generator import PreparedPortrait
 from space_core.motion.blink import apply_blink
 from space_core.motion.emotion import emotion_curve
@@ -31,6 +33,11 @@ def posed(
     pose = portrait.pose
     arrays = (pose.rotation + turn, pose.translation + moved, pose.scale)
     return PosedFace(normalized, HeadPose(*(np.repeat(array, len(normalized), 0) for array in arrays)))
+
+
+def on_surroundings(face: PosedFace) -> FaceMotion:
+    """A face in pixels of its portrait's surroundings, on the host."""
+    return face_motion(face, PixelTransform(1.0, np.full(2, float(MARGIN))), torch.device("cpu"))
 
 
 def open_mouth(portrait: Portrait, *openings: float) -> np.ndarray:

@@ -3,27 +3,21 @@
 import numpy as np
 import pytest
 import torch
-from rendering import feeling, posed
+from rendering import feeling, on_surroundings, posed
 
-from space_core.face.portrait import MARGIN, Portrait
-from space_core.generator.mesh_warp.face_motion import FaceMotion, PixelTransform, face_motion
+from space_core.face.portrait import Portrait
 from space_core.generator.mesh_warp.warp_mesh import build_warp_mesh
 
 INNER_BROWS = (107, 66, 336, 296)
 HAIR = 0.03  # brightness
 
 
-def on_surroundings(portrait: Portrait, normalized: np.ndarray | None = None) -> FaceMotion:
-    transform = PixelTransform(1.0, np.full(2, float(MARGIN)))
-    return face_motion(posed(portrait, normalized), transform, torch.device("cpu"))
-
-
 def risen(portrait: Portrait, picture: torch.Tensor, emotion: str) -> np.ndarray:
     """(4,) pixels by which the inner brows of a picture of a portrait rise in an emotion."""
-    photo = on_surroundings(portrait)
+    photo = on_surroundings(posed(portrait))
     edges = np.array([[0.0, 0.0], [picture.shape[3], picture.shape[2]]])
     mesh = build_warp_mesh(photo, picture, portrait.person, edges, continued=False, rigid=0.0)
-    positions, _ = mesh.move(on_surroundings(portrait, feeling(portrait, emotion, 1.0)))
+    positions, _ = mesh.move(on_surroundings(posed(portrait, feeling(portrait, emotion, 1.0))))
     return (mesh.source - positions[0])[list(INNER_BROWS), 1].numpy()
 
 
@@ -35,7 +29,7 @@ def bare(portrait) -> torch.Tensor:
 @pytest.fixture(scope="module")
 def fringed(portrait, bare) -> torch.Tensor:
     """The same picture with hair down to the eyes."""
-    end = int(on_surroundings(portrait).host.posed[0, [52, 55, 282, 285], 1].max()) + 3
+    end = int(on_surroundings(posed(portrait)).host.posed[0, [52, 55, 282, 285], 1].max()) + 3
     picture = bare.clone()
     picture[:, :, :end] = HAIR
     return picture
@@ -53,7 +47,7 @@ def test_brows_that_rise_take_a_fringe_along(portrait, bare, fringed):
 
 def test_a_band_over_the_forehead_alone_does_not_hold_the_brows(portrait, bare):
     """Hair that ends above the brows, and brows as dark as hair."""
-    end = int(on_surroundings(portrait).host.posed[0, [104, 108, 337, 333], 1].max())
+    end = int(on_surroundings(posed(portrait)).host.posed[0, [104, 108, 337, 333], 1].max())
     picture = bare.clone()
     picture[:, :, :end] = HAIR
     np.testing.assert_allclose(risen(portrait, picture, "angry"), risen(portrait, bare, "angry"), atol=0.1)

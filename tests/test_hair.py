@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import EXAMPLES
-from rendering import mean_difference, posed, rendered
+from rendering import mean_difference, on_surroundings, posed, rendered
 
 from space_core import AnimationOptions, load_motion, save_motion
 from space_core.face.detector import build_detector
@@ -15,7 +15,6 @@ from space_core.face.hair_locks import LOCKS
 from space_core.face.normalization import HeadPose
 from space_core.face.portrait import MARGIN, Portrait, prepare_portrait
 from space_core.face.topology import OVAL
-from space_core.generator.mesh_warp.face_motion import PixelTransform, face_motion
 from space_core.generator.mesh_warp.hanging_hair import find_hanging_hair
 from space_core.media.images import load_photo
 from space_core.motion.hair import HairSwing
@@ -127,7 +126,7 @@ def test_swinging_hair_leaves_face_and_background_alone(generator, long_haired):
 
 
 def test_shoulders_in_clothes_of_the_hairs_colour_are_no_hair(portrait):
-    photo = face_motion(posed(portrait), PixelTransform(1.0, np.full(2, float(MARGIN))), torch.device("cpu"))
+    photo = on_surroundings(posed(portrait))
 
     def pixels(*corners: tuple[float, float]) -> np.ndarray:
         return photo.host.place(np.array([(x, y, 0.6) for x, y in corners]))[0, :, :2].round().astype(int)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import EXAMPLES
-from rendering import posed, rendered
+from rendering import on_surroundings, posed, rendered
 
 from space_core.evaluation.head_turn import outline_flicker
 from space_core.face.detector import build_detector
@@ -16,7 +16,7 @@ from space_core.face.segmentation import person_mask
 from space_core.generator.mesh_warp import MeshWarpGenerator
 from space_core.generator.mesh_warp.compositing.compositor import compose
 from space_core.generator.mesh_warp.earrings import find_earrings
-from space_core.generator.mesh_warp.face_motion import PixelTransform, face_motion
+from space_core.generator.mesh_warp.face_motion import FaceMotion
 from space_core.generator.mesh_warp.far_cheek import far_cheek
 from space_core.generator.mesh_warp.far_side import find_far_side
 from space_core.generator.mesh_warp.hair_strands import find_hair_strands
@@ -139,8 +139,7 @@ def test_nothing_between_is_seen_where_one_part_lies_in_front_of_another(generat
 
 
 def test_skull_and_ears_lie_behind_the_face(portrait):
-    to_surroundings = PixelTransform(1.0, np.full(2, float(MARGIN)))
-    photo = face_motion(posed(portrait), to_surroundings, torch.device("cpu"))
+    photo = on_surroundings(posed(portrait))
     deep = head_depth(photo, portrait.person, hair())
     scale = float(photo.host.scale[0])
     forehead, left, right = photo.host.posed[0, [10, 234, 454], :2].astype(float)
@@ -155,7 +154,7 @@ def test_skull_and_ears_lie_behind_the_face(portrait):
 
 
 def test_ears_are_as_deep_at_their_lobes_as_at_their_tops(portrait):
-    photo = face_motion(posed(portrait), PixelTransform(1.0, np.full(2, float(MARGIN))), torch.device("cpu"))
+    photo = on_surroundings(posed(portrait))
     ends = np.array([[x, y, 0.8] for x in (-0.98, 0.98) for y in (0.1, 0.6)])
     depth = head_depth(photo, portrait.person, hair()).at(photo.host.place(ends)[0, :, :2])
     top, lobe = ((depth - photo.host.place(ends)[0, :, 2]) / portrait.pose.scale).reshape(2, 2).T
@@ -163,7 +162,7 @@ def test_ears_are_as_deep_at_their_lobes_as_at_their_tops(portrait):
 
 
 def test_hair_that_hangs_lies_beside_the_face_and_not_behind_it(portrait):
-    photo = face_motion(posed(portrait), PixelTransform(1.0, np.full(2, float(MARGIN))), torch.device("cpu"))
+    photo = on_surroundings(posed(portrait))
     middle, beside = (
         photo.host.place(np.array([[-x, y, 0.0], [x, y, 0.0]]))[0, :, :2] for x, y in ((0.2, 0.4), (1.2, 0.6))
     )
@@ -176,19 +175,23 @@ def test_hair_that_hangs_lies_beside_the_face_and_not_behind_it(portrait):
 
 
 def test_hair_that_hangs_lies_before_ears_and_neck(portrait):
-    photo = face_motion(posed(portrait), PixelTransform(1.0, np.full(2, float(MARGIN))), torch.device("cpu"))
+    photo = on_surroundings(posed(portrait))
     down = photo.host.place(np.array([[side * 0.98, y, 0.55] for side in (-1, 1) for y in (0.3, 0.6, 0.9)]))[0]
     behind = (head_depth(photo, portrait.person, hair(1)).at(down[:, :2]) - down[:, 2]) / portrait.pose.scale
     assert behind.max() < 0.05
 
 
+def round_head(photo: FaceMotion, depth: float) -> tuple[np.ndarray, float, np.ndarray]:
+    """The middle (3,) of a head as round as a ball at a normalized depth, its radius, and its mask; in pixels."""
+    middle, radius = photo.host.place(np.array([[0.0, 0.0, depth]]))[0, 0], 1.3 * float(photo.host.scale[0])
+    centre = middle[:2].round().astype(int).tolist()
+    return middle, radius, cv2.circle(np.zeros((640, 640), np.float32), centre, round(radius), 1.0, -1)
+
+
 @pytest.mark.parametrize("yaw", [-30, 30])
 def test_on_the_far_side_of_a_turned_photo_the_outline_is_no_deeper_than_the_middle_of_the_head(portrait, yaw):
-    photo = face_motion(posed(portrait, yaw=yaw), PixelTransform(1.0, np.full(2, float(MARGIN))), torch.device("cpu"))
-    middle, radius = photo.host.place(np.array([[0.0, 0.0, 0.85]]))[0, 0], 1.3 * float(photo.host.scale[0])
-    person = cv2.circle(
-        np.zeros((640, 640), np.float32), middle[:2].round().astype(int).tolist(), round(radius), 1.0, -1
-    )
+    photo = on_surroundings(posed(portrait, yaw=yaw))
+    middle, radius, person = round_head(photo, 0.85)
     angles = np.radians([20, 45, 70])
     outline = middle[:2] + radius * np.stack([np.sign(yaw) * np.cos(angles), -np.sin(angles)], -1)
     assert (head_depth(photo, person, hair()).at(outline) < middle[2]).all()
@@ -196,11 +199,8 @@ def test_on_the_far_side_of_a_turned_photo_the_outline_is_no_deeper_than_the_mid
 
 @pytest.mark.parametrize("yaw", [-30, 30])
 def test_the_near_side_of_a_turned_photo_is_as_deep_at_the_outline_as_the_middle_of_the_head(portrait, yaw):
-    photo = face_motion(posed(portrait, yaw=yaw), PixelTransform(1.0, np.full(2, float(MARGIN))), torch.device("cpu"))
-    middle, radius = photo.host.place(np.array([[0.0, 0.0, 0.9]]))[0, 0], 1.3 * float(photo.host.scale[0])
-    person = cv2.circle(
-        np.zeros((640, 640), np.float32), middle[:2].round().astype(int).tolist(), round(radius), 1.0, -1
-    )
+    photo = on_surroundings(posed(portrait, yaw=yaw))
+    middle, radius, person = round_head(photo, 0.9)
     angles = np.radians([-15, 0, 15, 30])
     outline = middle[:2] + 0.95 * radius * np.stack([-np.sign(yaw) * np.cos(angles), -np.sin(angles)], -1)
     deeper = (head_depth(photo, person, hair()).at(outline) - middle[2]) / photo.host.scale[0]
@@ -209,7 +209,7 @@ def test_the_near_side_of_a_turned_photo_is_as_deep_at_the_outline_as_the_middle
 
 @pytest.mark.parametrize("yaw", [-35, 35])
 def test_hair_reaches_as_far_as_the_forehead_of_a_head_turned_far(portrait, yaw):
-    photo = face_motion(posed(portrait), PixelTransform(1.0, np.full(2, float(MARGIN))), torch.device("cpu"))
+    photo = on_surroundings(posed(portrait))
     person = np.zeros((640, 640), np.float32)  # hair that stands 0.3 out from the head, and no more
     outline = photo.host.place(np.array([[np.cos(a), 1.3 * np.sin(a), 0.85] for a in np.linspace(0, 2 * np.pi, 64)]))
     cv2.fillPoly(person, [outline[0, :, :2].round().astype(np.int32)], 1)
@@ -381,7 +381,7 @@ def test_a_turned_photo_is_unchanged_when_the_head_turns_further_away(generator,
 
 @pytest.mark.parametrize(("hair", "far_shown", "mirrored"), [(1, False, True), (1, True, False), (0, False, False)])
 def test_long_hair_is_mirrored_where_the_photo_shows_none_on_the_far_side(turned_away, hair, far_shown, mirrored):
-    photo = face_motion(posed(turned_away), PixelTransform(1.0, np.full(2, float(MARGIN))), torch.device("cpu"))
+    photo = on_surroundings(posed(turned_away))
     far = np.sign(turned_away.pose.rotation[0, 0])
     lock = np.array([[-0.9 * far, y, 0.6] for y in (1.2, 1.3, 1.4)])  # beside and below the jaw, on the near side
     person = np.ones((640, 640), np.float32)
@@ -396,7 +396,7 @@ def test_long_hair_is_mirrored_where_the_photo_shows_none_on_the_far_side(turned
 @pytest.mark.parametrize("far_ear_shown", [True, False])
 def test_the_near_ear_is_not_mirrored_where_the_photo_shows_the_far_one(portrait, far_ear_shown):
     turn = 12 - float(portrait.pose.rotation[0, 0])
-    photo = face_motion(posed(portrait, yaw=turn), PixelTransform(1.0, np.full(2, float(MARGIN))), torch.device("cpu"))
+    photo = on_surroundings(posed(portrait, yaw=turn))
     ear = np.array([[-0.85, y, 0.6] for y in (0.0, 0.1, 0.2)])
     person = np.ones((640, 640), np.float32)
     person[int(photo.host.posed[0, 13, 1]) :] = 0  # nothing beside the jaw
@@ -409,7 +409,7 @@ def test_the_near_ear_is_not_mirrored_where_the_photo_shows_the_far_one(portrait
 
 def test_hair_above_the_mirrored_ear_is_mirrored_up_to_the_top_of_the_head(portrait):
     turn = 20 - float(portrait.pose.rotation[0, 0])
-    photo = face_motion(posed(portrait, yaw=turn), PixelTransform(1.0, np.full(2, float(MARGIN))), torch.device("cpu"))
+    photo = on_surroundings(posed(portrait, yaw=turn))
     person = np.zeros((640, 640), np.float32)  # nothing beyond the face: the photo shows no far ear
     above = np.array([[-0.6, y, 0.7] for y in (-0.6, -0.8, -1.0)])
     side = find_far_side(photo, person, above, np.ones(3), np.zeros(3), np.array([[468, 469, 470]]))
@@ -419,7 +419,7 @@ def test_hair_above_the_mirrored_ear_is_mirrored_up_to_the_top_of_the_head(portr
 @pytest.mark.parametrize("yaw", [-30, 30])
 def test_what_shows_beside_a_cheek_that_hides_the_outline_is_no_far_ear(portrait, yaw):
     turn = 1.3 * yaw - float(portrait.pose.rotation[0, 0])
-    photo = face_motion(posed(portrait, yaw=turn), PixelTransform(1.0, np.full(2, float(MARGIN))), torch.device("cpu"))
+    photo = on_surroundings(posed(portrait, yaw=turn))
     far, face = np.sign(yaw), photo.host.posed[0, :468, :2]
     person = cv2.fillConvexPoly(
         np.zeros((640, 640), np.float32), cv2.convexHull(face.round().astype(np.int32)), 1.0
@@ -431,12 +431,10 @@ def test_what_shows_beside_a_cheek_that_hides_the_outline_is_no_far_ear(portrait
 
 @pytest.mark.parametrize("yaw", [-30, 30])
 def test_lashes_before_the_background_do_not_stay_beside_a_face_that_turns_to_the_front(portrait, yaw):
-    transform = PixelTransform(1.0, np.full(2, float(MARGIN)))
-
     def cheek(yaw: float, beyond: int) -> float | None:
         """Of what lies beyond the far cheek, ``beyond`` pixels high, at the height of the eyes."""
         turn = yaw - float(portrait.pose.rotation[0, 0])
-        photo = face_motion(posed(portrait, yaw=turn), transform, torch.device("cpu"))
+        photo = on_surroundings(posed(portrait, yaw=turn))
         face, far = photo.host.posed[0, :468, :2], int(np.sign(yaw))
         y = int(face[[33, 263], 1].mean())
         level = face[abs(face[:, 1] - y) < 10, 0]

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 from conftest import EXAMPLES
-from rendering import blurred, mean_difference, open_mouth, posed, rendered
+from rendering import blurred, mean_difference, on_surroundings, open_mouth, posed, rendered
 from scipy.signal import find_peaks, peak_prominences
 
 from space_core.face.detector import build_detector
 from space_core.face.portrait import MARGIN, Crop, Portrait, prepare_portrait
 from space_core.face.topology import EYES, INNER_LOWER_LIP, INNER_UPPER_LIP, OUTER_LOWER_LIP, OUTER_UPPER_LIP
 from space_core.generator.mesh_warp.anatomy import GUM, MILLIMETRE, TONGUE, TOOTH, load_anatomy
-from space_core.generator.mesh_warp.face_motion import FaceMotion, PixelTransform, face_motion
+from space_core.generator.mesh_warp.face_motion import FaceMotion
 from space_core.generator.mesh_warp.mouth_light import estimate_colours
 from space_core.generator.mesh_warp.mouth_mesh import draw_mouth_mesh
 from space_core.generator.mesh_warp.opening_mask import window_around
@@ -81,7 +81,7 @@ def painted_between_lips(portrait: Portrait, opening: float, colour: Callable[[n
 
 def seen(portrait: Portrait) -> tuple[torch.Tensor, FaceMotion]:
     """A portrait's surroundings (1, 3, 640, 640), 0…1, and its landmarks in them."""
-    photo = face_motion(posed(portrait), PixelTransform(1.0, np.full(2, float(MARGIN))), torch.device("cpu"))
+    photo = on_surroundings(posed(portrait))
     return torch.tensor(portrait.surroundings).permute(2, 0, 1)[None].float() / 255, photo
 
 
@@ -275,7 +275,7 @@ def with_teeth(portrait: Portrait, lengths: np.ndarray, white: int = 220) -> tup
     end, pixels of the surroundings.
     """
     face = posed(portrait, parted(portrait, (lengths.max() + 5) * MILLIMETRE, 0))
-    photo = face_motion(face, PixelTransform(1.0, np.full(2, float(MARGIN))), torch.device("cpu"))
+    photo = on_surroundings(face)
     millimetre = MILLIMETRE * float(photo.scale)
     left, right, top, bottom = (
         float(photo.posed[0, point, axis]) for point, axis in ((78, 0), (308, 0), (13, 1), (14, 1))

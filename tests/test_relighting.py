@@ -6,12 +6,11 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from rendering import posed
+from rendering import on_surroundings, posed
 
 from space_core.face.detector import build_detector
-from space_core.face.portrait import MARGIN, Portrait, prepare_portrait
+from space_core.face.portrait import Portrait, prepare_portrait
 from space_core.generator.mesh_warp.depiction import Depiction
-from space_core.generator.mesh_warp.face_motion import PixelTransform, face_motion
 from space_core.generator.mesh_warp.relighting import multiply_in_opencv, multiply_in_torch, prepare_light
 
 CHEEKS_AND_NOSE = (50, 280, 4, 205, 425)
@@ -72,7 +71,7 @@ def test_only_the_face_is_relit_without_an_edge_at_its_border(drawn, lit_from_le
 @pytest.mark.parametrize(("depiction", "relit"), [(PHOTO, True), (STATUE, False), (VARNISHED, False), (CARTOON, False)])
 def test_statues_cartoons_and_varnished_paintings_keep_their_shading(lit_from_left, depiction, relit):
     picture = torch.tensor(lit_from_left.surroundings).permute(2, 0, 1)[None].float() / 255
-    around = face_motion(posed(lit_from_left), PixelTransform(1.0, np.full(2, float(MARGIN))), torch.device("cpu"))
+    around = on_surroundings(posed(lit_from_left))
     assert (prepare_light(picture, around, depiction) is not None) == relit
 
 

@@ -6,10 +6,9 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from rendering import feeling, posed, rendered
+from rendering import feeling, on_surroundings, posed, rendered
 
 from space_core.face.canvas import photo_canvas
-from space_core.face.portrait import MARGIN
 from space_core.face.posed_face import PosedFace
 from space_core.face.topology import canonical_face
 from space_core.generator.mesh_warp.depiction import Depiction
@@ -112,7 +111,7 @@ def test_the_folds_of_a_smile_that_is_taken_back_get_shallower(portrait, shown):
 @pytest.mark.parametrize("kind", ["stone", "varnish", "cartoon"])
 def test_drawn_and_carved_smiles_keep_their_folds(portrait, kind):
     picture = torch.tensor(portrait.surroundings).permute(2, 0, 1)[None].float() / 255
-    around = face_motion(posed(portrait), PixelTransform(1.0, np.full(2, float(MARGIN))), torch.device("cpu"))
+    around = on_surroundings(posed(portrait))
     kinds = {"stone": 0.0, "varnish": 0.0, "cartoon": 0.0}
     shades = [prepare_wrinkles(picture, around, Depiction(**kinds | {kind: share})).shades for share in (0.0, 1.0)]
     assert (shades[0] < 0).any() and not (shades[1] < 0).any()
@@ -120,7 +119,7 @@ def test_drawn_and_carved_smiles_keep_their_folds(portrait, kind):
 
 def test_folds_amid_hard_shadows_stay(portrait):
     picture = torch.tensor(portrait.surroundings).permute(2, 0, 1)[None].float() / 255
-    around = face_motion(posed(portrait), PixelTransform(1.0, np.full(2, float(MARGIN))), torch.device("cpu"))
+    around = on_surroundings(posed(portrait))
     shadows = picture[0].permute(1, 2, 0).numpy().copy()
     reach = round(0.14 * float(around.host.scale[0]))
     for x, y in around.host.posed[0, [207, 216, 427, 436], :2].round().astype(int).tolist():

@@ -10,7 +10,7 @@ from skimage.registration import phase_cross_correlation
 
 from space_core.face.canvas import crop_canvas, photo_canvas
 from space_core.face.detector import build_detector
-from space_core.face.portrait import MARGIN, SIZE, cut, prepare_portrait
+from space_core.face.portrait import MARGIN, SIZE, Portrait, cut, prepare_portrait
 from space_core.face.posed_face import PosedFace
 from space_core.face.segmentation import person_mask
 from space_core.face.topology import EYES, INNER_LOWER_LIP
@@ -137,11 +137,35 @@ def test_what_is_behind_the_head_meets_its_surroundings_without_an_outline():
     assert float((filled - picture).abs().max()) < 0.15
 
 
-def test_a_second_person_elsewhere_is_not_this_one(astronaut):
-    side = astronaut.shape[1]
+def test_a_second_person_elsewhere_is_not_this_one(astronaut, portrait):
+    side, face = astronaut.shape[1], portrait.crop.to_photo(portrait.landmarks[:, :2])
     both = np.concatenate([astronaut, astronaut], 1)
-    y, left, right = int(0.3 * side), side // 2, side // 2 + side
+    left, right = face, face + [side, 0]
     for this, other in ((left, right), (right, left)):
-        mask = person_mask(both, np.array([this, y]))
-        assert mask[y, this] > 0.9
-        assert mask[y, other] < 0.1
+        mask = person_mask(both, this)
+        assert all(mask[y, x] > 0.9 for x, y in this[[1, 4]].round().astype(int))
+        assert all(mask[y, x] < 0.1 for x, y in other[[1, 4]].round().astype(int))
+
+
+def test_a_close_up_shows_the_photo_alone(detector, astronaut, portrait):
+    closest = prepare_portrait(_close_up(astronaut, portrait), detector)
+    low, high = closest.crop.to_photo(np.array([[0, 0], [SIZE, SIZE]]))
+    assert low.min() >= 0
+    assert (high <= closest.photo.shape[1::-1]).all()
+
+
+def test_a_face_before_a_ground_of_its_own_colour_is_no_background(portrait):
+    face = portrait.landmarks[:, :2]
+    low, high = face.min(0), face.max(0)
+    pixels = np.stack(np.meshgrid(np.arange(SIZE), np.arange(SIZE)), -1)
+    is_face = np.linalg.norm((pixels - (low + high) / 2) / (high - low), axis=-1) < 0.4
+    plain = np.where(is_face[..., None], portrait.image, portrait.image[is_face].mean(0)).astype(np.uint8)
+    assert person_mask(plain, face)[is_face].min() > 0.9
+
+
+def _close_up(photo: np.ndarray, portrait: Portrait) -> np.ndarray:
+    """The part of a photo that is a tenth larger than its portrait's face."""
+    mesh = portrait.crop.to_photo(portrait.landmarks[:, :2])
+    middle, half = (mesh.min(0) + mesh.max(0)) / 2, 0.55 * np.ptp(mesh[:, 1])
+    (left, top), (right, bottom) = ((middle + sign * half).round().astype(int) for sign in (-1, 1))
+    return np.ascontiguousarray(photo[top:bottom, left:right])

@@ -117,7 +117,7 @@ def _figures(portrait: Portrait, frames: np.ndarray, detector: Detector) -> dict
         if photo_descriptor is not None:
             identity.append(np.linalg.norm(face_descriptor(frame, face) - photo_descriptor))
         angles.append((turn, (normalize(face[None])[1].rotation - portrait.pose.rotation)[0, :2]))
-        now = person_mask(frame, (face[:, :2].min(0) + face[:, :2].max(0)) / 2) > PERSON
+        now = person_mask(frame, face[:, :2]) > PERSON
         from_photo, from_now = (distance_transform_edt(~mask) for mask in (person, now))
         outside = (from_photo > CLEARANCE) & (from_now > CLEARANCE)
         if outside.any():
@@ -140,12 +140,12 @@ def _clip_figures(corpus: Corpus, clip: str, generator: Generator, detector: Det
     name, first = clip.rsplit(":", 1)
     recorded = cut_clip(corpus, name, detector, int(first) + np.arange(CLIP_FRAMES))
     drawn = list(render_landmarks(generator, generator.prepare(recorded.portrait), recorded.landmarks))
-    middles = recorded.landmarks[..., :2].mean(1)
-    return {"recorded": outline_flicker(recorded.frames, middles), "drawn": outline_flicker(drawn, middles)}
+    faces = recorded.landmarks[..., :2]
+    return {"recorded": outline_flicker(recorded.frames, faces), "drawn": outline_flicker(drawn, faces)}
 
 
 def outline_flicker(frames: Sequence[np.ndarray], faces: np.ndarray) -> float:
-    """How much the outline of a person flickers in frames (512, 512, 3) uint8; ``faces`` (T, 2) are in its middle."""
+    """How much a person's outline flickers in frames (512, 512, 3) uint8; ``faces`` (T, N, 2) lie in its face."""
     flow, before, changes = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM), None, []
     pixels = np.stack(np.meshgrid(*[np.arange(side, dtype=np.float32) for side in frames[0].shape[1::-1]]), -1)
     for frame, face in zip(frames, faces, strict=True):

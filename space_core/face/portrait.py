@@ -14,7 +14,7 @@ from space_core.face.segmentation import person_mask
 
 # The crop's side in heights of the face mesh (forehead to chin, without hair): head, hair and shoulders.
 SIDE_IN_FACES = 2.25
-LEAST_SIDE_IN_FACES = 1.3  # where the photo ends sooner; below this it is continued past its edges instead
+LEAST_SIDE_IN_FACES = 1.0  # where the photo ends sooner; below this it is continued past its edges instead
 FACE_CENTRE = 0.49  # where the middle of the face mesh comes to lie, from the crop's top
 
 MIN_FACE_HEIGHT = 64  # pixels in the photo; smaller faces have no lips to speak of
@@ -155,8 +155,7 @@ def prepare_portrait(photo: np.ndarray, detector: Detector, face_number: int = 1
     faces = find_faces(photo, detector)
     face = choose_face(faces, face_number)
     surroundings = cut(photo, face.crop)
-    middle = (face.landmarks[:, :2].min(0) + face.landmarks[:, :2].max(0)) / 2 + MARGIN
-    person = person_mask(surroundings, middle)
+    person = person_mask(surroundings, face.landmarks[:, :2] + MARGIN)
     others = [face.crop.to_crop(other.mesh[:, :2]) for other in faces if other is not face]
     person *= _nearest(face.landmarks[:, :2], others)
     return Portrait(

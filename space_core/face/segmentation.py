@@ -8,6 +8,7 @@ from scipy.ndimage import binary_dilation, binary_opening, distance_transform_ed
 from scipy.spatial import cKDTree
 
 from space_core.face.person_segmentation import PersonSegmentation
+from space_core.smoothstep import smoothstep
 
 CERTAIN = 0.1  # this near to 0 or 1 the network is sure
 STEP = 4  # pixels; where it is in doubt, colours are compared on every so many'th
@@ -19,15 +20,29 @@ SUREST = 0.03  # the network is never taken to be surer than this, where colours
 DECISION = 1.5  # how much they outweigh the network: the power of the distances' ratio
 SOFT_EDGE = 16  # pixels around another piece that go with it
 LARGEST_HOLE = 0.01  # of the picture: smaller gaps within a person are none
+INSIDE_FACE = 0.04  # of a face's height, that its landmarks may lie off: so far within them there is no background
 
 
 def person_mask(image: np.ndarray, face: np.ndarray) -> np.ndarray:
     """(H, W) float32, 0 background … 1 a person, of an (H, W, 3) uint8 RGB image.
 
-    ``face`` is x and y of the middle of that person's face.
+    ``face`` (N, 2) are points of that person's face in pixels, up to its outline, at least three. What lies between
+    them is the person's, even where the network takes it for background, as it does in close-ups that show neither
+    hair nor neck.
     """
-    mask = _decided(image, _segmentation()(image))
-    return _in_one_piece(_without_holes(mask), face)
+    inside = _inside(face, image.shape[:2])
+    mask = _decided(image, np.maximum(_segmentation()(image), inside))
+    mask = np.maximum(mask, inside)
+    return _in_one_piece(_without_holes(mask), (face.min(0) + face.max(0)) / 2)
+
+
+def _inside(face: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """(H, W) float32, 1 between the points (N, 2) of a face … 0 at their outline and beyond."""
+    hull = cv2.convexHull(face.astype(np.float32)).round().astype(np.int32)
+    inside = cv2.fillConvexPoly(np.zeros(size, np.uint8), hull, 1)
+    distance = cv2.distanceTransform(inside, cv2.DIST_L2, cv2.DIST_MASK_5)
+    within = INSIDE_FACE * float(np.ptp(face[:, 1]))
+    return smoothstep(distance, 0.5 * within, within).astype(np.float32)
 
 
 @cache

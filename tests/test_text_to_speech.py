@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import soundfile
 from space_core.cli import main
 from space_core.errors import SpaceError
 from space_core.media.audio import load_speech
+from space_core.media.phonemes import phonemize
 from space_core.media.text_to_speech import MAX_CHARACTERS, is_available, write_speech
 from space_core.timing import SAMPLE_RATE
 
@@ -107,6 +109,13 @@ def test_text_is_never_a_command(tmp_path, monkeypatch):
 )
 def test_text_that_cannot_be_said_is_refused(tmp_path, text, reason):
     assert reason in refusal(text, tmp_path)
+
+
+def test_a_text_that_makes_espeak_crash_does_not_end_the_program():
+    for _ in range(3):  # it does not always crash
+        with suppress(SpaceError):
+            phonemize(["a." * 900], "en-us")
+    assert phonemize(["Come in. Sit down."], "en-us")[1][-1] == "."
 
 
 def test_the_longest_text_stays_short_of_two_and_a_half_minutes(tmp_path):

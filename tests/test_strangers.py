@@ -28,7 +28,7 @@ from space_core.options import AnimationOptions
 from space_core.web import film_streams, job_threads, middleware
 from space_core.web.endpoints import Endpoints
 from space_core.web.film_streams import FilmStreams
-from space_core.web.gradio_patches import MOST_PROGRESS
+from space_core.web.gradio_patches import MOST_PROGRESS, MOST_RESULTS
 from space_core.web.jobs import Film, SpeechSource, TimeLimit
 from space_core.web.metrics import Metrics
 from space_core.web.service import AnimationService
@@ -295,6 +295,16 @@ def test_a_full_queue_of_one_kind_leaves_the_others_open(tmp_path):
             visitor.begin("work", [])
         assert visitor.call("work", []).status_code == 429
         assert visitor.ask("glance", []) == ["seen"]
+
+
+def test_requests_whose_results_nobody_fetches_do_not_take_the_result_of_another(tmp_path):
+    with served(tmp_path, queue_size=1000, visitor_places=1000) as visitor:
+        event = visitor.begin("work", [])
+        assert visitor.occupied.wait(10)
+        left = [visitor.begin("glance", []) for _ in range(MOST_RESULTS + 10)]
+        visitor.released.set()
+        assert visitor.result("work", event) == [None]
+        assert visitor.get(f"/gradio_api/call/glance/{left[0]}").status_code == 404  # the oldest is kept no longer
 
 
 def test_nothing_is_kept_of_uploads_that_never_come_but_whose_progress_is_asked_for(visitor):
@@ -693,7 +703,12 @@ def test_private_functions_do_not_take_the_visitors_mistakes_for_faults(tmp_path
     with serving(SimpleNamespace(device="cpu"), queue_size=100) as address, Visitor(address) as visitor:
         no_motion = uploaded(visitor.upload_bytes("landmarks.npz", b"no motion").json()[0])
         for function in visitor.get("/config").json()["dependencies"]:
-            if not function["backend_fn"] or function["api_name"] in ("animate", "compare", "look", "say"):
+            if not function["backend_fn"]:
+                body = {"data": [None], "fn_index": function["id"], "session_hash": "javascript"}
+                for route in ("queue/join", "run/predict"):
+                    assert "no such endpoint" in detail(visitor.post(f"/gradio_api/{route}", json=body), 404)
+                continue
+            if function["api_name"] in ("animate", "compare", "look", "say"):
                 continue
             count = len(function["inputs"])
             for data in ([], [None] * count, [{"a": 1}] * count, [no_motion] * count):

@@ -30,6 +30,7 @@ import gradio.utils
 import gradio_client.utils
 from gradio.data_classes import FileData
 from gradio.server_messages import ProcessCompletedMessage, UnexpectedErrorMessage
+from gradio.utils import LRUCache
 from gradio_client.exceptions import AppError
 from starlette.formparsers import MultiPartException
 
@@ -51,6 +52,7 @@ from space_core.web.visitor_limits import visitor_address
 SESSION = re.compile("[!-~]{1,200}")  # a session's name, which visitors choose
 MOST_FILES = 20  # of one upload
 MOST_PROGRESS = 200  # uploads of which Gradio keeps how far they are
+MOST_RESULTS = 500  # visitors whose messages wait to be fetched; Gradio's 2000 take 20 MB
 FAULT = "fault"  # key of a fault's reason in the answer to a visitor
 
 VERSIONS = ("6.31.0",)  # of Gradio, for which the tests have passed
@@ -104,7 +106,7 @@ USED = {
         "temp_file_sets",
     ),
     "gradio.Image": ("data_model", "keep_in_cache"),
-    "gradio.blocks.BlockFunction": ("api_name", "collects_event_data", "concurrency_id"),
+    "gradio.blocks.BlockFunction": ("api_name", "collects_event_data", "concurrency_id", "fn"),
     "gradio.queueing.Queue": (
         "active_jobs",
         "close",
@@ -283,6 +285,8 @@ def _refuse_wrong_requests() -> None:
             function = get_fn(blocks, api_name, body)
         except KeyError:
             raise gradio.route_utils.FnIndexInferError from None
+        if not function.fn:  # one that the page carries out itself, in JavaScript
+            raise gradio.route_utils.FnIndexInferError
         if function.collects_event_data and not _is_click(body.event_data):
             raise fastapi.HTTPException(422, WRONG_CLICK)
         return function
@@ -393,6 +397,7 @@ def observe_queue(
             Gradio itself would notice only when the job yields its next result.
     """
     queue: Any = page._queue
+    queue.pending_messages_per_session = _Messages(queue)
     push, clean_events, send_message = queue.push, queue.clean_events, queue.send_message
 
     async def push_or_refuse(body: Any, request: fastapi.Request, username: str | None) -> tuple:
@@ -400,9 +405,7 @@ def observe_queue(
         if function is not None:
             place = Place(body.session_hash or "", visitor_address(request.scope), waits=True)
             admit(_endpoint(function), _places(queue, function.concurrency_id), place)
-        answer = await push(body=body, request=request, username=username)
-        _forget_oldest_results(queue)
-        return answer
+        return await push(body=body, request=request, username=username)
 
     async def clean_and_call_back(*, session_hash: str | None = None, event_id: str | None = None) -> None:
         def is_meant(event: Any) -> bool:
@@ -531,10 +534,27 @@ def _refuse(page: gr.Blocks, event: Any, sentence: str) -> None:
     page._queue.event_ids_to_events.pop(event._id, None)
 
 
-def _forget_oldest_results(queue: Any) -> None:
-    """Drops the records of results that nobody fetched, as soon as Gradio has dropped the results."""
-    while len(queue.pending_event_ids_session) > 2 * queue.pending_messages_per_session.max_size:
-        queue.pending_event_ids_session.pop(next(iter(queue.pending_event_ids_session)))
+class _Messages(LRUCache):
+    """Gradio's messages to each session, which it drops when there are many of newer sessions, fetched or not.
+
+    Here those that wait for a job are kept, however many requests somebody else leaves unfetched.
+    """
+
+    def __init__(self, queue: Any) -> None:
+        super().__init__(MOST_RESULTS)
+        self._queue = queue
+
+    def __setitem__(self, session: str, messages: Any) -> None:
+        if session not in self and len(self) >= self.max_size:
+            waiting = {event.session_hash for event in (*_waiting(self._queue), *_running(self._queue))}
+            dropped = next((name for name in self if name not in waiting), None)
+            if dropped is not None:
+                del self[dropped]
+        super().__setitem__(session, messages)
+
+    def __delitem__(self, session: str) -> None:
+        super().__delitem__(session)
+        self._queue.pending_event_ids_session.pop(session, None)
 
 
 def _endpoint(function: Any) -> str:

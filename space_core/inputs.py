@@ -1,6 +1,6 @@
 """The inputs of one or several films, read and decoded once: photo, recording, pose videos."""
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -63,8 +63,20 @@ class Inputs:
         return self._head_poses[key]
 
 
-def load_inputs(photo: Photo, speech: Speech, settings: Sequence[AnimationOptions], progress: Progress) -> Inputs:
-    """Reads the inputs of films with these settings, before any other work is done.
+def load_inputs(
+    photo: Photo,
+    speech: Speech,
+    settings: Sequence[AnimationOptions],
+    progress: Progress,
+    on_photo: Callable[[np.ndarray], None],
+    analyse: Callable[[np.ndarray], Iterable[SpeechWindow]],
+) -> Inputs:
+    """Reads the inputs of films with these settings.
+
+    Args:
+        photo, speech, settings, progress: see ``SpacePipeline.compare``.
+        on_photo: called with the photo as soon as it is there, while the recording may still be decoded.
+        analyse: starts the analysis of speech, likewise; see ``Inputs.windows``.
 
     Raises:
         SpaceError: one of them can't be used, or an option says how a face should move whose motion is given.
@@ -76,18 +88,24 @@ def load_inputs(photo: Photo, speech: Speech, settings: Sequence[AnimationOption
                 "Leave the option out and edit the landmarks."
             )
 
+    def load() -> np.ndarray:
+        picture = load_photo(photo)
+        on_photo(picture)
+        return picture
+
     def read() -> Inputs:
         most_seconds = min(options.max_seconds for options in settings)
         with ThreadPoolExecutor(1) as beside:  # other processes decode the photo and the recording
-            loading = beside.submit(load_photo, photo)
+            loading = beside.submit(load)
             said: np.ndarray | Motion
+            windows: Iterable[SpeechWindow] = ()
             sound: Recording | np.ndarray | None
             if isinstance(speech, Motion):
                 said, sound = speech, speech.speech
             else:
                 sound = load_recording(speech, most_seconds)
-                said = sound.speech
-            inputs = Inputs(loading.result(), said, sound, {})
+                said, windows = sound.speech, analyse(sound.speech)
+            inputs = Inputs(loading.result(), said, sound, {}, windows)
         seconds = inputs.num_frames / FPS  # more of a pose video is never shown
         for path in {options.pose_video for options in settings if options.pose_video is not None}:
             inputs.pose_videos[path] = read_frames(path, POSE_VIDEO_SIDE, seconds)

@@ -17,6 +17,7 @@ from space_core.face.portrait import Crop, Portrait, prepare_portrait
 from space_core.generator.generator import Generator
 from space_core.memory import return_freed_memory
 from space_core.options import RenderingOptions
+from space_core.progress import start
 
 CACHE_BYTES = 200_000_000  # about ten square films; the networks and a film at work take 0.8 GB besides
 
@@ -84,10 +85,9 @@ class PortraitCache:
 
     def _prepare(self, photo: np.ndarray, options: RenderingOptions, generator: Generator) -> PreparedPortrait:
         portrait = prepare_portrait(photo, self.detector(options.detector), options.face)
-        canvas = _canvas(portrait, options)
-        prepared = generator.prepare(portrait, canvas, options.refine == "network")
-        kept = portrait if options.framing == "photo" else _reduced(portrait)
-        return PreparedPortrait(kept, prepared, _num_bytes((kept, prepared), set()), time.monotonic())
+        kept = start(lambda: portrait if options.framing == "photo" else _reduced(portrait))
+        prepared = generator.prepare(portrait, _canvas(portrait, options), options.refine == "network")
+        return PreparedPortrait(kept.result(), prepared, _num_bytes((kept.result(), prepared), set()), time.monotonic())
 
     def _keep(self, key: tuple, portrait: PreparedPortrait) -> None:
         with self._lock:
@@ -96,7 +96,7 @@ class PortraitCache:
                 len(self._portraits) > 1 and sum(kept.num_bytes for kept in self._portraits.values()) > self._max_bytes
             ):
                 self._portraits.popitem(last=False)
-        return_freed_memory()  # of what was dropped, and of what preparing took
+        start(return_freed_memory)  # of what was dropped, and of what preparing took
 
 
 def _canvas(portrait: Portrait, options: RenderingOptions) -> Canvas:

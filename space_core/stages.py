@@ -22,7 +22,7 @@ from space_core.motion.motion import Motion, join
 from space_core.motion.planner import MotionPlanner
 from space_core.options import AnimationOptions, RenderingOptions
 from space_core.portrait_cache import PortraitCache, PreparedPortrait
-from space_core.progress import Progress, ignore_progress, run_with_progress
+from space_core.progress import Progress, ignore_progress, run_with_progress, start
 
 Result = TypeVar("Result")
 
@@ -47,11 +47,18 @@ class Stages:
         return self.portraits.detector(options.detector)
 
     def load(self, photo: Photo, speech: Speech, settings: Sequence[AnimationOptions], progress: Progress) -> Inputs:
-        """The inputs of films with these settings; the speech is analysed while the portrait is prepared."""
-        inputs = load_inputs(photo, speech, settings, progress)
-        if not isinstance(inputs.speech, Motion):
-            inputs.windows = self._planner.analyse(inputs.speech)
-        return inputs
+        """The inputs of films with these settings; as soon as they are there, they are analysed and prepared.
+
+        If the portrait can't be prepared, it is ``prepare`` that says so.
+        """
+        rendering = settings[0].rendering
+        renderer = self._generators.get(rendering.generator)
+
+        def prepare(picture: np.ndarray) -> None:
+            if renderer is not None:
+                start(lambda: self.portraits.get(picture, rendering, renderer))
+
+        return load_inputs(photo, speech, settings, progress, prepare, self._planner.analyse)
 
     def prepare(self, photo: np.ndarray, options: RenderingOptions, progress: Progress) -> PreparedPortrait:
         """The prepared portrait of a photo, from the cache if it is there."""

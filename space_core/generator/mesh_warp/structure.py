@@ -16,6 +16,7 @@ import torch
 from torch.nn import functional as F
 
 from space_core.generator.mesh_warp.inpainting import DETAIL, TRACES, fill
+from space_core.generator.mesh_warp.parallel import map_parts
 from space_core.generator.mesh_warp.sampling import blur, distance_to, sum_of_channels
 from space_core.smoothstep import smoothstep
 
@@ -246,8 +247,8 @@ def _matched(reduced: torch.Tensor, guide: torch.Tensor, targets: torch.Tensor, 
     )
     lengths, transposed = offered.square().sum(1), offered.T.contiguous()
     source_rows, within = sources[:, 0].contiguous(), round(ROWS * reduced.shape[1])
-    distances, indices = [], []
-    for part, rows in zip(wanted.split(TOGETHER), targets[:, 0].split(TOGETHER), strict=True):
+
+    def nearest(part: torch.Tensor, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         # Both are in the order of rows; patches of rows further away would be too far from what is wanted.
         bounds = torch.stack([rows[0] - within, rows[-1] + within + 1])
         first, last = torch.searchsorted(source_rows, bounds).tolist()
@@ -255,8 +256,10 @@ def _matched(reduced: torch.Tensor, guide: torch.Tensor, targets: torch.Tensor, 
             first, last = 0, len(sources)
         relative = torch.addmm(lengths[first:last], part, transposed[:, first:last], alpha=-2)
         best = torch.from_numpy(relative.numpy().argmin(1))  # a tenth of the time that it takes in torch
-        distances.append(relative.gather(1, best[:, None])[:, 0] + part.square().sum(1))
-        indices.append(best + first)
+        return relative.gather(1, best[:, None])[:, 0] + part.square().sum(1), best + first
+
+    found = map_parts(nearest, wanted.split(TOGETHER), targets[:, 0].split(TOGETHER))
+    distances, indices = zip(*found, strict=True)
     return _Field(targets, sources[torch.cat(indices)], torch.cat(distances).clamp(min=0))
 
 
@@ -327,7 +330,8 @@ def _copied(picture: torch.Tensor, field: _Field, size: tuple[int, int]) -> tupl
     ends = [np.flatnonzero(is_copied.any(1 - axis))[[0, -1]] + (-1, 2) for axis in (0, 1)]
     used = tuple(slice(*(cell * end.clip(0, count)).tolist()) for end, count in zip(ends, size, strict=True))
     pixels = [np.arange(part.start, part.stop, dtype=np.float32) for part in used]
-    for shift in ((0, 0), (0, 1), (1, 0), (1, 1)):
+
+    def weighted_copy(shift: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
         places = [(values + 0.5) / cell - 0.5 for values in pixels]
         middles = [np.floor(values) + more for values, more in zip(places, shift, strict=True)]
         near = [1 - abs(values - middle) for values, middle in zip(places, middles, strict=True)]
@@ -335,7 +339,10 @@ def _copied(picture: torch.Tensor, field: _Field, size: tuple[int, int]) -> tupl
         weight = near[0][:, None] * near[1] * is_copied[rows][:, columns]
         y, x = (cell * offsets[rows, :, axis][:, columns] for axis in (0, 1))
         copy = cv2.remap(own, pixels[1] + x, pixels[0][:, None] + y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
-        total[used] += _thrice(weight) * copy
+        return _thrice(weight) * copy, weight
+
+    for copy, weight in map_parts(weighted_copy, ((0, 0), (0, 1), (1, 0), (1, 1))):
+        total[used] += copy
         weights[used] += weight
     copied = torch.from_numpy(total / _thrice(weights.clip(1e-6))).permute(2, 0, 1)
     return copied, torch.from_numpy(weights > 0.5)

@@ -11,6 +11,7 @@ import torch
 
 from space_core.generator.mesh_warp.background import Background
 from space_core.generator.mesh_warp.face_motion import PixelTransform
+from space_core.generator.mesh_warp.parallel import map_parts
 from space_core.generator.mesh_warp.sampling import double, grid_of, sample
 
 # Subtracted from the background, and added to the layer as far as the background is seen: it keeps the layer in 0…255.
@@ -41,10 +42,11 @@ def cut_out(
     values = np.arange(256)[None, :, None]
     changes = np.abs(values - [BIAS, BIAS, BIAS, 255]).astype(np.uint8)  # of the background, by values of the layer
     x = torch.arange(width, dtype=torch.float32) * to_surroundings.scale
-    for top in range(0, height, CHUNK_ROWS):
+    first = to_surroundings(corner)
+
+    def cut_rows(top: int) -> None:
         rows = np.s_[top : min(top + CHUNK_ROWS, height)]
         y = torch.arange(rows.start, rows.stop, dtype=torch.float32) * to_surroundings.scale
-        first = to_surroundings(corner)
         fields = sample(soft, grid_of(x + float(first[0]), y + float(first[1])))[0]
         own = torch.from_numpy(picture[rows].copy()).permute(2, 0, 1).float()
         bare = (own * fields[1] + fields[2:] * 255).round_().clamp_(0, 255)
@@ -56,6 +58,8 @@ def cut_out(
         biased = np.subtract(background[rows], BIAS, dtype=np.int16)
         layer[rows] = premultiplied(colours, biased, (fields[0] * 255).round_().byte().numpy())
         effect[rows] = reduce(cv2.max, cv2.split(cv2.LUT(layer[rows], changes)))
+
+    map_parts(cut_rows, range(0, height, CHUNK_ROWS))
     return layer, background, effect
 
 

@@ -27,7 +27,6 @@ from space_core.version import __version__
 if TYPE_CHECKING:
     from space_core.animation import Animation
     from space_core.comparison import Comparison
-    from space_core.face.preview import FacePreview
     from space_core.pipeline import SpacePipeline
 
 FAULT = 1  # exit codes
@@ -103,11 +102,11 @@ def _animate_recording(parsed: argparse.Namespace, options: AnimationOptions) ->
     if not parsed.quiet:
         if animation.num_faces > 1 and options.face == 1:
             say(f"The photo shows {animation.num_faces} faces; the largest speaks, or --face 2 …")
-        _say_what_was_made(animation, video, pipeline.preview(parsed.photo, options))
+        _say_what_was_made(animation, video)
 
 
-def _say_what_was_made(film: "Animation | Comparison", path: str | Path | None, photo: "FacePreview") -> None:
-    for note in (*photo.notes, *film.notes):
+def _say_what_was_made(film: "Animation | Comparison", path: str | Path | None) -> None:
+    for note in (*film.photo_notes, *film.notes):
         say(note)
     say(f"{'stream' if path is None else path}: {film.seconds:.2f} s")
 
@@ -132,7 +131,7 @@ def _compare(parsed: argparse.Namespace) -> None:
         outputs = Outputs(path, stream=stream)
         comparison = pipeline.compare_to_file(parsed.photo, parsed.speech, settings, outputs, progress=show)
     if not parsed.quiet:
-        _say_what_was_made(comparison, path, pipeline.preview(parsed.photo, settings[0]))
+        _say_what_was_made(comparison, path)
 
 
 def _batch(parsed: argparse.Namespace) -> None:

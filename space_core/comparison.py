@@ -31,6 +31,7 @@ class Comparison:
         portrait: the prepared photo, the first setting's.
         num_frames: how many frames there are in all, 25 a second.
         captions: what is below each picture.
+        photo_notes: advice on the photo, as in ``Animation``.
         notes: those of the animations, each once.
     """
 
@@ -38,6 +39,7 @@ class Comparison:
         self.portrait = animations[0].portrait
         self.num_frames = animations[0].num_frames
         self.captions = captions
+        self.photo_notes = animations[0].photo_notes
         self.notes = tuple(dict.fromkeys(note for animation in animations for note in animation.notes))
         self._pictures = self._draw(animations, progress)
 

@@ -20,8 +20,7 @@ HEAVY = ("torch", "numpy", "scipy", "librosa", "gradio", "matplotlib", "accelera
 @pytest.fixture
 def stub(monkeypatch):
     """A pipeline in the place of the real one, which keeps the options that it is given."""
-    stub = SimpleNamespace(options=None, num_faces=1, seconds=1.0, notes=())
-    stub.preview = lambda *_: SimpleNamespace(notes=("The face is dark.",))
+    stub = SimpleNamespace(options=None, num_faces=1, seconds=1.0, notes=(), photo_notes=("The face is dark.",))
 
     def animate_to_file(photo, speech, path, options, *_, **__):
         stub.options = options
@@ -118,9 +117,9 @@ def animate_to_file(photo, speech, path, options, progress):
     logging.getLogger("library").error("a library's log")
     os.write(2, b"native code's message")
     progress("frames", 1, 1)
-    return types.SimpleNamespace(num_faces=1, seconds=1.0, notes=())
+    return types.SimpleNamespace(num_faces=1, seconds=1.0, notes=(), photo_notes=())
 
-pipeline = types.SimpleNamespace(animate_to_file=animate_to_file, preview=lambda *_: types.SimpleNamespace(notes=()))
+pipeline = types.SimpleNamespace(animate_to_file=animate_to_file)
 space_core.pipeline.SpacePipeline = lambda *_: pipeline
 sys.exit(main(["animate", "photo.jpg", "speech.wav", "-o", "out.mp4", *sys.argv[1:]]))
 """
@@ -174,10 +173,9 @@ def write(path, stream, progress):
     print("a library's message")
     os.write(1, b"native code's message")
     os.write(stream.fileno(), b"film")
-    return types.SimpleNamespace(num_faces=1, seconds=1.0, notes=())
+    return types.SimpleNamespace(num_faces=1, seconds=1.0, notes=(), photo_notes=())
 
 pipeline = types.SimpleNamespace(animate_to_file=animate_to_file, compare_to_file=compare_to_file)
-pipeline.preview = lambda *_: types.SimpleNamespace(notes=())
 space_core.pipeline.SpacePipeline = lambda *_: pipeline
 command, *more = sys.argv[1:]
 sys.exit(main([command, "photo.jpg", "speech.wav", "-o", "-", *more]))

@@ -93,6 +93,12 @@ def test_photos_that_will_not_do_well_are_warned_of(pipeline, astronaut):
     assert "enlarged" in notes_of(pipeline, scaled(scaled(large, 1 / 12), 12))
 
 
+def test_a_film_has_the_notes_of_the_preview(pipeline, astronaut, short_speech):
+    for photo in (scaled(astronaut, 0.8), (astronaut * 0.25).astype(np.uint8), gaussian_filter(astronaut, (2, 2, 0))):
+        with pipeline.animate(photo, short_speech) as animation:
+            assert animation.photo_notes == pipeline.preview(photo).notes != ()
+
+
 def test_a_large_photo_is_previewed_as_a_draft(pipeline, astronaut, tmp_path):
     far = np.full((2850, 3800, 3), 130, np.uint8)
     far[1200 : 1200 + astronaut.shape[0], 1700 : 1700 + astronaut.shape[1]] = astronaut

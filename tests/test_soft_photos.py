@@ -10,8 +10,8 @@ from rendering import blinking, blurred, open_mouth, posed, rendered
 
 from space_core.face.detector import build_detector
 from space_core.face.portrait import Portrait, prepare_portrait
+from space_core.face.sharpness import edge_blur
 from space_core.face.topology import EYES, INNER_LOWER_LIP, INNER_UPPER_LIP
-from space_core.generator.mesh_warp.sharpness import edge_blur
 from space_core.media.images import load_photo
 
 SIGMA = 3.5  # pixels of the crop

@@ -1,27 +1,13 @@
 """Preview of a photo before anything is rendered: which faces it shows, how one would be framed, and warnings."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import gaussian_filter
 
 from space_core.face.crop_size import SIZE
 from space_core.face.detector import Detector
-from space_core.face.luminance import LUMINANCE
+from space_core.face.photo_notes import photo_notes
 from space_core.face.portrait import FramedFace, choose_face, cut, find_faces
-from space_core.face.topology import EYES, INNER_LOWER_LIP, INNER_UPPER_LIP
-
-# What a photo is warned of; each limit lies beyond what the portraits of the corpus that move well have.
-SMALL_FACE = 100  # pixels high: a frame then shows the face more than twice as large as the photo
-TURNED = 30.0  # degrees of yaw
-ON_ITS_SIDE = 60.0  # degrees of roll, as in scans and in photos that have lost their orientation
-WIDE_OPEN = 0.3  # gap between the lips, in widths of the mouth
-SHUT = 0.2  # opening of the wider eye, in widths of the eye
-DARK = 75  # the light of the face's brighter parts, of 255; dark skin in good light is above 120
-# Detail of one to two pixels of a frame relative to detail of two to four: of 256 sharp photos 0.43 and more, of 18
-# blurred ones 0.41 and less, as of faces enlarged from 40 pixels. Finer detail may be of JPEG or of the enlarging.
-BLURRED = 0.42
 
 
 @dataclass(frozen=True)
@@ -81,49 +67,9 @@ def preview_face(photo: np.ndarray, detector: Detector, face_number: int = 1, sc
     faces = tuple(FoundFace(number, _box(other), other.refusal) for number, other in enumerate(found, 1))
     framed = cut(photo, face.crop, margin=0)
     frame = face.crop.to_photo(SIZE * np.array([[0, 0], [1, 0], [1, 1], [0, 1]]))
-    notes = (*_notes_on_face(face), *_notes_on_light(face, framed))
+    notes = photo_notes(framed, face.landmarks, face.normalized, face.pose, face.crop.scale * face.photo_scale)
     return FacePreview(photo, faces, faces[face_number - 1], framed, frame, notes)
 
 
 def _box(face: FramedFace) -> tuple[float, float, float, float]:
     return (*face.mesh[:, :2].min(0).tolist(), *face.mesh[:, :2].max(0).tolist())
-
-
-def _notes_on_face(face: FramedFace) -> Iterator[str]:
-    if face.height < SMALL_FACE:
-        yield f"The face is only {face.height:.0f} pixels high, so the film will be soft. A photo from closer helps."
-    if abs(face.pose.rotation[0, 2]) > ON_ITS_SIDE:
-        yield "The head lies on its side in the photo. Turn the photo upright first, or the film lies on its side, too."
-    if face.yaw > TURNED:
-        yield f"The face is turned away by {face.yaw:.0f} degrees. One that looks at the camera moves better."
-    if _mouth_opening(face.normalized) > WIDE_OPEN:
-        yield "The mouth is wide open in the photo. With closed lips it moves better."
-    if _eye_opening(face.normalized) < SHUT:
-        yield "The eyes are shut in the photo, so open ones have to be made up. A photo with open eyes helps."
-
-
-def _notes_on_light(face: FramedFace, framed: np.ndarray) -> Iterator[str]:
-    low, high = face.landmarks[:, :2].min(0), face.landmarks[:, :2].max(0)
-    (left, top), (right, bottom) = (np.clip(corner, 0, SIZE).astype(int) for corner in (low, high))
-    light = framed[top:bottom, left:right] @ LUMINANCE
-    if np.percentile(light, 90) < DARK:
-        yield "The face is very dark. A brighter photo helps."
-    fine, medium, coarse = (gaussian_filter(light, pixels) for pixels in (1, 2, 4))
-    if (fine - medium).std() < BLURRED * (medium - coarse).std():
-        yield "The photo is blurred or enlarged from a small one, so the film will be soft. A sharper one helps."
-
-
-def _mouth_opening(normalized: np.ndarray) -> float:
-    """The gap between the lips of landmarks (478, 3), in widths of the mouth."""
-    upper, lower = (normalized[list(lip), :2] for lip in (INNER_UPPER_LIP, INNER_LOWER_LIP))
-    return float((lower - upper)[:, 1].max() / np.linalg.norm(upper[-1] - upper[0]))
-
-
-def _eye_opening(normalized: np.ndarray) -> float:
-    """How far apart the lids of the wider eye of landmarks (478, 3) are in its middle, in widths of the eye."""
-    openings = []
-    for eye in EYES:
-        upper, lower = (normalized[list(lid)] for lid in (eye.upper_lid, eye.lower_lid))
-        middle = len(upper) // 2
-        openings.append(np.linalg.norm(upper[middle] - lower[middle]) / np.linalg.norm(upper[-1] - upper[0]))
-    return float(max(openings))

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from space_core.face.canvas import Canvas
 from space_core.face.portrait import MARGIN
+from space_core.face.sharpness import SHARP, edge_blur, softening_of
 from space_core.face.topology import EYES, INNER_LOWER_LIP, INNER_UPPER_LIP, OUTER_LOWER_LIP, OUTER_UPPER_LIP
 from space_core.generator.mesh_warp.compositing.prepared_canvas import PreparedCanvas, film_transform
 from space_core.generator.mesh_warp.eyes import PreparedEye, draw_eye, eye_change, eye_margin, prepare_eyes
@@ -30,7 +31,6 @@ from space_core.generator.mesh_warp.refinement import (
     window_corners,
 )
 from space_core.generator.mesh_warp.sampling import affine_grid, blur_batch, grid_of, sample
-from space_core.generator.mesh_warp.sharpness import SHARP, edge_blur, softening_of
 
 LARGEST = 232  # pixels that the width of an eye or a mouth has at most where it is drawn
 AROUND_EYES = 1.7  # how much of the photo around the eyes is kept, in widths of an eye

@@ -15,6 +15,7 @@ import torch
 from space_core.face.canvas import Canvas, crop_canvas
 from space_core.face.portrait import MARGIN, SIZE, Portrait
 from space_core.face.posed_face import PosedFace
+from space_core.face.sharpness import softening_of
 from space_core.face.topology import OVAL
 from space_core.generator.mesh_warp.background import estimate_background
 from space_core.generator.mesh_warp.compositing.compositor import compose
@@ -39,7 +40,6 @@ from space_core.generator.mesh_warp.prepared_mouth import prepare_mouth
 from space_core.generator.mesh_warp.rasterizer import rasterize
 from space_core.generator.mesh_warp.refinement import load_refinement
 from space_core.generator.mesh_warp.relighting import PreparedLight, prepare_light, relight
-from space_core.generator.mesh_warp.sharpness import softening_of
 from space_core.generator.mesh_warp.warp_mesh import WarpMesh, build_warp_mesh
 from space_core.generator.mesh_warp.worn_glasses import WornGlasses, draw_glasses, take_off_glasses
 from space_core.generator.mesh_warp.wrinkles import PreparedWrinkles, crease_shade, prepare_wrinkles

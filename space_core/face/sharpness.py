@@ -6,7 +6,6 @@ import cv2
 import numpy as np
 
 from space_core.face.luminance import LUMINANCE
-from space_core.generator.mesh_warp.sampling import blur
 
 REBLUR = 1.0  # pixels
 STRONG_EDGES, LEAST_EDGE = 0.8, 0.01  # quantile of the gradients at edges, and a gradient per pixel, 0…1
@@ -57,7 +56,7 @@ def softening_of(blur: float, scale: float) -> float:
 
 def _width_of_edges(grey: np.ndarray) -> float:
     """``edge_blur`` of a picture (H, W) as it is; widths beyond about two pixels are underestimated."""
-    before, after = _gradients(grey), _gradients(blur(grey, REBLUR))
+    before, after = _gradients(grey), _gradients(cv2.GaussianBlur(grey, (0, 0), REBLUR, borderType=cv2.BORDER_REFLECT))
     size = np.hypot(*before)
     # Edges: pixels whose gradient is larger than both next to them across the edge.
     steps = np.stack(before) / np.maximum(size, 1e-6)

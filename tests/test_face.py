@@ -143,6 +143,15 @@ def test_photo_that_is_cropped_to_the_face_keeps_its_framing(detector, astronaut
     np.testing.assert_allclose(corners, [[0, 0], [side, side]], atol=1)
 
 
+@pytest.mark.parametrize(
+    ("name", "quarters", "lies"), [("astronaut", 2, "upside down"), ("mona_lisa", 1, "on its side")]
+)
+def test_a_photo_in_which_a_face_is_found_only_once_it_is_turned_is_refused_as_such(detector, name, quarters, lies):
+    photo = np.ascontiguousarray(np.rot90(load_photo(EXAMPLES / f"{name}.jpg"), quarters))
+    with pytest.raises(SpaceError, match=rf"seems to lie {lies}\. Turn it upright first"):
+        prepare_portrait(photo, detector)
+
+
 @pytest.mark.parametrize("picture", ["cat", "coffee", "coins", "noise", "plain"])
 def test_no_human_face_is_said_in_a_sentence(detector, picture):
     image = {
@@ -152,7 +161,7 @@ def test_no_human_face_is_said_in_a_sentence(detector, picture):
         "noise": lambda: np.random.default_rng(0).integers(0, 256, (400, 300, 3), dtype=np.uint8),
         "plain": lambda: np.full((300, 400, 3), 200, np.uint8),
     }[picture]()
-    with pytest.raises(SpaceError, match="No human face"):
+    with pytest.raises(SpaceError, match="No human face was found in the photo"):
         prepare_portrait(image, detector)
 
 

@@ -1,5 +1,6 @@
 """The user's photo, prepared: the square crop around one face, its face mesh, its masks, the way back."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +20,11 @@ FACE_CENTRE = 0.49  # where the middle of the face mesh comes to lie, from the c
 
 MIN_FACE_HEIGHT = 64  # pixels in the photo; smaller faces have no lips to speak of
 MAX_YAW = 50.0  # degrees; beyond it half of the mouth is out of sight
+
+# Photos in which nobody is found are searched again in quarter turns, reduced to that side in pixels.
+QUARTER_TURNS = ((2, "upside down"), (1, "on its side"), (3, "on its side"))
+TURNED_SIDE = 800
+UPRIGHT_ROLL = 45.0  # degrees, of a head that is upright after the turn
 
 # Between two people, what is nearer to one is that one's. In heights of their faces; that wide is the border.
 BORDER_BETWEEN_PEOPLE = 0.04
@@ -128,11 +134,23 @@ def find_faces(photo: np.ndarray, detector: Detector, scale: float = 1.0) -> lis
     """
     faces = detector.detect(photo)
     if not faces:
-        raise SpaceError(
-            "No human face was found in the photo. Use a sharp one in which a person looks roughly at the camera, with "
-            "both eyes and the mouth in view."
-        )
+        raise _no_face(photo, detector)
     return [_framed(face.astype(np.float64), photo.shape[1], photo.shape[0], scale) for face in faces]
+
+
+def _no_face(photo: np.ndarray, detector: Detector) -> SpaceError:
+    """The refusal of a photo in which no face was found; says so if there is one once the photo is turned upright."""
+    step = math.ceil(max(photo.shape[:2]) / TURNED_SIDE)
+    for quarters, lies in QUARTER_TURNS:
+        turned = np.ascontiguousarray(np.rot90(photo[::step, ::step], quarters))
+        for face in detector.detect(turned):
+            _, pose = normalize(face[None].astype(np.float64))
+            if abs(pose.rotation[0, 2]) < UPRIGHT_ROLL:
+                return SpaceError(f"No human face was found: the photo seems to lie {lies}. Turn it upright first.")
+    return SpaceError(
+        "No human face was found in the photo. Use a sharp one in which a person looks roughly at the camera, with "
+        "both eyes and the mouth in view."
+    )
 
 
 def choose_face(faces: list[FramedFace], number: int) -> FramedFace:

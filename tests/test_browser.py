@@ -234,6 +234,13 @@ def test_a_message_goes_when_its_visitor_tries_again(page):
     assert "There is no photo yet" not in page.locator(".toast-body").inner_text()
 
 
+def test_a_file_of_a_wrong_kind_is_refused_in_plain_words(page):
+    page.set_input_files("#speech input[type=file]", EXAMPLES / "astronaut.mp4")
+    page.locator(".toast-body").get_by_text("astronaut.mp4 is not a recording. A video goes under").wait_for()
+    page.set_input_files("#photo input[type=file]", EXAMPLES / "english_starlight.flac")
+    page.locator(".toast-body").get_by_text("english_starlight.flac is not a picture").wait_for()
+
+
 def test_a_photo_that_will_not_do_is_refused_before_anything_is_made(page, tmp_path, short_speech):
     Image.linear_gradient("L").resize((400, 300)).save(tmp_path / "landscape.png")
     give(page, tmp_path / "landscape.png", short_speech)

@@ -20,7 +20,7 @@ import pytest
 from conftest import Refused, Visitor, free_port, serving, until, uploaded
 from gradio.routes import file_upload_statuses
 from tiny_page import QUEUE_SIZE, ROOT, is_sentence, program, served
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from space_core import ServerFault, SpaceError
@@ -618,6 +618,16 @@ def test_a_demo_ends_as_soon_as_its_live_session_has_ended(tmp_path):
             process.send_signal(signal.SIGTERM)
             until(lambda: isinstance(socket.recv(10), str))
         process.wait(20)
+
+
+def test_a_refused_web_socket_is_no_error_in_the_log(tmp_path):
+    with program(tmp_path) as (process, _, visitor):
+        for path in ("live", "nowhere"):
+            with pytest.raises(InvalidStatus):
+                connect(live_address(visitor).replace("live", path), origin="https://elsewhere.example")
+        process.terminate()
+        _, log = process.communicate(timeout=30)
+    assert "serving" in log and "error" not in log
 
 
 def test_nothing_is_written_outside_of_the_private_folder(operated):

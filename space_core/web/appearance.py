@@ -38,7 +38,7 @@ PLAYER = """<div class="stage">
 <a download="space.mp4" hidden>Download the video</a>
 <span>The video will play here.</span>
 </div>"""
-_PLAYER_SCRIPT = Path(__file__).with_name("player.js").read_text(encoding="utf-8")
+_SCRIPTS = (Path(__file__).with_name(name).read_text(encoding="utf-8") for name in ("player.js", "plain_messages.js"))
 
 
 # Gradio sets the body's background once, as the visitor's system has it.
@@ -51,7 +51,7 @@ SWITCH_THEME = """() => {
 APPEARANCE = {
     "theme": gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]),
     "css": STYLE,
-    "head": f"<script>{_PLAYER_SCRIPT}</script>",
+    "head": "".join(f"<script>{script}</script>" for script in _SCRIPTS),
 }
 
 

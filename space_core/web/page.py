@@ -143,7 +143,7 @@ def _inputs(settings: Settings) -> InputScreen:
             label="Photo", type="filepath", sources=["upload", "webcam", "clipboard"], height=260, elem_id="photo"
         )
         preview = gr.Image(label="Who speaks", interactive=False, height=260, elem_id="found", buttons=[])
-    notes = gr.Markdown(elem_id="note")
+    notes = gr.Markdown(label="Notes", elem_id="note")
     speech, say, spoken = _speech()
     changes = _operators_changes(settings)
     options = build_widgets("main", changes)
@@ -204,7 +204,7 @@ def _generator_choices() -> dict[str, Any]:
 
 def _film_screen(player: str) -> FilmScreen:
     gr.HTML(PLAYER, elem_id=player, elem_classes="player")
-    summary = gr.Markdown(elem_id=f"{player}-summary", elem_classes="summary")
+    summary = gr.Markdown(label="Summary", elem_id=f"{player}-summary", elem_classes="summary")
     video = gr.Video(label="Talking portrait", interactive=False, visible=False)
     return FilmScreen(player, summary, video, gr.Textbox(label="Stream", visible="hidden"))
 

@@ -1,6 +1,7 @@
 """The web server: serves the page until a signal ends it, and lets running jobs finish."""
 
 import asyncio
+import logging
 import signal
 import socket
 import time
@@ -25,6 +26,8 @@ from space_core.web.settings import Settings
 SHUTDOWN_SECONDS = 3  # for open connections when the server ends
 DELIVERY_SECONDS = 2.0  # for last messages and films to reach their visitors
 BACKLOG = 2048  # connections that wait to be accepted
+# What uvicorn logs as an error of ours when a WebSocket is refused with a sentence.
+REFUSED_SOCKET = "ASGI callable returned without completing handshake."
 
 
 def serve(
@@ -54,6 +57,7 @@ def serve(
         ws_per_message_deflate=False,  # pictures and sound are as small as they get
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )
+    logging.getLogger("uvicorn.error").addFilter(lambda record: record.msg != REFUSED_SOCKET)
     with ExitStack() as sockets:
         listeners = [sockets.enter_context(_listen(settings.host, settings.port))]
         if settings.monitoring_port is not None:

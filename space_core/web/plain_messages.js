@@ -1,0 +1,20 @@
+// Gradio's message about a file of a wrong kind lists media types; visitors read what they can give instead.
+(() => {
+  const GRADIOS = /^Invalid file types?: (.*)\. Only (.*) allowed\.$/s;
+  const ADVICE = {
+    audio: 'is not a recording. A video goes under “From a video”, and its sound is used.',
+    image: 'is not a picture. Use a JPEG, PNG or WebP.',
+    video: 'is not a video. Use an MP4, MOV or WebM.',
+  };
+
+  function replace(text) {
+    const [, name, types] = GRADIOS.exec(text.nodeValue.trim()) ?? [];
+    const advice = ADVICE[types?.split('/')[0]];
+    if (advice) text.nodeValue = `${name} ${advice}`;
+  }
+
+  new MutationObserver(() => {
+    for (const message of document.querySelectorAll('.toast-message-text'))
+      message.childNodes.forEach((node) => node.nodeType === Node.TEXT_NODE && replace(node));
+  }).observe(document.documentElement, {childList: true, subtree: true});
+})();

@@ -26,9 +26,11 @@ def existing_file(path: str | Path, kind: str) -> Path:
         kind: the noun for it in the message: "photo", "recording", "video".
 
     Raises:
-        SpaceError: the file does not exist, is a folder or a device, is not readable, or is empty.
+        SpaceError: there is no path, or the file does not exist, is a folder or a device, is not readable, or is empty.
     """
-    if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
+    if path is not None and not isinstance(path, (str, os.PathLike)):
+        raise SpaceError(f"A {kind} is given as the path of its file, not as a value of type {type(path).__name__}.")
+    if not path or not os.fspath(path):
         raise SpaceError(f"No {kind} was given. Choose a file.")
     try:
         status = Path(path).stat()

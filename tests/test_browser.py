@@ -241,6 +241,14 @@ def test_a_file_of_a_wrong_kind_is_refused_in_plain_words(page):
     page.locator(".toast-body").get_by_text("english_starlight.flac is not a picture").wait_for()
 
 
+def test_a_lost_connection_is_said_until_it_is_back(page):
+    page.context.set_offline(True)
+    page.locator("#animate").click()
+    page.get_by_role("alert").get_by_text("The connection to the demo is lost").wait_for()
+    page.context.set_offline(False)
+    page.get_by_text("The connection to the demo is lost").wait_for(state="detached")
+
+
 def test_a_photo_that_will_not_do_is_refused_before_anything_is_made(page, tmp_path, short_speech):
     Image.linear_gradient("L").resize((400, 300)).save(tmp_path / "landscape.png")
     give(page, tmp_path / "landscape.png", short_speech)

@@ -23,6 +23,10 @@ STYLE = """
 .stopped .summary .wrap:has(.error) {display: none;}
 /* The number of frames, which would lie on the bar. */
 .summary .wrap:has(.progress-level) .progress-text {display: none;}
+#connection-lost {
+  position: fixed; top: 0; left: 0; right: 0; z-index: 1000; padding: 0.6rem; text-align: center;
+  background: #b91c1c; color: white;
+}
 @media (max-width: 640px) {
   .player .stage {min-height: 340px;}
   .player video {height: 300px;}
@@ -38,7 +42,10 @@ PLAYER = """<div class="stage">
 <a download="space.mp4" hidden>Download the video</a>
 <span>The video will play here.</span>
 </div>"""
-_SCRIPTS = (Path(__file__).with_name(name).read_text(encoding="utf-8") for name in ("player.js", "plain_messages.js"))
+_SCRIPTS = [
+    Path(__file__).with_name(name).read_text(encoding="utf-8")
+    for name in ("player.js", "plain_messages.js", "connection.js")
+]
 
 
 # Gradio sets the body's background once, as the visitor's system has it.

@@ -416,11 +416,14 @@ def test_the_page_is_dark_where_the_visitors_system_is(page):
 
 
 def test_everything_can_be_reached_by_keyboard(page):
-    reached = set()
+    reached, outlines = set(), set()
     for _ in range(60):
         page.keyboard.press("Tab")
         reached.add(page.evaluate("() => document.activeElement.closest('[id]')?.id"))
+        if page.evaluate("() => document.activeElement.type") == "range":
+            outlines.add(page.evaluate("() => getComputedStyle(document.activeElement).outlineStyle"))
     assert {"animate", "stop"} <= reached
+    assert outlines == {"solid"}  # where the keyboard is shows on sliders, too
     named = page.evaluate(
         """() => [...document.querySelectorAll('button, input, textarea')]
           .filter((e) => e.checkVisibility() && e.type !== 'file')

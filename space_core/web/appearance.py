@@ -11,6 +11,8 @@ STYLE = """
 #theme {flex-grow: 0; min-width: 9rem;}
 /* While Gradio finds out how many tabs have room, they must not make a phone's page wider. */
 .tab-wrapper {contain: inline-size;}
+/* Gradio takes away what shows where the keyboard is. */
+input[type="range"]:focus-visible {outline: 2px solid var(--color-accent) !important; outline-offset: 4px;}
 #found img {object-fit: contain;}
 #note p {margin: 0;}
 .player .stage {min-height: 550px; background: var(--block-background-fill); border-radius: var(--radius-lg);}

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import torch
 from conftest import EXAMPLES
-from rendering import on_surroundings, posed, rendered
+from rendering import around, looking, mean_difference, on_surroundings, posed, rendered
 
 from space_core.evaluation.head_turn import outline_flicker
 from space_core.face.detector import build_detector
 from space_core.face.portrait import MARGIN, SIZE, Portrait, cut, prepare_portrait
 from space_core.face.segmentation import person_mask
+from space_core.face.topology import EYES
 from space_core.generator.mesh_warp import MeshWarpGenerator
 from space_core.generator.mesh_warp.compositing.compositor import compose
 from space_core.generator.mesh_warp.earrings import find_earrings
@@ -369,6 +370,15 @@ def test_what_a_turned_photo_hides_is_the_near_side_mirrored(generator, turned_a
     assert green[0][far].sum() < 5 and green[1][far].sum() > 50
 
 
+def test_the_bridge_of_the_nose_hides_the_far_eye_of_a_head_that_turns_further_away(generator, turned_away):
+    prepared = generator.prepare(turned_away, refined=False)
+    face = posed(turned_away, looking(turned_away, 15), yaw=40 * float(np.sign(turned_away.pose.rotation[0, 0])))
+    frames = [rendered(generator, each, face)[0] for each in (prepared, replace(prepared, eyes=None))]
+    pupils = [[around(frame, face.landmarks[0], [eye.pupil], 12) for frame in frames] for eye in EYES]
+    drawn = [mean_difference(*pair) for pair in pupils]
+    assert min(drawn) < 0.5 and max(drawn) > 5
+
+
 def test_a_turned_photo_is_unchanged_when_the_head_turns_further_away(generator, turned_away):
     prepared = generator.prepare(turned_away, refined=False)
     without = replace(prepared, mesh=replace(prepared.mesh, far=None))
@@ -393,6 +403,18 @@ def test_long_hair_is_mirrored_where_the_photo_shows_none_on_the_far_side(turned
     assert bool((side.hidden[468:] > 0.5).all() and (side.kind[468:, 0] == 1).all()) == mirrored
 
 
+@pytest.mark.parametrize(("beside", "mirrored"), [(0.9, True), (1.3, False)])
+def test_hair_is_not_mirrored_to_where_the_photo_shows_the_background(turned_away, beside, mirrored):
+    photo = on_surroundings(posed(turned_away))
+    far = np.sign(turned_away.pose.rotation[0, 0])
+    lock = np.array([[-beside * far, y, 0.6] for y in (1.0, 1.1, 1.2)])
+    person = np.ones((640, 640), np.float32)
+    beyond = (photo.host.posed[0, :468, 0] * far).max() - 0.1 * float(photo.host.scale[0])
+    person[:, np.arange(640) * far > beyond] = 0
+    side = find_far_side(photo, person, lock, np.ones(3), np.ones(3), np.array([[468, 469, 470]]))
+    assert (side.hidden[468:] > 0.5).all() if mirrored else not side.hidden[468:].any()
+
+
 @pytest.mark.parametrize("far_ear_shown", [True, False])
 def test_the_near_ear_is_not_mirrored_where_the_photo_shows_the_far_one(portrait, far_ear_shown):
     turn = 12 - float(portrait.pose.rotation[0, 0])
@@ -410,7 +432,8 @@ def test_the_near_ear_is_not_mirrored_where_the_photo_shows_the_far_one(portrait
 def test_hair_above_the_mirrored_ear_is_mirrored_up_to_the_top_of_the_head(portrait):
     turn = 20 - float(portrait.pose.rotation[0, 0])
     photo = on_surroundings(posed(portrait, yaw=turn))
-    person = np.zeros((640, 640), np.float32)  # nothing beyond the face: the photo shows no far ear
+    person = np.zeros((640, 640), np.float32)
+    person[: int(photo.host.posed[0, 105, 1])] = 1  # down to the brows: the photo shows no far ear
     above = np.array([[-0.6, y, 0.7] for y in (-0.6, -0.8, -1.0)])
     side = find_far_side(photo, person, above, np.ones(3), np.zeros(3), np.array([[468, 469, 470]]))
     assert (side.hidden[468:] > 0.9).all()

@@ -57,6 +57,9 @@ IRIS_RISE = 0.06  # how far the middle of an iris lies above the line between th
 DARK_BROWN = (0.3, 0.19, 0.13)  # relative to the light; the iris of an eye nobody has seen
 WHITE, WHITE_GREY = 0.88, 0.65  # how bright its white is, relative to the skin, and how much less coloured
 LASHES_OR_WHITE = (0.5, 0.75)  # relative to the light: darker is lashes, lighter is white
+# The bridge of a nose hides the far eye of a turned head: what is seen there lies in the photo so far along the eye, in
+# its widths, from where the eye shows it. In view that is 0.13 at most, behind a bridge 0.7.
+HIDDEN = (0.2, 0.4)
 AROUND_BALL = 0.75  # in widths; what is further from an eye is not seen between its lids, however it moves
 LEAST_HEIGHT = 0.1  # of an eye, in its widths; below it the tracker's noise would count as shutting
 
@@ -166,9 +169,11 @@ def draw_eye(
         motion.posed.index_select(1, index_on(lid, device))[..., :2] for lid in (eye.upper_lid, eye.lower_lid)
     )
     opening = opening_mask(upper, lower, window.pixels)
+    places = where.flatten(1, 2).gather(1, window.index.flatten(1)[..., None].expand(-1, -1, 2))
+    in_view = _in_view(prepared, places.view_as(window.pixels), opening.along)
     where = _eyeball(prepared, motion, window.pixels, opening.along) - prepared.corner
     ball = sample(prepared.ball, where, density=2)
-    alpha_blend(frames, window, ball, _softened(opening.coverage, prepared) * moved)
+    alpha_blend(frames, window, ball, _softened(opening.coverage, prepared) * moved * in_view)
 
     if not (change.shut.any() or change.opened.any()):
         return
@@ -182,7 +187,18 @@ def draw_eye(
     line = opening.below_upper / torch.where(opening.below_upper < 0, above, below)
     ends = opening.along.abs() * (1 + (OPENED_ENDS - 1) * opened)
     lashes = torch.exp(-(line**2)) * smoothstep(ends, *LASHES_ENDS[::-1])
-    alpha_blend(frames, window, prepared.lashes.expand_as(ball), _softened(lashes, prepared) * drawn)
+    alpha_blend(frames, window, prepared.lashes.expand_as(ball), _softened(lashes, prepared) * drawn * in_view)
+
+
+def _in_view(prepared: PreparedEye, places: torch.Tensor, along: torch.Tensor) -> torch.Tensor:
+    """(B, h, w) 1 where an eye is in view … 0 where the bridge of the nose hides it.
+
+    ``places`` (B, h, w, 2) of the prepared picture are seen there; ``along`` is that of the eye's ``OpeningMask``.
+    """
+    corners = prepared.photo.posed[0, [prepared.eye.upper_lid[0], prepared.eye.upper_lid[-1]], :2]
+    axis = corners[1] - corners[0]
+    seen = ((places - corners[0]) @ axis) / axis.square().sum()
+    return 1 - smoothstep((seen - (along + 1) / 2).abs(), *HIDDEN)
 
 
 def _softened(alpha: torch.Tensor, prepared: PreparedEye) -> torch.Tensor:

@@ -10,7 +10,7 @@ from space_core.generator.mesh_warp.face_motion import FaceMotion, index_on
 from space_core.generator.mesh_warp.far_cheek import far_cheek
 from space_core.generator.mesh_warp.head_shape import CELL, HEAD_MIDDLE
 from space_core.generator.mesh_warp.inpainting import fill
-from space_core.generator.mesh_warp.sampling import EXTENT, blur
+from space_core.generator.mesh_warp.sampling import EXTENT, blur, distance_to
 from space_core.smoothstep import smoothstep
 
 # Cosines: by how much more than the far side the near side must face the camera, and how little the far side does, for
@@ -40,7 +40,11 @@ HAIR, BEYOND_OUTLINE, SIDE_HEIGHTS, FAR_HAIR_SHOWN = 0.5, 0.12, (0.0, 0.8), 0.5
 # What else hangs beside the jaw, a hood, would be cut off there by a mirror image: points beside it, at the outline of
 # something of that radius at that height, normalized, and the share of them that shows the person in that case.
 BESIDE_JAW, HANGING = tuple((radius, y) for radius in (0.9, 1.05) for y in (0.65, 0.8)), 0.85
+# What, mirrored, would be seen in the photo itself, so far from the person before the background (normalized), is not
+# there. Where that is so large a share of the long hair, nothing beside the face is mirrored: such hair covers it.
+CONTRADICTED, CONTRADICTED_HAIR = (0.08, 0.2), (0.2, 0.35)
 LEAST_SEEN = 0.1  # product of both cosines for a pair to count in the median
+PERSON = 0.5  # of the mask: a pixel that shows the person
 LEAST_WEIGHT = 0.2  # of the greatest; a cell with less of it is filled from its neighbours
 
 
@@ -138,6 +142,7 @@ def find_far_side(
     )
     if shows_ear or (not is_mirrored and _has_something_beside_jaw(photo, person)):
         hidden[NUM_SURFACE_POINTS:] = 0
+    hidden[NUM_SURFACE_POINTS:] *= 1 - _contradicted(photo, person, around, hidden[NUM_SURFACE_POINTS:], hair)
     seen_better = triangles[(hidden[triangles] > 0).any(1)]
     kind = np.ones((len(hidden), 2))
     alike = (1 - smoothstep(beside, *BESIDE)) * (1 - smoothstep(y, *BELOW))
@@ -213,6 +218,21 @@ def _shows_beyond(
         outline[:, 0] = np.where(is_hidden, farthest, outline[:, 0])
     columns, rows = (outline + [far * distance * scale, 0]).round().astype(int).clip(0, EXTENT - 1).T
     return bool(person[rows, columns].mean() > share)
+
+
+def _contradicted(
+    photo: FaceMotion, person: np.ndarray, around: np.ndarray, hidden: np.ndarray, hair: np.ndarray
+) -> np.ndarray:
+    """(P,) 1 where the photo contradicts mirror images of points (P, 3) around the face … 0 where it does not.
+
+    ``hidden`` (P,) is 1 where they are mirrored … 0; for the other arguments see ``find_far_side``.
+    """
+    columns, rows = photo.host.place(around * [-1, 1, 1])[0, :, :2].round().astype(int).clip(0, EXTENT - 1).T
+    distance = distance_to(person > PERSON)[rows, columns] / photo.host.scale[0]
+    contradicted = smoothstep(distance, *CONTRADICTED)
+    mirrored_hair = hidden * hair
+    share = (mirrored_hair * contradicted).sum() / max(mirrored_hair.sum(), 1e-6)
+    return np.maximum(contradicted, smoothstep(share, *CONTRADICTED_HAIR))
 
 
 def _has_something_beside_jaw(photo: FaceMotion, person: np.ndarray) -> bool:

@@ -40,9 +40,9 @@ HAIR, BEYOND_OUTLINE, SIDE_HEIGHTS, FAR_HAIR_SHOWN = 0.5, 0.12, (0.0, 0.8), 0.5
 # What else hangs beside the jaw, a hood, would be cut off there by a mirror image: points beside it, at the outline of
 # something of that radius at that height, normalized, and the share of them that shows the person in that case.
 BESIDE_JAW, HANGING = tuple((radius, y) for radius in (0.9, 1.05) for y in (0.65, 0.8)), 0.85
-# What, mirrored, would be seen in the photo itself, so far from the person before the background (normalized), is not
-# there. Where that is so large a share of the long hair, nothing beside the face is mirrored: such hair covers it.
-CONTRADICTED, CONTRADICTED_HAIR = (0.08, 0.2), (0.2, 0.35)
+# Long hair that would be seen in the photo itself, mirrored, where that shows the background, is not there, and nothing
+# that it covers is mirrored: mean distance from the person, and down to which height, above the shoulders, normalized.
+CONTRADICTED, ABOVE_SHOULDERS = (0.13, 0.155), 1.1
 LEAST_SEEN = 0.1  # product of both cosines for a pair to count in the median
 PERSON = 0.5  # of the mask: a pixel that shows the person
 LEAST_WEIGHT = 0.2  # of the greatest; a cell with less of it is filled from its neighbours
@@ -142,7 +142,7 @@ def find_far_side(
     )
     if shows_ear or (not is_mirrored and _has_something_beside_jaw(photo, person)):
         hidden[NUM_SURFACE_POINTS:] = 0
-    hidden[NUM_SURFACE_POINTS:] *= 1 - _contradicted(photo, person, around, hidden[NUM_SURFACE_POINTS:], hair)
+    hidden[NUM_SURFACE_POINTS:] *= 1 - _contradicted(photo, person, around, hair * hidden[NUM_SURFACE_POINTS:])
     seen_better = triangles[(hidden[triangles] > 0).any(1)]
     kind = np.ones((len(hidden), 2))
     alike = (1 - smoothstep(beside, *BESIDE)) * (1 - smoothstep(y, *BELOW))
@@ -220,19 +220,15 @@ def _shows_beyond(
     return bool(person[rows, columns].mean() > share)
 
 
-def _contradicted(
-    photo: FaceMotion, person: np.ndarray, around: np.ndarray, hidden: np.ndarray, hair: np.ndarray
-) -> np.ndarray:
-    """(P,) 1 where the photo contradicts mirror images of points (P, 3) around the face … 0 where it does not.
+def _contradicted(photo: FaceMotion, person: np.ndarray, around: np.ndarray, hair: np.ndarray) -> float:
+    """0 where a photo may have the long hair that is mirrored … 1 where it shows the background in its place.
 
-    ``hidden`` (P,) is 1 where they are mirrored … 0; for the other arguments see ``find_far_side``.
+    ``hair`` (P,) is the share of such hair at each of the points ``around``; for the others see ``find_far_side``.
     """
     columns, rows = photo.host.place(around * [-1, 1, 1])[0, :, :2].round().astype(int).clip(0, EXTENT - 1).T
     distance = distance_to(person > PERSON)[rows, columns] / photo.host.scale[0]
-    contradicted = smoothstep(distance, *CONTRADICTED)
-    mirrored_hair = hidden * hair
-    share = (mirrored_hair * contradicted).sum() / max(mirrored_hair.sum(), 1e-6)
-    return np.maximum(contradicted, smoothstep(share, *CONTRADICTED_HAIR))
+    weights = hair * (around[:, 1] < ABOVE_SHOULDERS)
+    return float(smoothstep((weights * distance).sum() / max(weights.sum(), 1e-6), *CONTRADICTED))
 
 
 def _has_something_beside_jaw(photo: FaceMotion, person: np.ndarray) -> bool:

@@ -195,9 +195,10 @@ def _in_view(prepared: PreparedEye, places: torch.Tensor, along: torch.Tensor) -
 
     ``places`` (B, h, w, 2) of the prepared picture are seen there; ``along`` is that of the eye's ``OpeningMask``.
     """
-    corners = prepared.photo.posed[0, [prepared.eye.upper_lid[0], prepared.eye.upper_lid[-1]], :2]
-    axis = corners[1] - corners[0]
-    seen = ((places - corners[0]) @ axis) / axis.square().sum()
+    lid = prepared.eye.upper_lid
+    left, right = prepared.photo.posed[0].index_select(0, index_on((lid[0], lid[-1]), places.device))[:, :2]
+    axis = right - left
+    seen = (places - left) @ axis / axis.square().sum()
     return 1 - smoothstep((seen - (along + 1) / 2).abs(), *HIDDEN)
 
 

@@ -129,6 +129,20 @@ def test_teeth_of_a_sepia_photo_are_sepia(generator, grey):
     assert teeth[2] / teeth[0] == pytest.approx(0.46, abs=0.15)
 
 
+def test_flesh_in_a_sepia_photo_is_sepia(grey):
+    picture, photo = seen(changed(grey, lambda picture: (picture * [1, 0.86, 0.74]).round().astype(np.uint8)))
+    tongue = estimate_colours(picture, photo).tongue
+    assert tongue[1:] / tongue[0] == pytest.approx([0.86, 0.74], abs=0.03)
+
+
+def test_no_dark_line_stands_between_the_front_teeth(generator, closed):
+    face = posed(closed, parted(closed, 0.12))
+    frame = rendered(generator, generator.prepare(closed, refined=False), face)[0].mean(-1)
+    middle, edge = face.landmarks[0, INNER_UPPER_LIP[5], :2].round().astype(int)
+    teeth = frame[edge + 5 : edge + 9, middle - 6 : middle + 7].mean(0)
+    assert teeth.min() > 0.76 * teeth.max()
+
+
 def test_an_open_mouth_has_the_contrast_of_a_recorded_one(generator, closed):
     face = posed(closed, parted(closed, 0.12))
     frame = rendered(generator, generator.prepare(closed), face)[0]
@@ -388,6 +402,15 @@ def test_teeth_of_a_statue_are_of_its_stone(generator, grey, statue):
     skin = np.median(grey.image[tuple(grey.landmarks[CHEEKS, 1::-1].astype(int).T)])
     assert np.quantile(photographed, 0.98) > 1.05 * skin
     assert np.quantile(carved, 0.95) < skin
+
+
+def test_a_person_in_black_and_white_with_pale_lips_and_irises_is_no_statue(grey, statue):
+    picture, photo = seen(statue)
+    assert estimate_colours(picture, photo).depiction.stone > 0.9
+    for eye in EYES:
+        x, y = photo.posed[0, eye.pupil, :2].round().long().tolist()
+        picture[..., y - 2 : y + 3, x - 2 : x + 3] = 0.1
+    assert estimate_colours(picture, photo).depiction.stone < 0.1
 
 
 def test_teeth_of_a_cartoon_are_one_band(generator, closed):

@@ -12,10 +12,12 @@ from space_core.smoothstep import smoothstep
 
 # A statue's lips are of its skin's material: as bright, and of the same share of red, green and blue (the sum of the
 # differences of the shares). Its irises are hardly darker than the whites. Where colours vary little, as in black and
-# white, carved pupils and shadows are enough of a difference from irises.
+# white, carved pupils and shadows are enough of a difference from irises, unless the eyes are as dark somewhere,
+# relative to the skin, as people's pupils are.
 SAME_BRIGHTNESS, SAME_COLOUR = (0.78, 0.86), (0.036, 0.05)
 COLOURLESS = (0.05, 0.1)  # saturations of the skin
 IRIS_OF_STONE, IRIS_OF_GREY_STONE = (0.72, 0.82), (0.25, 0.36)  # brightness of irises relative to the whites
+PUPIL, PUPIL_OF_GREY_STONE = 0.05, (0.35, 0.43)  # quantile of brightness between the lids; relative to the skin
 OPEN_EYE = (0.13, 0.18)  # height of an eye in its widths, below which its iris is not seen
 VARNISHED = (0.4, 0.8)  # how far a painting's colours lack blue or green; faded photographs lack less
 # Cartoons' eyes are large: their width × height × the iris' diameter, normalized.
@@ -45,11 +47,12 @@ def estimate_depiction(
     ``skin`` and ``lips`` (3,) are its colours, ``tinted`` says how far all of them lack blue or green, 0…1.
     """
     eyes = np.array([_measured(eye, photo) for eye in EYES]).mean(0)  # width, height, iris
-    irises = np.mean([_iris_brightness(picture, photo, eye) for eye in EYES])
+    irises, pupils = np.mean([_iris_and_pupil(picture, photo, eye) for eye in EYES], axis=0)
     saturation = (skin.max() - skin.min()) / max(skin.max(), 0.05)
     colourless = 1 - smoothstep(saturation, *COLOURLESS)
     seen = smoothstep(eyes[1] / eyes[0], *OPEN_EYE)
-    pale = max(seen * smoothstep(irises, *IRIS_OF_STONE), colourless * smoothstep(irises, *IRIS_OF_GREY_STONE))
+    grey = smoothstep(irises, *IRIS_OF_GREY_STONE) * smoothstep(pupils / max(skin.mean(), 0.05), *PUPIL_OF_GREY_STONE)
+    pale = max((1 - colourless) * seen * smoothstep(irises, *IRIS_OF_STONE), colourless * grey)
     bright = smoothstep(lips.mean() / max(skin.mean(), 0.05), *SAME_BRIGHTNESS)
     same = bright * (1 - smoothstep(difference_of_shares(lips, skin), *SAME_COLOUR))
     return Depiction(
@@ -78,8 +81,9 @@ def _measured(eye: Eye, photo: FaceMotion) -> tuple[float, float, float]:
     return width, height, iris
 
 
-def _iris_brightness(picture: torch.Tensor, photo: FaceMotion, eye: Eye) -> float:
-    """The median brightness of the visible iris, relative to that of the eye's whites (its 0.9 quantile)."""
+def _iris_and_pupil(picture: torch.Tensor, photo: FaceMotion, eye: Eye) -> tuple[float, float]:
+    """The median brightness of the visible iris, relative to that of the eye's whites (its 0.9 quantile); and that of
+    the darkest part of the eye, 0…1."""
     curves = [photo.posed[:, list(curve), :2] for curve in (eye.upper_lid, eye.lower_lid)]
     points = photo.host.posed[:, [*eye.upper_lid, *eye.lower_lid], :2]
     window = window_around(points, WINDOW_MARGIN, picture.shape[2:], picture.device)
@@ -89,5 +93,6 @@ def _iris_brightness(picture: torch.Tensor, photo: FaceMotion, eye: Eye) -> floa
     radius = (rim[0] - rim[2]).norm() / 2
     iris = between & ((window.pixels[0] - photo.posed[0, eye.pupil, :2]).norm(dim=-1) < 0.6 * radius)
     if not iris.any():
-        return 0.0
-    return float(brightness[iris].median() / torch.quantile(brightness[between], 0.9).clamp(min=0.05))
+        return 0.0, 0.0
+    darkest, whites = torch.quantile(brightness[between], torch.tensor([PUPIL, 0.9], device=picture.device))
+    return float(brightness[iris].median() / whites.clamp(min=0.05)), float(darkest)

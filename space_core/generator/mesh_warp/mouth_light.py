@@ -27,6 +27,9 @@ NECK = np.array([0.86, 0.76, 0.62], np.float32)  # of a tooth, relative to its c
 # eyes' whites have the skin's shares of red, green and blue (differing in sum by this), the third is enough.
 SKIN, TINTED, TINTED_WITH_EYES = np.array([1.0, 0.74, 0.6], np.float32), (0.15, 0.45), 0.23
 SAME_SHARES = (0.03, 0.06)
+# In toned photographs, as sepia ones, lips and the eyes' whites have the skin's shares of red, green and blue. So does
+# all flesh, then.
+TONED_LIPS, TONED_WHITES = (0.036, 0.05), (0.022, 0.04)
 FLESH = np.array([0.95, 0.5, 0.48], np.float32)
 # Light falls deep into a mouth by way of its flesh, which reddens it: exponents of the light that is left.
 REDDENING = np.array([0.88, 1.18, 1.18], np.float32)
@@ -117,18 +120,22 @@ def estimate_colours(picture: torch.Tensor, photo: FaceMotion) -> MouthColours:
     trust = 0.75 - 0.45 * float(smoothstep(1 - whites.min() / max(whites.max(), 0.05), 0.25, 0.45))
     enamel = light * (1 + colourful * (IVORY - 1)) * (1 + trust * (cast - 1))
     tint = (skin / max(skin[0], 0.05) / SKIN).clip(0.3, 1)
-    differ = smoothstep(difference_of_shares(whites, skin), *SAME_SHARES)
+    of_whites, of_lips = (difference_of_shares(colour, skin) for colour in (whites, lips))
+    differ = smoothstep(of_whites, *SAME_SHARES)
+    toned = (1 - smoothstep(of_lips, *TONED_LIPS)) * (1 - smoothstep(of_whites, *TONED_WHITES))
     tinted = smoothstep(1 - tint.min(), TINTED[0], TINTED_WITH_EYES + differ * (TINTED[1] - TINTED_WITH_EYES))
     enamel = enamel * tint**tinted
     # Beside the eyes' whites teeth are a little yellowish.
     enamel = np.maximum(enamel, enamel[0] * YELLOWEST * (whites / max(whites[0], 0.05)).clip(max=1))
     enamel = enamel.clip(0, 1)  # the neck keeps its colour beside an overexposed crown
     depiction = estimate_depiction(picture, photo, skin, lips, tinted)
-    grey = LUMINANCE @ FLESH  # in a picture without colours flesh is as dark as in one with them
-    flesh = 0.6 * lips + 0.4 * light * (grey + colourful * (FLESH - grey)) * tint**depiction.varnish
+    # In a picture without colours, or of one colour, flesh is as dark as in one with them.
+    grey = LUMINANCE @ FLESH * (1 + toned * (skin / max(LUMINANCE @ skin, 0.05) - 1))
+    red = colourful * (1 - toned)
+    flesh = 0.6 * lips + 0.4 * light * (grey + red * (FLESH - grey)) * tint**depiction.varnish
     neck = enamel * (NECK.mean() + colourful * (NECK - NECK.mean()))
     neck = neck + depiction.cartoon * (enamel - neck)  # teeth of one colour
-    reddening = 1 + colourful * (1 - depiction.stone) * (REDDENING - 1)
+    reddening = 1 + red * (1 - depiction.stone) * (REDDENING - 1)
     colours = (enamel, neck, lips, 0.85 * flesh, 0.85 * flesh, flesh * 0.22**reddening)
     shade = float((np.quantile(LUMINANCE @ surface, DEEPEST) / max(LUMINANCE @ skin, 0.05)).clip(*SHADE))
     stone = (skin, skin, lips, STONE_FLESH * skin, STONE_FLESH * skin, shade * skin)

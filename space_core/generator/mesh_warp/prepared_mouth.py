@@ -63,6 +63,8 @@ REDDENED = 0.5  # power of how much redder they are than the face's light would 
 # much, and by that many times their height at most.
 TEETH_EDGE, TEETH_GO_ON, TEETH_GO_ON_BY = 1.2 * MILLIMETRE, 5 * MILLIMETRE, 1.5
 ALONG_ROW = 9 * MILLIMETRE  # over which the colour of that edge is taken
+# The dark gap between two teeth does not go on, beyond this share of the brightness next to it; that far.
+SHALLOW_GAP, BESIDE_GAP = 0.85, 2.2 * MILLIMETRE
 GUM_REDNESS = (1.1, 1.25)  # red over green of that edge, relative to the teeth's: from here on gum, there all gum
 
 
@@ -314,7 +316,10 @@ def continued_teeth(picture: torch.Tensor, teeth: torch.Tensor, scale: float) ->
     near = (near[:3] / near[3:].clamp(min=1 / width)).clamp(min=0.01)
     enamel = ((picture * teeth).sum((0, 2, 3)) / teeth.sum().clamp(min=1)).clamp(min=0.01)[:, None]
     gum = smoothstep(near[0] / near[1] / (enamel[0] / enamel[1]), *GUM_REDNESS)
-    above = torch.lerp(enamel / enamel.mean() * along.mean(0), near, gum)[:, None].expand_as(picture[0])
+    beside = 2 * round(0.5 * BESIDE_GAP * scale) + 1
+    bright = (along.mean(0, keepdim=True) * has)[None]
+    bright = torch.maximum(bright, SHALLOW_GAP * F.max_pool1d(bright, beside, 1, beside // 2))[0]
+    above = torch.lerp(enamel / enamel.mean() * bright, near, gum)[:, None].expand_as(picture[0])
 
     continued = (rows < edge) & has
     fading = smoothstep((edge - rows) / reach, 1.0, 0.6)

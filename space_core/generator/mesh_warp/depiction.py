@@ -17,7 +17,7 @@ from space_core.smoothstep import smoothstep
 SAME_BRIGHTNESS, SAME_COLOUR = (0.78, 0.86), (0.036, 0.05)
 COLOURLESS = (0.05, 0.1)  # saturations of the skin
 IRIS_OF_STONE, IRIS_OF_GREY_STONE = (0.72, 0.82), (0.25, 0.36)  # brightness of irises relative to the whites
-PUPIL, PUPIL_OF_GREY_STONE = 0.05, (0.35, 0.43)  # quantile of brightness between the lids; relative to the skin
+PUPIL, PUPIL_OF_GREY_STONE = 0.05, (0.335, 0.36)  # quantile of brightness between the lids; relative to the skin
 OPEN_EYE = (0.13, 0.18)  # height of an eye in its widths, below which its iris is not seen
 VARNISHED = (0.4, 0.8)  # how far a painting's colours lack blue or green; faded photographs lack less
 # Cartoons' eyes are large: their width × height × the iris' diameter, normalized.

@@ -629,15 +629,15 @@ def test_nothing_is_filmed_for_a_visitor_who_left_while_waiting(watched, short):
 @pytest.mark.slow
 def test_memory_stays_flat_over_many_films(visitor, short):
     process = psutil.Process()
-    asking = values(visitor, short, size=256)
+    asking = values(visitor, short)
     held = []
-    for _ in range(54):
+    for _ in range(30):
         # One visitor; memory over many is tested below.
         visitor.result("animate", visitor.begin("animate", asking, session_hash="faithful"))
         held.append(process.memory_info().rss / 2**20)
-    # The least of twelve films, as the memory of a film in the making comes and goes, and malloc takes and returns
-    # twenty megabytes now and then. The frames of the 36 films between would take 72.
-    assert min(held[-12:]) - min(held[6:18]) < 36
+    # The least of six films, as the memory of a film in the making comes and goes, and malloc takes and returns tens of
+    # megabytes now and then. The frames of the 18 films between would take 135.
+    assert min(held[-6:]) - min(held[6:12]) < 60
 
 
 @pytest.mark.slow

@@ -328,7 +328,7 @@ def test_films_whose_rows_have_changed_are_made_again(tmp_path, capsys, monkeypa
 
 # With a local Ray and two workers.
 
-NUM_FILMS = 40
+NUM_FILMS = 24
 
 
 @pytest.fixture

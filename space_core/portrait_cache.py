@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from space_core.errors import ServerFault, SpaceError
 from space_core.face.canvas import Canvas, crop_canvas, photo_canvas
 from space_core.face.detector import Detector, build_detector
 from space_core.face.portrait import Crop, Portrait, prepare_portrait
@@ -41,6 +42,7 @@ class PortraitCache:
         self._max_bytes = max_bytes
         self._detectors: dict[str, Detector] = {}
         self._portraits: OrderedDict[tuple, PreparedPortrait] = OrderedDict()
+        self._refused: tuple[tuple, str] | None = None  # the latest photo that can't be animated, and why
         self._lock = threading.Lock()  # of the dictionaries
         self._preparing = threading.Lock()
 
@@ -54,8 +56,16 @@ class PortraitCache:
         shown = (options.detector, options.face, options.refine, options.framing, options.size)
         key = (*picture, options.generator, *shown)
         with self._preparing:
+            if self._refused is not None and self._refused[0] == key:
+                raise SpaceError(self._refused[1])
             if (found := self._find(key)) is None:
-                found = self._prepare(photo, options, generator)
+                try:
+                    found = self._prepare(photo, options, generator)
+                except ServerFault:
+                    raise
+                except SpaceError as error:
+                    self._refused = key, str(error)
+                    raise
                 self._keep(key, found)
             return found
 

@@ -149,6 +149,13 @@ def test_contempt_raises_one_corner_of_the_mouth_and_lowers_the_lids(face):
     assert lid_opening(contemptuous).max() < 0.9 * lid_opening(face).max()
 
 
+def test_contempt_raises_the_brow_above_the_raised_corner_of_the_mouth_alone(face):
+    raised = (face - at_rest(face, "contempt", 1.0))[:, 1]
+    right, left = raised[[63, 105, 66]].mean(), raised[[293, 334, 296]].mean()
+    assert left > 0.03 and right < left - 0.04
+    assert abs(raised[[55, 107]].mean()) < 0.015  # brows that both rise look bored
+
+
 @pytest.mark.parametrize("emotion", ["angry", "disgusted", "fear", "sad", "surprised"])
 def test_half_an_emotion_that_contradicts_the_smile_of_a_photo_leaves_nothing_of_it(face, emotion):
     smile = smiling(face)

@@ -12,15 +12,13 @@ from space_core.motion.lips import lip_gaps
 # far brows move, a quarter of frowns, lids and wrinkled noses, and nothing of raised cheeks.
 RECIPES = {
     "angry": "4:1.2, 5:0.6, 7:1.0, 9:0.2, 10:0.1, 11:0.2, 14:0.3, 15:0.5, 17:0.3, 20:0.3, 23:0.7, 24:0.7",
-    "contempt": "12L:0.2, 14L:1.0, 10L:0.4, 15R:0.2, 1:0.2, 2L:0.6, 2R:0.1, 7:0.4, 17:0.3, 24:0.5",
+    "contempt": "12L:0.25, 14L:1.0, 10L:0.5, 15R:0.2, 2L:0.8, 4L:0.2, 4R:0.7, 7:0.7, 17:0.4, 24:0.5",
     "disgusted": "1:0.2, 6:0.5, 7:0.8, 9:0.7, 10:1.1, 15:0.3, 17:0.4, 25:0.3",
     "fear": "1:1.4, 2:0.1, 4:1.3, 5:0.8, 15:0.75, 16:0.7, 20:1.0, 25:0.6, 26:0.2",
     "happy": "6:1.0, 7:0.3, 10:0.2, 12:0.6, 25:0.8",
     "sad": "1:1.2, 4:0.6, 7:0.5, 11:0.2, 15:0.7, 17:0.4",
     "surprised": "1:0.9, 2:1.0, 5:1.2, 18:0.3, 25:0.4, 26:0.7",
 }
-# Units that an emotion moves the other way: contempt looks from under half-lowered lids.
-RELAXED = {"contempt": "5:0.5"}
 
 # A full smile, which leaves the gap between the lips, and how far it raises the upper lip from an open mouth's teeth;
 # and the emotions that leave a photo's own smile in place; the others take it back. Joy widened the actors' mouths
@@ -51,6 +49,5 @@ def expression_of(emotion: str, measured: np.ndarray) -> tuple[np.ndarray, np.nd
     opening = ", ".join(f"{unit}:{units.pop(unit)}" for unit in OPENING_UNITS if unit in units)
     others = ", ".join(f"{unit}:{strength}" for unit, strength in units.items())
     offset = keep_lip_gap(keep_lip_gap(measured), axis=2) + unit_offsets(unit_strengths(others, 1))[0]
-    offset -= unit_offsets(unit_strengths(RELAXED.get(emotion, ""), 1))[0]
     parted = np.where(lip_gaps(offset).mean() > 0, offset, keep_lip_gap(offset)) - keep_lip_gap(offset)
     return keep_eyes_open(keep_lip_gap(offset)), parted + unit_offsets(unit_strengths(opening, 1))[0]

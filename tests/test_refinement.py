@@ -129,6 +129,22 @@ def test_an_opening_mouth_is_refined_little_by_little(portrait, prepared):
 
 
 @torch.inference_mode()
+def test_mouths_in_black_and_white_are_refined_and_statues_are_not(portrait):
+    def added(stone: float) -> torch.Tensor:
+        grey, margin = (
+            torch.tensor(picture.mean(-1)).float().div(255).expand(1, 3, -1, -1)
+            for picture in (portrait.image, portrait.surroundings)
+        )
+        frames = grey.clone()
+        prepared = prepare_refinement(margin, in_crop(portrait, posed(portrait), MARGIN), stone)
+        refine(frames, load_refinement(CPU), prepared, with_open_mouth(portrait, 0.2))
+        return frames - grey
+
+    assert added(stone=0).abs().max() > 0.05
+    assert not added(stone=1).any()
+
+
+@torch.inference_mode()
 def test_the_network_sees_the_lips_where_the_window_shows_them(portrait, prepared):
     motion = with_open_mouth(portrait, 0.15, yaw=-6, roll=12)
     pixels = window_pixels(prepared.centre, prepared.lattice, motion)[0]

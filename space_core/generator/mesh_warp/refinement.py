@@ -34,7 +34,6 @@ EDGE = 0.12  # over which the window fades into the frame, in widths of it
 # Lips that have moved less than the first of these from the photo's (normalized units, root mean square) are left as
 # the geometry has them, with no motion the photo itself; from the second on, all of the refinement shows.
 MOVED_LOW, MOVED_HIGH = 0.003, 0.015
-COLOURFUL = (0.04, 0.15)  # saturations of the skin; below the first nothing is refined, above the second everything
 # Between the lips the refinement changes colour and light in cells of so many pixels, blurred over their neighbours so
 # many times: by a factor within these limits, up to so different between red, green and blue (``DARKEST`` keeps it from
 # growing in the dark). What it adds beyond that is at most ``DETAIL``.
@@ -128,7 +127,7 @@ class PreparedRefinement:
         centre: (1, 3) normalized middle of the window.
         centre_on_host: the same.
         conditioning: (1, 4, 128, 128) the photo in its window, 0…1, and where its mouth is open, 0…1.
-        strength: 0 a photo without colours or a statue, for which the network was not trained … 1.
+        strength: 0 a statue, for which the network was not trained … 1.
         lattice: (1, 128, 128, 2) x and y of the window's pixels.
         edge: (128, 128) 1 inside the window, fading to 0 at its edge.
         softening: standard deviation, in pixels of the window, of the Gaussian that blurs what is added.
@@ -138,7 +137,7 @@ class PreparedRefinement:
     centre: torch.Tensor
     centre_on_host: np.ndarray
     conditioning: torch.Tensor
-    strength: torch.Tensor
+    strength: float
     lattice: torch.Tensor
     edge: torch.Tensor
     softening: float
@@ -157,8 +156,6 @@ def prepare_refinement(
     lattice = window_lattice(picture.device)
     window = crop_windows(picture, window_pixels(centre, lattice, photo), _step(photo))
     opening = opening_mask(*lips_in_window(centre, photo)[:2], pixels=lattice).coverage
-    mean = window.mean((0, 2, 3))
-    strength = smoothstep((mean.max() - mean.min()) / mean.max().clamp(min=0.05), *COLOURFUL) * (1 - stone)
     across = (torch.arange(SIDE, device=picture.device) + 0.5) / SIDE
     edge = smoothstep(torch.minimum(across, 1 - across), 0.5 / SIDE, EDGE)
     conditioning = torch.cat([window, opening[:, None]], 1)
@@ -167,7 +164,7 @@ def prepare_refinement(
         centre,
         centre.cpu().numpy(),
         conditioning,
-        strength,
+        1 - stone,
         lattice,
         edge[:, None] * edge,
         softening / _step(photo),

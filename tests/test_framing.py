@@ -163,6 +163,13 @@ def test_a_face_before_a_ground_of_its_own_colour_is_no_background(portrait):
     assert person_mask(plain, face)[is_face].min() > 0.9
 
 
+def test_the_forehead_of_a_close_up_is_the_persons_up_to_the_photos_edge(detector, astronaut, portrait):
+    closest = prepare_portrait(_close_up(astronaut, portrait), detector)
+    x, hairline = closest.landmarks[10, :2].round().astype(int) + MARGIN
+    edge = max(round(MARGIN - closest.crop.origin[1] / closest.crop.scale), 0)
+    assert closest.person[edge:hairline, x - 30 : x + 30].min() > 0.8
+
+
 def _close_up(photo: np.ndarray, portrait: Portrait) -> np.ndarray:
     """The part of a photo that is a tenth larger than its portrait's face."""
     mesh = portrait.crop.to_photo(portrait.landmarks[:, :2])

@@ -327,6 +327,18 @@ def test_a_plain_background_is_not_touched_by_the_continuation_of_structure():
     assert torch.equal(with_structure(filled, smooth, picture, known, busy, evidence, wanted), filled)
 
 
+@pytest.mark.parametrize("bar", [4, 8, 16, 24])
+def test_a_background_of_which_nearly_all_is_the_same_is_continued(bar):
+    picture, known = torch.ones(1, 3, 640, 640), torch.zeros(1, 1, 640, 640)
+    picture[..., :bar, :] = 0
+    known[..., :256] = 1
+    nothing, everything = np.zeros((640, 640), np.float32), np.ones((640, 640), np.float32)
+    smooth = fill(picture, known)
+    filled = with_structure(smooth, smooth, picture, known, everything, nothing, everything > 0)
+    torch.testing.assert_close(filled[..., :256], picture[..., :256])
+    assert torch.isfinite(filled).all()
+
+
 def test_a_trace_of_hair_at_its_border_does_not_colour_the_uncovered_background():
     picture, (known, _) = torch.full((1, 3, 640, 640), 0.8), hidden_part()
     picture[..., 200:400, 256:260] = picture[..., 200:400, 400:404] = 0.3

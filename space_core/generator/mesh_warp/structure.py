@@ -240,7 +240,9 @@ def _matched(reduced: torch.Tensor, guide: torch.Tensor, targets: torch.Tensor, 
     width = reduced.shape[2]
     wanted, offered = _patches(reduced, targets), _patches(reduced, sources)
     middle = offered.mean(0)
-    axes = torch.linalg.eigh((offered - middle).T @ (offered - middle)).eigenvectors[:, -COMPONENTS:]
+    # In double precision: in single precision LAPACK fails on patches of which many are the same.
+    covariance = ((offered - middle).T @ (offered - middle)).double()
+    axes = torch.linalg.eigh(covariance).eigenvectors[:, -COMPONENTS:].float()
     wanted, offered = (
         torch.cat([(values - middle) @ axes, GUIDE * guide[:, *places.T].T, places * (FARTHER / width)], 1)
         for values, places in ((wanted, targets), (offered, sources))

@@ -67,6 +67,15 @@ def test_background_away_from_head_and_hair_stays_as_it_is(generator, prepared, 
     assert np.abs(frame.astype(int) - portrait.image)[outside].mean() < 2
 
 
+def test_what_hardly_looks_like_a_person_stands_still_away_from_the_person(generator, portrait):
+    away = ~widened(portrait.person > 0.5, 40)
+    others = replace(portrait, person=np.where(away, np.maximum(portrait.person, 0.4), portrait.person))
+    frame = rendered(generator, generator.prepare(others, refined=False), posed(portrait, yaw=12))[0]
+    difference = np.abs(frame.astype(int) - portrait.image)[away[MARGIN:-MARGIN, MARGIN:-MARGIN]]
+    assert len(difference) > 1000
+    assert difference.mean() < 1
+
+
 @pytest.mark.parametrize("above", [8, -24])
 def test_a_head_at_the_photos_upper_edge_keeps_its_shape_when_it_sinks(generator, portrait, above):
     columns = np.s_[:, 220:420]  # of the surroundings, about the middle of the face

@@ -12,12 +12,16 @@ from space_core.generator.mesh_warp.earrings import find_earrings
 from space_core.generator.mesh_warp.hair_strands import find_hair_strands
 from space_core.generator.mesh_warp.hair_tips import find_hair_tips
 from space_core.generator.mesh_warp.inpainting import fill, with_detail, without_traces
-from space_core.generator.mesh_warp.sampling import EXTENT, blur
+from space_core.generator.mesh_warp.sampling import EXTENT, blur, distance_to
 from space_core.generator.mesh_warp.structure import busyness, with_structure
+from space_core.smoothstep import smoothstep
 
 # The person's mask is made steeper: what is nearly certain is certain.
 MASK_LOW, MASK_HIGH = 0.3, 0.95
 DOUBT_LOW, DOUBT_HIGH = 0.08, 0.3
+# What is less likely the person than that belongs to it only near to what is more likely: wholly … not at all, pixels.
+# Further away it is something else that looks a little like a person, such as people and lamps behind; it stands still.
+LIKELY, EDGE_REACH = 0.5, (24, 40)
 FRAME = 8  # pixels along the photo's edges in which lines are no hair
 BACKGROUND_CLEARANCE = 19  # width, in pixels, of the brush that keeps the background clear of the person's edge
 TIP_CLEARANCE = 5  # … and of tips and strands of hair beyond
@@ -48,7 +52,7 @@ def estimate_background(
         edges: (2, 2) the photo's left and top, right and bottom in pixels of the surroundings.
         whole: the person's mask as ``with_head_top`` returns it.
     """
-    own = portrait.person if whole is None else whole
+    own = _near_likely(portrait.person if whole is None else whole)
     steep = np.clip((own - MASK_LOW) / (MASK_HIGH - MASK_LOW), 0, 1)
     # Beyond the photo's edges its outermost pixels go on, and where those show the person, so do they.
     first, last = np.ceil(edges[0]), np.floor(edges[1] - 1)
@@ -75,3 +79,11 @@ def estimate_background(
     filled = with_detail(smooth, picture, filled_from)
     filled = with_structure(filled, smooth, picture, filled_from, busy, (1 - steep) * in_photo, kept > 0.01)
     return Background(shows, known, torch.where(filled_from == known, filled - picture * known, filled * (1 - known)))
+
+
+def _near_likely(person: np.ndarray) -> np.ndarray:
+    """A person's mask (640, 640) without what is unlikely the person and far from what is likely."""
+    likely = person > LIKELY
+    if not likely.any():
+        return person
+    return person * (1 - smoothstep(distance_to(likely), *EDGE_REACH)).astype(np.float32)

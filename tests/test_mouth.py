@@ -135,6 +135,11 @@ def test_flesh_in_a_sepia_photo_is_sepia(grey):
     assert tongue[1:] / tongue[0] == pytest.approx([0.86, 0.74], abs=0.03)
 
 
+def test_flesh_behind_pale_lips_of_a_colour_photo_is_red(portrait):
+    red, green, _ = estimate_colours(*seen(portrait)).tongue
+    assert red > 1.3 * green
+
+
 def test_no_dark_line_stands_between_the_front_teeth(generator, closed):
     face = posed(closed, parted(closed, 0.12))
     frame = rendered(generator, generator.prepare(closed, refined=False), face)[0].mean(-1)

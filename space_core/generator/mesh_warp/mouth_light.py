@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch.nn import functional as F
 
 from space_core.face.luminance import LUMINANCE
 from space_core.face.topology import (
@@ -27,9 +28,9 @@ NECK = np.array([0.86, 0.76, 0.62], np.float32)  # of a tooth, relative to its c
 # eyes' whites have the skin's shares of red, green and blue (differing in sum by this), the third is enough.
 SKIN, TINTED, TINTED_WITH_EYES = np.array([1.0, 0.74, 0.6], np.float32), (0.15, 0.45), 0.23
 SAME_SHARES = (0.03, 0.06)
-# In toned photographs, as sepia ones, lips and the eyes' whites have the skin's shares of red, green and blue. So does
-# all flesh, then.
-TONED_LIPS, TONED_WHITES = (0.036, 0.05), (0.022, 0.04)
+# In toned photographs, as sepia ones, brightness decides the shares of red, green and blue, up to this (the root mean
+# square deviation from a cubic in pixels reduced so many times, the darkest left out). All flesh has such shares, then.
+TONED, TONED_REDUCTION, DARKEST_TONED = (0.012, 0.019), 8, 0.1
 FLESH = np.array([0.95, 0.5, 0.48], np.float32)
 # Light falls deep into a mouth by way of its flesh, which reddens it: exponents of the light that is left.
 REDDENING = np.array([0.88, 1.18, 1.18], np.float32)
@@ -120,9 +121,8 @@ def estimate_colours(picture: torch.Tensor, photo: FaceMotion) -> MouthColours:
     trust = 0.75 - 0.45 * float(smoothstep(1 - whites.min() / max(whites.max(), 0.05), 0.25, 0.45))
     enamel = light * (1 + colourful * (IVORY - 1)) * (1 + trust * (cast - 1))
     tint = (skin / max(skin[0], 0.05) / SKIN).clip(0.3, 1)
-    of_whites, of_lips = (difference_of_shares(colour, skin) for colour in (whites, lips))
-    differ = smoothstep(of_whites, *SAME_SHARES)
-    toned = (1 - smoothstep(of_lips, *TONED_LIPS)) * (1 - smoothstep(of_whites, *TONED_WHITES))
+    differ = smoothstep(difference_of_shares(whites, skin), *SAME_SHARES)
+    toned = _toned(picture)
     tinted = smoothstep(1 - tint.min(), TINTED[0], TINTED_WITH_EYES + differ * (TINTED[1] - TINTED_WITH_EYES))
     enamel = enamel * tint**tinted
     # Beside the eyes' whites teeth are a little yellowish.
@@ -148,6 +148,19 @@ def estimate_colours(picture: torch.Tensor, photo: FaceMotion) -> MouthColours:
         shade * max(depiction.stone, depiction.varnish),
         reddening,
     )
+
+
+def _toned(picture: torch.Tensor) -> float:
+    """How far a picture (1, 3, h, w), 0…1, is one of a single tone, or of none, 0…1."""
+    colours = F.avg_pool2d(picture, TONED_REDUCTION)[0].flatten(1).T.numpy().astype(np.float64)
+    brightness = colours.mean(1)
+    seen = brightness > DARKEST_TONED
+    if not seen.any():
+        return 0.0
+    shares = colours[seen] / colours[seen].sum(1, keepdims=True)
+    terms = np.vander(brightness[seen], 4)
+    deviation = shares - terms @ np.linalg.lstsq(terms, shares)[0]
+    return float(1 - smoothstep(np.sqrt(np.square(deviation).sum(1).mean()), *TONED))
 
 
 def _colour_between(

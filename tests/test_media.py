@@ -880,6 +880,7 @@ def test_an_ffmpeg_that_dies_is_reported(tmp_path, speech):
         with VideoWriter(tmp_path / "out.mp4", load_recording(speech), 500) as video:
             for i, frame in enumerate(frames(500)):
                 if i == 20:
+                    until(running_ffmpegs)
                     running_ffmpegs()[0].kill()
                 video.write(frame)
 

@@ -11,7 +11,6 @@ from PIL import Image
 
 from space_core.face.crop_size import SIZE
 from space_core.face.drawing import draw_normalized, draw_posed
-from space_core.face.photo_notes import photo_notes
 from space_core.face.portrait import Portrait, cut
 from space_core.face.posed_face import PosedFace
 from space_core.generator import generator
@@ -77,9 +76,7 @@ class Animation:
     @property
     def photo_notes(self) -> tuple[str, ...]:
         """Advice on the photo, each a sentence or two, as in ``FacePreview.notes``."""
-        portrait = self.portrait
-        pose, scale = portrait.pose, portrait.crop.scale
-        return photo_notes(portrait.image, portrait.landmarks, portrait.normalized, pose, scale)
+        return self.portrait.notes
 
     def frames(self) -> Iterator[Frame]:
         """The frames that follow, each with its motion."""

@@ -31,7 +31,6 @@ class Comparison:
         portrait: the prepared photo, the first setting's.
         num_frames: how many frames there are in all, 25 a second.
         captions: what is below each picture.
-        photo_notes: advice on the photo, as in ``Animation``.
         notes: those of the animations, each once.
     """
 
@@ -39,7 +38,6 @@ class Comparison:
         self.portrait = animations[0].portrait
         self.num_frames = animations[0].num_frames
         self.captions = captions
-        self.photo_notes = animations[0].photo_notes
         self.notes = tuple(dict.fromkeys(note for animation in animations for note in animation.notes))
         self._pictures = self._draw(animations, progress)
 
@@ -52,6 +50,11 @@ class Comparison:
     def seconds(self) -> float:
         """The length of the film."""
         return self.num_frames / FPS
+
+    @property
+    def photo_notes(self) -> tuple[str, ...]:
+        """Advice on the photo, as in ``Animation``."""
+        return self.portrait.notes
 
     def close(self) -> None:
         """Ends the work; no more frames are drawn."""

@@ -3,10 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from rendering import open_mouth, posed
+from rendering import on_surroundings, open_mouth, posed
 
-from space_core.face.crop_size import MARGIN
-from space_core.face.posed_face import PosedFace
 from space_core.face.topology import INNER_LOWER_LIP, INNER_UPPER_LIP, OUTER_LOWER_LIP
 from space_core.generator.mesh_warp.face_motion import FaceMotion, PixelTransform, face_motion
 from space_core.generator.mesh_warp.refinement import (
@@ -26,7 +24,7 @@ CPU = torch.device("cpu")
 @pytest.fixture(scope="module")
 def prepared(portrait):
     picture = torch.tensor(portrait.surroundings).permute(2, 0, 1)[None].float() / 255
-    return prepare_refinement(picture, in_crop(portrait, posed(portrait), MARGIN))
+    return prepare_refinement(picture, on_surroundings(posed(portrait)))
 
 
 def photo_frames(portrait, count: int) -> torch.Tensor:
@@ -34,14 +32,11 @@ def photo_frames(portrait, count: int) -> torch.Tensor:
     return torch.tensor(portrait.image.copy()).permute(2, 0, 1)[None].float().div(255).repeat(count, 1, 1, 1)
 
 
-def in_crop(portrait, face: PosedFace, margin: int = 0) -> FaceMotion:
-    """A face in pixels of the portrait's crop, or of the crop with a margin."""
-    return face_motion(face, PixelTransform(1.0, np.full(2, float(margin))), CPU)
-
-
 def with_open_mouth(portrait, *openings: float, **angles: float) -> FaceMotion:
     """The portrait with its lower lip dropped by normalized openings and its head turned, in pixels of its crop."""
-    return in_crop(portrait, posed(portrait, open_mouth(portrait, *openings), **angles))
+    return face_motion(
+        posed(portrait, open_mouth(portrait, *openings), **angles), PixelTransform(1.0, np.zeros(2)), CPU
+    )
 
 
 class Paint(torch.nn.Module):
@@ -136,7 +131,7 @@ def test_mouths_in_black_and_white_are_refined_and_statues_are_not(portrait):
             for picture in (portrait.image, portrait.surroundings)
         )
         frames = grey.clone()
-        prepared = prepare_refinement(margin, in_crop(portrait, posed(portrait), MARGIN), stone)
+        prepared = prepare_refinement(margin, on_surroundings(posed(portrait)), stone)
         refine(frames, load_refinement(CPU), prepared, with_open_mouth(portrait, 0.2))
         return frames - grey
 

@@ -11,6 +11,7 @@ from space_core.errors import SpaceError
 from space_core.face.crop_size import MARGIN, SIZE
 from space_core.face.detector import Detector
 from space_core.face.normalization import HeadPose, normalize
+from space_core.face.photo_notes import photo_notes
 from space_core.face.segmentation import person_mask
 
 # The crop's side in heights of the face mesh (forehead to chin, without hair): head, hair and shoulders.
@@ -79,6 +80,11 @@ class Portrait:
     def image(self) -> np.ndarray:
         """(512, 512, 3) uint8 RGB, the crop itself."""
         return self.surroundings[MARGIN:-MARGIN, MARGIN:-MARGIN]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Advice on the photo, each a sentence or two, as in ``FacePreview.notes``."""
+        return photo_notes(self.image, self.landmarks, self.normalized, self.pose, self.crop.scale)
 
 
 @dataclass(frozen=True)

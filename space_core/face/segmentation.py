@@ -7,6 +7,7 @@ import numpy as np
 from scipy.ndimage import binary_dilation, binary_opening, gaussian_filter, label
 from scipy.spatial import cKDTree
 
+from space_core.distance import distance_to
 from space_core.face.person_segmentation import PersonSegmentation
 from space_core.smoothstep import smoothstep
 
@@ -128,8 +129,5 @@ def _in_one_piece(mask: np.ndarray, face: np.ndarray) -> np.ndarray:
     if not others.any():
         return mask
     # What is soft around another piece goes with it, but not what is nearer to this one.
-    to_own, to_others = (
-        cv2.distanceTransform((~kind).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-        for kind in (pieces == pieces[y, x], others)
-    )
+    to_own, to_others = (distance_to(kind) for kind in (pieces == pieces[y, x], others))
     return np.where(others | (to_others < np.minimum(to_own, SOFT_EDGE)), 0, mask)

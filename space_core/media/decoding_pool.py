@@ -4,7 +4,6 @@ import atexit
 import json
 import os
 import subprocess
-import sys
 import threading
 from contextlib import suppress
 from io import BufferedReader
@@ -16,6 +15,7 @@ import numpy as np
 from space_core.errors import ServerFault, SpaceError
 from space_core.media import processes
 from space_core.media.files import shown_name
+from space_core.media.worker import worker_command
 from space_core.memory import out_of_memory
 
 CPU_SECONDS = 1.8  # for a photo; the slowest that are accepted take 1.3
@@ -24,7 +24,6 @@ MEMORY_BYTES = 2 << 30  # of address space; 64 megapixels take 1 GB
 MAX_WORKERS = 3  # that decode at the same time; further photos wait
 MAX_PHOTOS = 50  # that one process decodes
 TIME_LIMIT_STATUSES, KILLED = (-27, -24), -9  # exit statuses: of SIGPROF and SIGXCPU, and of SIGKILL
-PROGRAM = "import sys; sys.path[:] = sys.argv[1:]; from space_core.media import decoding_worker as w; w.main({})"
 
 
 def decode(path: Path, max_side: int) -> tuple[np.ndarray, float]:
@@ -48,7 +47,7 @@ class _Worker:
     def __init__(self) -> None:
         self.num_photos = 0
         self.process = processes.start(
-            [sys.executable, "-c", PROGRAM.format(CPU_SECONDS), *sys.path],
+            worker_command("decoding_worker", CPU_SECONDS),
             cpu_seconds=MAX_PHOTOS * (CPU_SECONDS + 1),
             memory_bytes=MEMORY_BYTES,
             stdin=subprocess.PIPE,

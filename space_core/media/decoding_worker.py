@@ -5,7 +5,6 @@ Requests are lines of JSON on standard input: ``{"path": …, "max_side": …}``
 """
 
 import json
-import os
 import signal
 import sys
 from pathlib import Path
@@ -16,19 +15,13 @@ from PIL import Image
 
 from space_core.errors import SpaceError
 from space_core.media.image_decoding import decode_file
+from space_core.media.worker import open_answers
 from space_core.memory import return_freed_memory
 
 
 def main(cpu_seconds: float) -> None:
     """Answers requests. The process is ended by a signal, SIGPROF, when a photo takes more of the processor's time."""
-    if sys.platform == "linux":
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))  # it writes no files
-    answers = os.fdopen(os.dup(1), "wb")
-    with Path(os.devnull).open("wb") as null:  # for what libraries write about damaged files
-        os.dup2(null.fileno(), 1)
-        os.dup2(null.fileno(), 2)
+    answers = open_answers()
     Image.init()  # imports Pillow's plugins now rather than with the first photo
     for line in sys.stdin.buffer:
         request = json.loads(line)

@@ -5,10 +5,10 @@ It reads a JSON list of texts on standard input and answers with a list of the p
 
 import importlib.util
 import json
-import os
 import sys
 import types
-from pathlib import Path
+
+from space_core.media.worker import open_answers
 
 
 def main(voice: str) -> None:
@@ -17,13 +17,7 @@ def main(voice: str) -> None:
     Args:
         voice: one of espeak-ng's, such as "en-us".
     """
-    if sys.platform == "linux":
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))  # it writes no files
-    answers = os.fdopen(os.dup(1), "w")
-    with Path(os.devnull).open("wb") as null:  # for what espeak-ng writes
-        os.dup2(null.fileno(), 1)
+    answers = open_answers()
     # The package itself would import ONNX Runtime, which takes 0.2 s and is not needed here.
     found = importlib.util.find_spec("piper")
     package = types.ModuleType("piper")
@@ -32,5 +26,5 @@ def main(voice: str) -> None:
     from piper.phonemize_espeak import EspeakPhonemizer
 
     phonemizer = EspeakPhonemizer()
-    json.dump([phonemizer.phonemize(voice, text) for text in json.load(sys.stdin)], answers)
+    answers.write(json.dumps([phonemizer.phonemize(voice, text) for text in json.load(sys.stdin)]).encode())
     answers.flush()

@@ -2,22 +2,16 @@
 
 import json
 import subprocess
-import sys
 
 from space_core.errors import ServerFault, SpaceError
 from space_core.media import processes
+from space_core.media.worker import worker_command
 from space_core.memory import out_of_memory
 
 CPU_SECONDS = 5  # for a text; the longest that is accepted takes 0.1
 WAIT_SECONDS = 30  # for an answer, on a busy machine
 MEMORY_BYTES = 1 << 30  # of address space; the longest text takes 0.1 GB
 KILLED = -9  # exit status after SIGKILL
-PROGRAM = """
-import sys
-sys.path[:] = sys.argv[2:]
-from space_core.media import phoneme_worker
-phoneme_worker.main(sys.argv[1])
-"""
 
 
 def phonemize(texts: list[str], voice: str) -> list[list[str]]:
@@ -32,7 +26,7 @@ def phonemize(texts: list[str], voice: str) -> list[list[str]]:
         ServerFault: there is not enough memory, or the machine is too busy.
     """
     process = processes.start(
-        [sys.executable, "-c", PROGRAM, voice, *sys.path],
+        worker_command("phoneme_worker", voice),
         cpu_seconds=CPU_SECONDS,
         memory_bytes=MEMORY_BYTES,
         stdin=subprocess.PIPE,

@@ -7,12 +7,13 @@ import cv2
 import numpy as np
 import torch
 
+from space_core.distance import distance_to
 from space_core.face.portrait import Portrait
 from space_core.generator.mesh_warp.earrings import find_earrings
 from space_core.generator.mesh_warp.hair_strands import find_hair_strands
 from space_core.generator.mesh_warp.hair_tips import find_hair_tips
 from space_core.generator.mesh_warp.inpainting import fill, with_detail, without_traces
-from space_core.generator.mesh_warp.sampling import EXTENT, blur, distance_to
+from space_core.generator.mesh_warp.sampling import EXTENT, blur
 from space_core.generator.mesh_warp.structure import busyness, with_structure
 from space_core.smoothstep import smoothstep
 

@@ -8,13 +8,13 @@ they would be seen beside the face.
 import cv2
 import numpy as np
 
+from space_core.distance import distance_to
 from space_core.face.topology import NUM_SURFACE_POINTS, OVAL, canonical_face
 from space_core.generator.mesh_warp.face_motion import FaceMotion
-from space_core.generator.mesh_warp.head_shape import CELL, places_at
-from space_core.generator.mesh_warp.sampling import EXTENT, blur, distance_to
+from space_core.generator.mesh_warp.head_shape import CELL, PERSON, places_at
+from space_core.generator.mesh_warp.sampling import EXTENT, blur
 from space_core.smoothstep import smoothstep
 
-PERSON = 0.5  # of the mask: a pixel that shows the person
 # Normalized. A cheek that lies so far beyond the outline, from about 20° of yaw on, is not the mirrored one's edge. Its
 # lashes reach so far.
 HIDING, LASHES = 0.1, 0.2

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from space_core.distance import distance_to
 from space_core.face.topology import NUM_SURFACE_POINTS, OVAL, canonical_face, face_normals
 from space_core.generator.mesh_warp.face_motion import FaceMotion, index_on
 from space_core.generator.mesh_warp.far_cheek import far_cheek
-from space_core.generator.mesh_warp.head_shape import CELL, HEAD_MIDDLE
+from space_core.generator.mesh_warp.head_shape import CELL, HEAD_MIDDLE, PERSON
 from space_core.generator.mesh_warp.inpainting import fill
-from space_core.generator.mesh_warp.sampling import EXTENT, blur, distance_to
+from space_core.generator.mesh_warp.sampling import EXTENT, blur
 from space_core.smoothstep import smoothstep
 
 # Cosines: by how much more than the far side the near side must face the camera, and how little the far side does, for
@@ -44,7 +45,6 @@ BESIDE_JAW, HANGING = tuple((radius, y) for radius in (0.9, 1.05) for y in (0.65
 # that it covers is mirrored: mean distance from the person, and down to which height, above the shoulders, normalized.
 CONTRADICTED, ABOVE_SHOULDERS = (0.13, 0.155), 1.1
 LEAST_SEEN = 0.1  # product of both cosines for a pair to count in the median
-PERSON = 0.5  # of the mask: a pixel that shows the person
 LEAST_WEIGHT = 0.2  # of the greatest; a cell with less of it is filled from its neighbours
 
 

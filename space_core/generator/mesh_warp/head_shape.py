@@ -40,7 +40,7 @@ HEAD_MIDDLE = np.array([0.0, 0.0, 0.85])  # normalized, about which head and hai
 # of a head is; what is beside the face, hair and ears, is round, and as deep as the head's axis so far from the face.
 TURNED, NEAR = (0.1, 0.2), (0.0, 0.5)
 DEEPER, AXIS, FARTHEST = 1.3, 0.95, 0.6
-PERSON = 0.5  # of the mask: a cell that shows the person
+PERSON = 0.5  # of the mask: a pixel or cell that shows the person
 BESIDE = 0.1  # that far from the head's outline everything is as deep as that: hair hangs beside the jaw, not from it
 # Ears hang lower in photos than on the generic head, as deep as that at their lobes, too: this far beside the face, and
 # between these heights, normalized.

@@ -22,11 +22,6 @@ def reach_of_blur(sigma: float) -> int:
     return math.ceil(3 * sigma)
 
 
-def distance_to(mask: np.ndarray) -> np.ndarray:
-    """(H, W) float32, how far each pixel is from those where a mask (H, W) is true or 1; far where none is."""
-    return cv2.distanceTransform((mask == 0).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-
-
 def blur_batch(pictures: torch.Tensor, sigma: float) -> torch.Tensor:
     """Pictures (B, C, h, w) blurred by a Gaussian of standard deviation ``sigma`` in pixels; their edges go on.
 

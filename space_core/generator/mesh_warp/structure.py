@@ -15,9 +15,10 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from space_core.distance import distance_to
 from space_core.generator.mesh_warp.inpainting import DETAIL, TRACES, fill
 from space_core.generator.mesh_warp.parallel import map_parts
-from space_core.generator.mesh_warp.sampling import blur, distance_to, sum_of_channels
+from space_core.generator.mesh_warp.sampling import blur, sum_of_channels
 from space_core.smoothstep import smoothstep
 
 LEVELS = 16, 8, 4  # reductions of the picture, each searched once: further searches change nothing that is measured

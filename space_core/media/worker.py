@@ -1,0 +1,29 @@
+"""What the processes have in common that handle untrusted input in Python: how they are called, and how they answer."""
+
+import os
+import sys
+from pathlib import Path
+from typing import BinaryIO
+
+PROGRAM = "import sys; sys.path[:] = sys.argv[1:]; from space_core.media import {} as worker; worker.main({!r})"
+
+
+def worker_command(module: str, argument: float | str) -> list[str]:
+    """The command that calls ``main(argument)`` of a module of this package, with the modules that are found here."""
+    return [sys.executable, "-c", PROGRAM.format(module, argument), *sys.path]
+
+
+def open_answers() -> BinaryIO:
+    """In such a process: what its answers are written to, its standard output until now.
+
+    What libraries write goes nowhere, and on Linux the process can write no files.
+    """
+    if sys.platform == "linux":
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    answers = os.fdopen(os.dup(1), "wb")
+    with Path(os.devnull).open("wb") as null:
+        os.dup2(null.fileno(), 1)
+        os.dup2(null.fileno(), 2)
+    return answers

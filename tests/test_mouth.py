@@ -13,7 +13,7 @@ from scipy.signal import find_peaks, peak_prominences
 
 from space_core.face.detector import build_detector
 from space_core.face.portrait import MARGIN, Crop, Portrait, prepare_portrait
-from space_core.face.topology import EYES, INNER_LOWER_LIP, INNER_UPPER_LIP, OUTER_LOWER_LIP, OUTER_UPPER_LIP
+from space_core.face.topology import EYES, INNER_LOWER_LIP, INNER_UPPER_LIP, OUTER_LOWER_LIP, OUTER_UPPER_LIP, Eye
 from space_core.generator.mesh_warp.anatomy import GUM, MILLIMETRE, TONGUE, TOOTH, load_anatomy
 from space_core.generator.mesh_warp.face_motion import FaceMotion
 from space_core.generator.mesh_warp.mouth_light import estimate_colours
@@ -83,6 +83,12 @@ def seen(portrait: Portrait) -> tuple[torch.Tensor, FaceMotion]:
     """A portrait's surroundings (1, 3, 640, 640), 0…1, and its landmarks in them."""
     photo = on_surroundings(posed(portrait))
     return torch.tensor(portrait.surroundings).permute(2, 0, 1)[None].float() / 255, photo
+
+
+def box_of(photo: FaceMotion, eye: Eye) -> tuple[slice, slice]:
+    """Rows and columns between the lids of an eye."""
+    x, y = photo.posed[0, [*eye.upper_lid, *eye.lower_lid], :2].T
+    return slice(int(y.min()), int(y.max())), slice(int(x.min()), int(x.max()))
 
 
 def incisors(frame: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
@@ -206,7 +212,7 @@ def test_a_lower_lip_that_drops_further_than_the_chin_uncovers_no_fence_of_lower
     face = posed(closed, normalized)
     frame = rendered(generator, generator.prepare(closed, refined=False), face)[0].mean(-1)
     (left, top), (right, bottom) = (face.landmarks[0, point, :2].round().astype(int) for point in (81, 402))
-    profile = frame[top + 2 : bottom - 1, left:right].mean(1)
+    profile = frame[top + 2 : bottom - 2, left:right].mean(1)  # without the lips' edges
     upper, lower = np.array_split(profile, 2)
     assert upper.max() > lower.max()
     assert (upper > 0.9 * upper.max()).sum() > (lower > 0.9 * upper.max()).sum()
@@ -355,10 +361,8 @@ def test_a_photos_teeth_go_on_upwards_and_gum_goes_on_as_gum():
 def test_teeth_are_no_colder_than_the_light_on_the_skin(closed):
     picture, photo = seen(closed)
     for eye in EYES:  # whites in a blue shade
-        x, y = photo.posed[0, [*eye.upper_lid, *eye.lower_lid], :2].T
-        picture[..., int(y.min()) : int(y.max()), int(x.min()) : int(x.max())] = torch.tensor([0.3, 0.4, 0.5])[
-            :, None, None
-        ]
+        rows, columns = box_of(photo, eye)
+        picture[..., rows, columns] = torch.tensor([0.3, 0.4, 0.5])[:, None, None]
     red, _, blue = estimate_colours(picture, photo).enamel
     assert blue < red
 
@@ -368,10 +372,22 @@ def test_teeth_between_lips_that_hardly_part_lie_in_a_red_shade(generator, close
     for opening in (0.045, 0.14):
         face = posed(closed, parted(closed, opening, 0.01))
         frame = rendered(generator, prepared, face)[0].astype(float)
-        seen = frame[inside(face.landmarks[0], frame.shape)]
-        red, green, _ = seen[seen.min(1) > np.quantile(seen.min(1), 0.8)].mean(0)  # the teeth
-        redness.append(red / green)
+        left, right, top = int(face.landmarks[0, 81, 0]), int(face.landmarks[0, 311, 0]), int(face.landmarks[0, 13, 1])
+        rows = frame[top + 3 : top + 8, left:right].mean(1)  # above the upper incisors' edges
+        redness.append((rows[:, 0] / rows[:, 1]).min())
     assert redness[0] > 1.05 * redness[1]
+
+
+def test_teeth_of_a_dark_face_are_as_white_as_those_of_a_light_one(portrait):
+    """Its skin is dark and reddish; the whites of its eyes show that the light is not."""
+    picture, photo = seen(portrait)
+    skin = torch.zeros_like(picture[0, 0])
+    for rows, columns, value in ((slice(None), slice(None), 1.0), *((*box_of(photo, eye), 0.0) for eye in EYES)):
+        skin[rows, columns] = value
+    dark = torch.lerp(picture, picture * torch.tensor([0.6, 0.45, 0.35])[:, None, None], skin)
+    light, of_dark = (estimate_colours(shown, photo).enamel for shown in (picture, dark))
+    assert of_dark.mean() > 0.8 * light.mean()
+    assert of_dark[2] / of_dark[0] > 0.9 * light[2] / light[0]
 
 
 @pytest.mark.parametrize("refined", [False, True], ids=["drawn", "refined"])

@@ -20,8 +20,13 @@ from space_core.generator.mesh_warp.opening_mask import WINDOW_MARGIN, opening_m
 from space_core.smoothstep import smoothstep
 
 CHEEKS = [50, 280, 205, 425, 187, 411]
-IVORY = np.array([1.01, 0.985, 0.94], np.float32)  # enamel in white light
-YELLOWEST = np.array([0.0, 0.92, 0.84], np.float32)  # teeth, beside the eyes' whites
+# Enamel in white light, relative to white, and the powers to which the blue of the eyes' whites, relative to their red,
+# enters its red, green and blue; a fit to the teeth that photos show. Cameras balance white, so little of it does.
+IVORY, CAST = np.array([0.96, 0.909, 0.9], np.float32), np.array([0.0, 0.22, 0.47], np.float32)
+# White in the photo's light, from what is seen of it, by the same fit: a power, as what is seen is partly shade, and at
+# most so many times what is seen.
+WHITE, WHITE_POWER, MOST_WHITE = 1.12, 0.57, 1.9
+WHITEST = 0.9  # quantile of brightness between the lids
 NECK = np.array([0.86, 0.76, 0.62], np.float32)  # of a tooth, relative to its crown
 # Skin in white light, relative to its red. Where a picture's skin lacks more blue or green than the first of the shares
 # below, as in varnished paintings, all of the picture does: from the second share on its teeth lack as much. Where the
@@ -106,27 +111,25 @@ def estimate_colours(picture: torch.Tensor, photo: FaceMotion) -> MouthColours:
 
     Of a picture (1, 3, h, w), 0…1, with these landmarks in its pixels.
     """
-    whites = np.maximum(*(_colour_between(picture, photo, eye.upper_lid, eye.lower_lid, 0.75) for eye in EYES))
+    whites = np.maximum(*(_colour_between(picture, photo, eye.upper_lid, eye.lower_lid, WHITEST) for eye in EYES))
     lips = _colour_between(picture, photo, INNER_LOWER_LIP, OUTER_LOWER_LIP, 0.5)
     surface = _surface_colours(picture, photo)
     skin = np.median(surface[:, CHEEKS], axis=1)
     # The light on the face shows where the skin is brightest: that holds for dark skin, too.
     highlight = np.quantile(LUMINANCE @ surface, 0.9)
-    light = 1.35 * float(np.clip(max(whites @ LUMINANCE, 0.85 * highlight), 0.25, 0.72))
+    seen = max(whites @ LUMINANCE, 0.85 * highlight)
+    light = float(min(WHITE * seen**WHITE_POWER, MOST_WHITE * seen))
     colourful = float(smoothstep((skin.max() - skin.min()) / max(skin.max(), 0.05), 0.04, 0.2))
-    # The eyes' whites have the colour of the light, unless the eyes are so far shut that they are mostly skin.
-    cast = (whites / max(whites @ LUMINANCE, 0.05)).clip(0.7, 1.3)
-    # Whites in the shade are bluish; the light is no colder than the skin says.
-    cast = np.minimum(cast, cast[0] * np.maximum(skin / max(skin[0], 0.05) / SKIN, 1))
-    trust = 0.75 - 0.45 * float(smoothstep(1 - whites.min() / max(whites.max(), 0.05), 0.25, 0.45))
-    enamel = light * (1 + colourful * (IVORY - 1)) * (1 + trust * (cast - 1))
-    tint = (skin / max(skin[0], 0.05) / SKIN).clip(0.3, 1)
+    # A picture is tinted as far as both skin and whites say so: skin may be dark, and whites in the shade are bluish.
+    tint, of_whites = skin / max(skin[0], 0.05) / SKIN, whites / max(whites[0], 0.05)
+    cast = max(min(of_whites[2], max(tint[2], 1.0)), 0.05) ** CAST
+    tint = np.maximum(tint, of_whites).clip(0.3, 1)
     differ = smoothstep(difference_of_shares(whites, skin), *SAME_SHARES)
     toned = _toned(picture)
     tinted = smoothstep(1 - tint.min(), TINTED[0], TINTED_WITH_EYES + differ * (TINTED[1] - TINTED_WITH_EYES))
-    enamel = enamel * tint**tinted
-    # Beside the eyes' whites teeth are a little yellowish.
-    enamel = np.maximum(enamel, enamel[0] * YELLOWEST * (whites / max(whites[0], 0.05)).clip(max=1))
+    shares = IVORY * cast ** (1 - 0.5 * tinted)
+    shares = shares / (shares @ LUMINANCE) * (IVORY @ LUMINANCE)
+    enamel = light * (IVORY @ LUMINANCE + colourful * (shares - IVORY @ LUMINANCE)) * tint**tinted
     enamel = enamel.clip(0, 1)  # the neck keeps its colour beside an overexposed crown
     depiction = estimate_depiction(picture, photo, skin, lips, tinted)
     # In a picture without colours, or of one colour, flesh is as dark as in one with them.

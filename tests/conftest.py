@@ -5,6 +5,7 @@ import os
 import socket
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -21,9 +22,11 @@ from rendering import posed, rendered
 
 from space_core import SpacePipeline
 from space_core.cli import main
+from space_core.face.canvas import Canvas
 from space_core.face.detector import build_detector
 from space_core.face.portrait import Portrait, prepare_portrait
 from space_core.generator.mesh_warp import MeshWarpGenerator
+from space_core.generator.mesh_warp.generator import PreparedPortrait
 from space_core.media import decoding_pool
 from space_core.media.content_credentials import ContentCredentials
 from space_core.media.images import load_photo
@@ -75,9 +78,27 @@ def pipeline() -> SpacePipeline:
     return SpacePipeline("cpu")
 
 
+class RememberingGenerator(MeshWarpGenerator):
+    """Prepares a portrait once: the tests of a file draw the same few."""
+
+    def __init__(self) -> None:
+        super().__init__("cpu")
+        self._latest: deque[tuple[Portrait, bool, PreparedPortrait]] = deque(maxlen=8)  # of about 20 MB each
+
+    def prepare(self, portrait: Portrait, canvas: Canvas | None = None, refined: bool = True) -> PreparedPortrait:
+        if canvas is not None:
+            return super().prepare(portrait, canvas, refined)
+        for known, was_refined, prepared in self._latest:
+            if known is portrait and was_refined == refined:
+                return prepared
+        prepared = super().prepare(portrait, refined=refined)
+        self._latest.append((portrait, refined, prepared))
+        return prepared
+
+
 @pytest.fixture(scope="session")
 def generator() -> MeshWarpGenerator:
-    return MeshWarpGenerator("cpu")
+    return RememberingGenerator()
 
 
 @pytest.fixture(scope="session")

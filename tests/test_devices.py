@@ -46,18 +46,18 @@ def lively_face(portrait: Portrait) -> PosedFace:
 
 
 @pytest.mark.parametrize("sigma", [0, 3], ids=["sharp", "soft"])
-def test_no_value_is_read_back_between_motion_and_picture(wearer, sigma):
+def test_no_value_is_read_back_between_motion_and_picture(generator, wearer, sigma):
     # Tensors on the meta device have no values, so reading any of them is an error.
     meta = torch.device("meta")
-    prepared = place(MeshWarpGenerator("cpu").prepare(blurred(wearer, sigma) if sigma else wearer), meta)
+    prepared = place(generator.prepare(blurred(wearer, sigma) if sigma else wearer), meta)
     frames = MeshWarpGenerator(meta).draw(prepared, lively_face(wearer))
     assert frames.shape == (4, 512, 512, 3)
     assert frames.dtype == torch.uint8
 
 
 @pytest.mark.parametrize("bicubic", [False, True], ids=["bilinear", "bicubic"])
-def test_opencv_and_torch_compose_the_same_picture(wearer, bicubic):
-    canvas = replace(MeshWarpGenerator("cpu").prepare(wearer).canvas, bicubic=bicubic)
+def test_opencv_and_torch_compose_the_same_picture(generator, wearer, bicubic):
+    canvas = replace(generator.prepare(wearer).canvas, bicubic=bicubic)
     y, x = torch.meshgrid(*(torch.linspace(-1, 1, side) for side in canvas.centres.shape[1:3]), indexing="ij")
     waves = torch.stack([3 * torch.sin(4 * y) + x, 2 * torch.cos(3 * x)], -1)
     shade = 1 - 0.3 * torch.exp(-8 * (x**2 + y**2))[None, None, 1:-1, 1:-1].expand(1, 3, -1, -1)
@@ -69,8 +69,8 @@ def test_opencv_and_torch_compose_the_same_picture(wearer, bicubic):
     assert np.percentile(np.abs(one - other), 99.9) <= 3
 
 
-def test_opencv_and_torch_soften_the_same_edges(wearer):
-    canvas = replace(MeshWarpGenerator("cpu").prepare(wearer).canvas, softening=2.5)
+def test_opencv_and_torch_soften_the_same_edges(generator, wearer):
+    canvas = replace(generator.prepare(wearer).canvas, softening=2.5)
     y, x = torch.meshgrid(*(torch.linspace(-1, 1, side) for side in canvas.centres.shape[1:3]), indexing="ij")
     squeezed = (1.5 - 6 * torch.hypot(x - 0.1, y)).clamp(0, 1)[None, None].expand(2, -1, -1, -1)
     pictures = [canvas.still[None].repeat(2, 1, 1, 1) for _ in range(2)]
@@ -88,8 +88,8 @@ def test_opencv_and_torch_blur_alike():
         torch.testing.assert_close(one, other, atol=1e-4, rtol=0)
 
 
-def test_opencv_and_torch_draw_the_same_edge_in_front_of_something_else(wearer):
-    canvas = MeshWarpGenerator("cpu").prepare(wearer).canvas
+def test_opencv_and_torch_draw_the_same_edge_in_front_of_something_else(generator, wearer):
+    canvas = generator.prepare(wearer).canvas
     offsets = torch.zeros(1, canvas.grid.rows, canvas.grid.columns, 2)
     offsets[:, 40:150, 80:160] = torch.tensor([20.0, 4.0])
     _, places = compose(canvas, offsets, None)
@@ -100,8 +100,8 @@ def test_opencv_and_torch_draw_the_same_edge_in_front_of_something_else(wearer):
     assert np.percentile(np.abs(one - other), 99.9) <= 8  # places are steep there
 
 
-def test_opencv_and_torch_draw_the_same_far_side(wearer):
-    canvas = MeshWarpGenerator("cpu").prepare(wearer).canvas
+def test_opencv_and_torch_draw_the_same_far_side(generator, wearer):
+    canvas = generator.prepare(wearer).canvas
     share = canvas.layer[None, None, ::2, ::2, 3].float() / 255
     outline = F.max_pool2d(share, 9, 1, 4).expand(-1, 2, -1, -1)
     mirrored = canvas.layer[..., [2, 0, 1, 3]].contiguous()
@@ -119,8 +119,8 @@ def test_opencv_and_torch_draw_the_same_far_side(wearer):
     assert np.percentile(np.abs(one - other), 99.9) <= 8  # places are steep there
 
 
-def test_opencv_and_torch_draw_the_same_glasses(wearer):
-    glasses = MeshWarpGenerator("cpu").prepare(wearer).glasses
+def test_opencv_and_torch_draw_the_same_glasses(generator, wearer):
+    glasses = generator.prepare(wearer).glasses
     height, width = (side // glasses.density for side in glasses.layer.shape[:2])
     x, y = (torch.arange(-1, side // glasses.cell + 1) * 1.97 * glasses.density for side in (width, height))
     places = torch.stack(torch.meshgrid(x - 3, y + 2, indexing="xy"), -1)[None]

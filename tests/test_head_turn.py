@@ -35,16 +35,21 @@ def hair(share: float = 0) -> HangingHair:
     return HangingHair(np.full((160, 160), share, np.float32))
 
 
-def half_hidden(portrait: Portrait, yaw: float) -> Portrait:
+def half_hidden(generator: MeshWarpGenerator, portrait: Portrait, yaw: float) -> Portrait:
     """A portrait of a head that is turned in its photo, rendered out of another."""
-    generator = MeshWarpGenerator("cpu")
     picture = rendered(generator, generator.prepare(portrait, refined=False), posed(portrait, yaw=yaw))[0]
     return prepare_portrait(picture, build_detector("mediapipe"))
 
 
 @pytest.fixture(scope="module")
-def turned_away(portrait):
-    return half_hidden(portrait, 30 - float(portrait.pose.rotation[0, 0]))
+def turned_away(generator, portrait):
+    return half_hidden(generator, portrait, 30 - float(portrait.pose.rotation[0, 0]))
+
+
+@pytest.fixture(scope="module")
+def wearer():
+    """A portrait with glasses."""
+    return prepare_portrait(load_photo(EXAMPLES / "grace_hopper.jpg"), build_detector("mediapipe"))
 
 
 @pytest.fixture(scope="module")
@@ -121,11 +126,9 @@ def test_hair_above_the_photos_upper_edge_is_not_striped(generator, portrait):
     assert above < 0.5 * below
 
 
-def test_shoulders_stay_at_the_edge_of_a_framed_photo(generator):
-    photo = load_photo(EXAMPLES / "grace_hopper.jpg")
-    whole = prepare_portrait(photo, build_detector("mediapipe"))
-    right = round(whole.crop.to_photo(np.array([490.0, 0.0]))[0])
-    framed = photo[:, :right].copy()
+def test_shoulders_stay_at_the_edge_of_a_framed_photo(generator, wearer):
+    right = round(wearer.crop.to_photo(np.array([490.0, 0.0]))[0])
+    framed = wearer.photo[:, :right].copy()
     framed[:, -2:] = 235
     portrait = prepare_portrait(framed, build_detector("mediapipe"))
     edge = int(portrait.crop.to_crop(np.array([right, 0.0]))[0])
@@ -494,8 +497,7 @@ def test_lashes_before_the_background_do_not_stay_beside_a_face_that_turns_to_th
 
 
 @pytest.mark.parametrize("yaw", [-35, 35])
-def test_glasses_change_nothing_far_from_the_eyes(generator, yaw):
-    wearer = prepare_portrait(load_photo(EXAMPLES / "grace_hopper.jpg"), build_detector("mediapipe"))
+def test_glasses_change_nothing_far_from_the_eyes(generator, wearer, yaw):
     prepared, face = generator.prepare(wearer, refined=False), posed(wearer, yaw=yaw)
     with_glasses, without = (
         rendered(generator, one, face)[0].astype(int) for one in (prepared, replace(prepared, glasses=None))

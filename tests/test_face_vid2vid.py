@@ -1,4 +1,4 @@
-"""The recipe of the neural generator: its parts, an interrupted run, and a hundred steps at toy size."""
+"""The recipe of the neural generator: its parts, an interrupted run, and a hundred steps of small networks."""
 
 from dataclasses import replace
 
@@ -128,7 +128,9 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_hundred_steps_teach_toy_networks_to_drive_a_face(generator, portrait, tmp_path):
+def test_a_hundred_steps_teach_small_networks_to_drive_a_face(generator, portrait, tmp_path, monkeypatch):
+    layout = replace(SETTINGS["toy"].layout, input_size=32)  # pictures of 64 pixels come out
+    monkeypatch.setitem(SETTINGS, "small", replace(SETTINGS["toy"], layout=layout))
     phase = np.linspace(0, 2 * np.pi, 48, endpoint=False)
     mouths = open_mouth(portrait, *(0.06 - 0.06 * np.cos(3 * phase)))
     moments = [
@@ -139,12 +141,12 @@ def test_a_hundred_steps_teach_toy_networks_to_drive_a_face(generator, portrait,
     videos.mkdir()
     drawn = rendered(generator, generator.prepare(portrait), *(join_faces(moments[i : i + 8]) for i in range(0, 48, 8)))
     write_video(iter(drawn), videos / "turning.mp4", None, len(drawn))
-    found = train(videos, folder, "toy", steps=120, seed=0, device="cpu")
+    found = train(videos, folder, "small", steps=120, seed=0, device="cpu")
     trained = found["trained networks"]["pixels"]
     assert trained < 0.25 * found["untrained networks"]["pixels"]
     assert trained < 0.85 * found["the source itself"]["pixels"]
 
-    networks, layout = load_networks(folder), SETTINGS["toy"].layout
+    networks = load_networks(folder)
     assert networks.layout == layout
     (clip,) = read_clips(videos, layout.output_size, folder / "clips")
     left, right = (torch.from_numpy(clip.frames[[number]].copy()).permute(0, 3, 1, 2) / 255 for number in (12, 36))
@@ -154,5 +156,5 @@ def test_a_hundred_steps_teach_toy_networks_to_drive_a_face(generator, portrait,
         networks.transform_keypoints(replace(motion, canonical=own.canonical)) for motion in (own, moved)
     )
     picture = networks.render(networks.extract_appearance(source), keypoints, networks.stitch(keypoints, driven))
-    assert picture.shape == (1, 3, 128, 128)
+    assert picture.shape == (1, 3, 64, 64)
     assert (picture - right).abs().mean() < 0.85 * (left - right).abs().mean()

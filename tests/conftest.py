@@ -39,6 +39,7 @@ LONGEST = (
     *("test_cluster", "test_app", "test_strangers", "test_neural", "test_pipeline", "test_browser", "test_media"),
     *("test_face_vid2vid", "test_fuzz", "test_head_turn", "test_live", "test_web"),
 )
+UNLIMITED = {"visitor_requests": 100_000, "visitor_jobs": 100_000}  # settings for tests, which are one visitor
 STANDING = ("starter", "detector")  # beginnings of the names of threads that stay for the next film
 
 
@@ -155,7 +156,7 @@ def running(app) -> Iterator[str]:
     """An ASGI application, served in a thread; its address, such as http://127.0.0.1:40123."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=1))
+        server = uvicorn.Server(uvicorn.Config(app, http="h11", log_level="critical", timeout_graceful_shutdown=1))
         thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()
         try:
@@ -168,7 +169,10 @@ def running(app) -> Iterator[str]:
 
 @contextmanager
 def serving(pipeline: SpacePipeline, **settings) -> Iterator[str]:
-    """The web demo around a pipeline, with an operator's settings; its address."""
+    """The web demo around a pipeline, with an operator's settings; its address.
+
+    Unless they say otherwise, tests may ask for as much as they like.
+    """
     # Later than the other imports: most tests need no page.
     from space_core.web.appearance import APPEARANCE
     from space_core.web.application import Callbacks, build_app
@@ -178,7 +182,7 @@ def serving(pipeline: SpacePipeline, **settings) -> Iterator[str]:
     from space_core.web.service import AnimationService
     from space_core.web.settings import Settings
 
-    settings, metrics = Settings(**settings), Metrics()
+    settings, metrics = Settings(**{**UNLIMITED, **settings}), Metrics()
     service = AnimationService(pipeline, metrics, settings.time_limit)
     page = build_page(service, settings, EXAMPLES)
     callbacks = Callbacks(service.health, service.disconnect, service.expire, service.note_fault)

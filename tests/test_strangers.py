@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import resource
 import secrets
 import signal
@@ -33,6 +34,7 @@ from space_core.web.jobs import Film, SpeechSource, TimeLimit
 from space_core.web.metrics import Metrics
 from space_core.web.service import AnimationService
 from space_core.web.settings import Settings
+from space_core.web.visitor_limits import RateLimit
 
 BOUNDARY = "limit"
 PART = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="files"; filename="a.jpg"\r\n\r\na face'
@@ -260,6 +262,80 @@ def test_a_request_whose_head_does_not_end_is_refused(operated, begun):
             for _ in range(1000):
                 connection.sendall(b"X: a\r\n" * 10_000 if begun.endswith("\n") else b"a" * 60_000)
     assert operated.visitor.get("/config").status_code == 200
+
+
+def test_a_request_with_two_lengths_is_refused_with_what_follows_it(visitor):
+    with socket.create_connection((visitor.base_url.host, visitor.base_url.port)) as connection:
+        head = "POST /gradio_api/upload HTTP/1.1\r\nHost: here\r\nContent-Length: 5\r\nTransfer-Encoding: chunked"
+        connection.sendall(f"{head}\r\n\r\n0\r\n\r\nGET /healthz HTTP/1.1\r\nHost: here\r\n\r\n".encode())
+        answer = received(connection)
+    assert answer.startswith("HTTP/1.1 400")
+    assert "Send it with one of them." in answer
+    assert answer.count("HTTP/1.1") == 1
+
+
+@pytest.mark.parametrize("path", ["upload", "call/photo"])
+def test_a_request_without_an_end_is_given_up(tmp_path, path):
+    with served(tmp_path) as visitor:
+        before = files_in(tmp_path)
+        head = f"POST /gradio_api/{path} HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n"
+        with socket.create_connection((visitor.base_url.host, visitor.base_url.port)) as connection:
+            connection.sendall(f"{head}Content-Type: {MULTIPART['content-type']}\r\n\r\n".encode())
+            connection.sendall(f"{len(PART):x}\r\n{PART}\r\n".encode())
+            with pytest.raises(OSError, match=r"reset|Broken pipe"):
+                for _ in range(1000):
+                    connection.sendall(b"10000\r\n" + bytes(0x10000) + b"\r\n")
+        until(lambda: files_in(tmp_path) == before)
+
+
+# Requests a second, jobs a minute
+
+
+def test_requests_of_one_visitor_are_held_up_and_then_refused_and_others_are_served(tmp_path):
+    # 20 requests at once; another one every ten seconds, for which nobody is held up so long.
+    with served(tmp_path, visitor_requests=0.1) as visitor:
+        answers = [visitor.get("/gradio_api/app_id") for _ in range(21)]
+        assert [answer.status_code for answer in answers] == 20 * [200] + [429]
+        assert 5 < int(answers[-1].headers["retry-after"]) <= 10
+        assert "more requests than one visitor may" in detail(answers[-1], 429)
+        assert f"again in {answers[-1].headers['retry-after']} s." in answers[-1].text
+        assert detail(visitor.upload_bytes("photo.jpg", b"a face"), 429)
+        with from_address(visitor, "198.51.100.7") as other:
+            assert other.get("/").status_code == 200
+            assert other.metric('space_failed_total{endpoint="question",reason="limit"}') == 1
+            assert other.metric('space_failed_total{endpoint="upload",reason="limit"}') == 1
+    with served(tmp_path / "faster", visitor_requests=5) as visitor:
+        for _ in range(101):  # of which each counts as ten
+            assert visitor.post("/gradio_api/nothing").status_code == 404
+
+
+def test_web_sockets_count_as_requests(tmp_path):
+    with served(tmp_path, visitor_requests=0.1) as visitor:
+        for status in (404, 404, 429):
+            with pytest.raises(InvalidStatus) as refused, connect(f"ws{str(visitor.base_url)[4:]}/nothing"):
+                pass
+            assert refused.value.response.status_code == status
+
+
+def test_one_visitor_can_ask_for_so_much_a_minute_and_others_all_the_same(tmp_path):
+    with served(tmp_path, visitor_jobs=1) as visitor:
+        for _ in range(2):
+            assert visitor.ask("glance", []) == ["seen"]
+        answer = visitor.call("glance", [])
+        assert "One visitor may ask for 1 videos, previews and texts a minute." in detail(answer, 429)
+        assert 50 < int(answer.headers["retry-after"]) <= 60
+        assert visitor.metric('space_failed_total{endpoint="glance",reason="limit"}') == 1
+        with from_address(visitor, "198.51.100.7") as other:
+            assert other.ask("glance", []) == ["seen"]
+
+
+def test_rates_of_visitors_who_were_here_once_are_forgotten():
+    limit = RateLimit(per_second=1000, at_once=10)
+    for address in range(100):
+        assert limit.reserve(str(address)) == 0
+    time.sleep(0.02)
+    limit.reserve("another")
+    assert limit.num_addresses == 1
 
 
 # Places in the queue
@@ -630,6 +706,21 @@ def test_a_refused_web_socket_is_no_error_in_the_log(tmp_path):
     assert "serving" in log and "error" not in log
 
 
+def test_requests_that_are_none_do_not_fill_the_log(tmp_path):
+    with program(tmp_path) as (process, _, visitor):
+        for head in ("no request", "GET / HTTP/1.1\r\nHost: here\r\nConnection: Upgrade\r\nUpgrade: h2c"):
+            with socket.create_connection((visitor.base_url.host, visitor.base_url.port)) as connection:
+                connection.sendall(f"{head}\r\n\r\n".encode())
+                assert connection.recv(100)
+        with connect(live_address(visitor)) as live:
+            live.send(b"no text: \xff", text=True)
+            with pytest.raises(ConnectionClosed):
+                live.recv(timeout=10)
+        process.terminate()
+        _, log = process.communicate(timeout=30)
+    assert [json.loads(line)["event"] for line in log.splitlines()] == ["serving", "ended"]
+
+
 def test_nothing_is_written_outside_of_the_private_folder(operated):
     """Also where another user owns a folder that Gradio would take, and where the working folder is not ours."""
     assert operated.visitor.get("/config").status_code == 200
@@ -662,6 +753,14 @@ def test_a_container_can_ask_for_the_health(tmp_path, token, status):
         given = {"SPACE_PORT": str(visitor.base_url.port), "SPACE_MONITORING_TOKEN": token, "SPACE_HOST": "0.0.0.0"}
         command = [sys.executable, "-m", "space_core.web.healthcheck"]
         assert subprocess.run(command, env={**os.environ, **given}, cwd=ROOT).returncode == status
+
+
+def test_proxies_keep_no_page_that_a_visitor_could_choose_and_browsers_keep_scripts(visitor):
+    page = visitor.get("/", headers={"x-forwarded-host": "evil.example"})
+    assert page.headers["cache-control"] == visitor.get("/config").headers["cache-control"] == "private, no-cache"
+    script = re.search(r"assets/[\w./-]+\.js", page.text)[0]
+    assert "immutable" in visitor.get(f"/{script}").headers["cache-control"]
+    assert "cache-control" not in visitor.get("/assets/nothing.js").headers
 
 
 def test_pages_of_other_sites_can_neither_frame_nor_use_it(visitor):

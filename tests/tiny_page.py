@@ -10,7 +10,7 @@ from pathlib import Path
 
 import gradio as gr
 import pytest
-from conftest import Visitor, free_port, running
+from conftest import UNLIMITED, Visitor, free_port, running
 
 from space_core.web.application import Callbacks, build_app
 from space_core.web.metrics import Metrics
@@ -101,7 +101,7 @@ def served(tmp_path, health=is_loaded, on_expiry=lambda seconds: None, streams=N
                 released.wait(20)
 
             gr.Button().click(work, None, result, api_name="work", concurrency_limit=1, concurrency_id="work")
-        settings = Settings(**{"queue_size": QUEUE_SIZE, "max_upload_mb": 1, **settings})
+        settings = Settings(**{"queue_size": QUEUE_SIZE, "max_upload_mb": 1, **UNLIMITED, **settings})
         visitor_closed = []
         callbacks = Callbacks(health, visitor_closed.append, on_expiry)
         with running(build_app(page, settings, Metrics(), callbacks, streams=streams)) as address:

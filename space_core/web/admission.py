@@ -1,5 +1,7 @@
 """Who may join the queue: its places, those of one visitor, and nobody once the server is about to end."""
 
+import math
+
 from fastapi import HTTPException
 
 from space_core.web.error_handlers import RESTARTING
@@ -7,6 +9,9 @@ from space_core.web.gradio_patches import Place
 from space_core.web.logs import log_event
 from space_core.web.metrics import Metrics
 from space_core.web.settings import Settings
+from space_core.web.visitor_limits import RateLimit
+
+JOBS_AT_ONCE = 2.0  # minutes' worth of jobs that a visitor may ask for at once
 
 
 class Admission:
@@ -15,6 +20,8 @@ class Admission:
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self._places = settings.queue_size
         self._places_of_one = settings.visitor_places
+        self._jobs_of_one = settings.visitor_jobs
+        self._jobs = RateLimit(self._jobs_of_one / 60, max(1.0, JOBS_AT_ONCE * self._jobs_of_one))
         self._metrics = metrics
         self._is_closed = False
 
@@ -45,8 +52,16 @@ class Admission:
                 f"You have all {self._places_of_one} places in the queue that one visitor may have. Wait for one."
             )
             self._refuse(endpoint, "limit", 429, sentence)
+        if seconds := math.ceil(self._jobs.reserve(place.address)):
+            sentence = (
+                f"One visitor may ask for {self._jobs_of_one:g} videos, previews and texts a minute. "
+                f"Try again in {seconds} s."
+            )
+            self._refuse(endpoint, "limit", 429, sentence, {"Retry-After": str(seconds)})
 
-    def _refuse(self, endpoint: str, reason: str, status: int, sentence: str) -> None:
+    def _refuse(
+        self, endpoint: str, reason: str, status: int, sentence: str, headers: dict[str, str] | None = None
+    ) -> None:
         self._metrics.count_failure(endpoint, reason)
         log_event("refused", reason=reason, endpoint=endpoint)
-        raise HTTPException(status, sentence)
+        raise HTTPException(status, sentence, headers)

@@ -1,11 +1,12 @@
 """Limits on requests before they reach Gradio: routes, origins, sizes, times; and the security headers of answers."""
 
+import math
 import re
 import secrets
 import shutil
 import tempfile
 import time
-from asyncio import wait_for
+from asyncio import sleep, wait_for
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
@@ -13,7 +14,7 @@ from fastapi import HTTPException
 from starlette.datastructures import Headers, MutableHeaders, QueryParams
 from starlette.formparsers import MultiPartException
 from starlette.requests import ClientDisconnect
-from starlette.responses import PlainTextResponse
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from space_core.fault_reasons import fault_reason
@@ -22,14 +23,22 @@ from space_core.web.faults import log_fault
 from space_core.web.logs import log_event
 from space_core.web.metrics import Metrics
 from space_core.web.settings import Settings, on_a_space
-from space_core.web.visitor_limits import UploadLimits, visitor_address
+from space_core.web.visitor_limits import RateLimit, UploadLimits, visitor_address
 
-MAX_REQUEST_BYTES = 4 * 1024 * 1024  # of any request but an upload: JSON of a page's values
+MAX_REQUEST_BYTES = 256 * 1024  # of any request but an upload: JSON of a page's values
+DROPPED_UPLOADS = 8  # so many of the largest uploads are read and dropped of a request that is too large
 FREE_UPLOADS = 3  # so many of the largest uploads have to fit on the disk
 IDLE_SECONDS = 20.0  # without a byte, after which a request is given up
 LEAST_BYTES_PER_SECOND = 2000  # of a request on average, after IDLE_SECONDS
+# A visitor may send the requests of so many seconds at once: a page takes 115, and a class may share one address.
+REQUESTS_AT_ONCE = 200.0
+HEAVY_REQUEST = 10  # requests as which one counts that takes about 10 ms of the processor, others 1 ms
+LONGEST_WAIT = 5.0  # seconds that a request is held up; those that would have to wait longer are refused
+REFUSAL_SECONDS = 1.0  # after which these are answered, so that who sends them has to wait as well
+LOG_SECONDS = 60.0  # between two lines of the log about such refusals
 MAX_NAME_BYTES = 255  # of a file or folder in a path: beyond, file systems fail
 
+AMBIGUOUS = "A request has either Content-Length or Transfer-Encoding. Send it with one of them."
 FOREIGN = "Pages of other sites may not use this demo. Open it in a window of its own."
 
 # Every other route of Gradio's answers 404: its proxy, its editor for developers (which writes files), links to saved
@@ -47,6 +56,7 @@ _POST = re.compile(
     re.DOTALL,
 )
 _MONITORING = re.compile(r"/(healthz|metrics)/?")
+_PAGE = re.compile(r"/?|/config/?|/gradio_api/(info|openapi\.json)/?")  # built anew for each request
 _UPLOAD = re.compile(r"/gradio_api/upload/?")
 _MCP = re.compile(r"/gradio_api/mcp(/.*)?")
 _NAMED_CALL = re.compile(r"/gradio_api/call/v2/([^/]*)/?")
@@ -88,6 +98,10 @@ class RequestGuard:
         self._uploads = UploadLimits(
             settings.visitor_uploads, settings.visitor_mb * 1024 * 1024, settings.kept_minutes * 60
         )
+        self._requests = RateLimit(
+            settings.visitor_requests, REQUESTS_AT_ONCE * settings.visitor_requests, LONGEST_WAIT
+        )
+        self._logged = -LOG_SECONDS  # when refusals of too many requests were logged
         framing = [*settings.allow_embedding, *(["https://huggingface.co"] if on_a_space() else [])]
         self._headers = {
             "X-Content-Type-Options": "nosniff",
@@ -99,29 +113,34 @@ class RequestGuard:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
+        refusal: Response | None = await self._hold_up(scope)
         if scope["type"] == "websocket":
-            if refusal := self._socket_refusal(scope):
+            if refusal := refusal or self._socket_refusal(scope):
                 await refusal(scope, receive, send)
             else:
                 await self._app(scope, receive, send)
             return
 
+        body = _Body(receive)
+
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 headers.update(self._headers)
-                if _path(scope).startswith("/gradio_api/file="):
-                    headers["Cache-Control"] = "private"  # proxies must not cache visitors' faces
+                if caching := _caching(_path(scope), message["status"]):
+                    headers["Cache-Control"] = caching
+                if body.is_given_up:
+                    headers["Connection"] = "close"  # or the rest would be read and dropped, however long it is
             await send(message)
 
-        if refusal := self._refusal(scope):
+        if refusal := refusal or self._refusal(scope):
             await refusal(scope, receive, send_with_headers)
             return
         try:
             if scope["method"] == "POST" and _UPLOAD.fullmatch(_path(scope)):
-                await self._upload(scope, receive, send_with_headers)
+                await self._upload(scope, body, send_with_headers)
             else:
-                await self._app(scope, self._limited(scope, _Body(receive), MAX_REQUEST_BYTES), send_with_headers)
+                await self._app(scope, self._limited(scope, body, MAX_REQUEST_BYTES), send_with_headers)
         except ClientDisconnect:
             log_event("left", reason="left", endpoint=_endpoint(scope))
         except Exception as error:  # has been answered with status 500; uvicorn would log it and close the connection
@@ -129,8 +148,28 @@ class RequestGuard:
             log_fault(error, endpoint=_endpoint(scope))
             self._on_fault(fault_reason(error))
 
+    async def _hold_up(self, scope: Scope) -> Response | None:
+        """Waits until the visitor may send this request; a refusal where that takes too long."""
+        is_heavy = scope.get("method") not in ("GET", "HEAD") or _PAGE.fullmatch(_path(scope))
+        seconds = self._requests.reserve(visitor_address(scope), HEAVY_REQUEST if is_heavy else 1)
+        if seconds <= LONGEST_WAIT:
+            if seconds:
+                await sleep(seconds)
+            return None
+        self._metrics.count_failure(_endpoint(scope), "limit")
+        if time.monotonic() - self._logged >= LOG_SECONDS:
+            self._logged = time.monotonic()
+            log_event("flooded", level="warning", reason="limit", endpoint=_endpoint(scope))
+        await sleep(REFUSAL_SECONDS)
+        wait = math.ceil(seconds)
+        sentence = f"You have sent more requests than one visitor may. Try again in {wait} s."
+        return JSONResponse({"detail": sentence}, 429, {"Retry-After": str(wait)})
+
     def _refusal(self, scope: Scope) -> PlainTextResponse | None:
-        method, path = scope["method"], _path(scope)
+        method, path, headers = scope["method"], _path(scope), Headers(scope=scope)
+        if "content-length" in headers and "transfer-encoding" in headers:
+            # A proxy that reads the length instead takes what follows for another visitor's request.
+            return PlainTextResponse(AMBIGUOUS, 400, {"Connection": "close"})
         if self._settings.monitoring_port is not None:
             is_monitoring_port = scope["server"][1] == self._settings.monitoring_port
             if is_monitoring_port != bool(_MONITORING.fullmatch(path)):
@@ -141,13 +180,13 @@ class RequestGuard:
             return PlainTextResponse(NO_FETCHING, 403)
         if any(len(name.encode()) > MAX_NAME_BYTES for name in path.split("/")) or _asks_for_other_page(scope):
             return PlainTextResponse("There is nothing here.", 404)
-        if method == "OPTIONS" and Headers(scope=scope).get("origin") in self._settings.allow_embedding:
+        if method == "OPTIONS" and headers.get("origin") in self._settings.allow_embedding:
             return None  # a browser asks whether a page may send a request
         if method == "POST" and self._is_foreign(scope):
             return PlainTextResponse(FOREIGN, 403)
         if self._settings.mcp and _MCP.fullmatch(path):
             return None
-        if path.startswith("/gradio_api/file=") and not _is_one_range(Headers(scope=scope).get("range")):
+        if path.startswith("/gradio_api/file=") and not _is_one_range(headers.get("range")):
             return PlainTextResponse(WRONG_RANGE, 416)
         if method == "POST" and (call := _NAMED_CALL.fullmatch(path)) and call[1] not in self._api_names:
             return PlainTextResponse(NO_ENDPOINT, 404)
@@ -183,9 +222,9 @@ class RequestGuard:
         except ValueError:  # it is no address
             return True
 
-    async def _upload(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _upload(self, scope: Scope, body: "_Body", send: Send) -> None:
         """Passes an upload on as far as the visitor and the disk have room for it."""
-        address, body = visitor_address(scope), _Body(receive)
+        address = visitor_address(scope)
         length = Headers(scope=scope).get("content-length", "")
         sentence = self._uploads.begin(address, int(length) if length.isdecimal() else 0)
         if sentence is not None:
@@ -224,8 +263,10 @@ class RequestGuard:
             if body.num_bytes <= limit:
                 return message
             # The rest is read and dropped, as a browser reads no answer before it has sent all.
-            while message.get("more_body"):
+            most = DROPPED_UPLOADS * self._settings.max_upload_bytes
+            while message.get("more_body") and body.num_bytes < most:
                 message = await body.receive()
+            body.is_given_up = bool(message.get("more_body"))
             self._metrics.count_failure(_endpoint(scope), "input")
             log_event("refused", reason="input", endpoint=_endpoint(scope))
             if _UPLOAD.fullmatch(_path(scope)):
@@ -233,16 +274,22 @@ class RequestGuard:
                 raise MultiPartException(
                     f"The upload is larger than the maximum allowed size of {limit // 2**20} MB. Give a smaller file."
                 )
-            raise HTTPException(413, f"A request may be {MAX_REQUEST_BYTES // 2**20} MB; upload files instead.")
+            raise HTTPException(413, f"A request may be {MAX_REQUEST_BYTES // 2**10} KB; upload files instead.")
 
         return limited
 
 
 class _Body:
-    """The body of a request as it arrives: the bytes so far, and no message later than it may be."""
+    """The body of a request as it arrives: the bytes so far, and no message later than it may be.
+
+    Attributes:
+        num_bytes: that have arrived.
+        is_given_up: whether what is left of it is not read.
+    """
 
     def __init__(self, receive: Receive) -> None:
         self.num_bytes = 0
+        self.is_given_up = False
         self._receive = receive
         self._begun = time.monotonic()
         self._is_complete = False
@@ -262,6 +309,17 @@ class _Body:
         if not self._is_complete and self.num_bytes < seconds * LEAST_BYTES_PER_SECOND:
             raise TimeoutError
         return message
+
+
+def _caching(path: str, status: int) -> str | None:
+    """What browsers and proxies may keep of an answer; None where nothing is said about it."""
+    if path.startswith("/gradio_api/file="):
+        return "private"  # proxies must not cache visitors' faces
+    if path.startswith("/assets/") and status == 200:
+        return "public, max-age=31536000, immutable"  # their names have hashes of their contents
+    if _PAGE.fullmatch(path):
+        return "private, no-cache"  # it has the address under which it was asked for, which a visitor can choose
+    return None
 
 
 def _unauthorized() -> PlainTextResponse:

@@ -26,8 +26,14 @@ from space_core.web.settings import Settings
 SHUTDOWN_SECONDS = 3  # for open connections when the server ends
 DELIVERY_SECONDS = 2.0  # for last messages and films to reach their visitors
 BACKLOG = 2048  # connections that wait to be accepted
-# What uvicorn logs as an error of ours when a WebSocket is refused with a sentence.
-REFUSED_SOCKET = "ASGI callable returned without completing handshake."
+# What uvicorn logs of strangers, who could fill the log with it: a WebSocket that is refused with a sentence, which it
+# takes for an error of ours, and requests and messages that are none.
+NOT_LOGGED = (
+    "ASGI callable returned without completing handshake.",
+    "Invalid HTTP request received.",
+    "Unsupported upgrade request.",
+    "Invalid UTF-8 sequence received from client.",
+)
 
 
 def serve(
@@ -57,7 +63,7 @@ def serve(
         ws_per_message_deflate=False,  # pictures and sound are as small as they get
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )
-    logging.getLogger("uvicorn.error").addFilter(lambda record: record.msg != REFUSED_SOCKET)
+    logging.getLogger("uvicorn.error").addFilter(lambda record: record.msg not in NOT_LOGGED)
     with ExitStack() as sockets:
         listeners = [sockets.enter_context(_listen(settings.host, settings.port))]
         if settings.monitoring_port is not None:

@@ -93,6 +93,22 @@ class Settings(BaseSettings):
         "grace_seconds", 30, "time that running jobs have to finish when the demo is to end, seconds", ge=0, le=86_400
     )
     visitor_places: int = _setting("visitor_places", 5, "places in each queue for one visitor", ge=1, le=1000)
+    visitor_requests: float = _setting(
+        "visitor_requests",
+        20,
+        "requests of one visitor a second, on average; 200 times as many at once",
+        gt=0,
+        le=1_000_000,
+        allow_inf_nan=False,
+    )
+    visitor_jobs: float = _setting(
+        "visitor_jobs",
+        30,
+        "videos, previews and texts of one visitor a minute, on average; twice as many at once",
+        gt=0,
+        le=1_000_000,
+        allow_inf_nan=False,
+    )
     visitor_uploads: int = _setting(
         "visitor_uploads", 1000, "uploads of one visitor within --kept-minutes", ge=1, le=1_000_000
     )

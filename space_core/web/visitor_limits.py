@@ -1,4 +1,4 @@
-"""What one visitor may take: uploads, their bytes, and places in the queue."""
+"""What one visitor may take: requests, uploads, and their bytes."""
 
 import ipaddress
 import time
@@ -66,6 +66,53 @@ class UploadLimits:
                 visitor.recent.popleft()
             if not visitor.recent and not visitor.now:
                 del self._visitors[address]
+
+
+class RateLimit:
+    """A token bucket for each address. For use in one thread.
+
+    Args:
+        per_second: tokens that come back.
+        at_once: tokens of a full bucket, which every address has at first.
+        longest_wait: seconds ahead for which tokens can be reserved.
+    """
+
+    def __init__(self, per_second: float, at_once: float, longest_wait: float = 0.0) -> None:
+        self.longest_wait = longest_wait
+        self._per_second, self._at_once = per_second, at_once
+        self._buckets: dict[str, tuple[float, float]] = {}  # tokens, fewer than none if reserved; and when
+        self._swept = time.monotonic()
+
+    def reserve(self, address: str, tokens: float = 1.0) -> float:
+        """After how many seconds a visitor has so many tokens; takes none if these are more than ``longest_wait``.
+
+        Args:
+            address: see ``visitor_address``.
+            tokens: how many.
+        """
+        now = time.monotonic()
+        self._forget_full(now)
+        left = self._tokens(self._buckets.get(address, (self._at_once, now)), now) - tokens
+        seconds = max(0.0, -left / self._per_second)
+        if seconds <= self.longest_wait:
+            self._buckets[address] = left, now
+        return seconds
+
+    @property
+    def num_addresses(self) -> int:
+        """How many addresses are remembered."""
+        return len(self._buckets)
+
+    def _tokens(self, bucket: tuple[float, float], now: float) -> float:
+        tokens, then = bucket
+        return min(self._at_once, tokens + (now - then) * self._per_second)
+
+    def _forget_full(self, now: float) -> None:
+        if now - self._swept > self._at_once / self._per_second:
+            self._swept = now
+            full = [address for address, bucket in self._buckets.items() if self._tokens(bucket, now) == self._at_once]
+            for address in full:
+                del self._buckets[address]
 
 
 def visitor_address(scope: Scope) -> str:

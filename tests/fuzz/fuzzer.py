@@ -88,6 +88,7 @@ def server(log: Path) -> Iterator[tuple[psutil.Process, str, Path]]:
         port = str(free.getsockname()[1])
         free.close()
         limits = ["--visitor-uploads", "1000000", "--visitor-mb", "1000000", "--visitor-places", "100"]
+        limits += ["--visitor-requests", "100000", "--visitor-jobs", "100000"]
         limits += ["--portraits-mb", str(PORTRAITS_MB), "--job-seconds", "45"]
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("SPACE_", "GRADIO_"))}
         with log.open("w") as messages:

@@ -17,6 +17,7 @@ import pytest
 import soundfile
 from conftest import until
 from PIL import Image, ImageCms
+from PIL.PngImagePlugin import PngInfo
 
 from space_core.errors import ServerFault, SpaceError
 from space_core.media import ffmpeg
@@ -460,6 +461,13 @@ def test_an_embedded_profile_is_converted_to_srgb(tmp_path):
     Image.fromarray(PATTERN).save(tmp_path / "a.png", icc_profile=profile)
     assert_pattern(load_photo(tmp_path / "a.png"))
     Image.fromarray(PATTERN).save(tmp_path / "a.png", icc_profile=b"no profile" * 20)
+    assert_pattern(load_photo(tmp_path / "a.png"))
+
+
+def test_a_photo_may_have_megabytes_of_compressed_text(tmp_path):
+    text = PngInfo()
+    text.add_text("workflow", "step " * 500_000, zip=True)
+    Image.fromarray(PATTERN).save(tmp_path / "a.png", pnginfo=text)
     assert_pattern(load_photo(tmp_path / "a.png"))
 
 

@@ -77,6 +77,7 @@ def test_a_sentence_without_end_is_said_at_its_usual_pace(tmp_path):
         ("\N{FULLWIDTH LATIN CAPITAL LETTER H}ello \N{MATHEMATICAL BOLD SMALL T}here.", "Hello there."),
         ("Hello\nthere.", "Hello there."),
         ("Hello [[there]].", "Hello ((there))."),
+        ('<speak>Hello <break time="500s"/> there.</speak>', "Hello there."),
     ],
 )
 def test_what_is_no_speech_is_left_out(tmp_path, given, said):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import cast
 
 import numpy as np
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, PngImagePlugin
 
 from space_core.errors import SpaceError
 from space_core.media.files import shown_name
@@ -25,6 +25,8 @@ MAX_OTHER_PIXELS = 32_000_000
 MAX_SCANNED_PIXELS = 800_000_000
 # Of formats that Pillow decodes in Python, by the name of the decoder.
 MAX_PYTHON_BYTES = {"bmp_rle": 2_500_000, "ppm_plain": 3_000_000}
+# Of a compressed text or profile of a PNG, unpacked. Pillow's own 1 MB is too little for what image generators write.
+PngImagePlugin.MAX_TEXT_CHUNK = 16_000_000
 MAX_SIDE = 3840  # pixels; larger photos are scaled down to this (4K), the largest video that most players decode
 MIN_SIDE = 64  # pixels
 BACKGROUND = (216, 216, 216)  # behind transparent pixels: light grey contrasts with both dark and light hair

@@ -32,6 +32,7 @@ PEAK = 0.7  # of full scale
 
 # Unicode categories that are not spoken: invisible characters, modifiers, pictures.
 DROPPED_CATEGORIES = {"Cf", "Cn", "Co", "Cs", "Me", "Mn", "Sk", "So"}
+MARKUP = re.compile(r"</?[A-Za-z][^<>]*>")  # of SSML or HTML
 SPOKEN_SYMBOLS = "©®°"  # of category So, but with a spoken form
 # Common names of scripts that Unicode names differently.
 SCRIPT_NAMES = {"CJK": "Chinese or Japanese", "HIRAGANA": "Japanese", "KATAKANA": "Japanese", "HANGUL": "Korean"}
@@ -54,7 +55,7 @@ def write_speech(
 
     Args:
         text: 1 to ``MAX_CHARACTERS`` characters. Line breaks and other control characters count as spaces, an empty
-            line ends a sentence, emoji are left out.
+            line ends a sentence, emoji and the tags of SSML or HTML are left out.
         path: the WAV to write, 22.05 kHz mono 16-bit; an existing one is replaced.
         max_seconds: the longest speech that is accepted, in seconds; at most ``MAX_SECONDS``.
         progress: called with the number of chunks that are done and the number of all chunks; an exception from it
@@ -105,7 +106,7 @@ def _normalized_paragraphs(text: str) -> list[str]:
     # NFKC replaces styled and full-width letters by ordinary ones.
     paragraphs = [
         "".join(_spoken_form(character) for character in unicodedata.normalize("NFKC", paragraph))
-        for paragraph in re.split(r"\r?\n\s*\n", text)
+        for paragraph in re.split(r"\r?\n\s*\n", MARKUP.sub(" ", text))
     ]
     if foreign := next(filter(_is_foreign, "".join(paragraphs)), None):
         script = re.split("[ -]", unicodedata.name(foreign, "unknown"))[0]

@@ -215,14 +215,33 @@ def test_stop_ends_the_work_and_the_next_film_is_made(page, short_speech):
     give(page, EXAMPLES / "astronaut.jpg", EXAMPLES / "english_portrait.flac")
     page.locator("#animate").click()
     page.get_by_text("Drawing").first.wait_for(timeout=FILM_TIMEOUT)
+    assert told(page) == "The video is being made."
     page.locator("#stop").click()
     page.get_by_text("Drawing").first.wait_for(state="hidden")
+    assert told(page) == "Stopped."
     page.wait_for_timeout(500)
     assert not page.locator("#result-summary").get_by_text("Error").is_visible()
     page.locator("#speech").get_by_label("Clear").first.click()
     give(page, speech=short_speech)
     page.locator("#animate").click()
     assert film(page)["seconds"] == pytest.approx(33 / 25, abs=0.1)
+    assert told(page) == "The video is ready."
+
+
+def told(page):
+    """What a screen reader says of the film."""
+    return page.locator("#result [role=status]").text_content()
+
+
+@pytest.mark.parametrize("page", [{"viewport": {"width": 375, "height": 740}}], indirect=True)
+def test_why_there_is_no_film_stands_in_its_place_when_the_message_has_gone(page):
+    page.locator("#animate").click()
+    page.locator(".toast-body").get_by_text("There is no photo yet").wait_for()
+    page.get_by_test_id("toast-close").click()
+    page.locator(".toast-body").wait_for(state="detached")
+    assert summary(page) == "There is no photo yet. Drop one, or pick an example."
+    assert told(page) == "The video will play here."
+    page.wait_for_function("() => document.querySelector('#result-summary').getBoundingClientRect().bottom <= 741")
 
 
 def test_a_message_goes_when_its_visitor_tries_again(page):
@@ -417,15 +436,58 @@ def test_the_page_is_dark_where_the_visitors_system_is(page):
     assert brightness("backgroundColor") > 200
 
 
+# The texts with a contrast to what is behind them that is too low, by WCAG 2.2 (level AA).
+FAINT = """() => {
+  const pixel = new OffscreenCanvas(1, 1).getContext('2d', {willReadFrequently: true});
+  const colour = (text) => {
+    pixel.clearRect(0, 0, 1, 1);
+    pixel.fillStyle = text;
+    pixel.fillRect(0, 0, 1, 1);
+    return pixel.getImageData(0, 0, 1, 1).data;
+  };
+  const luminance = (rgb) => {
+    const [red, green, blue] = Array.from(rgb.slice(0, 3), (value) => {
+      const share = value / 255;
+      return share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4;
+    });
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue + 0.05;
+  };
+  const behind = (element) => {
+    for (; element; element = element.parentElement) {
+      const rgba = colour(getComputedStyle(element).backgroundColor);
+      if (rgba[3] > 200) return rgba;
+    }
+    return colour('white');
+  };
+  return [...document.querySelectorAll('body *')].filter((element) => {
+    if (![...element.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim())) return false;
+    if (!element.checkVisibility()) return false;
+    const [one, other] = [colour(getComputedStyle(element).color), behind(element)].map(luminance);
+    return Math.max(one, other) / Math.min(one, other) < 4.5;
+  }).map((element) => element.innerText);
+}"""
+
+
+@pytest.mark.parametrize(
+    "page",
+    [{"viewport": {"width": 1300, "height": 900}, "color_scheme": name} for name in ("light", "dark")],
+    indirect=True,
+)
+def test_texts_can_be_read(page):
+    page.locator("#advanced button").first.click()
+    page.get_by_text("Seed", exact=True).first.wait_for()
+    assert not page.evaluate(FAINT)
+
+
 def test_everything_can_be_reached_by_keyboard(page):
     reached, outlines = set(), set()
     for _ in range(60):
         page.keyboard.press("Tab")
         reached.add(page.evaluate("() => document.activeElement.closest('[id]')?.id"))
-        if page.evaluate("() => document.activeElement.type") == "range":
+        if page.evaluate("() => document.activeElement.matches('[type=range], [role=combobox]')"):
             outlines.add(page.evaluate("() => getComputedStyle(document.activeElement).outlineStyle"))
     assert {"animate", "stop"} <= reached
-    assert outlines == {"solid"}  # where the keyboard is shows on sliders, too
+    assert outlines == {"solid"}  # where the keyboard is shows on sliders and choices, too
     named = page.evaluate(
         """() => [...document.querySelectorAll('button, input, textarea')]
           .filter((e) => e.checkVisibility() && e.type !== 'file')

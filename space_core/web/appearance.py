@@ -5,6 +5,7 @@ from pathlib import Path
 import gradio as gr
 
 STYLE = """
+.dark {--color-accent: var(--primary-400);}
 .gradio-container {max-width: 1280px !important; margin: auto;}
 #header {align-items: center; flex-wrap: wrap;}
 #header > .block {flex: 1 1 17rem;}
@@ -12,19 +13,24 @@ STYLE = """
 /* While Gradio finds out how many tabs have room, they must not make a phone's page wider. */
 .tab-wrapper {contain: inline-size;}
 /* Gradio takes away what shows where the keyboard is. */
-input[type="range"]:focus-visible {outline: 2px solid var(--color-accent) !important; outline-offset: 4px;}
+input:is([type="range"], [role="combobox"]):focus-visible {
+  outline: 2px solid var(--color-accent) !important; outline-offset: 4px;
+}
 #found img {object-fit: contain;}
 #note p {margin: 0;}
 .player .stage {min-height: 550px; background: var(--block-background-fill); border-radius: var(--radius-lg);}
 .player .stage:has(video[hidden]) {display: grid; place-items: center;}
-.player .stage:has(video:not([hidden])) span {display: none;}
+.player .stage:has(video:not([hidden])) span {position: absolute; clip-path: inset(50%); width: 1px; height: 1px;}
 .player span {color: var(--body-text-color-subdued);}
 .player video {width: 100%; height: 512px; object-fit: contain;}
 .player a:not([hidden]) {display: inline-block; margin: 0.4rem;}
 .summary {min-height: 4.5rem;}
+.summary .error {white-space: normal; border-radius: var(--radius-lg);}
 .stopped .summary .wrap:has(.error) {display: none;}
 /* The number of frames, which would lie on the bar. */
 .summary .wrap:has(.progress-level) .progress-text {display: none;}
+/* Behind the only link. */
+footer .divider {display: none;}
 #connection-lost {
   position: fixed; top: 0; left: 0; right: 0; z-index: 1000; padding: 0.6rem; text-align: center;
   background: #b91c1c; color: white;
@@ -42,7 +48,7 @@ button[title="Trim video to selection"], button[title="Reset video to initial va
 PLAYER = """<div class="stage">
 <video controls playsinline hidden aria-label="Talking portrait"></video>
 <a download="space.mp4" hidden>Download the video</a>
-<span>The video will play here.</span>
+<span role="status">The video will play here.</span>
 </div>"""
 _SCRIPTS = [
     Path(__file__).with_name(name).read_text(encoding="utf-8")
@@ -56,9 +62,24 @@ SWITCH_THEME = """() => {
   document.body.style.background = 'var(--body-background-fill)';
 }"""
 
+# Colours with a contrast of at least 4.5 to what is behind them (WCAG 2.2, level AA), which those of the theme lack.
+_THEME = gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]).set(
+    body_text_color_subdued="*neutral_500",
+    body_text_color_subdued_dark="*neutral_400",
+    block_label_text_color="*primary_700",
+    block_title_text_color="*primary_700",
+    button_primary_background_fill="*primary_600",
+    button_primary_background_fill_hover="*primary_700",
+    button_secondary_background_fill_dark="*primary_600",
+    button_secondary_background_fill_hover_dark="*primary_700",
+    checkbox_label_background_fill_selected="*primary_600",
+    color_accent="*primary_600",
+    link_text_color_dark="*primary_300",
+)
+
 # As ``gr.mount_gradio_app`` takes it.
 APPEARANCE = {
-    "theme": gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]),
+    "theme": _THEME,
     "css": STYLE,
     "head": "".join(f"<script>{script}</script>" for script in _SCRIPTS),
 }

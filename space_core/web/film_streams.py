@@ -23,7 +23,7 @@ READER_SECONDS = 60.0  # in which a reader must take the next chunk, once all bu
 MOST_READERS = 4  # of one film at a time
 KEPT_SECONDS = 60.0  # and the length of the film: for those who read its segments, after it has been drawn
 
-NO_STREAM = "There is no such stream, or its film is finished. The result has its file."
+NO_STREAM = "There is no such stream, or its video is finished. The result has its file."
 TOO_MANY = "This stream is being read by several connections. Close one of them."
 HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}
 

@@ -39,7 +39,7 @@ SEND_SECONDS = 10.0  # in which the connection must take a frame
 REFUSED, FAULT, RESTART, ENDED = 1008, 1011, 1012, 1000  # close codes of RFC 6455
 
 TOO_FAST = "Messages come faster than sound can be spoken. Send it as it is recorded, at most 100 times a second."
-TOO_SLOW = "This server can't draw live at the moment, not even few pictures. Try again later, or make a film."
+TOO_SLOW = "This server can't draw live at the moment, not even few pictures. Try again later, or make a video."
 SLOW_CONNECTION = "Your connection is too slow for the pictures."
 IDLE = f"Nothing has come for {IDLE_SECONDS:g} seconds, so the session was ended."
 

@@ -311,6 +311,7 @@ def _wire_jobs(
         inputs.stop.click(None, js=player_script(film.player, "stop"), **PRIVATE)
         film.stream.change(None, film.stream, js=player_script(film.player, "play"), **PRIVATE)
         making.then(None, film.video, js=player_script(film.player, "finish"), **PRIVATE)
+        making.failure(None, js=player_script(film.player, "fail"), **PRIVATE)
     # Both the job that runs and those that wait in the queue.
     inputs.stop.click(endpoints.stop, cancels=[animating, comparing], queue=False, api_visibility="undocumented")
     inside.motion_file.change(endpoints.plot_motion, inside.motion_file, inside.plot, show_progress="hidden", **PRIVATE)

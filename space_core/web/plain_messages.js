@@ -1,4 +1,5 @@
-// Gradio's message about a file of a wrong kind lists media types; visitors read what they can give instead.
+// Gradio's message about a file of a wrong kind lists media types; visitors read what they can give instead. Messages
+// vanish after a while; where a film would be, Gradio then says "Error" alone, and here why there is none.
 (() => {
   const GRADIOS = /^Invalid file types?: (.*)\. Only (.*) allowed\.$/s;
   const ADVICE = {
@@ -13,7 +14,13 @@
     if (advice) text.nodeValue = `${name} ${advice}`;
   }
 
+  function explain(error) {
+    const message = [...document.querySelectorAll('.toast-message-text')].at(-1)?.innerText.trim();
+    if (message && error.textContent.trim() === 'Error') error.textContent = message;
+  }
+
   new MutationObserver(() => {
+    document.querySelectorAll('.summary .error').forEach(explain);
     for (const message of document.querySelectorAll('.toast-message-text'))
       message.childNodes.forEach((node) => node.nodeType === Node.TEXT_NODE && replace(node));
   }).observe(document.documentElement, {childList: true, subtree: true});

@@ -10,10 +10,13 @@ window.spacePlayer = (selector) => spacePlayers[selector] ??= (() => {
   const isManaged = !window.MediaSource;  // the browser removes what it likes of what has come
   const LEAST_LEAD = 0.35;  // seconds of film between what is shown and what has come, before it plays
   const KEPT = 20;  // seconds that stay in memory behind what is shown, when the memory is full
+  const WAITING = 'The video will play here.', MAKING = 'The video is being made.', READY = 'The video is ready.';
+  let isMaking = false;
   let film = null;  // the stream that is shown: {abort, seconds, begun, received, isWhole, finished}
 
   const video = () => document.querySelector(`${selector} video`);
   const download = () => document.querySelector(`${selector} a[download]`);
+  const status = () => document.querySelector(`${selector} [role="status"]`);  // hidden, but read aloud, beside a video
   const root = () => (window.gradio_config?.root || location.href.split(/[?#]/)[0]).replace(/\/?$/, '/');
   const until = (target, event) => new Promise((done) => target.addEventListener(event, done, {once: true}));
   const pause = (seconds) => new Promise((done) => setTimeout(done, 1000 * seconds));
@@ -141,7 +144,9 @@ window.spacePlayer = (selector) => spacePlayers[selector] ??= (() => {
   // Shows a finished film: what the stream becomes that is playing, or another one.
   function finish(value) {
     const file = value?.video ?? value;
-    if (!file?.url) { if (film) clear(); return; }
+    if (!file?.url) { fail(); return; }
+    isMaking = false;
+    status().textContent = READY;
     download().href = file.url;
     download().hidden = false;
     if (film) {
@@ -156,6 +161,14 @@ window.spacePlayer = (selector) => spacePlayers[selector] ??= (() => {
     player.play().catch(() => {});
   }
 
+  // There will be no film.
+  function fail() {
+    if (!isMaking) return;
+    if (film) clear();
+    status().textContent = WAITING;
+    isMaking = false;
+  }
+
   function clear() {
     film?.abort.abort();
     film = null;
@@ -167,20 +180,24 @@ window.spacePlayer = (selector) => spacePlayers[selector] ??= (() => {
     download().hidden = true;
   }
 
-  // A film was asked for: messages are of an earlier attempt. On a phone the player lies below the button.
+  // A film was asked for: messages are of an earlier attempt. On a phone the player and its progress lie below the button.
   function begin() {
     clear();
+    isMaking = true;
+    status().textContent = MAKING;
     document.querySelectorAll('[data-testid="toast-close"]').forEach((button) => button.click());
     document.body.classList.remove('stopped');
-    setTimeout(() => document.querySelector(selector).scrollIntoView({block: 'nearest'}), 500);
+    setTimeout(() => document.querySelector(`${selector}-summary`).scrollIntoView({block: 'nearest'}), 500);
   }
 
   // Shows no more of a film that is not finished; a finished one stays. Gradio may take the end of what was stopped for
   // an error, which the style sheet then hides.
   function stop() {
     if (film && !film.finished) clear();
+    if (isMaking) status().textContent = 'Stopped.';
+    isMaking = false;
     document.body.classList.add('stopped');
   }
 
-  return {play, finish, clear, begin, stop};
+  return {play, finish, fail, clear, begin, stop};
 })();

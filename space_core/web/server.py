@@ -26,10 +26,12 @@ from space_core.web.settings import Settings
 SHUTDOWN_SECONDS = 3  # for open connections when the server ends
 DELIVERY_SECONDS = 2.0  # for last messages and films to reach their visitors
 BACKLOG = 2048  # connections that wait to be accepted
-# What uvicorn logs of strangers, who could fill the log with it: a WebSocket that is refused with a sentence, which it
-# takes for an error of ours, and requests and messages that are none.
+# What uvicorn logs of strangers, who could fill the log with it: WebSockets that are refused with a sentence, and films
+# that are broken off in the middle of their streams, which it takes for errors of ours; requests and messages that are
+# none.
 NOT_LOGGED = (
     "ASGI callable returned without completing handshake.",
+    "ASGI callable returned without completing response.",
     "Invalid HTTP request received.",
     "Unsupported upgrade request.",
     "Invalid UTF-8 sequence received from client.",

@@ -33,7 +33,7 @@ from space_core.web.progress_clock import ProgressClock
 from space_core.web.settings import on_zero_gpu
 
 STREAM = "stream.mp4"
-BUSY = "This demo is making a film or talks with somebody else at the moment. Try again in a minute."
+BUSY = "This demo is making a video or talks with somebody else at the moment. Try again in a minute."
 CHARACTERS_PER_SECOND = 10  # of a text that is spoken, at least
 DEGRADED_SECONDS = 600.0  # after a fault, at most, in which ``health`` names it: alerts have fired by then
 ZERO_GPU_SECONDS = 120  # for which a ZeroGPU Space lends its GPU

@@ -251,6 +251,10 @@ def test_a_message_goes_when_its_visitor_tries_again(page):
     page.locator("#animate").click()
     page.locator(".toast-body").get_by_text("There is no speech yet").wait_for()
     assert "There is no photo yet" not in page.locator(".toast-body").inner_text()
+    show_tab(page, "Text")
+    page.locator("#say").click()
+    page.locator(".toast-body").get_by_text("There is no text to say").wait_for()
+    assert "There is no speech yet" not in page.locator(".toast-body").inner_text()
 
 
 def test_a_file_of_a_wrong_kind_is_refused_in_plain_words(page):

@@ -50,6 +50,7 @@ PLAYER = """<div class="stage">
 <a download="space.mp4" hidden>Download the video</a>
 <span role="status">The video will play here.</span>
 </div>"""
+DROP_MESSAGES = "() => spaceDropMessages()"
 _SCRIPTS = [
     Path(__file__).with_name(name).read_text(encoding="utf-8")
     for name in ("player.js", "plain_messages.js", "connection.js")

@@ -10,7 +10,7 @@ from space_core.generators import available_generators
 from space_core.media import text_to_speech
 from space_core.options import option_choices, option_field
 from space_core.web import gradio_patches
-from space_core.web.appearance import PLAYER, SWITCH_THEME, player_script
+from space_core.web.appearance import DROP_MESSAGES, PLAYER, SWITCH_THEME, player_script
 from space_core.web.endpoints import Endpoints
 from space_core.web.parameters import ANIMATE, COMPARE, LOOK, SPEECH_SOURCES, WIDGETS, options_compared
 from space_core.web.service import AnimationService
@@ -123,6 +123,7 @@ def build_page(service: AnimationService, settings: Settings, examples: Path) ->
         _about(settings)
         _wire_jobs(endpoints, settings, inputs, tabs, result, inside, comparison)
         _wire_photo(endpoints, inputs)
+        inputs.say.click(None, js=DROP_MESSAGES, **PRIVATE)
         inputs.say.click(
             endpoints.say, inputs.parameters["text"], inputs.spoken, concurrency_limit=1, concurrency_id="say"
         )

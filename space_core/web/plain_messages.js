@@ -19,6 +19,10 @@
     if (message && error.textContent.trim() === 'Error') error.textContent = message;
   }
 
+  // Somebody tries again: messages are of an earlier attempt.
+  window.spaceDropMessages = () =>
+    document.querySelectorAll('[data-testid="toast-close"]').forEach((button) => button.click());
+
   new MutationObserver(() => {
     document.querySelectorAll('.summary .error').forEach(explain);
     for (const message of document.querySelectorAll('.toast-message-text'))

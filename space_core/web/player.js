@@ -180,12 +180,12 @@ window.spacePlayer = (selector) => spacePlayers[selector] ??= (() => {
     download().hidden = true;
   }
 
-  // A film was asked for: messages are of an earlier attempt. On a phone the player and its progress lie below the button.
+  // A film was asked for. On a phone the player and its progress lie below the button.
   function begin() {
     clear();
     isMaking = true;
     status().textContent = MAKING;
-    document.querySelectorAll('[data-testid="toast-close"]').forEach((button) => button.click());
+    spaceDropMessages();
     document.body.classList.remove('stopped');
     setTimeout(() => document.querySelector(`${selector}-summary`).scrollIntoView({block: 'nearest'}), 500);
   }

@@ -16,7 +16,7 @@ def risen(portrait: Portrait, picture: torch.Tensor, emotion: str) -> np.ndarray
     """(4,) pixels by which the inner brows of a picture of a portrait rise in an emotion."""
     photo = on_surroundings(posed(portrait))
     edges = np.array([[0.0, 0.0], [picture.shape[3], picture.shape[2]]])
-    mesh = build_warp_mesh(photo, picture, portrait.person, edges, continued=False, rigid=0.0)
+    mesh = build_warp_mesh(photo, picture, portrait.person, edges, continued=(False, False, False), rigid=0.0)
     positions, _ = mesh.move(on_surroundings(posed(portrait, feeling(portrait, emotion, 1.0))))
     return (mesh.source - positions[0])[list(INNER_BROWS), 1].numpy()
 

@@ -24,6 +24,7 @@ from space_core.generator.mesh_warp.hair_strands import find_hair_strands
 from space_core.generator.mesh_warp.hair_tips import find_hair_tips
 from space_core.generator.mesh_warp.hanging_hair import HangingHair
 from space_core.generator.mesh_warp.head_shape import head_depth
+from space_core.generator.mesh_warp.head_sides import with_head_sides
 from space_core.generator.mesh_warp.head_top import with_head_top
 from space_core.generator.mesh_warp.inpainting import fill, with_detail, without_traces
 from space_core.generator.mesh_warp.structure import busyness, with_structure
@@ -124,6 +125,45 @@ def test_hair_above_the_photos_upper_edge_is_not_striped(generator, portrait):
     )
     assert below > 20
     assert above < 0.5 * below
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_a_head_at_the_photos_side_edge_keeps_its_shape_when_it_moves_inwards(generator, portrait, side):
+    photo, person, crop = portrait.photo, portrait.person, portrait.crop
+    eyes = slice(*(portrait.landmarks[[8, 5], 1].astype(int) + MARGIN))  # rows of the surroundings
+    cut_off, inwards = 6, 24
+    columns = np.flatnonzero((person[eyes] > 0.5).any(0)) - MARGIN
+    if side == 0:
+        cut_photo = photo[:, round(crop.to_photo(np.array([columns[0] + cut_off, 0.0]))[0]) :]
+    else:
+        cut_photo = photo[:, : round(crop.to_photo(np.array([columns[-1] - cut_off, 0.0]))[0])]
+    cut_head = prepare_portrait(np.ascontiguousarray(cut_photo), build_detector("mediapipe"))
+    step = inwards if side == 0 else -inwards
+    (frame,) = rendered(generator, generator.prepare(cut_head, refined=False), posed(cut_head, moved=(step, 0, 0)))
+    rows = slice(*cut_head.landmarks[[8, 5], 1].astype(int))
+    left, right = (cut_head.crop.to_crop(np.array([end, 0.0]))[0] for end in (0, cut_photo.shape[1]))
+    edge = np.s_[int(left) + 4 : int(left) + 44] if side == 0 else np.s_[int(right) - 44 : int(right) - 4]
+    moved = slice(edge.start + step, edge.stop + step)
+    head = cv2.erode(cut_head.person[MARGIN:-MARGIN, MARGIN:-MARGIN], np.ones((9, 9)))[rows, edge] > 0.9
+    assert head.sum() > 500
+    assert np.abs(frame[rows, moved].astype(int) - cut_head.image[rows, edge])[head].mean() < 5
+
+
+def test_a_round_head_is_continued_as_round_beyond_the_photos_side_edge():
+    head = np.zeros((640, 640), np.float32)
+    cv2.ellipse(head, (220, 320), (180, 180), 0, 0, 360, 1.0, -1)
+    cut_off = head.copy()
+    cut_off[:, :MARGIN] = 0
+    edges = np.array([[MARGIN, MARGIN], [640 - MARGIN, 640 - MARGIN]], float)
+    sides = with_head_sides(cut_off, edges, scale=160.0)
+    assert (sides.left, sides.right) == (MARGIN, None)
+    np.testing.assert_array_equal(sides.person[:, MARGIN + 10 :], head[:, MARGIN + 10 :])
+    for column in (MARGIN - 4, MARGIN - 12):
+        assert abs(sides.person[:, column].sum() - head[:, column].sum()) < 24
+    assert not sides.person[:, : MARGIN // 2].any()
+    facing = with_head_sides(np.ascontiguousarray(cut_off[:, ::-1]), edges, scale=160.0)
+    assert (facing.left, facing.right) == (None, MARGIN)
+    np.testing.assert_array_equal(facing.person[:, ::-1], sides.person)
 
 
 def test_shoulders_stay_at_the_edge_of_a_framed_photo(generator, wearer):

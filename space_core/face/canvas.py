@@ -16,14 +16,15 @@ class Canvas:
         crop: where the portrait's crop lies in the picture.
         shown: left, top, width and height of what the film shows of it, width and height even.
         original: pixels of the photo per pixel of the picture; below 1 the picture is less sharp than it could be.
-        continued: rows at the picture's top that continue a head which the photo's edge cuts off.
+        continued: columns at the picture's left, rows at its top and columns at its right that continue a head that the
+            photo's edges cut off.
     """
 
     picture: np.ndarray
     crop: Crop
     shown: tuple[int, int, int, int]
     original: float
-    continued: int = 0
+    continued: tuple[int, int, int] = (0, 0, 0)
 
 
 def crop_canvas(portrait: Portrait, size: int) -> Canvas:

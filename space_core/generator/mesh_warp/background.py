@@ -43,17 +43,15 @@ class Background:
     unknown: torch.Tensor
 
 
-def estimate_background(
-    portrait: Portrait, picture: torch.Tensor, edges: np.ndarray, whole: np.ndarray | None
-) -> Background:
+def estimate_background(portrait: Portrait, picture: torch.Tensor, edges: np.ndarray, whole: np.ndarray) -> Background:
     """The background of a portrait.
 
     Args:
         picture: (1, 3, 640, 640) its surroundings, 0…1, without glasses.
         edges: (2, 2) the photo's left and top, right and bottom in pixels of the surroundings.
-        whole: the person's mask as ``with_head_top`` returns it.
+        whole: (640, 640) the person's mask, continued where the photo's edges cut the head off.
     """
-    own = _near_likely(portrait.person if whole is None else whole)
+    own = _near_likely(whole)
     steep = np.clip((own - MASK_LOW) / (MASK_HIGH - MASK_LOW), 0, 1)
     # Beyond the photo's edges its outermost pixels go on, and where those show the person, so do they.
     first, last = np.ceil(edges[0]), np.floor(edges[1] - 1)

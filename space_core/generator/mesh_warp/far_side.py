@@ -137,6 +137,9 @@ def find_far_side(
     hidden[NUM_SURFACE_POINTS:] = smoothstep(hidden[NUM_SURFACE_POINTS:], *HIDDEN)
     hidden[NUM_SURFACE_POINTS:] *= np.maximum(smoothstep(with_head, *WITH_HEAD), hair)
     hidden[NUM_SURFACE_POINTS:] *= 1 - smoothstep(beside, *BEYOND)
+    # Beyond the surroundings there is nothing to mirror.
+    pixels = photo.host.place(around)[0, :, :2]
+    hidden[NUM_SURFACE_POINTS:] *= ((pixels > 1) & (pixels < EXTENT - 2)).all(1)
     is_mirrored = hair.max() > HAIR and not _shows_beyond(
         photo, person, BEYOND_OUTLINE, SIDE_HEIGHTS, FAR_HAIR_SHOWN, visible=False
     )

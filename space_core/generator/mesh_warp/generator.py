@@ -34,6 +34,7 @@ from space_core.generator.mesh_warp.features import (
 )
 from space_core.generator.mesh_warp.frame_memory import FrameMemory
 from space_core.generator.mesh_warp.glasses import find_glasses
+from space_core.generator.mesh_warp.head_sides import continued_beside, with_head_sides
 from space_core.generator.mesh_warp.head_top import continued_above, with_head_top
 from space_core.generator.mesh_warp.placement import place
 from space_core.generator.mesh_warp.prepared_mouth import prepare_mouth
@@ -101,9 +102,14 @@ class MeshWarpGenerator:
         canvas, host = canvas or crop_canvas(portrait, SIZE), torch.device("cpu")
         size = np.array(portrait.photo.shape[1::-1])
         edges = np.stack([portrait.crop.to_crop(corner) + MARGIN for corner in (np.zeros(2), size)])
-        whole = with_head_top(portrait.person, edges[0, 1], float(portrait.pose.scale[0]))
-        if whole is not None:
-            canvas = continued_above(canvas, edges[0, 1], whole)
+        scale = float(portrait.pose.scale[0])
+        sides = with_head_sides(portrait.person, edges, scale)
+        canvas = continued_beside(canvas, sides)
+        top = with_head_top(sides.person, edges[0, 1], scale)
+        if top is not None:
+            canvas = continued_above(canvas, edges[0, 1], top)
+        whole = sides.person if top is None else top
+        continued = sides.left is not None, top is not None, sides.right is not None
         face = PosedFace(portrait.normalized[None], portrait.pose)
         to_film, to_surroundings = film_transform(canvas), PixelTransform(1.0, np.full(2, float(MARGIN)))
         around, photo = (face_motion(face, transform, host) for transform in (to_surroundings, to_film))
@@ -121,7 +127,7 @@ class MeshWarpGenerator:
             )
             mouth = prepare_mouth(picture, around)
             depiction = mouth.colours.depiction
-            mesh = build_warp_mesh(around, picture, portrait.person, edges, whole is not None, depiction.stone)
+            mesh = build_warp_mesh(around, picture, portrait.person, edges, continued, depiction.stone)
             prepared = PreparedPortrait(
                 to_film=to_film,
                 photo=photo,
@@ -248,7 +254,7 @@ def _prepare_canvas(
     portrait: Portrait,
     picture: torch.Tensor,
     edges: np.ndarray,
-    whole: np.ndarray | None,
+    whole: np.ndarray,
     softening: float,
 ) -> PreparedCanvas:
     """The canvas of a portrait, whose landmarks are given in pixels of the film, ``photo``, and of the surroundings,

@@ -79,5 +79,5 @@ def continued_above(canvas: Canvas, top: float, person: np.ndarray) -> Canvas:
         picture=np.concatenate([above.round().astype(np.uint8), picture[edge:]]),
         crop=Crop(canvas.crop.origin + [0, more], scale),
         shown=(left, shown_top + more, width, height),
-        continued=rows,
+        continued=(canvas.continued[0], rows, canvas.continued[2]),
     )

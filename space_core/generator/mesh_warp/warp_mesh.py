@@ -119,7 +119,12 @@ class WarpMesh:
 
 
 def build_warp_mesh(
-    photo: FaceMotion, picture: torch.Tensor, person: np.ndarray, edges: np.ndarray, continued: bool, rigid: float
+    photo: FaceMotion,
+    picture: torch.Tensor,
+    person: np.ndarray,
+    edges: np.ndarray,
+    continued: tuple[bool, bool, bool],
+    rigid: float,
 ) -> WarpMesh:
     """The warp mesh of a photo.
 
@@ -128,7 +133,7 @@ def build_warp_mesh(
         picture: (1, 3, 640, 640) the surroundings, 0…1.
         person: (640, 640) 0 background … 1 person.
         edges: (2, 2) the photo's left and top, right and bottom in pixels of the surroundings.
-        continued: whether there is something to draw above the photo's upper edge.
+        continued: whether there is more of the head to draw beyond the photo's left, upper and right edges.
         rigid: 0 hair swings … 1 it is of stone.
     """
     host = photo.host
@@ -163,7 +168,9 @@ def build_warp_mesh(
     beside = SHOULDERS * np.clip(abs(x) - NECK_SIDE, 0, None) * np.clip(2 * y, 0, 1)
     down = smoothstep(torch.from_numpy(y + beside), NECK_TOP + longer, NECK_END + longer).numpy()
     sideways = smoothstep(torch.from_numpy(abs(x)), HEAD_SIDE, HEAD_END).numpy()
-    inside = _inside(around, person, edges, continued)
+    inside = _inside(around, person, edges, (False, continued[1], False))
+    # What goes on beyond the photo's sides moves across them with the head; shoulders stay there.
+    head_inside = inside + (1 - down)[:, None] * (_inside(around, person, edges, continued) - inside)
     turns = (1 - down) * (1 - sideways) + BODY_TURN * down
     # What follows the head only in part lags no further behind than it has gone.
     swing = hair_swing(photo, hair, around) * ((1 - rigid) * turns * inside[:, 0])[:, None]
@@ -180,7 +187,7 @@ def build_warp_mesh(
         covered=place(fringe(photo, picture)[:, None]),
         around=place(around_normalized),
         neck=place(np.array([NECK])),
-        head=place(turns[:, None] * np.column_stack([inside, inside.min(1)])),
+        head=place(turns[:, None] * np.column_stack([head_inside, head_inside.min(1)])),
         body=place(follows * inside),
         hair=place(swing),
         outline=place(nearness * (inside.min(1) * np.exp(-((nearest / EXPRESSION_REACH) ** 2)))[:, None]),
@@ -188,7 +195,9 @@ def build_warp_mesh(
     )
 
 
-def _inside(points: np.ndarray, person: np.ndarray, edges: np.ndarray, continued: bool) -> np.ndarray:
+def _inside(
+    points: np.ndarray, person: np.ndarray, edges: np.ndarray, continued: tuple[bool, bool, bool]
+) -> np.ndarray:
     """(P, 2) how freely points (P, 2) move along x and y: 0 not at all … 1 freely; see ``build_warp_mesh``.
 
     At edges that cut the person off the person moves along them, but not across: there is nothing that could be drawn
@@ -196,9 +205,10 @@ def _inside(points: np.ndarray, person: np.ndarray, edges: np.ndarray, continued
     still, and the person moves freely.
     """
     room = np.full(points.shape, float(MARGIN))
+    free_ends = {end for end, free in zip(((0, -1), (1, -1), (0, 1)), continued, strict=True) if free}
     for axis in (0, 1):
         for end, outwards in ((edges[0, axis], -1), (edges[1, axis] - 1, 1)):
-            if continued and (axis, outwards) == (1, -1):
+            if (axis, outwards) in free_ends:
                 continue
             seen = np.clip(end, 0, EXTENT - 1)
             outermost = int(np.floor(seen) if outwards > 0 else np.ceil(seen))

@@ -20,7 +20,11 @@ CHUNK_ROWS = 64  # of a layer that are made at once
 
 
 def cut_out(
-    picture: np.ndarray, behind: Background, to_surroundings: PixelTransform, corner: np.ndarray, continued: int
+    picture: np.ndarray,
+    behind: Background,
+    to_surroundings: PixelTransform,
+    corner: np.ndarray,
+    continued: tuple[int, int, int],
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Cuts the person out of a picture.
 
@@ -29,7 +33,8 @@ def cut_out(
         behind: the background, and where the person hides it.
         to_surroundings: from pixels of the film to those of the surroundings.
         corner: (2,) x and y of the picture's first pixel, in pixels of the film.
-        continued: so many rows at the top show the person before the background; the others are as they are.
+        continued: so many columns at the left, rows at the top and columns at the right show the person before the
+            background; the others are as they are.
 
     Returns:
         The person as a layer (H, W, 4) uint8; the background (H, W, 3) uint8; and how much the layer changes it, (H, W)
@@ -37,6 +42,7 @@ def cut_out(
     """
     soft = torch.cat([behind.shows, behind.known, behind.unknown], 1)
     height, width = picture.shape[:2]
+    left, above, right = continued
     background, layer = np.empty((height, width, 3), np.uint8), np.empty((height, width, 4), np.uint8)
     effect = np.empty((height, width), np.uint8)
     values = np.arange(256)[None, :, None]
@@ -51,9 +57,10 @@ def cut_out(
         own = torch.from_numpy(picture[rows].copy()).permute(2, 0, 1).float()
         bare = (own * fields[1] + fields[2:] * 255).round_().clamp_(0, 255)
         background[rows] = cv2.merge(list(bare.byte().numpy()))
-        if rows.start < continued:
-            above = np.s_[: continued - rows.start]
-            own[:, above] = torch.lerp(own, bare, fields[0])[:, above]
+        if left or right or rows.start < above:
+            before = torch.lerp(own, bare, fields[0])
+            for part in (np.s_[..., :left], np.s_[:, : max(above - rows.start, 0)], np.s_[..., width - right :]):
+                own[part] = before[part]
         colours = own.round().byte().permute(1, 2, 0).numpy()
         biased = np.subtract(background[rows], BIAS, dtype=np.int16)
         layer[rows] = premultiplied(colours, biased, (fields[0] * 255).round_().byte().numpy())

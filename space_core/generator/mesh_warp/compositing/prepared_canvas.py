@@ -123,8 +123,9 @@ def prepare_canvas(
 
     density = 2 if picture[..., 0].size <= DOUBLED_PIXELS else 1
     to_surroundings = to_film.inverse().then(PixelTransform(1.0, np.full(2, float(MARGIN))))
-    continued = max(0, canvas.continued - int(low[1]))
-    layer, background, effect = cut_out(picture, behind, to_surroundings, corner, continued)
+    outside = low[0], low[1], edges[0] - high[0]
+    before, above, after = (max(0, own - int(cut)) for own, cut in zip(canvas.continued, outside, strict=True))
+    layer, background, effect = cut_out(picture, behind, to_surroundings, corner, (before, above, after))
     seen_low, seen_high = corner.clip(0), np.minimum(high - shown, [width, height])
     own = np.s_[seen_low[1] - corner[1] : seen_high[1] - corner[1], seen_low[0] - corner[0] : seen_high[0] - corner[0]]
     cell = max(1, round(CELL * to_film.scale))

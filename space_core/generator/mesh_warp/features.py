@@ -1,4 +1,4 @@
-"""Eyes and mouth: where they are in a film, prepared from the photo there, and drawn into its frames.
+"""Eyes, mouth and folds of a smile: where they are in a film, prepared from the photo there, drawn into its frames.
 
 In a large film they are drawn at a lower resolution, at which an eye or a mouth is some two hundred pixels wide, and
 what they change is made finer: so the time they take does not grow with the film.
@@ -17,6 +17,7 @@ from space_core.face.portrait import MARGIN
 from space_core.face.sharpness import SHARP, edge_blur, softening_of
 from space_core.face.topology import EYES, INNER_LOWER_LIP, INNER_UPPER_LIP, OUTER_LOWER_LIP, OUTER_UPPER_LIP
 from space_core.generator.mesh_warp.compositing.prepared_canvas import PreparedCanvas, film_transform
+from space_core.generator.mesh_warp.depiction import Depiction
 from space_core.generator.mesh_warp.eyes import PreparedEye, draw_eye, eye_change, eye_margin, prepare_eyes
 from space_core.generator.mesh_warp.face_motion import FaceMotion, PixelTransform, upload
 from space_core.generator.mesh_warp.mouth import draw_mouth, mouth_is_open, mouth_margin
@@ -31,9 +32,17 @@ from space_core.generator.mesh_warp.refinement import (
     window_corners,
 )
 from space_core.generator.mesh_warp.sampling import affine_grid, blur_batch, grid_of, sample
+from space_core.generator.mesh_warp.smile_folds import (
+    CHEEKS,
+    PreparedSmileFold,
+    draw_smile_fold,
+    fold_gone,
+    prepare_smile_folds,
+)
 
 LARGEST = 232  # pixels that the width of an eye or a mouth has at most where it is drawn
 AROUND_EYES = 1.7  # how much of the photo around the eyes is kept, in widths of an eye
+AROUND_CHEEKS = 0.35  # and around cheeks and lips, in normalized units
 AROUND_MOUTH, AROUND_FACE = 0.45, 0.1125  # and around the lips, and around eyes and lips, in normalized units
 DRAWN_BLUR = 0.9  # pixels, standard deviation; photos with edges as sharp as that get teeth as sharp as they are drawn
 NEGLIGIBLE = 1e-3  # of 255; a smaller change is none
@@ -73,6 +82,14 @@ class PreparedLips:
     patch: Patch
     mouth: PreparedMouth
     refinement: PreparedRefinement | None
+
+
+@dataclass(frozen=True)
+class PreparedSmileFolds:
+    """The folds of a photo's smile and the patch from which they were prepared."""
+
+    patch: Patch
+    folds: list[PreparedSmileFold]
 
 
 def prepare_patch(canvas: Canvas, points: np.ndarray, extent: float, margin: float, device: torch.device) -> Patch:
@@ -148,6 +165,28 @@ def prepare_lips_on(
     return PreparedLips(patch, sharp, refinement)
 
 
+def prepare_smile_folds_on(canvas: Canvas, photo: FaceMotion, depiction: Depiction) -> PreparedSmileFolds:
+    """The folds of a photo's smile; ``photo`` has its landmarks in pixels of the film."""
+    points = photo.host.posed[0, [*CHEEKS, *LIP_POINTS], :2]
+    extent = float(np.ptp(photo.host.posed[0, LIP_POINTS, :2], axis=0).max())
+    patch = prepare_patch(canvas, points, extent, AROUND_CHEEKS * float(photo.host.scale[0]), photo.posed.device)
+    folds = prepare_smile_folds(patch.picture, photo.transformed(patch.transform), depiction)
+    return PreparedSmileFolds(patch, folds)
+
+
+def draw_smile_folds(
+    frames: torch.Tensor, canvas: PreparedCanvas, places: torch.Tensor, prepared: PreparedSmileFolds, motion: FaceMotion
+) -> None:
+    """Takes the folds of a smile that goes out of frames (B, H, W, 3) uint8, in place; see ``draw_eyes``."""
+    for fold in prepared.folds:
+        gone = fold_gone(fold, motion.host)
+        if not gone.any():
+            continue
+        window = _Window(frames, motion.host.posed[:, fold.points, :2], 1, prepared.patch.step)
+        draw_smile_fold(window.picture, _in_patch(canvas, places, window, prepared.patch), fold, gone)
+        window.write()
+
+
 def draw_eyes(
     frames: torch.Tensor, canvas: PreparedCanvas, places: torch.Tensor, prepared: PreparedEyes, motion: FaceMotion
 ) -> None:
@@ -160,10 +199,7 @@ def draw_eyes(
         points = motion.host.posed[:, [*eye.eye.upper_lid, *eye.eye.lower_lid], :2]
         margin = step * eye_margin(eye, float(motion.host.scale.max()) / step)
         window = _Window(frames, points, margin, step)
-        seen = canvas.seen_at(places, window.film_pixels())
-        where = seen * prepared.patch.transform.scale + upload(
-            prepared.patch.transform.offset.astype(np.float32), frames.device
-        )
+        where = _in_patch(canvas, places, window, prepared.patch)
         draw_eye(window.picture, where, eye, motion.transformed(window.transform), change)
         window.write()
 
@@ -224,6 +260,12 @@ class _Window:
         add = _add_in_opencv if changes.device.type == "cpu" else _add_in_torch
         for part, change in zip(self._parts, changes, strict=True):
             add(part, change, self._step)
+
+
+def _in_patch(canvas: PreparedCanvas, places: torch.Tensor, window: _Window, patch: Patch) -> torch.Tensor:
+    """(B, h, w, 2) the pixels of a patch that a window's pixels show; ``places`` are those of ``compose``."""
+    seen = canvas.seen_at(places, window.film_pixels())
+    return seen * patch.transform.scale + upload(patch.transform.offset.astype(np.float32), seen.device)
 
 
 def _reduced(parts: list[torch.Tensor], step: int) -> torch.Tensor:

@@ -26,11 +26,14 @@ from space_core.generator.mesh_warp.far_side import far_appearance
 from space_core.generator.mesh_warp.features import (
     PreparedEyes,
     PreparedLips,
+    PreparedSmileFolds,
     draw_eyes,
     draw_lips,
+    draw_smile_folds,
     photo_blur,
     prepare_eyes_on,
     prepare_lips_on,
+    prepare_smile_folds_on,
 )
 from space_core.generator.mesh_warp.frame_memory import FrameMemory
 from space_core.generator.mesh_warp.glasses import find_glasses
@@ -64,6 +67,7 @@ class PreparedPortrait:
         photo: the photo's own landmarks, in pixels of the film.
         mesh: the warp mesh, in pixels of the film.
         wrinkles: the creases of the skin.
+        smile_folds: the folds of the photo's smile.
         glasses: glasses, or None.
         eyes: what lies behind the lids; None where sunglasses hide them.
         lips: what lies behind the lips.
@@ -76,6 +80,7 @@ class PreparedPortrait:
     photo: FaceMotion
     mesh: WarpMesh
     wrinkles: PreparedWrinkles
+    smile_folds: PreparedSmileFolds
     glasses: WornGlasses | None
     eyes: PreparedEyes | None
     lips: PreparedLips
@@ -133,6 +138,7 @@ class MeshWarpGenerator:
                 photo=photo,
                 mesh=mesh.transformed(to_surroundings.inverse().then(to_film)),
                 wrinkles=prepare_wrinkles(picture, around, depiction, soft / to_film.scale),
+                smile_folds=prepare_smile_folds_on(canvas, photo, depiction),
                 glasses=worn,
                 eyes=None if glasses and glasses.opaque else prepare_eyes_on(canvas, photo, soft),
                 lips=prepare_lips_on(canvas, photo, mouth, blur, refined),
@@ -210,6 +216,7 @@ class MeshWarpGenerator:
         )
         frames, places = compose(canvas, offsets, shade, far, memory)
         soften_edges(frames, canvas, places)
+        draw_smile_folds(frames, canvas, places, prepared.smile_folds, motion)
         if prepared.eyes is not None:
             draw_eyes(frames, canvas, places, prepared.eyes, motion)
         draw_lips(frames, prepared.lips, self._refinement, motion)

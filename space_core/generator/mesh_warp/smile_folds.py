@@ -1,59 +1,214 @@
-"""The folds that a photo's smile makes in the cheeks, shallower where the smile is taken back.
+"""The folds that a photo's smile makes in the cheeks, which go as the smile is taken back.
 
 A warp brings the corners of the mouth back but carries the folds beside them along, whose light and shade still smile.
 Around each fold the skin's brightness is compared with its average: what differs from that at the scale of a fold is
-what a relaxed cheek does not have. Lengths are normalized: outer eye corners are one unit apart.
+what a relaxed cheek does not have, and neither has it lines that are finer than a fold and deeper than its pores.
+Lengths are normalized: outer eye corners are one unit apart.
 """
+
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import torch
 
-from space_core.generator.mesh_warp.sampling import blur
+from space_core.face.smile import FAINT_COUNTS, smile_of
+from space_core.face.topology import NUM_SURFACE_POINTS, OUTER_LOWER_LIP, OUTER_UPPER_LIP, canonical_face
+from space_core.generator.mesh_warp.depiction import Depiction
+from space_core.generator.mesh_warp.face_motion import FaceMotion, HostMotion, upload
+from space_core.generator.mesh_warp.rasterizer import rasterize
+from space_core.generator.mesh_warp.sampling import blur, double, sample
 from space_core.smoothstep import smoothstep
 
 # From the nose to below the corner of the mouth, on the left half of the canonical face.
-FOLD = ((-0.235, 0.42), (-0.295, 0.50), (-0.36, 0.575), (-0.41, 0.655), (-0.43, 0.78), (-0.42, 0.87))
+FOLD = np.array(
+    [(-0.235, 0.42), (-0.295, 0.50), (-0.36, 0.575), (-0.41, 0.655), (-0.43, 0.78), (-0.42, 0.87)], np.float32
+)
+FOLDED_SMILE = 0.5  # of a full one, from which on all of a fold is the smile's
+# A fold goes as the corner of the mouth moves from where a full smile has it: points, direction, how far.
+CORNER, DOWN_AND_IN, GOING = (61, 76), np.array([0.74, 0.67], np.float32), (0.03, 0.12)
 AROUND_LIPS = 0.03  # standard deviation of the border of the lips, which are no skin
 NEAR = (0.06, 0.16)  # whole up to the first distance from the fold, nothing from the second on
 BESIDE_NOSE = (0.18, 0.23)  # distances from the face's middle, from which on there is no nose
 FINE, AVERAGED = 0.008, 0.14  # standard deviations by which the skin's pores, and its folds, are blurred away
+COARSE = 6.0  # pixels; averages are taken at a resolution at which that is their standard deviation
 SOFTENED = 0.9  # share of a fold's difference that is taken away
+PORES = 2.5  # what is so many times as deep as half of the skin's details beside the fold is a line
+BESIDE = (0.2, 0.35)  # distances of that skin from the fold
+LINES = 0.12  # share of the skin around a fold that lines cover at most; more is a beard
 DARKEST = 0.05  # added to each colour before its logarithm is taken
 # Differences of that which are approached but not exceeded: of the dark of a fold, which may be deep, and of the light
 # beside it, which in harsh light is no part of it.
 DARKER, BRIGHTER = 2.0, 0.5
 LEAST_SKIN = 0.05  # share of skin in an average
+# Colours that differ from the cheeks' by less than the first, relative to their brightness, are skin that may lie in
+# the shade of a fold; by more than the second, hair. Of their blurred picture, by half the side of a square.
+SHADED_SKIN, BLURRED = (0.45, 0.65), 0.022
+DEEP = 0.03  # but what is no wider than twice that is a fold's depth, however dark
+CHEEKS = (50, 101, 205, 280, 330, 425)
 # Of a fold so much is skin where nothing … all of it is taken away: amid hard shadows or a beard the rest would be
 # spots.
 SKIN_SHARE = (0.75, 0.9)
 
 
-def smile_fold_shade(
-    picture: np.ndarray, places: np.ndarray, distance: np.ndarray, skin: np.ndarray, lips: np.ndarray, scale: float
-) -> np.ndarray:
-    """By which share each colour is darkened, or brightened where it is negative, so that a cheek has no fold.
+@dataclass(frozen=True)
+class PreparedSmileFold:
+    """What every frame needs of one fold.
+
+    Attributes:
+        change: (1, 3, 2h − 1, 2w − 1) what is to be added to a part of the photo, at twice its resolution, so that the
+            cheek has no fold.
+        first: (2,) x and y in the photo of its first pixel.
+        points: of the mesh, around the fold.
+        corner: points whose mean motion, …
+        direction: … (2,), by …
+        going: … these distances makes the fold begin to go, and be gone.
+        photo: (478, 3) the photo's own landmarks, normalized.
+    """
+
+    change: torch.Tensor
+    first: torch.Tensor
+    points: tuple[int, ...]
+    corner: tuple[int, ...]
+    direction: np.ndarray
+    going: tuple[float, float]
+    photo: np.ndarray
+
+
+def prepare_smile_folds(picture: torch.Tensor, photo: FaceMotion, depiction: Depiction) -> list[PreparedSmileFold]:
+    """The folds of a photo that smiles; none of another one, nor of one that is something else than a photograph.
 
     Args:
-        picture: (h, w, 3) the face, 0…1.
+        picture: (1, 3, h, w) the cheeks and what is around them, 0…1, on the host.
+        photo: the photo's own landmarks in pixels of the picture.
+    """
+    normalized = photo.host.normalized[0]
+    smile = smile_of(normalized, FAINT_COUNTS)
+    share = min(smile / FOLDED_SMILE, 1) * (1 - depiction.stone) * (1 - depiction.varnish) * (1 - depiction.cartoon)
+    if share <= 0:
+        return []
+    reach = max(smile, FOLDED_SMILE)  # a hint of a smile must not come and go with every rounded vowel
+    shown, scale = picture[0].permute(1, 2, 0).numpy(), float(photo.host.scale[0])
+    places, on_face = _places(picture, photo)
+    lips = photo.host.posed[0, [*OUTER_UPPER_LIP, *OUTER_LOWER_LIP[::-1]], :2]
+    skin = _skin(shown, photo.host.posed[0, CHEEKS, :2], scale) * on_face
+    mirror = canonical_face().mirror
+    folds = []
+    for side in (1, -1):
+        to_left = np.array([side, 1], np.float32)
+        distance = _distance(places * to_left)
+        change = share * (_unfolded(shown, places, distance, skin, lips, scale) - shown)
+        rows, columns = _extent((distance < NEAR[1]) & (on_face > 0))
+        own, new = (double(part) for part in (shown[rows, columns], (shown + change)[rows, columns]))
+        near = _distance(canonical_face().vertices[:NUM_SURFACE_POINTS, :2].astype(np.float32) * to_left) < NEAR[1]
+        folds.append(
+            PreparedSmileFold(
+                change=torch.from_numpy(new - own).permute(2, 0, 1)[None].contiguous(),
+                first=torch.tensor([columns.start, rows.start], dtype=torch.float32),
+                points=tuple(np.flatnonzero(near).tolist()),
+                corner=CORNER if side == 1 else tuple(mirror[list(CORNER)].tolist()),
+                direction=DOWN_AND_IN * to_left,
+                going=(reach * GOING[0], reach * GOING[1]),
+                photo=normalized,
+            )
+        )
+    return folds
+
+
+def fold_gone(prepared: PreparedSmileFold, host: HostMotion) -> np.ndarray:
+    """(B,) float32 how far a fold is gone, 0 as in the photo … 1."""
+    corner = list(prepared.corner)
+    moved = (host.normalized[:, corner, :2] - prepared.photo[corner, :2]).mean(1) @ prepared.direction
+    return smoothstep(moved, *prepared.going).astype(np.float32)
+
+
+def draw_smile_fold(frames: torch.Tensor, where: torch.Tensor, prepared: PreparedSmileFold, gone: np.ndarray) -> None:
+    """Takes a fold, as far as it is ``gone`` (B,), out of frames (B, 3, h, w) around it, in place.
+
+    ``where`` (B, h, w, 2) is the place in the photo that each pixel of the frames shows.
+    """
+    change = sample(prepared.change, where - prepared.first, density=2, padding_mode="zeros")
+    frames.add_(change * upload(gone, frames.device)[:, None, None, None]).clamp_(0, 1)
+
+
+def _unfolded(
+    picture: np.ndarray, places: np.ndarray, distance: np.ndarray, skin: np.ndarray, lips: np.ndarray, scale: float
+) -> np.ndarray:
+    """(h, w, 3) a picture (h, w, 3) of a face without its fold on one side.
+
+    Args:
         places: (h, w, 2) places of the canonical face that it shows.
-        distance: (h, w) of these from ``FOLD`` on one half of the face.
+        distance: (h, w) of these from the fold.
         skin: (h, w) how far there is skin, 0…1.
         lips: (N, 2) their outline in pixels of the picture.
         scale: pixels per unit.
-
-    Returns:
-        (h, w, 3) float32.
     """
     mouth = np.zeros(picture.shape[:2], np.float32)
     cv2.fillPoly(mouth, [lips.round().astype(np.int32)], 1.0)
     off_lips = (1 - 2 * blur(mouth, AROUND_LIPS * scale)).clip(0)
-    bare = (skin * off_lips)[..., None]
+    bare = skin * off_lips
     light = np.log(picture + DARKEST)
-    average = blur(light * bare, AVERAGED * scale) / blur(bare, AVERAGED * scale)[..., None].clip(LEAST_SKIN)
-    different = blur(light, FINE * scale) - average
+    smooth = blur(light, FINE * scale)
+    different = smooth - _average(light, bare, AVERAGED * scale)
     most = np.where(different < 0, np.float32(DARKER), np.float32(BRIGHTER))
     different = most * np.tanh(different / most)
     near = (1 - smoothstep(distance, *NEAR)) * smoothstep(abs(places[..., 0]), *BESIDE_NOSE)
-    skin_share = (near * bare[..., 0]).sum() / max((near * off_lips).sum(), 1e-6)
-    softened = SOFTENED * float(smoothstep(skin_share, *SKIN_SHARE))
-    return 1 - np.exp(-softened * near[..., None] * bare * different)
+    skin_share = (near * bare).sum() / max((near * off_lips).sum(), 1e-6)
+    softened = float(smoothstep(skin_share, *SKIN_SHARE))
+    detail = light - smooth
+    beside = (distance > BESIDE[0]) & (distance < BESIDE[1]) & (bare > 0.9)
+    pores = PORES * np.median(np.abs(detail[beside])) if beside.any() else np.inf
+    at_fold = (near > 0.5) & (bare > 0.9)
+    if at_fold.any():
+        pores = max(pores, np.quantile(np.abs(detail[at_fold]), 1 - LINES))
+    lines = detail - detail.clip(-pores, pores)
+    return np.exp(light - (softened * near * bare)[..., None] * (SOFTENED * different + lines)) - DARKEST
+
+
+def _average(light: np.ndarray, weights: np.ndarray, sigma: float) -> np.ndarray:
+    """(h, w, 3) the average of ``light`` (h, w, 3) with weights (h, w), around each pixel."""
+    height, width = weights.shape
+    small = tuple(max(round(side * min(COARSE / sigma, 1)), 1) for side in (width, height))
+    light, weights = (
+        blur(cv2.resize(plane, small, interpolation=cv2.INTER_AREA), sigma * small[0] / width)
+        for plane in (light * weights[..., None], weights)
+    )
+    return cv2.resize(light / weights[..., None].clip(LEAST_SKIN), (width, height), interpolation=cv2.INTER_LINEAR)
+
+
+def _places(picture: torch.Tensor, photo: FaceMotion) -> tuple[np.ndarray, np.ndarray]:
+    """(h, w, 2) the places of the canonical face that a picture shows, and (h, w) 1 where it does."""
+    face = canonical_face()
+    attributes = np.ones((1, NUM_SURFACE_POINTS, 3), np.float32)
+    attributes[0, :, :2] = face.vertices[:NUM_SURFACE_POINTS, :2]
+    points = photo.posed[:, :NUM_SURFACE_POINTS]
+    size = (picture.shape[2], picture.shape[3])
+    shown = rasterize(
+        points[..., :2], points[..., 2], torch.tensor(face.triangles), torch.from_numpy(attributes), size
+    )[0].numpy()
+    return shown[..., :2], shown[..., 2]
+
+
+def _skin(picture: np.ndarray, cheeks: np.ndarray, scale: float) -> np.ndarray:
+    """(h, w) how far a picture (h, w, 3) shows skin, 0…1; ``cheeks`` (N, 2) are places on them."""
+    side = 2 * int(BLURRED * scale) + 1
+    blurred = cv2.blur(picture, (side, side))
+    columns, rows = (cheeks[:, axis].round().astype(int).clip(0, picture.shape[1 - axis] - 1) for axis in (0, 1))
+    colour = np.median(blurred[rows, columns], axis=0)
+    different = np.linalg.norm(blurred - colour, axis=-1) / max(float(np.linalg.norm(colour)), 1e-6)
+    skin = (1 - smoothstep(different, *SHADED_SKIN)).astype(np.float32)
+    return cv2.morphologyEx(skin, cv2.MORPH_CLOSE, np.ones((2 * int(DEEP * scale) + 1,) * 2, np.uint8))
+
+
+def _extent(chosen: np.ndarray) -> tuple[slice, slice]:
+    """The rows and columns, at least two of each, with what is chosen in (h, w) bool."""
+    rows, columns = (np.flatnonzero(chosen.any(axis)) for axis in (1, 0))
+    return tuple(slice(int(found[0]), int(found[-1]) + 2) if len(found) else slice(0, 2) for found in (rows, columns))
+
+
+def _distance(places: np.ndarray) -> np.ndarray:
+    """(…) how far places (…, 2) of the canonical face are from the fold on its left half."""
+    steps = np.diff(FOLD, axis=0)
+    away = places[..., None, :] - FOLD[:-1]
+    share = ((away * steps).sum(-1) / (steps**2).sum(-1)).clip(0, 1)
+    return np.linalg.norm(away - share[..., None] * steps, axis=-1).min(-1)

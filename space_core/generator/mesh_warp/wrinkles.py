@@ -3,25 +3,22 @@
 A warp carries the photo's skin along, but where real skin is pushed together it folds: between brows that are drawn
 together, across the forehead under raised ones, on a wrinkled nose, beside it, at the outer corners of the eyes. Each
 of these creases is a soft line on the canonical face, carried by the mesh like the skin itself. How deep it is follows
-from how far the points that push it have moved from where they are in the photo; without motion there is none. In the
-same way the folds beside a smiling mouth go when its corners move back.
+from how far the points that push it have moved from where they are in the photo; without motion there is none.
 Lengths are normalized: outer eye corners are one unit apart.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch.nn import functional as F
 
-from space_core.face.smile import FAINT_COUNTS, smile_of
-from space_core.face.topology import NUM_SURFACE_POINTS, OUTER_LOWER_LIP, OUTER_UPPER_LIP, canonical_face
+from space_core.face.topology import NUM_SURFACE_POINTS, canonical_face
 from space_core.generator.mesh_warp.compositing.grid import Grid
 from space_core.generator.mesh_warp.depiction import Depiction
 from space_core.generator.mesh_warp.face_motion import FaceMotion, PixelTransform, index_on, upload
 from space_core.generator.mesh_warp.rasterizer import rasterize
 from space_core.generator.mesh_warp.sampling import EXTENT, blur_batch, sample
-from space_core.generator.mesh_warp.smile_folds import FOLD, smile_fold_shade
 from space_core.smoothstep import smoothstep
 
 STEPS = EXTENT // 2  # side of the pictures of creases: they are soft, so half the surroundings' resolution will do
@@ -34,7 +31,6 @@ REDNESS, PALE_REDNESS, PALE = 0.6, 0.1, 0.08
 NEAR = 0.15  # of a crease are the points of the mesh that carry it
 # Colours that differ from the cheeks' by less than the first are skin; by more than the second, hair or glasses.
 SKIN = (0.16, 0.34)
-SHADED_SKIN = (0.45, 0.65)  # likewise, relative to the cheeks' brightness, of skin that may lie in the shade of a fold
 CHEEKS = (50, 101, 205, 280, 330, 425)
 NEGLIGIBLE = 0.01  # shallower creases are not drawn
 # Skin that is smooth in the photo, as children's or in a drawing, gets shallower creases: by the first from the second
@@ -99,9 +95,6 @@ CREASES = (
     ),
     Crease((((-0.18, 0.10), (-0.32, 0.14), (-0.47, 0.11)),), CHEEK, UP, 0.02, 0.06, 0.14, 0.10),
 )
-# The fold of a full smile in the photo, which goes as the corner of the mouth moves back.
-FOLDED_SMILE = 0.5  # of a full one, from which on all of the fold is the smile's
-SMILE_FOLD = Crease((FOLD,), (61, 76), (0.74, 0.67), 0.03, 0.12, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -113,8 +106,8 @@ class PreparedWrinkles:
         push: (956, 2K) from how far each point has moved along x and y to how far each crease is pushed; on the host.
         reach: (2, 2K) how far until it begins, and until it is deepest; on the host.
         near: (2K, 468) bool, the points of the mesh near each; on the host.
-        shades: (2K, 3, h, w) by which share each darkens the skin's red, green and blue at its deepest, or brightens
-            them where it is negative, in a window of a picture (320, 320) of the surroundings.
+        shades: (2K, 3, h, w) by which share each darkens the skin's red, green and blue at its deepest, in a window
+            of a picture (320, 320) of the surroundings.
         corner: left and top of the window in that picture.
     """
 
@@ -131,7 +124,7 @@ def prepare_wrinkles(
 ) -> PreparedWrinkles:
     """Prepares the creases of a photo with these landmarks and these surroundings (1, 3, 640, 640), 0…1.
 
-    On the host. Of a portrait that is something else than a photograph the folds of its smile stay. ``softening`` is
+    On the host. Drawn characters have no creases, whose soft shadows would be dirt on them. ``softening`` is
     the standard deviation, in pixels of the surroundings, of the Gaussian that makes a line as blurred as the photo.
     """
     canonical = torch.tensor(canonical_face().vertices, dtype=torch.float32)
@@ -146,39 +139,25 @@ def prepare_wrinkles(
     half, scale = F.avg_pool2d(picture, 2), float(photo.scale[0]) / 2
     blurred = _blur(half, 2)
     cheeks = sample(blurred, points[:, None, list(CHEEKS), :2])[0, :, 0].median(1).values
-    colour = cheeks / cheeks.mean().clamp(min=NEGLIGIBLE) - 1
     different = (blurred[0] - cheeks[:, None, None]).norm(dim=0)[top:bottom, left:right]
     skin = (1 - smoothstep(different, *SKIN)) * face[..., 2]
-    shaded_skin = (1 - smoothstep(different / cheeks.norm(), *SHADED_SKIN)) * face[..., 2]
     rough = smoothstep(_roughness(half, points[:, list(PATCHES), :2], scale), SMOOTH, ROUGH)
-    depth = SMOOTH_SKIN + (1 - SMOOTH_SKIN) * rough
+    depth = (SMOOTH_SKIN + (1 - SMOOTH_SKIN) * rough) * (1 - depiction.cartoon)
 
-    # On grey skin all colours take the same of a crease.
-    tint = 1 - (REDNESS * colour + PALE_REDNESS * torch.tanh(colour / PALE))[:, None, None]
-    smile = smile_of(photo.host.normalized[0], FAINT_COUNTS)
-    unfolded = min(smile / FOLDED_SMILE, 1) * (1 - depiction.stone) * (1 - depiction.varnish) * (1 - depiction.cartoon)
-    reach = max(smile, FOLDED_SMILE)  # a hint of a smile must not come and go with every rounded vowel
-    fold = replace(SMILE_FOLD, begins=reach * SMILE_FOLD.begins, full=reach * SMILE_FOLD.full)
-    creases = (*CREASES, fold) if unfolded > 0 else CREASES
-    push = torch.zeros(len(canonical), 2, 2 * len(creases))
+    tint = shadow_tint(cheeks)[:, None, None]
+    push = torch.zeros(len(canonical), 2, 2 * len(CREASES))
     shades, near = [], []
-    for number, (crease, side) in enumerate((crease, side) for side in (1, -1) for crease in creases):
+    for number, (crease, side) in enumerate((crease, side) for side in (1, -1) for crease in CREASES):
         pushed_by = torch.tensor(crease.pushed_by)
         pushed_by = pushed_by if side == 1 else torch.as_tensor(canonical_face().mirror)[pushed_by]
         push[pushed_by, :, number] = torch.tensor(crease.towards) / len(pushed_by)
         push[:, 0, number] *= side
         mirror = torch.tensor([side, 1.0])
         places = face[..., :2] * mirror
-        if crease is fold:
-            lips = points[0, [*OUTER_UPPER_LIP, *OUTER_LOWER_LIP[::-1]], :2] - torch.tensor([left, top])
-            shown = half[0, :, top:bottom, left:right].permute(1, 2, 0)
-            arrays = (array.numpy() for array in (shown, places, _distance(places, crease), shaded_skin, lips))
-            shades.append(unfolded * torch.from_numpy(smile_fold_shade(*arrays, scale)).permute(2, 0, 1))
-        else:
-            shade = blur_batch(_shade(places, crease, skin)[None, None], softening / 2)[0, 0]
-            shades.append(depth * tint * shade)
+        shade = blur_batch(_shade(places, crease, skin)[None, None], softening / 2)[0, 0]
+        shades.append(depth * tint * shade)
         near.append(_distance(canonical[:NUM_SURFACE_POINTS, :2] * mirror, crease) < NEAR)
-    reach = np.array([[crease.begins, crease.full] for crease in creases * 2], np.float32).T
+    reach = np.array([[crease.begins, crease.full] for crease in CREASES * 2], np.float32).T
     return PreparedWrinkles(
         photo=photo.host.normalized,
         push=push.flatten(0, 1).numpy(),
@@ -231,6 +210,12 @@ def crease_shade(
     darker = F.avg_pool2d(F.grid_sample(shades, where, padding_mode="zeros", align_corners=True), 2)
     factor[..., rows, columns] = 1 - darker
     return factor
+
+
+def shadow_tint(skin: torch.Tensor) -> torch.Tensor:
+    """(3,) how much of a shadow each colour of skin (3,) takes; on grey skin all the same."""
+    colour = skin / skin.mean().clamp(min=NEGLIGIBLE) - 1
+    return 1 - (REDNESS * colour + PALE_REDNESS * torch.tanh(colour / PALE))
 
 
 def crease_depths(prepared: PreparedWrinkles, motion: FaceMotion) -> np.ndarray:

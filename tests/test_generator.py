@@ -4,6 +4,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -15,6 +16,7 @@ from space_core.evaluation.picture import eye_opening
 from space_core.face.canvas import crop_canvas
 from space_core.face.detector import build_detector
 from space_core.face.normalization import HeadPose, normalize
+from space_core.face.portrait import MARGIN
 from space_core.face.posed_face import PosedFace, fit_posed_face
 from space_core.face.topology import EYES, LEFT_EYE
 from space_core.generator.mesh_warp.rasterizer import rasterize
@@ -113,6 +115,42 @@ def test_shut_lids_hide_the_eyes(with_shut_eyes, portrait):
 def test_shut_eyes_read_as_closed(with_shut_eyes, portrait, detector):
     (open_face,), (shut_face,) = (detector.detect(picture) for picture in (portrait.image, with_shut_eyes))
     assert (eye_opening(shut_face) < eye_opening(open_face) / 3).all()
+
+
+def with_lashes(portrait, colour: tuple[int, int, int]):
+    """The portrait with the edges of its upper lids painted in a colour."""
+    surroundings = portrait.surroundings.copy()
+    for eye in EYES:
+        edge = (portrait.landmarks[list(eye.upper_lid), :2] + MARGIN).round().astype(np.int32)
+        cv2.polylines(surroundings, [edge], False, colour, 4, cv2.LINE_AA)
+    return replace(portrait, surroundings=surroundings)
+
+
+def edge_of_lids(frame: np.ndarray, landmarks: np.ndarray) -> float:
+    """How bright the darkest line near the upper lids' edges is, relative to the lids above it."""
+    bright = frame.mean(-1)
+    shares = []
+    for eye in EYES:
+        x, y = landmarks[list(eye.upper_lid[3:6]), :2].round().astype(int).T
+        line = min(bright[y + step, x].mean() for step in range(-2, 4))
+        shares.append(line / bright[y - 6, x].mean())
+    return float(np.mean(shares))
+
+
+def test_lashes_of_shut_eyes_are_as_dark_as_in_the_photo(generator, portrait):
+    face = posed(portrait, blinking(portrait))
+    lines = []
+    for colour in ((25, 15, 12), (190, 140, 110)):
+        lashed = generator.prepare(with_lashes(portrait, colour), refined=False)
+        lines.append(edge_of_lids(rendered(generator, lashed, face)[0], face.landmarks[0]))
+    dark, light = lines
+    assert dark < 0.25 and 0.4 < light < 0.6
+
+
+def test_half_shut_lids_have_dark_edges(generator, portrait):
+    face = posed(portrait, blinking(portrait, 0.55))
+    lashed = generator.prepare(with_lashes(portrait, (25, 15, 12)), refined=False)
+    assert edge_of_lids(rendered(generator, lashed, face)[0], face.landmarks[0]) < 0.3
 
 
 def test_irises_turn(generator, prepared, portrait):

@@ -1,6 +1,6 @@
 """The eyes: eyeballs that stay behind the lids, irises that turn, and the lids' own skin and lashes when shut."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from space_core.generator.mesh_warp.opening_mask import (
     window_around,
 )
 from space_core.generator.mesh_warp.sampling import blur_batch, double, pixels_of, reach_of_blur, sample
+from space_core.generator.mesh_warp.wrinkles import shadow_tint
 from space_core.smoothstep import smoothstep
 
 # Lids and iris that have moved less than the first of these from the photo's (normalized units, root mean square) leave
@@ -29,7 +30,7 @@ PUPIL_BEHIND_LIDS = 0.025  # in depth; the mesh spans an eye from lid to lid, so
 IRIS_RIM, IRIS_REACH = 1.1, 2.4
 # A closing lid is stretched skin. What the photo shows right at its edge (lashes, shade, a rim of white where the mesh
 # is a pixel off) must not be stretched along: from here to there of the way shut, lids of smooth skin replace it.
-LIDS_LOW, LIDS_HIGH = 0.3, 0.8
+LIDS_LOW, LIDS_HIGH = 0.3, 0.6
 LIDS_REACH = (0.45, 0.2)  # how far that edge reaches above and below the open eye, in widths of the eye
 LIDS_ENDS = (1.2, 1.7)  # and to the sides, in half widths
 AROUND_LIDS = 0.2  # how far around, in their widths, what is their colour is looked for
@@ -38,15 +39,19 @@ TOO_BRIGHT = (1.35, 1.6)  # and no reflection of glasses
 # Brows and the rims of glasses stay: above lashes and crease, the lids end where it gets that dark.
 CREASE_BELOW, LEAST_REACH, CLEARANCE, OBSTACLE, PLACES = 0.15, 0.28, 0.04, 0.35, 30
 # The lid is round: darker by these at its lashes, its crease and its corners, lighter in its middle.
-SHADE_LASHES, SHADE_CREASE, SHADE_ENDS, SHINE = 0.05, 0.08, 0.12, 0.14
+SHADE_LASHES, SHADE_CREASE, SHADE_ENDS, SHINE = 0.05, 0.07, 0.10, 0.08
 CREASE, CREASE_WIDTH = 0.6, 0.13  # of its reach
 GRAIN_FROM, GRAIN_FINENESS, GRAIN_MOST = 0.6, 0.03, 0.02  # its pores are those of the cheek, so far below, in widths
-# The lashes of a shut eye hang down over where the lids meet: a line, sharp above and soft below, in widths of the eye.
-LASHES_WIDTH = (0.035, 0.16)
+# The lashes of a shut eye hang down over where the lids meet: a dark line, below it hairs that let the skin through.
+LASHES_WIDTH = (0.03, 0.05, 0.15)  # of the line upwards and downwards, and of the hairs, in widths of the eye
 LASHES_TAPER = 0.45  # how much thinner it is at the corners
 LASHES_ENDS = (1.05, 1.3)  # it fades out between these, in half widths
-LASHES_DARK = 0.35  # it is at most that bright, relative to the lid
-STRANDS, STRANDS_FAN, STRANDS_DEPTH = 34.0, 0.12, 0.2  # radians from the middle to a corner, how they spread, how deep
+LASHES_DARK = 0.5  # it is at most that bright, relative to the lid
+BESIDE_IRIS = 0.4  # half widths from the middle, beyond which what is dark at the upper lid is its lashes
+STRANDS, STRANDS_FAN = 45.0, 0.12  # radians from the middle to a corner, how they spread
+STRANDS_DEPTH, STRANDS_SHORTER = 0.55, 0.35  # how much of the hairs is missing between them, and how much shorter
+HAIRS, STRONG_LASHES = 0.65, (0.55, 0.25)  # opacity of hairs; as bright as the first, relative to the lid, are few
+FEW_SHORTER = 0.5  # and so long, relative to strong ones
 # Eyes lower than this in the photo, in their widths, may be opened further: an eyeball is drawn where lids hide it.
 # Those lower than the first of SEEN show none of it, from the second on the colours are those they show.
 HALF_SHUT, SEEN = 0.14, (0.09, 0.13)
@@ -75,6 +80,7 @@ class PreparedEye:
         corner: (2,) x and y in the picture of its first pixel.
         lids: (1, 4, h, w) the picture with the skin continued over the eye, and how far it does so, 0…1.
         lashes: (3, 1, 1) colour.
+        lash_strength: 0 hardly any hairs … 1 many.
         photo: the photo's own landmarks.
         height: mean distance between the lids in the photo, normalized.
         width: of the eye, normalized.
@@ -87,6 +93,7 @@ class PreparedEye:
     corner: torch.Tensor
     lids: torch.Tensor
     lashes: torch.Tensor
+    lash_strength: float
     photo: FaceMotion
     height: float
     width: float
@@ -117,7 +124,10 @@ def prepare_eyes(picture: torch.Tensor, photo: FaceMotion, softening: float) -> 
         photo: the photo's own landmarks in pixels of the picture.
         softening: standard deviation in pixels of the Gaussian that makes something sharp as blurred as the picture.
     """
-    return [_prepare(picture, photo, eye, other, softening) for eye, other in (EYES, EYES[::-1])]
+    eyes = [_prepare(picture, photo, eye, other, softening) for eye, other in (EYES, EYES[::-1])]
+    # The lashes of both are alike, however the light falls on them.
+    lashes, strength = sum(eye.lashes for eye in eyes) / 2, sum(eye.lash_strength for eye in eyes) / 2
+    return [replace(eye, lashes=lashes, lash_strength=strength) for eye in eyes]
 
 
 def eye_change(prepared: PreparedEye, host: HostMotion) -> EyeChange:
@@ -180,13 +190,20 @@ def draw_eye(
     drawn = torch.maximum(shut, opened)
     width = prepared.width * motion.scale[:, None, None]  # pixels
     width = width * (1 - LASHES_TAPER * opening.along**2).clamp(min=0.1)
-    above, below = ((part * width).clamp(min=0.7) for part in LASHES_WIDTH)
-    hang = (opening.below_upper / below).clamp(min=0)
-    strand = torch.sin(STRANDS * opening.along / (1 + STRANDS_FAN * hang) + 2 * torch.sin(5 * opening.along))
-    below = below * (1 - STRANDS_DEPTH * (0.5 + 0.5 * strand)) * (1 - (1 - OPENED_LASHES) * opened)
-    line = opening.below_upper / torch.where(opening.below_upper < 0, above, below)
+    above, below, hanging = ((part * width).clamp(min=0.7) for part in LASHES_WIDTH)
+    down = opening.below_upper
+    fan = 1 + STRANDS_FAN * (down / hanging).clamp(min=0)
+    strand = 0.5 + 0.5 * torch.sin(STRANDS * opening.along / fan + 2 * torch.sin(5 * opening.along))
+    hanging = (
+        hanging
+        * (FEW_SHORTER + (1 - FEW_SHORTER) * prepared.lash_strength)
+        * (1 - STRANDS_SHORTER * strand)
+        * (1 - (1 - OPENED_LASHES) * opened)
+    )
+    hairs = HAIRS * prepared.lash_strength * (1 - STRANDS_DEPTH * strand) * torch.exp(-((down / hanging) ** 2))
+    line = torch.exp(-((down / torch.where(down < 0, above, below)) ** 2))
     ends = opening.along.abs() * (1 + (OPENED_ENDS - 1) * opened)
-    lashes = torch.exp(-(line**2)) * smoothstep(ends, *LASHES_ENDS[::-1])
+    lashes = torch.maximum(line, hairs * (down > 0)) * smoothstep(ends, *LASHES_ENDS[::-1])
     alpha_blend(frames, window, prepared.lashes.expand_as(ball), _softened(lashes, prepared) * drawn * in_view)
 
 
@@ -244,6 +261,7 @@ def _prepare(picture: torch.Tensor, photo: FaceMotion, eye: Eye, other: Eye, sof
     visible = opening.coverage[:, None]
     width = float((upper[0, -1] - upper[0, 0]).norm())  # pixels
     lids = _lids(picture, opening, width)
+    lashes, strength = _lashes(picture, lids, opening, width)
     ball, height = fill(picture, visible), float(_height(photo.normalized, eye))
     if height * float(photo.scale) < HALF_SHUT * width:
         unseen = _unseen(picture, photo, eye, other, opening)
@@ -257,7 +275,8 @@ def _prepare(picture: torch.Tensor, photo: FaceMotion, eye: Eye, other: Eye, sof
         ball=torch.from_numpy(double(own)).permute(2, 0, 1)[None].contiguous(),
         corner=torch.tensor(low, dtype=torch.float32),
         lids=lids,
-        lashes=_lashes(picture, lids, (opening.below_upper.abs() < 0.07 * width) & (opening.along.abs() < 1)),
+        lashes=lashes,
+        lash_strength=strength,
         photo=photo,
         height=height,
         width=width / float(photo.scale),
@@ -334,7 +353,8 @@ def _lids(picture: torch.Tensor, opening: OpeningMask, width: float) -> torch.Te
     size = 2 * int(GRAIN_FINENESS * width) + 3
     grain = picture - F.avg_pool2d(picture, size, 1, size // 2, count_include_pad=False)
     grain = (grain.roll(-int(GRAIN_FROM * width), 2)).clamp(-GRAIN_MOST, GRAIN_MOST)
-    return torch.cat([(skin * (1 - shade[:, None]) + grain).clamp(0, 1), edge[:, None]], 1)
+    shade = shade[:, None] * shadow_tint(skin.mean((0, 2, 3)))[:, None, None]
+    return torch.cat([(skin * (1 - shade) + grain).clamp(0, 1), edge[:, None]], 1)
 
 
 def _around_lids(picture: torch.Tensor, lids: torch.Tensor) -> torch.Tensor:
@@ -370,10 +390,16 @@ def _reach(brightness: torch.Tensor, opening: OpeningMask, most: float, width: f
     return torch.lerp(free[low], free[low + 1], at - low) - CLEARANCE * width
 
 
-def _lashes(picture: torch.Tensor, lids: torch.Tensor, edge: torch.Tensor) -> torch.Tensor:
-    """(3, 1, 1) the mean of the darkest fifth of the pixels at the upper lid's edge (1, h, w)."""
-    edge = edge[0] if bool(edge.any()) else torch.ones_like(edge[0])
+def _lashes(
+    picture: torch.Tensor, lids: torch.Tensor, opening: OpeningMask, width: float
+) -> tuple[torch.Tensor, float]:
+    """The colour (3, 1, 1) of lashes, and how strong they are, 0…1: the darkest fifth of the upper lid's edge."""
+    beside = (opening.along.abs() > BESIDE_IRIS) & (opening.along.abs() < 1)
+    edge = ((opening.below_upper.abs() < 0.07 * width) & beside)[0]
+    edge = edge if bool(edge.any()) else torch.ones_like(edge)
     colours, lid = picture[0, :, edge], lids[0, :3, edge].mean(1)
     darkest = colours.mean(0).argsort()[: max(colours.shape[1] // 5, 1)]
     colour = colours[:, darkest].mean(1)
-    return (colour * (LASHES_DARK * lid.mean() / colour.mean().clamp(min=0.01)).clamp(max=1))[:, None, None]
+    bright = colour.mean() / lid.mean().clamp(min=0.01)
+    colour = colour * (LASHES_DARK / bright.clamp(min=0.01)).clamp(max=1)
+    return colour[:, None, None], float(smoothstep(bright, *STRONG_LASHES))

@@ -42,6 +42,29 @@ def in_sunglasses(portrait):
     return replace(portrait, surroundings=np.asarray(picture))
 
 
+def in_tinted_glasses(portrait):
+    """The portrait with lenses painted over its eyes that halve the light, in frames hardly darker than those."""
+    picture = portrait.surroundings.astype(float)
+    scale = float(portrait.pose.scale[0])
+    lenses, frame = np.zeros((2, *picture.shape[:2]), np.uint8)
+    middles = [portrait.landmarks[[eye.upper_lid[0], eye.upper_lid[-1]], :2].mean(0) + MARGIN for eye in EYES]
+    for x, y in middles:
+        place = (round(x), round(y + 0.04 * scale)), (round(0.29 * scale), round(0.22 * scale))
+        cv2.ellipse(lenses, *place, 0, 0, 360, 1, -1)
+        cv2.ellipse(frame, *place, 0, 0, 360, 1, round(0.03 * scale))
+    ends = [
+        (round(x + side * 0.3 * scale), round(y + 0.01 * scale)) for (x, y), side in zip(middles, (1, -1), strict=True)
+    ]
+    cv2.line(frame, *ends, 1, round(0.05 * scale))
+    picture = np.where(lenses[..., None] > 0, 0.58 * picture, picture)
+    return replace(portrait, surroundings=np.where(frame[..., None] > 0, (70, 58, 50), picture).astype(np.uint8))
+
+
+def test_tinted_glasses_are_found_and_seen_through(generator, portrait):
+    prepared = generator.prepare(in_tinted_glasses(portrait), refined=False)
+    assert prepared.glasses is not None and prepared.eyes is not None
+
+
 def test_glasses_are_found_and_seen_through(prepared, wearer):
     assert prepared.glasses is not None
     assert prepared.eyes is not None

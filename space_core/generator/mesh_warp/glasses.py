@@ -35,6 +35,7 @@ CLEAR = 0.25  # a line that contrasts by so much with the skin is no better for 
 ALIKE = 5  # places by which one eye's rim may differ from what both agree on
 WEAKEST = 0.2  # the share of a rim that may be hidden: by hair, light or the brow
 SURE = 0.065  # contrast, relative to the skin, that the rest has in glasses; other faces stay below
+SURE_OF_TINTED = 0.05  # and in tinted glasses, before which frames contrast less
 # The bridge is such a line, too, across the nose at the height of the eyes; frowns stand upright, brows are higher.
 BRIDGE = (0.11, 0.11)  # half width and half height of where it is sought
 CROSSINGS, HEIGHTS = 23, 44  # places there
@@ -49,6 +50,7 @@ HINGE = 0.05  # radius of where the arm begins
 MIDDLE = (0.24, 0.17)  # half width and half height of what is looked at there
 SHOWING = 0.8  # this share of it …
 DARK = 0.55  # … is less bright than that, relative to the skin
+TINTED = 0.5  # of tinted glasses, through which eyes are seen, this share is
 REACH = 0.5  # and from the middle of an eye what is dark belongs to them so far
 
 # Of what is near to the line of a rim, the frame is what differs from the skin on both sides by more than the second
@@ -122,12 +124,14 @@ def find_glasses(picture: torch.Tensor, photo: FaceMotion, person: np.ndarray) -
     grey, skin = picture.mean(1, keepdim=True), _skin_brightness(picture, photo)
     smooth = F.avg_pool2d(grey, 3, 1, 1) / skin
     face = _Face(picture, photo, torch.from_numpy(person).float(), grey[0, 0] / skin)
-    if all(_hidden(photo, smooth, eye) for eye in EYES):
+    dark = min(_share_of_dark(photo, smooth, eye) for eye in EYES)
+    if dark > SHOWING:
         return _sunglasses(face, smooth)
+    sure = SURE_OF_TINTED if dark > TINTED else SURE
     across, contrast = _nose(photo, smooth)
     bridge = _line(contrast)
     sure_of_bridge = _weakest(contrast, bridge)
-    if np.sqrt(CLEAR * sure_of_bridge) < SURE:
+    if np.sqrt(CLEAR * sure_of_bridge) < sure:
         return None
     rays = [_rays(photo, eye, side) for eye, side in zip(EYES, (-1, 1), strict=True)]
     contrasts = [_lines(sample(smooth, points[None])[0, 0]) * free for points, free in rays]
@@ -135,7 +139,7 @@ def find_glasses(picture: torch.Tensor, photo: FaceMotion, person: np.ndarray) -
     away = np.abs(np.arange(RADII) - both[:, None]) > ALIKE
     rings = [_ring(np.where(away, -1.0, contrast)) for contrast in contrasts]
     sure_of_rims = np.mean([_weakest(contrast, ring) for contrast, ring in zip(contrasts, rings, strict=True)])
-    if np.sqrt(sure_of_rims * sure_of_bridge) < SURE:
+    if np.sqrt(sure_of_rims * sure_of_bridge) < sure:
         return None
     rims = [points[np.arange(ANGLES), ring] for (points, _), ring in zip(rays, rings, strict=True)]
     return _glasses(face, *rims, across[np.arange(CROSSINGS), bridge])
@@ -222,14 +226,14 @@ def _line(contrast: np.ndarray) -> np.ndarray:
     return line
 
 
-def _hidden(photo: FaceMotion, grey: torch.Tensor, eye: Eye) -> bool:
-    """Whether it is dark all around an eye, in brightness (1, 1, 640, 640) relative to the skin."""
+def _share_of_dark(photo: FaceMotion, grey: torch.Tensor, eye: Eye) -> float:
+    """How much of what is around an eye is dark, 0…1, in brightness (1, 1, 640, 640) relative to the skin."""
     steps = torch.linspace(-1, 1, 24, device=grey.device)
     grid = torch.stack(torch.meshgrid(steps, steps, indexing="xy"), -1)
     away = grid[grid.norm(dim=-1) < 1] * torch.tensor(MIDDLE, device=grey.device)
     away = away + torch.tensor([0, LENS_BELOW], device=grey.device)
     points = _middle(photo, eye) + photo.scale * (away @ photo.rotation[0, :2, :2].T)
-    return bool(sample(grey, points[None, None]).quantile(SHOWING) < DARK)
+    return float((sample(grey, points[None, None]) < DARK).float().mean())
 
 
 def _middle(photo: FaceMotion, eye: Eye) -> torch.Tensor:

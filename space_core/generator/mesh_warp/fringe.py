@@ -1,4 +1,4 @@
-"""Dark hair over the forehead, which does not come down with the brows beneath it."""
+"""Dark hair over the forehead, which does not come down with the brows beneath it, and rises evenly where they rise."""
 
 import numpy as np
 import torch
@@ -49,3 +49,17 @@ def fringe(photo: FaceMotion, picture: torch.Tensor) -> np.ndarray:
     share = np.zeros(NUM_SURFACE_POINTS)
     share[columns] = covered.numpy()
     return share
+
+
+def evened(share: np.ndarray) -> np.ndarray:
+    """(468, 468) of whose motion that of hair over the forehead is the mean: that of all hair at its height.
+
+    ``share`` (468,) is what ``fringe`` returns. Brows rise further than the skin between them, and would bend hair.
+    """
+    mirror = canonical_face().mirror
+    weights = np.zeros((NUM_SURFACE_POINTS, NUM_SURFACE_POINTS))
+    for row in np.array(COLUMNS).T:
+        level = np.union1d(row, mirror[row])
+        if share[level].any():
+            weights[np.ix_(level, level)] = share[level] / share[level].sum()
+    return weights

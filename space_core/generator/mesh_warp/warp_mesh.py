@@ -24,7 +24,7 @@ from space_core.face.topology import (
 )
 from space_core.generator.mesh_warp.face_motion import FaceMotion, PixelTransform, index_on
 from space_core.generator.mesh_warp.far_side import FarSide, find_far_side
-from space_core.generator.mesh_warp.fringe import fringe
+from space_core.generator.mesh_warp.fringe import evened, fringe
 from space_core.generator.mesh_warp.hanging_hair import find_hanging_hair, hair_swing
 from space_core.generator.mesh_warp.head_shape import head_depth
 from space_core.generator.mesh_warp.sampling import EXTENT
@@ -64,6 +64,7 @@ class WarpMesh:
         photo: the photo's own landmarks.
         relief: (468, 1) how much further back the face's vertices are taken to lie when the head turns, normalized.
         covered: (468, 1) 0 where a vertex of the face moves with the skin … 1 where it is hair that does not.
+        evened: (468, 468) of whose motion that of this hair is the mean.
         around: (V − 468, 3) the vertices around the face, normalized.
         neck: (1, 3) the point about which the head turns, normalized.
         head: (V − 468, 3) 1 where a vertex goes and turns with the head … 0 where it does not, along x, y and z.
@@ -78,6 +79,7 @@ class WarpMesh:
     photo: FaceMotion
     relief: torch.Tensor
     covered: torch.Tensor
+    evened: torch.Tensor
     around: torch.Tensor
     neck: torch.Tensor
     head: torch.Tensor
@@ -101,9 +103,11 @@ class WarpMesh:
         around = around + F.pad((motion.hair @ self.hair.T)[..., None], (0, 1))
         steps = [face.scale[:, None] * face.rotation[..., 2] for face in (motion, self.photo)]  # per unit of depth
         turned = self.relief * (steps[0] - steps[1])[:, None]
-        # Brows that rise take a fringe along; where they come down it stays.
-        down = (motion.normalized - self.photo.normalized)[:, :NUM_SURFACE_POINTS, 1:2].clamp(min=0)
-        held = self.covered * down * (motion.scale[:, None, None] * motion.rotation[..., 1][:, None])
+        # Brows that rise take a fringe along as a whole; where they come down it stays.
+        change = (motion.normalized - self.photo.normalized)[:, :NUM_SURFACE_POINTS, :2]
+        of_hair = self.evened @ change
+        of_hair[..., 1].clamp_(max=0)
+        held = (self.covered * (change - of_hair)) @ motion.rotation[..., :2].mT * motion.scale[:, None, None]
         face = motion.posed[:, :NUM_SURFACE_POINTS] - held + turned
         depth = at_rest[..., 2] + with_head[..., 2]
         return torch.cat([face[..., :2], around], 1), torch.cat([face[..., 2], depth], 1)
@@ -176,6 +180,8 @@ def build_warp_mesh(
     swing = hair_swing(photo, hair, around) * ((1 - rigid) * turns * inside[:, 0])[:, None]
     follows = np.clip(np.array(BODY_SWAY) - BODY_TURN, 0, None) * down[:, None]
 
+    covered = fringe(photo, picture)
+
     def place(array: np.ndarray) -> torch.Tensor:
         return torch.tensor(array, dtype=torch.float32, device=photo.posed.device)
 
@@ -184,7 +190,8 @@ def build_warp_mesh(
         triangles=torch.tensor(triangles, device=photo.posed.device),
         photo=photo,
         relief=place(relief[:, None]),
-        covered=place(fringe(photo, picture)[:, None]),
+        covered=place(covered[:, None]),
+        evened=place(evened(covered)),
         around=place(around_normalized),
         neck=place(np.array([NECK])),
         head=place(turns[:, None] * np.column_stack([head_inside, head_inside.min(1)])),

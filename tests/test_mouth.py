@@ -277,7 +277,7 @@ def test_teeth_without_an_even_edge_give_their_colour_only(closed):
 
 def test_teeth_beside_overexposed_lips_are_found(grey):
     bright = changed(grey, lambda picture: (1.9 * picture.astype(float)).clip(0, 250).astype(np.uint8))
-    mouth, _ = with_teeth(bright, np.full(12, 6), white=245)
+    mouth, _ = with_teeth(bright, np.full(12, 8), white=245)
     assert mouth.has_teeth
 
 
@@ -321,7 +321,7 @@ def millimetre_of(mouth: PreparedMouth) -> float:
 
 
 @pytest.mark.parametrize("brightness", [0.8, 1.3], ids=["shaded", "lit"])
-@pytest.mark.parametrize("opening", [5, 8])
+@pytest.mark.parametrize("opening", [8, 10])
 def test_teeth_that_a_photo_shows_between_parted_lips_are_kept(closed, brightness, opening):
     # Brightness relative to the lips, in whose shade teeth may be darker than they; opening in millimetres.
     painted = painted_between_lips(closed, opening, lambda lips: np.full(3, brightness * lips.mean()))
@@ -330,9 +330,28 @@ def test_teeth_that_a_photo_shows_between_parted_lips_are_kept(closed, brightnes
     assert mouth.colours.enamel.mean() >= 0.99 * brightness * mouth.colours.lips.mean()
 
 
-def test_a_row_of_teeth_too_thin_to_show_opens_the_mouth(closed):
-    mouth = prepare_mouth(*seen(painted_between_lips(closed, 3, lambda lips: np.full(3, lips.mean()))))
+@pytest.mark.parametrize("opening", [3, 5])
+def test_a_row_of_teeth_too_thin_to_show_opens_the_mouth(closed, opening):
+    mouth = prepare_mouth(*seen(painted_between_lips(closed, opening, lambda lips: np.full(3, lips.mean()))))
     assert mouth.open_in_photo and not mouth.has_teeth
+
+
+def test_the_thinner_a_row_of_teeth_is_the_less_its_colour_counts(closed):
+    estimated, colours = prepare_mouth(*seen(closed)).colours.enamel, []
+    for opening in (3, 6, 9):
+        grey = prepare_mouth(*seen(painted_between_lips(closed, opening, lambda lips: np.full(3, lips.mean()))))
+        colours.append(np.abs(grey.colours.enamel - estimated).mean())
+    assert colours[0] < 0.3 * colours[2] < colours[1] < colours[2]
+
+
+def test_incisors_are_square_and_their_crowns_as_tall_as_wide():
+    anatomy = load_anatomy()
+    x, y, z = anatomy.vertices.T
+    front = (anatomy.jaw < 0.5) & (abs(x) < 9) & (z < 4)
+    incisors, gum = front & (anatomy.part == TOOTH), front & (anatomy.part == GUM)
+    both, both_edges = np.ptp(x[incisors & (y > -6)]), np.ptp(x[incisors & (y > -1)])
+    assert both_edges > 0.85 * both
+    assert y[incisors].max() - y[gum].max() > 0.95 * both / 2
 
 
 def test_a_tongue_is_not_taken_for_teeth(closed):

@@ -20,6 +20,7 @@ from scipy.sparse.csgraph import connected_components
 from space_core.face.topology import vertex_normals
 from space_core.generator.mesh_warp.anatomy import ANATOMY, GUM, TONGUE, TOOTH
 from space_core.generator.mesh_warp.rasterizer import rasterize
+from space_core.smoothstep import smoothstep
 
 # The meshes are in decimetres of a body model whose teeth are small; its central incisors are made 8.4 mm wide.
 MILLIMETRES = 128.0
@@ -34,6 +35,13 @@ TONGUE_PLACE = np.array([0.0, 6.185, 1.225])
 # The upper central incisors, which the mesh has side by side, are moved over one another by that much each, in
 # millimetres, as all other neighbours are: the faces with which they touch lie in the dark, which showed as a gap.
 INCISORS_OVERLAP = 0.35
+# In the mesh crowns are short, with cut corners, and narrow at the gum. The upper gums are moved up by that much in
+# front of the second of these depths, by nothing behind the first.
+GUMS_UP, GUMS_FADE = 2.2, (24.0, 14.0)
+# Of teeth up to that far from the middle, the sides come nearer to the biting edge by a share of their distance from it
+# (between the first of these distances and, in full, the second); and necks, which begin and are whole at these, widen.
+INCISORS, SIDES_DOWN, CORNERS = 12.0, 0.65, (5.0, 2.5)
+NECKS_WIDER, NECK = 0.1, (3.0, 8.0)
 # Millimetres behind the incisors; nothing further back is light enough to be told from the dark.
 DEEPEST = {TOOTH: 25.0, GUM: 13.0, TONGUE: 34.0}
 
@@ -41,6 +49,7 @@ DENSITY = 6.0  # pixels per millimetre of the pictures in which visibility is me
 EXTENT = 75.0  # width and height of those pictures, millimetres
 VIEWS = [(yaw, pitch) for yaw in (-36, -24, -12, 0, 12, 24, 36) for pitch in (-15, 0, 15)]  # degrees
 LIGHTS = 96  # directions of light from the front
+LEAST_LIGHT = 0.06  # of teeth: enamel scatters it to the sides with which they touch, whose vertices have none
 LIFT = 0.35  # millimetres above the surface at which its light is measured
 BIAS = 0.25  # millimetres; less than that in front of a vertex does not shade it
 
@@ -64,6 +73,7 @@ def main() -> None:
     vertices = (vertices - INCISAL_EDGE) * [MILLIMETRES, -MILLIMETRES, -MILLIMETRES]
     central = _central_incisors(vertices[: len(teeth)], component, is_tooth & (jaw < 0.5))
     vertices[central, 0] -= np.sign(vertices[central, 0]) * INCISORS_OVERLAP
+    _reshape_front(vertices[: len(teeth)], component, is_tooth, jaw)
     triangles = _triangles(np.concatenate([quads, tongue_quads + len(teeth)]))
     part = np.concatenate([np.where(is_tooth, TOOTH, GUM), np.full(len(tongue), TONGUE)])
     jaw = np.concatenate([jaw, np.ones(len(tongue))])
@@ -79,6 +89,7 @@ def main() -> None:
         kept[own] = _ever_seen(vertices, triangles[own])
         used = np.unique(triangles[own])
         light[used] = _light_from_the_front(vertices, normals, triangles[own], used)
+    light[part == TOOTH] = light[part == TOOTH].clip(LEAST_LIGHT)
     deepest = np.array([DEEPEST[kind] for kind in range(len(DEEPEST))])
     kept &= vertices[triangles, 2].min(1) < deepest[part[triangles[:, 0]]]
     triangles = triangles[kept]
@@ -117,6 +128,25 @@ def _central_incisors(teeth: np.ndarray, component: np.ndarray, candidates: np.n
     numbers = np.unique(component[candidates])
     away = [abs(teeth[component == number, 0].mean()) for number in numbers]
     return np.flatnonzero(np.isin(component, numbers[np.argsort(away)[:2]]))
+
+
+def _reshape_front(teeth: np.ndarray, component: np.ndarray, is_tooth: np.ndarray, jaw: np.ndarray) -> None:
+    """Makes the upper crowns longer and all incisors square, in place."""
+    gums = ~is_tooth & (jaw < 0.5)
+    teeth[gums, 1] -= GUMS_UP * smoothstep(teeth[gums, 2], *GUMS_FADE)
+    for number in np.unique(component[is_tooth]):
+        own = np.flatnonzero(component == number)
+        x, y = teeth[own, 0], teeth[own, 1]
+        if abs(x.mean()) > INCISORS:
+            continue
+        down = 1.0 if jaw[own[0]] < 0.5 else -1.0  # towards the biting edge
+        edge = (down * y).max()
+        height = edge - down * y
+        middle, half = (x.min() + x.max()) / 2, np.ptp(x) / 2
+        lower = SIDES_DOWN * ((x - middle) / half) ** 4 * smoothstep(height, *CORNERS)
+        wider = 1 + NECKS_WIDER * smoothstep(height, *NECK)
+        teeth[own, 0] = middle + wider * (x - middle)
+        teeth[own, 1] = down * (edge - height * (1 - lower))
 
 
 def _triangles(quads: np.ndarray) -> np.ndarray:

@@ -46,6 +46,7 @@ TONGUE_SIDES, TONGUE_SIDES_SHADE = (5.0, 14.0), 0.35  # from its middle to its s
 # and by the second one more between lips that are apart by these distances.
 UPPER_SIDES, UPPER_SIDES_SHADE = (6.0, 18.0), (0.15, 0.15)
 LOWER_SIDES, LOWER_SIDES_SHADE = (9.0, 18.0), (0.25, 0.45)
+NECK = (0.55, 0.15)  # heights of a tooth between which its neck begins
 # Light scatters in enamel and between the rows, so how far a tooth faces up or down matters less than to its sides.
 UPRIGHT = np.array([1.0, 0.3, 1.0], np.float32)
 LOWER_TEETH_SHADE = 0.06  # the lower row lies further back and faces up, towards the lip: it gets that much less light
@@ -210,7 +211,7 @@ def _vertex_colours(
     upright = normals * np.where((part == TOOTH)[:, None], UPRIGHT, np.float32(1))
     upright = (upright / np.linalg.norm(upright, axis=-1, keepdims=True)) @ host.rotation.swapaxes(1, 2)
     normals = normals @ host.rotation.swapaxes(1, 2)
-    neck = smoothstep(crown, 0.75, 0.3)[:, None]
+    neck = smoothstep(crown, *NECK)[:, None]
     enamel = colours.enamel + neck * (colours.neck - colours.enamel)
     flesh = np.where((part == TONGUE)[:, None], colours.tongue, colours.gums)
     albedo = np.where((part == TOOTH)[:, None], enamel, flesh)

@@ -53,7 +53,10 @@ MOST_UNEVEN, CLEAR_SHARE = 1.5 * MILLIMETRE, 0.6
 ROW_EDGE = (1.0, -1.0)  # pixels over which the row ends
 LEAST_IN_COLUMN, SIDES_FADE = 0.7 * MILLIMETRE, 3 * MILLIMETRE  # of teeth in a column; where it ends at the sides
 LEAST_SHARE_OF_TEETH = 0.3  # of what a photo shows within a row's length below the upper lip, for its teeth to be taken
-LEAST_HEIGHT = 2 * MILLIMETRE  # of a row of teeth to be shown; of a lower one few pixels are free of the lips' colour
+# A row of teeth is shown if it is that high: of a lower one, drawn teeth beside and above would show what is missing.
+# The lips' colour and shade lie on the pixels of low rows: their own colour counts from the first of these heights on,
+# and in full from the second.
+LEAST_HEIGHT, COLOUR_KNOWN = 5.8 * MILLIMETRE, (2 * MILLIMETRE, 6 * MILLIMETRE)
 LIT_SHARE = 0.3  # of the photo's teeth, the whitest, lies in full light
 # Lips keep light from the photo's teeth. Where they open further, these become that much brighter, at most, and at most
 # as bright as a share of what teeth are in the face's light.
@@ -140,17 +143,20 @@ def prepare_mouth(picture: torch.Tensor, photo: FaceMotion) -> PreparedMouth:
     depth = float(upper[5, 2]) + TEETH_BEHIND_LIPS
     edge = meeting + UPPER_EDGE_BELOW_LIPS + BELOW_IN_SMILE * smile_of(normalized)
     near_lips = LIPS_SHADE ** ((1 - colours.depiction.cartoon) * colours.reddening**LIPS_REDDENING)
-    has_colour = found is not None and found.clear and _height(teeth) > LEAST_HEIGHT * float(photo.scale)
-    has_teeth = has_colour and found.even
+    height = _height(teeth) / float(photo.scale)
+    known = float(smoothstep(np.float32(height), *COLOUR_KNOWN)) if found is not None and found.clear else 0.0
+    has_teeth = known > 0 and found is not None and found.even and height > LEAST_HEIGHT
     if shows_teeth:
         edge = max(edge, _lower_edge(teeth, photo, depth))
     share = np.ones(3, np.float32)
-    if has_colour:
+    if known > 0:
         enamel = _enamel(picture, teeth)
         light = enamel / (OWN_LIGHT * colours.enamel)
         light = np.minimum(light, light[0])  # lips redden teeth; those that are whiter than expected stay as white
         share = light.mean().clip(*DIMMED) * (light / light.mean()) ** REDDENED
-        colours = replace(colours, enamel=enamel / share, neck=enamel / share * colours.neck / colours.enamel)
+        enamel = colours.enamel + known * (enamel / share - colours.enamel)
+        share = (1 + known * (share - 1)).astype(np.float32)
+        colours = replace(colours, enamel=enamel, neck=enamel * colours.neck / colours.enamel)
     width = float(np.linalg.norm(upper[0] - upper[-1]))
     sides = normalized[list(SKULL_SIDES)].mean(0)
     return PreparedMouth(
@@ -174,7 +180,7 @@ def prepare_mouth(picture: torch.Tensor, photo: FaceMotion) -> PreparedMouth:
         row=_ends(teeth, photo, depth) if has_teeth else np.array([np.inf, -np.inf], np.float32),
         opening=opening,
         dimmed=torch.from_numpy(share)[:, None, None],
-        full_light=FULL_LIGHT_AGAIN * opening if has_colour else FULL_LIGHT,
+        full_light=FULL_LIGHT + known * (FULL_LIGHT_AGAIN * opening - FULL_LIGHT),
         softness=1.0,
         blur=0.0,
         softening=0.0,

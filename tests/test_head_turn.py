@@ -149,6 +149,20 @@ def test_a_head_at_the_photos_side_edge_keeps_its_shape_when_it_moves_inwards(ge
     assert np.abs(frame[rows, moved].astype(int) - cut_head.image[rows, edge])[head].mean() < 5
 
 
+def test_a_head_that_moves_far_is_not_seen_a_second_time_where_it_was(generator, portrait):
+    eyes = slice(*(portrait.landmarks[[8, 5], 1].astype(int) + MARGIN))  # rows of the surroundings
+    last = np.flatnonzero((portrait.person[eyes] > 0.5).any(0))[-1] - MARGIN
+    close = portrait.photo[:, : round(portrait.crop.to_photo(np.array([last + 10, 0.0]))[0])]
+    close = prepare_portrait(np.ascontiguousarray(close), build_detector("mediapipe"))
+    (frame,) = rendered(generator, generator.prepare(close, refined=False), posed(close, moved=(-160, 0, 0)))
+    rows = slice(*close.landmarks[[8, 5], 1].astype(int))
+    edge = int(close.crop.to_crop(np.array([close.photo.shape[1], 0.0]))[0])
+    beside = np.s_[rows, edge - 40 : edge]
+    head = close.person[MARGIN:-MARGIN, MARGIN:-MARGIN][beside] > 0.95
+    assert head.sum() > 300
+    assert np.abs(frame[beside].astype(int) - close.image[beside])[head].mean() > 20
+
+
 def test_a_round_head_is_continued_as_round_beyond_the_photos_side_edge():
     head = np.zeros((640, 640), np.float32)
     cv2.ellipse(head, (220, 320), (180, 180), 0, 0, 360, 1.0, -1)

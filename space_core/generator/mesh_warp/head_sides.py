@@ -17,6 +17,7 @@ PERSON, INSIDE, AT_EDGE, SHORTEST = 0.3, 8, 0.03, 12
 # flattened where it would reach further than that, normalized.
 RISE, FARTHEST = 16, 0.35
 SOFTNESS = 3.0  # pixels over which it ends
+BORDER = 24  # pixels along the surroundings' border, in which the mesh is stretched: nothing is continued there
 # Beyond the edge is what lies inside mirrored, but for its outermost pixels, which may be a frame's, ever more slowly,
 # down to that share of how far it reaches, or so many pixels of the crop.
 OUTERMOST, MIRRORED, LEAST_MIRRORED = 3, 0.5, 6.0
@@ -91,7 +92,7 @@ def _with_left_side(person: np.ndarray, left: float, rows: slice, farthest: floa
     edge = int(np.ceil(left - 1e-6))
     if not 0 < edge <= MARGIN:
         return None
-    farthest = min(farthest, edge - 2 * SOFTNESS)
+    farthest = min(farthest, edge - BORDER)
     line = edge + INSIDE
     reach = np.zeros(len(person), np.float32)
     for (cut,) in find_objects(label(person[rows, line] > PERSON)[0]):

@@ -225,6 +225,8 @@ def _inside(
             free = MARGIN * (1 - np.interp(points[:, 1 - axis], np.arange(EXTENT), cut))
             axes = [axis] if seen == end else [0, 1]
             room[:, axes] = np.minimum(room[:, axes], (outwards * (seen - points[:, axis]) + free)[:, None])
+    # Nor does the mesh's own border move across: beyond it the photo would be seen as it is at rest.
+    room[(points <= 0) | (points >= EXTENT - 1)] = 0
     return np.clip(room / MARGIN, 0, 1)
 
 

@@ -5,14 +5,16 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
+import torch
 from conftest import EXAMPLES
 from PIL import Image, ImageDraw
-from rendering import around, blinking, feeling, mean_difference, posed, rendered
+from rendering import around, blinking, feeling, mean_difference, on_surroundings, posed, rendered
 from skimage.registration import phase_cross_correlation
 
 from space_core.face.detector import build_detector
 from space_core.face.portrait import MARGIN, SIZE, prepare_portrait
 from space_core.face.topology import EYES
+from space_core.generator.mesh_warp.glasses import find_glasses
 from space_core.media.images import load_photo
 
 NOSE_BRIDGE = 168
@@ -63,6 +65,20 @@ def in_tinted_glasses(portrait):
 def test_tinted_glasses_are_found_and_seen_through(generator, portrait):
     prepared = generator.prepare(in_tinted_glasses(portrait), refined=False)
     assert prepared.glasses is not None and prepared.eyes is not None
+
+
+def test_skin_behind_a_frame_has_not_the_lenses_tint(portrait):
+    tinted = in_tinted_glasses(portrait)
+    around = on_surroundings(posed(tinted))
+    picture = torch.tensor(tinted.surroundings).permute(2, 0, 1)[None].float() / 255
+    glasses = find_glasses(picture, around, tinted.person)
+    behind, skin = glasses.bare[0].mean(0).numpy(), portrait.surroundings.mean(-1) / 255
+    shares = []
+    for x, y in around.host.posed[0, [eye.pupil for eye in EYES], :2].round().astype(int):
+        above = np.s_[y - 35 : y - 12, x - 10 : x + 10]
+        frame = glasses.frame[0, 0].numpy()[above] > 0.9
+        shares.append(np.median(behind[above][frame] / skin[above][frame]))
+    assert np.mean(shares) > 0.75, shares  # the lenses take almost half of the light
 
 
 def test_glasses_are_found_and_seen_through(prepared, wearer):

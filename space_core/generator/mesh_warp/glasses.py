@@ -64,7 +64,10 @@ BLACK, BLACK_REACH, BLACK_SHARE = 0.3, 0.14, 0.3
 IN_PIECE, SMALLEST_PIECE = 0.3, 0.01  # of the frame; smaller pieces, in square units, are wrinkles
 # Skin behind the frame is like that around it, but for what is darker, by these shares of the skin's brightness: the
 # shade of the rim, and lashes.
-SHADE, LEAST_WEIGHT = (0.4, 0.75), 0.02
+SHADE, LEAST_WEIGHT = (0.6, 0.95), 0.02
+# Lenses tint, mirror and shade what is seen through them: it counts less for the skin behind the frame, which rising
+# brows uncover.
+IN_LENS = 0.01
 EDGE = 2  # pixels around a frame that its edge and its shade take
 LIDS_FREE = (0.02, 0.07)  # but what is that near to an eye is the eye's
 SHELL = (6, 168, 70, 300, 105, 334, 66, 296, 117, 346, 50, 280)  # as deep as these; temples would bend it too far
@@ -249,7 +252,8 @@ def _sunglasses(face: _Face, smooth: torch.Tensor) -> Glasses:
     dark, _ = label(((smooth[0, 0] < DARK) & near[0]).cpu().numpy())
     middles = [_middle(photo, eye).round().long().clamp(0, EXTENT - 1).tolist() for eye in EYES]
     drawn = np.isin(dark, [dark[y, x] for x, y in middles if dark[y, x]])
-    return _cut_out(face, True, (torch.from_numpy(drawn) & (face.person > 0.5)).float())
+    drawn = torch.from_numpy(drawn) & (face.person > 0.5)
+    return _cut_out(face, True, drawn.float(), drawn)
 
 
 def _glasses(face: _Face, left: torch.Tensor, right: torch.Tensor, bridge: torch.Tensor) -> Glasses:
@@ -272,7 +276,8 @@ def _glasses(face: _Face, left: torch.Tensor, right: torch.Tensor, bridge: torch
     is_large = np.bincount(pieces.ravel()) >= SMALLEST_PIECE * float(photo.scale) ** 2
     is_large[0] = False
     large = cv2.dilate(is_large[pieces].astype(np.float32), np.ones((2 * EDGE + 1, 2 * EDGE + 1)))
-    return _cut_out(face, False, frame * torch.from_numpy(large))
+    lenses = np.maximum(*(polygon2mask((EXTENT, EXTENT), rim.numpy()[:, ::-1]) for rim in (left, right)))
+    return _cut_out(face, False, frame * torch.from_numpy(large), torch.from_numpy(lenses))
 
 
 def _outline(face: _Face, left: torch.Tensor, right: torch.Tensor, bridge: torch.Tensor) -> np.ndarray:
@@ -306,8 +311,11 @@ def _away(drawn: np.ndarray, photo: FaceMotion) -> torch.Tensor:
     return torch.tensor(distance, dtype=torch.float32, device=photo.posed.device)
 
 
-def _cut_out(face: _Face, opaque: bool, frame: torch.Tensor) -> Glasses:
-    """The glasses of which the surroundings show ``frame`` (640, 640), resting on the face."""
+def _cut_out(face: _Face, opaque: bool, frame: torch.Tensor, lenses: torch.Tensor) -> Glasses:
+    """The glasses of which the surroundings show ``frame`` (640, 640), resting on the face.
+
+    ``lenses`` (640, 640) bool is where something is seen through them, if anything is.
+    """
     size = (2 * EDGE + 1,) * 2
     hidden = (cv2.dilate(frame.numpy(), np.ones(size, np.uint8)) > 0.05).astype(np.float32)
     hidden = torch.from_numpy(cv2.blur(hidden, (3, 3)))
@@ -315,7 +323,7 @@ def _cut_out(face: _Face, opaque: bool, frame: torch.Tensor) -> Glasses:
     shell = np.linalg.lstsq(np.stack([np.ones_like(x), y, x**2], 1), z, rcond=None)[0]
     shell = torch.tensor(shell, dtype=torch.float32, device=frame.device)
     trusted = LEAST_WEIGHT + (1 - LEAST_WEIGHT) * smoothstep(face.brightness, *SHADE)
-    bare = _filled(face.picture, hidden, trusted)
+    bare = _filled(face.picture, hidden, trusted * torch.where(lenses, IN_LENS, 1.0))
     return Glasses(opaque, frame[None, None], hidden[None, None], bare, shell)
 
 

@@ -359,6 +359,21 @@ def test_a_tongue_is_not_taken_for_teeth(closed):
     assert mouth.open_in_photo and not mouth.has_teeth
 
 
+def test_corners_of_an_open_mouth_stay_as_dark_as_in_the_photo(generator, closed):
+    brightness = []
+    for shade in (0.05, 0.6):  # of the lips
+        portrait = painted_between_lips(closed, 8, lambda lips, shade=shade: shade * lips)
+        normalized = portrait.normalized[None].copy()
+        normalized[:, [*INNER_UPPER_LIP[1:-1], *OUTER_UPPER_LIP[1:-1]], 1] -= 2 * MILLIMETRE
+        face = posed(portrait, normalized)
+        frame = rendered(generator, generator.prepare(portrait, refined=False), face)[0].mean(-1)
+        corners = inside(face.landmarks[0], frame.shape, margin=0)
+        left, right = face.landmarks[0, [78, 308], 0]
+        corners[:, int(left + 0.06 * (right - left)) : int(right - 0.06 * (right - left))] = False
+        brightness.append(frame[corners].mean())
+    assert brightness[0] < 0.92 * brightness[1]
+
+
 def test_lips_that_only_seem_apart_show_no_teeth(closed):
     assert not prepare_mouth(*seen(painted_between_lips(closed, 2, lambda lips: 0.5 * lips))).open_in_photo
 

@@ -39,6 +39,9 @@ LIP_EDGE, LIP_ENDS = (1.1, 0.65), (0.0, 0.4)
 SEAM_SHOWN = 0.6  # how far the seam between such lips is its own colour
 OWN_SHADE = 0.6  # of the lips' shade, the part that the photo's own teeth bring along
 CORNERS, CORNERS_SHADE = (0.3, 0.9), 0.35  # from the middle to a corner; of light, what the cheeks keep from the depth
+# Where the photo shows the mouth open, nothing is brighter than what it shows at the lips' edges, or a pale line stands
+# around dark corners: from the middle to a corner; and so far from these edges no more.
+DARK_CORNERS, DARK_WITHIN = (0.2, 0.6), 2 * MILLIMETRE
 # By how much of light the lips shade what is close behind them, and how many millimetres from their edges no more.
 UPPER_LIP_SHADE, LOWER_LIP_SHADE = (0.29, 4.5), (0.22, 2.5)
 PARTED = (1.2 * MILLIMETRE, 3 * MILLIMETRE)  # from here to there, parting lips let light in
@@ -77,6 +80,7 @@ def draw_mouth(frames: torch.Tensor, mouth: PreparedMouth, motion: FaceMotion) -
     inside, own = _inside(mouth, motion, window, opening)
     alpha = opening.coverage
     if mouth.open_in_photo:
+        inside = _with_dark_corners(inside, frames, window, opening, scale)
         lips = [*INNER_UPPER_LIP, *INNER_LOWER_LIP]
         change = motion.host.normalized[:, lips] - mouth.photo.host.normalized[:, lips]
         moved = smoothstep(np.sqrt(np.square(change).sum(-1).mean(-1)), MOVED_LOW, MOVED_HIGH)
@@ -121,6 +125,19 @@ def _restore_lips(
     away = torch.maximum(opening.below_upper.abs(), opening.above_lower.abs())
     seam = mouth.seam.expand(len(share), 3, *window.index.shape[1:])
     alpha_blend(frames, window, seam, SEAM_SHOWN * share * (1.5 - away).clamp(0, 1))
+
+
+def _with_dark_corners(
+    inside: torch.Tensor, frames: torch.Tensor, window: Window, opening: OpeningMask, scale: torch.Tensor
+) -> torch.Tensor:
+    """The inside of a mouth (B, 3, h, w), towards the corners and near the lips no brighter than frames are there.
+
+    The frames (B, 3, H, W) show the photo there, before the mouth is drawn.
+    """
+    seen = frames.flatten(2).gather(2, window.index.flatten(1)[:, None].expand(-1, 3, -1)).view_as(inside)
+    away = torch.minimum(opening.below_upper, opening.above_lower) / (DARK_WITHIN * scale)
+    share = smoothstep(opening.along.abs(), *DARK_CORNERS) * smoothstep(away, 1.0, 0.0)
+    return torch.lerp(inside, torch.minimum(inside, seen), share[:, None])
 
 
 def _softened(

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 import torch
 from torch.nn import functional as F
@@ -16,7 +17,7 @@ from space_core.generator.mesh_warp.opening_mask import (
     opening_mask,
     window_around,
 )
-from space_core.generator.mesh_warp.sampling import blur_batch, double, pixels_of, reach_of_blur, sample
+from space_core.generator.mesh_warp.sampling import blur_batch, box_mean, double, pixels_of, reach_of_blur, sample
 from space_core.generator.mesh_warp.wrinkles import shadow_tint
 from space_core.smoothstep import smoothstep
 
@@ -350,19 +351,17 @@ def _lids(picture: torch.Tensor, opening: OpeningMask, width: float) -> torch.Te
     shade = SHADE_LASHES * torch.exp(-((up / 0.3) ** 2)) * (opening.above_lower > 0)
     shade = shade + SHADE_CREASE * torch.exp(-(((up - CREASE) / CREASE_WIDTH) ** 2)) * middle
     shade = shade + SHADE_ENDS * (1 - middle) - SHINE * torch.exp(-(((up - 0.3) / 0.2) ** 2)) * middle**2
-    size = 2 * int(GRAIN_FINENESS * width) + 3
-    grain = picture - F.avg_pool2d(picture, size, 1, size // 2, count_include_pad=False)
+    grain = picture - box_mean(picture, int(GRAIN_FINENESS * width) + 1)
     grain = (grain.roll(-int(GRAIN_FROM * width), 2)).clamp(-GRAIN_MOST, GRAIN_MOST)
     shade = shade[:, None] * shadow_tint(skin.mean((0, 2, 3)))[:, None, None]
     return torch.cat([(skin * (1 - shade) + grain).clamp(0, 1), edge[:, None]], 1)
 
 
 def _around_lids(picture: torch.Tensor, lids: torch.Tensor) -> torch.Tensor:
-    """(3,) the usual colour of the skin around lids (1, h, w)."""
-    lids = lids.float()
-    reach = 1 + 2 * int(lids.amax((0, 1)).sum() * AROUND_LIDS / 2)
-    near = F.max_pool2d(F.max_pool2d(lids, (reach, 1), 1, (reach // 2, 0)), (1, reach), 1, (0, reach // 2))
-    around = picture[0, :, ((near > 0) & (lids <= 0))[0]]
+    """(3,) the usual colour of the skin around lids (1, h, w) bool."""
+    reach = 1 + 2 * int(lids.float().amax((0, 1)).sum() * AROUND_LIDS / 2)
+    near = cv2.dilate(lids[0].numpy().astype(np.uint8), np.ones((reach, reach), np.uint8)) > 0
+    around = picture[0, :, torch.from_numpy(near) & ~lids[0]]
     if not around.shape[1]:
         return picture.mean((0, 2, 3)).clamp(min=0.02)
     brightness = around.mean(0)

@@ -107,7 +107,9 @@ def prepare_patch(canvas: Canvas, points: np.ndarray, extent: float, margin: flo
     columns, rows = (
         (np.arange(low[axis], low[axis] + count[axis] * step) + shown[axis]).clip(0, edges[axis] - 1) for axis in (0, 1)
     )
-    picture = torch.from_numpy(canvas.picture[rows[:, None], columns]).to(device).permute(2, 0, 1)[None].float() / 255
+    # Cut out first, and then axis by axis: all at once NumPy takes several times as long.
+    part = canvas.picture[:, columns[0] : columns[-1] + 1][rows].take(columns - columns[0], 1)
+    picture = torch.from_numpy(part).to(device).permute(2, 0, 1)[None].float() / 255
     return Patch(F.avg_pool2d(picture, step) if step > 1 else picture, _to_patch(low, step), step)
 
 

@@ -1,8 +1,8 @@
 """Dark hair over the forehead, which does not come down with the brows beneath it, and rises evenly where they rise."""
 
+import cv2
 import numpy as np
 import torch
-from torch.nn import functional as F
 
 from space_core.face.topology import NUM_SURFACE_POINTS, canonical_face
 from space_core.generator.mesh_warp.face_motion import FaceMotion
@@ -39,7 +39,8 @@ def fringe(photo: FaceMotion, picture: torch.Tensor) -> np.ndarray:
     """
     mirror = canonical_face().mirror
     columns = np.unique(np.concatenate([COLUMNS, mirror[np.array(COLUMNS)]]), axis=0)
-    brightness = F.avg_pool2d(picture.mean(1, keepdim=True), 5, 1, 2)
+    averaged = cv2.blur(picture.mean(1)[0].numpy(), (5, 5), borderType=cv2.BORDER_CONSTANT)
+    brightness = torch.from_numpy(averaged)[None, None]
     cheeks = sample(brightness, photo.posed[:, None, list(CHEEKS), :2]).min().clamp(min=0.02)
     points = photo.posed[0, :NUM_SURFACE_POINTS, :2][torch.from_numpy(columns)]  # (columns, 4, 2)
     steps = torch.arange(BETWEEN)[:, None] / BETWEEN

@@ -18,7 +18,7 @@ from space_core.generator.mesh_warp.compositing.grid import Grid
 from space_core.generator.mesh_warp.depiction import Depiction
 from space_core.generator.mesh_warp.face_motion import FaceMotion, PixelTransform, index_on, upload
 from space_core.generator.mesh_warp.rasterizer import rasterize
-from space_core.generator.mesh_warp.sampling import EXTENT, blur_batch, sample
+from space_core.generator.mesh_warp.sampling import EXTENT, blur_batch, box_mean, sample
 from space_core.smoothstep import smoothstep
 
 STEPS = EXTENT // 2  # side of the pictures of creases: they are soft, so half the surroundings' resolution will do
@@ -137,7 +137,7 @@ def prepare_wrinkles(
     face = face[top:bottom, left:right]
 
     half, scale = F.avg_pool2d(picture, 2), float(photo.scale[0]) / 2
-    blurred = _blur(half, 2)
+    blurred = box_mean(half, 2)
     cheeks = sample(blurred, points[:, None, list(CHEEKS), :2])[0, :, 0].median(1).values
     different = (blurred[0] - cheeks[:, None, None]).norm(dim=0)[top:bottom, left:right]
     skin = (1 - smoothstep(different, *SKIN)) * face[..., 2]
@@ -228,14 +228,9 @@ def crease_depths(prepared: PreparedWrinkles, motion: FaceMotion) -> np.ndarray:
 def _roughness(picture: torch.Tensor, patches: torch.Tensor, scale: float) -> torch.Tensor:
     """() how rough skin is in patches (1, N, 2) of a picture (1, 3, h, w), where a unit is ``scale`` pixels long."""
     brightness = picture.mean(1, keepdim=True)
-    near, around = _blur(brightness, 1), _blur(brightness, 1 + int(DETAIL * scale)).clamp(min=NEGLIGIBLE)
-    deviation = _blur((near / around - 1).square(), int(PATCH * scale)).sqrt()
+    near, around = box_mean(brightness, 1), box_mean(brightness, 1 + int(DETAIL * scale)).clamp(min=NEGLIGIBLE)
+    deviation = box_mean((near / around - 1).square(), int(PATCH * scale)).sqrt()
     return sample(deviation, patches[:, None])[0, 0, 0].sort().values[SECOND - 1]
-
-
-def _blur(picture: torch.Tensor, reach: int) -> torch.Tensor:
-    """A picture (1, C, h, w) whose pixels are the mean over those up to ``reach`` pixels away along x and y."""
-    return F.avg_pool2d(picture, 2 * reach + 1, 1, reach, count_include_pad=False)
 
 
 def _shade(places: torch.Tensor, crease: Crease, skin: torch.Tensor) -> torch.Tensor:

@@ -81,7 +81,7 @@ def premultiplied(colours: np.ndarray, behind: np.ndarray, shows: np.ndarray) ->
     most = reduce(cv2.min, cv2.split(room * 255 / np.maximum(np.abs(behind), 1)))
     share = np.minimum(shows, most).astype(np.uint8)
     seen = cv2.multiply(behind, cv2.cvtColor(share, cv2.COLOR_GRAY2RGB).astype(np.int16), scale=1 / 255)
-    return np.dstack([cv2.subtract(colours, seen, dtype=cv2.CV_8U), share])
+    return cv2.merge([cv2.subtract(colours, seen, dtype=cv2.CV_8U), share])
 
 
 def doubled_layer(layer: np.ndarray) -> np.ndarray:
@@ -89,4 +89,4 @@ def doubled_layer(layer: np.ndarray) -> np.ndarray:
     colours = cv2.convertScaleAbs(double(layer[..., :3].astype(np.float32) / 255), alpha=255)
     half = np.array([[0.5, 0, 0], [0, 0.5, 0]])
     share = cv2.warpAffine(layer[..., 3], half, colours.shape[1::-1], flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
-    return np.ascontiguousarray(np.dstack([colours, share]))  # or OpenCV would copy all of it for every tile
+    return cv2.merge([colours, share])

@@ -316,6 +316,7 @@ def test_the_command_learns_from_a_user_s_videos(networks, tmp_path, monkeypatch
     loaded = load_networks(weights)
     load_or_learn(loaded, weights, no_progress_is_made)
     (videos / "notes.txt").write_text("no video")
+    monkeypatch.setattr("space_core.neural.material.prepare_portrait", None)  # refused before any is prepared
     with pytest.raises(SystemExit, match=r"notes\.txt"):
         landmarks2latents.main()
 

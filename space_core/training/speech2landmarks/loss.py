@@ -19,7 +19,9 @@ class MotionLoss:
     middle and near the corner, then the other measures of ``linear_measures``.
     """
 
-    def __init__(self, basis: np.ndarray) -> None:
+    def __init__(self, basis: np.ndarray, soft_closures: bool = False) -> None:
+        """With ``soft_closures``, targets of closures are probabilities; else 0.5 is where nothing is known."""
+        self.soft_closures = soft_closures
         weights = point_weights()[:, None]
         share = torch.from_numpy(np.linalg.norm((basis * weights).reshape(len(basis), -1), axis=1)).float()
         self.share = share / share.sum()  # (coefficients,) of the motion
@@ -39,9 +41,12 @@ class MotionLoss:
         shape_error = ((lips - true_lips).abs() * closed) @ self.weights / self.weights.sum()
         velocity_error = ((lips.diff(dim=1) - true_lips.diff(dim=1)).abs()) @ self.weights / self.weights.sum()
         discordance = 1 - concordance(lips, true_lips, valid[:, :, None]) @ self.weights / self.weights.sum()
-        certainty = (2 * shut - 1).abs() * valid
+        certainty = valid if self.soft_closures else (2 * shut - 1).abs() * valid
         closure_error = F.binary_cross_entropy_with_logits(
-            logit, (shut > 0.5).float(), pos_weight=torch.tensor(CLOSURE_WEIGHT), reduction="none"
+            logit,
+            shut if self.soft_closures else (shut > 0.5).float(),
+            pos_weight=torch.tensor(1.0 if self.soft_closures else CLOSURE_WEIGHT),
+            reduction="none",
         )
         total = valid.sum()
         return (

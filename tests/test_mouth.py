@@ -480,7 +480,7 @@ def test_teeth_of_a_cartoon_are_one_band(generator, closed):
         frame = rendered(generator, generator.prepare(portrait, refined=False), face)[0]
         row = upper_arch(frame, face.landmarks[0])
         depths.append(peak_prominences(-row, find_peaks(-row)[0])[0].max())
-    assert depths[1] < 0.5 * depths[0]
+    assert depths[1] < 0.6 * depths[0]  # a person's teeth nearly touch
 
 
 def test_a_mouth_held_open_does_not_flicker(generator, closed):

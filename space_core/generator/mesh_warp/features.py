@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from space_core.face.canvas import Canvas
 from space_core.face.portrait import MARGIN
 from space_core.face.sharpness import SHARP, edge_blur, softening_of
-from space_core.face.topology import EYES, INNER_LOWER_LIP, INNER_UPPER_LIP, OUTER_LOWER_LIP, OUTER_UPPER_LIP
+from space_core.face.topology import CHEEKS, EYES, INNER_LOWER_LIP, INNER_UPPER_LIP, OUTER_LOWER_LIP, OUTER_UPPER_LIP
 from space_core.generator.mesh_warp.compositing.prepared_canvas import PreparedCanvas, film_transform
 from space_core.generator.mesh_warp.depiction import Depiction
 from space_core.generator.mesh_warp.eyes import PreparedEye, draw_eye, eye_change, eye_margin, prepare_eyes
@@ -33,7 +33,6 @@ from space_core.generator.mesh_warp.refinement import (
 )
 from space_core.generator.mesh_warp.sampling import affine_grid, blur_batch, grid_of, sample
 from space_core.generator.mesh_warp.smile_folds import (
-    CHEEKS,
     PreparedSmileFold,
     draw_smile_fold,
     fold_gone,

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import torch
 
-from space_core.face.topology import NUM_SURFACE_POINTS, canonical_face
+from space_core.face.topology import CHEEKS, NUM_SURFACE_POINTS, canonical_face
 from space_core.generator.mesh_warp.face_motion import FaceMotion
 from space_core.generator.mesh_warp.sampling import sample
 from space_core.smoothstep import smoothstep
@@ -19,7 +19,6 @@ COLUMNS = (
     (21, 71, 70, 46),
 )
 BETWEEN = 4  # places from one point of a column to the next: hair has to cover all of them
-CHEEKS = (50, 101, 205, 280, 330, 425)
 # Hair is darker than the darkest of the cheeks by the first of these shares or more, surely from the second on. What is
 # brighter may be a forehead in the light.
 DARKER = (0.25, 0.45)

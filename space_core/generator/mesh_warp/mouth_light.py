@@ -128,8 +128,9 @@ def estimate_colours(picture: torch.Tensor, photo: FaceMotion) -> MouthColours:
     toned = _toned(picture)
     tinted = smoothstep(1 - tint.min(), TINTED[0], TINTED_WITH_EYES + differ * (TINTED[1] - TINTED_WITH_EYES))
     shares = IVORY * cast ** (1 - 0.5 * tinted)
-    shares = shares / (shares @ LUMINANCE) * (IVORY @ LUMINANCE)
-    enamel = light * (IVORY @ LUMINANCE + colourful * (shares - IVORY @ LUMINANCE)) * tint**tinted
+    grey_ivory = IVORY @ LUMINANCE
+    shares = shares / (shares @ LUMINANCE) * grey_ivory
+    enamel = light * (grey_ivory + colourful * (shares - grey_ivory)) * tint**tinted
     enamel = enamel.clip(0, 1)  # the neck keeps its colour beside an overexposed crown
     depiction = estimate_depiction(picture, photo, skin, lips, tinted)
     # In a picture without colours, or of one colour, flesh is as dark as in one with them.

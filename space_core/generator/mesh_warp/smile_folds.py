@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from space_core.face.smile import FAINT_COUNTS, smile_of
-from space_core.face.topology import NUM_SURFACE_POINTS, OUTER_LOWER_LIP, OUTER_UPPER_LIP, canonical_face
+from space_core.face.topology import CHEEKS, NUM_SURFACE_POINTS, OUTER_LOWER_LIP, OUTER_UPPER_LIP, canonical_face
 from space_core.generator.mesh_warp.depiction import Depiction
 from space_core.generator.mesh_warp.face_motion import FaceMotion, HostMotion, upload
 from space_core.generator.mesh_warp.rasterizer import rasterize
@@ -45,7 +45,6 @@ LEAST_SKIN = 0.05  # share of skin in an average
 # the shade of a fold; by more than the second, hair. Of their blurred picture, by half the side of a square.
 SHADED_SKIN, BLURRED = (0.45, 0.65), 0.022
 DEEP = 0.03  # but what is no wider than twice that is a fold's depth, however dark
-CHEEKS = (50, 101, 205, 280, 330, 425)
 # Of a fold so much is skin where nothing … all of it is taken away: amid hard shadows or a beard the rest would be
 # spots.
 SKIN_SHARE = (0.75, 0.9)

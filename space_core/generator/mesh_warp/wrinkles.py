@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from space_core.face.topology import NUM_SURFACE_POINTS, canonical_face
+from space_core.face.topology import CHEEKS, NUM_SURFACE_POINTS, canonical_face
 from space_core.generator.mesh_warp.compositing.grid import Grid
 from space_core.generator.mesh_warp.depiction import Depiction
 from space_core.generator.mesh_warp.face_motion import FaceMotion, PixelTransform, index_on, upload
@@ -31,7 +31,6 @@ REDNESS, PALE_REDNESS, PALE = 0.6, 0.1, 0.08
 NEAR = 0.15  # of a crease are the points of the mesh that carry it
 # Colours that differ from the cheeks' by less than the first are skin; by more than the second, hair or glasses.
 SKIN = (0.16, 0.34)
-CHEEKS = (50, 101, 205, 280, 330, 425)
 NEGLIGIBLE = 0.01  # shallower creases are not drawn
 # Skin that is smooth in the photo, as children's or in a drawing, gets shallower creases: by the first from the second
 # number on, in full from the third. That is its roughness: the standard deviation of its details' brightness.

@@ -13,13 +13,20 @@ from space_core.motion.motion_network import MotionDecoder, MotionNetwork
 from space_core.motion.quantization import quantize
 from space_core.motion.speech2landmarks import WEIGHTS, load_speech2landmarks
 from space_core.motion.speech_encoder import TOKENS_PER_FRAME, SpeechEncoder
-from space_core.motion.speech_features import log_mel, speech_activity, speech_power
-from space_core.timing import FPS, number_of_frames
+from space_core.motion.speech_features import speech_activity, speech_power
+from space_core.timing import FPS
 from space_core.training import speech2landmarks
 from space_core.training.speech2landmarks.alignment import MIN_CORRELATION, align
 from space_core.training.speech2landmarks.amplitude import RecordedClip, match_amplitude
 from space_core.training.speech2landmarks.augmentation import augment, music, noise, tones
-from space_core.training.speech2landmarks.clips import encode, encode_clips, encoded_clip, read_clips, shifted
+from space_core.training.speech2landmarks.clips import (
+    encode,
+    encode_clips,
+    encoded_clip,
+    read_clips,
+    shifted,
+    whole_mel,
+)
 from space_core.training.speech2landmarks.finetune import Example, finetune
 from space_core.training.speech2landmarks.held_sounds import held_examples
 from space_core.training.speech2landmarks.loss import MotionLoss
@@ -143,7 +150,7 @@ def shut(sound: torch.Tensor, num_coefficients: int) -> Example:
 def speech_mel(path: Path) -> torch.Tensor:
     """(4 T, 80) log-mel spectrogram of a recording without video."""
     speech, _ = soundfile.read(path, dtype="float32")
-    return torch.from_numpy(log_mel(speech, speech_power(speech), 0, number_of_frames(len(speech))))
+    return whole_mel(speech)
 
 
 def speakers_of(corpus: Corpus, encoder: SpeechEncoder) -> list[list[RecordedClip]]:
@@ -152,7 +159,7 @@ def speakers_of(corpus: Corpus, encoder: SpeechEncoder) -> list[list[RecordedCli
     for row in corpus.clips:
         if row["id"] in corpus.held_out and row["speech"] == "1" and len(corpus.seen_landmarks(row["id"])) > 1:
             speech = corpus.speech(row["id"])
-            mel = torch.from_numpy(log_mel(speech, speech_power(speech), 0, number_of_frames(len(speech))))
+            mel = whole_mel(speech)
             measures, _ = recorded(corpus.landmarks(row["id"]))
             activity = speech_activity(speech, speech_power(speech))
             speakers.setdefault(row["speaker"] or row["id"], []).append(

@@ -22,11 +22,11 @@ from space_core.measures.held_sounds import (
 from space_core.motion.loudness import smooth
 from space_core.motion.motion_network import MotionDecoder
 from space_core.motion.speech_encoder import SpeechEncoder
-from space_core.motion.speech_features import SPEECH_POWER, log_mel, speech_power
-from space_core.timing import SAMPLE_RATE, number_of_frames
+from space_core.motion.speech_features import SPEECH_POWER, speech_power
+from space_core.timing import SAMPLE_RATE
 from space_core.training.speech2landmarks.augmentation import augment
 from space_core.training.speech2landmarks.basis import coefficient_opening, linear_measures
-from space_core.training.speech2landmarks.clips import encode
+from space_core.training.speech2landmarks.clips import encode, whole_mel
 from space_core.training.speech2landmarks.finetune import Example
 from space_core.training.speech2landmarks.train import decode
 
@@ -57,7 +57,7 @@ def held_examples(
     for path in paths:
         speech, _ = soundfile.read(path, dtype="float32", stop=EXCERPT_SECONDS * SAMPLE_RATE)
         speech *= np.sqrt(SPEECH_POWER / speech_power(speech))
-        outputs = decode(decoder, encode(_mel(speech), encoder)).numpy().astype(np.float64)
+        outputs = decode(decoder, encode(whole_mel(speech), encoder)).numpy().astype(np.float64)
         voice = analyse_voice(speech)
         apart = _sounds(voice, outputs, coefficient_opening(outputs, basis), _phonemes(path))
         if not apart:
@@ -68,7 +68,7 @@ def held_examples(
                 continue
             semitones, gain = _melody(course, draw), _swell(course, draw)
             sound = perform(voice, Course(course.source, course.held, course.gain * gain), semitones)
-            mel = _mel(sound)
+            mel = whole_mel(sound)
             if draw.random() < AUGMENTED_SHARE:
                 mel = augment(mel[None])[0]
             motion = torch.from_numpy(held_motion(outputs, course, apart, basis)).float()
@@ -172,7 +172,3 @@ def _swell(course: Course, draw: np.random.Generator) -> np.ndarray:
 def _phonemes(path: Path) -> list[tuple[str, float, float]]:
     names = path.with_suffix(".json")
     return json.loads(names.read_text()) if names.exists() else []
-
-
-def _mel(speech: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(log_mel(speech, speech_power(speech), 0, number_of_frames(len(speech))))

@@ -6,14 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
-import torch
 
 from space_core.measures.corpus import Corpus
 from space_core.measures.espeak import BILABIALS, OPEN_VOWELS
 from space_core.motion.speech_encoder import SpeechEncoder
-from space_core.motion.speech_features import log_mel, speech_power
-from space_core.timing import FPS, number_of_frames
-from space_core.training.speech2landmarks.clips import SPEEDS, Clip, encode, make_clip
+from space_core.timing import FPS
+from space_core.training.speech2landmarks.clips import SPEEDS, Clip, encode, make_clip, whole_mel
 from space_core.training.speech2landmarks.train import Ensemble, decode, report, train
 
 NUM_DECODERS = 6
@@ -73,5 +71,4 @@ def phoneme_closures(phonemes: list[tuple[str, float, float]], num_frames: int) 
 
 def _predicted_motion(ensemble: Ensemble, encoder: SpeechEncoder, path: Path) -> np.ndarray:
     speech, _ = soundfile.read(path, dtype="float32")
-    mel = log_mel(speech, speech_power(speech), 0, number_of_frames(len(speech)))
-    return decode(ensemble, encode(torch.from_numpy(mel), encoder)).numpy()[:, :-1]
+    return decode(ensemble, encode(whole_mel(speech), encoder)).numpy()[:, :-1]

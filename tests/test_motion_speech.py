@@ -156,6 +156,13 @@ def test_a_loud_and_a_quiet_recording_open_the_mouth_alike():
     assert np.abs(loud - quiet).max() < 0.01
 
 
+def test_a_constant_offset_of_a_recording_opens_the_mouth_no_further():
+    speech = 0.6 * load_speech(EXAMPLES / "spanish_stars.flac")[: 4 * SAMPLE_RATE]
+    plain, offset = (lip_opening(predict(sound)) for sound in (speech, speech + 0.03))
+    assert 0.98 < offset.mean() / plain.mean() < 1.02
+    assert np.corrcoef(plain, offset)[0, 1] > 0.999
+
+
 def test_the_f_and_v_of_a_voice_are_found():
     speech = load_speech(EXAMPLES / "english_portrait.flac")
     share = np.concatenate([window.labiodental for window in load_speech2landmarks("cpu").analyse(speech)])

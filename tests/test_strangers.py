@@ -804,6 +804,26 @@ def test_a_demo_under_a_path_of_a_proxy_knows_its_own_origin(tmp_path):
         assert visitor.post("/gradio_api/call/glance", json={"data": []}, headers=headers).status_code == 200
 
 
+def test_a_page_whose_name_resolves_to_this_machine_can_not_use_a_local_demo(tmp_path):
+    files = {"files": ("photo.jpg", b"a face")}
+    with served(tmp_path) as visitor:
+        port = visitor.base_url.port
+        evil = {"host": f"evil.example:{port}", "origin": f"http://evil.example:{port}"}
+        assert f"http://127.0.0.1:{port}," in detail(visitor.get("/config", headers=evil), 403)
+        assert visitor.post("/gradio_api/upload", files=files, headers=evil).status_code == 403
+        connection = socket.create_connection((visitor.base_url.host, port))
+        with connection, pytest.raises(InvalidStatus, match="403"):
+            connect(f"ws://{evil['host']}/live", origin=evil["origin"], sock=connection)
+        for host in (f"localhost:{port}", "localhost:9000", "[::1]:80", f"box:{port}", "demo.example", "a.localhost:1"):
+            assert visitor.get("/config", headers={"host": host}).status_code == 200  # forwards of ports, proxies
+        secure = {"host": "demo.example:8443", "sec-fetch-site": "same-origin"}
+        assert visitor.get("/config", headers=secure).status_code == 200
+    with served(tmp_path, root_path="http://demo.example:8000") as visitor:
+        assert visitor.get("/config", headers={"host": "demo.example:8000"}).status_code == 200
+    with served(tmp_path, host="0.0.0.0") as visitor:  # a container, a Hugging Face Space
+        assert visitor.get("/config", headers={"host": "demo.example:8000"}).status_code == 200
+
+
 # The page's own functions
 
 

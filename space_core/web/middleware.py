@@ -1,5 +1,6 @@
 """Limits on requests before they reach Gradio: routes, origins, sizes, times; and the security headers of answers."""
 
+import ipaddress
 import math
 import re
 import secrets
@@ -40,6 +41,10 @@ MAX_NAME_BYTES = 255  # of a file or folder in a path: beyond, file systems fail
 
 AMBIGUOUS = "A request has either Content-Length or Transfer-Encoding. Send it with one of them."
 FOREIGN = "Pages of other sites may not use this demo. Open it in a window of its own."
+OTHER_NAME = (
+    "This demo is on the computer that you ask from. Open it as http://127.0.0.1:{port}, or start it with --root-path "
+    "and the whole address under which it is to be opened."
+)
 
 # Every other route of Gradio's answers 404: its proxy, its editor for developers (which writes files), links to saved
 # states, histories, monitoring, recordings of the screen.
@@ -61,6 +66,7 @@ _UPLOAD = re.compile(r"/gradio_api/upload/?")
 _MCP = re.compile(r"/gradio_api/mcp(/.*)?")
 _NAMED_CALL = re.compile(r"/gradio_api/call/v2/([^/]*)/?")
 _OTHER_ADDRESS = re.compile(r"/gradio_api/file=\s*[a-z][a-z0-9+.-]*:/", re.IGNORECASE)
+_LOCAL_NAME = re.compile(r"[^.]*|.*\.(localhost|local|internal|test)")  # reserved: nobody else can own one
 _ONE_RANGE = re.compile(r"bytes=([0-9]{0,15})-([0-9]{0,15})")
 
 _CONTENT_SECURITY_POLICY = (
@@ -103,6 +109,8 @@ class RequestGuard:
         )
         self._logged = -LOG_SECONDS  # when refusals of too many requests were logged
         framing = [*settings.allow_embedding, *(["https://huggingface.co"] if on_a_space() else [])]
+        is_address = _is_address(settings.host)
+        self._is_local = ipaddress.ip_address(settings.host).is_loopback if is_address else settings.host == "localhost"
         self._headers = {
             "X-Content-Type-Options": "nosniff",
             "Referrer-Policy": "same-origin",
@@ -170,6 +178,8 @@ class RequestGuard:
         if "content-length" in headers and "transfer-encoding" in headers:
             # A proxy that reads the length instead takes what follows for another visitor's request.
             return PlainTextResponse(AMBIGUOUS, 400, {"Connection": "close"})
+        if self._is_rebound(scope):
+            return PlainTextResponse(OTHER_NAME.format(port=headers["host"].rpartition(":")[2]), 403)
         if self._settings.monitoring_port is not None:
             is_monitoring_port = scope["server"][1] == self._settings.monitoring_port
             if is_monitoring_port != bool(_MONITORING.fullmatch(path)):
@@ -198,7 +208,7 @@ class RequestGuard:
     def _socket_refusal(self, scope: Scope) -> PlainTextResponse | None:
         if _path(scope) != "/live" or scope["server"][1] == self._settings.monitoring_port:
             return PlainTextResponse("There is nothing here.", 404)
-        return PlainTextResponse(FOREIGN, 403) if self._is_foreign(scope) else None
+        return PlainTextResponse(FOREIGN, 403) if self._is_foreign(scope) or self._is_rebound(scope) else None
 
     def _may_monitor(self, scope: Scope) -> bool:
         token = self._settings.monitoring_token
@@ -206,6 +216,21 @@ class RequestGuard:
             return True
         given = Headers(scope=scope).get("authorization", "")
         return secrets.compare_digest(given.encode(), f"Bearer {token.get_secret_value()}".encode())
+
+    def _is_rebound(self, scope: Scope) -> bool:
+        """Whether the page of another site may be asking, whose name its owner lets resolve to this machine.
+
+        For the browser, this demo is then a part of that site (DNS rebinding). Such a name comes with the port on which
+        the demo, or what forwards to it, listens on this machine; the public addresses of proxies have none, or they
+        are secure, of which browsers tell by a header that no page can set.
+        """
+        headers = Headers(scope=scope)
+        host = headers.get("host", "").lower()
+        name, _, port = host.rpartition(":")
+        if not (self._is_local and port.isdecimal()) or "sec-fetch-site" in headers:
+            return False
+        known = _is_address(name) or _LOCAL_NAME.fullmatch(name.rstrip("."))
+        return not known and host != urlsplit(self._settings.root_path).netloc
 
     def _is_foreign(self, scope: Scope) -> bool:
         """Whether the page of another site sends a request, one that the operator does not allow."""
@@ -334,6 +359,14 @@ def _is_one_range(header: str | None) -> bool:
     if asked is None or asked[0] == "bytes=-":
         return False
     return not (asked[1] and asked[2]) or int(asked[1]) <= int(asked[2])
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    return True
 
 
 def _asks_for_other_page(scope: Scope) -> bool:

@@ -804,6 +804,12 @@ def test_a_demo_under_a_path_of_a_proxy_knows_its_own_origin(tmp_path):
         assert visitor.post("/gradio_api/call/glance", json={"data": []}, headers=headers).status_code == 200
 
 
+def test_who_has_the_same_file_does_not_learn_that_others_uploaded_it(visitor):
+    mine, other = (visitor.upload_bytes("photo.jpg", b"the same face").json()[0] for _ in range(2))
+    assert Path(mine).parent != Path(other).parent
+    assert visitor.get(f"/gradio_api/file={mine}").content == b"the same face"
+
+
 def test_a_page_whose_name_resolves_to_this_machine_can_not_use_a_local_demo(tmp_path):
     files = {"files": ("photo.jpg", b"a face")}
     with served(tmp_path) as visitor:

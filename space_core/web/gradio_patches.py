@@ -11,6 +11,7 @@ import importlib
 import inspect
 import pkgutil
 import re
+import secrets
 import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -302,7 +303,10 @@ def _refuse_wrong_requests() -> None:
 
 
 def _refuse_broken_uploads() -> None:
-    """Takes an upload only if it is complete and has files; of any other, nothing is left on the disk."""
+    """Takes an upload only if it is complete and has files; of any other, nothing is left on the disk.
+
+    Gradio names the folder of a file by its contents; who had the same file could ask whether others uploaded it.
+    """
     parser = gradio.route_utils.GradioMultiPartParser
     parse, on_end = parser.parse, parser.on_end
 
@@ -313,7 +317,7 @@ def _refuse_broken_uploads() -> None:
     async def parse_whole(self: Any) -> Any:
         self.max_files = MOST_FILES
         try:
-            form = await parse(self)
+            form: Any = await parse(self)
             if not getattr(self, "is_complete", False):
                 raise MultiPartException("The upload is not complete. Send it again.")
             if not self.items or any(isinstance(value, str) for name, value in self.items if name == "files"):
@@ -323,6 +327,8 @@ def _refuse_broken_uploads() -> None:
                 file.close()
                 Path(file.name).unlink(missing_ok=True)
             raise
+        for file in form.getlist("files"):
+            file.sha.update(secrets.token_bytes(16))
         return form
 
     _replace("gradio.route_utils.GradioMultiPartParser.parse", parse_whole)

@@ -106,6 +106,13 @@ def summary(page):
     return page.locator("#result-summary").inner_text()
 
 
+@pytest.mark.parametrize("page", [{"viewport": {"width": 1366, "height": 800}}], indirect=True)
+def test_a_laptop_shows_at_first_sight_what_to_give_how_to_start_and_an_example(page):
+    for shown in ("#photo", "#speech", "#animate", "table img >> nth=0"):
+        box = page.locator(shown).bounding_box()
+        assert box["y"] + box["height"] <= 800, shown
+
+
 @pytest.mark.slow
 def test_an_example_plays_at_once_and_is_made_anew_by_one_click(page):
     page.get_by_text("happy", exact=True).last.click()

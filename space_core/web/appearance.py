@@ -18,7 +18,11 @@ input:is([type="range"], [role="combobox"]):focus-visible {
 }
 #found img {object-fit: contain;}
 #note p {margin: 0;}
-.player .stage {min-height: 550px; background: var(--block-background-fill); border-radius: var(--radius-lg);}
+/* Small until it is used, so that a laptop's first sight has the examples and the button that starts. */
+#speech .upload-container .wrap {min-height: 8.5rem;}
+#spoken:has(.empty):not(:has(> .wrap:not(.hide))) {display: none;}
+.player .stage {min-height: 240px; background: var(--block-background-fill); border-radius: var(--radius-lg);}
+.player .stage:is(.used, :has(video:not([hidden]))) {min-height: 550px;}
 .player .stage:has(video[hidden]) {display: grid; place-items: center;}
 .player .stage:has(video:not([hidden])) span {position: absolute; clip-path: inset(50%); width: 1px; height: 1px;}
 .player span {color: var(--body-text-color-subdued);}
@@ -36,7 +40,7 @@ footer .divider {display: none;}
   background: #b91c1c; color: white;
 }
 @media (max-width: 640px) {
-  .player .stage {min-height: 340px;}
+  .player .stage:is(.used, :has(video:not([hidden]))) {min-height: 340px;}
   .player video {height: 300px;}
   #found:has(.empty) {display: none;}
 }
@@ -71,8 +75,8 @@ _THEME = gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospa
     block_title_text_color="*primary_700",
     button_primary_background_fill="*primary_600",
     button_primary_background_fill_hover="*primary_700",
-    button_secondary_background_fill_dark="*primary_600",
-    button_secondary_background_fill_hover_dark="*primary_700",
+    button_secondary_background_fill_dark="*neutral_700",
+    button_secondary_background_fill_hover_dark="*neutral_600",
     checkbox_label_background_fill_selected="*primary_600",
     color_accent="*primary_600",
     link_text_color_dark="*primary_300",

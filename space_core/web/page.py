@@ -141,9 +141,9 @@ def _inputs(settings: Settings) -> InputScreen:
     """Photo, speech, the main options, the buttons that start and stop the work, and the advanced options."""
     with gr.Row():
         photo = gr.Image(
-            label="Photo", type="filepath", sources=["upload", "webcam", "clipboard"], height=260, elem_id="photo"
+            label="Photo", type="filepath", sources=["upload", "webcam", "clipboard"], height=240, elem_id="photo"
         )
-        preview = gr.Image(label="Who speaks", interactive=False, height=260, elem_id="found", buttons=[])
+        preview = gr.Image(label="Who speaks", interactive=False, height=240, elem_id="found", buttons=[])
     notes = gr.Markdown(label="Notes", elem_id="note")
     speech, say, spoken = _speech()
     changes = _operators_changes(settings)

@@ -185,6 +185,7 @@ window.spacePlayer = (selector) => spacePlayers[selector] ??= (() => {
     clear();
     isMaking = true;
     status().textContent = MAKING;
+    status().parentElement.classList.add('used');
     spaceDropMessages();
     document.body.classList.remove('stopped');
     setTimeout(() => document.querySelector(`${selector}-summary`).scrollIntoView({block: 'nearest'}), 500);

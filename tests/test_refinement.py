@@ -10,13 +10,17 @@ from space_core.generator.mesh_warp.face_motion import FaceMotion, PixelTransfor
 from space_core.generator.mesh_warp.refinement import (
     SIDE,
     WEIGHTS,
+    RefinementNetwork,
     assemble_conditioning,
     lips_in_window,
     load_refinement,
     prepare_refinement,
     refine,
+    window_lattice,
     window_pixels,
 )
+from space_core.training.refinement import distillation
+from space_core.training.refinement.pairs import render_windows
 
 CPU = torch.device("cpu")
 
@@ -175,3 +179,17 @@ def test_the_skin_around_the_mouth_keeps_its_colour(portrait, prepared):
 
 def test_the_weights_are_small():
     assert WEIGHTS.stat().st_size < 6e6
+
+
+def test_a_smaller_network_learns_what_a_larger_one_does(portrait, monkeypatch):
+    monkeypatch.setattr(distillation, "BATCH", 4)
+    torch.manual_seed(0)
+    teacher = RefinementNetwork((32, 64, 128)).requires_grad_(False)
+    windows = render_windows(portrait, posed(portrait, open_mouth(portrait, 0.05, 0.1, 0.15, 0.2)))[0]
+    pictures, photo = windows.rendered.float() / 255, windows.photo.float() / 255
+    conditioning = assemble_conditioning(pictures, photo, list(windows.lips.unbind(1)), window_lattice(CPU))
+    errors = []
+    for steps in (0, 40):
+        small = distillation.distil(teacher, windows, CPU, steps)
+        errors.append(float((small(conditioning) - teacher(conditioning)).abs().mean().detach()))
+    assert errors[1] < 0.85 * errors[0]

@@ -46,7 +46,7 @@ SHADED_LIP = 0.4  # light that is added to darker lips is less in the same propo
 LIGHT_SHARE, BRIGHTER = 0.5, 1.05
 REACH = 0.15  # normalized; distances to the lips' curves are given up to this
 
-CHANNELS = (32, 64, 128)  # at a half, a quarter and an eighth of the window's resolution
+CHANNELS = (16, 48, 96)  # at a half, a quarter and an eighth of the window's resolution
 NUM_CONDITIONS = 11  # channels of pictures and maps that the network is given
 INSIDE = slice(7, 8)  # the channel that holds what lies between the lips
 NUM_LATENTS = 8  # used in training alone
@@ -69,10 +69,10 @@ class Block(nn.Module):
 class RefinementNetwork(nn.Module):
     """A U-Net from the conditioning of a mouth to what has to be added to its picture."""
 
-    def __init__(self, latents: bool = False) -> None:
+    def __init__(self, channels: tuple[int, int, int] = CHANNELS, latents: bool = False) -> None:
         super().__init__()
-        fine, middle, coarse = CHANNELS
-        self.conv_in = nn.Conv2d(4 * NUM_CONDITIONS, fine, 3, padding=1)
+        fine, middle, coarse = channels
+        self.conv_in = nn.Conv2d(NUM_CONDITIONS, fine, 6, stride=2, padding=2)
         self.fine_in = Block(fine)
         self.to_middle = nn.Conv2d(fine, middle, 3, stride=2, padding=1)
         self.middle_in = Block(middle)
@@ -91,7 +91,7 @@ class RefinementNetwork(nn.Module):
         ``latents`` (B, 8) carry what the conditioning does not; in training alone.
         """
         x = conditioning.to(self.conv_in.weight.dtype, memory_format=torch.channels_last)
-        fine = self.fine_in(self.conv_in(F.pixel_unshuffle(x, 2)))
+        fine = self.fine_in(self.conv_in(x))
         middle = self.middle_in(self.to_middle(fine))
         coarse = self.coarse_in(self.to_coarse(middle))
         if latents is not None:

@@ -1,19 +1,21 @@
 """Runs the recipe of the refinement, see ``space_core/training/refinement/__init__.py``."""
 
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from space_core.device import pick_device
-from space_core.generator.mesh_warp.refinement import WEIGHTS
+from space_core.generator.mesh_warp.refinement import WEIGHTS, RefinementNetwork
 from space_core.measures.corpus import Corpus, corpus_arguments
 from space_core.options import DEVICES
 from space_core.training import refinement
+from space_core.training.refinement.distillation import distil, read_windows
 from space_core.training.refinement.figures import report
 from space_core.training.refinement.pairs import Pairs, read_pairs
-from space_core.training.refinement.train import BATCH, SEED, STEPS, Trainer
+from space_core.training.refinement.train import BATCH, CHANNELS, SEED, STEPS, Trainer
 
 # Left out: drawn characters and paintings, by parts of their ids; clips or faces of fewer pixels, which are blurred.
 NOT_RECORDED = ("yongen", "static_assets3", "mona", "mola", "yomir", "kara", "driving9")
@@ -27,11 +29,30 @@ CHECKPOINT_EVERY, REPORT_EVERY = 50, 500  # steps
 
 def main() -> None:
     parser = corpus_arguments(refinement.__doc__)
-    parser.add_argument("--fine-tune", type=int, metavar="STEPS", help="start from the shipped weights, so many steps")
+    parser.add_argument(
+        "--fine-tune", type=int, metavar="STEPS", help="start from the teacher's weights, so many steps"
+    )
+    parser.add_argument("--distil", action="store_true", help="teach the small network only")
     parser.add_argument("--device", choices=DEVICES, default="auto", help="where to train (default: %(default)s)")
     arguments = parser.parse_args()
-    corpus, steps = Corpus(arguments.corpus, arguments.cache), arguments.fine_tune or STEPS
-    device = pick_device(arguments.device)
+    corpus, device = Corpus(arguments.corpus, arguments.cache), pick_device(arguments.device)
+    path = corpus.cache / "refinement" / "teacher.safetensors"
+    if not arguments.distil:
+        _save(_trained(corpus, device, arguments.fine_tune, path), path)
+    teacher = RefinementNetwork(CHANNELS)
+    teacher.load_state_dict({name: array.float() for name, array in load_file(path).items()})
+    _save(distil(teacher.to(device).requires_grad_(False), read_windows(corpus), device), WEIGHTS)
+
+
+def _save(network: RefinementNetwork, path: Path) -> None:
+    weights = {name: array.half().contiguous() for name, array in network.state_dict().items()}
+    weights.pop("film.weight", None)  # the network runs without latents
+    save_file(weights, path)
+
+
+def _trained(corpus: Corpus, device: torch.device, fine_tuning: int | None, teacher: Path) -> RefinementNetwork:
+    """A large network, trained on clips from scratch or, for so many steps, from the weights in a file."""
+    steps = fine_tuning or STEPS
     clips = [
         row["id"]
         for row in corpus.clips
@@ -47,7 +68,7 @@ def main() -> None:
     print(f"{len(pairs)} pairs of {len(clips)} clips to train on, {len(validation)} of {len(held_out)} to validate on")
 
     checkpoint = corpus.cache / "refinement" / "training.pt"
-    trainer = Trainer(checkpoint, WEIGHTS if arguments.fine_tune else None, steps, device)
+    trainer = Trainer(checkpoint, teacher if fine_tuning else None, steps, device)
     chosen = np.random.default_rng(SEED).choice(len(pairs), (steps, BATCH), p=_chances(pairs))
     pairs = pairs.to(device)
     since = time.monotonic()
@@ -61,9 +82,7 @@ def main() -> None:
         if trainer.step % REPORT_EVERY == 0:
             report(trainer, validation[::4], held_out)
     report(trainer, validation, held_out)
-    weights = {name: array.half().contiguous() for name, array in trainer.average.state_dict().items()}
-    del weights["film.weight"]  # the network runs without latents
-    save_file(weights, WEIGHTS)
+    return trainer.average
 
 
 def _chances(pairs: Pairs) -> np.ndarray:

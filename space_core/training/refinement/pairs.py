@@ -1,7 +1,10 @@
 """Pairs to train on: rendered mouths and the recorded frames that they should look like."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Self
 
 import numpy as np
 import torch
@@ -21,7 +24,7 @@ from space_core.generator.mesh_warp.refinement import (
 )
 from space_core.measures.corpus import Corpus
 from space_core.measures.plain_warp import plain_warp
-from space_core.measures.rendering import render_landmarks
+from space_core.measures.rendering import render_face
 from space_core.motion.lips import lip_gaps
 
 FARTHEST = 20.0  # degrees between the head poses of photo and target
@@ -29,35 +32,45 @@ SMOOTHING = 0.7  # frames; standard deviation of the filter that removes the tra
 
 
 @dataclass
-class Pairs:
-    """N photos and other frames of their clips, all cropped to the refinement's window.
+class Windows:
+    """N rendered mouths of photos, cropped to the refinement's window.
 
     Attributes:
-        warped, rendered, recorded: (N, 3, 128, 128) uint8 RGB: the plain warp (in validation pairs; elsewhere it equals
-            ``rendered``), the generator's frame without refinement, the recorded frame.
+        rendered: (N, 3, 128, 128) uint8 RGB: the generator's frame without refinement.
         photo: (N, 4, 128, 128) uint8, ``PreparedRefinement.conditioning`` × 255.
         lips: (N, 4, 11, 2) the curves of the lips in pixels of the window.
         motion_weight: (N,) see ``lip_motion_weight``.
+    """
+
+    rendered: torch.Tensor
+    photo: torch.Tensor
+    lips: torch.Tensor
+    motion_weight: torch.Tensor
+
+    def __getitem__(self, index) -> Self:
+        return type(self)(*(getattr(self, field.name)[index] for field in fields(self)))
+
+    def __len__(self) -> int:
+        return len(self.motion_weight)
+
+    def to(self, device: torch.device) -> Self:
+        """The same on a device."""
+        return type(self)(*(getattr(self, field.name).to(device) for field in fields(self)))
+
+
+@dataclass
+class Pairs(Windows):
+    """Windows of recorded clips, one of whose frames is the photo, and the recorded frames that they should look like.
+
+    Attributes:
+        warped, recorded: (N, 3, 128, 128) uint8 RGB: the plain warp (in validation pairs; elsewhere it equals
+            ``rendered``), the recorded frame.
         clip: (N,) int64 the number of the clip.
     """
 
     warped: torch.Tensor
-    rendered: torch.Tensor
     recorded: torch.Tensor
-    photo: torch.Tensor
-    lips: torch.Tensor
-    motion_weight: torch.Tensor
     clip: torch.Tensor
-
-    def __getitem__(self, index) -> "Pairs":
-        return Pairs(*(getattr(self, field.name)[index] for field in fields(self)))
-
-    def __len__(self) -> int:
-        return len(self.clip)
-
-    def to(self, device: torch.device) -> "Pairs":
-        """The same on a device."""
-        return Pairs(*(getattr(self, field.name).to(device) for field in fields(self)))
 
 
 def read_pairs(corpus: Corpus, clips: list[str], photo_quantiles: tuple[float, ...], targets: int, name: str) -> Pairs:
@@ -78,10 +91,14 @@ def read_pairs(corpus: Corpus, clips: list[str], photo_quantiles: tuple[float, .
             for number, clip in enumerate(clips)
             for pair in _pairs_of_clip(corpus, clip, number, photo_quantiles, targets, name == "validation")
         ]
-        torch.save(
-            {field.name: torch.cat([getattr(pair, field.name) for pair in pairs]) for field in fields(Pairs)}, path
-        )
+        save_windows(pairs, path)
     return Pairs(**torch.load(path))
+
+
+def save_windows(parts: Sequence[Windows], path: Path) -> None:
+    """Stores windows or pairs together as the arguments of their class."""
+    names = [field.name for field in fields(parts[0])]
+    torch.save({name: torch.cat([getattr(part, name) for part in parts]) for name in names}, path)
 
 
 def _pairs_of_clip(
@@ -114,23 +131,31 @@ def _pairs_of_photo(
     if not near.any():
         return None
     posed, shown = posed[near], [t for t, kept in zip(shown, near, strict=True) if kept]
-    motion = _motion(fit_posed_face(posed), margin=0)
-    prepared = _prepare(portrait)
-    pixels = window_pixels(prepared.centre, prepared.lattice, motion)  # of the crop
-    generator = MeshWarpGenerator()
-    unrefined = generator.prepare(portrait, refined=False)
-    rendered = _crop(list(render_landmarks(generator, unrefined, posed)), pixels)
+    windows, pixels = render_windows(portrait, fit_posed_face(posed))
     pixels_of_clip = pixels * portrait.crop.scale + torch.tensor(portrait.crop.origin, dtype=torch.float32)
-    count = len(shown)
     return Pairs(
-        warped=_crop(list(plain_warp(portrait, posed)), pixels) if with_warped else rendered,
-        rendered=rendered,
+        **windows.__dict__,
+        warped=_crop(list(plain_warp(portrait, posed)), pixels) if with_warped else windows.rendered,
         recorded=_crop([frames[t] for t in shown], pixels_of_clip),
-        photo=(prepared.conditioning * 255).round().byte().expand(count, -1, -1, -1).clone(),
+        clip=torch.full((len(shown),), clip),
+    )
+
+
+def render_windows(portrait: Portrait, face: PosedFace) -> tuple[Windows, torch.Tensor]:
+    """A face in motion as the generator draws it without refinement, and where its windows lie in the portrait's crop.
+
+    ``face`` is in pixels of the crop; so are the places, (N, 128, 128, 2).
+    """
+    motion, prepared, generator = _motion(face, margin=0), _prepare(portrait), MeshWarpGenerator()
+    pixels = window_pixels(prepared.centre, prepared.lattice, motion)
+    unrefined = generator.prepare(portrait, refined=False)
+    windows = Windows(
+        rendered=_crop(list(render_face(generator, unrefined, face)), pixels),
+        photo=(prepared.conditioning * 255).round().byte().expand(len(pixels), -1, -1, -1).clone(),
         lips=torch.stack(lips_in_window(prepared.centre, motion), 1),
         motion_weight=torch.from_numpy(lip_motion_weight(prepared.photo, motion)),
-        clip=torch.full((count,), clip),
     )
+    return windows, pixels
 
 
 def _prepare(portrait: Portrait) -> PreparedRefinement:

@@ -20,8 +20,9 @@ from space_core.generator.mesh_warp.refinement import (
 )
 from space_core.measures.vgg import Vgg, perceptual_distance
 from space_core.training.refinement.losses import detail, interior_luminance_distance, lip_weight, window_edge
-from space_core.training.refinement.pairs import Pairs
+from space_core.training.refinement.pairs import Pairs, Windows
 
+CHANNELS = (32, 64, 128)  # of the network that is trained; a smaller one is taught what it does, see ``distillation``
 STEPS, BATCH, LEARNING_RATE, DISCRIMINATOR_RATE = 4300, 8, 8e-4, 8e-4
 FINE_TUNING_RATE = 3e-4
 WARM_UP_STEPS = 50  # linear; then the learning rate falls as a cosine
@@ -96,7 +97,7 @@ class Trainer:
         self.checkpoint, self.steps, self.device = checkpoint, steps, torch.device(device)
         self.learning_rate = LEARNING_RATE if initial is None else FINE_TUNING_RATE
         self.adversarial = initial is None
-        self.network, self.encoder = RefinementNetwork(latents=True), LatentEncoder()
+        self.network, self.encoder = RefinementNetwork(CHANNELS, latents=True), LatentEncoder()
         self.discriminator = Discriminator()
         nn.init.zeros_(self.network.conv_out.weight)
         nn.init.zeros_(self.network.conv_out.bias)
@@ -129,9 +130,7 @@ class Trainer:
     def train_step(self, pairs: Pairs) -> dict[str, torch.Tensor]:
         """One optimization step on a batch on the trainer's device; returns its losses by name."""
         generator = torch.Generator().manual_seed(SEED + 1 + self.step)
-        warm_up = min((self.step + 1) / WARM_UP_STEPS, 1)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate * warm_up * (0.5 + 0.5 * math.cos(math.pi * self.step / self.steps))
+        set_learning_rate(self.optimizer, self.learning_rate, self.step, self.steps)
         rendered, recorded, photo, lips = augment(pairs, generator)
         conditioning = assemble_conditioning(rendered, photo, list(lips.unbind(1)), self.lattice)
         left, top = torch.randint(8, SIDE - CROP - 8 + 1, (2,), generator=generator).tolist()
@@ -163,10 +162,7 @@ class Trainer:
         nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         self.optimizer.step()
         self.step += 1
-        with torch.no_grad():
-            keep = min(EMA, 1 - 1 / (1 + self.step))
-            for average, own in zip(self.average.parameters(), self.network.parameters(), strict=True):
-                average.lerp_(own, 1 - keep)
+        update_average(self.average, self.network, self.step)
         return {name: value.detach() for name, value in losses.items()}
 
     def _train_discriminator(
@@ -210,9 +206,26 @@ class Trainer:
         }
 
 
-def augment(pairs: Pairs, generator: torch.Generator) -> tuple[torch.Tensor, ...]:
-    """Rendered, recorded and photo's pictures, 0…1, and lips: varied in contrast and colours, half of them mirrored."""
-    count, device = len(pairs), pairs.rendered.device
+def set_learning_rate(optimizer: torch.optim.Optimizer, highest: float, step: int, steps: int) -> None:
+    """Sets the learning rate of a step of so many: it warms up, then falls as a cosine."""
+    for group in optimizer.param_groups:
+        group["lr"] = highest * min((step + 1) / WARM_UP_STEPS, 1) * (0.5 + 0.5 * math.cos(math.pi * step / steps))
+
+
+@torch.no_grad()
+def update_average(average: nn.Module, network: nn.Module, step: int) -> None:
+    """Takes a network's weights after so many steps into their exponential moving average."""
+    keep = min(EMA, 1 - 1 / (1 + step))
+    for mean, own in zip(average.parameters(), network.parameters(), strict=True):
+        mean.lerp_(own, 1 - keep)
+
+
+def augment(windows: Windows, generator: torch.Generator) -> tuple[torch.Tensor, ...]:
+    """Pictures of windows, 0…1, varied in contrast and colours, half of them mirrored: rendered, recorded, photo, lips.
+
+    Without recorded frames, rendered ones are in their place.
+    """
+    count, device = len(windows), windows.rendered.device
 
     def uniform(*shape: int) -> torch.Tensor:
         return (2 * torch.rand(count, *shape, generator=generator) - 1).to(device)
@@ -225,9 +238,10 @@ def augment(pairs: Pairs, generator: torch.Generator) -> tuple[torch.Tensor, ...
         pictures = (pictures.float() / 255).clamp(min=1e-3) ** gamma * tint
         return torch.lerp(pictures, pictures.mean(1, keepdim=True).expand_as(pictures), grey).clamp(0, 1)
 
-    rendered, recorded = varied(pairs.rendered), varied(pairs.recorded)
-    photo = torch.cat([varied(pairs.photo[:, :3]), pairs.photo[:, 3:].float() / 255], 1)
-    lips = pairs.lips
+    rendered = varied(windows.rendered)
+    recorded = varied(windows.recorded) if isinstance(windows, Pairs) else rendered
+    photo = torch.cat([varied(windows.photo[:, :3]), windows.photo[:, 3:].float() / 255], 1)
+    lips = windows.lips
     if torch.rand((), generator=generator) < 0.5:
         rendered, recorded, photo = (pictures.flip(-1) for pictures in (rendered, recorded, photo))
         lips = lips.flip(2) * lips.new_tensor([-1.0, 1.0]) + lips.new_tensor([SIDE - 1.0, 0.0])

@@ -81,6 +81,39 @@ def test_skin_behind_a_frame_has_not_the_lenses_tint(portrait):
     assert np.mean(shares) > 0.75, shares  # the lenses take almost half of the light
 
 
+def test_arms_lie_on_the_temples_and_not_before_the_face(portrait):
+    tinted = in_tinted_glasses(portrait)
+    scale, landmarks = float(tinted.pose.scale[0]), tinted.landmarks
+    drawn, ends = tinted.surroundings.copy(), []
+    for eye, side in zip(EYES, (-1, 1), strict=True):
+        x, y = landmarks[[eye.upper_lid[0], eye.upper_lid[-1]], :2].mean(0) + MARGIN - [0, 0.09 * scale]
+        start, end = ((round(x + side * far * scale), round(y)) for far in (0.29, 0.6))
+        cv2.line(drawn, start, end, (20, 18, 16), round(0.04 * scale))
+        ends.append((round(x + side * 0.52 * scale), round(y)))
+    picture = torch.tensor(drawn).permute(2, 0, 1)[None].float() / 255
+    glasses = find_glasses(picture, on_surroundings(posed(tinted)), tinted.person)
+    for x, y in ends:
+        assert glasses.frame[0, 0, y, x] == 0
+        torch.testing.assert_close(glasses.bare[0, :, y, x], picture[0, :, y, x])
+
+
+def test_the_background_is_not_drawn_where_a_frame_was(portrait):
+    tinted = in_tinted_glasses(portrait)
+    x, y = (tinted.landmarks[:468, :2] + MARGIN).T
+    beside = (tinted.person < 0.5) | (np.arange(640)[None] > x[np.abs(y - y[168]) < 20].max() - 8)
+    green = np.where(beside[..., None], np.uint8([0, 255, 0]), tinted.surroundings)
+    picture = torch.tensor(green).permute(2, 0, 1)[None].float() / 255
+    person = np.where(beside, 0, tinted.person)
+    scale, (start, height) = float(tinted.pose.scale[0]), tinted.landmarks[446, :2] + MARGIN
+    columns = slice(round(start), int(np.flatnonzero(~beside[round(height)])[-1]) + 1)
+    rows = slice(round(height - 0.03 * scale), round(height + 0.03 * scale))
+    picture[..., rows, columns] = 0.05  # the frame ends where the person does
+    glasses = find_glasses(picture, on_surroundings(posed(tinted)), person)
+    bare = glasses.bare[0, :, rows, columns]
+    assert (glasses.hidden[0, 0, rows, columns] > 0).any()
+    assert float((bare[1] - torch.maximum(bare[0], bare[2])).max()) < 0.1
+
+
 def test_glasses_are_found_and_seen_through(prepared, wearer):
     assert prepared.glasses is not None
     assert prepared.eyes is not None

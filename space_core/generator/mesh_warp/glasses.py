@@ -45,6 +45,9 @@ SKIN = (50, 280, 117, 346, 205, 425, 6, 197)  # points of cheeks and nose that s
 
 ARM = (ANGLES * 11 // 12, 0.25)  # from which ray's end a frame's arm begins, and how far it is seen
 HINGE = 0.05  # radius of where the arm begins
+# So far beyond a rim's outermost point the arm is the frame's … it lies on the temple, and moves with it. On the far
+# side of a turned face, none … all that is seen there is the frame's: sine of the yaw.
+ON_TEMPLE, FAR = (0.06, 0.14), (0.15, 0.25)
 
 # Sunglasses are dark from side to side, lens and frame, before both eyes; no face in the shade is.
 MIDDLE = (0.24, 0.17)  # half width and half height of what is looked at there
@@ -61,6 +64,8 @@ NEARBY = 0.05  # distance over which the most is sought
 # Thick black frames reach further from the line: what is that dark, relative to the skin, that near to it, and belongs
 # to a piece of which at least this share is frame already.
 BLACK, BLACK_REACH, BLACK_SHARE = 0.3, 0.14, 0.3
+# At the temples what is dark may be hair: from so far inside of a rim's outermost point on, the reach is less.
+AT_TEMPLE, REACH_AT_TEMPLE = -0.04, 0.07
 IN_PIECE, SMALLEST_PIECE = 0.3, 0.01  # of the frame; smaller pieces, in square units, are wrinkles
 # Skin behind the frame is like that around it, but for what is darker, by these shares of the skin's brightness: the
 # shade of the rim, and lashes.
@@ -68,6 +73,7 @@ SHADE, LEAST_WEIGHT = (0.6, 0.95), 0.02
 # Lenses tint, mirror and shade what is seen through them: it counts less for the skin behind the frame, which rising
 # brows uncover.
 IN_LENS = 0.01
+BACKGROUND = 0.02  # and what is beside the head likewise
 EDGE = 2  # pixels around a frame that its edge and its shade take
 LIDS_FREE = (0.02, 0.07)  # but what is that near to an eye is the eye's
 SHELL = (6, 168, 70, 300, 105, 334, 66, 296, 117, 346, 50, 280)  # as deep as these; temples would bend it too far
@@ -253,7 +259,7 @@ def _sunglasses(face: _Face, smooth: torch.Tensor) -> Glasses:
     middles = [_middle(photo, eye).round().long().clamp(0, EXTENT - 1).tolist() for eye in EYES]
     drawn = np.isin(dark, [dark[y, x] for x, y in middles if dark[y, x]])
     drawn = torch.from_numpy(drawn) & (face.person > 0.5)
-    return _cut_out(face, True, drawn.float(), drawn)
+    return _cut_out(face, True, drawn.float(), drawn, drawn.float())
 
 
 def _glasses(face: _Face, left: torch.Tensor, right: torch.Tensor, bridge: torch.Tensor) -> Glasses:
@@ -268,7 +274,12 @@ def _glasses(face: _Face, left: torch.Tensor, right: torch.Tensor, bridge: torch
     size = (2 * round(NEARBY * float(photo.scale)) + 1,) * 2
     most = torch.from_numpy(cv2.blur(cv2.dilate((differs * near).numpy(), np.ones(size, np.uint8)), size))
     frame = smoothstep(differs / most.clamp(min=1e-3), *DIFFERS) * near
-    dark = (face.brightness < BLACK) & (away < BLACK_REACH) & (apart > 0.5) & (face.person > 0.5)
+    sides = [_beyond_rim(photo, rim, side) for rim, side in ((left, -1), (right, 1))]
+    sine, beside = photo.host.rotation[0, 2, 0], np.maximum(*sides)
+    near_side = 1 - smoothstep(abs(sine), *FAR) * (sides[int(sine > 0)] == beside)
+    of_frame = torch.from_numpy(1 - near_side * smoothstep(beside, *ON_TEMPLE))
+    reach = torch.from_numpy(np.where(beside > AT_TEMPLE, np.float32(REACH_AT_TEMPLE), np.float32(BLACK_REACH)))
+    dark = (face.brightness < BLACK) & (away < reach) & (of_frame > 0) & (apart > 0.5) & (face.person > 0.5)
     pieces, count = label(dark.numpy())
     black = mean(frame.numpy() > IN_PIECE, pieces, np.arange(1, count + 1)) > BLACK_SHARE
     frame = frame.maximum(torch.from_numpy(np.concatenate([[False], black])[pieces]).float())
@@ -277,7 +288,16 @@ def _glasses(face: _Face, left: torch.Tensor, right: torch.Tensor, bridge: torch
     is_large[0] = False
     large = cv2.dilate(is_large[pieces].astype(np.float32), np.ones((2 * EDGE + 1, 2 * EDGE + 1)))
     lenses = np.maximum(*(polygon2mask((EXTENT, EXTENT), rim.numpy()[:, ::-1]) for rim in (left, right)))
-    return _cut_out(face, False, frame * torch.from_numpy(large), torch.from_numpy(lenses))
+    frame = frame * torch.from_numpy(large)
+    return _cut_out(face, False, frame * of_frame, torch.from_numpy(lenses), frame * (of_frame == 1))
+
+
+def _beyond_rim(photo: FaceMotion, rim: torch.Tensor, side: int) -> np.ndarray:
+    """(640, 640) how far each pixel lies beyond a rim's outermost point (72, 2), towards the temple, normalized."""
+    outwards = side * photo.host.rotation[0, :2, 0]
+    outwards /= np.linalg.norm(outwards) * photo.host.scale[0]
+    x, y = np.outer(outwards, np.arange(EXTENT)).astype(np.float32)
+    return (x - np.float32((rim.numpy() @ outwards).max())) + y[:, None]
 
 
 def _outline(face: _Face, left: torch.Tensor, right: torch.Tensor, bridge: torch.Tensor) -> np.ndarray:
@@ -311,18 +331,20 @@ def _away(drawn: np.ndarray, photo: FaceMotion) -> torch.Tensor:
     return torch.tensor(distance, dtype=torch.float32, device=photo.posed.device)
 
 
-def _cut_out(face: _Face, opaque: bool, frame: torch.Tensor, lenses: torch.Tensor) -> Glasses:
+def _cut_out(face: _Face, opaque: bool, frame: torch.Tensor, lenses: torch.Tensor, rigid: torch.Tensor) -> Glasses:
     """The glasses of which the surroundings show ``frame`` (640, 640), resting on the face.
 
-    ``lenses`` (640, 640) bool is where something is seen through them, if anything is.
+    ``lenses`` (640, 640) bool is where something is seen through them, if anything is. ``rigid`` (640, 640) is the part
+    of the frame that the face is without; the face has the rest, too.
     """
     size = (2 * EDGE + 1,) * 2
-    hidden = (cv2.dilate(frame.numpy(), np.ones(size, np.uint8)) > 0.05).astype(np.float32)
+    hidden = (cv2.dilate(rigid.numpy(), np.ones(size, np.uint8)) > 0.05).astype(np.float32)
     hidden = torch.from_numpy(cv2.blur(hidden, (3, 3)))
     x, y, z = face.photo.normalized[0, list(SHELL)].cpu().double().T.numpy()
     shell = np.linalg.lstsq(np.stack([np.ones_like(x), y, x**2], 1), z, rcond=None)[0]
     shell = torch.tensor(shell, dtype=torch.float32, device=frame.device)
     trusted = LEAST_WEIGHT + (1 - LEAST_WEIGHT) * smoothstep(face.brightness, *SHADE)
+    trusted = trusted * (BACKGROUND + (1 - BACKGROUND) * face.person)
     bare = _filled(face.picture, hidden, trusted * torch.where(lenses, IN_LENS, 1.0))
     return Glasses(opaque, frame[None, None], hidden[None, None], bare, shell)
 

@@ -149,6 +149,25 @@ def test_a_head_at_the_photos_side_edge_keeps_its_shape_when_it_moves_inwards(ge
     assert np.abs(frame[rows, moved].astype(int) - cut_head.image[rows, edge])[head].mean() < 5
 
 
+def test_what_ends_near_the_photos_side_edge_is_not_held_there(generator, portrait):
+    eyes = slice(*(portrait.landmarks[[8, 5], 1].astype(int) + MARGIN))  # rows of the surroundings
+    last, inwards = np.flatnonzero((portrait.person[eyes] > 0.5).any(0))[-1] - MARGIN, 24
+    close = portrait.photo[:, : round(portrait.crop.to_photo(np.array([last + 10, 0.0]))[0])]
+    close = prepare_portrait(np.ascontiguousarray(close), build_detector("mediapipe"))
+    edge = int(close.crop.to_crop(np.array([close.photo.shape[1], 0.0]))[0])
+    # Its mask ends where the photo does not end yet.
+    person = close.person.copy()
+    person[:, MARGIN + edge - 8 : MARGIN + edge - 4] = 0.3
+    person[:, MARGIN + edge - 4 :] = 0
+    close = replace(close, person=person)
+    (frame,) = rendered(generator, generator.prepare(close, refined=False), posed(close, moved=(-inwards, 0, 0)))
+    rows, columns = slice(*close.landmarks[[8, 5], 1].astype(int)), slice(edge - 44, edge - 12)
+    head = cv2.erode(person[MARGIN:-MARGIN, MARGIN:-MARGIN], np.ones((9, 9)))[rows, columns] > 0.9
+    moved = frame[rows, columns.start - inwards : columns.stop - inwards].astype(int)
+    assert head.sum() > 300
+    assert np.abs(moved - close.image[rows, columns])[head].mean() < 5
+
+
 def test_a_head_that_moves_far_is_not_seen_a_second_time_where_it_was(generator, portrait):
     eyes = slice(*(portrait.landmarks[[8, 5], 1].astype(int) + MARGIN))  # rows of the surroundings
     last = np.flatnonzero((portrait.person[eyes] > 0.5).any(0))[-1] - MARGIN

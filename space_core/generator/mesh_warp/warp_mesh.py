@@ -49,6 +49,9 @@ EXPRESSION_REACH = 0.33  # how far the jaw's and the cheeks' own motion reaches 
 # Of the person's mask at the photo's edge, where it is unsure, or so many pixels inside: none … a person who is cut off
 # there; and how far to either side, pixels.
 CUT, CUT_BAND, CUT_WIDTH = (0.05, 0.3), 12, 24
+# Likewise at a photo's very side edge, over so many pixels: an outline that ends before it, such as that of an ear, is
+# whole, and free.
+CUT_AT_EDGE, OUTERMOST = (0.03, 0.1), 2
 # The sides of the face, that far from its middle and that near to its outline, take the smooth depth of the head, too,
 # by this share: with all of it near cheeks look best, but a face tracker measures turns 8 % smaller.
 SIDES, RIM, SMOOTHED = (0.35, 0.65), (0.0, 0.25), 0.7
@@ -220,7 +223,11 @@ def _inside(
             seen = np.clip(end, 0, EXTENT - 1)
             outermost = int(np.floor(seen) if outwards > 0 else np.ceil(seen))
             band = (outermost - outwards * np.arange(CUT_BAND)).clip(0, EXTENT - 1)
-            cut = smoothstep(person.take(band, axis=1 - axis).max(1 - axis), *CUT)
+            beside = person.take(band, axis=1 - axis)
+            cut = smoothstep(beside.max(1 - axis), *CUT)
+            if axis == 0 and seen == end:
+                at_edge = beside.take(range(OUTERMOST), axis=1 - axis).max(1 - axis)
+                cut = cut * smoothstep(maximum_filter1d(at_edge, 2 * CUT_WIDTH), *CUT_AT_EDGE)
             cut = gaussian_filter1d(maximum_filter1d(cut, 2 * CUT_WIDTH), CUT_WIDTH / 2)
             free = MARGIN * (1 - np.interp(points[:, 1 - axis], np.arange(EXTENT), cut))
             axes = [axis] if seen == end else [0, 1]

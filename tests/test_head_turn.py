@@ -19,7 +19,7 @@ from space_core.generator.mesh_warp.compositing.compositor import compose
 from space_core.generator.mesh_warp.earrings import find_earrings
 from space_core.generator.mesh_warp.face_motion import FaceMotion
 from space_core.generator.mesh_warp.far_cheek import far_cheek
-from space_core.generator.mesh_warp.far_side import find_far_side
+from space_core.generator.mesh_warp.far_side import far_appearance, find_far_side
 from space_core.generator.mesh_warp.hair_strands import find_hair_strands
 from space_core.generator.mesh_warp.hair_tips import find_hair_tips
 from space_core.generator.mesh_warp.hanging_hair import HangingHair
@@ -465,6 +465,31 @@ def test_what_a_turned_photo_hides_is_the_near_side_mirrored(generator, turned_a
     middle = int(turned_away.landmarks[:468, 0].mean())
     far = np.s_[:, middle:] if photo > 0 else np.s_[:, :middle]
     assert green[0][far].sum() < 5 and green[1][far].sum() > 50
+
+
+def test_the_background_beside_the_far_cheek_is_not_taken_for_a_side_that_is_not_alike(turned_away):
+    photo = on_surroundings(posed(turned_away))
+    face = cv2.convexHull(photo.host.posed[0, :468, :2].round().astype(np.int32))
+    person = cv2.fillConvexPoly(np.zeros((640, 640), np.float32), face, 1.0)
+    picture = torch.from_numpy(np.where(person > 0, 0.6, 0.02).astype(np.float32)).expand(1, 3, -1, -1)
+    appearance = far_appearance(photo, picture, person)
+    assert appearance.alike.min() > 0.99
+    assert np.abs(appearance.light).max() < 0.05
+
+
+def test_the_background_is_not_drawn_into_a_far_side_that_is_not_alike(generator, turned_away):
+    green = np.where(turned_away.person[..., None] > 0.5, turned_away.surroundings, np.uint8([0, 255, 0]))
+    shown = replace(turned_away, surroundings=green, photo=green[MARGIN:-MARGIN, MARGIN:-MARGIN])
+    prepared = generator.prepare(shown, refined=False)
+    far = replace(prepared.canvas.far, alike=torch.zeros_like(prepared.canvas.far.alike))
+    prepared = replace(prepared, canvas=replace(prepared.canvas, far=far))
+    face = posed(shown, yaw=-float(shown.pose.rotation[0, 0]))
+    (frame,) = rendered(generator, prepared, face)
+    hull = cv2.convexHull(face.landmarks[0, :468, :2].round().astype(np.int32))
+    inside = cv2.erode(cv2.fillConvexPoly(np.zeros((SIZE, SIZE), np.uint8), hull, 1), np.ones((9, 9))) > 0
+    inside[: int(face.landmarks[0, [105, 334], 1].min())] = False  # above the brows there may be hair
+    is_green = frame[..., 1].astype(int) - frame[..., [0, 2]].max(-1) > 60
+    assert is_green[inside].sum() < 20, is_green[inside].sum()
 
 
 def test_the_bridge_of_the_nose_hides_the_far_eye_of_a_head_that_turns_further_away(generator, turned_away):

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch.nn import functional as F
 
 from space_core.distance import distance_to
 from space_core.face.topology import NUM_SURFACE_POINTS, OVAL, canonical_face, face_normals
@@ -44,6 +45,7 @@ BESIDE_JAW, HANGING = tuple((radius, y) for radius in (0.9, 1.05) for y in (0.65
 # Long hair that would be seen in the photo itself, mirrored, where that shows the background, is not there, and nothing
 # that it covers is mirrored: mean distance from the person, and down to which height, above the shoulders, normalized.
 CONTRADICTED, ABOVE_SHOULDERS = (0.13, 0.155), 1.1
+SHOWN = (0.5, 0.7)  # of what a colour is averaged over, the share that shows the person: it counts not at all … fully
 LEAST_SEEN = 0.1  # product of both cosines for a pair to count in the median
 LEAST_WEIGHT = 0.2  # of the greatest; a cell with less of it is filled from its neighbours
 
@@ -175,14 +177,20 @@ def far_appearance(photo: FaceMotion, picture: torch.Tensor, person: np.ndarray)
     facing = (normals @ to_camera).clip(0)
     seen = facing * facing[counterpart]
     weights = seen * (normals[:, 0] * to_camera[0] <= 0)  # of pairs of which the first is on the far side
-    smooth = blur(picture[0].permute(1, 2, 0).numpy(), COLOUR_WIDTH * scale)
-    columns, rows = posed.round().astype(int).clip(0, EXTENT - 1).T
-    colours = smooth[rows, columns] + LEAST_COLOUR
+    # Of the person alone: at the far cheek's outline the background would be taken for something that is not alike.
+    shown = (person > PERSON).astype(np.float32)
+    own = picture[0] * torch.from_numpy(shown)
+    small = F.avg_pool2d(torch.cat([own, torch.from_numpy(shown)[None]]), CELL).permute(1, 2, 0).numpy()
+    smooth = blur(np.ascontiguousarray(small), COLOUR_WIDTH * scale / CELL)
+    columns, rows = (posed / CELL).astype(int).clip(0, EXTENT // CELL - 1).T
+    share = smooth[rows, columns, 3:].clip(1e-3)
+    weights *= smoothstep(share[:, 0], *SHOWN)
+    colours = smooth[rows, columns, :3] / share + LEAST_COLOUR
     ratios = np.log(colours / colours[counterpart])
     middle = np.median(ratios[weights > LEAST_SEEN], axis=0)
     alike = 1 - smoothstep(abs(ratios - middle).max(1), *UNLIKE)
     ratios = (middle + (ratios - middle).clip(-MOST_DEVIATION, MOST_DEVIATION)).clip(-MOST_RATIO, MOST_RATIO)
-    cells = rows[counterpart] // CELL, columns[counterpart] // CELL
+    cells = rows[counterpart], columns[counterpart]
     width = scale / CELL
     return FarAppearance(
         light=_spread(ratios, weights, cells, LIGHT_WIDTH * width),

@@ -68,7 +68,8 @@ def find_far_view(
     mirrored = prepared.centres[window] + cells[..., 1:3]
     narrow, wide = prepared.over_layer(prepared.far.outline, places[window]).split(1, -1)
     in_face = smoothstep(in_face, *IN_FACE)
-    alike = 1 - in_face * (1 - prepared.over_layer(prepared.far.alike, mirrored))
+    # Beyond the outline there is nothing that could be unlike the mirrored side.
+    alike = 1 - in_face * (1 - narrow) * (1 - prepared.over_layer(prepared.far.alike, mirrored))
     worse = stretched * torch.maximum(wide, in_face)
     weights = [hidden * alike, known, narrow, worse]
     if beside and prepared.far.cheek is not None:

@@ -13,8 +13,9 @@ from PIL import Image
 
 from space_core.errors import ServerFault, SpaceError
 from space_core.face.canvas import Canvas, crop_canvas, photo_canvas
+from space_core.face.crop_size import Crop
 from space_core.face.detector import Detector, build_detector
-from space_core.face.portrait import Crop, Portrait, prepare_portrait
+from space_core.face.portrait import Portrait, prepare_portrait
 from space_core.generator.generator import Generator
 from space_core.memory import return_freed_memory
 from space_core.options import RenderingOptions

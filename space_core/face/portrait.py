@@ -2,13 +2,15 @@
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from PIL import Image
 from scipy.special import expit
 
 from space_core.errors import SpaceError
-from space_core.face.crop_size import MARGIN, SIZE
+from space_core.face.bars import Bar, continued_behind, find_bars
+from space_core.face.crop_size import AROUND_CROP, MARGIN, SIZE, Crop
 from space_core.face.detector import Detector
 from space_core.face.normalization import HeadPose, normalize
 from space_core.face.photo_notes import photo_notes
@@ -30,26 +32,7 @@ UPRIGHT_ROLL = 45.0  # degrees, of a head that is upright after the turn
 # Between two people, what is nearer to one is that one's. In heights of their faces; that wide is the border.
 BORDER_BETWEEN_PEOPLE = 0.04
 
-
-@dataclass(frozen=True)
-class Crop:
-    """Where a portrait's crop lies in its photo: ``photo = origin + crop * scale``, all in pixels.
-
-    Attributes:
-        origin: (2,) x and y in the photo of the crop's top left corner; may lie outside the photo.
-        scale: photo pixels per crop pixel.
-    """
-
-    origin: np.ndarray
-    scale: float
-
-    def to_photo(self, points: np.ndarray) -> np.ndarray:
-        """Points (..., 2) of the crop in pixels of the photo."""
-        return self.origin + points * self.scale
-
-    def to_crop(self, points: np.ndarray) -> np.ndarray:
-        """Points (..., 2) of the photo in pixels of the crop."""
-        return (points - self.origin) / self.scale
+UPWARDS = -0.7  # of a bar's normal along y: it lies above
 
 
 @dataclass(frozen=True)
@@ -65,6 +48,7 @@ class Portrait:
         pose: the head pose of the photo, of length 1.
         crop: where the crop lies in the photo.
         num_faces: how many faces the photo shows.
+        bars: what is in front of the picture at the photo's edges; the person's mask goes on behind it.
     """
 
     photo: np.ndarray
@@ -75,11 +59,16 @@ class Portrait:
     pose: HeadPose
     crop: Crop
     num_faces: int
+    bars: tuple[Bar, ...] = ()
 
     @property
     def image(self) -> np.ndarray:
         """(512, 512, 3) uint8 RGB, the crop itself."""
         return self.surroundings[MARGIN:-MARGIN, MARGIN:-MARGIN]
+
+    def behind_bars(self, picture: np.ndarray, crop: Crop) -> tuple[np.ndarray, np.ndarray]:
+        """A picture of the photo without its bars, see ``continued_behind``; ``crop`` is where the crop lies in it."""
+        return continued_behind(picture, self.bars, crop, self.crop, self.photo.shape[:2])
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -179,11 +168,15 @@ def prepare_portrait(photo: np.ndarray, detector: Detector, face_number: int = 1
     faces = find_faces(photo, detector)
     face = choose_face(faces, face_number)
     surroundings = cut(photo, face.crop)
-    person = person_mask(surroundings, face.landmarks[:, :2] + MARGIN)
+    bars = find_bars(photo, face.crop)
+    behind = partial(continued_behind, bars=bars, crop=AROUND_CROP, photo=face.crop, photo_size=photo.shape[:2])
+    person = person_mask(behind(surroundings)[0], face.landmarks[:, :2] + MARGIN)
+    # A head goes on upwards as wide as it is; at its sides ears would grow.
+    person, _ = behind(person, bars=tuple(bar for bar in bars if bar.normal[1] < UPWARDS))
     others = [face.crop.to_crop(other.mesh[:, :2]) for other in faces if other is not face]
     person *= _nearest(face.landmarks[:, :2], others)
     return Portrait(
-        photo, surroundings, person, face.landmarks, face.normalized, face.pose, face.crop, num_faces=len(faces)
+        photo, surroundings, person, face.landmarks, face.normalized, face.pose, face.crop, len(faces), bars
     )
 
 

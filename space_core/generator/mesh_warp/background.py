@@ -43,11 +43,14 @@ class Background:
     unknown: torch.Tensor
 
 
-def estimate_background(portrait: Portrait, picture: torch.Tensor, edges: np.ndarray, whole: np.ndarray) -> Background:
+def estimate_background(
+    portrait: Portrait, picture: torch.Tensor, hidden: np.ndarray, edges: np.ndarray, whole: np.ndarray
+) -> Background:
     """The background of a portrait.
 
     Args:
-        picture: (1, 3, 640, 640) its surroundings, 0…1, without glasses.
+        picture: (1, 3, 640, 640) its surroundings, 0…1, without glasses and bars.
+        hidden: (640, 640) bool, where bars are in front of it.
         edges: (2, 2) the photo's left and top, right and bottom in pixels of the surroundings.
         whole: (640, 640) the person's mask, continued where the photo's edges cut the head off.
     """
@@ -57,7 +60,7 @@ def estimate_background(portrait: Portrait, picture: torch.Tensor, edges: np.nda
     first, last = np.ceil(edges[0]), np.floor(edges[1] - 1)
     columns, rows = (np.arange(EXTENT).clip(first[axis], last[axis]).astype(int).clip(0, EXTENT - 1) for axis in (0, 1))
     person = own[rows[:, None], columns]
-    in_photo = (rows == np.arange(EXTENT))[:, None] & (columns == np.arange(EXTENT))
+    in_photo = (rows == np.arange(EXTENT))[:, None] & (columns == np.arange(EXTENT)) & ~hidden
     # Lines along an edge are a frame's, no hair.
     clear_of_edges = cv2.erode(in_photo.astype(np.float32), np.ones((2 * FRAME + 1, 2 * FRAME + 1)))
     # Tips of hair of which the mask is hardly sure would stay behind when the head goes.

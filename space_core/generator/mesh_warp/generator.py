@@ -13,11 +13,13 @@ import numpy as np
 import torch
 
 from space_core.face.canvas import Canvas, crop_canvas
+from space_core.face.crop_size import AROUND_CROP
 from space_core.face.portrait import MARGIN, SIZE, Portrait
 from space_core.face.posed_face import PosedFace
 from space_core.face.sharpness import softening_of
 from space_core.face.topology import OVAL
 from space_core.generator.mesh_warp.background import estimate_background
+from space_core.generator.mesh_warp.bars import PreparedBars, behind_bars, draw_bars
 from space_core.generator.mesh_warp.compositing.compositor import compose
 from space_core.generator.mesh_warp.compositing.prepared_canvas import PreparedCanvas, film_transform, prepare_canvas
 from space_core.generator.mesh_warp.compositing.soft_edges import soften_edges
@@ -73,6 +75,7 @@ class PreparedPortrait:
         lips: what lies behind the lips.
         light: the light on the face, or None where it turns with the head.
         blur: the standard deviation of the Gaussian that has blurred the photo in its face, in pixels of the film.
+        bars: what is in front of all at the photo's edges, or None.
     """
 
     canvas: PreparedCanvas
@@ -86,6 +89,7 @@ class PreparedPortrait:
     lips: PreparedLips
     light: PreparedLight | None
     blur: float
+    bars: PreparedBars | None
 
     @property
     def to_surroundings(self) -> PixelTransform:
@@ -105,6 +109,7 @@ class MeshWarpGenerator:
         """See ``Generator.prepare``."""
         # On the host, whose values decide what is prepared, and then to the device as a whole.
         canvas, host = canvas or crop_canvas(portrait, SIZE), torch.device("cpu")
+        canvas, bars = behind_bars(canvas, portrait)
         size = np.array(portrait.photo.shape[1::-1])
         edges = np.stack([portrait.crop.to_crop(corner) + MARGIN for corner in (np.zeros(2), size)])
         scale = float(portrait.pose.scale[0])
@@ -118,7 +123,8 @@ class MeshWarpGenerator:
         face = PosedFace(portrait.normalized[None], portrait.pose)
         to_film, to_surroundings = film_transform(canvas), PixelTransform(1.0, np.full(2, float(MARGIN)))
         around, photo = (face_motion(face, transform, host) for transform in (to_surroundings, to_film))
-        picture = torch.tensor(portrait.surroundings).permute(2, 0, 1)[None].float() / 255
+        surroundings, hidden = portrait.behind_bars(portrait.surroundings, AROUND_CROP)
+        picture = torch.tensor(surroundings).permute(2, 0, 1)[None].float() / 255
         glasses, worn = find_glasses(picture, around, portrait.person), None
         if glasses is not None:
             canvas, worn = take_off_glasses(canvas, glasses, photo)
@@ -128,7 +134,7 @@ class MeshWarpGenerator:
         with ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,)) as beside:
             # Half of the work; the other half is done in this thread meanwhile.
             prepared_canvas = beside.submit(
-                _prepare_canvas, canvas, photo, around, portrait, picture, edges, whole, soft
+                _prepare_canvas, canvas, photo, around, portrait, picture, hidden, edges, whole, soft
             )
             mouth = prepare_mouth(picture, around)
             depiction = mouth.colours.depiction
@@ -144,6 +150,7 @@ class MeshWarpGenerator:
                 lips=prepare_lips_on(canvas, photo, mouth, blur, refined),
                 light=prepare_light(picture, around, depiction),
                 blur=blur,
+                bars=bars,
                 canvas=prepared_canvas.result(),
             )
         return place(prepared, self.device)
@@ -224,6 +231,8 @@ class MeshWarpGenerator:
             draw_glasses(frames, prepared.glasses, motion)
         if prepared.light is not None:
             relight(frames, prepared.light, canvas, places, motion, prepared.to_surroundings)
+        if prepared.bars is not None:
+            draw_bars(frames, prepared.bars)
         return frames
 
     def _offsets(self, prepared: PreparedPortrait, motion: FaceMotion) -> tuple[torch.Tensor, torch.Tensor | None]:
@@ -260,6 +269,7 @@ def _prepare_canvas(
     around: FaceMotion,
     portrait: Portrait,
     picture: torch.Tensor,
+    hidden: np.ndarray,
     edges: np.ndarray,
     whole: np.ndarray,
     softening: float,
@@ -268,5 +278,5 @@ def _prepare_canvas(
     ``around``; ``softening`` is as ``PreparedCanvas`` has it, the others are as ``estimate_background`` takes them."""
     middle = photo.host.posed[0, list(OVAL), :2].mean(0)
     appearance = far_appearance(around, picture, portrait.person)
-    behind = estimate_background(portrait, picture, edges, whole)
+    behind = estimate_background(portrait, picture, hidden, edges, whole)
     return prepare_canvas(canvas, middle, behind, appearance, softening)

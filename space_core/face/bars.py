@@ -1,0 +1,170 @@
+"""Bars, frames and corners of one colour at a photo's edges, as around films and turned crops: no part of its picture.
+
+Whoever is cut off by one goes on behind it: the picture is continued there, and the bar is in front of it.
+"""
+
+import itertools
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from space_core.face.crop_size import MARGIN, SIZE, Crop
+
+# A pixel is of the bar's colour up to that difference in each channel (0…255), as JPEG leaves noise beside an edge; so
+# many pixels further in the picture differs from it by at least the second number.
+TOLERANCE, CONTRAST, FURTHER_IN = 20, 32, 2
+CORNER = 5  # pixels along an edge, at its end, that are of one colour where there is a bar
+# A bar's inner edge is at most so steep, and is sought in such steps, degrees.
+STEEPEST, ANGLE_STEP = 45.0, 0.25
+# Along that edge the picture begins that near to it, pixels, in so large a share at least. Where the picture is of the
+# bar's colour itself it begins further away than that; together that is so large a share.
+NEAR, SHOWN, BEYOND, EXPLAINED = 1.6, 0.35, 6.0, 0.8
+COLUMNS = 100  # at about so many places along the photo's edge it is looked for
+LEAST_LENGTH = 0.18  # of what is shown of that edge, in lengths of the photo's
+# Nothing of a bar is in the picture that far from its edge, in pixels of the photo or of the picture, the larger ones.
+CLEARANCE = 1.5
+# Behind a bar is what lies before it mirrored, ever more slowly, down to so many pixels of the crop.
+MIRRORED = 8.0
+# So far behind it that is averaged over that width, in pixels of the crop, but for the share of it that stays: repeated
+# strands and wrinkles would show as stripes.
+SMOOTH_FROM, SMOOTH_WIDTH, STRANDS = 8.0, 8.0, 0.3
+
+
+@dataclass(frozen=True)
+class Bar:
+    """What lies beyond a straight line, in pixels of the portrait's crop, counted from the edges of its pixels.
+
+    Attributes:
+        normal: (2,) the unit vector at right angles to the line, out of the picture.
+        offset: how far along it the line lies from the crop's top left corner.
+    """
+
+    normal: np.ndarray
+    offset: float
+
+
+def find_bars(photo: np.ndarray, crop: Crop) -> tuple[Bar, ...]:
+    """The bars in a photo (H, W, 3) uint8 in and around a portrait's crop of it."""
+    low = np.floor(crop.to_photo(np.full(2, -MARGIN))).astype(int).clip(0)
+    high = np.minimum(np.ceil(crop.to_photo(np.full(2, SIZE + MARGIN))).astype(int), photo.shape[1::-1])
+    step = max(1, round(max(high - low) / SIZE))
+    part = photo[low[1] : high[1] : step, low[0] : high[0] : step]
+    first = low + 0.5 * (1 - step)  # where the part's edges would be if its pixels were ``step`` wide
+    bars = []
+    for swapped, far in itertools.product((False, True), repeat=2):
+        facing = part.swapaxes(0, 1) if swapped else part
+        facing = facing[::-1] if far else facing
+        for mirrored in (False, True):
+            line = _upper_line(facing[:, ::-1] if mirrored else facing)
+            if line is None:
+                continue
+            normal, offset = np.array([line.slope, -1.0]), -line.height
+            for axis, flipped in enumerate((mirrored, far)):
+                if flipped:
+                    offset -= normal[axis] * facing.shape[1 - axis]
+                    normal[axis] *= -1
+            normal = normal[::-1] if swapped else normal
+            offset = (offset * step - normal @ (crop.origin - first)) / crop.scale
+            length = np.hypot(*normal)
+            bars.append(Bar(normal / length, float(offset / length)))
+            if line.is_whole:
+                break
+    return tuple(bars)
+
+
+@dataclass(frozen=True)
+class _Line:
+    """The lower edge of a bar that lies at the top, or of a corner at the top left.
+
+    Attributes:
+        height: at the left, pixels.
+        slope: of its height, per pixel to the right.
+        is_whole: whether the bar reaches the right.
+    """
+
+    height: float
+    slope: float
+    is_whole: bool
+
+
+def _upper_line(part: np.ndarray) -> _Line | None:
+    """The lower edge of what is of the colour of the top left corner of a part of a photo (h, w, 3); or None."""
+    height, width = part.shape[:2]
+    colour = np.median(part[0, :CORNER], axis=0)
+    if (abs(part[0, :CORNER] - colour) > TOLERANCE).any():
+        return None
+    step = max(width // COLUMNS, 1)
+    columns = np.arange(0, width, step)
+    part = np.ascontiguousarray(part[:, ::step])
+    low, high = (np.clip(colour + sign * TOLERANCE, 0, 255) for sign in (-1, 1))
+    other = np.ascontiguousarray(cv2.inRange(part, low, high).T == 0)
+    depth = np.where(other.any(1), other.argmax(1), height).astype(np.float32)
+
+    slopes = -np.tan(np.radians(np.arange(0, STEEPEST + ANGLE_STEP, ANGLE_STEP, dtype=np.float32)))[:, None]
+    above = depth - slopes * columns.astype(np.float32)
+    heights = above.min(1, keepdims=True)
+    near = (above - heights < NEAR) & (heights + slopes * columns > 0)
+    best = int(near.sum(1).argmax())
+    if near[best].sum() < max(LEAST_LENGTH * len(columns), 3):
+        return None
+    slope, intercept = np.polyfit(columns[near[best]], depth[near[best]], 1)
+    line = intercept + slope * columns
+    bar = line > 0.5
+    shown = bar & (abs(depth - line) < NEAR)
+    explained = shown | (bar & (depth > line + BEYOND))
+    if shown.sum() < SHOWN * bar.sum() or explained.sum() < EXPLAINED * bar.sum():
+        return None
+    rows = (depth[shown].astype(int) + FURTHER_IN).clip(0, height - 1)
+    contrast = abs(part[rows, np.flatnonzero(shown)] - colour).max(1)
+    if np.median(contrast) < CONTRAST:
+        return None
+    return _Line(float(intercept), float(slope), bool(line[-1] > 0))
+
+
+def continued_behind(
+    picture: np.ndarray, bars: tuple[Bar, ...], crop: Crop, photo: Crop, photo_size: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """A picture of a photo, continued behind its bars, and (H, W) bool, where they are in front of it.
+
+    Args:
+        picture: (H, W, 3) uint8, or a mask (H, W) float32.
+        crop: where the portrait's crop lies in the picture.
+        photo: where it lies in the photo.
+        photo_size: the photo's height and width.
+    """
+    in_front = np.zeros(picture.shape[:2], bool)
+    if not bars:
+        return picture, in_front
+    corner, end = (
+        np.round(crop.to_photo(np.full(2, place))).astype(int).clip(0, picture.shape[1::-1])
+        for place in (-MARGIN, SIZE + MARGIN)
+    )
+    part = np.s_[corner[1] : end[1], corner[0] : end[0]]
+    # Beyond the photo's edges its outermost pixels go on.
+    low, high = photo.to_crop(np.array([[0.5, 0.5], np.array(photo_size[::-1]) - 0.5]))
+    along = [
+        ((np.arange(corner[axis], end[axis]) + 0.5 - crop.origin[axis]) / crop.scale).clip(low[axis], high[axis])
+        for axis in (0, 1)
+    ]
+    places = np.stack(np.meshgrid(*along), -1).astype(np.float32)
+    clearance = CLEARANCE * max(1 / photo.scale, 1 / crop.scale)
+    farthest = np.zeros(places.shape[:2], np.float32)
+    for bar in 2 * bars:  # twice: what was mirrored at one edge may lie behind another
+        normal = bar.normal.astype(np.float32)
+        distance = (places @ normal - np.float32(bar.offset - clearance)).clip(0)
+        places -= (distance + MIRRORED * (1 - np.exp(-distance / MIRRORED)))[..., None] * normal
+        farthest = np.maximum(farthest, distance)
+
+    behind = farthest > 0
+    where = (places * crop.scale + crop.origin - 0.5).astype(np.float32)
+    mirrored = cv2.remap(picture, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
+    mirrored, weights = np.atleast_3d(mirrored), behind[..., None].astype(np.float32)
+    total = cv2.GaussianBlur(np.dstack([mirrored * weights, weights]), (0, 0), SMOOTH_WIDTH * crop.scale)
+    share = (1 - STRANDS) * (1 - np.exp(-farthest / SMOOTH_FROM))[..., None]
+    mirrored += share * (total[..., :-1] / total[..., -1:].clip(1e-3) - mirrored)
+
+    continued, in_front[part] = picture.copy(), behind
+    values = mirrored.reshape(continued[part].shape)[behind]
+    continued[part][behind] = values.round() if picture.dtype == np.uint8 else values
+    return continued, in_front

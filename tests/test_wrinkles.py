@@ -131,6 +131,28 @@ def test_smooth_skin_gets_shallower_creases(generator, portrait, shown):
     )
 
 
+def shades_of(surroundings: np.ndarray, portrait) -> np.ndarray:
+    """(N, 3, h, w) by which share the creases darken the skin of a portrait with other surroundings (640, 640, 3)."""
+    picture = torch.tensor(surroundings).permute(2, 0, 1)[None].float() / 255
+    return prepare_wrinkles(picture, on_surroundings(posed(portrait)), Depiction(0.0, 0.0, 0.0)).shades.numpy()
+
+
+def test_creases_of_smooth_skin_have_no_sharp_lines(portrait):
+    def sharpness(surroundings: np.ndarray) -> float:
+        shades = shades_of(surroundings, portrait).mean(1)
+        lines = [np.abs(shade - cv2.GaussianBlur(shade, (0, 0), 1)).max() for shade in shades]
+        return max(lines) / shades.max()
+
+    own = portrait.surroundings
+    assert sharpness(cv2.GaussianBlur(own, (0, 0), 3)) < 0.9 * sharpness(own)
+
+
+def test_overexposed_skin_has_no_creases(portrait):
+    own = portrait.surroundings
+    assert shades_of(own, portrait).max() > 0.05
+    assert shades_of((255 - (255 - own.astype(float)) * 0.05).astype(np.uint8), portrait).max() < 0.01
+
+
 def test_creases_of_a_mirrored_motion_are_mirrored(portrait, prepared):
     motion = np.random.default_rng(0).normal(0, 0.05, portrait.normalized.shape)
     mirrored = motion[canonical_face().mirror] * [-1, 1, 1]

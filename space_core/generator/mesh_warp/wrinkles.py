@@ -32,9 +32,11 @@ NEAR = 0.15  # of a crease are the points of the mesh that carry it
 # Colours that differ from the cheeks' by less than the first are skin; by more than the second, hair or glasses.
 SKIN = (0.16, 0.34)
 NEGLIGIBLE = 0.01  # shallower creases are not drawn
-# Skin that is smooth in the photo, as children's or in a drawing, gets shallower creases: by the first from the second
-# number on, in full from the third. That is its roughness: the standard deviation of its details' brightness.
-SMOOTH_SKIN, SMOOTH, ROUGH = 0.4, 0.004, 0.010
+# Skin that is smooth in the photo, as children's or in a drawing, folds more softly: up to the third number lines have
+# the first and their soft shadows the second share of their depth, from the fourth on all of it. Those are its
+# roughness: the standard deviation of its details' brightness.
+SMOOTH_LINE, SMOOTH_FOLD, SMOOTH, ROUGH = 0.2, 0.5, 0.004, 0.010
+OVEREXPOSED = (0.86, 0.97)  # brightness between which the shadows of skin, and of the white of drawings, vanish
 DETAIL, PATCH = 0.03, 0.09  # half the side of the surroundings of a detail, and of a patch of skin
 PATCHES = (151, 9, 108, 337, 50, 280)  # forehead and cheeks
 SECOND = 2  # smoothest of them: hair over some of them is rough
@@ -139,9 +141,12 @@ def prepare_wrinkles(
     blurred = box_mean(half, 2)
     cheeks = sample(blurred, points[:, None, list(CHEEKS), :2])[0, :, 0].median(1).values
     different = (blurred[0] - cheeks[:, None, None]).norm(dim=0)[top:bottom, left:right]
-    skin = (1 - smoothstep(different, *SKIN)) * face[..., 2]
+    exposed = 1 - smoothstep(blurred[0].mean(0)[top:bottom, left:right], *OVEREXPOSED)
+    skin = (1 - smoothstep(different, *SKIN)) * face[..., 2] * exposed
     rough = smoothstep(_roughness(half, points[:, list(PATCHES), :2], scale), SMOOTH, ROUGH)
-    depth = (SMOOTH_SKIN + (1 - SMOOTH_SKIN) * rough) * (1 - depiction.cartoon)
+    line, fold = (
+        float((smooth + (1 - smooth) * rough) * (1 - depiction.cartoon)) for smooth in (SMOOTH_LINE, SMOOTH_FOLD)
+    )
 
     tint = shadow_tint(cheeks)[:, None, None]
     push = torch.zeros(len(canonical), 2, 2 * len(CREASES))
@@ -153,8 +158,8 @@ def prepare_wrinkles(
         push[:, 0, number] *= side
         mirror = torch.tensor([side, 1.0])
         places = face[..., :2] * mirror
-        shade = blur_batch(_shade(places, crease, skin)[None, None], softening / 2)[0, 0]
-        shades.append(depth * tint * shade)
+        shade = blur_batch(_shade(places, crease, skin, line, fold)[None, None], softening / 2)[0, 0]
+        shades.append(tint * shade)
         near.append(_distance(canonical[:NUM_SURFACE_POINTS, :2] * mirror, crease) < NEAR)
     reach = np.array([[crease.begins, crease.full] for crease in CREASES * 2], np.float32).T
     return PreparedWrinkles(
@@ -232,24 +237,24 @@ def _roughness(picture: torch.Tensor, patches: torch.Tensor, scale: float) -> to
     return sample(deviation, patches[:, None])[0, 0, 0].sort().values[SECOND - 1]
 
 
-def _shade(places: torch.Tensor, crease: Crease, skin: torch.Tensor) -> torch.Tensor:
+def _shade(places: torch.Tensor, crease: Crease, skin: torch.Tensor, line: float, fold: float) -> torch.Tensor:
     """(h, w) by which share a crease at its deepest darkens places (h, w, 2) of the canonical face.
 
-    ``skin`` (h, w) is how far there is skin there, 0…1.
+    ``skin`` (h, w) is how far there is skin there, 0…1; ``line`` and ``fold`` are shares of the crease's own.
     """
     shades = torch.zeros_like(skin)
     bare = (skin > 0) & (places[..., 0] <= 0)
-    for line in crease.lines:
-        corners = places.new_tensor(line)
+    for chain in crease.lines:
+        corners = places.new_tensor(chain)
         low, high = corners.amin(0) - FOLD_REACH, corners.amax(0) + FOLD_REACH
         near = bare & ((places > low) & (places < high)).all(-1)
-        distance, from_start, to_end = _along(places[near], line)
+        distance, from_start, to_end = _along(places[near], chain)
         fading = torch.minimum((from_start + to_end) / 2, torch.tensor(ENDS))
         ends = smoothstep(from_start / fading, 0, 1)
-        if line[-1][0] < 0:
+        if chain[-1][0] < 0:
             ends = ends * smoothstep(to_end / fading, 0, 1)
-        across = crease.line * torch.exp(-0.5 * (distance / LINE_WIDTH) ** 2)
-        across = across + crease.fold * torch.exp(-0.5 * (distance / FOLD_WIDTH) ** 2)
+        across = line * crease.line * torch.exp(-0.5 * (distance / LINE_WIDTH) ** 2)
+        across = across + fold * crease.fold * torch.exp(-0.5 * (distance / FOLD_WIDTH) ** 2)
         shades[near] = torch.maximum(shades[near], across * ends)
     return shades * skin
 

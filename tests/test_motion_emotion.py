@@ -208,6 +208,21 @@ def test_joy_lifts_the_hanging_corners_of_a_mouth(face):
     assert corner_height(at_rest(hanging, "sad", 1)) < corner_height(hanging)
 
 
+def spread_by_joy(rest: np.ndarray) -> float:
+    """How much wider joy makes the mouth of a face (478, 3)."""
+    left, right = (at_rest(rest, "happy", 1)[corner, 0] - rest[corner, 0] for corner in (61, 291))
+    return right - left
+
+
+def test_joy_spreads_a_mouth_that_hangs_no_further_than_others(face):
+    hanging = face + unit_offsets(unit_strengths("15:1", 1))[0]
+    assert spread_by_joy(hanging) < spread_by_joy(face) + 0.05
+
+
+def test_joy_spreads_a_mouth_that_smiles_already_by_half(face):
+    assert 0 < spread_by_joy(smiling(face)) < 0.6 * spread_by_joy(face)
+
+
 def test_a_smile_goes_as_far_as_a_blend_contradicts_it(face):
     smile = smiling(face)
     half = at_rest(smile, "0.5 happy + 0.5 sad", 1) - smile

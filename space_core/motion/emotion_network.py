@@ -29,6 +29,9 @@ OPEN_AT = 0.12  # lip opening in speech, in outer-eye-corner distances, from whi
 OPEN_SHARE = 0.5  # … an emotion parts the lips by this share of what it does at rest
 # A photo's smile is taken back by a little more than all of it, as its cheeks keep a part of it, up to an …
 SMILE_TAKEN_BACK = 1.15
+# Joy adds that share of a full smile less to a photo that smiles in full: its lip would rise to teeth and gum that are
+# not seen there.
+SMILE_SPARED = 0.4
 CURVED_SMILE = 0.65  # a photo that smiles that much needs no more of it than joy adds to every face
 SMILE_GONE_AT = 0.5  # … intensity from which on nothing is left of a photo's smile: nobody is a little angry and smiles
 
@@ -54,10 +57,9 @@ def expressive_motion(motion: np.ndarray, emotion: np.ndarray, rest: np.ndarray,
         free = torch.from_numpy(1 - np.asarray(closure, np.float64))
         offsets = network(torch.from_numpy(articulation(motion)), weights, free)
         smile = smile_of(rest, FAINT_COUNTS)
-        taken_back, lifted, curved = network.mouth_corners(weights)
-        offsets = (
-            offsets - smile * taken_back + hanging_of(rest) * lifted + max(1 - smile / CURVED_SMILE, 0) * curved
-        ).numpy()
+        taken_back, spared, lifted, curved = network.mouth_corners(weights)
+        offsets = offsets - smile * taken_back - min(smile, 1) * spared
+        offsets = (offsets + hanging_of(rest) * lifted + max(1 - smile / CURVED_SMILE, 0) * curved).numpy()
         gain = 1 + (weights[:, 1:] @ network.speech_gain).numpy()
     return gain[:, None, None] * motion + limit_expression(offsets, rest)
 
@@ -107,15 +109,24 @@ class EmotionNetwork(nn.Module):
         return offsets.reshape(len(offsets), NUM_POINTS, 3)
 
     def mouth_corners(self, emotion: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """(T, 8) to three offsets (T, 478, 3) of the mouth's corners.
+        """(T, 8) to four offsets (T, 478, 3) of the mouth's corners.
 
-        What emotions take back of a full smile, what they add to a mouth that hangs, and to one that does not smile.
+        What emotions take back of a full smile, what joy adds less to one, what it adds to a mouth that hangs, and to
+        one that does not smile.
         """
         weights = emotion[:, 1:]
         against, intensity = weights @ self.against_smile, weights.sum(1)
         taken_back = SMILE_TAKEN_BACK * against / intensity.clamp(min=SMILE_GONE_AT)
-        lifted = (intensity - against).clamp(max=1)
-        shares = ((taken_back, self.smile), (lifted, self.smile), (lifted, self.curve))
+        joy = intensity - against
+        lifted = joy.clamp(max=1)
+        # Hanging corners lack height, no width: a smile's own would push the skin beside them into folds.
+        upwards = self.smile * self.smile.new_tensor([0.0, 1.0, 1.0]).repeat(NUM_POINTS)
+        shares = (
+            (taken_back, self.smile),
+            (SMILE_SPARED * joy, self.smile),
+            (lifted, upwards),
+            (lifted, self.curve),
+        )
         return tuple((share[:, None] * shape).reshape(len(share), NUM_POINTS, 3) for share, shape in shares)
 
     def mode_coefficients(self, articulation: torch.Tensor, emotion: torch.Tensor) -> torch.Tensor:

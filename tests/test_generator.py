@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import no_work_left
-from rendering import around, blinking, looking, open_mouth, posed, rendered
+from rendering import around, blinking, looking, on_surroundings, open_mouth, posed, rendered
 
 from space_core.evaluation.eyes import followed_gaze
 from space_core.evaluation.picture import eye_opening
@@ -19,6 +19,7 @@ from space_core.face.normalization import HeadPose, normalize
 from space_core.face.portrait import MARGIN
 from space_core.face.posed_face import PosedFace, fit_posed_face
 from space_core.face.topology import EYES, LEFT_EYE
+from space_core.generator.mesh_warp.eyes import prepare_eyes
 from space_core.generator.mesh_warp.rasterizer import rasterize
 from space_core.motion.gaze import apply_gaze
 from space_core.progress import NUM_CORES
@@ -151,6 +152,24 @@ def test_half_shut_lids_have_dark_edges(generator, portrait):
     face = posed(portrait, blinking(portrait, 0.55))
     lashed = generator.prepare(with_lashes(portrait, (25, 15, 12)), refined=False)
     assert edge_of_lids(rendered(generator, lashed, face)[0], face.landmarks[0]) < 0.3
+
+
+def test_eyes_go_on_below_their_lower_lids_without_the_lashes(portrait):
+    photo, lined = on_surroundings(posed(portrait)), portrait.surroundings.copy()
+    for eye in EYES:
+        edge = photo.host.posed[0, list(eye.lower_lid), :2].round().astype(np.int32)
+        cv2.polylines(lined, [edge], False, (20, 15, 15), 2)
+
+    def below_lids(surroundings: np.ndarray) -> list[float]:
+        picture = torch.tensor(surroundings).permute(2, 0, 1)[None].float() / 255
+        brightness = []
+        for prepared in prepare_eyes(picture, photo, 0.0):
+            points = photo.host.posed[0, list(prepared.eye.lower_lid), :2] - prepared.corner.numpy()
+            x, y = (2 * (points[3:6] + [0, 0.06 * np.ptp(points[:, 0])])).round().astype(int).T
+            brightness.append(float(prepared.ball[0][:, y, x].mean()))
+        return brightness
+
+    assert np.less(0.85 * np.array(below_lids(portrait.surroundings)), below_lids(lined)).all()
 
 
 def test_irises_turn(generator, prepared, portrait):

@@ -66,6 +66,11 @@ LASHES_OR_WHITE = (0.5, 0.75)  # relative to the light: darker is lashes, lighte
 # The bridge of a nose hides the far eye of a turned head: what is seen there lies in the photo so far along the eye, in
 # its widths, from where the eye shows it. In view that is 0.13 at most, behind a bridge 0.7.
 HIDDEN = (0.2, 0.4)
+# What is that near to the edge of the lower lid, in widths of the eye, is its rim and lashes, not the eyeball; an iris
+# ends between these radii; what less is seen of, in squares of the width, is not continued on its own.
+LOWER_RIM, IRIS_EDGE, LEAST_SEEN = (0.0, 0.05), (0.9, 1.05), 0.002
+WHITEST, LIT = 0.75, (0.4, 0.9)  # quantile of the brightness of what is seen beside it, and shares of it that count
+BELOW_UPPER_LID, NO_CORNER = (0.0, 0.05), (0.9, 0.4)  # widths from the upper lid, where its shade ends; half widths
 AROUND_BALL = 0.75  # in widths; what is further from an eye is not seen between its lids, however it moves
 LEAST_HEIGHT = 0.1  # of an eye, in its widths; below it the tracker's noise would count as shutting
 
@@ -263,7 +268,7 @@ def _prepare(picture: torch.Tensor, photo: FaceMotion, eye: Eye, other: Eye, sof
     width = float((upper[0, -1] - upper[0, 0]).norm())  # pixels
     lids = _lids(picture, opening, width)
     lashes, strength = _lashes(picture, lids, opening, width)
-    ball, height = fill(picture, visible), float(_height(photo.normalized, eye))
+    ball, height = _continued(picture, photo, eye, opening, width), float(_height(photo.normalized, eye))
     if height * float(photo.scale) < HALF_SHUT * width:
         unseen = _unseen(picture, photo, eye, other, opening)
         ball = torch.lerp(blur_batch(unseen, softening), picture, blur_batch(visible, softening))
@@ -284,6 +289,28 @@ def _prepare(picture: torch.Tensor, photo: FaceMotion, eye: Eye, other: Eye, sof
         iris_radius=float((rim - rim.mean(0)).norm(dim=-1).mean()),
         softening=softening,
     )
+
+
+def _continued(picture: torch.Tensor, photo: FaceMotion, eye: Eye, opening: OpeningMask, width: float) -> torch.Tensor:
+    """(1, 3, h, w) the picture with an eyeball of that width in pixels that goes on behind the lids.
+
+    Below the lower lid its white goes on as white and its iris as a disc, without the rim and the lashes of the lid;
+    above the upper one it is as dark as at that lid, in its shade.
+    """
+    visible = opening.coverage[:, None]
+    seen = visible * smoothstep(opening.above_lower / width, *LOWER_RIM)[:, None]
+    rim = photo.posed[0, list(eye.iris_rim), :2]
+    away = (pixels_of(picture) - photo.posed[0, eye.pupil, :2]).norm(dim=-1) / (rim - rim.mean(0)).norm(dim=-1).mean()
+    disc = smoothstep(away, *IRIS_EDGE[::-1])[:, None]
+    beside, bright = seen * (1 - disc), picture.mean(1, keepdim=True)
+    if bool((beside > 0.5).any()):  # what the upper lid and its lashes shade says little of what is at the lower one
+        beside = beside * smoothstep(bright / bright[beside > 0.5].quantile(WHITEST).clamp(min=0.02), *LIT)
+    white, iris = (
+        fill(picture, part if float(part.sum()) > LEAST_SEEN * width**2 else visible) for part in (beside, seen * disc)
+    )
+    below = torch.lerp(torch.lerp(white, iris, disc), picture, seen)
+    share = smoothstep(opening.below_upper / width, *BELOW_UPPER_LID) * smoothstep(opening.along.abs(), *NO_CORNER)
+    return torch.lerp(fill(picture, visible), below, share[:, None])
 
 
 def _unseen(picture: torch.Tensor, photo: FaceMotion, eye: Eye, other: Eye, opening: OpeningMask) -> torch.Tensor:

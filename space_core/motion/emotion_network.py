@@ -19,6 +19,7 @@ from space_core.face.topology import (
 )
 from space_core.motion.emotion_labels import EMOTIONS
 from space_core.motion.expression_limits import limit_expression
+from space_core.motion.lips import close_lips
 
 WEIGHTS = weights_path("emotion.safetensors")
 
@@ -29,7 +30,7 @@ OPEN_AT = 0.12  # lip opening in speech, in outer-eye-corner distances, from whi
 OPEN_SHARE = 0.5  # … an emotion parts the lips by this share of what it does at rest
 # A photo's smile is taken back by a little more than all of it, as its cheeks keep a part of it, up to an …
 SMILE_TAKEN_BACK = 1.15
-# Joy adds that share of a full smile less to a photo that smiles in full: its lip would rise to teeth and gum that are
+# Joy adds that share of a full smile less to a photo that smiles in full: it would be too wide, and bare teeth that are
 # not seen there.
 SMILE_SPARED = 0.4
 CURVED_SMILE = 0.65  # a photo that smiles that much needs no more of it than joy adds to every face
@@ -58,8 +59,10 @@ def expressive_motion(motion: np.ndarray, emotion: np.ndarray, rest: np.ndarray,
         offsets = network(torch.from_numpy(articulation(motion)), weights, free)
         smile = smile_of(rest, FAINT_COUNTS)
         taken_back, spared, lifted, curved = network.mouth_corners(weights)
-        offsets = offsets - smile * taken_back - min(smile, 1) * spared
+        offsets = offsets - smile * taken_back
         offsets = (offsets + hanging_of(rest) * lifted + max(1 - smile / CURVED_SMILE, 0) * curved).numpy()
+        # Both lips alike: joy must not press together what speech closes.
+        offsets = offsets - min(smile, 1) * close_lips(spared.numpy(), np.ones(len(motion)))
         gain = 1 + (weights[:, 1:] @ network.speech_gain).numpy()
     return gain[:, None, None] * motion + limit_expression(offsets, rest)
 

@@ -15,6 +15,7 @@ from space_core.face.portrait import MARGIN, SIZE, Portrait, cut, prepare_portra
 from space_core.face.segmentation import person_mask
 from space_core.face.topology import EYES
 from space_core.generator.mesh_warp import MeshWarpGenerator
+from space_core.generator.mesh_warp.background import estimate_background
 from space_core.generator.mesh_warp.compositing.compositor import compose
 from space_core.generator.mesh_warp.earrings import find_earrings
 from space_core.generator.mesh_warp.face_motion import FaceMotion
@@ -433,6 +434,18 @@ def test_a_trace_of_hair_at_its_border_does_not_colour_the_uncovered_background(
     assert torch.equal(clean[..., :, :240], known[..., :, :240])
     plain = torch.full((1, 3, 640, 640), 0.8)
     assert torch.equal(without_traces(plain, known, busyness(plain, known)), known)
+
+
+def test_a_ribbon_of_which_the_mask_is_hardly_sure_does_not_colour_the_uncovered_background(portrait):
+    picture, mask, ribbon = brick_wall()[0].permute(1, 2, 0).numpy().copy(), *np.zeros((2, 640, 640), np.float32)
+    cv2.circle(mask, (320, 320), 150, 1.0, -1)
+    cv2.rectangle(ribbon, (460, 280), (490, 360), 1.0, -1)
+    picture[mask > 0], picture[ribbon > 0] = 0.1, (0.1, 0.2, 0.9)
+    mask = np.maximum(mask, 0.15 * ribbon)
+    seen = torch.from_numpy(picture).permute(2, 0, 1)[None]
+    background = estimate_background(replace(portrait, person=mask), seen, np.array([[0, 0], [640, 640]]), mask)
+    plate = (seen * background.known + background.unknown)[0]
+    assert float((plate[2] - plate[0])[240:400, 380:450].max()) < 0.05  # the wall is nowhere blue
 
 
 def test_structure_that_the_photo_contradicts_is_not_continued():

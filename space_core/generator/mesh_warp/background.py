@@ -26,6 +26,7 @@ LIKELY, EDGE_REACH = 0.5, (24, 40)
 FRAME = 8  # pixels along the photo's edges in which lines are no hair
 BACKGROUND_CLEARANCE = 19  # width, in pixels, of the brush that keeps the background clear of the person's edge
 TIP_CLEARANCE = 5  # … and of tips and strands of hair beyond
+RIM = 9.5  # pixels over which these fade out; what is half known further inside has a share of the person
 
 
 @dataclass(frozen=True)
@@ -72,9 +73,12 @@ def estimate_background(
         others = find_hair_tips(picture, person), find_earrings(picture, person, portrait)
     for found in (*others, strands.result()):
         kept = np.maximum(kept, blur(cv2.dilate(found * clear_of_edges, fine_brush), 1))
+    inside = distance_to(kept < 0.01) > RIM
+    kept[inside & (kept > 0.5)] = 1
     shows, known = (torch.from_numpy(1 - mask)[None, None].float() for mask in (steep, kept))
     # What goes on beyond the edges is drawn, but nothing is filled from it: it would go on as stripes.
-    filled_from = known * torch.from_numpy(in_photo)[None, None]
+    # Nor from what is half known, such as a tuft that the mask misses: its colour would spread over all of it.
+    filled_from = known * torch.from_numpy(in_photo & ~inside)[None, None]
     busy = busyness(picture, filled_from)
     filled_from = without_traces(picture, filled_from, busy)
     smooth = fill(picture, filled_from)

@@ -13,7 +13,7 @@ from PIL import Image
 
 from space_core.errors import ServerFault, SpaceError
 from space_core.face.canvas import Canvas, crop_canvas, photo_canvas
-from space_core.face.crop_size import Crop
+from space_core.face.crop import Crop
 from space_core.face.detector import Detector, build_detector
 from space_core.face.portrait import Portrait, prepare_portrait
 from space_core.generator.generator import Generator

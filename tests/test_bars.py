@@ -7,7 +7,8 @@ from conftest import EXAMPLES
 from rendering import posed, rendered
 
 from space_core.face.bars import Bar, find_bars
-from space_core.face.crop_size import MARGIN, Crop
+from space_core.face.crop import Crop
+from space_core.face.crop_size import MARGIN
 from space_core.face.detector import build_detector
 from space_core.face.portrait import Portrait, prepare_portrait
 from space_core.media.images import load_photo

@@ -443,7 +443,9 @@ def test_a_ribbon_of_which_the_mask_is_hardly_sure_does_not_colour_the_uncovered
     picture[mask > 0], picture[ribbon > 0] = 0.1, (0.1, 0.2, 0.9)
     mask = np.maximum(mask, 0.15 * ribbon)
     seen = torch.from_numpy(picture).permute(2, 0, 1)[None]
-    background = estimate_background(replace(portrait, person=mask), seen, np.array([[0, 0], [640, 640]]), mask)
+    background = estimate_background(
+        replace(portrait, person=mask), seen, np.zeros((640, 640), bool), np.array([[0, 0], [640, 640]]), mask
+    )
     plate = (seen * background.known + background.unknown)[0]
     assert float((plate[2] - plate[0])[240:400, 380:450].max()) < 0.05  # the wall is nowhere blue
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from space_core.face.crop_size import MARGIN, SIZE, Crop
+from space_core.face.crop import Crop
+from space_core.face.crop_size import MARGIN, SIZE
 
 # A pixel is of the bar's colour up to that difference in each channel (0…255), as JPEG leaves noise beside an edge; so
 # many pixels further in the picture differs from it by at least the second number.

@@ -10,7 +10,8 @@ from scipy.special import expit
 
 from space_core.errors import SpaceError
 from space_core.face.bars import Bar, continued_behind, find_bars
-from space_core.face.crop_size import AROUND_CROP, MARGIN, SIZE, Crop
+from space_core.face.crop import AROUND_CROP, Crop
+from space_core.face.crop_size import MARGIN, SIZE
 from space_core.face.detector import Detector
 from space_core.face.normalization import HeadPose, normalize
 from space_core.face.photo_notes import photo_notes

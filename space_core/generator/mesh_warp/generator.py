@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from space_core.face.canvas import Canvas, crop_canvas
-from space_core.face.crop_size import AROUND_CROP
+from space_core.face.crop import AROUND_CROP
 from space_core.face.portrait import MARGIN, SIZE, Portrait
 from space_core.face.posed_face import PosedFace
 from space_core.face.sharpness import softening_of

@@ -7,7 +7,8 @@ import numpy as np
 from scipy.ndimage import find_objects, label
 
 from space_core.face.canvas import Canvas
-from space_core.face.crop_size import MARGIN, SIZE, Crop
+from space_core.face.crop import Crop
+from space_core.face.crop_size import MARGIN, SIZE
 from space_core.generator.mesh_warp.sampling import EXTENT
 
 # Of the mask: a pixel that shows the person. At the very edge it is far less sure than so many pixels inside: its mean

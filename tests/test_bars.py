@@ -60,6 +60,17 @@ def test_a_plain_background_is_no_bar(portrait, colour):
     assert find_bars(studio.round().astype(np.uint8), WHOLE) == ()
 
 
+@pytest.mark.parametrize(("reaches_edge", "count"), [(True, 1), (False, 0)])
+def test_a_wall_that_ends_before_the_photos_edge_is_no_bar(astronaut, reaches_edge, count):
+    wall, shelf = (np.full((386, width, 3), 235, np.uint8) for width in (60, 300))
+    if not reaches_edge:
+        shelf[:, ::20] = 40
+        shelf[:, :200] = 90
+    photo = np.hstack([shelf, wall, astronaut])
+    beside_shelf = Crop(np.array([300 + 32.0, 40.0]), 0.5)
+    assert len(find_bars(photo, beside_shelf)) == count
+
+
 @pytest.fixture(scope="module", params=[-90, -80])
 def cut_off(request, portrait) -> Portrait:
     """The astronaut, of whose hair a white bar, level or tilted, hides the top."""

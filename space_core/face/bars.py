@@ -21,6 +21,7 @@ STEEPEST, ANGLE_STEP = 45.0, 0.25
 # Along that edge the picture begins that near to it, pixels, in so large a share at least. Where the picture is of the
 # bar's colour itself it begins further away than that; together that is so large a share.
 NEAR, SHOWN, BEYOND, EXPLAINED = 1.6, 0.35, 6.0, 0.8
+AT_PHOTO_EDGE = 0.8  # share of the photo's outermost pixels above a bar that are of its colour at least
 COLUMNS = 100  # at about so many places along the photo's edge it is looked for
 LEAST_LENGTH = 0.18  # of what is shown of that edge, in lengths of the photo's
 # Nothing of a bar is in the picture that far from its edge, in pixels of the photo or of the picture, the larger ones.
@@ -54,10 +55,11 @@ def find_bars(photo: np.ndarray, crop: Crop) -> tuple[Bar, ...]:
     first = low + 0.5 * (1 - step)  # where the part's edges would be if its pixels were ``step`` wide
     bars = []
     for swapped, far in itertools.product((False, True), repeat=2):
-        facing = part.swapaxes(0, 1) if swapped else part
-        facing = facing[::-1] if far else facing
+        facing, whole = (picture.swapaxes(0, 1) if swapped else picture for picture in (part, photo))
+        facing, whole = (picture[::-1] if far else picture for picture in (facing, whole))
+        outermost = whole[0, low[int(swapped)] : high[int(swapped)] : step]
         for mirrored in (False, True):
-            line = _upper_line(facing[:, ::-1] if mirrored else facing)
+            line = _upper_line(*(pixels[..., ::-1, :] if mirrored else pixels for pixels in (facing, outermost)))
             if line is None:
                 continue
             normal, offset = np.array([line.slope, -1.0]), -line.height
@@ -89,15 +91,18 @@ class _Line:
     is_whole: bool
 
 
-def _upper_line(part: np.ndarray) -> _Line | None:
-    """The lower edge of what is of the colour of the top left corner of a part of a photo (h, w, 3); or None."""
+def _upper_line(part: np.ndarray, outermost: np.ndarray) -> _Line | None:
+    """The lower edge of what is of the colour of the top left corner of a part of a photo (h, w, 3); or None.
+
+    ``outermost`` (w, 3) is the photo's uppermost row above the part: a bar reaches it, a wall beside a person need not.
+    """
     height, width = part.shape[:2]
     colour = np.median(part[0, :CORNER], axis=0)
     if (abs(part[0, :CORNER] - colour) > TOLERANCE).any():
         return None
     step = max(width // COLUMNS, 1)
     columns = np.arange(0, width, step)
-    part = np.ascontiguousarray(part[:, ::step])
+    part, outermost = np.ascontiguousarray(part[:, ::step]), outermost[::step]
     low, high = (np.clip(colour + sign * TOLERANCE, 0, 255) for sign in (-1, 1))
     other = np.ascontiguousarray(cv2.inRange(part, low, high).T == 0)
     depth = np.where(other.any(1), other.argmax(1), height).astype(np.float32)
@@ -115,6 +120,9 @@ def _upper_line(part: np.ndarray) -> _Line | None:
     shown = bar & (abs(depth - line) < NEAR)
     explained = shown | (bar & (depth > line + BEYOND))
     if shown.sum() < SHOWN * bar.sum() or explained.sum() < EXPLAINED * bar.sum():
+        return None
+    at_edge = abs(outermost[bar & (depth > 0)] - colour).max(1) <= TOLERANCE
+    if at_edge.mean() < AT_PHOTO_EDGE:
         return None
     rows = (depth[shown].astype(int) + FURTHER_IN).clip(0, height - 1)
     contrast = abs(part[rows, np.flatnonzero(shown)] - colour).max(1)

@@ -6,7 +6,7 @@ import pytest
 from conftest import EXAMPLES
 from rendering import posed, rendered
 
-from space_core.face.bars import Bar, find_bars
+from space_core.face.bars import Bar, continued_behind, find_bars
 from space_core.face.crop import Crop
 from space_core.face.crop_size import MARGIN
 from space_core.face.detector import build_detector
@@ -69,6 +69,17 @@ def test_a_wall_that_ends_before_the_photos_edge_is_no_bar(astronaut, reaches_ed
     photo = np.hstack([shelf, wall, astronaut])
     beside_shelf = Crop(np.array([300 + 32.0, 40.0]), 0.5)
     assert len(find_bars(photo, beside_shelf)) == count
+
+
+def test_a_large_picture_goes_on_behind_bars_as_a_small_one_does(astronaut):
+    bars = line(-90, -60), line(0, 300)
+    small, large = (
+        continued_behind(cv2.resize(astronaut, (386 * times,) * 2), bars, crop, crop, (386 * times, 386 * times))[0]
+        for times, crop in ((1, WHOLE), (4, Crop(np.zeros(2), 4.0)))
+    )
+    reduced = cv2.resize(large, (386, 386), interpolation=cv2.INTER_AREA)
+    behind = np.s_[:50, :290]  # away from the edges of the bars, whose clearance is in the larger pixels
+    assert np.abs(reduced[behind].astype(int) - small[behind]).mean() < 4
 
 
 @pytest.fixture(scope="module", params=[-90, -80])

@@ -149,15 +149,22 @@ def continued_behind(
         np.round(crop.to_photo(np.full(2, place))).astype(int).clip(0, picture.shape[1::-1])
         for place in (-MARGIN, SIZE + MARGIN)
     )
-    part = np.s_[corner[1] : end[1], corner[0] : end[0]]
     # Beyond the photo's edges its outermost pixels go on.
     low, high = photo.to_crop(np.array([[0.5, 0.5], np.array(photo_size[::-1]) - 0.5]))
     along = [
         ((np.arange(corner[axis], end[axis]) + 0.5 - crop.origin[axis]) / crop.scale).clip(low[axis], high[axis])
         for axis in (0, 1)
     ]
-    places = np.stack(np.meshgrid(*along), -1).astype(np.float32)
     clearance = CLEARANCE * max(1 / photo.scale, 1 / crop.scale)
+    # Only rows and columns that a bar reaches are computed: whole photos have many.
+    for axis, reached in enumerate(_reached(bars, along, clearance)):
+        if not reached.any():
+            return picture, in_front
+        first, last = np.flatnonzero(reached)[[0, -1]]
+        along[axis] = along[axis][first : last + 1]
+        corner[axis], end[axis] = corner[axis] + first, corner[axis] + last + 1
+    part = np.s_[corner[1] : end[1], corner[0] : end[0]]
+    places = np.stack(np.meshgrid(*along), -1).astype(np.float32)
     farthest = np.zeros(places.shape[:2], np.float32)
     for bar in 2 * bars:  # twice: what was mirrored at one edge may lie behind another
         normal = bar.normal.astype(np.float32)
@@ -169,7 +176,7 @@ def continued_behind(
     where = (places * crop.scale + crop.origin - 0.5).astype(np.float32)
     mirrored = cv2.remap(picture, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
     mirrored, weights = np.atleast_3d(mirrored), behind[..., None].astype(np.float32)
-    total = cv2.GaussianBlur(np.dstack([mirrored * weights, weights]), (0, 0), SMOOTH_WIDTH * crop.scale)
+    total = _smooth(np.dstack([mirrored * weights, weights]), crop.scale)
     share = (1 - STRANDS) * (1 - np.exp(-farthest / SMOOTH_FROM))[..., None]
     mirrored += share * (total[..., :-1] / total[..., -1:].clip(1e-3) - mirrored)
 
@@ -177,3 +184,23 @@ def continued_behind(
     values = mirrored.reshape(continued[part].shape)[behind]
     continued[part][behind] = values.round() if picture.dtype == np.uint8 else values
     return continued, in_front
+
+
+def _reached(bars: tuple[Bar, ...], along: list[np.ndarray], clearance: float) -> list[np.ndarray]:
+    """(W,) and (H,) bool, which of the columns at ``along[0]`` and the rows at ``along[1]``, ascending, bars reach."""
+    reached = []
+    for axis in (0, 1):
+        farthest = [
+            bar.normal[axis] * along[axis] + (bar.normal[1 - axis] * along[1 - axis][[0, -1]]).max() for bar in bars
+        ]
+        reached.append(np.any([far > bar.offset - clearance for far, bar in zip(farthest, bars, strict=True)], axis=0))
+    return reached
+
+
+def _smooth(picture: np.ndarray, scale: float) -> np.ndarray:
+    """A picture (h, w, n) float32 averaged over ``SMOOTH_WIDTH`` pixels of the crop, each ``scale`` of its own wide."""
+    size, reduction = np.array(picture.shape[1::-1]), max(scale, 1.0)
+    # In a large picture's own resolution the wide filter would take seconds.
+    reduced = cv2.resize(picture, (size / reduction).round().astype(int).clip(1), interpolation=cv2.INTER_AREA)
+    reduced = cv2.GaussianBlur(reduced, (0, 0), SMOOTH_WIDTH * scale / reduction)
+    return cv2.resize(reduced, size, interpolation=cv2.INTER_LINEAR)

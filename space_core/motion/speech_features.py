@@ -73,7 +73,8 @@ def log_mel(speech: np.ndarray, power: float, first_frame: int, num_frames: int)
     samples = np.pad(samples, (before, end - begin - before - len(samples)))
     windows = np.lib.stride_tricks.sliding_window_view(samples, WINDOW_SAMPLES)[::HOP_SAMPLES]
     spectrum = np.fft.rfft(windows * _hann_window()).astype(np.complex64)
-    spectrum[:, 1] += spectrum[:, 0] / 2  # what a constant offset of the recording adds: the transform of a Hann window
+    # A constant offset of the recording adds to the first bin, and minus half of that to the second (Hann window).
+    spectrum[:, 1] += spectrum[:, 0] / 2
     spectrum[:, 0] = 0
     mel = np.abs(spectrum) ** 2 @ _mel_filters().T * (SPEECH_POWER / power)
     return (np.log(mel + POWER_FLOOR) - math.log(POWER_FLOOR)).astype(np.float32) * LOG_SCALE

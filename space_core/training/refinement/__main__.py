@@ -37,6 +37,8 @@ def main() -> None:
     arguments = parser.parse_args()
     corpus, device = Corpus(arguments.corpus, arguments.cache), pick_device(arguments.device)
     path = corpus.cache / "refinement" / "teacher.safetensors"
+    if (arguments.distil or arguments.fine_tune) and not path.exists():
+        parser.error(f"{path} is not there; run the recipe without --distil and --fine-tune first")
     if not arguments.distil:
         _save(_trained(corpus, device, arguments.fine_tune, path), path)
     teacher = RefinementNetwork(CHANNELS)

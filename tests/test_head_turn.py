@@ -566,6 +566,15 @@ def test_the_near_ear_is_not_mirrored_where_the_photo_shows_the_far_one(portrait
     assert far_ear_shown or (side.hidden[468:] > 0.5).all()
 
 
+@pytest.mark.parametrize(("yaw", "mirrored"), [(10.5, 0), (11, 0), (11.5, 0), (12.5, 1)])
+def test_the_near_ear_is_mirrored_wholly_or_not_at_all(portrait, yaw, mirrored):
+    photo = on_surroundings(posed(portrait, yaw=yaw - float(portrait.pose.rotation[0, 0])))
+    person = np.zeros((640, 640), np.float32)  # nothing beyond the face: the photo shows no far ear
+    ear = np.array([[-0.85, y, 0.85] for y in (0.0, 0.1, 0.2)])
+    side = find_far_side(photo, person, ear, np.ones(3), np.zeros(3), np.array([[468, 469, 470]]))
+    assert (side.hidden[468:] == mirrored).all()
+
+
 def test_hair_above_the_mirrored_ear_is_mirrored_up_to_the_top_of_the_head(portrait):
     turn = 20 - float(portrait.pose.rotation[0, 0])
     photo = on_surroundings(posed(portrait, yaw=turn))

@@ -31,7 +31,8 @@ COLOUR_WIDTH, LIGHT_WIDTH = 0.06, 0.15
 LEAST_COLOUR, MOST_DEVIATION, MOST_RATIO = 0.04, 0.3, 0.4
 # So far from the median both sides are alike … are not: hair on one forehead, for example, and skin on the other.
 UNLIKE, LIKENESS_WIDTH = (0.35, 0.7), 0.08
-# The same beside the face: steeper, as half an ear before the background would be a ghost.
+# The same beside the face: steeper, as half an ear before the background would be a ghost; at yaws at which nothing
+# reaches the second, from about 12° down, nothing is mirrored there.
 HIDDEN = (0.3, 0.6)
 # The photo shows the far ear, or what covers it, so far beyond the outline between these heights, in so large a share.
 BEYOND_EAR, EAR_HEIGHTS, EAR_SHOWN = 0.08, (-0.15, 0.35), 0.8
@@ -137,6 +138,8 @@ def find_far_side(
     x, y, _ = around.T
     beside = np.hypot(x, UPWARDS * np.minimum(y, 0))
     hidden[NUM_SURFACE_POINTS:] = smoothstep(hidden[NUM_SURFACE_POINTS:], *HIDDEN)
+    if smoothstep(2 * abs(photo.host.rotation[0, 2, 0]), *BETTER) < HIDDEN[1]:
+        hidden[NUM_SURFACE_POINTS:] = 0  # not even what faces the side would be mirrored wholly
     hidden[NUM_SURFACE_POINTS:] *= np.maximum(smoothstep(with_head, *WITH_HEAD), hair)
     hidden[NUM_SURFACE_POINTS:] *= 1 - smoothstep(beside, *BEYOND)
     # Beyond the surroundings there is nothing to mirror.

@@ -16,6 +16,7 @@ from space_core.face.portrait import MARGIN, Crop, Portrait, prepare_portrait
 from space_core.face.topology import EYES, INNER_LOWER_LIP, INNER_UPPER_LIP, OUTER_LOWER_LIP, OUTER_UPPER_LIP, Eye
 from space_core.generator.mesh_warp.anatomy import GUM, MILLIMETRE, TONGUE, TOOTH, load_anatomy
 from space_core.generator.mesh_warp.face_motion import FaceMotion
+from space_core.generator.mesh_warp.mouth import draw_mouth
 from space_core.generator.mesh_warp.mouth_light import estimate_colours
 from space_core.generator.mesh_warp.mouth_mesh import draw_mouth_mesh
 from space_core.generator.mesh_warp.opening_mask import window_around
@@ -372,6 +373,25 @@ def test_corners_of_an_open_mouth_stay_as_dark_as_in_the_photo(generator, closed
         corners[:, int(left + 0.06 * (right - left)) : int(right - 0.06 * (right - left))] = False
         brightness.append(frame[corners].mean())
     assert brightness[0] < 0.92 * brightness[1]
+
+
+def test_lips_that_close_over_the_photos_teeth_show_no_second_line(closed):
+    mouth = prepare_mouth(*seen(painted_between_lips(closed, 8, lambda lips: np.full(3, lips.mean()))))
+    motion = seen(closed)[1]
+    landmarks, millimetre = motion.host.posed[0], millimetre_of(mouth)
+    y, x = np.mgrid[:640, :640]
+    above, upper, lower, below = (
+        y - np.interp(x[0], *landmarks[list(lip), :2].T)
+        for lip in (OUTER_UPPER_LIP, INNER_UPPER_LIP, INNER_LOWER_LIP, OUTER_LOWER_LIP)
+    )
+    warped = np.where((above > 0) & (below < 0), 0.4, 0.8)  # lips, skin
+    warped[(upper > -millimetre) & (lower < millimetre)] = 1  # teeth that the warp left on the lips' edges
+    frame = torch.from_numpy(warped).float().repeat(1, 3, 1, 1)
+    draw_mouth(frame, mouth, motion)
+    left, right = (int(landmarks[point, 0]) for point in (81, 311))
+    lips = frame[0].mean(0).numpy()[:, left:right][((above > 2) & (below < -2))[:, left:right]]
+    assert mouth.shows_teeth
+    assert lips.max() < 0.5
 
 
 def test_lips_that_only_seem_apart_show_no_teeth(closed):

@@ -212,7 +212,7 @@ def draw_lips(frames: torch.Tensor, prepared: PreparedLips, network: RefinementN
     refined = refinement is not None and bool(lip_motion_weight(refinement.photo, motion).any())
     if not (is_open or refined):
         return
-    points = motion.host.posed[:, INNER_LIP_POINTS, :2]
+    points = motion.host.posed[:, LIP_POINTS if mouth.shows_teeth else INNER_LIP_POINTS, :2]
     if refined:
         points = np.concatenate([points, window_corners(refinement, motion.host)], 1)
     step = prepared.patch.step

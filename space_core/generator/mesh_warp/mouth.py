@@ -32,10 +32,9 @@ EDGE, EDGE_SHARE = 0.6 * MILLIMETRE, 0.12  # of lips open in the photo, drawn ov
 # Insides of the lips: their brightness relative to the seam's, and how many millimetres from the edges of the upper and
 # the lower lip they have gone into the dark to 1 / e.
 LINING, LINING_ABOVE, LINING_BELOW = 1.5, 2.0, 3.0
-# Where lips are closer than that, their edges are drawn over by what is seen further away: by that share of the lip's
-# height and so much at most. From the second to the first of these shares of it less and less, and towards the corners.
-LIPS_CLOSE, LIP_FROM = (2 * MILLIMETRE, 5 * MILLIMETRE), (0.6, 2.4 * MILLIMETRE)
-LIP_EDGE, LIP_ENDS = (1.1, 0.65), (0.0, 0.4)
+# Where lips are closer than the first of these, what is further away on them is stretched over their edges, less and
+# less up to the second: by that share of a lip's height and so much at most, and less in that part of its length.
+LIPS_CLOSE, LIP_STRETCH, LIP_ENDS = (2 * MILLIMETRE, 5 * MILLIMETRE), (0.5, 2.4 * MILLIMETRE), (0.0, 0.2)
 SEAM_SHOWN = 0.6  # how far the seam between such lips is its own colour
 OWN_SHADE = 0.6  # of the lips' shade, the part that the photo's own teeth bring along
 CORNERS, CORNERS_SHADE = (0.3, 0.9), 0.35  # from the middle to a corner; of light, what the cheeks keep from the depth
@@ -88,43 +87,48 @@ def draw_mouth(frames: torch.Tensor, mouth: PreparedMouth, motion: FaceMotion) -
         middle = _apart(mouth, motion.host)[:, 5]
         closed = moved * (1 - middle / mouth.opening).clip(0) * (1 - smoothstep(middle, *LIPS_CLOSE))
         if mouth.shows_teeth and closed.any():
-            _restore_lips(frames, mouth, motion, window, opening, closed)
+            share = upload(closed.astype(np.float32), device)[:, None, None]
+            _stretch_lips(frames, motion, (upper, lower), share)
+            away = torch.maximum(opening.below_upper.abs(), opening.above_lower.abs())
+            seam = mouth.seam.expand_as(inside)
+            alpha_blend(frames, window, seam, SEAM_SHOWN * share * _between_corners(opening) * (1.5 - away).clamp(0, 1))
     if mouth.softening:
         inside, alpha = _softened(inside, own, alpha, mouth.softening)
     alpha_blend(frames, window, inside, alpha)
 
 
-def _restore_lips(
-    frames: torch.Tensor,
-    mouth: PreparedMouth,
-    motion: FaceMotion,
-    window: Window,
-    opening: OpeningMask,
-    closed: np.ndarray,
+def _stretch_lips(
+    frames: torch.Tensor, motion: FaceMotion, edges: tuple[torch.Tensor, torch.Tensor], share: torch.Tensor
 ) -> None:
-    """Draws the edges of lips over with what is seen a little further out, by shares ``closed`` (B,), in place.
+    """Stretches the lips over their ``edges`` (B, 11, 2) by a share (B, 1, 1), in place.
 
     Where lips close that are open in the photo, the warp, which is smooth, leaves some of its teeth on their edges.
     """
-    scale, (height, width) = motion.scale[:, None, None], frames.shape[2:]
-    share = upload(closed.astype(np.float32), frames.device)[:, None, None]
-    share = share * smoothstep(1 - opening.along.abs(), *LIP_ENDS)
-    x, y = window.pixels.unbind(-1)
-    rest = mouth.photo.host.normalized[0]
-    for outside, inner, outer in (
-        (-opening.below_upper, INNER_UPPER_LIP, OUTER_UPPER_LIP),
-        (-opening.above_lower, INNER_LOWER_LIP, OUTER_LOWER_LIP),
-    ):
-        thickness = float(rest[outer[5], 1] - rest[inner[5], 1])
-        away = np.clip(LIP_FROM[0] * thickness, -LIP_FROM[1], LIP_FROM[1])
-        edge = share * smoothstep(outside / (scale * abs(away)), *LIP_EDGE) * (outside > -1)
-        rows = round(away * float(motion.host.scale.max()))
-        source = ((y + rows).clamp(0, height - 1) * width + x).long().flatten(1)
-        seen = frames.flatten(2).gather(2, source[:, None].expand(-1, 3, -1))
-        alpha_blend(frames, window, seen.unflatten(2, window.index.shape[1:]), edge)
-    away = torch.maximum(opening.below_upper.abs(), opening.above_lower.abs())
-    seam = mouth.seam.expand(len(share), 3, *window.index.shape[1:])
-    alpha_blend(frames, window, seam, SEAM_SHOWN * share * (1.5 - away).clamp(0, 1))
+    points = motion.host.posed[:, [*OUTER_UPPER_LIP, *OUTER_LOWER_LIP], :2]
+    window = window_around(points, WINDOW_MARGIN, frames.shape[2:], frames.device)
+    upper, lower = (
+        motion.posed.index_select(1, index_on(lip, frames.device))[..., :2]
+        for lip in (OUTER_UPPER_LIP, OUTER_LOWER_LIP)
+    )
+    upper_lip = opening_mask(upper, edges[0], window.pixels)
+    lower_lip = opening_mask(edges[1], lower, window.pixels)
+    above, below = upper_lip.above_lower, lower_lip.below_upper  # pixels away from the edges
+    most = LIP_STRETCH[1] * motion.scale[:, None, None]
+    down = torch.where(above > below, -_stretched(upper_lip, above, most), _stretched(lower_lip, below, most))
+    source = window.pixels + torch.stack([torch.zeros_like(down), share * down], -1)
+    alpha_blend(frames, window, sample(frames, source), (down != 0).float())
+
+
+def _stretched(lip: OpeningMask, away: torch.Tensor, most: torch.Tensor) -> torch.Tensor:
+    """(B, h, w) how many pixels further from its inner edge lies what a stretched lip shows, so many away from it."""
+    thickness = (lip.below_upper + lip.above_lower).clamp(min=1)
+    further = torch.minimum(LIP_STRETCH[0] * thickness, most) * (1 - away / thickness).clamp(0, 1)
+    return further * (away > -1) * _between_corners(lip)
+
+
+def _between_corners(opening: OpeningMask) -> torch.Tensor:
+    """(B, h, w) 1 between the corners of lips, less towards them, where they stay as they are: dark."""
+    return smoothstep(1 - opening.along.abs(), *LIP_ENDS)
 
 
 def _with_dark_corners(

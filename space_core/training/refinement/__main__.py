@@ -22,7 +22,6 @@ NOT_RECORDED = ("yongen", "static_assets3", "mona", "mola", "yomir", "kara", "dr
 LEAST_SIZE, LEAST_FACE = 512, 300
 PHOTO_QUANTILES = (0.05, 0.6)  # of lip opening: the frames of a clip that serve as photos
 TARGETS, VALIDATION_TARGETS = 18, 12  # frames rendered from each of these photos, at most
-LEAST_MOTION = 0.1  # ``lip_motion_weight`` of the pairs to train on
 OPENING_OFFSET = 5  # pixels of the window; mouths open by that much are drawn twice as often as closed ones
 CHECKPOINT_EVERY, REPORT_EVERY = 50, 500  # steps
 
@@ -65,8 +64,7 @@ def _trained(corpus: Corpus, device: torch.device, fine_tuning: int | None, teac
     ]
     held_out = sorted(row["id"] for row in corpus.clips if row["id"] in corpus.held_out and not row["speaker"])
     validation = read_pairs(corpus, held_out, PHOTO_QUANTILES[:1], VALIDATION_TARGETS, "validation").to(device)
-    pairs = read_pairs(corpus, clips, PHOTO_QUANTILES, TARGETS, "train")
-    pairs = pairs[(pairs.motion_weight > LEAST_MOTION).nonzero()[:, 0]]
+    pairs = read_pairs(corpus, clips, PHOTO_QUANTILES, TARGETS, "train").with_motion()
     print(f"{len(pairs)} pairs of {len(clips)} clips to train on, {len(validation)} of {len(held_out)} to validate on")
 
     checkpoint = corpus.cache / "refinement" / "training.pt"

@@ -34,8 +34,6 @@ from space_core.training.refinement.train import SEED, augment, set_learning_rat
 STEPS, BATCH, LEARNING_RATE = 5000, 16, 2e-3
 NUM_CLIPS, LEAST_FACE = 100, 200  # clips whose first frame is a photo; pixels of their faces
 FILMS, FRAMES = 3, 16  # of each photo, in other voices and emotions; frames taken of each film
-LONGEST = 8.0  # seconds of the recordings that are spoken
-LEAST_MOTION = 0.1  # ``lip_motion_weight`` of the windows to learn from
 PART = (88, 104)  # rows and columns of the window that are compared at a time, as large as most of those refined
 RAW_LOSS = 0.1  # weight of the networks' outputs themselves, which also count where the refinement is limited
 LARGEST_GRADIENT = 0.1  # norm
@@ -57,12 +55,12 @@ def distil(teacher: RefinementNetwork, windows: Windows, device: torch.device, s
     network = RefinementNetwork().to(device, memory_format=torch.channels_last)
     average = copy.deepcopy(network).requires_grad_(False)
     optimizer = torch.optim.Adam(network.parameters(), LEARNING_RATE, betas=(0.9, 0.99))
-    windows = windows[(windows.motion_weight > LEAST_MOTION).nonzero()[:, 0]]
-    generator, since, sums = torch.Generator().manual_seed(SEED), time.monotonic(), np.zeros(3)
+    lattice, edge, windows = window_lattice(device), window_edge().to(device), windows.with_motion()
+    generator, since, sums = torch.Generator().manual_seed(SEED), time.monotonic(), np.zeros(2)
     for step in range(1, steps + 1):
         set_learning_rate(optimizer, LEARNING_RATE, step - 1, steps)
         chosen = windows[torch.randint(len(windows), (BATCH,), generator=generator)].to(device)
-        conditioning, near = _random_part(chosen, generator)
+        conditioning, near = _random_part(chosen, lattice, edge, generator)
         with torch.autocast(device.type, torch.bfloat16):
             with torch.no_grad():
                 wanted = teacher(conditioning)
@@ -74,25 +72,29 @@ def distil(teacher: RefinementNetwork, windows: Windows, device: torch.device, s
         torch.nn.utils.clip_grad_norm_(network.parameters(), LARGEST_GRADIENT)
         optimizer.step()
         update_average(average, network, step)
-        sums += distance.item(), (shown.abs() * near).mean().item(), 1
+        sums += distance.item(), (shown.abs() * near).mean().item()
         if step % REPORT_EVERY == 0:
-            differs, size = 255 * sums[:2] / sums[2]
+            differs, size = 255 * sums / REPORT_EVERY
             print(f"{step} steps, {time.monotonic() - since:.0f} s: off by {differs:.3f} of {size:.3f} grey levels")
             sums[:] = 0
     return average
 
 
-def _random_part(windows: Windows, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """A part of windows, varied as for training: the conditioning (B, 11, h, w) and its ``near_lips`` (B, 1, h, w)."""
-    device = windows.rendered.device
+def _random_part(
+    windows: Windows, lattice: torch.Tensor, edge: torch.Tensor, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """A part of windows, varied as for training: the conditioning (B, 11, h, w) and its ``near_lips`` (B, 1, h, w).
+
+    ``lattice`` and ``edge`` are those of the whole window, see ``PreparedRefinement``.
+    """
     rendered, _, photo, lips = augment(windows, generator)
     part = []
     for side in PART:
         first = PART_UNIT * int(torch.randint((SIDE - side) // PART_UNIT + 1, (), generator=generator))
         part.append(slice(first, first + side))
-    pictures, lattice = (rendered[..., *part], photo[..., *part]), window_lattice(device)[:, *part]
-    conditioning = assemble_conditioning(*pictures, list(lips.unbind(1)), lattice)
-    return conditioning, near_lips(conditioning, window_edge().to(device)[*part])
+    pictures = rendered[..., *part], photo[..., *part]
+    conditioning = assemble_conditioning(*pictures, list(lips.unbind(1)), lattice[:, *part])
+    return conditioning, near_lips(conditioning, edge[*part])
 
 
 def _draw_windows(corpus: Corpus) -> Iterator[Windows]:

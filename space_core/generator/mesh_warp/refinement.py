@@ -7,6 +7,7 @@ back over the frame, the more, the further the lips have moved from the photo's;
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -108,11 +109,16 @@ class RefinementNetwork(nn.Module):
         return where * (painted - conditioning[:, :3]) + residual
 
 
+def read_network(path: Path, channels: tuple[int, int, int] = CHANNELS) -> RefinementNetwork:
+    """The network in a file with arrays in half precision, on the host, in float32."""
+    network = RefinementNetwork(channels)
+    network.load_state_dict({name: array.float() for name, array in load_file(path).items()})
+    return network
+
+
 def load_refinement(device: str | torch.device = "cpu") -> RefinementNetwork:
     """The trained network on a device; in bfloat16 where that is fast."""
-    device = torch.device(device)
-    network = RefinementNetwork()
-    network.load_state_dict({name: array.float() for name, array in load_file(WEIGHTS).items()})
+    device, network = torch.device(device), read_network(WEIGHTS)
     fast = torch.cuda.is_bf16_supported() if device.type == "cuda" else torch.cpu._is_avx512_bf16_supported()
     network = network.bfloat16() if fast else network
     return network.eval().to(device, memory_format=torch.channels_last)

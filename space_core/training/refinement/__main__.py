@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from space_core.device import pick_device
-from space_core.generator.mesh_warp.refinement import WEIGHTS, RefinementNetwork
+from space_core.generator.mesh_warp.refinement import WEIGHTS, RefinementNetwork, read_network
 from space_core.measures.corpus import Corpus, corpus_arguments
 from space_core.options import DEVICES
 from space_core.training import refinement
@@ -40,9 +40,8 @@ def main() -> None:
         parser.error(f"{path} is not there; run the recipe without --distil and --fine-tune first")
     if not arguments.distil:
         _save(_trained(corpus, device, arguments.fine_tune, path), path)
-    teacher = RefinementNetwork(CHANNELS)
-    teacher.load_state_dict({name: array.float() for name, array in load_file(path).items()})
-    _save(distil(teacher.to(device).requires_grad_(False), read_windows(corpus), device), WEIGHTS)
+    teacher = read_network(path, CHANNELS).to(device).requires_grad_(False)
+    _save(distil(teacher, read_windows(corpus), device), WEIGHTS)
 
 
 def _save(network: RefinementNetwork, path: Path) -> None:

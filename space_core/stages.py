@@ -42,6 +42,10 @@ class Stages:
         self._generators = {DEFAULT_GENERATOR: build_generator(DEFAULT_GENERATOR, device, ignore_progress)}
         self._building = threading.Lock()
 
+    def warm_up(self) -> None:
+        """See ``SpacePipeline.warm_up``."""
+        self._generators[DEFAULT_GENERATOR].warm_up()
+
     def detector(self, options: AnimationOptions) -> Detector:
         """The detector that options ask for."""
         return self.portraits.detector(options.detector)

@@ -20,7 +20,7 @@ import soundfile
 import uvicorn
 from rendering import posed, rendered
 
-from space_core import SpacePipeline
+from space_core import SpacePipeline, drawing_process
 from space_core.cli import main
 from space_core.face.canvas import Canvas
 from space_core.face.detector import build_detector
@@ -40,7 +40,7 @@ LONGEST = (
     *("test_fuzz", "test_face_vid2vid", "test_live", "test_web"),
 )
 UNLIMITED = {"visitor_requests": 100_000, "visitor_jobs": 100_000}  # settings for tests, which are one visitor
-STANDING = ("starter", "detector")  # beginnings of the names of threads that stay for the next film
+STANDING = ("starter", "detector", "drawing-process")  # beginnings of the names of threads that stay for the next film
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -137,6 +137,7 @@ def no_work_left() -> Iterator[None]:
     """Checks that the threads and programs that are started meanwhile end."""
     process = psutil.Process()
     decoding_pool.warm_up()
+    drawing_process.warm_up()
     threads, num_programs = set(threading.enumerate()), len(process.children())
     yield
     until(lambda: all(thread in threads or thread.name.startswith(STANDING) for thread in threading.enumerate()))

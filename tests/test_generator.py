@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import cv2
 import numpy as np
+import psutil
 import pytest
 import torch
-from conftest import no_work_left
+from conftest import no_work_left, until
 from rendering import around, blinking, looking, on_surroundings, open_mouth, posed, rendered
 
 from space_core.evaluation.eyes import followed_gaze
@@ -302,6 +303,67 @@ def test_several_batches_are_drawn_at_once_wherever_they_are_asked_for(generator
     # A thread that computes on one core alone, as another film may have left it.
     with ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,)) as elsewhere:
         assert elsewhere.submit(count_workers).result() >= 2
+
+
+# The second process
+
+
+@pytest.fixture
+def drawing_process(generator, monkeypatch):
+    """The process that draws beside this one, as on several cores."""
+    monkeypatch.setattr("space_core.generator.mesh_warp.generator.NUM_CORES", 2)
+    generator.warm_up()
+    (found,) = (child for child in psutil.Process().children() if "drawing_worker" in " ".join(child.cmdline()))
+    return found
+
+
+def nodding(portrait, count):
+    """Batches of a frame each, of a head that goes down."""
+    return [posed(portrait, open_mouth(portrait, 0.001 * number), pitch=0.2 * number) for number in range(count)]
+
+
+def test_frames_of_the_second_process_are_the_same(generator, prepared, portrait, drawing_process):
+    faces, before = nodding(portrait, 30), drawing_process.cpu_times().user
+    drawn = np.concatenate(list(generator.render(prepared, faces)))
+    assert drawing_process.cpu_times().user > before
+    np.testing.assert_array_equal(drawn, np.concatenate([generator.render_batch(prepared, face) for face in faces]))
+
+
+def test_a_film_goes_on_when_the_second_process_is_killed_and_another_is_started(
+    generator, prepared, portrait, drawing_process
+):
+    faces = nodding(portrait, 60)
+    frames = generator.render(prepared, faces)
+    drawn = [next(frames) for _ in range(10)]
+    drawing_process.kill()
+    drawn += frames
+    until(lambda: not drawing_process.is_running())
+    np.testing.assert_array_equal(
+        np.concatenate(drawn), np.concatenate([generator.render_batch(prepared, face) for face in faces])
+    )
+    generator.warm_up()
+    assert any("drawing_worker" in " ".join(child.cmdline()) for child in psutil.Process().children())
+
+
+@pytest.mark.usefixtures("drawing_process")
+def test_two_films_at_once_are_both_drawn(generator, prepared, portrait):
+    faces = nodding(portrait, 16)
+    other = generator.prepare(portrait, crop_canvas(portrait, 256))
+    with no_work_left():
+        for large, small in zip(generator.render(prepared, faces), generator.render(other, faces), strict=True):
+            assert (large.shape, small.shape) == ((1, 512, 512, 3), (1, 256, 256, 3))
+
+
+def test_a_film_that_is_broken_off_leaves_the_second_process_to_the_next(
+    generator, prepared, portrait, drawing_process
+):
+    frames = generator.render(prepared, nodding(portrait, 60))
+    for _ in range(10):
+        next(frames)
+    frames.close()
+    before = drawing_process.cpu_times().user
+    assert len(list(generator.render(prepared, nodding(portrait, 30)))) == 30
+    assert drawing_process.cpu_times().user > before + 0.05
 
 
 # The rasterizer

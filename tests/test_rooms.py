@@ -10,12 +10,15 @@ PACKAGE = Path(__file__).parents[1] / "space_core"
 
 FOUNDATION = {
     "assets",
+    "child_processes",
     "errors",
     "generators",
     "memory",
+    "process",
     "progress",
     "timing",
     "version",
+    "worker",
 }  # modules that every room may import
 STAGES = {"media", "face", "motion", "latents", "generator"}
 # What assembles the stages, and what users meet.

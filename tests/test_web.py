@@ -384,6 +384,9 @@ class StubPipeline:
         self.failure = None
         self.prepared = []
 
+    def warm_up(self):
+        pass
+
     def preview(self, photo, options):
         return SimpleNamespace(notes=())
 

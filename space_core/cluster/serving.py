@@ -77,6 +77,9 @@ class RemotePipeline:
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _portraits: PortraitCache = field(default_factory=lambda: PortraitCache(torch.device("cpu")))  # for its detectors
 
+    def warm_up(self) -> None:
+        """Does nothing: a replica starts what it needs with its first films."""
+
     def preview(self, photo: str, options: AnimationOptions) -> FacePreview:
         """See ``SpacePipeline.preview``."""
         draft, scale = load_draft(photo)

@@ -122,6 +122,7 @@ def _measure_film(folder: Path, photo: Path, speech: Path, options: AnimationOpt
     """Prints the figures of a film; returns the pipeline."""
     video = folder / "out.mp4"
     pipeline = SpacePipeline(device)
+    pipeline.warm_up()
     warming = AnimationOptions(generator=options.generator)
     with pipeline.animate(OTHER_PHOTO, SPEECH, warming) as animation:  # whatever is loaded on first use
         next(animation)

@@ -12,11 +12,11 @@ from typing import Any, cast
 
 import numpy as np
 
+from space_core import child_processes
 from space_core.errors import ServerFault, SpaceError
-from space_core.media import processes
 from space_core.media.files import shown_name
-from space_core.media.worker import worker_command
 from space_core.memory import out_of_memory
+from space_core.worker import worker_command
 
 CPU_SECONDS = 1.8  # for a photo; the slowest that are accepted take 1.3
 WAIT_SECONDS = 30  # for an answer, on a busy machine
@@ -46,8 +46,8 @@ class _Worker:
 
     def __init__(self) -> None:
         self.num_photos = 0
-        self.process = processes.start(
-            worker_command("decoding_worker", CPU_SECONDS),
+        self.process = child_processes.start(
+            worker_command("space_core.media.decoding_worker", CPU_SECONDS),
             cpu_seconds=MAX_PHOTOS * (CPU_SECONDS + 1),
             memory_bytes=MEMORY_BYTES,
             stdin=subprocess.PIPE,

@@ -3,7 +3,6 @@
 import os
 import re
 import subprocess
-import sys
 import time
 from contextlib import AbstractContextManager, closing, suppress
 from dataclasses import dataclass
@@ -13,15 +12,11 @@ from typing import IO, Any, BinaryIO, Self, cast
 
 import imageio_ffmpeg
 
+from space_core import child_processes
+from space_core.child_processes import Watchdog, enlarge_pipe
 from space_core.errors import SpaceError
-from space_core.media import processes
 from space_core.media.files import existing_file, shown_name, temporary_file
-from space_core.media.processes import Watchdog
 from space_core.memory import out_of_memory
-
-if sys.platform == "linux":
-    from fcntl import F_SETPIPE_SZ, fcntl
-
 
 # Containers that hold audio or video themselves. Playlists and scripts (hls, dash, concat, …) are left out, since
 # they make ffmpeg open other files and addresses, chosen by the author of an upload.
@@ -36,7 +31,6 @@ MAX_REPORT_BYTES = 1 << 20  # of what ffmpeg tells of a file, its titles and lyr
 DECODER_MEMORY = 4 << 30  # bytes of address space; a decoder of 40 megapixels with 16 reference frames takes 1.5 GB
 # Exit statuses: of SIGXCPU, without and with ffmpeg's own handler, and of SIGKILL.
 TIME_LIMIT_STATUSES, KILLED = (-24, 255), -9
-PIPE_BYTES = 1 << 20  # the largest pipe that Linux allows without privileges
 STREAM = re.compile(r"^\s*Stream #0:\d+\S*: (Audio|Video): (.*)$", re.MULTILINE)
 DURATION = re.compile(r"^\s*Duration: (\d+):(\d\d):(\d\d\.\d+)(?:, start: (-?[\d.]+))?", re.MULTILINE)
 
@@ -217,7 +211,7 @@ class Process:
 
         Args:
             arguments: everything but the program and its log settings.
-            cpu_seconds, memory_bytes: its limits, see ``processes.start``.
+            cpu_seconds, memory_bytes: its limits, see ``child_processes.start``.
             is_fed: whether the pipe is its input instead of its output.
             stdout: where one that is fed writes what it writes to "pipe:1"; None drops it.
             descriptors: of files that it inherits.
@@ -242,7 +236,7 @@ class Process:
             self._error_log.close()
             raise
         self.pipe = cast(BinaryIO, self._process.stdin if is_fed else self._process.stdout)
-        _enlarge(self.pipe.fileno())
+        enlarge_pipe(self.pipe.fileno())
         try:
             self._watchdog = Watchdog(self._process)
         except RuntimeError:  # no further thread can be started
@@ -288,14 +282,7 @@ def _start(
 ) -> subprocess.Popen[bytes]:
     command = [binary(), "-hide_banner", "-nostdin", *arguments]
     try:
-        return processes.start(command, cpu_seconds, memory_bytes, death_signal=death_signal, **options)
+        return child_processes.start(command, cpu_seconds, memory_bytes, death_signal=death_signal, **options)
     except OSError:
         check_binary()
         raise
-
-
-def _enlarge(pipe: int) -> None:
-    """Gives a pipe a larger buffer: with Linux' default of 64 KiB, raw 4K frames take twice the time to transfer."""
-    if sys.platform == "linux":
-        with suppress(OSError):  # the user's limit of pipe memory is reached; the pipe works as it is
-            fcntl(pipe, F_SETPIPE_SZ, PIPE_BYTES)

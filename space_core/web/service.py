@@ -96,8 +96,9 @@ class AnimationService:
         self._fault = reason, time.monotonic()
 
     def warm_up(self, photo: str, recording: str) -> None:
-        """Begins a film that nobody sees, so that the first visitor's is not slowed by what happens once; ends it after
-        a second of film, or as soon as there is work for a visitor."""
+        """Does ahead what happens once, so that it does not slow the first visitor's film; partly in a film that nobody
+        sees, which ends after a second of film, or as soon as there is work for a visitor."""
+        self._pipeline.warm_up()
         request = JobRequest(photo, SpeechSource(recording), (AnimationOptions(),))
         with contextlib.closing(self._run(request)) as reports:
             for report in reports:

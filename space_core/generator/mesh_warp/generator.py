@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from space_core import drawing_process
+from space_core.drawing_process import DrawingLease
 from space_core.face.canvas import Canvas, crop_canvas
 from space_core.face.crop import AROUND_CROP
 from space_core.face.portrait import MARGIN, SIZE, Portrait
@@ -155,6 +157,11 @@ class MeshWarpGenerator:
             )
         return place(prepared, self.device)
 
+    def warm_up(self) -> None:
+        """Starts what else the first long film would start; returns when that is done. See ``drawing_process``."""
+        if self.device.type == "cpu" and NUM_CORES > 1:
+            drawing_process.warm_up()
+
     def batch_size(self, prepared: PreparedPortrait) -> int:
         """See ``Generator.batch_size``."""
         height, width = prepared.canvas.still.shape[:2]
@@ -177,10 +184,12 @@ class MeshWarpGenerator:
         num_workers = min(NUM_CORES, look_ahead + 1) if self.device.type == "cpu" else 1
         workers = ThreadPoolExecutor(num_workers, initializer=torch.set_num_threads, initargs=(1,))
         memory = FrameMemory()
+        pixels = prepared.canvas.still[..., 0].numel()
+        lease = DrawingLease(prepared) if num_workers > 1 and pixels <= drawing_process.MAX_PIXELS else None
         try:
             pending: deque[Future[Callable[[], np.ndarray]]] = deque()
             for face in faces:
-                pending.append(workers.submit(self._start_batch, prepared, face, memory))
+                pending.append(workers.submit(self._start_batch, prepared, face, memory, lease))
                 if len(pending) > look_ahead:
                     yield pending.popleft().result()()
             while pending:
@@ -188,6 +197,8 @@ class MeshWarpGenerator:
         finally:
             # Without waiting for the threads: an iterator that was dropped may be collected in one of them.
             workers.shutdown(wait=False, cancel_futures=True)
+            if lease is not None:
+                lease.close()
 
     def render_batch(
         self, prepared: PreparedPortrait, face: PosedFace, memory: FrameMemory | None = None
@@ -196,9 +207,20 @@ class MeshWarpGenerator:
         return self._start_batch(prepared, face, memory)()
 
     def _start_batch(
-        self, prepared: PreparedPortrait, face: PosedFace, memory: FrameMemory | None
+        self,
+        prepared: PreparedPortrait,
+        face: PosedFace,
+        memory: FrameMemory | None,
+        lease: DrawingLease | None = None,
     ) -> Callable[[], np.ndarray]:
-        """``render_batch`` without waiting for a GPU: what is returned waits for the frames and gives them."""
+        """``render_batch`` without waiting for a GPU: what is returned waits for the frames and gives them.
+
+        It is drawn in another process if ``lease`` has one that is free.
+        """
+        if lease is not None and memory is not None:
+            drawn = memory.take((len(face), *prepared.canvas.still.shape[:2], 3))
+            if lease.draw(face, drawn):
+                return lambda: drawn
         frames = self.draw(prepared, face, memory)
         if self.device.type != "cuda":
             return frames.cpu().numpy

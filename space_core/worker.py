@@ -1,16 +1,16 @@
-"""What the processes have in common that handle untrusted input in Python: how they are called, and how they answer."""
+"""What the processes have in common that run a module of this package: how they are called, and how they answer."""
 
 import os
 import sys
 from pathlib import Path
 from typing import BinaryIO
 
-PROGRAM = "import sys; sys.path[:] = sys.argv[1:]; from space_core.media import {} as worker; worker.main({!r})"
+PROGRAM = "import sys; sys.path[:] = sys.argv[1:]; from importlib import import_module; import_module({!r}).main(*{!r})"
 
 
-def worker_command(module: str, argument: float | str) -> list[str]:
-    """The command that calls ``main(argument)`` of a module of this package, with the modules that are found here."""
-    return [sys.executable, "-c", PROGRAM.format(module, argument), *sys.path]
+def worker_command(module: str, *arguments: float | str) -> list[str]:
+    """The command that calls ``main(*arguments)`` of a module of this package, with the modules that are found here."""
+    return [sys.executable, "-c", PROGRAM.format(module, arguments), *sys.path]
 
 
 def open_answers() -> BinaryIO:

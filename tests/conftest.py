@@ -155,9 +155,12 @@ def free_port() -> int:
 @contextmanager
 def running(app) -> Iterator[str]:
     """An ASGI application, served in a thread; its address, such as http://127.0.0.1:40123."""
+    from space_core.web.connections import limited_connections
+
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn.Config(app, http="h11", log_level="critical", timeout_graceful_shutdown=1))
+        protocol = limited_connections(trusted_proxies="")
+        server = uvicorn.Server(uvicorn.Config(app, http=protocol, log_level="critical", timeout_graceful_shutdown=1))
         thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()
         try:

@@ -26,7 +26,7 @@ from websockets.sync.client import connect
 
 from space_core import ServerFault, SpaceError
 from space_core.options import AnimationOptions
-from space_core.web import film_streams, job_threads, middleware
+from space_core.web import connections, film_streams, job_threads, middleware
 from space_core.web.endpoints import Endpoints
 from space_core.web.film_streams import FilmStreams
 from space_core.web.gradio_patches import MOST_PROGRESS, MOST_RESULTS
@@ -199,14 +199,45 @@ def test_an_upload_that_does_not_go_on_is_given_up(tmp_path, monkeypatch):
     monkeypatch.setattr(middleware, "IDLE_SECONDS", 3.0)
     with served(tmp_path) as visitor, ExitStack() as uploads:
         before = files_in(tmp_path)
-        connections = [uploads.enter_context(unfinished_upload(visitor)) for _ in range(5)]
+        unfinished = [uploads.enter_context(unfinished_upload(visitor)) for _ in range(5)]
         until(lambda: len(files_in(tmp_path)) == len(before) + 5)
-        for connection in connections:
+        for connection in unfinished:
             answer = received(connection)
             assert answer.startswith("HTTP/1.1 408")
             assert "Send it again." in answer
         until(lambda: files_in(tmp_path) == before)
         assert visitor.metric('space_failed_total{endpoint="upload",reason="left"}') == 5
+
+
+def test_connections_on_which_no_request_comes_to_be_are_closed(tmp_path, monkeypatch):
+    monkeypatch.setattr(connections, "HEAD_SECONDS", 1.0)
+    with served(tmp_path) as visitor, ExitStack() as sockets:
+        silent, slow, second = (sockets.enter_context(connected(visitor)) for _ in range(3))
+        slow.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n")
+        second.sendall(b"HEAD / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        assert second.recv(4096).startswith(b"HTTP/1.1 200")
+        second.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n")
+        begun = time.monotonic()
+        while time.monotonic() < begun + 0.8:  # a head that never ends
+            slow.sendall(b"X-More: 1\r\n")
+            time.sleep(0.2)
+        for connection in (silent, slow, second):
+            assert received(connection) == ""
+        assert time.monotonic() < begun + 10
+        assert visitor.get("/").status_code == 200
+
+
+def test_one_address_can_not_take_all_connections(tmp_path, monkeypatch):
+    monkeypatch.setattr(connections, "MAX_CONNECTIONS", 4)
+    with served(tmp_path) as visitor, ExitStack() as sockets:
+        for _ in range(4):
+            sockets.enter_context(connected(visitor))
+        with connected(visitor) as refused:
+            assert received(refused) == ""
+
+
+def connected(visitor):
+    return socket.create_connection((visitor.base_url.host, visitor.base_url.port))
 
 
 def received(connection):
@@ -218,7 +249,7 @@ def received(connection):
 @contextmanager
 def unfinished_upload(visitor):
     """A connection over which most of an upload has been sent."""
-    with socket.create_connection((visitor.base_url.host, visitor.base_url.port)) as connection:
+    with connected(visitor) as connection:
         head = "POST /gradio_api/upload HTTP/1.1\r\nHost: here\r\nContent-Length: 1000000\r\n"
         head += f"Content-Type: {MULTIPART['content-type']}\r\n\r\n"
         connection.sendall((head + PART).encode())

@@ -16,6 +16,7 @@ import uvicorn
 from space_core.web import gradio_patches
 from space_core.web.admission import Admission
 from space_core.web.application import Callbacks, build_app
+from space_core.web.connections import allow_many_files, limited_connections
 from space_core.web.error_handlers import RESTARTING
 from space_core.web.live_messages import MESSAGE_BYTES
 from space_core.web.logs import log_event
@@ -52,11 +53,13 @@ def serve(
     Raises:
         SystemExit: with one sentence, if the address is taken.
     """
+    allow_many_files()
     admission = Admission(settings, metrics)
     app = build_app(page, settings, metrics, callbacks, admission=admission, **arguments)
     config = uvicorn.Config(
         app,
-        http="h11",  # also where httptools is installed, which reads headers without an end until the memory is full
+        # Of h11, also where httptools is installed, which reads headers without an end until the memory is full.
+        http=limited_connections(settings.trusted_proxies),
         log_config=None,
         access_log=False,  # it would hold visitors' addresses
         server_header=False,

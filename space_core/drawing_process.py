@@ -24,7 +24,7 @@ DONE, FAILED = b"+", b"-"  # what an answer begins with
 MAX_PIXELS = 2 << 20  # of a frame; larger ones keep the cores busy without Python
 START_BATCHES = 75  # drawn without the process, after which the process is started: that takes 1.8 s of a core's time
 FIRST_BATCHES = 2  # of a film, which threads draw: the segments of a live stream have no more
-WAIT_SECONDS = 60  # for a batch, on a busy machine
+WAIT_SECONDS = 20  # for a batch, on a busy machine
 MAX_FAILURES = 3  # processes that ended by themselves, after which none is started
 
 

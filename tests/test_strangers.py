@@ -474,7 +474,8 @@ def test_who_stops_reading_a_film_is_left_and_that_is_no_fault(tmp_path, monkeyp
     assert "fault" not in {record.message for record in caplog.records}
 
 
-def test_pages_that_close_at_once_are_all_noticed_and_hold_nobody_up(visitor):
+def test_pages_that_close_at_once_are_all_noticed_and_hold_nobody_up(visitor, monkeypatch):
+    monkeypatch.setattr(connections, "MAX_CONNECTIONS", 1000)  # as if they had several addresses
     with ExitStack() as pages:
         address = (visitor.base_url.host, visitor.base_url.port)
         for number in range(400):

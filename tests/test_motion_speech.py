@@ -16,6 +16,7 @@ from space_core.motion.emotion import emotion_curve
 from space_core.motion.lip_closure import SHUT_AT, SHUT_FROM, close_between_openings, open_between_closures
 from space_core.motion.lips import FREE_GAP, WIDEST_GAP, limit_opening
 from space_core.motion.quantization import dequantize, quantize
+from space_core.motion.quiet_passages import raise_quiet_passages
 from space_core.motion.speech2landmarks import load_speech2landmarks, shape_labiodentals
 from space_core.timing import FPS, SAMPLE_RATE, number_of_frames
 
@@ -154,6 +155,21 @@ def test_a_loud_and_a_quiet_recording_open_the_mouth_alike():
     speech = voice(3)
     loud, quiet = lip_opening(predict(speech * 3)), lip_opening(predict(speech / 10))
     assert np.abs(loud - quiet).max() < 0.01
+
+
+def test_a_long_quiet_passage_moves_the_lips_as_a_loud_one_does():
+    near, far = voice(7), voice(7) * 10 ** (-28 / 20)
+    alike, quieter = (lip_opening(predict(np.concatenate([near, second])))[7 * FPS :] for second in (near, far))
+    assert np.corrcoef(quieter, alike)[0, 1] > 0.95
+    assert quieter.std() > 0.9 * alike.std()
+
+
+def test_quiet_words_pauses_and_noise_are_not_raised():
+    speech = voice(7)
+    noise = 0.1 * speech.std() * np.random.default_rng(0).standard_normal(4 * SAMPLE_RATE)
+    quiet_word = np.concatenate([speech, 0.06 * speech[:SAMPLE_RATE], speech])
+    for sound in (speech, quiet_word, np.concatenate([speech, noise.astype(np.float32)]), 0 * speech, speech[:100]):
+        np.testing.assert_array_equal(raise_quiet_passages(sound), sound)
 
 
 def test_a_constant_offset_of_a_recording_opens_the_mouth_no_further():

@@ -21,6 +21,7 @@ from space_core.motion.lips import resting_face
 from space_core.motion.live_planner import LivePlanner
 from space_core.motion.motion import Motion, single_precision
 from space_core.motion.prosody import analyze_prosody
+from space_core.motion.quiet_passages import raise_quiet_passages
 from space_core.motion.speech2landmarks import SpeechWindow, load_speech2landmarks
 from space_core.motion.takes import TakeVariation
 from space_core.motion.upper_face import speech_share, upper_face_units
@@ -72,6 +73,7 @@ class MotionPlanner:
             driving: the head poses of the pose video, or None to generate head motion.
         """
         num_frames = number_of_frames(len(speech))
+        speech = raise_quiet_passages(speech)
         prosody = analyze_prosody(speech, num_frames)
         emotion = emotion_curve(options.emotion, options.intensity, num_frames)
         emotion = expression_dynamics(emotion, prosody, options.expressiveness)

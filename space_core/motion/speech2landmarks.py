@@ -33,6 +33,7 @@ from space_core.motion.lips import (
 from space_core.motion.loudness import smooth
 from space_core.motion.motion_network import CONTEXT_FRAMES, MotionNetwork
 from space_core.motion.quantization import dequantize
+from space_core.motion.quiet_passages import raise_quiet_passages
 from space_core.motion.speech_features import log_mel, speech_activity, speech_power
 
 WEIGHTS = weights_path("speech2landmarks.safetensors")
@@ -149,7 +150,7 @@ class Speech2Landmarks:
     @torch.inference_mode()
     def analyse(self, speech: np.ndarray) -> Iterator[SpeechWindow]:
         """What the network makes of speech (N,) float32, 16 kHz mono, whoever says it: window by window, in order."""
-        speech = np.asarray(speech, np.float32)
+        speech = raise_quiet_passages(np.asarray(speech, np.float32))
         power = speech_power(speech)
         activity = speech_activity(speech, power)
         near_speech = nearness_of_speech(activity)

@@ -43,6 +43,18 @@ def test_silence_has_no_syllables_and_no_pitch():
     assert not len(silent.syllables) and not silent.pitch.any() and not silent.accent.any()
 
 
+def test_steady_noise_without_speech_raises_no_brows():
+    noise = (0.003 * np.random.default_rng(0).standard_normal(6 * SAMPLE_RATE)).astype(np.float32)
+    heard = prosody_of(noise)
+    assert not heard.speaking.any() and not upper_face_units(heard, 1.0, 0).any()
+
+
+def test_speech_in_noise_as_loud_as_it_is_heard(speech, prosody):
+    noise = speech.std() * np.random.default_rng(0).standard_normal(len(speech))
+    heard = prosody_of((speech + noise).astype(np.float32))
+    assert np.corrcoef(heard.speaking, prosody.speaking)[0, 1] > 0.5
+
+
 def test_some_syllables_are_accented(prosody):
     assert 1.5 < len(prosody.syllables) / len(prosody.loudness) * FPS < 6
     assert 0.15 < (prosody.accents > ACCENTED).mean() < 0.6

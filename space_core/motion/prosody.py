@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from space_core.motion.loudness import loudness, smooth
+from space_core.motion.loudness import frame_levels, loudness, smooth
 from space_core.timing import FPS, SAMPLE_RATE, SAMPLES_PER_FRAME
 
 # Pitch is the lag of the highest peak of the autocorrelation (Boersma, 1993) in a window around each frame.
@@ -25,6 +25,10 @@ ACCENTED = 0.9  # accent from which on a syllable counts as accented: two of fiv
 GREATEST_ACCENT = 2.5
 ACCENT_WIDTH = 1.5  # frames, standard deviation of an accent in the curve
 PAUSE_LOUDNESS = 0.2
+
+# Steady noise without speech: its frames differ by less in level, in dB from the quietest to the loudest, and fewer are
+# voiced. Speech in white noise as loud as it has five decibels and 16 to 35 % of voiced frames.
+STEADY_DB, VOICELESS = 3.5, 0.9
 
 
 @dataclass(frozen=True)
@@ -49,8 +53,13 @@ class Prosody:
 
 
 def analyze_prosody(speech: np.ndarray, num_frames: int) -> Prosody:
-    """The prosody of 16 kHz mono speech (N,); a recording shorter than ``num_frames`` is silent after its end."""
-    return prosody_of(loudness(speech, num_frames), frame_pitch(speech, num_frames))
+    """The prosody of 16 kHz mono speech (N,); a recording shorter than ``num_frames`` is silent after its end.
+
+    Steady noise without speech, such as a microphone's, is a pause.
+    """
+    semitones = frame_pitch(speech, num_frames)
+    loud = np.zeros(num_frames) if _is_noise(speech, semitones) else loudness(speech, num_frames)
+    return prosody_of(loud, semitones)
 
 
 def prosody_of(loud: np.ndarray, semitones: np.ndarray) -> Prosody:
@@ -102,6 +111,14 @@ def relative_pitch(semitones: np.ndarray, loud: np.ndarray) -> np.ndarray:
     offset = semitones[found] - median
     offset -= 12 * np.round(offset / 12) * (np.abs(offset) > 9)
     return smooth(np.interp(np.arange(len(semitones)), found, offset), PITCH_SMOOTHING)
+
+
+def _is_noise(speech: np.ndarray, semitones: np.ndarray) -> bool:
+    """Whether speech (N,) is steady noise throughout its frames, whose pitch is ``semitones`` (T,)."""
+    if np.isnan(semitones).sum() <= VOICELESS * len(semitones):
+        return False
+    quiet, loud = np.percentile(frame_levels(speech, len(semitones)), [5, 95])
+    return bool(loud - quiet < STEADY_DB)
 
 
 def _syllables(loud: np.ndarray) -> np.ndarray:

@@ -460,6 +460,31 @@ def test_structure_that_the_photo_contradicts_is_not_continued():
     assert float((estimate - smooth)[near].abs().mean()) < 0.02
 
 
+def test_grain_is_not_copied_as_a_pattern_into_a_part_that_has_structure():
+    grain = np.random.default_rng(0).normal(0.5, 0.05, (1, 3, 640, 640)).astype(np.float32)
+    picture, (known, evidence), everywhere = torch.from_numpy(grain), hidden_part(), np.ones((640, 640), np.float32)
+    smooth = fill(picture, known)
+    estimate = with_structure(smooth, smooth, picture, known, everywhere, evidence, everywhere > 0)
+    copied = (estimate - smooth)[..., 220:380, 280:380]
+    assert float((copied[..., :-4] * copied[..., 4:]).mean()) < 0.05 * 0.05**2
+
+
+def test_the_soft_edge_of_dark_hair_does_not_darken_the_bright_wall_beside_it(portrait):
+    mask = np.zeros((640, 640), np.float32)
+    mask[100:, 100:480] = 1
+    mask = cv2.GaussianBlur(mask, (0, 0), 5)
+    texture = np.random.default_rng(0).uniform(0.2, 0.5, (80, 80)).astype(np.float32)
+    wall = np.full((640, 640), 0.8, np.float32)
+    wall[:, 300:] = cv2.resize(texture, (640, 640))[:, 300:]
+    hair = cv2.GaussianBlur((mask > 0.5).astype(np.float32), (0, 0), 2)
+    seen = torch.from_numpy(wall * (1 - hair) + 0.05 * hair).expand(1, 3, 640, 640).contiguous()
+    background = estimate_background(
+        replace(portrait, person=mask), seen, np.zeros((640, 640), bool), np.array([[64, 64], [576, 576]]), mask
+    )
+    plate = (seen * background.known + background.unknown)[0].mean(0)[200:500, 80:160]
+    assert float(plate.diff(dim=1).abs().max()) < 0.02
+
+
 def test_a_photo_that_shows_both_sides_has_no_far_side(generator, prepared, portrait, turned_away):
     assert abs(portrait.pose.rotation[0, 0]) < 6
     assert prepared.mesh.far is None and prepared.canvas.far is None

@@ -27,6 +27,7 @@ FRAME = 8  # pixels along the photo's edges in which lines are no hair
 BACKGROUND_CLEARANCE = 19  # width, in pixels, of the brush that keeps the background clear of the person's edge
 TIP_CLEARANCE = 5  # … and of tips and strands of hair beyond
 RIM = 9.5  # pixels over which these fade out; what is half known further inside has a share of the person
+UNSURE = 11  # width, in pixels, of the person's soft edge, which is no evidence of the background
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,9 @@ def estimate_background(
     filled_from = without_traces(picture, filled_from, busy)
     smooth = fill(picture, filled_from)
     filled = with_detail(smooth, picture, filled_from)
-    filled = with_structure(filled, smooth, picture, filled_from, busy, (1 - steep) * in_photo, kept > 0.01)
+    # What is seen beside the person tells which estimate is right, but not the person's own soft edge.
+    evidence = cv2.erode(1 - steep, np.ones((UNSURE, UNSURE), np.uint8)) * (in_photo & ~inside)
+    filled = with_structure(filled, smooth, picture, filled_from, busy, evidence, kept > 0.01)
     return Background(shows, known, torch.where(filled_from == known, filled - picture * known, filled * (1 - known)))
 
 

@@ -47,7 +47,7 @@ REDUCED = 8  # times, for what is averaged over the last of these
 # Where the picture gives evidence, both estimates' errors, averaged over the first width, are squared and averaged over
 # the second (standard deviations, pixels); so large an error is expected of both. Last, the smooth estimate's share of
 # both squares with which none … all of the structure is taken.
-COARSE_ERROR, NEAR, USUAL_ERROR, BETTER = 3.0, 6.0, 0.03, (0.2, 0.4)
+COARSE_ERROR, NEAR, USUAL_ERROR, BETTER = 3.0, 6.0, 0.03, (0.1, 0.25)
 KNOWN = 0.99  # of ``known``: a pixel that is wholly known
 
 
@@ -149,12 +149,12 @@ def with_structure(
     completion = _completed(picture[0], smooth[0], clear, missing)
     if completion is None:
         return filled
-    copied, is_copied = _copied(picture[0], completion.field, completion.spread.shape)
+    copied, is_copied, repeated = _copied(picture[0], completion.field, completion.spread.shape)
     mean, spread = (
         F.interpolate(values[None], copied.shape[1:], mode="bilinear", align_corners=False)[0]
-        for values in (completion.mean, completion.spread[None])
+        for values in (completion.mean, torch.stack([completion.spread, repeated]))
     )
-    disagreed = smoothstep(spread, *AGREEMENT)
+    disagreed = torch.maximum(smoothstep(spread[0], *AGREEMENT), spread[1])
     copied += (mean - copied) * disagreed
     # What it gets wrong at the border is made up for, smoothly.
     border = (clear & is_copied).float()
@@ -307,8 +307,12 @@ def _peeled(reduced: torch.Tensor, guide: torch.Tensor, known: torch.Tensor, sou
     return reduced
 
 
-def _copied(picture: torch.Tensor, field: _Field, size: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
+def _copied(
+    picture: torch.Tensor, field: _Field, size: tuple[int, int]
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """A picture (3, H, W) with what a field of a reduced picture of that size copies, and where, (H, W) bool.
+
+    Also, for each reduced pixel, 1 where the same is copied to one beside it, too, which would be a pattern … 0.
 
     Each reduced pixel is a cell that the best patch over it is copied to. Cells overlap by half and are blended.
     """
@@ -326,6 +330,7 @@ def _copied(picture: torch.Tensor, field: _Field, size: tuple[int, int]) -> tupl
         np.copyto(best, distances, where=better)
         np.copyto(offsets, whole[here], where=better)
     cell, is_copied, offsets = picture.shape[1] // height, np.isfinite(best), offsets[..., None].view(np.float32)
+    repeated = _repeated(offsets, is_copied)
 
     own = _channels_last(picture)
     total, weights = np.zeros_like(own), np.zeros(own.shape[:2], np.float32)
@@ -348,7 +353,22 @@ def _copied(picture: torch.Tensor, field: _Field, size: tuple[int, int]) -> tupl
         total[used] += copy
         weights[used] += weight
     copied = torch.from_numpy(total / _thrice(weights.clip(1e-6))).permute(2, 0, 1)
-    return copied, torch.from_numpy(weights > 0.5)
+    return copied, torch.from_numpy(weights > 0.5), torch.from_numpy(repeated)
+
+
+def _repeated(offsets: np.ndarray, is_copied: np.ndarray) -> np.ndarray:
+    """(h, w) float32 1 where a cell that is copied with offsets (h, w, 2) is copied to one beside it, too … 0."""
+    height, width = is_copied.shape
+    places = np.arange(height * width).reshape(height, width)
+    source = np.where(is_copied, places + (offsets @ np.float32([width, 1])).astype(int), -1 - places)
+    found = np.zeros((height, width), np.float32)
+    for row, column in ((0, 1), (1, -1), (1, 0), (1, 1)):
+        left, right = max(-column, 0), width - max(column, 0)
+        here, beside = np.s_[: height - row, left:right], np.s_[row:, left + column : right + column]
+        same = source[here] == source[beside]
+        found[here] += same
+        found[beside] += same
+    return blur(np.minimum(found, 1), 1)
 
 
 def _patches(reduced: torch.Tensor, places: torch.Tensor) -> torch.Tensor:

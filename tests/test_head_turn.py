@@ -27,6 +27,7 @@ from space_core.generator.mesh_warp.hanging_hair import HangingHair
 from space_core.generator.mesh_warp.head_shape import head_depth
 from space_core.generator.mesh_warp.head_sides import with_head_sides
 from space_core.generator.mesh_warp.head_top import with_head_top
+from space_core.generator.mesh_warp.held_things import held_things
 from space_core.generator.mesh_warp.inpainting import fill, with_detail, without_traces
 from space_core.generator.mesh_warp.structure import busyness, with_structure
 from space_core.media.images import load_photo
@@ -483,6 +484,21 @@ def test_the_soft_edge_of_dark_hair_does_not_darken_the_bright_wall_beside_it(po
     )
     plate = (seen * background.known + background.unknown)[0].mean(0)[200:500, 80:160]
     assert float(plate.diff(dim=1).abs().max()) < 0.02
+
+
+def test_what_a_hand_holds_beside_the_head_stays_with_the_body():
+    person, faded = np.zeros((640, 640), np.float32), np.zeros((160, 160))
+    faded[100:] = 1
+    cv2.circle(person, (320, 240), 100, 1.0, -1)  # head, with hair that hangs beside it, …
+    cv2.rectangle(person, (225, 240), (260, 380), 1.0, -1)
+    cv2.rectangle(person, (100, 420), (540, 640), 1.0, -1)  # … body …
+    cv2.rectangle(person, (290, 320), (350, 430), 1.0, -1)
+    cv2.rectangle(person, (480, 200), (520, 430), 1.0, -1)  # … with something in its hand
+    held = held_things(person, np.array([320.0, 240.0]), faded, 100.0)
+    assert held[50:100, 121:130].min() > 0.99
+    assert held[:85, :110][person[:340:4, :440:4] > 0].max() < 0.01
+    person[380:420, 480:] = 0  # it is no longer held
+    assert held_things(person, np.array([320.0, 240.0]), faded, 100.0).max() == 0
 
 
 def test_a_photo_that_shows_both_sides_has_no_far_side(generator, prepared, portrait, turned_away):

@@ -80,7 +80,7 @@ class HeadDepth:
 
     def at(self, points: np.ndarray) -> np.ndarray:
         """(P,) the depth at pixels (P, 2) of the surroundings."""
-        return _at(self.cells, points)
+        return at_points(self.cells, points)
 
 
 def head_depth(photo: FaceMotion, person: np.ndarray, hair: HangingHair) -> HeadDepth:
@@ -143,7 +143,7 @@ def _rounded(nearest: np.ndarray, outline: np.ndarray, share: np.ndarray) -> np.
     return outline + (nearest - outline) * (1 - share**2) ** ROUNDNESS
 
 
-def _at(cells: np.ndarray, points: np.ndarray) -> np.ndarray:
+def at_points(cells: np.ndarray, points: np.ndarray) -> np.ndarray:
     """(P,) the values of cells (160, 160) at pixels (P, 2) of the surroundings."""
     return map_coordinates(cells, points.T[::-1] / CELL, order=1, mode="nearest")
 

@@ -26,7 +26,8 @@ from space_core.generator.mesh_warp.face_motion import FaceMotion, PixelTransfor
 from space_core.generator.mesh_warp.far_side import FarSide, find_far_side
 from space_core.generator.mesh_warp.fringe import evened, fringe
 from space_core.generator.mesh_warp.hanging_hair import find_hanging_hair, hair_swing
-from space_core.generator.mesh_warp.head_shape import head_depth
+from space_core.generator.mesh_warp.head_shape import at_points, head_depth, places_at
+from space_core.generator.mesh_warp.held_things import held_things
 from space_core.generator.mesh_warp.sampling import EXTENT
 from space_core.smoothstep import smoothstep
 
@@ -172,8 +173,8 @@ def build_warp_mesh(
 
     x, y, _ = around_normalized.T
     longer = normalized[CHIN, 1] - canonical_face().vertices[CHIN, 1]  # than the average face
-    beside = SHOULDERS * np.clip(abs(x) - NECK_SIDE, 0, None) * np.clip(2 * y, 0, 1)
-    down = smoothstep(torch.from_numpy(y + beside), NECK_TOP + longer, NECK_END + longer).numpy()
+    held = held_things(person, outline.mean(0), _down(*places_at(photo, 0), longer), scale)
+    down = np.maximum(_down(x, y, longer), at_points(held, around))
     sideways = smoothstep(torch.from_numpy(abs(x)), HEAD_SIDE, HEAD_END).numpy()
     inside = _inside(around, person, edges, (False, continued[1], False))
     # What goes on beyond the photo's sides moves across them with the head; shoulders stay there.
@@ -203,6 +204,15 @@ def build_warp_mesh(
         outline=place(nearness * (inside.min(1) * np.exp(-((nearest / EXPRESSION_REACH) ** 2)))[:, None]),
         far=find_far_side(photo, person, around_normalized, turns, hair.at(around), triangles),
     )
+
+
+def _down(x: np.ndarray, y: np.ndarray, longer: float) -> np.ndarray:
+    """(…) 0 at normalized x and y (…) that turn with the head … 1 down the neck and on the shoulders, where none does.
+
+    The face is ``longer`` than the average face, normalized.
+    """
+    beside = SHOULDERS * np.clip(abs(x) - NECK_SIDE, 0, None) * np.clip(2 * y, 0, 1)
+    return smoothstep(y + beside, NECK_TOP + longer, NECK_END + longer)
 
 
 def _inside(

@@ -14,7 +14,7 @@ from skimage.registration import phase_cross_correlation
 from space_core.face.detector import build_detector
 from space_core.face.portrait import MARGIN, SIZE, prepare_portrait
 from space_core.face.topology import EYES
-from space_core.generator.mesh_warp.glasses import find_glasses
+from space_core.generator.mesh_warp.glasses import BROWS, find_glasses
 from space_core.media.images import load_photo
 
 NOSE_BRIDGE = 168
@@ -95,6 +95,40 @@ def test_arms_lie_on_the_temples_and_not_before_the_face(portrait):
     for x, y in ends:
         assert glasses.frame[0, 0, y, x] == 0
         torch.testing.assert_close(glasses.bare[0, :, y, x], picture[0, :, y, x])
+
+
+def frame_at_brows(portrait, colour: tuple[int, int, int], above: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The frame found where rims are painted that run so far above the lower edge of black brows, brows and rims."""
+    picture, landmarks = portrait.surroundings.copy(), portrait.landmarks[:, :2] + MARGIN
+    scale, (brows, rims) = float(portrait.pose.scale[0]), np.zeros((2, *picture.shape[:2]), np.uint8)
+    middles = [landmarks[[eye.upper_lid[0], eye.upper_lid[-1]]].mean(0) for eye in EYES]
+    for (x, y), brow in zip(middles, BROWS, strict=True):
+        outline = np.concatenate([landmarks[list(line)][::step] for line, step in zip(brow, (1, -1), strict=True)])
+        cv2.fillPoly(brows, [outline.round().astype(np.int32)], 1)
+        top, bottom = landmarks[list(brow[0]), 1].mean() - above * scale, y + 0.2 * scale
+        place = (round(x), round((top + bottom) / 2)), (round(0.27 * scale), round((bottom - top) / 2))
+        cv2.ellipse(rims, *place, 0, 0, 360, 1, round(0.025 * scale))
+    ends = [(round(x + side * 0.26 * scale), round(y)) for (x, y), side in zip(middles, (1, -1), strict=True)]
+    cv2.line(rims, *ends, 1, round(0.04 * scale))
+    picture[brows > 0] = (30, 22, 18)
+    picture[rims > 0] = colour
+    shown = torch.tensor(picture).permute(2, 0, 1)[None].float() / 255
+    glasses = find_glasses(shown, on_surroundings(posed(portrait)), portrait.person)
+    return glasses.frame[0, 0].numpy(), brows > 0, rims > 0
+
+
+@pytest.mark.parametrize("colour", [(24, 20, 18), (150, 20, 30)])
+def test_brows_that_touch_a_frame_are_no_part_of_it(portrait, colour):
+    frame, brows, rims = frame_at_brows(portrait, colour, 0.0)
+    beside_rims = cv2.dilate(rims.astype(np.uint8), np.ones((7, 7))) == 0
+    assert frame[beside_rims & brows].mean() < 0.5
+    assert frame[rims].mean() > 0.8
+
+
+@pytest.mark.parametrize("colour", [(24, 20, 18), (150, 20, 30)])
+def test_frames_in_front_of_brows_are_whole(portrait, colour):
+    frame, _, rims = frame_at_brows(portrait, colour, 0.05)
+    assert frame[rims].mean() > 0.8
 
 
 def test_the_background_is_not_drawn_where_a_frame_was(portrait):

@@ -66,6 +66,18 @@ NEARBY = 0.05  # distance over which the most is sought
 BLACK, BLACK_REACH, BLACK_SHARE = 0.3, 0.14, 0.3
 # At the temples what is dark may be hair: from so far inside of a rim's outermost point on, the reach is less.
 AT_TEMPLE, REACH_AT_TEMPLE = -0.04, 0.07
+# Brows are as dark as frames, and may touch one. Inside of a brow, less the first of these at both of its lines of
+# points of the mesh, there is no rim; from its lower line up to the second above its upper one, what is further from
+# the rim than the frame is thick is brow.
+BROWS = (((46, 53, 52, 65, 55), (70, 63, 105, 66, 107)), ((276, 283, 282, 295, 285), (300, 293, 334, 296, 336)))
+INSIDE_BROW, ABOVE_BROW = -0.008, 0.06
+# Unless rims outside of the brows have less than this share of the contrast, or other colours than below the eyes by
+# more than the second: then they are in front of the brows.
+AS_GOOD, OTHER_COLOUR = 0.85, 0.1
+# A frame is as thick as it is over half of the rays below an eye, or, if it is thicker at the top, over this share of
+# those above it, as brows touch it only in part; and its edge is soft by the last of these.
+BELOW_EYE, ABOVE_EYE = slice(ANGLES * 3 // 24, ANGLES * 9 // 24 + 1), slice(ANGLES * 13 // 24, ANGLES * 23 // 24 + 1)
+FREE_OF_BROW, SOFT_EDGE = 0.25, 0.006
 IN_PIECE, SMALLEST_PIECE = 0.3, 0.01  # of the frame; smaller pieces, in square units, are wrinkles
 # Skin behind the frame is like that around it, but for what is darker, by these shares of the skin's brightness: the
 # shade of the rim, and lashes.
@@ -77,6 +89,8 @@ BACKGROUND = 0.02  # and what is beside the head likewise
 EDGE = 2  # pixels around a frame that its edge and its shade take
 LIDS_FREE = (0.02, 0.07)  # but what is that near to an eye is the eye's
 SHELL = (6, 168, 70, 300, 105, 334, 66, 296, 117, 346, 50, 280)  # as deep as these; temples would bend it too far
+
+_Brow = tuple[tuple[int, ...], tuple[int, ...]]  # points of its lower and of its upper line, from its outer end
 
 
 @dataclass(frozen=True)
@@ -144,14 +158,15 @@ def find_glasses(picture: torch.Tensor, photo: FaceMotion, person: np.ndarray) -
         return None
     rays = [_rays(photo, eye, side) for eye, side in zip(EYES, (-1, 1), strict=True)]
     contrasts = [_lines(sample(smooth, points[None])[0, 0]) * free for points, free in rays]
-    both = _ring(sum(_spread(contrast) for contrast in contrasts) / 2)
-    away = np.abs(np.arange(RADII) - both[:, None]) > ALIKE
-    rings = [_ring(np.where(away, -1.0, contrast)) for contrast in contrasts]
+    rings = _rings(contrasts)
+    below = _rings([_outside_brow(photo, *of_eye) for of_eye in zip(contrasts, rays, BROWS, strict=True)])
+    is_below = _is_as_good(face, rays, contrasts, rings, below)
+    rings = below if is_below else rings
     sure_of_rims = np.mean([_weakest(contrast, ring) for contrast, ring in zip(contrasts, rings, strict=True)])
     if np.sqrt(sure_of_rims * sure_of_bridge) < sure:
         return None
     rims = [points[np.arange(ANGLES), ring] for (points, _), ring in zip(rays, rings, strict=True)]
-    return _glasses(face, *rims, across[np.arange(CROSSINGS), bridge])
+    return _glasses(face, *rims, across[np.arange(CROSSINGS), bridge], is_below)
 
 
 def _weakest(contrast: np.ndarray, line: np.ndarray) -> float:
@@ -172,6 +187,14 @@ def _rays(photo: FaceMotion, eye: Eye, side: int) -> tuple[torch.Tensor, np.ndar
     corners = photo.normalized[0, [eye.upper_lid[0], eye.upper_lid[-1]]].mean(0)
     points = _middle(photo, eye) + photo.scale * (away @ photo.rotation[0, :2, :2].T)
     return points, (side * (corners[0] + away[..., 0]) > NOSE).cpu().numpy()
+
+
+def _outside_brow(
+    photo: FaceMotion, contrast: np.ndarray, rays: tuple[torch.Tensor, np.ndarray], brow: _Brow
+) -> np.ndarray:
+    """The contrast (72, 60) on the rays of an eye, 0 inside of its brow."""
+    inside = torch.from_numpy(_brow_mask(photo, brow, INSIDE_BROW, INSIDE_BROW)).float()[None, None]
+    return contrast * (sample(inside, rays[0][None])[0, 0] < 0.5).numpy()
 
 
 def _lines(brightness: torch.Tensor) -> np.ndarray:
@@ -209,6 +232,35 @@ def _nose(photo: FaceMotion, grey: torch.Tensor) -> tuple[torch.Tensor, np.ndarr
     )
     points = photo.posed[0, NOSE_ROOT, :2] + photo.scale * (away @ photo.rotation[0, :2, :2].T)
     return points, _lines(sample(grey, points[None])[0, 0])
+
+
+def _is_as_good(
+    face: _Face,
+    rays: list[tuple[torch.Tensor, np.ndarray]],
+    contrasts: list[np.ndarray],
+    rings: list[np.ndarray],
+    others: list[np.ndarray],
+) -> bool:
+    """Whether other places (A,) of both rims on their rays, where they differ, are as much of a frame's line."""
+    smooth, measured = F.avg_pool2d(face.picture, 3, 1, 1), []
+    for places in (rings, others):
+        contrast, unlike = 0.0, [torch.zeros(0)]
+        for (points, _), of_eye, place, ring, other in zip(rays, contrasts, places, rings, others, strict=True):
+            differs = ring != other
+            contrast += of_eye[np.arange(ANGLES), place][differs].sum()
+            colours = sample(smooth, points[np.arange(ANGLES), place][None, None])[0, :, 0]
+            usual = colours[:, BELOW_EYE].median(1, keepdim=True).values
+            unlike.append((colours - usual)[:, torch.from_numpy(differs)].norm(dim=0))
+        measured.append((contrast, float(torch.cat(unlike).mean().nan_to_num())))
+    (contrast, unlike), (other_contrast, other_unlike) = measured
+    return other_contrast >= AS_GOOD * contrast and other_unlike <= unlike + OTHER_COLOUR
+
+
+def _rings(contrasts: list[np.ndarray]) -> list[np.ndarray]:
+    """(A,) for each eye the places of its rim on rays of these contrasts (A, R); both are alike."""
+    both = _ring(sum(_spread(contrast) for contrast in contrasts) / 2)
+    away = np.abs(np.arange(RADII) - both[:, None]) > ALIKE
+    return [_ring(np.where(away, -1.0, contrast)) for contrast in contrasts]
 
 
 def _ring(contrast: np.ndarray) -> np.ndarray:
@@ -262,7 +314,9 @@ def _sunglasses(face: _Face, smooth: torch.Tensor) -> Glasses:
     return _cut_out(face, True, drawn.float(), drawn, drawn.float())
 
 
-def _glasses(face: _Face, left: torch.Tensor, right: torch.Tensor, bridge: torch.Tensor) -> Glasses:
+def _glasses(
+    face: _Face, left: torch.Tensor, right: torch.Tensor, bridge: torch.Tensor, is_below_brows: bool
+) -> Glasses:
     """Glasses with these rims (72, 2) and this bridge (23, 2), in pixels of the surroundings."""
     photo, picture = face.photo, face.picture
     apart = smoothstep(_away(_eyes(photo), photo), *LIDS_FREE)
@@ -283,6 +337,9 @@ def _glasses(face: _Face, left: torch.Tensor, right: torch.Tensor, bridge: torch
     pieces, count = label(dark.numpy())
     black = mean(frame.numpy() > IN_PIECE, pieces, np.arange(1, count + 1)) > BLACK_SHARE
     frame = frame.maximum(torch.from_numpy(np.concatenate([[False], black])[pieces]).float())
+    for rim, brow in zip((left, right), BROWS if is_below_brows else (), strict=is_below_brows):
+        above = torch.from_numpy(_brow_mask(photo, brow, 0.0, ABOVE_BROW))
+        frame = frame * ~(above & (away > _thickness(rim, frame, float(photo.scale))))
     pieces, _ = label(frame.numpy() > IN_PIECE, np.ones((3, 3)))
     is_large = np.bincount(pieces.ravel()) >= SMALLEST_PIECE * float(photo.scale) ** 2
     is_large[0] = False
@@ -290,6 +347,23 @@ def _glasses(face: _Face, left: torch.Tensor, right: torch.Tensor, bridge: torch
     lenses = np.maximum(*(polygon2mask((EXTENT, EXTENT), rim.numpy()[:, ::-1]) for rim in (left, right)))
     frame = frame * torch.from_numpy(large)
     return _cut_out(face, False, frame * of_frame, torch.from_numpy(lenses), frame * (of_frame == 1))
+
+
+def _brow_mask(photo: FaceMotion, brow: _Brow, below: float, above: float) -> np.ndarray:
+    """(640, 640) bool, a brow, and what is so far below and above it, normalized; less than the brow where negative."""
+    lower, upper = (photo.host.posed[0, list(line), :2] for line in brow)
+    down = photo.host.rotation[0, :2, 1] * photo.host.scale[0]
+    outline = np.concatenate([lower + below * down, (upper - above * down)[::-1]])
+    return polygon2mask((EXTENT, EXTENT), outline[:, ::-1])
+
+
+def _thickness(rim: torch.Tensor, frame: torch.Tensor, scale: float) -> torch.Tensor:
+    """() how far a frame (640, 640) reaches outwards from the line (72, 2) of its rim, normalized."""
+    outwards = rim - rim.mean(0)
+    outwards = outwards / outwards.norm(dim=-1, keepdim=True).clamp(min=1)
+    along = rim[:, None] + outwards[:, None] * torch.arange(round(BLACK_REACH * scale))[:, None]
+    reached = (sample(frame[None, None], along[None])[0, 0] > IN_PIECE).cumprod(-1).sum(-1) / scale
+    return reached[BELOW_EYE].median().maximum(reached[ABOVE_EYE].quantile(FREE_OF_BROW)) + SOFT_EDGE
 
 
 def _beyond_rim(photo: FaceMotion, rim: torch.Tensor, side: int) -> np.ndarray:

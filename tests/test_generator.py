@@ -149,6 +149,37 @@ def test_lashes_of_shut_eyes_are_as_dark_as_in_the_photo(generator, portrait):
     assert dark < 0.25 and 0.4 < light < 0.6
 
 
+def lids_of(portrait, surroundings: np.ndarray) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Of both eyes the surroundings (3, 640, 640) with shut lids, and how far these replace the photo (640, 640)."""
+    picture = torch.tensor(surroundings).permute(2, 0, 1)[None].float() / 255
+    eyes = prepare_eyes(picture, on_surroundings(posed(portrait)), 0.0)
+    return [(torch.lerp(picture[0], eye.lids[0, :3], eye.lids[0, 3]), eye.lids[0, 3]) for eye in eyes]
+
+
+def test_lashes_that_reach_far_do_not_stay_on_shut_lids(portrait):
+    photo, lashed = on_surroundings(posed(portrait)).host.posed[0, :, :2], portrait.surroundings.copy()
+    lashes = np.zeros((2, *lashed.shape[:2]), np.uint8)
+    for eye, drawn in zip(EYES, lashes, strict=True):
+        length = 0.3 * np.ptp(photo[list(eye.upper_lid), 0])
+        for x, y in photo[list(eye.upper_lid[2:7])]:
+            cv2.line(drawn, (round(x), round(y)), (round(x), round(y - length)), 1)
+    lashed[lashes.any(0)] = (30, 20, 18)
+    plain, other = (lids_of(portrait, surroundings) for surroundings in (portrait.surroundings, lashed))
+    for (lid, _), (lashed_lid, _), drawn in zip(plain, other, lashes, strict=True):
+        assert float((lid - lashed_lid)[:, drawn > 0].mean()) < 0.04
+
+
+def test_shut_lids_do_not_show_the_open_eye(portrait):
+    photo, patterned = on_surroundings(posed(portrait)).host.posed[0, :, :2], portrait.surroundings.copy()
+    for eye in EYES:
+        outline = photo[[*eye.upper_lid, *eye.lower_lid[-2:0:-1]]].round().astype(np.int32)
+        cv2.fillPoly(patterned, [outline], (250, 250, 250))
+        cv2.polylines(patterned, [outline], True, (20, 20, 20), 1)
+    plain, other = (lids_of(portrait, surroundings) for surroundings in (portrait.surroundings, patterned))
+    for (lid, covers), (other_lid, _) in zip(plain, other, strict=True):
+        assert float((lid - other_lid).abs()[:, covers > 0.99].max()) < 0.005
+
+
 def test_half_shut_lids_have_dark_edges(generator, portrait):
     face = posed(portrait, blinking(portrait, 0.55))
     lashed = generator.prepare(with_lashes(portrait, (25, 15, 12)), refined=False)

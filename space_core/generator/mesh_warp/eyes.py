@@ -34,6 +34,9 @@ IRIS_RIM, IRIS_REACH = 1.1, 2.4
 LIDS_LOW, LIDS_HIGH = 0.3, 0.6
 LIDS_REACH = (0.45, 0.2)  # how far that edge reaches above and below the open eye, in widths of the eye
 LIDS_ENDS = (1.2, 1.7)  # and to the sides, in half widths
+# Lashes that reach further do not stay behind as it closes: what is thinner than this, in widths, and darker than what
+# is beside it by so much, relative to the skin; to these half widths from the middle towards the nose and the temple.
+LASH, LASH_CONTRAST, LASHES_BESIDE = 0.2, (0.1, 0.2), ((1.0, 1.2), (1.7, 2.1))
 AROUND_LIDS = 0.2  # how far around, in their widths, what is their colour is looked for
 USUAL_SKIN, SKIN_BRIGHTNESS = 0.6, (0.5, 0.8)  # skin there is at least that bright, relative to that quantile
 TOO_BRIGHT = (1.35, 1.6)  # and no reflection of glasses
@@ -42,11 +45,12 @@ CREASE_BELOW, LEAST_REACH, CLEARANCE, OBSTACLE, PLACES = 0.15, 0.28, 0.04, 0.35,
 # The lid is round: darker by these at its lashes, its crease and its corners, lighter in its middle.
 SHADE_LASHES, SHADE_CREASE, SHADE_ENDS, SHINE = 0.05, 0.07, 0.10, 0.08
 CREASE, CREASE_WIDTH = 0.6, 0.13  # of its reach
-GRAIN_FROM, GRAIN_FINENESS, GRAIN_MOST = 0.6, 0.03, 0.02  # its pores are those of the cheek, so far below, in widths
+# Its pores are those of the cheek: from so far below, in widths, and by the eye's height, where no lashes are.
+GRAIN_FROM, GRAIN_FINENESS, GRAIN_MOST = 0.6, 0.03, 0.02
 # The lashes of a shut eye hang down over where the lids meet: a dark line, below it hairs that let the skin through.
 LASHES_WIDTH = (0.03, 0.05, 0.15)  # of the line upwards and downwards, and of the hairs, in widths of the eye
 LASHES_TAPER = 0.45  # how much thinner it is at the corners
-LASHES_ENDS = (1.05, 1.3)  # it fades out between these, in half widths
+LASHES_ENDS = (0.95, 1.15)  # it fades out between these, in half widths
 LASHES_DARK = 0.5  # it is at most that bright, relative to the lid
 BESIDE_IRIS = 0.4  # half widths from the middle, beyond which what is dark at the upper lid is its lashes
 STRANDS, STRANDS_FAN = 45.0, 0.12  # radians from the middle to a corner, how they spread
@@ -266,7 +270,7 @@ def _prepare(picture: torch.Tensor, photo: FaceMotion, eye: Eye, other: Eye, sof
     opening = opening_mask(upper, lower, pixels_of(picture))
     visible = opening.coverage[:, None]
     width = float((upper[0, -1] - upper[0, 0]).norm())  # pixels
-    lids = _lids(picture, opening, width)
+    lids = _lids(picture, opening, -opening.along if eye is EYES[0] else opening.along, width)
     lashes, strength = _lashes(picture, lids, opening, width)
     ball, height = _continued(picture, photo, eye, opening, width), float(_height(photo.normalized, eye))
     if height * float(photo.scale) < HALF_SHUT * width:
@@ -364,22 +368,31 @@ def _colours(picture: torch.Tensor, photo: FaceMotion, eye: Eye) -> tuple[torch.
     return white, iris
 
 
-def _lids(picture: torch.Tensor, opening: OpeningMask, width: float) -> torch.Tensor:
-    """(1, 4, h, w) the picture with smooth lids over an eye of that width in pixels, and where they are."""
+def _lids(picture: torch.Tensor, opening: OpeningMask, outwards: torch.Tensor, width: float) -> torch.Tensor:
+    """(1, 4, h, w) the picture with smooth lids over an eye of that width in pixels, and where they are.
+
+    ``outwards`` (1, h, w) is how far pixels are from its middle towards the temple, in half widths.
+    """
     above, below = (reach * width for reach in LIDS_REACH)
     ends = smoothstep(opening.along.abs(), *LIDS_ENDS[::-1])
     lids = (opening.below_upper > -above) & (opening.above_lower > -below) & (ends > 0)
     usual = _around_lids(picture, lids).mean()
-    above = _reach(picture.mean(1) / usual, opening, above, width)
+    brightness = picture.mean(1) / usual
+    above = _reach(brightness, opening, above, width)
     up = (-opening.below_upper / above).clamp(0, 1)
     edge = smoothstep(1 - up, 0, 0.6) * smoothstep(opening.above_lower, -below, -0.4 * below) * ends
-    skin = fill(picture, ((edge <= 0) * _is_skin(picture.mean(1) / usual))[:, None])
+    long = (opening.above_lower > 0) * smoothstep(1 - up, 0, 0.2)
+    for away, beside in zip((-outwards, outwards), LASHES_BESIDE, strict=True):
+        long = long * smoothstep(away, *beside[::-1])
+    edge = edge.maximum(long * _thin_and_dark(brightness, LASH * width))
+    skin = fill(picture, ((edge <= 0) * _is_skin(brightness))[:, None])
     middle = (1 - opening.along**2).clamp(0, 1)
     shade = SHADE_LASHES * torch.exp(-((up / 0.3) ** 2)) * (opening.above_lower > 0)
     shade = shade + SHADE_CREASE * torch.exp(-(((up - CREASE) / CREASE_WIDTH) ** 2)) * middle
     shade = shade + SHADE_ENDS * (1 - middle) - SHINE * torch.exp(-(((up - 0.3) / 0.2) ** 2)) * middle**2
     grain = picture - box_mean(picture, int(GRAIN_FINENESS * width) + 1)
-    grain = (grain.roll(-int(GRAIN_FROM * width), 2)).clamp(-GRAIN_MOST, GRAIN_MOST)
+    height = float((opening.below_upper + opening.above_lower).max())
+    grain = grain.roll(-int(GRAIN_FROM * width + height), 2).clamp(-GRAIN_MOST, GRAIN_MOST)
     shade = shade[:, None] * shadow_tint(skin.mean((0, 2, 3)))[:, None, None]
     return torch.cat([(skin * (1 - shade) + grain).clamp(0, 1), edge[:, None]], 1)
 
@@ -400,6 +413,14 @@ def _around_lids(picture: torch.Tensor, lids: torch.Tensor) -> torch.Tensor:
 def _is_skin(brightness: torch.Tensor) -> torch.Tensor:
     """How much pixels of that brightness, relative to the usual skin's, are skin: lashes, brows and glasses are not."""
     return smoothstep(brightness, *SKIN_BRIGHTNESS) * smoothstep(brightness, *TOO_BRIGHT[::-1])
+
+
+def _thin_and_dark(brightness: torch.Tensor, thickness: float) -> torch.Tensor:
+    """(1, h, w) how far a brightness (1, h, w), relative to the skin's, is that of lashes of that thickness, 0…1."""
+    shape = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * int(thickness / 2) + 1,) * 2)
+    darker = cv2.morphologyEx(brightness[0].numpy(), cv2.MORPH_BLACKHAT, shape)
+    lashes = smoothstep(darker, *LASH_CONTRAST).astype(np.float32)
+    return torch.from_numpy(cv2.blur(cv2.dilate(lashes, np.ones((3, 3))), (3, 3)))[None]
 
 
 def _reach(brightness: torch.Tensor, opening: OpeningMask, most: float, width: float) -> torch.Tensor:

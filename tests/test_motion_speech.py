@@ -14,7 +14,7 @@ from space_core.media.audio import load_speech
 from space_core.motion.action_units import unit_offsets, unit_strengths
 from space_core.motion.emotion import emotion_curve
 from space_core.motion.lip_closure import SHUT_AT, SHUT_FROM, close_between_openings, open_between_closures
-from space_core.motion.lips import FREE_GAP, WIDEST_GAP, limit_opening
+from space_core.motion.lips import FREE_GAP, WIDEST_GAP, limit_opening, lip_gaps
 from space_core.motion.quantization import dequantize, quantize
 from space_core.motion.quiet_passages import raise_quiet_passages
 from space_core.motion.speech2landmarks import load_speech2landmarks, shape_labiodentals
@@ -79,6 +79,13 @@ def test_silence_closes_the_mouth_of_a_photo_with_an_open_one():
     landmarks = predict(np.zeros(SAMPLE_RATE, np.float32), face)
     assert np.abs(lip_opening(landmarks)).max() < 2 * CLOSED
     assert np.abs(landmarks - face)[:, RIGID_POINTS].max() < 0.01
+
+
+def test_lips_that_a_photo_shows_apart_meet_along_their_whole_length():
+    face = canonical_face().vertices
+    assert np.abs(lip_gaps(predict(np.zeros(SAMPLE_RATE, np.float32), face))).max() < 0.001
+    opening = lip_opening(predict(load_speech(EXAMPLES / "english_portrait.flac"), face))
+    assert opening.min() < 0.001
 
 
 def test_silence_leaves_a_closed_mouth_as_it_is():

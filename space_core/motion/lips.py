@@ -6,8 +6,11 @@ Lengths are in outer-eye-corner distances, the unit of normalized landmarks.
 import numpy as np
 
 from space_core.face.topology import INNER_LOWER_LIP, INNER_UPPER_LIP, OUTER_LOWER_LIP, OUTER_UPPER_LIP
+from space_core.smoothstep import smoothstep
 
 CLOSED_GAP = 0.012  # between the inner lips: the tracker's noise on a closed mouth
+# Lips that a photo shows apart, in the middle, are tracked at their edges: from here to there, they close without it.
+APART_IN_PHOTO = (0.022, 0.044)
 # Of speech: the jaw opens freely up to the first gap between the inner lips, and never beyond the second.
 FREE_GAP, WIDEST_GAP = 0.26, 0.4
 CLOSING_PRIOR = 0.002  # ridge of the fit that closes the mouth of a photo by the basis
@@ -58,12 +61,13 @@ def resting_face(portrait: np.ndarray, basis: np.ndarray) -> np.ndarray:
         basis: (coefficients, 478, 3) how jaw, cheeks and lips move together when a mouth closes.
     """
     portrait = np.asarray(portrait, np.float64)
-    closing = np.maximum(lip_gaps(portrait) - CLOSED_GAP, 0)
+    gaps = lip_gaps(portrait)
+    closing = np.maximum(gaps - CLOSED_GAP * (1 - smoothstep(gaps.max(), *APART_IN_PHOTO)), 0)
     if not closing.any():
         return portrait
-    gaps = lip_gaps(basis)  # (coefficients, pairs): by how much each opens the lips
-    coefficients = np.linalg.solve(gaps @ gaps.T + CLOSING_PRIOR * np.eye(len(gaps)), gaps @ closing)
+    opening = lip_gaps(basis)  # (coefficients, pairs): by how much each opens the lips
+    coefficients = np.linalg.solve(opening @ opening.T + CLOSING_PRIOR * np.eye(len(opening)), opening @ closing)
     closed = portrait - np.tensordot(coefficients, basis, 1)
     # What the basis leaves open or closes too far is split between both lips, including their outer rims.
-    excess = lip_gaps(closed) - (lip_gaps(portrait) - closing)
+    excess = lip_gaps(closed) - (gaps - closing)
     return move_lips(closed, excess[..., None] / 2 * DOWN)

@@ -375,8 +375,10 @@ def test_corners_of_an_open_mouth_stay_as_dark_as_in_the_photo(generator, closed
     assert brightness[0] < 0.92 * brightness[1]
 
 
-def test_lips_that_close_over_the_photos_teeth_show_no_second_line(closed):
-    mouth = prepare_mouth(*seen(painted_between_lips(closed, 8, lambda lips: np.full(3, lips.mean()))))
+@pytest.mark.parametrize("between", ["teeth", "dark"])
+def test_lips_that_close_over_what_the_photo_shows_between_them_show_no_second_line(closed, between):
+    shown = {"teeth": lambda lips: np.full(3, lips.mean()), "dark": lambda lips: 0.1 * lips}[between]
+    mouth = prepare_mouth(*seen(painted_between_lips(closed, 8, shown)))
     motion = seen(closed)[1]
     landmarks, millimetre = motion.host.posed[0], millimetre_of(mouth)
     y, x = np.mgrid[:640, :640]
@@ -385,13 +387,15 @@ def test_lips_that_close_over_the_photos_teeth_show_no_second_line(closed):
         for lip in (OUTER_UPPER_LIP, INNER_UPPER_LIP, INNER_LOWER_LIP, OUTER_LOWER_LIP)
     )
     warped = np.where((above > 0) & (below < 0), 0.4, 0.8)  # lips, skin
-    warped[(upper > -millimetre) & (lower < millimetre)] = 1  # teeth that the warp left on the lips' edges
+    # What the warp left of it on the lips' edges.
+    warped[(upper > -millimetre) & (lower < millimetre)] = {"teeth": 1, "dark": 0.05}[between]
     frame = torch.from_numpy(warped).float().repeat(1, 3, 1, 1)
     draw_mouth(frame, mouth, motion)
     left, right = (int(landmarks[point, 0]) for point in (81, 311))
     lips = frame[0].mean(0).numpy()[:, left:right][((above > 2) & (below < -2))[:, left:right]]
-    assert mouth.shows_teeth
+    assert mouth.open_in_photo and mouth.shows_teeth == (between == "teeth")
     assert lips.max() < 0.5
+    assert (lips < 0.2).mean() < 0.05
 
 
 def test_lips_that_only_seem_apart_show_no_teeth(closed):

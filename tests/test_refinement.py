@@ -7,7 +7,9 @@ from rendering import on_surroundings, open_mouth, posed
 
 from space_core.face.topology import INNER_LOWER_LIP, INNER_UPPER_LIP, OUTER_LOWER_LIP
 from space_core.generator.mesh_warp.face_motion import FaceMotion, PixelTransform, face_motion
+from space_core.generator.mesh_warp.prepared_mouth import EDGE
 from space_core.generator.mesh_warp.refinement import (
+    INSIDE,
     SIDE,
     WEIGHTS,
     RefinementNetwork,
@@ -114,6 +116,29 @@ def test_edges_between_the_lips_are_kept(portrait, prepared):
     x, y = motion.host.posed[0, [13, 14], :2].mean(0).astype(int)
     inside = frames[0, 1, y, x - 12 : x + 12]
     assert inside.max() - inside.min() > 0.3
+
+
+@torch.inference_mode()
+def test_the_edges_of_lips_that_the_drawn_mouth_covers_get_no_light_of_lips(portrait):
+    picture = torch.tensor(portrait.surroundings).permute(2, 0, 1)[None].float() / 255
+    motion = with_open_mouth(portrait, 0.15)
+    x, edge = motion.host.posed[0, 14, :2].round().astype(int)  # of the lower lip
+
+    class LightLips(torch.nn.Module):
+        """Wants light wherever the mouth is not open."""
+
+        def forward(self, conditioning: torch.Tensor) -> torch.Tensor:
+            return (0.3 * (1 - conditioning[:, INSIDE])).expand(-1, 3, -1, -1)
+
+    def added(drawn_over: float) -> torch.Tensor:
+        prepared = prepare_refinement(picture, on_surroundings(posed(portrait)), drawn_over=drawn_over)
+        frames = torch.full((1, 3, 512, 512), 0.3)
+        refine(frames, LightLips(), prepared, motion)
+        return frames[0, 0, edge - 5 : edge + 12, x] - 0.3
+
+    covered, uncovered = added(EDGE), added(0.0)
+    assert covered[5] < 0.6 * uncovered[5]  # on the edge
+    assert covered[10:].tolist() == pytest.approx(uncovered[10:].tolist(), abs=0.005)  # on the lip
 
 
 @torch.inference_mode()

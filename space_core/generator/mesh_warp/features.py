@@ -22,7 +22,7 @@ from space_core.generator.mesh_warp.eyes import PreparedEye, draw_eye, eye_chang
 from space_core.generator.mesh_warp.face_motion import FaceMotion, PixelTransform, upload
 from space_core.generator.mesh_warp.mouth import draw_mouth, mouth_is_open, mouth_margin
 from space_core.generator.mesh_warp.opening_mask import rectangles_around
-from space_core.generator.mesh_warp.prepared_mouth import PreparedMouth, continued_teeth
+from space_core.generator.mesh_warp.prepared_mouth import EDGE, PreparedMouth, continued_teeth
 from space_core.generator.mesh_warp.refinement import (
     PreparedRefinement,
     RefinementNetwork,
@@ -162,7 +162,8 @@ def prepare_lips_on(
         softening=soft,
     )
     stone = mouth.colours.depiction.stone
-    refinement = prepare_refinement(patch.picture, own, stone, sharp.softening) if refined else None
+    edge = EDGE if mouth.open_in_photo else 0.0
+    refinement = prepare_refinement(patch.picture, own, stone, sharp.softening, edge) if refined else None
     return PreparedLips(patch, sharp, refinement)
 
 
@@ -212,7 +213,7 @@ def draw_lips(frames: torch.Tensor, prepared: PreparedLips, network: RefinementN
     refined = refinement is not None and bool(lip_motion_weight(refinement.photo, motion).any())
     if not (is_open or refined):
         return
-    points = motion.host.posed[:, LIP_POINTS if mouth.shows_teeth else INNER_LIP_POINTS, :2]
+    points = motion.host.posed[:, LIP_POINTS if mouth.open_in_photo else INNER_LIP_POINTS, :2]
     if refined:
         points = np.concatenate([points, window_corners(refinement, motion.host)], 1)
     step = prepared.patch.step

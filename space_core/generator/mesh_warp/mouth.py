@@ -18,7 +18,7 @@ from space_core.generator.mesh_warp.opening_mask import (
     opening_mask,
     window_around,
 )
-from space_core.generator.mesh_warp.prepared_mouth import PreparedMouth, on_arch
+from space_core.generator.mesh_warp.prepared_mouth import EDGE, EDGE_SHARE, PreparedMouth, on_arch
 from space_core.generator.mesh_warp.sampling import blur_batch, reach_of_blur, sample
 from space_core.smoothstep import smoothstep
 
@@ -28,7 +28,6 @@ TRANSPARENT = 1e-4  # share of a pixel; where less of it is covered, the colour 
 # An open mouth of the photo's own is replaced by the drawn one as the lips move by these amounts (root mean square,
 # normalized).
 MOVED_LOW, MOVED_HIGH = 0.002, 0.012
-EDGE, EDGE_SHARE = 0.6 * MILLIMETRE, 0.12  # of lips open in the photo, drawn over; at most that share of the opening
 # Insides of the lips: their brightness relative to the seam's, and how many millimetres from the edges of the upper and
 # the lower lip they have gone into the dark to 1 / e.
 LINING, LINING_ABOVE, LINING_BELOW = 1.5, 2.0, 3.0
@@ -86,7 +85,7 @@ def draw_mouth(frames: torch.Tensor, mouth: PreparedMouth, motion: FaceMotion) -
         alpha = alpha * upload(moved.astype(np.float32), device)[:, None, None]
         middle = _apart(mouth, motion.host)[:, 5]
         closed = moved * (1 - middle / mouth.opening).clip(0) * (1 - smoothstep(middle, *LIPS_CLOSE))
-        if mouth.shows_teeth and closed.any():
+        if closed.any():
             share = upload(closed.astype(np.float32), device)[:, None, None]
             _stretch_lips(frames, motion, (upper, lower), share)
             away = torch.maximum(opening.below_upper.abs(), opening.above_lower.abs())
@@ -102,7 +101,8 @@ def _stretch_lips(
 ) -> None:
     """Stretches the lips over their ``edges`` (B, 11, 2) by a share (B, 1, 1), in place.
 
-    Where lips close that are open in the photo, the warp, which is smooth, leaves some of its teeth on their edges.
+    Where lips close that are open in the photo, the warp, which is smooth, leaves some of what is between them, teeth
+    or the dark, on their edges.
     """
     points = motion.host.posed[:, [*OUTER_UPPER_LIP, *OUTER_LOWER_LIP], :2]
     window = window_around(points, WINDOW_MARGIN, frames.shape[2:], frames.device)

@@ -36,6 +36,9 @@ FULL_LIGHT, FULL_LIGHT_AGAIN = 12.0 * MILLIMETRE, 0.6
 # Photos whose lips are further apart show a mouth of their own: all of them, and those that show teeth. Closed lips are
 # tracked up to 2 mm apart.
 OPEN_IN_PHOTO, PARTED_IN_PHOTO = 4 * MILLIMETRE, 1.2 * MILLIMETRE
+# Of lips that are open in the photo, the edges are drawn over, which show some of what lies between them; at most that
+# share of the opening.
+EDGE, EDGE_SHARE = 0.6 * MILLIMETRE, 0.12
 OPEN_BY_JAW = 0.7  # of what a photo shows its lips apart, the jaw has dropped
 # Teeth are at least that bright and at most that saturated, compared with the lips, in whose shade they may lie. Beside
 # pale lips, as in black-and-white photos, brightness alone tells them from tongue and lips.

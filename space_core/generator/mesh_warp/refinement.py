@@ -19,6 +19,7 @@ from space_core.assets import weights_path
 from space_core.face.topology import INNER_LOWER_LIP, INNER_UPPER_LIP, OUTER_LOWER_LIP, OUTER_UPPER_LIP
 from space_core.generator.mesh_warp.face_motion import FaceMotion, HostMotion, index_on, upload
 from space_core.generator.mesh_warp.opening_mask import opening_mask
+from space_core.generator.mesh_warp.prepared_mouth import EDGE_SHARE
 from space_core.generator.mesh_warp.sampling import affine_grid, blur_batch, grid_of
 from space_core.smoothstep import smoothstep
 
@@ -50,6 +51,7 @@ REACH = 0.15  # normalized; distances to the lips' curves are given up to this
 CHANNELS = (16, 48, 96)  # at a half, a quarter and an eighth of the window's resolution
 NUM_CONDITIONS = 11  # channels of pictures and maps that the network is given
 INSIDE = slice(7, 8)  # the channel that holds what lies between the lips
+EDGES = slice(8, 9), slice(9, 10)  # those that hold the distances to the lips' inner edges
 NUM_LATENTS = 8  # used in training alone
 LIPS = (INNER_UPPER_LIP, INNER_LOWER_LIP, OUTER_UPPER_LIP, OUTER_LOWER_LIP)
 LIP_POINTS = sorted({point for curve in LIPS for point in curve})
@@ -137,6 +139,7 @@ class PreparedRefinement:
         lattice: (1, 128, 128, 2) x and y of the window's pixels.
         edge: (128, 128) 1 inside the window, fading to 0 at its edge.
         softening: standard deviation, in pixels of the window, of the Gaussian that blurs what is added.
+        drawn_over: width, in pixels of the window, of the lips' inner edges that the drawn mouth covers.
     """
 
     photo: FaceMotion
@@ -147,15 +150,16 @@ class PreparedRefinement:
     lattice: torch.Tensor
     edge: torch.Tensor
     softening: float
+    drawn_over: float
 
 
 def prepare_refinement(
-    picture: torch.Tensor, photo: FaceMotion, stone: float = 0.0, softening: float = 0.0
+    picture: torch.Tensor, photo: FaceMotion, stone: float = 0.0, softening: float = 0.0, drawn_over: float = 0.0
 ) -> PreparedRefinement:
     """The mouth in a picture (1, 3, h, w), 0…1, of a photo with these landmarks in its pixels.
 
     ``stone`` says how far it is a statue, see ``Depiction``, ``softening`` how much more blurred the photo is than a
-    sharp one, see ``PreparedMouth``.
+    sharp one, see ``PreparedMouth``, ``drawn_over`` how wide edges of the lips the drawn mouth covers, normalized.
     """
     corners = photo.normalized[:, [INNER_UPPER_LIP[0], INNER_UPPER_LIP[-1]]].mean(1)
     centre = corners + torch.tensor([0, BELOW_MOUTH, 0], device=corners.device)
@@ -174,6 +178,7 @@ def prepare_refinement(
         lattice,
         edge[:, None] * edge,
         softening / _step(photo),
+        drawn_over * SIDE,
     )
 
 
@@ -186,7 +191,10 @@ def refine(frames: torch.Tensor, network: RefinementNetwork, prepared: PreparedR
     lips = lips_in_window(prepared.centre, motion)
     windows = crop_windows(frames, pixels, _step(motion))
     conditioning = assemble_conditioning(windows, prepared.conditioning[..., *part], lips, lattice)
-    added = keep_drawn_edges(conditioning, network(conditioning))
+    added = network(conditioning)
+    if prepared.drawn_over:
+        conditioning[:, INSIDE] = _drawn_inside(conditioning, prepared.drawn_over)
+    added = keep_drawn_edges(conditioning, added)
     added = added * near_lips(conditioning, prepared.edge[part]) * (prepared.strength * weight)[:, None, None, None]
     added = blur_batch(added, prepared.softening)
 
@@ -234,6 +242,14 @@ def keep_drawn_edges(conditioning: torch.Tensor, added: torch.Tensor) -> torch.T
     detail = (wanted.mean(1, keepdim=True) - light).clamp(-DETAIL, DETAIL)
     outside = drawn * (added.mean(1, keepdim=True) / drawn.mean(1, keepdim=True).clamp(min=SHADED_LIP))
     return torch.lerp(outside, shaded * (1 + detail / light.clamp(min=DETAIL)) - drawn, inside)
+
+
+def _drawn_inside(conditioning: torch.Tensor, drawn_over: float) -> torch.Tensor:
+    """(B, 1, h, w) where the mouth is drawn, which covers edges of the lips of that width, in pixels."""
+    above, below = ((REACH * SIDE) * conditioning[:, edge] for edge in EDGES)
+    over = (EDGE_SHARE * (above + below)).clamp(0, drawn_over)
+    wider = (above + over + 0.5).clamp(0, 1) + (below + over + 0.5).clamp(0, 1) - 1
+    return torch.maximum(conditioning[:, INSIDE], wider * (over > 0))
 
 
 def lip_motion_weight(photo: FaceMotion, motion: FaceMotion) -> np.ndarray:

@@ -398,6 +398,21 @@ def test_lips_that_close_over_what_the_photo_shows_between_them_show_no_second_l
     assert (lips < 0.2).mean() < 0.05
 
 
+def test_the_seam_between_lips_that_close_is_as_soft_as_the_photo(closed):
+    mouth = prepare_mouth(*seen(painted_between_lips(closed, 8, lambda lips: 0.1 * lips)))
+    motion = seen(closed)[1]
+    x, y = motion.host.posed[0, [13, 14], :2].mean(0).round().astype(int)
+    steepest, darkest = [], []
+    for softening in (0.0, 3.0):
+        frame = torch.full((1, 3, 640, 640), 0.8)
+        draw_mouth(frame, replace(mouth, softening=softening), motion)
+        across = frame[0].mean(0)[y - 12 : y + 13, x]
+        steepest.append(float(across.diff().abs().max()))
+        darkest.append(float(0.8 - across.min()))
+    assert steepest[1] < 0.5 * steepest[0]
+    assert darkest[1] > 0.3 * darkest[0]
+
+
 def test_lips_that_only_seem_apart_show_no_teeth(closed):
     assert not prepare_mouth(*seen(painted_between_lips(closed, 2, lambda lips: 0.5 * lips))).open_in_photo
 

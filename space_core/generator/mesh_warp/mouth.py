@@ -3,6 +3,8 @@
 Lengths are normalized, see ``prepared_mouth``.
 """
 
+import math
+
 import numpy as np
 import torch
 
@@ -35,6 +37,7 @@ LINING, LINING_ABOVE, LINING_BELOW = 1.5, 2.0, 3.0
 # less up to the second: by that share of a lip's height and so much at most, and less in that part of its length.
 LIPS_CLOSE, LIP_STRETCH, LIP_ENDS = (2 * MILLIMETRE, 5 * MILLIMETRE), (0.5, 2.4 * MILLIMETRE), (0.0, 0.2)
 SEAM_SHOWN = 0.6  # how far the seam between such lips is its own colour
+SEAM_IN_SOFT_PHOTOS = 0.5  # pixels by which it is wider on each side for each pixel of softening, or it blurs away
 OWN_SHADE = 0.6  # of the lips' shade, the part that the photo's own teeth bring along
 CORNERS, CORNERS_SHADE = (0.3, 0.9), 0.35  # from the middle to a corner; of light, what the cheeks keep from the depth
 # Where the photo shows the mouth open, nothing is brighter than what it shows at the lips' edges, or a pale line stands
@@ -89,8 +92,10 @@ def draw_mouth(frames: torch.Tensor, mouth: PreparedMouth, motion: FaceMotion) -
             share = upload(closed.astype(np.float32), device)[:, None, None]
             _stretch_lips(frames, motion, (upper, lower), share)
             away = torch.maximum(opening.below_upper.abs(), opening.above_lower.abs())
-            seam = mouth.seam.expand_as(inside)
-            alpha_blend(frames, window, seam, SEAM_SHOWN * share * _between_corners(opening) * (1.5 - away).clamp(0, 1))
+            line = (1.5 + SEAM_IN_SOFT_PHOTOS * mouth.softening - away).clamp(0, 1)
+            line = SEAM_SHOWN * share * _between_corners(opening) * line
+            line = blur_batch(line[:, None], math.hypot(mouth.blur, mouth.softening))[:, 0]
+            alpha_blend(frames, window, mouth.seam.expand_as(inside), line)
     if mouth.softening:
         inside, alpha = _softened(inside, own, alpha, mouth.softening)
     alpha_blend(frames, window, inside, alpha)

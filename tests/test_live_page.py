@@ -4,6 +4,7 @@ import io
 import json
 import struct
 import threading
+import time
 from contextlib import contextmanager, suppress
 from functools import partial
 from types import SimpleNamespace
@@ -246,6 +247,20 @@ def test_a_session_ends_when_its_time_is_over_and_when_nothing_comes(tmp_path, m
     monkeypatch.setattr(live_session, "IDLE_SECONDS", 0.3)
     with served(tmp_path) as live, live.talk() as socket:
         begin(socket, live.photo)
+        assert "Nothing has come" in end(socket)[0]["message"]
+
+
+def test_a_visitor_may_wait_for_the_portrait_in_silence(live, monkeypatch):
+    monkeypatch.setattr(live_session, "IDLE_SECONDS", 0.3)
+    stream = live.pipeline.stream
+
+    def after_a_while(*arguments, **options):
+        time.sleep(1)
+        return stream(*arguments, **options)
+
+    monkeypatch.setattr(live.pipeline, "stream", after_a_while)
+    with live.talk() as socket:
+        assert begin(socket, live.photo)["type"] == "ready"
         assert "Nothing has come" in end(socket)[0]["message"]
 
 

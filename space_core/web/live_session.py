@@ -1,6 +1,7 @@
 """A live session: sound comes over a WebSocket as it is spoken, pictures and sound go back as they are drawn."""
 
 import asyncio
+import math
 import queue
 import threading
 import time
@@ -28,7 +29,7 @@ from space_core.web.service import AnimationService
 from space_core.web.settings import Settings
 from space_core.web.visitor_limits import visitor_address
 
-IDLE_SECONDS = 20.0  # without a message, after which a session ends
+IDLE_SECONDS = 20.0  # without a message, after which a session ends that is ready for sound
 MESSAGES_PER_SECOND = 100  # on average
 AHEAD_SECONDS = 2.0  # of sound that may come earlier than it can have been spoken
 BEHIND_SECONDS = 4.0  # of sound that may wait to be drawn
@@ -86,6 +87,7 @@ class LiveSession:
         self._num_frames = 0  # that the stream has given
         self._num_skipped = 0  # of them
         self._num_said = 0  # samples of the visitor's
+        self._idle_from = time.monotonic()  # in the future while the visitor waits for the portrait
 
     async def run(self) -> None:
         """Answers the connection until it ends; every end but the visitor's is told in a sentence."""
@@ -115,6 +117,7 @@ class LiveSession:
         drawing = threading.Thread(target=self._draw, args=(job, photo, control), name="live", daemon=True)
         listening = asyncio.create_task(self._listen(control))
         begun = time.monotonic()
+        self._idle_from = math.inf
         drawing.start()
         try:
             async with asyncio.timeout(self._settings.live_seconds):
@@ -200,6 +203,7 @@ class LiveSession:
                 photo, self._chunks(), control=control, skip_after=SKIP_AFTER, progress=progress
             )
             with closing(stream) as frames:
+                self._idle_from = time.monotonic()
                 self._put({"type": "ready", "frames_per_second": FPS, "samples_per_second": SAMPLE_RATE})
                 for frame in frames:
                     self._room.acquire()
@@ -249,10 +253,13 @@ class LiveSession:
             SpaceError: see ``parse_message``; or it does not come.
             WebSocketDisconnect: the visitor has left.
         """
-        try:
-            message = await asyncio.wait_for(self._socket.receive(), IDLE_SECONDS)
-        except TimeoutError:
-            raise SpaceError(IDLE) from None
+        message = None
+        while message is None:
+            try:
+                message = await asyncio.wait_for(self._socket.receive(), IDLE_SECONDS)
+            except TimeoutError:
+                if time.monotonic() >= self._idle_from + IDLE_SECONDS:
+                    raise SpaceError(IDLE) from None
         if message["type"] == "websocket.disconnect":
             raise WebSocketDisconnect(message.get("code", ENDED))
         return parse_message(message.get("text"), message.get("bytes"))

@@ -32,6 +32,7 @@ from space_core.media.content_credentials import ContentCredentials
 from space_core.media.images import load_photo
 from space_core.media.video_writer import write_video
 from space_core.options import option_choices, option_field, option_range
+from space_core.progress import NUM_CORES
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 # Files of tests that take more than half a minute on one core, the longest first.
@@ -137,7 +138,8 @@ def no_work_left() -> Iterator[None]:
     """Checks that the threads and programs that are started meanwhile end."""
     process = psutil.Process()
     decoding_pool.warm_up()
-    drawing_process.warm_up()
+    if NUM_CORES > 1:
+        drawing_process.warm_up()
     threads, num_programs = set(threading.enumerate()), len(process.children())
     yield
     until(lambda: all(thread in threads or thread.name.startswith(STANDING) for thread in threading.enumerate()))

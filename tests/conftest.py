@@ -20,12 +20,12 @@ import soundfile
 import uvicorn
 from rendering import posed, rendered
 
-from space_core import SpacePipeline, drawing_process
+from space_core import SpacePipeline
 from space_core.cli import main
 from space_core.face.canvas import Canvas
 from space_core.face.detector import build_detector
 from space_core.face.portrait import Portrait, prepare_portrait
-from space_core.generator.mesh_warp import MeshWarpGenerator
+from space_core.generator.mesh_warp import MeshWarpGenerator, drawing_process
 from space_core.generator.mesh_warp.generator import PreparedPortrait
 from space_core.media import decoding_pool
 from space_core.media.content_credentials import ContentCredentials

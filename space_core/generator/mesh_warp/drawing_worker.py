@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from space_core.drawing_process import DONE, FAILED
+from space_core.generator.mesh_warp.drawing_process import DONE, FAILED
 from space_core.generator.mesh_warp.frame_memory import FrameMemory
 from space_core.generator.mesh_warp.generator import MeshWarpGenerator, PreparedPortrait
 from space_core.memory import return_freed_memory

@@ -12,19 +12,19 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from space_core import drawing_process
-from space_core.drawing_process import DrawingLease
 from space_core.face.canvas import Canvas, crop_canvas
 from space_core.face.crop import AROUND_CROP
 from space_core.face.portrait import MARGIN, SIZE, Portrait
 from space_core.face.posed_face import PosedFace
 from space_core.face.sharpness import softening_of
 from space_core.face.topology import OVAL
+from space_core.generator.mesh_warp import drawing_process
 from space_core.generator.mesh_warp.background import estimate_background
 from space_core.generator.mesh_warp.bars import PreparedBars, behind_bars, draw_bars
 from space_core.generator.mesh_warp.compositing.compositor import compose
 from space_core.generator.mesh_warp.compositing.prepared_canvas import PreparedCanvas, film_transform, prepare_canvas
 from space_core.generator.mesh_warp.compositing.soft_edges import soften_edges
+from space_core.generator.mesh_warp.drawing_process import DrawingLease
 from space_core.generator.mesh_warp.face_motion import FaceMotion, PixelTransform, face_motion, upload
 from space_core.generator.mesh_warp.far_side import far_appearance
 from space_core.generator.mesh_warp.features import (
@@ -185,7 +185,7 @@ class MeshWarpGenerator:
         workers = ThreadPoolExecutor(num_workers, initializer=torch.set_num_threads, initargs=(1,))
         memory = FrameMemory()
         pixels = prepared.canvas.still[..., 0].numel()
-        lease = DrawingLease(prepared) if num_workers > 1 and pixels <= drawing_process.MAX_PIXELS else None
+        lease = DrawingLease(prepared, memory) if num_workers > 1 and pixels <= drawing_process.MAX_PIXELS else None
         try:
             pending: deque[Future[Callable[[], np.ndarray]]] = deque()
             for face in faces:
@@ -217,10 +217,8 @@ class MeshWarpGenerator:
 
         It is drawn in another process if ``lease`` has one that is free.
         """
-        if lease is not None and memory is not None:
-            drawn = memory.take((len(face), *prepared.canvas.still.shape[:2], 3))
-            if lease.draw(face, drawn):
-                return lambda: drawn
+        if lease is not None and (drawn := lease.draw(face)) is not None:
+            return lambda: drawn
         frames = self.draw(prepared, face, memory)
         if self.device.type != "cuda":
             return frames.cpu().numpy

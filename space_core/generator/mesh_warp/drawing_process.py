@@ -18,6 +18,8 @@ import numpy as np
 
 from space_core.child_processes import Watchdog, enlarge_pipe, start
 from space_core.errors import ServerFault
+from space_core.face.posed_face import PosedFace
+from space_core.generator.mesh_warp.frame_memory import FrameMemory
 from space_core.worker import worker_command
 
 DONE, FAILED = b"+", b"-"  # what an answer begins with
@@ -31,33 +33,34 @@ MAX_FAILURES = 3  # processes that ended by themselves, after which none is star
 class DrawingLease:
     """Draws batches of one film in the process whenever it is free; may be used by several threads."""
 
-    def __init__(self, prepared: Any) -> None:
-        """``prepared`` is the film's ``PreparedPortrait``, on the host."""
+    def __init__(self, prepared: Any, memory: FrameMemory) -> None:
+        """``prepared`` is the film's ``PreparedPortrait``, on the host; ``memory`` is that of its frames."""
         self._prepared = prepared
+        self._memory = memory
         self._process: _DrawingProcess | None = None
         self._num_batches = 0
         self._lock = threading.Lock()
         self._is_closed = False
 
-    def draw(self, face: Any, frames: np.ndarray) -> bool:
-        """Draws a batch of a ``PosedFace`` into ``frames`` (B, H, W, 3) uint8, contiguous.
+    def draw(self, face: PosedFace) -> np.ndarray | None:
+        """(B, H, W, 3) uint8 RGB frames of a batch.
 
-        Returns:
-            Whether it was drawn; not where the process is at work, not started, has ended or could not draw it.
+        None where the process is at work, not started, has ended or could not draw it.
         """
         self._num_batches += 1
         if self._num_batches <= FIRST_BATCHES or not self._lock.acquire(blocking=False):
-            return False
+            return None
         try:
             if self._process is None:
                 self._process = None if self._is_closed else _holder.take()
                 if self._process is None:
-                    return False
+                    return None
                 self._process.show(self._prepared)
-            return self._process.draw(face, frames)
+            frames = self._memory.take((len(face), *self._prepared.canvas.still.shape))
+            return frames if self._process.draw(face, frames) else None
         except (OSError, EOFError):  # it has ended
             self._give_back()
-            return False
+            return None
         finally:
             self._lock.release()
             if self._is_closed:
@@ -87,8 +90,7 @@ class _DrawingProcess:
     """The process; see ``drawing_worker``."""
 
     def __init__(self) -> None:
-        self.is_ready = False
-        self._has_answered = threading.Event()
+        self._is_loaded = threading.Event()  # or has ended before
         self._process = start(
             worker_command("space_core.generator.mesh_warp.drawing_worker"),
             stdin=subprocess.PIPE,
@@ -108,9 +110,13 @@ class _DrawingProcess:
     def has_ended(self) -> bool:
         return self._process.poll() is not None
 
+    @property
+    def is_ready(self) -> bool:
+        return self._is_loaded.is_set() and not self.has_ended
+
     def wait(self) -> None:
         """Until it is ready or has ended."""
-        self._has_answered.wait(WAIT_SECONDS)
+        self._is_loaded.wait(WAIT_SECONDS)
 
     def show(self, prepared: Any) -> None:
         """Sends a portrait, or None to forget it.
@@ -121,8 +127,8 @@ class _DrawingProcess:
         with self._exchange():
             self._send(prepared)
 
-    def draw(self, face: Any, frames: np.ndarray) -> bool:
-        """See ``DrawingLease.draw``.
+    def draw(self, face: PosedFace, frames: np.ndarray) -> bool:
+        """Draws into ``frames`` (B, H, W, 3) uint8, contiguous.
 
         Returns:
             Whether it could be drawn.
@@ -133,7 +139,7 @@ class _DrawingProcess:
         with self._exchange():
             self._send(face)
             status = self._answers.read(1)
-            if not status or (status == DONE and self._answers.readinto(frames.reshape(-1).data) < frames.nbytes):
+            if not status or (status == DONE and self._answers.readinto(frames.data) < frames.nbytes):
                 raise EOFError
             return status == DONE
 
@@ -161,8 +167,8 @@ class _DrawingProcess:
 
     def _await_readiness(self) -> None:
         with suppress(ValueError):  # closed meanwhile
-            self.is_ready = self._answers.read(1) == DONE
-        self._has_answered.set()
+            self._answers.read(1)
+        self._is_loaded.set()
 
 
 class _Holder:
@@ -190,7 +196,7 @@ class _Holder:
             self._num_batches += 1
             if self._num_batches > START_BATCHES:
                 self._start()
-            if self._process is None or not self._process.is_ready or self._process.has_ended:
+            if self._process is None or not self._process.is_ready:
                 return None
             self._is_taken = True
             return self._process

@@ -8,7 +8,7 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from space_core.web.visitor_limits import visitor_address
+from space_core.web.visitor_limits import address_of_host, networks_of
 
 HEAD_SECONDS = 20.0  # from when a connection is made, or its next request begins, until the request's head is there
 MAX_CONNECTIONS = 256  # of one address: a browser has up to about ten, and many people can share an address
@@ -21,7 +21,7 @@ def limited_connections(trusted_proxies: str) -> type[H11Protocol]:
     Args:
         trusted_proxies: addresses and networks, with commas between them.
     """
-    networks = [ipaddress.ip_network(name) for name in filter(None, map(str.strip, trusted_proxies.split(",")))]
+    networks = networks_of(trusted_proxies)
 
     def is_proxy(host: str) -> bool:
         try:
@@ -80,4 +80,4 @@ def allow_many_files() -> None:
 
 
 def _address_of(transport: asyncio.BaseTransport) -> str:
-    return visitor_address({"client": transport.get_extra_info("peername")})
+    return address_of_host((transport.get_extra_info("peername") or ("",))[0])

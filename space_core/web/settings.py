@@ -1,7 +1,6 @@
 """The operator's settings: flags of the command line, else environment variables, else defaults."""
 
 import importlib.util
-import ipaddress
 import os
 import re
 import sys
@@ -22,6 +21,7 @@ from pydantic_settings import (
 
 from space_core.errors import SpaceError
 from space_core.web.jobs import TimeLimit
+from space_core.web.visitor_limits import networks_of
 
 PREFIX = "SPACE_"
 BAD_VALUE = 2  # exit code, the same as for a wrong argument
@@ -187,11 +187,7 @@ class Settings(BaseSettings):
     @field_validator("trusted_proxies")
     @classmethod
     def _check_trusted_proxies(cls, proxies: str) -> str:
-        for proxy in filter(None, map(str.strip, proxies.split(","))):
-            try:
-                ipaddress.ip_network(proxy)
-            except ValueError:
-                raise ValueError(f"{proxy} is neither an address nor a network such as 10.0.0.0/8") from None
+        networks_of(proxies)
         return proxies
 
     @field_validator("allow_embedding", mode="before")

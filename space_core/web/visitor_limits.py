@@ -4,6 +4,7 @@ import ipaddress
 import time
 from collections import deque
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from starlette.types import Scope
 
@@ -117,7 +118,12 @@ class RateLimit:
 
 def visitor_address(scope: Scope) -> str:
     """The address that stands for the visitor of a request: that of an IPv4 client, the network of an IPv6 client."""
-    host = (scope.get("client") or ("",))[0]
+    return address_of_host((scope.get("client") or ("",))[0])
+
+
+@lru_cache(4096)
+def address_of_host(host: str) -> str:
+    """The address that stands for the visitor at a host, see ``visitor_address``."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
@@ -127,3 +133,18 @@ def visitor_address(scope: Scope) -> str:
             return str(address.ipv4_mapped)
         return str(ipaddress.IPv6Network((int(address), IPV6_PREFIX), strict=False))
     return str(address)
+
+
+def networks_of(names: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
+    """The networks that addresses and networks name, with commas between them.
+
+    Raises:
+        ValueError: a name is neither; it is a sentence without its end.
+    """
+    networks = []
+    for name in filter(None, map(str.strip, names.split(","))):
+        try:
+            networks.append(ipaddress.ip_network(name))
+        except ValueError:
+            raise ValueError(f"{name} is neither an address nor a network such as 10.0.0.0/8") from None
+    return networks

@@ -55,7 +55,7 @@ from space_core.progress import NUM_CORES
 
 CPU_BATCH = 4  # frames of 512 × 512 rendered at once; more of them leave a core's cache
 # On CUDA, where starting the operations takes longer than computing them: frames, and pixels of large ones.
-CUDA_BATCH, CUDA_PIXELS = 32, 24 << 20
+CUDA_BATCH, CUDA_PIXELS = 96, 24 << 20
 # Batches that are rendered before they are asked for: at most so many, and of large pictures as many as take so much.
 LOOK_AHEAD, LOOK_AHEAD_BYTES = 3, 60_000_000
 STILL = 1e-3  # pixels; less motion than this is none

@@ -9,7 +9,7 @@ import numpy as np
 import psutil
 import pytest
 import torch
-from conftest import no_work_left, until
+from conftest import no_work_left
 from rendering import around, blinking, looking, on_surroundings, open_mouth, posed, rendered
 
 from space_core.evaluation.eyes import followed_gaze
@@ -336,15 +336,25 @@ def test_several_batches_are_drawn_at_once_wherever_they_are_asked_for(generator
         assert elsewhere.submit(count_workers).result() >= 2
 
 
-# The second process
+# The processes that draw beside this one
+
+
+def find_drawing_processes():
+    return [child for child in psutil.Process().children() if "drawing_worker" in " ".join(child.cmdline())]
+
+
+def cpu_seconds(processes):
+    return sum(process.cpu_times().user for process in processes)
 
 
 @pytest.fixture
-def drawing_process(generator, monkeypatch):
-    """The process that draws beside this one, as on several cores."""
-    monkeypatch.setattr("space_core.generator.mesh_warp.generator.NUM_CORES", 2)
+def drawing_processes(generator, monkeypatch):
+    """Two processes that draw beside this one, as on three cores."""
+    monkeypatch.setattr("space_core.generator.mesh_warp.generator.NUM_CORES", 3)
+    monkeypatch.setattr("space_core.generator.mesh_warp.drawing_process.NUM_PROCESSES", 2)
     generator.warm_up()
-    (found,) = (child for child in psutil.Process().children() if "drawing_worker" in " ".join(child.cmdline()))
+    found = find_drawing_processes()
+    assert len(found) >= 2
     return found
 
 
@@ -353,30 +363,31 @@ def nodding(portrait, count):
     return [posed(portrait, open_mouth(portrait, 0.001 * number), pitch=0.2 * number) for number in range(count)]
 
 
-def test_frames_of_the_second_process_are_the_same(generator, prepared, portrait, drawing_process):
-    faces, before = nodding(portrait, 30), drawing_process.cpu_times().user
+def test_frames_of_other_processes_are_the_same(generator, prepared, portrait, drawing_processes):
+    faces, before = nodding(portrait, 30), [cpu_seconds([process]) for process in drawing_processes]
     drawn = np.concatenate(list(generator.render(prepared, faces)))
-    assert drawing_process.cpu_times().user > before
+    assert all(cpu_seconds([process]) > begun for process, begun in zip(drawing_processes, before, strict=True))
     np.testing.assert_array_equal(drawn, np.concatenate([generator.render_batch(prepared, face) for face in faces]))
 
 
-def test_a_film_goes_on_when_the_second_process_is_killed_and_another_is_started(
-    generator, prepared, portrait, drawing_process
+def test_a_film_goes_on_when_a_process_is_killed_and_another_is_started(
+    generator, prepared, portrait, drawing_processes
 ):
     faces = nodding(portrait, 60)
     frames = generator.render(prepared, faces)
     drawn = [next(frames) for _ in range(10)]
-    drawing_process.kill()
+    killed = drawing_processes[0]
+    killed.kill()
     drawn += frames
-    until(lambda: not drawing_process.is_running())
     np.testing.assert_array_equal(
         np.concatenate(drawn), np.concatenate([generator.render_batch(prepared, face) for face in faces])
     )
     generator.warm_up()
-    assert any("drawing_worker" in " ".join(child.cmdline()) for child in psutil.Process().children())
+    assert killed not in find_drawing_processes()
+    assert len(find_drawing_processes()) == len(drawing_processes)
 
 
-@pytest.mark.usefixtures("drawing_process")
+@pytest.mark.usefixtures("drawing_processes")
 def test_two_films_at_once_are_both_drawn(generator, prepared, portrait):
     faces = nodding(portrait, 16)
     other = generator.prepare(portrait, crop_canvas(portrait, 256))
@@ -385,16 +396,14 @@ def test_two_films_at_once_are_both_drawn(generator, prepared, portrait):
             assert (large.shape, small.shape) == ((1, 512, 512, 3), (1, 256, 256, 3))
 
 
-def test_a_film_that_is_broken_off_leaves_the_second_process_to_the_next(
-    generator, prepared, portrait, drawing_process
-):
+def test_a_film_that_is_broken_off_leaves_the_processes_to_the_next(generator, prepared, portrait, drawing_processes):
     frames = generator.render(prepared, nodding(portrait, 60))
     for _ in range(10):
         next(frames)
     frames.close()
-    before = drawing_process.cpu_times().user
+    before = cpu_seconds(drawing_processes)
     assert len(list(generator.render(prepared, nodding(portrait, 30)))) == 30
-    assert drawing_process.cpu_times().user > before + 0.05
+    assert cpu_seconds(drawing_processes) > before + 0.05
 
 
 # The rasterizer

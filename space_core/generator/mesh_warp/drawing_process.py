@@ -1,7 +1,7 @@
-"""A second process that draws batches of frames beside this process's threads, on a CPU.
+"""Processes that draw batches of frames beside this process's threads, on a CPU.
 
 Of two threads only one runs Python at a time, and each operation that they call makes them wait for each other: on two
-cores they draw 72 frames a second of 512 × 512, a thread and a second process 93, which takes 0.2 GB more.
+cores they draw 72 frames a second of 512 × 512, a thread and a process 93, which takes 0.2 GB more.
 """
 
 import atexit
@@ -20,24 +20,26 @@ from space_core.child_processes import Watchdog, enlarge_pipe, start
 from space_core.errors import ServerFault
 from space_core.face.posed_face import PosedFace
 from space_core.generator.mesh_warp.frame_memory import FrameMemory
+from space_core.progress import NUM_CORES
 from space_core.worker import worker_command
 
 DONE, FAILED = b"+", b"-"  # what an answer begins with
 MAX_PIXELS = 2 << 20  # of a frame; larger ones keep the cores busy without Python
-START_BATCHES = 75  # drawn without the process, after which the process is started: that takes 1.8 s of a core's time
+NUM_PROCESSES = max(1, min(NUM_CORES - 1, 3))  # x264 and Python in this process need no more from them
+START_BATCHES = 75  # drawn without processes, after which they are started: that takes 1.8 s of a core's time each
 FIRST_BATCHES = 2  # of a film, which threads draw: the segments of a live stream have no more
 WAIT_SECONDS = 20  # for a batch, on a busy machine
-MAX_FAILURES = 3  # processes that ended by themselves, after which none is started
+MAX_FAILURES = 3 * NUM_PROCESSES  # processes that ended by themselves, after which none is started
 
 
 class DrawingLease:
-    """Draws batches of one film in the process whenever it is free; may be used by several threads."""
+    """Draws batches of one film in the processes that are free; may be used by several threads."""
 
     def __init__(self, prepared: Any, memory: FrameMemory) -> None:
         """``prepared`` is the film's ``PreparedPortrait``, on the host; ``memory`` is that of its frames."""
         self._prepared = prepared
         self._memory = memory
-        self._process: _DrawingProcess | None = None
+        self._waiting: list[_DrawingProcess] = []  # have the portrait, and nothing to draw
         self._num_batches = 0
         self._lock = threading.Lock()
         self._is_closed = False
@@ -45,51 +47,61 @@ class DrawingLease:
     def draw(self, face: PosedFace) -> np.ndarray | None:
         """(B, H, W, 3) uint8 RGB frames of a batch.
 
-        None where the process is at work, not started, has ended or could not draw it.
+        None where all processes are at work or not started, or the process has ended or could not draw it.
         """
         self._num_batches += 1
-        if self._num_batches <= FIRST_BATCHES or not self._lock.acquire(blocking=False):
+        if self._num_batches <= FIRST_BATCHES or (process := self._take()) is None:
             return None
         try:
-            if self._process is None:
-                self._process = None if self._is_closed else _holder.take()
-                if self._process is None:
-                    return None
-                self._process.show(self._prepared)
             frames = self._memory.take((len(face), *self._prepared.canvas.still.shape))
-            return frames if self._process.draw(face, frames) else None
+            return frames if process.draw(face, frames) else None
         except (OSError, EOFError):  # it has ended
-            self._give_back()
             return None
         finally:
-            self._lock.release()
-            if self._is_closed:
-                self.close()
+            self._release(process)
 
     def close(self) -> None:
-        """Returns the process, which forgets the portrait; where a batch is drawn, as soon as that is done."""
-        self._is_closed = True
-        if self._lock.acquire(blocking=False):
-            try:
-                self._give_back()
-            finally:
-                self._lock.release()
+        """Returns the processes, which forget the portrait; one that draws, as soon as that is done."""
+        with self._lock:
+            self._is_closed = True
+        while (process := self._next_waiting()) is not None:
+            _pool.give_back(process)
 
-    def _give_back(self) -> None:
-        if self._process is not None:
-            _holder.give_back(self._process)
-            self._process = None
+    def _take(self) -> "_DrawingProcess | None":
+        if (process := self._next_waiting()) is not None:
+            return process
+        process = None if self._is_closed else _pool.take()
+        if process is None:
+            return None
+        try:
+            process.show(self._prepared)
+        except OSError:  # it has ended
+            _pool.give_back(process)
+            return None
+        return process
+
+    def _next_waiting(self) -> "_DrawingProcess | None":
+        with self._lock:
+            return self._waiting.pop() if self._waiting else None
+
+    def _release(self, process: "_DrawingProcess") -> None:
+        with self._lock:
+            if not self._is_closed and not process.has_ended:
+                self._waiting.append(process)
+                return
+        _pool.give_back(process)
 
 
 def warm_up() -> None:
-    """Starts the process, if there is none, for films to come; returns when it is ready, or failed to start."""
-    _holder.warm_up()
+    """Starts the processes that are missing, for films to come; returns when they are ready, or failed to start."""
+    _pool.warm_up()
 
 
 class _DrawingProcess:
-    """The process; see ``drawing_worker``."""
+    """A process; see ``drawing_worker``."""
 
     def __init__(self) -> None:
+        self._is_killed = False
         self._is_loaded = threading.Event()  # or has ended before
         self._process = start(
             worker_command("space_core.generator.mesh_warp.drawing_worker"),
@@ -108,7 +120,7 @@ class _DrawingProcess:
 
     @property
     def has_ended(self) -> bool:
-        return self._process.poll() is not None
+        return self._process.poll() is not None or self._is_killed
 
     @property
     def is_ready(self) -> bool:
@@ -158,6 +170,7 @@ class _DrawingProcess:
             with self._watchdog.limit(WAIT_SECONDS):
                 yield
         except BaseException:
+            self._is_killed = True
             self._process.kill()
             raise
 
@@ -171,67 +184,68 @@ class _DrawingProcess:
         self._is_loaded.set()
 
 
-class _Holder:
-    """The process of all films, which one film uses at a time."""
+class _Pool:
+    """The processes of all films, each of which one film uses at a time."""
 
     def __init__(self) -> None:
-        self._process: _DrawingProcess | None = None
-        self._is_taken = False
-        self._num_batches = 0  # that were drawn without it
+        self._free: list[_DrawingProcess] = []
+        self._taken: set[_DrawingProcess] = set()
+        self._num_batches = 0  # that were drawn while none was free
         self._num_failures = 0
         self._lock = threading.Lock()
 
     def warm_up(self) -> None:
         with self._lock:
             self._start()
-            process = self._process
-        if process is not None:
+            processes = list(self._free)
+        for process in processes:
             process.wait()
 
     def take(self) -> _DrawingProcess | None:
-        """The process for the next batch of a film that has none, if it is there and free."""
+        """A process for the next batch of a film, if there is one that is free."""
         with self._lock:
-            if self._is_taken:
-                return None
+            for process in self._free:
+                if process.is_ready:
+                    self._free.remove(process)
+                    self._taken.add(process)
+                    return process
             self._num_batches += 1
             if self._num_batches > START_BATCHES:
                 self._start()
-            if self._process is None or not self._process.is_ready:
-                return None
-            self._is_taken = True
-            return self._process
+            return None
 
     def give_back(self, process: _DrawingProcess) -> None:
         with suppress(OSError):  # it has ended; another is started when it is needed
             process.show(None)
         with self._lock:
-            self._is_taken = False
+            self._taken.remove(process)
+            self._free.append(process)
 
     def close(self) -> None:
         with self._lock:
-            if self._process is not None:
-                self._process.close()
-            self._process = None
+            for process in (*self._free, *self._taken):
+                process.close()
+            self._free.clear()
 
     def _start(self) -> None:
-        if self._process is not None and self._process.has_ended:
-            self._process.close()
-            self._process = None
+        for process in [process for process in self._free if process.has_ended]:
+            process.close()
+            self._free.remove(process)
             self._num_failures += 1
-        if self._process is None and self._num_failures < MAX_FAILURES:
-            with suppress(OSError, ServerFault):  # films are drawn without it
-                self._process = _DrawingProcess()
+        with suppress(OSError, ServerFault):  # films are drawn without it
+            while len(self._free) + len(self._taken) < NUM_PROCESSES and self._num_failures < MAX_FAILURES:
+                self._free.append(_DrawingProcess())
 
 
-_holder = _Holder()
-atexit.register(lambda: _holder.close())
+_pool = _Pool()
+atexit.register(lambda: _pool.close())
 
 
-def _forget_process() -> None:
-    """In a fork, whose parent goes on using the process."""
-    global _holder
-    _holder = _Holder()
+def _forget_processes() -> None:
+    """In a fork, whose parent goes on using the processes."""
+    global _pool
+    _pool = _Pool()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_process)
+    os.register_at_fork(after_in_child=_forget_processes)

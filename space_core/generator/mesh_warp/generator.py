@@ -56,8 +56,9 @@ from space_core.progress import NUM_CORES
 CPU_BATCH = 4  # frames of 512 × 512 rendered at once; more of them leave a core's cache
 # On CUDA, where starting the operations takes longer than computing them: frames, and pixels of large ones.
 CUDA_BATCH, CUDA_PIXELS = 96, 24 << 20
+MAX_WORKERS = drawing_process.NUM_PROCESSES + 1  # threads, each of which draws or waits for a process that does
 # Batches that are rendered before they are asked for: at most so many, and of large pictures as many as take so much.
-LOOK_AHEAD, LOOK_AHEAD_BYTES = 3, 60_000_000
+LOOK_AHEAD, LOOK_AHEAD_BYTES = max(3, 2 * MAX_WORKERS - 1), 60_000_000
 STILL = 1e-3  # pixels; less motion than this is none
 
 
@@ -180,8 +181,8 @@ class MeshWarpGenerator:
         # its own. On two cores busy with other work that was 35 frames a second instead of 4.
         num_bytes = self.batch_size(prepared) * prepared.canvas.still.numel()
         look_ahead = min(max(LOOK_AHEAD_BYTES // num_bytes, 1), LOOK_AHEAD)
-        # As many as there are batches at a time: those ahead and the one that is asked for.
-        num_workers = min(NUM_CORES, look_ahead + 1) if self.device.type == "cpu" else 1
+        # No more than there are batches at a time: those ahead and the one that is asked for.
+        num_workers = min(NUM_CORES, MAX_WORKERS, look_ahead + 1) if self.device.type == "cpu" else 1
         workers = ThreadPoolExecutor(num_workers, initializer=torch.set_num_threads, initargs=(1,))
         memory = FrameMemory()
         pixels = prepared.canvas.still[..., 0].numel()
@@ -215,7 +216,7 @@ class MeshWarpGenerator:
     ) -> Callable[[], np.ndarray]:
         """``render_batch`` without waiting for a GPU: what is returned waits for the frames and gives them.
 
-        It is drawn in another process if ``lease`` has one that is free.
+        It is drawn in a process of ``lease`` if one is free.
         """
         if lease is not None and (drawn := lease.draw(face)) is not None:
             return lambda: drawn

@@ -9,14 +9,17 @@ from pathlib import Path
 
 from space_core.process import configure_process
 from space_core.web.private_files import create_private_folder
+from space_core.web.settings import Settings, on_zero_gpu
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before gradio is imported: nothing here calls home
 
 if __name__ == "__main__":
+    # Before gradio and torch are imported, which takes seconds: --help and wrong settings are answered at once.
+    SETTINGS = Settings.from_command_line()
     create_private_folder()  # also before: packages look up where they may write when they are imported
     configure_process()  # before threads start and NumPy is loaded
 
-if os.environ.get("SPACES_ZERO_GPU"):
+if on_zero_gpu():
     import spaces  # before torch: on a ZeroGPU Space it pretends to torch that there is a GPU
 
 from space_core import SpaceError, SpacePipeline
@@ -30,14 +33,12 @@ from space_core.web.metrics import Metrics
 from space_core.web.page import build_page
 from space_core.web.server import serve
 from space_core.web.service import AnimationService
-from space_core.web.settings import Settings, on_zero_gpu
 
 EXAMPLES = Path(__file__).parent / "examples"
 
 
-def main() -> None:
+def main(settings: Settings) -> None:
     """Loads the pipeline and serves the page."""
-    settings = Settings.from_command_line()
     logs.configure(settings.log_level)
     try:
         credentials = ContentCredentials(settings.certificate_folder) if settings.content_credentials else None
@@ -96,4 +97,4 @@ def _serve(service: AnimationService, pipeline: Backend, settings: Settings) -> 
 
 
 if __name__ == "__main__":
-    main()
+    main(SETTINGS)

@@ -4,6 +4,8 @@ import errno
 import json
 import signal
 import socket
+import subprocess
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from inspect import signature
@@ -106,6 +108,15 @@ def test_help_lists_every_setting_with_its_variable_and_default(capsys):
         assert f"--{name.replace('_', '-')}" in text
         assert f"[SPACE_{name.upper()}" in text
     assert "visitors who may wait [SPACE_QUEUE_SIZE] (default: 20)" in text
+
+
+@pytest.mark.parametrize("flags", [["--help"], ["--port", "http"]])
+def test_help_and_wrong_settings_are_answered_before_anything_large_is_imported(flags):
+    command = [sys.executable, "-X", "importtime", "app.py", *flags]
+    report = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stderr
+    imported = {line.rpartition("|")[2].strip() for line in report.splitlines() if line.startswith("import time:")}
+    assert "space_core.web.settings" in imported
+    assert not {"gradio", "matplotlib", "numpy", "torch"} & imported
 
 
 # Metrics

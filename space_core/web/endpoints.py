@@ -5,11 +5,10 @@ import tempfile
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 import numpy as np
-from matplotlib.figure import Figure
 
 from space_core.errors import ServerFault, SpaceError
 from space_core.face.drawing import draw_preview, drawn_size
@@ -19,7 +18,6 @@ from space_core.motion.curves import curves
 from space_core.motion.motion_file import load_motion
 from space_core.options import AnimationOptions
 from space_core.timing import FPS, duration
-from space_core.web.curve_plot import plot_curves
 from space_core.web.film_streams import GrowingFilm
 from space_core.web.jobs import Film, Report, SpeechSource, Step, Stream
 from space_core.web.parameters import (
@@ -37,6 +35,9 @@ from space_core.web.parameters import (
 )
 from space_core.web.service import AnimationService
 from space_core.web.settings import Settings
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # The pipeline's stages as the page names them.
 STAGES = {
@@ -127,8 +128,10 @@ class Endpoints:
         """Stops what is being made for the visitor."""
         self._service.cancel(_visitor(request))
 
-    def plot_motion(self, motion_file: str | None) -> Figure | None:
+    def plot_motion(self, motion_file: str | None) -> "Figure | None":
         """The curves of a motion file over time."""
+        from space_core.web.curve_plot import plot_curves  # with Matplotlib, which takes 0.4 s to import
+
         with _refusals_shown():
             return plot_curves(curves(load_motion(motion_file, self._settings.max_seconds))) if motion_file else None
 

@@ -1,16 +1,17 @@
 """Child processes, such as those for untrusted files: limited in time and memory, and ended when this process ends."""
 
+import atexit
 import math
 import os
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import cache
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 from space_core.errors import ServerFault
 
@@ -92,6 +93,31 @@ def _starter() -> ThreadPoolExecutor:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_starter.cache_clear)  # the thread is not there in a fork
+
+
+class Closable(Protocol):
+    def close(self) -> None: ...
+
+
+Owner = TypeVar("Owner", bound=Closable)
+
+
+class PerProcess(Generic[Owner]):
+    """The one owner of child processes in this process: closed when this process ends.
+
+    Attributes:
+        value: the owner. In a fork it is a new one, as the parent goes on using the processes of its own.
+    """
+
+    def __init__(self, build: Callable[[], Owner]) -> None:
+        self._build = build
+        self.value = build()
+        atexit.register(lambda: self.value.close())
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._replace)
+
+    def _replace(self) -> None:
+        self.value = self._build()
 
 
 class Watchdog:

@@ -1,6 +1,5 @@
 """Processes that decode photos, with limits of time and memory; one is always ready, as starting one takes 0.2 s."""
 
-import atexit
 import json
 import os
 import subprocess
@@ -33,12 +32,12 @@ def decode(path: Path, max_side: int) -> tuple[np.ndarray, float]:
         SpaceError: see there; or decoding takes too long, or crashes.
         ServerFault: there is not enough memory, or the machine is too busy.
     """
-    return _pool.decode(path, max_side)
+    return _pool.value.decode(path, max_side)
 
 
 def warm_up() -> None:
     """Starts a process, if there is none, for the next photo; returns at once."""
-    _pool.warm_up()
+    _pool.value.warm_up()
 
 
 class _Worker:
@@ -154,15 +153,4 @@ def _failure(path: Path, status: int, is_late: bool) -> SpaceError:
     return ServerFault("The photo could not be read, and the fault is ours. Try again.", "internal")
 
 
-_pool = _Pool()
-atexit.register(lambda: _pool.close())
-
-
-def _forget_pool() -> None:
-    """In a fork, whose parent goes on using the processes."""
-    global _pool
-    _pool = _Pool()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_pool)
+_pool = child_processes.PerProcess(_Pool)

@@ -4,7 +4,6 @@ Of two threads only one runs Python at a time, and each operation that they call
 cores they draw 72 frames a second of 512 × 512, a thread and a process 93, which takes 0.2 GB more.
 """
 
-import atexit
 import os
 import pickle
 import subprocess
@@ -16,7 +15,7 @@ from typing import IO, Any, cast
 
 import numpy as np
 
-from space_core.child_processes import Watchdog, enlarge_pipe, start
+from space_core.child_processes import PerProcess, Watchdog, enlarge_pipe, start
 from space_core.errors import ServerFault
 from space_core.face.posed_face import PosedFace
 from space_core.generator.mesh_warp.frame_memory import FrameMemory
@@ -65,18 +64,18 @@ class DrawingLease:
         with self._lock:
             self._is_closed = True
         while (process := self._next_waiting()) is not None:
-            _pool.give_back(process)
+            _pool.value.give_back(process)
 
     def _take(self) -> "_DrawingProcess | None":
         if (process := self._next_waiting()) is not None:
             return process
-        process = None if self._is_closed else _pool.take()
+        process = None if self._is_closed else _pool.value.take()
         if process is None:
             return None
         try:
             process.show(self._prepared)
         except OSError:  # it has ended
-            _pool.give_back(process)
+            _pool.value.give_back(process)
             return None
         return process
 
@@ -89,12 +88,12 @@ class DrawingLease:
             if not self._is_closed and not process.has_ended:
                 self._waiting.append(process)
                 return
-        _pool.give_back(process)
+        _pool.value.give_back(process)
 
 
 def warm_up() -> None:
     """Starts the processes that are missing, for films to come; returns when they are ready, or failed to start."""
-    _pool.warm_up()
+    _pool.value.warm_up()
 
 
 class _DrawingProcess:
@@ -237,15 +236,4 @@ class _Pool:
                 self._free.append(_DrawingProcess())
 
 
-_pool = _Pool()
-atexit.register(lambda: _pool.close())
-
-
-def _forget_processes() -> None:
-    """In a fork, whose parent goes on using the processes."""
-    global _pool
-    _pool = _Pool()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_processes)
+_pool = PerProcess(_Pool)

@@ -121,8 +121,8 @@ class SpacePipeline:
         """
         options = options or AnimationOptions()
         inputs = self._stages.load(photo, speech, [options], progress)
-        prepared = self._stages.prepare(inputs.photo, options.rendering, progress)
-        return self._stages.plan_whole(inputs, prepared.portrait, options, progress)
+        cached = self._stages.prepare(inputs.photo, options.rendering, progress)
+        return self._stages.plan_whole(inputs, cached.portrait, options, progress)
 
     @out_of_memory_as_fault()
     def animate_to_file(
@@ -249,7 +249,7 @@ class SpacePipeline:
         return Comparison(animations, captions, progress)
 
     def _animate(self, inputs: Inputs, options: AnimationOptions, progress: Progress) -> Animation:
-        prepared = self._stages.prepare(inputs.photo, options.rendering, progress)
-        segments, notes = self._stages.plan(inputs, prepared.portrait, options, progress)
-        frames = self._stages.render(prepared, segments, inputs.num_frames, options.rendering, progress)
-        return Animation(prepared.portrait, inputs.num_frames, options.rendering, frames, notes)
+        cached = self._stages.prepare(inputs.photo, options.rendering, progress)
+        segments, notes = self._stages.plan(inputs, cached.portrait, options, progress)
+        frames = self._stages.render(cached, segments, inputs.num_frames, options.rendering, progress)
+        return Animation(cached.portrait, inputs.num_frames, options.rendering, frames, notes)

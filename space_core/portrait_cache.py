@@ -25,7 +25,7 @@ CACHE_BYTES = 200_000_000  # about ten square films; the networks and a film at 
 
 
 @dataclass
-class PreparedPortrait:
+class CachedPortrait:
     """A portrait, the generator's preparation of it, the bytes that both take, and when it was last used (seconds)."""
 
     portrait: Portrait
@@ -42,12 +42,12 @@ class PortraitCache:
         self._device = device
         self._max_bytes = max_bytes
         self._detectors: dict[str, Detector] = {}
-        self._portraits: OrderedDict[tuple, PreparedPortrait] = OrderedDict()
+        self._portraits: OrderedDict[tuple, CachedPortrait] = OrderedDict()
         self._refused: tuple[tuple, str] | None = None  # the latest photo that can't be animated, and why
         self._lock = threading.Lock()  # of the dictionaries
         self._preparing = threading.Lock()
 
-    def get(self, photo: np.ndarray, options: RenderingOptions, generator: Generator) -> PreparedPortrait:
+    def get(self, photo: np.ndarray, options: RenderingOptions, generator: Generator) -> CachedPortrait:
         """The portrait of a photo (H, W, 3) uint8 RGB, prepared by ``generator``, which is the one that options name.
 
         Raises:
@@ -87,20 +87,20 @@ class PortraitCache:
         if expired:
             return_freed_memory()
 
-    def _find(self, key: tuple) -> PreparedPortrait | None:
+    def _find(self, key: tuple) -> CachedPortrait | None:
         with self._lock:
             if (found := self._portraits.get(key)) is not None:
                 found.used_at = time.monotonic()
                 self._portraits.move_to_end(key)
             return found
 
-    def _prepare(self, photo: np.ndarray, options: RenderingOptions, generator: Generator) -> PreparedPortrait:
+    def _prepare(self, photo: np.ndarray, options: RenderingOptions, generator: Generator) -> CachedPortrait:
         portrait = prepare_portrait(photo, self.detector(options.detector), options.face)
         kept = start(lambda: portrait if options.framing == "photo" else _reduced(portrait))
         prepared = generator.prepare(portrait, _canvas(portrait, options), options.refine == "network")
-        return PreparedPortrait(kept.result(), prepared, _num_bytes((kept.result(), prepared), set()), time.monotonic())
+        return CachedPortrait(kept.result(), prepared, _num_bytes((kept.result(), prepared), set()), time.monotonic())
 
-    def _keep(self, key: tuple, portrait: PreparedPortrait) -> None:
+    def _keep(self, key: tuple, portrait: CachedPortrait) -> None:
         with self._lock:
             self._portraits[key] = portrait
             while (

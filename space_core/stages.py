@@ -21,7 +21,7 @@ from space_core.media.images import load_photo
 from space_core.motion.motion import Motion, join
 from space_core.motion.planner import MotionPlanner
 from space_core.options import AnimationOptions, RenderingOptions
-from space_core.portrait_cache import PortraitCache, PreparedPortrait
+from space_core.portrait_cache import CachedPortrait, PortraitCache
 from space_core.progress import Progress, ignore_progress, run_with_progress, start
 
 Result = TypeVar("Result")
@@ -64,14 +64,14 @@ class Stages:
 
         return load_inputs(photo, speech, settings, progress, prepare, self._planner.analyse)
 
-    def prepare(self, photo: np.ndarray, options: RenderingOptions, progress: Progress) -> PreparedPortrait:
+    def prepare(self, photo: np.ndarray, options: RenderingOptions, progress: Progress) -> CachedPortrait:
         """The prepared portrait of a photo, from the cache if it is there."""
         renderer = self._generator(options.generator, progress)
-        prepared = run_with_progress(
+        cached = run_with_progress(
             lambda: self.portraits.get(photo, options, renderer), lambda: progress("portrait", 0, 1)
         )
         progress("portrait", 1, 1)
-        return prepared
+        return cached
 
     def prepare_ahead(self, photo: Photo, options: RenderingOptions) -> None:
         """Prepares a portrait for films to come, unless its generator has yet to be built, which may take long."""
@@ -108,7 +108,7 @@ class Stages:
 
     def render(
         self,
-        prepared: PreparedPortrait,
+        cached: CachedPortrait,
         segments: Iterator[Motion],
         num_frames: int,
         options: RenderingOptions,
@@ -116,10 +116,10 @@ class Stages:
     ) -> Generator[Frame, None, None]:
         """Stages 2 and 3: the frames of a film. Of a slow generator it is reported beforehand how long it will take."""
         renderer = self._generator(options.generator, progress)
-        seconds = renderer.seconds_per_frame(prepared.prepared)
+        seconds = renderer.seconds_per_frame(cached.prepared)
         if seconds is not None:
             progress("estimate", 0, math.ceil(seconds * num_frames))
-        return render_frames(renderer, prepared.prepared, segments, num_frames, progress)
+        return render_frames(renderer, cached.prepared, segments, num_frames, progress)
 
     def stream(
         self,
@@ -131,10 +131,10 @@ class Stages:
         progress: Progress,
     ) -> LiveStream:
         """All stages for speech that is still arriving."""
-        prepared = self.prepare(load_photo(photo), options, progress)
+        cached = self.prepare(load_photo(photo), options, progress)
         renderer = self._generator(options.generator, progress)
-        planner = self._planner.live(prepared.portrait, control.options.motion)
-        draw = partial(render_segment, renderer, prepared.prepared, options)
+        planner = self._planner.live(cached.portrait, control.options.motion)
+        draw = partial(render_segment, renderer, cached.prepared, options)
         return LiveStream(planner, draw, chunks, control, skip_after)
 
     def _generator(self, name: str, progress: Progress) -> generator.Generator:

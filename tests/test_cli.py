@@ -14,7 +14,7 @@ from space_core.cli import main
 from space_core.options import AnimationOptions, option_field, option_names
 
 # Torch, and what else takes long to import.
-HEAVY = ("torch", "numpy", "scipy", "librosa", "gradio", "matplotlib", "accelerate", "mediapipe")
+HEAVY = ("torch", "numpy", "scipy", "librosa", "gradio", "matplotlib", "accelerate")
 
 
 @pytest.fixture

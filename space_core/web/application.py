@@ -20,8 +20,8 @@ from space_core.web.logs import log_event
 from space_core.web.metrics import Metrics
 from space_core.web.middleware import RequestGuard
 from space_core.web.monitoring import add_monitoring
+from space_core.web.result_streams import ResultStreamGuard
 from space_core.web.settings import Settings
-from space_core.web.streams import StreamGuard
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def build_app(
     if add_routes is not None:
         add_routes(app)
     _mount_page(app, page, settings, appearance)
-    app.add_middleware(StreamGuard, page=page)
+    app.add_middleware(ResultStreamGuard, page=page)
     app.add_middleware(FilmStreaming, streams=streams or FilmStreams())
     names = gradio_patches.api_names(page)
     app.add_middleware(RequestGuard, settings=settings, metrics=metrics, api_names=names, on_fault=callbacks.on_fault)

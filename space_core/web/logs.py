@@ -35,8 +35,8 @@ class _JsonFormatter(logging.Formatter):
 def configure(level: str) -> None:
     """Writes every record of at least ``level`` ("debug" … "error") to stderr as JSON; other packages' from warning on.
 
-    Meant for the start of a program, before MediaPipe is imported. Except at "debug", what native code writes to
-    stderr is dropped: MediaPipe's messages, which no setting stops, and FFmpeg's, which name files.
+    Meant for the start of a program, before native libraries are loaded. Except at "debug", what these write to stderr
+    is dropped: no setting stops all of it, and it may name visitors' files.
     """
     if level != "debug" and sys.__stderr__ is not None and sys.stderr is sys.__stderr__:
         sys.stderr = os.fdopen(os.dup(sys.stderr.fileno()), "w", buffering=1, encoding="utf-8")

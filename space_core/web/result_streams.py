@@ -1,4 +1,4 @@
-"""Streams of results: one listener each, and an end in every case."""
+"""Streams of the results of requests: one listener each, and an end in every case."""
 
 import re
 from urllib.parse import parse_qs
@@ -17,7 +17,7 @@ _OF_SESSION = re.compile(r"/gradio_api/queue/data/?")
 _OF_EVENT = re.compile(r"/gradio_api/call/(?:v2/)?[^/]+/([^/]+)/?")
 
 
-class StreamGuard:
+class ResultStreamGuard:
     """ASGI middleware: Gradio lets listeners take each other's messages, and those wait forever who come too late."""
 
     def __init__(self, app: ASGIApp, page: gr.Blocks) -> None:

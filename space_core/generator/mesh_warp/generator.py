@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -19,14 +20,14 @@ from space_core.face.posed_face import PosedFace
 from space_core.face.sharpness import softening_of
 from space_core.face.topology import OVAL
 from space_core.generator.mesh_warp import drawing_process
-from space_core.generator.mesh_warp.background import estimate_background
+from space_core.generator.mesh_warp.background import Background, estimate_background
 from space_core.generator.mesh_warp.bars import PreparedBars, behind_bars, draw_bars
 from space_core.generator.mesh_warp.compositing.compositor import compose
 from space_core.generator.mesh_warp.compositing.prepared_canvas import PreparedCanvas, film_transform, prepare_canvas
 from space_core.generator.mesh_warp.compositing.soft_edges import soften_edges
 from space_core.generator.mesh_warp.drawing_process import DrawingLease
 from space_core.generator.mesh_warp.face_motion import FaceMotion, PixelTransform, face_motion, upload
-from space_core.generator.mesh_warp.far_side import far_appearance
+from space_core.generator.mesh_warp.far_side import FarAppearance, far_appearance
 from space_core.generator.mesh_warp.features import (
     PreparedEyes,
     PreparedLips,
@@ -115,14 +116,7 @@ class MeshWarpGenerator:
         canvas, bars = behind_bars(canvas, portrait)
         size = np.array(portrait.photo.shape[1::-1])
         edges = np.stack([portrait.crop.to_crop(corner) + MARGIN for corner in (np.zeros(2), size)])
-        scale = float(portrait.pose.scale[0])
-        sides = with_head_sides(portrait.person, edges, scale)
-        canvas = continued_beside(canvas, sides)
-        top = with_head_top(sides.person, edges[0, 1], scale)
-        if top is not None:
-            canvas = continued_above(canvas, edges[0, 1], top)
-        whole = sides.person if top is None else top
-        continued = sides.left is not None, top is not None, sides.right is not None
+        canvas, whole, continued = _with_whole_head(canvas, portrait, edges)
         face = PosedFace(portrait.normalized[None], portrait.pose)
         to_film, to_surroundings = film_transform(canvas), PixelTransform(1.0, np.full(2, float(MARGIN)))
         around, photo = (face_motion(face, transform, host) for transform in (to_surroundings, to_film))
@@ -136,9 +130,9 @@ class MeshWarpGenerator:
         soft = softening_of(blur, to_film.scale)
         with ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,)) as beside:
             # Half of the work; the other half is done in this thread meanwhile.
-            prepared_canvas = beside.submit(
-                _prepare_canvas, canvas, photo, around, portrait, picture, hidden, edges, whole, soft
-            )
+            background = partial(estimate_background, portrait, picture, hidden, edges, whole)
+            appearance = partial(far_appearance, around, picture, portrait.person)
+            prepared_canvas = beside.submit(_prepare_canvas, canvas, photo, background, appearance, soft)
             mouth = prepare_mouth(picture, around)
             depiction = mouth.colours.depiction
             mesh = build_warp_mesh(around, picture, portrait.person, edges, continued, depiction.stone)
@@ -283,21 +277,34 @@ class MeshWarpGenerator:
         return torch.where(offsets.abs() < STILL * prepared.to_film.scale, 0, offsets), far
 
 
+def _with_whole_head(
+    canvas: Canvas, portrait: Portrait, edges: np.ndarray
+) -> tuple[Canvas, np.ndarray, tuple[bool, bool, bool]]:
+    """A canvas whose picture goes on with the head beyond the photo's ``edges``, see ``build_warp_mesh``.
+
+    Returns:
+        The canvas; (640, 640) the person's mask over the surroundings, continued likewise; and beyond which edges,
+        left, upper and right, there is more of the head.
+    """
+    scale = float(portrait.pose.scale[0])
+    sides = with_head_sides(portrait.person, edges, scale)
+    canvas = continued_beside(canvas, sides)
+    top = with_head_top(sides.person, edges[0, 1], scale)
+    if top is not None:
+        canvas = continued_above(canvas, edges[0, 1], top)
+    whole = sides.person if top is None else top
+    return canvas, whole, (sides.left is not None, top is not None, sides.right is not None)
+
+
 @torch.inference_mode()
 def _prepare_canvas(
     canvas: Canvas,
     photo: FaceMotion,
-    around: FaceMotion,
-    portrait: Portrait,
-    picture: torch.Tensor,
-    hidden: np.ndarray,
-    edges: np.ndarray,
-    whole: np.ndarray,
+    background: Callable[[], Background],
+    appearance: Callable[[], FarAppearance | None],
     softening: float,
 ) -> PreparedCanvas:
-    """The canvas of a portrait, whose landmarks are given in pixels of the film, ``photo``, and of the surroundings,
-    ``around``; ``softening`` is as ``PreparedCanvas`` has it, the others are as ``estimate_background`` takes them."""
+    """``prepare_canvas`` for the photo's own landmarks in pixels of the film; what it needs is computed here."""
     middle = photo.host.posed[0, list(OVAL), :2].mean(0)
-    appearance = far_appearance(around, picture, portrait.person)
-    behind = estimate_background(portrait, picture, hidden, edges, whole)
-    return prepare_canvas(canvas, middle, behind, appearance, softening)
+    far = appearance()
+    return prepare_canvas(canvas, middle, background(), far, softening)

@@ -4,6 +4,8 @@ Each triangle is split into the rows of pixels that it covers, and each row into
 triangle's edges. So every pixel that is looked at lies inside its triangle.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from torch.nn import functional as F
@@ -43,51 +45,91 @@ def rasterize(
     corner = (triangles + frames[:, None, None] * num_vertices).view(-1)  # of all vertices of all frames
     values = torch.cat([vertices, depths[..., None], attributes], 2).view(batch * num_vertices, -1)
     a, b, c = values.index_select(0, corner).view(batch * count, 3, -1).unbind(1)
-
-    # Barycentric weights of B and C are affine in x and y: these are their steps along x and along y.
-    (ab_x, ab_y), (ac_x, ac_y) = (b - a)[:, :2].unbind(1), (c - a)[:, :2].unbind(1)
-    area = ab_x * ac_y - ab_y * ac_x  # twice the signed area
-    flat = area.abs() <= 1e-6
+    weights, visible = _weight_steps(a, b, c)
     if shown is not None:
-        flat = flat | ~shown.view(-1)
-    area = torch.where(flat, 1.0, area)
-    b_x, b_y, c_x, c_y = ac_y / area, -ac_x / area, -ab_y / area, ab_x / area
-    step_x = b_x[:, None] * (b - a)[:, 2:] + c_x[:, None] * (c - a)[:, 2:]  # of depth and attributes
-    step_y = b_y[:, None] * (b - a)[:, 2:] + c_y[:, None] * (c - a)[:, 2:]
-
-    # Rows.
-    ys, xs = (torch.stack([a[:, axis], b[:, axis], c[:, axis]]) for axis in (1, 0))
-    top = ys.amin(0).ceil().clamp(0, height)
-    rows = torch.where(flat, 0, (ys.amax(0).floor() + 1).clamp(0, height) - top).clamp(min=0).long()
-    triangle, number, used = _expand(rows, batch * count * ROWS_PER_TRIANGLE)
-    first_frame = torch.div(torch.arange(batch * count, device=device), count, rounding_mode="floor") * height
-    plan = torch.stack([a[:, 0], a[:, 1], top, b_x, b_y, c_x, c_y, xs.amin(0), xs.amax(0), first_frame.float()])
-    a_x, a_y, top, b_x, b_y, c_x, c_y, left, right, first = plan.index_select(1, triangle)
-    y = top + number
-    down = y - a_y
-
-    # The span of each row: where all three weights are at least zero.
-    at_b, at_c = down * b_y, down * c_y  # at the x of A
-    for weight, step in ((at_b, b_x), (at_c, c_x), (1 - at_b - at_c, -b_x - c_x)):
-        end = a_x + (-TOLERANCE - weight) / step
-        left = torch.where(step > 0, torch.maximum(left, end), left)
-        right = torch.where(step < 0, torch.minimum(right, end), right)
-        right = torch.where((step == 0) & (weight < -TOLERANCE), -1.0, right)
-    left, right = left.ceil().clamp(min=0), right.floor().clamp(max=width - 1)
-    pixels = ((right - left + 1).clamp(min=0) * used).long()
-    first_pixel = (first + y).long() * width + left.long()
+        visible = visible & shown.view(-1)
+    spans = _spans(torch.stack([a[:, :2], b[:, :2], c[:, :2]]), weights, visible, batch, size)
 
     # Along a span depth and attributes are affine in x: their values at x = 0 and their steps.
-    step = step_x.index_select(0, triangle)
-    at_zero = values.index_select(0, corner.view(-1, 3)[:, 0].index_select(0, triangle))[:, 2:]
-    at_zero = torch.addcmul(at_zero, down[:, None], step_y.index_select(0, triangle))
-    at_zero = at_zero.addcmul_(-a_x[:, None], step)
+    b_x, b_y, c_x, c_y = weights
+    step_x = b_x[:, None] * (b - a)[:, 2:] + c_x[:, None] * (c - a)[:, 2:]
+    step_y = b_y[:, None] * (b - a)[:, 2:] + c_y[:, None] * (c - a)[:, 2:]
+    step = step_x.index_select(0, spans.triangle)
+    at_zero = values.index_select(0, corner.view(-1, 3)[:, 0].index_select(0, spans.triangle))[:, 2:]
+    at_zero = torch.addcmul(at_zero, spans.below[:, None], step_y.index_select(0, spans.triangle))
+    at_zero = at_zero.addcmul_(-spans.x[:, None], step)
     nearest = _nearest_on_cpu if device.type == "cpu" else _nearest
-    span = nearest(first_pixel, pixels, at_zero[:, 0], step[:, 0], batch * height * width, width)
+    span = nearest(spans.first, spans.lengths, at_zero[:, 0], step[:, 0], batch * height * width, width)
     # Pixels without a span take the last row, which is zero.
     line = F.pad(torch.cat([at_zero[:, 1:], step[:, 1:]], 1), (0, 0, 0, 1)).index_select(0, span)
     line = line.view(batch, height, width, 2 * channels)
     return torch.addcmul(line[..., :channels], line[..., channels:], torch.arange(width, device=device)[:, None])
+
+
+def _weight_steps(a: torch.Tensor, b: torch.Tensor, c: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Barycentric weights of triangles whose corners are (N, 2 or more) x, y, …
+
+    Returns:
+        (4, N) the steps of B's weight along x and y, and of C's: these weights are affine in x and y. And (N,) bool,
+        whether the triangle has an area.
+    """
+    (ab_x, ab_y), (ac_x, ac_y) = (b - a)[:, :2].unbind(1), (c - a)[:, :2].unbind(1)
+    area = ab_x * ac_y - ab_y * ac_x  # twice the signed area
+    visible = area.abs() > 1e-6
+    return torch.stack([ac_y, -ac_x, -ab_y, ab_x]) / torch.where(visible, area, 1.0), visible
+
+
+@dataclass(frozen=True)
+class _Spans:
+    """The S rows of pixels in all triangles of all frames.
+
+    Attributes:
+        triangle: (S,) int64, whose row it is; triangles are counted over all frames.
+        first: (S,) int64 its first pixel, counted row by row over all frames.
+        lengths: (S,) int64 how many pixels it covers.
+        x: (S,) that of the triangle's corner A.
+        below: (S,) how far the row lies below A, pixels.
+    """
+
+    triangle: torch.Tensor
+    first: torch.Tensor
+    lengths: torch.Tensor
+    x: torch.Tensor
+    below: torch.Tensor
+
+
+def _spans(
+    corners: torch.Tensor, weights: torch.Tensor, visible: torch.Tensor, batch: int, size: tuple[int, int]
+) -> _Spans:
+    """The spans of triangles: those pixels of a row where all three weights are at least zero.
+
+    Args:
+        corners: (3, N, 2) x and y of A, B and C, the triangles of one frame after those of the other.
+        weights: (4, N) see ``_weight_steps``.
+        visible: (N,) bool, whether the triangle is there.
+        batch: number of frames.
+        size: height and width of a frame, pixels.
+    """
+    (height, width), count = size, corners.shape[1]
+    (x_min, y_min), (x_max, y_max) = corners.amin(0).unbind(1), corners.amax(0).unbind(1)
+    top = y_min.ceil().clamp(0, height)
+    rows = torch.where(visible, (y_max.floor() + 1).clamp(0, height) - top, 0).clamp(min=0).long()
+    triangle, number, used = _expand(rows, count * ROWS_PER_TRIANGLE)
+    numbers = torch.arange(count, device=corners.device)
+    first_row = torch.div(numbers, count // batch, rounding_mode="floor") * height
+    plan = torch.stack([*corners[0].unbind(1), top, *weights, x_min, x_max, first_row.float()])
+    x, y, top, b_x, b_y, c_x, c_y, left, right, first_row = plan.index_select(1, triangle)
+    row = top + number
+    below = row - y
+    at_b, at_c = below * b_y, below * c_y  # at the x of A
+    for weight, step in ((at_b, b_x), (at_c, c_x), (1 - at_b - at_c, -b_x - c_x)):
+        end = x + (-TOLERANCE - weight) / step
+        left = torch.where(step > 0, torch.maximum(left, end), left)
+        right = torch.where(step < 0, torch.minimum(right, end), right)
+        right = torch.where((step == 0) & (weight < -TOLERANCE), -1.0, right)
+    left, right = left.ceil().clamp(min=0), right.floor().clamp(max=width - 1)
+    lengths = ((right - left + 1).clamp(min=0) * used).long()
+    return _Spans(triangle, (first_row + row).long() * width + left.long(), lengths, x, below)
 
 
 def _nearest(

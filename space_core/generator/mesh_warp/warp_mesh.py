@@ -22,11 +22,11 @@ from space_core.face.topology import (
     OVAL,
     canonical_face,
 )
-from space_core.generator.mesh_warp.face_motion import FaceMotion, PixelTransform, index_on
+from space_core.generator.mesh_warp.face_motion import FaceMotion, HostMotion, PixelTransform, index_on
 from space_core.generator.mesh_warp.far_side import FarSide, find_far_side
 from space_core.generator.mesh_warp.fringe import evened, fringe
 from space_core.generator.mesh_warp.hanging_hair import find_hanging_hair, hair_swing
-from space_core.generator.mesh_warp.head_shape import at_points, head_depth, places_at
+from space_core.generator.mesh_warp.head_shape import HeadDepth, at_points, head_depth, places_at
 from space_core.generator.mesh_warp.held_things import held_things
 from space_core.generator.mesh_warp.sampling import EXTENT
 from space_core.smoothstep import smoothstep
@@ -152,24 +152,11 @@ def build_warp_mesh(
     source = np.concatenate([landmarks[:NUM_SURFACE_POINTS, :2], around])
     triangles = _triangles(source)
 
-    # Distance of each vertex around the face to the outline, in normalized units.
-    distance = np.linalg.norm(around[:, None] - outline[None], axis=-1) / scale
-    # Only the nearest points count: a jaw must not move the hair on the other side by a hundredth of a pixel.
-    reach = np.partition(distance, NEAREST_POINTS, axis=1)[:, NEAREST_POINTS, None]
-    nearness = np.clip(reach / (distance + 1e-3) - 1, 0, None) ** 2
-    nearness /= nearness.sum(1, keepdims=True)
-    nearest = distance.min(1)
     # With the depth known, the place in the normalized face follows from the place in the picture.
     hair = find_hanging_hair(photo, picture, person)
-    deep = head_depth(photo, person, hair)
-    depth = deep.at(around)
-    posed = np.concatenate([around, depth[:, None]], 1)
+    depth = head_depth(photo, person, hair)
+    posed = np.concatenate([around, depth.at(around)[:, None]], 1)
     around_normalized = (posed - host.translation) @ host.rotation[0] / scale
-
-    surface = landmarks[:NUM_SURFACE_POINTS]
-    inwards = np.linalg.norm(surface[:, None, :2] - outline[None], axis=-1).min(1) / scale
-    side = smoothstep(abs(normalized[:NUM_SURFACE_POINTS, 0]), *SIDES) * (1 - smoothstep(inwards, *RIM))
-    relief = SMOOTHED * side * (deep.at(surface[:, :2]) - surface[:, 2]) / scale
 
     x, y, _ = around_normalized.T
     longer = normalized[CHIN, 1] - canonical_face().vertices[CHIN, 1]  # than the average face
@@ -185,6 +172,7 @@ def build_warp_mesh(
     follows = np.clip(np.array(BODY_SWAY) - BODY_TURN, 0, None) * down[:, None]
 
     covered = fringe(photo, picture)
+    distance = np.linalg.norm(around[:, None] - outline[None], axis=-1) / scale
 
     def place(array: np.ndarray) -> torch.Tensor:
         return torch.tensor(array, dtype=torch.float32, device=photo.posed.device)
@@ -193,7 +181,7 @@ def build_warp_mesh(
         source=place(source),
         triangles=torch.tensor(triangles, device=photo.posed.device),
         photo=photo,
-        relief=place(relief[:, None]),
+        relief=place(_relief(host, depth, outline)[:, None]),
         covered=place(covered[:, None]),
         evened=place(evened(covered)),
         around=place(around_normalized),
@@ -201,9 +189,31 @@ def build_warp_mesh(
         head=place(turns[:, None] * np.column_stack([head_inside, head_inside.min(1)])),
         body=place(follows * inside),
         hair=place(swing),
-        outline=place(nearness * (inside.min(1) * np.exp(-((nearest / EXPRESSION_REACH) ** 2)))[:, None]),
+        outline=place(_expression_weights(distance) * inside.min(1)[:, None]),
         far=find_far_side(photo, person, around_normalized, turns, hair.at(around), triangles),
     )
+
+
+def _relief(host: HostMotion, depth: HeadDepth, outline: np.ndarray) -> np.ndarray:
+    """(468,) by how much deeper than the face mesh its sides are drawn, normalized: most of the way to the head's."""
+    surface = host.posed[0, :NUM_SURFACE_POINTS].astype(np.float64)
+    scale = float(host.scale[0])
+    inwards = np.linalg.norm(surface[:, None, :2] - outline[None], axis=-1).min(1) / scale
+    x = host.normalized[0, :NUM_SURFACE_POINTS, 0].astype(np.float64)
+    side = smoothstep(abs(x), *SIDES) * (1 - smoothstep(inwards, *RIM))
+    return SMOOTHED * side * (depth.at(surface[:, :2]) - surface[:, 2]) / scale
+
+
+def _expression_weights(distance: np.ndarray) -> np.ndarray:
+    """(P, 36) with which weight points around the face go with each point of its outline.
+
+    ``distance`` (P, 36) is how far they are from it, normalized.
+    """
+    # Only the nearest points count: a jaw must not move the hair on the other side by a hundredth of a pixel.
+    reach = np.partition(distance, NEAREST_POINTS, axis=1)[:, NEAREST_POINTS, None]
+    nearness = np.clip(reach / (distance + 1e-3) - 1, 0, None) ** 2
+    nearness /= nearness.sum(1, keepdims=True)
+    return nearness * np.exp(-((distance.min(1) / EXPRESSION_REACH) ** 2))[:, None]
 
 
 def _down(x: np.ndarray, y: np.ndarray, longer: float) -> np.ndarray:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 from space_core.errors import ServerFault, SpaceError
 from space_core.memory import out_of_memory_as_fault, spared_by_collector
@@ -189,57 +189,47 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=program, description="Speech-driven portrait animation.")
     parser.add_argument("--version", action="version", version=f"SPACE {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    animate = commands.add_parser("animate", help="let the portrait in a photo say a recording")
-    compare = commands.add_parser("compare", help="say the same words with two to four settings, in one grid")
-    for command in (animate, compare):
-        command.add_argument("photo", type=_path, metavar="PHOTO", help="an image with a face: JPEG, PNG, WebP, …")
-        command.add_argument(
-            "-o",
-            "--out",
-            type=_path,
-            required=True,
-            metavar="OUT.mp4",
-            help="the video to write; - for a stream to stdout, which can be played while the film is drawn",
-        )
-    _add_animate_arguments(animate)
-    compare.add_argument("speech", type=_path, metavar="SPEECH", help="a recording, or a video with sound")
-    compare.add_argument(
-        "--setting",
-        action="append",
-        required=True,
-        metavar="OPTIONS",
-        help="two to four times: options of 'animate' as 'emotion=happy,intensity=0.7'; '' for the defaults",
+    _add_animate_arguments(commands.add_parser("animate", help="let the portrait in a photo say a recording"))
+    _add_compare_arguments(
+        commands.add_parser("compare", help="say the same words with two to four settings, in one grid")
     )
-    compare.set_defaults(run=_compare)
-    for command in (animate, compare):
-        command.add_argument(
-            "--content-credentials",
-            type=_path,
-            metavar="FOLDER",
-            help="sign the video as generated (C2PA), with a certificate that is made in this folder and kept there",
-        )
-        command.add_argument(
-            "--device", choices=DEVICES, default="auto", help="where to compute (default: %(default)s)"
-        )
-        command.add_argument("--quiet", action="store_true", help="no progress bar and no messages but errors")
     _add_batch_arguments(commands.add_parser("batch", help="make a film for each row of a table, on many machines"))
-    weights = commands.add_parser("get-weights", help="download weights that others have published, or take a folder")
-    weights.add_argument("name", choices=["liveportrait"], help="whose weights")
-    weights.add_argument(
-        "--from", dest="source", type=Path, metavar="FOLDER", help="take the files from this folder, without network"
+    _add_weights_arguments(
+        commands.add_parser("get-weights", help="download weights that others have published, or take a folder")
     )
-    weights.add_argument("--revision", metavar="COMMIT", help="of the publisher's repository (default: the newest)")
-    weights.add_argument("--yes", action="store_true", help="agree to the download without being asked")
-    weights.set_defaults(run=_get_weights, quiet=False)
     return parser
 
 
-def _add_animate_arguments(animate: argparse.ArgumentParser) -> None:
-    animate.add_argument(
-        "speech",
+def _add_film_arguments(command: argparse.ArgumentParser, **speech: Any) -> None:
+    """The inputs and the output of a film; ``speech`` are the settings of that argument."""
+    command.add_argument("photo", type=_path, metavar="PHOTO", help="an image with a face: JPEG, PNG, WebP, …")
+    command.add_argument("speech", type=_path, metavar="SPEECH", **speech)
+    command.add_argument(
+        "-o",
+        "--out",
         type=_path,
+        required=True,
+        metavar="OUT.mp4",
+        help="the video to write; - for a stream to stdout, which can be played while the film is drawn",
+    )
+
+
+def _add_program_arguments(command: argparse.ArgumentParser) -> None:
+    """How a film is made, whatever it shows."""
+    command.add_argument(
+        "--content-credentials",
+        type=_path,
+        metavar="FOLDER",
+        help="sign the video as generated (C2PA), with a certificate that is made in this folder and kept there",
+    )
+    command.add_argument("--device", choices=DEVICES, default="auto", help="where to compute (default: %(default)s)")
+    command.add_argument("--quiet", action="store_true", help="no progress bar and no messages but errors")
+
+
+def _add_animate_arguments(animate: argparse.ArgumentParser) -> None:
+    _add_film_arguments(
+        animate,
         nargs="?",
-        metavar="SPEECH",
         help="a recording, or a video with sound; with --landmarks it is only the sound, and may be left out",
     )
     animate.add_argument("--text", metavar="TEXT", help="say this English text instead of a recording")
@@ -263,7 +253,21 @@ def _add_animate_arguments(animate: argparse.ArgumentParser) -> None:
             metavar=name.split("_")[-1].upper(),
             help=(option_help(name) + ("" if default is None else f" (default: {default})")).replace("%", "%%"),
         )
+    _add_program_arguments(animate)
     animate.set_defaults(run=_animate)
+
+
+def _add_compare_arguments(compare: argparse.ArgumentParser) -> None:
+    _add_film_arguments(compare, help="a recording, or a video with sound")
+    compare.add_argument(
+        "--setting",
+        action="append",
+        required=True,
+        metavar="OPTIONS",
+        help="two to four times: options of 'animate' as 'emotion=happy,intensity=0.7'; '' for the defaults",
+    )
+    _add_program_arguments(compare)
+    compare.set_defaults(run=_compare)
 
 
 def _add_batch_arguments(batch: argparse.ArgumentParser) -> None:
@@ -300,3 +304,13 @@ def _add_batch_arguments(batch: argparse.ArgumentParser) -> None:
     )
     batch.add_argument("--quiet", action="store_true", help="no progress bar and no messages but errors")
     batch.set_defaults(run=_batch)
+
+
+def _add_weights_arguments(weights: argparse.ArgumentParser) -> None:
+    weights.add_argument("name", choices=["liveportrait"], help="whose weights")
+    weights.add_argument(
+        "--from", dest="source", type=Path, metavar="FOLDER", help="take the files from this folder, without network"
+    )
+    weights.add_argument("--revision", metavar="COMMIT", help="of the publisher's repository (default: the newest)")
+    weights.add_argument("--yes", action="store_true", help="agree to the download without being asked")
+    weights.set_defaults(run=_get_weights, quiet=False)

@@ -74,36 +74,16 @@ def download(
         SpaceError: the user does not agree, the hub can't be reached or hasn't the files, or a file is another one than
             its checksum says; such a file is removed.
     """
-    from huggingface_hub import HfApi, hf_hub_download
-
     manifest = folder / MANIFEST
     if revision is None and manifest.exists():
         with contextlib.suppress(ValueError, KeyError):
             revision = json.loads(manifest.read_text("utf-8"))["revision"]
     try:
-        about = HfApi(endpoint=endpoint).model_info(publication.repository, revision=revision, files_metadata=True)
-        available = {file.rfilename: file for file in about.siblings or ()}
-        if missing := [name for name in publication.files if name not in available]:
-            raise SpaceError(f"{publication.repository} has no {missing[0]} in revision {about.sha}.")
-        sizes = {name: available[name].size or 0 for name in publication.files}
-        stored = {name: available[name].lfs for name in publication.files}
-        checksums = {name: lfs.sha256 for name, lfs in stored.items() if lfs is not None}
-        if len(checksums) < len(publication.files):
-            raise SpaceError(f"{publication.repository} has no checksums of its files, so they are not downloaded.")
-        question = (
-            f"The weights of {publication.title}: {sum(sizes.values()) / 1e6:.0f} MB from {publication.repository} "
-            f"(revision {about.sha}) into {folder}. Licence: {publication.licence}. Download?"
-        )
-        if not confirm(question):
-            raise SpaceError("Nothing was downloaded.")
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in publication.files:
-            hf_hub_download(publication.repository, name, revision=about.sha, local_dir=folder, endpoint=endpoint)
+        revision, checksums = _download(publication, folder, confirm, revision, endpoint)
     except SpaceError:
         raise
-    except (
-        Exception
-    ) as error:  # those of the HTTP library that huggingface_hub uses, which is another one in each version
+    # Those of the HTTP library that huggingface_hub uses, which is another one in each version.
+    except Exception as error:
         raise SpaceError(
             f"The weights could not be downloaded from {publication.repository}: {type(error).__name__}. Check the "
             "connection and run the command again, which continues; or give a folder with the files: --from FOLDER."
@@ -112,7 +92,34 @@ def download(
         if _sha256(folder / name) != checksum:
             (folder / name).unlink()
             raise SpaceError(f"{name} was not downloaded as it was published and has been removed. Run it again.")
-    _write_manifest(folder, publication.repository, about.sha, checksums)
+    _write_manifest(folder, publication.repository, revision, checksums)
+
+
+def _download(
+    publication: Publication, folder: Path, confirm: Confirm, revision: str | None, endpoint: str | None
+) -> tuple[str | None, dict[str, str]]:
+    """See ``download``; returns the commit and, by path, the checksums that the hub has for it."""
+    from huggingface_hub import HfApi, hf_hub_download
+
+    about = HfApi(endpoint=endpoint).model_info(publication.repository, revision=revision, files_metadata=True)
+    available = {file.rfilename: file for file in about.siblings or ()}
+    if missing := [name for name in publication.files if name not in available]:
+        raise SpaceError(f"{publication.repository} has no {missing[0]} in revision {about.sha}.")
+    stored = {name: available[name].lfs for name in publication.files}
+    checksums = {name: lfs.sha256 for name, lfs in stored.items() if lfs is not None}
+    if len(checksums) < len(publication.files):
+        raise SpaceError(f"{publication.repository} has no checksums of its files, so they are not downloaded.")
+    megabytes = sum(available[name].size or 0 for name in publication.files) / 1e6
+    question = (
+        f"The weights of {publication.title}: {megabytes:.0f} MB from {publication.repository} "
+        f"(revision {about.sha}) into {folder}. Licence: {publication.licence}. Download?"
+    )
+    if not confirm(question):
+        raise SpaceError("Nothing was downloaded.")
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in publication.files:
+        hf_hub_download(publication.repository, name, revision=about.sha, local_dir=folder, endpoint=endpoint)
+    return about.sha, checksums
 
 
 def get_weights(

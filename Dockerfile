@@ -1,4 +1,4 @@
-# The web demo for a server that others may use; see "Running it for others" in docs/operation.md.
+# The web demo for a server that others may use; see "Run a public demo" in docs/operation.md.
 #
 #   docker build -t space .
 #   docker run --read-only --tmpfs /tmp:size=4g --cap-drop ALL --security-opt no-new-privileges \

@@ -159,7 +159,7 @@ def _get_weights(parsed: argparse.Namespace) -> None:
         if parsed.yes:
             return True
         if not sys.stdin.isatty():
-            raise SpaceError("Nothing was downloaded, as there is nobody to ask: add --yes to agree.")
+            raise SpaceError("Nothing was downloaded, as stdin is no terminal to ask at: add --yes to agree.")
         return input("y or n: ").strip().lower() in ("y", "yes")
 
     folder = get_weights(parsed.name, confirm, parsed.source, parsed.revision)
@@ -184,7 +184,7 @@ def _path(text: str) -> Path | str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    # Started as a module, the program has the name of a file that nobody types.
+    # Started as a module, argv[0] is a path that users do not type.
     program = "python -m space_core" if Path(sys.argv[0]).name == "__main__.py" else None
     parser = argparse.ArgumentParser(prog=program, description="Speech-driven portrait animation.")
     parser.add_argument("--version", action="version", version=f"SPACE {__version__}")

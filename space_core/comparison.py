@@ -106,16 +106,16 @@ def describe_differences(settings: Sequence[AnimationOptions]) -> tuple[str, ...
     differing = [name for name in option_names() if len({getattr(options, name) for options in settings}) > 1]
     captions = []
     for number, options in enumerate(settings, 1):
-        told = [name for name in differing if getattr(options, name) != option_field(name).default]
-        captions.append(", ".join(_words(name, options, told or differing) for name in told or differing))
+        changed = [name for name in differing if getattr(options, name) != option_field(name).default]
+        captions.append(", ".join(_words(name, options, changed or differing) for name in changed or differing))
         captions[-1] = captions[-1] or f"setting {number}"
     return tuple(captions)
 
 
-def _words(name: str, options: AnimationOptions, told: Sequence[str]) -> str:
-    """One option in words; of an emotion and of its intensity the value says enough."""
+def _words(name: str, options: AnimationOptions, named: Sequence[str]) -> str:
+    """One of the options that a caption names, in words; an emotion and its intensity by their values alone."""
     value = getattr(options, name)
-    if name == "emotion" or (name == "intensity" and "emotion" in told):
+    if name == "emotion" or (name == "intensity" and "emotion" in named):
         return f"{value:g}" if name == "intensity" else str(value)
     shown = f"{value:g}" if isinstance(value, float) else getattr(value, "name", value)
     return f"{name.replace('_', ' ')} {shown}"

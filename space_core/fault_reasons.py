@@ -1,4 +1,4 @@
-"""Which kind of fault of the machine an exception is, for whoever reports it: the page, a replica, a batch worker."""
+"""Which kind of fault of the machine an exception is, for reports by the page, a replica or a batch worker."""
 
 import errno
 

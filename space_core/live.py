@@ -114,7 +114,7 @@ class LiveStream:
         drawn: queue.Queue[LiveFrame | BaseException | None] = queue.Queue(DRAWN_FRAMES)
         self._drawn = drawn
         # Daemons: the one that reads may be waiting for sound that never comes. They do not refer to the stream, so
-        # that one that nobody reads any more is collected, and ends.
+        # that one without a reader is garbage-collected, and ends.
         planning = partial(_plan, planner, chunks, control, pace, planned, over)
         threading.Thread(target=planning, daemon=True).start()
         self._drawing = threading.Thread(target=partial(_draw, render, pace, planned, drawn, over), daemon=True)

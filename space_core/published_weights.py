@@ -15,7 +15,7 @@ from space_core.generator.liveportrait.networks import check_checkpoints
 MANIFEST = "source.json"  # beside the weights: where they are from, and their checksums
 CHUNK = 1 << 20  # bytes
 
-Confirm = Callable[[str], bool]  # is told what would be downloaded; whether the user agrees
+Confirm = Callable[[str], bool]  # given what would be downloaded, whether the user agrees
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def download(
     Args:
         publication: what to download.
         folder: made if need be.
-        confirm: is told publisher, licence and size before anything is downloaded.
+        confirm: called with publisher, licence and size before anything is downloaded.
         revision: a commit of the repository.
         endpoint: address of the hub; None for the usual one.
 
@@ -132,7 +132,7 @@ def get_weights(
     Args:
         name: "liveportrait".
         confirm, revision, endpoint: see ``download``.
-        source: a folder with the files, which are copied instead of downloaded; nobody is asked then.
+        source: a folder with the files, which are copied instead of downloaded, without asking.
 
     Raises:
         SpaceError: see ``download``; or the files are not those of the networks, or others that are in that folder,

@@ -32,7 +32,7 @@ def open_stderr() -> None:
 
 def say(message: str) -> None:
     """Writes a line to stderr."""
-    with suppress(OSError):  # nobody reads it, or the disk is full; the exit code is there
+    with suppress(OSError):  # a closed pipe or a full disk; the exit code still reports the outcome
         print(message, file=sys.stderr, flush=True)
 
 

@@ -1,1 +1,1 @@
-"""Films on many machines, with Ray: the only room that imports Ray, and only when it is used."""
+"""Films on many machines, with Ray: the only subpackage that imports Ray, and only when it is used."""

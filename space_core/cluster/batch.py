@@ -62,8 +62,8 @@ def make_films(
 
     Args:
         table: see ``read_job_table``.
-        out: the folder of the films, which is created: a path or an address that fsspec knows. It and all inputs have
-            to be the same for all machines of the cluster.
+        out: the folder of the films, which is created: a path or an address that fsspec can open. It and all inputs
+            have to be the same for all machines of the cluster.
         workers: how many and of what kind.
         address: see ``ray_session``.
         resume: make only the films that are not there yet or, by the status table, were made from another row; without

@@ -59,8 +59,8 @@ def read_job_table(address: str) -> list[FilmJob | FilmStatus]:
     """The rows of a table: those that can be tried, and of others the status that says why not.
 
     Args:
-        address: a path, or an address that fsspec knows, that ends in .csv, .jsonl, .ndjson or .parquet. Relative paths
-            in the table are relative to its folder.
+        address: a path, or an address that fsspec can open, that ends in .csv, .jsonl, .ndjson or .parquet. Relative
+            paths in the table are relative to its folder.
 
     Raises:
         SpaceError: the table can't be read, is empty, or has a column that is neither an input nor an option.
@@ -143,7 +143,7 @@ def _option_name(column: str) -> str:
 
 
 class _Parser:
-    """Checks rows, one after the other; knows the ids of those before."""
+    """Checks rows, one after the other; remembers the ids of earlier ones."""
 
     def __init__(self, folder: str) -> None:
         self._folder = folder
@@ -169,7 +169,7 @@ class _Parser:
                 f"The id {text[:40]!r} is no file name: up to {MAX_ID} letters, digits and . _ - are, which begin with "
                 "a letter or digit."
             )
-        if (folded := text.casefold()) in self._ids:  # some disks do not tell upper case from lower
+        if (folded := text.casefold()) in self._ids:  # some file systems ignore case
             raise SpaceError(f"The id {text!r} is that of an earlier row. Give each row its own.")
         self._ids.add(folded)
         return text

@@ -106,7 +106,7 @@ class Failure:
     reason: FaultReason | None
 
     def error(self) -> SpaceError:
-        """The exception for whoever asked for the film."""
+        """The exception that the caller gets."""
         return SpaceError(self.sentence) if self.reason is None else ServerFault(self.sentence, self.reason)
 
 
@@ -115,7 +115,7 @@ Report = Callable[[Event], None]
 
 
 class Cancelled(Exception):  # noqa: N818 – not an error
-    """Nobody waits for the film or the stream any more."""
+    """Raised at work: the caller no longer waits for the film or the stream."""
 
 
 class PipelineReplica:

@@ -24,7 +24,7 @@ class FilmStatus:
         status: "done"; "refused": an input or option can't be used; "failed": a fault of a machine, try again.
         sentence: why there is no film, or what it does not show as it was asked for; None if there is nothing to say.
         reason: the kind of a fault, see ``ServerFault``.
-        cause: the exception behind a fault, for whoever looks into it.
+        cause: the exception behind a fault, for its diagnosis.
         seconds: that the film took on its worker, downloads included.
         frames: of the film.
         faces: that the photo shows.

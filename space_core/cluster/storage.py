@@ -49,7 +49,7 @@ def is_address(text: str) -> bool:
 
 
 def place(address: str) -> Place:
-    """The place of a path, or of an address that fsspec knows.
+    """The place of a path, or of an address that fsspec can open.
 
     Raises:
         SpaceError: no such file system, or the package for it is missing.
@@ -93,7 +93,7 @@ def download(address: str, kind: str, folder: Path) -> Path:
     """A file on this machine's disk: itself if it is there already, else a copy in ``folder``.
 
     Args:
-        address: a path, or an address that fsspec knows.
+        address: a path, or an address that fsspec can open.
         kind: one of ``MAX_BYTES``.
         folder: for the copy, which keeps its suffix and has a name of its own.
 
@@ -118,7 +118,7 @@ def download(address: str, kind: str, folder: Path) -> Path:
 
 
 def upload(file: Path, target: Place, kind: str = "video") -> None:
-    """Puts a file in a place: under another name first, then renamed, so that whoever looks sees it whole or not.
+    """Puts a file in a place: under another name first, then renamed, so that readers find a complete file or none.
 
     Raises:
         SpaceError: it may not be written there, or there is no such folder or bucket.

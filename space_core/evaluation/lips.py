@@ -170,7 +170,7 @@ def validation_clips(corpus: Corpus) -> list[dict[str, str]]:
 
 
 def validation_speakers(corpus: Corpus) -> dict[str, list[dict[str, str]]]:
-    """The rows of ``validation_clips`` by speaker; a clip whose speaker is not known stands for itself."""
+    """The rows of ``validation_clips`` by speaker; a clip of an unknown speaker is one by itself."""
     speakers: dict[str, list[dict[str, str]]] = {}
     for row in validation_clips(corpus):
         speakers.setdefault(row["speaker"] or row["id"], []).append(row)

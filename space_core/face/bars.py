@@ -1,6 +1,6 @@
 """Bars, frames and corners of one colour at a photo's edges, as around films and turned crops: no part of its picture.
 
-Whoever is cut off by one goes on behind it: the picture is continued there, and the bar is in front of it.
+A person who is cut off by one goes on behind it: the picture is continued there, and the bar is in front of it.
 """
 
 import itertools

@@ -36,11 +36,11 @@ CHECKED_SIZE = 256  # side of the cut-out on which that is checked, pixels
 LARGEST_BOX = 2.0
 UPRIGHT_SIZE = 512  # side down to which a cut-out is reduced before it is turned upright, pixels
 
-# Before a photo is said to show nobody, its largest faces that did not pass are judged a second time, by means over
-# views, which tell more than any one score: blurred, enlarged and washed-out people score low and unsteadily. Monkeys
-# score low in grey, dogs with the full range, and half faces with the mesh. Of 200 people in photos reduced to faces 16
-# to 34 pixels high, 175 pass at first and 13 more now; of 1100 photos of animals, things and backgrounds none, and of
-# 177 distorted photos of the animals most like people one, a grey, blurred capuchin.
+# Before a photo is reported to show no face, its largest faces that did not pass are judged a second time, by means
+# over views, which are more reliable than single scores: those of blurred, enlarged and washed-out people are low and
+# unsteady. Monkeys score low in grey, dogs with the full range, and half faces with the mesh. Of 200 people in photos
+# reduced to faces 16 to 34 pixels high, 175 pass at first and 13 more now; of 1100 photos of animals, things and
+# backgrounds none, and of 177 distorted photos of the animals most like people one, a grey, blurred capuchin.
 SECOND_CHANCES = 2  # faces
 SECOND_SMALLEST = 64  # height of a face, pixels; smaller ones can't be animated
 SECOND_CUT_OUTS = (1.5, 2.0)  # their sides, in sides of the box around the mesh
@@ -139,7 +139,7 @@ class MediaPipeDetector:
         return sorted(boxes, key=lambda box: box[3] - box[1], reverse=True)[: 2 * MAX_FACES]
 
     def _faces(self, images: list[np.ndarray]) -> list[np.ndarray | None]:
-        """The landmarks (478, 3) of the surest face in each image, whoever's it is, in pixels of the image."""
+        """The landmarks (478, 3) of the face with the highest score in each image, in pixels of the image."""
         regions = [face_region(found[0].box, found[0].eyes) if found else None for found in self._short_range(images)]
         seen = [number for number, region in enumerate(regions) if region is not None]
         landmarks = self._face_mesh([images[number] for number in seen], [regions[number] for number in seen])

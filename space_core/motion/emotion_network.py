@@ -34,7 +34,7 @@ SMILE_TAKEN_BACK = 1.15
 # not seen there.
 SMILE_SPARED = 0.4
 CURVED_SMILE = 0.65  # a photo that smiles that much needs no more of it than joy adds to every face
-SMILE_GONE_AT = 0.5  # … intensity from which on nothing is left of a photo's smile: nobody is a little angry and smiles
+SMILE_GONE_AT = 0.5  # … intensity from which on nothing is left of a photo's smile, as an angry face has none
 
 
 def expressive_motion(motion: np.ndarray, emotion: np.ndarray, rest: np.ndarray, closure: np.ndarray) -> np.ndarray:

@@ -60,7 +60,7 @@ KEPT_IN_CONSONANTS = 0.2  # of the neighbouring sounds' motion, in /f v/ with cl
 
 
 class SpeechWindow(NamedTuple):
-    """What speech determines of up to HOP_FRAMES frames, whoever says it.
+    """What speech determines of up to HOP_FRAMES frames, independent of the face.
 
     Attributes:
         outputs: (t, coefficients + 1) of the network.
@@ -149,7 +149,7 @@ class Speech2Landmarks:
 
     @torch.inference_mode()
     def analyse(self, speech: np.ndarray) -> Iterator[SpeechWindow]:
-        """What the network makes of speech (N,) float32, 16 kHz mono, whoever says it: window by window, in order."""
+        """The network's outputs for speech (N,) float32, 16 kHz mono, whatever the face: window by window, in order."""
         speech = raise_quiet_passages(np.asarray(speech, np.float32))
         power = speech_power(speech)
         activity = speech_activity(speech, power)

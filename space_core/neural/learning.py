@@ -179,7 +179,7 @@ def save(learnt: Learnt, networks: LivePortraitNetworks, folder: Path) -> None:
 
 
 def fingerprint(networks: LivePortraitNetworks) -> str:
-    """Tells one motion extractor's weights from another's."""
+    """Identifies the weights of a motion extractor."""
     checksum = hashlib.sha256()
     for name, tensor in sorted(networks.motion_extractor.state_dict().items()):
         checksum.update(name.encode())

@@ -192,7 +192,7 @@ def flat_latents(latents: Latents) -> torch.Tensor:
 def video_takes(
     path: Path, networks: LivePortraitNetworks, planner: MotionPlanner, detector: Detector, first: int
 ) -> Iterator[Examples]:
-    """Takes of a user's video with a face, numbered from ``first`` on; its most usual face stands for the portrait.
+    """Takes of a user's video, numbered from ``first`` on; its most frequent face is taken for the portrait.
 
     Raises:
         SpaceError: it is no video, or shows no face.

@@ -62,7 +62,7 @@ class Bump:
     reach: float
 
 
-# By unit, the modelled movements ("left" stands for both sides) with their shares.
+# By unit, the modelled movements ("left" means both sides) with their shares.
 MODELLED = {
     "1": {"eyebrows-left-inner-up": 0.2},
     "2": {"eyebrows-left-extern-up": 0.2},

@@ -1,4 +1,4 @@
-"""Who may join the queue: its places, those of one visitor, and nobody once the server is about to end."""
+"""Who may join the queue: limits of all places and of one visitor's; none may once the server is about to end."""
 
 import math
 
@@ -24,7 +24,7 @@ class Admission:
         self._is_closed = False
 
     def close(self) -> None:
-        """Refuses everybody from now on."""
+        """Refuses all requests from now on."""
         self._is_closed = True
 
     def admit(self, endpoint: str, taken: list[Place], place: Place) -> None:

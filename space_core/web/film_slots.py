@@ -65,7 +65,7 @@ class FilmSlots:
         return len(self._sessions)
 
     def drain(self, seconds: float) -> None:
-        """Begins no more live sessions, and tells those that there are that they will be ended in so many seconds."""
+        """Begins no more live sessions, and notifies the present ones that they will be ended in so many seconds."""
         with self._lock:
             self.is_draining = True
             sessions = list(self._sessions)

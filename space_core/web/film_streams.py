@@ -30,16 +30,16 @@ HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}
 
 @dataclass(eq=False)
 class GrowingFilm:
-    """A fragmented MP4 that is being written, for those who know its token.
+    """A fragmented MP4 that is being written, for readers with its token.
 
     Attributes:
         path: the file.
         seconds: how long it will be.
-        token: 43 letters, digits, "-" and "_" that nobody can guess.
+        token: 43 random letters, digits, "-" and "_".
         has_ended: whether nothing more is written.
         is_whole: whether it has ended with the end of the film.
         num_readers: how many read it.
-        playlist: its segments, once somebody has asked for them.
+        playlist: its segments, once they have been asked for.
     """
 
     path: Path
@@ -66,7 +66,7 @@ class FilmStreams:
     def publish(self, path: Path, seconds: float) -> Iterator[GrowingFilm]:
         """A film of that length that can be asked for within this context; set ``is_whole`` when all of it is written.
 
-        Whoever reads it then is sent the rest, even if the file is removed afterwards. Players of segments ask for
+        A reader at that time is sent the rest, even if the file is removed afterwards. Players of segments ask for
         each by itself, so a whole film for which a playlist was asked for can be found for some time longer.
         """
         film = GrowingFilm(path, seconds, secrets.token_urlsafe(TOKEN_BYTES))
@@ -122,7 +122,7 @@ class FilmStreaming:
                 await asyncio.wait((leaving, answering), return_when=asyncio.FIRST_COMPLETED)
                 if answering.done():
                     answering.result()
-            except TimeoutError:  # nobody reads on
+            except TimeoutError:  # the reader has stopped reading
                 raise ClientDisconnect from None
             finally:
                 film.num_readers -= 1

@@ -276,7 +276,7 @@ def _replace_error_messages() -> None:
 
 
 def _refuse_wrong_requests() -> None:
-    """Has requests for unknown functions and with unknown arguments fail with exceptions that can be told apart."""
+    """Has requests for unknown functions and with unknown arguments fail with exceptions of their own types."""
     get_fn, construct_args = gradio.route_utils.get_fn, gradio_client.utils.construct_args
 
     def find_function(blocks: gr.Blocks, api_name: str | None, body: Any) -> Any:
@@ -543,7 +543,7 @@ def _refuse(page: gr.Blocks, event: Any, sentence: str) -> None:
 class _Messages(LRUCache):
     """Gradio's messages to each session, which it drops when there are many of newer sessions, fetched or not.
 
-    Here those that wait for a job are kept, however many requests somebody else leaves unfetched.
+    Here those that wait for a job are kept, however many results of others are left unfetched.
     """
 
     def __init__(self, queue: Any) -> None:

@@ -1,4 +1,4 @@
-"""Jobs in threads of their own, with a limit of time: whoever waits for one can give it up at any moment."""
+"""Jobs in threads of their own, with a limit of time: the caller can give one up at any moment."""
 
 import queue
 import tempfile
@@ -40,7 +40,7 @@ def iterate_in_thread(
         work: called in the thread, with the request, a temporary folder and the progress callback.
         request: see ``JobRequest``.
         stream: the name of the file in the folder, if work writes one, that holds the film so far: it is reported when
-            the motion is planned, so that whoever plays it is ready for the first frame.
+            the motion is planned, so that players are ready for the first frame.
         limit: of the time; the length of the speech is known from the progress.
         on_stuck: called with a thread that does not end in spite of all that, and is left alone.
 
@@ -107,7 +107,7 @@ class _FilmThread:
         self.thread.start()
 
     def next_report(self) -> Report:
-        """The next report; where none comes, the latest step again, so that whoever waits can end the work.
+        """The next report; where none comes, the latest step again, so that the caller can end the work.
 
         Raises:
             Exception: what the work raised.
@@ -142,7 +142,7 @@ class _FilmThread:
         try:
             self._reports.put(self._work(self._request, self._folder, self._progress))
         except JobCancelled:
-            pass  # nobody reads the reports; the exception in them would keep the film's arrays in memory
+            pass  # the reports are no longer read; the exception in them would keep the film's arrays in memory
         except BaseException as failure:
             self._reports.put(failure)
 

@@ -90,7 +90,7 @@ class TimeLimit:
 
 
 class JobCancelled(Exception):  # noqa: N818 – not an error
-    """Raised in the thread at work, by its progress callback: nobody waits for the result any more."""
+    """Raised in the thread at work, by its progress callback: the result is no longer waited for."""
 
 
 Report = Step | Stream | Film

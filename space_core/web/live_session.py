@@ -90,7 +90,7 @@ class LiveSession:
         self._idle_from = time.monotonic()  # in the future while the visitor waits for the portrait
 
     async def run(self) -> None:
-        """Answers the connection until it ends; every end but the visitor's is told in a sentence."""
+        """Answers the connection until it ends; every end but the visitor's is explained in a sentence."""
         await self._socket.accept()
         try:
             photo, options = parse_beginning(await self._receive(), self._settings)

@@ -66,7 +66,7 @@ _UPLOAD = re.compile(r"/gradio_api/upload/?")
 _MCP = re.compile(r"/gradio_api/mcp(/.*)?")
 _NAMED_CALL = re.compile(r"/gradio_api/call/v2/([^/]*)/?")
 _OTHER_ADDRESS = re.compile(r"/gradio_api/file=\s*[a-z][a-z0-9+.-]*:/", re.IGNORECASE)
-_LOCAL_NAME = re.compile(r"[^.]*|.*\.(localhost|local|internal|test)")  # reserved: nobody else can own one
+_LOCAL_NAME = re.compile(r"[^.]*|.*\.(localhost|local|internal|test)")  # reserved: none can be registered
 _ONE_RANGE = re.compile(r"bytes=([0-9]{0,15})-([0-9]{0,15})")
 
 _CONTENT_SECURITY_POLICY = (

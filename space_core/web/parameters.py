@@ -83,7 +83,7 @@ def switch_value(name: str, value: Any) -> bool:
 
 
 def option_value(name: str, value: Any) -> Any:
-    """The value of an option for what its parameter of the API got: a checkbox stands for the second of two choices."""
+    """The value of an option for the value of its API parameter: a ticked checkbox means the second of two choices."""
     choices = option_choices(name)
     return choices[switch_value(name, value)] if choices and WIDGETS[name].kind == "checkbox" else value
 

@@ -19,7 +19,7 @@ TERMINATED = 128 + signal.SIGTERM  # exit code, as shells report it
 
 
 def create_private_folder() -> Path:
-    """Makes a folder for this run's files, has all packages write there, and removes it when the run ends.
+    """Creates a folder for this run's files, makes all packages write there, and removes it when the run ends.
 
     To be called once, before Gradio and Matplotlib are imported, which look up their folders then. Folders of earlier
     runs that were killed are removed.

@@ -122,7 +122,7 @@ class _Server(uvicorn.Server):
         self._grace_seconds = grace_seconds
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        if sig == signal.SIGINT:  # from a terminal, where nobody wants to wait
+        if sig == signal.SIGINT:  # from a terminal, where a quick end is expected
             self._grace_seconds = 0.0
         super().handle_exit(sig, frame)
 

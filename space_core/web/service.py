@@ -96,8 +96,10 @@ class AnimationService:
         self._fault = reason, time.monotonic()
 
     def warm_up(self, photo: str, recording: str) -> None:
-        """Does ahead what happens once, so that it does not slow the first visitor's film; partly in a film that nobody
-        sees, which ends after a second of film, or as soon as there is work for a visitor."""
+        """Does one-time initialization ahead, so that it does not slow the first visitor's film.
+
+        A film is drawn and discarded; it ends after a second of film, or as soon as there is work for a visitor.
+        """
         self._pipeline.warm_up()
         request = JobRequest(photo, SpeechSource(recording), (AnimationOptions(),))
         with contextlib.closing(self._run(request)) as reports:

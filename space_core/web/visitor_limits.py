@@ -117,13 +117,13 @@ class RateLimit:
 
 
 def visitor_address(scope: Scope) -> str:
-    """The address that stands for the visitor of a request: that of an IPv4 client, the network of an IPv6 client."""
+    """What identifies the visitor of a request: the address of an IPv4 client, the network of an IPv6 client."""
     return address_of_host((scope.get("client") or ("",))[0])
 
 
 @lru_cache(4096)
 def address_of_host(host: str) -> str:
-    """The address that stands for the visitor at a host, see ``visitor_address``."""
+    """What identifies the visitor at a host, see ``visitor_address``."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:

@@ -118,7 +118,7 @@ def _read(path: Path) -> Any:
             return load_file(path)
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        # The message of torch tells a pickle with other objects than tensors from one that is damaged.
+        # The message of torch distinguishes a pickle with objects other than tensors from a damaged one.
         if "GLOBAL" in str(error):
             raise SpaceError(
                 f"{path} contains more than tensors and might run code, so it was not loaded. {DOWNLOAD}"

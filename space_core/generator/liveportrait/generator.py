@@ -21,7 +21,7 @@ from space_core.smoothstep import smoothstep
 
 CPU_BATCH, CUDA_BATCH = 4, 16  # frames rendered at once
 CONTEXT = 2  # frames before and after a batch that are handed to what drives the generator
-SLOW_SECONDS = 0.5  # a frame; users are told beforehand
+SLOW_SECONDS = 0.5  # a frame; the time is reported beforehand
 # Of the mask by which the picture is pasted back, in parts of its side: nothing is taken from the outer border, then
 # more and more.
 BORDER, FADE = 0.02, 0.1

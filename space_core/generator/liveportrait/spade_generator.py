@@ -111,7 +111,7 @@ class SPADEGenerator(nn.Module):
 
 
 def fold_spectral_norm(network: nn.Module) -> None:
-    """Replaces every ``SpectralConv2d`` within a network by the convolution that it stands for."""
+    """Replaces every ``SpectralConv2d`` within a network by the convolution that it amounts to."""
     for module in list(network.modules()):
         for name, child in list(module.named_children()):
             if isinstance(child, SpectralConv2d):

@@ -39,7 +39,7 @@ def main() -> None:
         else:
             try:
                 frames = generator.render_batch(prepared, request, memory)
-            except Exception:  # a lack of memory, for instance; whoever asked draws it and sees why
+            except Exception:  # a lack of memory, for instance; the caller draws it itself and sees why
                 answers.write(FAILED)
             else:
                 answers.write(DONE)

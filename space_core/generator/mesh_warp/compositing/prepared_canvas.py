@@ -17,7 +17,7 @@ from space_core.generator.mesh_warp.face_motion import PixelTransform
 from space_core.generator.mesh_warp.far_side import FarAppearance
 
 # A layer of at most so many pixels is kept at twice its resolution, and a larger one up to the second number is sampled
-# bicubically, so that moving pixels stay as sharp as still ones. In still larger pictures nobody sees the difference.
+# bicubically, so that moving pixels stay as sharp as still ones. In still larger pictures the difference is invisible.
 DOUBLED_PIXELS, BICUBIC_PIXELS = 1_800_000, 6_000_000
 CELL = 2  # side of a grid's cell in pixels of the portrait's crop
 NEGLIGIBLE = 2  # of 255; a layer that changes the background by no more is not drawn on a CPU
@@ -130,7 +130,7 @@ def prepare_canvas(
     own = np.s_[seen_low[1] - corner[1] : seen_high[1] - corner[1], seen_low[0] - corner[0] : seen_high[0] - corner[0]]
     cell = max(1, round(CELL * to_film.scale))
     grid = Grid(*seen_low.tolist(), *(seen_high - seen_low).tolist(), cell)
-    # The whole photo's own memory, which nobody writes to, is used as it is.
+    # The whole photo's own memory, which is never written to, is used as it is.
     still = np.require(canvas.picture[top : top + height, left : left + width], requirements=["C", "W"])
     layer = doubled_layer(layer) if density == 2 else layer
     return PreparedCanvas(

@@ -1,4 +1,4 @@
-"""What the rooms of the package promise: a module imports downwards only."""
+"""The layers of the package: a module imports downwards only. A "part" is a subpackage or a module beside them."""
 
 import ast
 from collections import defaultdict
@@ -19,7 +19,7 @@ FOUNDATION = {
     "timing",
     "version",
     "worker",
-}  # modules that every room may import
+}  # modules that every part may import
 STAGES = {"media", "face", "motion", "latents", "generator"}
 # What assembles the stages, and what users meet.
 PIPELINE = {
@@ -37,7 +37,7 @@ PIPELINE = {
 INTERFACES = {"__main__", "cli", "web", "cluster"}
 LABORATORY = {"measures", "training", "evaluation"}
 
-# By room, what it must not import.
+# By part, what it must not import.
 FORBIDDEN = {
     "media": {"face", "motion", "latents", "generator", "options"},
     "face": {"media", "motion", "latents", "generator", "options"},
@@ -82,52 +82,52 @@ def _is_private(name: str) -> bool:
     return name.startswith("_") and not name.endswith("__")
 
 
-def _room(name: str) -> str:
+def _part(name: str) -> str:
     return name.split(".")[0]
 
 
 @pytest.fixture(scope="module")
 def imports() -> dict[str, dict[str, set[str]]]:
-    """By room, the rooms that it imports, each with the modules that do."""
-    rooms = defaultdict(lambda: defaultdict(set))
+    """By part, the parts that it imports, each with the modules that do."""
+    parts = defaultdict(lambda: defaultdict(set))
     for name, path in _modules().items():
         for imported in _imports(path):
-            if _room(imported) != _room(name):
-                rooms[_room(name)][_room(imported)].add(name)
-    return rooms
+            if _part(imported) != _part(name):
+                parts[_part(name)][_part(imported)].add(name)
+    return parts
 
 
-@pytest.mark.parametrize("room", sorted(FORBIDDEN))
-def test_a_room_does_not_import_what_lies_beside_or_above_it(imports, room):
-    assert {other: imports[room][other] for other in FORBIDDEN[room] if other in imports[room]} == {}
+@pytest.mark.parametrize("part", sorted(FORBIDDEN))
+def test_a_part_does_not_import_what_lies_beside_or_above_it(imports, part):
+    assert {other: imports[part][other] for other in FORBIDDEN[part] if other in imports[part]} == {}
 
 
 def test_the_product_imports_neither_training_nor_evaluation_nor_what_they_share(imports):
     product = set(imports) - LABORATORY
-    assert {room: set(imports[room]) & LABORATORY for room in product if set(imports[room]) & LABORATORY} == {}
+    assert {part: set(imports[part]) & LABORATORY for part in product if set(imports[part]) & LABORATORY} == {}
 
 
-@pytest.mark.parametrize("room", sorted(FOUNDATION | STAGES | {"options"}))
-def test_nothing_below_imports_the_pipeline_or_an_interface(imports, room):
-    assert set(imports[room]) & (PIPELINE | INTERFACES) == set()
+@pytest.mark.parametrize("part", sorted(FOUNDATION | STAGES | {"options"}))
+def test_nothing_below_imports_the_pipeline_or_an_interface(imports, part):
+    assert set(imports[part]) & (PIPELINE | INTERFACES) == set()
 
 
-@pytest.mark.parametrize("room", sorted(PIPELINE))
-def test_the_pipeline_imports_no_interface(imports, room):
-    assert set(imports[room]) & INTERFACES == set()
+@pytest.mark.parametrize("part", sorted(PIPELINE))
+def test_the_pipeline_imports_no_interface(imports, part):
+    assert set(imports[part]) & INTERFACES == set()
 
 
-@pytest.mark.parametrize("room", sorted(FOUNDATION))
-def test_the_foundation_imports_nothing_above_it(imports, room):
-    assert set(imports[room]) <= FOUNDATION
+@pytest.mark.parametrize("part", sorted(FOUNDATION))
+def test_the_foundation_imports_nothing_above_it(imports, part):
+    assert set(imports[part]) <= FOUNDATION
 
 
-def test_no_room_uses_the_private_names_of_another():
+def test_no_part_uses_the_private_names_of_another():
     private = {
         f"{name}: {imported}"
         for name, path in _modules().items()
         for imported in _imports(path)
-        if _room(imported) != _room(name) and any(map(_is_private, imported.split(".")))
+        if _part(imported) != _part(name) and any(map(_is_private, imported.split(".")))
     }
     assert private == set()
 

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
+from space_core.memory import spared_by_collector
 from space_core.process import configure_process
 from space_core.web.private_files import create_private_folder
 from space_core.web.settings import Settings, on_zero_gpu
@@ -22,17 +23,18 @@ if __name__ == "__main__":
 if on_zero_gpu():
     import spaces  # before torch: on a ZeroGPU Space it pretends to torch that there is a GPU
 
-from space_core import SpaceError, SpacePipeline
-from space_core.media.content_credentials import ContentCredentials
-from space_core.web import logs
-from space_core.web.appearance import APPEARANCE
-from space_core.web.application import Callbacks
-from space_core.web.backend import Backend
-from space_core.web.live_page import add_live
-from space_core.web.metrics import Metrics
-from space_core.web.page import build_page
-from space_core.web.server import serve
-from space_core.web.service import AnimationService
+with spared_by_collector():
+    from space_core import SpaceError, SpacePipeline
+    from space_core.media.content_credentials import ContentCredentials
+    from space_core.web import logs
+    from space_core.web.appearance import APPEARANCE
+    from space_core.web.application import Callbacks
+    from space_core.web.backend import Backend
+    from space_core.web.live_page import add_live
+    from space_core.web.metrics import Metrics
+    from space_core.web.page import build_page
+    from space_core.web.server import serve
+    from space_core.web.service import AnimationService
 
 EXAMPLES = Path(__file__).parent / "examples"
 

@@ -57,7 +57,8 @@ def return_freed_memory() -> None:
 def spared_by_collector() -> Iterator[None]:
     """Keeps Python's garbage collector from walking through all that is imported and loaded in this context.
 
-    For the start of a program, which is half a second shorter.
+    For the start of a program, which is half a second shorter. Later collections do not walk through it either: where
+    Gradio and torch are imported, that takes 0.2 s each.
     """
     was_enabled = gc.isenabled()
     gc.disable()

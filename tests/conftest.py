@@ -1,5 +1,6 @@
 """What several tests share: the examples, short recordings, one pipeline, the web demo."""
 
+import gc
 import json
 import os
 import socket
@@ -46,6 +47,7 @@ STANDING = ("starter", "detector", "drawing-process")  # beginnings of the names
 
 def pytest_configure(config: pytest.Config) -> None:
     """Has workers of pytest-xdist, which inherit the environment, share the cores, and take files in our order."""
+    gc.disable()  # while the tests are collected; see pytest_collection_finish
     if workers := config.getoption("numprocesses", None):
         os.environ.setdefault("OMP_NUM_THREADS", str(max((os.cpu_count() or 1) // workers, 1)))
         config.option.loadscopereorder = False  # by itself it begins with the files of most tests
@@ -54,6 +56,12 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begins with the files that take longest, so that no worker of pytest-xdist ends long after the others."""
     items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
+
+
+def pytest_collection_finish() -> None:
+    """Spares the garbage collector what was imported, which it would walk through after each of the demo's films."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)

@@ -249,7 +249,7 @@ def test_a_fault_of_the_machine_is_a_status_and_its_cause_is_named(maker, memory
     assert status.cause == "ZeroDivisionError: by zero"
 
 
-def test_ray_is_imported_by_the_room_of_many_machines_alone():
+def test_ray_is_imported_only_where_many_machines_are_used():
     importing = set()
     for path in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):

@@ -430,6 +430,16 @@ def animated(stub, metrics=None):
     return service, service.animate("anna", "photo.jpg", SpeechSource("speech.wav"), AnimationOptions())
 
 
+def test_a_demo_that_ends_while_it_warms_up_has_no_fault(stub):
+    stub.failure = RuntimeError("cannot schedule new futures after shutdown")
+    stub.released.set()
+    service = AnimationService(stub, Metrics())
+    with pytest.raises(RuntimeError):
+        service.warm_up("photo.jpg", "speech.wav")
+    service.end()
+    service.warm_up("photo.jpg", "speech.wav")
+
+
 def test_a_photo_is_prepared_while_its_visitor_still_chooses_but_not_while_a_film_is_made(stub):
     service, reports = animated(stub)
     service.preview("photo.jpg", AnimationOptions(face=2))

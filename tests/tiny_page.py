@@ -22,7 +22,8 @@ QUEUE_SIZE = 2
 # A page in a program of its own, as app.py is; "work" holds a thread up for as long as it is told. A live session has
 # small black pictures.
 PROGRAM = """
-import sys, time
+import gc, sys, time
+gc.disable()  # while packages are imported, as app.py does
 from space_core.web import logs
 from space_core.web.settings import Settings
 settings = Settings.from_command_line()
@@ -64,6 +65,8 @@ callbacks = Callbacks(
     num_live=service.num_live,
 )
 routes = partial(add_live, pipeline=pipeline, service=service, settings=settings)
+gc.freeze()
+gc.enable()
 serve(page, settings, Metrics(), callbacks, add_routes=routes)
 """
 

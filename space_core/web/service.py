@@ -100,13 +100,17 @@ class AnimationService:
 
         A film is drawn and discarded; it ends after a second of film, or as soon as there is work for a visitor.
         """
-        self._pipeline.warm_up()
         request = JobRequest(photo, SpeechSource(recording), (AnimationOptions(),))
-        with contextlib.closing(self._run(request)) as reports:
-            for report in reports:
-                has_drawn = isinstance(report, Step) and report.stage == "frames" and report.done >= FPS
-                if has_drawn or self._jobs or self._is_ending:
-                    return
+        try:
+            self._pipeline.warm_up()
+            with contextlib.closing(self._run(request)) as reports:
+                for report in reports:
+                    has_drawn = isinstance(report, Step) and report.stage == "frames" and report.done >= FPS
+                    if has_drawn or self._jobs or self._is_ending:
+                        return
+        except Exception:
+            if not self._is_ending:  # when no more threads can be started
+                raise
 
     def preview(self, photo: str, options: AnimationOptions) -> FacePreview:
         """Which faces a photo shows; see ``SpacePipeline.preview``. A photo that will do is prepared for a film."""

@@ -51,6 +51,7 @@ def outputs(networks: LivePortraitNetworks) -> dict[str, torch.Tensor]:
     motion = networks.extract_motion(picture)
     stitching = networks.stitching_retargeting_module
     flat = source.flatten(1)
+    warped = networks.warp(volume, source, driving)
     return {
         "appearance": volume,
         **{name: getattr(motion, name) for name in vars(motion)},
@@ -58,8 +59,8 @@ def outputs(networks: LivePortraitNetworks) -> dict[str, torch.Tensor]:
         "stitch": networks.stitch(source, driving),
         "lips": stitching.retarget_mouth(torch.cat([flat, flat[:, :2]], 1)),
         "eyes": stitching.retarget_eye(torch.cat([flat, flat[:, :3]], 1)),
-        "warped": networks.warping_module(volume, source, driving),
-        "picture": networks.render(volume, source, driving),
+        "warped": warped,
+        "picture": networks.decode(warped),
     }
 
 

@@ -33,7 +33,7 @@ from space_core.latents.fitting import VARIANTS, Examples, errors, fit, join_exa
 from space_core.latents.landmarks2latents import Landmarks2Latents, LatentNetwork
 from space_core.motion.planner import MotionPlanner
 from space_core.neural import learning
-from space_core.neural.learning import FILE, learn, load_or_learn, save
+from space_core.neural.learning import FILE, WHOLE, learn, load_or_learn, save
 from space_core.neural.material import video_takes
 from space_core.progress import ignore_progress
 from space_core.training import landmarks2latents
@@ -261,8 +261,8 @@ def test_fitting_uses_landmarks_and_speech_and_repeats_itself():
     both, landmarks, speech = (errors(network, held, variant) for variant, network in fitted.items())
     assert both.reduction > 0.6
     assert both.expression < 0.9 * landmarks.expression < 0.9 * speech.expression
-    again = fit(training, choosing, 2, "speech", steps=100).state_dict()
-    assert all(torch.equal(again[name], tensor) for name, tensor in fitted["speech"].state_dict().items())
+    again = fit(training, choosing, 2, WHOLE, steps=100).state_dict()
+    assert all(torch.equal(again[name], tensor) for name, tensor in fitted[WHOLE].state_dict().items())
 
 
 def no_progress_is_made(*step):

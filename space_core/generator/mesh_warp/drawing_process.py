@@ -25,7 +25,7 @@ from space_core.worker import worker_command
 DONE, FAILED = b"+", b"-"  # what an answer begins with
 MAX_PIXELS = 2 << 20  # of a frame; larger ones keep the cores busy without Python
 NUM_PROCESSES = max(1, min(NUM_CORES - 1, 3))  # x264 and Python in this process need no more from them
-START_BATCHES = 75  # drawn without processes, after which they are started: that takes 1.8 s of a core's time each
+START_BATCHES = 75  # drawn without processes, after which they are started: that takes 1.5 s of a core's time each
 FIRST_BATCHES = 2  # of a film, which threads draw: the segments of a live stream have no more
 WAIT_SECONDS = 20  # for a batch, on a busy machine
 MAX_FAILURES = 3 * NUM_PROCESSES  # processes that ended by themselves, after which none is started

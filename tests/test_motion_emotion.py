@@ -115,6 +115,20 @@ def test_anger_does_not_press_low_brows_onto_the_eyes(face):
     assert (np.diff(left, axis=0) < 0).all()  # the stronger, the lower
 
 
+@pytest.mark.parametrize("emotion", ["fear", "surprised"])
+def test_low_brows_rise_with_the_intensity_but_do_not_stretch_the_skin_below_them_to_a_blur(face, emotion):
+    low = low_brows(face)
+    left = [brow_height(at_rest(low, emotion, intensity)) for intensity in (0, 0.5, 1.0, 1.5)]
+    assert (np.diff(left, axis=0) > 0).all()
+    assert (left[-1] < 1.9 * left[0]).all()
+
+
+def test_disgust_does_not_lift_the_wings_of_the_nose_so_far_that_its_tip_hangs_down(face):
+    lifted = [(face - at_rest(face, "disgusted", intensity))[[64, 98, 294, 327], 1] for intensity in (0.5, 1.0, 1.5)]
+    assert (np.diff(lifted, axis=0) > 0).all()
+    assert lifted[1].min() > 0.035 and lifted[2].max() < 0.055  # 3 and 5 mm
+
+
 def smiling(face: np.ndarray) -> np.ndarray:
     """The face with a full smile, as a photo may show it."""
     return face + unit_offsets(unit_strengths("6:0.5, 12:1", 1))[0]

@@ -49,8 +49,8 @@ def expressive_motion(motion: np.ndarray, emotion: np.ndarray, rest: np.ndarray,
 
     Returns:
         (T, 478, 3) offsets from the resting face; exactly ``motion`` where the emotion is neutral. The difference is
-        proportional to the intensity, except where it would shut the eyes or push the brows onto them, and that a
-        smile of the photo is taken back up to intensity 0.5, and hanging mouth corners are lifted up to intensity 1.
+        proportional to the intensity, except where ``limit_expression`` holds, and that a smile of the photo is taken
+        back up to intensity 0.5, and hanging mouth corners are lifted up to intensity 1.
     """
     network = _load_network()
     weights = torch.from_numpy(np.asarray(emotion, np.float64))

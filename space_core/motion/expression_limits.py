@@ -1,4 +1,4 @@
-"""Limits on expressions: lids and brows of faces whose eyes are half shut or whose brows are low."""
+"""Limits on expressions: of lids and brows where eyes are half shut or brows low, and of the wings of the nose."""
 
 from functools import cache
 
@@ -11,28 +11,54 @@ from space_core.smoothstep import smoothstep
 LEAST_EYE_OPENING = 0.65  # of the resting face's, that every expression leaves
 # The brows come down freely by the first share of their distance from the upper lids, and never by the second.
 BROWS_FREE, BROWS_LIMIT = 0.55, 0.7
+# And they rise freely by the first share of it, and never by the second: skin that is stretched further is a blur of
+# the brow's hairs.
+RISE_FREE, RISE_LIMIT = 0.65, 0.85
 BROWS = ((55, 65, 52), (285, 295, 282))  # the lower rims of both, from the inner end to the middle
 BROWS_LOW, BROWS_HIGH = 0.0, -0.06  # y on the canonical face between which skin starts to move with the brows
+# The wings of the nose rise freely by the first, and never by the second (4.5 mm): its tip stays, and would hang
+# between them like a beak. It fades out between these y on the canonical face, and these distances from its middle.
+NOSE_FREE, NOSE_LIMIT = 0.035, 0.05
+NOSE_ABOVE, NOSE_BELOW, NOSE_BESIDE = (0.1, 0.3), (0.54, 0.61), (0.25, 0.33)
 
 
 def limit_expression(offsets: np.ndarray, rest: np.ndarray) -> np.ndarray:
-    """Offsets (T, 478, 3) from a resting face (478, 3) that leave its eyes open and its brows above them."""
-    return _limit_brows(_limit_lids(offsets, rest), rest)
+    """Offsets (T, 478, 3) from a resting face (478, 3) that leave its eyes open and its brows and nose in shape."""
+    return _limit_nose(_limit_brows(_limit_lids(offsets, rest), rest))
 
 
 def _limit_brows(offsets: np.ndarray, rest: np.ndarray) -> np.ndarray:
-    """The offsets (T, 478, 3) with less downward motion where it would push low brows onto the eyes."""
+    """The offsets (T, 478, 3) with less motion where it would push low brows onto the eyes or tear them off."""
     pairs = [(list(eye.upper_lid[3:6]), list(brow)) for eye, brow in zip(EYES, BROWS, strict=True)]
     heights = np.array([rest[lid, 1].mean() - rest[brow, 1].mean() for lid, brow in pairs]).clip(1e-3)
     down = np.stack([offsets[:, brow, 1].mean(1) for _, brow in pairs], axis=1)
     nearer = (down - np.stack([offsets[:, lid, 1].mean(1) for lid, _ in pairs], axis=1)) / heights
-    room = BROWS_LIMIT - BROWS_FREE
-    excess = np.maximum(nearer - BROWS_FREE - room * np.tanh((nearer - BROWS_FREE) / room), 0) * heights
-    excess = np.where(nearer > BROWS_FREE, excess, 0)
-    share = np.clip(excess / np.maximum(down, 1e-9), 0, 1).max(1)  # of the downward motion to take back
+    excess = _beyond(nearer, BROWS_FREE, BROWS_LIMIT) - _beyond(-nearer, RISE_FREE, RISE_LIMIT)
+    # The share of the brows' motion to take back; what lids alone do is none of it.
+    share = np.clip(excess * heights / np.where(down == 0, np.inf, down), 0, 1).max(1)
     limited = offsets.copy()
     limited[..., 1] *= 1 - share[:, None] * _brow_weights()
     return limited
+
+
+def _limit_nose(offsets: np.ndarray) -> np.ndarray:
+    """The offsets (T, 478, 3) with less of what lifts the wings of the nose too far."""
+    limited = offsets.copy()
+    limited[..., 1] += _nose_weights() * _beyond(-offsets[..., 1], NOSE_FREE, NOSE_LIMIT)
+    return limited
+
+
+def _beyond(values: np.ndarray, free: float, limit: float) -> np.ndarray:
+    """What values have too much where they pass ``free``, for them to approach ``limit`` smoothly."""
+    room = limit - free
+    return np.maximum(values - free - room * np.tanh(np.maximum(values - free, 0) / room), 0)
+
+
+@cache
+def _nose_weights() -> np.ndarray:
+    """(478,) how far the limit of the nose holds for each point: 1 at the nose, 0 at lids, lips and cheeks."""
+    x, y, _ = canonical_face().vertices.T
+    return smoothstep(y, *NOSE_ABOVE) * smoothstep(y, *NOSE_BELOW[::-1]) * smoothstep(np.abs(x), *NOSE_BESIDE[::-1])
 
 
 @cache

@@ -684,3 +684,21 @@ def test_an_outline_that_changes_flickers_and_one_that_moves_hardly_does(portrai
     lighter = (portrait.image * 0.9 + 25).astype(np.uint8)
     assert flicker(portrait.image, portrait.image) == 0
     assert flicker(*moved) < 0.3 * flicker(portrait.image, lighter, portrait.image, lighter)
+
+
+@pytest.mark.parametrize(("yaw", "jaw"), [(28, (93, 132, 58)), (-28, (323, 361, 288))])
+def test_pixels_of_the_near_cheeks_outline_are_no_comb(generator, portrait, yaw, jaw):
+    def striped(picture: np.ndarray) -> np.ndarray:
+        rows = 20 * np.sign(np.sin(np.arange(len(picture)) * np.pi / 2 + 0.1))[:, None, None]
+        return (picture.astype(int) + rows.astype(int)).clip(0, 255).astype(np.uint8)
+
+    lines = replace(portrait, photo=striped(portrait.photo), surroundings=striped(portrait.surroundings))
+    face = posed(portrait, yaw=yaw)
+    plain, drawn = (
+        rendered(generator, generator.prepare(photo, refined=False), face)[0] for photo in (portrait, lines)
+    )
+    stripes = np.abs(drawn.astype(int) - plain).mean(-1)
+    for x, y in face.landmarks[0, jaw, :2].astype(int):
+        strength = stripes[y - 2 : y + 3, x - 16 : x + 17].mean(0)
+        assert strength.max() > 14
+        assert strength.min() < 4

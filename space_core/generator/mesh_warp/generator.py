@@ -25,6 +25,7 @@ from space_core.generator.mesh_warp.bars import PreparedBars, behind_bars, draw_
 from space_core.generator.mesh_warp.compositing.compositor import compose
 from space_core.generator.mesh_warp.compositing.prepared_canvas import PreparedCanvas, film_transform, prepare_canvas
 from space_core.generator.mesh_warp.compositing.soft_edges import soften_edges
+from space_core.generator.mesh_warp.compositing.stretched_rims import smooth_rims
 from space_core.generator.mesh_warp.drawing_process import DrawingLease
 from space_core.generator.mesh_warp.face_motion import FaceMotion, PixelTransform, face_motion, upload
 from space_core.generator.mesh_warp.far_side import FarAppearance, far_appearance
@@ -238,6 +239,7 @@ class MeshWarpGenerator:
         )
         frames, places = compose(canvas, offsets, shade, far, memory)
         soften_edges(frames, canvas, places)
+        smooth_rims(frames, canvas.grid, places, prepared.photo, motion)
         draw_smile_folds(frames, canvas, places, prepared.smile_folds, motion)
         if prepared.eyes is not None:
             draw_eyes(frames, canvas, places, prepared.eyes, motion)

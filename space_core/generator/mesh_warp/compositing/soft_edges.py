@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from space_core.generator.mesh_warp.compositing.grid import box_sum
+from space_core.generator.mesh_warp.compositing.grid import Grid, box_sum
 from space_core.generator.mesh_warp.compositing.prepared_canvas import PreparedCanvas
 from space_core.generator.mesh_warp.sampling import blur_batch, reach_of_blur
 from space_core.smoothstep import smoothstep
@@ -27,8 +27,7 @@ def soften_edges(frames: torch.Tensor, prepared: PreparedCanvas, places: torch.T
     """
     if not prepared.softening:
         return
-    soften = soften_in_opencv if frames.device.type == "cpu" else soften_in_torch
-    soften(frames, prepared, _squeezed(prepared, places))
+    soften_part(frames, prepared.grid, prepared.softening, _squeezed(prepared, places))
 
 
 def _squeezed(prepared: PreparedCanvas, places: torch.Tensor) -> torch.Tensor:
@@ -47,36 +46,41 @@ def _squeezed(prepared: PreparedCanvas, places: torch.Tensor) -> torch.Tensor:
     return box_sum(squeezed, reach) / side**2
 
 
-def soften_in_torch(frames: torch.Tensor, prepared: PreparedCanvas, squeezed: torch.Tensor) -> None:
-    """See ``soften_edges``; everywhere, without a value that the host would wait for.
+def soften_part(frames: torch.Tensor, grid: Grid, sigma: float, share: torch.Tensor) -> None:
+    """Blurs frames (B, H, W, 3) uint8 by a Gaussian of that standard deviation, in place.
 
-    ``squeezed`` (B, 1, rows + 2, columns + 2) is 0 where a cell stays as it is … 1 where it is blurred.
+    ``share`` (B, 1, rows + 2, columns + 2) is 0 where a cell of the grid stays as it is … 1 where it is blurred.
     """
-    grid = prepared.grid
+    soften = soften_in_opencv if frames.device.type == "cpu" else soften_in_torch
+    soften(frames, grid, sigma, share)
+
+
+def soften_in_torch(frames: torch.Tensor, grid: Grid, sigma: float, share: torch.Tensor) -> None:
+    """See ``soften_part``; everywhere, without a value that the host would wait for."""
     part = frames[:, grid.top : grid.top + grid.height, grid.left : grid.left + grid.width]
     sharp = part.permute(0, 3, 1, 2).float()
-    soft = torch.lerp(sharp, blur_batch(sharp, prepared.softening), grid.at_pixels(squeezed))
+    soft = torch.lerp(sharp, blur_batch(sharp, sigma), grid.at_pixels(share))
     part.copy_(soft.permute(0, 2, 3, 1).round_().clamp_(0, 255))
 
 
-def soften_in_opencv(frames: torch.Tensor, prepared: PreparedCanvas, squeezed: torch.Tensor) -> None:
+def soften_in_opencv(frames: torch.Tensor, grid: Grid, sigma: float, share: torch.Tensor) -> None:
     """The same on the CPU, where there is something to blur, faster, and equal but for rounding."""
-    grid, cell, reach = prepared.grid, prepared.grid.cell, reach_of_blur(prepared.softening)
+    cell, reach = grid.cell, reach_of_blur(sigma)
     moving = frames.numpy()[:, grid.top : grid.top + grid.height, grid.left : grid.left + grid.width]
-    for frame, share in zip(moving, squeezed[:, 0].numpy(), strict=True):
-        used = share[1:-1, 1:-1] > 0
+    for frame, cells in zip(moving, share[:, 0].numpy(), strict=True):
+        used = cells[1:-1, 1:-1] > 0
         rows, columns = np.flatnonzero(used.any(1)), np.flatnonzero(used.any(0))
         if not len(rows):
             continue
-        (top, bottom), (left, right) = ((int(cells[0]), int(cells[-1]) + 1) for cells in (rows, columns))
+        (top, bottom), (left, right) = ((int(line[0]), int(line[-1]) + 1) for line in (rows, columns))
         part = np.s_[top * cell : bottom * cell, left * cell : right * cell]
         sharp = frame[part]
         height, width = sharp.shape[:2]
-        weight = cv2.resize(share[top : bottom + 2, left : right + 2], None, fx=cell, fy=cell)
+        weight = cv2.resize(cells[top : bottom + 2, left : right + 2], None, fx=cell, fy=cell)
         weight = weight[cell : cell + height, cell : cell + width]
         above, before = min(top * cell, reach), min(left * cell, reach)
         wide = frame[top * cell - above : bottom * cell + reach, left * cell - before : right * cell + reach]
-        soft = _blurred(wide, prepared.softening)[above : above + height, before : before + width]
+        soft = _blurred(wide, sigma)[above : above + height, before : before + width]
         sharp[:] = cv2.blendLinear(soft, sharp, weight, 1 - weight)
 
 

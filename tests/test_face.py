@@ -2,11 +2,13 @@
 
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from conftest import EXAMPLES
 from PIL import Image
+from scipy.ndimage import label
 from skimage import data
 
 from space_core.errors import SpaceError
@@ -118,6 +120,18 @@ def test_another_face_may_be_chosen_and_only_that_person_is_masked(detector, cou
         assert portrait.person[at[0][1], at[0][0]] > 0.9
         if ((at[1] >= 0) & (at[1] < SIZE + 2 * MARGIN)).all():
             assert portrait.person[at[1][1], at[1][0]] < 0.1
+
+
+def test_what_a_neighbour_cuts_off_the_mask_does_not_move_with_the_person(detector, astronaut):
+    (face,) = detector.detect(astronaut)
+    crop = prepare_portrait(astronaut, detector).crop
+    neighbour = face.copy()
+    middle = crop.to_photo(np.array([426, 531]))  # before the arm, of which a part reaches beyond
+    neighbour[:, :2] = middle + 0.13 * (face[:, :2] - face[:, :2].mean(0))
+    portrait = prepare_portrait(astronaut, SimpleNamespace(detect=lambda photo: [face, neighbour]))
+    _, pieces = label(portrait.person > 0.5)
+    assert portrait.num_faces == 2
+    assert pieces == 1
 
 
 def test_a_face_that_is_not_there_is_said_with_how_many_there_are(detector, astronaut, couple):

@@ -15,7 +15,7 @@ from space_core.face.crop_size import MARGIN, SIZE
 from space_core.face.detector import Detector
 from space_core.face.normalization import HeadPose, normalize
 from space_core.face.photo_notes import photo_notes
-from space_core.face.segmentation import person_mask
+from space_core.face.segmentation import in_one_piece, person_mask
 
 # The crop's side in heights of the face mesh (forehead to chin, without hair): head, hair and shoulders.
 SIDE_IN_FACES = 2.25
@@ -175,7 +175,9 @@ def prepare_portrait(photo: np.ndarray, detector: Detector, face_number: int = 1
     # A head goes on upwards as wide as it is; at its sides ears would grow.
     person, _ = behind(person, bars=tuple(bar for bar in bars if bar.normal[1] < UPWARDS))
     others = [face.crop.to_crop(other.mesh[:, :2]) for other in faces if other is not face]
-    person *= _nearest(face.landmarks[:, :2], others)
+    if others:
+        # Where it ends before a neighbour, what is nearer to the person's own face may be a strip of the neighbour.
+        person = in_one_piece(person * _nearest(face.landmarks[:, :2], others), _middle(face.landmarks) + MARGIN)
     return Portrait(
         photo, surroundings, person, face.landmarks, face.normalized, face.pose, face.crop, len(faces), bars
     )
@@ -195,11 +197,15 @@ def _nearest(face: np.ndarray, others: list[np.ndarray]) -> np.ndarray:
     pixels = np.stack(np.meshgrid(*[np.arange(SIZE + 2 * MARGIN, dtype=np.float32) - MARGIN] * 2), -1)
 
     def distance(points: np.ndarray) -> np.ndarray:
-        middle = (points.min(0) + points.max(0)) / 2
-        return np.linalg.norm(pixels - middle, axis=-1) / np.ptp(points[:, 1])
+        return np.linalg.norm(pixels - _middle(points), axis=-1) / np.ptp(points[:, 1])
 
     nearer = [expit((distance(other) - distance(face)) / BORDER_BETWEEN_PEOPLE) for other in others]
-    return np.prod(nearer, axis=0, dtype=np.float32) if nearer else np.ones(pixels.shape[:2], np.float32)
+    return np.prod(nearer, axis=0, dtype=np.float32)
+
+
+def _middle(face: np.ndarray) -> np.ndarray:
+    """(2,) the middle of the box around a face (N, 2 or 3)."""
+    return (face[:, :2].min(0) + face[:, :2].max(0)) / 2
 
 
 def _crop_around(face: np.ndarray, width: int, height: int) -> Crop:

@@ -38,7 +38,7 @@ def person_mask(image: np.ndarray, face: np.ndarray) -> np.ndarray:
     inside = _inside(face, image.shape[:2])
     mask = _decided(image, np.maximum(_probability(image, face), inside))
     mask = np.maximum(mask, inside)
-    return _in_one_piece(_without_holes(mask), (face.min(0) + face.max(0)) / 2)
+    return in_one_piece(_without_holes(mask), (face.min(0) + face.max(0)) / 2)
 
 
 def _inside(face: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -119,7 +119,7 @@ def _without_holes(mask: np.ndarray) -> np.ndarray:
     return np.where(closed, 1, mask).astype(np.float32) if closed.any() else mask
 
 
-def _in_one_piece(mask: np.ndarray, face: np.ndarray) -> np.ndarray:
+def in_one_piece(mask: np.ndarray, face: np.ndarray) -> np.ndarray:
     """The mask without what does not hang together with the face."""
     pieces, _ = label(mask > 0.5)
     x, y = np.clip(np.round(face).astype(int), 0, np.array(mask.shape[::-1]) - 1)

@@ -34,6 +34,7 @@ BEND = 0.004  # what each of those costs, in brightness relative to the skin's
 CLEAR = 0.25  # a line that contrasts by so much with the skin is no better for contrasting more
 ALIKE = 5  # places by which one eye's rim may differ from what both agree on
 WEAKEST = 0.2  # the share of a rim that may be hidden: by hair, light or the brow
+ROUGHEST = 1.6  # places that a rim moves from ray to ray on average; creases of a screwed up face are no such line
 SURE = 0.065  # contrast, relative to the skin, that the rest has in glasses; other faces stay below
 SURE_OF_TINTED = 0.05  # and in tinted glasses, before which frames contrast less
 # The bridge is such a line, too, across the nose at the height of the eyes; frowns stand upright, brows are higher.
@@ -163,7 +164,7 @@ def find_glasses(picture: torch.Tensor, photo: FaceMotion, person: np.ndarray) -
     is_below = _is_as_good(face, rays, contrasts, rings, below)
     rings = below if is_below else rings
     sure_of_rims = np.mean([_weakest(contrast, ring) for contrast, ring in zip(contrasts, rings, strict=True)])
-    if np.sqrt(sure_of_rims * sure_of_bridge) < sure:
+    if np.sqrt(sure_of_rims * sure_of_bridge) < sure or np.abs(np.diff(rings)).mean() > ROUGHEST:
         return None
     rims = [points[np.arange(ANGLES), ring] for (points, _), ring in zip(rays, rings, strict=True)]
     return _glasses(face, *rims, across[np.arange(CROSSINGS), bridge], is_below)

@@ -291,3 +291,17 @@ def test_nothing_is_drawn_on_sunglasses(generator, portrait):
 
 def test_a_head_that_leaves_the_picture_takes_its_glasses_along(generator, prepared, wearer):
     assert rendered(generator, prepared, posed(wearer, moved=(2000, 0, 0))).shape == (1, 512, 512, 3)
+
+
+def test_lenses_beyond_the_far_cheek_of_a_turned_face_stay_as_wide_as_they_are(generator, portrait):
+    turn = 28 - float(portrait.pose.rotation[0, 0])
+    picture = rendered(generator, generator.prepare(portrait, refined=False), posed(portrait, yaw=turn))[0]
+    turned = in_sunglasses(prepare_portrait(picture, build_detector("mediapipe")))
+    prepared, face = generator.prepare(turned, refined=False), posed(turned, yaw=-28)
+    assert prepared.glasses is not None
+    with_glasses, without = (
+        rendered(generator, one, face)[0].astype(int) for one in (prepared, replace(prepared, glasses=None))
+    )
+    changed = np.abs(with_glasses - without).max(-1) > 8
+    x, outline = np.nonzero(changed)[1], face.landmarks[0, :468, 0]
+    assert np.ptp(x) < 1.1 * np.ptp(outline)

@@ -89,6 +89,10 @@ IN_LENS = 0.01
 BACKGROUND = 0.02  # and what is beside the head likewise
 EDGE = 2  # pixels around a frame that its edge and its shade take
 LIDS_FREE = (0.02, 0.07)  # but what is that near to an eye is the eye's
+# All but this share of the frame that a photo shows faces the viewer by this much, see ``on_shell``: where the shell
+# does not, as on the far side of a turned face, it is too curved, and is made flatter step by step.
+HARDLY_SEEN, FACING, FLATTER, MOST_STEPS = 0.01, 0.33, 0.9, 20
+LEAST_FACING = 0.1  # where the shell is seen more from its edge its depth is not known
 SHELL = (6, 168, 70, 300, 105, 334, 66, 296, 117, 346, 50, 280)  # as deep as these; temples would bend it too far
 
 _Brow = tuple[tuple[int, ...], tuple[int, ...]]  # points of its lower and of its upper line, from its outer end
@@ -103,7 +107,8 @@ class Glasses:
         frame: (1, 1, 640, 640) 1 where the frame, or an opaque lens, is seen … 0.
         hidden: (1, 1, 640, 640) 1 where they change the picture of the face … 0; a little more than ``frame``.
         bare: (1, 3, 640, 640) the surroundings without them, 0…1.
-        shell: (3,) normalized depth of the frame at x and y: a + b·y + c·x².
+        shell: (4,) normalized depth of the frame at x and y: a + b·y + c·x², with one c for negative and one for
+            positive x.
     """
 
     opaque: bool
@@ -114,7 +119,8 @@ class Glasses:
 
     def depth(self, points: torch.Tensor) -> torch.Tensor:
         """(…) the normalized depth of the shell at x and y (…, 2)."""
-        return self.shell[0] + self.shell[1] * points[..., 1] + self.shell[2] * points[..., 0] ** 2
+        x, y = points.unbind(-1)
+        return self.shell[0] + self.shell[1] * y + torch.where(x < 0, self.shell[2], self.shell[3]) * x**2
 
 
 @dataclass(frozen=True)
@@ -417,11 +423,46 @@ def _cut_out(face: _Face, opaque: bool, frame: torch.Tensor, lenses: torch.Tenso
     hidden = torch.from_numpy(cv2.blur(hidden, (3, 3)))
     x, y, z = face.photo.normalized[0, list(SHELL)].cpu().double().T.numpy()
     shell = np.linalg.lstsq(np.stack([np.ones_like(x), y, x**2], 1), z, rcond=None)[0]
-    shell = torch.tensor(shell, dtype=torch.float32, device=frame.device)
+    shell = _facing_viewer(
+        torch.tensor([*shell, shell[2]], dtype=torch.float32, device=frame.device), face.photo, frame
+    )
     trusted = LEAST_WEIGHT + (1 - LEAST_WEIGHT) * smoothstep(face.brightness, *SHADE)
     trusted = trusted * (BACKGROUND + (1 - BACKGROUND) * face.person)
     bare = _filled(face.picture, hidden, trusted * torch.where(lenses, IN_LENS, 1.0))
     return Glasses(opaque, frame[None, None], hidden[None, None], bare, shell)
+
+
+def on_shell(shell: torch.Tensor, motion: FaceMotion, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """(B, h, w) the normalized depth at which a shell (4,), see ``Glasses``, is seen at pixels (B, h, w, 2).
+
+    And (B, h, w) half the cosine of its slope to the line of sight, about; 0 where it is not seen.
+    """
+    x, y = motion.unproject(pixels, 0.0).unbind(-1)
+    # Along a line of sight x and y are affine in the depth, so the shell is met where a quadratic is zero:
+    # bend · depth² − 2 · half · depth + constant.
+    step_x, step_y = motion.unproject(motion.translation[:, None, None, :2], 1.0).unbind(-1)
+    a, b, *bends = shell.unbind()
+    c = torch.where(x + a * step_x < 0, *bends)
+    bend, half, constant = c * step_x**2, (1 - b * step_y - 2 * c * x * step_x) / 2, a + b * y + c * x**2
+    discriminant = half**2 - bend * constant
+    root = discriminant.clamp(min=0).sqrt()
+    # The first of both places; written so that it also holds for a shell without curvature.
+    depth = constant / (half + root).clamp(min=LEAST_FACING)
+    return depth, torch.where(half > 0, torch.where(discriminant > 0, root, 0), 0)
+
+
+def _facing_viewer(shell: torch.Tensor, photo: FaceMotion, frame: torch.Tensor) -> torch.Tensor:
+    """A shell (4,), as flat on the far side as it takes for a frame (640, 640) in a photo to face the viewer."""
+    pixels = (frame > IN_PIECE).nonzero().flip(-1).float()[None, None]
+    if not pixels.numel():
+        return shell
+    flatter = torch.ones(4)
+    flatter[2 + int(photo.host.rotation[0, 2, 0] > 0)] = FLATTER
+    for _ in range(MOST_STEPS):
+        if on_shell(shell, photo, pixels)[1].quantile(HARDLY_SEEN) > FACING:
+            break
+        shell = shell * flatter
+    return shell
 
 
 def _skin_brightness(picture: torch.Tensor, photo: FaceMotion) -> torch.Tensor:

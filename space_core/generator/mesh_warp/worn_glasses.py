@@ -15,11 +15,11 @@ from space_core.face.portrait import MARGIN
 from space_core.generator.mesh_warp.compositing.person_layer import doubled_layer, premultiplied
 from space_core.generator.mesh_warp.compositing.prepared_canvas import film_transform
 from space_core.generator.mesh_warp.face_motion import FaceMotion, PixelTransform
-from space_core.generator.mesh_warp.glasses import Glasses
+from space_core.generator.mesh_warp.glasses import Glasses, on_shell
 from space_core.generator.mesh_warp.sampling import grid_of, sample
 from space_core.smoothstep import smoothstep
 
-EDGE_ON = (0.1, 0.2)  # half the cosine of the shell's slope to the line of sight, about: less is its edge
+EDGE_ON = (0.1, 0.2)  # of ``on_shell``: less is the shell's edge
 CELL = 8  # side in pixels of the portrait's crop of the cells in which it is computed what is seen
 BOX_POINTS = 5  # along each side of the glasses, by which their place in a frame is found
 DOUBLED_PIXELS = 500_000  # a layer of at most so many pixels is kept at twice its resolution
@@ -114,17 +114,7 @@ def _seen_places(worn: WornGlasses, motion: FaceMotion, pixels: torch.Tensor) ->
 
     And (B, h, w) 1 where the shell faces the viewer there … 0 where it is seen from its edge or not at all.
     """
-    x, y = motion.unproject(pixels, 0.0).unbind(-1)
-    # Along a line of sight x and y are affine in the depth, so the shell is met where a quadratic is zero:
-    # bend · depth² − 2 · half · depth + constant.
-    step_x, step_y = motion.unproject(motion.translation[:, None, None, :2], 1.0).unbind(-1)
-    a, b, c = worn.shell.unbind()
-    bend, half, constant = c * step_x**2, (1 - b * step_y - 2 * c * x * step_x) / 2, a + b * y + c * x**2
-    discriminant = half**2 - bend * constant
-    root = discriminant.clamp(min=0).sqrt()
-    # The first of both places; written so that it also holds for a shell without curvature.
-    depth = constant / (half + root).clamp(min=EDGE_ON[0])
-    facing = torch.where(half > 0, torch.where(discriminant > 0, root, 0), 0)
+    depth, facing = on_shell(worn.shell, motion, pixels)
     places = worn.photo.project(motion.unproject(pixels, depth), depth)
     first_x, first_y = (float(first) for first in worn.corner)
     seen = torch.stack([places[..., 0] - first_x, places[..., 1] - first_y], -1) * worn.density

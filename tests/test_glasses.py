@@ -14,7 +14,7 @@ from skimage.registration import phase_cross_correlation
 from space_core.face.detector import build_detector
 from space_core.face.portrait import MARGIN, SIZE, prepare_portrait
 from space_core.face.topology import EYES
-from space_core.generator.mesh_warp.glasses import BROWS, find_glasses
+from space_core.generator.mesh_warp.glasses import BROWS, Glasses, find_glasses
 from space_core.media.images import load_photo
 
 NOSE_BRIDGE = 168
@@ -121,8 +121,8 @@ def test_arms_lie_on_the_temples_and_not_before_the_face(portrait):
         torch.testing.assert_close(glasses.bare[0, :, y, x], picture[0, :, y, x])
 
 
-def frame_at_brows(portrait, colour: tuple[int, int, int], above: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The frame found where rims are painted that run so far above the lower edge of black brows, brows and rims."""
+def glasses_at_brows(portrait, colour: tuple[int, int, int], above: float) -> tuple[Glasses, np.ndarray, np.ndarray]:
+    """The glasses found where rims are painted that run so far above the lower edge of black brows, brows and rims."""
     picture, landmarks = portrait.surroundings.copy(), portrait.landmarks[:, :2] + MARGIN
     scale, (brows, rims) = float(portrait.pose.scale[0]), np.zeros((2, *picture.shape[:2]), np.uint8)
     middles = [landmarks[[eye.upper_lid[0], eye.upper_lid[-1]]].mean(0) for eye in EYES]
@@ -137,13 +137,13 @@ def frame_at_brows(portrait, colour: tuple[int, int, int], above: float) -> tupl
     picture[brows > 0] = (30, 22, 18)
     picture[rims > 0] = colour
     shown = torch.tensor(picture).permute(2, 0, 1)[None].float() / 255
-    glasses = find_glasses(shown, on_surroundings(posed(portrait)), portrait.person)
-    return glasses.frame[0, 0].numpy(), brows > 0, rims > 0
+    return find_glasses(shown, on_surroundings(posed(portrait)), portrait.person), brows > 0, rims > 0
 
 
 @pytest.mark.parametrize("colour", [(24, 20, 18), (150, 20, 30)])
 def test_brows_that_touch_a_frame_are_no_part_of_it(portrait, colour):
-    frame, brows, rims = frame_at_brows(portrait, colour, 0.0)
+    glasses, brows, rims = glasses_at_brows(portrait, colour, 0.0)
+    frame = glasses.frame[0, 0].numpy()
     beside_rims = cv2.dilate(rims.astype(np.uint8), np.ones((7, 7))) == 0
     assert frame[beside_rims & brows].mean() < 0.5
     assert frame[rims].mean() > 0.8
@@ -151,8 +151,46 @@ def test_brows_that_touch_a_frame_are_no_part_of_it(portrait, colour):
 
 @pytest.mark.parametrize("colour", [(24, 20, 18), (150, 20, 30)])
 def test_frames_in_front_of_brows_are_whole(portrait, colour):
-    frame, _, rims = frame_at_brows(portrait, colour, 0.05)
-    assert frame[rims].mean() > 0.8
+    glasses, _, rims = glasses_at_brows(portrait, colour, 0.05)
+    assert glasses.frame[0, 0].numpy()[rims].mean() > 0.8
+
+
+def test_brows_go_on_behind_a_frame_that_covers_a_part_of_them(portrait):
+    glasses, brows, rims = glasses_at_brows(portrait, (150, 20, 30), 0.03)
+    behind = cv2.erode(brows.astype(np.uint8), np.ones((5, 5))).astype(bool) & rims
+    bare = glasses.bare[0].mean(0).numpy()
+    assert behind.sum() > 50 and np.median(bare[behind]) < 0.25, np.median(bare[behind])
+
+
+def painted_glasses(portrait, bridge: float, gap: float) -> Glasses | None:
+    """The glasses found where black rims are painted on smooth cheeks, with a gap below the eyes of that half width.
+
+    ``bridge`` is how bright the bridge between them is, relative to the skin.
+    """
+    picture, landmarks = portrait.surroundings.astype(np.float32), portrait.landmarks[:, :2] + MARGIN
+    scale, (rims, between) = float(portrait.pose.scale[0]), np.zeros((2, *picture.shape[:2]), np.uint8)
+    middles = [landmarks[[eye.upper_lid[0], eye.upper_lid[-1]]].mean(0) for eye in EYES]
+    cheeks = round(np.mean(middles, 0)[1] + 0.08 * scale)
+    picture[cheeks:] = cv2.GaussianBlur(picture[cheeks:], (0, 0), 12)
+    for x, y in middles:
+        place = (round(x), round(y + 0.03 * scale)), (round(0.27 * scale), round(0.2 * scale))
+        cv2.ellipse(rims, *place, 0, 0, 360, 1, round(0.04 * scale))
+        rims[round(y + 0.1 * scale) :, round(x - gap * scale) : round(x + gap * scale)] = 0
+    ends = [(round(x + side * 0.26 * scale), round(y)) for (x, y), side in zip(middles, (1, -1), strict=True)]
+    cv2.line(between, *ends, 1, round(0.04 * scale))
+    picture[between > 0] *= bridge
+    picture[rims > 0] = (20, 18, 16)
+    shown = torch.tensor(picture.astype(np.uint8)).permute(2, 0, 1)[None].float() / 255
+    return find_glasses(shown, on_surroundings(posed(portrait)), portrait.person)
+
+
+def test_bold_frames_are_found_by_their_rims_where_the_bridge_hardly_shows(portrait):
+    assert painted_glasses(portrait, 0.94, 0.0) is not None
+
+
+def test_lines_around_the_eyes_but_not_below_them_are_no_glasses(portrait):
+    assert painted_glasses(portrait, 0.1, 0.0) is not None
+    assert painted_glasses(portrait, 0.1, 0.15) is None  # brows, a frown and wrinkles
 
 
 def test_the_background_is_not_drawn_where_a_frame_was(portrait):

@@ -37,6 +37,9 @@ WEAKEST = 0.2  # the share of a rim that may be hidden: by hair, light or the br
 ROUGHEST = 1.6  # places that a rim moves from ray to ray on average; creases of a screwed up face are no such line
 SURE = 0.065  # contrast, relative to the skin, that the rest has in glasses; other faces stay below
 SURE_OF_TINTED = 0.05  # and in tinted glasses, before which frames contrast less
+# Below an eye there is no brow: a line there that contrasts by so much all along is a rim's, and less is enough for the
+# rest; where there is none at all, brows and wrinkles have been taken for one.
+LOWER_RIM, SURE_OF_BOLD, LEAST_LOWER_RIM = (0.1, 0.15), 0.045, 0.001
 # The bridge is such a line, too, across the nose at the height of the eyes; frowns stand upright, brows are higher.
 BRIDGE = (0.11, 0.11)  # half width and half height of where it is sought
 CROSSINGS, HEIGHTS = 23, 44  # places there
@@ -83,9 +86,13 @@ IN_PIECE, SMALLEST_PIECE = 0.3, 0.01  # of the frame; smaller pieces, in square 
 # Skin behind the frame is like that around it, but for what is darker, by these shares of the skin's brightness: the
 # shade of the rim, and lashes.
 SHADE, LEAST_WEIGHT = (0.6, 0.95), 0.02
-# Lenses tint, mirror and shade what is seen through them: it counts less for the skin behind the frame, which rising
-# brows uncover.
-IN_LENS = 0.01
+# Lenses tint, mirror and shade what is seen through them: it does not count for the skin behind the frame that rising
+# brows uncover above it, but for that which is seen through the lens, from so far inside of the rim on.
+ELSEWHERE, LENS_EDGE = 1e-4, 0.02
+# Nor do brows count for skin: behind a frame that covers a part of one, the brow goes on between its lines of points of
+# the mesh, softly by the first of these, like what is seen of it: what is that dark there, relative to the skin. Of
+# brows of which less is seen, as a share, nothing is known.
+SOFT_BROW, BROW_DARK, BROW_SEEN, AROUND_BROW = 0.012, (0.85, 0.6), (0.03, 0.1), 0.03
 BACKGROUND = 0.02  # and what is beside the head likewise
 EDGE = 2  # pixels around a frame that its edge and its shade take
 LIDS_FREE = (0.02, 0.07)  # but what is that near to an eye is the eye's
@@ -161,7 +168,7 @@ def find_glasses(picture: torch.Tensor, photo: FaceMotion, person: np.ndarray) -
     across, contrast = _nose(photo, smooth)
     bridge = _line(contrast)
     sure_of_bridge = _weakest(contrast, bridge)
-    if np.sqrt(CLEAR * sure_of_bridge) < sure:
+    if np.sqrt(CLEAR * sure_of_bridge) < min(sure, SURE_OF_BOLD):
         return None
     rays = [_rays(photo, eye, side) for eye, side in zip(EYES, (-1, 1), strict=True)]
     contrasts = [_lines(sample(smooth, points[None])[0, 0]) * free for points, free in rays]
@@ -170,7 +177,11 @@ def find_glasses(picture: torch.Tensor, photo: FaceMotion, person: np.ndarray) -
     is_below = _is_as_good(face, rays, contrasts, rings, below)
     rings = below if is_below else rings
     sure_of_rims = np.mean([_weakest(contrast, ring) for contrast, ring in zip(contrasts, rings, strict=True)])
-    if np.sqrt(sure_of_rims * sure_of_bridge) < sure or np.abs(np.diff(rings)).mean() > ROUGHEST:
+    lower = [_weakest(each[BELOW_EYE], ring[BELOW_EYE]) for each, ring in zip(contrasts, rings, strict=True)]
+    sure = min(sure, SURE - (SURE - SURE_OF_BOLD) * smoothstep(np.min(lower), *LOWER_RIM))
+    if np.sqrt(sure_of_rims * sure_of_bridge) < sure or max(lower) < LEAST_LOWER_RIM:
+        return None
+    if np.abs(np.diff(rings)).mean() > ROUGHEST:
         return None
     rims = [points[np.arange(ANGLES), ring] for (points, _), ring in zip(rays, rings, strict=True)]
     return _glasses(face, *rims, across[np.arange(CROSSINGS), bridge], is_below)
@@ -428,7 +439,13 @@ def _cut_out(face: _Face, opaque: bool, frame: torch.Tensor, lenses: torch.Tenso
     )
     trusted = LEAST_WEIGHT + (1 - LEAST_WEIGHT) * smoothstep(face.brightness, *SHADE)
     trusted = trusted * (BACKGROUND + (1 - BACKGROUND) * face.person)
-    bare = _filled(face.picture, hidden, trusted * torch.where(lenses, IN_LENS, 1.0))
+    trusted = trusted * _beside_brows(face.photo)
+    bare = _filled(face.picture, hidden, trusted * torch.where(lenses, ELSEWHERE, 1.0))
+    if not opaque:
+        inside = cv2.GaussianBlur(lenses.numpy().astype(np.float32), (0, 0), LENS_EDGE * float(face.photo.scale))
+        in_lens = _filled(face.picture, hidden, trusted * torch.where(lenses, 1.0, ELSEWHERE))
+        bare = torch.lerp(bare, in_lens, torch.from_numpy(2 * inside - 1).clamp(min=0))
+    bare = _with_brows(face, bare, hidden)
     return Glasses(opaque, frame[None, None], hidden[None, None], bare, shell)
 
 
@@ -463,6 +480,26 @@ def _facing_viewer(shell: torch.Tensor, photo: FaceMotion, frame: torch.Tensor) 
             break
         shell = shell * flatter
     return shell
+
+
+def _beside_brows(photo: FaceMotion) -> torch.Tensor:
+    """(640, 640) 1 where there is no brow … hardly anything where there is one."""
+    brows = np.maximum(*(_brow_mask(photo, brow, AROUND_BROW, AROUND_BROW) for brow in BROWS))
+    return 1 - (1 - ELSEWHERE) * torch.from_numpy(brows).float()
+
+
+def _with_brows(face: _Face, bare: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
+    """A face (1, 3, 640, 640) without glasses, with the parts of its brows that were ``hidden`` (640, 640)."""
+    for brow in BROWS:
+        mask = _brow_mask(face.photo, brow, 0.0, 0.0).astype(np.float32)
+        is_brow = torch.from_numpy(cv2.GaussianBlur(mask, (0, 0), SOFT_BROW * float(face.photo.scale)))
+        seen = torch.from_numpy(mask) * (1 - hidden)
+        dark = seen * smoothstep(face.brightness, *BROW_DARK)
+        known = smoothstep(dark.sum() / mask.sum().clip(1), *BROW_SEEN)
+        if known > 0:
+            hairs = _filled(face.picture, hidden, dark)
+            bare = torch.lerp(bare, hairs, hidden * is_brow * known)
+    return bare
 
 
 def _skin_brightness(picture: torch.Tensor, photo: FaceMotion) -> torch.Tensor:

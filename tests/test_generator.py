@@ -256,6 +256,22 @@ def test_eyes_that_are_shut_in_the_photo_open(generator, portrait, with_shut_eye
         assert pupil.mean() < around(with_shut_eyes, portrait.landmarks, [eye.pupil], 2).mean() - 30
 
 
+def test_eyes_that_open_do_not_keep_the_slit_of_the_photo_across_them(generator, portrait):
+    normalized = blinking(portrait, 0.75)
+    surroundings, landmarks = portrait.surroundings.copy(), posed(portrait, normalized).landmarks[0]
+    for eye in EYES:
+        slit = landmarks[[*eye.upper_lid, *eye.lower_lid[::-1]], :2] + MARGIN
+        cv2.fillPoly(surroundings, [slit.round().astype(np.int32)], (0, 255, 0))
+    squinting = replace(portrait, surroundings=surroundings, landmarks=landmarks, normalized=normalized[0])
+    frame = rendered(generator, generator.prepare(squinting, refined=False), posed(portrait))[0].astype(int)
+    green = (frame[..., 1] > frame[..., [0, 2]].max(-1) + 100).astype(np.uint8)
+    for eye in EYES:
+        inside = np.zeros_like(green)
+        outline = portrait.landmarks[[*eye.upper_lid, *eye.lower_lid[::-1]], :2]
+        cv2.fillPoly(inside, [outline.round().astype(np.int32)], 1)
+        assert not (green & cv2.erode(inside, np.ones((5, 5)))).any()
+
+
 # The iterator
 
 

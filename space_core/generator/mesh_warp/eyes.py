@@ -87,6 +87,8 @@ class PreparedEye:
         eye: which points it has.
         ball: (1, 3, 2h − 1, 2w − 1) the picture around the eye at twice its resolution, the eyeball continued behind
             the lids.
+        opened_ball: the same of an eye that is half shut in the photo, without what is seen there between the lids, or
+            None: opened further, it would have that slit and its lashes across its middle.
         corner: (2,) x and y in the picture of its first pixel.
         lids: (1, 4, h, w) the picture with the skin continued over the eye, and how far it does so, 0…1.
         lashes: (3, 1, 1) colour.
@@ -100,6 +102,7 @@ class PreparedEye:
 
     eye: Eye
     ball: torch.Tensor
+    opened_ball: torch.Tensor | None
     corner: torch.Tensor
     lids: torch.Tensor
     lashes: torch.Tensor
@@ -193,6 +196,8 @@ def draw_eye(
     in_view = _in_view(prepared, places.view_as(window.pixels), opening.along)
     where = _eyeball(prepared, motion, window.pixels, opening.along) - prepared.corner
     ball = sample(prepared.ball, where, density=2)
+    if prepared.opened_ball is not None and change.opened.any():
+        ball = torch.lerp(ball, sample(prepared.opened_ball, where, density=2), opened[:, None])
     alpha_blend(frames, window, ball, _softened(opening.coverage, prepared) * moved * in_view)
 
     if not (change.shut.any() or change.opened.any()):
@@ -272,17 +277,19 @@ def _prepare(picture: torch.Tensor, photo: FaceMotion, eye: Eye, other: Eye, sof
     width = float((upper[0, -1] - upper[0, 0]).norm())  # pixels
     lids = _lids(picture, opening, -opening.along if eye is EYES[0] else opening.along, width)
     lashes, strength = _lashes(picture, lids, opening, width)
-    ball, height = _continued(picture, photo, eye, opening, width), float(_height(photo.normalized, eye))
+    ball, opened = _continued(picture, photo, eye, opening, width), None
+    height = float(_height(photo.normalized, eye))
     if height * float(photo.scale) < HALF_SHUT * width:
-        unseen = _unseen(picture, photo, eye, other, opening)
-        ball = torch.lerp(blur_batch(unseen, softening), picture, blur_batch(visible, softening))
+        opened = blur_batch(_unseen(picture, photo, eye, other, opening), softening)
+        ball = torch.lerp(opened, picture, blur_batch(visible, softening))
     rim = photo.normalized[0, list(eye.iris_rim), :2]
     lids_points, reach = torch.cat([upper, lower], 1)[0].numpy(), AROUND_BALL * width
     low, high = (lids_points.min(0) - reach).astype(int).clip(0), (lids_points.max(0) + reach).astype(int)
-    own = ball[0, :, low[1] : high[1], low[0] : high[0]].permute(1, 2, 0).numpy()
+    part = np.s_[0, :, low[1] : high[1], low[0] : high[0]]
     return PreparedEye(
         eye=eye,
-        ball=torch.from_numpy(double(own)).permute(2, 0, 1)[None].contiguous(),
+        ball=_doubled(ball[part]),
+        opened_ball=None if opened is None else _doubled(opened[part]),
         corner=torch.tensor(low, dtype=torch.float32),
         lids=lids,
         lashes=lashes,
@@ -293,6 +300,11 @@ def _prepare(picture: torch.Tensor, photo: FaceMotion, eye: Eye, other: Eye, sof
         iris_radius=float((rim - rim.mean(0)).norm(dim=-1).mean()),
         softening=softening,
     )
+
+
+def _doubled(picture: torch.Tensor) -> torch.Tensor:
+    """(1, 3, 2h − 1, 2w − 1) a picture (3, h, w) at twice its resolution."""
+    return torch.from_numpy(double(picture.permute(1, 2, 0).numpy())).permute(2, 0, 1)[None].contiguous()
 
 
 def _continued(picture: torch.Tensor, photo: FaceMotion, eye: Eye, opening: OpeningMask, width: float) -> torch.Tensor:

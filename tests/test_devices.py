@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import EXAMPLES
-from rendering import blurred
+from rendering import blurred, posed
 from torch.nn import functional as F
 
 from space_core.face.detector import build_detector
@@ -50,9 +50,10 @@ def test_no_value_is_read_back_between_motion_and_picture(generator, wearer, sig
     # Tensors on the meta device have no values, so reading any of them is an error.
     meta = torch.device("meta")
     prepared = place(generator.prepare(blurred(wearer, sigma) if sigma else wearer), meta)
-    frames = MeshWarpGenerator(meta).draw(prepared, lively_face(wearer))
-    assert frames.shape == (4, 512, 512, 3)
-    assert frames.dtype == torch.uint8
+    for face in (lively_face(wearer), posed(wearer, yaw=20)):
+        frames = MeshWarpGenerator(meta).draw(prepared, face)
+        assert frames.shape == (len(face), 512, 512, 3)
+        assert frames.dtype == torch.uint8
 
 
 @pytest.mark.parametrize("bicubic", [False, True], ids=["bilinear", "bicubic"])

@@ -204,12 +204,20 @@ class PeakMemory:
             if self._over.wait(0.05):
                 return
             if number % 10 == 0:  # looks at every process of the machine, which takes milliseconds
-                processes = [own, *own.children(recursive=True)]
+                processes = [own, *_programs_of(own)]
             held = 0
             for one in processes:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     held += one.memory_info().rss
             self.peak = max(self.peak, held)
+
+
+def _programs_of(process: psutil.Process) -> Iterator[psutil.Process]:
+    """The children of a process but those between fork and exec, whose memory is still the parent's."""
+    for child in process.children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            if child.cmdline() != process.cmdline():
+                yield child
 
 
 def _measure_stages(folder: Path, speech: Path, options: AnimationOptions, device: torch.device) -> None:

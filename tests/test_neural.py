@@ -32,7 +32,7 @@ from space_core.generators import GENERATORS, available_generators, build_genera
 from space_core.latents.fitting import VARIANTS, Examples, errors, fit, join_examples
 from space_core.latents.landmarks2latents import Landmarks2Latents, LatentNetwork
 from space_core.motion.planner import MotionPlanner
-from space_core.neural import learning
+from space_core.neural import learning, material
 from space_core.neural.learning import FILE, WHOLE, learn, load_or_learn, save
 from space_core.neural.material import video_takes
 from space_core.progress import ignore_progress
@@ -69,6 +69,12 @@ def neural(networks, predictor):
 @pytest.fixture(scope="module")
 def prepared(neural, portrait):
     return neural.prepare(portrait)
+
+
+@pytest.fixture
+def one_portrait(monkeypatch):
+    """Takes are drawn of one portrait alone: preparing the others takes longer than what most tests draw."""
+    monkeypatch.setattr(material, "PORTRAITS", material.PORTRAITS[:1])
 
 
 @pytest.fixture
@@ -270,6 +276,7 @@ def no_progress_is_made(*step):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("one_portrait")
 def test_the_recipe_runs_to_its_end_and_is_repeatable_also_where_time_is_up(networks, tmp_path, portrait, monkeypatch):
     told, files = [], []
     for name, num_takes in (("one", 10), ("two", 30)):
@@ -299,6 +306,7 @@ def test_the_recipe_learns_what_a_motion_extractor_reads_in_pictures():
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("one_portrait")
 def test_the_command_learns_from_a_user_s_videos(networks, tmp_path, monkeypatch, capsys):
     weights, videos = tmp_path / "weights", tmp_path / "videos"
     weights.mkdir()

@@ -43,7 +43,7 @@ class Recording:
 
 
 def load_speech(path: str | Path, max_seconds: float = 600.0) -> np.ndarray:
-    """The ``speech`` of ``load_recording``, which see."""
+    """The ``speech`` of a recording, see ``load_recording``."""
     return load_recording(path, max_seconds).speech
 
 

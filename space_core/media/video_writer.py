@@ -71,7 +71,7 @@ class VideoWriter:
     complete, when the ``with`` block ends without an exception; otherwise no file is left. ``write`` blocks while
     ffmpeg's input queue of a few frames is full, so memory does not grow with the length::
 
-        with VideoWriter("out.mp4", "speech.wav", num_frames=50) as video:
+        with VideoWriter("out.mp4", load_recording("speech.wav"), num_frames=50) as video:
             for frame in frames:
                 video.write(frame)
 

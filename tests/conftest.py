@@ -1,6 +1,5 @@
 """What several tests share: the examples, short recordings, one pipeline, the web demo."""
 
-import gc
 import json
 import os
 import socket
@@ -32,6 +31,7 @@ from space_core.media import decoding_pool
 from space_core.media.content_credentials import ContentCredentials
 from space_core.media.images import load_photo
 from space_core.media.video_writer import write_video
+from space_core.memory import spared_by_collector
 from space_core.options import option_choices, option_field, option_range
 from space_core.progress import NUM_CORES
 
@@ -47,7 +47,6 @@ STANDING = ("starter", "detector", "drawing-process")  # beginnings of the names
 
 def pytest_configure(config: pytest.Config) -> None:
     """Has workers of pytest-xdist, which inherit the environment, share the cores, and take files in our order."""
-    gc.disable()  # while the tests are collected; see pytest_collection_finish
     if workers := config.getoption("numprocesses", None):
         os.environ.setdefault("OMP_NUM_THREADS", str(max((os.cpu_count() or 1) // workers, 1)))
         config.option.loadscopereorder = False  # by itself it begins with the files of most tests
@@ -58,10 +57,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
 
 
-def pytest_collection_finish() -> None:
-    """Spares the garbage collector what was imported, which it would walk through after each of the demo's films."""
-    gc.freeze()
-    gc.enable()
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Spares the garbage collector what is imported, which it would walk through after each of the demo's films."""
+    with spared_by_collector():
+        return (yield)
 
 
 @pytest.fixture(autouse=True)

@@ -312,6 +312,24 @@ def test_hair_reaches_as_far_as_the_forehead_of_a_head_turned_far(portrait, yaw)
     assert middle > forehead - 0.08 and highest > forehead - 0.16
 
 
+@pytest.mark.parametrize("yaw", [-35, 35])
+def test_the_near_side_of_a_head_that_turns_is_nearly_as_wide_as_that_of_an_egg(portrait, yaw):
+    photo, angle, near = on_surroundings(posed(portrait)), np.radians(abs(yaw)), np.sign(yaw)
+    axis, depth, height, centre = 0.95, 1.2, 1.2, -0.2  # of an egg one wide, as deep as a skull
+    angles, person = np.linspace(0, 2 * np.pi, 64), np.zeros((640, 640), np.float32)
+    outline = np.column_stack([np.cos(angles), centre + height * np.sin(angles), np.full(64, axis)])
+    cv2.fillPoly(person, [photo.host.place(outline)[0, :, :2].round().astype(np.int32)], 1)
+    for y in (-0.7, -0.5, -0.3):
+        radius = np.sqrt(1 - ((y - centre) / height) ** 2)
+        places = np.array([[near * x, y, axis] for x in radius * np.linspace(0.5, 1, 11)])
+        points = photo.host.place(places)[0, :, :2]
+        posed_places = np.column_stack([points, head_depth(photo, person, hair()).at(points)])
+        normalized = (posed_places - photo.host.translation) @ photo.host.rotation[0] / photo.host.scale[0]
+        reach = (near * normalized[:, 0] * np.cos(angle) + normalized[:, 2] * np.sin(angle)).max()
+        egg = axis * np.sin(angle) + radius * np.hypot(np.cos(angle), depth * np.sin(angle))
+        assert 0.77 < reach / egg < 1, (y, reach / egg)
+
+
 def test_tips_of_hair_before_a_plain_background_are_found():
     picture = np.full((640, 640, 3), 0.8, np.float32)
     mask = np.zeros((640, 640), np.float32)

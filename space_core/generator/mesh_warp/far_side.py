@@ -272,7 +272,9 @@ def _face_normals() -> np.ndarray:
 def _head_normals(around: np.ndarray) -> np.ndarray:
     """(P, 3) the same of an upright round head at normalized points (P, 3) around the face.
 
-    Upright up to its top, so that what is mirrored there joins what the photo shows.
+    Upright up to its top, so that what is mirrored there joins what the photo shows. What lies behind its middle, such
+    as an ear, is seen at its outline, and faces the side.
     """
     outwards = (around - HEAD_MIDDLE) * [1, 0, 1]
+    outwards[:, 2] = outwards[:, 2].clip(max=0)
     return outwards / np.linalg.norm(outwards, axis=1, keepdims=True).clip(1e-6)

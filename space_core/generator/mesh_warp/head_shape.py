@@ -27,24 +27,29 @@ CELL = 4  # pixels of the surroundings between the depths that are computed
 # a face: what a turn reveals of them is spread over their neighbourhood.
 SMOOTHING = 0.075
 # The photo shows little of what lies further back than an ear's front, and a turn would stretch that little: depth is
-# unchanged up to the first and flattened towards the second, normalized.
-FLAT_FROM, DEEPEST = 0.55, 0.85
+# unchanged up to the first and flattened towards the second, normalized. Ears and the sides of a head that faces the
+# camera are as deep as that: somewhat deeper than its axis, as what is seen there stands for what is behind it, too.
+FLAT_FROM, DEEPEST = 0.55, 1.0
 # Above the face and beside its temples, head and hair are as round as they are seen to be: between the face, where they
-# are as deep as it is, and their outline. One less the share of the way there, squared, to that power falls from 1 to 0
-# as nearness does: 0.5 is a circle, of which the photo shows too little at the outline. Fully above the first height,
-# not at all below the second, normalized.
-ROUNDNESS, ROUND_HEIGHTS = 0.7, (-0.45, -0.1)
+# are as deep as it is, and their outline. One less the first power of the share of the way there, to the second power,
+# falls from 1 to 0 as nearness does: at the top of a head, of which a photo shows too little for a circle (2 and 0.5),
+# and at its sides, which are steeper. Fully above the first height, not at all below the second, normalized.
+ROUNDNESS, ROUND_HEIGHTS = ((2, 0.7), (3, 0.5)), (-0.25, 0.05)
+# At its outline a head is equally deep over so much, normalized, and at most that share of the way there: if that were
+# steep, too, a turn would stretch the soft edge of hair.
+RIM, RIM_SHARE = 0.08, 0.12
+SIDES = -0.4  # normalized height above which the sides of a head become its top
 HEAD_MIDDLE = np.array([0.0, 0.0, 0.85])  # normalized, about which head and hair are taken to be round
 # The photo of a turned head shows its near side further back: wholly above the second of these sines of its yaw and of
 # these normalized distances from the middle. There flattened depth ends deeper by so much per sine, where the outline
 # of a head is; what is beside the face, hair and ears, is round, and as deep as the head's axis so far from the face.
 TURNED, NEAR = (0.1, 0.2), (0.0, 0.5)
-DEEPER, AXIS, FARTHEST = 1.3, 0.95, 0.6
+DEEPER, AXIS, FARTHEST = 1.0, 0.95, 0.6
 PERSON = 0.5  # of the mask: a pixel or cell that shows the person
 BESIDE = 0.1  # that far from the head's outline everything is as deep as that: hair hangs beside the jaw, not from it
-# Ears hang lower in photos than on the generic head, as deep as that at their lobes, too: this far beside the face, and
+# Ears hang lower in photos than on the generic head, and are as deep at their lobes, too: this far beside the face, and
 # between these heights, normalized.
-EAR, EAR_BESIDE, EAR_HEIGHTS = 0.8, (0.02, 0.12), (-0.3, -0.1, 0.6, 0.85)
+EAR_BESIDE, EAR_HEIGHTS = (0.02, 0.12), (-0.3, -0.1, 0.6, 0.85)
 HANGING, HANGING_WIDTH = 0.55, 0.25  # … but hair that is known to hang is beside the face; it gets there gradually
 
 
@@ -92,7 +97,7 @@ def head_depth(photo: FaceMotion, person: np.ndarray, hair: HangingHair) -> Head
         hair: long hair.
     """
     host, shape = photo.host, head_shape()
-    (x, y), scale = places_at(photo, EAR), float(host.scale[0])
+    (x, y), scale = places_at(photo, DEEPEST), float(host.scale[0])
     vertices = shape.vertices * _proportions(host.normalized[0])
     flat = DEEPEST - FLAT_FROM + DEEPER * abs(host.rotation[0, 2, 0]) * _near_side(photo, vertices[:, 0])
     vertices[:, 2] = np.minimum(vertices[:, 2], FLAT_FROM + flat * np.tanh((vertices[:, 2] - FLAT_FROM).clip(0) / flat))
@@ -101,9 +106,9 @@ def head_depth(photo: FaceMotion, person: np.ndarray, hair: HangingHair) -> Head
     distance, (rows, columns) = distance_transform_edt(~(is_head | is_face), return_indices=True)
     beside = smoothstep(distance * CELL / scale, 0, BESIDE)
     depth = np.where(is_face, face, head)[rows, columns]
-    plane, hanging = _plane(photo, DEEPEST), _plane(photo, HANGING)
+    deepest, hanging = _plane(photo, DEEPEST), _plane(photo, HANGING)
     hangs = blur(hair.share, HANGING_WIDTH * scale / CELL)
-    plane += hangs * (hanging - plane)
+    plane = deepest + hangs * (hanging - deepest)
     depth += beside * (plane[rows, columns] - depth)
     depth += np.where(is_face, 0, hair.share) * (hanging - depth).clip(max=0)
 
@@ -115,17 +120,21 @@ def head_depth(photo: FaceMotion, person: np.ndarray, hair: HangingHair) -> Head
     across = (from_face + to_outline).clip(1e-6)
     # The outline of something round lies as deep as its middle: so does what would be deeper, on a turned far side.
     outline = np.minimum(depth[rows, columns], float(host.place(HEAD_MIDDLE[None])[0, 0, 2]))
+    side = _side(photo, x, y)
+    outline += side * (plane - outline)
+    share = from_face / (across - np.minimum(RIM * scale / CELL, RIM_SHARE * across))
+    deeper = _rounded(nearest, outline, share.clip(max=1), side) - depth
     upper = 1 - smoothstep(y, *ROUND_HEIGHTS)
-    depth += upper * (_rounded(nearest, outline, from_face / across) - depth).clip(max=0)
+    depth += upper * (deeper - (1 - side) * deeper.clip(0))
     near = _near_side(photo, x)
     if near.any():
         axis = np.stack([np.zeros_like(y), y, np.full_like(y, AXIS)], -1) @ host.rotation[0, 2]
         outline = axis * host.scale[0] + host.translation[0, 2]
         share = from_face / np.minimum(across, FARTHEST * scale / CELL)
-        depth += near * (_rounded(nearest, outline, share.clip(max=1)) - depth).clip(0)
+        depth += near * (_rounded(nearest, outline, share.clip(max=1), np.zeros_like(x)) - depth).clip(0)
 
     ear = _ear(y, from_face * CELL / scale) * (1 - hair.share)
-    depth += ear * (_plane(photo, EAR) - depth).clip(0)
+    depth += ear * (deepest - depth).clip(0)
     return HeadDepth(gaussian_filter(depth, SMOOTHING * scale / CELL, mode="nearest"))
 
 
@@ -135,12 +144,20 @@ def _near_side(photo: FaceMotion, x: np.ndarray) -> np.ndarray:
     return smoothstep(abs(sine), *TURNED) * smoothstep(-np.sign(sine) * x, *NEAR)
 
 
-def _rounded(nearest: np.ndarray, outline: np.ndarray, share: np.ndarray) -> np.ndarray:
+def _side(photo: FaceMotion, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """(160, 160) 1 at the sides of a head that faces the camera … 0 at its top, and where it is turned away."""
+    facing = 1 - smoothstep(abs(photo.host.rotation[0, 2, 0]), *TURNED)
+    above = (SIDES - y).clip(0)
+    return facing * (x**2 / (x**2 + above**2).clip(1e-6)) ** 2
+
+
+def _rounded(nearest: np.ndarray, outline: np.ndarray, share: np.ndarray, side: np.ndarray) -> np.ndarray:
     """(160, 160) depth that is round between that of the face, ``nearest``, and that of the head's outline.
 
-    ``share`` (160, 160) of the way to the outline, 0…1.
+    ``share`` (160, 160) of the way to the outline, 0…1; ``side`` (160, 160) is that of ``_side``.
     """
-    return outline + (nearest - outline) * (1 - share**2) ** ROUNDNESS
+    power, root = (top + side * (beside - top) for top, beside in zip(*ROUNDNESS, strict=True))
+    return outline + (nearest - outline) * (1 - share**power) ** root
 
 
 def at_points(cells: np.ndarray, points: np.ndarray) -> np.ndarray:

@@ -70,13 +70,14 @@ def test_opencv_and_torch_compose_the_same_picture(generator, wearer, bicubic):
     assert np.percentile(np.abs(one - other), 99.9) <= 3
 
 
-def test_opencv_and_torch_soften_the_same_edges(generator, wearer):
+@pytest.mark.parametrize("sigmas", [(2.5, 2.5), (0.0, 2.5)], ids=["all_round", "upright"])
+def test_opencv_and_torch_soften_the_same_edges(generator, wearer, sigmas):
     canvas = generator.prepare(wearer).canvas
     y, x = torch.meshgrid(*(torch.linspace(-1, 1, side) for side in canvas.centres.shape[1:3]), indexing="ij")
     share = (1.5 - 6 * torch.hypot(x - 0.1, y)).clamp(0, 1)[None, None].expand(2, -1, -1, -1)
     pictures = [canvas.still[None].repeat(2, 1, 1, 1) for _ in range(2)]
     for picture, soften in zip(pictures, (soften_in_opencv, soften_in_torch), strict=True):
-        soften(picture, canvas.grid, 2.5, share)
+        soften(picture, canvas.grid, sigmas, share)
     one, other = (picture.numpy().astype(int) for picture in pictures)
     assert np.abs(one - canvas.still.numpy()).max() > 20
     assert np.abs(one - other).max() <= 2

@@ -32,13 +32,18 @@ def blur_batch(pictures: torch.Tensor, sigma: float) -> torch.Tensor:
     return (blur_in_opencv if pictures.device.type == "cpu" else blur_in_torch)(pictures, sigma)
 
 
-def blur_in_torch(pictures: torch.Tensor, sigma: float) -> torch.Tensor:
-    """See ``blur_batch``."""
-    reach, channels = reach_of_blur(sigma), pictures.shape[1]
-    kernel = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, device=pictures.device) / sigma) ** 2)
-    kernel = (kernel / kernel.sum()).expand(channels, 1, 1, -1)
-    wide = F.pad(pictures, (reach,) * 4, mode="replicate")
-    return F.conv2d(F.conv2d(wide, kernel, groups=channels), kernel.mT, groups=channels)
+def blur_in_torch(pictures: torch.Tensor, sigma: float, sigma_y: float | None = None) -> torch.Tensor:
+    """See ``blur_batch``; with ``sigma_y`` by another standard deviation along y than along x."""
+    for axis, width in ((3, sigma), (2, sigma if sigma_y is None else sigma_y)):
+        if not width:
+            continue
+        reach, channels = reach_of_blur(width), pictures.shape[1]
+        kernel = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, device=pictures.device) / width) ** 2)
+        kernel = (kernel / kernel.sum()).expand(channels, 1, 1, -1)
+        padding = (reach, reach, 0, 0) if axis == 3 else (0, 0, reach, reach)
+        wide = F.pad(pictures, padding, mode="replicate")
+        pictures = F.conv2d(wide, kernel if axis == 3 else kernel.mT, groups=channels)
+    return pictures
 
 
 def blur_in_opencv(pictures: torch.Tensor, sigma: float) -> torch.Tensor:

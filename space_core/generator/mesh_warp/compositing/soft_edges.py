@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from space_core.generator.mesh_warp.compositing.grid import Grid, box_sum
 from space_core.generator.mesh_warp.compositing.prepared_canvas import PreparedCanvas
-from space_core.generator.mesh_warp.sampling import blur_batch, reach_of_blur
+from space_core.generator.mesh_warp.sampling import blur_in_torch, reach_of_blur
 from space_core.smoothstep import smoothstep
 
 # Pixels of the photo per pixel of the frame, along the direction in which they are the most: up to the first the frame
@@ -27,7 +27,7 @@ def soften_edges(frames: torch.Tensor, prepared: PreparedCanvas, places: torch.T
     """
     if not prepared.softening:
         return
-    soften_part(frames, prepared.grid, prepared.softening, _squeezed(prepared, places))
+    soften_part(frames, prepared.grid, (prepared.softening,) * 2, _squeezed(prepared, places))
 
 
 def _squeezed(prepared: PreparedCanvas, places: torch.Tensor) -> torch.Tensor:
@@ -46,26 +46,26 @@ def _squeezed(prepared: PreparedCanvas, places: torch.Tensor) -> torch.Tensor:
     return box_sum(squeezed, reach) / side**2
 
 
-def soften_part(frames: torch.Tensor, grid: Grid, sigma: float, share: torch.Tensor) -> None:
-    """Blurs frames (B, H, W, 3) uint8 by a Gaussian of that standard deviation, in place.
+def soften_part(frames: torch.Tensor, grid: Grid, sigmas: tuple[float, float], share: torch.Tensor) -> None:
+    """Blurs frames (B, H, W, 3) uint8 by a Gaussian of those standard deviations along x and y, in place.
 
     ``share`` (B, 1, rows + 2, columns + 2) is 0 where a cell of the grid stays as it is … 1 where it is blurred.
     """
     soften = soften_in_opencv if frames.device.type == "cpu" else soften_in_torch
-    soften(frames, grid, sigma, share)
+    soften(frames, grid, sigmas, share)
 
 
-def soften_in_torch(frames: torch.Tensor, grid: Grid, sigma: float, share: torch.Tensor) -> None:
+def soften_in_torch(frames: torch.Tensor, grid: Grid, sigmas: tuple[float, float], share: torch.Tensor) -> None:
     """See ``soften_part``; everywhere, without a value that the host would wait for."""
     part = frames[:, grid.top : grid.top + grid.height, grid.left : grid.left + grid.width]
     sharp = part.permute(0, 3, 1, 2).float()
-    soft = torch.lerp(sharp, blur_batch(sharp, sigma), grid.at_pixels(share))
+    soft = torch.lerp(sharp, blur_in_torch(sharp, *sigmas), grid.at_pixels(share))
     part.copy_(soft.permute(0, 2, 3, 1).round_().clamp_(0, 255))
 
 
-def soften_in_opencv(frames: torch.Tensor, grid: Grid, sigma: float, share: torch.Tensor) -> None:
+def soften_in_opencv(frames: torch.Tensor, grid: Grid, sigmas: tuple[float, float], share: torch.Tensor) -> None:
     """The same on the CPU, where there is something to blur, faster, and equal but for rounding."""
-    cell, reach = grid.cell, reach_of_blur(sigma)
+    cell, reach = grid.cell, reach_of_blur(max(sigmas))
     moving = frames.numpy()[:, grid.top : grid.top + grid.height, grid.left : grid.left + grid.width]
     for frame, cells in zip(moving, share[:, 0].numpy(), strict=True):
         used = cells[1:-1, 1:-1] > 0
@@ -80,17 +80,19 @@ def soften_in_opencv(frames: torch.Tensor, grid: Grid, sigma: float, share: torc
         weight = weight[cell : cell + height, cell : cell + width]
         above, before = min(top * cell, reach), min(left * cell, reach)
         wide = frame[top * cell - above : bottom * cell + reach, left * cell - before : right * cell + reach]
-        soft = _blurred(wide, sigma)[above : above + height, before : before + width]
+        soft = _blurred(wide, *sigmas)[above : above + height, before : before + width]
         sharp[:] = cv2.blendLinear(soft, sharp, weight, 1 - weight)
 
 
-def _blurred(picture: np.ndarray, sigma: float) -> np.ndarray:
-    """A picture (h, w, 3) uint8 blurred by a Gaussian of that standard deviation; a wide one at a lower resolution."""
-    step = max(1, int(sigma / FINE))
+def _blurred(picture: np.ndarray, sigma_x: float, sigma_y: float) -> np.ndarray:
+    """A picture (h, w, 3) uint8 blurred by a Gaussian of those deviations; a wide one at a lower resolution."""
+    step = max(1, int(min(sigma_x, sigma_y) / FINE))
     height, width = picture.shape[:2]
     small = picture
     if step > 1:
         size = -(-width // step), -(-height // step)
         small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-    small = cv2.GaussianBlur(small, (0, 0), sigma / step, borderType=cv2.BORDER_REPLICATE)
+    # For OpenCV a standard deviation of 0 would be the other one.
+    sides = tuple(2 * reach_of_blur(sigma / step) + 1 for sigma in (sigma_x, sigma_y))
+    small = cv2.GaussianBlur(small, sides, sigma_x / step, sigmaY=sigma_y / step, borderType=cv2.BORDER_REPLICATE)
     return cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR) if step > 1 else small

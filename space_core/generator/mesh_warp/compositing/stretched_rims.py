@@ -18,9 +18,13 @@ TURN = (0.17, 0.26)
 STRETCH = (2.0, 3.5)  # areas of the frame over those of the photo: as it is … wholly blurred
 WIDTH = 2.0  # pixels, standard deviation of the blur: neighbouring steps become one line
 REACH, GAIN = 2, 1 / 9  # cells around such a place that are blurred, too, and by how much more than its mean
-# Normalized units around the face in which rims are sought; and, of half its width, so far from its middle none is:
-# what moves there is nose and mouth.
-AROUND, INNER = 0.25, 0.7
+AROUND = 0.25  # normalized units around the face in which rims are sought
+# Sine of the photo's yaw, from which on the far side is seen mirrored, and not stretched; and by which share of half
+# the face's width the near side begins.
+FAR, NEAR = 0.33, 0.3
+# Of places of the photo, as multiples of the ellipse that is as wide and high as the face: what is further in is nose
+# and mouth, what is further out hair, whose strands may be stretched.
+OUTLINE = (0.75, 1.08)
 
 
 def smooth_rims(frames: torch.Tensor, grid: Grid, places: torch.Tensor, photo: FaceMotion, motion: FaceMotion) -> None:
@@ -37,11 +41,13 @@ def smooth_rims(frames: torch.Tensor, grid: Grid, places: torch.Tensor, photo: F
     if min(bottom - top, right - left) < 3:
         return
     places = places[:, top:bottom, left:right]
-    share = _stretched(places, grid.cell) * _outer(places[:, 1:-1, 1:-1], photo)
+    share = _stretched(places, grid.cell) * _at_outline(places[:, 1:-1, 1:-1], photo)
     share = share * upload(turned.astype(np.float32), frames.device)[:, None, None]
     share = (box_sum(share[:, None], REACH) * GAIN).clamp_(max=1)[:, 0]
     whole = GridWindow(top + 1, left + 1).in_grid(share, (grid.rows + 2, grid.columns + 2))
-    soften_part(frames, grid, WIDTH, whole[:, None])
+    # Across the stretch, which goes along x where the head turns: along it there is nothing sharp.
+    turn, nod = np.abs(forward[:, :2]).max(0)
+    soften_part(frames, grid, (0.0, WIDTH) if turn > nod else (WIDTH, 0.0), whole[:, None])
 
 
 def _window(grid: Grid, motion: FaceMotion) -> tuple[int, int, int, int]:
@@ -61,9 +67,17 @@ def _stretched(places: torch.Tensor, cell: int) -> torch.Tensor:
     return 1 - smoothstep(area, 1 / STRETCH[1], 1 / STRETCH[0])
 
 
-def _outer(places: torch.Tensor, photo: FaceMotion) -> torch.Tensor:
-    """(B, r, c) whether places of the photo (B, r, c, 2) are not in the middle of its face."""
-    outline = photo.host.posed[0, list(OVAL), :2]
-    middle, radius = outline.mean(0), INNER * np.ptp(outline, axis=0).min() / 2
-    x, y = (places[..., axis] - float(middle[axis]) for axis in (0, 1))
-    return x**2 + y**2 > radius**2
+def _at_outline(places: torch.Tensor, photo: FaceMotion) -> torch.Tensor:
+    """(B, r, c) whether places of the photo (B, r, c, 2) are at the outline of its face."""
+    along = photo.host.rotation[0, :2, 0] / np.linalg.norm(photo.host.rotation[0, :2, 0])
+    axes = np.array([along, [-along[1], along[0]]])
+    outline = photo.host.posed[0, list(OVAL), :2] @ axes.T
+    middle, radius = (outline.max(0) + outline.min(0)) / 2, np.ptp(outline, axis=0) / 2
+    x, y = places.unbind(-1)
+    beside, below = (
+        (x * float(axis[0]) + y * float(axis[1]) - float(at)) / float(reach)
+        for axis, at, reach in zip(axes, middle, radius, strict=True)
+    )
+    distance, sine = beside**2 + below**2, float(photo.host.rotation[0, 2, 0])
+    is_near = beside * np.sign(sine) < (-NEAR if abs(sine) > FAR else np.inf)
+    return (distance > OUTLINE[0] ** 2) & (distance < OUTLINE[1] ** 2) & is_near

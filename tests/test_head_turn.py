@@ -560,7 +560,7 @@ def test_the_background_is_not_drawn_into_a_far_side_that_is_not_alike(generator
     face = posed(shown, yaw=-float(shown.pose.rotation[0, 0]))
     (frame,) = rendered(generator, prepared, face)
     hull = cv2.convexHull(face.landmarks[0, :468, :2].round().astype(np.int32))
-    inside = cv2.erode(cv2.fillConvexPoly(np.zeros((SIZE, SIZE), np.uint8), hull, 1), np.ones((9, 9))) > 0
+    inside = cv2.erode(cv2.fillConvexPoly(np.zeros((SIZE, SIZE), np.uint8), hull, 1), np.ones((13, 13))) > 0
     inside[: int(face.landmarks[0, [105, 334], 1].min())] = False  # above the brows there may be hair
     is_green = frame[..., 1].astype(int) - frame[..., [0, 2]].max(-1) > 60
     assert is_green[inside].sum() < 20, is_green[inside].sum()

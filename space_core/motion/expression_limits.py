@@ -32,8 +32,9 @@ def _limit_brows(offsets: np.ndarray, rest: np.ndarray) -> np.ndarray:
     pairs = [(list(eye.upper_lid[3:6]), list(brow)) for eye, brow in zip(EYES, BROWS, strict=True)]
     heights = np.array([rest[lid, 1].mean() - rest[brow, 1].mean() for lid, brow in pairs]).clip(1e-3)
     down = np.stack([offsets[:, brow, 1].mean(1) for _, brow in pairs], axis=1)
-    nearer = (down - np.stack([offsets[:, lid, 1].mean(1) for lid, _ in pairs], axis=1)) / heights
-    excess = _beyond(nearer, BROWS_FREE, BROWS_LIMIT) - _beyond(-nearer, RISE_FREE, RISE_LIMIT)
+    lid = np.stack([offsets[:, lid, 1].mean(1) for lid, _ in pairs], axis=1)
+    rise = np.minimum(lid, 0) - down  # above lids that come down the skin unfolds
+    excess = _beyond((down - lid) / heights, BROWS_FREE, BROWS_LIMIT) - _beyond(rise / heights, RISE_FREE, RISE_LIMIT)
     # The share of the brows' motion to take back; what lids alone do is none of it.
     share = np.clip(excess * heights / np.where(down == 0, np.inf, down), 0, 1).max(1)
     limited = offsets.copy()

@@ -16,6 +16,7 @@ from space_core.face.portrait import MARGIN, Crop, Portrait, prepare_portrait
 from space_core.face.topology import EYES, INNER_LOWER_LIP, INNER_UPPER_LIP, OUTER_LOWER_LIP, OUTER_UPPER_LIP, Eye
 from space_core.generator.mesh_warp.anatomy import GUM, MILLIMETRE, TONGUE, TOOTH, load_anatomy
 from space_core.generator.mesh_warp.face_motion import FaceMotion
+from space_core.generator.mesh_warp.lip_seam import seam_shift
 from space_core.generator.mesh_warp.mouth import draw_mouth
 from space_core.generator.mesh_warp.mouth_light import estimate_colours
 from space_core.generator.mesh_warp.mouth_mesh import draw_mouth_mesh
@@ -373,6 +374,23 @@ def test_corners_of_an_open_mouth_stay_as_dark_as_in_the_photo(generator, closed
         corners[:, int(left + 0.06 * (right - left)) : int(right - 0.06 * (right - left))] = False
         brightness.append(frame[corners].mean())
     assert brightness[0] < 0.92 * brightness[1]
+
+
+@pytest.mark.parametrize("above", [0.3, 1.3])
+def test_closed_lips_part_below_the_dark_seam_that_is_seen(closed, above):
+    """Not at the line that is tracked further below: the upper lip would carry a strip of the lower one."""
+    picture, photo = seen(closed)
+    y, x = torch.meshgrid(torch.arange(640), torch.arange(640), indexing="ij")
+    line, millimetre = photo.host.posed[0, list(INNER_UPPER_LIP), :2], MILLIMETRE * float(photo.scale)
+    seam = torch.from_numpy(np.interp(x[0], *line.T)) - above * millimetre
+    lips = (y > seam - 20) & (y < seam + 20)
+    picture[..., lips] = torch.tensor([0.7, 0.5, 0.5])[:, None]
+    picture[..., lips & ((y - seam).abs() < 0.5 * millimetre)] = 0.1
+    assert seam_shift(picture, photo)[4, 1] == pytest.approx((0.3 - above) * MILLIMETRE, abs=0.3 * MILLIMETRE)
+
+
+def test_open_lips_part_where_they_are_tracked(closed):
+    assert not seam_shift(*seen(painted_between_lips(closed, 8, lambda lips: 0.1 * lips))).any()
 
 
 @pytest.mark.parametrize("between", ["teeth", "dark"])

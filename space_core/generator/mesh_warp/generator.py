@@ -45,6 +45,7 @@ from space_core.generator.mesh_warp.frame_memory import FrameMemory
 from space_core.generator.mesh_warp.glasses import find_glasses
 from space_core.generator.mesh_warp.head_sides import continued_beside, with_head_sides
 from space_core.generator.mesh_warp.head_top import continued_above, with_head_top
+from space_core.generator.mesh_warp.lip_seam import moved_to_seam, seam_shift
 from space_core.generator.mesh_warp.placement import place
 from space_core.generator.mesh_warp.prepared_mouth import prepare_mouth
 from space_core.generator.mesh_warp.rasterizer import rasterize
@@ -72,6 +73,7 @@ class PreparedPortrait:
         canvas: the film's picture at rest, the person as a layer, and the grid.
         to_film: from pixels of the portrait's crop to those of the film.
         photo: the photo's own landmarks, in pixels of the film.
+        seam_shift: (9, 3) by how much closed lips meet beside their tracked edges; see ``lip_seam``.
         mesh: the warp mesh, in pixels of the film.
         wrinkles: the creases of the skin.
         smile_folds: the folds of the photo's smile.
@@ -86,6 +88,7 @@ class PreparedPortrait:
     canvas: PreparedCanvas
     to_film: PixelTransform
     photo: FaceMotion
+    seam_shift: np.ndarray
     mesh: WarpMesh
     wrinkles: PreparedWrinkles
     smile_folds: PreparedSmileFolds
@@ -120,9 +123,11 @@ class MeshWarpGenerator:
         canvas, whole, continued = _with_whole_head(canvas, portrait, edges)
         face = PosedFace(portrait.normalized[None], portrait.pose)
         to_film, to_surroundings = film_transform(canvas), PixelTransform(1.0, np.full(2, float(MARGIN)))
-        around, photo = (face_motion(face, transform, host) for transform in (to_surroundings, to_film))
         surroundings, hidden = portrait.behind_bars(portrait.surroundings, AROUND_CROP)
         picture = torch.tensor(surroundings).permute(2, 0, 1)[None].float() / 255
+        shift = seam_shift(picture, face_motion(face, to_surroundings, host))
+        face = moved_to_seam(face, shift)
+        around, photo = (face_motion(face, transform, host) for transform in (to_surroundings, to_film))
         glasses, worn = find_glasses(picture, around, portrait.person), None
         if glasses is not None:
             canvas, worn = take_off_glasses(canvas, glasses, photo)
@@ -140,6 +145,7 @@ class MeshWarpGenerator:
             prepared = PreparedPortrait(
                 to_film=to_film,
                 photo=photo,
+                seam_shift=shift,
                 mesh=mesh.transformed(to_surroundings.inverse().then(to_film)),
                 wrinkles=prepare_wrinkles(picture, around, depiction, soft / to_film.scale),
                 smile_folds=prepare_smile_folds_on(canvas, photo, depiction),
@@ -231,7 +237,7 @@ class MeshWarpGenerator:
     @torch.inference_mode()
     def draw(self, prepared: PreparedPortrait, face: PosedFace, memory: FrameMemory | None = None) -> torch.Tensor:
         """(B, H, W, 3) uint8 RGB frames on the device; reads nothing back from it. For ``memory`` see ``compose``."""
-        motion = face_motion(face, prepared.to_film, self.device)
+        motion = face_motion(moved_to_seam(face, prepared.seam_shift), prepared.to_film, self.device)
         canvas = prepared.canvas
         offsets, far = self._offsets(prepared, motion)
         shade = crease_shade(

@@ -100,6 +100,23 @@ def test_lips_keep_their_colour(portrait, prepared):
 
 
 @torch.inference_mode()
+def test_a_dark_spot_that_gets_light_takes_the_colour_around_it(portrait, prepared):
+    motion = with_open_mouth(portrait, 0.1)
+    frames = torch.tensor([0.6, 0.5, 0.45])[:, None, None].repeat(1, 1, 512, 512)
+    x, y = motion.host.posed[0, [INNER_LOWER_LIP[5], OUTER_LOWER_LIP[5]], :2].mean(0).astype(int)
+    frames[0, :, y - 1 : y + 2, x - 1 : x + 2] = torch.tensor([0.3, 0.1, 0.05])[:, None, None]
+
+    class Lighten(torch.nn.Module):
+        def forward(self, conditioning: torch.Tensor) -> torch.Tensor:
+            return torch.full_like(conditioning[:, :3], 0.3)
+
+    refine(frames, Lighten(), prepared, motion)
+    red, green, _ = frames[0, :, y, x].tolist()
+    assert red > 0.35
+    assert red / green < 2.1
+
+
+@torch.inference_mode()
 def test_edges_between_the_lips_are_kept(portrait, prepared):
     motion = with_open_mouth(portrait, 0.15)
     frames = photo_frames(portrait, 1)

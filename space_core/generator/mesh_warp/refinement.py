@@ -240,7 +240,11 @@ def keep_drawn_edges(conditioning: torch.Tensor, added: torch.Tensor) -> torch.T
     shaded = drawn * F.interpolate(gain, scale_factor=SHADING_CELL, mode="bilinear")
     light = shaded.mean(1, keepdim=True)
     detail = (wanted.mean(1, keepdim=True) - light).clamp(-DETAIL, DETAIL)
-    outside = drawn * (added.mean(1, keepdim=True) / drawn.mean(1, keepdim=True).clamp(min=SHADED_LIP))
+    # Light in the colour of the surroundings: in its own, the dark dot of a corner would become orange.
+    around = F.avg_pool2d(F.avg_pool2d(drawn, SHADING_CELL), 3, 1, 1, count_include_pad=False)
+    around = around / around.mean(1, keepdim=True).clamp(min=DARKEST)
+    around = F.interpolate(around, scale_factor=SHADING_CELL, mode="bilinear")
+    outside = around * added.mean(1, keepdim=True) * (drawn.mean(1, keepdim=True) / SHADED_LIP).clamp(max=1)
     return torch.lerp(outside, shaded * (1 + detail / light.clamp(min=DETAIL)) - drawn, inside)
 
 

@@ -277,6 +277,21 @@ def test_teeth_without_an_even_edge_give_their_colour_only(closed):
     assert np.ptp(mouth.colours.enamel) < 0.03 < np.ptp(prepare_mouth(*seen(closed)).colours.enamel)
 
 
+def test_a_border_that_rises_towards_the_middle_is_not_that_of_upper_teeth(closed):
+    rises = 9 - 3 * (1 - np.linspace(-1, 1, 12) ** 2)
+    mouth, _ = with_teeth(closed, rises)
+    assert mouth.open_in_photo and not mouth.has_teeth
+
+
+def test_a_photo_with_a_wide_open_mouth_has_upper_teeth_where_its_lips_meet(closed):
+    edges = []
+    for opening in (8, 20):
+        mouth = prepare_mouth(*seen(painted_between_lips(closed, opening, lambda lips: 0.1 * lips)))
+        assert mouth.open_in_photo and not mouth.shows_teeth
+        edges.append(float(mouth.origin[1]))
+    assert edges[1] - edges[0] > 0.2 * 12 * MILLIMETRE
+
+
 def test_teeth_beside_overexposed_lips_are_found(grey):
     bright = changed(grey, lambda picture: (1.9 * picture.astype(float)).clip(0, 250).astype(np.uint8))
     mouth, _ = with_teeth(bright, np.full(12, 8), white=245)
@@ -376,6 +391,25 @@ def test_corners_of_an_open_mouth_stay_as_dark_as_in_the_photo(generator, closed
     assert brightness[0] < 0.92 * brightness[1]
 
 
+def test_no_pale_speck_lights_the_dark_corners_of_closed_lips_that_part(generator, closed):
+    painted, photo = closed.surroundings.copy(), on_surroundings(posed(closed))
+    for corner in (78, 308):
+        x, y = photo.host.posed[0, corner, :2].round().astype(int).tolist()
+        cv2.circle(painted, (x, y), 9, (10, 8, 8), -1)
+    landmarks = photo.host.posed[0].astype(float)
+    dark = replace(
+        closed,
+        photo=painted,
+        surroundings=painted,
+        crop=Crop(np.full(2, float(MARGIN)), 1.0),
+        landmarks=landmarks - [MARGIN, MARGIN, 0],
+    )
+    face = posed(dark, parted(dark, 0.06, 0.02))
+    frame = rendered(generator, generator.prepare(dark, refined=False), face)[0].mean(-1)
+    x, y = face.landmarks[0, 78, :2].round().astype(int)
+    assert frame[y - 2 : y + 3, x : x + 5].max() < 60
+
+
 @pytest.mark.parametrize("above", [0.3, 1.3])
 def test_closed_lips_part_below_the_dark_seam_that_is_seen(closed, above):
     """Not at the line that is tracked further below: the upper lip would carry a strip of the lower one."""
@@ -391,6 +425,26 @@ def test_closed_lips_part_below_the_dark_seam_that_is_seen(closed, above):
 
 def test_open_lips_part_where_they_are_tracked(closed):
     assert not seam_shift(*seen(painted_between_lips(closed, 8, lambda lips: 0.1 * lips))).any()
+
+
+def test_teeth_that_a_photo_shows_beyond_the_tracked_edge_of_a_lip_do_not_stay_on_it(generator, closed):
+    normalized, painted = parted(closed, 8 * MILLIMETRE, 0)[0], closed.surroundings.copy()
+    landmarks = posed(closed, normalized[None]).landmarks[0]
+    y, x = np.mgrid[:640, :640] - MARGIN
+    upper, inner, outer = (
+        (y - np.interp(x[0], *landmarks[list(lip), :2].T)) / (MILLIMETRE * float(closed.pose.scale[0]))
+        for lip in (INNER_UPPER_LIP, INNER_LOWER_LIP, OUTER_LOWER_LIP)
+    )
+    between = (x > landmarks[78, 0]) & (x < landmarks[308, 0])
+    painted[between & (upper > 0) & (outer < 0)] = (150, 75, 75)
+    painted[between & (upper > 0) & (inner < 1.4)] = 230
+    crop = Crop(np.full(2, float(MARGIN)), 1.0)
+    changes = {"photo": painted, "surroundings": painted, "landmarks": landmarks, "normalized": normalized}
+    portrait = replace(closed, crop=crop, **changes)
+    face = posed(portrait, open_mouth(portrait, 0.03))
+    frame = rendered(generator, generator.prepare(portrait, refined=False), face)[0]
+    lip, column = int(face.landmarks[0, 14, 1]), int(face.landmarks[0, 14, 0])
+    assert frame[lip + 1 : lip + 5, column - 10 : column + 11, 1].max() < 130
 
 
 @pytest.mark.parametrize("between", ["teeth", "dark"])
@@ -467,6 +521,13 @@ def test_teeth_between_lips_that_hardly_part_lie_in_a_red_shade(generator, close
         rows = frame[top + 3 : top + 8, left:right].mean(1)  # above the upper incisors' edges
         redness.append((rows[:, 0] / rows[:, 1]).min())
     assert redness[0] > 1.05 * redness[1]
+
+
+def test_light_between_lips_that_hardly_part_comes_from_above(generator, closed):
+    face = posed(closed, parted(closed, 0.04, 0.015))
+    frame = rendered(generator, generator.prepare(closed), face)[0]
+    profile = mouth_profile(frame, face.landmarks[0])
+    assert profile[-1] > 0.95 * profile[0]
 
 
 def test_teeth_of_a_dark_face_are_as_white_as_those_of_a_light_one(portrait):

@@ -36,6 +36,8 @@ LINING, LINING_ABOVE, LINING_BELOW = 1.5, 2.0, 3.0
 # Where lips are closer than the first of these, what is further away on them is stretched over their edges, less and
 # less up to the second: by that share of a lip's height and so much at most, and less in that part of its length.
 LIPS_CLOSE, LIP_STRETCH, LIP_ENDS = (2 * MILLIMETRE, 5 * MILLIMETRE), (0.5, 2.4 * MILLIMETRE), (0.0, 0.2)
+# Strips of teeth on the lips' edges are covered as lips part by these distances.
+STRIPS_COVERED = (0.3 * MILLIMETRE, 2 * MILLIMETRE)
 SEAM_SHOWN = 0.6  # how far the seam between such lips is its own colour
 SEAM_IN_SOFT_PHOTOS = 0.5  # pixels by which it is wider on each side for each pixel of softening, or it blurs away
 OWN_SHADE = 0.6  # of the lips' shade, the part that the photo's own teeth bring along
@@ -43,8 +45,9 @@ CORNERS, CORNERS_SHADE = (0.3, 0.9), 0.35  # from the middle to a corner; of lig
 # Where the photo shows the mouth open, nothing is brighter than what it shows at the lips' edges, or a pale line stands
 # around dark corners: from the middle to a corner; and so far from these edges no more.
 DARK_CORNERS, DARK_WITHIN = (0.2, 0.6), 2 * MILLIMETRE
-# By how much of light the lips shade what is close behind them, and how many millimetres from their edges no more.
-UPPER_LIP_SHADE, LOWER_LIP_SHADE = (0.29, 4.5), (0.22, 2.5)
+# By how much of light, which comes from above, the lips shade what is close behind them, and how many millimetres from
+# their edges no more.
+UPPER_LIP_SHADE, LOWER_LIP_SHADE = (0.42, 4.5), (0.1, 2.5)
 PARTED = (1.2 * MILLIMETRE, 3 * MILLIMETRE)  # from here to there, parting lips let light in
 
 
@@ -78,22 +81,25 @@ def draw_mouth(frames: torch.Tensor, mouth: PreparedMouth, motion: FaceMotion) -
     points = motion.host.posed[:, [*INNER_UPPER_LIP, *INNER_LOWER_LIP], :2]
     window = window_around(points, mouth_margin(mouth), frames.shape[2:], device)
     opening = opening_mask(upper, lower, window.pixels, mouth.softness)
-    inside, own = _inside(mouth, motion, window, opening)
+    seen = _colours_at(frames, window)
+    inside, own = _inside(mouth, motion, window, opening, seen)
     alpha = opening.coverage
     if mouth.open_in_photo:
-        inside = _with_dark_corners(inside, frames, window, opening, scale)
+        inside = _with_dark_corners(inside, seen, opening, scale)
         lips = [*INNER_UPPER_LIP, *INNER_LOWER_LIP]
         change = motion.host.normalized[:, lips] - mouth.photo.host.normalized[:, lips]
         moved = smoothstep(np.sqrt(np.square(change).sum(-1).mean(-1)), MOVED_LOW, MOVED_HIGH)
         alpha = alpha * upload(moved.astype(np.float32), device)[:, None, None]
-        middle = _apart(mouth, motion.host)[:, 5]
-        closed = moved * (1 - middle / mouth.opening).clip(0) * (1 - smoothstep(middle, *LIPS_CLOSE))
+        apart = _apart(mouth, motion.host)
+        closed = moved * (1 - apart[:, 5] / mouth.opening).clip(0) * (1 - smoothstep(apart[:, 5], *LIPS_CLOSE))
+        parted = moved * smoothstep(apart.max(1), *STRIPS_COVERED) if mouth.has_strips else np.zeros_like(moved)
+        if closed.any() or parted.any():
+            shares = [upload(share.astype(np.float32), device)[:, None, None] for share in (closed, parted)]
+            _stretch_lips(frames, mouth, motion, (upper, lower), *shares)
         if closed.any():
-            share = upload(closed.astype(np.float32), device)[:, None, None]
-            _stretch_lips(frames, motion, (upper, lower), share)
             away = torch.maximum(opening.below_upper.abs(), opening.above_lower.abs())
             line = (1.5 + SEAM_IN_SOFT_PHOTOS * mouth.softening - away).clamp(0, 1)
-            line = SEAM_SHOWN * share * _between_corners(opening) * line
+            line = SEAM_SHOWN * shares[0] * _between_corners(opening) * line
             line = blur_batch(line[:, None], math.hypot(mouth.blur, mouth.softening))[:, 0]
             alpha_blend(frames, window, mouth.seam.expand_as(inside), line)
     if mouth.softening:
@@ -102,12 +108,18 @@ def draw_mouth(frames: torch.Tensor, mouth: PreparedMouth, motion: FaceMotion) -
 
 
 def _stretch_lips(
-    frames: torch.Tensor, motion: FaceMotion, edges: tuple[torch.Tensor, torch.Tensor], share: torch.Tensor
+    frames: torch.Tensor,
+    mouth: PreparedMouth,
+    motion: FaceMotion,
+    edges: tuple[torch.Tensor, torch.Tensor],
+    closed: torch.Tensor,
+    parted: torch.Tensor,
 ) -> None:
-    """Stretches the lips over their ``edges`` (B, 11, 2) by a share (B, 1, 1), in place.
+    """Stretches the lips over their ``edges`` (B, 11, 2), in place.
 
     Where lips close that are open in the photo, the warp, which is smooth, leaves some of what is between them, teeth
-    or the dark, on their edges.
+    or the dark, on their edges: this is covered by a share ``closed`` (B, 1, 1). Of the mouth's strips of teeth, which
+    are there already in the photo, a share ``parted`` (B, 1, 1) is.
     """
     points = motion.host.posed[:, [*OUTER_UPPER_LIP, *OUTER_LOWER_LIP], :2]
     window = window_around(points, WINDOW_MARGIN, frames.shape[2:], frames.device)
@@ -118,17 +130,32 @@ def _stretch_lips(
     upper_lip = opening_mask(upper, edges[0], window.pixels)
     lower_lip = opening_mask(edges[1], lower, window.pixels)
     above, below = upper_lip.above_lower, lower_lip.below_upper  # pixels away from the edges
-    most = LIP_STRETCH[1] * motion.scale[:, None, None]
-    down = torch.where(above > below, -_stretched(upper_lip, above, most), _stretched(lower_lip, below, most))
-    source = window.pixels + torch.stack([torch.zeros_like(down), share * down], -1)
+    scale = motion.scale[:, None, None]
+    up, down = (
+        _stretched(lip, away, closed, parted * strips, scale)
+        for lip, away, strips in zip((upper_lip, lower_lip), (above, below), mouth.strips, strict=True)
+    )
+    down = torch.where(above > below, -up, down)
+    source = window.pixels + torch.stack([torch.zeros_like(down), down], -1)
     alpha_blend(frames, window, sample(frames, source), (down != 0).float())
 
 
-def _stretched(lip: OpeningMask, away: torch.Tensor, most: torch.Tensor) -> torch.Tensor:
-    """(B, h, w) how many pixels further from its inner edge lies what a stretched lip shows, so many away from it."""
+def _stretched(
+    lip: OpeningMask, away: torch.Tensor, closed: torch.Tensor, strips: torch.Tensor, scale: torch.Tensor
+) -> torch.Tensor:
+    """(B, h, w) how many pixels further from its inner edge lies what a stretched lip shows, so many away from it.
+
+    ``closed`` (B, 1, 1) and ``strips`` (B, 1, 21), at places from corner to corner, say how much, see
+    ``_stretch_lips``; ``scale`` (B, 1, 1) is in pixels per normalized unit.
+    """
     thickness = (lip.below_upper + lip.above_lower).clamp(min=1)
-    further = torch.minimum(LIP_STRETCH[0] * thickness, most) * (1 - away / thickness).clamp(0, 1)
-    return further * (away > -1) * _between_corners(lip)
+    place = (0.5 * (lip.along + 1)).clamp(0, 1) * (strips.shape[-1] - 1)
+    before = place.long().clamp(max=strips.shape[-1] - 2)
+    first, second = (strips[:, 0].gather(1, (before + step).flatten(1)).view_as(place) for step in (0, 1))
+    covered = torch.lerp(first, second, place - before)
+    most = LIP_STRETCH[0] * thickness
+    further = torch.maximum(closed * most.minimum(LIP_STRETCH[1] * scale), most.minimum(covered * scale))
+    return further * (1 - away / thickness).clamp(0, 1) * (away > -1) * _between_corners(lip)
 
 
 def _between_corners(opening: OpeningMask) -> torch.Tensor:
@@ -136,14 +163,19 @@ def _between_corners(opening: OpeningMask) -> torch.Tensor:
     return smoothstep(1 - opening.along.abs(), *LIP_ENDS)
 
 
-def _with_dark_corners(
-    inside: torch.Tensor, frames: torch.Tensor, window: Window, opening: OpeningMask, scale: torch.Tensor
-) -> torch.Tensor:
-    """The inside of a mouth (B, 3, h, w), towards the corners and near the lips no brighter than frames are there.
+def _colours_at(frames: torch.Tensor, window: Window) -> torch.Tensor:
+    """(B, 3, h, w) what frames (B, 3, H, W) show in a window."""
+    index = window.index.flatten(1)[:, None].expand(-1, 3, -1)
+    return frames.flatten(2).gather(2, index).unflatten(2, window.index.shape[1:])
 
-    The frames (B, 3, H, W) show the photo there, before the mouth is drawn.
+
+def _with_dark_corners(
+    inside: torch.Tensor, seen: torch.Tensor, opening: OpeningMask, scale: torch.Tensor
+) -> torch.Tensor:
+    """The inside of a mouth (B, 3, h, w), towards the corners and near the lips no brighter than what is seen there.
+
+    ``seen`` (B, 3, h, w) is what the warped photo shows, before the mouth is drawn.
     """
-    seen = frames.flatten(2).gather(2, window.index.flatten(1)[:, None].expand(-1, 3, -1)).view_as(inside)
     away = torch.minimum(opening.below_upper, opening.above_lower) / (DARK_WITHIN * scale)
     share = smoothstep(opening.along.abs(), *DARK_CORNERS) * smoothstep(away, 1.0, 0.0)
     return torch.lerp(inside, torch.minimum(inside, seen), share[:, None])
@@ -163,14 +195,16 @@ def _softened(
 
 
 def _inside(
-    mouth: PreparedMouth, motion: FaceMotion, window: Window, opening: OpeningMask
+    mouth: PreparedMouth, motion: FaceMotion, window: Window, opening: OpeningMask, seen: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The inside of the mouth in a window of the frames, and where it is the photo's own teeth, 0…1.
 
-    (B, 3, h, w) and (B, 1, h, w).
+    (B, 3, h, w) and (B, 1, h, w). ``seen`` (B, 3, h, w) is what the warped photo shows there.
     """
+    # In a dark corner of the photo's lips anything brighter would be a pale line around the opening, or a speck.
+    brightness = seen.mean(1, keepdim=True) / mouth.seam.mean().clamp(min=TRANSPARENT)
+    seam, lips = (mouth.seam * brightness.clamp(max=most) for most in (1.0, LINING))
     if not _parted(mouth, motion.host):
-        seam = mouth.seam.expand(len(window.index), 3, *window.index.shape[1:])
         return seam, torch.zeros_like(seam[:, :1])
     drawn = draw_mouth_mesh(mouth, motion, window)
     millimetre = motion.scale[:, None, None, None] * MILLIMETRE
@@ -180,12 +214,13 @@ def _inside(
     aside = smoothstep(opening.along.abs()[:, None], *CORNERS)
     depths = mouth.depths * (1 - CORNERS_SHADE * aside)
     picture = drawn[:, :3] + (1 - drawn[:, 3:]) * depths
-    picture = torch.lerp(picture, LINING * mouth.seam, lining * (1 - drawn[:, 3:] * (1 - aside)))
+    picture = torch.lerp(picture, lips, lining * (1 - drawn[:, 3:] * (1 - aside)))
     if mouth.blur > NEGLIGIBLE_BLUR:
         picture = blur_batch(picture, mouth.blur)
 
     # The lips shade what is close behind them, and little light falls in where they are close together.
     shade = _lip_shade(above, *UPPER_LIP_SHADE) * _lip_shade(below, *LOWER_LIP_SHADE)
+    shade = shade + mouth.colours.depiction.cartoon * (1 - shade)
     apart = (above + below) * MILLIMETRE
     light = mouth.near_lips + (1 - mouth.near_lips) * smoothstep(apart, MILLIMETRE, mouth.full_light)
     if mouth.shows_teeth:
@@ -198,7 +233,7 @@ def _inside(
         picture = torch.lerp(picture, own / mouth.dimmed, own_share)
         shade = shade + OWN_SHADE * own_share * (1 - shade)
     # Lips that hardly part show the shade between them, no teeth.
-    return torch.lerp(mouth.seam, picture * shade * light, smoothstep(apart, *PARTED)), own_share
+    return torch.lerp(seam, picture * shade * light, smoothstep(apart, *PARTED)), own_share
 
 
 def _lip_shade(away: torch.Tensor, shade: float, reach: float) -> torch.Tensor:

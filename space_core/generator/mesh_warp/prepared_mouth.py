@@ -13,6 +13,7 @@ from space_core.face.smile import smile_of
 from space_core.face.topology import INNER_LOWER_LIP, INNER_UPPER_LIP
 from space_core.generator.mesh_warp.anatomy import MILLIMETRE
 from space_core.generator.mesh_warp.face_motion import FaceMotion
+from space_core.generator.mesh_warp.lip_strips import PLACES, measure_lip_strips
 from space_core.generator.mesh_warp.mouth_light import FaceLight, MouthColours, estimate_colours, estimate_light
 from space_core.generator.mesh_warp.opening_mask import OpeningMask, opening_mask
 from space_core.generator.mesh_warp.sampling import pixels_of
@@ -28,7 +29,7 @@ TEETH_SIZES = (0.92, 1.1)
 SEAM = 0.5  # of the lips' brightness is left between closed ones
 # Of the light, what is left where lips nearly touch. They have reflected it many times, so it is red: a power of
 # ``MouthColours.reddening``.
-LIPS_SHADE, LIPS_REDDENING = 0.7, 3
+LIPS_SHADE, LIPS_REDDENING = 0.9, 6
 # How far apart they keep no light from one another; and as a share of how far a photo shows them, if it shows teeth,
 # which are then as light as there.
 FULL_LIGHT, FULL_LIGHT_AGAIN = 12.0 * MILLIMETRE, 0.6
@@ -40,6 +41,7 @@ OPEN_IN_PHOTO, PARTED_IN_PHOTO = 4 * MILLIMETRE, 1.2 * MILLIMETRE
 # share of the opening.
 EDGE, EDGE_SHARE = 0.6 * MILLIMETRE, 0.12
 OPEN_BY_JAW = 0.7  # of what a photo shows its lips apart, the jaw has dropped
+LIP_RAISED = (8 * MILLIMETRE, 16 * MILLIMETRE)  # the rest is the upper lip's where they are apart by these distances
 # Teeth are at least that bright and at most that saturated, compared with the lips, in whose shade they may lie. Beside
 # pale lips, as in black-and-white photos, brightness alone tells them from tongue and lips.
 TOOTH_BRIGHTNESS, TOOTH_BRIGHTNESS_BY_PALE_LIPS = (0.5, 0.7), (1.1, 1.3)
@@ -53,6 +55,9 @@ ROW_FITS, ROW_OUTLIERS = 5, 1.5 * MILLIMETRE  # rounds in which columns that end
 # A row is kept if its edge is no further from a parabola, root mean square, and if that share of it is as bright and
 # pale as teeth: the rest are gaps and gum.
 MOST_UNEVEN, CLEAR_SHARE = 1.5 * MILLIMETRE, 0.6
+# Seen from the front, an upper row ends at least that much lower in its middle than at its sides; a border that rises
+# there is that between lower teeth and lip.
+LEAST_HANGING = 0.2 * MILLIMETRE
 ROW_EDGE = (1.0, -1.0)  # pixels over which the row ends
 LEAST_IN_COLUMN, SIDES_FADE = 0.7 * MILLIMETRE, 3 * MILLIMETRE  # of teeth in a column; where it ends at the sides
 LEAST_SHARE_OF_TEETH = 0.3  # of what a photo shows within a row's length below the upper lip, for its teeth to be taken
@@ -83,6 +88,9 @@ class PreparedMouth:
         gap: (11, 1) how far the lips' points are apart in the photo although they touch, normalized; 0 if they do not.
         gap_on_host: (11,) the same.
         open_in_photo: whether the photo shows the inside of the mouth.
+        strips: (2, 21) widths of the strips of teeth on the edges of the upper and the lower lip, normalized, from the
+            left to the right corner; see ``lip_strips``.
+        has_strips: whether there are any.
         origin: (3,) float32, normalized place of the middle of the upper incisors' edge.
         millimetre: of the anatomy, normalized.
         hinge: (2,) float32, normalized y and z of the axis about which the jaw turns.
@@ -107,6 +115,8 @@ class PreparedMouth:
     gap: torch.Tensor
     gap_on_host: np.ndarray
     open_in_photo: bool
+    strips: torch.Tensor
+    has_strips: bool
     origin: np.ndarray
     millimetre: float
     hinge: np.ndarray
@@ -141,14 +151,17 @@ def prepare_mouth(picture: torch.Tensor, photo: FaceMotion) -> PreparedMouth:
     posed_upper, posed_lower = (photo.posed[0, list(lip), :2] for lip in (INNER_UPPER_LIP, INNER_LOWER_LIP))
     gap = (posed_lower - posed_upper).norm(dim=-1, keepdim=True) / photo.scale
     gap = torch.zeros_like(gap) if open_in_photo else gap
-    # An open mouth has opened downwards from where its lips meet.
-    meeting = float(upper[5, 1]) + (0.0 if open_in_photo else 0.5 * opening)
+    strips = measure_lip_strips(picture, photo) if open_in_photo else torch.zeros(2, PLACES)
+    # An open mouth has opened downwards from where its lips meet. One that is wide open has raised its upper lip, too.
+    raised = 0.0 if shows_teeth else (1 - OPEN_BY_JAW) * float(smoothstep(np.float32(opening), *LIP_RAISED))
+    meeting = float(upper[5, 1]) + opening * (raised if open_in_photo else 0.5)
     depth = float(upper[5, 2]) + TEETH_BEHIND_LIPS
     edge = meeting + UPPER_EDGE_BELOW_LIPS + BELOW_IN_SMILE * smile_of(normalized)
     near_lips = LIPS_SHADE ** ((1 - colours.depiction.cartoon) * colours.reddening**LIPS_REDDENING)
     height = _height(teeth) / float(photo.scale)
     known = float(smoothstep(np.float32(height), *COLOUR_KNOWN)) if found is not None and found.clear else 0.0
     has_teeth = known > 0 and found is not None and found.even and height > LEAST_HEIGHT
+    has_teeth = has_teeth and _hanging(teeth, photo, depth) > LEAST_HANGING
     if shows_teeth:
         edge = max(edge, _lower_edge(teeth, photo, depth))
     share = np.ones(3, np.float32)
@@ -167,6 +180,8 @@ def prepare_mouth(picture: torch.Tensor, photo: FaceMotion) -> PreparedMouth:
         gap=gap,
         gap_on_host=gap[:, 0].cpu().numpy(),
         open_in_photo=open_in_photo,
+        strips=strips,
+        has_strips=bool(strips.any()),
         # The teeth's middle is that of the lips, which is off the face's in turned and in asymmetric faces.
         origin=np.array([upper[3:8, 0].mean(), edge, depth], np.float32),
         millimetre=MILLIMETRE * float(np.clip((width / TYPICAL_MOUTH) ** 0.5, *TEETH_SIZES)),
@@ -342,6 +357,16 @@ def _ends(teeth: torch.Tensor, photo: FaceMotion, depth: float) -> np.ndarray:
     rows = [shown[:, column].nonzero().float().mean() for column in columns]
     ends = torch.stack([columns.float(), torch.stack(rows)], -1)[None, None]
     return on_arch(photo, ends, depth)[0, 0, :, 0].numpy()
+
+
+def _hanging(teeth: torch.Tensor, photo: FaceMotion, depth: float) -> float:
+    """How much lower, normalized, a row of teeth (1, 1, h, w), 0…1, ends in its middle than at its ends."""
+    shown = teeth[0, 0] > 0.5
+    columns = shown.any(0).nonzero()[:, 0]
+    rows = torch.arange(len(shown), device=teeth.device)[:, None]
+    bottom = (rows * shown).amax(0)[columns]
+    border = on_arch(photo, torch.stack([columns, bottom], -1)[None, None].float(), depth)[0, 0, :, 1].cpu().numpy()
+    return -float(np.polynomial.Polynomial.fit(np.arange(len(border)), border, 2).coef[2])
 
 
 def on_arch(motion: FaceMotion, pixels: torch.Tensor, depth: float) -> torch.Tensor:

@@ -24,7 +24,7 @@ from space_core.worker import worker_command
 
 DONE, FAILED = b"+", b"-"  # what an answer begins with
 MAX_PIXELS = 2 << 20  # of a frame; larger ones keep the cores busy without Python
-NUM_PROCESSES = max(1, min(NUM_CORES - 1, 3))  # x264 and Python in this process need no more from them
+NUM_PROCESSES = max(1, min(NUM_CORES // 2, 5))  # others encode; three on four cores are no faster than two
 START_BATCHES = 75  # drawn without processes, after which they are started: that takes 1.5 s of a core's time each
 FIRST_BATCHES = 2  # of a film, which threads draw: the segments of a live stream have no more
 WAIT_SECONDS = 20  # for a batch, on a busy machine

@@ -18,9 +18,9 @@ from space_core.generator.mesh_warp.compositing.compositor import compose, compo
 from space_core.generator.mesh_warp.compositing.compositor_opencv import compose_in_opencv
 from space_core.generator.mesh_warp.compositing.far_layer import FarLayer
 from space_core.generator.mesh_warp.compositing.soft_edges import soften_in_opencv, soften_in_torch
+from space_core.generator.mesh_warp.glasses.worn_glasses import draw_in_opencv, draw_in_torch
 from space_core.generator.mesh_warp.placement import place
 from space_core.generator.mesh_warp.sampling import blur_in_opencv, blur_in_torch
-from space_core.generator.mesh_warp.worn_glasses import draw_in_opencv, draw_in_torch
 from space_core.media.images import load_photo
 from space_core.motion.blink import apply_blink
 from space_core.motion.emotion import emotion_curve

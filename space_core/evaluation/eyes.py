@@ -24,7 +24,7 @@ from space_core.face.posed_face import PosedFace
 from space_core.face.topology import EYES, Eye
 from space_core.generator.generator import Generator
 from space_core.generator.mesh_warp.face_motion import PixelTransform, face_motion
-from space_core.generator.mesh_warp.glasses import find_glasses
+from space_core.generator.mesh_warp.glasses.finding import find_glasses
 from space_core.measures.corpus import Corpus
 from space_core.measures.rendering import corpus_and_generator_from_arguments, render_landmarks
 from space_core.media.audio import load_speech

@@ -42,7 +42,8 @@ from space_core.generator.mesh_warp.features import (
     prepare_smile_folds_on,
 )
 from space_core.generator.mesh_warp.frame_memory import FrameMemory
-from space_core.generator.mesh_warp.glasses import find_glasses
+from space_core.generator.mesh_warp.glasses.finding import find_glasses
+from space_core.generator.mesh_warp.glasses.worn_glasses import WornGlasses, draw_glasses, take_off_glasses
 from space_core.generator.mesh_warp.head_sides import continued_beside, with_head_sides
 from space_core.generator.mesh_warp.head_top import continued_above, with_head_top
 from space_core.generator.mesh_warp.lip_seam import moved_to_seam, seam_shift
@@ -52,7 +53,6 @@ from space_core.generator.mesh_warp.rasterizer import rasterize
 from space_core.generator.mesh_warp.refinement import load_refinement
 from space_core.generator.mesh_warp.relighting import PreparedLight, prepare_light, relight
 from space_core.generator.mesh_warp.warp_mesh import WarpMesh, build_warp_mesh
-from space_core.generator.mesh_warp.worn_glasses import WornGlasses, draw_glasses, take_off_glasses
 from space_core.generator.mesh_warp.wrinkles import PreparedWrinkles, crease_shade, prepare_wrinkles
 from space_core.progress import NUM_CORES
 

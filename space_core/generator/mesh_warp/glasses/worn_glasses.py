@@ -15,7 +15,8 @@ from space_core.face.portrait import MARGIN
 from space_core.generator.mesh_warp.compositing.person_layer import doubled_layer, premultiplied
 from space_core.generator.mesh_warp.compositing.prepared_canvas import film_transform
 from space_core.generator.mesh_warp.face_motion import FaceMotion, PixelTransform
-from space_core.generator.mesh_warp.glasses import Glasses, on_shell
+from space_core.generator.mesh_warp.glasses.cut_out import Glasses
+from space_core.generator.mesh_warp.glasses.shell import on_shell
 from space_core.generator.mesh_warp.sampling import grid_of, sample
 from space_core.smoothstep import smoothstep
 

@@ -1,0 +1,1 @@
+"""Glasses: found in a photo, cut out of it, and drawn over the moving face."""

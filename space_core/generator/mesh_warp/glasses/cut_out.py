@@ -1,0 +1,111 @@
+"""Glasses cut out of a photo, and the face without them."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+
+from space_core.generator.mesh_warp.face_motion import FaceMotion
+from space_core.generator.mesh_warp.glasses.searched_face import BROWS, SearchedFace, brow_mask
+from space_core.generator.mesh_warp.glasses.shell import fit_shell
+from space_core.generator.mesh_warp.inpainting import fill
+from space_core.smoothstep import smoothstep
+
+IN_FRAME = 0.3  # what is more of a frame, 0…1, is taken for it where it is or is not
+# Skin behind the frame is like that around it, but for what is darker, by these shares of the skin's brightness: the
+# shade of the rim, and lashes.
+SHADE, LEAST_WEIGHT = (0.6, 0.95), 0.02
+# Lenses tint, mirror and shade what is seen through them: it does not count for the skin behind the frame that rising
+# brows uncover above it, but for that which is seen through the lens, from so far inside of the rim on.
+ELSEWHERE, LENS_EDGE = 1e-4, 0.02
+# Nor do brows count for skin: behind a frame that covers a part of one, the brow goes on between its lines of points of
+# the mesh, softly by the first of these, like what is seen of it: what is that dark there, relative to the skin. Of
+# brows of which less is seen, as a share, nothing is known.
+SOFT_BROW, BROW_DARK, BROW_SEEN, AROUND_BROW = 0.012, (0.85, 0.6), (0.03, 0.1), 0.03
+BACKGROUND = 0.02  # what is beside the head counts for so much
+EDGE = 2  # pixels around a frame that its edge and its shade take
+
+
+@dataclass(frozen=True)
+class Glasses:
+    """Glasses in a portrait's surroundings.
+
+    Attributes:
+        opaque: whether nothing is seen through them.
+        frame: (1, 1, 640, 640) 1 where the frame, or an opaque lens, is seen … 0.
+        hidden: (1, 1, 640, 640) 1 where they change the picture of the face … 0; a little more than ``frame``.
+        bare: (1, 3, 640, 640) the surroundings without them, 0…1.
+        shell: (4,) normalized depth of the frame at x and y: a + b·y + c·x², with one c for negative and one for
+            positive x.
+    """
+
+    opaque: bool
+    frame: torch.Tensor
+    hidden: torch.Tensor
+    bare: torch.Tensor
+    shell: torch.Tensor
+
+    def depth(self, points: torch.Tensor) -> torch.Tensor:
+        """(…) the normalized depth of the shell at x and y (…, 2)."""
+        x, y = points.unbind(-1)
+        return self.shell[0] + self.shell[1] * y + torch.where(x < 0, self.shell[2], self.shell[3]) * x**2
+
+
+def cut_out(
+    face: SearchedFace, opaque: bool, frame: torch.Tensor, lenses: torch.Tensor, rigid: torch.Tensor
+) -> Glasses:
+    """The glasses of which the surroundings show ``frame`` (640, 640), resting on the face.
+
+    ``lenses`` (640, 640) bool is where something is seen through them, if anything is. ``rigid`` (640, 640) is the part
+    of the frame that the face is without; the face has the rest, too.
+    """
+    size = (2 * EDGE + 1,) * 2
+    hidden = (cv2.dilate(rigid.numpy(), np.ones(size, np.uint8)) > 0.05).astype(np.float32)
+    hidden = torch.from_numpy(cv2.blur(hidden, (3, 3)))
+    shell = fit_shell(face.photo, frame > IN_FRAME)
+    trusted = LEAST_WEIGHT + (1 - LEAST_WEIGHT) * smoothstep(face.brightness, *SHADE)
+    trusted = trusted * (BACKGROUND + (1 - BACKGROUND) * face.person)
+    trusted = trusted * _beside_brows(face.photo)
+    bare = filled(face.picture, hidden, trusted * torch.where(lenses, ELSEWHERE, 1.0))
+    if not opaque:
+        inside = cv2.GaussianBlur(lenses.numpy().astype(np.float32), (0, 0), LENS_EDGE * float(face.photo.scale))
+        in_lens = filled(face.picture, hidden, trusted * torch.where(lenses, 1.0, ELSEWHERE))
+        bare = torch.lerp(bare, in_lens, torch.from_numpy(2 * inside - 1).clamp(min=0))
+    bare = _with_brows(face, bare, hidden)
+    return Glasses(opaque, frame[None, None], hidden[None, None], bare, shell)
+
+
+def _beside_brows(photo: FaceMotion) -> torch.Tensor:
+    """(640, 640) 1 where there is no brow … hardly anything where there is one."""
+    brows = np.maximum(*(brow_mask(photo, brow, AROUND_BROW, AROUND_BROW) for brow in BROWS))
+    return 1 - (1 - ELSEWHERE) * torch.from_numpy(brows).float()
+
+
+def _with_brows(face: SearchedFace, bare: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
+    """A face (1, 3, 640, 640) without glasses, with the parts of its brows that were ``hidden`` (640, 640)."""
+    for brow in BROWS:
+        mask = brow_mask(face.photo, brow, 0.0, 0.0).astype(np.float32)
+        is_brow = torch.from_numpy(cv2.GaussianBlur(mask, (0, 0), SOFT_BROW * float(face.photo.scale)))
+        seen = torch.from_numpy(mask) * (1 - hidden)
+        dark = seen * smoothstep(face.brightness, *BROW_DARK)
+        known = smoothstep(dark.sum() / mask.sum().clip(1), *BROW_SEEN)
+        if known > 0:
+            hairs = filled(face.picture, hidden, dark)
+            bare = torch.lerp(bare, hairs, hidden * is_brow * known)
+    return bare
+
+
+def filled(picture: torch.Tensor, hidden: torch.Tensor, trusted: torch.Tensor) -> torch.Tensor:
+    """The picture (1, 3, 640, 640) filled where something is ``hidden`` (640, 640), 0…1.
+
+    Pixels around it count for as much as they are ``trusted`` (640, 640), 0…1.
+    """
+    rows, columns = (np.flatnonzero((hidden > 0).any(axis).numpy()) for axis in (1, 0))
+    if not len(rows):
+        return picture
+    window = np.s_[..., *(slice(max(int(used[0]) - EDGE, 0), int(used[-1]) + EDGE + 1) for used in (rows, columns))]
+    hidden, trusted, part = hidden[window], trusted[window], picture[window]
+    filled = picture.clone()
+    filled[window] = torch.lerp(part, fill(part, ((1 - hidden) * trusted)[None, None]), hidden)
+    return filled

@@ -1,0 +1,207 @@
+"""The rims and the bridge of glasses: closed lines around the eyes, and one across the nose.
+
+All lengths are normalized units: outer eye corners one apart, which is about 9 cm.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from space_core.face.topology import EYES, Eye
+from space_core.generator.mesh_warp.face_motion import FaceMotion
+from space_core.generator.mesh_warp.glasses.searched_face import BROWS, Brow, SearchedFace, brow_mask, middle_of
+from space_core.generator.mesh_warp.sampling import sample
+from space_core.smoothstep import smoothstep
+
+# A rim is sought around each eye as a closed line that is darker or lighter than both of its sides.
+ANGLES, RADII = 72, 80  # rays from the middle of an eye and places on each
+LENS = (0.29, 0.24)  # half width and half height of a usual lens; rays are that much longer to the sides
+NEAREST, FARTHEST = 0.5, 2.1  # where rays begin and end, in those
+LENS_BELOW, LENS_BESIDE = 0.03, 0.02  # how far below an eye's middle, and towards the temple, a lens' middle is
+NOSE = 0.03  # no rim comes nearer to the middle of the face
+# Half widths of a rim, in places on a ray, and what they count: brows are thick lines, too.
+THICKNESS = ((1, 1.0), (2, 1.0), (4, 0.7), (7, 0.6))
+STEEPEST = 3  # places that a rim moves from one ray to the next
+BEND = 0.004  # what each of those costs, in brightness relative to the skin's
+CLEAR = 0.25  # a line that contrasts by so much with the skin is no better for contrasting more
+ALIKE = 5  # places by which one eye's rim may differ from what both agree on
+WEAKEST = 0.2  # the share of a rim that may be hidden: by hair, light or the brow
+ROUGHEST = 1.6  # places that a rim moves from ray to ray on average; creases of a screwed up face are no such line
+SURE = 0.065  # contrast, relative to the skin, that the rest has in glasses; other faces stay below
+SURE_OF_TINTED = 0.05  # and in tinted glasses, before which frames contrast less
+# Below an eye there is no brow: a line there that contrasts by so much all along is a rim's, and less is enough for the
+# rest; where there is none at all, brows and wrinkles have been taken for one.
+LOWER_RIM, SURE_OF_BOLD, LEAST_LOWER_RIM = (0.1, 0.15), 0.045, 0.001
+# The bridge is such a line, too, across the nose at the height of the eyes; frowns stand upright, brows are higher.
+BRIDGE = (0.11, 0.11)  # half width and half height of where it is sought
+CROSSINGS, HEIGHTS = 23, 44  # places there
+
+NOSE_ROOT = 168
+
+# A rim inside of a brow is the brow's line: less this at both of its lines of points of the mesh, there is none. Unless
+# rims outside of the brows have less than the second share of the contrast, or other colours than below the eyes by
+# more than the last: then they are in front of the brows.
+INSIDE_BROW, AS_GOOD, OTHER_COLOUR = -0.008, 0.85, 0.1
+BELOW_EYE = slice(ANGLES * 3 // 24, ANGLES * 9 // 24 + 1)  # rays
+ABOVE_EYE = slice(ANGLES * 13 // 24, ANGLES * 23 // 24 + 1)
+
+
+@dataclass(frozen=True)
+class Rims:
+    """Lines of a frame, in pixels of the surroundings.
+
+    Attributes:
+        left, right: (72, 2) the rims, the first point to the temple, then down.
+        bridge: (23, 2) across the nose.
+        are_below_brows: whether brows are in none of the rims.
+    """
+
+    left: torch.Tensor
+    right: torch.Tensor
+    bridge: torch.Tensor
+    are_below_brows: bool
+
+
+def find_rims(face: SearchedFace, smooth: torch.Tensor, is_tinted: bool) -> Rims | None:
+    """The lines of a face's glasses, in brightness (1, 1, 640, 640) relative to the skin; None where there are none."""
+    photo, sure = face.photo, SURE_OF_TINTED if is_tinted else SURE
+    across, contrast = _nose(photo, smooth)
+    bridge = _line(contrast)
+    sure_of_bridge = _weakest(contrast, bridge)
+    if np.sqrt(CLEAR * sure_of_bridge) < min(sure, SURE_OF_BOLD):
+        return None
+    rays = [_rays(photo, eye, side) for eye, side in zip(EYES, (-1, 1), strict=True)]
+    contrasts = [_lines(sample(smooth, points[None])[0, 0]) * free for points, free in rays]
+    rings = _rings(contrasts)
+    below = _rings([_outside_brow(photo, *of_eye) for of_eye in zip(contrasts, rays, BROWS, strict=True)])
+    is_below = _is_as_good(face, rays, contrasts, rings, below)
+    rings = below if is_below else rings
+    sure_of_rims = np.mean([_weakest(contrast, ring) for contrast, ring in zip(contrasts, rings, strict=True)])
+    lower = [_weakest(each[BELOW_EYE], ring[BELOW_EYE]) for each, ring in zip(contrasts, rings, strict=True)]
+    sure = min(sure, SURE - (SURE - SURE_OF_BOLD) * smoothstep(np.min(lower), *LOWER_RIM))
+    if np.sqrt(sure_of_rims * sure_of_bridge) < sure or max(lower) < LEAST_LOWER_RIM:
+        return None
+    if np.abs(np.diff(rings)).mean() > ROUGHEST:
+        return None
+    rims = [points[np.arange(ANGLES), ring] for (points, _), ring in zip(rays, rings, strict=True)]
+    return Rims(*rims, across[np.arange(CROSSINGS), bridge], is_below)
+
+
+def _weakest(contrast: np.ndarray, line: np.ndarray) -> float:
+    """The contrast that all but a fifth of a line (A,) through rows of contrasts (A, R) has."""
+    return float(np.quantile(contrast[np.arange(len(line)), line], WEAKEST))
+
+
+def _rays(photo: FaceMotion, eye: Eye, side: int) -> tuple[torch.Tensor, np.ndarray]:
+    """Points (72, 80, 2) on rays from the middle of an eye, in pixels, the first ray to the temple, then down.
+
+    And which of them (72, 80) a rim may reach. ``side`` is −1 for the left eye, 1 for the right one.
+    """
+    device = photo.posed.device
+    angle = torch.arange(ANGLES, device=device) * (2 * np.pi / ANGLES)
+    ray = torch.stack([side * LENS[0] * angle.cos(), LENS[1] * angle.sin()], -1)
+    away = ray[:, None] * torch.linspace(NEAREST, FARTHEST, RADII, device=device)[:, None]
+    away = away + torch.tensor([side * LENS_BESIDE, LENS_BELOW], device=device)
+    corners = photo.normalized[0, [eye.upper_lid[0], eye.upper_lid[-1]]].mean(0)
+    points = middle_of(photo, eye) + photo.scale * (away @ photo.rotation[0, :2, :2].T)
+    return points, (side * (corners[0] + away[..., 0]) > NOSE).cpu().numpy()
+
+
+def _outside_brow(
+    photo: FaceMotion, contrast: np.ndarray, rays: tuple[torch.Tensor, np.ndarray], brow: Brow
+) -> np.ndarray:
+    """The contrast (72, 80) on the rays of an eye, 0 inside of its brow."""
+    inside = torch.from_numpy(brow_mask(photo, brow, INSIDE_BROW, INSIDE_BROW)).float()[None, None]
+    return contrast * (sample(inside, rays[0][None])[0, 0] < 0.5).numpy()
+
+
+def _lines(brightness: torch.Tensor) -> np.ndarray:
+    """(A, R) how much each place in the rows of a brightness (A, R) contrasts with both of its sides, 0…0.25."""
+    best = torch.zeros_like(brightness)
+    for half, counts in THICKNESS:
+        width = 2 * half + 1
+        means = F.avg_pool1d(F.pad(brightness[:, None], (width + half,) * 2, mode="replicate"), width, 1)[:, 0]
+        middle = means[:, width:-width]
+        inner, outer = middle - means[:, : -2 * width], middle - means[:, 2 * width :]
+        least = torch.minimum(inner.abs(), outer.abs())
+        best = torch.where(inner * outer > 0, best.maximum(least * counts), best)
+    return best.clamp(max=CLEAR).cpu().numpy()
+
+
+def _spread(contrast: np.ndarray) -> np.ndarray:
+    """The largest of each place and its two neighbours on both sides."""
+    wide = np.pad(contrast, ((0, 0), (2, 2)))
+    return np.max([wide[:, start : start + RADII] for start in range(5)], axis=0)
+
+
+def _nose(photo: FaceMotion, grey: torch.Tensor) -> tuple[torch.Tensor, np.ndarray]:
+    """Points (23, 44, 2) across the nose between the eyes, in pixels, and how much each contrasts with those above and
+    below it (23, 44).
+    """
+    device = photo.posed.device
+    corners = [corner for eye in EYES for corner in (eye.upper_lid[0], eye.upper_lid[-1])]
+    away = (photo.normalized[0, corners].mean(0) - photo.normalized[0, NOSE_ROOT])[:2] + torch.stack(
+        torch.meshgrid(
+            torch.linspace(-BRIDGE[0], BRIDGE[0], CROSSINGS, device=device),
+            torch.linspace(-BRIDGE[1], BRIDGE[1], HEIGHTS, device=device),
+            indexing="ij",
+        ),
+        -1,
+    )
+    points = photo.posed[0, NOSE_ROOT, :2] + photo.scale * (away @ photo.rotation[0, :2, :2].T)
+    return points, _lines(sample(grey, points[None])[0, 0])
+
+
+def _is_as_good(
+    face: SearchedFace,
+    rays: list[tuple[torch.Tensor, np.ndarray]],
+    contrasts: list[np.ndarray],
+    rings: list[np.ndarray],
+    others: list[np.ndarray],
+) -> bool:
+    """Whether other places (A,) of both rims on their rays, where they differ, are as much of a frame's line."""
+    smooth, measured = F.avg_pool2d(face.picture, 3, 1, 1), []
+    for places in (rings, others):
+        contrast, unlike = 0.0, [torch.zeros(0)]
+        for (points, _), of_eye, place, ring, other in zip(rays, contrasts, places, rings, others, strict=True):
+            differs = ring != other
+            contrast += of_eye[np.arange(ANGLES), place][differs].sum()
+            colours = sample(smooth, points[np.arange(ANGLES), place][None, None])[0, :, 0]
+            usual = colours[:, BELOW_EYE].median(1, keepdim=True).values
+            unlike.append((colours - usual)[:, torch.from_numpy(differs)].norm(dim=0))
+        measured.append((contrast, float(torch.cat(unlike).mean().nan_to_num())))
+    (contrast, unlike), (other_contrast, other_unlike) = measured
+    return other_contrast >= AS_GOOD * contrast and other_unlike <= unlike + OTHER_COLOUR
+
+
+def _rings(contrasts: list[np.ndarray]) -> list[np.ndarray]:
+    """(A,) for each eye the places of its rim on rays of these contrasts (A, R); both are alike."""
+    both = _ring(sum(_spread(contrast) for contrast in contrasts) / 2)
+    away = np.abs(np.arange(RADII) - both[:, None]) > ALIKE
+    return [_ring(np.where(away, -1.0, contrast)) for contrast in contrasts]
+
+
+def _ring(contrast: np.ndarray) -> np.ndarray:
+    """(A,) the place on each ray at which the closed line of the most contrast (A, R) crosses it."""
+    turns = _line(np.concatenate([contrast] * 2))  # twice around, so that it closes
+    half = ANGLES // 2
+    return np.concatenate([turns[ANGLES : ANGLES + half], turns[half:ANGLES]])
+
+
+def _line(contrast: np.ndarray) -> np.ndarray:
+    """(A,) the place in each row of contrasts (A, R) through which the line of the most contrast goes."""
+    steps, places = np.arange(-STEEPEST, STEEPEST + 1), np.arange(contrast.shape[1])
+    gained, came_from = contrast[0], np.zeros(contrast.shape, int)
+    for number in range(1, len(contrast)):
+        wide = np.pad(gained, STEEPEST, constant_values=-np.inf)
+        choices = np.lib.stride_tricks.sliding_window_view(wide, len(steps)) - BEND * np.abs(steps)
+        best = choices.argmax(1)
+        came_from[number] = places + steps[best]
+        gained = contrast[number] + choices[places, best]
+    line = np.empty(len(contrast), int)
+    line[-1] = gained.argmax()
+    for number in range(len(contrast) - 1, 0, -1):
+        line[number - 1] = came_from[number, line[number]]
+    return line

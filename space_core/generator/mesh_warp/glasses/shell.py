@@ -1,0 +1,52 @@
+"""The shell on which the frame of glasses lies: curved from side to side, resting on the face."""
+
+import numpy as np
+import torch
+
+from space_core.generator.mesh_warp.face_motion import FaceMotion
+
+# All but this share of the frame that a photo shows faces the viewer by this much, see ``on_shell``: where the shell
+# does not, as on the far side of a turned face, it is too curved, and is made flatter step by step.
+HARDLY_SEEN, FACING, FLATTER, MOST_STEPS = 0.01, 0.33, 0.9, 20
+LEAST_FACING = 0.1  # where the shell is seen more from its edge its depth is not known
+SHELL = (6, 168, 70, 300, 105, 334, 66, 296, 117, 346, 50, 280)  # as deep as these; temples would bend it too far
+
+
+def fit_shell(photo: FaceMotion, frame: torch.Tensor) -> torch.Tensor:
+    """(4,) the shell, see ``Glasses``, of a frame that a photo shows where ``frame`` (640, 640) is true."""
+    x, y, z = photo.normalized[0, list(SHELL)].cpu().double().T.numpy()
+    shell = np.linalg.lstsq(np.stack([np.ones_like(x), y, x**2], 1), z, rcond=None)[0]
+    return _flattened(torch.tensor([*shell, shell[2]], dtype=torch.float32, device=frame.device), photo, frame)
+
+
+def on_shell(shell: torch.Tensor, motion: FaceMotion, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """(B, h, w) the normalized depth at which a shell (4,), see ``Glasses``, is seen at pixels (B, h, w, 2).
+
+    And (B, h, w) half the cosine of its slope to the line of sight, about; 0 where it is not seen.
+    """
+    x, y = motion.unproject(pixels, 0.0).unbind(-1)
+    # Along a line of sight x and y are affine in the depth, so the shell is met where a quadratic is zero:
+    # bend · depth² − 2 · half · depth + constant.
+    step_x, step_y = motion.unproject(motion.translation[:, None, None, :2], 1.0).unbind(-1)
+    a, b, *bends = shell.unbind()
+    c = torch.where(x + a * step_x < 0, *bends)
+    bend, half, constant = c * step_x**2, (1 - b * step_y - 2 * c * x * step_x) / 2, a + b * y + c * x**2
+    discriminant = half**2 - bend * constant
+    root = discriminant.clamp(min=0).sqrt()
+    # The first of both places; written so that it also holds for a shell without curvature.
+    depth = constant / (half + root).clamp(min=LEAST_FACING)
+    return depth, torch.where(half > 0, torch.where(discriminant > 0, root, 0), 0)
+
+
+def _flattened(shell: torch.Tensor, photo: FaceMotion, frame: torch.Tensor) -> torch.Tensor:
+    """A shell (4,), as flat on the far side as it takes for a frame (640, 640) bool to face the viewer."""
+    pixels = frame.nonzero().flip(-1).float()[None, None]
+    if not pixels.numel():
+        return shell
+    flatter = torch.ones(4)
+    flatter[2 + int(photo.host.rotation[0, 2, 0] > 0)] = FLATTER
+    for _ in range(MOST_STEPS):
+        if on_shell(shell, photo, pixels)[1].quantile(HARDLY_SEEN) > FACING:
+            break
+        shell = shell * flatter
+    return shell

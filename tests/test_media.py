@@ -219,7 +219,7 @@ def test_a_stream_whose_reader_leaves_ends_with_a_sentence():
     reader, writer = os.pipe()
     with (
         os.fdopen(writer, "wb") as stream,
-        pytest.raises(SpaceError, match="has left"),
+        pytest.raises(SpaceError, match="has closed it"),
         VideoWriter(None, tone(20).astype(np.float32), 500, stream=stream) as video,
     ):
         for number, frame in enumerate(frames(500)):

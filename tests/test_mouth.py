@@ -212,9 +212,9 @@ def test_a_lower_lip_that_drops_further_than_the_chin_uncovers_no_fence_of_lower
     normalized = parted(closed, 0.02, 0.01)
     normalized[:, [*INNER_LOWER_LIP[1:-1], *OUTER_LOWER_LIP[1:-1]], 1] += 0.09
     face = posed(closed, normalized)
-    frame = rendered(generator, generator.prepare(closed, refined=False), face)[0].mean(-1)
+    green = rendered(generator, generator.prepare(closed, refined=False), face)[0, ..., 1]  # the tongue is red
     (left, top), (right, bottom) = (face.landmarks[0, point, :2].round().astype(int) for point in (81, 402))
-    profile = frame[top + 2 : bottom - 2, left:right].mean(1)  # without the lips' edges
+    profile = green[top + 2 : bottom - 2, left:right].mean(1)  # without the lips' edges
     upper, lower = np.array_split(profile, 2)
     assert upper.max() > lower.max()
     assert (upper > 0.9 * upper.max()).sum() > (lower > 0.9 * upper.max()).sum()

@@ -102,6 +102,24 @@ def test_opencv_and_torch_draw_the_same_edge_in_front_of_something_else(generato
     assert np.percentile(np.abs(one - other), 99.9) <= 8  # places are steep there
 
 
+def test_hair_that_is_pushed_together_becomes_grey_and_not_dots(generator, wearer):
+    canvas = generator.prepare(wearer).canvas
+    strands = torch.zeros_like(canvas.layer)
+    strands[:, ::3, :3] = 200
+    canvas = replace(canvas, layer=strands)
+    left, top, cell = canvas.grid.left, canvas.grid.top, canvas.grid.cell
+    offsets = torch.zeros(1, canvas.grid.rows, canvas.grid.columns, 2)
+    offsets[:, 40:150, 80:120, 0] = 1.1 * cell * torch.arange(40)  # 2.1 pixels of the photo in one of the film
+    _, places = compose(canvas, offsets, None)
+    inside = np.s_[0, top + 60 * cell : top + 130 * cell, left + 90 * cell : left + 110 * cell, 1]
+    one, other = (
+        draw(canvas, places, None, offsets, None).numpy()[inside].astype(float)
+        for draw in (compose_in_opencv, compose_in_torch)
+    )
+    assert one.std() < 50  # sampled once a pixel it would be 68
+    assert np.abs(one - other).mean() < 2
+
+
 def test_opencv_and_torch_draw_the_same_far_side(generator, wearer):
     canvas = generator.prepare(wearer).canvas
     share = canvas.layer[None, None, ::2, ::2, 3].float() / 255

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from space_core.generator.mesh_warp.compositing.compositor_opencv import compose_in_opencv
 from space_core.generator.mesh_warp.compositing.far_view import FarView, blend_far_side, find_far_view
 from space_core.generator.mesh_warp.compositing.grid import smoothed
+from space_core.generator.mesh_warp.compositing.minification import minified
 from space_core.generator.mesh_warp.compositing.occlusion_edges import OcclusionEdges, find_occlusion_edges
 from space_core.generator.mesh_warp.compositing.person_layer import BIAS
 from space_core.generator.mesh_warp.compositing.prepared_canvas import PreparedCanvas
@@ -59,6 +60,8 @@ def compose_in_torch(
     """Frames (B, H, W, 3) uint8, wholly on the device; arguments as ``compose`` returns and takes them."""
     grid = prepared.grid
     layer = _sampled(prepared, prepared.layer, places)
+    share = grid.at_pixels(minified(places, grid.cell)[:, None])
+    layer = layer.lerp(_sampled_four_times(prepared, places), share)
     if (edges := find_occlusion_edges(prepared, offsets)) is not None:
         layer = _with_occlusion_edges(layer, prepared, edges, places.shape[1:3])
     if (view := find_far_view(prepared, places, offsets, far)) is not None:
@@ -99,15 +102,29 @@ def _with_far_side(layer: torch.Tensor, prepared: PreparedCanvas, view: FarView,
 
 def _sampled(prepared: PreparedCanvas, layer: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
     """(B, 4, height, width) a layer's pixels at places (B, rows + 2, columns + 2, 2), for the grid's part."""
-    where = prepared.grid.at_pixels(places.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+    return _sampled_at(prepared, layer, prepared.grid.at_pixels(places.permute(0, 3, 1, 2)))
+
+
+def _sampled_four_times(prepared: PreparedCanvas, places: torch.Tensor) -> torch.Tensor:
+    """The layer likewise, the mean of four places in each pixel."""
+    where = prepared.grid.at_pixels(places.permute(0, 3, 1, 2))
+    wide = F.pad(where, (1, 1, 1, 1), mode="replicate")
+    along, down = wide[..., 1:-1, 2:] - wide[..., 1:-1, :-2], wide[..., 2:, 1:-1] - wide[..., :-2, 1:-1]
+    shifts = ((along + down) / 8, (along - down) / 8)  # a quarter of a pixel
+    parts = (_sampled_at(prepared, prepared.layer, where + sign * shift) for shift in shifts for sign in (-1, 1))
+    return sum(parts, torch.zeros((), device=where.device)) / 4
+
+
+def _sampled_at(prepared: PreparedCanvas, layer: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
+    """(B, 4, height, width) a layer's pixels at places (B, 2, height, width), pixels of the film."""
     layer = layer.permute(2, 0, 1)[None].float()
     size = layer.shape[:1:-1]
     x, y = (
-        (where[..., axis] - float(prepared.corner[axis])) * (2 * prepared.density / (size[axis] - 1)) - 1
+        (where[:, axis] - float(prepared.corner[axis])) * (2 * prepared.density / (size[axis] - 1)) - 1
         for axis in (0, 1)
     )
     return F.grid_sample(
-        layer.expand(len(places), -1, -1, -1),
+        layer.expand(len(where), -1, -1, -1),
         torch.stack([x, y], -1),
         mode="bicubic" if prepared.bicubic else "bilinear",
         padding_mode="border",

@@ -10,14 +10,18 @@ import torch
 
 from space_core.generator.mesh_warp.compositing.far_view import FarView, blend_far_side, find_far_view
 from space_core.generator.mesh_warp.compositing.grid import Grid, GridWindow, dilated
+from space_core.generator.mesh_warp.compositing.minification import minified
 from space_core.generator.mesh_warp.compositing.occlusion_edges import OcclusionEdges, find_occlusion_edges
 from space_core.generator.mesh_warp.compositing.person_layer import BIAS
 from space_core.generator.mesh_warp.compositing.prepared_canvas import NEGLIGIBLE, PreparedCanvas
 from space_core.generator.mesh_warp.frame_memory import FrameMemory
 
 TILE = (128, 512)  # height and width in pixels of the parts in which a frame is drawn: they stay in a core's cache
+COARSE = 4  # cells; minified parts of a frame are first looked for so far apart
 UNITY = 160  # the factor 1 of a shade in eight bits
-RUN = 32  # pixels; columns of a tile in which the background shows are blended as one where they are less far apart
+# Pixels; columns of a tile in which the background shows, or the layer is minified, are one run where they are less far
+# apart.
+RUN = 32
 
 cv2.setNumThreads(1)  # each core draws a batch of its own
 
@@ -36,9 +40,10 @@ class _Block:
     size: tuple[int, int]
     inside: tuple[slice, slice]
 
-    def at_pixels(self, values: np.ndarray) -> np.ndarray:
-        """(h, w, …) values (r, c, …) of its cells at the pixels that are drawn."""
-        return cv2.resize(values, self.size)[self.inside]
+    def at_pixels(self, values: np.ndarray, times: int = 1) -> np.ndarray:
+        """(times · h, times · w, …) values (r, c, …) of its cells at the pixels that are drawn, or at parts of them."""
+        rows, columns = (slice(times * side.start, times * side.stop) for side in self.inside)
+        return cv2.resize(values, (times * self.size[0], times * self.size[1]))[rows, columns]
 
 
 def compose_in_opencv(
@@ -80,11 +85,14 @@ def _draw(
         factor = cv2.copyMakeBorder(factor, 1, 1, 1, 1, cv2.BORDER_REPLICATE)
     if view is not None:
         changed |= view.window.in_grid(view.changed, places.shape[:2])[0, 1:-1, 1:-1].numpy() > 0
+    minification = _minified(places, changed, grid.cell)
     tiles = list(_tiles(changed, grid))
     _copy_around(frame, prepared.still.numpy(), grid, [area for _, area in tiles])
     source = prepared.in_layer(places)
     for tile, area in tiles:
         seen = _sampled(prepared, layer, tile.at_pixels(source[tile.cells]))
+        if minification is not None:
+            _sample_minified(seen, prepared, source[tile.cells], minification[tile.cells])
         if edges is not None:
             _draw_occlusion_edges(seen, prepared, edges, tile)
         if view is not None:
@@ -115,11 +123,11 @@ def _copy_around(frame: np.ndarray, still: np.ndarray, grid: Grid, areas: list[t
     frame[done:] = still[done:]
 
 
-def _runs(used: np.ndarray) -> Iterator[slice]:
-    """Slices of (n,) bool that hold all that are true; those less than ``RUN`` apart are one."""
+def _runs(used: np.ndarray, apart: int = RUN) -> Iterator[slice]:
+    """Slices of (n,) bool that hold all that are true; those less than ``apart`` apart are one."""
     places = np.flatnonzero(used)
     if len(places):
-        ends = np.flatnonzero(np.diff(places) > RUN)
+        ends = np.flatnonzero(np.diff(places) > apart)
         for first, last in zip([0, *(ends + 1)], [*ends, -1], strict=True):
             yield slice(int(places[first]), int(places[last]) + 1)
 
@@ -165,6 +173,45 @@ def _sampled(prepared: PreparedCanvas, layer: np.ndarray, where: np.ndarray) -> 
     """(h, w, 4) uint8 a layer at ``where`` (h, w, 2), in its pixels."""
     interpolation = cv2.INTER_CUBIC if prepared.bicubic else cv2.INTER_LINEAR
     return cv2.remap(layer, where, None, interpolation, borderMode=cv2.BORDER_REPLICATE)
+
+
+def _minified(places: np.ndarray, changed: np.ndarray, cell: int) -> np.ndarray | None:
+    """``minified`` of one frame in cells that are ``changed``.
+
+    None where no larger part of it is, as in most of speech: sampling four times would change hardly anything there.
+    """
+    coarse = torch.from_numpy(np.ascontiguousarray(places[::COARSE, ::COARSE]))[None]
+    if minified(coarse, COARSE * cell).max() < 1:
+        return None
+    share = minified(torch.from_numpy(places)[None], cell)[0].numpy()
+    share[1:-1, 1:-1] *= changed
+    return share
+
+
+def _sample_minified(seen: np.ndarray, prepared: PreparedCanvas, source: np.ndarray, share: np.ndarray) -> None:
+    """Samples the layer four times a pixel where a tile (h, w, 4) shows it minified.
+
+    Args:
+        source: (r + 2, c + 2, 2) places of the layer that the tile's cells show, one more cell around.
+        share: (r + 2, c + 2) see ``minified``.
+    """
+    cell, used = prepared.grid.cell, share[1:-1, 1:-1] > 0
+    for top in range(0, len(used), max(RUN // cell, 1)):
+        band = used[top : top + max(RUN // cell, 1)]
+        for columns in _runs(band.any(0), RUN // cell):
+            rows = top + np.flatnonzero(band[:, columns].any(1))
+            first, last = int(rows[0]), int(rows[-1]) + 1
+            part = seen[first * cell : last * cell, columns.start * cell : columns.stop * cell]
+            height, width = part.shape[:2]
+            block = _Block(
+                cells=np.s_[first : last + 2, columns.start : columns.stop + 2],
+                size=((columns.stop - columns.start + 2) * cell, (last - first + 2) * cell),
+                inside=np.s_[cell : cell + height, cell : cell + width],
+            )
+            finer = _sampled(prepared, prepared.layer.numpy(), block.at_pixels(source[block.cells], 2))
+            finer = cv2.resize(finer, (width, height), interpolation=cv2.INTER_AREA)
+            weight = block.at_pixels(share[block.cells])
+            part[:] = cv2.blendLinear(finer, part, weight, 1 - weight)
 
 
 def _draw_occlusion_edges(seen: np.ndarray, prepared: PreparedCanvas, edges: OcclusionEdges, tile: _Block) -> None:

@@ -5,15 +5,14 @@ import sys
 from pathlib import Path
 from typing import BinaryIO
 
-# Modules are imported without the garbage collector, which makes a process that draws ready 0.3 s sooner.
+# Without the garbage collector a process that draws is ready 0.3 s sooner.
 PROGRAM = """
-import gc, sys
-gc.disable()
+import sys
 sys.path[:] = sys.argv[1:]
 from importlib import import_module
-main = import_module({!r}).main
-gc.freeze()
-gc.enable()
+from space_core.memory import spared_by_collector
+with spared_by_collector():
+    main = import_module({!r}).main
 main(*{!r})
 """
 

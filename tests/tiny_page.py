@@ -22,17 +22,25 @@ QUEUE_SIZE = 2
 # A page in a program of its own, as app.py is; "work" holds a thread up for as long as it is told. A live session has
 # small black pictures.
 PROGRAM = """
-import gc, sys, time
-gc.disable()  # while packages are imported, as app.py does
+import time
+from space_core.memory import spared_by_collector
 from space_core.web import logs
 from space_core.web.settings import Settings
 settings = Settings.from_command_line()
 logs.configure("info")
 from space_core.web.private_files import create_private_folder
 print(create_private_folder(), flush=True)
-from space_core.web.server import serve
-import gradio as gr
-from space_core.web.metrics import Metrics
+with spared_by_collector():  # as app.py does
+    from functools import partial
+    from types import SimpleNamespace
+    import gradio as gr
+    import numpy as np
+    from space_core.live import LiveFrame
+    from space_core.web.application import Callbacks
+    from space_core.web.live_page import add_live
+    from space_core.web.metrics import Metrics
+    from space_core.web.server import serve
+    from space_core.web.service import AnimationService
 def fail(text):
     raise ValueError("can't open " + text)
 def work(seconds):
@@ -44,13 +52,6 @@ with gr.Blocks(analytics_enabled=False) as page:
     gr.Button().click(fail, text, result, api_name="fail")
     seconds = gr.Number()
     gr.Button().click(work, seconds, result, api_name="work", concurrency_limit=1)
-import numpy as np
-from functools import partial
-from types import SimpleNamespace
-from space_core.live import LiveFrame
-from space_core.web.application import Callbacks
-from space_core.web.live_page import add_live
-from space_core.web.service import AnimationService
 def stream(photo, chunks, *, control, skip_after, progress):
     for index, chunk in enumerate(chunks):
         yield LiveFrame(index, np.zeros((8, 8, 3), np.uint8), np.zeros(640, np.float32))
@@ -65,8 +66,6 @@ callbacks = Callbacks(
     num_live=service.num_live,
 )
 routes = partial(add_live, pipeline=pipeline, service=service, settings=settings)
-gc.freeze()
-gc.enable()
 serve(page, settings, Metrics(), callbacks, add_routes=routes)
 """
 

@@ -61,7 +61,7 @@ CPU_BATCH = 4  # frames of 512 × 512 rendered at once; more of them leave a cor
 CUDA_BATCH, CUDA_PIXELS = 96, 24 << 20
 MAX_WORKERS = drawing_process.NUM_PROCESSES + 1  # threads, each of which draws or waits for a process that does
 # Batches that are rendered before they are asked for: at most so many, and of large pictures as many as take so much.
-LOOK_AHEAD, LOOK_AHEAD_BYTES = max(3, 2 * MAX_WORKERS - 1), 60_000_000
+LOOK_AHEAD, LOOK_AHEAD_BYTES = 2 * MAX_WORKERS - 1, 60_000_000
 STILL = 1e-3  # pixels; less motion than this is none
 
 

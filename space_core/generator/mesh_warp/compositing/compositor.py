@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from space_core.generator.mesh_warp.compositing.compositor_opencv import compose_in_opencv
 from space_core.generator.mesh_warp.compositing.far_view import FarView, blend_far_side, find_far_view
-from space_core.generator.mesh_warp.compositing.grid import smoothed
+from space_core.generator.mesh_warp.compositing.grid import differences, smoothed
 from space_core.generator.mesh_warp.compositing.minification import minified
 from space_core.generator.mesh_warp.compositing.occlusion_edges import OcclusionEdges, find_occlusion_edges
 from space_core.generator.mesh_warp.compositing.person_layer import BIAS
@@ -61,9 +61,10 @@ def compose_in_torch(
 ) -> torch.Tensor:
     """Frames (B, H, W, 3) uint8, wholly on the device; arguments as ``compose`` returns and takes them."""
     grid = prepared.grid
-    layer = _sampled(prepared, prepared.layer, places)
-    share = grid.at_pixels(minified(places, grid.cell)[:, None])
-    layer = layer.lerp(_sampled_four_times(prepared, places), share)
+    where = grid.at_pixels(places.permute(0, 3, 1, 2))
+    layer = _sampled_at(prepared, prepared.layer, where)
+    several = torch.cat([_sampled_four_times(prepared, part) for part in where.split(FEW)])
+    layer = layer.lerp(several, grid.at_pixels(minified(places, grid.cell)[:, None]))
     if (edges := find_occlusion_edges(prepared, offsets)) is not None:
         layer = _with_occlusion_edges(layer, prepared, edges, places.shape[1:3])
     if (view := find_far_view(prepared, places, offsets, far)) is not None:
@@ -107,16 +108,9 @@ def _sampled(prepared: PreparedCanvas, layer: torch.Tensor, places: torch.Tensor
     return _sampled_at(prepared, layer, prepared.grid.at_pixels(places.permute(0, 3, 1, 2)))
 
 
-def _sampled_four_times(prepared: PreparedCanvas, places: torch.Tensor) -> torch.Tensor:
-    """The layer likewise, the mean of four places in each pixel."""
-    return torch.cat([_mean_of_four(prepared, part) for part in places.split(FEW)])
-
-
-def _mean_of_four(prepared: PreparedCanvas, places: torch.Tensor) -> torch.Tensor:
-    """``_sampled_four_times`` of a few frames."""
-    where = prepared.grid.at_pixels(places.permute(0, 3, 1, 2))
-    wide = F.pad(where, (1, 1, 1, 1), mode="replicate")
-    along, down = wide[..., 1:-1, 2:] - wide[..., 1:-1, :-2], wide[..., 2:, 1:-1] - wide[..., :-2, 1:-1]
+def _sampled_four_times(prepared: PreparedCanvas, where: torch.Tensor) -> torch.Tensor:
+    """(B, 4, height, width) the layer around places (B, 2, height, width): means of four in each pixel."""
+    along, down = differences(F.pad(where, (1, 1, 1, 1), mode="replicate"))
     shifts = ((along + down) / 8, (along - down) / 8)  # a quarter of a pixel
     parts = (_sampled_at(prepared, prepared.layer, where + sign * shift) for shift in shifts for sign in (-1, 1))
     return sum(parts, torch.zeros((), device=where.device)) / 4

@@ -40,6 +40,13 @@ class _Block:
     size: tuple[int, int]
     inside: tuple[slice, slice]
 
+    @classmethod
+    def around(cls, rows: slice, columns: slice, shape: tuple[int, int], cell: int) -> "_Block":
+        """The block whose pixels, of that height and width, show rows and columns; with one more cell around these."""
+        (height, width), cells = shape, np.s_[rows.start : rows.stop + 2, columns.start : columns.stop + 2]
+        high, wide = ((side.stop - side.start) * cell for side in cells)
+        return cls(cells, (wide, high), np.s_[cell : cell + height, cell : cell + width])
+
     def at_pixels(self, values: np.ndarray, times: int = 1) -> np.ndarray:
         """(times · h, times · w, …) values (r, c, …) of its cells at the pixels that are drawn, or at parts of them."""
         rows, columns = (slice(times * side.start, times * side.stop) for side in self.inside)
@@ -161,12 +168,7 @@ def _tiles(changed: np.ndarray, grid: Grid) -> Iterator[tuple[_Block, tuple[slic
             left, right = start + int(own[0]), start + int(own[-1]) + 1
             area = np.s_[top * cell : min(bottom * cell, grid.height), left * cell : min(right * cell, grid.width)]
             height, width = (side.stop - side.start for side in area)
-            block = _Block(
-                cells=np.s_[top : bottom + 2, left : right + 2],
-                size=((right - left + 2) * cell, (bottom - top + 2) * cell),
-                inside=np.s_[cell : cell + height, cell : cell + width],
-            )
-            yield block, area
+            yield _Block.around(slice(top, bottom), slice(left, right), (height, width), cell), area
 
 
 def _sampled(prepared: PreparedCanvas, layer: np.ndarray, where: np.ndarray) -> np.ndarray:
@@ -180,10 +182,10 @@ def _minified(places: np.ndarray, changed: np.ndarray, cell: int) -> np.ndarray 
 
     None where no larger part of it is, as in most of speech: sampling four times would change hardly anything there.
     """
-    coarse = torch.from_numpy(np.ascontiguousarray(places[::COARSE, ::COARSE]))[None]
-    if minified(coarse, COARSE * cell).max() < 1:
+    seen = torch.from_numpy(places)[None]
+    if minified(seen[:, ::COARSE, ::COARSE], COARSE * cell).max() < 1:
         return None
-    share = minified(torch.from_numpy(places)[None], cell)[0].numpy()
+    share = minified(seen, cell)[0].numpy()
     share[1:-1, 1:-1] *= changed
     return share
 
@@ -196,20 +198,16 @@ def _sample_minified(seen: np.ndarray, prepared: PreparedCanvas, source: np.ndar
         share: (r + 2, c + 2) see ``minified``.
     """
     cell, used = prepared.grid.cell, share[1:-1, 1:-1] > 0
-    for top in range(0, len(used), max(RUN // cell, 1)):
-        band = used[top : top + max(RUN // cell, 1)]
+    height = max(RUN // cell, 1)
+    for top in range(0, len(used), height):
+        band = used[top : top + height]
         for columns in _runs(band.any(0), RUN // cell):
-            rows = top + np.flatnonzero(band[:, columns].any(1))
-            first, last = int(rows[0]), int(rows[-1]) + 1
-            part = seen[first * cell : last * cell, columns.start * cell : columns.stop * cell]
-            height, width = part.shape[:2]
-            block = _Block(
-                cells=np.s_[first : last + 2, columns.start : columns.stop + 2],
-                size=((columns.stop - columns.start + 2) * cell, (last - first + 2) * cell),
-                inside=np.s_[cell : cell + height, cell : cell + width],
-            )
+            own = top + np.flatnonzero(band[:, columns].any(1))
+            rows = slice(int(own[0]), int(own[-1]) + 1)
+            part = seen[rows.start * cell : rows.stop * cell, columns.start * cell : columns.stop * cell]
+            block = _Block.around(rows, columns, part.shape[:2], cell)
             finer = _sampled(prepared, prepared.layer.numpy(), block.at_pixels(source[block.cells], 2))
-            finer = cv2.resize(finer, (width, height), interpolation=cv2.INTER_AREA)
+            finer = cv2.resize(finer, part.shape[1::-1], interpolation=cv2.INTER_AREA)
             weight = block.at_pixels(share[block.cells])
             part[:] = cv2.blendLinear(finer, part, weight, 1 - weight)
 

@@ -80,6 +80,11 @@ def _smoothed_in_opencv(cells: torch.Tensor) -> torch.Tensor:
     return torch.from_numpy(np.stack([cv2.blur(frame, (3, 3), borderType=around) for frame in wide]))
 
 
+def differences(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """(…, r, c) along x and along y, between the neighbours on both sides of each of values (…, r + 2, c + 2)."""
+    return values[..., 1:-1, 2:] - values[..., 1:-1, :-2], values[..., 2:, 1:-1] - values[..., :-2, 1:-1]
+
+
 def box_sum(cells: torch.Tensor, radius: int) -> torch.Tensor:
     """(B, C, r, c) the sum of cells (B, C, r, c) over the square of cells around each; outside there is nothing."""
     for axis in (2, 3):

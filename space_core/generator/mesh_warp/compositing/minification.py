@@ -7,6 +7,7 @@ flicker as the head moves.
 import torch
 from torch.nn import functional as F
 
+from space_core.generator.mesh_warp.compositing.grid import differences
 from space_core.smoothstep import smoothstep
 
 # Pixels of the photo per pixel of the film, along x or y: sampled once a pixel … four times.
@@ -18,8 +19,6 @@ def minified(places: torch.Tensor, cell: int) -> torch.Tensor:
 
     ``places`` (B, rows + 2, columns + 2, 2) are those of ``compose``, ``cell`` is a cell's side; pixels of the film.
     """
-    x, y = places.unbind(-1)
-    along = (x[:, 1:-1, 2:] - x[:, 1:-1, :-2]).square_() + (y[:, 1:-1, 2:] - y[:, 1:-1, :-2]).square_()
-    down = (x[:, 2:, 1:-1] - x[:, :-2, 1:-1]).square_() + (y[:, 2:, 1:-1] - y[:, :-2, 1:-1]).square_()
+    along, down = (x.square_() + y.square_() for x, y in zip(*map(differences, places.unbind(-1)), strict=True))
     least, most = ((2 * cell * scale) ** 2 for scale in MINIFIED)
     return F.pad(smoothstep(along.maximum(down), least, most), (1, 1, 1, 1))

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from space_core.generator.mesh_warp.compositing.grid import Grid, box_sum
+from space_core.generator.mesh_warp.compositing.grid import Grid, box_sum, differences
 from space_core.generator.mesh_warp.compositing.prepared_canvas import PreparedCanvas
 from space_core.generator.mesh_warp.sampling import blur_in_torch, reach_of_blur
 from space_core.smoothstep import smoothstep
@@ -33,8 +33,7 @@ def soften_edges(frames: torch.Tensor, prepared: PreparedCanvas, places: torch.T
 def _squeezed(prepared: PreparedCanvas, places: torch.Tensor) -> torch.Tensor:
     """(B, 1, rows + 2, columns + 2) 0 where a cell is as sharp as the photo … 1 where it has to be blurred."""
     wide = F.pad(places.permute(0, 3, 1, 2), (1, 1, 1, 1), mode="replicate") / (2 * prepared.grid.cell)
-    along = wide[:, :, 1:-1, 2:] - wide[:, :, 1:-1, :-2]
-    down = wide[:, :, 2:, 1:-1] - wide[:, :, :-2, 1:-1]
+    along, down = differences(wide)
     # The square of the larger singular value of the Jacobian with these columns.
     size = along.square().sum(1) + down.square().sum(1)
     area = along[:, 0] * down[:, 1] - along[:, 1] * down[:, 0]

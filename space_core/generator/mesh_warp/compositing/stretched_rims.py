@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from space_core.face.topology import OVAL
-from space_core.generator.mesh_warp.compositing.grid import Grid, GridWindow, box_sum
+from space_core.generator.mesh_warp.compositing.grid import Grid, GridWindow, box_sum, differences
 from space_core.generator.mesh_warp.compositing.soft_edges import soften_part
 from space_core.generator.mesh_warp.face_motion import FaceMotion, upload
 from space_core.smoothstep import smoothstep
@@ -61,9 +61,8 @@ def _window(grid: Grid, motion: FaceMotion) -> tuple[int, int, int, int]:
 
 def _stretched(places: torch.Tensor, cell: int) -> torch.Tensor:
     """(B, r − 2, c − 2) whether cells between others see places of the photo (B, r, c, 2) stretched, 0…1."""
-    x, y = places.unbind(-1)
-    steps = [(axis[:, 1:-1, 2:] - axis[:, 1:-1, :-2], axis[:, 2:, 1:-1] - axis[:, :-2, 1:-1]) for axis in (x, y)]
-    area = (steps[0][0] * steps[1][1] - steps[0][1] * steps[1][0]).abs() / (2 * cell) ** 2
+    (x_along, x_down), (y_along, y_down) = map(differences, places.unbind(-1))
+    area = (x_along * y_down - x_down * y_along).abs() / (2 * cell) ** 2
     return 1 - smoothstep(area, 1 / STRETCH[1], 1 / STRETCH[0])
 
 

@@ -1,5 +1,6 @@
 """What long hair that swings promises: when it moves, how it comes to rest, and what it leaves alone."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import cv2
@@ -125,22 +126,42 @@ def test_swinging_hair_leaves_face_and_background_alone(generator, long_haired):
     assert mean_difference(frame[beside], still[beside]) > 2
 
 
-def test_shoulders_in_clothes_of_the_hairs_colour_are_no_hair(portrait):
+def hanging_hair(
+    portrait: Portrait, *bare: tuple[tuple[float, float], ...]
+) -> Callable[[tuple[float, float]], np.ndarray]:
+    """The hair found in a drawing of long hair and clothes of its colour: its share at (x, y) on either side.
+
+    ``bare`` are polygons of normalized places that show skin.
+    """
     photo = on_surroundings(posed(portrait))
 
     def pixels(*corners: tuple[float, float]) -> np.ndarray:
-        return photo.host.place(np.array([(x, y, 0.6) for x, y in corners]))[0, :, :2].round().astype(int)
+        return photo.host.place(np.array([(x, y, 0.6) for x, y in corners]))[0, :, :2].round().astype(np.int32)
 
     person = np.zeros((640, 640), np.float32)
     for corners in (((-1, -1.2), (1, -1.2), (1, 1.3), (-1, 1.3)), ((-1.8, 1.1), (1.8, 1.1), (1.8, 1.9), (-1.8, 1.9))):
-        cv2.fillPoly(person, [pixels(*corners).astype(np.int32)], 1)
+        cv2.fillPoly(person, [pixels(*corners)], 1)
     picture = np.full((640, 640, 3), 0.9, np.float32)
     picture[person > 0] = [0.15, 0.1, 0.05]
-    cv2.fillPoly(picture, [photo.host.posed[0, list(OVAL), :2].round().astype(np.int32)], (0.8, 0.6, 0.5))
+    outline = photo.host.posed[0, list(OVAL), :2].round().astype(np.int32)
+    for polygon in (outline, *(pixels(*corners) for corners in bare)):
+        cv2.fillPoly(picture, [polygon], (0.8, 0.6, 0.5))
     hair = find_hanging_hair(photo, torch.from_numpy(picture).permute(2, 0, 1)[None], person)
-    beside_jaw, shoulders = (hair.at(pixels((-x, y), (x, y))) for x, y in ((0.9, 0.9), (1.6, 1.4)))
-    assert beside_jaw.min() > 0.9
-    assert shoulders.max() < 0.1
+    return lambda place: hair.at(pixels((-place[0], place[1]), place))
+
+
+def test_shoulders_in_clothes_of_the_hairs_colour_are_no_hair(portrait):
+    share = hanging_hair(portrait)
+    assert share((0.9, 0.9)).min() > 0.9
+    assert share((1.6, 1.4)).max() < 0.1
+
+
+def test_hair_covers_ears_where_none_is_seen(portrait):
+    ears = [((side * 0.75, -0.1), (side * 0.9, -0.1), (side * 0.9, 0.4), (side * 0.75, 0.4)) for side in (-1, 1)]
+    behind_ears = hanging_hair(portrait, *ears)
+    assert behind_ears((0.9, 0.9)).min() > 0.8
+    assert behind_ears((0.9, 0.0)).max() < 0.5
+    assert hanging_hair(portrait)((0.9, 0.0)).min() > 0.8
 
 
 @pytest.mark.parametrize("example", ["grace_hopper", "astronaut"])

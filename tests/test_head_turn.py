@@ -249,24 +249,19 @@ def test_ears_are_as_deep_at_their_lobes_as_at_their_tops(portrait):
     np.testing.assert_allclose(lobe, top, atol=0.12)
 
 
-def test_hair_that_hangs_lies_beside_the_face_and_not_behind_it(portrait):
-    photo = on_surroundings(posed(portrait))
-    middle, beside = (
-        photo.host.place(np.array([[-x, y, 0.0], [x, y, 0.0]]))[0, :, :2] for x, y in ((0.2, 0.4), (1.2, 0.6))
-    )
+def test_hair_that_hangs_lies_before_the_ears_and_is_as_deep_below_them_as_above_them(portrait):
+    photo, person = on_surroundings(posed(portrait)), np.zeros((640, 640), np.float32)
+    corners = np.array([(-1.3, -1.2, 0.6), (1.3, -1.2, 0.6), (1.3, 1.6, 0.6), (-1.3, 1.6, 0.6)])
+    cv2.fillPoly(person, [photo.host.place(corners)[0, :, :2].round().astype(np.int32)], 1)
 
-    def depths(hangs: float, points: np.ndarray) -> np.ndarray:
-        return head_depth(photo, portrait.person, hair(hangs)).at(points) / portrait.pose.scale
+    def depths(hangs: float, x: float, *heights: float) -> np.ndarray:
+        places = photo.host.place(np.array([[side * x, y, 0.6] for y in heights for side in (-1, 1)]))[0]
+        depth = head_depth(photo, person, hair(hangs)).at(places[:, :2]) - places[:, 2]
+        return depth.reshape(-1, 2) / portrait.pose.scale + 0.6
 
-    np.testing.assert_allclose(depths(1, middle), depths(0, middle), atol=0.01)
-    assert (depths(1, beside) < depths(0, beside) - 0.15).all()
-
-
-def test_hair_that_hangs_lies_before_ears_and_neck(portrait):
-    photo = on_surroundings(posed(portrait))
-    down = photo.host.place(np.array([[side * 0.98, y, 0.55] for side in (-1, 1) for y in (0.3, 0.6, 0.9)]))[0]
-    behind = (head_depth(photo, portrait.person, hair(1)).at(down[:, :2]) - down[:, 2]) / portrait.pose.scale
-    assert behind.max() < 0.05
+    np.testing.assert_allclose(depths(1, 0.2, 0.4), depths(0, 0.2, 0.4), atol=0.01)
+    assert (depths(1, 0.95, 0.1, 0.4) < depths(0, 0.95, 0.1, 0.4) - 0.3).all()
+    np.testing.assert_allclose(np.diff(depths(1, 1.25, -0.3, 0.0, 0.4, 0.8), axis=0), 0, atol=0.1)
 
 
 def round_head(photo: FaceMotion, depth: float) -> tuple[np.ndarray, float, np.ndarray]:

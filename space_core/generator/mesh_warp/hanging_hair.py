@@ -24,6 +24,8 @@ DEPTH = 0.6  # normalized, at which hair hangs
 # Normalized places (x to either side, y). Hair that grows on the head is sought above the first height, hair that hangs
 # below the second and beyond the third, where there is no neck and no beard, up to the last.
 GROWS, HANGS, BESIDE, FARTHEST = -0.1, 0.25, 0.5, 1.9
+# Hair over an ear, below this height, is what hangs straight down from there for that much more than ears reach down.
+EARS, BELOW_EARS = -0.3, 0.1
 SKIN = (50, 101, 205, 280, 330, 425, 36, 266, 187, 411, 4, 195)  # points on cheeks and nose, which no fringe covers
 COLOUR = 0.08  # a difference in colour (of 0…1 values); in these:
 UNLIKE_SKIN, LIKE_HAIR = 1.3, 1.3
@@ -42,7 +44,7 @@ class HangingHair:
     """Where a photo shows long hair.
 
     Attributes:
-        share: (160, 160) which share of the person around each cell of the surroundings is hair below the eyes, 0…1.
+        share: (160, 160) which share of the person around each cell of the surroundings is hair that hangs, 0…1.
     """
 
     share: np.ndarray
@@ -76,23 +78,22 @@ def find_hanging_hair(photo: FaceMotion, picture: torch.Tensor, person: np.ndarr
         person: (640, 640) 0 background … 1 person.
     """
     sure = cv2.resize(person, (EXTENT // CELL, EXTENT // CELL), interpolation=cv2.INTER_AREA) > SURE
-    hangs = blur(_hanging(photo, picture, sure).astype(np.float32), REACH)
-    return HangingHair(hangs / blur(sure.astype(np.float32), REACH).clip(0.05))
+    outline, face = photo.host.posed[0, list(OVAL), :2] / CELL, np.zeros(sure.shape, np.uint8)
+    cv2.fillPoly(face, [outline.round().astype(np.int32)], 1)
+    around = sure & ~cv2.dilate(face, np.ones((5, 5), np.uint8)).astype(bool)
+    hangs = blur(_hanging(photo, picture, around).astype(np.float32), REACH)
+    return HangingHair(hangs / blur(around.astype(np.float32), REACH).clip(0.05))
 
 
-def _hanging(photo: FaceMotion, picture: torch.Tensor, sure: np.ndarray) -> np.ndarray:
-    """(160, 160) bool, which cells show hair that hangs below the eyes.
+def _hanging(photo: FaceMotion, picture: torch.Tensor, around: np.ndarray) -> np.ndarray:
+    """(160, 160) bool, which cells show hair that hangs below the eyes and over the ears.
 
-    ``sure`` (160, 160) are those that show the person.
+    ``around`` (160, 160) are those that show the person, but not the face.
     """
     middles = torch.arange(0, EXTENT, CELL, dtype=torch.float32) + (CELL - 1) / 2
     x, y = _normalized(photo, grid_of(middles, middles))
     colours = F.avg_pool2d(picture, CELL)[0].permute(1, 2, 0).numpy() / COLOUR
-    outline, face = photo.host.posed[0, list(OVAL), :2] / CELL, np.zeros(sure.shape, np.uint8)
-    cv2.fillPoly(face, [outline.round().astype(np.int32)], 1)
-    around = sure & ~cv2.dilate(face, np.ones((5, 5), np.uint8)).astype(bool)
-
-    columns, rows = (photo.host.posed[0, list(SKIN), :2] / CELL).round().astype(int).clip(0, len(sure) - 1).T
+    columns, rows = (photo.host.posed[0, list(SKIN), :2] / CELL).round().astype(int).clip(0, len(around) - 1).T
     skin = cKDTree(blur(colours, 1)[rows, columns])
     head = around & (y < GROWS) & (abs(x) < FARTHEST)
     grows = np.zeros_like(head)
@@ -106,9 +107,10 @@ def _hanging(photo: FaceMotion, picture: torch.Tensor, sure: np.ndarray) -> np.n
     )
     alike = grows.copy()
     alike[below] = (to_hair < LIKE_HAIR) & (to_hair < to_skin)
-    hangs = _reached_from_above(alike, grows) & (y > HANGS)
+    reached = _reached_from_above(alike, grows)
+    hangs = reached & (y > HANGS)
     long = hangs.sum() * (CELL / float(photo.host.scale[0])) ** 2 > LEAST_HAIR
-    return hangs if long else np.zeros_like(hangs)
+    return hangs | _over_ears(reached, hangs, y) if long else np.zeros_like(hangs)
 
 
 def _reached_from_above(alike: np.ndarray, grows: np.ndarray) -> np.ndarray:
@@ -119,6 +121,15 @@ def _reached_from_above(alike: np.ndarray, grows: np.ndarray) -> np.ndarray:
         above = cv2.dilate(reached[row - 1 : row].astype(np.uint8), np.ones((1, spread), np.uint8))[0] > 0
         reached[row] |= alike[row] & above
     return reached
+
+
+def _over_ears(reached: np.ndarray, hangs: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """(160, 160) bool, the cells ``reached`` in which hair covers ears: straight above that which ``hangs``.
+
+    ``y`` (160, 160) is their height, normalized.
+    """
+    straight = np.where(y > HANGS, hangs | (y > HANGS + BELOW_EARS), reached)
+    return np.logical_and.accumulate(straight[::-1])[::-1] & reached & (y > EARS)
 
 
 def _normalized(photo: FaceMotion, pixels: torch.Tensor) -> np.ndarray:

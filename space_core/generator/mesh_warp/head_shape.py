@@ -50,7 +50,8 @@ BESIDE = 0.1  # that far from the head's outline everything is as deep as that: 
 # Ears hang lower in photos than on the generic head, and are as deep at their lobes, too: this far beside the face, and
 # between these heights, normalized.
 EAR_BESIDE, EAR_HEIGHTS = (0.02, 0.12), (-0.3, -0.1, 0.6, 0.85)
-HANGING, HANGING_WIDTH = 0.55, 0.25  # … but hair that is known to hang is beside the face; it gets there gradually
+# Hair that is known to hang begins that deep beside the face, and is round; what is around it gets there gradually.
+HANGING, HANGING_WIDTH = 0.55, 0.25
 
 
 @dataclass(frozen=True)
@@ -96,46 +97,50 @@ def head_depth(photo: FaceMotion, person: np.ndarray, hair: HangingHair) -> Head
         person: (640, 640) 0 background … 1 person.
         hair: long hair.
     """
-    host, shape = photo.host, head_shape()
-    (x, y), scale = places_at(photo, DEEPEST), float(host.scale[0])
-    vertices = shape.vertices * _proportions(host.normalized[0])
-    flat = DEEPEST - FLAT_FROM + DEEPER * abs(host.rotation[0, 2, 0]) * _near_side(photo, vertices[:, 0])
-    vertices[:, 2] = np.minimum(vertices[:, 2], FLAT_FROM + flat * np.tanh((vertices[:, 2] - FLAT_FROM).clip(0) / flat))
-    head, is_head = _drawn(host.place(vertices)[0], shape.triangles)
+    host = photo.host
+    (x, y), scale = places_at(photo, DEEPEST), float(host.scale[0]) / CELL  # the latter in cells
     face, is_face = _drawn(host.posed[0, :NUM_SURFACE_POINTS], canonical_face().triangles)
-    distance, (rows, columns) = distance_transform_edt(~(is_head | is_face), return_indices=True)
-    beside = smoothstep(distance * CELL / scale, 0, BESIDE)
-    depth = np.where(is_face, face, head)[rows, columns]
-    deepest, hanging = _plane(photo, DEEPEST), _plane(photo, HANGING)
-    hangs = blur(hair.share, HANGING_WIDTH * scale / CELL)
-    plane = deepest + hangs * (hanging - deepest)
-    depth += beside * (plane[rows, columns] - depth)
-    depth += np.where(is_face, 0, hair.share) * (hanging - depth).clip(max=0)
-
+    head, is_head = _drawn(_head_vertices(photo), head_shape().triangles)
     inside = (person[::CELL, ::CELL] > PERSON) | is_face
     inside[[0, -1]] = inside[:, [0, -1]] = False
-    from_face, (rows, columns) = distance_transform_edt(~is_face, return_indices=True)
-    nearest = depth[rows, columns]
-    to_outline, (rows, columns) = distance_transform_edt(inside, return_indices=True)
+    from_face, nearest_face = distance_transform_edt(~is_face, return_indices=True)
+    to_outline, nearest_outline = distance_transform_edt(inside, return_indices=True)
     across = (from_face + to_outline).clip(1e-6)
-    # The outline of something round lies as deep as its middle: so does what would be deeper, on a turned far side.
-    outline = np.minimum(depth[rows, columns], float(host.place(HEAD_MIDDLE[None])[0, 0, 2]))
+    beside_face = (from_face / np.minimum(across, FARTHEST * scale)).clip(max=1)
+
+    # The outline of something round lies as deep as its middle.
+    axis = np.stack([np.zeros_like(y), y, np.full_like(y, AXIS)], -1) @ host.rotation[0, 2]
+    axis = axis * host.scale[0] + host.translation[0, 2]
+    deepest, hanging = _plane(photo, DEEPEST), _rounded(_plane(photo, HANGING), axis, beside_face)
+    plane = deepest + blur(hair.share, HANGING_WIDTH * scale) * (hanging - deepest)
+    distance, nearest = distance_transform_edt(~(is_head | is_face), return_indices=True)
+    depth = np.where(is_face, face, head)[tuple(nearest)]
+    depth += smoothstep(distance / scale, 0, BESIDE) * (plane[tuple(nearest)] - depth)
+    depth += np.where(is_face, 0, hair.share) * (hanging - depth)
+
+    beginning = depth[tuple(nearest_face)]
+    # What would be deeper than the middle, on a turned far side, is as deep as that.
+    outline = np.minimum(depth[tuple(nearest_outline)], float(host.place(HEAD_MIDDLE[None])[0, 0, 2]))
     side = _side(photo, x, y)
     outline += side * (plane - outline)
-    share = from_face / (across - np.minimum(RIM * scale / CELL, RIM_SHARE * across))
-    deeper = _rounded(nearest, outline, share.clip(max=1), side) - depth
+    share = from_face / (across - np.minimum(RIM * scale, RIM_SHARE * across))
+    deeper = _rounded(beginning, outline, share.clip(max=1), side) - depth
     upper = 1 - smoothstep(y, *ROUND_HEIGHTS)
     depth += upper * (deeper - (1 - side) * deeper.clip(0))
-    near = _near_side(photo, x)
-    if near.any():
-        axis = np.stack([np.zeros_like(y), y, np.full_like(y, AXIS)], -1) @ host.rotation[0, 2]
-        outline = axis * host.scale[0] + host.translation[0, 2]
-        share = from_face / np.minimum(across, FARTHEST * scale / CELL)
-        depth += near * (_rounded(nearest, outline, share.clip(max=1), np.zeros_like(x)) - depth).clip(0)
+    depth += _near_side(photo, x) * (_rounded(beginning, axis, beside_face) - depth).clip(0)
 
-    ear = _ear(y, from_face * CELL / scale) * (1 - hair.share)
+    ear = _ear(y, from_face / scale) * (1 - hair.share)
     depth += ear * (deepest - depth).clip(0)
-    return HeadDepth(gaussian_filter(depth, SMOOTHING * scale / CELL, mode="nearest"))
+    return HeadDepth(gaussian_filter(depth, SMOOTHING * scale, mode="nearest"))
+
+
+def _head_vertices(photo: FaceMotion) -> np.ndarray:
+    """(V, 3) where the vertices of the generic head are, in pixels: fitted to the face, and flattened at its back."""
+    vertices = head_shape().vertices * _proportions(photo.host.normalized[0])
+    near = _near_side(photo, vertices[:, 0])
+    flat = DEEPEST - FLAT_FROM + DEEPER * abs(photo.host.rotation[0, 2, 0]) * near
+    vertices[:, 2] = np.minimum(vertices[:, 2], FLAT_FROM + flat * np.tanh((vertices[:, 2] - FLAT_FROM).clip(0) / flat))
+    return photo.host.place(vertices)[0]
 
 
 def _near_side(photo: FaceMotion, x: np.ndarray) -> np.ndarray:
@@ -151,13 +156,13 @@ def _side(photo: FaceMotion, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return facing * (x**2 / (x**2 + above**2).clip(1e-6)) ** 2
 
 
-def _rounded(nearest: np.ndarray, outline: np.ndarray, share: np.ndarray, side: np.ndarray) -> np.ndarray:
-    """(160, 160) depth that is round between that of the face, ``nearest``, and that of the head's outline.
+def _rounded(beginning: np.ndarray, outline: np.ndarray, share: np.ndarray, side: np.ndarray | float = 0) -> np.ndarray:
+    """(160, 160) depth that is round between ``beginning``, at the face, and ``outline``, at the head's outline.
 
     ``share`` (160, 160) of the way to the outline, 0…1; ``side`` (160, 160) is that of ``_side``.
     """
     power, root = (top + side * (beside - top) for top, beside in zip(*ROUNDNESS, strict=True))
-    return outline + (nearest - outline) * (1 - share**power) ** root
+    return outline + (beginning - outline) * (1 - share**power) ** root
 
 
 def at_points(cells: np.ndarray, points: np.ndarray) -> np.ndarray:

@@ -41,6 +41,9 @@ CLEARANCE = 0.45  # the least distance of such a vertex from the face's outline,
 NECK_TOP, NECK_END = 0.85, 2.1  # down the neck, the head's turning fades out between these
 HEAD_SIDE, HEAD_END = 1.9, 3.2  # and likewise to the sides, beyond any hair
 NECK_SIDE, SHOULDERS = 0.35, 0.6  # shoulders are no neck: beside it, each unit counts for that much further down
+OVER_SHOULDERS = (
+    0.5  # hair that hangs before or behind shoulders goes with the head further down, as if so much less far out
+)
 NECK = (0.0, 0.78, 1.25)  # about this point heads turn; where it goes, the body goes with it, …
 BODY_SWAY = (0.9, 0.5)  # … sideways and up and down by this much, …
 BODY_TURN = 0.08  # … and it turns with the head this little
@@ -161,7 +164,7 @@ def build_warp_mesh(
     x, y, _ = around_normalized.T
     longer = normalized[CHIN, 1] - canonical_face().vertices[CHIN, 1]  # than the average face
     held = held_things(person, outline.mean(0), _down(*places_at(photo, 0), longer), scale)
-    down = np.maximum(_down(x, y, longer), at_points(held, around))
+    down = np.maximum(_down(x * (1 - OVER_SHOULDERS * hair.at(around)), y, longer), at_points(held, around))
     sideways = smoothstep(torch.from_numpy(abs(x)), HEAD_SIDE, HEAD_END).numpy()
     inside = _inside(around, person, edges, (False, continued[1], False))
     # What goes on beyond the photo's sides moves across them with the head; shoulders stay there.

@@ -50,9 +50,16 @@ def test_the_ends_of_every_range_are_accepted_and_what_is_beyond_is_not(name):
             AnimationOptions(**{name: value})
 
 
+BLENDS = "write for instance 'happy', '0.7 happy + 0.3 sad' or '0:neutral, 2.5:happy@0.8'"
+UNITS = "write for instance '1:0.5, 12:0.8' or '12L:1'"
+
+
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
+        ({"emotion": "0.5 happy + 0.6"}, f"An emotion is missing beside '0.6'; {BLENDS}."),
+        ({"emotion": "0:"}, f"An emotion is missing beside a + or a colon; {BLENDS}."),
+        ({"action_units": "12:0.8,"}, f"An action unit is missing beside a comma or a colon; {UNITS}."),
         ({"emotion": "joyful"}, f"There is no emotion called 'joyful'; choose from: {', '.join(EMOTIONS)}."),
         ({"emotion": None}, "emotion must be a text such as 'happy'; got None."),
         ({"intensity": 3}, "intensity must be between 0 and 1.5; got 3."),

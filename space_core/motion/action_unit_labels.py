@@ -68,6 +68,8 @@ def parse_action_units(text: str) -> dict[str, float]:
     for entry in text.split(",") if text.strip() else ():
         name, colon, strength = (part.strip() for part in entry.partition(":"))
         columns = _columns(name.upper().removeprefix("AU").strip())
+        if not name:
+            raise SpaceError(f"An action unit is missing beside a comma or a colon; {_EXAMPLES}.")
         if not columns:
             raise SpaceError(
                 f"There is no action unit {_quoted(name)}; choose from {', '.join(UNITS)}, "

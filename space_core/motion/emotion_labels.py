@@ -70,6 +70,9 @@ def _parse_blend(text: str, intensity: float) -> tuple[float, ...]:
         number = re.match(_NUMBER, part.strip())
         share = number[0] if number else "1"
         label = part.strip().removeprefix(number[0] if number else "").strip().lower()
+        if not label:
+            beside = _quoted(part) if part.strip() else "a + or a colon"
+            raise SpaceError(f"An emotion is missing beside {beside}; {_EXAMPLES}.")
         if label not in EMOTIONS:
             raise SpaceError(f"There is no emotion called {_quoted(label)}; choose from: {', '.join(EMOTIONS)}.")
         shares[label] += float(share)

@@ -1,5 +1,6 @@
 """Takes head pose out of landmarks and puts it back, exactly (SPACE, section 3.1)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,6 +34,15 @@ class HeadPose:
     def matrices(self) -> np.ndarray:
         """(T, 3, 3) rotation matrices: yaw first, then pitch, then roll."""
         return Rotation.from_euler("yxz", self.rotation * _SIGNS, degrees=True).as_matrix()
+
+
+def join_poses(poses: Sequence[HeadPose]) -> HeadPose:
+    """The head poses of frames that follow each other, of at least one ``HeadPose``."""
+    return HeadPose(
+        np.concatenate([pose.rotation for pose in poses]),
+        np.concatenate([pose.translation for pose in poses]),
+        np.concatenate([pose.scale for pose in poses]),
+    )
 
 
 # Right-handed angles about x right, y down, z away turn the other way than the words above for yaw and pitch.

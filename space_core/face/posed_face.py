@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from space_core.face.normalization import HeadPose, normalize, pose_landmarks
+from space_core.face.normalization import HeadPose, join_poses, normalize, pose_landmarks
+
+LAYERS = ("emotion", "speech", "hair", "tongue")  # of a ``PosedFace``, in the order of its fields; each may be None
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class PosedFace:
         return len(self.normalized)
 
     def __getitem__(self, frames: slice | np.ndarray) -> "PosedFace":
-        layers = (self.emotion, self.speech, self.hair, self.tongue)
+        layers = (getattr(self, name) for name in LAYERS)
         return PosedFace(
             self.normalized[frames], self.pose[frames], *(None if layer is None else layer[frames] for layer in layers)
         )
@@ -47,15 +49,11 @@ class PosedFace:
 
 def join_faces(faces: Sequence[PosedFace]) -> PosedFace:
     """One face of several that follow each other."""
-    first, poses = faces[0], [face.pose for face in faces]
-    names = ("rotation", "translation", "scale")
+    layers = ([getattr(face, name) for face in faces] for name in LAYERS)
     return PosedFace(
         np.concatenate([face.normalized for face in faces]),
-        HeadPose(*(np.concatenate([getattr(pose, name) for pose in poses]) for name in names)),
-        None if first.emotion is None else np.concatenate([face.emotion for face in faces]),
-        None if first.speech is None else np.concatenate([face.speech for face in faces]),
-        None if first.hair is None else np.concatenate([face.hair for face in faces]),
-        None if first.tongue is None else np.concatenate([face.tongue for face in faces]),
+        join_poses([face.pose for face in faces]),
+        *(None if layer[0] is None else np.concatenate(layer) for layer in layers),
     )
 
 

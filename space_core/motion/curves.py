@@ -18,6 +18,7 @@ class Curves:
         seconds: (T,) the time at which each frame begins.
         lip_opening: (T,) the gap between the lips in widths of the resting mouth: 0 closed, 0.5 wide open.
         yaw, pitch, roll: (T,) rotation of the head relative to the photo's pose, degrees: positive yaw to the image's
+            right, positive pitch lifts the chin, positive roll tips the head clockwise as seen in the image.
         blink: (T,) 0 eyes as they are … 1 shut.
         gaze_yaw, gaze_pitch: (T,) rotation of the eyes relative to the photo's, degrees; signs as above.
         emotion: (T, 8) label weights × intensity in the order of ``EMOTIONS``.

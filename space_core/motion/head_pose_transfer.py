@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from space_core.errors import SpaceError
-from space_core.face.normalization import HeadPose, normalize
+from space_core.face.normalization import HeadPose, join_poses, normalize
 from space_core.motion.head_pose import ease, offset_pose, rotation_limits, soft_limit
 from space_core.timing import FPS
 
@@ -28,11 +28,7 @@ def follow_head_pose(faces: Iterable[np.ndarray | None]) -> HeadPose:
     """
     missing = HeadPose(np.full((1, 3), np.nan), np.full((1, 3), np.nan), np.full(1, np.nan))
     poses = [missing if face is None else normalize(face[None])[1] for face in faces]
-    return HeadPose(
-        np.concatenate([np.zeros((0, 3)), *(pose.rotation for pose in poses)]),
-        np.concatenate([np.zeros((0, 3)), *(pose.translation for pose in poses)]),
-        np.concatenate([np.zeros(0), *(pose.scale for pose in poses)]),
-    )
+    return join_poses([missing[:0], *poses])
 
 
 def transfer_head_pose(driving: HeadPose, num_frames: int, photo: HeadPose, amount: float) -> HeadPose:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from space_core.face.normalization import HeadPose, pose_landmarks
+from space_core.face.normalization import HeadPose, join_poses, pose_landmarks
 from space_core.face.posed_face import PosedFace
 from space_core.motion.action_units import apply_action_units
 from space_core.motion.blink import apply_blink
@@ -138,17 +138,13 @@ class Motion:
 
 def join(segments: Sequence[Motion]) -> Motion:
     """One motion of segments that follow each other."""
-    first, poses = segments[0], [segment.head_pose for segment in segments]
+    first = segments[0]
     joined: dict[str, Any] = {
         name: np.concatenate([getattr(segment, name) for segment in segments]) for name in PER_FRAME
     }
     return replace(
         first,
-        head_pose=HeadPose(
-            np.concatenate([pose.rotation for pose in poses]),
-            np.concatenate([pose.translation for pose in poses]),
-            np.concatenate([pose.scale for pose in poses]),
-        ),
+        head_pose=join_poses([segment.head_pose for segment in segments]),
         speech=None if first.speech is None else np.concatenate([segment.speech for segment in segments]),
         speech_features=None
         if first.speech_features is None

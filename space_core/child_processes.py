@@ -28,6 +28,8 @@ if os.getppid() != int(sys.argv[1]): sys.exit(1)
 try: os.execv(sys.argv[2], sys.argv[2:])
 except OSError: sys.exit(126)
 """
+# Exit statuses of children: after SIGKILL, and after SIGXCPU, which ends one at its limit of the processor's time.
+KILLED, OUT_OF_TIME = -9, -24
 PIPE_BYTES = 1 << 20  # the largest pipe that Linux allows without privileges
 POLL_SECONDS = 0.5  # the accuracy of a ``Watchdog``
 

@@ -594,19 +594,24 @@ def photo_readers():
     return [child for child in psutil.Process().children() if "decoding_worker" in " ".join(child.cmdline())]
 
 
+def num_watched():
+    """How many processes of this one have a limit of time at the moment."""
+    return sum(thread.name == "watchdog" for thread in threading.enumerate())
+
+
 @pytest.fixture
 def held_photo(tmp_path):
     """A photo that is being loaded by a process that is suspended, and the future of its array."""
     path = tmp_path / "held.png"
     Image.fromarray(PATTERN).save(path)
     load_photo(path)
-    readers = photo_readers()
+    readers, others = photo_readers(), num_watched()
     for reader in readers:
         reader.suspend()
     with ThreadPoolExecutor(len(readers)) as threads:
         loading = [threads.submit(load_photo, path) for _ in readers]
         # Each of them has a reader when its time limit runs.
-        until(lambda: sum(isinstance(thread, threading.Timer) for thread in threading.enumerate()) == len(readers))
+        until(lambda: num_watched() == others + len(readers))
         yield path, loading[0], readers
         for reader in readers:
             with suppress(psutil.NoSuchProcess):

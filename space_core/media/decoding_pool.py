@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import threading
-from contextlib import suppress
+from contextlib import closing, suppress
 from io import BufferedReader
 from pathlib import Path
 from typing import Any, cast
@@ -12,6 +12,7 @@ from typing import Any, cast
 import numpy as np
 
 from space_core import child_processes
+from space_core.child_processes import KILLED, OUT_OF_TIME, Watchdog
 from space_core.errors import ServerFault, SpaceError
 from space_core.media.files import shown_name
 from space_core.memory import out_of_memory
@@ -22,7 +23,7 @@ WAIT_SECONDS = 30  # for an answer, on a busy machine
 MEMORY_BYTES = 2 << 30  # of address space; 64 megapixels take 1 GB
 MAX_WORKERS = 3  # that decode at the same time; further photos wait
 MAX_PHOTOS = 50  # that one process decodes
-TIME_LIMIT_STATUSES, KILLED = (-27, -24), -9  # exit statuses: of SIGPROF and SIGXCPU, and of SIGKILL
+SLOW_PHOTO = -27  # exit status after SIGPROF, see ``decoding_worker``
 
 
 def decode(path: Path, max_side: int) -> tuple[np.ndarray, float]:
@@ -96,19 +97,11 @@ class _Pool:
     def decode(self, path: Path, max_side: int) -> tuple[np.ndarray, float]:
         with self._places:
             worker = self._take()
-            is_late = threading.Event()
-
-            def give_up() -> None:
-                is_late.set()
-                worker.process.kill()
-
-            timer = threading.Timer(WAIT_SECONDS, give_up)
-            timer.start()
             answer = None
             try:
-                answer, photo = worker.ask(path, max_side)
+                with closing(Watchdog(worker.process)) as watchdog, watchdog.limit(WAIT_SECONDS):
+                    answer, photo = worker.ask(path, max_side)
             finally:
-                timer.cancel()
                 if answer is None:
                     with suppress(subprocess.TimeoutExpired):
                         worker.process.wait(1)  # so that its own exit status is seen
@@ -119,7 +112,7 @@ class _Pool:
                     with self._lock:
                         self._idle.append(worker)
         if answer is None:
-            raise _failure(path, worker.process.returncode, is_late.is_set())
+            raise _failure(path, worker.process.returncode, watchdog.has_killed)
         if photo is None:
             raise SpaceError(answer["refusal"])
         return photo, float(answer["scale"])
@@ -144,7 +137,7 @@ def _failure(path: Path, status: int, is_late: bool) -> SpaceError:
     """The error for a process that ended, by its exit status, while it decoded a photo."""
     if is_late:
         return ServerFault("Reading the photo took too long, as this machine is busy. Try again later.", "timeout")
-    if status in TIME_LIMIT_STATUSES:
+    if status in (SLOW_PHOTO, OUT_OF_TIME):
         return SpaceError(f"The photo {shown_name(path)} takes too long to read. Save it as a JPEG.")
     if status == KILLED:  # by the system, which has no memory left
         return out_of_memory()

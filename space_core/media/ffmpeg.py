@@ -13,7 +13,7 @@ from typing import IO, Any, BinaryIO, Self, cast
 import imageio_ffmpeg
 
 from space_core import child_processes
-from space_core.child_processes import Watchdog, enlarge_pipe
+from space_core.child_processes import KILLED, OUT_OF_TIME, Watchdog, enlarge_pipe
 from space_core.errors import SpaceError
 from space_core.media.files import existing_file, shown_name, temporary_file
 from space_core.memory import out_of_memory
@@ -29,8 +29,7 @@ MAX_PIXELS = 40_000_000  # of one video frame: admits 8K, and rejects small file
 PROBE_CPU_SECONDS, PROBE_SECONDS = 2, 20
 MAX_REPORT_BYTES = 1 << 20  # of ffmpeg's description of a file, its titles and lyrics included
 DECODER_MEMORY = 4 << 30  # bytes of address space; a decoder of 40 megapixels with 16 reference frames takes 1.5 GB
-# Exit statuses: of SIGXCPU, without and with ffmpeg's own handler, and of SIGKILL.
-TIME_LIMIT_STATUSES, KILLED = (-24, 255), -9
+TIME_LIMIT_STATUSES = (OUT_OF_TIME, 255)  # the second is that of ffmpeg's own handler
 STREAM = re.compile(r"^\s*Stream #0:\d+\S*: (Audio|Video): (.*)$", re.MULTILINE)
 DURATION = re.compile(r"^\s*Duration: (\d+):(\d\d):(\d\d\.\d+)(?:, start: (-?[\d.]+))?", re.MULTILINE)
 
@@ -241,6 +240,9 @@ class Process:
             self._watchdog = Watchdog(self._process)
         except RuntimeError:  # no further thread can be started
             self._process.kill()
+            self._process.wait()
+            self.pipe.close()
+            self._error_log.close()
             raise
 
     @property

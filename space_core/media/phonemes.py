@@ -4,6 +4,7 @@ import json
 import subprocess
 
 from space_core import child_processes
+from space_core.child_processes import KILLED
 from space_core.errors import ServerFault, SpaceError
 from space_core.memory import out_of_memory
 from space_core.worker import worker_command
@@ -11,7 +12,6 @@ from space_core.worker import worker_command
 CPU_SECONDS = 5  # for a text; the longest that is accepted takes 0.1
 WAIT_SECONDS = 30  # for an answer, on a busy machine
 MEMORY_BYTES = 1 << 30  # of address space; the longest text takes 0.1 GB
-KILLED = -9  # exit status after SIGKILL
 
 
 def phonemize(texts: list[str], voice: str) -> list[list[str]]:

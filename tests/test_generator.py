@@ -20,7 +20,7 @@ from space_core.face.normalization import HeadPose, normalize
 from space_core.face.portrait import MARGIN
 from space_core.face.posed_face import PosedFace, fit_posed_face
 from space_core.face.topology import EYES, LEFT_EYE
-from space_core.generator.mesh_warp.eyes import prepare_eyes
+from space_core.generator.mesh_warp.prepared_eyes import prepare_eyes
 from space_core.generator.mesh_warp.rasterizer import rasterize
 from space_core.motion.gaze import apply_gaze
 from space_core.progress import NUM_CORES

@@ -18,10 +18,11 @@ from space_core.face.sharpness import SHARP, edge_blur, softening_of
 from space_core.face.topology import CHEEKS, EYES, INNER_LOWER_LIP, INNER_UPPER_LIP, OUTER_LOWER_LIP, OUTER_UPPER_LIP
 from space_core.generator.mesh_warp.compositing.prepared_canvas import PreparedCanvas, film_transform
 from space_core.generator.mesh_warp.depiction import Depiction
-from space_core.generator.mesh_warp.eyes import PreparedEye, draw_eye, eye_change, eye_margin, prepare_eyes
+from space_core.generator.mesh_warp.eyes import draw_eye, eye_change, eye_margin
 from space_core.generator.mesh_warp.face_motion import FaceMotion, PixelTransform, upload
 from space_core.generator.mesh_warp.mouth import draw_mouth, mouth_is_open, mouth_margin
 from space_core.generator.mesh_warp.opening_mask import rectangles_around
+from space_core.generator.mesh_warp.prepared_eyes import PreparedEye, prepare_eyes
 from space_core.generator.mesh_warp.prepared_mouth import EDGE, PreparedMouth, continued_teeth
 from space_core.generator.mesh_warp.refinement import (
     PreparedRefinement,

@@ -1,0 +1,316 @@
+"""What every frame needs of an eye, prepared once from the photo: its eyeball behind the lids, its lids, its lashes."""
+
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import cv2
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from space_core.face.topology import EYES, Eye
+from space_core.generator.mesh_warp.face_motion import FaceMotion
+from space_core.generator.mesh_warp.inpainting import fill
+from space_core.generator.mesh_warp.opening_mask import OpeningMask, opening_mask
+from space_core.generator.mesh_warp.sampling import blur_batch, box_mean, double, pixels_of
+from space_core.generator.mesh_warp.wrinkles import shadow_tint
+from space_core.smoothstep import smoothstep
+
+Array = TypeVar("Array", np.ndarray, torch.Tensor)
+
+# What the photo shows right at the edge of a lid (lashes, shade, a rim of white where the mesh is a pixel off) must not
+# be stretched along as the lid closes: lids of smooth skin replace it.
+LIDS_REACH = (0.45, 0.2)  # how far those reach above and below the open eye, in widths of the eye
+LIDS_ENDS = (1.2, 1.7)  # and to the sides, in half widths
+# Lashes that reach further do not stay behind as it closes: what is thinner than this, in widths, and darker than what
+# is beside it by so much, relative to the skin; to these half widths from the middle towards the nose and the temple.
+LASH, LASH_CONTRAST, LASHES_BESIDE = 0.2, (0.1, 0.2), ((1.0, 1.2), (1.7, 2.1))
+AROUND_LIDS = 0.2  # how far around, in their widths, what is their colour is looked for
+USUAL_SKIN, SKIN_BRIGHTNESS = 0.6, (0.5, 0.8)  # skin there is at least that bright, relative to that quantile
+TOO_BRIGHT = (1.35, 1.6)  # and no reflection of glasses
+# Brows and the rims of glasses stay: above lashes and crease, the lids end where it gets that dark.
+CREASE_BELOW, LEAST_REACH, CLEARANCE, OBSTACLE, PLACES = 0.15, 0.28, 0.04, 0.35, 30
+# The lid is round: darker by these at its lashes, its crease and its corners, lighter in its middle.
+SHADE_LASHES, SHADE_CREASE, SHADE_ENDS, SHINE = 0.05, 0.07, 0.10, 0.08
+CREASE, CREASE_WIDTH = 0.6, 0.13  # of its reach
+# Its pores are those of the cheek: from so far below, in widths, and by the eye's height, where no lashes are.
+GRAIN_FROM, GRAIN_FINENESS, GRAIN_MOST = 0.6, 0.03, 0.02
+LASHES_DARK = 0.5  # lashes are at most that bright, relative to the lid
+BESIDE_IRIS = 0.4  # half widths from the middle, beyond which what is dark at the upper lid is its lashes
+STRONG_LASHES = (0.55, 0.25)  # lashes as bright as the first, relative to the lid, are few; as the second, many
+# Eyes lower than this in the photo, in their widths, may be opened further: an eyeball is drawn where lids hide it.
+# Those lower than the first of SEEN show none of it, from the second on the colours are those they show.
+HALF_SHUT, SEEN = 0.14, (0.09, 0.13)
+IRIS_SIZE, PUPIL_SIZE = 0.2, (0.3, 0.42)  # radius in widths of the eye, and the pupil's edge in those
+IRIS_RISE = 0.06  # how far the middle of an iris lies above the line between the corners, in widths
+DARK_BROWN = (0.3, 0.19, 0.13)  # relative to the light; the iris of eyes of which the photo shows none
+WHITE, WHITE_GREY = 0.88, 0.65  # how bright its white is, relative to the skin, and how much less coloured
+LASHES_OR_WHITE = (0.5, 0.75)  # relative to the light: darker is lashes, lighter is white
+# What is that near to the edge of the lower lid, in widths of the eye, is its rim and lashes, not the eyeball; an iris
+# ends between these radii; what less is seen of, in squares of the width, is not continued on its own.
+LOWER_RIM, IRIS_EDGE, LEAST_SEEN = (0.0, 0.05), (0.9, 1.05), 0.002
+WHITEST, LIT = 0.75, (0.4, 0.9)  # quantile of the brightness of what is seen beside it, and shares of it that count
+BELOW_UPPER_LID, NO_CORNER = (0.0, 0.05), (0.9, 0.4)  # widths from the upper lid, where its shade ends; half widths
+AROUND_BALL = 0.75  # in widths; what is further from an eye is not seen between its lids, however it moves
+
+
+@dataclass(frozen=True)
+class PreparedEye:
+    """What every frame needs of one eye. Pictures are those of the photo's eyes, see ``prepare_eyes``.
+
+    Attributes:
+        eye: which points it has.
+        ball: (1, 3, 2h − 1, 2w − 1) the picture around the eye at twice its resolution, the eyeball continued behind
+            the lids.
+        opened_ball: the same of an eye that is half shut in the photo, without what is seen there between the lids, or
+            None: opened further, it would have that slit and its lashes across its middle.
+        corner: (2,) x and y in the picture of its first pixel.
+        lids: (1, 4, h, w) the picture with the skin continued over the eye, and how far it does so, 0…1.
+        lashes: (3, 1, 1) colour.
+        lash_strength: 0 hardly any hairs … 1 many.
+        photo: the photo's own landmarks.
+        height: mean distance between the lids in the photo, normalized.
+        width: of the eye, normalized.
+        iris_radius: normalized.
+        softening: standard deviation in pixels of the Gaussian that makes drawn edges as blurred as the photo.
+    """
+
+    eye: Eye
+    ball: torch.Tensor
+    opened_ball: torch.Tensor | None
+    corner: torch.Tensor
+    lids: torch.Tensor
+    lashes: torch.Tensor
+    lash_strength: float
+    photo: FaceMotion
+    height: float
+    width: float
+    iris_radius: float
+    softening: float
+
+
+def prepare_eyes(picture: torch.Tensor, photo: FaceMotion, softening: float) -> list[PreparedEye]:
+    """Both eyes of a photo.
+
+    Args:
+        picture: (1, 3, h, w) both eyes and what is around them, 0…1.
+        photo: the photo's own landmarks in pixels of the picture.
+        softening: standard deviation in pixels of the Gaussian that makes something sharp as blurred as the picture.
+    """
+    eyes = [_prepare(picture, photo, eye, other, softening) for eye, other in (EYES, EYES[::-1])]
+    # The lashes of both are alike, however the light falls on them.
+    lashes, strength = sum(eye.lashes for eye in eyes) / 2, sum(eye.lash_strength for eye in eyes) / 2
+    return [replace(eye, lashes=lashes, lash_strength=strength) for eye in eyes]
+
+
+def lid_distance(normalized: Array, eye: Eye) -> Array:
+    """(B,) mean distance between the lids of an eye in normalized landmarks (B, 478, 3), NumPy or torch."""
+    across = normalized[:, list(eye.lower_lid[1:-1])] - normalized[:, list(eye.upper_lid[1:-1])]
+    return ((across**2).sum(-1) ** 0.5).mean(-1)
+
+
+def _prepare(picture: torch.Tensor, photo: FaceMotion, eye: Eye, other: Eye, softening: float) -> PreparedEye:
+    upper, lower = (photo.posed[:, list(lid), :2] for lid in (eye.upper_lid, eye.lower_lid))
+    opening = opening_mask(upper, lower, pixels_of(picture))
+    visible = opening.coverage[:, None]
+    width = float((upper[0, -1] - upper[0, 0]).norm())  # pixels
+    lids = _lids(picture, opening, -opening.along if eye is EYES[0] else opening.along, width)
+    lashes, strength = _lashes(picture, lids, opening, width)
+    ball, opened = _continued(picture, photo, eye, opening, width), None
+    height = float(lid_distance(photo.normalized, eye))
+    if height * float(photo.scale) < HALF_SHUT * width:
+        opened = blur_batch(_unseen(picture, photo, eye, other, opening), softening)
+        ball = torch.lerp(opened, picture, blur_batch(visible, softening))
+    rim = photo.normalized[0, list(eye.iris_rim), :2]
+    lids_points, reach = torch.cat([upper, lower], 1)[0].numpy(), AROUND_BALL * width
+    low, high = (lids_points.min(0) - reach).astype(int).clip(0), (lids_points.max(0) + reach).astype(int)
+    part = np.s_[0, :, low[1] : high[1], low[0] : high[0]]
+    return PreparedEye(
+        eye=eye,
+        ball=_doubled(ball[part]),
+        opened_ball=None if opened is None else _doubled(opened[part]),
+        corner=torch.tensor(low, dtype=torch.float32),
+        lids=lids,
+        lashes=lashes,
+        lash_strength=strength,
+        photo=photo,
+        height=height,
+        width=width / float(photo.scale),
+        iris_radius=float((rim - rim.mean(0)).norm(dim=-1).mean()),
+        softening=softening,
+    )
+
+
+def _doubled(picture: torch.Tensor) -> torch.Tensor:
+    """(1, 3, 2h − 1, 2w − 1) a picture (3, h, w) at twice its resolution."""
+    return torch.from_numpy(double(picture.permute(1, 2, 0).numpy())).permute(2, 0, 1)[None].contiguous()
+
+
+def _continued(picture: torch.Tensor, photo: FaceMotion, eye: Eye, opening: OpeningMask, width: float) -> torch.Tensor:
+    """(1, 3, h, w) the picture with an eyeball of that width in pixels that goes on behind the lids.
+
+    Below the lower lid its white goes on as white and its iris as a disc, without the rim and the lashes of the lid;
+    above the upper one it is as dark as at that lid, in its shade.
+    """
+    visible = opening.coverage[:, None]
+    seen = visible * smoothstep(opening.above_lower / width, *LOWER_RIM)[:, None]
+    rim = photo.posed[0, list(eye.iris_rim), :2]
+    away = (pixels_of(picture) - photo.posed[0, eye.pupil, :2]).norm(dim=-1) / (rim - rim.mean(0)).norm(dim=-1).mean()
+    disc = smoothstep(away, *IRIS_EDGE[::-1])[:, None]
+    beside, bright = seen * (1 - disc), picture.mean(1, keepdim=True)
+    if bool((beside > 0.5).any()):  # what the upper lid and its lashes shade says little of what is at the lower one
+        beside = beside * smoothstep(bright / bright[beside > 0.5].quantile(WHITEST).clamp(min=0.02), *LIT)
+    white, iris = (
+        fill(picture, part if float(part.sum()) > LEAST_SEEN * width**2 else visible) for part in (beside, seen * disc)
+    )
+    below = torch.lerp(torch.lerp(white, iris, disc), picture, seen)
+    share = smoothstep(opening.below_upper / width, *BELOW_UPPER_LID) * smoothstep(opening.along.abs(), *NO_CORNER)
+    return torch.lerp(fill(picture, visible), below, share[:, None])
+
+
+def _unseen(picture: torch.Tensor, photo: FaceMotion, eye: Eye, other: Eye, opening: OpeningMask) -> torch.Tensor:
+    """(1, 3, h, w) an eyeball where lids hide it: of its own colours if some is seen, of the other's, or brown."""
+    corners = photo.posed[0, [eye.upper_lid[0], eye.upper_lid[-1]], :2]
+    along = corners[1] - corners[0]
+    width = along.norm()
+    white, iris, light = _ball_colours(picture, photo, eye, other, opening)
+
+    # A shut eye's iris is not where the tracker guesses but where it is when the lids part.
+    seen = _share_seen(photo, eye, width)
+    pupil = photo.posed[0, eye.pupil, :2]
+    rise = torch.stack([along[1], -along[0]]) * IRIS_RISE
+    pupil = torch.lerp(corners.mean(0) + rise, pupil, seen)
+    offset = (pixels_of(picture) - pupil) / (IRIS_SIZE * width)
+    away, up = offset.norm(dim=-1)[:, None], -offset[..., 1][:, None]
+    disc, hole = smoothstep(away, 1.05, 0.85), smoothstep(away, *PUPIL_SIZE[::-1])
+    white, iris = white[:, None, None], iris[:, None, None]
+    iris = iris * (1 - 0.4 * smoothstep(away, 0.6, 1.0)) * (1 - 0.2 * up.clamp(-1, 1)) * (1 - 0.8 * hole)
+    ball = torch.lerp(white * (1 - 0.3 * (opening.along**2).clamp(max=1)[:, None]), iris, disc)
+    ball = ball * (1 - 0.35 * smoothstep(up, 0.0, 1.2))  # the upper lid's shade
+    spot = torch.exp(-((offset - torch.tensor([-0.2, -0.3]).to(offset)) / 0.16).square().sum(-1))[:, None]
+    return torch.lerp(ball, light.clamp(min=0.5), 0.75 * spot * (1 - seen)).clamp(0, 1)
+
+
+def _ball_colours(
+    picture: torch.Tensor, photo: FaceMotion, eye: Eye, other: Eye, opening: OpeningMask
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The colours (3,) of white and iris of an eye that lids hide, and how bright the light on it is, 0…1."""
+    upper_lid = photo.posed[0, [eye.upper_lid[0], eye.upper_lid[-1]], :2]
+    width = (upper_lid[1] - upper_lid[0]).norm()
+    skin = _around_lids(picture, (opening.below_upper > -0.3 * width) & (opening.along.abs() < 1.3))
+    light = skin.mean() * WHITE
+    white = torch.lerp(skin * WHITE, light.expand(3), WHITE_GREY)
+    iris = torch.tensor(DARK_BROWN, device=picture.device) * light
+    for shown in (other, eye):
+        trust = _share_seen(photo, shown, width)
+        if bool(trust > 0):
+            colours = _colours(picture, photo, shown)
+            # What is much darker than a white can be was lashes.
+            bright = smoothstep(colours[0].mean() / light, *LASHES_OR_WHITE) * trust
+            white, iris = torch.lerp(white, colours[0], bright), torch.lerp(iris, colours[1], trust)
+    return white, iris, light
+
+
+def _share_seen(photo: FaceMotion, eye: Eye, width: torch.Tensor) -> torch.Tensor:
+    """How far an eye of that width in pixels shows its eyeball: 0 not … 1 enough for its colours."""
+    return smoothstep(lid_distance(photo.normalized, eye) / (width / photo.scale), *SEEN)
+
+
+def _colours(picture: torch.Tensor, photo: FaceMotion, eye: Eye) -> tuple[torch.Tensor, torch.Tensor]:
+    """The colours (3,) of the white and of the iris of an eye that is seen."""
+    upper, lower = (photo.posed[:, list(lid), :2] for lid in (eye.upper_lid, eye.lower_lid))
+    pixels = pixels_of(picture)
+    opening = opening_mask(upper, lower, pixels)
+    inside = (opening.coverage > 0.9) & (opening.along.abs() < 0.8)
+    width = (upper[0, -1] - upper[0, 0]).norm()
+    away = (pixels - photo.posed[0, eye.pupil, :2]).norm(dim=-1) / (IRIS_SIZE * width)
+    every = (
+        picture[0, :, (opening.coverage > 0.5)[0]] if bool((opening.coverage > 0.5).any()) else picture[0].flatten(1)
+    )
+    parts = (picture[0, :, (inside & part)[0]] for part in (away > 1.15, (away > 0.45) & (away < 0.85)))
+    white, iris = (part.median(1).values if part.shape[1] else every.median(1).values for part in parts)
+    return white, iris
+
+
+def _lids(picture: torch.Tensor, opening: OpeningMask, outwards: torch.Tensor, width: float) -> torch.Tensor:
+    """(1, 4, h, w) the picture with smooth lids over an eye of that width in pixels, and where they are.
+
+    ``outwards`` (1, h, w) is how far pixels are from its middle towards the temple, in half widths.
+    """
+    above, below = (reach * width for reach in LIDS_REACH)
+    ends = smoothstep(opening.along.abs(), *LIDS_ENDS[::-1])
+    lids = (opening.below_upper > -above) & (opening.above_lower > -below) & (ends > 0)
+    usual = _around_lids(picture, lids).mean()
+    brightness = picture.mean(1) / usual
+    above = _reach(brightness, opening, above, width)
+    up = (-opening.below_upper / above).clamp(0, 1)
+    edge = smoothstep(1 - up, 0, 0.6) * smoothstep(opening.above_lower, -below, -0.4 * below) * ends
+    long = (opening.above_lower > 0) * smoothstep(1 - up, 0, 0.2)
+    for away, beside in zip((-outwards, outwards), LASHES_BESIDE, strict=True):
+        long = long * smoothstep(away, *beside[::-1])
+    edge = edge.maximum(long * _thin_and_dark(brightness, LASH * width))
+    skin = fill(picture, ((edge <= 0) * _is_skin(brightness))[:, None])
+    middle = (1 - opening.along**2).clamp(0, 1)
+    shade = SHADE_LASHES * torch.exp(-((up / 0.3) ** 2)) * (opening.above_lower > 0)
+    shade = shade + SHADE_CREASE * torch.exp(-(((up - CREASE) / CREASE_WIDTH) ** 2)) * middle
+    shade = shade + SHADE_ENDS * (1 - middle) - SHINE * torch.exp(-(((up - 0.3) / 0.2) ** 2)) * middle**2
+    grain = picture - box_mean(picture, int(GRAIN_FINENESS * width) + 1)
+    height = float((opening.below_upper + opening.above_lower).max())
+    grain = grain.roll(-int(GRAIN_FROM * width + height), 2).clamp(-GRAIN_MOST, GRAIN_MOST)
+    shade = shade[:, None] * shadow_tint(skin.mean((0, 2, 3)))[:, None, None]
+    return torch.cat([(skin * (1 - shade) + grain).clamp(0, 1), edge[:, None]], 1)
+
+
+def _around_lids(picture: torch.Tensor, lids: torch.Tensor) -> torch.Tensor:
+    """(3,) the usual colour of the skin around lids (1, h, w) bool."""
+    reach = 1 + 2 * int(lids.float().amax((0, 1)).sum() * AROUND_LIDS / 2)
+    near = cv2.dilate(lids[0].numpy().astype(np.uint8), np.ones((reach, reach), np.uint8)) > 0
+    around = picture[0, :, torch.from_numpy(near) & ~lids[0]]
+    if not around.shape[1]:
+        return picture.mean((0, 2, 3)).clamp(min=0.02)
+    brightness = around.mean(0)
+    usual = brightness.quantile(USUAL_SKIN).clamp(min=0.02)
+    colour = around[:, brightness.argsort()[brightness.shape[0] // 2 :]].mean(1)
+    return colour * usual / colour.mean().clamp(min=0.02)
+
+
+def _is_skin(brightness: torch.Tensor) -> torch.Tensor:
+    """How much pixels of that brightness, relative to the usual skin's, are skin: lashes, brows and glasses are not."""
+    return smoothstep(brightness, *SKIN_BRIGHTNESS) * smoothstep(brightness, *TOO_BRIGHT[::-1])
+
+
+def _thin_and_dark(brightness: torch.Tensor, thickness: float) -> torch.Tensor:
+    """(1, h, w) how far a brightness (1, h, w), relative to the skin's, is that of lashes of that thickness, 0…1."""
+    shape = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * int(thickness / 2) + 1,) * 2)
+    darker = cv2.morphologyEx(brightness[0].numpy(), cv2.MORPH_BLACKHAT, shape)
+    lashes = smoothstep(darker, *LASH_CONTRAST).astype(np.float32)
+    return torch.from_numpy(cv2.blur(cv2.dilate(lashes, np.ones((3, 3))), (3, 3)))[None]
+
+
+def _reach(brightness: torch.Tensor, opening: OpeningMask, most: float, width: float) -> torch.Tensor:
+    """(1, h, w) how many pixels above an eye the lid may reach there: to the brow or the rim of glasses."""
+    up = -opening.below_upper
+    at = ((opening.along + 1) / 2 * (PLACES - 1)).clamp(0, PLACES - 1.001)
+    place = at.round().long()
+    dark = (brightness < OBSTACLE) & (up > CREASE_BELOW * width) & (up < most) & (opening.along.abs() < 0.95)
+    free = torch.full((PLACES,), most, device=up.device).scatter_reduce(0, place[dark], up[dark], "amin")
+    free = torch.where(free < LEAST_REACH * width, most, free)  # that is the crease, not what lies above it
+    free = -F.max_pool1d(-free[None], 5, 1, 2)
+    free = F.avg_pool1d(F.pad(free[None], (3, 3), mode="replicate"), 7, 1)[0, 0]
+    low = at.long()
+    return torch.lerp(free[low], free[low + 1], at - low) - CLEARANCE * width
+
+
+def _lashes(
+    picture: torch.Tensor, lids: torch.Tensor, opening: OpeningMask, width: float
+) -> tuple[torch.Tensor, float]:
+    """The colour (3, 1, 1) of lashes, and how strong they are, 0…1: the darkest fifth of the upper lid's edge."""
+    beside = (opening.along.abs() > BESIDE_IRIS) & (opening.along.abs() < 1)
+    edge = ((opening.below_upper.abs() < 0.07 * width) & beside)[0]
+    edge = edge if bool(edge.any()) else torch.ones_like(edge)
+    colours, lid = picture[0, :, edge], lids[0, :3, edge].mean(1)
+    darkest = colours.mean(0).argsort()[: max(colours.shape[1] // 5, 1)]
+    colour = colours[:, darkest].mean(1)
+    bright = colour.mean() / lid.mean().clamp(min=0.01)
+    colour = colour * (LASHES_DARK / bright.clamp(min=0.01)).clamp(max=1)
+    return colour[:, None, None], float(smoothstep(bright, *STRONG_LASHES))

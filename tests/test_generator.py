@@ -13,7 +13,6 @@ from conftest import no_work_left
 from rendering import around, blinking, looking, on_surroundings, open_mouth, posed, rendered
 
 from space_core.evaluation.eyes import followed_gaze
-from space_core.evaluation.picture import eye_opening
 from space_core.face.canvas import crop_canvas
 from space_core.face.detector import build_detector
 from space_core.face.normalization import HeadPose, normalize
@@ -22,6 +21,7 @@ from space_core.face.posed_face import PosedFace, fit_posed_face
 from space_core.face.topology import EYES, LEFT_EYE
 from space_core.generator.mesh_warp.prepared_eyes import prepare_eyes
 from space_core.generator.mesh_warp.rasterizer import rasterize
+from space_core.measures.eyes import eye_opening
 from space_core.motion.gaze import apply_gaze
 from space_core.progress import NUM_CORES
 

@@ -32,6 +32,7 @@ import torch
 from PIL import Image
 
 from space_core import AnimationOptions, SpacePipeline
+from space_core.assets import example_path
 from space_core.device import pick_device
 from space_core.face.canvas import crop_canvas
 from space_core.face.crop_size import SIZE
@@ -51,9 +52,8 @@ from space_core.process import configure_process
 from space_core.progress import ignore_progress
 from space_core.timing import FPS, SAMPLE_RATE, SAMPLES_PER_FRAME
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
-PHOTO, OTHER_PHOTO = EXAMPLES / "astronaut.jpg", EXAMPLES / "grace_hopper.jpg"
-SPEECH = EXAMPLES / "english_starlight.flac"
+PHOTO, OTHER_PHOTO = example_path("astronaut.jpg"), example_path("grace_hopper.jpg")
+SPEECH = example_path("english_starlight.flac")
 LIVE_CHUNK = SAMPLE_RATE // 50  # 20 ms, as microphones give it
 NETWORK_RUNS = 20  # on a GPU, where one is too short to be timed
 HELD_FRAMES = 100  # rendered and encoded on their own; stages are extrapolated from these

@@ -13,9 +13,9 @@ import numpy as np
 from PIL import Image
 
 from space_core import AnimationOptions, SpacePipeline
+from space_core.assets import example_path
 from space_core.measures.rendering import add_generator_argument
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
 ROWS = (
     ("astronaut.jpg", "english_starlight.flac", AnimationOptions(emotion="happy", intensity=0.7)),
     ("grace_hopper.jpg", "english_portrait.flac", AnimationOptions()),
@@ -39,7 +39,7 @@ def main() -> None:
 
 
 def _row(pipeline: SpacePipeline, photo: str, speech: str, options: AnimationOptions) -> np.ndarray:
-    animation = pipeline.animate(EXAMPLES / photo, EXAMPLES / speech, options)
+    animation = pipeline.animate(example_path(photo), example_path(speech), options)
     wanted = set(np.linspace(0, animation.num_frames - 1, NUM_FRAMES + 2).astype(int)[1:-1])
     frames = [frame for number, frame in enumerate(animation) if number in wanted]
     cells = [Image.fromarray(frame).resize((CELL, CELL), Image.Resampling.LANCZOS) for frame in frames]

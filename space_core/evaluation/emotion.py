@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from space_core.assets import example_path
 from space_core.evaluation.expression_classifiers import CLASSES, classify
 from space_core.evaluation.lips import validation_clips
 from space_core.face.detector import build_detector
@@ -36,7 +37,7 @@ from space_core.motion.lips import keep_lips_apart, resting_face
 from space_core.motion.speech2landmarks import Speech2Landmarks, SpeechWindow, load_speech2landmarks
 from space_core.timing import SAMPLE_RATE, number_of_frames
 
-SPEECH = Path(__file__).parents[2] / "examples" / "english_starlight.flac"
+SPEECH = example_path("english_starlight.flac")
 SECONDS = 4  # of it
 EVERY = 20  # frames between those that are classified
 INTENSITIES = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)

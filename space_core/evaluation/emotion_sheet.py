@@ -13,12 +13,12 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from space_core import AnimationOptions, SpacePipeline
+from space_core.assets import example_path
 from space_core.measures.rendering import add_generator_argument
 from space_core.motion.emotion_labels import EMOTIONS, MAX_INTENSITY
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
-SPEECH = EXAMPLES / "english_starlight.flac"
-PHOTOS = tuple(EXAMPLES / f"{name}.jpg" for name in ("astronaut", "grace_hopper", "mona_lisa"))
+SPEECH = example_path("english_starlight.flac")
+PHOTOS = tuple(example_path(f"{name}.jpg") for name in ("astronaut", "grace_hopper", "mona_lisa"))
 FRAME = 64  # of the recording: an open vowel for which lips are neither spread nor rounded
 CELL, CAPTION = 176, 22  # pixels
 MARGIN = 0.16  # of the crop, that is cut off on each side

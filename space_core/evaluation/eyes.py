@@ -10,12 +10,12 @@ the displacement of the iris is also measured by matching its pixels.
 """
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import torch
 from scipy.ndimage import map_coordinates
 
+from space_core.assets import example_path
 from space_core.errors import SpaceError
 from space_core.face.detector import Detector, build_detector
 from space_core.face.normalization import HeadPose, pose_landmarks
@@ -26,16 +26,16 @@ from space_core.generator.generator import Generator
 from space_core.generator.mesh_warp.face_motion import PixelTransform, face_motion
 from space_core.generator.mesh_warp.glasses.finding import find_glasses
 from space_core.measures.corpus import Corpus
+from space_core.measures.eyes import CLOSED, OPEN, eye_opening
 from space_core.measures.rendering import corpus_and_generator_from_arguments, render_landmarks
 from space_core.media.audio import load_speech
 from space_core.media.images import load_photo
 from space_core.motion.blink import apply_blink, blink_curve
-from space_core.motion.eyelids import eye_width, lids
+from space_core.motion.eyelids import eye_width
 from space_core.motion.gaze import EYEBALL_RADIUS, apply_gaze, counter_gaze, saccades
 from space_core.motion.loudness import loudness, smooth
 from space_core.timing import FPS, SAMPLE_RATE, number_of_frames
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
 BLINKS_PER_MINUTE = 17.0
 RECORDINGS, SEEDS = 40, 10
 PHRASE_END_FRAMES = round(0.6 * FPS)  # after the end of speech
@@ -43,7 +43,6 @@ SILENT = 0.2  # loudness
 
 EVERY_PORTRAIT = 3  # of the corpus; each takes about two seconds
 FRONTAL = 20.0  # degrees; faces turned further hide an eye
-CLOSED = 1 / 3  # of the open eye's height; below it an eye counts as closed
 MIN_EYE_WIDTH = 30.0  # pixels between the corners of an eye; the tracker is unreliable below
 # Commanded gaze: yaw and pitch in degrees; the first is the photo's own.
 COMMANDS = np.array([[0, 0], [-20, 0], [-10, 0], [10, 0], [20, 0], [0, -12], [0, 12]], float)
@@ -131,7 +130,7 @@ def _report_rendered(corpus: Corpus, generator: Generator) -> None:
         # For each turn of the head, the gaze relative to that of eyes that turn with it.
         turns = [(frames[turning][turn :: len(HEAD_TURNS)], faces[turning][turn]) for turn in range(len(HEAD_TURNS))]
         kept.append([[followed_gaze(turned[0], frame, face)[0] for frame in turned] for turned, face in turns])
-        shut.append(_opening(faces[-1]) / _opening(faces[0]) if faces[-1] is not None else np.full(2, np.nan))
+        shut.append(eye_opening(faces[-1]) / eye_opening(faces[0]) if faces[-1] is not None else np.full(2, np.nan))
         hidden.append(_in_sunglasses(portrait))
     print(f"  rendered frames of {len(names)} portraits; the median, 10 %…90 % in brackets, in degrees")
     for method, gazes in (("irises matched by their pixels", pixels), ("irises found by the tracker", tracked)):
@@ -155,19 +154,20 @@ def _report_rendered(corpus: Corpus, generator: Generator) -> None:
 
 def _recorded_closure(corpus: Corpus) -> float:
     """The median over clips of the smallest eye opening relative to the clip's median opening."""
-    openings = [_opening(corpus.seen_landmarks(clip["id"])) for clip in corpus.clips if float(clip["seconds"]) > 8]
+    openings = [eye_opening(corpus.seen_landmarks(clip["id"])) for clip in corpus.clips if float(clip["seconds"]) > 8]
     return float(np.median([opening.min(0) / np.median(opening, axis=0) for opening in openings]))
 
 
 def _portraits(corpus: Corpus, detector: Detector) -> Iterator[tuple[str, Portrait]]:
     """Portraits with two eyes that the tracker measures reliably."""
-    paths = sorted(EXAMPLES.glob("*.jpg")) + sorted((corpus.folder / "portraits").glob("*.jpg"))[::EVERY_PORTRAIT]
+    examples = sorted(example_path("astronaut.jpg").parent.glob("*.jpg"))
+    paths = examples + sorted((corpus.folder / "portraits").glob("*.jpg"))[::EVERY_PORTRAIT]
     for path in paths:
         try:
             portrait = prepare_portrait(load_photo(path), detector)
         except SpaceError:
             continue
-        open_eyes = _opening(portrait.normalized).min() > 0.12
+        open_eyes = eye_opening(portrait.normalized).min() > OPEN
         sharp = eye_width(portrait.normalized[None]).min() * portrait.pose.scale[0] > MIN_EYE_WIDTH
         if open_eyes and sharp and np.abs(portrait.pose.rotation).max() < FRONTAL and path.stem != "contact_sheet":
             yield path.stem, portrait
@@ -241,14 +241,6 @@ def _followed(before: np.ndarray, after: np.ndarray, face: np.ndarray, eye: Eye)
         seen = map_coordinates(after, np.moveaxis(disc + shifts, -1, 0)[::-1], order=1, mode="nearest")
         shift = shifts[((seen - iris) ** 2).sum(1).argmin(), 0]
     return shift
-
-
-def _opening(landmarks: np.ndarray) -> np.ndarray:
-    """(…, 2) the height of each eye of landmarks (…, 478, 3), in its own widths."""
-    faces = landmarks.reshape(-1, *landmarks.shape[-2:])
-    eyes = lids(faces)[..., :2]
-    height = np.linalg.norm(eyes[:, :, 1] - eyes[:, :, 0], axis=-1)[..., 3:6].mean(-1)
-    return (height / eye_width(faces)).reshape(*landmarks.shape[:-2], 2)
 
 
 if __name__ == "__main__":

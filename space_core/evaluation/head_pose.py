@@ -13,6 +13,7 @@ from scipy.signal import savgol_filter
 from space_core.face.normalization import HeadPose
 from space_core.measures.corpus import Corpus, corpus_from_arguments
 from space_core.measures.head_motion import read_recorded_heads
+from space_core.measures.spectrum import share_above
 from space_core.motion.head_pose import PITCH, generate_head_pose
 from space_core.motion.loudness import loudness, smooth
 from space_core.timing import FPS, SAMPLE_RATE
@@ -68,8 +69,6 @@ def figures(pose: HeadPose, loud: np.ndarray) -> dict[str, np.ndarray]:
     rotation = pose.rotation
     velocity = _velocity(rotation)
     acceleration = savgol_filter(rotation, 9, 2, deriv=2, axis=0) * FPS**2
-    power = np.abs(np.fft.rfft((rotation - rotation.mean(0)) * np.hanning(len(rotation))[:, None], axis=0)) ** 2
-    frequencies = np.fft.rfftfreq(len(rotation), 1 / FPS)
     speed = np.linalg.norm(velocity, axis=1)
     speaking = smooth(loud, 0.25 * FPS)
     pausing = speaking < 0.25
@@ -90,8 +89,8 @@ def figures(pose: HeadPose, loud: np.ndarray) -> dict[str, np.ndarray]:
         "kurtosis of speed (3 is Gaussian)": (velocity**4).mean(0) / (velocity**2).mean(0) ** 2,
         "mean acceleration, degrees a second²": np.abs(acceleration).mean(0),
         "autocorrelation after 1 s": np.array(autocorrelation),
-        "share of motion above 1 Hz": power[frequencies > 1].sum(0) / power.sum(0),
-        "share of motion above 4 Hz": power[frequencies > 4].sum(0) / power.sum(0),
+        "share of motion above 1 Hz": share_above(rotation, 1),
+        "share of motion above 4 Hz": share_above(rotation, 4),
         "speed in pauses over speed in speech": pause / speed[speaking > 0.5].mean(),
         "speed as the voice sets in over mean speed": setting_in / speed.mean(),
         "loudness and pitch speed, 80 ms later": beat,

@@ -54,6 +54,32 @@ SHORT_SECONDS, RECORDED_SECONDS = 3, 15  # shorter clips are left out, of longer
 
 
 @dataclass(frozen=True)
+class Spoken:
+    """Speech whose sounds are held.
+
+    Attributes:
+        kind: what its sounds are called in the tables.
+        voice: analysed.
+        measures: (T, 6) of the mouth in it.
+        sounds: steps of the voice.
+    """
+
+    kind: str
+    voice: Voice
+    measures: np.ndarray
+    sounds: list[range]
+
+
+@dataclass(frozen=True)
+class Performance:
+    """How a sound is held: for how many seconds, in which of ``STYLES``, and whether it stands alone."""
+
+    seconds: float
+    style: str
+    alone: bool
+
+
+@dataclass(frozen=True)
 class HeldSound:
     """A held sound: means (6,) of the mouth's measures in speech and held, the share of held frames with shut lips."""
 
@@ -69,9 +95,9 @@ def report(corpus: Corpus) -> None:
     """Prints the figures named at the top of this file."""
     model = load_speech2landmarks()
     results = [
-        held_sound(model, kind, voice, spoken, sound, seconds, style, alone)
-        for kind, voice, spoken, sounds in [*espeak_sounds(model), *recorded_sounds(model, corpus)]
-        for sound, seconds, style, alone in performances(sounds)
+        held_sound(model, spoken, sound, performance)
+        for spoken in [*espeak_sounds(model), *recorded_sounds(model, corpus)]
+        for sound, performance in performances(spoken.sounds)
     ]
     for kind in dict.fromkeys(result.kind for result in results):
         print(f"{kind:12s} {described([result for result in results if result.kind == kind])}")
@@ -83,64 +109,56 @@ def report(corpus: Corpus) -> None:
     print(f"{'all vowels':12s} {described(vowels)}")
 
 
-def performances(sounds: list[range]) -> Iterator[tuple[range, float, str, bool]]:
-    """For every sound two lengths, styles, and whether it stands alone; all combinations in turn."""
+def performances(sounds: list[range]) -> Iterator[tuple[range, Performance]]:
+    """Every sound twice; all combinations of lengths and styles in turn."""
     every = list(product(SECONDS, STYLES))
     for index, sound in enumerate(sounds):
         for number in (2 * index, 2 * index + 9):
             seconds, style = every[number * 3 % len(every)]
-            yield sound, seconds, style, number % 2 == 0
+            yield sound, Performance(seconds, style, alone=number % 2 == 0)
 
 
-def espeak_sounds(model: Speech2Landmarks) -> Iterator[tuple[str, Voice, np.ndarray, list[range]]]:
-    """Kinds of sounds, the voice, the mouth's measures (T, 6) in its speech, and up to two such sounds in it."""
+def espeak_sounds(model: Speech2Landmarks) -> Iterator[Spoken]:
+    """Speech of espeak-ng by voice and kind of sound, with the two longest such sounds in it."""
     for name, text in SENTENCES.items():
         speech, phonemes = espeak.synthesize(text, name)
-        voice, spoken = analyse_voice(speech), measured(model, speech)
+        voice, measures = analyse_voice(speech), measured(model, speech)
         for kind, names in (VOWELS | CONSONANTS).items():
             long = sorted(
                 (phoneme for phoneme in phonemes if phoneme.name in names), key=lambda each: each.begin - each.end
             )
             sounds = [_middle_of(phoneme) for phoneme in long[:2] if phoneme.end - phoneme.begin > 0.05]
-            yield kind, voice, spoken, sounds
+            yield Spoken(kind, voice, measures, sounds)
 
 
-def recorded_sounds(model: Speech2Landmarks, corpus: Corpus) -> Iterator[tuple[str, Voice, np.ndarray, list[range]]]:
-    """The same of recorded people: their longest steady sounds in which the lips are apart."""
+def recorded_sounds(model: Speech2Landmarks, corpus: Corpus) -> Iterator[Spoken]:
+    """Speech of recorded people, with their longest steady sounds in which the lips are apart."""
     for clip in validation_clips(corpus):
         speech = corpus.speech(clip["id"])[: RECORDED_SECONDS * SAMPLE_RATE]
         if len(speech) < SHORT_SECONDS * SAMPLE_RATE:
             continue
         speech = (speech * np.sqrt(SPEECH_POWER / speech_power(speech))).astype(np.float32)
-        voice, spoken = analyse_voice(speech), measured(model, speech)
-        apart = [sound for sound in voice.steady_sounds if in_speech(spoken, sound)[0] > 2 * SHUT]
-        yield "people", voice, spoken, sorted(apart, key=len, reverse=True)[:SOUNDS_OF_PERSON]
+        voice, measures = analyse_voice(speech), measured(model, speech)
+        apart = [sound for sound in voice.steady_sounds if in_speech(measures, sound)[0] > 2 * SHUT]
+        yield Spoken("people", voice, measures, sorted(apart, key=len, reverse=True)[:SOUNDS_OF_PERSON])
 
 
-def held_sound(
-    model: Speech2Landmarks,
-    kind: str,
-    voice: Voice,
-    spoken: np.ndarray,
-    sound: range,
-    seconds: float,
-    style: str,
-    alone: bool,
-) -> HeldSound:
-    """One sound, held, with the mouth's measures (T, 6) in the speech that it comes from."""
-    length = round(seconds * STEPS_PER_SECOND)
-    if alone:
+def held_sound(model: Speech2Landmarks, spoken: Spoken, sound: range, performance: Performance) -> HeldSound:
+    """One sound of speech, held."""
+    length = round(performance.seconds * STEPS_PER_SECOND)
+    if performance.alone:
         course = course_of_notes([sound], [length], [PAUSE, PAUSE])
     else:
         around = STEPS_PER_SECOND
-        whole = range(max(sound.start - around, 0), min(sound.stop + around, len(voice.pitch) - 1))
+        whole = range(max(sound.start - around, 0), min(sound.stop + around, len(spoken.voice.pitch) - 1))
         course = course_of_song(whole, [sound], [length])
-    course, semitones = styled(course, style)
-    measures = measured(model, perform(voice, course, semitones))
+    course, semitones = styled(course, performance.style)
+    measures = measured(model, perform(spoken.voice, course, semitones))
     _, is_held, _ = course.frames()
-    held = np.flatnonzero(is_held)[SETTLING_FRAMES:-SETTLING_FRAMES]
+    held = measures[np.flatnonzero(is_held)[SETTLING_FRAMES:-SETTLING_FRAMES]]
+    shut = float((held[:, 0] < SHUT).mean())
     return HeldSound(
-        kind, seconds, style, in_speech(spoken, sound), measures[held].mean(0), float((measures[held, 0] < SHUT).mean())
+        spoken.kind, performance.seconds, performance.style, in_speech(spoken.measures, sound), held.mean(0), shut
     )
 
 
@@ -157,10 +175,10 @@ def styled(course: Course, style: str) -> tuple[Course, np.ndarray]:
     return Course(course.source, course.held, gain), semitones
 
 
-def in_speech(spoken: np.ndarray, sound: range) -> np.ndarray:
+def in_speech(measures: np.ndarray, sound: range) -> np.ndarray:
     """Means (6,) of the mouth's measures (T, 6) in a sound, in steps, of speech."""
     frames = np.arange(sound.start + len(sound) // 4, sound.stop - len(sound) // 4) // STEPS_PER_FRAME
-    return spoken[np.minimum(frames, len(spoken) - 1)].mean(0)
+    return measures[np.minimum(frames, len(measures) - 1)].mean(0)
 
 
 def measured(model: Speech2Landmarks, speech: np.ndarray) -> np.ndarray:

@@ -29,6 +29,7 @@ from space_core.measures.lips import (
     recorded,
     relative_opening,
 )
+from space_core.measures.spectrum import share_above
 from space_core.motion.emotion import emotion_curve
 from space_core.motion.speech2landmarks import BREATH_FRAMES, Speech2Landmarks, load_speech2landmarks
 from space_core.motion.speech_features import speech_power
@@ -228,8 +229,7 @@ def correlation(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
 
 def jitter(opening: np.ndarray) -> float:
     """Share of the power of a curve (T,) above 6 Hz."""
-    power = np.abs(np.fft.rfft((opening - opening.mean()) * np.hanning(len(opening)))) ** 2
-    return float(power[np.fft.rfftfreq(len(opening), 1 / FPS) > JITTER_FREQUENCY].sum() / power.sum())
+    return float(share_above(opening, JITTER_FREQUENCY))
 
 
 def describe(figures: dict[str, float]) -> str:

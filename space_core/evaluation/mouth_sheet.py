@@ -48,7 +48,7 @@ def main() -> None:
     corpus = Corpus(arguments.corpus, arguments.cache)
     pipeline, options = SpacePipeline(), AnimationOptions(generator=arguments.generator)
     rows, profiles = [], []
-    for clip in arguments.clips or validation_clips(corpus):
+    for clip in arguments.clips or clips_of_speakers(corpus):
         landmarks = corpus.landmarks(clip)[:LONGEST]
         seen = ~np.isnan(landmarks[:, 0, 0])
         frames = [frame for frame, kept in zip(islice(corpus.frames(clip), len(seen)), seen, strict=True) if kept]
@@ -63,7 +63,7 @@ def main() -> None:
         print(f"{title:10s}" + "".join(f"{value:6.2f}" for value in profile))
 
 
-def validation_clips(corpus: Corpus) -> list[str]:
+def clips_of_speakers(corpus: Corpus) -> list[str]:
     """A clip with speech and large pictures of each validation speaker who has one."""
     chosen: dict[str, str] = {}
     for row in corpus.clips:

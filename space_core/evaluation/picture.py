@@ -40,6 +40,7 @@ from space_core.face.portrait import Portrait
 from space_core.face.topology import EYES, INNER_LOWER_LIP, INNER_UPPER_LIP, OUTER_LOWER_LIP, OUTER_UPPER_LIP, OVAL
 from space_core.generators import DEFAULT_GENERATOR
 from space_core.measures.corpus import Corpus, corpus_arguments
+from space_core.measures.eyes import CLOSED, OPEN, eye_opening
 from space_core.measures.mouth_interior import mouth_interior
 from space_core.measures.plain_warp import plain_warp
 from space_core.measures.rendering import add_generator_argument, render_landmarks, the_generator
@@ -59,7 +60,6 @@ VIDEO_FRAMES, VIDEO_EVERY = 250, 10  # of a video with generated motion: how man
 LIPS = (*OUTER_UPPER_LIP, *OUTER_LOWER_LIP, *INNER_UPPER_LIP, *INNER_LOWER_LIP)
 LIDS = tuple(point for eye in EYES for point in (*eye.upper_lid, *eye.lower_lid))
 DETAIL = 1.5  # pixels; detail is the difference from a Gaussian blur of this standard deviation
-OPEN, CLOSED = 0.12, 1 / 3  # least height of an open eye in its widths; share of it below which an eye is closed
 LARGE = 512  # pixels; smaller clips have been enlarged
 
 # From a portrait and posed landmarks (T, 478, 3) to frames (512, 512, 3) uint8.
@@ -215,12 +215,6 @@ class Evaluator:
         )
         can_close = eye_opening(portrait.landmarks) > OPEN
         return {"blink": float((shut / open_eye < CLOSED)[can_close].mean())} if can_close.any() else {}
-
-
-def eye_opening(landmarks: np.ndarray) -> np.ndarray:
-    """(2,) the height of each eye of landmarks (478, 3), in its own widths."""
-    eyes = lids(landmarks[None])[0, ..., :2]
-    return np.linalg.norm(eyes[:, 1] - eyes[:, 0], axis=-1)[:, 3:6].mean(1) / eye_width(landmarks[None])[0]
 
 
 def _gaze(landmarks: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ import time
 import numpy as np
 
 from space_core.measures.corpus import Corpus, corpus_from_arguments
+from space_core.measures.spectrum import share_above
 from space_core.measures.upper_face import (
     RecordedUpperFace,
     brow_events,
@@ -54,15 +55,13 @@ def report(corpus: Corpus) -> None:
 def figures(motion: np.ndarray, prosody: Prosody) -> dict[str, float]:
     """Figures of motion (T, channels) in millimetres that accompanies speech."""
     brows = motion[:, BROWS] - motion[:, BROWS].mean()
-    power = np.abs(np.fft.rfft(brows * np.hanning(len(brows)))) ** 2
-    frequencies = np.fft.rfftfreq(len(brows), 1 / FPS)
     pausing = prosody.speaking < 0.2
     speed = np.abs(np.gradient(brows))
     return {
         **{f"standard deviation of {name}, mm": float(motion[:, i].std()) for i, name in enumerate(CHANNELS)},
         "brows raised, a minute": brow_events(motion),
-        "share of brow motion above 1 Hz": float(power[frequencies > 1].sum() / power.sum()),
-        "share of brow motion above 3 Hz": float(power[frequencies > 3].sum() / power.sum()),
+        "share of brow motion above 1 Hz": float(share_above(brows, 1)),
+        "share of brow motion above 3 Hz": float(share_above(brows, 3)),
         "skewness of brow height": float((brows**3).mean() / brows.std() ** 3),
         "raised on accented syllables, relative to chance": raised_on_accents(motion, prosody),
         "speed of the brows in pauses, relative to speech": (

@@ -34,6 +34,7 @@ from space_core.measures.mesh_offsets import keep_lashes, mirrored, movable
 from space_core.motion.action_unit_labels import UNITS
 from space_core.motion.action_units import CALIBRATION, MILLIMETRES, WEIGHTS
 from space_core.motion.eyelids import move_lids
+from space_core.training.wavefront import read_obj, triangles_of
 
 SIDE = 512  # of the rendered head, pixels
 DECIMETRES = 3.4  # that it shows
@@ -108,7 +109,8 @@ def main() -> None:
 
 def movements_on_mesh(anatomy: Path) -> dict[str, np.ndarray]:
     """The modelled movements as symmetric offsets (478, 3) of the face mesh; both sides under the name of the left."""
-    vertices, triangles = read_head(anatomy / "head.obj")
+    vertices, quads = read_obj(anatomy / "head.obj")
+    triangles = triangles_of(quads)
     with np.load(anatomy / "expression_units.npz") as file:
         movements = {name: file[name].astype(np.float64) for name in file.files}
     movements = {
@@ -131,14 +133,6 @@ def movements_on_mesh(anatomy: Path) -> dict[str, np.ndarray]:
     read = read[:, :-1] / np.maximum(read[:, -1:], 0.1)  # beside the outline, of the head alone
     offsets = read.reshape(NUM_POINTS, -1, 3).transpose(1, 0, 2) * [1, -1, -1] / unit
     return {name: mirrored(offset) for name, offset in zip(movements, offsets, strict=True)}
-
-
-def read_head(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Vertices (V, 3) and triangles (N, 3) of a Wavefront file with quads."""
-    rows = [line.split() for line in path.read_text().splitlines()]
-    vertices = np.array([row[1:4] for row in rows if row[:1] == ["v"]], np.float64)
-    quads = np.array([[int(corner.split("/")[0]) - 1 for corner in row[1:]] for row in rows if row[:1] == ["f"]])
-    return vertices, np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]])
 
 
 def detect_mesh(vertices: np.ndarray, triangles: np.ndarray, pixels: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ from scipy.spatial import cKDTree
 
 from space_core.face.topology import NUM_SURFACE_POINTS, canonical_face
 from space_core.generator.mesh_warp.head_shape import HEAD_SHAPE
-from space_core.training.mouth_anatomy import read_obj
+from space_core.training.wavefront import read_obj, triangles_of
 
 # Where the fit begins: the point between the outer eye corners and their distance, in the mesh's coordinates.
 MIDDLE, WIDTH = np.array([0.0, 7.29, 1.33]), 0.93
@@ -43,8 +43,7 @@ def main() -> None:
         f"mean distance of the face's points {distance.mean():.3f}, of the nearest {TRIMMED:.0%} "
         f"{distance[counted].mean():.3f} outer-eye-corner distances"
     )
-    triangles = np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]])
-    save_file({"vertices": head.astype(np.float16), "triangles": triangles.astype(np.uint16)}, HEAD_SHAPE)
+    save_file({"vertices": head.astype(np.float16), "triangles": triangles_of(quads).astype(np.uint16)}, HEAD_SHAPE)
 
 
 if __name__ == "__main__":

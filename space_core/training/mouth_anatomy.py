@@ -9,6 +9,7 @@ file.
 """
 
 import argparse
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from space_core.face.topology import vertex_normals
 from space_core.generator.mesh_warp.anatomy import ANATOMY, GUM, TONGUE, TOOTH
 from space_core.generator.mesh_warp.rasterizer import rasterize
 from space_core.smoothstep import smoothstep
+from space_core.training.wavefront import read_obj, triangles_of
 
 # The meshes are in decimetres of a body model whose teeth are small; its central incisors are made 8.4 mm wide.
 MILLIMETRES = 128.0
@@ -54,10 +56,53 @@ LIFT = 0.35  # millimetres above the surface at which its light is measured
 BIAS = 0.25  # millimetres; less than that in front of a vertex does not shade it
 
 
+@dataclass(frozen=True)
+class Mesh:
+    """Both jaws and the tongue.
+
+    In millimetres from the upper incisors' edge: x to the right, y down, z away from the viewer.
+
+    Attributes:
+        vertices: (V, 3).
+        triangles: (N, 3) of vertices; seen from outside they run clockwise.
+        part: (V,) TOOTH, GUM or TONGUE.
+        jaw: (V,) 0 of the upper jaw … 1 of the lower one.
+        crown: (V,) height on a tooth, see ``_crown``.
+    """
+
+    vertices: np.ndarray
+    triangles: np.ndarray
+    part: np.ndarray
+    jaw: np.ndarray
+    crown: np.ndarray
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("anatomy", type=Path, metavar="ANATOMY", help="the folder with the meshes")
-    folder = parser.parse_args().anatomy
+    mesh = _read_mesh(parser.parse_args().anatomy)
+    # Outwards: the meshes' triangles run so that y and z, mirrored together, keep their sense.
+    normals = vertex_normals(mesh.vertices, mesh.triangles)
+    light, kept = _light_and_visible(mesh, normals)
+    used, triangles = np.unique(mesh.triangles[kept], return_inverse=True)
+    triangles = triangles.reshape(-1, 3)
+    print(f"{len(used)} of {len(mesh.vertices)} vertices, {len(triangles)} of {len(kept)} triangles kept")
+    save_file(
+        {
+            "vertices": mesh.vertices[used].astype(np.float16),
+            "normals": np.round(normals[used] * 127).astype(np.int8),
+            "light": np.round(light[used] * 255).astype(np.uint8),
+            "jaw": np.round(mesh.jaw[used] * 255).astype(np.uint8),
+            "part": mesh.part[used].astype(np.uint8),
+            "crown": np.round(mesh.crown[used] * 255).astype(np.uint8),
+            "triangles": triangles.astype(np.int16),
+        },
+        ANATOMY,
+    )
+
+
+def _read_mesh(folder: Path) -> Mesh:
+    """The meshes of a folder in their places, the teeth reshaped."""
     teeth, quads = read_obj(folder / "teeth_base.obj")
     tongue, tongue_quads = read_obj(folder / "tongue01.obj")
     component = _components(len(teeth), quads)
@@ -74,47 +119,30 @@ def main() -> None:
     central = _central_incisors(vertices[: len(teeth)], component, is_tooth & (jaw < 0.5))
     vertices[central, 0] -= np.sign(vertices[central, 0]) * INCISORS_OVERLAP
     _reshape_front(vertices[: len(teeth)], component, is_tooth, jaw)
-    triangles = _triangles(np.concatenate([quads, tongue_quads + len(teeth)]))
-    part = np.concatenate([np.where(is_tooth, TOOTH, GUM), np.full(len(tongue), TONGUE)])
-    jaw = np.concatenate([jaw, np.ones(len(tongue))])
-    # Outwards: the meshes' triangles run so that y and z, mirrored together, keep their sense.
-    normals = vertex_normals(vertices, triangles)
-
-    lower = jaw[triangles].mean(1) > 0.5
-    kept = np.zeros(len(triangles), bool)
-    light = np.zeros(len(vertices))
-    tongue = part[triangles[:, 0]] == TONGUE
-    for belongs in (~lower, lower & ~tongue, tongue):  # each alone, as they move against each other
-        own = np.flatnonzero(belongs)
-        kept[own] = _ever_seen(vertices, triangles[own])
-        used = np.unique(triangles[own])
-        light[used] = _light_from_the_front(vertices, normals, triangles[own], used)
-    light[part == TOOTH] = light[part == TOOTH].clip(LEAST_LIGHT)
-    deepest = np.array([DEEPEST[kind] for kind in range(len(DEEPEST))])
-    kept &= vertices[triangles, 2].min(1) < deepest[part[triangles[:, 0]]]
-    triangles = triangles[kept]
-    used, triangles = np.unique(triangles, return_inverse=True)
-    print(f"{len(used)} of {len(vertices)} vertices, {len(triangles.reshape(-1, 3))} of {len(kept)} triangles kept")
-    save_file(
-        {
-            "vertices": vertices[used].astype(np.float16),
-            "normals": np.round(normals[used] * 127).astype(np.int8),
-            "light": np.round(light[used] * 255).astype(np.uint8),
-            "jaw": np.round(jaw[used] * 255).astype(np.uint8),
-            "part": part[used].astype(np.uint8),
-            "crown": np.round(_crown(vertices, component, is_tooth, jaw)[used] * 255).astype(np.uint8),
-            "triangles": triangles.reshape(-1, 3).astype(np.int16),
-        },
-        ANATOMY,
+    return Mesh(
+        vertices,
+        triangles_of(np.concatenate([quads, tongue_quads + len(teeth)])),
+        part=np.concatenate([np.where(is_tooth, TOOTH, GUM), np.full(len(tongue), TONGUE)]),
+        jaw=np.concatenate([jaw, np.ones(len(tongue))]),
+        crown=_crown(vertices, component, is_tooth, jaw),
     )
 
 
-def read_obj(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Vertices (V, 3) and quadrilaterals (N, 4) of a Wavefront OBJ file."""
-    rows = [line.split() for line in path.read_text().splitlines()]
-    vertices = [[float(value) for value in row[1:4]] for row in rows if row[:1] == ["v"]]
-    quads = [[int(corner.split("/")[0]) - 1 for corner in row[1:]] for row in rows if row[:1] == ["f"]]
-    return np.array(vertices), np.array(quads)
+def _light_and_visible(mesh: Mesh, normals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(V,) how much light from the front reaches each vertex, 0…1, and (N,) which triangles are ever seen."""
+    vertices, triangles = mesh.vertices, mesh.triangles
+    light, seen = np.zeros(len(vertices)), np.zeros(len(triangles), bool)
+    lower = mesh.jaw[triangles].mean(1) > 0.5
+    tongue = mesh.part[triangles[:, 0]] == TONGUE
+    for belongs in (~lower, lower & ~tongue, tongue):  # each alone, as they move against each other
+        own = np.flatnonzero(belongs)
+        seen[own] = _ever_seen(vertices, triangles[own])
+        used = np.unique(triangles[own])
+        light[used] = _light_from_the_front(vertices, normals, triangles[own], used)
+    teeth = mesh.part == TOOTH
+    light[teeth] = light[teeth].clip(LEAST_LIGHT)
+    deepest = np.array([DEEPEST[kind] for kind in range(len(DEEPEST))])
+    return light, seen & (vertices[triangles, 2].min(1) < deepest[mesh.part[triangles[:, 0]]])
 
 
 def _components(count: int, quads: np.ndarray) -> np.ndarray:
@@ -147,10 +175,6 @@ def _reshape_front(teeth: np.ndarray, component: np.ndarray, is_tooth: np.ndarra
         wider = 1 + NECKS_WIDER * smoothstep(height, *NECK)
         teeth[own, 0] = middle + wider * (x - middle)
         teeth[own, 1] = down * (edge - height * (1 - lower))
-
-
-def _triangles(quads: np.ndarray) -> np.ndarray:
-    return np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]])
 
 
 def _crown(vertices: np.ndarray, component: np.ndarray, is_tooth: np.ndarray, jaw: np.ndarray) -> np.ndarray:

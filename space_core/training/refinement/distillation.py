@@ -8,6 +8,7 @@ import copy
 import time
 from collections.abc import Iterator
 from itertools import chain
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -107,7 +108,7 @@ def _draw_windows(corpus: Corpus) -> Iterator[Windows]:
             try:
                 motion = pipeline.motion(photo, voices[random.integers(len(voices))], options)
             except SpaceError as reason:  # no face, or one that can't be animated
-                print(f"{photo if isinstance(photo, str) else 'a photo'} is left out: {reason}")
+                print(f"{photo if isinstance(photo, Path) else 'The first frame of a clip'} is left out: {reason}")
                 break
             films.append(motion.face[np.linspace(0, len(motion) - 1, FRAMES).round().astype(int)])
         if films:

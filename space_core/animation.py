@@ -13,13 +13,13 @@ from space_core.face.crop_size import SIZE
 from space_core.face.drawing import draw_normalized, draw_posed
 from space_core.face.portrait import Portrait, cut
 from space_core.face.posed_face import PosedFace
+from space_core.frame_iterator import FrameIterator
 from space_core.generator import generator
 from space_core.media.visible_mark import marked
 from space_core.memory import out_of_memory_as_fault
 from space_core.motion.motion import Motion
 from space_core.options import RenderingOptions
 from space_core.progress import Progress
-from space_core.timing import FPS
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Frame:
     motion: Motion
 
 
-class Animation:
+class Animation(FrameIterator):
     """An iterator of ``num_frames`` pictures (H, W, 3) uint8 RGB, 25 a second.
 
     Without ``framing`` and ``size`` in the options they are 512 × 512. Closing it, or leaving its ``with`` block, ends
@@ -57,26 +57,9 @@ class Animation:
         frames: Generator[Frame, None, None],
         notes: tuple[str, ...] = (),
     ) -> None:
-        self.portrait = portrait
-        self.num_frames = num_frames
+        super().__init__(portrait, num_frames, notes)
         self.options = options
-        self.notes = notes
         self._frames = frames
-
-    @property
-    def num_faces(self) -> int:
-        """How many faces the photo shows."""
-        return self.portrait.num_faces
-
-    @property
-    def seconds(self) -> float:
-        """The length of the film."""
-        return self.num_frames / FPS
-
-    @property
-    def photo_notes(self) -> tuple[str, ...]:
-        """Advice on the photo, each a sentence or two, as in ``FacePreview.notes``."""
-        return self.portrait.notes
 
     def frames(self) -> Iterator[Frame]:
         """The frames that follow, each with its motion."""
@@ -96,17 +79,8 @@ class Animation:
         """Ends the work; no more frames are drawn."""
         self._frames.close()
 
-    def __iter__(self) -> "Animation":
-        return self
-
     def __next__(self) -> np.ndarray:
         return self.shown(next(self._frames))
-
-    def __enter__(self) -> "Animation":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _crop(self, picture: np.ndarray) -> np.ndarray:
         """(512, 512, 3) uint8 RGB, the portrait's crop out of a frame."""

@@ -25,8 +25,7 @@ from space_core.terminal import (
 from space_core.version import __version__
 
 if TYPE_CHECKING:
-    from space_core.animation import Animation
-    from space_core.comparison import Comparison
+    from space_core.frame_iterator import FrameIterator
     from space_core.pipeline import SpacePipeline
 
 FAULT = 1  # exit codes
@@ -105,7 +104,7 @@ def _animate_recording(parsed: argparse.Namespace, options: AnimationOptions) ->
         _say_what_was_made(animation, video)
 
 
-def _say_what_was_made(film: "Animation | Comparison", path: str | Path | None) -> None:
+def _say_what_was_made(film: "FrameIterator", path: str | Path | None) -> None:
     for note in (*film.photo_notes, *film.notes):
         say(note)
     say(f"{'stream' if path is None else path}: {film.seconds:.2f} s")

@@ -9,9 +9,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from space_core.animation import Animation
 from space_core.errors import SpaceError
+from space_core.frame_iterator import FrameIterator
 from space_core.options import AnimationOptions, option_field, option_names
 from space_core.progress import Progress
-from space_core.timing import FPS
 
 LEAST_SETTINGS, MOST_SETTINGS = 2, 4
 COLUMNS = 2
@@ -19,10 +19,10 @@ COLUMNS = 2
 STRIP = 0.11  # height of the strip below each picture that says which setting it is
 LETTERS = 0.055  # height of its letters
 LONGEST_CAPTION = 200  # characters; far fewer have room
-GROUND, INK = (24, 26, 32), (236, 238, 244)
+BACKGROUND, TEXT_COLOR = (24, 26, 32), (236, 238, 244)
 
 
-class Comparison:
+class Comparison(FrameIterator):
     """A grid of talking portraits: an iterator of ``num_frames`` pictures (H, W, 3) uint8 RGB, drawn as asked for.
 
     Closing it, or leaving its ``with`` block, ends the work.
@@ -35,42 +35,18 @@ class Comparison:
     """
 
     def __init__(self, animations: Sequence[Animation], captions: tuple[str, ...], progress: Progress) -> None:
-        self.portrait = animations[0].portrait
-        self.num_frames = animations[0].num_frames
+        first = animations[0]
+        notes = dict.fromkeys(note for animation in animations for note in animation.notes)
+        super().__init__(first.portrait, first.num_frames, tuple(notes))
         self.captions = captions
-        self.notes = tuple(dict.fromkeys(note for animation in animations for note in animation.notes))
         self._pictures = self._draw(animations, progress)
-
-    @property
-    def num_faces(self) -> int:
-        """How many faces the photo shows."""
-        return self.portrait.num_faces
-
-    @property
-    def seconds(self) -> float:
-        """The length of the film."""
-        return self.num_frames / FPS
-
-    @property
-    def photo_notes(self) -> tuple[str, ...]:
-        """Advice on the photo, as in ``Animation``."""
-        return self.portrait.notes
 
     def close(self) -> None:
         """Ends the work; no more frames are drawn."""
         self._pictures.close()
 
-    def __iter__(self) -> "Comparison":
-        return self
-
     def __next__(self) -> np.ndarray:
         return next(self._pictures)
-
-    def __enter__(self) -> "Comparison":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _draw(self, animations: Sequence[Animation], progress: Progress) -> Generator[np.ndarray, None, None]:
         with ExitStack() as open_animations:
@@ -115,10 +91,9 @@ def describe_differences(settings: Sequence[AnimationOptions]) -> tuple[str, ...
 def _words(name: str, options: AnimationOptions, named: Sequence[str]) -> str:
     """One of the options that a caption names, in words; an emotion and its intensity by their values alone."""
     value = getattr(options, name)
-    if name == "emotion" or (name == "intensity" and "emotion" in named):
-        return f"{value:g}" if name == "intensity" else str(value)
-    shown = f"{value:g}" if isinstance(value, float) else getattr(value, "name", value)
-    return f"{name.replace('_', ' ')} {shown}"
+    shown = f"{value:g}" if isinstance(value, float) else str(getattr(value, "name", value))
+    is_said_by_value = name == "emotion" or (name == "intensity" and "emotion" in named)
+    return shown if is_said_by_value else f"{name.replace('_', ' ')} {shown}"
 
 
 def grid(pictures: Sequence[np.ndarray], captions: Sequence[str]) -> np.ndarray:
@@ -126,7 +101,7 @@ def grid(pictures: Sequence[np.ndarray], captions: Sequence[str]) -> np.ndarray:
     side = len(pictures[0])
     rows = -(-len(pictures) // COLUMNS)
     whole = np.empty((rows * (side + _strip_height(side)), COLUMNS * side, 3), np.uint8)
-    whole[:] = GROUND
+    whole[:] = BACKGROUND
     for number, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
         row, column = divmod(number, COLUMNS)
         top, left = row * (side + _strip_height(side)), column * side
@@ -142,10 +117,10 @@ def _strip_height(side: int) -> int:
 @lru_cache(maxsize=MOST_SETTINGS)
 def _strip(caption: str, side: int) -> np.ndarray:
     """A caption as a picture; a long one is cut."""
-    strip = Image.new("RGB", (side, _strip_height(side)), GROUND)
+    strip = Image.new("RGB", (side, _strip_height(side)), BACKGROUND)
     font = ImageFont.load_default(size=side * LETTERS)
     room, text = side - strip.height, " ".join(caption[:LONGEST_CAPTION].split())
     while font.getlength(text) > room:
         text = text.rstrip("…")[:-1].rstrip() + "…"
-    ImageDraw.Draw(strip).text((side / 2, strip.height / 2), text, INK, font, anchor="mm")
+    ImageDraw.Draw(strip).text((side / 2, strip.height / 2), text, TEXT_COLOR, font, anchor="mm")
     return np.asarray(strip)

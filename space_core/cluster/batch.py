@@ -114,7 +114,7 @@ def make_films(
 
 
 class _Statuses:
-    """What became of the rows so far; written when its context begins, from time to time, and when it ends."""
+    """What became of the rows so far; written when its context begins, every ``WRITE_EVERY``, and when it ends."""
 
     def __init__(self, folder: "Place", jobs: Iterable["FilmJob"]) -> None:
         self._folder = folder
@@ -132,7 +132,7 @@ class _Statuses:
         write_status_table(self._by_row.values(), self._folder)
         self._written_at = time.monotonic()
 
-    def write_now_and_then(self) -> None:
+    def write_if_due(self) -> None:
         if time.monotonic() > self._written_at + WRITE_EVERY:
             with suppress(ServerFault):  # a full disk: once more at the end
                 self.write()
@@ -264,11 +264,11 @@ def _run(jobs: Sequence["FilmJob"], folder: "Place", workers: Workers, statuses:
         with tqdm(total=len(jobs), unit="film", desc="films", disable=quiet, bar_format=shape) as bar:
             for table in films.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
                 statuses.add(from_table(table))
-                statuses.write_now_and_then()
+                statuses.write_if_due()
                 bar.update(len(table))
                 bar.set_postfix_str(f"{60 * bar.n / (time.monotonic() - begun):.1f} films/min")
     except ray.exceptions.RayError as failure:
-        raise ServerFault(f"The workers could not go on: {_first_line(failure)}", "internal") from failure
+        raise ServerFault(f"The workers could not go on: {_error_line(failure)}", "internal") from failure
 
 
 def _capacity(workers: Workers) -> int:
@@ -282,7 +282,7 @@ def _capacity(workers: Workers) -> int:
     return max(1, int(min(fitting)))
 
 
-def _first_line(failure: Exception) -> str:
+def _error_line(failure: Exception) -> str:
     """The last line of a remote traceback, which has the error itself."""
     lines = [line.strip() for line in str(failure).splitlines() if line.strip()]
     return (lines[-1] if lines else type(failure).__name__)[:200]

@@ -2,19 +2,21 @@
 
 import time
 import traceback
+from dataclasses import replace
 from pathlib import Path
 
-from space_core.animation import Animation
 from space_core.cluster.job_table import FilmJob, with_pose_video
 from space_core.cluster.status_table import FilmStatus
 from space_core.cluster.storage import Place, download, upload
-from space_core.comparison import Comparison
 from space_core.errors import ServerFault, SpaceError
 from space_core.fault_reasons import fault_reason
+from space_core.frame_iterator import FrameIterator
 from space_core.media.content_credentials import ContentCredentials
 from space_core.media.files import temporary_folder
 from space_core.media.text_to_speech import write_speech
 from space_core.pipeline import SpacePipeline
+
+UNKNOWN_FAULT = "The film could not be made, and the fault is ours or the machine's; see its cause."
 
 
 class FilmMaker:
@@ -40,43 +42,33 @@ class FilmMaker:
             attempt: its number, for the status.
         """
         begun = time.monotonic()
-        target = self._out / f"{job.id}.mp4"
         try:
-            with temporary_folder() as folder:
-                made = self._film(job, folder, folder / "film.mp4")
-                upload(folder / "film.mp4", target)
+            status = self._made(job)
+        except ServerFault as fault:
+            status = FilmStatus(job.row, job.id, "failed", str(fault), fault.reason, _cause(fault.__cause__))
         except SpaceError as refusal:
-            fault = refusal if isinstance(refusal, ServerFault) else None
-            return FilmStatus(
-                job.row,
-                job.id,
-                "refused" if fault is None else "failed",
-                str(refusal),
-                None if fault is None else fault.reason,
-                None if fault is None else _cause(fault.__cause__),
-                time.monotonic() - begun,
-                attempts=attempt,
-            )
+            status = FilmStatus(job.row, job.id, "refused", str(refusal))
         except Exception as failure:
             traceback.print_exc()  # into the log of the worker
-            sentence = "The film could not be made, and the fault is ours or the machine's; see its cause."
-            seconds = time.monotonic() - begun
-            return FilmStatus(
-                job.row, job.id, "failed", sentence, fault_reason(failure), _cause(failure), seconds, attempts=attempt
-            )
+            status = FilmStatus(job.row, job.id, "failed", UNKNOWN_FAULT, fault_reason(failure), _cause(failure))
+        return replace(status, seconds=time.monotonic() - begun, attempts=attempt)
+
+    def _made(self, job: FilmJob) -> FilmStatus:
+        target = self._out / f"{job.id}.mp4"
+        with temporary_folder() as folder:
+            film = self._film(job, folder, folder / "film.mp4")
+            upload(folder / "film.mp4", target)
         return FilmStatus(
             job.row,
             job.id,
             "done",
-            sentence=" ".join(made.notes) or None,
-            seconds=time.monotonic() - begun,
-            frames=made.num_frames,
-            faces=made.num_faces,
-            attempts=attempt,
+            sentence=" ".join(film.notes) or None,
+            frames=film.num_frames,
+            faces=film.num_faces,
             path=target.shown(),
         )
 
-    def _film(self, job: FilmJob, folder: Path, video: Path) -> Animation | Comparison:
+    def _film(self, job: FilmJob, folder: Path, video: Path) -> FrameIterator:
         photo = download(job.photo, "photo", folder)
         pose_video = None if job.pose_video is None else download(job.pose_video, "video", folder)
         settings = with_pose_video(job.settings, pose_video)

@@ -4,14 +4,12 @@ The page's widgets, the parameters of the HTTP and MCP endpoints and the flags o
 below. This module imports neither NumPy nor torch, so that ``python -m space_core --help`` answers at once.
 """
 
-import dataclasses
-import math
 import re
+from dataclasses import fields
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal
 
-from annotated_types import Ge, Le, MultipleOf
-from pydantic import ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, field_validator, model_validator
+from pydantic import ConfigDict, ModelWrapValidatorHandler, ValidationError, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 from pydantic.fields import FieldInfo
 from pydantic_core import ArgsKwargs, ErrorDetails, PydanticCustomError
@@ -22,138 +20,115 @@ from space_core.face.detector import DetectorName
 from space_core.generators import DEFAULT_GENERATOR, GENERATORS
 from space_core.motion.action_unit_labels import check_action_units
 from space_core.motion.emotion_labels import EMOTIONS, MAX_INTENSITY, check_emotion
+from space_core.option_fields import (
+    Widget,
+    build_field,
+    describe_condition,
+    describe_values,
+    field_choices,
+    field_range,
+    field_widget,
+    show_value,
+)
 
 DEVICES = ("auto", "cpu", "cuda")
 
-WidgetKind = Literal["slider", "number", "radio", "checkbox", "emotion", "text", "video"]
 CONFIG = ConfigDict(extra="forbid", allow_inf_nan=False)
-
-
-@dataclasses.dataclass(frozen=True)
-class Widget:
-    """How the page shows an option.
-
-    Attributes:
-        label: the option's name on the page.
-        info: a hint of a few words, without the range, which the widget shows.
-        section: "main" is always visible, "advanced" is folded away.
-        row: consecutive options of the same row stand side by side; None for a row of its own.
-        kind: the input element; None for the one that follows from the type, range and step.
-        step: of a slider.
-        choice_labels: by value, the choices that are shown under another name.
-        comparison: "each" where every setting of a comparison has a value of its own, "shared" where all have the
-            widget's, None where a comparison leaves the default.
-    """
-
-    label: str
-    info: str | None = None
-    section: Literal["main", "advanced"] = "advanced"
-    row: str | None = None
-    kind: WidgetKind | None = None
-    step: float | None = None
-    choice_labels: dict[str, str] = dataclasses.field(default_factory=dict)
-    comparison: Literal["each", "shared"] | None = None
-
-
-def _option(default: Any, description: str, widget: Widget | None = None, **limits: Any) -> Any:
-    """The field of an option. One without a widget is set from the command line and from Python only."""
-    extra: Any = None if widget is None else {"widget": dataclasses.asdict(widget)}
-    return Field(default, description=description, json_schema_extra=extra, **limits)
 
 
 @dataclass(frozen=True, config=CONFIG)
 class MotionOptions:
     """How the face moves: the options that planning reads."""
 
-    emotion: str = _option(
+    emotion: str = build_field(
         "neutral",
         f"the emotion of the face: {', '.join(EMOTIONS)}; a blend as '0.7 happy + 0.3 sad'; or a timeline "
         "as '0:neutral, 2.5:happy@0.8, 6:surprised' with seconds before each colon and a strength after an @",
         Widget("Emotion", section="main", row="emotion", kind="emotion", comparison="each"),
     )
-    intensity: float = _option(
+    intensity: float = build_field(
         1.0,
         "strength of the emotion: 0 none, 1 full, 1.5 exaggerated",
         Widget("Intensity", section="main", row="emotion", step=0.05, comparison="each"),
         ge=0,
         le=MAX_INTENSITY,
     )
-    articulation: float = _option(
+    articulation: float = build_field(
         1.0,
         "how far speech moves lips and jaw: 0 not at all, 1 as people were recorded, 1.5 exaggerated",
         Widget("Articulation", "of lips and jaw: 0 still, 1 natural", step=0.05, comparison="shared"),
         ge=0,
         le=1.5,
     )
-    action_units: str = _option(
+    action_units: str = build_field(
         "",
         "action units of FACS, added to the emotion, with strengths from 0 to 1.5: '1:0.5, 12:0.8'; L or R after a "
         "number is the person's own left or right side alone, as in '12L:1'",
         Widget("Action units", "of FACS with their strengths, such as 1:0.5, 12L:0.8", kind="text"),
     )
-    expressiveness: float = _option(
+    expressiveness: float = build_field(
         1.0,
         "how far brows, lids and cheeks accompany the speech: 0 not, 1 as recorded people do",
         Widget("Expressiveness", "of brows, lids and cheeks: 0 still, 1 natural", step=0.05, comparison="shared"),
         ge=0,
         le=1.5,
     )
-    pose_video: Path | None = _option(
+    pose_video: Path | None = build_field(
         None,
         "a video whose head motion is borrowed, instead of generated; turns of up to 35 degrees from the photo's pose "
         "look best",
         Widget("Pose-source video: its head motion is used"),
     )
-    head_motion: float = _option(
+    head_motion: float = build_field(
         1.0,
         "amount of head motion: 0 still, 1 natural",
         Widget("Head motion", "0 still, 1 natural", step=0.05, comparison="shared"),
         ge=0,
         le=1.5,
     )
-    hair_motion: float = _option(
+    hair_motion: float = build_field(
         1.0,
         "how far long hair lags behind the head and swings: 0 rigid, 1 natural",
         Widget("Hair motion", "of long hair: 0 rigid, 1 natural", step=0.05, comparison="shared"),
         ge=0,
         le=1.5,
     )
-    blinks_per_minute: float = _option(
+    blinks_per_minute: float = build_field(
         17.0,
         "how often the eyes blink; 0 never",
         Widget("Blinks per minute", "0 never", step=1, comparison="shared"),
         ge=0,
         le=60,
     )
-    gaze_yaw: float = _option(
+    gaze_yaw: float = build_field(
         0.0,
         "where the eyes look, degrees: positive to the image's right",
         Widget("Gaze to the side", "degrees; positive: to the image's right", row="gaze", step=1),
         ge=-25,
         le=25,
     )
-    gaze_pitch: float = _option(
+    gaze_pitch: float = build_field(
         0.0,
         "where the eyes look, degrees: positive upwards",
         Widget("Gaze up", "degrees", row="gaze", step=1),
         ge=-20,
         le=20,
     )
-    saccades: float = _option(
+    saccades: float = build_field(
         1.0,
         "amount of small eye movements: 0 none, 1 natural",
         Widget("Small eye movements", "0 none, 1 natural", row="eyes", step=0.05),
         ge=0,
         le=1.5,
     )
-    eyes_on_viewer: float = _option(
+    eyes_on_viewer: float = build_field(
         0.5,
         "how far the eyes stay on the viewer while the head turns: 0 not, 1 wholly",
         Widget("Eyes on the viewer", "while the head turns", row="eyes", step=0.05),
         ge=0,
         le=1,
     )
-    seed: int = _option(
+    seed: int = build_field(
         0,
         "another seed gives other head motion, upper face, blinks and saccades, and another take of the lips' motion",
         Widget(
@@ -194,7 +169,7 @@ class MotionOptions:
 class RenderingOptions:
     """What the video shows, and how: the options that preparing a portrait and rendering frames read."""
 
-    framing: Literal["crop", "photo"] = _option(
+    framing: Literal["crop", "photo"] = build_field(
         "crop",
         "what the film shows: a square crop around the head, or the whole photo with the head in it",
         Widget(
@@ -204,11 +179,11 @@ class RenderingOptions:
             choice_labels={"crop": "square", "photo": "whole photo"},
         ),
     )
-    refine: Literal["network", "none"] = _option(
+    refine: Literal["network", "none"] = build_field(
         "network",
         "what makes a drawn mouth look photographed: a small network, or nothing",
     )
-    size: int = _option(
+    size: int = build_field(
         SIZE,
         "side of the crop in pixels; a whole photo keeps its own size",
         Widget("Size", "side of the square, pixels", row="picture", step=2),
@@ -216,7 +191,7 @@ class RenderingOptions:
         le=1024,
         multiple_of=2,
     )
-    face: int = _option(
+    face: int = build_field(
         1,
         "who speaks where the photo shows several people: 1 the largest face, 2 the next",
         Widget(
@@ -228,12 +203,12 @@ class RenderingOptions:
         ge=1,
         le=16,
     )
-    detector: DetectorName = _option(
+    detector: DetectorName = build_field(
         "mediapipe",
         "what finds the face; face-alignment downloads its weights on first use",
         Widget("Detector", "what finds the face", row="face", comparison="shared"),
     )
-    generator: str = _option(
+    generator: str = build_field(
         DEFAULT_GENERATOR,
         "what draws the film: the mesh warp, or a neural generator whose weights 'get-weights' brings and which takes "
         "seconds a frame without a GPU",
@@ -245,7 +220,7 @@ class RenderingOptions:
             comparison="shared",
         ),
     )
-    mark: Literal["none", "visible"] = _option(
+    mark: Literal["none", "visible"] = build_field(
         "none",
         "a small label in a corner of the picture that says it is AI-generated",
         Widget(
@@ -255,12 +230,17 @@ class RenderingOptions:
             comparison="shared",
         ),
     )
-    max_seconds: float = _option(
+    max_seconds: float = build_field(
         600.0,
         "the longest recording that is taken, in seconds",
         ge=0.3,
         le=3600,
     )
+
+    @property
+    def preparation(self) -> tuple[Any, ...]:
+        """The values on which the preparation of a portrait depends: films with the same ones can share it."""
+        return (self.generator, self.detector, self.face, self.refine, self.framing, self.size)
 
     @field_validator("generator")
     @classmethod
@@ -339,50 +319,24 @@ def option_field(name: str) -> FieldInfo:
 
 def option_choices(name: str) -> tuple[str, ...] | None:
     """The possible values of an option that is one of a list; None for any other option."""
-    if name == "generator":
-        return tuple(GENERATORS)
-    annotation = option_field(name).annotation
-    return get_args(annotation) if get_origin(annotation) is Literal else None
+    return tuple(GENERATORS) if name == "generator" else field_choices(option_field(name))
 
 
 def option_range(name: str) -> tuple[float, float] | None:
     """The least and the greatest value of an option that is a number; None for any other option."""
-    limits: list[Any] = option_field(name).metadata
-    least: Any = next((limit.ge for limit in limits if isinstance(limit, Ge)), None)
-    greatest: Any = next((limit.le for limit in limits if isinstance(limit, Le)), None)
-    return None if least is None or greatest is None else (least, greatest)
+    return field_range(option_field(name))
 
 
 def option_widgets() -> dict[str, Widget]:
     """The widgets, by option, that the page and its API show, in order; the ``kind`` of each is filled in."""
-    extras: dict[str, Any] = {name: field.json_schema_extra for name, field in _FIELDS.items()}
-    widgets = {name: Widget(**extra["widget"]) for name, extra in extras.items() if extra}
-    return {
-        name: dataclasses.replace(widget, kind=widget.kind or _widget_kind(name, widget))
-        for name, widget in widgets.items()
-    }
+    widgets = {name: field_widget(field, option_choices(name)) for name, field in _FIELDS.items()}
+    return {name: widget for name, widget in widgets.items() if widget}
 
 
 def option_help(name: str) -> str:
     """What an option does and its possible values, in one line without a full stop at the end."""
-    description = option_field(name).description
-    if choices := option_choices(name):
-        return f"{description}; one of {', '.join(choices)}"
-    if limits := option_range(name):
-        return f"{description}; {'an even number, ' if _is_even(name) else ''}{limits[0]} to {limits[1]}"
-    return f"{description}"
-
-
-def _is_even(name: str) -> bool:
-    return any(isinstance(rule, MultipleOf) for rule in option_field(name).metadata)
-
-
-def _widget_kind(name: str, widget: Widget) -> WidgetKind:
-    if option_choices(name):
-        return "radio"
-    if option_range(name):
-        return "number" if widget.step is None else "slider"
-    return "video"
+    field = option_field(name)
+    return "; ".join(filter(None, (field.description, describe_values(field, option_choices(name)))))
 
 
 def _sentence(error: ErrorDetails) -> str:
@@ -392,28 +346,16 @@ def _sentence(error: ErrorDetails) -> str:
     name = str(error["loc"][0]) if error["loc"] else ""
     if name not in option_names():
         if error["type"] == "unexpected_keyword_argument":
-            return f"There is no option {_shown(name)}; the options are {', '.join(option_names())}."
+            return f"There is no option {show_value(name)}; the options are {', '.join(option_names())}."
         return "Options are given by name, such as emotion='happy'."
-    got = f"got {_shown(error['input'])}."
+    if error["type"] == "grammar":
+        return error["msg"]
     if name in _TEXT_EXAMPLES:
-        example = _TEXT_EXAMPLES[name]
-        return error["msg"] if error["type"] == "grammar" else f"{name} must be a text such as {example}; {got}"
-    if choices := option_choices(name):
-        return f"{name} must be one of {', '.join(choices)}; {got}"
-    if limits := option_range(name):
-        whole = "a whole number " if option_field(name).annotation is int else ""
-        number = "an even number " if _is_even(name) else whole
-        return f"{name} must be {number}between {limits[0]} and {limits[1]}; {got}"
-    return f"{name} must be the path of a video, or None; {got}"
-
-
-def _shown(value: Any) -> str:
-    """A short, printable form of what the user gave."""
-    if isinstance(value, float) and math.isfinite(value) and float(f"{value:g}") == value:
-        return f"{value:g}"  # 2 rather than 2.0; but all digits of 1.5000001
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}…"
+        condition = f"a text such as {_TEXT_EXAMPLES[name]}"
+    else:
+        condition = describe_condition(option_field(name), option_choices(name))
+    return f"{name} must be {condition}; got {show_value(error['input'])}."
 
 
 def _values(options: AnimationOptions, group: type) -> dict[str, Any]:
-    return {field.name: getattr(options, field.name) for field in dataclasses.fields(group)}
+    return {field.name: getattr(options, field.name) for field in fields(group)}

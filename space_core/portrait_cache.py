@@ -53,9 +53,8 @@ class PortraitCache:
         Raises:
             SpaceError: see ``prepare_portrait``.
         """
-        picture = (hashlib.blake2b(np.ascontiguousarray(photo).data, digest_size=16).digest(), photo.shape)
-        shown = (options.detector, options.face, options.refine, options.framing, options.size)
-        key = (*picture, options.generator, *shown)
+        checksum = hashlib.blake2b(np.ascontiguousarray(photo).data, digest_size=16).digest()
+        key = (checksum, photo.shape, *options.preparation)
         with self._preparing:
             if self._refused is not None and self._refused[0] == key:
                 raise SpaceError(self._refused[1])

@@ -159,13 +159,14 @@ def test_films_of_one_photo_stay_together_in_groups_that_keep_all_workers_busy()
     def job(number: int, photo: str, **options) -> FilmJob:
         return FilmJob(number, f"f{number}", photo, "a.wav", None, None, (AnimationOptions(**options),), "")
 
-    jobs = [job(number, "ab"[number % 2], seed=number) for number in range(100)] + [job(100, "a", size=256)]
+    jobs = [job(number, "ab"[number % 2], seed=number) for number in range(100)]
+    jobs += [job(100, "a", size=256), job(101, "a", generator="liveportrait")]
     for workers in (1, 2, 1000):
         groups = grouped(jobs, workers)
-        assert sorted(job.row for group in groups for job in group) == list(range(101))
+        assert sorted(job.row for group in groups for job in group) == list(range(102))
         assert all(len({job.portrait for job in group}) == 1 and len(group) <= MAX_GROUP for group in groups)
-        assert len(groups) >= min(101, 4 * workers)
-    assert len(grouped(jobs, 1)) == 15
+        assert len(groups) >= min(102, 4 * workers)
+    assert len(grouped(jobs, 1)) == 16
 
 
 def test_downloads_have_a_limit_of_size(memory, tmp_path, monkeypatch):

@@ -51,8 +51,7 @@ class FilmJob:
     @property
     def portrait(self) -> tuple[Any, ...]:
         """What films that share a prepared portrait have in common."""
-        rendering = self.settings[0].rendering
-        return (self.photo, rendering.framing, rendering.size, rendering.face, rendering.detector, rendering.refine)
+        return (self.photo, *self.settings[0].preparation)
 
 
 def read_job_table(address: str) -> list[FilmJob | FilmStatus]:

@@ -9,7 +9,8 @@ import gradio as gr
 from gradio.components import Component
 
 from space_core.motion.emotion_labels import EMOTIONS
-from space_core.options import Widget, option_choices, option_field, option_range
+from space_core.option_fields import Widget
+from space_core.options import option_choices, option_field, option_range
 from space_core.web.parameters import ANIMATE, BLEND, KEEP_SEED, NEW_SEED, VARIATION, WIDGETS
 
 # Of options, and of parameters that are no options; see ``parameters.AFTER_OPTION``.

@@ -627,6 +627,7 @@ def test_the_near_ear_is_mirrored_wholly_or_not_at_all(portrait, yaw, mirrored):
     ear = np.array([[-0.85, y, 0.85] for y in (0.0, 0.1, 0.2)])
     side = find_far_side(photo, person, ear, np.ones(3), np.zeros(3), np.array([[468, 469, 470]]))
     assert (side.hidden[468:] == mirrored).all()
+    assert (side.hidden[[234, 127]] == 1).all() == mirrored, "the face's outline before it, too"
 
 
 def test_hair_above_the_mirrored_ear_is_mirrored_up_to_the_top_of_the_head(portrait):

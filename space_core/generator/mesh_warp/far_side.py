@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy.spatial import cKDTree
 from torch.nn import functional as F
 
 from space_core.distance import distance_to
@@ -36,6 +37,9 @@ UNLIKE, LIKENESS_WIDTH = (0.35, 0.7), 0.08
 HIDDEN = (0.3, 0.6)
 # The photo shows the far ear, or what covers it, so far beyond the outline between these heights, in so large a share.
 BEYOND_EAR, EAR_HEIGHTS, EAR_SHOWN = 0.08, (-0.15, 0.35), 0.8
+# The outline that the photo shows is in part background, and a turn stretches it: what lies so near to what is mirrored
+# around the face is mirrored wholly … not at all, normalized.
+JOINED = (0.2, 0.5)
 SAME_HEIGHT, HIDING = 0.06, 0.05  # what is that little higher or lower, and that much further out, hides the outline
 # Where so much of it is sure, long hair is mirrored down to its tips, unless the photo shows it on the far side, too:
 # so far beyond the outline, between these heights, normalized.
@@ -151,6 +155,7 @@ def find_far_side(
     if shows_ear or (not is_mirrored and _has_something_beside_jaw(photo, person)):
         hidden[NUM_SURFACE_POINTS:] = 0
     hidden[NUM_SURFACE_POINTS:] *= 1 - _contradicted(photo, person, around, hair * hidden[NUM_SURFACE_POINTS:])
+    hidden = np.maximum(hidden, _joined(photo, pixels, hidden[NUM_SURFACE_POINTS:] > 0.5))
     seen_better = triangles[(hidden[triangles] > 0).any(1)]
     kind = np.ones((len(hidden), 2))
     alike = (1 - smoothstep(beside, *BESIDE)) * (1 - smoothstep(y, *BELOW))
@@ -251,6 +256,18 @@ def _has_something_beside_jaw(photo: FaceMotion, person: np.ndarray) -> bool:
     outline = np.column_stack([-np.sign(sine) * np.sqrt(1 - sine**2) * radius, y, HEAD_MIDDLE[2] + abs(sine) * radius])
     columns, rows = photo.host.place(outline)[0, :, :2].round().astype(int).clip(0, EXTENT - 1).T
     return bool(person[rows, columns].mean() > HANGING)
+
+
+def _joined(photo: FaceMotion, pixels: np.ndarray, is_hidden: np.ndarray) -> np.ndarray:
+    """(V,) 1 where vertices lie near to those around the face that are hidden … 0 where they do not.
+
+    ``pixels`` (P, 2) are the vertices around the face in the photo, and ``is_hidden`` (P,) which of them are.
+    """
+    vertices = np.concatenate([photo.host.posed[0, :NUM_SURFACE_POINTS, :2], pixels])
+    if not is_hidden.any():
+        return np.zeros(len(vertices))
+    distance, _ = cKDTree(pixels[is_hidden]).query(vertices)
+    return 1 - smoothstep(distance / float(photo.host.scale[0]), *JOINED)
 
 
 def _hidden(photo: FaceMotion, normals: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ from space_core.motion.gaze import apply_gaze, counter_gaze, saccades
 from space_core.motion.head_pose import generate_head_pose, head_attitude, head_motion_model
 from space_core.motion.head_pose_transfer import follow_head_pose, transfer_head_pose, transfer_notes
 from space_core.motion.loudness import loudness
+from space_core.motion.prosody import analyze_prosody
 
 PHOTO = HeadPose(np.array([[12.0, -5.0, 3.0]]), np.array([[250.0, 240.0, 10.0]]), np.array([140.0]))
 
@@ -47,17 +48,21 @@ def test_silence_is_not_loud():
 # Generated head motion
 
 
+def generated_head(speech: np.ndarray, num_frames: int, *arguments) -> HeadPose:
+    return generate_head_pose(analyze_prosody(speech, num_frames), *arguments)
+
+
 @pytest.mark.parametrize("amount", [0.3, 1.0, 1.5])
 def test_head_stays_within_15_degrees(amount):
     speech = speech_like(20, level=3.0)
     for seed in range(25):
-        pose = generate_head_pose(speech, 500, PHOTO, amount, seed)
+        pose = generated_head(speech, 500, PHOTO, amount, seed)
         assert np.abs(pose.rotation - PHOTO.rotation).max() <= 15
         assert np.abs(pose.translation - PHOTO.translation).max() < PHOTO.scale[0]
 
 
 def test_head_starts_at_the_photos_pose_and_gathers_speed():
-    pose = generate_head_pose(speech_like(4), 100, PHOTO, 1.0, 3)
+    pose = generated_head(speech_like(4), 100, PHOTO, 1.0, 3)
     assert len(pose) == 100
     np.testing.assert_allclose(pose.rotation[:1], PHOTO.rotation, atol=1e-9)
     np.testing.assert_allclose(pose.translation[:1], PHOTO.translation, atol=1e-9)
@@ -67,7 +72,7 @@ def test_head_starts_at_the_photos_pose_and_gathers_speed():
 
 def test_head_moves_smoothly():
     for seed in range(10):
-        rotation = generate_head_pose(speech_like(30), 750, PHOTO, 1.0, seed).rotation
+        rotation = generated_head(speech_like(30), 750, PHOTO, 1.0, seed).rotation
         assert np.abs(np.diff(rotation, axis=0)).max() * 25 < 160  # degrees a second; recorded heads reach 300
         assert np.abs(np.diff(rotation, 2, axis=0)).max() * 25**2 < 2500  # degrees a second, a second
         power = np.abs(np.fft.rfft((rotation - rotation.mean(0)) * np.hanning(750)[:, None], axis=0)) ** 2
@@ -75,7 +80,7 @@ def test_head_moves_smoothly():
 
 
 def test_head_moves_as_much_as_people_do():
-    deviations = [generate_head_pose(speech_like(30), 750, PHOTO, 1.0, seed).rotation.std(0) for seed in range(20)]
+    deviations = [generated_head(speech_like(30), 750, PHOTO, 1.0, seed).rotation.std(0) for seed in range(20)]
     assert np.all(np.mean(deviations, axis=0) > [2, 1.3, 1.2])
     assert np.all(np.mean(deviations, axis=0) < [5, 4, 4])
 
@@ -83,7 +88,7 @@ def test_head_moves_as_much_as_people_do():
 def test_head_rests_between_turns_as_people_do():
     kurtosis = []
     for seed in range(20):
-        speed = np.diff(generate_head_pose(speech_like(30), 750, PHOTO, 1.0, seed).rotation, axis=0)
+        speed = np.diff(generated_head(speech_like(30), 750, PHOTO, 1.0, seed).rotation, axis=0)
         kurtosis.append((speed**4).mean(0) / (speed**2).mean(0) ** 2)
     # A Gaussian process has 3; the corpus's heads have 7, 4 and 6.
     assert np.all(np.median(kurtosis, axis=0) > [4.5, 3.3, 4.5])
@@ -92,7 +97,7 @@ def test_head_rests_between_turns_as_people_do():
 def test_heads_turn_as_a_phrase_begins():
     ratios = []
     for seed in range(20):
-        rotation = generate_head_pose(speech_like(30), 750, PHOTO, 1.0, seed).rotation
+        rotation = generated_head(speech_like(30), 750, PHOTO, 1.0, seed).rotation
         speed = np.linalg.norm(np.diff(rotation, axis=0), axis=1)[62:]
         phase = np.arange(62, 749) / 25 % 2.5  # the phrases begin at 0
         ratios.append(speed[phase < 0.4].mean() / speed[(phase > 2) & (phase < 2.3)].mean())
@@ -101,7 +106,7 @@ def test_heads_turn_as_a_phrase_begins():
 
 @pytest.mark.parametrize("amount", [1.0, 1.5])
 def test_ten_minutes_neither_drift_nor_go_too_far(amount):
-    offsets = generate_head_pose(speech_like(600), 15_000, PHOTO, amount, 4).rotation - PHOTO.rotation
+    offsets = generated_head(speech_like(600), 15_000, PHOTO, amount, 4).rotation - PHOTO.rotation
     assert np.abs(offsets).max() <= 15
     minutes = offsets.reshape(10, 1500, 3).mean(1)
     assert np.abs(minutes).max() < 4
@@ -111,30 +116,30 @@ def test_ten_minutes_neither_drift_nor_go_too_far(amount):
 def test_head_in_a_silent_recording_hardly_moves():
     silence = np.zeros(20 * 16_000, np.float32)
     still, moving = (
-        np.mean([generate_head_pose(sound, 500, PHOTO, 1.0, seed).rotation.std(0) for seed in range(10)])
+        np.mean([generated_head(sound, 500, PHOTO, 1.0, seed).rotation.std(0) for seed in range(10)])
         for sound in (silence, speech_like(20))
     )
     assert 0.1 < still < 0.6 * moving
 
 
 def test_head_motion_does_not_drift():
-    rotation = np.mean([generate_head_pose(speech_like(120), 3000, PHOTO, 1.0, seed).rotation for seed in range(5)], 0)
+    rotation = np.mean([generated_head(speech_like(120), 3000, PHOTO, 1.0, seed).rotation for seed in range(5)], 0)
     assert np.abs((rotation[-1000:] - PHOTO.rotation).mean(0)).max() < 2
 
 
 def test_amount_scales_and_zero_is_still():
     speech = speech_like(10)
-    still = generate_head_pose(speech, 250, PHOTO, 0.0, 1)
+    still = generated_head(speech, 250, PHOTO, 0.0, 1)
     np.testing.assert_array_equal(still.rotation, PHOTO.rotation.repeat(250, 0))
     np.testing.assert_array_equal(still.translation, PHOTO.translation.repeat(250, 0))
     np.testing.assert_array_equal(still.scale, PHOTO.scale.repeat(250))
-    spans = [generate_head_pose(speech, 250, PHOTO, amount, 1).rotation.std(0) for amount in (0.25, 0.5, 1.0, 1.5)]
+    spans = [generated_head(speech, 250, PHOTO, amount, 1).rotation.std(0) for amount in (0.25, 0.5, 1.0, 1.5)]
     assert np.all(np.diff(spans, axis=0) > 0)
 
 
 def test_seeds_differ_and_repeat():
     speech = speech_like(10)
-    one, again, other = (generate_head_pose(speech, 250, PHOTO, 1.0, seed).rotation for seed in (1, 1, 2))
+    one, again, other = (generated_head(speech, 250, PHOTO, 1.0, seed).rotation for seed in (1, 1, 2))
     np.testing.assert_array_equal(one, again)
     assert np.abs(one - other).mean() > 1.5
 
@@ -143,7 +148,7 @@ def test_head_settles_in_silence_but_never_freezes():
     speech = np.concatenate([speech_like(20), np.zeros(20 * 16_000, np.float32)])
     ratios = []
     for seed in range(10):
-        rotation = generate_head_pose(speech, 1000, PHOTO, 1.0, seed).rotation
+        rotation = generated_head(speech, 1000, PHOTO, 1.0, seed).rotation
         speed = np.linalg.norm(np.diff(rotation, axis=0), axis=1) * 25
         ratios.append(speed[525:].mean() / speed[25:500].mean())
         assert min(speed[start : start + 25].max() for start in range(525, 975)) > 0.05
@@ -162,7 +167,7 @@ def test_contempt_tilts_the_head_away_from_the_raised_corner_of_the_mouth():
 
 
 def test_head_turns_about_the_neck():
-    pose = generate_head_pose(speech_like(10), 250, PHOTO, 1.0, 7)
+    pose = generated_head(speech_like(10), 250, PHOTO, 1.0, 7)
     neck = pose.translation + pose.scale[:, None] * (pose.matrices @ head_motion_model().pivot)
     # The neck sways a little; the eyes travel much more.
     assert neck[:, :2].std(0).max() < 0.08 * PHOTO.scale[0]
@@ -173,7 +178,7 @@ def test_head_turns_about_the_neck():
 @pytest.mark.parametrize("num_frames", [0, 1, 2, 8])
 def test_very_short_speech(num_frames):
     speech = speech_like(num_frames / 25)
-    assert len(generate_head_pose(speech, num_frames, PHOTO, 1.0, 0)) == num_frames
+    assert len(generated_head(speech, num_frames, PHOTO, 1.0, 0)) == num_frames
     assert len(blink_curve(speech, num_frames, 20, 0)) == num_frames
     assert saccades(num_frames, 0, 1.0).shape == (num_frames, 2)
 
@@ -449,7 +454,7 @@ def test_blinks_gaze_and_head_do_not_share_their_random_numbers():
     speech = speech_like(20)
     curves = []
     for seed in range(60):
-        head = generate_head_pose(speech, 500, PHOTO, 1.0, seed).rotation
+        head = generated_head(speech, 500, PHOTO, 1.0, seed).rotation
         gaze = saccades(500, seed, 1.0)
         first = np.flatnonzero(gaze.any(1))[0], blinks(blink_curve(speech, 500, 18, seed))[0]
         curves.append([*first, head.std()])

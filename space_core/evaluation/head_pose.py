@@ -16,6 +16,7 @@ from space_core.measures.head_motion import read_recorded_heads
 from space_core.measures.spectrum import share_above
 from space_core.motion.head_pose import PITCH, generate_head_pose
 from space_core.motion.loudness import loudness, smooth
+from space_core.motion.prosody import analyze_prosody
 from space_core.timing import FPS, SAMPLE_RATE
 
 SEEDS = 6
@@ -31,7 +32,7 @@ def report(corpus: Corpus) -> None:
     training, validation = read_recorded_heads(corpus)
     for name, clips in (("training", training), ("validation", validation)):
         generated = [
-            (generate_head_pose(speech, len(pose), PHOTO, 1.0, 1000 * seed + number), speech)
+            (generate_head_pose(analyze_prosody(speech, len(pose)), PHOTO, 1.0, 1000 * seed + number), speech)
             for seed in range(SEEDS)
             for number, (pose, speech) in enumerate(clips)
         ]
@@ -132,7 +133,8 @@ def _report_promises(speech: np.ndarray) -> None:
 def _rotation(speech: np.ndarray, amount: float, seed: int) -> np.ndarray:
     """(T, 3) generated angles, from the photo's."""
     num_frames = len(speech) * FPS // SAMPLE_RATE
-    return generate_head_pose(speech, num_frames, PHOTO, amount, seed).rotation - PHOTO.rotation
+    prosody = analyze_prosody(speech, num_frames)
+    return generate_head_pose(prosody, PHOTO, amount, seed).rotation - PHOTO.rotation
 
 
 def _velocity(rotation: np.ndarray) -> np.ndarray:

@@ -5,7 +5,9 @@ from itertools import pairwise
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+from skimage.measure import points_in_poly
 
+from space_core.face.crop_size import SIZE
 from space_core.face.preview import FacePreview, FoundFace
 from space_core.face.topology import (
     EYES,
@@ -18,7 +20,6 @@ from space_core.face.topology import (
     canonical_face,
 )
 
-SIZE = 512  # side of a drawing, pixels, as of a frame
 FINER = 2  # drawn so many times larger and scaled down: smooth lines
 # Where a normalized face comes to lie: pixels per unit, and the point between the eyes.
 UNIT, CENTRE = 200, (256, 176)
@@ -146,27 +147,17 @@ def _visible_iris(points: np.ndarray, eye: Eye, outline: np.ndarray) -> list[np.
     pieces = []
     for size in (1.0, 0.25):
         rim = points[eye.pupil] + size * circle
-        inside = _inside(rim, outline)
-        ends = np.flatnonzero(np.diff(np.concatenate([[0], inside, [0]])))
+        inside = points_in_poly(rim, outline)
+        ends = np.flatnonzero(np.diff(inside, prepend=False, append=False))
         pieces += [rim[first:last] for first, last in zip(ends[::2], ends[1::2], strict=True) if last - first > 1]
     return pieces
-
-
-def _inside(points: np.ndarray, outline: np.ndarray) -> np.ndarray:
-    """Which points (N, 2) lie inside a polygon (M, 2): those from which a ray crosses it an odd number of times."""
-    x, y = points[:, :1], points[:, 1:]
-    (x1, y1), (x2, y2) = outline.T, np.roll(outline, -1, axis=0).T
-    crossed = (y1 > y) != (y2 > y)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        right_of = x < x1 + (y - y1) / (y2 - y1) * (x2 - x1)
-    return ((crossed & right_of).sum(axis=1) % 2).astype(np.int8)
 
 
 @cache
 def _mesh() -> np.ndarray:
     """The mesh's edges as one walk over its points: a single long line is drawn much faster than a thousand short ones.
 
-    From each point on to a neighbour by an edge not walked yet; where there is none left, back the way it came.
+    From each point on to a neighbour by an edge not walked yet; where there is none left, back along the walk.
     """
     ahead: dict[int, set[int]] = {}
     for triangle in canonical_face().triangles.tolist():

@@ -14,7 +14,7 @@ from space_core.assets import weights_path
 from space_core.face.normalization import HeadPose
 from space_core.motion.emotion_labels import EMOTIONS
 from space_core.motion.loudness import smooth
-from space_core.motion.prosody import Prosody, analyze_prosody
+from space_core.motion.prosody import Prosody
 from space_core.timing import FPS
 
 WEIGHTS = weights_path("head_pose.safetensors")
@@ -46,6 +46,7 @@ AMPLITUDE_IN_SILENCE = 0.4
 ONSET_AMPLITUDE = 1.3
 ONSET_LEAD_FRAMES = round(0.12 * FPS)
 FARTHEST = 4.5  # standard deviations of the motion, at most
+MOST_SPREAD = 0.5  # of the logarithm of a random speaker's deviation, so that nobody is stiff or wild
 
 EASE_IN_FRAMES = 0.5 * FPS  # over which all motion sets in
 NOD_BAND = 0.5 * FPS  # frames (standard deviation); slower changes of loudness are not syllables
@@ -103,34 +104,30 @@ def head_motion_model() -> HeadMotionModel:
 
 
 def generate_head_pose(
-    speech: np.ndarray,
-    num_frames: int,
+    prosody: Prosody,
     photo: HeadPose,
     amount: float,
     seed: int,
     attitude: np.ndarray | None = None,
-    prosody: Prosody | None = None,
 ) -> HeadPose:
     """Natural head motion for a speech.
 
     Args:
-        speech: (N,) float32, 16 kHz mono.
-        num_frames: frames of the result, 25 a second.
+        prosody: of the T frames of the speech.
         photo: the photo's own pose, of length 1. The motion starts there, and its translation scales with the face.
         amount: 0 (exactly still), 1 (as recorded) … 1.5.
         seed: of the random process; the same seed gives the same motion.
-        attitude: (num_frames, 3) yaw, pitch, roll in degrees, added at an amount of 1; see ``head_attitude``.
-        prosody: of the speech, if it is known already.
+        attitude: (T, 3) yaw, pitch, roll in degrees, added at an amount of 1; see ``head_attitude``.
 
     Returns:
-        A head pose of ``num_frames`` frames, within ±15° of the photo's in every angle; see ``rotation_limits``.
+        A head pose of T frames, within ±15° of the photo's in every angle; see ``rotation_limits``.
     """
+    loud = prosody.loudness
+    num_frames = len(loud)
     if amount == 0 or num_frames == 0:
         return offset_pose(np.zeros((num_frames, NUM_CHANNELS)), photo, np.zeros(3))
     random = np.random.default_rng(seed)
     model = head_motion_model()
-    prosody = prosody or analyze_prosody(speech, num_frames)
-    loud = prosody.loudness
     ease_in = ease(np.arange(num_frames) / EASE_IN_FRAMES)
 
     # 1. Rotation and sway: a random process with the model's spectrum.
@@ -154,7 +151,8 @@ def generate_head_pose(
 
 def speaker_deviation(model: HeadMotionModel, random: np.random.Generator) -> np.ndarray:
     """(6,) the standard deviation of a random speaker's offsets."""
-    return model.deviation * np.exp(np.clip(model.spread * random.standard_normal(NUM_CHANNELS), -0.5, 0.5))
+    spread = model.spread * random.standard_normal(NUM_CHANNELS)
+    return model.deviation * np.exp(np.clip(spread, -MOST_SPREAD, MOST_SPREAD))
 
 
 def breathing(cycles: np.ndarray) -> np.ndarray:

@@ -21,6 +21,7 @@ class NoiseStream:
         return np.einsum("tck,ck->tc", windows, self._kernels)
 
 
-def smooth_noise_stream(duration: float, random: np.random.Generator) -> NoiseStream:
-    """One channel of noise of standard deviation one, smooth over ``duration`` frames."""
-    return NoiseStream(gaussian(duration)[None] * np.sqrt(2 * np.sqrt(np.pi) * duration), random)
+def smooth_noise_stream(duration: float, random: np.random.Generator, channels: int = 1) -> NoiseStream:
+    """Noise of standard deviation one, filtered by a Gaussian of that standard deviation in frames."""
+    kernel = gaussian(duration) * np.sqrt(2 * np.sqrt(np.pi) * duration)
+    return NoiseStream(np.repeat(kernel[None], channels, 0), random)

@@ -80,9 +80,7 @@ class MotionPlanner:
         notes: tuple[str, ...] = ()
         if driving is None:
             attitude = head_attitude(emotion, options.seed)
-            pose = generate_head_pose(
-                speech, num_frames, portrait.pose, options.head_motion, options.seed, attitude, prosody
-            )
+            pose = generate_head_pose(prosody, portrait.pose, options.head_motion, options.seed, attitude)
         else:
             pose = transfer_head_pose(driving, num_frames, portrait.pose, options.head_motion)
             notes = transfer_notes(pose, portrait.pose)

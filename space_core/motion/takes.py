@@ -7,8 +7,7 @@ recorded speakers, given what is predicted from their speech; see ``weights/spee
 import numpy as np
 
 from space_core.motion.action_unit_labels import UNIT_COLUMNS
-from space_core.motion.loudness import gaussian
-from space_core.motion.noise_stream import NoiseStream
+from space_core.motion.noise_stream import smooth_noise_stream
 from space_core.motion.upper_face import EASE_IN
 from space_core.smoothstep import smoothstep
 
@@ -26,8 +25,7 @@ class TakeVariation:
     """The variation of one take, a few frames at a time; the same however many at a time."""
 
     def __init__(self, seed: int) -> None:
-        kernel = gaussian(DURATION) * np.sqrt(2 * np.sqrt(np.pi) * DURATION)
-        self._noise = NoiseStream(np.repeat(kernel[None], 3, 0), np.random.default_rng([seed, STREAM]))
+        self._noise = smooth_noise_stream(DURATION, np.random.default_rng([seed, STREAM]), channels=3)
         self._frames = 0
 
     def next(self, share: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

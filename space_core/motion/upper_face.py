@@ -31,6 +31,7 @@ LEFT_CHEEK, RIGHT_CHEEK = (117, 118), (346, 347)
 UPPER_LIDS, LOWER_LIDS = (159, 386), (145, 374)
 
 FEATURES = ("accent", "pitch", "loudness", "speaking")  # of the prosody
+FEATURE_MEANS, FEATURE_DEVIATIONS = np.array([0.45, 0.0, 0.5, 0.8]), np.array([0.55, 2.5, 0.3, 0.3])  # in speech
 KERNEL_RADIUS = 12  # frames
 
 # Share of the standard deviation that follows the prosody. A linear fit explains 0.15 of it, which dilutes what comes
@@ -42,6 +43,8 @@ LIDS_WITH_BROWS = 0.25  # millimetres of lid per millimetre of brow
 FARTHEST = 5.0  # typical deviations that motion approaches and never exceeds
 EASE_IN = 0.6 * FPS  # frames from the photo's face
 REST_SMOOTHING = 0.35 * FPS  # frames over which motion rests in a pause
+SILENT, PASSAGE = 0.08, 0.55  # of the smoothed speaking: up to here there is no motion; from there to all of it
+MOST_SPREAD = 0.3  # of the logarithm of a random speaker's deviation, so that nobody is stiff or wild
 AMPLITUDE_DURATION, AMPLITUDE_SPREAD = 2.0 * FPS, 0.35  # of the slow variation of the amplitude
 STREAM = 3  # of random numbers of a seed; others are for head motion, blinks and gaze
 
@@ -110,7 +113,8 @@ def upper_face_motion(prosody: Prosody, seed: int) -> np.ndarray:
 
 def speaker_deviation(model: UpperFaceModel, random: np.random.Generator) -> np.ndarray:
     """(channels,) the standard deviation of a random speaker's motion, millimetres."""
-    return model.deviation * np.exp(np.clip(model.spread * random.standard_normal(len(CHANNELS)), -0.3, 0.3))
+    spread = model.spread * random.standard_normal(len(CHANNELS))
+    return model.deviation * np.exp(np.clip(spread, -MOST_SPREAD, MOST_SPREAD))
 
 
 def combined_motion(
@@ -158,7 +162,7 @@ def prosodic_part(prosody: Prosody, model: UpperFaceModel) -> np.ndarray:
 def feature_curves(prosody: Prosody) -> np.ndarray:
     """(T, features) accent, pitch, loudness and whether there is speech, scaled to about unit variance."""
     raw = np.stack([prosody.accent, prosody.pitch, prosody.loudness, prosody.speaking], axis=1)
-    return (raw - [0.45, 0.0, 0.5, 0.8]) / [0.55, 2.5, 0.3, 0.3]
+    return (raw - FEATURE_MEANS) / FEATURE_DEVIATIONS
 
 
 def channels_of(landmarks: np.ndarray) -> np.ndarray:
@@ -186,7 +190,7 @@ def _units_per_millimetre() -> np.ndarray:
 def speech_share(prosody: Prosody) -> np.ndarray:
     """(T,) 1 in speech, 0 in silence that lasts, with a smooth passage."""
     active = smooth(prosody.speaking, REST_SMOOTHING)
-    return np.clip((active - 0.08) / 0.55, 0, 1)
+    return np.clip((active - SILENT) / PASSAGE, 0, 1)
 
 
 def _coloured_noise(model: UpperFaceModel, num_frames: int, random: np.random.Generator) -> np.ndarray:

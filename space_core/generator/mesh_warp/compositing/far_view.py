@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from space_core.generator.mesh_warp.compositing.grid import GridWindow, box_sum, smoothed
+from space_core.generator.mesh_warp.compositing.grid import GridWindow, box_sum, differences, smoothed
 from space_core.generator.mesh_warp.compositing.person_layer import BIAS
 from space_core.generator.mesh_warp.compositing.prepared_canvas import PreparedCanvas
 from space_core.smoothstep import smoothstep
@@ -80,8 +80,7 @@ def find_far_view(
 def _stretched(offsets: torch.Tensor, cell: int) -> torch.Tensor:
     """(B, rows, columns, 1) 0 where cells see as much of the photo as at rest … 1 where they see far less of it."""
     wide = F.pad(offsets.permute(0, 3, 1, 2), (1, 1, 1, 1), mode="replicate") / (2 * cell)
-    along = wide[:, :, 1:-1, 2:] - wide[:, :, 1:-1, :-2]
-    down = wide[:, :, 2:, 1:-1] - wide[:, :, :-2, 1:-1]
+    along, down = differences(wide)
     area = (1 + along[:, 0]) * (1 + down[:, 1]) - along[:, 1] * down[:, 0]
     known = ((area > 0) & (area < JUMPING)).float()
     total = box_sum(torch.stack([known * (1 - smoothstep(area, *STRETCHED)), known], 1), STRETCHED_CELLS)

@@ -95,8 +95,8 @@ def load_inputs(
 
     def read() -> Inputs:
         most_seconds = min(options.max_seconds for options in settings)
-        with ThreadPoolExecutor(1) as beside:  # other processes decode the photo and the recording
-            loading = beside.submit(load)
+        with ThreadPoolExecutor(1) as executor:  # other processes decode the photo and the recording
+            loading = executor.submit(load)
             said: np.ndarray | Motion
             windows: Iterable[SpeechWindow] = ()
             sound: Recording | np.ndarray | None

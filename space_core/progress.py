@@ -45,8 +45,8 @@ def start(task: Callable[[], Result]) -> Future[Result]:
     return future
 
 
-class Ahead(Generic[Result]):
-    """The items of an iterator, computed one ahead of the item that is read; may be iterated over several times.
+class Prefetched(Generic[Result]):
+    """The items of an iterator, each computed while the one before is read; may be iterated over several times.
 
     All items are kept. An exception of the iterator is raised at its place, each time.
     """

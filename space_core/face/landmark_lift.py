@@ -75,7 +75,7 @@ def _pull() -> np.ndarray:
 
 
 def _centre_irises(mesh: np.ndarray) -> None:
-    """Moves the irises of an aligned mesh (478, 3) to the middle of its lids, as large as befits its eyes."""
+    """Moves the irises of an aligned mesh (478, 3) to the middle of its lids, in the size that its eyes have."""
     canonical = canonical_face().vertices
     for eye in EYES:
         corners, rim = [eye.upper_lid[0], eye.upper_lid[-1]], list(eye.iris_rim)

@@ -11,7 +11,7 @@ AT_REST = np.array([0.02, 0.56])
 DEVIATION = np.array([0.015, 0.045])
 SMILING = np.array([0.08, 0.205])
 # The share of a full smile that explains both differs by 0.15 between faces at rest: it counts from the first number
-# on, and in full from the second. Where a faint smile is as wrong as it is harmless to take too much for one, it counts
+# on, and in full from the second. Where missing a faint smile does harm and finding one too many does none, it counts
 # earlier. No mouth smiles more than WIDEST.
 COUNTS, FAINT_COUNTS = (0.2, 0.5), (0.05, 0.3)
 WIDEST = 1.3

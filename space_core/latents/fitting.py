@@ -12,14 +12,7 @@ from space_core.latents.landmarks2latents import CONTEXT, NUM_SHAPES, SPEECH_WID
 STEPS, BATCH, RATE, WEIGHT_DECAY, DROPOUT = 600, 256, 1.5e-3, 1e-2, 0.1
 CHECK_EVERY = 100  # steps between evaluations on the takes by which the best state is chosen
 EPSILON = 1e-9  # of that power, so that inputs that are always 0 do no harm
-RIDGES = (
-    1e-4,
-    1e-3,
-    1e-2,
-    1e-1,
-    1.0,
-    10.0,
-)  # of the linear map, in parts of the inputs' power; chosen by the same takes
+RIDGES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)  # of the linear map, in parts of the inputs' power; chosen by those takes
 LEAST_SIGN = 0.3  # correlation of an angle that is read with the true one, from which on its sign is trusted
 # By name, what each variant of the network is given besides the head pose.
 VARIANTS = {

@@ -81,7 +81,7 @@ def learn(
     videos: Sequence[Path] = (),
     steps: int = STEPS,
 ) -> Learnt:
-    """Learns the network for these networks' motion extractor; seed and number of takes decide what becomes of it.
+    """Learns the network for these networks' motion extractor; the same seed and number of takes give the same one.
 
     Args:
         networks: with their weights.

@@ -69,8 +69,8 @@ def estimate_background(
     doubtful = np.clip((person - DOUBT_LOW) / (DOUBT_HIGH - DOUBT_LOW), 0, 1)
     brush, fine_brush = (np.ones((width, width), np.uint8) for width in (BACKGROUND_CLEARANCE, TIP_CLEARANCE))
     kept = blur(cv2.dilate(doubtful, brush), 3)
-    with ThreadPoolExecutor(1) as beside:
-        strands = beside.submit(find_hair_strands, picture, person)
+    with ThreadPoolExecutor(1) as executor:
+        strands = executor.submit(find_hair_strands, picture, person)
         others = find_hair_tips(picture, person), find_earrings(picture, person, portrait)
     for found in (*others, strands.result()):
         kept = np.maximum(kept, blur(cv2.dilate(found * clear_of_edges, fine_brush), 1))

@@ -13,7 +13,13 @@ from space_core.face.topology import EYES, Eye
 from space_core.generator.mesh_warp.face_motion import FaceMotion
 from space_core.generator.mesh_warp.glasses.cut_out import EDGE, IN_FRAME, Glasses, cut_out, filled
 from space_core.generator.mesh_warp.glasses.rims import ABOVE_EYE, ANGLES, BELOW_EYE, LENS_BELOW, Rims
-from space_core.generator.mesh_warp.glasses.searched_face import BROWS, SearchedFace, brow_mask, distance_to, middle_of
+from space_core.generator.mesh_warp.glasses.searched_face import (
+    BROWS,
+    SearchedFace,
+    brow_mask,
+    middle_of,
+    normalized_distance_to,
+)
 from space_core.generator.mesh_warp.sampling import EXTENT, pixels_of, sample
 from space_core.smoothstep import smoothstep
 
@@ -75,8 +81,8 @@ def sunglasses(face: SearchedFace, smooth: torch.Tensor) -> Glasses:
 def find_frame(face: SearchedFace, rims: Rims) -> Glasses:
     """The glasses that have these rims and this bridge."""
     photo, picture = face.photo, face.picture
-    apart = smoothstep(distance_to(_eyes(photo), photo), *LIDS_FREE)
-    away = distance_to(_outline(face, rims), photo)
+    apart = smoothstep(normalized_distance_to(_eyes(photo), photo), *LIDS_FREE)
+    away = normalized_distance_to(_outline(face, rims), photo)
     near = smoothstep(away, *NEAR_RIM[::-1]) * apart * face.person
     smooth = filled(picture, (near > 0).float(), torch.ones_like(near))
     # Of means over 3 × 3 pixels: wrinkles are thinner than rims.

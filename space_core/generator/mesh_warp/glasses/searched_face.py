@@ -47,7 +47,7 @@ def brow_mask(photo: FaceMotion, brow: Brow, below: float, above: float) -> np.n
     return polygon2mask((EXTENT, EXTENT), outline[:, ::-1])
 
 
-def distance_to(drawn: np.ndarray, photo: FaceMotion) -> torch.Tensor:
-    """(640, 640) how far each pixel is from what is drawn (640, 640), normalized."""
-    distance = distance_transform_edt(~drawn) / float(photo.scale)
+def normalized_distance_to(mask: np.ndarray, photo: FaceMotion) -> torch.Tensor:
+    """(640, 640) how far each pixel is from those where a mask (640, 640) is true, normalized."""
+    distance = distance_transform_edt(~mask) / float(photo.scale)
     return torch.tensor(distance, dtype=torch.float32, device=photo.posed.device)

@@ -1,4 +1,4 @@
-"""That the patches of ``web/gradio_patches.py`` fit the installed Gradio; what has changed fails by its name."""
+"""That ``gradio_patches`` and ``gradio_page`` fit the installed Gradio; what has changed fails by its name."""
 
 import importlib
 import types
@@ -11,7 +11,7 @@ from gradio.queueing import Event, EventQueue
 from gradio.route_utils import FileUploadProgress, GradioMultiPartParser
 
 from space_core import SpaceError
-from space_core.web import gradio_patches
+from space_core.web import gradio_page, gradio_patches
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def used():
         "gradio.queueing.Event": Event("session", function, None, None),
         "gradio.route_utils.FileUploadProgress": FileUploadProgress(),
         "gradio.route_utils.GradioMultiPartParser": GradioMultiPartParser(None, None, max_file_size=1),
-        "gradio.routes.App": gradio_patches.mounted_app(app),
+        "gradio.routes.App": gradio_page.mounted_app(app),
     }
 
 
@@ -60,7 +60,7 @@ def test_a_module_whose_tracebacks_are_kept_from_the_log_prints_them_by_the_trac
 
 @pytest.mark.parametrize(
     ("owner", "attribute"),
-    [(owner, attribute) for owner, attributes in gradio_patches.USED.items() for attribute in attributes],
+    [(owner, attribute) for owner, attributes in gradio_page.USED.items() for attribute in attributes],
 )
 def test_an_attribute_that_is_used_is_there(used, owner, attribute):
     if owner == "gradio.mcp.GradioMCPServer":

@@ -29,7 +29,8 @@ from space_core.options import AnimationOptions
 from space_core.web import connections, film_streams, job_threads, middleware
 from space_core.web.endpoints import Endpoints
 from space_core.web.film_streams import FilmStreams
-from space_core.web.gradio_patches import MOST_PROGRESS, MOST_RESULTS
+from space_core.web.gradio_page import MOST_RESULTS
+from space_core.web.gradio_patches import MOST_PROGRESS
 from space_core.web.jobs import Film, SpeechSource, TimeLimit
 from space_core.web.metrics import Metrics
 from space_core.web.service import AnimationService

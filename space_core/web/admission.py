@@ -5,7 +5,7 @@ import math
 from fastapi import HTTPException
 
 from space_core.web.error_handlers import RESTARTING
-from space_core.web.gradio_patches import Place
+from space_core.web.gradio_page import Place
 from space_core.web.logs import log_event
 from space_core.web.metrics import Metrics
 from space_core.web.settings import Settings

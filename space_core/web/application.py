@@ -10,7 +10,7 @@ import fastapi
 import gradio as gr
 from fastapi.middleware.cors import CORSMiddleware
 
-from space_core.web import gradio_patches
+from space_core.web import gradio_page, gradio_patches
 from space_core.web.admission import Admission
 from space_core.web.error_handlers import add_exception_handlers
 from space_core.web.expiry import expire_regularly
@@ -86,17 +86,17 @@ def build_app(
 
     def on_close(session: str) -> None:
         callbacks.on_disconnect(session)
-        gradio_patches.close_session(gradio_patches.mounted_app(app), session)
+        gradio_page.close_session(gradio_page.mounted_app(app), session)
 
     app = fastapi.FastAPI(lifespan=expiring, openapi_url=None)
     add_monitoring(app, page, metrics, callbacks.health)
-    add_heartbeat(app, lambda: gradio_patches.mounted_app(app).stop_event, on_close)
+    add_heartbeat(app, lambda: gradio_page.mounted_app(app).stop_event, on_close)
     if add_routes is not None:
         add_routes(app)
     _mount_page(app, page, settings, appearance)
     app.add_middleware(ResultStreamGuard, page=page)
     app.add_middleware(FilmStreaming, streams=streams or FilmStreams())
-    names = gradio_patches.api_names(page)
+    names = gradio_page.api_names(page)
     app.add_middleware(RequestGuard, settings=settings, metrics=metrics, api_names=names, on_fault=callbacks.on_fault)
     return app
 
@@ -116,8 +116,8 @@ def _set_up_queue(
         else:  # a fault, which has been logged
             callbacks.on_fault(reason)
 
-    gradio_patches.observe_queue(page, admission.admit, on_queue_failure, callbacks.on_disconnect)
-    metrics.track_queue(lambda: gradio_patches.queue_length(page))
+    gradio_page.observe_queue(page, admission.admit, on_queue_failure, callbacks.on_disconnect)
+    metrics.track_queue(lambda: gradio_page.queue_length(page))
 
 
 def _mount_page(app: fastapi.FastAPI, page: gr.Blocks, settings: Settings, appearance: dict[str, Any]) -> None:
@@ -147,10 +147,10 @@ def _mount_page(app: fastapi.FastAPI, page: gr.Blocks, settings: Settings, appea
         mcp_server=settings.mcp,
         **appearance,
     )
-    add_exception_handlers(gradio_patches.mounted_app(app))
-    gradio_patches.require_uploads(page)
+    add_exception_handlers(gradio_page.mounted_app(app))
+    gradio_page.require_uploads(page)
     if settings.mcp:
-        gradio_patches.set_mcp_address(page, f"http://{_own_host(settings)}:{settings.port}/")
+        gradio_page.set_mcp_address(page, f"http://{_own_host(settings)}:{settings.port}/")
 
 
 def _own_host(settings: Settings) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import anyio
 import gradio as gr
 
-from space_core.web import gradio_patches
+from space_core.web import gradio_page
 from space_core.web.faults import log_fault
 from space_core.web.private_files import expire_files, is_private
 
@@ -18,11 +18,11 @@ async def expire_regularly(page: gr.Blocks, older_than: float, on_expiry: Callab
 
     async def expire_uploads() -> None:
         # Gradio's own clean-up misses uploads that broke off.
-        folder = gradio_patches.upload_folder()
+        folder = gradio_page.upload_folder()
         if is_private(folder):
-            kept = gradio_patches.example_files(page)
+            kept = gradio_page.example_files(page)
             removed = await anyio.to_thread.run_sync(expire_files, folder, kept, older_than)
-            gradio_patches.forget_files(page, removed)
+            gradio_page.forget_files(page, removed)
             await anyio.to_thread.run_sync(expire_files, folder.parent / "work", (), older_than)
 
     async def expire_others() -> None:

@@ -14,7 +14,7 @@ from space_core.live import LiveFrame
 from space_core.media.video_writer import METADATA
 from space_core.motion.live_options import CHANGEABLE_OPTIONS
 from space_core.options import AnimationOptions
-from space_core.web import gradio_patches
+from space_core.web import gradio_page
 from space_core.web.parameters import WIDGETS, option_value
 from space_core.web.settings import Settings
 
@@ -86,7 +86,7 @@ def _uploaded(path: Any) -> Path:
     """The file of a path that the upload returned."""
     try:
         file = Path(path).resolve()
-        if file.is_relative_to(gradio_patches.upload_folder().resolve()) and file.is_file():
+        if file.is_relative_to(gradio_page.upload_folder().resolve()) and file.is_file():
             return file
     except (TypeError, ValueError, OSError):
         pass

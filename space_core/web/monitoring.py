@@ -7,7 +7,7 @@ import fastapi
 import gradio as gr
 from fastapi.responses import JSONResponse, Response
 
-from space_core.web import gradio_patches
+from space_core.web import gradio_page
 from space_core.web.metrics import REPLICAS, Metrics
 
 
@@ -25,7 +25,7 @@ def add_monitoring(
             "status": "ready",
             "loaded": loaded,
             "device": state.get("device"),
-            "queue": gradio_patches.queue_length(page),
+            "queue": gradio_page.queue_length(page),
             **{name: state[name] for name in REPLICAS if name in state},
         }
         if state.get("degraded"):

@@ -9,7 +9,7 @@ import gradio as gr
 from space_core.generators import available_generators
 from space_core.media import text_to_speech
 from space_core.options import option_choices, option_field
-from space_core.web import gradio_patches
+from space_core.web import gradio_page, gradio_patches
 from space_core.web.appearance import DROP_MESSAGES, PLAYER, SWITCH_THEME, player_script
 from space_core.web.endpoints import Endpoints
 from space_core.web.parameters import ANIMATE, COMPARE, LOOK, SPEECH_SOURCES, WIDGETS, options_compared
@@ -127,7 +127,7 @@ def build_page(service: AnimationService, settings: Settings, examples: Path) ->
         inputs.say.click(
             endpoints.say, inputs.parameters["text"], inputs.spoken, concurrency_limit=1, concurrency_id="say"
         )
-    gradio_patches.limit_sessions(page, SESSIONS_KEPT)
+    gradio_page.limit_sessions(page, SESSIONS_KEPT)
     return page
 
 

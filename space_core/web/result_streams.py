@@ -7,7 +7,7 @@ import gradio as gr
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from space_core.web import gradio_patches
+from space_core.web import gradio_page
 from space_core.web.faults import log_fault
 
 NO_RESULT = "There is no such request, or its result has already been fetched."
@@ -32,7 +32,7 @@ class ResultStreamGuard:
             await self._app(scope, receive, send)
             return
         named = parse_qs(scope["query_string"].decode("latin-1")).get("session_hash", [""])[0]
-        session = gradio_patches.stream_session(self._page, event[1] if event else None, named)
+        session = gradio_page.stream_session(self._page, event[1] if event else None, named)
         if session is None:
             await JSONResponse({"detail": NO_RESULT}, 404)(scope, receive, send)
         elif session in self._listened:
@@ -43,7 +43,7 @@ class ResultStreamGuard:
                 await self._stream(scope, receive, send)
             finally:
                 self._listened.discard(session)
-                gradio_patches.forget_delivered(self._page, session)
+                gradio_page.forget_delivered(self._page, session)
 
     async def _stream(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes a stream on, and ends it as a stream ends even if Gradio fails."""

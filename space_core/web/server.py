@@ -13,7 +13,7 @@ import fastapi
 import gradio as gr
 import uvicorn
 
-from space_core.web import gradio_patches
+from space_core.web import gradio_page
 from space_core.web.admission import Admission
 from space_core.web.application import Callbacks, build_app
 from space_core.web.connections import allow_many_files, limited_connections
@@ -116,7 +116,7 @@ class _Server(uvicorn.Server):
     ) -> None:
         super().__init__(config)
         self._page = page
-        self._mounted = gradio_patches.mounted_app(app)
+        self._mounted = gradio_page.mounted_app(app)
         self._admission = admission
         self._callbacks = callbacks
         self._grace_seconds = grace_seconds
@@ -128,23 +128,23 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await self._finish_jobs()
-        gradio_patches.close(self._page, self._mounted)
+        gradio_page.close(self._page, self._mounted)
         await super().shutdown(sockets)
 
     async def _finish_jobs(self) -> None:
         """Waits for running jobs as long as they may take; visitors whose jobs do not finish get a message."""
         self._admission.close()
-        is_anybody_there = bool(gradio_patches.queue_length(self._page)) or self._is_anything_running()
-        gradio_patches.end_waiting(self._page, RESTARTING)
+        is_anybody_there = bool(gradio_page.queue_length(self._page)) or self._is_anything_running()
+        gradio_page.end_waiting(self._page, RESTARTING)
         if self._grace_seconds:
             self._callbacks.on_grace(self._grace_seconds)
         until = time.monotonic() + self._grace_seconds
         while self._is_anything_running() and time.monotonic() < until and not self.force_exit:
             await asyncio.sleep(0.1)
-        gradio_patches.end_running(self._page, RESTARTING)
+        gradio_page.end_running(self._page, RESTARTING)
         self._callbacks.on_end()
         if is_anybody_there:
             await asyncio.sleep(DELIVERY_SECONDS)
 
     def _is_anything_running(self) -> bool:
-        return bool(gradio_patches.running_jobs(self._page) or self._callbacks.num_live())
+        return bool(gradio_page.running_jobs(self._page) or self._callbacks.num_live())

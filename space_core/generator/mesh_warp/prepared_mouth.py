@@ -148,31 +148,21 @@ def prepare_mouth(picture: torch.Tensor, photo: FaceMotion) -> PreparedMouth:
     found = _teeth_in_photo(picture, photo, lips) if opening > PARTED_IN_PHOTO else None
     shows_teeth, teeth = (False, torch.zeros_like(picture[:, :1])) if found is None else (True, found.mask)
     open_in_photo = shows_teeth or opening > OPEN_IN_PHOTO
-    posed_upper, posed_lower = (photo.posed[0, list(lip), :2] for lip in (INNER_UPPER_LIP, INNER_LOWER_LIP))
-    gap = (posed_lower - posed_upper).norm(dim=-1, keepdim=True) / photo.scale
-    gap = torch.zeros_like(gap) if open_in_photo else gap
     strips = measure_lip_strips(picture, photo) if open_in_photo else torch.zeros(2, PLACES)
-    # An open mouth has opened downwards from where its lips meet. One that is wide open has raised its upper lip, too.
-    raised = 0.0 if shows_teeth else (1 - OPEN_BY_JAW) * float(smoothstep(np.float32(opening), *LIP_RAISED))
-    meeting = float(upper[5, 1]) + opening * (raised if open_in_photo else 0.5)
+    gap = torch.zeros(len(INNER_UPPER_LIP), 1) if open_in_photo else _gap(photo)
     depth = float(upper[5, 2]) + TEETH_BEHIND_LIPS
-    edge = meeting + UPPER_EDGE_BELOW_LIPS + BELOW_IN_SMILE * smile_of(normalized)
-    near_lips = LIPS_SHADE ** ((1 - colours.depiction.cartoon) * colours.reddening**LIPS_REDDENING)
+    edge = _meeting(upper, opening, open_in_photo, shows_teeth) + UPPER_EDGE_BELOW_LIPS
+    edge += BELOW_IN_SMILE * smile_of(normalized)
+    if shows_teeth:
+        edge = max(edge, _lower_edge(teeth, photo, depth))
     height = _height(teeth) / float(photo.scale)
     known = float(smoothstep(np.float32(height), *COLOUR_KNOWN)) if found is not None and found.clear else 0.0
     has_teeth = known > 0 and found is not None and found.even and height > LEAST_HEIGHT
     has_teeth = has_teeth and _hanging(teeth, photo, depth) > LEAST_HANGING
-    if shows_teeth:
-        edge = max(edge, _lower_edge(teeth, photo, depth))
+    near_lips = LIPS_SHADE ** ((1 - colours.depiction.cartoon) * colours.reddening**LIPS_REDDENING)
     share = np.ones(3, np.float32)
     if known > 0:
-        enamel = _enamel(picture, teeth)
-        light = enamel / (OWN_LIGHT * colours.enamel)
-        light = np.minimum(light, light[0])  # lips redden teeth; those that are whiter than expected stay as white
-        share = light.mean().clip(*DIMMED) * (light / light.mean()) ** REDDENED
-        enamel = colours.enamel + known * (enamel / share - colours.enamel)
-        share = (1 + known * (share - 1)).astype(np.float32)
-        colours = replace(colours, enamel=enamel, neck=enamel * colours.neck / colours.enamel)
+        colours, share = _with_own_enamel(colours, _enamel(picture, teeth), known)
     width = float(np.linalg.norm(upper[0] - upper[-1]))
     sides = normalized[list(SKULL_SIDES)].mean(0)
     return PreparedMouth(
@@ -203,6 +193,31 @@ def prepare_mouth(picture: torch.Tensor, photo: FaceMotion) -> PreparedMouth:
         blur=0.0,
         softening=0.0,
     )
+
+
+def _gap(photo: FaceMotion) -> torch.Tensor:
+    """(11, 1) how far apart the lips are, normalized."""
+    upper, lower = (photo.posed[0, list(lip), :2] for lip in (INNER_UPPER_LIP, INNER_LOWER_LIP))
+    return (lower - upper).norm(dim=-1, keepdim=True) / photo.scale
+
+
+def _meeting(upper: np.ndarray, opening: float, is_open: bool, shows_teeth: bool) -> float:
+    """The normalized y at which lips meet that have parted by ``opening``; ``upper`` (11, 3) is the upper one's edge.
+
+    An open mouth has opened downwards from there. One that is wide open has raised its upper lip, too.
+    """
+    raised = 0.0 if shows_teeth else (1 - OPEN_BY_JAW) * float(smoothstep(np.float32(opening), *LIP_RAISED))
+    return float(upper[5, 1]) + opening * (raised if is_open else 0.5)
+
+
+def _with_own_enamel(colours: MouthColours, enamel: np.ndarray, known: float) -> tuple[MouthColours, np.ndarray]:
+    """Colours with the enamel (3,) that a photo shows, as far as it is ``known``, and (3,) its share of the light."""
+    light = enamel / (OWN_LIGHT * colours.enamel)
+    light = np.minimum(light, light[0])  # lips redden teeth; those that are whiter than expected stay as white
+    share = light.mean().clip(*DIMMED) * (light / light.mean()) ** REDDENED
+    own = colours.enamel + known * (enamel / share - colours.enamel)
+    colours = replace(colours, enamel=own, neck=own * colours.neck / colours.enamel)
+    return colours, (1 + known * (share - 1)).astype(np.float32)
 
 
 @dataclass(frozen=True)

@@ -205,34 +205,12 @@ def _vertex_colours(
 
     ``normals`` (B, N, 3) and ``depths`` (B, N) are those of ``_placed``, ``dropped`` (B,) that of ``_jaw_dropped``.
     """
-    inwards = INWARDS_SHADE * smoothstep(normals[..., 2], *INWARDS)
-    anatomy, colours = load_anatomy(), mouth.colours
-    part, crown = anatomy.part[used], anatomy.crown[used]
-    upright = normals * np.where((part == TOOTH)[:, None], UPRIGHT, np.float32(1))
-    upright = (upright / np.linalg.norm(upright, axis=-1, keepdims=True)) @ host.rotation.swapaxes(1, 2)
-    normals = normals @ host.rotation.swapaxes(1, 2)
-    neck = smoothstep(crown, *NECK)[:, None]
-    enamel = colours.enamel + neck * (colours.neck - colours.enamel)
-    flesh = np.where((part == TONGUE)[:, None], colours.tongue, colours.gums)
-    albedo = np.where((part == TOOTH)[:, None], enamel, flesh)
-
-    gap = _lips_apart(host)[:, None]
+    colours, part, gap = mouth.colours, load_anatomy().part[used], _lips_apart(host)[:, None]
     reach = np.where(part == TONGUE, TONGUE_FADE, FADE) + FADE_BY_GAP * gap
     fade = np.exp(-((depths / reach) ** 1.5)) * _light_between(mouth, host)[:, None]
-    crevices, least = (np.array([each[kind] for kind in range(3)])[part] for each in (CREVICES, FACING_AWAY))
-    facing = least + (1 - least) * (-normals[..., 2]).clip(0)
-    open_to_light = anatomy.light[used] ** crevices
-    open_to_light = open_to_light + (1 - open_to_light) * (part == TONGUE) * smoothstep(depths, TONGUE_OUT, 0.0)
-    light = open_to_light * facing * fade * mouth.light.on(upright)
-    aside = smoothstep(abs(anatomy.vertices[used, 0]), *TONGUE_SIDES) * (part == TONGUE)
-    light = light * (1 - inwards) * (1 - TONGUE_SIDES_SHADE * aside)
-    apart = smoothstep(gap, *SHADE_BY_GAP)
-    upper, lower = (
-        (base + more * apart) * smoothstep(abs(anatomy.vertices[used, 0]), *sides)
-        for (base, more), sides in ((UPPER_SIDES_SHADE, UPPER_SIDES), (LOWER_SIDES_SHADE, LOWER_SIDES))
-    )
-    light = light * (1 - (upper + anatomy.jaw[used] * (lower - upper)) * (part != TONGUE))
-    light = light * (1 - LOWER_TEETH_SHADE * anatomy.jaw[used] * (part == TOOTH))
+    light = _direct_light(mouth, host, used, normals, depths, fade)
+    light = light * (1 - INWARDS_SHADE * smoothstep(normals[..., 2], *INWARDS))
+    light = _shade_sides(light, used, gap)
     depiction = colours.depiction
     touching = (1 - smoothstep(dropped, *ROWS_APART)) * (1 - depiction.cartoon)
     light = light * (1 - BEHIND_ROWS_SHADE * touching[:, None] * smoothstep(depths, *BEHIND_ROWS) * (part != TOOTH))
@@ -241,11 +219,51 @@ def _vertex_colours(
     lit = _tongue_lit(colours) * smoothstep(depths, *TONGUE_LIT_AT) * _lips_wide(host)[:, None]
     light = light * (1 + lit * (part == TONGUE))
     light = colours.shade + (1 - colours.shade) * light
-    reflected = (normals @ mouth.light.highlight).clip(0)
+    reflected = (normals @ host.rotation.swapaxes(1, 2) @ mouth.light.highlight).clip(0)
     strength, sharpness = (np.array([GLOSS[kind][number] for kind in range(3)])[part] for number in range(2))
     dry = max(depiction.stone, depiction.varnish, depiction.cartoon)
     gloss = (1 - dry) * strength * reflected**sharpness * fade * float(colours.enamel.mean())
-    return albedo * light[..., None] ** colours.reddening + gloss[..., None]
+    return _albedo(colours, used) * light[..., None] ** colours.reddening + gloss[..., None]
+
+
+def _albedo(colours: MouthColours, used: np.ndarray) -> np.ndarray:
+    """(N, 3) the colours of teeth, gums and tongue in full light, of the vertices that are used (N,)."""
+    anatomy = load_anatomy()
+    part = anatomy.part[used]
+    neck = smoothstep(anatomy.crown[used], *NECK)[:, None]
+    enamel = colours.enamel + neck * (colours.neck - colours.enamel)
+    flesh = np.where((part == TONGUE)[:, None], colours.tongue, colours.gums)
+    return np.where((part == TOOTH)[:, None], enamel, flesh)
+
+
+def _direct_light(
+    mouth: PreparedMouth, host: HostMotion, used: np.ndarray, normals: np.ndarray, depths: np.ndarray, fade: np.ndarray
+) -> np.ndarray:
+    """(B, N) the light that falls in from the front and fades by ``fade`` (B, N), as in ``_vertex_colours``."""
+    anatomy, rotation = load_anatomy(), host.rotation.swapaxes(1, 2)
+    part = anatomy.part[used]
+    upright = normals * np.where((part == TOOTH)[:, None], UPRIGHT, np.float32(1))
+    upright = (upright / np.linalg.norm(upright, axis=-1, keepdims=True)) @ rotation
+    crevices, least = (np.array([each[kind] for kind in range(3)])[part] for each in (CREVICES, FACING_AWAY))
+    facing = least + (1 - least) * (-(normals @ rotation)[..., 2]).clip(0)
+    open_to_light = anatomy.light[used] ** crevices
+    open_to_light = open_to_light + (1 - open_to_light) * (part == TONGUE) * smoothstep(depths, TONGUE_OUT, 0.0)
+    return open_to_light * facing * fade * mouth.light.on(upright)
+
+
+def _shade_sides(light: np.ndarray, used: np.ndarray, gap: np.ndarray) -> np.ndarray:
+    """(B, N) light (B, N) less what cheeks and lower lip keep from the sides, between lips ``gap`` (B, 1) apart."""
+    anatomy = load_anatomy()
+    part, jaw, side = anatomy.part[used], anatomy.jaw[used], abs(anatomy.vertices[used, 0])
+    aside = smoothstep(side, *TONGUE_SIDES) * (part == TONGUE)
+    light = light * (1 - TONGUE_SIDES_SHADE * aside)
+    apart = smoothstep(gap, *SHADE_BY_GAP)
+    upper, lower = (
+        (base + more * apart) * smoothstep(side, *sides)
+        for (base, more), sides in ((UPPER_SIDES_SHADE, UPPER_SIDES), (LOWER_SIDES_SHADE, LOWER_SIDES))
+    )
+    light = light * (1 - (upper + jaw * (lower - upper)) * (part != TONGUE))
+    return light * (1 - LOWER_TEETH_SHADE * jaw * (part == TOOTH))
 
 
 def _tongue_lit(colours: MouthColours) -> float:

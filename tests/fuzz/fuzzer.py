@@ -189,66 +189,78 @@ def rest(process: psutil.Process, address: str, folder: Path) -> State:
     return latest
 
 
-def fuzz(seed: int, seconds: float, log: Path, only: int | None = None) -> Report:
-    """Sends inputs for so long, and checks all that is promised."""
-    report, lock, numbers = Report(), threading.Lock(), itertools.count()
-    with server(log) as (process, address, folder):
+class Attack:
+    """Inputs sent to a demo, and the report on its answers."""
+
+    def __init__(self, seed: int, process: psutil.Process, address: str) -> None:
+        self.report = Report()
+        self._seed, self._process, self._address, self._lock = seed, process, address, threading.Lock()
         with Visitor(address) as visitor:
             described = visitor.get("/gradio_api/info").json()["named_endpoints"]
-        defaults = {
+        self._defaults = {
             endpoint.strip("/"): {
                 parameter["parameter_name"]: parameter.get("parameter_default") for parameter in info["parameters"]
             }
             for endpoint, info in described.items()
         }
 
-        def send(number: int) -> None:
-            item = make_input(seed, number)
-            begun = time.monotonic()
-            try:
-                with Visitor(address) as visitor:
-                    answer = ask(visitor, item, random.Random(f"{seed}/{number}"), defaults)
-            except Exception as error:  # whatever it is, it is not an answer
-                answer = f"wrong: {type(error).__name__}: {error}"
-            elapsed = time.monotonic() - begun
-            if elapsed > LATE_SECONDS:
-                answer = f"late: {elapsed:.0f} s; {answer}"
-            with lock:
-                kind = answer.split(":")[0]
-                report.counts.update([("all", kind), (item.kind, kind)])
-                report.seconds.append(elapsed)
-                report.megabytes.append(process.memory_info().rss >> 20)
-                if ":" in answer:
-                    report.wrong.append(f"input {number} of seed {seed} ({item.kind}): {answer}")
+    def send(self, number: int) -> None:
+        """Sends one input and notes the answer."""
+        item = make_input(self._seed, number)
+        begun = time.monotonic()
+        try:
+            with Visitor(self._address) as visitor:
+                answer = ask(visitor, item, random.Random(f"{self._seed}/{number}"), self._defaults)
+        except Exception as error:  # whatever it is, it is not an answer
+            answer = f"wrong: {type(error).__name__}: {error}"
+        elapsed = time.monotonic() - begun
+        if elapsed > LATE_SECONDS:
+            answer = f"late: {elapsed:.0f} s; {answer}"
+        with self._lock:
+            kind = answer.split(":")[0]
+            self.report.counts.update([("all", kind), (item.kind, kind)])
+            self.report.seconds.append(elapsed)
+            self.report.megabytes.append(self._process.memory_info().rss >> 20)
+            if ":" in answer:
+                self.report.wrong.append(f"input {number} of seed {self._seed} ({item.kind}): {answer}")
 
-        def send_until(end: float) -> None:
-            while time.monotonic() < end:
-                send(next(numbers))
+    def check_service(self) -> None:
+        """Notes whether a visitor with good files still gets a film, and the demo is ready."""
+        good = Input("good", "animate", {"photo": good_file("photo"), "speech": good_file("recording")}, {"size": 256})
+        with Visitor(self._address) as visitor:
+            state = visitor.get("/healthz").json()
+            made = ask(visitor, good, random.Random(0), self._defaults)
+            if made != "film" or visitor.get("/healthz").json()["status"] != "ready":
+                self.report.wrong.append(f"afterwards: {made}, {state}")
 
-        if only is not None:
-            item = make_input(seed, only)
-            for name, (_, content) in item.files.items():
-                Path(f"fuzz-{seed}-{only}-{name}").write_bytes(content)
-            print(item.kind, item.endpoint, item.values, item.raw)
-            send(only)
-        else:
+
+def fuzz(seed: int, seconds: float, log: Path, only: int | None = None) -> Report:
+    """Sends inputs for so long, or one only, and checks all that is promised."""
+    with server(log) as (process, address, folder):
+        attack = Attack(seed, process, address)
+        if only is None:
+            numbers = itertools.count()
+
+            def send_until(end: float) -> None:
+                while time.monotonic() < end:
+                    attack.send(next(numbers))
+
             with ThreadPoolExecutor(VISITORS) as visitors:
-                list(visitors.map(send, itertools.islice(numbers, WARM_UP)))
+                list(visitors.map(attack.send, itertools.islice(numbers, WARM_UP)))
                 before = rest(process, address, folder)
                 list(visitors.map(send_until, [time.monotonic() + seconds] * VISITORS))
             after = rest(process, address, folder)
             print(json.dumps({"before": vars(before), "after": vars(after)}))
-            report.wrong += _differences(before, after)
-        with Visitor(address) as visitor:
-            state = visitor.get("/healthz").json()
-            good = Input(
-                "good", "animate", {"photo": good_file("photo"), "speech": good_file("recording")}, {"size": 256}
-            )
-            made = ask(visitor, good, random.Random(0), defaults)
-            if made != "film" or visitor.get("/healthz").json()["status"] != "ready":
-                report.wrong.append(f"afterwards: {made}, {state}")
-    report.wrong += _log_errors(log.read_text())
-    return report
+            attack.report.wrong += _differences(before, after)
+        else:
+            item = make_input(seed, only)
+            for name, (_, content) in item.files.items():
+                Path(f"fuzz-{seed}-{only}-{name}").write_bytes(content)
+            print(item.kind, item.endpoint, item.values, item.raw)
+            attack.send(only)
+        attack.check_service()
+    attack.report.wrong += _log_errors(log.read_text())
+    return attack.report
 
 
 def _differences(before: State, after: State) -> list[str]:

@@ -84,6 +84,18 @@ def portrait(astronaut: np.ndarray) -> Portrait:
 
 
 @pytest.fixture(scope="session")
+def wearer() -> Portrait:
+    """A portrait with glasses and closed lips."""
+    return prepare_portrait(load_photo(EXAMPLES / "grace_hopper.jpg"), build_detector("mediapipe"))
+
+
+@pytest.fixture(scope="session")
+def closed(wearer: Portrait) -> Portrait:
+    """A portrait with closed lips."""
+    return wearer
+
+
+@pytest.fixture(scope="session")
 def pipeline() -> SpacePipeline:
     return SpacePipeline("cpu")
 

@@ -5,13 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from conftest import EXAMPLES
 from rendering import blurred, posed
 from torch.nn import functional as F
 
-from space_core.face.detector import build_detector
 from space_core.face.normalization import HeadPose
-from space_core.face.portrait import Portrait, prepare_portrait
+from space_core.face.portrait import Portrait
 from space_core.face.posed_face import PosedFace
 from space_core.generator.mesh_warp import MeshWarpGenerator
 from space_core.generator.mesh_warp.compositing.compositor import compose, compose_in_torch
@@ -21,16 +19,9 @@ from space_core.generator.mesh_warp.compositing.soft_edges import soften_in_open
 from space_core.generator.mesh_warp.glasses.worn_glasses import draw_in_opencv, draw_in_torch
 from space_core.generator.mesh_warp.placement import place
 from space_core.generator.mesh_warp.sampling import blur_in_opencv, blur_in_torch
-from space_core.media.images import load_photo
 from space_core.motion.blink import apply_blink
 from space_core.motion.emotion import emotion_curve
 from space_core.motion.emotion_network import expressive_motion
-
-
-@pytest.fixture(scope="module")
-def wearer() -> Portrait:
-    """A portrait with glasses."""
-    return prepare_portrait(load_photo(EXAMPLES / "grace_hopper.jpg"), build_detector("mediapipe"))
 
 
 def lively_face(portrait: Portrait) -> PosedFace:

@@ -23,12 +23,6 @@ NOSE_BRIDGE = 168
 
 
 @pytest.fixture(scope="module")
-def wearer():
-    """A portrait with glasses."""
-    return prepare_portrait(load_photo(EXAMPLES / "grace_hopper.jpg"), build_detector("mediapipe"))
-
-
-@pytest.fixture(scope="module")
 def prepared(generator, wearer):
     return generator.prepare(wearer, refined=False)
 

@@ -6,7 +6,6 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from conftest import EXAMPLES
 from rendering import around, looking, mean_difference, on_surroundings, posed, rendered
 
 from space_core.evaluation.head_turn import outline_flicker
@@ -30,7 +29,6 @@ from space_core.generator.mesh_warp.head_top import with_head_top
 from space_core.generator.mesh_warp.held_things import held_things
 from space_core.generator.mesh_warp.inpainting import fill, with_detail, without_traces
 from space_core.generator.mesh_warp.structure import busyness, with_structure
-from space_core.media.images import load_photo
 
 
 def hair(share: float = 0) -> HangingHair:
@@ -47,12 +45,6 @@ def half_hidden(generator: MeshWarpGenerator, portrait: Portrait, yaw: float) ->
 @pytest.fixture(scope="module")
 def turned_away(generator, portrait):
     return half_hidden(generator, portrait, 30 - float(portrait.pose.rotation[0, 0]))
-
-
-@pytest.fixture(scope="module")
-def wearer():
-    """A portrait with glasses."""
-    return prepare_portrait(load_photo(EXAMPLES / "grace_hopper.jpg"), build_detector("mediapipe"))
 
 
 @pytest.fixture(scope="module")

@@ -7,12 +7,10 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from conftest import EXAMPLES
 from rendering import blurred, mean_difference, on_surroundings, open_mouth, posed, rendered
 from scipy.signal import find_peaks, peak_prominences
 
-from space_core.face.detector import build_detector
-from space_core.face.portrait import MARGIN, Crop, Portrait, prepare_portrait
+from space_core.face.portrait import MARGIN, Crop, Portrait
 from space_core.face.topology import EYES, INNER_LOWER_LIP, INNER_UPPER_LIP, OUTER_LOWER_LIP, OUTER_UPPER_LIP, Eye
 from space_core.generator.mesh_warp.anatomy import GUM, MILLIMETRE, TONGUE, TOOTH, load_anatomy
 from space_core.generator.mesh_warp.face_motion import FaceMotion
@@ -23,15 +21,8 @@ from space_core.generator.mesh_warp.mouth_mesh import draw_mouth_mesh
 from space_core.generator.mesh_warp.opening_mask import window_around
 from space_core.generator.mesh_warp.prepared_mouth import PreparedMouth, continued_teeth, prepare_mouth
 from space_core.measures.mouth_interior import mouth_interior, mouth_profile
-from space_core.media.images import load_photo
 
 CHEEKS = [50, 280, 205, 425]
-
-
-@pytest.fixture(scope="module")
-def closed() -> Portrait:
-    """A portrait with closed lips."""
-    return prepare_portrait(load_photo(EXAMPLES / "grace_hopper.jpg"), build_detector("mediapipe"))
 
 
 @pytest.fixture(scope="module")

@@ -5,24 +5,15 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
-from conftest import EXAMPLES
 from rendering import blinking, blurred, open_mouth, posed, rendered
 
-from space_core.face.detector import build_detector
-from space_core.face.portrait import Portrait, prepare_portrait
+from space_core.face.portrait import Portrait
 from space_core.face.sharpness import edge_blur
 from space_core.face.topology import EYES, INNER_LOWER_LIP, INNER_UPPER_LIP
-from space_core.media.images import load_photo
 
 SIGMA = 3.5  # pixels of the crop
 LIPS = [*INNER_UPPER_LIP, *INNER_LOWER_LIP]
 LIDS = [point for eye in EYES for point in (*eye.upper_lid, *eye.lower_lid)]
-
-
-@pytest.fixture(scope="module")
-def closed() -> Portrait:
-    """A portrait with closed lips."""
-    return prepare_portrait(load_photo(EXAMPLES / "grace_hopper.jpg"), build_detector("mediapipe"))
 
 
 def steepest(frame: np.ndarray, landmarks: np.ndarray, points: list[int], margin: int = 4) -> float:

@@ -164,26 +164,30 @@ def continued_behind(
         along[axis] = along[axis][first : last + 1]
         corner[axis], end[axis] = corner[axis] + first, corner[axis] + last + 1
     part = np.s_[corner[1] : end[1], corner[0] : end[0]]
-    places = np.stack(np.meshgrid(*along), -1).astype(np.float32)
-    farthest = np.zeros(places.shape[:2], np.float32)
-    for bar in 2 * bars:  # twice: what was mirrored at one edge may lie behind another
-        normal = bar.normal.astype(np.float32)
-        distance = (places @ normal - np.float32(bar.offset - clearance)).clip(0)
-        places -= (distance + MIRRORED * (1 - np.exp(-distance / MIRRORED)))[..., None] * normal
-        farthest = np.maximum(farthest, distance)
-
-    behind = farthest > 0
+    places, depth = _mirrored(np.stack(np.meshgrid(*along), -1).astype(np.float32), bars, clearance)
+    behind = depth > 0
     where = (places * crop.scale + crop.origin - 0.5).astype(np.float32)
     mirrored = cv2.remap(picture, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
     mirrored, weights = np.atleast_3d(mirrored), behind[..., None].astype(np.float32)
     total = _smooth(np.dstack([mirrored * weights, weights]), crop.scale)
-    share = (1 - STRANDS) * (1 - np.exp(-farthest / SMOOTH_FROM))[..., None]
+    share = (1 - STRANDS) * (1 - np.exp(-depth / SMOOTH_FROM))[..., None]
     mirrored += share * (total[..., :-1] / total[..., -1:].clip(1e-3) - mirrored)
 
     continued, in_front[part] = picture.copy(), behind
     values = mirrored.reshape(continued[part].shape)[behind]
     continued[part][behind] = values.round() if picture.dtype == np.uint8 else values
     return continued, in_front
+
+
+def _mirrored(places: np.ndarray, bars: tuple[Bar, ...], clearance: float) -> tuple[np.ndarray, np.ndarray]:
+    """Places (h, w, 2) in the crop, those behind bars mirrored at their edges, and (h, w) how far behind each lies."""
+    depth = np.zeros(places.shape[:2], np.float32)
+    for bar in 2 * bars:  # twice: what was mirrored at one edge may lie behind another
+        normal = bar.normal.astype(np.float32)
+        distance = (places @ normal - np.float32(bar.offset - clearance)).clip(0)
+        places = places - (distance + MIRRORED * (1 - np.exp(-distance / MIRRORED)))[..., None] * normal
+        depth = np.maximum(depth, distance)
+    return places, depth
 
 
 def _reached(bars: tuple[Bar, ...], along: list[np.ndarray], clearance: float) -> list[np.ndarray]:

@@ -10,12 +10,12 @@ from typing import Any
 
 import gradio as gr
 
+from space_core.comparison import LEAST_SETTINGS, MOST_SETTINGS
 from space_core.errors import SpaceError
 from space_core.options import option_choices, option_field, option_help, option_widgets
 
 SPEECH_SOURCES = ("recording", "text", "video")
 KEEP_SEED, NEW_SEED = "same again", "surprise me"
-MOST_SETTINGS = 4  # of a comparison
 REQUIRED = inspect.Parameter.empty
 WIDGETS = option_widgets()
 
@@ -134,7 +134,9 @@ def _animation_parameters() -> Iterator[Parameter]:
 
 def _comparison_parameters() -> Iterator[Parameter]:
     yield from (PHOTO, *SPEECH)
-    yield Parameter("number", float, f"How many settings are compared, 2 to {MOST_SETTINGS}.", 2)
+    yield Parameter(
+        "number", float, f"How many settings are compared, {LEAST_SETTINGS} to {MOST_SETTINGS}.", LEAST_SETTINGS
+    )
     for setting in range(1, MOST_SETTINGS + 1):
         for name in options_compared("each"):
             description = f"{WIDGETS[name].label} of setting {setting}; values as for animate."

@@ -80,6 +80,8 @@ def prosody_of(loud: np.ndarray, semitones: np.ndarray) -> Prosody:
 def frame_pitch(speech: np.ndarray, num_frames: int) -> np.ndarray:
     """(num_frames,) the voice's pitch in semitones above 1 Hz in a window around each frame; NaN without voice."""
     semitones = np.full(num_frames, np.nan)
+    if num_frames == 0:
+        return semitones
     window = np.hanning(WINDOW)
     decay = np.fft.irfft(np.abs(np.fft.rfft(window, FFT_SIZE)) ** 2)  # the autocorrelation of the window itself
     lags = np.arange(int(SAMPLE_RATE / HIGHEST), int(SAMPLE_RATE / LOWEST) + 1)

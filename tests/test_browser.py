@@ -264,6 +264,14 @@ def test_a_message_goes_when_its_visitor_tries_again(page):
     assert "There is no speech yet" not in page.locator(".toast-body").inner_text()
 
 
+def test_a_missing_photo_is_no_longer_missed_when_it_is_there(page):
+    page.locator("#animate").click()
+    page.locator(".toast-body").get_by_text("There is no photo yet").wait_for()
+    give(page, EXAMPLES / "astronaut.jpg")
+    page.locator(".toast-body").wait_for(state="detached")
+    assert not page.locator("#result-summary .error").is_visible()
+
+
 def test_a_file_of_a_wrong_kind_is_refused_in_plain_words(page):
     page.set_input_files("#speech input[type=file]", EXAMPLES / "astronaut.mp4")
     page.locator(".toast-body").get_by_text("astronaut.mp4 is not a recording. A video goes under").wait_for()
@@ -447,8 +455,8 @@ def test_the_page_is_dark_where_the_visitors_system_is(page):
     assert brightness("backgroundColor") > 200
 
 
-# The texts with a contrast to what is behind them that is too low, by WCAG 2.2 (level AA).
-FAINT = """() => {
+# Contrasts to what is behind, by WCAG 2.2 (level AA).
+CONTRAST = """
   const pixel = new OffscreenCanvas(1, 1).getContext('2d', {willReadFrequently: true});
   const colour = (text) => {
     pixel.clearRect(0, 0, 1, 1);
@@ -470,13 +478,32 @@ FAINT = """() => {
     }
     return colour('white');
   };
-  return [...document.querySelectorAll('body *')].filter((element) => {
-    if (![...element.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim())) return false;
-    if (!element.checkVisibility()) return false;
-    const [one, other] = [colour(getComputedStyle(element).color), behind(element)].map(luminance);
-    return Math.max(one, other) / Math.min(one, other) < 4.5;
-  }).map((element) => element.innerText);
-}"""
+  const contrast = (...colours) => {
+    const [one, other] = colours.map(luminance);
+    return Math.max(one, other) / Math.min(one, other);
+  };
+"""
+FAINT_TEXTS = f"""() => {{
+  {CONTRAST}
+  return [...document.querySelectorAll('body *')].filter((element) => {{
+    const isText = [...element.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
+    if (!element.checkVisibility() || !(isText || element.placeholder)) return false;
+    const style = getComputedStyle(element, isText ? null : '::placeholder');
+    return contrast(colour(style.color), behind(element)) < 4.5;
+  }}).map((element) => element.innerText || element.placeholder);
+}}"""
+FAINT_FIELDS = f"""() => {{
+  {CONTRAST}
+  const hasEdge = (element) => {{
+    const style = getComputedStyle(element), around = behind(element.parentElement);
+    const edge = parseFloat(style.borderTopWidth) ? contrast(colour(style.borderTopColor), around) : 1;
+    return Math.max(edge, contrast(behind(element), around)) >= 3;
+  }};
+  return [...document.querySelectorAll('textarea, input:is([type=number], [type=radio], [type=checkbox])')]
+    .filter((field) => field.checkVisibility() && !field.checked)
+    .filter((field) => !hasEdge(field) && !hasEdge(field.parentElement))  // a number and its buttons share an edge
+    .map((field) => field.outerHTML);
+}}"""
 
 
 @pytest.mark.parametrize(
@@ -484,10 +511,11 @@ FAINT = """() => {
     [{"viewport": {"width": 1300, "height": 900}, "color_scheme": name} for name in ("light", "dark")],
     indirect=True,
 )
-def test_texts_can_be_read(page):
+def test_texts_can_be_read_and_fields_have_edges(page):
     page.locator("#advanced button").first.click()
     page.get_by_text("Seed", exact=True).first.wait_for()
-    assert not page.evaluate(FAINT)
+    assert not page.evaluate(FAINT_TEXTS)
+    assert not page.evaluate(FAINT_FIELDS)
 
 
 def test_everything_can_be_reached_by_keyboard(page):

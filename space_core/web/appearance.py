@@ -16,12 +16,17 @@ STYLE = """
 input:is([type="range"], [role="combobox"]):focus-visible {
   outline: 2px solid var(--color-accent) !important; outline-offset: 4px;
 }
+input[type="range"]::-webkit-slider-thumb {border: 1px solid var(--input-border-color);}
+input[type="range"]::-moz-range-thumb {border: 1px solid var(--input-border-color);}
 #found img {object-fit: contain;}
 #note p {margin: 0;}
 /* Small until it is used, so that a laptop's first sight has the examples and the button that starts. */
 #speech .upload-container .wrap {min-height: 8.5rem;}
 #spoken:has(.empty):not(:has(> .wrap:not(.hide))) {display: none;}
-.player .stage {min-height: 240px; background: var(--block-background-fill); border-radius: var(--radius-lg);}
+.player .stage {
+  min-height: 240px; background: var(--block-background-fill); border-radius: var(--radius-lg);
+  border: var(--block-border-width) solid var(--block-border-color);
+}
 .player .stage:is(.used, :has(video:not([hidden]))) {min-height: 550px;}
 .player .stage:has(video[hidden]) {display: grid; place-items: center;}
 .player .stage:has(video:not([hidden])) span {position: absolute; clip-path: inset(50%); width: 1px; height: 1px;}
@@ -67,8 +72,19 @@ SWITCH_THEME = """() => {
   document.body.style.background = 'var(--body-background-fill)';
 }"""
 
-# Colours with a contrast of at least 4.5 to what is behind them (WCAG 2.2, level AA), which those of the theme lack.
+# Colours with a contrast of at least 4.5 to what is behind them, and edges of what can be operated with one of 3 (WCAG
+# 2.2, level AA), which those of the theme lack: its light cards, fields and handles are white on white.
 _THEME = gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]).set(
+    body_background_fill="*neutral_50",
+    block_border_width="1px",
+    block_border_color="*neutral_200",
+    input_border_width="1px",
+    input_border_color="*neutral_500",
+    input_border_color_dark="*neutral_500",
+    input_placeholder_color="*neutral_500",
+    input_placeholder_color_dark="*neutral_300",
+    checkbox_border_color="*neutral_500",
+    checkbox_border_color_dark="*neutral_400",
     body_text_color_subdued="*neutral_500",
     body_text_color_subdued_dark="*neutral_400",
     block_label_text_color="*primary_700",

@@ -123,7 +123,9 @@ def build_page(service: AnimationService, settings: Settings, examples: Path) ->
         _about(settings)
         _wire_jobs(endpoints, settings, inputs, tabs, result, inside, comparison)
         _wire_photo(endpoints, inputs)
-        inputs.say.click(None, js=DROP_MESSAGES, **PRIVATE)
+        given = [inputs.parameters[name].change for name in ("photo", "speech", "speech_video")]
+        for again in (*given, inputs.say.click):
+            again(None, js=DROP_MESSAGES, **PRIVATE)
         inputs.say.click(
             endpoints.say, inputs.parameters["text"], inputs.spoken, concurrency_limit=1, concurrency_id="say"
         )

@@ -19,9 +19,9 @@
     if (message && error.textContent.trim() === 'Error') error.textContent = message;
   }
 
-  // Somebody tries again: messages are of an earlier attempt.
+  // Somebody tries again or gives what was missing: messages are of an earlier attempt.
   window.spaceDropMessages = () =>
-    document.querySelectorAll('[data-testid="toast-close"]').forEach((button) => button.click());
+    document.querySelectorAll('[data-testid="toast-close"], .summary .clear-status button').forEach((button) => button.click());
 
   new MutationObserver(() => {
     document.querySelectorAll('.summary .error').forEach(explain);

@@ -188,7 +188,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=program, description="Speech-driven portrait animation.")
     parser.add_argument("--version", action="version", version=f"SPACE {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    _add_animate_arguments(commands.add_parser("animate", help="let the portrait in a photo say a recording"))
+    animate = "let the portrait in a photo say a recording"
+    # A mistake is answered with the usage, which would fill the screen with the options.
+    usage = f"{parser.prog} animate PHOTO [SPEECH] -o OUT.mp4 [OPTIONS, see --help]"
+    _add_animate_arguments(commands.add_parser("animate", help=animate, usage=usage))
     _add_compare_arguments(
         commands.add_parser("compare", help="say the same words with two to four settings, in one grid")
     )

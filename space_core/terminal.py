@@ -77,10 +77,10 @@ def signals_as_interrupt() -> Iterator[None]:
 
 @contextmanager
 def progress_bar(quiet: bool) -> Iterator["Progress"]:
-    """A bar on the terminal for the stage at work, as a progress callback; an error clears it away."""
+    """A bar for the stage at work, as a progress callback, where stderr is a terminal; an error clears it away."""
     from tqdm import tqdm
 
-    with tqdm(unit="frame", disable=quiet, leave=False) as bar:
+    with tqdm(unit="frame", disable=quiet or None, leave=False) as bar:
         current_stage = None
 
         def show(stage: str, done: int, total: int) -> None:

@@ -71,6 +71,18 @@ def test_the_package_has_what_it_lists():
         space_core.Pipeline  # noqa: B018
 
 
+def test_a_mistake_is_answered_in_a_few_lines_in_which_no_bar_is_drawn(tmp_path):
+    def errors(*arguments):
+        command = [sys.executable, "-m", "space_core", "animate", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False).stderr
+
+    missing = errors("photo.jpg", EXAMPLES / "english_starlight.flac", "-o", tmp_path / "film.mp4")
+    assert missing == "space_core: There is no photo 'photo.jpg'. Check the path.\n"
+    usage, mistake = errors("photo.jpg", "speech.wav").splitlines()
+    assert usage == "usage: python -m space_core animate PHOTO [SPEECH] -o OUT.mp4 [OPTIONS, see --help]"
+    assert mistake.endswith("the following arguments are required: -o/--out")
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_a_command_and_leaves_nothing_behind(number, tmp_path):
     program = """

@@ -187,6 +187,12 @@ def test_many_channels_without_a_layout_are_mixed(tmp_path):
     assert "65 channels; the limit is 64" in refusal(load_speech, path)
 
 
+def test_stereo_with_a_microphone_that_is_wired_the_wrong_way_is_speech(tmp_path):
+    right = write_wav(tmp_path / "right.wav", np.stack([tone(1), tone(1)], 1))
+    wrong = write_wav(tmp_path / "wrong.wav", np.stack([tone(1), -tone(1)], 1))
+    np.testing.assert_allclose(load_speech(wrong), load_speech(right), atol=1e-4)
+
+
 def test_a_recording_whose_clock_starts_late_is_whole(tmp_path, speech):
     path = make(tmp_path / "a.mkv", "-i", speech, "-output_ts_offset", "50", "-c:a", "flac")
     assert "start: 50.0" in run_ffmpeg("-i", path).stderr

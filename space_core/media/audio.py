@@ -31,7 +31,7 @@ class Recording:
     """A decoded recording.
 
     Attributes:
-        speech: ``(samples,)`` float32 in [-1, 1], 16 kHz mono, made of ``sound``.
+        speech: ``(samples,)`` float32 in [-1, 1], 16 kHz mono: what the channels of ``sound`` have in common.
         sound: a file with the sound, raw 16-bit little-endian samples at ``SOUND_RATE``, channels interleaved; it is
             removed when nothing refers to it any more.
         channels: 1 or 2.
@@ -90,7 +90,7 @@ def _decode(info: ffmpeg.MediaInfo, max_seconds: float) -> tuple[Recording, str]
     arguments = [*ffmpeg.input_arguments(info.path), "-map", "0:a:0", "-af", _filters(info.channels)]
     arguments += ["-ac", str(channels), "-ar", str(SOUND_RATE), "-t", str(max_seconds + 1), "-f", "f32le", "pipe:1"]
     sound = temporary_file()
-    resampler = soxr.ResampleStream(SOUND_RATE, SAMPLE_RATE, 1, dtype="float32")
+    resampler = soxr.ResampleStream(SOUND_RATE, SAMPLE_RATE, channels, dtype="float32")
     speech = []
     # Decoding takes less than 1 % of the duration; in a video, the pictures are skipped.
     with ffmpeg.Process(arguments, 1 + max_seconds / 40, ffmpeg.DECODER_MEMORY, is_fed=False) as decoder:
@@ -106,8 +106,7 @@ def _decode(info: ffmpeg.MediaInfo, max_seconds: float) -> tuple[Recording, str]
                     sound.write(integers.data)
                 except OSError as failure:
                     raise temporary_fault() from failure
-                mono = integers.reshape(-1, channels).mean(1, dtype=np.float32) / 32767
-                speech.append(resampler.resample_chunk(mono))
+                speech.append(resampler.resample_chunk(integers.reshape(-1, channels) / np.float32(32767)))
             decoder.wait()
         if decoder.timed_out:
             raise ffmpeg.too_slow("recording", info.path)
@@ -115,8 +114,18 @@ def _decode(info: ffmpeg.MediaInfo, max_seconds: float) -> tuple[Recording, str]
             sound.flush()
         except OSError as failure:
             raise temporary_fault() from failure
-        speech.append(resampler.resample_chunk(np.zeros(0, np.float32), last=True))
-        return Recording(np.clip(np.concatenate(speech), -1, 1), sound, channels), decoder.messages()
+        speech.append(resampler.resample_chunk(np.zeros((0, channels), np.float32), last=True))
+        return Recording(_mono(np.concatenate(speech)), sound, channels), decoder.messages()
+
+
+def _mono(speech: np.ndarray) -> np.ndarray:
+    """The mean (samples,) of one or two channels (samples, channels), or half the difference of two that cancel out."""
+    mean = speech.mean(1)
+    if speech.shape[1] == 2:
+        difference = (speech[:, 0] - speech[:, 1]) / 2
+        if difference @ difference > mean @ mean:  # a microphone is wired the wrong way
+            mean = difference
+    return np.clip(mean, -1, 1)
 
 
 def _filters(channels: int | None) -> str:

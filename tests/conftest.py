@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+import tempfile
 import threading
 import time
 from collections import deque
@@ -70,6 +71,17 @@ def no_variables_of_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in list(os.environ):
         if variable.startswith(("SPACE_", "GRADIO_SERVER_", "GRADIO_ROOT_")):
             monkeypatch.delenv(variable)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def temporary_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What is written to the folder for temporary files, as by Gradio's client, goes with the files of the tests.
+
+    Not by an environment variable: Ray would put sockets there, whose paths may have 107 characters.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("temporary")))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+import tempfile
 import threading
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -61,9 +62,14 @@ ANIMATE = {
 FILES = ("photo", "speech", "speech_video", "pose_video")
 
 
+def client_of(address):
+    """Gradio's client, whose downloads go with the other temporary files."""
+    return Client(address, verbose=False, download_files=tempfile.gettempdir())
+
+
 @pytest.fixture(scope="module")
 def client(demo):
-    client = Client(demo, verbose=False)
+    client = client_of(demo)
     yield client
     client.close()
 
@@ -381,7 +387,7 @@ def test_the_operator_may_force_the_visible_mark_or_have_it_off_at_first(signing
     marked = predict(client, photo=ASTRONAUT, speech=short)[0]
     for settings, differs in (({"force_visible_mark": True}, False), ({"visible_mark": False}, True)):
         with serving(signing_pipeline, **settings) as address:
-            other = Client(address, verbose=False)
+            other = client_of(address)
             without = {"mark": False} if "force_visible_mark" in settings else {}
             assert corner_differs(predict(other, photo=ASTRONAUT, speech=short, **without)[0], marked) == differs
             other.close()
@@ -504,7 +510,7 @@ def test_gradios_client_gets_that_sentence_too(watched, short):
     begun = [watched.visitor.begin("animate", asking)]
     until(lambda: watched.begun)
     begun += [watched.visitor.begin("animate", asking) for _ in range(3)]
-    client = Client(watched.address, verbose=False)
+    client = client_of(watched.address)
     with pytest.raises(httpx.HTTPStatusError, match="429") as refusal:
         predict(client, photo=ASTRONAUT, speech=short)
     assert "All places in the queue are taken" in refusal.value.response.json()["detail"]
@@ -541,7 +547,7 @@ def filming(client, watched, long, seed):
 
 @pytest.mark.parametrize("moment", ["while the face is looked for", "while frames are drawn"])
 def test_stop_ends_the_work(watched, long, short, moment):
-    client = Client(watched.address, verbose=False)
+    client = client_of(watched.address)
     stopped, landmarks = failures(watched, "stopped"), stages_ended(watched)
     if moment == "while the face is looked for":
         watched.free.clear()
@@ -559,7 +565,7 @@ def test_stop_ends_the_work(watched, long, short, moment):
 
 def test_nobody_stops_anothers_film(watched, short):
     watched.free.clear()
-    client, other = Client(watched.address, verbose=False), Client(watched.address, verbose=False)
+    client, other = client_of(watched.address), client_of(watched.address)
     job = filming(client, watched, short, seed=1)
     other.predict(api_name="/stop")
     watched.free.set()

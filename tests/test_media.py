@@ -946,6 +946,33 @@ with VideoWriter(sys.argv[1], None, 50) as video:
     until(lambda: not encoder.is_running() or encoder.status() == psutil.STATUS_ZOMBIE)
 
 
+def test_a_later_run_removes_the_temporary_files_of_one_that_was_killed_but_not_of_one_that_goes_on(tmp_path):
+    program = """
+from space_core.media.files import temporary_file, temporary_folder
+file = temporary_file()
+with temporary_folder() as folder:
+    (folder / "film").touch()
+    print("has files", flush=True)
+    input()
+"""
+    options = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+
+    def begin():
+        process = subprocess.Popen([sys.executable, "-c", program], env=environment, **options)
+        assert process.stdout.readline() == "has files\n"
+        return process
+
+    with begin() as killed:
+        killed.kill()
+    assert list(tmp_path.rglob("film"))
+    with begin() as goes_on, begin() as later:
+        assert len(list(tmp_path.rglob("film"))) == 2
+        for process in (later, goes_on):
+            process.communicate("\n")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_full_folder_of_temporary_files_is_a_fault(speech):
     program = """
 import resource, sys

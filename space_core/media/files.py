@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from space_core.errors import ServerFault, SpaceError
+from space_core.media.run_folder import temporary_run_folder
 
 
 def shown_name(path: str | Path) -> str:
@@ -99,26 +100,26 @@ def temporary_sibling(path: Path) -> Path:
 
 
 def temporary_file() -> IO[bytes]:
-    """A new file, with a name, that is removed when it is closed or no longer referred to.
+    """A new file, with a name, that is removed when it is closed or no longer referred to; see ``run_folder``, too.
 
     Raises:
         ServerFault: there is no folder for it, or the disk is full.
     """
     try:
-        return tempfile.NamedTemporaryFile(prefix="space-")
+        return tempfile.NamedTemporaryFile(dir=temporary_run_folder())
     except OSError as failure:
         raise temporary_fault() from failure
 
 
 @contextmanager
 def temporary_folder() -> Iterator[Path]:
-    """A new folder, which is removed with what it contains when the context ends.
+    """A new folder, which is removed with what it contains when the context ends; see ``run_folder``, too.
 
     Raises:
         ServerFault: there is no place for it.
     """
     try:
-        folder = tempfile.TemporaryDirectory(prefix="space-", ignore_cleanup_errors=True)
+        folder = tempfile.TemporaryDirectory(dir=temporary_run_folder(), ignore_cleanup_errors=True)
     except OSError as failure:
         raise temporary_fault() from failure
     with folder as name:

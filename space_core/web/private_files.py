@@ -1,7 +1,5 @@
 """Visitors' files: in a folder that only this run can read, and that is removed when the run ends."""
 
-import atexit
-import gc
 import os
 import shutil
 import signal
@@ -11,10 +9,9 @@ import time
 from collections.abc import Collection
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from space_core.media.run_folder import create_run_folder
 
 PREFIX = "space-visitors-"
-LOCK = "lock"
 TERMINATED = 128 + signal.SIGTERM  # exit code, as shells report it
 
 
@@ -27,18 +24,13 @@ def create_private_folder() -> Path:
     Returns:
         The folder, readable by this user only (0700); Gradio serves what lies in its subfolder "page" alone.
     """
-    parent = Path(tempfile.gettempdir()).resolve()
-    _remove_leftovers(parent)
-    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
-    lock = FileLock(folder / LOCK)  # released by the system when this process ends, however it does
-    lock.acquire()
+    folder = create_run_folder(PREFIX, Path(tempfile.gettempdir()).resolve())
     for name in ("page", "work", "caches"):
         (folder / name).mkdir(mode=0o700)
     os.environ["GRADIO_TEMP_DIR"] = str(folder / "page")
     os.environ["GRADIO_EXAMPLES_CACHE"] = str(folder / "page" / "examples")  # else served from the working directory
     os.environ["TMPDIR"] = tempfile.tempdir = str(folder / "work")
     os.environ.setdefault("MPLCONFIGDIR", str(folder / "caches"))
-    atexit.register(_remove, folder, lock, os.getpid())
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _exit)  # by default, the program would end without calling atexit functions
     return folder
@@ -95,23 +87,6 @@ def _remove_if_empty(path: Path) -> None:
         path.rmdir()
     except OSError:
         return
-
-
-def _remove_leftovers(parent: Path) -> None:
-    for folder in parent.glob(f"{PREFIX}*"):
-        try:
-            with FileLock(folder / LOCK, timeout=0):
-                pass
-        except (Timeout, OSError):  # of a run that goes on, or of another user
-            continue
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _remove(folder: Path, lock: FileLock, owner: int) -> None:
-    if os.getpid() == owner:  # not when a process ends that was forked from ours
-        gc.collect()  # temporary files that are still open are removed when they are closed: now, rather than later
-        lock.release()
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _exit(*_: object) -> None:

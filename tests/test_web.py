@@ -7,6 +7,8 @@ import socket
 import subprocess
 import sys
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from inspect import signature
 from pathlib import Path
@@ -450,6 +452,28 @@ def test_a_photo_is_prepared_while_its_visitor_still_chooses_but_not_while_a_fil
     service.preview("third.jpg", AnimationOptions())
     until(lambda: ("third.jpg", 1) in stub.prepared)
     assert ("another.jpg", 1) not in stub.prepared
+
+
+def test_while_a_film_is_made_previews_take_turns_however_many_are_asked_for(stub, monkeypatch):
+    service, reports = animated(stub)
+    now, most, lock = 0, 0, threading.Lock()
+
+    def preview(photo, options):
+        nonlocal now, most
+        with lock:
+            now += 1
+            most = max(most, now)
+        time.sleep(0.05)
+        with lock:
+            now -= 1
+        return SimpleNamespace(notes=())
+
+    monkeypatch.setattr(stub, "preview", preview)
+    next(reports)
+    with ThreadPoolExecutor(4) as visitors:
+        list(visitors.map(lambda _: service.preview("photo.jpg", AnimationOptions()), range(8)))
+    assert most == 1
+    reports.close()
 
 
 @pytest.mark.parametrize("end", ["a second is drawn", "a visitor comes"])

@@ -29,6 +29,7 @@ from space_core.web.jobs import Film, Job, JobCancelled, JobRequest, Report, Spe
 from space_core.web.logs import log_event
 from space_core.web.metrics import Metrics
 from space_core.web.preparation import Preparation
+from space_core.web.preview_pace import PreviewPace
 from space_core.web.progress_clock import ProgressClock
 from space_core.web.settings import on_zero_gpu
 
@@ -80,6 +81,7 @@ class AnimationService:
         self._is_ending = False
         metrics.track_live(self._slots.num_sessions)
         self._preparation = Preparation(pipeline, lambda: bool(self._jobs))
+        self._preview_pace = PreviewPace(lambda: bool(self._jobs))
         self._run = _with_gpu(self._run_in_thread)
 
     def health(self) -> dict[str, Any]:
@@ -115,7 +117,7 @@ class AnimationService:
     def preview(self, photo: str, options: AnimationOptions) -> FacePreview:
         """Which faces a photo shows; see ``SpacePipeline.preview``. A photo that will do is prepared for a film."""
         self.metrics.count_request("look")
-        with self._count_failures("look", Job()):
+        with self._count_failures("look", Job()), self._preview_pace.turn():
             work = partial(self._pipeline.preview, photo, options)
             preview = call_in_thread(work, self._limit.seconds, self.abandon)
         if not on_zero_gpu():  # which computes within jobs alone

@@ -125,6 +125,17 @@ def test_the_level_of_the_speech_does_not_matter(planner, portrait, speech, hear
     assert np.corrcoef(lip_opening(quiet.normalized), lip_opening(heard.normalized))[0, 1] > 0.98
 
 
+def test_a_second_speaker_far_from_the_microphone_moves_the_lips_after_three_seconds(planner, portrait, speech):
+    near = speech[: 4 * SAMPLE_RATE]
+    alike, quieter = (
+        planned(planner.live(portrait, MotionOptions()), np.concatenate([near, second]))[7 * FPS :]
+        for second in (speech, speech * 10 ** (-28 / 20))
+    )
+    openings = lip_opening(alike.normalized), lip_opening(quieter.normalized)
+    assert np.corrcoef(*openings)[0, 1] > 0.95
+    assert openings[1].std() > 0.9 * openings[0].std()
+
+
 def test_head_and_upper_face_move_without_jumps_where_segments_meet(heard):
     accelerations = np.abs(np.diff(heard.head_pose.rotation, 2, axis=0)).max()
     assert accelerations < 2.5  # degrees a frame and frame

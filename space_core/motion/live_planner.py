@@ -64,7 +64,7 @@ class LivePlanner:
     def _planned(self) -> Iterator[Motion]:
         while (analysed := self._speech.next()) is not None:
             count = len(analysed.window.outputs)
-            prosody = self._prosody.next(np.concatenate([analysed.sound, analysed.ahead]), count, analysed.power)
+            prosody = self._prosody.next(analysed.heard, count, analysed.power)
             emotion, units, gaze, numbers = self._options.next(count)
             emotion = self._dynamics(emotion, prosody, numbers["expressiveness"])
             pose = self._head.next(prosody, self._follow(emotion @ self._attitudes), numbers["head_motion"])

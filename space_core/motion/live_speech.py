@@ -8,6 +8,7 @@ import torch
 
 from space_core.motion.consonants import consonant_shares
 from space_core.motion.motion_network import RECEPTIVE_FRAMES
+from space_core.motion.quiet_passages import raise_quiet_passages
 from space_core.motion.speech2landmarks import (
     BREATH_GAP,
     Speech2Landmarks,
@@ -48,13 +49,13 @@ class AnalysedSpeech(NamedTuple):
     Attributes:
         window: their analysis.
         sound: (N,) float32 their sound; shorter than they are at the end of the stream.
-        ahead: (M,) the sound that follows, as far as it counts.
+        heard: (M,) their sound and what follows, as far as it counts, quiet passages raised.
         power: mean power of the latest speech.
     """
 
     window: SpeechWindow
     sound: np.ndarray
-    ahead: np.ndarray
+    heard: np.ndarray
     power: float
 
 
@@ -93,13 +94,15 @@ class LiveSpeech:
         first = self._planned - self._begin  # in what is kept
         known = self._sound[: (first + count + FUTURE_FRAMES) * SAMPLES_PER_FRAME]
         power = self._power(known)
-        window = self._analyse(known, first, count, power)
-        sound, ahead = np.split(known[first * SAMPLES_PER_FRAME :], [count * SAMPLES_PER_FRAME])
+        raised = self._raised(known, power)
+        window = self._analyse(raised, first, count, power)
+        sound = known[first * SAMPLES_PER_FRAME :][: count * SAMPLES_PER_FRAME]
+        heard = raised[first * SAMPLES_PER_FRAME :]
         self._planned += count
         drop = max(first + count - KEPT_FRAMES, 0)
         self._sound = self._sound[drop * SAMPLES_PER_FRAME :].copy()
         self._begin += drop
-        return AnalysedSpeech(window, sound, ahead, power)
+        return AnalysedSpeech(window, sound, heard, power)
 
     @torch.inference_mode()
     def _analyse(self, known: np.ndarray, first: int, count: int, power: float) -> SpeechWindow:
@@ -137,6 +140,14 @@ class LiveSpeech:
             breath,
             (features[embedded] * activity[planned, None]).astype(np.float16),
         )
+
+    def _raised(self, known: np.ndarray, power: float) -> np.ndarray:
+        """Sound that is known (N,) with its quiet passages raised; those that began less than three seconds ago stay.
+
+        Blocks are at the same places of the stream however much of it is kept.
+        """
+        before = -self._begin * SAMPLES_PER_FRAME % BLOCK_SAMPLES
+        return np.concatenate([known[:before], raise_quiet_passages(known[before:], power)])
 
     def _power(self, known: np.ndarray) -> float:
         """Mean power of the latest speech."""

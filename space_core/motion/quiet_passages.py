@@ -21,14 +21,15 @@ FADES_FROM, FADES_TO = 28.0, 34.0  # how quiet a passage is that is less and les
 STEADY, VARYING = 1.5, 3.0  # standard deviation of the level of blocks, of noise and of speech
 
 
-def raise_quiet_passages(speech: np.ndarray) -> np.ndarray:
+def raise_quiet_passages(speech: np.ndarray, whole: float | None = None) -> np.ndarray:
     """Speech (N,) float32, 16 kHz mono, with its long quiet passages raised to 10 dB below the rest, by at most 15 dB.
 
     Words and phrases that are quieter than others stay so, as do pauses, steady noise and background. Most recordings
-    have no such passage, and are returned as they are.
+    have no such passage, and are returned as they are. ``whole`` is the mean power of the recording where speech is a
+    part of it.
     """
     power = block_powers(speech[: len(speech) // BLOCK_SAMPLES * BLOCK_SAMPLES])
-    gain = _gains(power)
+    gain = _gains(power, gated_power(power) if whole is None else whole)
     if not gain.any():
         return speech
     middles = (np.arange(len(gain)) + 0.5) * BLOCK_SAMPLES
@@ -36,11 +37,10 @@ def raise_quiet_passages(speech: np.ndarray) -> np.ndarray:
     return (speech * 10 ** (decibels / 20)).astype(np.float32)
 
 
-def _gains(power: np.ndarray) -> np.ndarray:
-    """Gains (B,) in decibels for blocks of a recording, of their power (B,)."""
+def _gains(power: np.ndarray, whole: float) -> np.ndarray:
+    """Gains (B,) in decibels for blocks of a recording, of their power (B,) and its mean power."""
     if len(power) < LEAST_BLOCKS:
         return np.zeros(len(power))
-    whole = gated_power(power)
     below = 10 * np.log10(whole / np.maximum(power, SILENT_POWER))
     heard = (power > SILENT_POWER) & (below < -HEARD)
     count = _sums(heard)

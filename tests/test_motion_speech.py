@@ -16,6 +16,7 @@ from space_core.motion.emotion import emotion_curve
 from space_core.motion.lip_closure import SHUT_AT, SHUT_FROM, close_between_openings, open_between_closures
 from space_core.motion.lips import FREE_GAP, WIDEST_GAP, limit_opening, lip_gaps
 from space_core.motion.quantization import dequantize, quantize
+from space_core.motion.quick_openings import enlarge_quick_openings
 from space_core.motion.quiet_passages import raise_quiet_passages
 from space_core.motion.speech2landmarks import load_speech2landmarks, shape_labiodentals
 from space_core.timing import FPS, SAMPLE_RATE, number_of_frames
@@ -71,6 +72,19 @@ def test_a_quick_closure_between_two_openings_shuts_the_lips():
     assert (shut[[0, 1, 5, 6]] == logit[[0, 1, 5, 6]]).all()
     for unchanged in (np.linspace(-3, 6, 12), logit - 2):  # no peak; one at which lips stay apart
         assert (close_between_openings(unchanged) == unchanged).all()
+
+
+@pytest.mark.parametrize(("frequency", "factor"), [(0, 1.0), (1, 1.0), (2, 1.05), (4.5, 1.6), (10, 0.4)])
+def test_quick_openings_become_larger_slow_ones_and_trembling_do_not(frequency, factor):
+    basis = load_speech2landmarks("cpu").basis
+    course = np.cos(2 * np.pi * frequency * np.arange(4 * FPS) / FPS)
+    coefficients = course[:, None] * np.eye(len(basis))[0]  # the first opens the mouth more than any other
+    openings = [
+        lip_opening(np.tensordot(each, basis, 1))
+        for each in (coefficients, enlarge_quick_openings(coefficients, basis))
+    ]
+    within = slice(FPS, -FPS)
+    assert np.abs(openings[1][within]).max() == pytest.approx(factor * np.abs(openings[0][within]).max(), rel=0.08)
 
 
 def test_silence_closes_the_mouth_of_a_photo_with_an_open_one():

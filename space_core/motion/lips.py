@@ -17,6 +17,7 @@ CLOSING_PRIOR = 0.002  # ridge of the fit that closes the mouth of a photo by th
 
 UPPER, LOWER = list(INNER_UPPER_LIP[1:-1]), list(INNER_LOWER_LIP[1:-1])  # pairs of points that meet when lips close
 OUTER_UPPER, OUTER_LOWER = list(OUTER_UPPER_LIP[1:-1]), list(OUTER_LOWER_LIP[1:-1])
+MIDDLE = len(UPPER) // 2  # of these pairs, the one in the middle of the mouth
 DOWN = np.array([0.0, 1.0, 0.0])
 MOUTH_CORNERS = [INNER_UPPER_LIP[0], INNER_UPPER_LIP[-1]]
 

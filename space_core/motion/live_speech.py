@@ -126,7 +126,8 @@ class LiveSpeech:
         self._predicted = outputs[before + count :].copy()
         active = np.pad(activity, (max(before - first, 0), 0))[-len(outputs) :]
         features = frames[0].float().cpu().numpy()
-        outputs = shaped_outputs(outputs, consonant_shares(features)[RECEPTIVE_FRAMES:], active)
+        consonants = consonant_shares(features)[RECEPTIVE_FRAMES:]
+        outputs = shaped_outputs(outputs, consonants, active, self._speech2landmarks.basis)
         planned, embedded = slice(first, first + count), slice(PAST_FRAMES, PAST_FRAMES + count)
         near_speech = _slowed(nearness_of_speech(activity)[planned], self._near_speech, NEAR_SPEECH_STEP)
         breath = _slowed(breaths(activity)[planned], self._breath, BREATH_STEP)

@@ -33,6 +33,7 @@ from space_core.motion.lips import (
 from space_core.motion.loudness import smooth
 from space_core.motion.motion_network import CONTEXT_FRAMES, MotionNetwork
 from space_core.motion.quantization import dequantize
+from space_core.motion.quick_openings import enlarge_quick_openings
 from space_core.motion.quiet_passages import raise_quiet_passages
 from space_core.motion.speech_features import log_mel, speech_activity, speech_power
 
@@ -165,7 +166,7 @@ class Speech2Landmarks:
             inside = (within >= 0) & (within < len(activity))
             active = np.where(inside, activity[np.clip(within, 0, len(activity) - 1)], 0)
             split = outputs.shape[1]
-            outputs = shaped_outputs(outputs, consonant_shares(features), active)
+            outputs = shaped_outputs(outputs, consonant_shares(features), active, self.basis)
             outputs = np.concatenate([outputs, features * active[:, None]], 1)
             if tail is not None:
                 outputs[:FADE_FRAMES] = tail + ramp * (outputs[:FADE_FRAMES] - tail)
@@ -223,12 +224,14 @@ def nearness_of_speech(activity: np.ndarray) -> np.ndarray:
     return np.clip(NEAR_SPEECH_GAIN * smooth(activity, NEAR_SPEECH), 0, 1)
 
 
-def shaped_outputs(outputs: np.ndarray, consonants: np.ndarray, activity: np.ndarray) -> np.ndarray:
+def shaped_outputs(outputs: np.ndarray, consonants: np.ndarray, activity: np.ndarray, basis: np.ndarray) -> np.ndarray:
     """The network's outputs (T, coefficients + 1) as the mouth follows them, and three columns of consonants.
 
-    ``consonants`` (T, 3) are their shares as given by ``consonant_shares``, ``activity`` (T,) is that of the speech.
+    ``consonants`` (T, 3) are their shares as given by ``consonant_shares``, ``activity`` (T,) is that of the speech;
+    ``basis`` (coefficients, 478, 3) is that of the motion.
     """
-    shaped = prepare_onsets(np.column_stack([outputs, consonants]), activity)
+    coefficients = enlarge_quick_openings(outputs[:, :-1], basis)
+    shaped = prepare_onsets(np.column_stack([coefficients, outputs[:, -1], consonants]), activity)
     logit, shares = shaped[:, -4], shaped[:, -3:] * activity[:, None]
     shut = open_between_closures(close_between_openings(logit))
     # Lips are apart where the tongue is between the teeth.

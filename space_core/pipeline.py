@@ -249,7 +249,6 @@ class SpacePipeline:
         return Comparison(animations, captions, progress)
 
     def _animate(self, inputs: Inputs, options: AnimationOptions, progress: Progress) -> Animation:
-        cached = self._stages.prepare(inputs.photo, options.rendering, progress)
-        segments, notes = self._stages.plan(inputs, cached.portrait, options, progress)
+        cached, (segments, notes) = self._stages.prepare_and_plan(inputs, options, progress)
         frames = self._stages.render(cached, segments, inputs.num_frames, options.rendering, progress)
         return Animation(cached.portrait, inputs.num_frames, options.rendering, frames, notes)

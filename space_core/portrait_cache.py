@@ -6,6 +6,7 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 import torch
@@ -43,9 +44,14 @@ class PortraitCache:
         self._max_bytes = max_bytes
         self._detectors: dict[str, Detector] = {}
         self._portraits: OrderedDict[tuple, CachedPortrait] = OrderedDict()
+        self._found: WeakValueDictionary[tuple, Portrait] = WeakValueDictionary()  # those that are being prepared
         self._refused: tuple[tuple, str] | None = None  # the latest photo that can't be animated, and why
         self._lock = threading.Lock()  # of the dictionaries
-        self._preparing = threading.Lock()
+        self._finding, self._preparing = threading.Lock(), threading.Lock()
+
+    def portrait(self, photo: np.ndarray, options: RenderingOptions) -> Portrait:
+        """The portrait alone, as soon as its face is found; see ``get``, which may still prepare it."""
+        return self._portrait(_key(photo, options), photo, options)
 
     def get(self, photo: np.ndarray, options: RenderingOptions, generator: Generator) -> CachedPortrait:
         """The portrait of a photo (H, W, 3) uint8 RGB, prepared by ``generator``, which is the one that options name.
@@ -53,20 +59,12 @@ class PortraitCache:
         Raises:
             SpaceError: see ``prepare_portrait``.
         """
-        checksum = hashlib.blake2b(np.ascontiguousarray(photo).data, digest_size=16).digest()
-        key = (checksum, photo.shape, *options.preparation)
+        key = _key(photo, options)
         with self._preparing:
-            if self._refused is not None and self._refused[0] == key:
-                raise SpaceError(self._refused[1])
             if (found := self._find(key)) is None:
-                try:
-                    found = self._prepare(photo, options, generator)
-                except ServerFault:
-                    raise
-                except SpaceError as error:
-                    self._refused = key, str(error)
-                    raise
+                found = self._prepare(self._portrait(key, photo, options), options, generator)
                 self._keep(key, found)
+                self._found.pop(key, None)
             return found
 
     def detector(self, name: str) -> Detector:
@@ -93,8 +91,25 @@ class PortraitCache:
                 self._portraits.move_to_end(key)
             return found
 
-    def _prepare(self, photo: np.ndarray, options: RenderingOptions, generator: Generator) -> CachedPortrait:
-        portrait = prepare_portrait(photo, self.detector(options.detector), options.face)
+    def _portrait(self, key: tuple, photo: np.ndarray, options: RenderingOptions) -> Portrait:
+        with self._finding:
+            if (kept := self._find(key)) is not None:
+                return kept.portrait
+            if (found := self._found.get(key)) is not None:
+                return found
+            if self._refused is not None and self._refused[0] == key:
+                raise SpaceError(self._refused[1])
+            try:
+                found = prepare_portrait(photo, self.detector(options.detector), options.face)
+            except ServerFault:
+                raise
+            except SpaceError as error:
+                self._refused = key, str(error)
+                raise
+            self._found[key] = found
+            return found
+
+    def _prepare(self, portrait: Portrait, options: RenderingOptions, generator: Generator) -> CachedPortrait:
         kept = start(lambda: portrait if options.framing == "photo" else _reduced(portrait))
         prepared = generator.prepare(portrait, _canvas(portrait, options), options.refine == "network")
         return CachedPortrait(kept.result(), prepared, _num_bytes((kept.result(), prepared), set()), time.monotonic())
@@ -107,6 +122,12 @@ class PortraitCache:
             ):
                 self._portraits.popitem(last=False)
         start(return_freed_memory)  # of what was dropped, and of what preparing took
+
+
+def _key(photo: np.ndarray, options: RenderingOptions) -> tuple:
+    """What portraits are told apart by."""
+    checksum = hashlib.sha256(np.ascontiguousarray(photo).data).digest()
+    return (checksum, photo.shape, *options.preparation)
 
 
 def _canvas(portrait: Portrait, options: RenderingOptions) -> Canvas:

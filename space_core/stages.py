@@ -78,6 +78,21 @@ class Stages:
         if options.generator in self._generators:
             self.prepare(load_photo(photo), options, ignore_progress)
 
+    def prepare_and_plan(
+        self, inputs: Inputs, options: AnimationOptions, progress: Progress
+    ) -> tuple[CachedPortrait, tuple[Iterator[Motion], tuple[str, ...]]]:
+        """What ``prepare`` and ``plan`` return. The motion is planned while the portrait is still prepared."""
+        if options.pose_video is not None:  # which is followed with progress of its own
+            cached = self.prepare(inputs.photo, options.rendering, progress)
+            return cached, self.plan(inputs, cached.portrait, options, progress)
+        planned = start(
+            lambda: self.plan(
+                inputs, self.portraits.portrait(inputs.photo, options.rendering), options, ignore_progress
+            )
+        )
+        cached = self.prepare(inputs.photo, options.rendering, progress)
+        return cached, run_with_progress(planned.result, lambda: progress("landmarks", 0, inputs.num_frames))
+
     def plan(
         self, inputs: Inputs, portrait: Portrait, options: AnimationOptions, progress: Progress
     ) -> tuple[Iterator[Motion], tuple[str, ...]]:

@@ -190,9 +190,10 @@ class MeshWarpGenerator:
         lease = DrawingLease(prepared, memory) if num_workers > 1 and pixels <= drawing_process.MAX_PIXELS else None
         try:
             pending: deque[Future[Callable[[], np.ndarray]]] = deque()
-            for face in faces:
+            for number, face in enumerate(faces):
                 pending.append(workers.submit(self._start_batch, prepared, face, memory, lease))
-                if len(pending) > look_ahead:
+                # A single frame that comes first is drawn alone: others would delay it.
+                if len(pending) > look_ahead or (number == 0 and len(face) == 1):
                     yield pending.popleft().result()()
             while pending:
                 yield pending.popleft().result()()

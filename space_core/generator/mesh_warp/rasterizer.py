@@ -174,14 +174,11 @@ def _nearest_on_cpu(
     nearest = np.full(num_pixels, len(lengths), np.int32)
     nearest[pixel] = span  # of several, the last one stays
     others = np.flatnonzero(nearest[pixel] != span)
-    if len(others):
+    while len(others):
         span, pixel = span[others], pixel[others]
-        distance = depths[span] + steps[span] * (pixel % width)
-        farthest_first = np.argsort(-distance, kind="stable")
-        span, pixel, distance = span[farthest_first], pixel[farthest_first], distance[farthest_first]
-        drawn = nearest[pixel]
-        nearer = distance < depths[drawn] + steps[drawn] * (pixel % width)
-        nearest[pixel[nearer]] = span[nearer]
+        drawn, x = nearest[pixel], pixel % width
+        others = np.flatnonzero(depths[span] + steps[span] * x < depths[drawn] + steps[drawn] * x)
+        nearest[pixel[others]] = span[others]
     return torch.from_numpy(nearest)
 
 

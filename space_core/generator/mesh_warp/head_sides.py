@@ -9,7 +9,7 @@ from scipy.ndimage import find_objects, label
 from space_core.face.canvas import Canvas
 from space_core.face.crop import Crop
 from space_core.face.crop_size import MARGIN, SIZE
-from space_core.generator.mesh_warp.sampling import EXTENT
+from space_core.generator.mesh_warp.sampling import EXTENT, blur_along
 
 # Of the mask: a pixel that shows the person. At the very edge it is far less sure than so many pixels inside: its mean
 # over what is cut off, which is at least so many pixels high, need not be more than that.
@@ -152,7 +152,7 @@ def _beyond_left(picture: np.ndarray, crop: Crop, person: np.ndarray, left: floa
     )
     own = cv2.remap(person, *np.meshgrid(x, y), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[..., None]
     weighted = np.dstack([beyond * own, own]) + 1e-3
-    total = cv2.GaussianBlur(weighted, (0, 0), 1e-3, sigmaY=SMOOTH_WIDTH * scale)
+    total = blur_along(weighted, SMOOTH_WIDTH * scale)
     smooth = total[..., :3] / total[..., 3:]
     share = (1 - own) + own * ((1 - STRANDS) * (1 - np.exp(-distance / (SMOOTH_FROM * scale)))[:, None])
     return (beyond + share * (smooth - beyond)).round().clip(0, 255).astype(np.uint8), edge

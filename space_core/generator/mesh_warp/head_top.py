@@ -2,12 +2,11 @@
 
 from dataclasses import replace
 
-import cv2
 import numpy as np
 
 from space_core.face.canvas import Canvas
 from space_core.face.portrait import MARGIN, Crop
-from space_core.generator.mesh_warp.sampling import EXTENT
+from space_core.generator.mesh_warp.sampling import EXTENT, blur_along
 
 # Of the mask: a pixel that shows the person. At the very edge it is far less sure than so many pixels inside: its mean
 # over the head's width need not be more than that.
@@ -68,7 +67,7 @@ def continued_above(canvas: Canvas, top: float, person: np.ndarray) -> Canvas:
     columns = (np.arange(picture.shape[1]) - canvas.crop.origin[0]) / scale + MARGIN
     own = np.interp(columns, np.arange(EXTENT), person[int(np.ceil(top - 1e-6))]).astype(np.float32)
     own = np.broadcast_to(own[:, None], above.shape[:2] + (1,)) + 1e-3
-    total = cv2.GaussianBlur(np.dstack([above * own, own]), (0, 0), SMOOTH_WIDTH * scale, sigmaY=1e-3)
+    total = blur_along(np.dstack([above * own, own]).swapaxes(0, 1), SMOOTH_WIDTH * scale).swapaxes(0, 1)
     share = (1 - STRANDS) * (1 - np.exp(-distance / (SMOOTH_FROM * scale)))[:, None, None].astype(np.float32)
     above += share * (total[..., :3] / total[..., 3:] - above)
 

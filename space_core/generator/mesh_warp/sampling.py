@@ -10,11 +10,20 @@ from torch.nn import functional as F
 from space_core.face.portrait import MARGIN, SIZE
 
 EXTENT = SIZE + 2 * MARGIN  # side of a portrait's surroundings, pixels
+ENOUGH = 6.0  # pixels: a blur by that standard deviation has no need of a higher resolution
 
 
 def blur(picture: np.ndarray, sigma: float) -> np.ndarray:
     """A picture (H, W) or (H, W, C), float32, blurred by a Gaussian of standard deviation ``sigma`` in pixels."""
     return cv2.GaussianBlur(np.ascontiguousarray(picture, np.float32), (0, 0), sigma, borderType=cv2.BORDER_REFLECT)
+
+
+def blur_along(picture: np.ndarray, sigma: float) -> np.ndarray:
+    """A picture (H, W, C), float32, blurred along its columns alone, at the resolution that is enough for that."""
+    height, width = picture.shape[:2]
+    small = cv2.resize(picture, (width, max(round(height * min(ENOUGH / sigma, 1)), 1)), interpolation=cv2.INTER_AREA)
+    blurred = cv2.GaussianBlur(small, (0, 0), 1e-3, sigmaY=sigma * len(small) / height)
+    return cv2.resize(blurred, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
 def reach_of_blur(sigma: float) -> int:

@@ -402,7 +402,7 @@ def test_a_wall_that_a_head_uncovers_goes_on_brick_by_brick():
     wall, (known, evidence) = brick_wall(), hidden_part()
     smooth = fill(wall, known)
     filled = with_detail(smooth, wall, known)
-    continued = with_structure(filled, smooth, wall, known, busyness(wall, known), evidence, np.ones((640, 640), bool))
+    continued = with_structure(smooth, wall, known, busyness(wall, known), evidence, np.ones((640, 640), bool))
     hidden = (known == 0).expand_as(wall)
     torch.testing.assert_close(continued[~hidden], wall[~hidden])
     errors = [float((estimate - wall)[hidden].abs().mean()) for estimate in (continued, filled)]
@@ -416,7 +416,7 @@ def test_a_plain_background_is_not_touched_by_the_continuation_of_structure():
     smooth, busy = fill(picture, known), busyness(picture, known)
     filled = with_detail(smooth, picture, known)
     wanted = np.ones((640, 640), bool)
-    assert torch.equal(with_structure(filled, smooth, picture, known, busy, evidence, wanted), filled)
+    assert torch.equal(with_structure(smooth, picture, known, busy, evidence, wanted), filled)
 
 
 @pytest.mark.parametrize("bar", [4, 8, 16, 24])
@@ -426,7 +426,7 @@ def test_a_background_of_which_nearly_all_is_the_same_is_continued(bar):
     known[..., :256] = 1
     nothing, everything = np.zeros((640, 640), np.float32), np.ones((640, 640), np.float32)
     smooth = fill(picture, known)
-    filled = with_structure(smooth, smooth, picture, known, everything, nothing, everything > 0)
+    filled = with_structure(smooth, picture, known, everything, nothing, everything > 0)
     torch.testing.assert_close(filled[..., :256], picture[..., :256])
     assert torch.isfinite(filled).all()
 
@@ -461,7 +461,7 @@ def test_structure_that_the_photo_contradicts_is_not_continued():
     smooth = fill(wall, known)
     seen = torch.where(known > 0, wall, smooth)
     wanted = np.ones((640, 640), bool)
-    estimate = with_structure(smooth, smooth, seen, known, busyness(seen, known), evidence, wanted)
+    estimate = with_structure(smooth, seen, known, busyness(seen, known), evidence, wanted)
     near = (torch.from_numpy(evidence) > 0).expand_as(wall[0])[None]
     assert float((estimate - smooth)[near].abs().mean()) < 0.02
 
@@ -470,7 +470,7 @@ def test_grain_is_not_copied_as_a_pattern_into_a_part_that_has_structure():
     grain = np.random.default_rng(0).normal(0.5, 0.05, (1, 3, 640, 640)).astype(np.float32)
     picture, (known, evidence), everywhere = torch.from_numpy(grain), hidden_part(), np.ones((640, 640), np.float32)
     smooth = fill(picture, known)
-    estimate = with_structure(smooth, smooth, picture, known, everywhere, evidence, everywhere > 0)
+    estimate = with_structure(smooth, picture, known, everywhere, evidence, everywhere > 0)
     copied = (estimate - smooth)[..., 220:380, 280:380]
     assert float((copied[..., :-4] * copied[..., 4:]).mean()) < 0.05 * 0.05**2
 

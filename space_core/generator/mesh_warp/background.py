@@ -1,6 +1,5 @@
 """The background behind a person: where it is seen, and what it is like where the person hides it."""
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import cv2
@@ -12,7 +11,8 @@ from space_core.face.portrait import Portrait
 from space_core.generator.mesh_warp.earrings import find_earrings
 from space_core.generator.mesh_warp.hair_strands import find_hair_strands
 from space_core.generator.mesh_warp.hair_tips import find_hair_tips
-from space_core.generator.mesh_warp.inpainting import fill, with_detail, without_traces
+from space_core.generator.mesh_warp.inpainting import fill, without_traces
+from space_core.generator.mesh_warp.parallel import thread_beside
 from space_core.generator.mesh_warp.sampling import EXTENT, blur
 from space_core.generator.mesh_warp.structure import busyness, with_structure
 from space_core.smoothstep import smoothstep
@@ -62,16 +62,16 @@ def estimate_background(
     first, last = np.ceil(edges[0]), np.floor(edges[1] - 1)
     columns, rows = (np.arange(EXTENT).clip(first[axis], last[axis]).astype(int).clip(0, EXTENT - 1) for axis in (0, 1))
     person = own[rows[:, None], columns]
-    in_photo = (rows == np.arange(EXTENT))[:, None] & (columns == np.arange(EXTENT)) & ~hidden
-    # Lines along an edge are a frame's, no hair.
-    clear_of_edges = cv2.erode(in_photo.astype(np.float32), np.ones((2 * FRAME + 1, 2 * FRAME + 1)))
-    # Tips of hair of which the mask is hardly sure would stay behind when the head goes.
-    doubtful = np.clip((person - DOUBT_LOW) / (DOUBT_HIGH - DOUBT_LOW), 0, 1)
-    brush, fine_brush = (np.ones((width, width), np.uint8) for width in (BACKGROUND_CLEARANCE, TIP_CLEARANCE))
-    kept = blur(cv2.dilate(doubtful, brush), 3)
-    with ThreadPoolExecutor(1) as executor:
-        strands = executor.submit(find_hair_strands, picture, person)
+    with thread_beside() as beside:
+        strands = beside.submit(find_hair_strands, picture, person)
         others = find_hair_tips(picture, person), find_earrings(picture, person, portrait)
+        in_photo = (rows == np.arange(EXTENT))[:, None] & (columns == np.arange(EXTENT)) & ~hidden
+        # Lines along an edge are a frame's, no hair.
+        clear_of_edges = cv2.erode(in_photo.astype(np.float32), np.ones((2 * FRAME + 1, 2 * FRAME + 1)))
+        # Tips of hair of which the mask is hardly sure would stay behind when the head goes.
+        doubtful = np.clip((person - DOUBT_LOW) / (DOUBT_HIGH - DOUBT_LOW), 0, 1)
+        brush, fine_brush = (np.ones((width, width), np.uint8) for width in (BACKGROUND_CLEARANCE, TIP_CLEARANCE))
+        kept = blur(cv2.dilate(doubtful, brush), 3)
     for found in (*others, strands.result()):
         kept = np.maximum(kept, blur(cv2.dilate(found * clear_of_edges, fine_brush), 1))
     inside = distance_to(kept < 0.01) > RIM
@@ -83,10 +83,9 @@ def estimate_background(
     busy = busyness(picture, filled_from)
     filled_from = without_traces(picture, filled_from, busy)
     smooth = fill(picture, filled_from)
-    filled = with_detail(smooth, picture, filled_from)
     # What is seen beside the person tells which estimate is right, but not the person's own soft edge.
     evidence = cv2.erode(1 - steep, np.ones((UNSURE, UNSURE), np.uint8)) * (in_photo & ~inside)
-    filled = with_structure(filled, smooth, picture, filled_from, busy, evidence, kept > 0.01)
+    filled = with_structure(smooth, picture, filled_from, busy, evidence, kept > 0.01)
     return Background(shows, known, torch.where(filled_from == known, filled - picture * known, filled * (1 - known)))
 
 

@@ -88,7 +88,7 @@ def _iris_and_pupil(picture: torch.Tensor, photo: FaceMotion, eye: Eye) -> tuple
     points = photo.host.posed[:, [*eye.upper_lid, *eye.lower_lid], :2]
     window = window_around(points, WINDOW_MARGIN, picture.shape[2:], picture.device)
     between = opening_mask(*curves, window.pixels).coverage[0] > 0.5
-    brightness = picture[0].mean(0).flatten()[window.index[0]]
+    brightness = picture[0].flatten(1)[:, window.index[0]].mean(0)
     rim = photo.posed[0, list(eye.iris_rim), :2]
     radius = (rim[0] - rim[2]).norm() / 2
     iris = between & ((window.pixels[0] - photo.posed[0, eye.pupil, :2]).norm(dim=-1) < 0.6 * radius)

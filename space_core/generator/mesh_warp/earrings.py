@@ -1,9 +1,10 @@
 """Earrings outside a person's mask: sharp things of any colour that hang below an ear before a smooth background."""
 
+from functools import reduce
+
 import cv2
 import numpy as np
 import torch
-from torch.nn import functional as F
 
 from space_core.face.portrait import MARGIN, Portrait
 from space_core.face.topology import OUTER_EYE_CORNERS
@@ -36,9 +37,11 @@ def find_earrings(picture: torch.Tensor, person: np.ndarray, portrait: Portrait)
     for box in boxes:
         known[box] = False
     # At half the size: it is smooth.
-    known = F.avg_pool2d(torch.from_numpy(known.astype(np.float32))[None, None], 2).floor()
-    behind = F.interpolate(fill(F.avg_pool2d(picture, 2), known), scale_factor=2.0, mode="bilinear")
-    contrast = (picture - behind)[0].abs().amax(0).numpy()
+    planes, half = picture[0].numpy(), (EXTENT // 2, EXTENT // 2)
+    known, *small = (cv2.resize(p, half, interpolation=cv2.INTER_AREA) for p in (known.astype(np.float32), *planes))
+    behind = fill(torch.from_numpy(np.stack(small))[None], torch.from_numpy(np.floor(known))[None, None])[0].numpy()
+    behind = [cv2.resize(p, (EXTENT, EXTENT), interpolation=cv2.INTER_LINEAR) for p in behind]
+    contrast = reduce(cv2.max, map(cv2.absdiff, planes, behind))
     found = np.zeros(person.shape, np.float32)
     for outwards, box in zip(EARS, boxes, strict=True):
         if sure[box].any() and not sure[box].all():

@@ -47,6 +47,7 @@ from space_core.generator.mesh_warp.glasses.worn_glasses import WornGlasses, dra
 from space_core.generator.mesh_warp.head_sides import continued_beside, with_head_sides
 from space_core.generator.mesh_warp.head_top import continued_above, with_head_top
 from space_core.generator.mesh_warp.lip_seam import moved_to_seam, seam_shift
+from space_core.generator.mesh_warp.parallel import thread_beside
 from space_core.generator.mesh_warp.placement import place
 from space_core.generator.mesh_warp.prepared_mouth import prepare_mouth
 from space_core.generator.mesh_warp.rasterizer import rasterize
@@ -134,7 +135,7 @@ class MeshWarpGenerator:
             picture = glasses.bare
         blur = photo_blur(canvas, photo)
         soft = softening_of(blur, to_film.scale)
-        with ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,)) as beside:
+        with thread_beside() as beside:
             # Half of the work; the other half is done in this thread meanwhile.
             background = partial(estimate_background, portrait, picture, hidden, edges, whole)
             appearance = partial(far_appearance, around, picture, portrait.person)

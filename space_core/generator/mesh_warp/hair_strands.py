@@ -5,7 +5,7 @@ import numpy as np
 import torch
 from scipy.ndimage import distance_transform_edt, find_objects, label
 
-from space_core.generator.mesh_warp.sampling import blur, sum_of_channels
+from space_core.generator.mesh_warp.sampling import blur, blur_widely, sum_of_channels, thrice
 from space_core.smoothstep import smoothstep
 
 SURE = 0.9  # of the mask: a pixel that shows the person
@@ -42,7 +42,7 @@ def find_hair_strands(picture: torch.Tensor, person: np.ndarray) -> np.ndarray:
 
     outside = ((distance > OUTSIDE[0]) & (distance < OUTSIDE[1])).astype(np.float32)
     known = _widely_blurred(outside)
-    detail = sum_of_channels(cv2.absdiff(blur(seen, 1), blur(seen, COARSE))) / 3
+    detail = sum_of_channels(cv2.absdiff(blur(seen, 1), blur_widely(seen, COARSE))) / 3
     usual, rough = (_widely_blurred(values * outside) / known.clip(1e-3) for values in (lines, detail))
     lines = lines * (distance > NEAR) * (1 - smoothstep(rough, *SMOOTH)) * (known > LEAST_OUTSIDE)
     clear, faint = ((lines > least) & (lines > times * usual.clip(LEAST_LINES)) for least, times in (CLEAR, FAINT))
@@ -57,10 +57,10 @@ def _lines(seen: np.ndarray, sure: np.ndarray, distance: np.ndarray, nearest: np
     (2, 640, 640) its row and column.
     """
     free, own = (kind.astype(np.float32) for kind in (distance > NEAR, sure))
-    hair = blur(seen * own[..., None], HAIR) / blur(own, HAIR).clip(1e-3)[..., None]
+    hair = blur_widely(seen * thrice(own), HAIR) / thrice(blur_widely(own, HAIR).clip(1e-3))
     hair = hair.reshape(-1, 3).take(nearest[0] * seen.shape[1] + nearest[1], 0)
     size = (AROUND, AROUND)
-    behind = cv2.blur(seen * free[..., None], size) / cv2.blur(free, size).clip(0.02)[..., None]
+    behind = cv2.blur(seen * thrice(free), size) / thrice(cv2.blur(free, size).clip(0.02))
     way = hair - behind
     towards = sum_of_channels((seen - behind) * way) / np.sqrt(sum_of_channels(way * way)).clip(LEAST_CONTRAST)
     towards = blur(towards, 0.7)

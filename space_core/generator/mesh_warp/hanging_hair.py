@@ -10,12 +10,11 @@ import cv2
 import numpy as np
 import torch
 from scipy.spatial import cKDTree
-from torch.nn import functional as F
 
 from space_core.face.hair_locks import LOCKS
 from space_core.face.topology import OVAL
 from space_core.generator.mesh_warp.face_motion import FaceMotion
-from space_core.generator.mesh_warp.sampling import EXTENT, blur, grid_of
+from space_core.generator.mesh_warp.sampling import EXTENT, blur, downsampled, grid_of
 from space_core.smoothstep import smoothstep
 
 CELL = 4  # pixels of the surroundings whose mean colour is looked at
@@ -92,7 +91,7 @@ def _hanging(photo: FaceMotion, picture: torch.Tensor, around: np.ndarray) -> np
     """
     middles = torch.arange(0, EXTENT, CELL, dtype=torch.float32) + (CELL - 1) / 2
     x, y = _normalized(photo, grid_of(middles, middles))
-    colours = F.avg_pool2d(picture, CELL)[0].permute(1, 2, 0).numpy() / COLOUR
+    colours = downsampled(picture[0], CELL).permute(1, 2, 0).numpy() / COLOUR
     columns, rows = (photo.host.posed[0, list(SKIN), :2] / CELL).round().astype(int).clip(0, len(around) - 1).T
     skin = cKDTree(blur(colours, 1)[rows, columns])
     head = around & (y < GROWS) & (abs(x) < FARTHEST)

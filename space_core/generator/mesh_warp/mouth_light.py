@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch.nn import functional as F
 
 from space_core.face.luminance import LUMINANCE
 from space_core.face.topology import (
@@ -17,6 +16,7 @@ from space_core.face.topology import (
 from space_core.generator.mesh_warp.depiction import Depiction, difference_of_shares, estimate_depiction
 from space_core.generator.mesh_warp.face_motion import FaceMotion
 from space_core.generator.mesh_warp.opening_mask import WINDOW_MARGIN, opening_mask, window_around
+from space_core.generator.mesh_warp.sampling import downsampled
 from space_core.smoothstep import smoothstep
 
 CHEEKS = [50, 280, 205, 425, 187, 411]
@@ -156,7 +156,7 @@ def estimate_colours(picture: torch.Tensor, photo: FaceMotion) -> MouthColours:
 
 def _toned(picture: torch.Tensor) -> float:
     """How far a picture (1, 3, h, w), 0…1, is one of a single tone, or of none, 0…1."""
-    colours = F.avg_pool2d(picture, TONED_REDUCTION)[0].flatten(1).T.numpy().astype(np.float64)
+    colours = downsampled(picture[0], TONED_REDUCTION).flatten(1).T.numpy().astype(np.float64)
     brightness = colours.mean(1)
     seen = brightness > DARKEST_TONED
     if not seen.any():

@@ -15,8 +15,7 @@ from space_core.generator.mesh_warp.anatomy import MILLIMETRE
 from space_core.generator.mesh_warp.face_motion import FaceMotion
 from space_core.generator.mesh_warp.lip_strips import PLACES, measure_lip_strips
 from space_core.generator.mesh_warp.mouth_light import FaceLight, MouthColours, estimate_colours, estimate_light
-from space_core.generator.mesh_warp.opening_mask import OpeningMask, opening_mask
-from space_core.generator.mesh_warp.sampling import pixels_of
+from space_core.generator.mesh_warp.opening_mask import WINDOW_MARGIN, OpeningMask, opening_mask, window_around
 from space_core.smoothstep import smoothstep
 
 # Upper incisors end just below where the lips meet at rest, and further below in a smile, which lifts the lips.
@@ -238,8 +237,13 @@ class _TeethInPhoto:
 
 def _teeth_in_photo(picture: torch.Tensor, photo: FaceMotion, lips: torch.Tensor) -> _TeethInPhoto | None:
     """The upper teeth of a photo with an open mouth and lips of that colour; None if it shows none."""
+    scale, points = float(photo.scale), photo.host.posed[:, [*INNER_UPPER_LIP, *INNER_LOWER_LIP], :2]
+    window = window_around(points, WINDOW_MARGIN + round(TYPICAL_ROW * scale), picture.shape[2:], picture.device)
+    (left, top), (_, height, width, _) = window.corner[0], window.pixels.shape
+    around_lips = np.s_[..., top : top + height, left : left + width]
+    whole, picture = torch.zeros_like(picture[:, :1]), picture[around_lips]
     curves = (photo.posed[:, list(lip), :2] for lip in (INNER_UPPER_LIP, INNER_LOWER_LIP))
-    opening, scale = opening_mask(*curves, pixels_of(picture)), float(photo.scale)
+    opening = opening_mask(*curves, window.pixels)
     of_lips = _saturation(lips[None])
     pale = smoothstep(of_lips, *PALE_LIPS)
     low, high = (a + pale * (b - a) for a, b in zip(TOOTH_BRIGHTNESS, TOOTH_BRIGHTNESS_BY_PALE_LIPS, strict=True))
@@ -265,7 +269,8 @@ def _teeth_in_photo(picture: torch.Tensor, photo: FaceMotion, lips: torch.Tensor
     if not 0 < _height(mask) < ROW_ENDS_WITHIN[1] * scale:  # nothing, or a tongue that is put out
         return None
     clear = float((mask * tooth).sum()) > CLEAR_SHARE * float(mask.sum())
-    return _TeethInPhoto(mask[:, None], clear, _unevenness(border[0, 0], columns[0, 0]) < MOST_UNEVEN * scale)
+    whole[around_lips] = mask[:, None]
+    return _TeethInPhoto(whole, clear, _unevenness(border[0, 0], columns[0, 0]) < MOST_UNEVEN * scale)
 
 
 def _columns_with_teeth(teeth: torch.Tensor, scale: float) -> torch.Tensor:

@@ -207,7 +207,9 @@ def _extent(chosen: np.ndarray) -> tuple[slice, slice]:
 
 def _distance(places: np.ndarray) -> np.ndarray:
     """(…) how far places (…, 2) of the canonical face are from the fold on its left half."""
-    steps = np.diff(FOLD, axis=0)
-    away = places[..., None, :] - FOLD[:-1]
-    share = ((away * steps).sum(-1) / (steps**2).sum(-1)).clip(0, 1)
-    return np.linalg.norm(away - share[..., None] * steps, axis=-1).min(-1)
+    x, y = places[..., 0], places[..., 1]
+    squared = []
+    for (x0, y0), (dx, dy) in zip(FOLD[:-1], np.diff(FOLD, axis=0), strict=True):
+        share = (((x - x0) * dx + (y - y0) * dy) / (dx**2 + dy**2)).clip(0, 1)
+        squared.append((x - x0 - share * dx) ** 2 + (y - y0 - share * dy) ** 2)
+    return np.sqrt(np.min(squared, axis=0))

@@ -16,9 +16,9 @@ import torch
 from torch.nn import functional as F
 
 from space_core.distance import distance_to
-from space_core.generator.mesh_warp.inpainting import DETAIL, TRACES, fill
-from space_core.generator.mesh_warp.parallel import map_parts
-from space_core.generator.mesh_warp.sampling import blur, sum_of_channels
+from space_core.generator.mesh_warp.inpainting import DETAIL, TRACES, fill, with_detail
+from space_core.generator.mesh_warp.parallel import map_parts, thread_beside
+from space_core.generator.mesh_warp.sampling import blur, downsampled, sum_of_channels, thrice
 from space_core.smoothstep import smoothstep
 
 LEVELS = 16, 8, 4  # reductions of the picture, each searched once: further searches change nothing that is measured
@@ -87,13 +87,13 @@ def busyness(picture: torch.Tensor, known: torch.Tensor) -> np.ndarray:
     ``picture`` and ``known`` are as in ``with_structure``; traces of what hides the unknown part don't count.
     """
     weight = cv2.erode(known[0, 0].numpy(), _square(2 * TRACES + 1))
-    own = _channels_last(picture[0]) * _thrice(weight)
-    fine = blur(own, FINE) / _thrice(blur(weight, FINE).clip(1e-3))
+    own = _channels_last(picture[0]) * thrice(weight)
+    fine = blur(own, FINE) / thrice(blur(weight, FINE).clip(1e-3))
     # Of the coarse scale a quarter of the resolution is enough.
     small, small_weight = (
         cv2.resize(array, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA) for array in (own, weight)
     )
-    coarse = blur(small, COARSE / 4) / _thrice(blur(small_weight, COARSE / 4).clip(1e-3))
+    coarse = blur(small, COARSE / 4) / thrice(blur(small_weight, COARSE / 4).clip(1e-3))
     structure = fine - cv2.resize(coarse, weight.shape[::-1], interpolation=cv2.INTER_LINEAR)
     return smoothstep(np.sqrt(_nearby(sum_of_channels(structure * structure) / 3, weight)), PLAIN, BUSY)
 
@@ -117,7 +117,6 @@ def _nearby(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
 
 
 def with_structure(
-    filled: torch.Tensor,
     smooth: torch.Tensor,
     picture: torch.Tensor,
     known: torch.Tensor,
@@ -125,37 +124,37 @@ def with_structure(
     evidence: np.ndarray,
     wanted: np.ndarray,
 ) -> torch.Tensor:
-    """A picture with its unknown part filled, the known part's structure continued into it where there is any.
+    """What ``with_detail`` returns, with the known part's structure continued into the unknown one where there is any.
 
     Args:
-        filled, smooth: (1, 3, H, W) the picture filled with the known part's detail and without, 0…1.
+        smooth: (1, 3, H, W) the picture filled with neither, 0…1.
         picture: (1, 3, H, W) the picture; its sides are multiples of 16.
         known: (1, 1, H, W) 0 unknown … 1 known.
         busy: (H, W) what ``busyness`` returns.
         evidence: (H, W) float32 how likely the unknown part is what the picture shows there, 0…1; it is not copied.
         wanted: (H, W) bool, which pixels of the unknown part are needed.
-
-    Returns:
-        (1, 3, H, W), equal to ``filled`` where ``known`` is 1 and where nothing is busy.
     """
-    is_known = known[0, 0].numpy() > KNOWN
-    inside = distance_to(is_known)
-    wanted = wanted & (inside < REACH)
-    if not busy[wanted].any():
-        return filled
-    around = _square(2 * BORDER + 1)
-    clear = torch.from_numpy(cv2.erode(is_known.astype(np.uint8), around) > 0)
-    missing = torch.from_numpy(cv2.dilate(wanted.astype(np.uint8), around) > 0)
-    completion = _completed(picture[0], smooth[0], clear, missing)
-    if completion is None:
-        return filled
-    copied, is_copied, repeated = _copied(picture[0], completion.field, completion.spread.shape)
+    with thread_beside() as beside:
+        detailed = beside.submit(with_detail, smooth, picture, known)
+        is_known = known[0, 0].numpy() > KNOWN
+        inside = distance_to(is_known)
+        wanted = wanted & (inside < REACH)
+        if not busy[wanted].any():
+            return detailed.result()
+        texture = beside.submit(_texture, picture, known)
+        around = _square(2 * BORDER + 1)
+        clear = torch.from_numpy(cv2.erode(is_known.astype(np.uint8), around) > 0)
+        missing = torch.from_numpy(cv2.dilate(wanted.astype(np.uint8), around) > 0)
+        completion = _completed(picture[0], smooth[0], clear, missing)
+        if completion is None:
+            return detailed.result()
+        copied, is_copied, repeated = _copied(picture[0], completion.field, completion.spread.shape)
     mean, spread = (
         F.interpolate(values[None], copied.shape[1:], mode="bilinear", align_corners=False)[0]
         for values in (completion.mean, torch.stack([completion.spread, repeated]))
     )
     disagreed = torch.maximum(smoothstep(spread[0], *AGREEMENT), spread[1])
-    copied += (mean - copied) * disagreed
+    copied = torch.lerp(copied, mean, disagreed)
     # What it gets wrong at the border is made up for, smoothly.
     border = (clear & is_copied).float()
     error = ((picture[0] - copied) * border).clamp(-MOST_ERROR, MOST_ERROR)
@@ -163,10 +162,11 @@ def with_structure(
     trusted = is_copied * torch.from_numpy(((REACH - inside) / FADE).clip(0, 1))
     structured = fill(copied[None], trusted[None, None])
     better = _better(structured, smooth, picture, evidence * ~is_known)
+    filled = detailed.result()
     # What is not copied has the detail of leaves and the like; that of letters would show as what it is.
-    detail = (filled - smooth) * _texture(picture, known) * (1 - better * (1 - disagreed))
-    estimate = smooth + (structured - smooth) * better + detail
-    return filled + (estimate - filled) * torch.from_numpy(busy) * (1 - known)
+    detail = (filled - smooth) * (texture.result() * (1 - better * (1 - disagreed)))
+    estimate = torch.lerp(smooth, structured, better) + detail
+    return torch.lerp(filled, estimate, torch.from_numpy(busy) * (1 - known))
 
 
 def _better(
@@ -181,9 +181,9 @@ def _better(
         cv2.resize(array, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
         for array in (evidence, *(_channels_last(values[0]) for values in (picture, structured, smooth)))
     )
-    weight, near, errors = blur(evidence, NEAR / 2), _thrice(blur(evidence, COARSE_ERROR / 2).clip(1e-3)), []
+    weight, near, errors = blur(evidence, NEAR / 2), thrice(blur(evidence, COARSE_ERROR / 2).clip(1e-3)), []
     for estimate in estimates:
-        error = blur((estimate - own) * _thrice(evidence), COARSE_ERROR / 2) / near
+        error = blur((estimate - own) * thrice(evidence), COARSE_ERROR / 2) / near
         squared = sum_of_channels(error * error) / 3
         errors.append(blur(squared * evidence, NEAR / 2) / weight.clip(1e-3) + USUAL_ERROR**2)
     better = smoothstep(errors[1] / (errors[0] + errors[1]), *BETTER)
@@ -200,9 +200,7 @@ def _completed(
     None if too little is known. ``smooth`` (3, H, W) is the picture filled smoothly.
     """
     completion, finest = None, LEVELS[-1]
-    shares, colours, filled = (
-        F.avg_pool2d(values, finest) for values in (known.float()[None], picture * known, smooth)
-    )
+    shares, colours, filled = (downsampled(values, finest) for values in (known.float()[None], picture * known, smooth))
     needed = F.max_pool2d(wanted.float()[None], finest)
     for reduction in LEVELS:
         share, colour, large = (F.avg_pool2d(values, reduction // finest) for values in (shares, colours, filled))
@@ -347,12 +345,12 @@ def _copied(
         weight = near[0][:, None] * near[1] * is_copied[rows][:, columns]
         y, x = (cell * offsets[rows, :, axis][:, columns] for axis in (0, 1))
         copy = cv2.remap(own, pixels[1] + x, pixels[0][:, None] + y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
-        return _thrice(weight) * copy, weight
+        return thrice(weight) * copy, weight
 
     for copy, weight in map_parts(weighted_copy, ((0, 0), (0, 1), (1, 0), (1, 1))):
         total[used] += copy
         weights[used] += weight
-    copied = torch.from_numpy(total / _thrice(weights.clip(1e-6))).permute(2, 0, 1)
+    copied = torch.from_numpy(total / thrice(weights.clip(1e-6))).permute(2, 0, 1)
     return copied, torch.from_numpy(weights > 0.5), torch.from_numpy(repeated)
 
 
@@ -390,11 +388,6 @@ def _steps() -> list[tuple[int, int]]:
 def _channels_last(picture: torch.Tensor) -> np.ndarray:
     """(H, W, C) a picture (C, H, W)."""
     return np.ascontiguousarray(picture.permute(1, 2, 0).numpy())
-
-
-def _thrice(values: np.ndarray) -> np.ndarray:
-    """(H, W, 3) values (H, W), for each channel; several times as fast as broadcasting them."""
-    return cv2.cvtColor(values, cv2.COLOR_GRAY2RGB)
 
 
 def _square(side: int) -> np.ndarray:

@@ -18,7 +18,7 @@ from space_core.generator.mesh_warp.compositing.grid import Grid
 from space_core.generator.mesh_warp.depiction import Depiction
 from space_core.generator.mesh_warp.face_motion import FaceMotion, PixelTransform, index_on, upload
 from space_core.generator.mesh_warp.rasterizer import rasterize
-from space_core.generator.mesh_warp.sampling import EXTENT, blur_batch, box_mean, sample
+from space_core.generator.mesh_warp.sampling import EXTENT, blur_batch, box_mean, downsampled, sample
 from space_core.smoothstep import smoothstep
 
 STEPS = EXTENT // 2  # side of the pictures of creases: they are soft, so half the surroundings' resolution will do
@@ -137,11 +137,12 @@ def prepare_wrinkles(
     right, bottom = points[0, :, :2].amax(0).ceil().int().clamp(2, STEPS).tolist()
     face = face[top:bottom, left:right]
 
-    half, scale = F.avg_pool2d(picture, 2), float(photo.scale[0]) / 2
+    half, scale = downsampled(picture[0], 2)[None], float(photo.scale[0]) / 2
     blurred = box_mean(half, 2)
     cheeks = sample(blurred, points[:, None, list(CHEEKS), :2])[0, :, 0].median(1).values
-    different = (blurred[0] - cheeks[:, None, None]).norm(dim=0)[top:bottom, left:right]
-    exposed = 1 - smoothstep(blurred[0].mean(0)[top:bottom, left:right], *OVEREXPOSED)
+    blurred = blurred[0, :, top:bottom, left:right]
+    different = (blurred - cheeks[:, None, None]).square().sum(0).sqrt()
+    exposed = 1 - smoothstep(blurred.mean(0), *OVEREXPOSED)
     skin = (1 - smoothstep(different, *SKIN)) * face[..., 2] * exposed
     rough = smoothstep(_roughness(half, points[:, list(PATCHES), :2], scale), SMOOTH, ROUGH)
     line, fold = (

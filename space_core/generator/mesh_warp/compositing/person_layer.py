@@ -12,7 +12,7 @@ import torch
 from space_core.generator.mesh_warp.background import Background
 from space_core.generator.mesh_warp.face_motion import PixelTransform
 from space_core.generator.mesh_warp.parallel import map_parts
-from space_core.generator.mesh_warp.sampling import double, grid_of, sample
+from space_core.generator.mesh_warp.sampling import REACH_OF_DOUBLE, double, grid_of, sample
 
 # Subtracted from the background, and added to the layer as far as the background is seen: it keeps the layer in 0…255.
 BIAS = 96
@@ -41,30 +41,40 @@ def cut_out(
         uint8.
     """
     soft = torch.cat([behind.shows, behind.known, behind.unknown], 1)
+    is_layer = (torch.minimum(behind.shows, behind.known)[0, 0] < 1).numpy()
     height, width = picture.shape[:2]
     left, above, right = continued
     background, layer = np.empty((height, width, 3), np.uint8), np.empty((height, width, 4), np.uint8)
     effect = np.empty((height, width), np.uint8)
     values = np.arange(256)[None, :, None]
     changes = np.abs(values - [BIAS, BIAS, BIAS, 255]).astype(np.uint8)  # of the background, by values of the layer
-    x = torch.arange(width, dtype=torch.float32) * to_surroundings.scale
-    first = to_surroundings(corner)
+    first, scale = to_surroundings(corner), to_surroundings.scale
 
     def cut_rows(top: int) -> None:
-        rows = np.s_[top : min(top + CHUNK_ROWS, height)]
-        y = torch.arange(rows.start, rows.stop, dtype=torch.float32) * to_surroundings.scale
+        bottom = min(top + CHUNK_ROWS, height)
+        # Beside the columns between which there is some of the person, all is background.
+        background[top:bottom], layer[top:bottom], effect[top:bottom] = picture[top:bottom], (*[BIAS] * 3, 255), 0
+        low, high = np.clip(first[1] + scale * np.array([top - 1, bottom]), 0, len(is_layer) - 1)
+        columns = np.flatnonzero(is_layer[int(low) : int(np.ceil(high)) + 1].any(0))
+        between = (columns[[0, -1]] + (-1, 1) - first[0]) / scale if len(columns) else np.zeros(2)
+        begin, end = int(between[0].clip(0, width)), int(np.ceil(between[1].clip(0, width)))
+        if begin == end:
+            return
+        part = np.s_[top:bottom, begin:end]
+        x, y = (torch.arange(*ends, dtype=torch.float32) * scale for ends in ((begin, end), (top, bottom)))
         fields = sample(soft, grid_of(x + float(first[0]), y + float(first[1])))[0]
-        own = torch.from_numpy(picture[rows].copy()).permute(2, 0, 1).float()
+        own = torch.from_numpy(picture[part].copy()).permute(2, 0, 1).float()
         bare = (own * fields[1] + fields[2:] * 255).round_().clamp_(0, 255)
-        background[rows] = cv2.merge(list(bare.byte().numpy()))
-        if left or right or rows.start < above:
+        background[part] = cv2.merge(list(bare.byte().numpy()))
+        if left or right or top < above:
             before = torch.lerp(own, bare, fields[0])
-            for part in (np.s_[..., :left], np.s_[:, : max(above - rows.start, 0)], np.s_[..., width - right :]):
-                own[part] = before[part]
+            ends = max(left - begin, 0), max(above - top, 0), max(width - right - begin, 0)
+            for more in (np.s_[..., : ends[0]], np.s_[:, : ends[1]], np.s_[..., ends[2] :]):
+                own[more] = before[more]
         colours = own.round().byte().permute(1, 2, 0).numpy()
-        biased = np.subtract(background[rows], BIAS, dtype=np.int16)
-        layer[rows] = premultiplied(colours, biased, (fields[0] * 255).round_().byte().numpy())
-        effect[rows] = reduce(cv2.max, cv2.split(cv2.LUT(layer[rows], changes)))
+        biased = np.subtract(background[part], BIAS, dtype=np.int16)
+        layer[part] = premultiplied(colours, biased, (fields[0] * 255).round_().byte().numpy())
+        effect[part] = reduce(cv2.max, cv2.split(cv2.LUT(layer[part], changes)))
 
     map_parts(cut_rows, range(0, height, CHUNK_ROWS))
     return layer, background, effect
@@ -86,7 +96,18 @@ def premultiplied(colours: np.ndarray, behind: np.ndarray, shows: np.ndarray) ->
 
 def doubled_layer(layer: np.ndarray) -> np.ndarray:
     """A layer (h, w, 4) uint8 with a pixel between every two: colours sharp, share bilinear, (2h − 1, 2w − 1, 4)."""
-    colours = cv2.convertScaleAbs(double(layer[..., :3].astype(np.float32) / 255), alpha=255)
+    height, width = layer.shape[:2]
+    doubled = np.empty((2 * height - 1, 2 * width - 1, 4), np.uint8)
     half = np.array([[0.5, 0, 0], [0, 0.5, 0]])
-    share = cv2.warpAffine(layer[..., 3], half, colours.shape[1::-1], flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
-    return cv2.merge([colours, share])
+
+    def double_rows(top: int) -> None:
+        bottom, before = min(top + CHUNK_ROWS, height), min(top, REACH_OF_DOUBLE)
+        rows = np.s_[2 * top : min(2 * bottom, len(doubled))]
+        size = (doubled.shape[1], rows.stop - rows.start)
+        colours = double(layer[top - before : bottom + REACH_OF_DOUBLE, :, :3].astype(np.float32) / 255)
+        colours = cv2.convertScaleAbs(colours[2 * before :][: size[1]], alpha=255)
+        share = cv2.warpAffine(layer[top : bottom + 1, :, 3], half, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+        doubled[rows] = cv2.merge([colours, share])
+
+    map_parts(double_rows, range(0, height, CHUNK_ROWS))
+    return doubled

@@ -4,9 +4,9 @@ Frames are rigid. A face mesh has no points for them and would bend them with br
 here, and ``worn_glasses`` draws them over the moving face.
 """
 
+import cv2
 import numpy as np
 import torch
-from torch.nn import functional as F
 
 from space_core.face.topology import EYES
 from space_core.generator.mesh_warp.face_motion import FaceMotion
@@ -30,9 +30,9 @@ def find_glasses(picture: torch.Tensor, photo: FaceMotion, person: np.ndarray) -
     Returns:
         None where there are none.
     """
-    grey, skin = picture.mean(1, keepdim=True), _skin_brightness(picture, photo)
-    smooth = F.avg_pool2d(grey, 3, 1, 1) / skin
-    face = SearchedFace(picture, photo, torch.from_numpy(person).float(), grey[0, 0] / skin)
+    grey, skin = picture[0].mean(0), _skin_brightness(picture, photo)
+    smooth = torch.from_numpy(cv2.blur(grey.numpy(), (3, 3), borderType=cv2.BORDER_CONSTANT))[None, None] / skin
+    face = SearchedFace(picture, photo, torch.from_numpy(person).float(), grey / skin)
     dark = min(share_of_dark(photo, smooth, eye) for eye in EYES)
     if dark > SHOWING:
         return sunglasses(face, smooth)

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.ndimage import distance_transform_edt
 from skimage.draw import polygon2mask
 
+from space_core.distance import distance_to
 from space_core.face.topology import Eye
 from space_core.generator.mesh_warp.face_motion import FaceMotion
 from space_core.generator.mesh_warp.sampling import EXTENT
@@ -49,5 +49,4 @@ def brow_mask(photo: FaceMotion, brow: Brow, below: float, above: float) -> np.n
 
 def normalized_distance_to(mask: np.ndarray, photo: FaceMotion) -> torch.Tensor:
     """(640, 640) how far each pixel is from those where a mask (640, 640) is true, normalized."""
-    distance = distance_transform_edt(~mask) / float(photo.scale)
-    return torch.tensor(distance, dtype=torch.float32, device=photo.posed.device)
+    return torch.from_numpy(distance_to(mask)) / float(photo.scale)

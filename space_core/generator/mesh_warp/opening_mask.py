@@ -97,9 +97,9 @@ def opening_mask(upper: torch.Tensor, lower: torch.Tensor, pixels: torch.Tensor,
     along_x, along_y = axis[:, :1], axis[:, 1:]
     along = torch.addcmul(x * along_x, y, along_y)
     across = torch.addcmul(y * along_x, x, -along_y)
-    upper_height, lower_height = _heights(torch.stack([upper, lower], 1), along, width)
+    (upper_height, upper_slope), (lower_height, lower_slope) = _heights(torch.stack([upper, lower], 1), along, width)
     below_upper, above_lower = across - upper_height, lower_height - across
-    inside = (below_upper / softness + 0.5).clamp(0, 1) + (above_lower / softness + 0.5).clamp(0, 1) - 1
+    inside = _within(below_upper, upper_slope, softness) + _within(above_lower, lower_slope, softness) - 1
     ends = torch.minimum(along, width - along)
     coverage = inside.clamp(min=0) * (ends + 0.5).clamp(0, 1)
     shape = (batch, height, breadth)
@@ -108,8 +108,16 @@ def opening_mask(upper: torch.Tensor, lower: torch.Tensor, pixels: torch.Tensor,
     )
 
 
-def _heights(curves: torch.Tensor, x: torch.Tensor, width: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """(B, P) for each of C curves (B, C, K, 2) from x = 0 to ``width`` (B, 1): its y at x (B, P).
+def _within(distance: torch.Tensor, slope: torch.Tensor, softness: float) -> torch.Tensor:
+    """The part of pixels on one side of a curve with that slope, which are such a distance across the opening away."""
+    # Where the curve is steep, it is nearer than that: it would be drawn with steps.
+    return (distance * (1 + slope.square()).rsqrt() / softness + 0.5).clamp(0, 1)
+
+
+def _heights(
+    curves: torch.Tensor, x: torch.Tensor, width: torch.Tensor
+) -> tuple[tuple[torch.Tensor, torch.Tensor], ...]:
+    """For each of C curves (B, C, K, 2) from x = 0 to ``width`` (B, 1) its y and its slope at x (B, P), (B, P) each.
 
     Linear between points that are made as dense as ``STEPS`` first, at equal distances, where they are found at once.
     """
@@ -128,8 +136,11 @@ def _heights(curves: torch.Tensor, x: torch.Tensor, width: torch.Tensor) -> tupl
     before = place.long()
     place = place - before
     y, rise = y.view(batch, count, -1), rise.view(batch, count, -1)
+    along = STEPS / width
+    rises = [rise[:, curve].gather(1, before) for curve in range(count)]
     return tuple(
-        torch.addcmul(y[:, curve].gather(1, before), place, rise[:, curve].gather(1, before)) for curve in range(count)
+        (torch.addcmul(y[:, curve].gather(1, before), place, rises[curve]), rises[curve] * along)
+        for curve in range(count)
     )
 
 

@@ -14,11 +14,12 @@ from space_core.face.portrait import MARGIN, Crop, Portrait
 from space_core.face.topology import EYES, INNER_LOWER_LIP, INNER_UPPER_LIP, OUTER_LOWER_LIP, OUTER_UPPER_LIP, Eye
 from space_core.generator.mesh_warp.anatomy import GUM, MILLIMETRE, TONGUE, TOOTH, load_anatomy
 from space_core.generator.mesh_warp.face_motion import FaceMotion
+from space_core.generator.mesh_warp.lip_edges import find_lip_edges, moved_to_edges
 from space_core.generator.mesh_warp.lip_seam import seam_shift
 from space_core.generator.mesh_warp.mouth import draw_mouth
 from space_core.generator.mesh_warp.mouth_light import estimate_colours
 from space_core.generator.mesh_warp.mouth_mesh import draw_mouth_mesh
-from space_core.generator.mesh_warp.opening_mask import window_around
+from space_core.generator.mesh_warp.opening_mask import opening_mask, window_around
 from space_core.generator.mesh_warp.prepared_mouth import PreparedMouth, continued_teeth, prepare_mouth
 from space_core.measures.mouth_interior import mouth_interior, mouth_profile
 
@@ -416,6 +417,50 @@ def test_closed_lips_part_below_the_dark_seam_that_is_seen(closed, above):
 
 def test_open_lips_part_where_they_are_tracked(closed):
     assert not seam_shift(*seen(painted_between_lips(closed, 8, lambda lips: 0.1 * lips))).any()
+
+
+def test_open_lips_end_where_the_photo_shows_their_edge_and_meet_where_they_are_tracked(closed):
+    """Teeth seen beyond the tracked edge would be a pale line, the wider, the more the lip is stretched."""
+    portrait = painted_between_lips(closed, 8, lambda lips: np.full(3, 0.9))
+    picture, photo = seen(portrait)
+    y, x = torch.meshgrid(torch.arange(640), torch.arange(640), indexing="ij")
+    line, millimetre = photo.host.posed[0, list(INNER_UPPER_LIP), :2], MILLIMETRE * float(photo.scale)
+    upper = torch.from_numpy(np.interp(x[0], *line.T))
+    between = (x > line[0, 0]) & (x < line[-1, 0])
+    picture[..., between & (y <= upper) & (y > upper - 15)] = torch.tensor([0.6, 0.3, 0.3])[:, None]
+    picture[..., between & (y <= upper) & (y > upper - millimetre)] = 0.9
+    edges = find_lip_edges(picture, photo)
+    assert edges.shift[0, 4, 1] == pytest.approx(-MILLIMETRE, abs=0.35 * MILLIMETRE)
+    as_in_photo, shut = posed(portrait), posed(closed)
+    moved = moved_to_edges(as_in_photo, edges).normalized - as_in_photo.normalized
+    assert moved[0, 13] == pytest.approx(edges.shift[0, 4])
+    assert np.abs(moved_to_edges(shut, edges).normalized - shut.normalized).max() < 0.25 * MILLIMETRE
+
+
+def test_the_steep_sides_of_an_opening_have_no_steps():
+    upper = torch.tensor([[[10.2, 40.0], [20.2, 10.0], [30.2, 40.0]]])
+    lower = torch.tensor([[[10.2, 40.0], [20.2, 60.0], [30.2, 40.0]]])
+    coverage = []
+    for scale in (1, 8):
+        y, x = torch.meshgrid(*[(torch.arange(size * scale) + 0.5) / scale - 0.5 for size in (64, 40)], indexing="ij")
+        mask = opening_mask(upper, lower, torch.stack([x, y], -1)[None], softness=1 / scale).coverage
+        coverage.append(torch.nn.functional.avg_pool2d(mask[:, None], scale)[0, 0, 16:36, 8:32])
+    assert (coverage[0] - coverage[1]).abs().max() < 0.1
+
+
+@pytest.mark.parametrize(("shaded", "shade"), [(False, 0.0), (True, 0.42)])
+def test_the_upper_lip_shades_drawn_teeth_as_far_as_it_does_in_the_photo(closed, shaded, shade):
+    portrait = painted_between_lips(closed, 9, lambda lips: np.array([0.9, 0.85, 0.8]))
+    picture, photo = seen(portrait)
+    if shaded:
+        y, x = torch.meshgrid(torch.arange(640), torch.arange(640), indexing="ij")
+        line, millimetre = photo.host.posed[0, list(INNER_UPPER_LIP), :2], MILLIMETRE * float(photo.scale)
+        below = (y - torch.from_numpy(np.interp(x[0], *line.T))) / millimetre
+        between = torch.from_numpy(inside(photo.host.posed[0], (640, 640), margin=0))
+        picture[..., between] *= (0.5 + 0.5 * (below / 4).clamp(0, 1))[between]
+    mouth = prepare_mouth(picture, photo)
+    assert mouth.shows_teeth
+    assert mouth.upper_lip_shade == pytest.approx(shade, abs=0.1)
 
 
 def test_teeth_that_a_photo_shows_beyond_the_tracked_edge_of_a_lip_do_not_stay_on_it(generator, closed):

@@ -46,7 +46,7 @@ from space_core.generator.mesh_warp.glasses.finding import find_glasses
 from space_core.generator.mesh_warp.glasses.worn_glasses import WornGlasses, draw_glasses, take_off_glasses
 from space_core.generator.mesh_warp.head_sides import continued_beside, with_head_sides
 from space_core.generator.mesh_warp.head_top import continued_above, with_head_top
-from space_core.generator.mesh_warp.lip_seam import moved_to_seam, seam_shift
+from space_core.generator.mesh_warp.lip_edges import LipEdges, find_lip_edges, moved_to_edges
 from space_core.generator.mesh_warp.parallel import thread_beside
 from space_core.generator.mesh_warp.placement import place
 from space_core.generator.mesh_warp.prepared_mouth import prepare_mouth
@@ -74,7 +74,7 @@ class PreparedPortrait:
         canvas: the film's picture at rest, the person as a layer, and the grid.
         to_film: from pixels of the portrait's crop to those of the film.
         photo: the photo's own landmarks, in pixels of the film.
-        seam_shift: (9, 3) by how much closed lips meet beside their tracked edges; see ``lip_seam``.
+        edges: where the photo shows the lips' inner edges.
         mesh: the warp mesh, in pixels of the film.
         wrinkles: the creases of the skin.
         smile_folds: the folds of the photo's smile.
@@ -89,7 +89,7 @@ class PreparedPortrait:
     canvas: PreparedCanvas
     to_film: PixelTransform
     photo: FaceMotion
-    seam_shift: np.ndarray
+    edges: LipEdges
     mesh: WarpMesh
     wrinkles: PreparedWrinkles
     smile_folds: PreparedSmileFolds
@@ -126,8 +126,8 @@ class MeshWarpGenerator:
         to_film, to_surroundings = film_transform(canvas), PixelTransform(1.0, np.full(2, float(MARGIN)))
         surroundings, hidden = portrait.behind_bars(portrait.surroundings, AROUND_CROP)
         picture = torch.tensor(surroundings).permute(2, 0, 1)[None].float() / 255
-        shift = seam_shift(picture, face_motion(face, to_surroundings, host))
-        face = moved_to_seam(face, shift)
+        lip_edges = find_lip_edges(picture, face_motion(face, to_surroundings, host))
+        face = moved_to_edges(face, lip_edges)
         around, photo = (face_motion(face, transform, host) for transform in (to_surroundings, to_film))
         glasses, worn = find_glasses(picture, around, portrait.person), None
         if glasses is not None:
@@ -146,7 +146,7 @@ class MeshWarpGenerator:
             prepared = PreparedPortrait(
                 to_film=to_film,
                 photo=photo,
-                seam_shift=shift,
+                edges=lip_edges,
                 mesh=mesh.transformed(to_surroundings.inverse().then(to_film)),
                 wrinkles=prepare_wrinkles(picture, around, depiction, soft / to_film.scale),
                 smile_folds=prepare_smile_folds_on(canvas, photo, depiction),
@@ -239,7 +239,7 @@ class MeshWarpGenerator:
     @torch.inference_mode()
     def draw(self, prepared: PreparedPortrait, face: PosedFace, memory: FrameMemory | None = None) -> torch.Tensor:
         """(B, H, W, 3) uint8 RGB frames on the device; reads nothing back from it. For ``memory`` see ``compose``."""
-        motion = face_motion(moved_to_seam(face, prepared.seam_shift), prepared.to_film, self.device)
+        motion = face_motion(moved_to_edges(face, prepared.edges), prepared.to_film, self.device)
         canvas = prepared.canvas
         offsets, far = self._offsets(prepared, motion)
         shade = crease_shade(

@@ -3,12 +3,9 @@
 Lips that part along their line would carry a strip of the other one.
 """
 
-from dataclasses import replace
-
 import numpy as np
 import torch
 
-from space_core.face.posed_face import PosedFace
 from space_core.face.topology import INNER_LOWER_LIP, INNER_UPPER_LIP, OUTER_LOWER_LIP, OUTER_UPPER_LIP
 from space_core.generator.mesh_warp.anatomy import MILLIMETRE
 from space_core.generator.mesh_warp.face_motion import FaceMotion
@@ -68,11 +65,3 @@ def _seam_in(
     darker_lip = np.minimum(*(np.nanmean(lip, axis=1) for lip in lips))
     between = np.where((-steps <= above) & (steps <= below), brightness, np.inf)
     return steps[between.argmin(1)] + BELOW_DARKEST, between.min(1) < SEAM_DARKNESS * darker_lip
-
-
-def moved_to_seam(face: PosedFace, shift: np.ndarray) -> PosedFace:
-    """A face whose lips meet on the photo's seam; ``shift`` is what ``seam_shift`` returns."""
-    normalized = np.array(face.normalized)
-    normalized[:, UPPER] += shift
-    normalized[:, LOWER] += shift
-    return replace(face, normalized=normalized)

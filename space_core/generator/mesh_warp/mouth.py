@@ -20,7 +20,14 @@ from space_core.generator.mesh_warp.opening_mask import (
     opening_mask,
     window_around,
 )
-from space_core.generator.mesh_warp.prepared_mouth import EDGE, EDGE_SHARE, PreparedMouth, on_arch
+from space_core.generator.mesh_warp.prepared_mouth import (
+    EDGE,
+    EDGE_SHARE,
+    UPPER_LIP_REACH,
+    PreparedMouth,
+    lip_shade,
+    on_arch,
+)
 from space_core.generator.mesh_warp.sampling import blur_batch, reach_of_blur, sample
 from space_core.smoothstep import smoothstep
 
@@ -36,8 +43,6 @@ LINING, LINING_ABOVE, LINING_BELOW = 1.5, 2.0, 3.0
 # Where lips are closer than the first of these, what is further away on them is stretched over their edges, less and
 # less up to the second: by that share of a lip's height and so much at most, and less in that part of its length.
 LIPS_CLOSE, LIP_STRETCH, LIP_ENDS = (2 * MILLIMETRE, 5 * MILLIMETRE), (0.5, 2.4 * MILLIMETRE), (0.0, 0.2)
-# Strips of teeth on the lips' edges are covered as lips part by these distances.
-STRIPS_COVERED = (0.3 * MILLIMETRE, 2 * MILLIMETRE)
 SEAM_SHOWN = 0.6  # how far the seam between such lips is its own colour
 SEAM_IN_SOFT_PHOTOS = 0.5  # pixels by which it is wider on each side for each pixel of softening, or it blurs away
 OWN_SHADE = 0.6  # of the lips' shade, the part that the photo's own teeth bring along
@@ -45,9 +50,7 @@ CORNERS, CORNERS_SHADE = (0.3, 0.9), 0.35  # from the middle to a corner; of lig
 # Where the photo shows the mouth open, nothing is brighter than what it shows at the lips' edges, or a pale line stands
 # around dark corners: from the middle to a corner; and so far from these edges no more.
 DARK_CORNERS, DARK_WITHIN = (0.2, 0.6), 2 * MILLIMETRE
-# By how much of light, which comes from above, the lips shade what is close behind them, and how many millimetres from
-# their edges no more.
-UPPER_LIP_SHADE, LOWER_LIP_SHADE = (0.42, 4.5), (0.1, 2.5)
+LOWER_LIP_SHADE = (0.1, 2.5)  # of the lower lip, as ``UPPER_LIP_SHADE`` and ``UPPER_LIP_REACH`` are of the upper one
 PARTED = (1.2 * MILLIMETRE, 3 * MILLIMETRE)  # from here to there, parting lips let light in
 
 
@@ -92,14 +95,12 @@ def draw_mouth(frames: torch.Tensor, mouth: PreparedMouth, motion: FaceMotion) -
         alpha = alpha * upload(moved.astype(np.float32), device)[:, None, None]
         apart = _apart(mouth, motion.host)
         closed = moved * (1 - apart[:, 5] / mouth.opening).clip(0) * (1 - smoothstep(apart[:, 5], *LIPS_CLOSE))
-        parted = moved * smoothstep(apart.max(1), *STRIPS_COVERED) if mouth.has_strips else np.zeros_like(moved)
-        if closed.any() or parted.any():
-            shares = [upload(share.astype(np.float32), device)[:, None, None] for share in (closed, parted)]
-            _stretch_lips(frames, mouth, motion, (upper, lower), *shares)
         if closed.any():
+            share = upload(closed.astype(np.float32), device)[:, None, None]
+            _stretch_lips(frames, motion, (upper, lower), share)
             away = torch.maximum(opening.below_upper.abs(), opening.above_lower.abs())
             line = (1.5 + SEAM_IN_SOFT_PHOTOS * mouth.softening - away).clamp(0, 1)
-            line = SEAM_SHOWN * shares[0] * _between_corners(opening) * line
+            line = SEAM_SHOWN * share * _between_corners(opening) * line
             line = blur_batch(line[:, None], math.hypot(mouth.blur, mouth.softening))[:, 0]
             alpha_blend(frames, window, mouth.seam.expand_as(inside), line)
     if mouth.softening:
@@ -108,18 +109,12 @@ def draw_mouth(frames: torch.Tensor, mouth: PreparedMouth, motion: FaceMotion) -
 
 
 def _stretch_lips(
-    frames: torch.Tensor,
-    mouth: PreparedMouth,
-    motion: FaceMotion,
-    edges: tuple[torch.Tensor, torch.Tensor],
-    closed: torch.Tensor,
-    parted: torch.Tensor,
+    frames: torch.Tensor, motion: FaceMotion, edges: tuple[torch.Tensor, torch.Tensor], closed: torch.Tensor
 ) -> None:
-    """Stretches the lips over their ``edges`` (B, 11, 2), in place.
+    """Stretches lips, where they close that are open in the photo, over their ``edges`` (B, 11, 2), in place.
 
-    Where lips close that are open in the photo, the warp, which is smooth, leaves some of what is between them, teeth
-    or the dark, on their edges: this is covered by a share ``closed`` (B, 1, 1). Of the mouth's strips of teeth, which
-    are there already in the photo, a share ``parted`` (B, 1, 1) is.
+    The warp, which is smooth, leaves some of what is between them, teeth or the dark, on their edges: this is covered
+    by a share ``closed`` (B, 1, 1).
     """
     points = motion.host.posed[:, [*OUTER_UPPER_LIP, *OUTER_LOWER_LIP], :2]
     window = window_around(points, WINDOW_MARGIN, frames.shape[2:], frames.device)
@@ -132,29 +127,20 @@ def _stretch_lips(
     above, below = upper_lip.above_lower, lower_lip.below_upper  # pixels away from the edges
     scale = motion.scale[:, None, None]
     up, down = (
-        _stretched(lip, away, closed, parted * strips, scale)
-        for lip, away, strips in zip((upper_lip, lower_lip), (above, below), mouth.strips, strict=True)
+        _stretched(lip, away, closed, scale) for lip, away in zip((upper_lip, lower_lip), (above, below), strict=True)
     )
     down = torch.where(above > below, -up, down)
     source = window.pixels + torch.stack([torch.zeros_like(down), down], -1)
     alpha_blend(frames, window, sample(frames, source), (down != 0).float())
 
 
-def _stretched(
-    lip: OpeningMask, away: torch.Tensor, closed: torch.Tensor, strips: torch.Tensor, scale: torch.Tensor
-) -> torch.Tensor:
+def _stretched(lip: OpeningMask, away: torch.Tensor, closed: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
     """(B, h, w) how many pixels further from its inner edge lies what a stretched lip shows, so many away from it.
 
-    ``closed`` (B, 1, 1) and ``strips`` (B, 1, 21), at places from corner to corner, say how much, see
-    ``_stretch_lips``; ``scale`` (B, 1, 1) is in pixels per normalized unit.
+    ``closed`` (B, 1, 1) says how much, see ``_stretch_lips``; ``scale`` (B, 1, 1) is in pixels per normalized unit.
     """
     thickness = (lip.below_upper + lip.above_lower).clamp(min=1)
-    place = (0.5 * (lip.along + 1)).clamp(0, 1) * (strips.shape[-1] - 1)
-    before = place.long().clamp(max=strips.shape[-1] - 2)
-    first, second = (strips[:, 0].gather(1, (before + step).flatten(1)).view_as(place) for step in (0, 1))
-    covered = torch.lerp(first, second, place - before)
-    most = LIP_STRETCH[0] * thickness
-    further = torch.maximum(closed * most.minimum(LIP_STRETCH[1] * scale), most.minimum(covered * scale))
+    further = closed * (LIP_STRETCH[0] * thickness).minimum(LIP_STRETCH[1] * scale)
     return further * (1 - away / thickness).clamp(0, 1) * (away > -1) * _between_corners(lip)
 
 
@@ -219,7 +205,7 @@ def _inside(
         picture = blur_batch(picture, mouth.blur)
 
     # The lips shade what is close behind them, and little light falls in where they are close together.
-    shade = _lip_shade(above, *UPPER_LIP_SHADE) * _lip_shade(below, *LOWER_LIP_SHADE)
+    shade = lip_shade(above, mouth.upper_lip_shade, UPPER_LIP_REACH) * lip_shade(below, *LOWER_LIP_SHADE)
     shade = shade + mouth.colours.depiction.cartoon * (1 - shade)
     apart = (above + below) * MILLIMETRE
     light = mouth.near_lips + (1 - mouth.near_lips) * smoothstep(apart, MILLIMETRE, mouth.full_light)
@@ -234,11 +220,6 @@ def _inside(
         shade = shade + OWN_SHADE * own_share * (1 - shade)
     # Lips that hardly part show the shade between them, no teeth.
     return torch.lerp(seam, picture * shade * light, smoothstep(apart, *PARTED)), own_share
-
-
-def _lip_shade(away: torch.Tensor, shade: float, reach: float) -> torch.Tensor:
-    """The light that a lip leaves to what is seen so many millimetres away from its edge."""
-    return 1 - shade * (1 - smoothstep(away, -0.5, reach))
 
 
 def _parted(mouth: PreparedMouth, host: HostMotion) -> bool:

@@ -13,9 +13,9 @@ from space_core.face.smile import smile_of
 from space_core.face.topology import INNER_LOWER_LIP, INNER_UPPER_LIP
 from space_core.generator.mesh_warp.anatomy import MILLIMETRE
 from space_core.generator.mesh_warp.face_motion import FaceMotion
-from space_core.generator.mesh_warp.lip_strips import PLACES, measure_lip_strips
 from space_core.generator.mesh_warp.mouth_light import FaceLight, MouthColours, estimate_colours, estimate_light
 from space_core.generator.mesh_warp.opening_mask import WINDOW_MARGIN, OpeningMask, opening_mask, window_around
+from space_core.generator.mesh_warp.sampling import pixels_of
 from space_core.smoothstep import smoothstep
 
 # Upper incisors end just below where the lips meet at rest, and further below in a smile, which lifts the lips.
@@ -29,6 +29,9 @@ SEAM = 0.5  # of the lips' brightness is left between closed ones
 # Of the light, what is left where lips nearly touch. They have reflected it many times, so it is red: a power of
 # ``MouthColours.reddening``.
 LIPS_SHADE, LIPS_REDDENING = 0.9, 6
+# By how much of light, which comes from above, the upper lip shades what is close behind it, and how many millimetres
+# from its edge no more. Where a photo shows teeth in less shade, that counts.
+UPPER_LIP_SHADE, UPPER_LIP_REACH = 0.42, 4.5
 # How far apart they keep no light from one another; and as a share of how far a photo shows them, if it shows teeth,
 # which are then as light as there.
 FULL_LIGHT, FULL_LIGHT_AGAIN = 12.0 * MILLIMETRE, 0.6
@@ -46,6 +49,9 @@ LIP_RAISED = (8 * MILLIMETRE, 16 * MILLIMETRE)  # the rest is the upper lip's wh
 TOOTH_BRIGHTNESS, TOOTH_BRIGHTNESS_BY_PALE_LIPS = (0.5, 0.7), (1.1, 1.3)
 BRIGHT_ENOUGH = (0.8, 0.92)  # for any tooth, also beside overexposed lips
 TOOTH_SATURATION, PALE_LIPS = (0.95, 0.72), (0.25, 0.15)
+# Under warm light they are as saturated as lips, but less red: green over red is nearer to what it is in enamel in the
+# photo's light than in the lips, by these shares of the way. Where that is no longer than the last, it does not tell.
+TOOTH_GREEN, LEAST_LESS_RED = (0.5, 0.8), 0.1
 # The upper row ends where it gets that much darker than it is above, or at the lower lip, between these distances below
 # the upper lip; one that does not is taken to end at the last distance: the lower row touches it.
 ROW_END, ROW_ENDS_WITHIN, TYPICAL_ROW = 0.75, (4 * MILLIMETRE, 14.5 * MILLIMETRE), 8.5 * MILLIMETRE
@@ -69,6 +75,8 @@ LIT_SHARE = 0.3  # of the photo's teeth, the whitest, lies in full light
 # as bright as a share of what teeth are in the face's light.
 DIMMED, OWN_LIGHT = (0.65, 1.0), 0.9
 REDDENED = 0.5  # power of how much redder they are than the face's light would make them, that is the lips' reflection
+# Where the shade of the upper lip on teeth is measured in a photo, below the lip.
+SHADE_SEEN = 0.8 * MILLIMETRE, 2 * MILLIMETRE
 # A photo's teeth go on upwards from so far below their upper edge, which has some of the colour of lip or gum: by so
 # much, and by that many times their height at most.
 TEETH_EDGE, TEETH_GO_ON, TEETH_GO_ON_BY = 1.2 * MILLIMETRE, 5 * MILLIMETRE, 1.5
@@ -87,9 +95,6 @@ class PreparedMouth:
         gap: (11, 1) how far the lips' points are apart in the photo although they touch, normalized; 0 if they do not.
         gap_on_host: (11,) the same.
         open_in_photo: whether the photo shows the inside of the mouth.
-        strips: (2, 21) widths of the strips of teeth on the edges of the upper and the lower lip, normalized, from the
-            left to the right corner; see ``lip_strips``.
-        has_strips: whether there are any.
         origin: (3,) float32, normalized place of the middle of the upper incisors' edge.
         millimetre: of the anatomy, normalized.
         hinge: (2,) float32, normalized y and z of the axis about which the jaw turns.
@@ -104,6 +109,7 @@ class PreparedMouth:
         opening: how far the lips are apart in the photo, normalized.
         dimmed: (3, 1, 1) of red, green and blue light between wide open lips, what falls on the photo's own teeth.
         full_light: how far lips are apart that keep no light from one another, normalized.
+        upper_lip_shade: by how much of light the upper lip shades what is close behind it.
         softness: width of the drawn edges in pixels, that of the photo's own.
         blur: standard deviation in pixels of the Gaussian that makes drawn teeth and flesh as blurred as the photo, at
             most as the least sharp of those that count as sharp.
@@ -114,8 +120,6 @@ class PreparedMouth:
     gap: torch.Tensor
     gap_on_host: np.ndarray
     open_in_photo: bool
-    strips: torch.Tensor
-    has_strips: bool
     origin: np.ndarray
     millimetre: float
     hinge: np.ndarray
@@ -132,6 +136,7 @@ class PreparedMouth:
     opening: float
     dimmed: torch.Tensor
     full_light: float
+    upper_lip_shade: float
     softness: float
     blur: float
     softening: float
@@ -144,10 +149,9 @@ def prepare_mouth(picture: torch.Tensor, photo: FaceMotion) -> PreparedMouth:
     opening = max(float(lower[5, 1] - upper[5, 1]), 0.0)
     colours = estimate_colours(picture, photo)
     lips = torch.from_numpy(colours.lips)
-    found = _teeth_in_photo(picture, photo, lips) if opening > PARTED_IN_PHOTO else None
+    found = _teeth_in_photo(picture, photo, colours) if opening > PARTED_IN_PHOTO else None
     shows_teeth, teeth = (False, torch.zeros_like(picture[:, :1])) if found is None else (True, found.mask)
     open_in_photo = shows_teeth or opening > OPEN_IN_PHOTO
-    strips = measure_lip_strips(picture, photo) if open_in_photo else torch.zeros(2, PLACES)
     gap = torch.zeros(len(INNER_UPPER_LIP), 1) if open_in_photo else _gap(photo)
     depth = float(upper[5, 2]) + TEETH_BEHIND_LIPS
     edge = _meeting(upper, opening, open_in_photo, shows_teeth) + UPPER_EDGE_BELOW_LIPS
@@ -159,8 +163,9 @@ def prepare_mouth(picture: torch.Tensor, photo: FaceMotion) -> PreparedMouth:
     has_teeth = known > 0 and found is not None and found.even and height > LEAST_HEIGHT
     has_teeth = has_teeth and _hanging(teeth, photo, depth) > LEAST_HANGING
     near_lips = LIPS_SHADE ** ((1 - colours.depiction.cartoon) * colours.reddening**LIPS_REDDENING)
-    share = np.ones(3, np.float32)
+    share, upper_lip_shade = np.ones(3, np.float32), UPPER_LIP_SHADE
     if known > 0:
+        upper_lip_shade += known * min(_shade_on(picture, teeth, photo) - UPPER_LIP_SHADE, 0)
         colours, share = _with_own_enamel(colours, _enamel(picture, teeth), known)
     width = float(np.linalg.norm(upper[0] - upper[-1]))
     sides = normalized[list(SKULL_SIDES)].mean(0)
@@ -169,8 +174,6 @@ def prepare_mouth(picture: torch.Tensor, photo: FaceMotion) -> PreparedMouth:
         gap=gap,
         gap_on_host=gap[:, 0].cpu().numpy(),
         open_in_photo=open_in_photo,
-        strips=strips,
-        has_strips=bool(strips.any()),
         # The teeth's middle is that of the lips, which is off the face's in turned and in asymmetric faces.
         origin=np.array([upper[3:8, 0].mean(), edge, depth], np.float32),
         millimetre=MILLIMETRE * float(np.clip((width / TYPICAL_MOUTH) ** 0.5, *TEETH_SIZES)),
@@ -188,6 +191,7 @@ def prepare_mouth(picture: torch.Tensor, photo: FaceMotion) -> PreparedMouth:
         opening=opening,
         dimmed=torch.from_numpy(share)[:, None, None],
         full_light=FULL_LIGHT + known * (FULL_LIGHT_AGAIN * opening - FULL_LIGHT),
+        upper_lip_shade=upper_lip_shade,
         softness=1.0,
         blur=0.0,
         softening=0.0,
@@ -235,8 +239,9 @@ class _TeethInPhoto:
     even: bool
 
 
-def _teeth_in_photo(picture: torch.Tensor, photo: FaceMotion, lips: torch.Tensor) -> _TeethInPhoto | None:
-    """The upper teeth of a photo with an open mouth and lips of that colour; None if it shows none."""
+def _teeth_in_photo(picture: torch.Tensor, photo: FaceMotion, colours: MouthColours) -> _TeethInPhoto | None:
+    """The upper teeth of a photo with an open mouth; None if it shows none."""
+    lips = torch.from_numpy(colours.lips)
     scale, points = float(photo.scale), photo.host.posed[:, [*INNER_UPPER_LIP, *INNER_LOWER_LIP], :2]
     window = window_around(points, WINDOW_MARGIN + round(TYPICAL_ROW * scale), picture.shape[2:], picture.device)
     (left, top), (_, height, width, _) = window.corner[0], window.pixels.shape
@@ -251,6 +256,9 @@ def _teeth_in_photo(picture: torch.Tensor, photo: FaceMotion, lips: torch.Tensor
         (level * lips.mean()).clamp(max=enough) for level, enough in zip((low, high), BRIGHT_ENOUGH, strict=True)
     )
     paler = smoothstep(_saturation(picture) / of_lips.clamp(min=PALE_LIPS[0]), *TOOTH_SATURATION)
+    of_lips, of_teeth = (_green(torch.from_numpy(colour)[None]) for colour in (colours.lips, colours.enamel))
+    if of_teeth - of_lips > LEAST_LESS_RED:
+        paler = torch.maximum(paler, smoothstep((_green(picture) - of_lips) / (of_teeth - of_lips), *TOOTH_GREEN))
     tooth = smoothstep(picture.mean(1), low, high) * paler
     tooth = F.avg_pool2d(F.max_pool2d(tooth, (1, 5), 1, (0, 2)), 3, 1, 1)  # the gaps between teeth belong to them
     # A pixel or two next to the lips are as much lip as tooth.
@@ -302,6 +310,11 @@ def _saturation(colours: torch.Tensor) -> torch.Tensor:
     return (brightest - colours.amin(1)) / brightest.clamp(min=0.05)
 
 
+def _green(colours: torch.Tensor) -> torch.Tensor:
+    """(B, …) green over red of colours (B, 3, …), 0…1."""
+    return colours[:, 1] / colours[:, 0].clamp(min=0.05)
+
+
 def _edge_of_upper_row(picture: torch.Tensor, opening: OpeningMask, tooth: torch.Tensor, scale: float) -> torch.Tensor:
     """(1, 1, w) the row in which the upper teeth end in each column of a picture (1, 3, h, w), a smooth curve.
 
@@ -333,6 +346,23 @@ def _enamel(picture: torch.Tensor, teeth: torch.Tensor) -> np.ndarray:
     shown = picture[0][:, teeth[0, 0] > 0.5 * teeth.max()]
     white = shown.amin(0)
     return shown[:, white >= white.quantile(1 - LIT_SHARE)].mean(1).numpy()
+
+
+def _shade_on(picture: torch.Tensor, teeth: torch.Tensor, photo: FaceMotion) -> float:
+    """By how much of light the upper lip of a photo shades teeth (1, 1, h, w), 0…1, in a picture (1, 3, h, w), 0…1."""
+    upper, lower = (photo.posed[:, list(lip), :2] for lip in (INNER_UPPER_LIP, INNER_LOWER_LIP))
+    below = opening_mask(upper, lower, pixels_of(picture)).below_upper / float(photo.scale)
+    near = (teeth[0, 0] > 0.5) & (below[0] > SHADE_SEEN[0]) & (below[0] < SHADE_SEEN[1])
+    if not near.any():
+        return UPPER_LIP_SHADE
+    light = float(picture[0, :, near].mean() / _enamel(picture, teeth).mean())
+    left = 1 - float(lip_shade(below[0][near] / MILLIMETRE, 1.0, UPPER_LIP_REACH).mean())
+    return max(1 - light, 0.0) / left
+
+
+def lip_shade(away: torch.Tensor, shade: float, reach: float) -> torch.Tensor:
+    """The light that a lip leaves to what is seen so many millimetres away from its edge."""
+    return 1 - shade * (1 - smoothstep(away, -0.5, reach))
 
 
 def continued_teeth(picture: torch.Tensor, teeth: torch.Tensor, scale: float) -> torch.Tensor:

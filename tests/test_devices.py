@@ -12,6 +12,7 @@ from space_core.face.normalization import HeadPose
 from space_core.face.portrait import Portrait
 from space_core.face.posed_face import PosedFace
 from space_core.generator.mesh_warp import MeshWarpGenerator
+from space_core.generator.mesh_warp.compositing.back_view import DrawnBack
 from space_core.generator.mesh_warp.compositing.compositor import compose, compose_in_torch
 from space_core.generator.mesh_warp.compositing.compositor_opencv import compose_in_opencv
 from space_core.generator.mesh_warp.compositing.far_layer import FarLayer
@@ -79,6 +80,26 @@ def test_opencv_and_torch_blur_alike():
     for channels in (1, 4):
         one, other = (blur(pictures[:, :channels], 2.5) for blur in (blur_in_opencv, blur_in_torch))
         torch.testing.assert_close(one, other, atol=1e-4, rtol=0)
+
+
+def test_opencv_and_torch_draw_the_same_back_of_a_head(generator, wearer):
+    canvas = generator.prepare(wearer).canvas
+    y, x = torch.meshgrid(
+        *(torch.linspace(-1, 1, side) for side in (canvas.grid.rows, canvas.grid.columns)), indexing="ij"
+    )
+    drawn = (torch.hypot(x - 0.3, y) < 0.4).float()
+    cells = torch.stack([60 + 50 * x, 60 + 50 * y, 0.8 * torch.ones_like(x), torch.ones_like(x)], -1) * drawn[..., None]
+    texture = torch.randint(0, 256, (8, 8, 4), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
+    texture = texture.repeat_interleave(16, 0).repeat_interleave(16, 1)
+    back = DrawnBack(texture, cells[None])
+    offsets = torch.zeros(1, canvas.grid.rows, canvas.grid.columns, 2)
+    pictures = [
+        draw(canvas, canvas.centres, None, offsets, None, back) for draw in (compose_in_opencv, compose_in_torch)
+    ]
+    one, other = (picture.numpy().astype(int) for picture in pictures)
+    assert np.abs(one - canvas.still.numpy()).mean() > 0.5
+    assert np.abs(one - other).mean() < 0.3
+    assert np.percentile(np.abs(one - other), 99.9) <= 3
 
 
 def test_opencv_and_torch_draw_the_same_edge_in_front_of_something_else(generator, wearer):

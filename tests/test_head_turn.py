@@ -23,6 +23,7 @@ from space_core.generator.mesh_warp.far_side import far_appearance, find_far_sid
 from space_core.generator.mesh_warp.hair_strands import find_hair_strands
 from space_core.generator.mesh_warp.hair_tips import find_hair_tips
 from space_core.generator.mesh_warp.hanging_hair import HangingHair
+from space_core.generator.mesh_warp.head_back import find_head_back
 from space_core.generator.mesh_warp.head_shape import head_depth
 from space_core.generator.mesh_warp.head_sides import with_head_sides
 from space_core.generator.mesh_warp.head_top import with_head_top
@@ -315,6 +316,43 @@ def test_the_near_side_of_a_head_that_turns_is_nearly_as_wide_as_that_of_an_egg(
         reach = (near * normalized[:, 0] * np.cos(angle) + normalized[:, 2] * np.sin(angle)).max()
         egg = axis * np.sin(angle) + radius * np.hypot(np.cos(angle), depth * np.sin(angle))
         assert 0.77 < reach / egg < 1, (y, reach / egg)
+
+
+@pytest.mark.parametrize("yaw", [-30, 30])
+def test_behind_the_near_ear_the_hair_above_it_goes_on_as_far_as_a_head_is_deep(portrait, yaw):
+    photo, near, angle = on_surroundings(posed(portrait)), -np.sign(yaw), np.radians(abs(yaw))
+    angles, person = np.linspace(0, 2 * np.pi, 64), np.zeros((640, 640), np.float32)
+    outline = photo.host.place(np.column_stack([0.95 * np.cos(angles), 1.3 * np.sin(angles), np.full(64, 0.85)]))[0]
+    cv2.fillPoly(person, [outline[:, :2].round().astype(np.int32)], 1)
+    x, y = np.meshgrid(np.linspace(-1.2, 1.2, 200), np.linspace(-0.05, 1.2, 200))
+    skin = photo.host.place(np.stack([x, y, np.full_like(x, 0.85)], -1).reshape(-1, 3))[0, :, :2].round().astype(int)
+    colours = np.full((640, 640, 3), 0.8, np.float32)
+    colours[person > 0] = dark = np.float32([0.3, 0.2, 0.1])
+    colours[skin[:, 1], skin[:, 0]] = [0.8, 0.6, 0.5]
+    back = find_head_back(photo, torch.from_numpy(colours).permute(2, 0, 1)[None], person, hair())
+    side = back.vertices[:, 0] * near > 0
+    heights, places = back.vertices[side, 1], back.places.numpy()[side].round().astype(int)
+    behind_ear = (heights > -0.15) & (heights < 0.3)
+    texture = back.texture.numpy()[places[behind_ear, 1], places[behind_ear, 0]] / 255
+    np.testing.assert_allclose(texture[:, :3], np.broadcast_to(dark, (len(texture), 3)), atol=0.05)
+    assert texture[:, 3].min() > 0.95
+    x, _, z = back.vertices[side][behind_ear].T
+    turned = near * x * np.cos(angle) + (z - 0.85) * np.sin(angle)
+    assert 0.08 < turned.max() - 0.95 * np.cos(angle) < 0.25
+    assert abs(x).max() < 0.96  # so that nothing of it is seen in the photo's pose
+    assert back.in_view(on_surroundings(posed(portrait, yaw=yaw))).tolist() == [[yaw > 0, yaw < 0]]
+
+
+def test_a_head_at_rest_shows_nothing_behind_it_and_a_turned_one_does(generator, prepared, portrait):
+    back = prepared.mesh.back
+    unseen = replace(prepared, mesh=replace(prepared.mesh, back=replace(back, texture=torch.zeros_like(back.texture))))
+
+    def difference(yaw: float) -> float:
+        one, other = (rendered(generator, own, posed(portrait, yaw=yaw)).astype(int) for own in (prepared, unseen))
+        return float(np.abs(one - other).mean())
+
+    assert difference(0) == difference(2) == 0
+    assert difference(25) > 1
 
 
 def test_tips_of_hair_before_a_plain_background_are_found():

@@ -22,6 +22,7 @@ from space_core.face.topology import OVAL
 from space_core.generator.mesh_warp import drawing_process
 from space_core.generator.mesh_warp.background import Background, estimate_background
 from space_core.generator.mesh_warp.bars import PreparedBars, behind_bars, draw_bars
+from space_core.generator.mesh_warp.compositing.back_view import DrawnBack
 from space_core.generator.mesh_warp.compositing.compositor import compose
 from space_core.generator.mesh_warp.compositing.prepared_canvas import PreparedCanvas, film_transform, prepare_canvas
 from space_core.generator.mesh_warp.compositing.soft_edges import soften_edges
@@ -241,11 +242,11 @@ class MeshWarpGenerator:
         """(B, H, W, 3) uint8 RGB frames on the device; reads nothing back from it. For ``memory`` see ``compose``."""
         motion = face_motion(moved_to_edges(face, prepared.edges), prepared.to_film, self.device)
         canvas = prepared.canvas
-        offsets, far = self._offsets(prepared, motion)
+        offsets, far, back = self._offsets(prepared, motion)
         shade = crease_shade(
             prepared.wrinkles, motion, canvas.centres[:, 1:-1, 1:-1] + offsets, canvas.grid, prepared.to_surroundings
         )
-        frames, places = compose(canvas, offsets, shade, far, memory)
+        frames, places = compose(canvas, offsets, shade, far, back, memory)
         soften_edges(frames, canvas, places)
         smooth_rims(frames, canvas.grid, places, prepared.photo, motion)
         draw_smile_folds(frames, canvas, places, prepared.smile_folds, motion)
@@ -260,21 +261,25 @@ class MeshWarpGenerator:
             draw_bars(frames, prepared.bars)
         return frames
 
-    def _offsets(self, prepared: PreparedPortrait, motion: FaceMotion) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """``offsets`` and ``far`` of ``compose``."""
+    def _offsets(
+        self, prepared: PreparedPortrait, motion: FaceMotion
+    ) -> tuple[torch.Tensor, torch.Tensor | None, DrawnBack | None]:
+        """``offsets``, ``far`` and ``back`` of ``compose``."""
         grid, centres = prepared.canvas.grid, prepared.canvas.centres[:, 1:-1, 1:-1]
         mesh, size = prepared.mesh, (grid.rows, grid.columns)
 
         def drawn(
             positions: torch.Tensor, depths: torch.Tensor, triangles: torch.Tensor, *more: torch.Tensor
         ) -> torch.Tensor:
-            attributes = torch.cat([mesh.source - positions, *more], -1)
+            attributes = torch.cat([mesh.source[: positions.shape[1]] - positions, *more], -1)
             return rasterize(
                 (positions - centres[0, 0, 0]) / grid.cell, depths / grid.cell, triangles, attributes, size
             )
 
-        positions, depths = mesh.move(motion)
-        offsets, far = drawn(positions, depths, mesh.triangles), None
+        (positions, behind), (depths, depths_behind) = (
+            values.tensor_split([len(mesh.source) - len(mesh.back.vertices)], 1) for values in mesh.move(motion)
+        )
+        offsets, far, back = drawn(positions, depths, mesh.triangles), None, None
         if mesh.far and (in_view := mesh.far.in_view(motion)).any():
             hidden = mesh.far.hidden * upload(in_view.astype(np.float32), self.device)[:, None, None]
             kind = mesh.far.kind.expand(len(positions), -1, -1)
@@ -284,7 +289,14 @@ class MeshWarpGenerator:
                 in_face = drawn(positions, depths, mesh.far.face, torch.ones_like(hidden))[..., 2:]
                 beside = upload(turned.astype(np.float32), self.device)[:, None, None, None] * (1 - in_face)
                 far = torch.cat([far, beside], -1)
-        return torch.where(offsets.abs() < STILL * prepared.to_film.scale, 0, offsets), far
+        if (in_view := mesh.back.in_view(motion)).any():
+            view = upload(in_view.astype(np.float32), self.device).repeat_interleave(behind.shape[1] // 2, 1)[..., None]
+            attributes = torch.cat([mesh.back.places.expand(len(view), -1, -1), view, torch.ones_like(view)], -1)
+            shown = upload(in_view > 0, self.device).repeat_interleave(len(mesh.back.triangles) // 2, 1)
+            corners, depth = (behind - centres[0, 0, 0]) / grid.cell, depths_behind / grid.cell
+            cells = rasterize(corners, depth, mesh.back.triangles, attributes, size, shown)
+            back = DrawnBack(mesh.back.texture, cells)
+        return torch.where(offsets.abs() < STILL * prepared.to_film.scale, 0, offsets), far, back
 
 
 def _with_whole_head(

@@ -26,6 +26,7 @@ from space_core.generator.mesh_warp.face_motion import FaceMotion, HostMotion, P
 from space_core.generator.mesh_warp.far_side import FarSide, find_far_side
 from space_core.generator.mesh_warp.fringe import evened, fringe
 from space_core.generator.mesh_warp.hanging_hair import find_hanging_hair, hair_swing
+from space_core.generator.mesh_warp.head_back import HeadBack, find_head_back
 from space_core.generator.mesh_warp.head_shape import HeadDepth, at_points, head_depth, places_at
 from space_core.generator.mesh_warp.held_things import held_things
 from space_core.generator.mesh_warp.sampling import EXTENT
@@ -66,7 +67,7 @@ class WarpMesh:
     """A portrait's warp mesh, on the generator's device; see ``move`` for its use.
 
     Attributes:
-        source: (V, 2) the vertices in the photo, pixels; the first 468 are the face's.
+        source: (V, 2) the vertices in the photo, pixels; the first 468 are the face's, the last those of ``back``.
         triangles: (N, 3) int64.
         photo: the photo's own landmarks.
         relief: (468, 1) how much further back the face's vertices are taken to lie when the head turns, normalized.
@@ -79,6 +80,7 @@ class WarpMesh:
         hair: (V − 468, 4) how much of the swing of each of the ``LOCKS`` a vertex takes along x.
         outline: (V − 468, 36) how much of each outline point's own motion a vertex takes.
         far: what the near side shows better; None if the photo shows both sides.
+        back: what the photo hides behind the head's outline.
     """
 
     source: torch.Tensor
@@ -94,6 +96,7 @@ class WarpMesh:
     hair: torch.Tensor
     outline: torch.Tensor
     far: FarSide | None
+    back: HeadBack
 
     def move(self, motion: FaceMotion) -> tuple[torch.Tensor, torch.Tensor]:
         """Where the vertices go with the face: their positions (B, V, 2) and depths (B, V), in pixels of the film."""
@@ -160,6 +163,11 @@ def build_warp_mesh(
     depth = head_depth(photo, person, hair)
     posed = np.concatenate([around, depth.at(around)[:, None]], 1)
     around_normalized = (posed - host.translation) @ host.rotation[0] / scale
+    back = find_head_back(photo, picture, person, hair)
+    own, own_normalized = around, around_normalized
+    around_normalized = np.concatenate([around_normalized, back.vertices])
+    around = np.concatenate([around, host.place(back.vertices)[0, :, :2]])
+    source = np.concatenate([source, around[len(own) :]])
 
     x, y, _ = around_normalized.T
     longer = normalized[CHIN, 1] - canonical_face().vertices[CHIN, 1]  # than the average face
@@ -193,7 +201,8 @@ def build_warp_mesh(
         body=place(follows * inside),
         hair=place(swing),
         outline=place(_expression_weights(distance) * inside.min(1)[:, None]),
-        far=find_far_side(photo, person, around_normalized, turns, hair.at(around), triangles),
+        far=find_far_side(photo, person, own_normalized, turns[: len(own)], hair.at(own), triangles),
+        back=back,
     )
 
 

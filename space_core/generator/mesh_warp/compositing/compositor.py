@@ -2,7 +2,8 @@
 
 The person is a layer with premultiplied alpha in front of a background that stands still. The grid holds for each of
 its cells which place of the layer is seen there; it is upsampled, and the layer is sampled through it. From the first
-layer to the last: the layer as the warp shows it, occlusion edges, the far side of a turned face, creases, background.
+layer to the last: the layer as the warp shows it, occlusion edges, the far side of a turned face, the back of a turned
+head, creases, background.
 
 On a CPU that is done in eight bits by OpenCV, in tiles, and only where something differs from the picture at rest; on
 other devices in torch, everywhere, without a value that the host would wait for.
@@ -12,6 +13,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from space_core.generator.mesh_warp.compositing.back_view import BackView, DrawnBack, blend_back, find_back_view
 from space_core.generator.mesh_warp.compositing.compositor_opencv import compose_in_opencv
 from space_core.generator.mesh_warp.compositing.far_view import FarView, blend_far_side, find_far_view
 from space_core.generator.mesh_warp.compositing.grid import differences, smoothed
@@ -20,6 +22,7 @@ from space_core.generator.mesh_warp.compositing.occlusion_edges import Occlusion
 from space_core.generator.mesh_warp.compositing.person_layer import BIAS
 from space_core.generator.mesh_warp.compositing.prepared_canvas import PreparedCanvas
 from space_core.generator.mesh_warp.frame_memory import FrameMemory
+from space_core.generator.mesh_warp.sampling import sample
 
 FEW = 16  # frames that are sampled four times a pixel at once: they take 20 MB each at 512 × 512
 
@@ -29,6 +32,7 @@ def compose(
     offsets: torch.Tensor,
     shade: torch.Tensor | None,
     far: torch.Tensor | None = None,
+    back: DrawnBack | None = None,
     memory: FrameMemory | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Draws a few frames.
@@ -40,6 +44,7 @@ def compose(
         far: (B, rows, columns, 5 or 6) likewise to the place whose mirror image may be seen instead, ``hidden`` and
             ``kind`` of ``FarSide``, and, if that is anywhere, 1 where a cell beside the face may not show the photo's
             far cheek … 0 where it may; or None.
+        back: the back of the head, or None.
         memory: where a CPU's frames are taken from; by default it is fresh.
 
     Returns:
@@ -48,8 +53,8 @@ def compose(
     """
     places = prepared.centres + smoothed(offsets)
     if offsets.device.type == "cpu":
-        return compose_in_opencv(prepared, places, shade, offsets, far, memory), places
-    return compose_in_torch(prepared, places, shade, offsets, far), places
+        return compose_in_opencv(prepared, places, shade, offsets, far, back, memory), places
+    return compose_in_torch(prepared, places, shade, offsets, far, back), places
 
 
 def compose_in_torch(
@@ -58,6 +63,7 @@ def compose_in_torch(
     shade: torch.Tensor | None,
     offsets: torch.Tensor,
     far: torch.Tensor | None,
+    back: DrawnBack | None = None,
 ) -> torch.Tensor:
     """Frames (B, H, W, 3) uint8, wholly on the device; arguments as ``compose`` returns and takes them."""
     grid = prepared.grid
@@ -69,6 +75,8 @@ def compose_in_torch(
         layer = _with_occlusion_edges(layer, prepared, edges, places.shape[1:3])
     if (view := find_far_view(prepared, places, offsets, far)) is not None:
         layer = _with_far_side(layer, prepared, view, places.shape[1:3])
+    if (behind := find_back_view(prepared, places, back)) is not None:
+        layer = _with_back(layer, prepared, behind, places.shape[1:3])
     colours, share = layer.split((3, 1), 1)
     if shade is not None:
         colours = colours * grid.at_pixels(F.pad(shade, (1, 1, 1, 1), mode="replicate"))
@@ -101,6 +109,16 @@ def _with_far_side(layer: torch.Tensor, prepared: PreparedCanvas, view: FarView,
     weights = prepared.grid.at_pixels(weights.permute(0, 3, 1, 2))
     blended = blend_far_side(*(values.permute(0, 2, 3, 1) for values in (layer, mirrored, weights)))
     return blended.permute(0, 3, 1, 2)
+
+
+def _with_back(layer: torch.Tensor, prepared: PreparedCanvas, view: BackView, size: tuple[int, int]) -> torch.Tensor:
+    """The layer as it is seen (B, 4, height, width) with the back of the head; ``size`` is that of the padded grid."""
+    places, weights = (
+        prepared.grid.at_pixels(view.window.in_grid(values, size).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        for values in (view.places, view.weights)
+    )
+    drawn = sample(view.texture.permute(2, 0, 1)[None].float(), places).permute(0, 2, 3, 1)
+    return blend_back(layer.permute(0, 2, 3, 1), drawn, weights).permute(0, 3, 1, 2)
 
 
 def _sampled(prepared: PreparedCanvas, layer: torch.Tensor, places: torch.Tensor) -> torch.Tensor:

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import torch
 
+from space_core.generator.mesh_warp.compositing.back_view import BackView, DrawnBack, blend_back, find_back_view
 from space_core.generator.mesh_warp.compositing.far_view import FarView, blend_far_side, find_far_view
 from space_core.generator.mesh_warp.compositing.grid import Grid, GridWindow, dilated
 from space_core.generator.mesh_warp.compositing.minification import minified
@@ -59,6 +60,7 @@ def compose_in_opencv(
     shade: torch.Tensor | None,
     offsets: torch.Tensor,
     far: torch.Tensor | None,
+    back: DrawnBack | None = None,
     memory: FrameMemory | None = None,
 ) -> torch.Tensor:
     """Like ``compose_in_torch``, on the CPU, faster, and equal but for rounding."""
@@ -69,7 +71,8 @@ def compose_in_opencv(
         edges = find_occlusion_edges(prepared, offsets[own])
         view = find_far_view(prepared, places[own], offsets[own], None if far is None else far[own])
         view = view and _without_unused(prepared, view)
-        _draw(frames[index], prepared, places[index].numpy(), own_shade, edges, view)
+        behind = find_back_view(prepared, places[own], back and replace(back, cells=back.cells[own]))
+        _draw(frames[index], prepared, places[index].numpy(), own_shade, edges, view, behind)
     return torch.from_numpy(frames)
 
 
@@ -80,6 +83,7 @@ def _draw(
     shade: torch.Tensor | None,
     edges: OcclusionEdges | None,
     view: FarView | None,
+    back: BackView | None,
 ) -> None:
     """Draws a frame (H, W, 3) uint8, tile by tile."""
     grid, layer, background = prepared.grid, prepared.layer.numpy(), prepared.background.numpy()
@@ -90,8 +94,9 @@ def _draw(
         factor = (shade.permute(1, 2, 0).numpy() * UNITY).round().clip(0, 255).astype(np.uint8)
         changed |= dilated((factor[..., 0] != UNITY) | (factor[..., 1] != UNITY) | (factor[..., 2] != UNITY)) > 0
         factor = cv2.copyMakeBorder(factor, 1, 1, 1, 1, cv2.BORDER_REPLICATE)
-    if view is not None:
-        changed |= view.window.in_grid(view.changed, places.shape[:2])[0, 1:-1, 1:-1].numpy() > 0
+    for part in (view, back):
+        if part is not None:
+            changed |= part.window.in_grid(part.changed, places.shape[:2])[0, 1:-1, 1:-1].numpy() > 0
     minification = _minified(places, changed, grid.cell)
     tiles = list(_tiles(changed, grid))
     _copy_around(frame, prepared.still.numpy(), grid, [area for _, area in tiles])
@@ -104,6 +109,8 @@ def _draw(
             _draw_occlusion_edges(seen, prepared, edges, tile)
         if view is not None:
             _draw_far_side(seen, prepared, view, tile)
+        if back is not None:
+            _draw_back(seen, prepared, back, tile)
         colours = moving[area]
         cv2.cvtColor(seen, cv2.COLOR_RGBA2RGB, colours)
         if factor is not None and (factor[tile.cells] != UNITY).any():
@@ -238,6 +245,19 @@ def _draw_far_side(seen: np.ndarray, prepared: PreparedCanvas, view: FarView, ti
     weights = block.at_pixels(view.weights[0, *block.cells].numpy())
     arrays = (torch.from_numpy(array) for array in (part.copy(), mirrored, weights))
     part[:] = blend_far_side(*arrays).round_().numpy()
+
+
+def _draw_back(seen: np.ndarray, prepared: PreparedCanvas, view: BackView, tile: _Block) -> None:
+    """Draws the back of the head of one frame behind the layer as it is seen (h, w, 4) in a tile."""
+    found = _window_in_tile(view.window, view.changed[0].numpy(), tile, seen, prepared.grid.cell)
+    if found is None:
+        return
+    block, part = found
+    where = block.at_pixels(view.places[0, *block.cells].numpy())
+    drawn = cv2.remap(view.texture.numpy(), where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    weights = block.at_pixels(view.weights[0, *block.cells].numpy())
+    arrays = (torch.from_numpy(array) for array in (part.copy(), drawn, weights))
+    part[:] = blend_back(*arrays).round_().numpy()
 
 
 def _without_unused(prepared: PreparedCanvas, view: FarView) -> FarView:

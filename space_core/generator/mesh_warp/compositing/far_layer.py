@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import torch
 
-from space_core.generator.mesh_warp.compositing.person_layer import BIAS
+from space_core.generator.mesh_warp.compositing.person_layer import BIAS, outline_cells
 from space_core.generator.mesh_warp.face_motion import PixelTransform
 from space_core.generator.mesh_warp.far_side import FarAppearance
 from space_core.generator.mesh_warp.head_shape import CELL
@@ -59,12 +59,10 @@ def prepare_far_layer(
     lit = ((layer[..., :3] - background) * factor + background).round().clip(0, 255).astype(np.uint8)
 
     to_coarse = np.column_stack([np.eye(2) * scale * density * cell, first + scale * density * (cell - 1) / 2])
-    share, outlines = np.ascontiguousarray(layer[::density, ::density, 3]), []
-    for reach in (OUTLINE, STRETCHED_OUTLINE):
-        size = 2 * round(reach / to_surroundings.scale) + 1
-        wide = cv2.blur(cv2.dilate(share, np.ones((size, size), np.uint8)), (size, size))
-        cells = -(-wide.shape[1] // cell), -(-wide.shape[0] // cell)
-        outlines.append(cv2.resize(wide, cells, interpolation=cv2.INTER_AREA).astype(np.float32) / 255)
+    outlines = [
+        outline_cells(layer, round(reach / to_surroundings.scale), density, cell)
+        for reach in (OUTLINE, STRETCHED_OUTLINE)
+    ]
     size = outlines[0].shape[::-1]
 
     def in_cells(values: np.ndarray) -> torch.Tensor:

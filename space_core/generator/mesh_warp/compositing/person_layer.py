@@ -94,6 +94,21 @@ def premultiplied(colours: np.ndarray, behind: np.ndarray, shows: np.ndarray) ->
     return cv2.merge([cv2.subtract(colours, seen, dtype=cv2.CV_8U), share])
 
 
+def outline_cells(layer: np.ndarray, reach: int, density: int, cell: int) -> np.ndarray:
+    """(r, c) float32, the share of the background over a layer (h, w, 4), reaching into the person; 0…1.
+
+    Args:
+        reach: by how much, pixels of the film.
+        density: pixels of the layer per pixel of the film.
+        cell: side of the cells, pixels of the film.
+    """
+    side = (2 * reach + 1, 2 * reach + 1)
+    share = np.ascontiguousarray(layer[::density, ::density, 3])
+    wide = cv2.blur(cv2.dilate(share, np.ones(side, np.uint8)), side)
+    size = -(-wide.shape[1] // cell), -(-wide.shape[0] // cell)
+    return cv2.resize(wide, size, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+
+
 def doubled_layer(layer: np.ndarray) -> np.ndarray:
     """A layer (h, w, 4) uint8 with a pixel between every two: colours sharp, share bilinear, (2h − 1, 2w − 1, 4)."""
     height, width = layer.shape[:2]

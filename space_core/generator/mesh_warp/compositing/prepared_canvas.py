@@ -10,9 +10,9 @@ from torch.nn import functional as F
 from space_core.face.canvas import Canvas
 from space_core.face.portrait import MARGIN, SIZE
 from space_core.generator.mesh_warp.background import Background
-from space_core.generator.mesh_warp.compositing.far_layer import FarLayer, prepare_far_layer
+from space_core.generator.mesh_warp.compositing.far_layer import OUTLINE, FarLayer, prepare_far_layer
 from space_core.generator.mesh_warp.compositing.grid import Grid, scaled
-from space_core.generator.mesh_warp.compositing.person_layer import cut_out, doubled_layer
+from space_core.generator.mesh_warp.compositing.person_layer import cut_out, doubled_layer, outline_cells
 from space_core.generator.mesh_warp.face_motion import PixelTransform
 from space_core.generator.mesh_warp.far_side import FarAppearance
 
@@ -44,6 +44,8 @@ class PreparedCanvas:
         scale: of the film, pixels per pixel of the portrait's crop.
         softening: standard deviation, in pixels of the film, of the Gaussian that makes sharp edges as blurred as the
             photo; 0 where it is sharp.
+        outline: (1, 1, r, c) float32, the share of the background over the layer, in cells of the grid's size, 0…1: it
+            reaches into the person by ``OUTLINE``.
     """
 
     grid: Grid
@@ -59,6 +61,7 @@ class PreparedCanvas:
     middle: torch.Tensor
     scale: float
     softening: float
+    outline: torch.Tensor
 
     def in_layer(self, places: np.ndarray) -> np.ndarray:
         """Places (h, w, 2) float32 in pixels of the film, in pixels of the layer."""
@@ -145,4 +148,5 @@ def prepare_canvas(
         middle=torch.tensor(middle, dtype=torch.float32),
         scale=to_film.scale,
         softening=softening,
+        outline=torch.from_numpy(outline_cells(layer, round(OUTLINE * to_film.scale), density, cell))[None, None],
     )

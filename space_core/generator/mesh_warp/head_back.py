@@ -1,0 +1,201 @@
+"""The back of a head, which its photo hides: what is seen at the head's outline, hair or skin, goes on round the head.
+
+It comes into view beyond the near side of a head that turns: behind the ear, and down to the nape.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+
+from space_core.generator.mesh_warp.face_motion import FaceMotion
+from space_core.generator.mesh_warp.hanging_hair import HangingHair
+from space_core.generator.mesh_warp.head_shape import HEAD_MIDDLE, PERSON
+from space_core.smoothstep import smoothstep
+
+# Rows of a head are ellipses about an upright axis. At these normalized heights the generic head without its ears is so
+# wide to either side, and reaches so far behind the axis; below the last it is not drawn.
+HEIGHTS = (-0.15, 0.15, 0.3, 0.45, 0.6, 0.75)
+WIDTHS, DEPTHS = (0.85, 0.80, 0.72, 0.62, 0.52, 0.45), (0.95, 0.87, 0.73, 0.53, 0.35, 0.2)
+AXIS, TOP, BOTTOM = float(HEAD_MIDDLE[2]), -1.6, 1.1
+# Towards the head's top it is flatter, by up to so much, over that height: photos show the crown itself.
+FLATTER, CROWN = 0.7, 0.6
+# Angles about the axis from the outline of a head that faces the camera: a part of the head before it is drawn, too,
+# behind what the photo shows, so that there is no gap. That part reaches so far before the axis.
+ANGLES, FRONT = np.radians([-35, 70]), 0.6
+MESH, TEXTURE = (20, 8), (324, 160)  # rows and columns of one side
+# The outline is sought at these distances from the axis; where it is further away than the second, arms, hands or other
+# people are beside the head; where it is nearer than the first, there is no head.
+SEARCHED, OUTLINE = np.arange(0.3, 1.5, 0.01), (0.31, 1.4)
+SMOOTH = 0.034  # normalized; over how much height the outline is smooth
+# Behind ears is what grows above them: from this height down, what so much height above it shows. It fades there.
+EAR_TOP, ABOVE, EAR_FADE = -0.1, 0.3, 0.1
+HAIR_FADE = (0.3, 0.8)  # heights between which hair gets as short as skin
+ENDS, HANGING_ENDS = (0.45, 0.65), (0.8, 1.05)  # heights between which the back of the head ends, and hair that hangs
+HANGING_HEIGHTS = (0.3, 0.7)  # between which that is looked for
+# What is seen at the outline, but for its soft edge of that width, is repeated back and forth over a strip, normalized:
+# that share of what there is beside the face, but at least and at most so much.
+EDGE, STRIP_SHARE, STRIP = 0.05, 0.7, (0.06, 0.3)
+TEMPLES = (127, 356)  # points at the sides of the face
+# Colours, 0…1, so far from the usual of that strip are an ear or the face, and are not continued; usual is what is so
+# near to the outline. Elsewhere so much of the detail is.
+ALIKE, NEAR_OUTLINE, DETAIL = 0.14, 0.12, 0.7
+DETAIL_WIDTH = (16, 10)  # of the texture, over which colours are averaged
+FAR = (0.15, 0.3)  # sines of the photo's yaw: its far side shows what is beside the face … hides it
+# Sines of the turn away from the photo's pose: the back is not seen … wholly. Speech mostly stays below, and takes no
+# time here; some four pixels would be seen at 10°. From the camera heads need to be turned by so much less.
+TURN, FACING = (0.15, 0.22), 0.05
+
+
+@dataclass(frozen=True)
+class HeadBack:
+    """The back of a head, as the last vertices of a warp mesh.
+
+    Attributes:
+        vertices: (P, 3) normalized, on the host; those of the left side come first.
+        triangles: (N, 3) int64, of these vertices.
+        places: (P, 2) x and y of the texture, in its pixels.
+        texture: (h, w, 4) uint8, red, green, blue and how opaque it is.
+        sine: of the photo's yaw.
+    """
+
+    vertices: np.ndarray
+    triangles: torch.Tensor
+    places: torch.Tensor
+    texture: torch.Tensor
+    sine: float
+
+    def in_view(self, motion: FaceMotion) -> np.ndarray:
+        """(B, 2) how much of the left and right side is seen, 0…1."""
+        sine = motion.host.rotation[:, 0, 2]
+        turned, shown = (np.stack([-values, values], -1) for values in (sine - self.sine, sine))
+        return smoothstep(np.minimum(turned, shown + FACING), *TURN)
+
+
+@dataclass(frozen=True)
+class _Side:
+    """One side of a head, row by row of the texture.
+
+    Attributes:
+        side: −1 left or 1 right.
+        rows: (h,) their normalized heights.
+        outline: (h,) how far the photo shows the head beside its axis, normalized.
+        width, depth: (h,) how far it reaches beside its axis and behind it, normalized.
+        hangs: 0 short hair … 1 hair that hangs.
+        opaque: (h,) 0…1.
+    """
+
+    side: int
+    rows: np.ndarray
+    outline: np.ndarray
+    width: np.ndarray
+    depth: np.ndarray
+    hangs: float
+    opaque: np.ndarray
+
+
+def find_head_back(photo: FaceMotion, picture: torch.Tensor, person: np.ndarray, hair: HangingHair) -> HeadBack:
+    """The back of a photo's head.
+
+    Args:
+        photo: its own landmarks in pixels of the surroundings, on the host.
+        picture: (1, 3, 640, 640) the surroundings, 0…1.
+        person: (640, 640) 0 background … 1 person.
+        hair: long hair.
+    """
+    seen = np.ascontiguousarray(picture[0].permute(1, 2, 0).numpy())
+    sides = [_side(photo, person, hair, side) for side in (-1, 1)]
+    vertices = np.concatenate([_vertices(side) for side in sides])
+    texture = np.concatenate([_texture(photo, seen, side) for side in sides], 1)
+    columns, rows = (np.linspace(0, length - 1, count) for length, count in zip(TEXTURE[::-1], MESH[::-1], strict=True))
+    x, y = np.meshgrid(columns, rows)
+    places = [np.stack([x + number * TEXTURE[1], y], -1).reshape(-1, 2) for number in (0, 1)]
+    index = np.arange(len(vertices)).reshape(2, *MESH)
+    a, b, c, d = index[:, :-1, :-1], index[:, :-1, 1:], index[:, 1:, :-1], index[:, 1:, 1:]
+    triangles = np.stack([np.stack([a, b, c], -1), np.stack([b, d, c], -1)], 1).reshape(-1, 3)
+    return HeadBack(
+        vertices,
+        torch.from_numpy(triangles),
+        torch.from_numpy(np.concatenate(places).astype(np.float32)),
+        torch.from_numpy((texture * 255).round().clip(0, 255).astype(np.uint8)),
+        float(photo.host.rotation[0, 0, 2]),
+    )
+
+
+def _side(photo: FaceMotion, person: np.ndarray, hair: HangingHair, side: int) -> _Side:
+    """One side of a photo's head, see ``find_head_back``."""
+    rows = np.linspace(TOP, BOTTOM, TEXTURE[0])
+    line = _pixels(photo, side * SEARCHED[None], rows[:, None])
+    shown = cv2.remap(person.astype(np.float32), line, None, cv2.INTER_LINEAR) > PERSON
+    first = np.where(shown.all(1), len(SEARCHED) - 1, (~shown).argmax(1))
+    outline = SEARCHED[first]
+    outline = np.minimum(outline, _smooth(outline))
+    is_head = (outline > OUTLINE[0]) & (outline < OUTLINE[1])
+    low, high = (np.searchsorted(rows, height) for height in HANGING_HEIGHTS)
+    inside = _pixels(photo, side * (outline[low:high] - EDGE), rows[low:high])
+    hangs = float(hair.at(inside.clip(0, len(person) - 1)).mean())
+
+    skull, behind = (np.interp(rows, HEIGHTS, values) for values in (WIDTHS, DEPTHS))
+    # The outline of the near side of a turned head lies behind the axis.
+    sine, cosine = photo.host.rotation[0, 0, 2], photo.host.rotation[0, 2, 2]
+    reach = outline * cosine / np.hypot(cosine, max(side * sine, 0) * behind / skull)
+    above_ear = (rows > EAR_TOP - ABOVE) & (rows < EAR_TOP)
+    short = 1 - (1 - hangs) * smoothstep(rows, *HAIR_FADE)
+    skull, behind = (values + hangs * (values.max() - values) for values in (skull, behind))
+    usual = np.minimum(skull + short * (np.median(reach[above_ear]) - WIDTHS[0]), reach)
+    width = reach + smoothstep(rows, EAR_TOP - EAR_FADE, EAR_TOP + EAR_FADE) * (usual - reach)
+    depth = behind + short * (width - skull).clip(-FLATTER * skull)
+    top = rows[is_head.argmax()]
+    ends = np.array(ENDS) + hangs * np.subtract(HANGING_ENDS, ENDS)
+    opaque = _smooth(is_head * (1 - smoothstep(rows, *ends)) * (1 - smoothstep(-side * sine, *FAR)))
+    depth = depth * (1 - FLATTER * (1 - smoothstep(rows, top, top + CROWN)))
+    return _Side(side, rows, outline, width, depth, hangs, opaque)
+
+
+def _vertices(side: _Side) -> np.ndarray:
+    """(V, 3) normalized vertices of a side, row by row."""
+    numbers = np.linspace(0, len(side.rows) - 1, MESH[0])
+    rows, width, depth = (
+        np.interp(numbers, np.arange(len(side.rows)), values)[:, None] for values in (side.rows, side.width, side.depth)
+    )
+    angles = np.linspace(*ANGLES, MESH[1])
+    x = side.side * width * np.cos(angles)
+    z = AXIS + np.where(angles > 0, depth, FRONT) * np.sin(angles)
+    return np.stack([x, np.broadcast_to(rows, x.shape), z], -1).reshape(-1, 3)
+
+
+def _texture(photo: FaceMotion, seen: np.ndarray, side: _Side) -> np.ndarray:
+    """``TEXTURE`` × 4 colours of a side and how opaque it is, 0…1; ``seen`` (640, 640, 3) are the surroundings."""
+    rows, angles = side.rows, np.linspace(*ANGLES, TEXTURE[1])
+    lower = (rows - EAR_TOP).clip(0)
+    height = rows + (1 - side.hangs) * (np.minimum(rows, EAR_TOP) - ABOVE * (1 - np.exp(-lower / ABOVE)) - rows)
+    outline = np.interp(height, rows, _smooth(side.outline))
+    temple = abs(photo.host.normalized[0, TEMPLES[side.side > 0], 0])
+    strip = _smooth((STRIP_SHARE * (outline - temple)).clip(*STRIP))[:, None]
+    inwards = EDGE + strip * abs((side.depth[:, None] * angles / strip + 1) % 2 - 1)
+    where = _pixels(photo, side.side * (outline[:, None] - inwards), height[:, None])
+    colours = cv2.remap(seen, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+    beside = (rows > EAR_TOP - 2 * ABOVE) & (rows < EAR_TOP)
+    usual = np.median(colours[beside][:, abs(angles) < NEAR_OUTLINE], axis=(0, 1))
+    alike = np.exp(-((abs(colours - usual).max(-1) / ALIKE) ** 2)) + 1e-3
+    alike[rows < EAR_TOP - 2 * ABOVE] = 1
+    alike = alike.astype(np.float32)[..., None]
+    total = cv2.GaussianBlur(np.dstack([colours * alike, alike]), (0, 0), DETAIL_WIDTH[0], sigmaY=DETAIL_WIDTH[1])
+    smooth = total[..., :3] / total[..., 3:]
+    colours = smooth + DETAIL * alike * (colours - smooth)
+    return np.dstack([colours, np.broadcast_to(side.opaque[:, None], TEXTURE)])
+
+
+def _pixels(photo: FaceMotion, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """(…, 2) float32 pixels at normalized x and y (…), at the depth of the axis."""
+    x, y = np.broadcast_arrays(x, y)
+    points = np.stack([x, y, np.full(x.shape, AXIS)], -1)
+    return photo.host.place(points.reshape(-1, 3))[0, :, :2].reshape(*x.shape, 2).astype(np.float32)
+
+
+def _smooth(values: np.ndarray) -> np.ndarray:
+    """Values (h,) of the texture's rows, averaged over ``SMOOTH``."""
+    sigma = SMOOTH / (BOTTOM - TOP) * TEXTURE[0]
+    return cv2.GaussianBlur(values[None].astype(np.float32), (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)[0]

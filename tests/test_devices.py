@@ -88,7 +88,10 @@ def test_opencv_and_torch_draw_the_same_back_of_a_head(generator, wearer):
         *(torch.linspace(-1, 1, side) for side in (canvas.grid.rows, canvas.grid.columns)), indexing="ij"
     )
     drawn = (torch.hypot(x - 0.3, y) < 0.4).float()
-    cells = torch.stack([60 + 50 * x, 60 + 50 * y, 0.8 * torch.ones_like(x), torch.ones_like(x)], -1) * drawn[..., None]
+    cells = (
+        torch.stack([60 + 50 * x, 60 + 50 * y, *torch.tensor([0.7, 0.8, 1]).expand(*x.shape, 3).unbind(-1)], -1)
+        * drawn[..., None]
+    )
     texture = torch.randint(0, 256, (8, 8, 4), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
     texture = texture.repeat_interleave(16, 0).repeat_interleave(16, 1)
     back = DrawnBack(texture, cells[None])

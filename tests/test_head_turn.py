@@ -20,6 +20,7 @@ from space_core.generator.mesh_warp.earrings import find_earrings
 from space_core.generator.mesh_warp.face_motion import FaceMotion
 from space_core.generator.mesh_warp.far_cheek import far_cheek
 from space_core.generator.mesh_warp.far_side import far_appearance, find_far_side
+from space_core.generator.mesh_warp.generator import PreparedPortrait
 from space_core.generator.mesh_warp.hair_strands import find_hair_strands
 from space_core.generator.mesh_warp.hair_tips import find_hair_tips
 from space_core.generator.mesh_warp.hanging_hair import HangingHair
@@ -51,6 +52,12 @@ def turned_away(generator, portrait):
 @pytest.fixture(scope="module")
 def prepared(generator, portrait):
     return generator.prepare(portrait, refined=False)
+
+
+def without_back(prepared: PreparedPortrait) -> PreparedPortrait:
+    """A portrait whose head shows background where its photo does not show its back."""
+    mesh, back = prepared.mesh, prepared.mesh.back
+    return replace(prepared, mesh=replace(mesh, back=replace(back, texture=torch.zeros_like(back.texture))))
 
 
 def widened(mask: np.ndarray, reach: int) -> np.ndarray:
@@ -344,8 +351,7 @@ def test_behind_the_near_ear_the_hair_above_it_goes_on_as_far_as_a_head_is_deep(
 
 
 def test_a_head_at_rest_shows_nothing_behind_it_and_a_turned_one_does(generator, prepared, portrait):
-    back = prepared.mesh.back
-    unseen = replace(prepared, mesh=replace(prepared.mesh, back=replace(back, texture=torch.zeros_like(back.texture))))
+    unseen = without_back(prepared)
 
     def difference(yaw: float) -> float:
         one, other = (rendered(generator, own, posed(portrait, yaw=yaw)).astype(int) for own in (prepared, unseen))
@@ -739,7 +745,8 @@ def test_pixels_of_the_near_cheeks_outline_are_no_comb(generator, portrait, yaw,
     lines = replace(portrait, photo=striped(portrait.photo), surroundings=striped(portrait.surroundings))
     face = posed(portrait, yaw=yaw)
     plain, drawn = (
-        rendered(generator, generator.prepare(photo, refined=False), face)[0] for photo in (portrait, lines)
+        rendered(generator, without_back(generator.prepare(photo, refined=False)), face)[0]
+        for photo in (portrait, lines)
     )
     stripes = np.abs(drawn.astype(int) - plain).mean(-1)
     for x, y in face.landmarks[0, jaw, :2].astype(int):

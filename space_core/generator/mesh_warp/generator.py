@@ -291,7 +291,8 @@ class MeshWarpGenerator:
                 far = torch.cat([far, beside], -1)
         if (in_view := mesh.back.in_view(motion)).any():
             view = upload(in_view.astype(np.float32), self.device).repeat_interleave(behind.shape[1] // 2, 1)[..., None]
-            attributes = torch.cat([mesh.back.places.expand(len(view), -1, -1), view, torch.ones_like(view)], -1)
+            own = torch.cat([mesh.back.places, mesh.back.over_edge], -1).expand(len(view), -1, -1)
+            attributes = torch.cat([own, view, torch.ones_like(view)], -1)
             shown = upload(in_view > 0, self.device).repeat_interleave(len(mesh.back.triangles) // 2, 1)
             corners, depth = (behind - centres[0, 0, 0]) / grid.cell, depths_behind / grid.cell
             cells = rasterize(corners, depth, mesh.back.triangles, attributes, size, shown)

@@ -42,6 +42,9 @@ TEMPLES = (127, 356)  # points at the sides of the face
 # near to the outline. Elsewhere so much of the detail is.
 ALIKE, NEAR_OUTLINE, DETAIL = 0.14, 0.12, 0.7
 DETAIL_WIDTH = (16, 10)  # of the texture, over which colours are averaged
+# It is drawn over the person's soft edge above the first of these heights, where that is hair's or an ear's, but not
+# below the second, where it may be the cheek's, which a turn stretches.
+CHEEK = (0.05, 0.25)
 FAR = (0.15, 0.3)  # sines of the photo's yaw: its far side shows what is beside the face … hides it
 # Sines of the turn away from the photo's pose: the back is not seen … wholly. Speech mostly stays below, and takes no
 # time here; some four pixels would be seen at 10°. From the camera heads need to be turned by so much less.
@@ -56,6 +59,7 @@ class HeadBack:
         vertices: (P, 3) normalized, on the host; those of the left side come first.
         triangles: (N, 3) int64, of these vertices.
         places: (P, 2) x and y of the texture, in its pixels.
+        over_edge: (P, 1) how much it is drawn over the person's soft edge, 0…1.
         texture: (h, w, 4) uint8, red, green, blue and how opaque it is.
         sine: of the photo's yaw.
     """
@@ -63,6 +67,7 @@ class HeadBack:
     vertices: np.ndarray
     triangles: torch.Tensor
     places: torch.Tensor
+    over_edge: torch.Tensor
     texture: torch.Tensor
     sine: float
 
@@ -110,6 +115,7 @@ def find_head_back(photo: FaceMotion, picture: torch.Tensor, person: np.ndarray,
     texture = np.concatenate([_texture(photo, seen, side) for side in sides], 1)
     columns, rows = (np.linspace(0, length - 1, count) for length, count in zip(TEXTURE[::-1], MESH[::-1], strict=True))
     x, y = np.meshgrid(columns, rows)
+    over_edge = 1 - smoothstep(vertices[:, 1:2], *CHEEK)
     places = [np.stack([x + number * TEXTURE[1], y], -1).reshape(-1, 2) for number in (0, 1)]
     index = np.arange(len(vertices)).reshape(2, *MESH)
     a, b, c, d = index[:, :-1, :-1], index[:, :-1, 1:], index[:, 1:, :-1], index[:, 1:, 1:]
@@ -118,6 +124,7 @@ def find_head_back(photo: FaceMotion, picture: torch.Tensor, person: np.ndarray,
         vertices,
         torch.from_numpy(triangles),
         torch.from_numpy(np.concatenate(places).astype(np.float32)),
+        torch.from_numpy(over_edge.astype(np.float32)),
         torch.from_numpy((texture * 255).round().clip(0, 255).astype(np.uint8)),
         float(photo.host.rotation[0, 0, 2]),
     )

@@ -18,7 +18,8 @@ class DrawnBack:
 
     Attributes:
         texture: (h, w, 4) uint8, red, green, blue and how opaque it is.
-        cells: (B, rows, columns, 4) x and y of the texture, how much of it is in view, 0…1, and 1; zero beside it.
+        cells: (B, rows, columns, 5) x and y of the texture, how much it is drawn over the person's soft edge and how
+            much of it is in view, 0…1, and 1; zero beside it.
     """
 
     texture: torch.Tensor
@@ -44,7 +45,7 @@ class BackView:
     @cached_property
     def changed(self) -> torch.Tensor:
         """(B, r, c) 0 where frames are as they would be without it."""
-        return self.weights.prod(-1)
+        return self.weights[..., 0]
 
 
 def find_back_view(prepared: PreparedCanvas, places: torch.Tensor, back: DrawnBack | None) -> BackView | None:
@@ -56,17 +57,18 @@ def find_back_view(prepared: PreparedCanvas, places: torch.Tensor, back: DrawnBa
         return None
     cells, top, left = back.cells, 0, 0
     if cells.device.type == "cpu":
-        drawn = cells[..., 2].numpy() > 0
+        drawn = cells[..., 3].numpy() > 0
         rows, columns = (np.flatnonzero(drawn.any(axes)) for axes in ((0, 2), (0, 1)))
         if not len(rows):
             return None
         top, left = (max(int(used[0]) - 1, 0) for used in (rows, columns))
         cells = cells[:, top : int(rows[-1]) + 2, left : int(columns[-1]) + 2]
     cells = smoothed(cells)
-    known = cells[..., 3:].clamp(min=1e-3)
+    (*_, over_edge, in_view, drawn), known = cells.split(1, -1), cells[..., 4:].clamp(min=1e-3)
     seen = places[:, top : top + cells.shape[1], left : left + cells.shape[2]]
-    edge = ((cells[..., 3:] - 0.5) * STEEPNESS + 0.5).clamp(0, 1)
-    weights = torch.cat([cells[..., 2:3] / known * edge, prepared.over_layer(prepared.outline, seen)], -1)
+    edge = ((drawn - 0.5) * STEEPNESS + 0.5).clamp(0, 1)
+    outline = prepared.over_layer(prepared.outline, seen)
+    weights = torch.cat([in_view / known * edge, over_edge / known * outline], -1)
     return BackView(GridWindow(top, left), back.texture, cells[..., :2] / known, weights)
 
 

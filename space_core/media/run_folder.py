@@ -52,7 +52,9 @@ def create_run_folder(prefix: str, parent: Path) -> Path:
 def _remove_leftovers(prefix: str, parent: Path) -> None:
     for folder in parent.glob(f"{prefix}*"):
         try:
-            if not (folder / LOCK).exists() and time.time() < folder.stat().st_mtime + NEW_SECONDS:
+            if folder.is_symlink():  # somebody else's, to a folder that is none of ours
+                continue
+            if not any(folder.iterdir()) and time.time() < folder.stat().st_mtime + NEW_SECONDS:
                 continue
             with FileLock(folder / LOCK, timeout=0):
                 pass

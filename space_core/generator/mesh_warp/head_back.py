@@ -21,6 +21,8 @@ WIDTHS, DEPTHS = (0.85, 0.80, 0.72, 0.62, 0.52, 0.45), (0.95, 0.87, 0.73, 0.53, 
 AXIS, TOP, BOTTOM = float(HEAD_MIDDLE[2]), -1.6, 1.1
 # Towards the head's top it is flatter, by up to so much, over that height: photos show the crown itself.
 FLATTER, CROWN = 0.7, 0.6
+# Behind this depth it slopes down by that much of the way, fully above the first height, not at all below the second.
+SLOPES_FROM, SLOPE, SLOPING = 0.4, 0.4, (-1.2, -0.2)
 # Angles about the axis from the outline of a head that faces the camera: a part of the head before it is drawn, too,
 # behind what the photo shows, so that there is no gap. That part reaches so far before the axis.
 ANGLES, FRONT = np.radians([-35, 70]), 0.6
@@ -32,20 +34,24 @@ SMOOTH = 0.034  # normalized; over how much height the outline is smooth
 # Behind ears is what grows above them: from this height down, what so much height above it shows. It fades there.
 EAR_TOP, ABOVE, EAR_FADE = -0.1, 0.3, 0.1
 HAIR_FADE = (0.3, 0.8)  # heights between which hair gets as short as skin
-ENDS, HANGING_ENDS = (0.45, 0.65), (0.8, 1.05)  # heights between which the back of the head ends, and hair that hangs
+BEGINS = (0.05, 0.25)  # below the top of the head; further up it would stand out as a spike
+ENDS, HANGING_ENDS = (0.25, 0.55), (0.8, 1.05)  # heights between which the back of the head ends, and hair that hangs
+# Hair that stands further off the skull than the first, the more the second, is as wide behind the head as it is seen
+# to be: a smooth back would be seen beyond its curls.
+WIDE = (0.5, 0.56)
 HANGING_HEIGHTS = (0.3, 0.7)  # between which that is looked for
 # What is seen at the outline, but for its soft edge of that width, is repeated back and forth over a strip, normalized:
 # that share of what there is beside the face, but at least and at most so much.
 EDGE, STRIP_SHARE, STRIP = 0.05, 0.7, (0.06, 0.3)
 TEMPLES = (127, 356)  # points at the sides of the face
 # Colours, 0…1, so far from the usual of that strip are an ear or the face, and are not continued; usual is what is so
-# near to the outline. Elsewhere so much of the detail is.
+# near to the outline. Elsewhere so much of the detail is, and less of a narrow strip's, which is repeated more often.
 ALIKE, NEAR_OUTLINE, DETAIL = 0.14, 0.12, 0.7
 DETAIL_WIDTH = (16, 10)  # of the texture, over which colours are averaged
 # It is drawn over the person's soft edge above the first of these heights, where that is hair's or an ear's, but not
 # below the second, where it may be the cheek's, which a turn stretches.
 CHEEK = (0.05, 0.25)
-FAR = (0.15, 0.3)  # sines of the photo's yaw: its far side shows what is beside the face … hides it
+FAR = (0.15, 0.2)  # sines of the photo's yaw: its far side shows what is beside the face … hides it
 # Sines of the turn away from the photo's pose: the back is not seen … wholly. Speech mostly stays below, and takes no
 # time here; some four pixels would be seen at 10°. From the camera heads need to be turned by so much less.
 TURN, FACING = (0.15, 0.22), 0.05
@@ -155,7 +161,9 @@ def _side(photo: FaceMotion, person: np.ndarray, hair: HangingHair, side: int) -
     depth = behind + short * (width - skull).clip(-FLATTER * skull)
     top = rows[is_head.argmax()]
     ends = np.array(ENDS) + hangs * np.subtract(HANGING_ENDS, ENDS)
-    opaque = _smooth(is_head * (1 - smoothstep(rows, *ends)) * (1 - smoothstep(-side * sine, *FAR)))
+    seen = 1 - smoothstep(-side * sine, *FAR)
+    opaque = is_head * smoothstep(rows, *(top + np.array(BEGINS))) * (1 - smoothstep(rows, *ends)) * seen
+    opaque = _smooth(opaque * (1 - smoothstep(np.maximum.accumulate(outline - skull), *WIDE)))
     depth = depth * (1 - FLATTER * (1 - smoothstep(rows, top, top + CROWN)))
     return _Side(side, rows, outline, width, depth, hangs, opaque)
 
@@ -169,7 +177,8 @@ def _vertices(side: _Side) -> np.ndarray:
     angles = np.linspace(*ANGLES, MESH[1])
     x = side.side * width * np.cos(angles)
     z = AXIS + np.where(angles > 0, depth, FRONT) * np.sin(angles)
-    return np.stack([x, np.broadcast_to(rows, x.shape), z], -1).reshape(-1, 3)
+    y = rows + SLOPE * (1 - smoothstep(rows, *SLOPING)) * (z - SLOPES_FROM).clip(0)
+    return np.stack([x, y, z], -1).reshape(-1, 3)
 
 
 def _texture(photo: FaceMotion, seen: np.ndarray, side: _Side) -> np.ndarray:
@@ -191,7 +200,8 @@ def _texture(photo: FaceMotion, seen: np.ndarray, side: _Side) -> np.ndarray:
     alike = alike.astype(np.float32)[..., None]
     total = cv2.GaussianBlur(np.dstack([colours * alike, alike]), (0, 0), DETAIL_WIDTH[0], sigmaY=DETAIL_WIDTH[1])
     smooth = total[..., :3] / total[..., 3:]
-    colours = smooth + DETAIL * alike * (colours - smooth)
+    detail = DETAIL * (strip / STRIP[1])[..., None]
+    colours = smooth + detail * alike * (colours - smooth)
     return np.dstack([colours, np.broadcast_to(side.opaque[:, None], TEXTURE)])
 
 

@@ -6,10 +6,11 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from space_core.generator.mesh_warp.compositing.grid import GridWindow, smoothed
+from space_core.generator.mesh_warp.compositing.grid import GridWindow, box_sum, smoothed
 from space_core.generator.mesh_warp.compositing.prepared_canvas import PreparedCanvas
 
 STEEPNESS = 3.0  # of its edge, as a multiple of that of the mean of 3 × 3 cells
+SOFT_REACH = 2.5  # standard deviations of a soft photo's blur, over which it fades at its edge
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,10 @@ def find_back_view(prepared: PreparedCanvas, places: torch.Tensor, back: DrawnBa
     (*_, over_edge, in_view, drawn), known = cells.split(1, -1), cells[..., 4:].clamp(min=1e-3)
     seen = places[:, top : top + cells.shape[1], left : left + cells.shape[2]]
     edge = ((drawn - 0.5) * STEEPNESS + 0.5).clamp(0, 1)
+    if prepared.softening:
+        reach = max(1, round(SOFT_REACH * prepared.softening / prepared.grid.cell))
+        inside = box_sum(drawn.permute(0, 3, 1, 2), reach).permute(0, 2, 3, 1) / (2 * reach + 1) ** 2
+        edge = edge * ((inside - 0.5) * 2).clamp(0, 1)  # inwards: beyond the edge nothing is known
     outline = prepared.over_layer(prepared.outline, seen)
     weights = torch.cat([in_view / known * edge, over_edge / known * outline], -1)
     return BackView(GridWindow(top, left), back.texture, cells[..., :2] / known, weights)

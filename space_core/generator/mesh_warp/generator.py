@@ -267,17 +267,26 @@ class MeshWarpGenerator:
         """``offsets``, ``far`` and ``back`` of ``compose``."""
         grid, centres = prepared.canvas.grid, prepared.canvas.centres[:, 1:-1, 1:-1]
         mesh, size = prepared.mesh, (grid.rows, grid.columns)
+        shown_in_photo = len(mesh.source) - len(mesh.back.vertices)
+        source = mesh.source[:shown_in_photo]
+
+        def in_cells(
+            positions: torch.Tensor,
+            depths: torch.Tensor,
+            triangles: torch.Tensor,
+            attributes: torch.Tensor,
+            shown: torch.Tensor | None = None,
+        ) -> torch.Tensor:
+            corners = (positions - centres[0, 0, 0]) / grid.cell
+            return rasterize(corners, depths / grid.cell, triangles, attributes, size, shown)
 
         def drawn(
             positions: torch.Tensor, depths: torch.Tensor, triangles: torch.Tensor, *more: torch.Tensor
         ) -> torch.Tensor:
-            attributes = torch.cat([mesh.source[: positions.shape[1]] - positions, *more], -1)
-            return rasterize(
-                (positions - centres[0, 0, 0]) / grid.cell, depths / grid.cell, triangles, attributes, size
-            )
+            return in_cells(positions, depths, triangles, torch.cat([source - positions, *more], -1))
 
         (positions, behind), (depths, depths_behind) = (
-            values.tensor_split([len(mesh.source) - len(mesh.back.vertices)], 1) for values in mesh.move(motion)
+            values.tensor_split([shown_in_photo], 1) for values in mesh.move(motion)
         )
         offsets, far, back = drawn(positions, depths, mesh.triangles), None, None
         if mesh.far and (in_view := mesh.far.in_view(motion)).any():
@@ -294,8 +303,7 @@ class MeshWarpGenerator:
             own = torch.cat([mesh.back.places, mesh.back.over_edge], -1).expand(len(view), -1, -1)
             attributes = torch.cat([own, view, torch.ones_like(view)], -1)
             shown = upload(in_view > 0, self.device).repeat_interleave(len(mesh.back.triangles) // 2, 1)
-            corners, depth = (behind - centres[0, 0, 0]) / grid.cell, depths_behind / grid.cell
-            cells = rasterize(corners, depth, mesh.back.triangles, attributes, size, shown)
+            cells = in_cells(behind, depths_behind, mesh.back.triangles, attributes, shown)
             back = DrawnBack(mesh.back.texture, cells)
         return torch.where(offsets.abs() < STILL * prepared.to_film.scale, 0, offsets), far, back
 

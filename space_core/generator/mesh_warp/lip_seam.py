@@ -44,11 +44,16 @@ def seam_shift(picture: torch.Tensor, photo: FaceMotion) -> np.ndarray:
     if seen.mean() < LEAST_SEEN:
         return shift
     at = np.interp(np.arange(len(at)), np.flatnonzero(seen), at[seen])
-    # Smooth from corner to corner, where the lips meet as they are tracked.
-    for reduce in (np.median, np.mean):
-        at = reduce(np.lib.stride_tricks.sliding_window_view(np.pad(at, 1), 3), -1)
-    moved = np.concatenate([at[:, None] * across, np.zeros((len(at), 1))], 1) @ host.rotation[0]
+    moved = np.concatenate([smooth_along_lip(at)[:, None] * across, np.zeros((len(at), 1))], 1) @ host.rotation[0]
     return moved.astype(np.float32)
+
+
+def smooth_along_lip(distances: np.ndarray) -> np.ndarray:
+    """Distances (…, 9) beside a lip's tracked edge, smooth from corner to corner, where lips meet as tracked."""
+    ends = [(0, 0)] * (distances.ndim - 1) + [(1, 1)]
+    for reduce in (np.median, np.mean):
+        distances = reduce(np.lib.stride_tricks.sliding_window_view(np.pad(distances, ends), 3, -1), -1)
+    return distances
 
 
 def _seam_in(

@@ -2,11 +2,11 @@
 
 import numpy as np
 import torch
-from torch.nn import functional as F
 
 from space_core.face.topology import INNER_LOWER_LIP, INNER_UPPER_LIP, OUTER_LOWER_LIP, OUTER_UPPER_LIP
 from space_core.generator.mesh_warp.anatomy import MILLIMETRE
 from space_core.generator.mesh_warp.face_motion import FaceMotion
+from space_core.generator.mesh_warp.lip_seam import smooth_along_lip
 from space_core.generator.mesh_warp.sampling import sample
 
 STEP, REACH = 0.2 * MILLIMETRE, 2.4 * MILLIMETRE  # of a profile across a lip's edge
@@ -38,10 +38,9 @@ def strips_shift(picture: torch.Tensor, photo: FaceMotion) -> np.ndarray:
     is_lip = (steps >= from_edge) & (steps <= from_edge + 0.5 * REACH)  # (2, 11, steps)
     lips = (colours * is_lip[..., None]).sum(2, keepdim=True) / is_lip.sum(-1)[..., None, None].clamp(min=1)
     widths = _teeth_on_lips(colours, lips, steps, from_edge)
-    widths = torch.where(widths < NEGLIGIBLE, 0.0, widths.clamp(max=WIDEST))
-    widths[:, [0, -1]] = 0
-    shift = _without_outliers(widths)[..., None] * outwards
-    return (F.pad(shift[:, 1:-1], (0, 1)).numpy() @ photo.host.rotation[0]).astype(np.float32)
+    widths = torch.where(widths < NEGLIGIBLE, 0.0, widths.clamp(max=WIDEST))[:, 1:-1].numpy()
+    shift = smooth_along_lip(widths)[..., None] * outwards[:, 1:-1].numpy()
+    return (np.concatenate([shift, np.zeros_like(shift[..., :1])], -1) @ photo.host.rotation[0]).astype(np.float32)
 
 
 def _teeth_on_lips(
@@ -53,10 +52,3 @@ def _teeth_on_lips(
     teeth = (brighter > TEETH_END * most.clamp(min=TEETH_CONTRAST)) | (steps < 0)
     reach = (teeth.cumprod(-1) * (steps <= from_edge)).sum(-1) * STEP - REACH
     return torch.where(most[..., 0] > TEETH_CONTRAST, reach.clamp(min=0), 0.0)
-
-
-def _without_outliers(widths: torch.Tensor) -> torch.Tensor:
-    """Widths (2, 11): the median of each with its neighbours, and then their mean, so that they change smoothly."""
-    for reduce in (lambda near: near.median(-1).values, lambda near: near.mean(-1)):
-        widths = reduce(F.pad(widths[:, None], (1, 1), mode="replicate")[:, 0].unfold(-1, 3, 1))
-    return widths

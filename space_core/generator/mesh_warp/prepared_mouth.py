@@ -165,8 +165,9 @@ def prepare_mouth(picture: torch.Tensor, photo: FaceMotion) -> PreparedMouth:
     near_lips = LIPS_SHADE ** ((1 - colours.depiction.cartoon) * colours.reddening**LIPS_REDDENING)
     share, upper_lip_shade = np.ones(3, np.float32), UPPER_LIP_SHADE
     if known > 0:
-        upper_lip_shade += known * min(_shade_on(picture, teeth, photo) - UPPER_LIP_SHADE, 0)
-        colours, share = _with_own_enamel(colours, _enamel(picture, teeth), known)
+        enamel = _enamel(picture, teeth)
+        upper_lip_shade += known * min(_shade_on(picture, teeth, enamel, photo) - UPPER_LIP_SHADE, 0)
+        colours, share = _with_own_enamel(colours, enamel, known)
     width = float(np.linalg.norm(upper[0] - upper[-1]))
     sides = normalized[list(SKULL_SIDES)].mean(0)
     return PreparedMouth(
@@ -348,14 +349,17 @@ def _enamel(picture: torch.Tensor, teeth: torch.Tensor) -> np.ndarray:
     return shown[:, white >= white.quantile(1 - LIT_SHARE)].mean(1).numpy()
 
 
-def _shade_on(picture: torch.Tensor, teeth: torch.Tensor, photo: FaceMotion) -> float:
-    """By how much of light the upper lip of a photo shades teeth (1, 1, h, w), 0…1, in a picture (1, 3, h, w), 0…1."""
+def _shade_on(picture: torch.Tensor, teeth: torch.Tensor, enamel: np.ndarray, photo: FaceMotion) -> float:
+    """By how much of light the upper lip of a photo shades teeth (1, 1, h, w), 0…1, in a picture (1, 3, h, w), 0…1.
+
+    ``enamel`` (3,) is their colour in full light.
+    """
     upper, lower = (photo.posed[:, list(lip), :2] for lip in (INNER_UPPER_LIP, INNER_LOWER_LIP))
     below = opening_mask(upper, lower, pixels_of(picture)).below_upper / float(photo.scale)
     near = (teeth[0, 0] > 0.5) & (below[0] > SHADE_SEEN[0]) & (below[0] < SHADE_SEEN[1])
     if not near.any():
         return UPPER_LIP_SHADE
-    light = float(picture[0, :, near].mean() / _enamel(picture, teeth).mean())
+    light = float(picture[0, :, near].mean() / enamel.mean())
     left = 1 - float(lip_shade(below[0][near] / MILLIMETRE, 1.0, UPPER_LIP_REACH).mean())
     return max(1 - light, 0.0) / left
 

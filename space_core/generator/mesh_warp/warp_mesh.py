@@ -42,9 +42,8 @@ CLEARANCE = 0.45  # the least distance of such a vertex from the face's outline,
 NECK_TOP, NECK_END = 0.85, 2.1  # down the neck, the head's turning fades out between these
 HEAD_SIDE, HEAD_END = 1.9, 3.2  # and likewise to the sides, beyond any hair
 NECK_SIDE, SHOULDERS = 0.35, 0.6  # shoulders are no neck: beside it, each unit counts for that much further down
-OVER_SHOULDERS = (
-    0.5  # hair that hangs before or behind shoulders goes with the head further down, as if so much less far out
-)
+# Hair that hangs before or behind shoulders goes with the head further down, as if so much less far out.
+OVER_SHOULDERS = 0.5
 NECK = (0.0, 0.78, 1.25)  # about this point heads turn; where it goes, the body goes with it, …
 BODY_SWAY = (0.9, 0.5)  # … sideways and up and down by this much, …
 BODY_TURN = 0.08  # … and it turns with the head this little
@@ -165,9 +164,9 @@ def build_warp_mesh(
     around_normalized = (posed - host.translation) @ host.rotation[0] / scale
     back = find_head_back(photo, picture, person, hair)
     own, own_normalized = around, around_normalized
+    behind = host.place(back.vertices)[0, :, :2]
+    around, source = (np.concatenate([shown, behind]) for shown in (around, source))
     around_normalized = np.concatenate([around_normalized, back.vertices])
-    around = np.concatenate([around, host.place(back.vertices)[0, :, :2]])
-    source = np.concatenate([source, around[len(own) :]])
 
     x, y, _ = around_normalized.T
     longer = normalized[CHIN, 1] - canonical_face().vertices[CHIN, 1]  # than the average face

@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
 import torch
 
-from space_core.generator.mesh_warp.compositing.grid import GridWindow, box_sum, smoothed
+from space_core.generator.mesh_warp.compositing.grid import GridWindow, box_sum, smoothed, window_around
 from space_core.generator.mesh_warp.compositing.prepared_canvas import PreparedCanvas
 
 STEEPNESS = 3.0  # of its edge, as a multiple of that of the mean of 3 × 3 cells
@@ -58,12 +57,9 @@ def find_back_view(prepared: PreparedCanvas, places: torch.Tensor, back: DrawnBa
         return None
     cells, top, left = back.cells, 0, 0
     if cells.device.type == "cpu":
-        drawn = cells[..., 3].numpy() > 0
-        rows, columns = (np.flatnonzero(drawn.any(axes)) for axes in ((0, 2), (0, 1)))
-        if not len(rows):
+        if (window := window_around(cells[..., 3] > 0, 1)) is None:
             return None
-        top, left = (max(int(used[0]) - 1, 0) for used in (rows, columns))
-        cells = cells[:, top : int(rows[-1]) + 2, left : int(columns[-1]) + 2]
+        cells, (top, left) = cells[:, *window], (side.start for side in window)
     cells = smoothed(cells)
     (*_, over_edge, in_view, drawn), known = cells.split(1, -1), cells[..., 4:].clamp(min=1e-3)
     seen = places[:, top : top + cells.shape[1], left : left + cells.shape[2]]

@@ -1,6 +1,6 @@
 """The compositor on a CPU: in eight bits, tile by tile, where something differs from the picture at rest."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import groupby
 
@@ -236,28 +236,45 @@ def _draw_occlusion_edges(seen: np.ndarray, prepared: PreparedCanvas, edges: Occ
 
 def _draw_far_side(seen: np.ndarray, prepared: PreparedCanvas, view: FarView, tile: _Block) -> None:
     """Draws the far side of one frame into the layer as it is seen (h, w, 4) in a tile."""
-    found = _window_in_tile(view.window, view.changed[0].numpy(), tile, seen, prepared.grid.cell)
-    if found is None:
-        return
-    block, part = found
-    where = block.at_pixels(prepared.in_layer(view.places[0, *block.cells].numpy()))
-    mirrored = _sampled(prepared, view.layer.numpy(), where)
-    weights = block.at_pixels(view.weights[0, *block.cells].numpy())
-    arrays = (torch.from_numpy(array) for array in (part.copy(), mirrored, weights))
-    part[:] = blend_far_side(*arrays).round_().numpy()
+
+    def mirrored(block: _Block, places: np.ndarray) -> np.ndarray:
+        return _sampled(prepared, view.layer.numpy(), block.at_pixels(prepared.in_layer(places)))
+
+    _blend_view(seen, view, tile, prepared.grid.cell, mirrored, blend_far_side)
 
 
 def _draw_back(seen: np.ndarray, prepared: PreparedCanvas, view: BackView, tile: _Block) -> None:
     """Draws the back of the head of one frame behind the layer as it is seen (h, w, 4) in a tile."""
-    found = _window_in_tile(view.window, view.changed[0].numpy(), tile, seen, prepared.grid.cell)
+
+    def drawn(block: _Block, places: np.ndarray) -> np.ndarray:
+        where = block.at_pixels(places)
+        return cv2.remap(view.texture.numpy(), where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+    _blend_view(seen, view, tile, prepared.grid.cell, drawn, blend_back)
+
+
+def _blend_view(
+    seen: np.ndarray,
+    view: FarView | BackView,
+    tile: _Block,
+    cell: int,
+    sampled: Callable[[_Block, np.ndarray], np.ndarray],
+    blend: Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor],
+) -> None:
+    """Blends what a view of one frame shows with the layer as it is seen (h, w, 4) in a tile.
+
+    Args:
+        cell: side of a cell in pixels.
+        sampled: (h, w, 4) what is shown in a block, given the view's places (r, c, 2) in its cells.
+        blend: of the layer and that, by the view's weights.
+    """
+    found = _window_in_tile(view.window, view.changed[0].numpy(), tile, seen, cell)
     if found is None:
         return
     block, part = found
-    where = block.at_pixels(view.places[0, *block.cells].numpy())
-    drawn = cv2.remap(view.texture.numpy(), where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    weights = block.at_pixels(view.weights[0, *block.cells].numpy())
-    arrays = (torch.from_numpy(array) for array in (part.copy(), drawn, weights))
-    part[:] = blend_back(*arrays).round_().numpy()
+    places, weights = (values[0, *block.cells].numpy() for values in (view.places, view.weights))
+    arrays = (part.copy(), sampled(block, places), block.at_pixels(weights))
+    part[:] = blend(*map(torch.from_numpy, arrays)).round_().numpy()
 
 
 def _without_unused(prepared: PreparedCanvas, view: FarView) -> FarView:

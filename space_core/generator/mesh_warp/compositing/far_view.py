@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from space_core.generator.mesh_warp.compositing.grid import GridWindow, box_sum, differences, smoothed
+from space_core.generator.mesh_warp.compositing.grid import GridWindow, box_sum, differences, smoothed, window_around
 from space_core.generator.mesh_warp.compositing.person_layer import BIAS
 from space_core.generator.mesh_warp.compositing.prepared_canvas import PreparedCanvas
 from space_core.smoothstep import smoothstep
@@ -54,14 +54,10 @@ def find_far_view(
         return None
     top = left = 0
     if offsets.device.type == "cpu":
-        hidden = far[..., 2].numpy() > 0
-        rows, columns = (np.flatnonzero(hidden.any(axes)) for axes in ((0, 2), (0, 1)))
-        if not len(rows):
+        used = window_around(far[..., 2] > 0, 1 + (MARGIN if far[..., 5:].any() else 0))
+        if used is None:
             return None
-        margin = 1 + (MARGIN if far[..., 5:].any() else 0)
-        top, left = (max(int(used[0]) - margin, 0) for used in (rows, columns))
-        window = np.s_[:, top : int(rows[-1]) + 1 + margin, left : int(columns[-1]) + 1 + margin]
-        far, offsets = far[window], offsets[window]
+        far, offsets, (top, left) = far[:, *used], offsets[:, *used], (side.start for side in used)
     cells = smoothed(torch.cat([_stretched(offsets, prepared.grid.cell), far], -1))
     window = np.s_[:, top : top + cells.shape[1], left : left + cells.shape[2]]
     stretched, _, _, hidden, known, in_face, *beside = cells.split(1, -1)

@@ -61,6 +61,18 @@ class Grid:
         return finer[:, :, cell:-cell, cell:-cell][:, :, : self.height, : self.width]
 
 
+def window_around(used: torch.Tensor, margin: int) -> tuple[slice, slice] | None:
+    """Rows and columns of cells with all that are ``used`` (B, rows, columns) bool, on the host; None if none is.
+
+    So many cells around them belong to the window, too.
+    """
+    rows, columns = (np.flatnonzero(used.numpy().any(axes)) for axes in ((0, 2), (0, 1)))
+    if not len(rows):
+        return None
+    top, left = (max(int(places[0]) - margin, 0) for places in (rows, columns))
+    return slice(top, int(rows[-1]) + 1 + margin), slice(left, int(columns[-1]) + 1 + margin)
+
+
 def smoothed(cells: torch.Tensor) -> torch.Tensor:
     """(B, r + 2, c + 2, C) means of 3 × 3 cells (B, r, c, C), one more around: outlines become smooth lines."""
     return (_smoothed_in_opencv if cells.device.type == "cpu" else _smoothed_in_torch)(cells)

@@ -10,7 +10,7 @@ import torch
 from space_core.face.normalization import HeadPose
 from space_core.face.portrait import MARGIN, Portrait
 from space_core.face.posed_face import PosedFace
-from space_core.face.topology import INNER_LOWER_LIP
+from space_core.face.topology import INNER_LOWER_LIP, OVAL
 from space_core.generator.mesh_warp import MeshWarpGenerator
 from space_core.generator.mesh_warp.face_motion import FaceMotion, PixelTransform, face_motion
 from space_core.generator.mesh_warp.generator import PreparedPortrait
@@ -18,6 +18,8 @@ from space_core.motion.blink import apply_blink
 from space_core.motion.emotion import emotion_curve
 from space_core.motion.emotion_network import expressive_motion
 from space_core.motion.gaze import apply_gaze
+
+LOWER_OUTLINE, NOSE = OVAL[8:29], 195  # of a face, from ear to ear below the chin; the bridge of the nose
 
 
 def posed(
@@ -52,6 +54,13 @@ def blurred(portrait: Portrait, sigma: float) -> Portrait:
     """A portrait whose photo is blurred by a Gaussian of that standard deviation in pixels of its crop."""
     photo = cv2.GaussianBlur(portrait.photo, (0, 0), sigma * portrait.crop.scale)
     return replace(portrait, photo=photo, surroundings=cv2.GaussianBlur(portrait.surroundings, (0, 0), sigma))
+
+
+def with_mask(photo: np.ndarray, face: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
+    """A photo (H, W, 3) uint8 whose face (478, 3), in its pixels, wears a mask over nose, mouth and chin."""
+    masked = photo.copy()
+    cv2.fillPoly(masked, [np.rint(face[[*LOWER_OUTLINE, NOSE], :2]).astype(np.int32)], colour, cv2.LINE_AA)
+    return cv2.addWeighted(masked, 0.92, photo, 0.08, 0)  # of the nose, a shade is seen through it
 
 
 def blinking(portrait: Portrait, closed: float = 1.0) -> np.ndarray:

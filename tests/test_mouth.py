@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from rendering import blurred, mean_difference, on_surroundings, open_mouth, posed, rendered
+from rendering import around, blurred, mean_difference, on_surroundings, open_mouth, posed, rendered, with_mask
 from scipy.signal import find_peaks, peak_prominences
 
 from space_core.face.portrait import MARGIN, Crop, Portrait
@@ -172,6 +172,16 @@ def test_nothing_is_drawn_between_closed_lips(generator, closed):
     x, y = turned.landmarks[0, list(INNER_UPPER_LIP[2:-2]), :2].round().astype(int).T
     photo_x, photo_y = closed.landmarks[list(INNER_UPPER_LIP[2:-2]), :2].round().astype(int).T
     assert frame[y, x].mean() == pytest.approx(closed.image[photo_y, photo_x].mean(), abs=10)
+
+
+def test_a_mask_stays_shut_while_the_mouth_behind_it_speaks(generator, closed):
+    white, on_photo = (225, 230, 235), closed.crop.to_photo(closed.landmarks[:, :2])
+    surroundings = with_mask(closed.surroundings, closed.landmarks + MARGIN, white)
+    masked = replace(closed, photo=with_mask(closed.photo, on_photo, white), surroundings=surroundings)
+    speaking = posed(masked, parted(masked, 0.15))
+    frame = rendered(generator, generator.prepare(masked), speaking)[0]
+    mouth = around(frame, speaking.landmarks[0], [13, 14], 15)
+    np.testing.assert_allclose(mouth, np.broadcast_to(white, mouth.shape), atol=30)
 
 
 def test_upper_teeth_stay_with_the_skull_as_the_jaw_opens(generator, closed):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from conftest import EXAMPLES
 from PIL import Image
+from rendering import with_mask
 from scipy.ndimage import gaussian_filter
 
 from space_core import AnimationOptions, SpaceError, draw_preview
@@ -91,6 +92,13 @@ def test_photos_that_will_not_do_well_are_warned_of(pipeline, astronaut):
     assert notes_of(pipeline, large) == ""
     assert "blurred" in notes_of(pipeline, gaussian_filter(large, (5, 5, 0)))
     assert "enlarged" in notes_of(pipeline, scaled(scaled(large, 1 / 12), 12))
+
+
+def test_a_covered_mouth_is_warned_of(pipeline, portrait, astronaut):
+    assert "covered" not in notes_of(pipeline, astronaut)
+    mesh = np.c_[portrait.crop.to_photo(portrait.landmarks[:, :2]), portrait.landmarks[:, 2]]
+    for colour in ((225, 230, 235), (25, 25, 28), (110, 150, 190)):
+        assert "covered" in notes_of(pipeline, with_mask(astronaut, mesh, colour))
 
 
 def test_a_film_has_the_notes_of_the_preview(pipeline, astronaut, short_speech):

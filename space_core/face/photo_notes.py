@@ -1,9 +1,10 @@
-"""Advice on a photo that will do but not well: a small, dark, blurred or turned face, shut eyes, an open mouth."""
+"""Advice on a photo that will do, but not well: a small, dark, blurred or turned face, shut eyes, a hidden mouth."""
 
 from collections.abc import Iterator
 
 import numpy as np
 
+from space_core.face.covered_mouth import is_mouth_covered
 from space_core.face.crop_size import SIZE
 from space_core.face.luminance import LUMINANCE
 from space_core.face.normalization import HeadPose
@@ -33,7 +34,7 @@ def photo_notes(
         pose: its head pose, of length 1.
         scale: pixels of the photo per pixel of the crop.
     """
-    return (*_notes_on_face(landmarks, normalized, pose, scale), *_notes_on_light(framed, landmarks))
+    return (*_notes_on_face(landmarks, normalized, pose, scale), *_notes_on_picture(framed, landmarks))
 
 
 def _notes_on_face(landmarks: np.ndarray, normalized: np.ndarray, pose: HeadPose, scale: float) -> Iterator[str]:
@@ -50,7 +51,9 @@ def _notes_on_face(landmarks: np.ndarray, normalized: np.ndarray, pose: HeadPose
         yield "The eyes are shut in the photo, so open ones have to be made up. A photo with open eyes helps."
 
 
-def _notes_on_light(framed: np.ndarray, landmarks: np.ndarray) -> Iterator[str]:
+def _notes_on_picture(framed: np.ndarray, landmarks: np.ndarray) -> Iterator[str]:
+    if is_mouth_covered(framed, landmarks):
+        yield "The mouth is covered in the photo, as by a mask, so no lips are seen to speak. A bare face helps."
     low, high = landmarks[:, :2].min(0), landmarks[:, :2].max(0)
     (left, top), (right, bottom) = (np.clip(corner, 0, SIZE).astype(int) for corner in (low, high))
     face = framed[top:bottom, left:right]

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from space_core.face.canvas import Canvas, crop_canvas
+from space_core.face.covered_mouth import is_mouth_covered
 from space_core.face.crop import AROUND_CROP
 from space_core.face.portrait import MARGIN, SIZE, Portrait
 from space_core.face.posed_face import PosedFace
@@ -47,7 +48,7 @@ from space_core.generator.mesh_warp.glasses.finding import find_glasses
 from space_core.generator.mesh_warp.glasses.worn_glasses import WornGlasses, draw_glasses, take_off_glasses
 from space_core.generator.mesh_warp.head_sides import continued_beside, with_head_sides
 from space_core.generator.mesh_warp.head_top import continued_above, with_head_top
-from space_core.generator.mesh_warp.lip_edges import LipEdges, find_lip_edges, moved_to_edges
+from space_core.generator.mesh_warp.lip_edges import LipEdges, find_lip_edges, moved_to_edges, with_shut_lips
 from space_core.generator.mesh_warp.parallel import thread_beside
 from space_core.generator.mesh_warp.placement import place
 from space_core.generator.mesh_warp.prepared_mouth import prepare_mouth
@@ -75,13 +76,13 @@ class PreparedPortrait:
         canvas: the film's picture at rest, the person as a layer, and the grid.
         to_film: from pixels of the portrait's crop to those of the film.
         photo: the photo's own landmarks, in pixels of the film.
-        edges: where the photo shows the lips' inner edges.
+        lip_edges: where the photo shows the lips' inner edges; None where something covers the mouth.
         mesh: the warp mesh, in pixels of the film.
         wrinkles: the creases of the skin.
         smile_folds: the folds of the photo's smile.
         glasses: glasses, or None.
         eyes: what lies behind the lids; None where sunglasses hide them.
-        lips: what lies behind the lips.
+        lips: what lies behind the lips; None where something covers the mouth.
         light: the light on the face, or None where it turns with the head.
         blur: the standard deviation of the Gaussian that has blurred the photo in its face, in pixels of the film.
         bars: what is in front of all at the photo's edges, or None.
@@ -90,13 +91,13 @@ class PreparedPortrait:
     canvas: PreparedCanvas
     to_film: PixelTransform
     photo: FaceMotion
-    edges: LipEdges
+    lip_edges: LipEdges | None
     mesh: WarpMesh
     wrinkles: PreparedWrinkles
     smile_folds: PreparedSmileFolds
     glasses: WornGlasses | None
     eyes: PreparedEyes | None
-    lips: PreparedLips
+    lips: PreparedLips | None
     light: PreparedLight | None
     blur: float
     bars: PreparedBars | None
@@ -127,8 +128,9 @@ class MeshWarpGenerator:
         to_film, to_surroundings = film_transform(canvas), PixelTransform(1.0, np.full(2, float(MARGIN)))
         surroundings, hidden = portrait.behind_bars(portrait.surroundings, AROUND_CROP)
         picture = torch.tensor(surroundings).permute(2, 0, 1)[None].float() / 255
-        lip_edges = find_lip_edges(picture, face_motion(face, to_surroundings, host))
-        face = moved_to_edges(face, lip_edges)
+        covered = is_mouth_covered(portrait.image, portrait.landmarks)
+        lip_edges = None if covered else find_lip_edges(picture, face_motion(face, to_surroundings, host))
+        face = _with_lips(face, lip_edges)
         around, photo = (face_motion(face, transform, host) for transform in (to_surroundings, to_film))
         glasses, worn = find_glasses(picture, around, portrait.person), None
         if glasses is not None:
@@ -147,13 +149,13 @@ class MeshWarpGenerator:
             prepared = PreparedPortrait(
                 to_film=to_film,
                 photo=photo,
-                edges=lip_edges,
+                lip_edges=lip_edges,
                 mesh=mesh.transformed(to_surroundings.inverse().then(to_film)),
                 wrinkles=prepare_wrinkles(picture, around, depiction, soft / to_film.scale),
                 smile_folds=prepare_smile_folds_on(canvas, photo, depiction),
                 glasses=worn,
                 eyes=None if glasses and glasses.opaque else prepare_eyes_on(canvas, photo, soft),
-                lips=prepare_lips_on(canvas, photo, mouth, blur, refined),
+                lips=None if covered else prepare_lips_on(canvas, photo, mouth, blur, refined),
                 light=prepare_light(picture, around, depiction),
                 blur=blur,
                 bars=bars,
@@ -240,7 +242,7 @@ class MeshWarpGenerator:
     @torch.inference_mode()
     def draw(self, prepared: PreparedPortrait, face: PosedFace, memory: FrameMemory | None = None) -> torch.Tensor:
         """(B, H, W, 3) uint8 RGB frames on the device; reads nothing back from it. For ``memory`` see ``compose``."""
-        motion = face_motion(moved_to_edges(face, prepared.edges), prepared.to_film, self.device)
+        motion = face_motion(_with_lips(face, prepared.lip_edges), prepared.to_film, self.device)
         canvas = prepared.canvas
         offsets, far, back = self._offsets(prepared, motion)
         shade = crease_shade(
@@ -252,7 +254,8 @@ class MeshWarpGenerator:
         draw_smile_folds(frames, canvas, places, prepared.smile_folds, motion)
         if prepared.eyes is not None:
             draw_eyes(frames, canvas, places, prepared.eyes, motion)
-        draw_lips(frames, prepared.lips, self._refinement, motion)
+        if prepared.lips is not None:
+            draw_lips(frames, prepared.lips, self._refinement, motion)
         if prepared.glasses is not None:
             draw_glasses(frames, prepared.glasses, motion)
         if prepared.light is not None:
@@ -306,6 +309,11 @@ class MeshWarpGenerator:
             cells = in_cells(behind, depths_behind, mesh.back.triangles, attributes, shown)
             back = DrawnBack(mesh.back.texture, cells)
         return torch.where(offsets.abs() < STILL * prepared.to_film.scale, 0, offsets), far, back
+
+
+def _with_lips(face: PosedFace, edges: LipEdges | None) -> PosedFace:
+    """A face whose lips end where the photo shows it, or never part if ``edges`` is None."""
+    return with_shut_lips(face) if edges is None else moved_to_edges(face, edges)
 
 
 def _with_whole_head(

@@ -46,6 +46,13 @@ def moved_to_edges(face: PosedFace, edges: LipEdges) -> PosedFace:
     return replace(face, normalized=normalized)
 
 
+def with_shut_lips(face: PosedFace) -> PosedFace:
+    """A face whose inner lips lie on one line, midway between where they are."""
+    normalized = np.array(face.normalized)
+    normalized[:, UPPER] = normalized[:, LOWER] = (normalized[:, UPPER] + normalized[:, LOWER]) / 2
+    return replace(face, normalized=normalized)
+
+
 def _opening(normalized: np.ndarray) -> np.ndarray:
     """(B, 9) how far lips are tracked apart in normalized landmarks (B, 478, 3)."""
     return (normalized[:, LOWER, 1] - normalized[:, UPPER, 1]).clip(0)

@@ -50,7 +50,7 @@ class Outputs:
             (self.landmark_video, ".mp4"),
             (self.motion_file, ".npz"),
         ]
-        targets = [check_output(file, suffix, sources).resolve() for file, suffix in files if file is not None]
+        targets = [check_output(file, suffix, sources) for file, suffix in files if file is not None]
         if len(set(targets)) < len(targets):
             raise SpaceError("Two of the outputs would be one file. Choose another name for one of them.")
 
@@ -85,7 +85,7 @@ def write_animation(
         SpaceError: a file can't be written. Nothing half-made is left behind.
     """
     num_frames, sound = animation.num_frames, soundtrack or sound
-    finished: list[str | Path] = []
+    finished: list[Path] = []
     motions: list[Motion] = []
     with ExitStack() as files:
         files.enter_context(animation)
@@ -106,25 +106,26 @@ def write_animation(
             motion = join(motions)
             if soundtrack is not None:
                 motion = replace(motion, speech=soundtrack.speech[: len(motion) * SAMPLES_PER_FRAME])
-            _save_with_progress(outputs.motion_file, motion, progress)
-            finished.append(outputs.motion_file)
+            motion_file = check_output(outputs.motion_file, ".npz")
+            _save_with_progress(motion_file, motion, progress)
+            finished.append(motion_file)
 
 
-def _save_with_progress(path: str | Path, motion: Motion, progress: Progress) -> None:
+def _save_with_progress(path: Path, motion: Motion, progress: Progress) -> None:
     """Writes a motion file like ``save_motion``; nothing of it appears if ``progress`` raises meanwhile."""
     # A cancelled task goes on writing, into a folder that is gone.
-    with TemporaryDirectory(prefix=".space-", dir=Path(path).absolute().parent, ignore_cleanup_errors=True) as folder:
+    with TemporaryDirectory(prefix=".space-", dir=path.parent, ignore_cleanup_errors=True) as folder:
         unfinished = Path(folder) / "landmarks.npz"
         run_with_progress(lambda: save_motion(unfinished, motion), lambda: progress("frames", len(motion), len(motion)))
         unfinished.replace(path)
 
 
 @contextmanager
-def _removed_on_failure(finished: list[str | Path]) -> Iterator[None]:
+def _removed_on_failure(finished: list[Path]) -> Iterator[None]:
     """Removes finished files again if what follows fails."""
     try:
         yield
     except BaseException:
         for path in finished:
-            Path(path).unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
         raise

@@ -1036,6 +1036,55 @@ def test_an_output_that_cannot_be_written_is_refused_early(tmp_path, speech):
     assert not (tmp_path / "out.mp4").exists()
 
 
+def test_an_output_that_is_a_link_is_written_where_the_link_leads(tmp_path, speech):
+    (tmp_path / "disk").mkdir()
+    frames = np.zeros((2, 64, 64, 3), np.uint8)
+    for film in (tmp_path / "disk" / "film.mp4", tmp_path / "disk" / "new.mp4"):
+        link = tmp_path / f"to_{film.name}"
+        link.symlink_to(film)
+        write_video(frames, link, None, 2)
+        assert link.is_symlink()
+        assert film.stat().st_size > 0
+    assert len(list((tmp_path / "disk").iterdir())) == 2
+    (tmp_path / "circle.mp4").symlink_to(tmp_path / "circle.mp4")
+    assert "not a file that can be replaced" in refusal(check_output, tmp_path / "circle.mp4", ".mp4")
+    (tmp_path / "nowhere.mp4").symlink_to(tmp_path / "nowhere" / "film.mp4")
+    assert "no folder 'nowhere'" in refusal(check_output, tmp_path / "nowhere.mp4", ".mp4")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="only there files are locked")
+def test_what_a_killed_run_has_left_beside_its_film_is_removed_by_a_later_one_but_no_file_of_a_run_that_goes_on(
+    tmp_path,
+):
+    program = """
+import sys
+import numpy as np
+from space_core.media.video_writer import VideoWriter
+with VideoWriter(sys.argv[1], None, 50) as video:
+    video.write(np.zeros((64, 64, 3), np.uint8))
+    print("started", flush=True)
+    input()
+"""
+
+    def begin(name):
+        command = [sys.executable, "-c", program, str(tmp_path / name)]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert process.stdout.readline() == "started\n"
+        return process
+
+    with begin("killed.mp4") as killed:
+        killed.kill()
+    (left,) = tmp_path.iterdir()
+    with begin("goes_on.mp4") as goes_on:
+        (kept,) = set(tmp_path.iterdir()) - {left}
+        for unfinished in (left, kept):
+            os.utime(unfinished, (0, 0))
+        (tmp_path / ".space-young.mp4.part").touch()
+        write_video(np.zeros((1, 64, 64, 3), np.uint8), tmp_path / "film.mp4", None, 1)
+        assert {path.name for path in tmp_path.iterdir()} == {kept.name, ".space-young.mp4.part", "film.mp4"}
+        goes_on.kill()
+
+
 def test_an_input_is_never_replaced(tmp_path, clip):
     source = tmp_path / "me.mp4"
     source.write_bytes(clip.read_bytes())

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from space_core.errors import ServerFault, SpaceError
-from space_core.media.files import disk_full, is_disk_full, shown_name, temporary_sibling
+from space_core.media.files import disk_full, hidden_sibling, is_disk_full, shown_name
 from space_core.version import __version__
 
 if TYPE_CHECKING:
@@ -212,7 +212,7 @@ def _stored_credentials(folder: Path) -> PemCredentials:
 
 def _write_once(path: Path, content: bytes, mode: int) -> None:
     """Writes a file atomically, unless it exists already."""
-    unfinished = temporary_sibling(path)
+    unfinished = hidden_sibling(path)
     try:
         with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
             file.write(content)

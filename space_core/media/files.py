@@ -1,16 +1,25 @@
 """Checks of the paths that users give, before files are read or written; temporary files."""
 
 import errno
+import importlib
 import os
 import stat
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from space_core.errors import ServerFault, SpaceError
 from space_core.media.run_folder import temporary_run_folder
+
+fcntl: Any = importlib.import_module("fcntl") if os.name == "posix" else None
+
+UNFINISHED = ".space-*.part"  # a file that is being written
+# After so long without a write, an unfinished file that nobody locks is what a killed run has left. Not at once: some
+# network file systems show a lock to the machine alone that holds it. The slowest generator writes every two minutes.
+ABANDONED_SECONDS = 600.0
 
 
 def shown_name(path: str | Path) -> str:
@@ -53,7 +62,8 @@ def check_output(path: str | Path, suffix: str, inputs: tuple[str | Path, ...] =
     """The absolute path of a file that can be written; checked before long computations start.
 
     Args:
-        path: the output; an existing file will be replaced.
+        path: the output; an existing file will be replaced. A symbolic link stays, and the file that it leads to is
+            written: that one's path is returned.
         suffix: the required suffix, such as ".mp4".
         inputs: the user's input files, which must not be replaced.
 
@@ -63,20 +73,21 @@ def check_output(path: str | Path, suffix: str, inputs: tuple[str | Path, ...] =
     """
     if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
         raise SpaceError(f"No output file was given. Name a file that ends in {suffix}.")
-    target = Path(path)
-    if target.suffix.lower() != suffix:
+    if Path(path).suffix.lower() != suffix:
         raise SpaceError(f"The output {shown_name(path)} must end in {suffix}.")
-    folder = shown_name(target.absolute().parent)
+    folder = shown_name(Path(path).absolute().parent)
     try:
-        if not target.absolute().parent.is_dir():
+        target = Path(os.path.realpath(path))
+        folder = shown_name(target.parent)
+        if not target.parent.is_dir():
             raise SpaceError(f"There is no folder {folder} to write the output to. Create it or choose another.")
-        if target.exists():
+        if target.exists() or target.is_symlink():  # a link in a circle
             if not target.is_file():
                 raise SpaceError(f"{shown_name(path)} is not a file that can be replaced. Choose another output.")
             if any(Path(source).exists() and target.samefile(source) for source in inputs):
                 raise SpaceError(f"The output {shown_name(path)} would replace an input. Choose another name.")
         # Permission bits do not show read-only disks and do not apply to root, so a file is created.
-        trial = temporary_sibling(target)
+        trial = hidden_sibling(target)
         try:
             trial.touch(exist_ok=False)
         finally:
@@ -91,12 +102,48 @@ def check_output(path: str | Path, suffix: str, inputs: tuple[str | Path, ...] =
         ) from None
     except ValueError:  # a zero byte inside the path
         raise SpaceError(f"{shown_name(path)} is not a valid file name. Choose another output.") from None
-    return target.absolute()
+    return target
 
 
-def temporary_sibling(path: Path) -> Path:
+def hidden_sibling(path: Path) -> Path:
     """A new hidden name in the folder of ``path``: on the same disk, so that the finished file can be renamed to it."""
     return path.with_name(f".space-{os.urandom(6).hex()}{path.suffix}.part")
+
+
+@contextmanager
+def unfinished_file(path: Path) -> Iterator[Path]:
+    """A new empty file at a ``hidden_sibling``, which is removed when the context ends, unless it was renamed.
+
+    If this process is killed, it is removed by a later one that writes into the same folder.
+
+    Raises:
+        OSError: it can't be created.
+    """
+    _remove_abandoned(path.parent)
+    name = hidden_sibling(path)
+    try:
+        if fcntl is None:  # an open file could not be renamed
+            name.touch(exist_ok=False)
+            yield name
+            return
+        with name.open("xb") as file:
+            with suppress(OSError):  # a file system without locks
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # until this process ends, however it does
+            yield name
+    finally:
+        name.unlink(missing_ok=True)
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Removes the unfinished files of processes that were killed."""
+    for path in folder.glob(UNFINISHED):
+        with suppress(OSError):  # it is locked, another user's, or gone
+            if not stat.S_ISREG(path.lstat().st_mode) or time.time() < path.lstat().st_mtime + ABANDONED_SECONDS:
+                continue
+            if fcntl is not None:
+                with path.open("rb") as file:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
 
 
 def temporary_file() -> IO[bytes]:

@@ -15,7 +15,7 @@ import numpy as np
 import soundfile
 
 from space_core.errors import SpaceError
-from space_core.media.files import check_output, disk_full, temporary_sibling
+from space_core.media.files import check_output, disk_full, unfinished_file
 from space_core.media.phonemes import phonemize
 
 if TYPE_CHECKING:
@@ -79,15 +79,13 @@ def write_speech(
     speech, rate = _synthesize(voice, sentences, progress), voice.config.sample_rate
     if len(speech) / rate > max_seconds:
         raise _too_long(len(speech) / rate, max_seconds)
-    unfinished = temporary_sibling(target)
     try:
-        soundfile.write(unfinished, speech, rate, subtype="PCM_16", format="WAV")
-        unfinished.replace(target)
+        with unfinished_file(target) as unfinished:
+            soundfile.write(unfinished, speech, rate, subtype="PCM_16", format="WAV")
+            unfinished.replace(target)
     except (OSError, soundfile.SoundFileError) as failure:
         # libsndfile gives no reason; a file that could be created before is cut short by a full disk.
         raise disk_full() from failure
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def _too_long(seconds: float, limit: float) -> SpaceError:

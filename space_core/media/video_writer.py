@@ -3,7 +3,6 @@
 import math
 import os
 import re
-import tempfile
 from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,7 +16,15 @@ from space_core.media import ffmpeg
 from space_core.media.audio import SOUND_RATE, Recording
 from space_core.media.content_credentials import SOFTWARE, SOURCE_TYPE, VERSION, ContentCredentials
 from space_core.media.encoded_frames import EncodedFrames, can_be_counted
-from space_core.media.files import check_output, disk_full, is_disk_full, shown_name, temporary_sibling
+from space_core.media.files import (
+    check_output,
+    disk_full,
+    is_disk_full,
+    shown_name,
+    temporary_fault,
+    temporary_file,
+    unfinished_file,
+)
 from space_core.media.yuv import convert_to_yuv420, yuv420_buffer
 from space_core.timing import FPS, SAMPLE_RATE
 
@@ -90,7 +97,7 @@ class VideoWriter:
         """Checks the arguments; ffmpeg starts with the first frame.
 
         Args:
-            path: the MP4; an existing one is replaced. None for a stream alone.
+            path: the MP4; an existing one is replaced, a symbolic link followed. None for a stream alone.
             sound: a recording; or samples ``(N,)`` float32 in [-1, 1], 16 kHz mono; or None for no audio track. It is
                 cut or padded with silence to the length of the frames.
             num_frames: the number of frames that will be written, at least 1.
@@ -112,8 +119,8 @@ class VideoWriter:
         self._sound = sound
         self._credentials = credentials
         self._stall_seconds = math.inf if path is None else stall_seconds
-        neighbour = self.path or Path(tempfile.gettempdir(), "stream.mp4")
-        self._unfinished, self._raw_sound, self._signed = (temporary_sibling(neighbour) for _ in range(3))
+        self._files = ExitStack()  # those that are removed in the end
+        self._unfinished: Path | None = None
         self._encoder: ffmpeg.Process | None = None
         self._encoded: EncodedFrames | None = None  # counted where frames are large
         self._shape: tuple[int, ...] = ()
@@ -167,8 +174,7 @@ class VideoWriter:
                 self._encoder.close()
             if self._encoded is not None:
                 self._encoded.close()
-            for path in (self._unfinished, self._raw_sound, self._signed):
-                path.unlink(missing_ok=True)
+            self._files.close()
 
     def _start(self, shape: tuple[int, ...]) -> ffmpeg.Process:
         """Starts ffmpeg for frames of ``shape`` (H, W, 3)."""
@@ -214,6 +220,10 @@ class VideoWriter:
             sound_filter = {} if self._sound is None else {"bsf:a": STREAM_SOUND_FILTER}
             stream = [part for name, value in (STREAM_OPTIONS | sound_filter).items() for part in (f"-{name}", value)]
             return [*stream, "-f", "mp4", "pipe:1"]
+        try:
+            self._unfinished = self._files.enter_context(unfinished_file(self.path))
+        except OSError as failure:
+            raise self._write_fault(failure) from failure
         if self._stream is None:
             return ["-movflags", "+faststart", "-f", "mp4", "-y", f"file:{self._unfinished}"]
         # Encoded once; the flag has the encoders leave to both what belongs into an index.
@@ -230,12 +240,14 @@ class VideoWriter:
         if isinstance(self._sound, Recording):
             path, rate, channels = self._sound.sound.name, SOUND_RATE, self._sound.channels
         else:
-            path, rate, channels = self._raw_sound, SAMPLE_RATE, 1
+            file = self._files.enter_context(temporary_file())
+            path, rate, channels = file.name, SAMPLE_RATE, 1
             samples = np.nan_to_num(np.clip(self._sound, -1, 1))
             try:
-                path.write_bytes(np.round(samples * 32767).astype("<i2").tobytes())
+                file.write(np.round(samples * 32767).astype("<i2").tobytes())
+                file.flush()
             except OSError as failure:
-                raise self._write_fault(failure) from failure
+                raise temporary_fault() from failure
         raw = ["-f", "s16le", "-ar", str(rate), "-ac", str(channels)]
         return ["-protocol_whitelist", "file", *raw, "-i", f"file:{path}"]
 
@@ -252,11 +264,13 @@ class VideoWriter:
                 raise self._failure()
         if self.path is None:
             return
+        finished = self._unfinished
+        assert finished is not None
         try:
-            finished = self._unfinished
             if self._credentials is not None:
-                self._credentials.sign(self._unfinished, self._signed)
-                finished = self._signed
+                signed = self._files.enter_context(unfinished_file(self.path))
+                self._credentials.sign(finished, signed)
+                finished = signed
             finished.replace(self.path)
         except OSError as failure:
             raise self._write_fault(failure) from failure

@@ -42,7 +42,7 @@ from space_core.media.files import (
     existing_file,
     is_disk_full,
     shown_name,
-    temporary_sibling,
+    unfinished_file,
 )
 from space_core.motion.action_unit_labels import MAX_STRENGTH, UNIT_COLUMNS
 from space_core.motion.emotion_labels import EMOTIONS, MAX_INTENSITY
@@ -117,17 +117,15 @@ def save_motion(path: str | Path, motion: Motion) -> None:
     }
     if motion.speech is not None:
         arrays["speech"] = motion.speech
-    unfinished = temporary_sibling(target)
     try:
-        with unfinished.open("wb") as file:  # given a name, NumPy would append .npz
-            np.savez_compressed(file, **arrays)
-        unfinished.replace(target)
+        with unfinished_file(target) as unfinished:
+            with unfinished.open("wb") as file:  # given a name, NumPy would append .npz
+                np.savez_compressed(file, **arrays)
+            unfinished.replace(target)
     except OSError as failure:
         if is_disk_full(failure):
             raise disk_full() from failure
         raise SpaceError(f"The landmarks {shown_name(path)} can't be written. Choose another name.") from failure
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def load_motion(path: str | Path, max_seconds: float = 600.0) -> Motion:

@@ -14,7 +14,7 @@ from space_core.errors import SpaceError
 from space_core.generator.liveportrait.networks import LivePortraitNetworks
 from space_core.latents.fitting import STEPS, VARIANTS, Errors, Examples, errors, fit, join_examples
 from space_core.latents.landmarks2latents import Landmarks2Latents, LatentNetwork, load_landmarks2latents
-from space_core.media.files import temporary_sibling
+from space_core.media.files import unfinished_file
 from space_core.neural.material import Material, video_takes
 from space_core.progress import Progress
 
@@ -166,16 +166,14 @@ def save(learnt: Learnt, networks: LivePortraitNetworks, folder: Path) -> None:
         SpaceError: the folder can't be written to.
     """
     path = folder / FILE
-    unfinished = temporary_sibling(path)
     tensors = {name: tensor.cpu().contiguous() for name, tensor in learnt.network.state_dict().items()}
     try:
-        save_file(tensors, unfinished, {"weights": fingerprint(networks)})
-        unfinished.replace(path)
+        with unfinished_file(path) as unfinished:
+            save_file(tensors, unfinished, {"weights": fingerprint(networks)})
+            unfinished.replace(path)
         path.with_suffix(".md").write_text(learnt.card, "utf-8")
     except OSError as error:
         raise SpaceError(f"{path} can't be written: {error.strerror or error}.") from error
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def fingerprint(networks: LivePortraitNetworks) -> str:

@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import struct
 import subprocess
 import sys
 import threading
@@ -649,6 +650,94 @@ def test_a_photo_that_ends_its_reader_is_refused_and_the_next_one_is_read(held_p
     with pytest.raises(SpaceError, match=message):
         loading.result()
     assert_pattern(load_photo(path))
+
+
+def _png(path, light_to_values, *chunks):
+    """Writes a PNG of 16 bits of greys and colours; returns what they are in sRGB."""
+    light = np.random.default_rng(0).random((6, 6, 3)).repeat(16, 0).repeat(16, 1) ** 2
+    values = np.round(light_to_values(light).clip(0, 1) * 65535).astype(">u2")
+
+    def chunk(kind, content):
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    pixels = zlib.compress(b"".join(b"\0" + row.tobytes() for row in values))
+    head = struct.pack(">IIBBBBB", 96, 96, 16, 2, 0, 0, 0)
+    parts = [(b"IHDR", head), *chunks, (b"IDAT", pixels), (b"IEND", b"")]
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts))
+    return np.round(255 * np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055))
+
+
+# Linear light with sRGB's primaries in those of Display P3 and of BT.2020.
+IN_P3 = np.array([[0.8225, 0.1774, 0], [0.0332, 0.9669, 0], [0.0171, 0.0724, 0.9108]])
+IN_BT2020 = np.array([[0.6274, 0.3293, 0.0433], [0.0691, 0.9195, 0.0114], [0.0164, 0.0880, 0.8956]])
+
+
+def _pq(light):
+    power = (light * 203 / 10000) ** 0.1593017578125
+    return ((0.8359375 + 18.8515625 * power) / (1 + 18.6875 * power)) ** 78.84375
+
+
+def _hlg(light):
+    display = light * 203 / 1000
+    scene = display * (display @ [0.2627, 0.6780, 0.0593])[..., None] ** (1 / 1.2 - 1)
+    bright = 0.17883277 * np.log((12 * scene - 0.28466892).clip(1e-9)) + 0.55991073
+    return np.where(scene <= 1 / 12, np.sqrt(3 * scene), bright)
+
+
+CODED = {
+    "linear": (lambda light: light, (b"gAMA", struct.pack(">I", 100_000))),
+    "gamma_1.8": (lambda light: light ** (1 / 1.8), (b"gAMA", struct.pack(">I", 55_556))),
+    "display_p3": (lambda light: (light @ IN_P3.T) ** (1 / 2.2), (b"cICP", bytes([12, 4, 0, 1]))),
+    "pq": (lambda light: _pq(0.6 * light @ IN_BT2020.T), (b"cICP", bytes([9, 16, 0, 1]))),
+    "hlg": (lambda light: _hlg(0.6 * light @ IN_BT2020.T), (b"cICP", bytes([9, 18, 0, 1]))),
+}
+
+
+@pytest.mark.parametrize("coding", CODED)
+def test_a_photo_that_says_how_its_colours_are_coded_has_these_colours(tmp_path, coding):
+    values, chunk = CODED[coding]
+    expected = _png(tmp_path / "photo.png", values, chunk)
+    if coding in ("pq", "hlg"):  # below the light that is compressed
+        expected = 255 * (1.055 * (0.6 * ((expected / 255 + 0.055) / 1.055) ** 2.4) ** (1 / 2.4) - 0.055)
+    decoded = load_photo(tmp_path / "photo.png")
+    is_light = expected > 60  # of the darkest values few bits are left
+    assert np.abs(decoded - expected)[is_light].max() < 8
+    assert np.abs(decoded - expected)[is_light].mean() < 1.5
+
+
+def test_highlights_of_an_hdr_photo_keep_their_shape(tmp_path):
+    ramp = np.linspace(0.5, 3, 96)[None, :, None].repeat(96, 0).repeat(3, 2)
+    _png(tmp_path / "photo.png", lambda _: _pq(ramp), (b"cICP", bytes([9, 16, 0, 1])))
+    (row,) = load_photo(tmp_path / "photo.png")[:1, ::8, 0].astype(int)
+    assert (np.diff(row)[:6] > 0).all()
+    assert 250 <= row[-1] <= 255
+
+
+def test_an_avif_of_a_wide_gamut_without_a_profile_has_its_colours(tmp_path):
+    photo = np.full((64, 64, 3), (200, 60, 40), np.uint8)
+    Image.fromarray(photo).save(tmp_path / "photo.avif", quality=100, subsampling="4:4:4")
+    content = (tmp_path / "photo.avif").read_bytes()
+    code = content.index(b"colrnclx") + 8
+    (tmp_path / "photo.avif").write_bytes(content[:code] + bytes([0, 12]) + content[code + 2 :])
+    assert np.abs(load_photo(tmp_path / "photo.avif").astype(int) - (217, 43, 22)).max() < 4
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        (b"cICP", b"\x09"),
+        (b"cICP", b"\xff\xff\x00\x01"),
+        (b"gAMA", bytes(4)),
+        (b"gAMA", b"\xff\xff\xff\xff"),
+        (b"cHRM", bytes(32)),
+        (b"cHRM", struct.pack(">8I", 31270, 32900, 10000, 10000, 20000, 20000, 30000, 30000)),
+    ],
+)
+def test_senseless_codings_are_ignored(tmp_path, chunk):
+    expected = _png(
+        tmp_path / "photo.png", lambda light: light ** (1 / 2.2), (b"gAMA", struct.pack(">I", 45455)), chunk
+    )
+    assert np.abs(load_photo(tmp_path / "photo.png") - expected)[expected > 60].max() < 5
 
 
 def test_a_tiny_or_a_very_narrow_image_is_refused():

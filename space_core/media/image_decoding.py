@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image, ImageCms, PngImagePlugin
 
 from space_core.errors import SpaceError
+from space_core.media.colour_coding import colour_coding
 from space_core.media.files import shown_name
 
 # Pillow also opens documents and scripts (EPS runs Ghostscript), which are not accepted as photos.
@@ -94,7 +95,7 @@ def decode_file(path: Path, max_side: int) -> tuple[np.ndarray, float]:
     with image, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         _check_effort(image, path, label)
-        return _decode(image, label, max_side, opened_here=True)
+        return _decode(image, label, max_side, path)
 
 
 def decode_image(source: np.ndarray | Image.Image) -> np.ndarray:
@@ -142,8 +143,9 @@ def _no_memory() -> SpaceError:
     return SpaceError("There is not enough memory to read a photo of this size. Scale it down first.")
 
 
-def _decode(image: Image.Image, label: str, max_side: int, opened_here: bool = False) -> tuple[np.ndarray, float]:
-    """See ``decode_file``; the steps are in the order that needs the least memory."""
+def _decode(image: Image.Image, label: str, max_side: int, path: Path | None = None) -> tuple[np.ndarray, float]:
+    """See ``decode_file``; the steps are in the order that needs the least memory. ``path`` is None where the image was
+    opened elsewhere."""
     width, height = image.size
     if min(width, height) < MIN_SIDE:
         raise SpaceError(
@@ -154,15 +156,16 @@ def _decode(image: Image.Image, label: str, max_side: int, opened_here: bool = F
         raise SpaceError(f"{label} is too narrow: {width} x {height} pixels. Crop it to the person.")
     target = (max(1, round(width * shrink)), max(1, round(height * shrink)))
     try:
-        if opened_here:  # draft changes the image, and a caller's image must stay as it is
+        if path is not None:  # draft changes the image, and a caller's image must stay as it is
             image.draft(None, target)  # a JPEG can be decoded at 1/2 or 1/4 of its size, with less memory
         image.load()
         transposition = TRANSPOSITIONS.get(_orientation(image))
         profile = image.info.get("icc_profile")
+        coding = None if path is None else colour_coding(image, path, profile)
         image = _to_8_bit(image)
         if max(image.size) > max_side:
             image = image.resize(target, Image.Resampling.LANCZOS, reducing_gap=2.0)
-        image = _to_opaque_srgb(image, profile)
+        image = _to_opaque_srgb(image, profile) if coding is None else coding.convert(_to_opaque_srgb(image, None))
     except MemoryError:
         raise _no_memory() from None
     except (*DECODE_ERRORS, Image.DecompressionBombError) as failure:

@@ -26,7 +26,7 @@ from websockets.sync.client import connect
 
 from space_core import ServerFault, SpaceError
 from space_core.options import AnimationOptions
-from space_core.web import connections, film_streams, job_threads, middleware
+from space_core.web import connections, expiry, film_streams, job_threads, middleware, visitor_limits
 from space_core.web.endpoints import Endpoints
 from space_core.web.film_streams import FilmStreams
 from space_core.web.gradio_page import MOST_RESULTS
@@ -35,7 +35,7 @@ from space_core.web.jobs import Film, SpeechSource, TimeLimit
 from space_core.web.metrics import Metrics
 from space_core.web.service import AnimationService
 from space_core.web.settings import Settings
-from space_core.web.visitor_limits import RateLimit
+from space_core.web.visitor_limits import RateLimit, UploadLimits
 
 BOUNDARY = "limit"
 PART = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="files"; filename="a.jpg"\r\n\r\na face'
@@ -277,6 +277,43 @@ def test_one_visitor_can_upload_so_many_bytes(tmp_path):
             assert other.upload_bytes("a.jpg", bytes(600_000)).status_code == 200
         with from_address(visitor, "2001:db8::2") as other:
             assert other.upload_bytes("b.jpg", bytes(600_000)).status_code == 429
+
+
+def test_uploads_that_began_while_there_was_room_do_not_fill_the_disk(tmp_path, monkeypatch):
+    free = [40, 40, 40, 10]  # megabytes, when it is asked
+    monkeypatch.setattr(
+        "shutil.disk_usage", lambda _: SimpleNamespace(free=(free.pop(0) if len(free) > 1 else free[0]) * 2**20)
+    )
+    with served(tmp_path, max_upload_mb=10) as visitor:
+        before = files_in(tmp_path)
+        answer = visitor.upload_bytes("speech.wav", bytes(8_000_000))
+        assert "no room for uploads" in detail(answer, 507)
+        assert files_in(tmp_path) == before
+        assert visitor.metric('space_failed_total{endpoint="upload",reason="disk_full"}') == 1
+
+
+def test_files_are_kept_for_a_shorter_time_while_the_disk_is_nearly_full(tmp_path, monkeypatch):
+    free = 2**30
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=free))
+    monkeypatch.setattr(expiry, "EXPIRY_INTERVAL", 0.05)
+    monkeypatch.setattr(expiry, "SCARCE_SECONDS", 0.5)
+    monkeypatch.setattr(expiry, "is_private", lambda folder: True)
+    with served(tmp_path, max_upload_mb=10) as visitor:
+        (path,) = visitor.upload_bytes("photo.jpg", b"a face").json()
+        time.sleep(1)
+        assert Path(path).exists()
+        free = 2**20
+        until(lambda: not Path(path).exists())
+
+
+def test_uploads_of_visitors_who_were_here_once_are_forgotten(monkeypatch):
+    monkeypatch.setattr(visitor_limits, "SWEEP_SECONDS", 0.0)
+    limits = UploadLimits(uploads=3, num_bytes=1000, seconds=0.1)
+    for number in range(1000):
+        limits.begin(str(number), 10)
+        limits.end(str(number), 10)
+    assert limits.num_addresses > 1
+    until(lambda: limits.begin("another", 10) is None and not limits.end("another", 10) and limits.num_addresses < 5)
 
 
 def test_an_address_that_no_trusted_proxy_gives_does_not_count(operated):

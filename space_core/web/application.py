@@ -78,7 +78,8 @@ def build_app(
 
     @asynccontextmanager
     async def expiring(_: fastapi.FastAPI) -> AsyncIterator[None]:
-        task = asyncio.create_task(expire_regularly(page, settings.kept_minutes * 60, callbacks.on_expiry))
+        kept_seconds, max_bytes = settings.kept_minutes * 60, settings.max_upload_bytes
+        task = asyncio.create_task(expire_regularly(page, kept_seconds, max_bytes, callbacks.on_expiry))
         try:
             yield
         finally:

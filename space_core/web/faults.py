@@ -7,7 +7,7 @@ from space_core.fault_reasons import fault_reason
 from space_core.web.logs import error_fields, log_event
 
 SENTENCES: dict[FaultReason, str] = {
-    "disk_full": "The disk of this server is full, so that could not be made. Try again in an hour.",
+    "disk_full": "The disk of this server is full, so that could not be made. Try again in ten minutes.",
     "encoder_died": "The video could not be written, which is the server's fault. Try again.",
     "machine_lost": MACHINE_LOST,
     "out_of_memory": "This server has no memory left for that. Try again in a few minutes.",

@@ -4,8 +4,6 @@ import ipaddress
 import math
 import re
 import secrets
-import shutil
-import tempfile
 import time
 from asyncio import sleep, wait_for
 from collections.abc import Callable
@@ -23,12 +21,13 @@ from space_core.web.error_handlers import NO_ENDPOINT, NO_FETCHING, WRONG_RANGE
 from space_core.web.faults import log_fault
 from space_core.web.logs import log_event
 from space_core.web.metrics import Metrics
+from space_core.web.private_files import UPLOADS_THAT_FIT, free_uploads
 from space_core.web.settings import Settings, on_a_space
 from space_core.web.visitor_limits import RateLimit, UploadLimits, visitor_address
 
 MAX_REQUEST_BYTES = 256 * 1024  # of any request but an upload: JSON of a page's values
 DROPPED_UPLOADS = 8  # so many of the largest uploads are read and dropped of a request that is too large
-FREE_UPLOADS = 3  # so many of the largest uploads have to fit on the disk
+DISK_CHECK_BYTES = 1 << 20  # of an upload, after which it is looked again whether the disk has room
 IDLE_SECONDS = 20.0  # without a byte, after which a request is given up
 LEAST_BYTES_PER_SECOND = 2000  # of a request on average, after IDLE_SECONDS
 # A visitor may send the requests of so many seconds at once: a page takes 115, and a class may share one address.
@@ -39,6 +38,7 @@ REFUSAL_SECONDS = 1.0  # after which these are answered, so that who sends them 
 LOG_SECONDS = 60.0  # between two lines of the log about such refusals
 MAX_NAME_BYTES = 255  # of a file or folder in a path: beyond, file systems fail
 
+NO_ROOM = "There is no room for uploads at the moment. Try again in ten minutes."
 AMBIGUOUS = "A request has either Content-Length or Transfer-Encoding. Send it with one of them."
 FOREIGN = "Pages of other sites may not use this demo. Open it in a window of its own."
 OTHER_NAME = (
@@ -256,9 +256,8 @@ class RequestGuard:
             await self._refuse_upload("limit", PlainTextResponse(sentence, 429), scope, body, send)
             return
         try:
-            if self._disk_is_full():
-                full = PlainTextResponse("There is no room for uploads at the moment. Try again in an hour.", 507)
-                await self._refuse_upload("disk_full", full, scope, body, send)
+            if free_uploads(self._settings.max_upload_bytes) < UPLOADS_THAT_FIT:
+                await self._refuse_upload("disk_full", PlainTextResponse(NO_ROOM, 507), scope, body, send)
                 return
             limit = min(self._settings.max_upload_bytes, self._uploads.bytes_left(address))
             await self._app(scope, self._limited(scope, body, limit), send)
@@ -272,19 +271,26 @@ class RequestGuard:
         log_event("refused", level="error" if reason == "disk_full" else "info", reason=reason, endpoint="upload")
         await answer(scope, body.receive, send)
 
-    def _disk_is_full(self) -> bool:
-        return shutil.disk_usage(tempfile.gettempdir()).free < FREE_UPLOADS * self._settings.max_upload_bytes
-
     def _limited(self, scope: Scope, body: "_Body", limit: int) -> Receive:
-        """Receives a request; raises once it is larger than it may be, or comes too slowly."""
+        """Receives a request; raises once it is larger than it may be, fills the disk, or comes too slowly."""
+        checked = 0  # bytes
 
         async def limited() -> Message:
+            nonlocal checked
             try:
                 message = await body.receive()
             except TimeoutError:
                 self._metrics.count_failure(_endpoint(scope), "left")
                 log_event("left", reason="left", endpoint=_endpoint(scope))
                 raise HTTPException(408, "The rest of the request did not come. Send it again.") from None
+            if body.num_bytes >= checked + DISK_CHECK_BYTES:
+                checked = body.num_bytes
+                # However many uploads began while there was room, they leave some for the films.
+                if free_uploads(self._settings.max_upload_bytes) < UPLOADS_THAT_FIT - 1:
+                    self._metrics.count_failure("upload", "disk_full")
+                    log_event("refused", level="error", reason="disk_full", endpoint="upload")
+                    body.is_given_up = True
+                    raise HTTPException(507, NO_ROOM)
             if body.num_bytes <= limit:
                 return message
             # The rest is read and dropped, as a browser reads no answer before it has sent all.

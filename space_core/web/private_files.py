@@ -12,6 +12,7 @@ from pathlib import Path
 from space_core.media.run_folder import create_run_folder
 
 PREFIX = "space-visitors-"
+UPLOADS_THAT_FIT = 3  # of the largest ones; if fewer have room on the disk, it is nearly full
 TERMINATED = 128 + signal.SIGTERM  # exit code, as shells report it
 
 
@@ -34,6 +35,11 @@ def create_private_folder() -> Path:
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _exit)  # by default, the program would end without calling atexit functions
     return folder
+
+
+def free_uploads(max_upload_bytes: int) -> float:
+    """How many of the largest uploads have room on the disk that visitors' files are on."""
+    return shutil.disk_usage(tempfile.gettempdir()).free / max_upload_bytes
 
 
 def is_private(folder: Path) -> bool:

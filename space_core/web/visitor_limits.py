@@ -9,6 +9,7 @@ from functools import lru_cache
 from starlette.types import Scope
 
 UPLOADS_AT_A_TIME = 10  # of one visitor
+SWEEP_SECONDS = 60.0  # between two times at which all visitors are looked through
 IPV6_PREFIX = 64  # bits; a household or a server has all the addresses with one such prefix
 
 
@@ -18,6 +19,12 @@ class _Visitor:
 
     now: int = 0
     recent: deque[tuple[float, int]] = field(default_factory=deque)
+
+    def counts_since(self, oldest: float) -> bool:
+        """Forgets what was before a moment; whether anything is left."""
+        while self.recent and self.recent[0][0] < oldest:
+            self.recent.popleft()
+        return bool(self.recent or self.now)
 
 
 class UploadLimits:
@@ -30,6 +37,7 @@ class UploadLimits:
     def __init__(self, uploads: int, num_bytes: int, seconds: float) -> None:
         self._uploads, self._bytes, self._seconds = uploads, num_bytes, seconds
         self._visitors: dict[str, _Visitor] = {}
+        self._swept = time.monotonic()
 
     def begin(self, address: str, declared: int) -> str | None:
         """Counts an upload that begins, unless a limit refuses it with a sentence.
@@ -38,8 +46,7 @@ class UploadLimits:
             address: see ``visitor_address``.
             declared: how many bytes it says that it has; 0 if it doesn't.
         """
-        self._forget_old()
-        visitor = self._visitors.setdefault(address, _Visitor())
+        visitor = self._forget_old(address)
         if visitor.now >= UPLOADS_AT_A_TIME:
             return f"{UPLOADS_AT_A_TIME} of your uploads are under way. Wait until one is done."
         if len(visitor.recent) >= self._uploads or self._left(visitor) < max(declared, 1):
@@ -57,16 +64,25 @@ class UploadLimits:
         visitor.now -= 1
         visitor.recent.append((time.monotonic(), num_bytes))
 
+    @property
+    def num_addresses(self) -> int:
+        """How many addresses are remembered."""
+        return len(self._visitors)
+
     def _left(self, visitor: _Visitor) -> int:
         return self._bytes - sum(num_bytes for _, num_bytes in visitor.recent)
 
-    def _forget_old(self) -> None:
-        oldest = time.monotonic() - self._seconds
-        for address, visitor in list(self._visitors.items()):
-            while visitor.recent and visitor.recent[0][0] < oldest:
-                visitor.recent.popleft()
-            if not visitor.recent and not visitor.now:
-                del self._visitors[address]
+    def _forget_old(self, address: str) -> _Visitor:
+        """Forgets uploads that no longer count, now and then also of all the other visitors, and returns this one."""
+        now = time.monotonic()
+        if now - self._swept > SWEEP_SECONDS:  # not for each upload: there may be very many addresses
+            self._swept = now
+            idle = [name for name, visitor in self._visitors.items() if not visitor.counts_since(now - self._seconds)]
+            for name in idle:
+                del self._visitors[name]
+        visitor = self._visitors.setdefault(address, _Visitor())
+        visitor.counts_since(now - self._seconds)
+        return visitor
 
 
 class RateLimit:

@@ -72,11 +72,12 @@ def _backend(
 
 def _serve(service: AnimationService, pipeline: Backend, settings: Settings) -> None:
     page = build_page(service, settings, EXAMPLES)
-    live = partial(add_live, pipeline=pipeline, service=service, settings=settings) if settings.offers_live else None
+    example = EXAMPLES / "astronaut.jpg"
+    live = partial(add_live, pipeline=pipeline, service=service, settings=settings, example=example)
     if on_zero_gpu():
         spaces.zero.startup()  # what Gradio's own way of starting a page would call
     elif settings.backend == "local":
-        files = str(EXAMPLES / "astronaut.jpg"), str(EXAMPLES / "english_starlight.flac")
+        files = str(example), str(EXAMPLES / "english_starlight.flac")
         threading.Thread(target=service.warm_up, args=files, name="warm-up").start()
     callbacks = Callbacks(
         health=service.health,
@@ -93,7 +94,7 @@ def _serve(service: AnimationService, pipeline: Backend, settings: Settings) -> 
         service.metrics,
         callbacks,
         streams=service.streams,
-        add_routes=live,
+        add_routes=live if settings.offers_live else None,
         **APPEARANCE,
     )
 

@@ -224,7 +224,9 @@ def serving(pipeline: SpacePipeline, **settings) -> Iterator[str]:
     service = AnimationService(pipeline, metrics, settings.time_limit)
     page = build_page(service, settings, EXAMPLES)
     callbacks = Callbacks(service.health, service.disconnect, service.expire, service.note_fault)
-    routes = partial(add_live, pipeline=pipeline, service=service, settings=settings)
+    routes = partial(
+        add_live, pipeline=pipeline, service=service, settings=settings, example=EXAMPLES / "astronaut.jpg"
+    )
     app = build_app(page, settings, metrics, callbacks, streams=service.streams, add_routes=routes, **APPEARANCE)
     with running(app) as address:
         yield address

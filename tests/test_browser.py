@@ -205,6 +205,22 @@ def test_own_photo_and_recording_give_a_film_that_can_be_downloaded(page, short_
 
 
 @pytest.mark.slow
+def test_a_film_can_be_given_to_other_programs_where_the_browser_can_do_that(page):
+    share = page.get_by_role("button", name="Share it")
+    page.locator("#examples tbody tr").first.click()
+    film(page, name=".mp4")
+    assert not share.is_visible()
+    page.evaluate(
+        """() => {
+          navigator.canShare = ({files}) => files[0].type === 'video/mp4';
+          navigator.share = async ({files}) => { window.shared = [files[0].name, files[0].size]; };
+        }"""
+    )
+    page.locator("#examples tbody tr").nth(1).click()
+    share.click()
+    assert page.evaluate("() => shared") == ["space.mp4", (EXAMPLES / "grace_hopper.mp4").stat().st_size]
+
+
 def test_a_typed_text_is_spoken(page):
     give(page, EXAMPLES / "astronaut.jpg")
     show_tab(page, "Text")
@@ -382,6 +398,15 @@ def test_the_page_fits_a_phone(page, short_speech):
     assert page.evaluate("() => widest") <= 375
 
 
+@pytest.mark.parametrize(
+    "page", [{"viewport": {"width": 375, "height": 740}, "has_touch": True, "is_mobile": True}], indirect=True
+)
+def test_on_a_phone_an_example_is_two_taps_away(page):
+    page.get_by_role("link", name="Try an example").tap()
+    page.locator("#examples tbody tr").first.tap()
+    film(page, name=".mp4")
+
+
 RECEIVED = """() => {
   window.received = {said: 0, loudest: 0, pictures: []};
   const add = Player.prototype.add;
@@ -432,6 +457,13 @@ def test_a_missing_microphone_and_a_demo_that_is_gone_are_said_in_plain_words(pa
     page.set_input_files("#photo", EXAMPLES / "grace_hopper.jpg")
     page.get_by_text("The demo does not answer.").wait_for()
     page.context.set_offline(False)
+
+
+def test_who_has_no_photo_at_hand_talks_with_an_example(page, demo):
+    page.goto(f"{demo}/live")
+    page.get_by_role("button", name="Or use an example").click()
+    page.get_by_text("Press Talk").wait_for()
+    assert page.locator("#begin").is_enabled()
 
 
 def test_a_photo_that_will_not_do_is_refused_before_anybody_talks(page, demo, tmp_path):
@@ -516,6 +548,19 @@ def test_texts_can_be_read_and_fields_have_edges(page):
     page.get_by_text("Seed", exact=True).first.wait_for()
     assert not page.evaluate(FAINT_TEXTS)
     assert not page.evaluate(FAINT_FIELDS)
+
+
+def test_everything_that_can_be_operated_has_a_name(page):
+    page.locator("#examples tbody tr").first.click()
+    page.get_by_role("button", name="Advanced").click()
+    page.locator("#found img").wait_for()
+    for tab in ("Text", "From a video", "Inside", "Compare", "Video"):
+        show_tab(page, tab)
+        operated = r"- (button|link|checkbox|radio|slider|spinbutton|textbox|combobox|tab|grid|gridcell)(?: \[.*)?:?"
+        for line in page.locator("body").aria_snapshot().splitlines():
+            assert not re.fullmatch(operated, line.strip()), line
+    assert page.get_by_role("gridcell", name="mona lisa").count() == 1
+    assert page.locator(".empty[aria-label]:not([role])").count() == 0
 
 
 def test_everything_can_be_reached_by_keyboard(page):

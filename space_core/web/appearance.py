@@ -33,6 +33,10 @@ input[type="range"]::-moz-range-thumb {border: 1px solid var(--input-border-colo
 .player span {color: var(--body-text-color-subdued);}
 .player video {width: 100%; height: 512px; object-fit: contain;}
 .player a:not([hidden]) {display: inline-block; margin: 0.4rem;}
+.player button:not([hidden]) {
+  all: unset; margin: 0.4rem; color: var(--link-text-color); text-decoration: underline; cursor: pointer;
+}
+.player button:focus-visible {outline: 2px solid var(--color-accent);}
 .summary {min-height: 4.5rem;}
 .summary .error {white-space: normal; border-radius: var(--radius-lg);}
 .stopped .summary .wrap:has(.error) {display: none;}
@@ -44,6 +48,7 @@ footer .divider {display: none;}
   position: fixed; top: 0; left: 0; right: 0; z-index: 1000; padding: 0.6rem; text-align: center;
   background: #b91c1c; color: white;
 }
+@media (min-width: 641px) {a[href="#examples"] {display: none;}}
 @media (max-width: 640px) {
   .player .stage:is(.used, :has(video:not([hidden]))) {min-height: 340px;}
   .player video {height: 300px;}
@@ -57,12 +62,13 @@ button[title="Trim video to selection"], button[title="Reset video to initial va
 PLAYER = """<div class="stage">
 <video controls playsinline hidden aria-label="Talking portrait"></video>
 <a download="space.mp4" hidden>Download the video</a>
+<button type="button" hidden>Share it</button>
 <span role="status">The video will play here.</span>
 </div>"""
 DROP_MESSAGES = "() => spaceDropMessages()"
 _SCRIPTS = [
     Path(__file__).with_name(name).read_text(encoding="utf-8")
-    for name in ("player.js", "plain_messages.js", "connection.js")
+    for name in ("player.js", "plain_messages.js", "connection.js", "accessible_names.js")
 ]
 
 

@@ -17,6 +17,7 @@ const element = (id) => document.getElementById(id);
 const canvas = element('picture').getContext('2d');
 let photo = null;  // its path on the server
 let session = null;
+let numChosen = 0;  // photos: what is found out about an earlier one comes too late
 
 function tell(sentence, isError = false) {
   element('status').textContent = sentence;
@@ -31,6 +32,7 @@ function options() {
 
 async function choose(file) {
   if (!file) return;
+  const number = ++numChosen;
   element('begin').disabled = true;
   photo = null;
   element('shown').hidden = true;
@@ -40,6 +42,7 @@ async function choose(file) {
     form.append('files', file);
     const [path] = await ask('upload', {method: 'POST', body: form});
     const [picture, notes] = await preview(path);
+    if (number !== numChosen) return;
     if (!picture) throw new Error(notes);
     element('shown').src = picture.url;
     element('shown').hidden = false;
@@ -47,8 +50,13 @@ async function choose(file) {
     element('begin').disabled = Boolean(session);
     tell(`${notes} Press Talk, allow the microphone, and speak.`);
   } catch (error) {
-    tell(error.message, true);
+    if (number === numChosen) tell(error.message, true);
   }
+}
+
+async function chooseExample() {
+  const picture = await (await fetch('live_example.jpg')).blob();
+  choose(new File([picture], 'example.jpg', {type: picture.type}));
 }
 
 async function ask(path, request) {
@@ -228,6 +236,7 @@ async function begin() {
 element('controls').addEventListener('submit', (event) => { event.preventDefault(); begin(); });
 element('end').addEventListener('click', () => session?.close('Press Talk to begin again.'));
 element('photo').addEventListener('change', ({target}) => choose(target.files[0]));
+element('example').addEventListener('click', () => chooseExample().catch((error) => tell(error.message, true)));
 for (const name of ['emotion', 'intensity', 'gaze_yaw', 'gaze_pitch'])
   element(name).addEventListener('change', () => session?.change({[name]: options()[name]}));
 element('heard').addEventListener('change', ({target}) => { if (session) session.player.volume.gain.value = Number(target.checked); });

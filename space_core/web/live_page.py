@@ -15,13 +15,25 @@ FOLDER = Path(__file__).parent
 SCRIPTS = ("live.js", "live_microphone.js")
 
 
-def add_live(app: fastapi.FastAPI, pipeline: LivePipeline, service: AnimationService, settings: Settings) -> None:
-    """Adds the page, its scripts and its WebSocket; before Gradio's page is mounted, which would answer instead."""
+def add_live(
+    app: fastapi.FastAPI,
+    pipeline: LivePipeline,
+    service: AnimationService,
+    settings: Settings,
+    example: Path | None = None,
+) -> None:
+    """Adds the page, its scripts and its WebSocket; before Gradio's page is mounted, which would answer instead.
+
+    Args:
+        example: a JPEG that visitors without a photo can choose.
+    """
     choices = "".join(f"<option>{emotion}</option>" for emotion in EMOTIONS)
     mark = ("checked " if settings.visible_mark or settings.force_visible_mark else "") + (
         "disabled" if settings.force_visible_mark else ""
     )
-    page = (FOLDER / "live.html").read_text(encoding="utf-8").replace("{EMOTIONS}", choices).replace("{MARK}", mark)
+    page = (FOLDER / "live.html").read_text(encoding="utf-8")
+    for name, value in (("EMOTIONS", choices), ("MARK", mark), ("EXAMPLE", "" if example else " hidden")):
+        page = page.replace(f"{{{name}}}", value)
 
     @app.api_route("/live", methods=["GET", "HEAD"])
     async def live_page() -> HTMLResponse:
@@ -37,3 +49,8 @@ def add_live(app: fastapi.FastAPI, pipeline: LivePipeline, service: AnimationSer
             lambda name=name: FileResponse(FOLDER / name, media_type="text/javascript"),
             methods=["GET", "HEAD"],
         )
+    if example is not None:
+
+        @app.api_route("/live_example.jpg", methods=["GET", "HEAD"])
+        async def live_example() -> FileResponse:
+            return FileResponse(example)

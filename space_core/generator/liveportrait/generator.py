@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from space_core.face.canvas import Canvas, crop_canvas
+from space_core.face.crop import AROUND_CROP
 from space_core.face.crop_size import MARGIN, SIZE
 from space_core.face.normalization import HeadPose
 from space_core.face.portrait import Portrait
@@ -73,7 +74,7 @@ class PreparedPortrait:
         still: (H, W, 3) uint8 RGB, the film's picture at rest.
         box: the part of it into which is pasted.
         matrix: (2, 3) from pixels of that part to those of the generator's picture.
-        mask: (h, w, 1) float32 of that part, 0 the photo … 1 the generator's picture.
+        mask: (h, w, 1) float32 of that part, 0 the photo … 1 the generator's picture; 0 where bars are.
         seconds: that one frame took.
     """
 
@@ -99,7 +100,8 @@ class LivePortraitGenerator:
     def prepare(self, portrait: Portrait, canvas: Canvas | None = None, refined: bool = True) -> PreparedPortrait:
         """See ``Generator.prepare``; there is nothing to refine."""
         canvas, crop, networks = canvas or crop_canvas(portrait, SIZE), face_crop(portrait.landmarks), self._networks
-        face = cut_faces(portrait.surroundings[None], crop, networks.layout.input_size, shift=MARGIN)
+        surroundings, _ = portrait.behind_bars(portrait.surroundings, AROUND_CROP)
+        face = cut_faces(surroundings[None], crop, networks.layout.input_size, shift=MARGIN)
         volume, latents = networks.extract_appearance(face), networks.extract_motion(face)
         keypoints = networks.transform_keypoints(latents)
         left, top, width, height = canvas.shown
@@ -107,6 +109,8 @@ class LivePortraitGenerator:
         side = networks.layout.output_size
         matrix = crop.matrix(side, canvas.crop.scale, canvas.crop.origin - [left, top])
         box, matrix, mask = _paste_mask(matrix, side, width, height)
+        _, in_front = portrait.behind_bars(canvas.picture, canvas.crop)
+        mask = mask * ~in_front[top : top + height, left : left + width, None][box[1] : box[3], box[0] : box[2]]
         start = time.perf_counter()
         networks.render(volume, keypoints, keypoints).cpu()
         seconds = time.perf_counter() - start

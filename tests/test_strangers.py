@@ -894,6 +894,12 @@ def test_a_page_whose_name_resolves_to_this_machine_can_not_use_a_local_demo(tmp
             assert visitor.get("/config", headers={"host": host}).status_code == 200  # forwards of ports, proxies
         secure = {"host": "demo.example:8443", "sec-fetch-site": "same-origin"}
         assert visitor.get("/config", headers=secure).status_code == 200
+    with served(tmp_path, port=80) as visitor:  # which browsers leave out
+        assert "http://127.0.0.1:80," in detail(visitor.get("/config", headers={"host": "evil.example"}), 403)
+        for host in ("127.0.0.1", "[::1]", "localhost", "box"):
+            assert visitor.get("/config", headers={"host": host}).status_code == 200
+    with served(tmp_path, port=80, root_path="http://demo.example") as visitor:
+        assert visitor.get("/config", headers={"host": "demo.example"}).status_code == 200
     with served(tmp_path, root_path="http://demo.example:8000") as visitor:
         assert visitor.get("/config", headers={"host": "demo.example:8000"}).status_code == 200
     with served(tmp_path, host="0.0.0.0") as visitor:  # a container, a Hugging Face Space

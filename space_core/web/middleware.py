@@ -179,7 +179,7 @@ class RequestGuard:
             # A proxy that reads the length instead takes what follows for another visitor's request.
             return PlainTextResponse(AMBIGUOUS, 400, {"Connection": "close"})
         if self._is_rebound(scope):
-            return PlainTextResponse(OTHER_NAME.format(port=headers["host"].rpartition(":")[2]), 403)
+            return PlainTextResponse(OTHER_NAME.format(port=self._asked_host(scope)[1]), 403)
         if self._settings.monitoring_port is not None:
             is_monitoring_port = scope["server"][1] == self._settings.monitoring_port
             if is_monitoring_port != bool(_MONITORING.fullmatch(path)):
@@ -221,16 +221,23 @@ class RequestGuard:
         """Whether the page of another site may be asking, whose name its owner lets resolve to this machine.
 
         For the browser, this demo is then a part of that site (DNS rebinding). Such a name comes with the port on which
-        the demo, or what forwards to it, listens on this machine; the public addresses of proxies have none, or they
-        are secure, of which browsers tell by a header that no page can set.
+        the demo, or what forwards to it, listens on this machine, unless that is 80; the public addresses of proxies
+        have none, or they are secure, of which browsers tell by a header that no page can set.
         """
         headers = Headers(scope=scope)
-        host = headers.get("host", "").lower()
-        name, _, port = host.rpartition(":")
-        if not (self._is_local and port.isdecimal()) or "sec-fetch-site" in headers:
+        name, port = self._asked_host(scope)
+        if not (self._is_local and port) or "sec-fetch-site" in headers:
             return False
         known = _is_address(name) or _LOCAL_NAME.fullmatch(name.rstrip("."))
-        return not known and host != urlsplit(self._settings.root_path).netloc
+        return not known and headers["host"].lower() != urlsplit(self._settings.root_path).netloc
+
+    def _asked_host(self, scope: Scope) -> tuple[str, str]:
+        """The name and the port that a request was sent to; no port where the demo can't know it."""
+        host = Headers(scope=scope).get("host", "").lower()
+        name, _, port = host.rpartition(":")
+        if port.isdecimal():
+            return name, port
+        return host, "80" if self._settings.port == 80 else ""
 
     def _is_foreign(self, scope: Scope) -> bool:
         """Whether the page of another site sends a request, one that the operator does not allow."""

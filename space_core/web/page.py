@@ -32,7 +32,7 @@ INTRODUCTION = """# SPACE
 agreed."""
 
 # On a phone the examples lie far below.
-TO_EXAMPLES = " [Try an example](#examples)."
+TO_EXAMPLES = " [Try an example.](#examples)"
 
 LIVE_OFFERED = " [Talk live](live): the portrait says what you say while you say it."
 

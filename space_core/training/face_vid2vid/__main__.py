@@ -11,7 +11,7 @@ from space_core.device import pick_device
 from space_core.errors import SpaceError
 from space_core.options import DEVICES
 from space_core.training import face_vid2vid
-from space_core.training.face_vid2vid.clips import pick_pairs, read_clips, split
+from space_core.training.face_vid2vid.clips import Batch, pick_pairs, read_clips, split
 from space_core.training.face_vid2vid.figures import figures, reenact, save_sheet
 from space_core.training.face_vid2vid.train import SETTINGS, Trainer, untrained_networks
 
@@ -24,9 +24,7 @@ They are under the terms of these clips. The stitching networks correct nothing.
 
 Means over {pairs} pairs of frames of {held} clips{unseen}:
 
-| | {columns} |
-| --- | {rules} |
-{rows}
+{table}
 """
 
 
@@ -75,15 +73,8 @@ def train(
             trainer.save()
             trainer.export(output)
             save_sheet(output / "drawn.png", pairs, reenact(trainer.networks, pairs))
-    torch.manual_seed(seed)
-    untrained = untrained_networks(settings.layout).to(trainer.device)
-    pictures = {
-        "the source itself": pairs.source,
-        "untrained networks": reenact(untrained, pairs),
-        "trained networks": reenact(trainer.networks, pairs),
-    }
-    found = {name: figures(drawn, pairs.driving, trainer.vgg) for name, drawn in pictures.items()}
-    columns = list(found["trained networks"])
+    found = _compare(trainer, pairs, seed)
+    unseen = " that were not trained on" if held is not training else ", the same"
     card = CARD.format(
         size=size,
         seed=seed,
@@ -91,16 +82,32 @@ def train(
         clips=len(training),
         pairs=VALIDATION_PAIRS,
         held=len(held),
-        unseen=" that were not trained on" if held is not training else ", the same",
-        columns=" | ".join(columns),
-        rules=" | ".join("---" for _ in columns),
-        rows="\n".join(
-            f"| {name} | {' | '.join(f'{row[column]:.4f}' for column in columns)} |" for name, row in found.items()
-        ),
+        unseen=unseen,
+        table=_table(found),
     )
     (output / "card.md").write_text(card, "utf-8")
     print(card)
     return found
+
+
+def _compare(trainer: Trainer, pairs: Batch, seed: int) -> dict[str, dict[str, float]]:
+    """Figures of what the trained networks draw, beside those of the source itself and of networks before training."""
+    torch.manual_seed(seed)
+    untrained = untrained_networks(trainer.settings.layout).to(trainer.device)
+    pictures = {
+        "the source itself": pairs.source,
+        "untrained networks": reenact(untrained, pairs),
+        "trained networks": reenact(trainer.networks, pairs),
+    }
+    return {name: figures(drawn, pairs.driving, trainer.vgg) for name, drawn in pictures.items()}
+
+
+def _table(found: dict[str, dict[str, float]]) -> str:
+    """Figures as a table in Markdown, a row for each name."""
+    columns = list(next(iter(found.values())))
+    rows = [("", *columns), ("---",) * (len(columns) + 1)]
+    rows += [(name, *(f"{row[column]:.4f}" for column in columns)) for name, row in found.items()]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 if __name__ == "__main__":

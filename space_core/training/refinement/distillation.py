@@ -28,9 +28,10 @@ from space_core.measures.corpus import Corpus
 from space_core.motion.emotion_labels import EMOTIONS
 from space_core.options import AnimationOptions
 from space_core.pipeline import SpacePipeline
+from space_core.training.optimization import set_learning_rate, update_average
 from space_core.training.refinement.losses import window_edge
 from space_core.training.refinement.pairs import Windows, render_windows, save_windows
-from space_core.training.refinement.train import SEED, augment, set_learning_rate, update_average
+from space_core.training.refinement.train import SEED, WARM_UP_STEPS, augment, ema_decay
 
 STEPS, BATCH, LEARNING_RATE = 5000, 16, 2e-3
 NUM_CLIPS, LEAST_FACE = 100, 200  # clips whose first frame is a photo; pixels of their faces
@@ -59,7 +60,7 @@ def distil(teacher: RefinementNetwork, windows: Windows, device: torch.device, s
     lattice, edge, windows = window_lattice(device), window_edge().to(device), windows.with_motion()
     generator, since, sums = torch.Generator().manual_seed(SEED), time.monotonic(), np.zeros(2)
     for step in range(1, steps + 1):
-        set_learning_rate(optimizer, LEARNING_RATE, step - 1, steps)
+        set_learning_rate(optimizer, LEARNING_RATE, step - 1, steps, WARM_UP_STEPS)
         chosen = windows[torch.randint(len(windows), (BATCH,), generator=generator)].to(device)
         conditioning, near = _random_part(chosen, lattice, edge, generator)
         with torch.autocast(device.type, torch.bfloat16):
@@ -72,7 +73,7 @@ def distil(teacher: RefinementNetwork, windows: Windows, device: torch.device, s
         (distance + RAW_LOSS * ((added - wanted).abs() * near).mean()).backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), LARGEST_GRADIENT)
         optimizer.step()
-        update_average(average, network, step)
+        update_average(average, network, ema_decay(step))
         sums += distance.item(), (shown.abs() * near).mean().item()
         if step % REPORT_EVERY == 0:
             differs, size = 255 * sums / REPORT_EVERY

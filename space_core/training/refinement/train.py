@@ -1,7 +1,6 @@
 """One training step of the refinement network, with an encoder of latents and a discriminator."""
 
 import copy
-import math
 from pathlib import Path
 
 import torch
@@ -19,6 +18,7 @@ from space_core.generator.mesh_warp.refinement import (
     window_lattice,
 )
 from space_core.measures.vgg import Vgg, perceptual_distance
+from space_core.training.optimization import set_learning_rate, update_average
 from space_core.training.refinement.losses import detail, interior_luminance_distance, lip_weight, window_edge
 from space_core.training.refinement.pairs import Pairs, Windows
 
@@ -130,7 +130,7 @@ class Trainer:
     def train_step(self, pairs: Pairs) -> dict[str, torch.Tensor]:
         """One optimization step on a batch on the trainer's device; returns its losses by name."""
         generator = torch.Generator().manual_seed(SEED + 1 + self.step)
-        set_learning_rate(self.optimizer, self.learning_rate, self.step, self.steps)
+        set_learning_rate(self.optimizer, self.learning_rate, self.step, self.steps, WARM_UP_STEPS)
         rendered, recorded, photo, lips = augment(pairs, generator)
         conditioning = assemble_conditioning(rendered, photo, list(lips.unbind(1)), self.lattice)
         left, top = torch.randint(8, SIDE - CROP - 8 + 1, (2,), generator=generator).tolist()
@@ -162,7 +162,7 @@ class Trainer:
         nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         self.optimizer.step()
         self.step += 1
-        update_average(self.average, self.network, self.step)
+        update_average(self.average, self.network, ema_decay(self.step))
         return {name: value.detach() for name, value in losses.items()}
 
     def _train_discriminator(
@@ -206,18 +206,9 @@ class Trainer:
         }
 
 
-def set_learning_rate(optimizer: torch.optim.Optimizer, highest: float, step: int, steps: int) -> None:
-    """Sets the learning rate of a step of so many: it warms up, then falls as a cosine."""
-    for group in optimizer.param_groups:
-        group["lr"] = highest * min((step + 1) / WARM_UP_STEPS, 1) * (0.5 + 0.5 * math.cos(math.pi * step / steps))
-
-
-@torch.no_grad()
-def update_average(average: nn.Module, network: nn.Module, step: int) -> None:
-    """Takes a network's weights after so many steps into their exponential moving average."""
-    keep = min(EMA, 1 - 1 / (1 + step))
-    for mean, own in zip(average.parameters(), network.parameters(), strict=True):
-        mean.lerp_(own, 1 - keep)
+def ema_decay(step: int) -> float:
+    """The decay of the weights' average after so many steps: that of a plain mean at first."""
+    return min(EMA, 1 - 1 / (1 + step))
 
 
 def augment(windows: Windows, generator: torch.Generator) -> tuple[torch.Tensor, ...]:

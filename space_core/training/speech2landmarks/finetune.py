@@ -10,14 +10,23 @@ import torch
 from space_core.motion.motion_network import RECEPTIVE_FRAMES, MotionDecoder
 from space_core.motion.speech2landmarks import WINDOW_FRAMES
 from space_core.motion.speech_encoder import TOKENS_PER_FRAME, WIDTH
+from space_core.training.optimization import set_learning_rate, update_average
 from space_core.training.speech2landmarks.loss import MotionLoss
-from space_core.training.speech2landmarks.train import DROPOUT, WEIGHT_DECAY
+from space_core.training.speech2landmarks.train import (
+    DROPOUT,
+    EDGE_FRAMES,
+    adamw,
+    copy_window,
+    ema_decay,
+    frames_around,
+    random_start,
+    train_step,
+)
 
 RUNS = ((3, 4e-4), (5, 6e-4))  # seeds and learning rates of runs whose weights are averaged
 STEPS, BATCH, WARM_UP_STEPS = 400, 24, 30
 EMA = 0.98  # of the weights
 SHARES = (0.7, 0.22, 0.08)  # of windows: from clips, from speech without video, from noise and music
-EDGE_FRAMES = 6  # at the ends of a recording, which is cut off within a word
 
 # The encoder's features (2 T, 384), motion (T, coefficients + 1), weight of each frame (T,).
 Example = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
@@ -63,34 +72,16 @@ def _run(
     trained.load_state_dict(decoder.state_dict())
     trained.input_norm.requires_grad_(not keeps_embedding)
     trained.input_proj.requires_grad_(not keeps_embedding)
-    optimizer = torch.optim.AdamW(
-        [one for one in trained.parameters() if one.requires_grad],
-        learning_rate,
-        (0.9, 0.98),
-        weight_decay=WEIGHT_DECAY,
-        fused=True,
-    )
+    optimizer = adamw(trained, learning_rate)
     lengths = [np.sqrt([float(len(weight)) for *_, weight in group]) for group in examples]
     chances = np.concatenate([share * each / each.sum() for each, share in zip(lengths, shares, strict=True)])
     every = [example for group in examples for example in group]
     begun, losses = time.time(), []
     for step in range(STEPS):
-        trained.train()
-        rate = min(1, (step + 1) / WARM_UP_STEPS) * 0.5 * (1 + np.cos(np.pi * step / STEPS))
-        for parameters in optimizer.param_groups:
-            parameters["lr"] = learning_rate * rate
-        features, motion, weight = _batch([every[draw.choice(len(every), p=chances)] for _ in range(BATCH)], draw)
-        with torch.autocast("cpu", torch.bfloat16):
-            outputs = trained(features)
-        loss = motion_loss(outputs.float(), motion, weight)
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(trained.parameters(), 1.0)
-        optimizer.step()
-        decay = min(EMA, (step + 1) / (step + 20))
-        with torch.no_grad():
-            torch._foreach_lerp_(list(average.parameters()), list(trained.parameters()), 1 - decay)
-        losses.append(loss.item())
+        set_learning_rate(optimizer, learning_rate, step, STEPS, WARM_UP_STEPS)
+        batch = _batch([every[draw.choice(len(every), p=chances)] for _ in range(BATCH)], draw)
+        losses.append(train_step(trained, optimizer, motion_loss, *batch))
+        update_average(average, trained, ema_decay(EMA, step))
         if (step + 1) % 100 == 0:
             print(f"step {step + 1} loss {np.mean(losses[-50:]):.4f} {time.time() - begun:.0f} s", flush=True)
     return average
@@ -105,13 +96,10 @@ def _batch(examples: list[Example], draw: np.random.Generator) -> tuple[torch.Te
     weight = torch.ones(len(examples), WINDOW_FRAMES)
     for index, (sound, target, frames) in enumerate(examples):
         length = len(frames)
-        first = int(draw.integers(-WINDOW_FRAMES // 3, max(length - 2 * WINDOW_FRAMES // 3, 1)))
-        low, high = max(first - around, 0), min(first + WINDOW_FRAMES + around, length)
-        offset = tokens * (low - first + around)
-        features[index, offset : offset + tokens * (high - low)] = sound[tokens * low : tokens * high].float()
-        low, high = max(first, 0), min(first + WINDOW_FRAMES, length)
-        motion[index, low - first : high - first] = target[low:high]
-        weight[index, low - first : high - first] = frames[low:high]
+        first = random_start(length, draw)
+        copy_window(sound[: tokens * length].float(), features[index], tokens * (first - around))
+        copy_window(target, motion[index], first)
+        copy_window(frames, weight[index], first)
         for border in (-first, length - first):
-            weight[index, max(border - EDGE_FRAMES, 0) : max(border + EDGE_FRAMES, 0)] = 0
+            frames_around(weight[index], border, EDGE_FRAMES).zero_()
     return features, motion, weight

@@ -25,7 +25,7 @@ from space_core.face.topology import (
 from space_core.generator.mesh_warp.face_motion import FaceMotion, HostMotion, PixelTransform, index_on
 from space_core.generator.mesh_warp.far_side import FarSide, find_far_side
 from space_core.generator.mesh_warp.fringe import evened, fringe
-from space_core.generator.mesh_warp.hanging_hair import find_hanging_hair, hair_swing
+from space_core.generator.mesh_warp.hanging_hair import HangingHair, find_hanging_hair, hair_swing
 from space_core.generator.mesh_warp.head_back import HeadBack, find_head_back
 from space_core.generator.mesh_warp.head_shape import HeadDepth, at_points, head_depth, places_at
 from space_core.generator.mesh_warp.held_things import held_things
@@ -150,58 +150,98 @@ def build_warp_mesh(
         rigid: 0 hair swings … 1 it is of stone.
     """
     host = photo.host
-    landmarks, normalized = (array[0].astype(np.float64) for array in (host.posed, host.normalized))
-    scale = float(host.scale[0])
+    landmarks = host.posed[0].astype(np.float64)
     outline = landmarks[list(OVAL), :2]
-    around = _points_around(outline, scale, person)
-    source = np.concatenate([landmarks[:NUM_SURFACE_POINTS, :2], around])
-    triangles = _triangles(source)
-
-    # With the depth known, the place in the normalized face follows from the place in the picture.
+    around = _points_around(outline, float(host.scale[0]), person)
+    triangles = _triangles(np.concatenate([landmarks[:NUM_SURFACE_POINTS, :2], around]))
     hair = find_hanging_hair(photo, picture, person)
     depth = head_depth(photo, person, hair)
-    posed = np.concatenate([around, depth.at(around)[:, None]], 1)
-    around_normalized = (posed - host.translation) @ host.rotation[0] / scale
+    normalized = _normalized_at(around, depth, host)
     back = find_head_back(photo, picture, person, hair)
-    own, own_normalized = around, around_normalized
-    behind = host.place(back.vertices)[0, :, :2]
-    around, source = (np.concatenate([shown, behind]) for shown in (around, source))
-    around_normalized = np.concatenate([around_normalized, back.vertices])
-
-    x, y, _ = around_normalized.T
-    longer = normalized[CHIN, 1] - canonical_face().vertices[CHIN, 1]  # than the average face
-    held = held_things(person, outline.mean(0), _down(*places_at(photo, 0), longer), scale)
-    down = np.maximum(_down(x * (1 - OVER_SHOULDERS * hair.at(around)), y, longer), at_points(held, around))
-    sideways = smoothstep(torch.from_numpy(abs(x)), HEAD_SIDE, HEAD_END).numpy()
-    inside = _inside(around, person, edges, (False, continued[1], False))
-    # What goes on beyond the photo's sides moves across them with the head; shoulders stay there.
-    head_inside = inside + (1 - down)[:, None] * (_inside(around, person, edges, continued) - inside)
-    turns = (1 - down) * (1 - sideways) + BODY_TURN * down
+    points = np.concatenate([around, host.place(back.vertices)[0, :, :2]])
+    points_normalized = np.concatenate([normalized, back.vertices])
+    follows = _following(photo, person, edges, continued, hair, points, points_normalized)
     # What follows the head only in part lags no further behind than it has gone.
-    swing = hair_swing(photo, hair, around) * ((1 - rigid) * turns * inside[:, 0])[:, None]
-    follows = np.clip(np.array(BODY_SWAY) - BODY_TURN, 0, None) * down[:, None]
-
+    swing = hair_swing(photo, hair, points) * ((1 - rigid) * follows.turns * follows.inside[:, 0])[:, None]
     covered = fringe(photo, picture)
-    distance = np.linalg.norm(around[:, None] - outline[None], axis=-1) / scale
 
     def place(array: np.ndarray) -> torch.Tensor:
         return torch.tensor(array, dtype=torch.float32, device=photo.posed.device)
 
     return WarpMesh(
-        source=place(source),
+        source=place(np.concatenate([landmarks[:NUM_SURFACE_POINTS, :2], points])),
         triangles=torch.tensor(triangles, device=photo.posed.device),
         photo=photo,
         relief=place(_relief(host, depth, outline)[:, None]),
         covered=place(covered[:, None]),
         evened=place(evened(covered)),
-        around=place(around_normalized),
+        around=place(points_normalized),
         neck=place(np.array([NECK])),
-        head=place(turns[:, None] * np.column_stack([head_inside, head_inside.min(1)])),
-        body=place(follows * inside),
+        head=place(follows.head),
+        body=place(follows.body),
         hair=place(swing),
-        outline=place(_expression_weights(distance) * inside.min(1)[:, None]),
-        far=find_far_side(photo, person, own_normalized, turns[: len(own)], hair.at(own), triangles),
+        outline=place(follows.outline),
+        far=find_far_side(photo, person, normalized, follows.turns[: len(around)], hair.at(around), triangles),
         back=back,
+    )
+
+
+def _normalized_at(points: np.ndarray, depth: HeadDepth, host: HostMotion) -> np.ndarray:
+    """(P, 3) the places in the normalized face that points (P, 2) of the surroundings show, their depth being known."""
+    posed = np.concatenate([points, depth.at(points)[:, None]], 1)
+    return (posed - host.translation) @ host.rotation[0] / float(host.scale[0])
+
+
+@dataclass(frozen=True)
+class _Following:
+    """How far the vertices around the face follow it.
+
+    Attributes:
+        turns: (P,) 1 where a vertex turns with the head … 0, wherever the photo's edges let it go.
+        inside: (P, 2) how freely it moves along x and y, see ``_inside``.
+        head, body, outline: see ``WarpMesh``.
+    """
+
+    turns: np.ndarray
+    inside: np.ndarray
+    head: np.ndarray
+    body: np.ndarray
+    outline: np.ndarray
+
+
+def _following(
+    photo: FaceMotion,
+    person: np.ndarray,
+    edges: np.ndarray,
+    continued: tuple[bool, bool, bool],
+    hair: HangingHair,
+    points: np.ndarray,
+    normalized: np.ndarray,
+) -> _Following:
+    """How far points (P, 2) of the surroundings, at normalized places (P, 3), follow the face.
+
+    For the other arguments see ``build_warp_mesh``.
+    """
+    host, scale = photo.host, float(photo.host.scale[0])
+    outline = host.posed[0, list(OVAL), :2].astype(np.float64)
+    x, y, _ = normalized.T
+    # By how much the face is longer than the average face.
+    longer = host.normalized[0, CHIN, 1].astype(np.float64) - canonical_face().vertices[CHIN, 1]
+    held = held_things(person, outline.mean(0), _down(*places_at(photo, 0), longer), scale)
+    down = np.maximum(_down(x * (1 - OVER_SHOULDERS * hair.at(points)), y, longer), at_points(held, points))
+    sideways = smoothstep(torch.from_numpy(abs(x)), HEAD_SIDE, HEAD_END).numpy()
+    inside = _inside(points, person, edges, (False, continued[1], False))
+    # What goes on beyond the photo's sides moves across them with the head; shoulders stay there.
+    head_inside = inside + (1 - down)[:, None] * (_inside(points, person, edges, continued) - inside)
+    turns = (1 - down) * (1 - sideways) + BODY_TURN * down
+    sways = np.clip(np.array(BODY_SWAY) - BODY_TURN, 0, None) * down[:, None]
+    distance = np.linalg.norm(points[:, None] - outline[None], axis=-1) / scale
+    return _Following(
+        turns=turns,
+        inside=inside,
+        head=turns[:, None] * np.column_stack([head_inside, head_inside.min(1)]),
+        body=sways * inside,
+        outline=_expression_weights(distance) * inside.min(1)[:, None],
     )
 
 

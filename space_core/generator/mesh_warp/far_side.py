@@ -135,27 +135,25 @@ def find_far_side(
     in_face = _hidden(photo, _face_normals())
     if not in_face.any():
         return None
-    hidden = np.concatenate([in_face, _seen_better(photo, _head_normals(around))])
+    beyond_face = _seen_better(photo, _head_normals(around))
     shows_ear = _shows_beyond(photo, person, BEYOND_EAR, EAR_HEIGHTS, EAR_SHOWN, visible=True)
-    if shows_ear and hidden.max() < 1:  # then it shows the cheek before it, too
+    if shows_ear and max(in_face.max(), beyond_face.max()) < 1:  # then it shows the cheek before it, too
         return None
     x, y, _ = around.T
     beside = np.hypot(x, UPWARDS * np.minimum(y, 0))
-    hidden[NUM_SURFACE_POINTS:] = smoothstep(hidden[NUM_SURFACE_POINTS:], *HIDDEN)
+    beyond_face = smoothstep(beyond_face, *HIDDEN)
     if smoothstep(2 * abs(photo.host.rotation[0, 2, 0]), *BETTER) < HIDDEN[1]:
-        hidden[NUM_SURFACE_POINTS:] = 0  # not even what faces the side would be mirrored wholly
-    hidden[NUM_SURFACE_POINTS:] *= np.maximum(smoothstep(with_head, *WITH_HEAD), hair)
-    hidden[NUM_SURFACE_POINTS:] *= 1 - smoothstep(beside, *BEYOND)
+        beyond_face[:] = 0  # not even what faces the side would be mirrored wholly
+    beyond_face *= np.maximum(smoothstep(with_head, *WITH_HEAD), hair)
+    beyond_face *= 1 - smoothstep(beside, *BEYOND)
     # Beyond the surroundings there is nothing to mirror.
     pixels = photo.host.place(around)[0, :, :2]
-    hidden[NUM_SURFACE_POINTS:] *= ((pixels > 1) & (pixels < EXTENT - 2)).all(1)
-    is_mirrored = hair.max() > HAIR and not _shows_beyond(
-        photo, person, BEYOND_OUTLINE, SIDE_HEIGHTS, FAR_HAIR_SHOWN, visible=False
-    )
-    if shows_ear or (not is_mirrored and _has_something_beside_jaw(photo, person)):
-        hidden[NUM_SURFACE_POINTS:] = 0
-    hidden[NUM_SURFACE_POINTS:] *= 1 - _contradicted(photo, person, around, hair * hidden[NUM_SURFACE_POINTS:])
-    hidden = np.maximum(hidden, _joined(photo, pixels, hidden[NUM_SURFACE_POINTS:] > 0.5))
+    beyond_face *= ((pixels > 1) & (pixels < EXTENT - 2)).all(1)
+    if shows_ear or _keeps_beside_face(photo, person, hair):
+        beyond_face[:] = 0
+    beyond_face *= 1 - _contradicted(photo, person, around, hair * beyond_face)
+    hidden = np.concatenate([in_face, beyond_face])
+    hidden = np.maximum(hidden, _joined(photo, pixels, beyond_face > 0.5))
     seen_better = triangles[(hidden[triangles] > 0).any(1)]
     kind = np.ones((len(hidden), 2))
     alike = (1 - smoothstep(beside, *BESIDE)) * (1 - smoothstep(y, *BELOW))
@@ -168,6 +166,15 @@ def find_far_side(
         face=torch.tensor(triangles[(triangles < NUM_SURFACE_POINTS).all(1)], device=photo.posed.device),
         sine=float(photo.host.rotation[0, 2, 0]),
     )
+
+
+def _keeps_beside_face(photo: FaceMotion, person: np.ndarray, hair: np.ndarray) -> bool:
+    """Whether what a photo shows beyond the far cheek stays: there is something, and it is not long hair to mirror."""
+    if hair.max() > HAIR and not _shows_beyond(
+        photo, person, BEYOND_OUTLINE, SIDE_HEIGHTS, FAR_HAIR_SHOWN, visible=False
+    ):
+        return False
+    return _has_something_beside_jaw(photo, person)
 
 
 def far_appearance(photo: FaceMotion, picture: torch.Tensor, person: np.ndarray) -> FarAppearance | None:

@@ -81,6 +81,21 @@ class _Completion:
     spread: torch.Tensor
 
 
+@dataclass(frozen=True)
+class _Structure:
+    """What continues the known part's structure.
+
+    Attributes:
+        colours: (3, H, W).
+        is_copied: (H, W) bool, where it is anything.
+        disagreed: (H, W) 0 where pixels are copied … 1 where patches contradict each other, whose mean is taken.
+    """
+
+    colours: torch.Tensor
+    is_copied: torch.Tensor
+    disagreed: torch.Tensor
+
+
 def busyness(picture: torch.Tensor, known: torch.Tensor) -> np.ndarray:
     """(H, W) float32 0 where the known part nearby is plain … 1 where it has structure.
 
@@ -142,31 +157,40 @@ def with_structure(
         if not busy[wanted].any():
             return detailed.result()
         texture = beside.submit(_texture, picture, known)
-        around = _square(2 * BORDER + 1)
-        clear = torch.from_numpy(cv2.erode(is_known.astype(np.uint8), around) > 0)
-        missing = torch.from_numpy(cv2.dilate(wanted.astype(np.uint8), around) > 0)
-        completion = _completed(picture[0], smooth[0], clear, missing)
-        if completion is None:
-            return detailed.result()
-        copied, is_copied, repeated = _copied(picture[0], completion.field, completion.spread.shape)
+        structure = _structure(picture, smooth, is_known, wanted)
+    if structure is None:
+        return detailed.result()
+    trusted = structure.is_copied * torch.from_numpy(((REACH - inside) / FADE).clip(0, 1))
+    structured = fill(structure.colours[None], trusted[None, None])
+    better = _better(structured, smooth, picture, evidence * ~is_known)
+    filled = detailed.result()
+    # What is not copied has the detail of leaves and the like; that of letters would show as what it is.
+    detail = (filled - smooth) * (texture.result() * (1 - better * (1 - structure.disagreed)))
+    estimate = torch.lerp(smooth, structured, better) + detail
+    return torch.lerp(filled, estimate, torch.from_numpy(busy) * (1 - known))
+
+
+def _structure(
+    picture: torch.Tensor, smooth: torch.Tensor, is_known: np.ndarray, wanted: np.ndarray
+) -> _Structure | None:
+    """The structure of a picture (1, 3, H, W), continued where ``wanted`` (H, W) bool; None if too little is known."""
+    around = _square(2 * BORDER + 1)
+    clear = torch.from_numpy(cv2.erode(is_known.astype(np.uint8), around) > 0)
+    missing = torch.from_numpy(cv2.dilate(wanted.astype(np.uint8), around) > 0)
+    completion = _completed(picture[0], smooth[0], clear, missing)
+    if completion is None:
+        return None
+    copied, is_copied, repeated = _copied(picture[0], completion.field, completion.spread.shape)
     mean, spread = (
         F.interpolate(values[None], copied.shape[1:], mode="bilinear", align_corners=False)[0]
         for values in (completion.mean, torch.stack([completion.spread, repeated]))
     )
     disagreed = torch.maximum(smoothstep(spread[0], *AGREEMENT), spread[1])
-    copied = torch.lerp(copied, mean, disagreed)
+    colours = torch.lerp(copied, mean, disagreed)
     # What it gets wrong at the border is made up for, smoothly.
     border = (clear & is_copied).float()
-    error = ((picture[0] - copied) * border).clamp(-MOST_ERROR, MOST_ERROR)
-    copied += fill(error[None], border[None, None])[0]
-    trusted = is_copied * torch.from_numpy(((REACH - inside) / FADE).clip(0, 1))
-    structured = fill(copied[None], trusted[None, None])
-    better = _better(structured, smooth, picture, evidence * ~is_known)
-    filled = detailed.result()
-    # What is not copied has the detail of leaves and the like; that of letters would show as what it is.
-    detail = (filled - smooth) * (texture.result() * (1 - better * (1 - disagreed)))
-    estimate = torch.lerp(smooth, structured, better) + detail
-    return torch.lerp(filled, estimate, torch.from_numpy(busy) * (1 - known))
+    error = ((picture[0] - colours) * border).clamp(-MOST_ERROR, MOST_ERROR)
+    return _Structure(colours + fill(error[None], border[None, None])[0], is_copied, disagreed)
 
 
 def _better(

@@ -54,10 +54,7 @@ def cut_out(
         bottom = min(top + CHUNK_ROWS, height)
         # Beside the columns between which there is some of the person, all is background.
         background[top:bottom], layer[top:bottom], effect[top:bottom] = picture[top:bottom], (*[BIAS] * 3, 255), 0
-        low, high = np.clip(first[1] + scale * np.array([top - 1, bottom]), 0, len(is_layer) - 1)
-        columns = np.flatnonzero(is_layer[int(low) : int(np.ceil(high)) + 1].any(0))
-        between = (columns[[0, -1]] + (-1, 1) - first[0]) / scale if len(columns) else np.zeros(2)
-        begin, end = int(between[0].clip(0, width)), int(np.ceil(between[1].clip(0, width)))
+        begin, end = _columns_of_layer(is_layer, first, scale, (top, bottom), width)
         if begin == end:
             return
         part = np.s_[top:bottom, begin:end]
@@ -78,6 +75,25 @@ def cut_out(
 
     map_parts(cut_rows, range(0, height, CHUNK_ROWS))
     return layer, background, effect
+
+
+def _columns_of_layer(
+    is_layer: np.ndarray, first: np.ndarray, scale: float, rows: tuple[int, int], width: int
+) -> tuple[int, int]:
+    """The columns of a picture, first and end, between which some of its rows, first and end, show the person.
+
+    Args:
+        is_layer: (640, 640) bool, where the surroundings show the person.
+        first: (2,) x and y of the picture's first pixel in the surroundings.
+        scale: pixels of the surroundings per pixel of the picture.
+        width: of the picture.
+    """
+    low, high = np.clip(first[1] + scale * np.array([rows[0] - 1, rows[1]]), 0, len(is_layer) - 1)
+    columns = np.flatnonzero(is_layer[int(low) : int(np.ceil(high)) + 1].any(0))
+    if not len(columns):
+        return 0, 0
+    begin, end = ((columns[[0, -1]] + (-1, 1) - first[0]) / scale).clip(0, width)
+    return int(begin), int(np.ceil(end))
 
 
 def premultiplied(colours: np.ndarray, behind: np.ndarray, shows: np.ndarray) -> np.ndarray:

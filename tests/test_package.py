@@ -44,6 +44,13 @@ def test_the_wheel_has_all_weights_with_their_cards_and_no_other_folder(wheel):
     assert {name.split("/")[0].split("-")[0] for name in names} == {"space_core"}  # the package and its metadata
 
 
+def test_every_file_of_weights_has_a_model_card():
+    weights, cards = (
+        {path.stem for path in (REPOSITORY / "weights").glob(f"*.{kind}")} for kind in ("safetensors", "md")
+    )
+    assert weights == cards
+
+
 def test_the_wheel_has_the_portraits_and_recordings_that_latents_are_learnt_from(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     for name in (*PORTRAITS, *RECORDINGS, "README.md"):

@@ -30,7 +30,10 @@ CLIPS = (
 
 
 class PackageDetector(MediaPipeDetector):
-    """The detector with the networks and graphs of the installed package instead of ours."""
+    """The detector with the networks and graphs of the installed package instead of ours.
+
+    Only the scores by which refused faces are judged a second time are ours: the package does not give them.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -40,7 +43,8 @@ class PackageDetector(MediaPipeDetector):
         self._solution = package_mesh.FaceMesh
         self._still = self._solution(static_image_mode=True, refine_landmarks=True)
         self._short_range, self._full_range = (
-            partial(_package_detections, package_detection.FaceDetection(0.5, number)) for number in (0, 1)
+            _PackageDetections(package_detection.FaceDetection(0.5, number), own)
+            for number, own in enumerate((self._short_range, self._full_range))
         )
 
     def track(self, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray | None]:
@@ -57,17 +61,24 @@ class PackageDetector(MediaPipeDetector):
 Detectors = tuple[MediaPipeDetector, PackageDetector]  # ours and the package's
 
 
-def _package_detections(solution, images: list[np.ndarray]) -> list[list[face_detection.Detection]]:
-    found = []
-    for image in images:
-        size = np.array(image.shape[1::-1])
-        found.append([])
-        for detection in solution.process(np.ascontiguousarray(image)).detections or []:
-            box = detection.location_data.relative_bounding_box
-            low = np.array([box.xmin, box.ymin])
-            corners = np.stack([low, low + [box.width, box.height]]) * size
-            found[-1].append(face_detection.Detection(corners, corners, detection.score[0]))
-    return found
+class _PackageDetections:
+    """A face detector of the package, called as ours are."""
+
+    def __init__(self, solution, own: face_detection.FaceDetection) -> None:
+        self._solution = solution
+        self.best_scores = own.best_scores
+
+    def __call__(self, images: list[np.ndarray]) -> list[list[face_detection.Detection]]:
+        found = []
+        for image in images:
+            size = np.array(image.shape[1::-1])
+            found.append([])
+            for detection in self._solution.process(np.ascontiguousarray(image)).detections or []:
+                box = detection.location_data.relative_bounding_box
+                low = np.array([box.xmin, box.ymin])
+                corners = np.stack([low, low + [box.width, box.height]]) * size
+                found[-1].append(face_detection.Detection(corners, corners, detection.score[0]))
+        return found
 
 
 def _package_landmarks(solution, image: np.ndarray) -> np.ndarray | None:

@@ -101,9 +101,8 @@ def make_films(
     earlier = _earlier(finished, folder)
     # Also that of a film that will be made again, until it is: a run after this one, if this one is killed, needs it.
     statuses.add(earlier)
-    made_as_asked = {job.id for job, film in zip(finished, earlier, strict=True) if _is_made_as_asked(job, film)}
-    missing = [job for job in jobs if job.id not in made_as_asked]
-    if (num_changed := len(finished) - len(made_as_asked)) and not quiet:
+    missing = _missing(jobs, finished, earlier)
+    if (num_changed := len(missing) - (len(jobs) - len(finished))) and not quiet:
         print(f"Rows that have changed: {num_changed}. Their films are made again.", file=sys.stderr)
     with statuses:
         if missing:
@@ -160,9 +159,19 @@ def _earlier(finished: Sequence["FilmJob"], folder: "Place") -> list["FilmStatus
     return statuses
 
 
-def _is_made_as_asked(job: "FilmJob", film: "FilmStatus") -> bool:
-    """Whether a film that is there is that of the row as it is now: not if it was to be replaced, and could not be."""
-    return film.status == "done" and film.request == job.request
+def _missing(
+    jobs: Sequence["FilmJob"], finished: Sequence["FilmJob"], earlier: Sequence["FilmStatus"]
+) -> list["FilmJob"]:
+    """The jobs without a film, or with one of another row than it is now; ``earlier`` has the statuses of the others.
+
+    A film that was to be replaced, and could not be, is not that of its row either.
+    """
+    as_asked = {
+        job.id
+        for job, film in zip(finished, earlier, strict=True)
+        if film.status == "done" and film.request == job.request
+    }
+    return [job for job in jobs if job.id not in as_asked]
 
 
 def grouped(jobs: Sequence["FilmJob"], num_workers: int) -> list[list["FilmJob"]]:

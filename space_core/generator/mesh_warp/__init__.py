@@ -1,4 +1,29 @@
-"""The mesh-warp generator: the photo's pixels, carried by its face mesh, with eyes and mouth drawn into it."""
+"""The mesh-warp generator: the photo's pixels, carried by its face mesh, with eyes and mouth drawn into it.
+
+``generator.py`` is the way in: ``prepare`` once for a portrait, ``draw`` for each batch of frames.
+
+``prepare``, in this order:
+
+- the picture, without what is in front of it and continued where the photo cuts the head off: ``bars``, ``head_top``,
+  ``head_sides``; where its lips meet: ``lip_edges`` (``lip_seam``, ``lip_strips``); ``glasses/``
+- the background: the person's outline in ``background`` (``hair_strands``, ``hair_tips``, ``earrings``), and what the
+  person hides in ``inpainting`` and ``structure``; both as layers in ``compositing/prepared_canvas``
+- the mesh that carries the pixels: ``warp_mesh``; how deep it lies in ``head_shape``, hair in ``hanging_hair`` and
+  ``fringe``, what is held up in ``held_things``, what a turn of the head brings into view in ``far_side``
+  (``far_cheek``) and ``head_back``
+- the face: ``depiction`` (photograph, statue, drawing, painting), ``prepared_mouth`` (``mouth_light``, ``anatomy``),
+  ``prepared_eyes``, ``wrinkles``, ``smile_folds``, ``relighting``
+
+``draw``, in this order:
+
+- ``face_motion``: landmarks and head poses in pixels of the film; ``warp_mesh`` moves with them, ``rasterizer`` finds
+  the place of the photo that each cell shows, ``compositing/compositor`` draws it
+- ``features``: ``smile_folds``, ``eyes``, ``mouth`` (``mouth_mesh``, ``opening_mask``), ``refinement``
+- ``glasses/worn_glasses``, ``relighting``, ``bars``
+
+All of them use ``sampling``, ``parallel``, ``placement`` and ``frame_memory``. ``drawing_process`` draws batches in
+further processes.
+"""
 
 import torch
 

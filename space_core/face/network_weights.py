@@ -1,4 +1,4 @@
-"""Networks of this room with their shipped weights, ready to use."""
+"""Loads the shipped weights of the networks of this subpackage."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -46,7 +46,7 @@ MOST_VIDEO_SECONDS, VIDEO_STEP = 60.0, 5  # of a user's video; the frames of it 
 
 
 @dataclass(frozen=True)
-class Sitter:
+class SourcePortrait:
     """A portrait to draw, with its own latents (67,) and angles (3,)."""
 
     portrait: Portrait
@@ -74,23 +74,23 @@ class Material:
 
     def takes(self, number: int, first: int) -> Iterator[Examples]:
         """So many takes of 12 frames, numbered from ``first`` on; the portraits take turns."""
-        sitters = list(self._sitters())
+        sources = list(self._sources())
         for take in range(number):
-            sitter = sitters[take % len(sitters)]
-            yield self._examples(sitter, self._motion(sitter.portrait), first + take)
+            source = sources[take % len(sources)]
+            yield self._examples(source, self._motion(source.portrait), first + take)
 
-    def _sitters(self) -> Iterator[Sitter]:
+    def _sources(self) -> Iterator[SourcePortrait]:
         """The example portraits, each also mirrored."""
         for name in PORTRAITS:
             photo = load_photo(example_path(name))
             for picture in (photo, np.ascontiguousarray(photo[:, ::-1])):
-                yield self._sit(prepare_portrait(picture, self.detector))
+                yield self._prepared(prepare_portrait(picture, self.detector))
 
-    def _sit(self, portrait: Portrait) -> Sitter:
+    def _prepared(self, portrait: Portrait) -> SourcePortrait:
         prepared, crop = self._generator.prepare(portrait), face_crop(portrait.landmarks)
         still = PosedFace(portrait.normalized[None], portrait.pose)
         latents, angles = read_latents(self._networks, self._generator.render_batch(prepared, still), crop)
-        return Sitter(portrait, prepared, crop, latents[0], angles[0])
+        return SourcePortrait(portrait, prepared, crop, latents[0], angles[0])
 
     def _motion(self, portrait: Portrait) -> Motion:
         """What the face does around twelve moments of a take, five frames each, one after the other."""
@@ -158,14 +158,14 @@ class Material:
         places = np.arange(0, len(part) - 1, speed)
         return np.interp(places, np.arange(len(part)), part).astype(np.float32)
 
-    def _examples(self, sitter: Sitter, motion: Motion, take: int) -> Examples:
-        edited, portrait, moments = motion.edited, sitter.portrait, slice(CONTEXT, None, 2 * CONTEXT + 1)
+    def _examples(self, source: SourcePortrait, motion: Motion, take: int) -> Examples:
+        edited, portrait, moments = motion.edited, source.portrait, slice(CONTEXT, None, 2 * CONTEXT + 1)
         shown = PosedFace(edited[moments], motion.head_pose[moments], tongue=motion.tongue[moments])
-        size = self._generator.batch_size(sitter.prepared)
+        size = self._generator.batch_size(source.prepared)
         pictures = self._generator.render(
-            sitter.prepared, (shown[first : first + size] for first in range(0, FRAMES_OF_TAKE, size))
+            source.prepared, (shown[first : first + size] for first in range(0, FRAMES_OF_TAKE, size))
         )
-        latents, angles = read_latents(self._networks, np.concatenate(list(pictures)), sitter.crop)
+        latents, angles = read_latents(self._networks, np.concatenate(list(pictures)), source.crop)
         features = motion.speech_features
         assert features is not None
 
@@ -177,9 +177,9 @@ class Material:
             pose=around(pose_features(portrait.pose, motion.head_pose)),
             speech=around(features),
             emotion=motion.emotion[moments],
-            own=np.repeat(sitter.latents[None], FRAMES_OF_TAKE, 0),
+            own=np.repeat(source.latents[None], FRAMES_OF_TAKE, 0),
             latents=latents,
-            angles=angles - sitter.angles,
+            angles=angles - source.angles,
             take=np.full(FRAMES_OF_TAKE, take),
         )
 

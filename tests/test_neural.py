@@ -301,8 +301,9 @@ def test_the_recipe_runs_to_its_end_and_is_repeatable_also_where_time_is_up(netw
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("one_portrait")
 def test_the_recipe_learns_what_a_motion_extractor_reads_in_pictures():
-    learnt = learn(smooth_networks(7, SMALL).ready("cpu"), ignore_progress, seed=1, num_takes=60, steps=200)
+    learnt = learn(smooth_networks(7, SMALL).ready("cpu"), ignore_progress, seed=1, num_takes=24, steps=100)
     assert all(errors.reduction > 0.5 for errors in learnt.errors.values())
 
 

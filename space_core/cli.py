@@ -248,11 +248,12 @@ def _add_animate_arguments(animate: argparse.ArgumentParser) -> None:
         "--inside", type=_path, metavar="OUT.mp4", help="also write normalized and posed landmarks beside the result"
     )
     for name in option_names():
-        default = option_field(name).default
+        field = option_field(name)
+        default = field.default
         # Without a type: ``AnimationOptions`` checks every value, with the same sentences for all interfaces.
         animate.add_argument(
             f"--{name.replace('_', '-')}",
-            metavar=name.split("_")[-1].upper(),
+            metavar="X" if field.annotation is float else name.split("_")[-1].upper(),
             help=(option_help(name) + ("" if default is None else f" (default: {default})")).replace("%", "%%"),
         )
     _add_program_arguments(animate)

@@ -503,6 +503,24 @@ def test_what_is_no_photo_is_refused(tmp_path):
     assert "HEIC" in refusal(load_photo, tmp_path / "photo.heic")
 
 
+@pytest.mark.parametrize(
+    ("start", "kind"),
+    [
+        (b"\0\0\0\x0cJXL \r\n\x87\n", "a JPEG XL photo, which can't be read"),
+        (b"II*\0\x10\0\0\0CR\2\0", "a raw photo"),
+        (b"8BPS\0\1", "a Photoshop file, which can't be read"),
+        (b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg">', "a drawing (SVG)"),
+        (b"%PDF-1.7\n", "a PDF, not a photo"),
+        (b"\n<!DOCTYPE html><title>Not found</title>", "a web page, not a photo"),
+        (b"\0\0\0\x20ftypisom\0\0\2\0", "a video, not a photo"),
+        (b"ID3\4\0\0", "a recording, not a photo"),
+    ],
+)
+def test_what_is_given_instead_of_a_photo_is_called_what_it_is(tmp_path, start, kind):
+    (tmp_path / "photo.jpg").write_bytes(start + bytes(500))
+    assert f"'photo.jpg' is {kind}" in refusal(load_photo, tmp_path / "photo.jpg")
+
+
 def test_documents_are_no_photos(tmp_path):
     (tmp_path / "a.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 100 100\nshowpage\n")
     assert "not an image" in refusal(load_photo, tmp_path / "a.png")

@@ -46,6 +46,20 @@ TRANSPOSITIONS = {
 # Markers of JPEG, without those that occur within a scan: FF 00 and the restart markers.
 NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 START_OF_SCAN, END_OF_IMAGE = 0xDA, 0xD9
+# What people give instead of a photo that can be read, and what such files begin with, whatever their names are.
+OTHER_PHOTOS = {
+    "a HEIC photo": rb"....ftyp(heic|heix|mif1|msf1|hevc)",
+    "a JPEG XL photo": rb"\xff\x0a|\0\0\0\x0cJXL ",
+    "a raw photo, or a rare or damaged TIFF": rb"II\*\0|MM\0\*|FUJIFILMCCD-RAW|....ftypcrx |IIU\0|IIRO|MMOR",
+    "a Photoshop file": rb"8BPS",
+    "a drawing (SVG)": rb"(<\?xml[^>]*>\s*)?<(svg|!DOCTYPE svg)",
+}
+NO_PHOTOS = {
+    "a PDF": rb"%PDF-",
+    "a web page": rb"(?i)\s*<(!doctype html|html)",
+    "a recording": rb"RIFF....WAVE|fLaC|OggS|ID3|....ftypM4A",
+    "a video": rb"....ftyp(iso|mp4|avc1|qt  |M4V|3g|dash)|\x1aE\xdf\xa3|RIFF....AVI ",
+}
 # What Pillow's decoders raise on damaged files.
 DECODE_ERRORS = (
     OSError,
@@ -226,7 +240,11 @@ def _array_image(array: np.ndarray) -> Image.Image:
 
 def _unreadable(path: Path) -> str:
     with path.open("rb") as file:
-        start = file.read(16)
-    if start[4:8] == b"ftyp" and start[8:12] in (b"heic", b"heix", b"mif1", b"msf1", b"hevc"):
-        return f"{shown_name(path)} is a HEIC photo, which can't be read. Save it as a JPEG or PNG."
+        start = file.read(64)
+    for kind, signature in OTHER_PHOTOS.items():
+        if re.match(signature, start, re.DOTALL):
+            return f"{shown_name(path)} is {kind}, which can't be read. Save it as a JPEG or PNG."
+    for kind, signature in NO_PHOTOS.items():
+        if re.match(signature, start, re.DOTALL):
+            return f"{shown_name(path)} is {kind}, not a photo. Use JPEG, PNG or WebP."
     return f"{shown_name(path)} is not an image that can be read, or it is damaged. Use JPEG, PNG or WebP."

@@ -190,6 +190,16 @@ def test_the_api_keeps_its_parameters_their_order_and_their_defaults(visitor):
     assert list(parameters(visitor, "/say")) == ["text"]
 
 
+def test_a_link_to_the_page_is_shown_with_what_it_is(visitor):
+    told = re.findall(
+        r'<meta (?:name|property)="((?:og|twitter):\w+|description)" content="([^"]*)"', visitor.get("/").text
+    )
+    assert len({name for name, _ in told}) == len(told)
+    assert dict(told)["og:title"] == "SPACE"
+    assert "one recording in" in dict(told)["description"]
+    assert not [content for _, content in told if "radio" in content]
+
+
 def test_photo_and_speech_give_a_video(client, short):
     video, summary, inside, landmarks, seed, stream = predict(
         client, photo=ASTRONAUT, speech=short, emotion="happy", intensity=0.7, seed=5

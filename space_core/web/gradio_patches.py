@@ -27,6 +27,7 @@ import gradio.route_utils
 import gradio.routes
 import gradio.utils
 import gradio_client.utils
+import jinja2
 from gradio.data_classes import FileData
 from gradio.server_messages import UnexpectedErrorMessage
 from gradio_client.exceptions import AppError
@@ -50,6 +51,16 @@ from space_core.web.logs import log_event
 SESSION = re.compile("[!-~]{1,200}")  # a session's name, which visitors choose
 MOST_FILES = 20  # of one upload
 MOST_PROGRESS = 200  # uploads of which Gradio keeps how far they are
+
+PAGE_TEMPLATE = "frontend/index.html"
+# What sites show of a link to the page: what Gradio says of itself, and what is said instead.
+LINK_PREVIEW = re.compile(r'<meta\s+(property="og:|name="twitter:)[^>]*>\s*')
+DESCRIPTION = "One photo and one recording in, a video of that person saying it out."
+OWN_PREVIEW = f"""<meta name="description" content="{DESCRIPTION}" />
+        <meta property="og:title" content="SPACE" />
+        <meta property="og:description" content="{DESCRIPTION}" />
+        <meta property="og:type" content="website" />
+    </head>"""
 
 VERSIONS = ("6.31.0",)  # of Gradio, for which the tests have passed
 
@@ -116,6 +127,7 @@ def apply() -> None:
     _refuse_wrong_requests()
     _refuse_broken_uploads()
     _forget_progress()
+    _replace_link_preview()
     _applied = True
 
 
@@ -309,6 +321,15 @@ def _forget_progress() -> None:
     _replace("gradio.route_utils.FileUploadProgress.is_tracked", wait_for_upload)
     _replace("gradio.route_utils.FileUploadProgress.stop_tracking", forget)
     _replace("gradio.route_utils.FileUploadProgress.track", track_few)
+
+
+def _replace_link_preview() -> None:
+    """Replaces what Gradio's page says of itself where a link to it is shown."""
+    environment = gradio.routes.templates.env
+    assert environment.loader is not None
+    source, _, _ = environment.loader.get_source(environment, PAGE_TEMPLATE)
+    page = jinja2.DictLoader({PAGE_TEMPLATE: LINK_PREVIEW.sub("", source).replace("</head>", OWN_PREVIEW, 1)})
+    environment.loader = jinja2.ChoiceLoader([page, environment.loader])
 
 
 def _is_click(event_data: Any) -> bool:

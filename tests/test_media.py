@@ -723,6 +723,14 @@ def test_a_photo_that_says_how_its_colours_are_coded_has_these_colours(tmp_path,
     assert np.abs(decoded - expected)[is_light].mean() < 1.5
 
 
+def test_a_photo_whose_profile_is_for_hdr_is_mapped_to_sdr(tmp_path):
+    tag = b"cicp" + (144).to_bytes(4, "big") + (12).to_bytes(4, "big")
+    profile = bytes(128) + (1).to_bytes(4, "big") + tag + b"cicp" + bytes(4) + bytes([9, 16, 0, 1])
+    paper = round(255 * float(_pq(np.ones(1))[0]))
+    Image.new("RGB", (64, 64), (paper, paper, paper)).save(tmp_path / "photo.jpg", icc_profile=profile)
+    assert load_photo(tmp_path / "photo.jpg").min() > 230
+
+
 def test_highlights_of_an_hdr_photo_keep_their_shape(tmp_path):
     ramp = np.linspace(0.5, 3, 96)[None, :, None].repeat(96, 0).repeat(3, 2)
     _png(tmp_path / "photo.png", lambda _: _pq(ramp), (b"cICP", bytes([9, 16, 0, 1])))

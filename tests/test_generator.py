@@ -1,5 +1,8 @@
 """What the mesh-warp generator promises."""
 
+import pickle
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -420,6 +423,30 @@ def test_a_film_that_is_broken_off_leaves_the_processes_to_the_next(generator, p
     before = cpu_seconds(drawing_processes)
     assert len(list(generator.render(prepared, nodding(portrait, 30)))) == 30
     assert cpu_seconds(drawing_processes) > before + 0.05
+
+
+AT_EXIT = """
+import atexit, pickle, sys, time
+films = []
+atexit.register(lambda: [film.close() for film in films])  # after what the package does at exit
+sys.path[:] = sys.argv[1:]
+from space_core.generator.mesh_warp import MeshWarpGenerator
+prepared, faces = pickle.load(sys.stdin.buffer)
+generator = MeshWarpGenerator("cpu")
+generator.warm_up()
+films.append(generator.render(prepared, faces))
+for _ in range(20): next(films[0])
+time.sleep(1)  # all batches that were begun are drawn
+"""
+
+
+@pytest.mark.skipif(NUM_CORES < 2, reason="needs two cores")
+def test_a_film_may_be_given_up_when_its_process_has_ended_at_exit(prepared, portrait):
+    request = pickle.dumps((prepared, nodding(portrait, 30)))
+    done = subprocess.run(
+        [sys.executable, "-c", AT_EXIT, *sys.path], input=request, capture_output=True, check=False, timeout=120
+    )
+    assert (done.returncode, done.stderr.decode()) == (0, "")
 
 
 # The rasterizer

@@ -165,6 +165,8 @@ class _DrawingProcess:
     @contextmanager
     def _exchange(self) -> Iterator[None]:
         """Of a request and its answer: ends the process where that takes too long or is broken off."""
+        if self.has_ended:  # its pipes may be closed, as films may be given up after the processes at exit
+            raise BrokenPipeError
         try:
             with self._watchdog.limit(WAIT_SECONDS):
                 yield

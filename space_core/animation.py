@@ -104,14 +104,11 @@ def render_frames(
     size, done = renderer.batch_size(prepared), 0
 
     def batches() -> Iterator[tuple[Motion, PosedFace]]:
-        count = 1  # the first frame comes alone, so that it is shown soonest
         for segment in segments:
             progress("frames", done, num_frames)
-            face, first = segment.face, 0
-            while first < len(segment):
-                last = first + count
-                yield segment[first:last], face[first:last]
-                first, count = last, size
+            face = segment.face
+            for first in range(0, len(segment), size):
+                yield segment[first : first + size], face[first : first + size]
 
     planned, shown = tee(batches())
     progress("frames", 0, num_frames)

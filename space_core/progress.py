@@ -45,26 +45,26 @@ def start(task: Callable[[], Result]) -> Future[Result]:
     return future
 
 
-class Prefetched(Generic[Result]):
-    """The items of an iterator, each computed while the one before is read; may be iterated over several times.
+class SharedItems(Generic[Result]):
+    """The items of an iterator, which may be iterated over several times; each is computed when it is first asked for.
 
     All items are kept. An exception of the iterator is raised at its place, each time.
     """
 
     def __init__(self, items: Iterator[Result]) -> None:
-        """Starts with the first item."""
+        """Starts with the first item, before it is asked for."""
         self._items = items
         self._started: list[Future[Result | None]] = [start(self._next)]
         self._lock = threading.Lock()
 
     def __iter__(self) -> Iterator[Result]:
         for index in count():
+            with self._lock:
+                if len(self._started) == index:
+                    self._started.append(start(self._next))
             item = self._started[index].result()
             if item is None:
                 return
-            with self._lock:
-                if len(self._started) == index + 1:
-                    self._started.append(start(self._next))
             yield item
 
     def _next(self) -> Result | None:

@@ -103,13 +103,12 @@ class Stages:
 
         speech = inputs.speech
         if isinstance(speech, Motion):
-            return plan(lambda: self._planner.retarget(speech, portrait)).segments(), ()
+            return _planned_ahead(plan(lambda: self._planner.retarget(speech, portrait)).segments()), ()
         driving = inputs.driving_pose(options, self.detector(options), progress)
         timelines = plan(lambda: self._planner.timelines(portrait, speech, options.motion, driving))
         segments = self._planner.segments(portrait, speech, inputs.windows, timelines)
         first = plan(lambda: next(segments))
-        others = iter(lambda: run_with_progress(lambda: next(segments, None), lambda: None), None)
-        return chain([first], others), timelines.notes
+        return _planned_ahead(chain([first], segments)), timelines.notes
 
     def plan_whole(self, inputs: Inputs, portrait: Portrait, options: AnimationOptions, progress: Progress) -> Motion:
         """Stage 1: the motion of a whole film."""
@@ -160,3 +159,18 @@ class Stages:
             if name not in self._generators:
                 self._generators[name] = build_generator(name, self._device, progress)
             return self._generators[name]
+
+
+def _planned_ahead(segments: Iterator[Motion]) -> Iterator[Motion]:
+    """Segments of a film's motion, each planned while the one before is drawn.
+
+    The first frame comes alone, and nothing is planned beside it, so that it is shown soonest.
+    """
+    segment = next(segments, None)
+    if segment is not None and len(segment) > 1:
+        yield segment[:1]
+        segment = segment[1:]
+    while segment is not None:
+        following = start(lambda: next(segments, None))
+        yield segment
+        segment = following.result()

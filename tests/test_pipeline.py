@@ -29,6 +29,7 @@ from space_core.media.audio import load_speech
 from space_core.media.video_reader import read_frames
 from space_core.media.visible_mark import marked
 from space_core.motion.emotion_labels import EMOTIONS
+from space_core.motion.speech2landmarks import load_speech2landmarks
 from space_core.output import Outputs
 
 PHOTO = EXAMPLES / "astronaut.jpg"
@@ -220,6 +221,28 @@ def test_a_marked_film_is_labelled_and_so_is_its_landmark_video(pipeline, short_
     crop = whole.stages(frame)[:, 1024:]
     np.testing.assert_array_equal(crop, marked(unlabelled.stages(frame)[:, 1024:]))
     assert (crop != unlabelled.stages(frame)[:, 1024:]).any()
+
+
+def test_speech_is_analysed_ahead_but_not_beside_the_first_frame(pipeline, tmp_path):
+    analysed, second = [], threading.Event()
+
+    def count(*_: object) -> None:
+        analysed.append(None)
+        if len(analysed) == 2:
+            second.set()
+
+    hook = load_speech2landmarks(pipeline.device).network.encoder.register_forward_pre_hook(count)
+    try:
+        with pipeline.animate(PHOTO, speech_of(6, tmp_path / "speech.wav")) as animation:
+            next(animation)
+            time.sleep(0.5)
+            assert len(analysed) == 1  # the first segment's, of about three seconds
+            next(animation)
+            second.wait(60)
+            assert len(analysed) == 2
+            assert len(list(animation)) == 148
+    finally:
+        hook.remove()
 
 
 @pytest.mark.slow

@@ -26,7 +26,7 @@ from space_core.motion.speech2landmarks import SpeechWindow, load_speech2landmar
 from space_core.motion.takes import TakeVariation
 from space_core.motion.upper_face import speech_share, upper_face_units
 from space_core.options import MotionOptions
-from space_core.progress import Prefetched
+from space_core.progress import SharedItems
 from space_core.timing import SAMPLES_PER_FRAME, number_of_frames
 
 
@@ -102,9 +102,9 @@ class MotionPlanner:
         """A planner for speech that is still arriving."""
         return LivePlanner(self._speech2landmarks, portrait, options)
 
-    def analyse(self, speech: np.ndarray) -> Prefetched[SpeechWindow]:
+    def analyse(self, speech: np.ndarray) -> SharedItems[SpeechWindow]:
         """Starts the analysis of speech (N,) float32, 16 kHz mono, which no portrait is needed for."""
-        return Prefetched(self._speech2landmarks.analyse(speech))
+        return SharedItems(self._speech2landmarks.analyse(speech))
 
     def segments(
         self,

@@ -9,6 +9,7 @@ from scipy.spatial import cKDTree
 
 from space_core.distance import distance_to
 from space_core.face.person_segmentation import PersonSegmentation
+from space_core.progress import start
 from space_core.smoothstep import smoothstep
 
 CERTAIN = 0.1  # this near to 0 or 1 the network is sure
@@ -57,14 +58,20 @@ def _probability(image: np.ndarray, face: np.ndarray) -> np.ndarray:
     away it knows them better: what it sees only so, above a face (N, 2), is in doubt. There the second view adds to
     the first and takes nothing away, as the first shows finer detail.
     """
-    near = _segmentation()(image)
-    height, width = near.shape
+    network = _segmentation()
+    far = start(lambda: _probability_from_farther(image, network))  # computed beside the first view
+    near = network(image)
+    return np.maximum(near, (near + far.result() * _above(face, near.shape)) / 2)
+
+
+def _probability_from_farther(image: np.ndarray, network: PersonSegmentation) -> np.ndarray:
+    """The same of the second view alone, with surroundings that continue the image's edges."""
+    height, width, _ = image.shape
     reduced = cv2.resize(image, None, fx=REDUCTION, fy=REDUCTION, interpolation=cv2.INTER_AREA)
     rows, columns = (round(side * (1 / FARTHER - 1) / 2) for side in reduced.shape[:2])
     surrounded = cv2.copyMakeBorder(reduced, rows, rows, columns, columns, cv2.BORDER_REPLICATE)
-    far = _segmentation()(surrounded)[rows : rows + reduced.shape[0], columns : columns + reduced.shape[1]]
-    far = cv2.resize(far, (width, height), interpolation=cv2.INTER_LINEAR)
-    return np.maximum(near, (near + far * _above(face, (height, width))) / 2)
+    far = network(surrounded)[rows : rows + reduced.shape[0], columns : columns + reduced.shape[1]]
+    return cv2.resize(far, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
 def _above(face: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -306,6 +306,20 @@ def test_files_are_kept_for_a_shorter_time_while_the_disk_is_nearly_full(tmp_pat
         until(lambda: not Path(path).exists())
 
 
+def test_a_run_whose_lock_is_old_keeps_it(tmp_path, monkeypatch):
+    folder = tmp_path / "work" / "space-run-1"
+    for path in (tmp_path / "page" / "photo.jpg", folder / "lock", folder / "speech.wav"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    monkeypatch.setattr(expiry, "EXPIRY_INTERVAL", 0.05)
+    monkeypatch.setattr(expiry, "is_private", lambda folder: True)
+    now = time.time
+    monkeypatch.setattr(time, "time", lambda: now() + 7200)
+    with served(tmp_path / "page"):
+        until(lambda: not (tmp_path / "page" / "photo.jpg").exists() and not (folder / "speech.wav").exists())
+        assert (folder / "lock").exists()
+
+
 def test_uploads_of_visitors_who_were_here_once_are_forgotten(monkeypatch):
     monkeypatch.setattr(visitor_limits, "SWEEP_SECONDS", 0.0)
     limits = UploadLimits(uploads=3, num_bytes=1000, seconds=0.1)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import anyio
 import gradio as gr
 
+from space_core.media import run_folder
 from space_core.web import gradio_page
 from space_core.web.faults import log_fault
 from space_core.web.private_files import UPLOADS_THAT_FIT, expire_files, free_uploads, is_private
@@ -33,7 +34,9 @@ async def expire_regularly(
             kept = gradio_page.example_files(page)
             removed = await anyio.to_thread.run_sync(expire_files, folder, kept, older_than)
             gradio_page.forget_files(page, removed)
-            await anyio.to_thread.run_sync(expire_files, folder.parent / "work", (), older_than)
+            work = folder.parent / "work"
+            locks = {str(path) for path in work.glob(f"{run_folder.PREFIX}*/{run_folder.LOCK}")}  # of runs that go on
+            await anyio.to_thread.run_sync(expire_files, work, locks, kept_seconds)
 
     async def expire_others() -> None:
         await anyio.to_thread.run_sync(on_expiry, older_than)

@@ -1,12 +1,11 @@
 """Dark hair over the forehead, which does not come down with the brows beneath it, and rises evenly where they rise."""
 
-import cv2
 import numpy as np
 import torch
 
 from space_core.face.topology import CHEEKS, NUM_SURFACE_POINTS, canonical_face
 from space_core.generator.mesh_warp.face_motion import FaceMotion
-from space_core.generator.mesh_warp.sampling import sample
+from space_core.generator.mesh_warp.sampling import box_mean, sample
 from space_core.smoothstep import smoothstep
 
 # Points of the left half of the forehead in columns, each from the hairline down to the lower rim of the brow.
@@ -19,6 +18,7 @@ COLUMNS = (
     (21, 71, 70, 46),
 )
 BETWEEN = 4  # places from one point of a column to the next: hair has to cover all of them
+AVERAGED = 2  # pixels around each whose mean is its brightness: single strands and pores do not count
 # Hair is darker than the darkest of the cheeks by the first of these shares or more, surely from the second on. What is
 # brighter may be a forehead in the light.
 DARKER = (0.25, 0.45)
@@ -38,8 +38,7 @@ def fringe(photo: FaceMotion, picture: torch.Tensor) -> np.ndarray:
     """
     mirror = canonical_face().mirror
     columns = np.unique(np.concatenate([COLUMNS, mirror[np.array(COLUMNS)]]), axis=0)
-    averaged = cv2.blur(picture.mean(1)[0].numpy(), (5, 5), borderType=cv2.BORDER_CONSTANT)
-    brightness = torch.from_numpy(averaged)[None, None]
+    brightness = box_mean(picture.mean(1, keepdim=True), AVERAGED)
     cheeks = sample(brightness, photo.posed[:, None, list(CHEEKS), :2]).min().clamp(min=0.02)
     points = photo.posed[0, :NUM_SURFACE_POINTS, :2][torch.from_numpy(columns)]  # (columns, 4, 2)
     steps = torch.arange(BETWEEN)[:, None] / BETWEEN

@@ -1,1 +1,1 @@
-"""What an operator of the hosted demo gets: settings, figures, a log, private files and a server."""
+"""The web demo: page, endpoints, jobs, live sessions, the server with its limits, settings, metrics and logs."""

@@ -38,7 +38,7 @@ from space_core.cluster.film_maker import FilmMaker
 from space_core.cluster.job_table import FilmJob, read_job_table
 from space_core.cluster.ray_session import LOCAL, ray_session
 from space_core.cluster.remote_stream import MOST_UNREAD
-from space_core.cluster.replica import NO_PICTURE, Chunk, FilmRequest, LiveRequest, Made, Ready
+from space_core.cluster.replica import NO_PICTURE, Chunk, FilmRequest, FilmResult, LiveRequest, Ready
 from space_core.cluster.serving import RemotePipeline
 from space_core.cluster.shared_application import shared_application
 from space_core.cluster.status_table import FilmStatus, read_status_table
@@ -739,7 +739,7 @@ class MortalReplicas:
         if self.num_asked <= self.num_lost:
             raise ActorDiedError()
         yield Chunk("video", b"lm", is_last=True)
-        yield Made(num_frames=25, num_faces=1, notes=())
+        yield FilmResult(num_frames=25, num_faces=1, notes=())
 
     def cancel(self) -> None:
         pass

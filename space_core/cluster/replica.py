@@ -90,7 +90,7 @@ class Chunk:
 
 
 @dataclass(frozen=True)
-class Made:
+class FilmResult:
     """The end of a film, and what is known of it."""
 
     num_frames: int
@@ -110,7 +110,7 @@ class Failure:
         return SpaceError(self.sentence) if self.reason is None else ServerFault(self.sentence, self.reason)
 
 
-Event = Step | Chunk | Made | Failure | Ready | LiveFrame
+Event = Step | Chunk | FilmResult | Failure | Ready | LiveFrame
 Report = Callable[[Event], None]
 
 
@@ -130,7 +130,7 @@ class PipelineReplica:
         with temporary_folder() as folder:
             async with aclosing(_events_of(partial(self._film, request, folder))) as events:
                 async for event in events:
-                    if isinstance(event, Made):
+                    if isinstance(event, FilmResult):
                         for name in request.outputs:
                             if name != "stream":
                                 for chunk in _chunks(name, _output(folder, name)):
@@ -154,7 +154,7 @@ class PipelineReplica:
         """See ``SpacePipeline.forget_portraits``."""
         self._pipeline.forget_portraits(older_than_seconds)
 
-    def _film(self, request: FilmRequest, folder: Path, report: Report) -> Made:
+    def _film(self, request: FilmRequest, folder: Path, report: Report) -> FilmResult:
         sent = 0  # bytes of the stream
 
         def send_stream() -> None:
@@ -186,7 +186,7 @@ class PipelineReplica:
             else:
                 made = self._pipeline.animate_to_file(photo, speech, outputs, settings[0], progress)
         send_stream()
-        return Made(made.num_frames, made.num_faces, made.notes)
+        return FilmResult(made.num_frames, made.num_faces, made.notes)
 
     def _stream(self, request: LiveRequest, folder: Path, sound: Any, report: Report) -> None:
         control = LiveControl(request.options)

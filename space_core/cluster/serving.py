@@ -18,8 +18,8 @@ from space_core.cluster.replica import (
     Chunk,
     Failure,
     FilmRequest,
+    FilmResult,
     LiveRequest,
-    Made,
     PipelineReplica,
     Step,
     read_file,
@@ -87,7 +87,7 @@ class RemotePipeline:
 
     def animate_to_file(
         self, photo: str, speech: str | Path, outputs: Outputs, options: AnimationOptions, progress: Progress
-    ) -> Made:
+    ) -> FilmResult:
         """See ``SpacePipeline.animate_to_file``; the inputs are files, and the speech is its own sound.
 
         Raises:
@@ -104,7 +104,7 @@ class RemotePipeline:
         outputs: Outputs,
         *,
         progress: Progress,
-    ) -> Made:
+    ) -> FilmResult:
         """See ``SpacePipeline.compare_to_file`` and ``animate_to_file``."""
         return self._film(photo, speech, settings, outputs, progress)
 
@@ -158,7 +158,7 @@ class RemotePipeline:
         settings: Sequence[AnimationOptions],
         outputs: Outputs,
         progress: Progress,
-    ) -> Made:
+    ) -> FilmResult:
         import ray.exceptions
 
         stream = outputs.stream
@@ -196,7 +196,9 @@ class RemotePipeline:
             with self._lock:
                 self._num_jobs -= 1
 
-    def _ask(self, request: FilmRequest, files: dict[str, Path], progress: Progress, stream: IO[bytes] | None) -> Made:
+    def _ask(
+        self, request: FilmRequest, files: dict[str, Path], progress: Progress, stream: IO[bytes] | None
+    ) -> FilmResult:
         """Has a replica make a film, and writes what it sends."""
         for path in files.values():
             path.with_suffix(".part").unlink(missing_ok=True)  # of an attempt before
@@ -221,7 +223,7 @@ class RemotePipeline:
                 elif isinstance(event, Failure):
                     raise event.error()
                 else:
-                    assert isinstance(event, Made)
+                    assert isinstance(event, FilmResult)
                     return event
         finally:
             response.cancel()

@@ -88,7 +88,7 @@ def at_rest(clips: list[Clip], slopes: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 
 @dataclass(frozen=True)
-class Acted:
+class ActedClip:
     """T frames of one clip: articulation (T, 5) scaled to neutral amplitude, and the emotion's change (T, 478, 3)."""
 
     source: str
@@ -110,7 +110,7 @@ def in_speech(clips: list[Clip], slopes: np.ndarray) -> EmotionNetwork:
     return fit(training)
 
 
-def acted_speech(clips: list[Clip], slopes: np.ndarray) -> list[Acted]:
+def acted_speech(clips: list[Clip], slopes: np.ndarray) -> list[ActedClip]:
     """The changes that emotions make to speech, beyond the face at rest; symmetric except for contempt."""
     motions = {clip.name: from_closed(clip, slopes) for clip in clips}
     measures = {name: articulation(motion) for name, motion in motions.items()}
@@ -135,7 +135,7 @@ def acted_speech(clips: list[Clip], slopes: np.ndarray) -> list[Acted]:
         change = keep_lip_gap(change * (lower_face() * movable())[:, None])
         if clip.emotion != "contempt":
             change = mirrored(change)
-        acted.append(Acted(source, clip.emotion, measure, change))
+        acted.append(ActedClip(source, clip.emotion, measure, change))
     return acted
 
 
@@ -151,7 +151,7 @@ def from_closed(clip: Clip, slopes: np.ndarray) -> np.ndarray:
     return faces - np.median(faces[gap <= np.quantile(gap, CLOSED_SHARE)], axis=0)
 
 
-def fit(acted: list[Acted]) -> EmotionNetwork:
+def fit(acted: list[ActedClip]) -> EmotionNetwork:
     """A network fitted to the changes that emotions make to speech."""
     changes = np.concatenate([clip.change.reshape(len(clip.change), -1) for clip in acted])
     modes = np.linalg.svd(changes, full_matrices=False)[2][:NUM_MODES]
@@ -177,14 +177,14 @@ def fit(acted: list[Acted]) -> EmotionNetwork:
     return network
 
 
-def predict(network: EmotionNetwork, clip: Acted) -> np.ndarray:
+def predict(network: EmotionNetwork, clip: ActedClip) -> np.ndarray:
     """The network's prediction (T, 478, 3) of the change that a clip's emotion makes to its speech."""
     measures = torch.from_numpy(clip.articulation).float()
     with torch.inference_mode():
         return network(measures, label_weights(clip).float(), torch.ones(len(measures))).numpy()
 
 
-def label_weights(clip: Acted) -> torch.Tensor:
+def label_weights(clip: ActedClip) -> torch.Tensor:
     """(T, 8) label weights of a clip."""
     weights = torch.zeros(len(clip.change), len(EMOTIONS))
     weights[:, EMOTIONS.index(clip.emotion)] = 1

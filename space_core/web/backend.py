@@ -10,7 +10,7 @@ from space_core.output import Outputs
 from space_core.progress import Progress
 
 
-class Made(Protocol):
+class FilmResult(Protocol):
     """A film that was made."""
 
     @property
@@ -40,7 +40,7 @@ class Backend(Protocol):
 
     def animate_to_file(
         self, photo: str, speech: str | Path, outputs: Outputs, options: AnimationOptions, progress: Progress
-    ) -> Made: ...
+    ) -> FilmResult: ...
 
     def compare_to_file(
         self,
@@ -50,6 +50,6 @@ class Backend(Protocol):
         outputs: Outputs,
         *,
         progress: Progress,
-    ) -> Made: ...
+    ) -> FilmResult: ...
 
     def forget_portraits(self, older_than_seconds: float) -> None: ...

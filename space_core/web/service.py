@@ -19,7 +19,7 @@ from space_core.options import AnimationOptions
 from space_core.output import Outputs
 from space_core.progress import Progress, run_with_progress
 from space_core.timing import FPS
-from space_core.web.backend import Backend, Made
+from space_core.web.backend import Backend, FilmResult
 from space_core.web.error_handlers import RESTARTING
 from space_core.web.faults import fault_sentence, log_fault
 from space_core.web.film_slots import FilmSlots, OnRestart
@@ -280,7 +280,7 @@ class AnimationService:
         recording = speech or self._speak(request, folder / "speech.wav", progress)
         landmark_video = folder / "inside.mp4" if request.intermediate_results else None
         motion_file = folder / "landmarks.npz" if request.intermediate_results else None
-        made: Made
+        made: FilmResult
         with (folder / STREAM).open("wb") as stream:
             if len(settings) > 1:
                 outputs = Outputs(video, stream=stream)

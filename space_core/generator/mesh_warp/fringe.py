@@ -50,7 +50,7 @@ def fringe(photo: FaceMotion, picture: torch.Tensor) -> np.ndarray:
     return share
 
 
-def evened(share: np.ndarray) -> np.ndarray:
+def fringe_averages(share: np.ndarray) -> np.ndarray:
     """(468, 468) of whose motion that of hair over the forehead is the mean: that of all hair at its height.
 
     ``share`` (468,) is what ``fringe`` returns. Brows rise further than the skin between them, and would bend hair.

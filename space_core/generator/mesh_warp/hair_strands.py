@@ -5,7 +5,7 @@ import numpy as np
 import torch
 from scipy.ndimage import distance_transform_edt, find_objects, label
 
-from space_core.generator.mesh_warp.sampling import blur, blur_widely, sum_of_channels, thrice
+from space_core.generator.mesh_warp.sampling import blur, blur_widely, sum_of_channels, to_three_channels
 from space_core.smoothstep import smoothstep
 
 SURE = 0.9  # of the mask: a pixel that shows the person
@@ -57,10 +57,10 @@ def _lines(seen: np.ndarray, sure: np.ndarray, distance: np.ndarray, nearest: np
     (2, 640, 640) its row and column.
     """
     free, own = (kind.astype(np.float32) for kind in (distance > NEAR, sure))
-    hair = blur_widely(seen * thrice(own), HAIR) / thrice(blur_widely(own, HAIR).clip(1e-3))
+    hair = blur_widely(seen * to_three_channels(own), HAIR) / to_three_channels(blur_widely(own, HAIR).clip(1e-3))
     hair = hair.reshape(-1, 3).take(nearest[0] * seen.shape[1] + nearest[1], 0)
     size = (AROUND, AROUND)
-    behind = cv2.blur(seen * thrice(free), size) / thrice(cv2.blur(free, size).clip(0.02))
+    behind = cv2.blur(seen * to_three_channels(free), size) / to_three_channels(cv2.blur(free, size).clip(0.02))
     way = hair - behind
     towards = sum_of_channels((seen - behind) * way) / np.sqrt(sum_of_channels(way * way)).clip(LEAST_CONTRAST)
     towards = blur(towards, 0.7)

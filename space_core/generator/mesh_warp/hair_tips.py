@@ -6,7 +6,7 @@ import torch
 from scipy.ndimage import distance_transform_edt
 
 from space_core.generator.mesh_warp.inpainting import fill
-from space_core.generator.mesh_warp.sampling import blur, sum_of_channels, thrice
+from space_core.generator.mesh_warp.sampling import blur, sum_of_channels, to_three_channels
 from space_core.smoothstep import smoothstep
 
 STEP = 2  # pixels of the surroundings per pixel that is looked at; all lengths below are in the latter
@@ -33,7 +33,7 @@ def find_hair_tips(picture: torch.Tensor, person: np.ndarray) -> np.ndarray:
     distance, (rows, columns) = distance_transform_edt(~sure, return_indices=True)
     distance = distance.astype(np.float32)
     own = sure.astype(np.float32)
-    hair = (blur(seen * thrice(own), HAIR) / thrice(blur(own, HAIR).clip(1e-3)))[rows, columns]
+    hair = (blur(seen * to_three_channels(own), HAIR) / to_three_channels(blur(own, HAIR).clip(1e-3)))[rows, columns]
     known = torch.from_numpy((distance > REACH).astype(np.float32))[None, None]
     background = fill(torch.from_numpy(seen).permute(2, 0, 1)[None], known)[0].permute(1, 2, 0).numpy()
     # Further out the background is compared with its own neighbourhood.

@@ -96,7 +96,7 @@ def sum_of_channels(picture: np.ndarray) -> np.ndarray:
     return cv2.transform(picture, np.ones((1, picture.shape[2])))
 
 
-def thrice(values: np.ndarray) -> np.ndarray:
+def to_three_channels(values: np.ndarray) -> np.ndarray:
     """(H, W, 3) values (H, W), for each channel; several times as fast as broadcasting them."""
     return cv2.cvtColor(values, cv2.COLOR_GRAY2RGB)
 

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from space_core.distance import distance_to
 from space_core.generator.mesh_warp.inpainting import DETAIL, TRACES, fill, with_detail
 from space_core.generator.mesh_warp.parallel import map_parts, thread_beside
-from space_core.generator.mesh_warp.sampling import blur, downsampled, sum_of_channels, thrice
+from space_core.generator.mesh_warp.sampling import blur, downsampled, sum_of_channels, to_three_channels
 from space_core.smoothstep import smoothstep
 
 LEVELS = 16, 8, 4  # reductions of the picture, each searched once: further searches change nothing that is measured
@@ -102,13 +102,13 @@ def busyness(picture: torch.Tensor, known: torch.Tensor) -> np.ndarray:
     ``picture`` and ``known`` are as in ``with_structure``; traces of what hides the unknown part don't count.
     """
     weight = cv2.erode(known[0, 0].numpy(), _square(2 * TRACES + 1))
-    own = _channels_last(picture[0]) * thrice(weight)
-    fine = blur(own, FINE) / thrice(blur(weight, FINE).clip(1e-3))
+    own = _channels_last(picture[0]) * to_three_channels(weight)
+    fine = blur(own, FINE) / to_three_channels(blur(weight, FINE).clip(1e-3))
     # Of the coarse scale a quarter of the resolution is enough.
     small, small_weight = (
         cv2.resize(array, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA) for array in (own, weight)
     )
-    coarse = blur(small, COARSE / 4) / thrice(blur(small_weight, COARSE / 4).clip(1e-3))
+    coarse = blur(small, COARSE / 4) / to_three_channels(blur(small_weight, COARSE / 4).clip(1e-3))
     structure = fine - cv2.resize(coarse, weight.shape[::-1], interpolation=cv2.INTER_LINEAR)
     return smoothstep(np.sqrt(_nearby(sum_of_channels(structure * structure) / 3, weight)), PLAIN, BUSY)
 
@@ -205,9 +205,9 @@ def _better(
         cv2.resize(array, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
         for array in (evidence, *(_channels_last(values[0]) for values in (picture, structured, smooth)))
     )
-    weight, near, errors = blur(evidence, NEAR / 2), thrice(blur(evidence, COARSE_ERROR / 2).clip(1e-3)), []
+    weight, near, errors = blur(evidence, NEAR / 2), to_three_channels(blur(evidence, COARSE_ERROR / 2).clip(1e-3)), []
     for estimate in estimates:
-        error = blur((estimate - own) * thrice(evidence), COARSE_ERROR / 2) / near
+        error = blur((estimate - own) * to_three_channels(evidence), COARSE_ERROR / 2) / near
         squared = sum_of_channels(error * error) / 3
         errors.append(blur(squared * evidence, NEAR / 2) / weight.clip(1e-3) + USUAL_ERROR**2)
     better = smoothstep(errors[1] / (errors[0] + errors[1]), *BETTER)
@@ -369,12 +369,12 @@ def _copied(
         weight = near[0][:, None] * near[1] * is_copied[rows][:, columns]
         y, x = (cell * offsets[rows, :, axis][:, columns] for axis in (0, 1))
         copy = cv2.remap(own, pixels[1] + x, pixels[0][:, None] + y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
-        return thrice(weight) * copy, weight
+        return to_three_channels(weight) * copy, weight
 
     for copy, weight in map_parts(weighted_copy, ((0, 0), (0, 1), (1, 0), (1, 1))):
         total[used] += copy
         weights[used] += weight
-    copied = torch.from_numpy(total / thrice(weights.clip(1e-6))).permute(2, 0, 1)
+    copied = torch.from_numpy(total / to_three_channels(weights.clip(1e-6))).permute(2, 0, 1)
     return copied, torch.from_numpy(weights > 0.5), torch.from_numpy(repeated)
 
 

@@ -24,7 +24,7 @@ from space_core.face.topology import (
 )
 from space_core.generator.mesh_warp.face_motion import FaceMotion, HostMotion, PixelTransform, index_on
 from space_core.generator.mesh_warp.far_side import FarSide, find_far_side
-from space_core.generator.mesh_warp.fringe import evened, fringe
+from space_core.generator.mesh_warp.fringe import fringe, fringe_averages
 from space_core.generator.mesh_warp.hanging_hair import HangingHair, find_hanging_hair, hair_swing
 from space_core.generator.mesh_warp.head_back import HeadBack, find_head_back
 from space_core.generator.mesh_warp.head_shape import HeadDepth, at_points, head_depth, places_at
@@ -71,7 +71,7 @@ class WarpMesh:
         photo: the photo's own landmarks.
         relief: (468, 1) how much further back the face's vertices are taken to lie when the head turns, normalized.
         covered: (468, 1) 0 where a vertex of the face moves with the skin … 1 where it is hair that does not.
-        evened: (468, 468) of whose motion that of this hair is the mean.
+        fringe_averages: (468, 468) of whose motion that of this hair is the mean.
         around: (V − 468, 3) the vertices around the face, normalized.
         neck: (1, 3) the point about which the head turns, normalized.
         head: (V − 468, 3) 1 where a vertex goes and turns with the head … 0 where it does not, along x, y and z.
@@ -87,7 +87,7 @@ class WarpMesh:
     photo: FaceMotion
     relief: torch.Tensor
     covered: torch.Tensor
-    evened: torch.Tensor
+    fringe_averages: torch.Tensor
     around: torch.Tensor
     neck: torch.Tensor
     head: torch.Tensor
@@ -114,7 +114,7 @@ class WarpMesh:
         turned = self.relief * (steps[0] - steps[1])[:, None]
         # Brows that rise take a fringe along as a whole; where they come down it stays.
         change = (motion.normalized - self.photo.normalized)[:, :NUM_SURFACE_POINTS, :2]
-        of_hair = self.evened @ change
+        of_hair = self.fringe_averages @ change
         of_hair[..., 1].clamp_(max=0)
         held = (self.covered * (change - of_hair)) @ motion.rotation[..., :2].mT * motion.scale[:, None, None]
         face = motion.posed[:, :NUM_SURFACE_POINTS] - held + turned
@@ -174,7 +174,7 @@ def build_warp_mesh(
         photo=photo,
         relief=place(_relief(host, depth, outline)[:, None]),
         covered=place(covered[:, None]),
-        evened=place(evened(covered)),
+        fringe_averages=place(fringe_averages(covered)),
         around=place(points_normalized),
         neck=place(np.array([NECK])),
         head=place(follows.head),

@@ -172,6 +172,29 @@ def test_noise_without_words_that_breaks_off_leaves_the_mouth_shut(after):
     assert lip_opening(predict(np.pad(noise, (0, after * SAMPLE_RATE)))).max() < 2 * CLOSED
 
 
+def tone(pitch: float, overtones: int) -> np.ndarray:
+    """Two seconds of a trembling tone with so many overtones, with half a second of silence before and after."""
+    times = np.arange(2 * SAMPLE_RATE) / SAMPLE_RATE
+    phase = 2 * np.pi * pitch * np.cumsum(1 + 0.02 * np.sin(10 * np.pi * times)) / SAMPLE_RATE
+    sound = sum(0.6**number * np.sin((number + 1) * phase) for number in range(overtones + 1))
+    return np.pad(0.2 * sound * np.minimum(1, 10 * np.minimum(times, times[::-1])), SAMPLE_RATE // 2).astype(np.float32)
+
+
+@pytest.mark.parametrize("pitch", [1000, 1400])
+def test_a_scream_keeps_the_mouth_open(pitch):
+    opening = lip_opening(predict(tone(pitch, overtones=4)))
+    assert opening[20:55].min() > 0.08
+    assert opening[:8].max() < 2 * CLOSED
+    assert opening[-8:].max() < 2 * CLOSED
+    assert np.abs(np.diff(opening)).max() < 0.08
+
+
+def test_a_whistle_and_high_chords_leave_the_mouth_shut():
+    chord = sum(tone(pitch, overtones=4) for pitch in (500, 630, 750))
+    for sound in (tone(1000, overtones=0), chord):
+        assert lip_opening(predict(sound)).max() < 2 * CLOSED
+
+
 def test_a_loud_and_a_quiet_recording_open_the_mouth_alike():
     speech = voice(3)
     loud, quiet = lip_opening(predict(speech * 3)), lip_opening(predict(speech / 10))

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from space_core.motion.consonants import consonant_shares
+from space_core.motion.high_voice import high_voice, open_in_high_voices
 from space_core.motion.motion_network import RECEPTIVE_FRAMES
 from space_core.motion.quiet_passages import raise_quiet_passages
 from space_core.motion.speech2landmarks import (
@@ -125,6 +126,8 @@ class LiveSpeech:
         )
         self._predicted = outputs[before + count :].copy()
         active = np.pad(activity, (max(before - first, 0), 0))[-len(outputs) :]
+        high = high_voice(known, power, total - len(outputs), len(outputs))
+        outputs = open_in_high_voices(outputs, high, self._speech2landmarks.basis)
         features = frames[0].float().cpu().numpy()
         consonants = consonant_shares(features)[RECEPTIVE_FRAMES:]
         outputs = shaped_outputs(outputs, consonants, active, self._speech2landmarks.basis)

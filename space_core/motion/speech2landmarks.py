@@ -13,6 +13,7 @@ from space_core.face.smile import smile_of
 from space_core.face.topology import canonical_face
 from space_core.motion.consonants import consonant_shares, load_consonants
 from space_core.motion.emotion_network import expressive_motion
+from space_core.motion.high_voice import high_voice, open_in_high_voices
 from space_core.motion.lip_closure import (
     SHUT_FROM,
     close_between_openings,
@@ -166,6 +167,7 @@ class Speech2Landmarks:
             inside = (within >= 0) & (within < len(activity))
             active = np.where(inside, activity[np.clip(within, 0, len(activity) - 1)], 0)
             split = outputs.shape[1]
+            outputs = open_in_high_voices(outputs, high_voice(speech, power, first, WINDOW_FRAMES), self.basis)
             outputs = shaped_outputs(outputs, consonant_shares(features), active, self.basis)
             outputs = np.concatenate([outputs, features * active[:, None]], 1)
             if tail is not None:

@@ -350,6 +350,57 @@ def test_behind_the_near_ear_the_hair_above_it_goes_on_as_far_as_a_head_is_deep(
     assert back.in_view(on_surroundings(posed(portrait, yaw=yaw))).tolist() == [[yaw > 0, yaw < 0]]
 
 
+def head_with_neck(photo: FaceMotion, grain: float) -> tuple[np.ndarray, np.ndarray]:
+    """Colours (640, 640, 3) of a person with grainy dark hair and a skin-coloured face and neck, and the mask."""
+
+    def drawn(outline: np.ndarray) -> np.ndarray:
+        points = photo.host.place(np.column_stack([outline, np.full(len(outline), 0.85)]))[0, :, :2]
+        mask = np.zeros((640, 640), np.float32)
+        cv2.fillPoly(mask, [points.round().astype(np.int32)], 1)
+        return mask
+
+    angles = np.linspace(0, 2 * np.pi, 64)
+    head = drawn(np.column_stack([0.95 * np.cos(angles), 1.2 * np.sin(angles) - 0.1]))
+    face = drawn(np.column_stack([0.75 * np.cos(angles), 0.9 * np.sin(angles) + 0.4]))
+    neck = drawn(np.array([[-0.5, 0.5], [0.5, 0.5], [0.5, 2.0], [-0.5, 2.0]]))
+    noise = cv2.GaussianBlur(np.random.default_rng(0).normal(size=(640, 640)).astype(np.float32), (0, 0), 1)
+    hair = np.float32([0.3, 0.2, 0.1]) + grain * (noise / noise.std())[..., None]
+    colours = np.full((640, 640, 3), 0.8, np.float32)
+    colours[head > 0] = hair[head > 0]
+    colours[neck > 0] = [0.48, 0.36, 0.3]
+    colours[face > 0] = [0.8, 0.6, 0.5]
+    return colours.clip(0, 1), np.maximum(head, neck)
+
+
+def test_below_the_hair_of_a_turned_head_is_a_neck_as_wide_and_as_coloured_as_the_photo_shows_it(portrait):
+    photo = on_surroundings(posed(portrait))
+    colours, person = head_with_neck(photo, grain=0)
+    back = find_head_back(photo, torch.from_numpy(colours).permute(2, 0, 1)[None], person, hair())
+    below_jaw = (back.vertices[:, 1] > 0.85) & (back.vertices[:, 1] < 1.25)
+    columns, rows = back.places.numpy()[below_jaw].round().astype(int).T
+    texture = back.texture.numpy()[rows, columns] / 255
+    np.testing.assert_allclose(texture[:, :3], np.broadcast_to([0.48, 0.36, 0.3], (len(texture), 3)), atol=0.05)
+    assert texture[:, 3].min() > 0.95
+    assert abs(back.vertices[below_jaw, 0]).max() == pytest.approx(0.5, abs=0.05)
+    jaw = photo.host.place(np.array([[0, 0.8, 0.85]]))[0, 0, 1]
+    colours[int(jaw) :] = [0.1, 0.2, 0.5]
+    in_scarf = find_head_back(photo, torch.from_numpy(colours).permute(2, 0, 1)[None], person, hair())
+    assert in_scarf.texture.numpy()[rows, columns, 3].max() == 0
+
+
+def test_hair_at_the_back_of_a_head_is_as_grainy_as_the_photo_shows_it(portrait):
+    photo = on_surroundings(posed(portrait))
+
+    def contrast(grain: float) -> float:
+        colours, person = head_with_neck(photo, grain)
+        back = find_head_back(photo, torch.from_numpy(colours).permute(2, 0, 1)[None], person, hair())
+        rows = back.places.numpy()[(back.vertices[:, 1] > -0.6) & (back.vertices[:, 1] < 0), 1].round().astype(int)
+        return float(back.texture.numpy()[rows.min() : rows.max(), :, 0].std() / 255)
+
+    assert contrast(0) < 0.01
+    assert 0.5 * 0.06 < contrast(0.06) < 0.06
+
+
 def test_a_head_at_rest_shows_nothing_behind_it_and_a_turned_one_does(generator, prepared, portrait):
     unseen = without_back(prepared)
 

@@ -1,6 +1,6 @@
 """The back of a head, which its photo hides: what is seen at the head's outline, hair or skin, goes on round the head.
 
-It comes into view beyond the near side of a head that turns: behind the ear, and down to the nape.
+It comes into view beyond the near side of a head that turns: behind the ear, and below it down the neck.
 """
 
 from dataclasses import dataclass
@@ -9,16 +9,19 @@ import cv2
 import numpy as np
 import torch
 
+from space_core.generator.mesh_warp.back_hair import continued_hair, sample_hair
 from space_core.generator.mesh_warp.face_motion import FaceMotion
 from space_core.generator.mesh_warp.hanging_hair import HangingHair
 from space_core.generator.mesh_warp.head_shape import HEAD_MIDDLE, PERSON
+from space_core.generator.mesh_warp.neck_back import Neck, beside_axis, find_necks
+from space_core.generator.mesh_warp.sampling import EXTENT
 from space_core.smoothstep import smoothstep
 
 # Rows of a head are ellipses about an upright axis. At these normalized heights the generic head without its ears is so
 # wide to either side, and reaches so far behind the axis; below the last it is not drawn.
 HEIGHTS = (-0.15, 0.15, 0.3, 0.45, 0.6, 0.75)
 WIDTHS, DEPTHS = (0.85, 0.80, 0.72, 0.62, 0.52, 0.45), (0.95, 0.87, 0.73, 0.53, 0.35, 0.2)
-AXIS, TOP, BOTTOM = float(HEAD_MIDDLE[2]), -1.6, 1.1
+AXIS, TOP, BOTTOM = float(HEAD_MIDDLE[2]), -1.6, 1.6
 # Towards the head's top it is flatter, by up to so much, over that height: photos show the crown itself.
 FLATTER, CROWN = 0.7, 0.6
 # Behind this depth it slopes down by that much of the way, fully above the first height, not at all below the second.
@@ -26,13 +29,13 @@ SLOPES_FROM, SLOPE, SLOPING = 0.4, 0.4, (-1.2, -0.2)
 # Angles about the axis from the outline of a head that faces the camera: a part of the head before it is drawn, too,
 # behind what the photo shows, so that there is no gap. That part reaches so far before the axis.
 ANGLES, FRONT = np.radians([-35, 70]), 0.6
-MESH, TEXTURE = (20, 8), (324, 160)  # rows and columns of one side
+MESH, TEXTURE = (24, 8), (384, 160)  # rows and columns of one side
 # The outline is sought at these distances from the axis; where it is further away than the second, arms, hands or other
 # people are beside the head; where it is nearer than the first, there is no head.
 SEARCHED, OUTLINE = np.arange(0.3, 1.5, 0.01), (0.31, 1.4)
 SMOOTH = 0.034  # normalized; over how much height the outline is smooth
-# Behind ears is what grows above them: from this height down, what so much height above it shows. It fades there.
-EAR_TOP, ABOVE, EAR_FADE = -0.1, 0.3, 0.1
+# Ears begin at this height, with some doubt. Behind them is what grows above: what so much height above them shows.
+EAR_TOP, EAR_FADE, ABOVE = -0.1, 0.1, 0.3
 HAIR_FADE = (0.3, 0.8)  # heights between which hair gets as short as skin
 BEGINS = (0.05, 0.25)  # below the top of the head; further up it would stand out as a spike
 ENDS, HANGING_ENDS = (0.25, 0.55), (0.8, 1.05)  # heights between which the back of the head ends, and hair that hangs
@@ -40,17 +43,18 @@ ENDS, HANGING_ENDS = (0.25, 0.55), (0.8, 1.05)  # heights between which the back
 # to be: a smooth back would be seen beyond its curls.
 WIDE = (0.5, 0.56)
 HANGING_HEIGHTS = (0.3, 0.7)  # between which that is looked for
-# What is seen at the outline, but for its soft edge of that width, is repeated back and forth over a strip, normalized:
-# that share of what there is beside the face, but at least and at most so much.
-EDGE, STRIP_SHARE, STRIP = 0.05, 0.7, (0.06, 0.3)
-TEMPLES = (127, 356)  # points at the sides of the face
-# Colours, 0…1, so far from the usual of that strip are an ear or the face, and are not continued; usual is what is so
-# near to the outline. Elsewhere so much of the detail is, and less of a narrow strip's, which is repeated more often.
-ALIKE, NEAR_OUTLINE, DETAIL = 0.14, 0.12, 0.7
-DETAIL_WIDTH = (16, 10)  # of the texture, over which colours are averaged
+EDGE = 0.05  # normalized; width of the outline's soft edge
 # It is drawn over the person's soft edge above the first of these heights, where that is hair's or an ear's, but not
-# below the second, where it may be the cheek's, which a turn stretches.
-CHEEK = (0.05, 0.25)
+# below the second, where it may be the cheek's, which a turn stretches. Likewise further down, if there is a neck.
+CHEEK, BELOW_HAIR = (0.05, 0.25), (0.3, 0.5)
+# A neck reaches that far behind the axis, as a multiple of its width, and less and less between these heights, as
+# shoulders do not turn. Between the others it ends. Hair that hangs more than that hides it.
+NECK_DEPTH, NECK_BASE, NECK_ENDS, HANGS = 1.05, (0.8, 1.35), (1.4, 1.6), 0.4
+# It is drawn so much further behind the jaw, fully below the second height: where it leans, there would be a gap.
+BEHIND_JAW, JAW = 2.2, (0.4, 0.7)
+# Hair grows down to the first height at the ear and to the second at the nape, and ends over so much; normalized.
+HAIRLINE, HAIRLINE_WIDTH = (0.35, 0.7), (-0.1, 0.1)
+SHADED = (0.8, 1.2)  # heights between which the neck is shaded by the jaw … no longer
 FAR = (0.15, 0.2)  # sines of the photo's yaw: its far side shows what is beside the face … hides it
 # Sines of the turn away from the photo's pose: the back is not seen … wholly. Speech mostly stays below, and takes no
 # time here; some four pixels would be seen at 10°. From the camera heads need to be turned by so much less.
@@ -95,6 +99,7 @@ class _Side:
         width, depth: (h,) how far it reaches beside its axis and behind it, normalized.
         hangs: 0 short hair … 1 hair that hangs.
         opaque: (h,) 0…1.
+        neck: what is below the hair; None where hair hides it, or the photo does not show it.
     """
 
     side: int
@@ -104,6 +109,7 @@ class _Side:
     depth: np.ndarray
     hangs: float
     opaque: np.ndarray
+    neck: Neck | None
 
 
 def find_head_back(photo: FaceMotion, picture: torch.Tensor, person: np.ndarray, hair: HangingHair) -> HeadBack:
@@ -116,12 +122,16 @@ def find_head_back(photo: FaceMotion, picture: torch.Tensor, person: np.ndarray,
         hair: long hair.
     """
     seen = np.ascontiguousarray(picture[0].permute(1, 2, 0).numpy())
-    sides = [_side(photo, person, hair, side) for side in (-1, 1)]
+    rows = np.linspace(TOP, BOTTOM, TEXTURE[0])
+    outlines = {side: _outline(photo, person, rows, side) for side in (-1, 1)}
+    necks = find_necks(photo, seen, rows, outlines)
+    sides = [_side(photo, rows, outlines[side], hair, necks[side], side) for side in (-1, 1)]
     vertices = np.concatenate([_vertices(side) for side in sides])
     texture = np.concatenate([_texture(photo, seen, side) for side in sides], 1)
     columns, rows = (np.linspace(0, length - 1, count) for length, count in zip(TEXTURE[::-1], MESH[::-1], strict=True))
     x, y = np.meshgrid(columns, rows)
-    over_edge = 1 - smoothstep(vertices[:, 1:2], *CHEEK)
+    has_neck = np.repeat([side.neck is not None for side in sides], len(vertices) // 2)
+    over_edge = 1 - smoothstep(vertices[:, 1], *CHEEK) + has_neck * smoothstep(vertices[:, 1], *BELOW_HAIR)
     places = [np.stack([x + number * TEXTURE[1], y], -1).reshape(-1, 2) for number in (0, 1)]
     index = np.arange(len(vertices)).reshape(2, *MESH)
     a, b, c, d = index[:, :-1, :-1], index[:, :-1, 1:], index[:, 1:, :-1], index[:, 1:, 1:]
@@ -130,24 +140,29 @@ def find_head_back(photo: FaceMotion, picture: torch.Tensor, person: np.ndarray,
         vertices,
         torch.from_numpy(triangles),
         torch.from_numpy(np.concatenate(places).astype(np.float32)),
-        torch.from_numpy(over_edge.astype(np.float32)),
+        torch.from_numpy(over_edge[:, None].astype(np.float32)),
         torch.from_numpy((texture * 255).round().clip(0, 255).astype(np.uint8)),
         float(photo.host.rotation[0, 0, 2]),
     )
 
 
-def _side(photo: FaceMotion, person: np.ndarray, hair: HangingHair, side: int) -> _Side:
-    """One side of a photo's head, see ``find_head_back``."""
-    rows = np.linspace(TOP, BOTTOM, TEXTURE[0])
-    line = _pixels(photo, side * SEARCHED[None], rows[:, None])
+def _outline(photo: FaceMotion, person: np.ndarray, rows: np.ndarray, side: int) -> np.ndarray:
+    """(h,) how far a photo's head reaches beside its axis at normalized heights ``rows`` (h,)."""
+    line = beside_axis(photo, side * SEARCHED[None], rows[:, None])
     shown = cv2.remap(person.astype(np.float32), line, None, cv2.INTER_LINEAR) > PERSON
     first = np.where(shown.all(1), len(SEARCHED) - 1, (~shown).argmax(1))
     outline = SEARCHED[first]
-    outline = np.minimum(outline, _smooth(outline))
+    return np.minimum(outline, _smooth(outline))
+
+
+def _side(
+    photo: FaceMotion, rows: np.ndarray, outline: np.ndarray, hair: HangingHair, neck: Neck | None, side: int
+) -> _Side:
+    """One side of a photo's head, see ``find_head_back``, whose ``outline`` is that of ``_outline``."""
     is_head = (outline > OUTLINE[0]) & (outline < OUTLINE[1])
     low, high = (np.searchsorted(rows, height) for height in HANGING_HEIGHTS)
-    inside = _pixels(photo, side * (outline[low:high] - EDGE), rows[low:high])
-    hangs = float(hair.at(inside.clip(0, len(person) - 1)).mean())
+    inside = beside_axis(photo, side * (outline[low:high] - EDGE), rows[low:high])
+    hangs = float(hair.at(inside.clip(0, EXTENT - 1)).mean())
 
     skull, behind = (np.interp(rows, HEIGHTS, values) for values in (WIDTHS, DEPTHS))
     # The outline of the near side of a turned head lies behind the axis.
@@ -156,16 +171,26 @@ def _side(photo: FaceMotion, person: np.ndarray, hair: HangingHair, side: int) -
     above_ear = (rows > EAR_TOP - ABOVE) & (rows < EAR_TOP)
     short = 1 - (1 - hangs) * smoothstep(rows, *HAIR_FADE)
     skull, behind = (values + hangs * (values.max() - values) for values in (skull, behind))
-    usual = np.minimum(skull + short * (np.median(reach[above_ear]) - WIDTHS[0]), reach)
+    neck = neck if hangs < HANGS else None
+    usual = skull + short * (np.median(reach[above_ear]) - WIDTHS[0])
+    if neck is not None:
+        usual, behind = (
+            np.maximum(usual, neck.width),
+            np.maximum(behind, NECK_DEPTH * neck.width * (1 - smoothstep(rows, *NECK_BASE))),
+        )
+    usual = np.minimum(usual, reach)
     width = reach + smoothstep(rows, EAR_TOP - EAR_FADE, EAR_TOP + EAR_FADE) * (usual - reach)
     depth = behind + short * (width - skull).clip(-FLATTER * skull)
     top = rows[is_head.argmax()]
     ends = np.array(ENDS) + hangs * np.subtract(HANGING_ENDS, ENDS)
-    seen = 1 - smoothstep(-side * sine, *FAR)
-    opaque = is_head * smoothstep(rows, *(top + np.array(BEGINS))) * (1 - smoothstep(rows, *ends)) * seen
-    opaque = _smooth(opaque * (1 - smoothstep(np.maximum.accumulate(outline - skull), *WIDE)))
+    in_view = 1 - smoothstep(-side * sine, *FAR)
+    opaque = is_head * smoothstep(rows, *(top + np.array(BEGINS))) * (1 - smoothstep(rows, *ends))
+    opaque = _smooth(opaque * in_view * (1 - smoothstep(np.maximum.accumulate(outline - skull), *WIDE)))
+    if neck is not None:
+        low = np.searchsorted(rows, ends[0])
+        opaque = np.where(rows < ends[0], opaque, opaque[low] * (1 - smoothstep(rows, *NECK_ENDS)))
     depth = depth * (1 - FLATTER * (1 - smoothstep(rows, top, top + CROWN)))
-    return _Side(side, rows, outline, width, depth, hangs, opaque)
+    return _Side(side, rows, outline, width, depth, hangs, opaque, neck)
 
 
 def _vertices(side: _Side) -> np.ndarray:
@@ -175,7 +200,8 @@ def _vertices(side: _Side) -> np.ndarray:
         np.interp(numbers, np.arange(len(side.rows)), values)[:, None] for values in (side.rows, side.width, side.depth)
     )
     angles = np.linspace(*ANGLES, MESH[1])
-    x = side.side * width * np.cos(angles)
+    further = 1 + (BEHIND_JAW - 1) * (side.neck is not None) * smoothstep(rows, *JAW)
+    x = side.side * width * np.cos(np.where(angles < 0, further * angles, angles))
     z = AXIS + np.where(angles > 0, depth, FRONT) * np.sin(angles)
     y = rows + SLOPE * (1 - smoothstep(rows, *SLOPING)) * (z - SLOPES_FROM).clip(0)
     return np.stack([x, y, z], -1).reshape(-1, 3)
@@ -184,32 +210,19 @@ def _vertices(side: _Side) -> np.ndarray:
 def _texture(photo: FaceMotion, seen: np.ndarray, side: _Side) -> np.ndarray:
     """``TEXTURE`` × 4 colours of a side and how opaque it is, 0…1; ``seen`` (640, 640, 3) are the surroundings."""
     rows, angles = side.rows, np.linspace(*ANGLES, TEXTURE[1])
-    lower = (rows - EAR_TOP).clip(0)
-    height = rows + (1 - side.hangs) * (np.minimum(rows, EAR_TOP) - ABOVE * (1 - np.exp(-lower / ABOVE)) - rows)
-    outline = np.interp(height, rows, _smooth(side.outline))
-    temple = abs(photo.host.normalized[0, TEMPLES[side.side > 0], 0])
-    strip = _smooth((STRIP_SHARE * (outline - temple)).clip(*STRIP))[:, None]
-    inwards = EDGE + strip * abs((side.depth[:, None] * angles / strip + 1) % 2 - 1)
-    where = _pixels(photo, side.side * (outline[:, None] - inwards), height[:, None])
-    colours = cv2.remap(seen, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-
-    beside = (rows > EAR_TOP - 2 * ABOVE) & (rows < EAR_TOP)
-    usual = np.median(colours[beside][:, abs(angles) < NEAR_OUTLINE], axis=(0, 1))
-    alike = np.exp(-((abs(colours - usual).max(-1) / ALIKE) ** 2)) + 1e-3
-    alike[rows < EAR_TOP - 2 * ABOVE] = 1
-    alike = alike.astype(np.float32)[..., None]
-    total = cv2.GaussianBlur(np.dstack([colours * alike, alike]), (0, 0), DETAIL_WIDTH[0], sigmaY=DETAIL_WIDTH[1])
-    smooth = total[..., :3] / total[..., 3:]
-    detail = DETAIL * (strip / STRIP[1])[..., None]
-    colours = smooth + detail * alike * (colours - smooth)
+    lowest = EAR_TOP - EAR_FADE
+    above_ear = np.minimum(rows, lowest) - ABOVE * (1 - np.exp(-(rows - lowest).clip(0) / ABOVE))
+    heights = above_ear + side.hangs * (rows - above_ear)
+    top = rows[(side.opaque > 0.5).argmax()]
+    has_hair = (rows > top) & (rows < lowest + side.hangs * (HANGING_ENDS[1] - lowest))
+    step = float(side.depth[(rows > lowest - ABOVE) & (rows < lowest)].mean() * (angles[1] - angles[0]))
+    sample = sample_hair(photo, seen, rows, _smooth(side.outline), has_hair, step, side.side)
+    colours = continued_hair(sample, np.interp(heights, rows, np.arange(len(rows))), TEXTURE[1])
+    if side.neck is not None:
+        neck = side.neck.shaded + smoothstep(rows, *SHADED)[:, None, None] * (side.neck.colour - side.neck.shaded)
+        hairline = HAIRLINE[0] + (HAIRLINE[1] - HAIRLINE[0]) * angles.clip(0) / ANGLES[1]
+        colours = colours + smoothstep(rows[:, None] - hairline, *HAIRLINE_WIDTH)[..., None] * (neck - colours)
     return np.dstack([colours, np.broadcast_to(side.opaque[:, None], TEXTURE)])
-
-
-def _pixels(photo: FaceMotion, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """(…, 2) float32 pixels at normalized x and y (…), at the depth of the axis."""
-    x, y = np.broadcast_arrays(x, y)
-    points = np.stack([x, y, np.full(x.shape, AXIS)], -1)
-    return photo.host.place(points.reshape(-1, 3))[0, :, :2].reshape(*x.shape, 2).astype(np.float32)
 
 
 def _smooth(values: np.ndarray) -> np.ndarray:

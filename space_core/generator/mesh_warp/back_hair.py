@@ -1,0 +1,125 @@
+"""The hair at the back of a head: the colours of what a photo shows above the ear, and its locks and strands.
+
+These are put together anew, of pieces: mirrored at the outline, a narrow strip of hair would be seen as a pattern.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from space_core.generator.mesh_warp.face_motion import FaceMotion
+from space_core.generator.mesh_warp.hanging_hair import COLOUR, LEAST_GROWN, UNLIKE_SKIN
+from space_core.generator.mesh_warp.neck_back import beside_axis, skin_colours
+from space_core.generator.mesh_warp.sampling import blur
+
+# What is seen between these distances from the outline, normalized; nearer to it is its soft edge.
+EDGE, FARTHEST = 0.05, 0.6
+# So far inside there is hair, both above and below that height, unless the head is bald or shaved there.
+NEAR_OUTLINE, TEMPLE = 0.35, -0.5
+ALIKE = 0.2  # colours, 0…1, so far from the usual are ornaments and ears
+COLOUR_REACH = 0.15  # normalized; nearer to the outline than that, colours count
+SMOOTH_ROWS, SMOOTH = 16, 10  # rows of the sample, and its pixels, over which colours are averaged; the rest is detail
+PIECES, OVERLAP = (
+    (40, 28, 18),
+    0.35,
+)  # sides of pieces, of which the first is taken that fits in; the share they overlap
+PLACES_APART, HAIR, FEWEST = 4, 0.8, 4  # of the pieces' places; share of a piece that is hair; places that are enough
+NEAREST = 40  # pieces, those from the most similar height, of which one is taken at random
+# So much of the detail is drawn where there are few places, which would be seen as a pattern, and where there are many.
+FEW, MANY, DETAIL = FEWEST, 60, (0.35, 0.8)
+
+
+@dataclass(frozen=True)
+class HairSample:
+    """What a photo shows of one side of a head, up to its outline at the last column.
+
+    Attributes:
+        colours: (h, w, 3) 0…1.
+        hair: (h, w) 1 where that is hair, or the skin of a bald head … 0 where it is something else.
+        nearness: (w,) to the outline, 0…1.
+    """
+
+    colours: np.ndarray
+    hair: np.ndarray
+    nearness: np.ndarray
+
+
+def sample_hair(
+    photo: FaceMotion,
+    seen: np.ndarray,
+    rows: np.ndarray,
+    outline: np.ndarray,
+    has_hair: np.ndarray,
+    step: float,
+    side: int,
+) -> HairSample:
+    """The hair on one side of a photo.
+
+    Args:
+        photo: its own landmarks in pixels of the surroundings, on the host.
+        seen: (640, 640, 3) the surroundings, 0…1.
+        rows: (h,) normalized heights.
+        outline: (h,) how far the head reaches beside its axis there, normalized.
+        has_hair: (h,) bool, where there is hair beside the face, unless the head is bald.
+        step: between columns, normalized.
+        side: −1 left or 1 right.
+    """
+    inwards = np.arange(FARTHEST, EDGE, -step)
+    x = outline[:, None] - inwards
+    where = beside_axis(photo, side * x, rows[:, None])
+    colours = cv2.remap(seen, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    softened, usable = blur(colours, 1), has_hair[:, None] & (x > 0)
+    to_skin = np.min([abs(softened - colour).max(-1) for colour in skin_colours(photo, seen, side)], axis=0)
+    hair, near = usable & (to_skin > UNLIKE_SKIN * COLOUR), usable & (inwards < NEAR_OUTLINE)
+    above, below = (near & part[:, None] for part in (rows < TEMPLE, rows >= TEMPLE))
+    if all(hair[part].sum() < LEAST_GROWN * part.sum() for part in (above, below)):
+        hair = near
+    if (hair & near).any():
+        usual = np.median(softened[hair & near], axis=0)
+        hair = hair * np.exp(-((abs(softened - usual).max(-1) / ALIKE) ** 2))
+    return HairSample(colours, hair.astype(np.float32), np.exp(-inwards / COLOUR_REACH))
+
+
+def continued_hair(sample: HairSample, rows: np.ndarray, width: int) -> np.ndarray:
+    """(h, width, 3) hair, 0…1, as it is at ``rows`` (h,) of a sample."""
+    weights = (sample.hair * sample.nearness)[..., None]
+    total = np.concatenate([(sample.colours * weights).sum(1), weights.sum(1)], 1)
+    total = (total + 1e-3 * total.mean(0)).astype(np.float32)
+    total = cv2.GaussianBlur(total, (1, 0), 1e-3, sigmaY=SMOOTH_ROWS, borderType=cv2.BORDER_REPLICATE)
+    rows = rows.round().astype(int)
+    return (total[:, :3] / total[:, 3:].clip(1e-6))[rows, None] + _detail(sample, rows, width)
+
+
+def _detail(sample: HairSample, rows: np.ndarray, width: int) -> np.ndarray:
+    """(h, width, 3) the detail of a sample about its ``rows`` (h,), zero where there is too little hair."""
+    hair = sample.hair[..., None]
+    smooth = blur(np.dstack([sample.colours * hair, hair]), SMOOTH)
+    detail = (sample.colours - smooth[..., :3] / smooth[..., 3:].clip(1e-3)) * hair
+    for side in PIECES:
+        shown = cv2.blur(sample.hair, (side, side), anchor=(0, 0), borderType=cv2.BORDER_CONSTANT)
+        height, last = (max(count - side + 1, 0) for count in shown.shape)
+        corners = np.argwhere(shown[:height:PLACES_APART, :last:PLACES_APART] > HAIR) * PLACES_APART
+        if len(corners) >= FEWEST:
+            share = np.interp(len(corners), (FEW, MANY), DETAIL)
+            return share * _pieced_together(detail, corners, side, rows, width)
+    return np.zeros((len(rows), width, 3))
+
+
+def _pieced_together(detail: np.ndarray, corners: np.ndarray, side: int, rows: np.ndarray, width: int) -> np.ndarray:
+    """(h, width, 3) overlapping pieces of detail from about ``rows``; ``corners`` (N, 2) are those of squares."""
+    random, step = np.random.default_rng(0), side - round(OVERLAP * side)
+    from_edge = np.minimum(np.arange(side) + 0.5, side - np.arange(side) - 0.5)
+    ramp = np.sin(np.pi / 2 * (from_edge / (side - step)).clip(max=1)).astype(np.float32)
+    window = np.outer(ramp, ramp)[..., None]
+    # With the sum of the squared weights: the mean of pieces would have less contrast where they overlap.
+    total = np.zeros((len(rows) + side, width + side, 4), np.float32)
+    for top in range(0, len(rows), step):
+        wanted = rows[min(top + side // 2, len(rows) - 1)] - side // 2
+        near = corners[np.argsort(abs(corners[:, 0] - wanted), kind="stable")[:NEAREST]]
+        for left in range(0, width, step):
+            row, column = near[random.integers(len(near))]
+            piece = detail[row : row + side, column : column + side]
+            total[top : top + side, left : left + side] += np.dstack([piece * window, window**2])
+    total = total[: len(rows), :width]
+    return total[..., :3] / np.sqrt(total[..., 3:].clip(1e-3))

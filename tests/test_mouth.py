@@ -16,6 +16,7 @@ from space_core.generator.mesh_warp.anatomy import GUM, MILLIMETRE, TONGUE, TOOT
 from space_core.generator.mesh_warp.face_motion import FaceMotion
 from space_core.generator.mesh_warp.lip_edges import find_lip_edges, moved_to_edges
 from space_core.generator.mesh_warp.lip_seam import seam_shift
+from space_core.generator.mesh_warp.lower_row import find_lower_row
 from space_core.generator.mesh_warp.mouth import draw_mouth
 from space_core.generator.mesh_warp.mouth_light import estimate_colours
 from space_core.generator.mesh_warp.mouth_mesh import draw_mouth_mesh
@@ -283,6 +284,62 @@ def test_a_border_that_rises_towards_the_middle_is_not_that_of_upper_teeth(close
     rises = 9 - 3 * (1 - np.linspace(-1, 1, 12) ** 2)
     mouth, _ = with_teeth(closed, rises)
     assert mouth.open_in_photo and not mouth.has_teeth
+
+
+@pytest.mark.parametrize("colours", ["closed", "grey"])
+def test_lower_teeth_that_a_photo_shows_alone_stay_lower_teeth(generator, request, colours):
+    portrait = lower_teeth_alone(request.getfixturevalue(colours), 9, 5)
+    mouth = prepare_mouth(*seen(portrait))
+    assert mouth.open_in_photo and mouth.shows_teeth and not mouth.has_teeth
+    assert mouth.origin[1] < portrait.normalized[INNER_UPPER_LIP[5], 1]  # the upper ones are behind the lip
+    wider = portrait.normalized[None].copy()
+    wider[:, [*INNER_LOWER_LIP[1:-1], *OUTER_LOWER_LIP[1:-1], 152, 199], 1] += 4 * MILLIMETRE
+    face = posed(portrait, wider)
+    frame = rendered(generator, generator.prepare(portrait, refined=False), face)[0]
+    profile = mouth_profile(frame, face.landmarks[0])
+    assert profile[3] > 1.1 * profile[:2].max()
+
+
+def test_upper_teeth_and_wide_open_lips_are_no_lower_teeth(closed):
+    assert with_teeth(closed, np.full(12, 8))[0].has_teeth
+    both = lower_teeth_alone(closed, 18, 5)
+    picture, photo = seen(both)
+    left, right, top = int(photo.posed[0, 81, 0]), int(photo.posed[0, 311, 0]), float(photo.posed[0, 13, 1])
+    start, end = (round(top + length * MILLIMETRE * float(photo.scale)) for length in (0, 4))
+    picture[..., start:end, left:right] = 0.85
+    assert find_lower_row(picture, photo, prepare_mouth(*seen(both)).colours.lips) is None
+
+
+def lower_teeth_alone(portrait: Portrait, opening: float, height: float) -> Portrait:
+    """A portrait with its lips apart by millimetres, and in the lowest of these a row of teeth below the dark."""
+    dark = painted_between_lips(portrait, opening, lambda lips: 0.2 * lips)
+    white = painted_between_lips(portrait, opening, lambda lips: np.full(3, min(1.5 * lips.mean(), 1.0)))
+    middle = posed(dark).landmarks[0, INNER_LOWER_LIP[5], 1] + MARGIN
+    painted = dark.surroundings.copy()
+    rows = np.s_[round(float(middle - height * MILLIMETRE * float(seen(dark)[1].scale))) :]
+    painted[rows] = white.surroundings[rows]
+    return replace(dark, photo=painted, surroundings=painted)
+
+
+def test_teeth_of_a_photo_with_wide_open_lips_are_as_bright_as_there(closed):
+    shares = []
+    for opening in (6, 12):
+        mouth = prepare_mouth(*seen(painted_between_lips(closed, opening, lambda lips: np.full(3, 0.8 * lips.mean()))))
+        assert mouth.shows_teeth
+        shares.append(float(mouth.dimmed.mean()))
+    assert shares[0] < 0.85 < 0.95 < shares[1]
+
+
+def test_the_shade_of_lips_reddens_what_is_behind_them(generator, closed):
+    prepared, face = generator.prepare(closed, refined=False), posed(closed, parted(closed, 0.14, 0.01))
+    neutral = replace(prepared.lips.mouth, reddening=torch.ones(3, 1, 1))
+    left, right, top = int(face.landmarks[0, 81, 0]), int(face.landmarks[0, 311, 0]), int(face.landmarks[0, 13, 1])
+    redness = []
+    for each in (prepared, replace(prepared, lips=replace(prepared.lips, mouth=neutral))):
+        near, far = rendered(generator, each, face)[0][[top + 3, top + 7], left:right].mean(1)
+        redness.append([near[0] / near[1], far[0] / far[1]])
+    (near, far), (neutral_near, neutral_far) = redness
+    assert near > 1.05 * neutral_near and near / neutral_near > far / neutral_far
 
 
 def test_a_photo_with_a_wide_open_mouth_has_upper_teeth_where_its_lips_meet(closed):

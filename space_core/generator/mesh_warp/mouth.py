@@ -198,7 +198,7 @@ def _inside(
     # The insides of lips and cheeks go back into the dark, and cover teeth towards the corners.
     lining = torch.exp(torch.minimum(above * (LINING_BELOW / LINING_ABOVE), below).clamp(min=0) * (-1 / LINING_BELOW))
     aside = smoothstep(opening.along.abs()[:, None], *CORNERS)
-    depths = mouth.depths * (1 - CORNERS_SHADE * aside)
+    depths = mouth.depths * (1 - CORNERS_SHADE * aside) ** mouth.reddening
     picture = drawn[:, :3] + (1 - drawn[:, 3:]) * depths
     picture = torch.lerp(picture, lips, lining * (1 - drawn[:, 3:] * (1 - aside)))
     if mouth.blur > NEGLIGIBLE_BLUR:
@@ -219,7 +219,7 @@ def _inside(
         picture = torch.lerp(picture, own / mouth.dimmed, own_share)
         shade = shade + OWN_SHADE * own_share * (1 - shade)
     # Lips that hardly part show the shade between them, no teeth.
-    return torch.lerp(seam, picture * shade * light, smoothstep(apart, *PARTED)), own_share
+    return torch.lerp(seam, picture * shade**mouth.reddening * light, smoothstep(apart, *PARTED)), own_share
 
 
 def _parted(mouth: PreparedMouth, host: HostMotion) -> bool:

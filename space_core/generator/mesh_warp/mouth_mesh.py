@@ -13,14 +13,13 @@ from space_core.generator.mesh_warp.anatomy import GUM, MILLIMETRE, TONGUE, TOOT
 from space_core.generator.mesh_warp.face_motion import FaceMotion, HostMotion, upload
 from space_core.generator.mesh_warp.mouth_light import MouthColours
 from space_core.generator.mesh_warp.opening_mask import Window
-from space_core.generator.mesh_warp.prepared_mouth import PreparedMouth
+from space_core.generator.mesh_warp.prepared_mouth import JAW_AT_REST, PreparedMouth
 from space_core.generator.mesh_warp.rasterizer import rasterize
 from space_core.smoothstep import smoothstep
 
-JAW_AT_REST = 0.8 * MILLIMETRE  # the lower incisors are that far from where they bite
 CHIN_POINTS = (152, 148, 377, 175, 171, 396, 199)  # the skin over the chin bone, which goes where the jaw goes
 CHIN_SHARE = 0.8  # of the way of the skin over the chin, the lower incisors go
-LIP_SHARE, LIP_REACH = 0.5, 3 * MILLIMETRE  # the lower lip goes at most twice as far as they, and 3 mm further
+LIP_REACH = 3 * MILLIMETRE  # the lower lip goes at most so much further than they
 LIPS_WIDE = (10 * MILLIMETRE, 17 * MILLIMETRE)  # from so far apart they begin to count as wide open … do so fully
 NEARER_IF_WIDE = 0.5 * MILLIMETRE  # by so much the lower incisors then follow the lip more closely
 
@@ -188,7 +187,7 @@ def _jaw_dropped(mouth: PreparedMouth, host: HostMotion) -> np.ndarray:
     """(B,) how far the lower incisors have gone down from where they are at rest, normalized."""
     change = host.normalized - mouth.photo.host.normalized
     chin, lip = (change[:, list(points), 1].mean(1) for points in (CHIN_POINTS, INNER_LOWER_LIP[3:8]))
-    dropped = np.maximum(CHIN_SHARE * chin, np.maximum(LIP_SHARE * lip, lip - LIP_REACH))
+    dropped = np.maximum(CHIN_SHARE * chin, np.maximum(mouth.lip_share * lip, lip - LIP_REACH))
     dropped = dropped - NEARER_IF_WIDE * _lips_wide(host)
     return np.maximum((dropped + mouth.jaw).clip(0), host.tongue[:, 1] * TEETH_APART * MILLIMETRE)
 

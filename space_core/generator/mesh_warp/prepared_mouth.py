@@ -13,6 +13,7 @@ from space_core.face.smile import smile_of
 from space_core.face.topology import INNER_LOWER_LIP, INNER_UPPER_LIP
 from space_core.generator.mesh_warp.anatomy import MILLIMETRE
 from space_core.generator.mesh_warp.face_motion import FaceMotion
+from space_core.generator.mesh_warp.lower_row import find_lower_row
 from space_core.generator.mesh_warp.mouth_light import FaceLight, MouthColours, estimate_colours, estimate_light
 from space_core.generator.mesh_warp.opening_mask import WINDOW_MARGIN, OpeningMask, opening_mask, window_around
 from space_core.generator.mesh_warp.sampling import pixels_of
@@ -42,6 +43,11 @@ OPEN_IN_PHOTO, PARTED_IN_PHOTO = 4 * MILLIMETRE, 1.2 * MILLIMETRE
 # Of lips that are open in the photo, the edges are drawn over, which show some of what lies between them; at most that
 # share of the opening.
 EDGE, EDGE_SHARE = 0.6 * MILLIMETRE, 0.12
+JAW_AT_REST = 0.8 * MILLIMETRE  # the lower incisors are that far from where they bite
+LIP_SHARE = 0.5  # of the way of the lower lip, the lower incisors go at least
+# A photo that shows lower teeth alone: how far above its upper lip's edge the upper incisors end, and that share, as
+# people who show them keep them in sight.
+HIDDEN_ABOVE_LIP, LIP_SHARE_OF_LOWER_ROW = 1.0 * MILLIMETRE, 0.85
 OPEN_BY_JAW = 0.7  # of what a photo shows its lips apart, the jaw has dropped
 LIP_RAISED = (8 * MILLIMETRE, 16 * MILLIMETRE)  # the rest is the upper lip's where they are apart by these distances
 # Teeth are at least that bright and at most that saturated, compared with the lips, in whose shade they may lie. Beside
@@ -71,8 +77,8 @@ LEAST_SHARE_OF_TEETH = 0.3  # of what a photo shows within a row's length below 
 # and in full from the second.
 LEAST_HEIGHT, COLOUR_KNOWN = 5.8 * MILLIMETRE, (2 * MILLIMETRE, 6 * MILLIMETRE)
 LIT_SHARE = 0.3  # of the photo's teeth, the whitest, lies in full light
-# Lips keep light from the photo's teeth. Where they open further, these become that much brighter, at most, and at most
-# as bright as a share of what teeth are in the face's light.
+# Lips keep light from the photo's teeth, the less, the further they are apart in it. Where they open further, these
+# become that much brighter, at most, and at most as bright as a share of what teeth are in the face's light.
 DIMMED, OWN_LIGHT = (0.65, 1.0), 0.9
 REDDENED = 0.5  # power of how much redder they are than the face's light would make them, that is the lips' reflection
 # Where the shade of the upper lip on teeth is measured in a photo, below the lip.
@@ -99,11 +105,13 @@ class PreparedMouth:
         millimetre: of the anatomy, normalized.
         hinge: (2,) float32, normalized y and z of the axis about which the jaw turns.
         jaw: how far the photo's own jaw is dropped, normalized.
+        lip_share: of the way of the lower lip, the lower incisors go at least.
         colours, light: of the photo.
         seam, depths: (3, 1, 1) colours of closed lips' seam and of the mouth's depth, 0…1.
+        reddening: (3, 1, 1) that of ``colours``.
         near_lips: (3, 1, 1) of red, green and blue light, what is left where the lips nearly touch.
         teeth: (1, 4, h, w) the picture, and where the photo's own upper teeth are in it, 0…1.
-        shows_teeth: whether they are anywhere.
+        shows_teeth: whether it shows any, upper or lower ones.
         has_teeth: whether they are large and clear enough to be shown.
         row: (2,) normalized x of the left and the right end of the row that is shown; empty without one.
         opening: how far the lips are apart in the photo, normalized.
@@ -124,10 +132,12 @@ class PreparedMouth:
     millimetre: float
     hinge: np.ndarray
     jaw: float
+    lip_share: float
     colours: MouthColours
     light: FaceLight
     seam: torch.Tensor
     depths: torch.Tensor
+    reddening: torch.Tensor
     near_lips: torch.Tensor
     teeth: torch.Tensor
     shows_teeth: bool
@@ -149,25 +159,35 @@ def prepare_mouth(picture: torch.Tensor, photo: FaceMotion) -> PreparedMouth:
     opening = max(float(lower[5, 1] - upper[5, 1]), 0.0)
     colours = estimate_colours(picture, photo)
     lips = torch.from_numpy(colours.lips)
-    found = _teeth_in_photo(picture, photo, colours) if opening > PARTED_IN_PHOTO else None
-    shows_teeth, teeth = (False, torch.zeros_like(picture[:, :1])) if found is None else (True, found.mask)
+    lower_row = find_lower_row(picture, photo, colours.lips)
+    look_for_upper = lower_row is None and opening > PARTED_IN_PHOTO
+    found = _teeth_in_photo(picture, photo, colours) if look_for_upper else None
+    teeth = torch.zeros_like(picture[:, :1]) if found is None else found.mask
+    shows_teeth = found is not None or lower_row is not None
     open_in_photo = shows_teeth or opening > OPEN_IN_PHOTO
     gap = torch.zeros(len(INNER_UPPER_LIP), 1) if open_in_photo else _gap(photo)
     depth = float(upper[5, 2]) + TEETH_BEHIND_LIPS
     edge = _meeting(upper, opening, open_in_photo, shows_teeth) + UPPER_EDGE_BELOW_LIPS
     edge += BELOW_IN_SMILE * smile_of(normalized)
-    if shows_teeth:
-        edge = max(edge, _lower_edge(teeth, photo, depth))
+    jaw = OPEN_BY_JAW * opening if open_in_photo else 0.0
     height = _height(teeth) / float(photo.scale)
     known = float(smoothstep(np.float32(height), *COLOUR_KNOWN)) if found is not None and found.clear else 0.0
     has_teeth = known > 0 and found is not None and found.even and height > LEAST_HEIGHT
     has_teeth = has_teeth and _hanging(teeth, photo, depth) > LEAST_HANGING
-    near_lips = LIPS_SHADE ** ((1 - colours.depiction.cartoon) * colours.reddening**LIPS_REDDENING)
+    reddening = torch.from_numpy(colours.reddening.astype(np.float32))[:, None, None]
+    near_lips = LIPS_SHADE ** ((1 - colours.depiction.cartoon) * reddening**LIPS_REDDENING)
     share, upper_lip_shade = np.ones(3, np.float32), UPPER_LIP_SHADE
-    if known > 0:
+    if found is not None:
+        edge = max(edge, _lower_edge(teeth, photo, depth))
+    elif lower_row is not None:
+        edge = float(upper[5, 1]) - HIDDEN_ABOVE_LIP
+        jaw = lower_row.top - edge - JAW_AT_REST
+        known = float(smoothstep(np.float32(lower_row.height), *COLOUR_KNOWN))
+        colours, share = _with_own_enamel(colours, lower_row.colour, known, opening)
+    if found is not None and known > 0:
         enamel = _enamel(picture, teeth)
         upper_lip_shade += known * min(_shade_on(picture, teeth, enamel, photo) - UPPER_LIP_SHADE, 0)
-        colours, share = _with_own_enamel(colours, enamel, known)
+        colours, share = _with_own_enamel(colours, enamel, known, opening)
     width = float(np.linalg.norm(upper[0] - upper[-1]))
     sides = normalized[list(SKULL_SIDES)].mean(0)
     return PreparedMouth(
@@ -179,12 +199,14 @@ def prepare_mouth(picture: torch.Tensor, photo: FaceMotion) -> PreparedMouth:
         origin=np.array([upper[3:8, 0].mean(), edge, depth], np.float32),
         millimetre=MILLIMETRE * float(np.clip((width / TYPICAL_MOUTH) ** 0.5, *TEETH_SIZES)),
         hinge=sides[1:],
-        jaw=OPEN_BY_JAW * opening if open_in_photo else 0.0,
+        jaw=jaw,
+        lip_share=LIP_SHARE if lower_row is None else LIP_SHARE_OF_LOWER_ROW,
         colours=colours,
         light=estimate_light(picture, photo),
-        seam=SEAM * lips[:, None, None],
+        seam=SEAM**reddening * lips[:, None, None],
         depths=torch.from_numpy(colours.depths)[:, None, None],
-        near_lips=torch.tensor(near_lips, dtype=torch.float32)[:, None, None],
+        reddening=reddening,
+        near_lips=near_lips,
         teeth=torch.cat([picture, teeth], 1),
         shows_teeth=shows_teeth,
         has_teeth=has_teeth,
@@ -214,11 +236,17 @@ def _meeting(upper: np.ndarray, opening: float, is_open: bool, shows_teeth: bool
     return float(upper[5, 1]) + opening * (raised if is_open else 0.5)
 
 
-def _with_own_enamel(colours: MouthColours, enamel: np.ndarray, known: float) -> tuple[MouthColours, np.ndarray]:
-    """Colours with the enamel (3,) that a photo shows, as far as it is ``known``, and (3,) its share of the light."""
+def _with_own_enamel(
+    colours: MouthColours, enamel: np.ndarray, known: float, opening: float
+) -> tuple[MouthColours, np.ndarray]:
+    """Colours with the enamel (3,) that a photo shows, as far as it is ``known``, and (3,) its share of the light.
+
+    The further the lips are apart in the photo, the less of the light they keep from it.
+    """
     light = enamel / (OWN_LIGHT * colours.enamel)
     light = np.minimum(light, light[0])  # lips redden teeth; those that are whiter than expected stay as white
-    share = light.mean().clip(*DIMMED) * (light / light.mean()) ** REDDENED
+    least = DIMMED[0] + (DIMMED[1] - DIMMED[0]) * float(smoothstep(np.float32(opening), OPEN_IN_PHOTO, FULL_LIGHT))
+    share = light.mean().clip(least, DIMMED[1]) * (light / light.mean()) ** REDDENED
     own = colours.enamel + known * (enamel / share - colours.enamel)
     colours = replace(colours, enamel=own, neck=own * colours.neck / colours.enamel)
     return colours, (1 + known * (share - 1)).astype(np.float32)

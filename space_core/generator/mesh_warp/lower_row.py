@@ -1,0 +1,81 @@
+"""The lower teeth of people whose parted lips show these alone: above the row it is dark as far as the upper lip."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from space_core.face.luminance import LUMINANCE
+from space_core.face.topology import INNER_LOWER_LIP, INNER_UPPER_LIP
+from space_core.generator.mesh_warp.anatomy import MILLIMETRE
+from space_core.generator.mesh_warp.face_motion import FaceMotion
+from space_core.generator.mesh_warp.sampling import sample
+
+MIDDLE = slice(3, 8)  # points of the inner lips, the middle third of the mouth
+STEPS = 40  # places from the upper lip to the lower one
+# The row is that much brighter and paler than the lips; than pale lips, as those of black-and-white photos, brighter.
+BRIGHTER, PALER, BRIGHTER_THAN_PALE, PALE_LIPS = 1.05, 0.85, 1.3, 0.2
+# It begins where that share of its brightness is reached, so far below the upper lip at least, or that share of the
+# opening. Above it is somewhere darker than the last share of its brightness.
+ROW_BEGINS, LEAST_DARK, DARK = 0.6, (2 * MILLIMETRE, 0.2), 0.45
+LIP_EDGE = 1.2 * MILLIMETRE  # so far beside a tracked lip there may still be lip
+LIT_SHARE = 0.3  # of it, the brightest, lies in full light
+
+
+@dataclass(frozen=True)
+class LowerRow:
+    """A row of lower teeth in a photo that shows no upper ones.
+
+    Attributes:
+        top: normalized y of its biting edge.
+        height: normalized, of what is seen of it.
+        colour: (3,) float32 of it in full light, 0…1.
+    """
+
+    top: float
+    height: float
+    colour: np.ndarray
+
+
+def find_lower_row(picture: torch.Tensor, photo: FaceMotion, lips: np.ndarray) -> LowerRow | None:
+    """The row in a picture (1, 3, h, w), 0…1, on the host, with these landmarks in its pixels and ``lips`` (3,)."""
+    normalized = photo.host.normalized[0]
+    upper, lower = (normalized[list(lip[MIDDLE]), 1].mean() for lip in (INNER_UPPER_LIP, INNER_LOWER_LIP))
+    opening = float(lower - upper)
+    if opening <= LEAST_DARK[0] + LIP_EDGE:
+        return None
+    edges = (photo.posed[0, list(lip[MIDDLE]), None, :2] for lip in (INNER_UPPER_LIP, INNER_LOWER_LIP))
+    down = torch.linspace(0, 1, STEPS)
+    places = torch.lerp(*edges, down[:, None])  # (5, STEPS, 2)
+    colours = sample(picture, places[None])[0].numpy()
+    profile = colours.mean(1)  # (3, STEPS)
+    brightness = LUMINANCE @ profile
+    row = brightness.max()
+    if not _is_teeth(profile[:, brightness.argmax()], lips):
+        return None
+    begins = int((brightness > ROW_BEGINS * row).argmax())
+    dark = begins / (STEPS - 1) * opening
+    if dark < max(LEAST_DARK[0], LEAST_DARK[1] * opening) or brightness[:begins].min() > DARK * row:
+        return None
+    # In every column, what has begun goes on to the lower lip; upper teeth end before.
+    edge = round(LIP_EDGE / opening * (STEPS - 1))
+    columns = (LUMINANCE @ colours.transpose(1, 0, 2))[:, edge:-edge]
+    begun = np.maximum.accumulate(columns > ROW_BEGINS * row, axis=1)
+    if brightness[-1 - edge] < ROW_BEGINS * row or (begun & (columns < DARK * row)).any():
+        return None
+    of_row = colours[:, :, begins:].reshape(3, -1)
+    white = of_row.min(0)
+    lit = of_row[:, white >= np.quantile(white, 1 - LIT_SHARE)].mean(1)
+    return LowerRow(float(upper) + dark, opening - dark, lit)
+
+
+def _is_teeth(colour: np.ndarray, lips: np.ndarray) -> bool:
+    """Whether a colour (3,) is that of teeth beside lips of a colour (3,)."""
+    of_lips, brighter = _saturation(lips), LUMINANCE @ colour / max(LUMINANCE @ lips, 0.05)
+    if of_lips < PALE_LIPS:
+        return bool(brighter > BRIGHTER_THAN_PALE)
+    return bool(brighter > BRIGHTER) and _saturation(colour) < PALER * of_lips
+
+
+def _saturation(colour: np.ndarray) -> float:
+    return float((colour.max() - colour.min()) / max(colour.max(), 0.05))

@@ -172,6 +172,38 @@ def test_lashes_that_reach_far_do_not_stay_on_shut_lids(portrait):
         assert float((lid - lashed_lid)[:, drawn > 0].mean()) < 0.04
 
 
+def test_liner_beyond_the_outer_corner_does_not_stay_beside_shut_lids(portrait):
+    photo, lined = on_surroundings(posed(portrait)).host.posed[0, :, :2], portrait.surroundings.copy()
+    wings = np.zeros((2, *lined.shape[:2]), np.uint8)
+    for eye, wing in zip(EYES, wings, strict=True):
+        ends = photo[[eye.upper_lid[0], eye.upper_lid[-1]]]
+        inner, outer = ends[np.argsort(abs(ends[:, 0] - photo[1, 0]))]
+        along, across = outer - inner, (outer - inner)[::-1] * [-1, 1]
+        corners = [outer - 0.13 * across, outer + 0.13 * across, outer + 0.3 * along]
+        cv2.fillPoly(wing, [np.round(corners).astype(np.int32)], 1)
+    lined[wings.any(0)] = (30, 20, 18)
+    plain, other = (lids_of(portrait, surroundings) for surroundings in (portrait.surroundings, lined))
+    for (lid, _), (lined_lid, _), wing in zip(plain, other, wings, strict=True):
+        assert float((lid - lined_lid)[:, wing > 0].mean()) < 0.04
+
+
+def test_brows_do_not_colour_shut_lids(portrait):
+    photo, browed = on_surroundings(posed(portrait)).host.posed[0, :, :2], portrait.surroundings.copy()
+    for brow in ((70, 63, 105, 66, 107), (336, 296, 334, 293, 300)):
+        points = [photo[list(brow)].round().astype(np.int32)]
+        cv2.polylines(browed, points, False, (90, 105, 125), 9, cv2.LINE_AA)  # grey as hair
+    plain, other = (lids_of(portrait, surroundings) for surroundings in (portrait.surroundings, browed))
+    for (lid, covers), (other_lid, other_covers) in zip(plain, other, strict=True):
+        both = covers.minimum(other_covers) > 0.99
+        assert float((lid - other_lid).abs()[:, both].mean()) < 0.018
+
+
+def test_shut_lids_have_no_shadow_on_white_paper(portrait):
+    white = np.full_like(portrait.surroundings, 253)
+    for lid, covers in lids_of(portrait, white):
+        assert float(lid[:, covers > 0.99].min()) > 0.96
+
+
 def test_shut_lids_do_not_show_the_open_eye(portrait):
     photo, patterned = on_surroundings(posed(portrait)).host.posed[0, :, :2], portrait.surroundings.copy()
     for eye in EYES:

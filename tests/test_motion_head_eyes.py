@@ -407,6 +407,21 @@ def test_blink_leaves_irises_mouth_and_brows_alone():
     np.testing.assert_allclose(moved, moved[canonical_face().mirror], atol=1e-6)
 
 
+def test_eyes_that_are_shut_in_the_photo_stay_shut_as_they_are():
+    open_eyes = canonical_face().vertices[None]
+    shut = apply_blink(open_eyes, np.full(1, 0.8))  # with a gap as the tracker leaves it between shut lids
+    np.testing.assert_allclose(apply_blink(shut, np.ones(1), shut[0]), shut, atol=1e-9)
+    np.testing.assert_allclose(apply_gaze(shut, 15.0, 8.0, shut[0]), shut, atol=1e-9)
+    # Where an emotion opens them they turn, and a blink shuts them as in the photo.
+    np.testing.assert_allclose(apply_blink(open_eyes, np.ones(1), shut[0])[0, 159], shut[0, 159], atol=0.01)
+    np.testing.assert_array_equal(apply_gaze(open_eyes, 15.0, 8.0, shut[0]), apply_gaze(open_eyes, 15.0, 8.0))
+
+
+def test_narrow_eyes_close_in_blinks():
+    narrow = apply_blink(canonical_face().vertices[None], np.full(1, 0.35))
+    np.testing.assert_array_equal(apply_blink(narrow, np.ones(1), narrow[0]), apply_blink(narrow, np.ones(1)))
+
+
 # Gaze
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from space_core.motion.emotion_labels import EMOTIONS
-from space_core.motion.eyelids import lids, move_lids
+from space_core.motion.eyelids import lids, move_lids, openness
 from space_core.motion.loudness import loudness, smooth
 from space_core.timing import FPS
 
@@ -29,6 +29,7 @@ RATE_CHANGES = {"angry": -0.3, "fear": -0.45, "sad": 0.15, "surprised": -0.4}
 
 STREAM = 1  # of random numbers of a seed; others are for head motion and gaze
 
+LEAST_HEIGHT = 1e-6  # of an eye, normalized: less is none
 UPPER_LID_SHARE = 0.9  # of the distance between the lids; the lower lid moves the rest
 
 
@@ -69,16 +70,27 @@ def blink_rate_factor(emotion: np.ndarray) -> np.ndarray:
     return np.clip(1 + emotion @ change, 0.2, 2.0)
 
 
-def apply_blink(normalized: np.ndarray, closure: np.ndarray) -> np.ndarray:
+def apply_blink(normalized: np.ndarray, closure: np.ndarray, rest: np.ndarray | None = None) -> np.ndarray:
     """Normalized landmarks (T, 478, 3) with both eyes closed by ``closure`` (T,), 0 as they are … 1 shut.
 
     At 1 the lids meet on one curved line, however far the eyes were open. The skin above and below follows; the irises
-    do not move.
+    do not move. Eyes that are shut in the resting face ``rest`` (478, 3) close no further than they are there, where
+    the tracker leaves a gap between the lids.
     """
     eyes = lids(normalized)
     opening = eyes[:, :, 1] - eyes[:, :, 0]  # (T, 2, 9, 3) from the upper lid to the lower
+    if rest is not None:
+        opening = opening * _share_to_close(opening, rest)
     shift = np.stack([UPPER_LID_SHARE * opening, (UPPER_LID_SHARE - 1) * opening], axis=2)
     return move_lids(normalized, shift * np.asarray(closure)[:, None, None, None, None])
+
+
+def _share_to_close(opening: np.ndarray, rest: np.ndarray) -> np.ndarray:
+    """(T, 2, 9, 1) the share of the lids' distances (T, 2, 9, 3) that a blink closes; 1 unless the rest is shut."""
+    upper, lower = lids(rest[None])[0].swapaxes(0, 1)
+    left_open = np.linalg.norm(lower - upper, axis=-1) * (1 - openness(rest[None])[0])[:, None]
+    heights = np.linalg.norm(opening, axis=-1)
+    return 1 - np.minimum(left_open / np.maximum(heights, LEAST_HEIGHT), 1)[..., None]
 
 
 def _closures(

@@ -11,7 +11,7 @@ import numpy as np
 from space_core.face.normalization import HeadPose
 from space_core.face.topology import EYES
 from space_core.motion.emotion_labels import EMOTIONS
-from space_core.motion.eyelids import NUM_LID_POINTS, eye_width, lids, move_lids
+from space_core.motion.eyelids import NUM_LID_POINTS, eye_width, lids, move_lids, openness
 from space_core.timing import FPS
 
 # An eyeball is 24 mm across, the visible eye between its corners 30 mm.
@@ -33,14 +33,19 @@ EMOTIONAL_GAZE = {"sad": (0.0, -5.0), "disgusted": (0.0, -1.5), "contempt": (0.0
 STREAM = 2  # of random numbers of a seed; others are for head motion and blinks
 
 
-def apply_gaze(normalized: np.ndarray, yaw: np.ndarray | float, pitch: np.ndarray | float) -> np.ndarray:
+def apply_gaze(
+    normalized: np.ndarray, yaw: np.ndarray | float, pitch: np.ndarray | float, rest: np.ndarray | None = None
+) -> np.ndarray:
     """Normalized landmarks (T, 478, 3) with both eyes turned by ``yaw`` and ``pitch`` degrees, (T,) or one number.
 
-    Positive yaw is to the image's right, positive pitch up. Lids follow pitch, so gaze is applied before blinks.
+    Positive yaw is to the image's right, positive pitch up. Lids follow pitch, so gaze is applied before blinks. Eyes
+    that are shut, and shut in the resting face ``rest`` (478, 3) too, do not turn: the tracker leaves a gap there.
     """
     num_frames = len(normalized)
     turn = np.stack([np.broadcast_to(yaw, num_frames), np.broadcast_to(pitch, num_frames)], axis=-1)
     turn = np.radians(turn)[:, None] * [1, -1]  # (T, 1, 2) along x and y, which points down
+    if rest is not None:
+        turn = turn * np.maximum(openness(normalized), openness(rest[None]))[..., None]
     radius = EYEBALL_RADIUS * eye_width(normalized)[..., None]  # (T, 2, 1)
     pupils = normalized[:, [eye.pupil for eye in EYES], :2]
     middle = lids(normalized)[..., [0, -1], :2].mean(axis=(2, 3))  # (T, 2, 2) between the corners of each eye

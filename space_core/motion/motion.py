@@ -91,8 +91,8 @@ class Motion:
             motion = expressive_motion(motion, self.emotion, self.rest, self.closure)
             landmarks = keep_lips_apart(self.rest + motion, self.rest)
         landmarks = apply_action_units(landmarks, self.action_units, self.closure, self.rest)
-        landmarks = apply_gaze(landmarks, self.gaze[:, 0], self.gaze[:, 1])
-        return apply_blink(landmarks, self.blink)
+        landmarks = apply_gaze(landmarks, self.gaze[:, 0], self.gaze[:, 1], self.rest)
+        return apply_blink(landmarks, self.blink, self.rest)
 
     @property
     def posed(self) -> np.ndarray:

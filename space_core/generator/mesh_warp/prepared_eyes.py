@@ -13,7 +13,7 @@ from space_core.generator.mesh_warp.face_motion import FaceMotion
 from space_core.generator.mesh_warp.inpainting import fill
 from space_core.generator.mesh_warp.opening_mask import OpeningMask, opening_mask
 from space_core.generator.mesh_warp.sampling import blur_batch, box_mean, double, pixels_of
-from space_core.generator.mesh_warp.wrinkles import shadow_tint
+from space_core.generator.mesh_warp.wrinkles import OVEREXPOSED, shadow_tint
 from space_core.smoothstep import smoothstep
 
 Array = TypeVar("Array", np.ndarray, torch.Tensor)
@@ -25,8 +25,14 @@ LIDS_ENDS = (1.2, 1.7)  # and to the sides, in half widths
 # Lashes that reach further do not stay behind as it closes: what is thinner than this, in widths, and darker than what
 # is beside it by so much, relative to the skin; to these half widths from the middle towards the nose and the temple.
 LASH, LASH_CONTRAST, LASHES_BESIDE = 0.2, (0.1, 0.2), ((1.0, 1.2), (1.7, 2.1))
+# Liner goes on beyond the outer corner, from and to these half widths and so far up and down in widths. It is thinner
+# than WING; what is broader and dark beside an eye, from these half widths on, is hair, which stays.
+CORNER, CORNER_END, CORNER_HEIGHT, WING, BESIDE_EYE = (0.8, 1.0), (1.5, 1.9), (0.2, 0.3), 0.4, (1.12, 1.25)
+MIDDLE = 2.0  # half widths from the middle of an eye to that of the nose; what is beyond colours no lid
 AROUND_LIDS = 0.2  # how far around, in their widths, what is their colour is looked for
 USUAL_SKIN, SKIN_BRIGHTNESS = 0.6, (0.5, 0.8)  # skin there is at least that bright, relative to that quantile
+BESIDE_DARK = 0.06  # in widths of the eye: so near to brows, lashes and rims skin takes their colour
+OTHER_COLOUR = (0.1, 0.3)  # so much it differs, relative to its brightness
 TOO_BRIGHT = (1.35, 1.6)  # and no reflection of glasses
 # Brows and the rims of glasses stay: above lashes and crease, the lids end where it gets that dark.
 CREASE_BELOW, LEAST_REACH, CLEARANCE, OBSTACLE, PLACES = 0.15, 0.28, 0.04, 0.35, 30
@@ -240,8 +246,8 @@ def _lids(picture: torch.Tensor, opening: OpeningMask, outwards: torch.Tensor, w
     above, below = (reach * width for reach in LIDS_REACH)
     ends = smoothstep(opening.along.abs(), *LIDS_ENDS[::-1])
     lids = (opening.below_upper > -above) & (opening.above_lower > -below) & (ends > 0)
-    usual = _around_lids(picture, lids).mean()
-    brightness = picture.mean(1) / usual
+    usual = _around_lids(picture, lids)
+    brightness = picture.mean(1) / usual.mean()
     above = _reach(brightness, opening, above, width)
     up = (-opening.below_upper / above).clamp(0, 1)
     edge = smoothstep(1 - up, 0, 0.6) * smoothstep(opening.above_lower, -below, -0.4 * below) * ends
@@ -249,7 +255,19 @@ def _lids(picture: torch.Tensor, opening: OpeningMask, outwards: torch.Tensor, w
     for away, beside in zip((-outwards, outwards), LASHES_BESIDE, strict=True):
         long = long * smoothstep(away, *beside[::-1])
     edge = edge.maximum(long * _thin_and_dark(brightness, LASH * width))
-    skin = fill(picture, ((edge <= 0) * _is_skin(brightness))[:, None])
+    rim = BESIDE_DARK * width
+    eye = (opening.below_upper > -rim) & (opening.above_lower > -rim) & (opening.along.abs() < 1 + 2 * BESIDE_DARK)
+    # At half the resolution: the time that broad shapes take grows with the fourth power of it.
+    coarse = F.avg_pool2d(brightness.clamp(max=1).masked_fill(eye, 1), 2, ceil_mode=True)
+    wing = _thin_and_dark(coarse, WING * width / 2, int(rim / 2))
+    wing = F.interpolate(wing[None], picture.shape[2:], mode="bilinear")[0]
+    height = opening.below_upper.abs().minimum(opening.above_lower.abs()) / width
+    corner = smoothstep(outwards, *CORNER) * smoothstep(outwards, *CORNER_END[::-1])
+    corner = corner * smoothstep(height, *CORNER_HEIGHT[::-1]) * wing
+    hair = smoothstep(brightness, *SKIN_BRIGHTNESS[::-1]) * (1 - wing) * smoothstep(opening.along.abs(), *BESIDE_EYE)
+    edge = edge.maximum(corner) * (1 - hair)
+    known = (edge <= 0) * (outwards > -MIDDLE) * _is_skin(picture, usual, rim)
+    skin = fill(picture, known[:, None])
     middle = (1 - opening.along**2).clamp(0, 1)
     shade = SHADE_LASHES * torch.exp(-((up / 0.3) ** 2)) * (opening.above_lower > 0)
     shade = shade + SHADE_CREASE * torch.exp(-(((up - CREASE) / CREASE_WIDTH) ** 2)) * middle
@@ -257,6 +275,7 @@ def _lids(picture: torch.Tensor, opening: OpeningMask, outwards: torch.Tensor, w
     grain = picture - box_mean(picture, int(GRAIN_FINENESS * width) + 1)
     height = float((opening.below_upper + opening.above_lower).max())
     grain = grain.roll(-int(GRAIN_FROM * width + height), 2).clamp(-GRAIN_MOST, GRAIN_MOST)
+    shade = shade * (1 - smoothstep(skin.mean(1), *OVEREXPOSED))  # none on the white of drawings
     shade = shade[:, None] * shadow_tint(skin.mean((0, 2, 3)))[:, None, None]
     return torch.cat([(skin * (1 - shade) + grain).clamp(0, 1), edge[:, None]], 1)
 
@@ -274,17 +293,30 @@ def _around_lids(picture: torch.Tensor, lids: torch.Tensor) -> torch.Tensor:
     return colour * usual / colour.mean().clamp(min=0.02)
 
 
-def _is_skin(brightness: torch.Tensor) -> torch.Tensor:
-    """How much pixels of that brightness, relative to the usual skin's, are skin: lashes, brows and glasses are not."""
-    return smoothstep(brightness, *SKIN_BRIGHTNESS) * smoothstep(brightness, *TOO_BRIGHT[::-1])
+def _is_skin(picture: torch.Tensor, usual: torch.Tensor, beside: float) -> torch.Tensor:
+    """(1, h, w) how much pixels of a picture (1, 3, h, w) are skin, whose usual colour (3,) is given.
+
+    Lashes, brows and glasses are not, nor is what is nearer to them than ``beside`` pixels, which they shade.
+    """
+    brightness = picture.mean(1)
+    colour = picture / brightness[:, None].clamp(min=0.02) - (usual / usual.mean())[:, None, None]
+    brightness = brightness / usual.mean()
+    skin = smoothstep(brightness, *SKIN_BRIGHTNESS) * smoothstep(brightness, *TOO_BRIGHT[::-1])
+    near = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * int(beside) + 1,) * 2)
+    skin = torch.from_numpy(cv2.erode(skin[0].numpy(), near))[None]
+    return skin * smoothstep(colour.square().sum(1).sqrt(), *OTHER_COLOUR[::-1]).clamp(min=0.05)
 
 
-def _thin_and_dark(brightness: torch.Tensor, thickness: float) -> torch.Tensor:
-    """(1, h, w) how far a brightness (1, h, w), relative to the skin's, is that of lashes of that thickness, 0…1."""
+def _thin_and_dark(brightness: torch.Tensor, thickness: float, soft: int = 1) -> torch.Tensor:
+    """(1, h, w) how far a brightness (1, h, w), relative to the skin's, is that of lashes of that thickness, 0…1.
+
+    So are ``soft`` pixels around them.
+    """
     shape = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * int(thickness / 2) + 1,) * 2)
     darker = cv2.morphologyEx(brightness[0].numpy(), cv2.MORPH_BLACKHAT, shape)
     lashes = smoothstep(darker, *LASH_CONTRAST).astype(np.float32)
-    return torch.from_numpy(cv2.blur(cv2.dilate(lashes, np.ones((3, 3))), (3, 3)))[None]
+    grown = cv2.dilate(lashes, np.ones((2 * soft + 1, 2 * soft + 1)))
+    return torch.from_numpy(cv2.blur(grown, (3, 3)))[None]
 
 
 def _reach(brightness: torch.Tensor, opening: OpeningMask, most: float, width: float) -> torch.Tensor:

@@ -204,6 +204,23 @@ def test_shut_lids_have_no_shadow_on_white_paper(portrait):
         assert float(lid[:, covers > 0.99].min()) > 0.96
 
 
+def test_shut_lids_cover_drawn_eyes_that_are_larger_than_the_tracked_ones(portrait):
+    photo = on_surroundings(posed(portrait)).host.posed[0, :, :2]
+    skin = np.array([250, 225, 205], np.uint8)
+    drawn, irises = np.full_like(portrait.surroundings, skin), np.zeros(portrait.surroundings.shape[:2], np.uint8)
+    for eye in EYES:
+        width = np.linalg.norm(photo[eye.upper_lid[0]] - photo[eye.upper_lid[-1]])
+        center = photo[eye.pupil] + [0, 0.15 * width]
+        cv2.circle(irises, center.round().astype(int).tolist(), int(0.38 * width), 1, -1)
+    drawn[irises > 0] = (70, 110, 190)
+    lids = lids_of(portrait, drawn)
+    covers = torch.maximum(*(covers for _, covers in lids))
+    assert float(covers[irises > 0].mean()) > 0.99
+    for lid, covers in lids:
+        seen = lid[:, (irises > 0) & (covers.numpy() > 0.9)].mean(1)
+        np.testing.assert_allclose(seen, skin / 255, atol=0.06)
+
+
 def test_shut_lids_do_not_show_the_open_eye(portrait):
     photo, patterned = on_surroundings(posed(portrait)).host.posed[0, :, :2], portrait.surroundings.copy()
     for eye in EYES:

@@ -34,6 +34,12 @@ USUAL_SKIN, SKIN_BRIGHTNESS = 0.6, (0.5, 0.8)  # skin there is at least that bri
 BESIDE_DARK = 0.06  # in widths of the eye: so near to brows, lashes and rims skin takes their colour
 OTHER_COLOUR = (0.1, 0.3)  # so much it differs, relative to its brightness
 TOO_BRIGHT = (1.35, 1.6)  # and no reflection of glasses
+# Drawings have eyes larger than the tracked ones, on skin of one colour: half of what is about as bright and coloured
+# as skin around them differs in brightness by less than FLAT, relative to it. Lids cover what is darker there than
+# skin, or lighter or less red by UNLIKE, to these limits in widths below and half widths to the sides, and connected
+# to what is seen between the tracked lids; not lines thinner than twice STROKE.
+FLAT, LIKE_SKIN, OTHER_SHARES, DARKER, UNLIKE = (0.056, 0.066), (0.4, 1.35), 0.25, 0.72, 0.06
+DRAWN_BELOW, DRAWN_SIDES, STROKE, LEAST_CONNECTED = 0.6, 1.3, 0.05, 0.03
 # Brows and the rims of glasses stay: above lashes and crease, the lids end where it gets that dark.
 CREASE_BELOW, LEAST_REACH, CLEARANCE, OBSTACLE, PLACES = 0.15, 0.28, 0.04, 0.35, 30
 # The lid is round: darker by these at its lashes, its crease and its corners, lighter in its middle.
@@ -103,7 +109,12 @@ def prepare_eyes(picture: torch.Tensor, photo: FaceMotion, softening: float) -> 
         photo: the photo's own landmarks in pixels of the picture.
         softening: standard deviation in pixels of the Gaussian that makes something sharp as blurred as the picture.
     """
-    eyes = [_prepare(picture, photo, eye, other, softening) for eye, other in (EYES, EYES[::-1])]
+    openings = [_opening(picture, photo, eye) for eye in EYES]
+    drawn = 1 - float(smoothstep(np.mean([_flat_skin(picture, *opening)[1] for opening in openings]), *FLAT))
+    eyes = [
+        _prepare(picture, photo, eye, other, *opening, drawn, softening)
+        for eye, other, opening in zip(EYES, EYES[::-1], openings, strict=True)
+    ]
     # The lashes of both are alike, however the light falls on them.
     lashes, strength = sum(eye.lashes for eye in eyes) / 2, sum(eye.lash_strength for eye in eyes) / 2
     return [replace(eye, lashes=lashes, lash_strength=strength) for eye in eyes]
@@ -115,12 +126,24 @@ def lid_distance(normalized: Array, eye: Eye) -> Array:
     return ((across**2).sum(-1) ** 0.5).mean(-1)
 
 
-def _prepare(picture: torch.Tensor, photo: FaceMotion, eye: Eye, other: Eye, softening: float) -> PreparedEye:
+def _opening(picture: torch.Tensor, photo: FaceMotion, eye: Eye) -> tuple[OpeningMask, float]:
+    """The opening between the lids of an eye in the photo, and its width in pixels."""
     upper, lower = (photo.posed[:, list(lid), :2] for lid in (eye.upper_lid, eye.lower_lid))
-    opening = opening_mask(upper, lower, pixels_of(picture))
+    return opening_mask(upper, lower, pixels_of(picture)), float((upper[0, -1] - upper[0, 0]).norm())
+
+
+def _prepare(
+    picture: torch.Tensor,
+    photo: FaceMotion,
+    eye: Eye,
+    other: Eye,
+    opening: OpeningMask,
+    width: float,
+    drawn: float,
+    softening: float,
+) -> PreparedEye:
     visible = opening.coverage[:, None]
-    width = float((upper[0, -1] - upper[0, 0]).norm())  # pixels
-    lids = _lids(picture, opening, -opening.along if eye is EYES[0] else opening.along, width)
+    lids = _lids(picture, opening, -opening.along if eye is EYES[0] else opening.along, width, drawn)
     lashes, strength = _lashes(picture, lids, opening, width)
     ball, opened = _continued(picture, photo, eye, opening, width), None
     height = float(lid_distance(photo.normalized, eye))
@@ -128,7 +151,7 @@ def _prepare(picture: torch.Tensor, photo: FaceMotion, eye: Eye, other: Eye, sof
         opened = blur_batch(_unseen(picture, photo, eye, other, opening), softening)
         ball = torch.lerp(opened, picture, blur_batch(visible, softening))
     rim = photo.normalized[0, list(eye.iris_rim), :2]
-    lids_points, reach = torch.cat([upper, lower], 1)[0].numpy(), AROUND_BALL * width
+    lids_points, reach = photo.posed[0, [*eye.upper_lid, *eye.lower_lid], :2].numpy(), AROUND_BALL * width
     low, high = (lids_points.min(0) - reach).astype(int).clip(0), (lids_points.max(0) + reach).astype(int)
     part = np.s_[0, :, low[1] : high[1], low[0] : high[0]]
     return PreparedEye(
@@ -238,10 +261,13 @@ def _colours(picture: torch.Tensor, photo: FaceMotion, eye: Eye) -> tuple[torch.
     return white, iris
 
 
-def _lids(picture: torch.Tensor, opening: OpeningMask, outwards: torch.Tensor, width: float) -> torch.Tensor:
+def _lids(
+    picture: torch.Tensor, opening: OpeningMask, outwards: torch.Tensor, width: float, drawn: float
+) -> torch.Tensor:
     """(1, 4, h, w) the picture with smooth lids over an eye of that width in pixels, and where they are.
 
-    ``outwards`` (1, h, w) is how far pixels are from its middle towards the temple, in half widths.
+    ``outwards`` (1, h, w) is how far pixels are from its middle towards the temple, in half widths; ``drawn`` how far
+    the picture is a drawing, 0…1.
     """
     above, below = (reach * width for reach in LIDS_REACH)
     ends = smoothstep(opening.along.abs(), *LIDS_ENDS[::-1])
@@ -266,7 +292,11 @@ def _lids(picture: torch.Tensor, opening: OpeningMask, outwards: torch.Tensor, w
     corner = corner * smoothstep(height, *CORNER_HEIGHT[::-1]) * wing
     hair = smoothstep(brightness, *SKIN_BRIGHTNESS[::-1]) * (1 - wing) * smoothstep(opening.along.abs(), *BESIDE_EYE)
     edge = edge.maximum(corner) * (1 - hair)
-    known = (edge <= 0) * (outwards > -MIDDLE) * _is_skin(picture, usual, rim)
+    other = torch.zeros_like(edge)
+    if drawn > 0:
+        other = _unlike_skin(picture, _flat_skin(picture, opening, width)[0])
+        edge = edge.maximum(drawn * (up < 1) * _drawn_eye(other > 0, opening, width))
+    known = (edge <= 0) * (outwards > -MIDDLE) * _is_skin(picture, usual, rim) * (1 - drawn * other)
     skin = fill(picture, known[:, None])
     middle = (1 - opening.along**2).clamp(0, 1)
     shade = SHADE_LASHES * torch.exp(-((up / 0.3) ** 2)) * (opening.above_lower > 0)
@@ -278,6 +308,54 @@ def _lids(picture: torch.Tensor, opening: OpeningMask, outwards: torch.Tensor, w
     shade = shade * (1 - smoothstep(skin.mean(1), *OVEREXPOSED))  # none on the white of drawings
     shade = shade[:, None] * shadow_tint(skin.mean((0, 2, 3)))[:, None, None]
     return torch.cat([(skin * (1 - shade) + grain).clamp(0, 1), edge[:, None]], 1)
+
+
+def _flat_skin(picture: torch.Tensor, opening: OpeningMask, width: float) -> tuple[torch.Tensor, float]:
+    """The colour (3,) of most skin around an eye, and by how much half of it differs in brightness, relative to it."""
+    near = (opening.below_upper > -LIDS_REACH[0] * width) & (opening.above_lower > -DRAWN_BELOW * width)
+    near &= opening.along.abs() < DRAWN_SIDES
+    usual = _around_lids(picture, near & (opening.above_lower > -LIDS_REACH[1] * width))
+    brightness = picture.mean(1) / usual.mean()
+    shares = picture / picture.mean(1).clamp(min=0.02) - (usual / usual.mean())[:, None, None]
+    other = (brightness < LIKE_SKIN[0]) | (brightness > LIKE_SKIN[1]) | (shares.square().sum(1).sqrt() > OTHER_SHARES)
+    other |= opening.coverage > 0
+    reach = 2 * int(STROKE * width) + 3
+    other = torch.from_numpy(cv2.dilate(other[0].numpy().astype(np.uint8), np.ones((reach, reach)))) > 0
+    colours = picture[0, :, near[0] & ~other]
+    if not colours.shape[1]:
+        return usual, np.inf
+    brightness, order = colours.mean(0).sort()
+    half = len(brightness) // 2
+    spread = brightness[half:] - brightness[: len(brightness) - half]
+    start = int(spread.argmin())
+    colour = colours[:, order[start : start + half + 1]].median(1).values.clamp(min=0.02)
+    return colour, float(spread[start] / colour.mean())
+
+
+def _unlike_skin(picture: torch.Tensor, skin: torch.Tensor) -> torch.Tensor:
+    """(1, h, w) 1 where a drawing is darker, lighter or less red than its skin (3,), else 0."""
+    brightness = picture.mean(1) / skin.mean()
+    red = (picture[:, 0] - picture[:, 2]) / picture.mean(1).clamp(min=0.02) - (skin[0] - skin[2]) / skin.mean()
+    return ((brightness < DARKER) | (brightness > 1 + UNLIKE) | (red < -2 * UNLIKE)).float()
+
+
+def _drawn_eye(other: torch.Tensor, opening: OpeningMask, width: float) -> torch.Tensor:
+    """(1, h, w) where a drawing's eye is seen, 0…1, which goes on beyond the tracked lids.
+
+    That is what is unlike skin, ``other`` (1, h, w) bool, and connected to what of it is between those lids.
+    """
+    within = (opening.above_lower > -DRAWN_BELOW * width) & (opening.along.abs() < DRAWN_SIDES)
+    within &= opening.below_upper > -LIDS_REACH[0] * width
+    size = 2 * max(int(STROKE * width), 1) + 1
+    shape = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
+    broad = cv2.morphologyEx((other & within)[0].numpy().astype(np.uint8), cv2.MORPH_OPEN, shape)
+    between = (opening.coverage > 0.5)[0].numpy()
+    _, parts = cv2.connectedComponents(np.maximum(broad, (other[0].numpy() & between).astype(np.uint8)))
+    sizes = np.bincount(parts[between], minlength=parts.max() + 1)
+    sizes[0] = 0
+    eye = (sizes > LEAST_CONNECTED * between.sum())[parts]
+    grown = cv2.dilate(eye.astype(np.float32), shape)
+    return torch.from_numpy(cv2.blur(grown, (3, 3)))[None]
 
 
 def _around_lids(picture: torch.Tensor, lids: torch.Tensor) -> torch.Tensor:

@@ -422,6 +422,16 @@ def test_narrow_eyes_close_in_blinks():
     np.testing.assert_array_equal(apply_blink(narrow, np.ones(1), narrow[0]), apply_blink(narrow, np.ones(1)))
 
 
+def test_eyes_of_unequal_height_blink_alike_unless_one_winks():
+    face = canonical_face().vertices[None]
+    left = np.zeros_like(face)
+    left[:, face[0, :, 0] < 0] = 1
+    for closure, stays_shut in ((0.6, 0), (0.85, 1)):
+        rest = np.where(left > 0, apply_blink(face, np.full(1, closure)), face)
+        shut, alone = apply_blink(rest, np.ones(1), rest[0]), apply_blink(rest, np.ones(1))
+        np.testing.assert_allclose(shut, np.where((left > 0) & (stays_shut > 0), rest, alone), atol=1e-9)
+
+
 # Gaze
 
 

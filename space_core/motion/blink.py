@@ -3,7 +3,7 @@
 import numpy as np
 
 from space_core.motion.emotion_labels import EMOTIONS
-from space_core.motion.eyelids import lids, move_lids, openness
+from space_core.motion.eyelids import LEAST_HEIGHT, lids, move_lids, openness
 from space_core.motion.loudness import loudness, smooth
 from space_core.timing import FPS
 
@@ -29,7 +29,6 @@ RATE_CHANGES = {"angry": -0.3, "fear": -0.45, "sad": 0.15, "surprised": -0.4}
 
 STREAM = 1  # of random numbers of a seed; others are for head motion and gaze
 
-LEAST_HEIGHT = 1e-6  # of an eye, normalized: less is none
 UPPER_LID_SHARE = 0.9  # of the distance between the lids; the lower lid moves the rest
 
 

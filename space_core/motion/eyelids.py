@@ -14,6 +14,9 @@ FOLLOWS_BELOW = (0.6, 0.25)
 # Mean heights in widths of the eye, seen from the front: up to the first an eye is shut, from the second on it is open.
 # Of shut eyes the tracker reports 0.04 to 0.09, of the narrowest that show an iris 0.10 to 0.12.
 SHUT, OPEN = 0.085, 0.11
+# In a wink one eye is lower than the first share of the other's height; from the second on both are as open.
+WINK = (0.3, 0.4)
+LEAST_HEIGHT = 1e-6  # of an eye, normalized: less is none
 
 
 def skin_of_lids() -> tuple[np.ndarray, np.ndarray]:
@@ -43,11 +46,16 @@ def move_lids(landmarks: np.ndarray, shift: np.ndarray) -> np.ndarray:
 
 
 def openness(landmarks: np.ndarray) -> np.ndarray:
-    """(T, 2) how far each eye of landmarks (T, 478, 3) is open, from 0 (shut) to 1."""
+    """(T, 2) how far each eye of landmarks (T, 478, 3) is open, from 0 (shut) to 1.
+
+    Both are as open as the wider one, unless one is clearly shut: the tracker sees eyes of turned heads too low.
+    """
     eyes = lids(landmarks)
     # Without depth, by which the tracker keeps even shut lids apart.
     heights = np.linalg.norm((eyes[:, :, 1] - eyes[:, :, 0])[..., 1:-1, :2], axis=-1).mean(-1)
-    return smoothstep(heights / eye_width(landmarks), SHUT, OPEN)
+    own = smoothstep(heights / eye_width(landmarks), SHUT, OPEN)
+    alike = smoothstep(heights / np.maximum(heights[:, ::-1], LEAST_HEIGHT), *WINK)
+    return np.maximum(own, alike * own[:, ::-1])
 
 
 def eye_width(landmarks: np.ndarray) -> np.ndarray:

@@ -350,8 +350,13 @@ def test_behind_the_near_ear_the_hair_above_it_goes_on_as_far_as_a_head_is_deep(
     assert back.in_view(on_surroundings(posed(portrait, yaw=yaw))).tolist() == [[yaw > 0, yaw < 0]]
 
 
-def head_with_neck(photo: FaceMotion, grain: float) -> tuple[np.ndarray, np.ndarray]:
-    """Colours (640, 640, 3) of a person with grainy dark hair and a skin-coloured face and neck, and the mask."""
+def head_with_neck(
+    photo: FaceMotion, grain: float = 0, lean: float = 0, skin: tuple[float, float, float] = (0.8, 0.6, 0.5)
+) -> tuple[np.ndarray, np.ndarray]:
+    """Colours (640, 640, 3) of a person with grainy dark hair and a skin-coloured face and neck, and the mask.
+
+    The neck leans by ``lean`` towards positive x, normalized, at its lower end.
+    """
 
     def drawn(outline: np.ndarray) -> np.ndarray:
         points = photo.host.place(np.column_stack([outline, np.full(len(outline), 0.85)]))[0, :, :2]
@@ -362,19 +367,19 @@ def head_with_neck(photo: FaceMotion, grain: float) -> tuple[np.ndarray, np.ndar
     angles = np.linspace(0, 2 * np.pi, 64)
     head = drawn(np.column_stack([0.95 * np.cos(angles), 1.2 * np.sin(angles) - 0.1]))
     face = drawn(np.column_stack([0.75 * np.cos(angles), 0.9 * np.sin(angles) + 0.4]))
-    neck = drawn(np.array([[-0.5, 0.5], [0.5, 0.5], [0.5, 2.0], [-0.5, 2.0]]))
+    neck = drawn(np.array([[-0.5, 0.5], [0.5, 0.5], [0.5 + lean, 2.0], [lean - 0.5, 2.0]]))
     noise = cv2.GaussianBlur(np.random.default_rng(0).normal(size=(640, 640)).astype(np.float32), (0, 0), 1)
     hair = np.float32([0.3, 0.2, 0.1]) + grain * (noise / noise.std())[..., None]
     colours = np.full((640, 640, 3), 0.8, np.float32)
     colours[head > 0] = hair[head > 0]
     colours[neck > 0] = [0.48, 0.36, 0.3]
-    colours[face > 0] = [0.8, 0.6, 0.5]
+    colours[face > 0] = skin
     return colours.clip(0, 1), np.maximum(head, neck)
 
 
 def test_below_the_hair_of_a_turned_head_is_a_neck_as_wide_and_as_coloured_as_the_photo_shows_it(portrait):
     photo = on_surroundings(posed(portrait))
-    colours, person = head_with_neck(photo, grain=0)
+    colours, person = head_with_neck(photo)
     back = find_head_back(photo, torch.from_numpy(colours).permute(2, 0, 1)[None], person, hair())
     below_jaw = (back.vertices[:, 1] > 0.85) & (back.vertices[:, 1] < 1.25)
     columns, rows = back.places.numpy()[below_jaw].round().astype(int).T
@@ -386,6 +391,85 @@ def test_below_the_hair_of_a_turned_head_is_a_neck_as_wide_and_as_coloured_as_th
     colours[int(jaw) :] = [0.1, 0.2, 0.5]
     in_scarf = find_head_back(photo, torch.from_numpy(colours).permute(2, 0, 1)[None], person, hair())
     assert in_scarf.texture.numpy()[rows, columns, 3].max() == 0
+
+
+def upright(portrait: Portrait, yaw: float, pitch: float = 0, roll: float = 0) -> FaceMotion:
+    """The photo's face in pixels of the surroundings, turned from the camera by degrees."""
+    yaw, pitch, roll = np.array([yaw, pitch, roll]) - portrait.pose.rotation[0]
+    return on_surroundings(posed(portrait, yaw=yaw, pitch=pitch, roll=roll))
+
+
+def back_of(photo: FaceMotion, colours: np.ndarray, person: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(P, 3) vertices of the back of a head with short hair, (P, 4) colours there and how opaque it is, 0…1, and (P,)
+    how much it is drawn over the person's soft edge."""
+    back = find_head_back(photo, torch.from_numpy(colours).permute(2, 0, 1)[None], person, hair())
+    columns, rows = back.places.numpy().round().astype(int).T
+    return back.vertices, back.texture.numpy()[rows, columns] / 255, back.over_edge.numpy()[:, 0]
+
+
+def test_a_neck_behind_the_jaw_is_as_colourful_as_the_photo_shows_it_although_the_face_is_bleached(portrait):
+    photo = on_surroundings(posed(portrait))
+    vertices, texture, over_edge = back_of(photo, *head_with_neck(photo, skin=(0.9, 0.76, 0.7)))
+    behind_jaw = (vertices[:, 1] > 0.6) & (vertices[:, 1] < 0.85) & (vertices[:, 2] < 0.8)
+    colour = texture[behind_jaw, :3].mean(0)
+    np.testing.assert_allclose(colour / colour.sum(), np.array([0.48, 0.36, 0.3]) / 1.14, atol=0.01)
+    assert over_edge.min() == 1  # or the background would be seen in the soft edges of jaw and ear
+
+
+@pytest.mark.parametrize("side", [-1, 1])
+def test_no_neck_is_seen_behind_the_jaw_where_the_photo_shows_that_it_leans_away(portrait, side):
+    photo = on_surroundings(posed(portrait))
+    vertices, texture, _ = back_of(photo, *head_with_neck(photo, lean=-0.6 * side))
+    low, own = vertices[:, 1] > 0.8, vertices[:, 0] * side > 0
+    assert texture[low & own, 3].max() == 0
+    upright_neck = back_of(photo, *head_with_neck(photo))[1]
+    assert upright_neck[low & own & (vertices[:, 1] < 1.3), 3].min() > 0.95
+
+
+@pytest.mark.parametrize("side", [-1, 1])
+@pytest.mark.parametrize(("yaw", "drawn"), [(5, 1), (10, 1), (13, 0), (20, 0)])
+def test_the_back_beyond_the_far_side_of_a_photo_is_drawn_wholly_or_not_at_all(portrait, side, yaw, drawn):
+    photo = upright(portrait, side * yaw)
+    vertices, texture, _ = back_of(photo, *head_with_neck(photo))
+    middle = (vertices[:, 1] > -0.6) & (vertices[:, 1] < 0)
+    near, far = (texture[middle & (vertices[:, 0] * facing > 0), 3] for facing in (-side, side))
+    assert near.min() > 0.95
+    assert abs(far - drawn).max() < 0.05
+
+
+@pytest.mark.parametrize(("width", "drawn"), [(1.2, 1), (1.36, 1), (1.39, 0)])
+def test_the_back_of_wide_hair_is_drawn_wholly_or_not_at_all(portrait, width, drawn):
+    photo = upright(portrait, 0)
+    corners = np.array([[-width, -1.2, 0.85], [width, -1.2, 0.85], [width, 0.5, 0.85], [-width, 0.5, 0.85]])
+    person = np.zeros((640, 640), np.float32)
+    cv2.fillPoly(person, [photo.host.place(corners)[0, :, :2].round().astype(np.int32)], 1)
+    colours = np.where(person[..., None] > 0, np.float32([0.3, 0.2, 0.1]), np.float32(0.8))
+    vertices, texture, _ = back_of(photo, colours, person)
+    middle = (vertices[:, 1] > -0.6) & (vertices[:, 1] < -0.2)
+    assert abs(texture[middle, 3] - drawn).max() < 0.05
+
+
+@pytest.mark.parametrize("side", [-1, 1])
+@pytest.mark.parametrize(("pitch", "roll"), [(-30, -30), (-30, 30), (30, -30), (30, 30)])
+def test_the_back_of_a_tilted_head_that_looks_up_or_down_is_drawn_on_the_same_side(portrait, side, pitch, roll):
+    photo = upright(portrait, side * 22, pitch, roll)
+    vertices, texture, _ = back_of(photo, *head_with_neck(photo))
+    middle = (vertices[:, 1] > -0.4) & (vertices[:, 1] < 0)
+    near, far = (texture[middle & (vertices[:, 0] * facing > 0), 3] for facing in (-side, side))
+    assert far.max() == 0 and near.min() > 0.95
+
+
+@pytest.mark.parametrize("pitch", [-35, 0, 35])
+def test_the_back_of_a_head_that_looks_up_or_down_is_as_round_as_the_photo_shows_it(portrait, pitch):
+    photo, radius, angles = upright(portrait, 0, pitch), 1.1, np.linspace(0, 2 * np.pi, 64)
+    middle = photo.host.place(np.array([[0, 0, 0.85]]))[0, 0, :2]
+    outline = middle + radius * float(photo.host.scale[0]) * np.column_stack([np.cos(angles), np.sin(angles)])
+    person = np.zeros((640, 640), np.float32)
+    cv2.fillPoly(person, [outline.round().astype(np.int32)], 1)
+    colours = np.where(person[..., None] > 0, np.float32([0.3, 0.2, 0.1]), np.float32(0.8))
+    vertices, texture, _ = back_of(photo, colours, person)
+    beside_axis = (vertices[:, 2] < 0.85) & (texture[:, 3] > 0.3) & (vertices[:, 1] < 0)
+    assert 0.9 < np.hypot(vertices[beside_axis, 0], vertices[beside_axis, 1]).max() / radius < 1.03
 
 
 def test_hair_at_the_back_of_a_head_is_as_grainy_as_the_photo_shows_it(portrait):

@@ -39,9 +39,9 @@ EAR_TOP, EAR_FADE, ABOVE = -0.1, 0.1, 0.3
 HAIR_FADE = (0.3, 0.8)  # heights between which hair gets as short as skin
 BEGINS = (0.05, 0.25)  # below the top of the head; further up it would stand out as a spike
 ENDS, HANGING_ENDS = (0.25, 0.55), (0.8, 1.05)  # heights between which the back of the head ends, and hair that hangs
-# Hair that stands further off the skull than the first, the more the second, is as wide behind the head as it is seen
-# to be: a smooth back would be seen beyond its curls.
-WIDE = (0.5, 0.56)
+# Hair that stands further off the skull is as wide behind the head as it is seen to be: a smooth back would be seen
+# beyond its curls, and as a ghost if it were drawn in part.
+WIDE = 0.53
 HANGING_HEIGHTS = (0.3, 0.7)  # between which that is looked for
 EDGE = 0.05  # normalized; width of the outline's soft edge
 # It is drawn over the person's soft edge above the first of these heights, where that is hair's or an ear's, but not
@@ -55,7 +55,9 @@ BEHIND_JAW, JAW = 2.2, (0.4, 0.7)
 # Hair grows down to the first height at the ear and to the second at the nape, and ends over so much; normalized.
 HAIRLINE, HAIRLINE_WIDTH = (0.35, 0.7), (-0.1, 0.1)
 SHADED = (0.8, 1.2)  # heights between which the neck is shaded by the jaw … no longer
-FAR = (0.15, 0.2)  # sines of the photo's yaw: its far side shows what is beside the face … hides it
+# Sine of the photo's yaw above which its far side hides what is beside the face. Its back is not drawn then, not even
+# in part: it would be seen as a ghost.
+FAR = 0.2
 # Sines of the turn away from the photo's pose: the back is not seen … wholly. Speech mostly stays below, and takes no
 # time here; some four pixels would be seen at 10°. From the camera heads need to be turned by so much less.
 TURN, FACING = (0.15, 0.22), 0.05
@@ -83,7 +85,7 @@ class HeadBack:
 
     def in_view(self, motion: FaceMotion) -> np.ndarray:
         """(B, 2) how much of the left and right side is seen, 0…1."""
-        sine = motion.host.rotation[:, 0, 2]
+        sine = -motion.host.rotation[:, 2, 0]
         turned, shown = (np.stack([-values, values], -1) for values in (sine - self.sine, sine))
         return smoothstep(np.minimum(turned, shown + FACING), *TURN)
 
@@ -131,7 +133,7 @@ def find_head_back(photo: FaceMotion, picture: torch.Tensor, person: np.ndarray,
     columns, rows = (np.linspace(0, length - 1, count) for length, count in zip(TEXTURE[::-1], MESH[::-1], strict=True))
     x, y = np.meshgrid(columns, rows)
     has_neck = np.repeat([side.neck is not None for side in sides], len(vertices) // 2)
-    over_edge = 1 - smoothstep(vertices[:, 1], *CHEEK) + has_neck * smoothstep(vertices[:, 1], *BELOW_HAIR)
+    over_edge = np.maximum(1 - smoothstep(vertices[:, 1], *CHEEK), has_neck)
     places = [np.stack([x + number * TEXTURE[1], y], -1).reshape(-1, 2) for number in (0, 1)]
     index = np.arange(len(vertices)).reshape(2, *MESH)
     a, b, c, d = index[:, :-1, :-1], index[:, :-1, 1:], index[:, 1:, :-1], index[:, 1:, 1:]
@@ -142,7 +144,7 @@ def find_head_back(photo: FaceMotion, picture: torch.Tensor, person: np.ndarray,
         torch.from_numpy(np.concatenate(places).astype(np.float32)),
         torch.from_numpy(over_edge[:, None].astype(np.float32)),
         torch.from_numpy((texture * 255).round().clip(0, 255).astype(np.uint8)),
-        float(photo.host.rotation[0, 0, 2]),
+        -float(photo.host.rotation[0, 2, 0]),
     )
 
 
@@ -166,8 +168,12 @@ def _side(
 
     skull, behind = (np.interp(rows, HEIGHTS, values) for values in (WIDTHS, DEPTHS))
     # The outline of the near side of a turned head lies behind the axis.
-    sine, cosine = photo.host.rotation[0, 0, 2], photo.host.rotation[0, 2, 2]
+    sine, cosine = -photo.host.rotation[0, 2, 0], photo.host.rotation[0, 2, 2]
     reach = outline * cosine / np.hypot(cosine, max(side * sine, 0) * behind / skull)
+    # That of a head that looks up or down lies before or behind it: beside the axis a sphere is lower and narrower.
+    lifted = np.hypot(sine, cosine)
+    top, squares = rows[is_head.argmax()], np.minimum(rows, 0) ** 2
+    reach *= np.sqrt(((lifted * top) ** 2 - squares).clip(0) / (lifted**2 * (top**2 - squares)).clip(1e-6))
     above_ear = (rows > EAR_TOP - ABOVE) & (rows < EAR_TOP)
     short = 1 - (1 - hangs) * smoothstep(rows, *HAIR_FADE)
     skull, behind = (values + hangs * (values.max() - values) for values in (skull, behind))
@@ -181,11 +187,10 @@ def _side(
     usual = np.minimum(usual, reach)
     width = reach + smoothstep(rows, EAR_TOP - EAR_FADE, EAR_TOP + EAR_FADE) * (usual - reach)
     depth = behind + short * (width - skull).clip(-FLATTER * skull)
-    top = rows[is_head.argmax()]
     ends = np.array(ENDS) + hangs * np.subtract(HANGING_ENDS, ENDS)
-    in_view = 1 - smoothstep(-side * sine, *FAR)
     opaque = is_head * smoothstep(rows, *(top + np.array(BEGINS))) * (1 - smoothstep(rows, *ends))
-    opaque = _smooth(opaque * in_view * (1 - smoothstep(np.maximum.accumulate(outline - skull), *WIDE)))
+    is_close = np.maximum.accumulate(outline - skull) < WIDE
+    opaque = _smooth(opaque * is_close * (-side * sine < FAR))
     if neck is not None:
         low = np.searchsorted(rows, ends[0])
         opaque = np.where(rows < ends[0], opaque, opaque[low] * (1 - smoothstep(rows, *NECK_ENDS)))

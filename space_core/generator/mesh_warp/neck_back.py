@@ -12,7 +12,8 @@ from space_core.generator.mesh_warp.face_motion import FaceMotion
 from space_core.generator.mesh_warp.hanging_hair import SKIN
 from space_core.generator.mesh_warp.head_shape import CELL, HEAD_MIDDLE
 
-# Normalized heights between which a photo shows it, and how wide it is to either side.
+# Normalized heights between which a photo shows it, and how wide it is to either side. Where it is narrower to one
+# side, it leans away from there: what goes on behind the jaw would end in the air.
 HEIGHTS, WIDTHS = (0.85, 1.6), (0.35, 0.8)
 STRIP = (0.05, 0.2)  # normalized distances from the outline between which its colour is looked at
 # By how much its red, green and blue, as shares of their sum, differ from the skin's at most, and how bright it is,
@@ -44,7 +45,8 @@ def find_necks(
 ) -> dict[int, Neck | None]:
     """The neck on both sides of a photo, −1 left and 1 right; None if it shows it on neither.
 
-    Where it shows it on one side, it is taken to be the same on the other one, in the light there.
+    Where it shows it on one side, it is taken to be the same on the other one, in the light there. There is none on a
+    side from which it leans away.
 
     Args:
         photo: its own landmarks in pixels of the surroundings, on the host.
@@ -53,9 +55,16 @@ def find_necks(
         outlines: (h,) how far the person reaches beside the head's axis there, normalized, on each side.
     """
     skin = {side: skin_colours(photo, seen, side).mean(0) for side in outlines}
-    shown = {side: _shown_neck(photo, seen, rows, outline, side, skin[side]) for side, outline in outlines.items()}
+    shade = min(skin.values(), key=np.sum)
+    shown = {
+        side: _shown_neck(photo, seen, rows, outline, side, skin[side], shade) for side, outline in outlines.items()
+    }
     necks: dict[int, Neck | None] = {}
+    found = (rows > HEIGHTS[0]) & (rows < HEIGHTS[1])
     for side, neck in shown.items():
+        if outlines[side][found].min() < WIDTHS[0]:
+            necks[side] = None
+            continue
         other = shown[-side]
         if neck is None and other is not None:
             neck = Neck(other.width, *(colour * (skin[side] / skin[-side]) for colour in (other.colour, other.shaded)))
@@ -64,9 +73,20 @@ def find_necks(
 
 
 def _shown_neck(
-    photo: FaceMotion, seen: np.ndarray, rows: np.ndarray, outline: np.ndarray, side: int, skin: np.ndarray
+    photo: FaceMotion,
+    seen: np.ndarray,
+    rows: np.ndarray,
+    outline: np.ndarray,
+    side: int,
+    skin: np.ndarray,
+    shade: np.ndarray,
 ) -> Neck | None:
-    """The neck on one side as a photo shows it, see ``find_necks``; ``skin`` (3,) is the face's colour there."""
+    """The neck on one side as a photo shows it, see ``find_necks``.
+
+    ``skin`` (3,) is the face's colour there, ``shade`` (3,) that on its darker side. Bright skin has the hue of the
+    light that it reflects, and would be grey if it were only made darker: in the shade it is as colourful as it is seen
+    to be anywhere.
+    """
     found = (rows > HEIGHTS[0]) & (rows < HEIGHTS[1])
     rows, outline = rows[found], outline[found]
     where = beside_axis(photo, side * (outline[:, None] - np.linspace(*STRIP, 8)), rows[:, None])
@@ -78,9 +98,10 @@ def _shown_neck(
     if is_neck.mean() < LEAST:
         return None
     width = outline[is_neck].min()
-    colour = np.median(colours[is_neck & (outline < width + NARROWEST)], axis=0)
-    colour += SKIN_HUE * (skin * colour.sum() / skin.sum() - colour)
-    return Neck(float(width), colour, colour * min(BRIGHTEST * skin.sum() / colour.sum(), 1))
+    neck = np.median(colours[is_neck & (outline < width + NARROWEST)], axis=0)
+    colour = neck + SKIN_HUE * (skin * neck.sum() / skin.sum() - neck)
+    hue = max(shade / shade.sum(), neck / neck.sum(), key=np.ptp)
+    return Neck(float(width), colour, hue * min(BRIGHTEST * skin.sum(), colour.sum()))
 
 
 def skin_colours(photo: FaceMotion, seen: np.ndarray, side: int) -> np.ndarray:

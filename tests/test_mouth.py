@@ -310,15 +310,30 @@ def test_upper_teeth_and_wide_open_lips_are_no_lower_teeth(closed):
     assert find_lower_row(picture, photo, prepare_mouth(*seen(both)).colours.lips) is None
 
 
-def lower_teeth_alone(portrait: Portrait, opening: float, height: float) -> Portrait:
-    """A portrait with its lips apart by millimetres, and in the lowest of these a row of teeth below the dark."""
+def test_upper_teeth_that_touch_the_lower_lip_are_no_lower_teeth(closed):
+    lip = painted_between_lips(closed, 9, lambda lips: 0.75 * lips)
+    for below, found in ((0, True), (2.5, False)):  # millimetres of lip above its tracked edge
+        portrait = lower_teeth_alone(closed, 9, 5, brighter=1.15)
+        start = _row_above_the_lower_lip(portrait, below)
+        portrait.surroundings[start:] = lip.surroundings[start:]
+        lips = prepare_mouth(*seen(portrait)).colours.lips
+        assert (find_lower_row(*seen(portrait), lips) is not None) == found
+
+
+def lower_teeth_alone(portrait: Portrait, opening: float, height: float, brighter: float = 1.5) -> Portrait:
+    """A portrait with its lips apart by millimetres, and in the lowest of these teeth below the dark."""
     dark = painted_between_lips(portrait, opening, lambda lips: 0.2 * lips)
-    white = painted_between_lips(portrait, opening, lambda lips: np.full(3, min(1.5 * lips.mean(), 1.0)))
-    middle = posed(dark).landmarks[0, INNER_LOWER_LIP[5], 1] + MARGIN
+    white = painted_between_lips(portrait, opening, lambda lips: np.full(3, min(brighter * lips.mean(), 1.0)))
     painted = dark.surroundings.copy()
-    rows = np.s_[round(float(middle - height * MILLIMETRE * float(seen(dark)[1].scale))) :]
+    rows = np.s_[_row_above_the_lower_lip(dark, height) :]
     painted[rows] = white.surroundings[rows]
     return replace(dark, photo=painted, surroundings=painted)
+
+
+def _row_above_the_lower_lip(portrait: Portrait, millimetres: float) -> int:
+    """The row of a portrait's surroundings that far above the middle of the lower lip's inner edge."""
+    middle = posed(portrait).landmarks[0, INNER_LOWER_LIP[5], 1] + MARGIN
+    return round(float(middle - millimetres * MILLIMETRE * float(seen(portrait)[1].scale)))
 
 
 def test_teeth_of_a_photo_with_wide_open_lips_are_as_bright_as_there(closed):

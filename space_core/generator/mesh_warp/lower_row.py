@@ -50,8 +50,9 @@ def find_lower_row(picture: torch.Tensor, photo: FaceMotion, lips: np.ndarray) -
     colours = sample(picture, places[None])[0].numpy()
     profile = colours.mean(1)  # (3, STEPS)
     brightness = LUMINANCE @ profile
-    row = brightness.max()
-    if not _is_teeth(profile[:, brightness.argmax()], lips):
+    brightest = int(brightness.argmax())
+    row = brightness[brightest]
+    if not _is_teeth(profile[:, brightest], lips):
         return None
     begins = int((brightness > ROW_BEGINS * row).argmax())
     dark = begins / (STEPS - 1) * opening
@@ -62,6 +63,9 @@ def find_lower_row(picture: torch.Tensor, photo: FaceMotion, lips: np.ndarray) -
     columns = (LUMINANCE @ colours.transpose(1, 0, 2))[:, edge:-edge]
     begun = np.maximum.accumulate(columns > ROW_BEGINS * row, axis=1)
     if brightness[-1 - edge] < ROW_BEGINS * row or (begun & (columns < DARK * row)).any():
+        return None
+    # Upper teeth that touch the lower lip end there, too, and below their edge there is lip.
+    if brightest < STEPS - 1 - edge and brightness[-1 - edge] < LUMINANCE @ lips:
         return None
     of_row = colours[:, :, begins:].reshape(3, -1)
     white = of_row.min(0)

@@ -630,6 +630,18 @@ def test_teeth_are_no_colder_than_the_light_on_the_skin(closed):
     assert blue < red
 
 
+def test_teeth_are_no_redder_than_the_light_on_the_brightest_skin(closed):
+    picture, photo = seen(closed)
+    x, y = photo.posed[0, :468, :2].round().long().T
+    brightest = picture.mean(1)[0] > picture[0, :, y, x].mean(0).quantile(0.75)
+    for eye in EYES:
+        brightest[box_of(photo, eye)] = False
+    shade = torch.tensor([0.8, 0.3, 0.3])[:, None, None]  # red, as in dark parts of pictures of much contrast
+    red = torch.where(brightest, picture, shade * picture)
+    usual, enamel = (estimate_colours(each, photo).enamel for each in (picture, red))
+    assert enamel[1] / enamel[0] > 0.7 * usual[1] / usual[0]
+
+
 def test_teeth_between_lips_that_hardly_part_lie_in_a_red_shade(generator, closed):
     prepared, redness = generator.prepare(closed, refined=False), []
     for opening in (0.045, 0.14):

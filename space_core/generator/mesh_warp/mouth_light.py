@@ -27,6 +27,8 @@ IVORY, CAST = np.array([0.96, 0.909, 0.9], np.float32), np.array([0.0, 0.22, 0.4
 # most so many times what is seen.
 WHITE, WHITE_POWER, MOST_WHITE = 1.12, 0.57, 1.9
 WHITEST = 0.9  # quantile of brightness between the lids
+# The brightest skin, so much of it, shows the light's colour: in pictures of much contrast what is darker is redder.
+BRIGHTEST_SKIN = 0.2
 NECK = np.array([0.86, 0.76, 0.62], np.float32)  # of a tooth, relative to its crown
 # Skin in white light, relative to its red. Where a picture's skin lacks more blue or green than the first of the shares
 # below, as in varnished paintings, all of the picture does: from the second share on its teeth lack as much. Where the
@@ -131,6 +133,7 @@ def estimate_colours(picture: torch.Tensor, photo: FaceMotion) -> MouthColours:
     grey_ivory = IVORY @ LUMINANCE
     shares = shares / (shares @ LUMINANCE) * grey_ivory
     enamel = light * (grey_ivory + colourful * (shares - grey_ivory)) * tint**tinted
+    enamel = np.maximum(enamel, enamel[0] * _least_of_red(surface))
     enamel = enamel.clip(0, 1)  # the neck keeps its colour beside an overexposed crown
     depiction = estimate_depiction(picture, photo, skin, lips, tinted)
     # In a picture without colours, or of one colour, flesh is as dark as in one with them.
@@ -152,6 +155,13 @@ def estimate_colours(picture: torch.Tensor, photo: FaceMotion) -> MouthColours:
         shade * max(depiction.stone, depiction.varnish),
         reddening,
     )
+
+
+def _least_of_red(surface: np.ndarray) -> np.ndarray:
+    """(3,) what enamel's red, green and blue are of its red, at least, beside the skin of a ``surface`` (3, N)."""
+    brightness = LUMINANCE @ surface
+    brightest = np.median(surface[:, brightness >= np.quantile(brightness, 1 - BRIGHTEST_SKIN)], axis=1)
+    return (brightest / max(brightest[0], 0.05)).clip(max=1) * IVORY / IVORY[0]
 
 
 def _toned(picture: torch.Tensor) -> float:

@@ -86,9 +86,11 @@ def test_a_mistake_is_answered_in_a_few_lines_in_which_no_bar_is_drawn(tmp_path)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_a_command_and_leaves_nothing_behind(number, tmp_path):
     program = """
-import sys, time, types
+import signal, sys, time, types
 import space_core.pipeline
 from space_core.cli import main
+
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup, which has it ignored
 
 def animate_to_file(photo, speech, outputs, *_, **__):
     outputs.video.touch()

@@ -2,7 +2,6 @@
 
 import re
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -81,7 +80,7 @@ def colour_coding(image: Image.Image, path: Path, profile: bytes | None) -> Colo
     """
     code = None
     if image.format == "PNG":
-        code = next(_png_chunks(path, b"cICP"), None)
+        code = _png_chunk(path, b"cICP")
     elif image.format == "AVIF" and not profile:
         with path.open("rb") as file:
             found = re.search(rb"colrnclx(.{4})", file.read(HEAD_BYTES), re.DOTALL)
@@ -113,16 +112,16 @@ def _stated_coding(image: Image.Image) -> ColourCoding | None:
     return coding
 
 
-def _png_chunks(path: Path, kind: bytes) -> Iterator[bytes]:
-    """The contents of the chunks of a kind before the pixels."""
+def _png_chunk(path: Path, kind: bytes) -> bytes | None:
+    """The first 64 bytes in the first chunk of a kind before the pixels; None without one."""
     with path.open("rb") as file:
         file.seek(8)
         while len(head := file.read(8)) == 8 and head[4:] != b"IDAT":
             (length,) = struct.unpack(">I", head[:4])
             if head[4:] == kind:
-                yield file.read(min(length, 64))
-                return
+                return file.read(min(length, 64))
             file.seek(length + 4, 1)
+    return None
 
 
 def _profile_code(profile: bytes | None) -> bytes | None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from space_core.generator.mesh_warp.face_motion import FaceMotion
 from space_core.generator.mesh_warp.hanging_hair import COLOUR, LEAST_GROWN, UNLIKE_SKIN
-from space_core.generator.mesh_warp.neck_back import beside_axis, skin_colours
+from space_core.generator.mesh_warp.neck_back import beside_axis
 from space_core.generator.mesh_warp.sampling import blur
 
 # What is seen between these distances from the outline, normalized; nearer to it is its soft edge.
@@ -20,10 +20,8 @@ NEAR_OUTLINE, TEMPLE = 0.35, -0.5
 ALIKE = 0.2  # colours, 0…1, so far from the usual are ornaments and ears
 COLOUR_REACH = 0.15  # normalized; nearer to the outline than that, colours count
 SMOOTH_ROWS, SMOOTH = 16, 10  # rows of the sample, and its pixels, over which colours are averaged; the rest is detail
-PIECES, OVERLAP = (
-    (40, 28, 18),
-    0.35,
-)  # sides of pieces, of which the first is taken that fits in; the share they overlap
+PIECES = (40, 28, 18)  # sides of pieces, of which the first is taken that fits in
+OVERLAP = 0.35  # of their sides
 PLACES_APART, HAIR, FEWEST = 4, 0.8, 4  # of the pieces' places; share of a piece that is hair; places that are enough
 NEAREST = 40  # pieces, those from the most similar height, of which one is taken at random
 # So much of the detail is drawn where there are few places, which would be seen as a pattern, and where there are many.
@@ -51,6 +49,7 @@ def sample_hair(
     rows: np.ndarray,
     outline: np.ndarray,
     has_hair: np.ndarray,
+    skin: np.ndarray,
     step: float,
     side: int,
 ) -> HairSample:
@@ -62,6 +61,7 @@ def sample_hair(
         rows: (h,) normalized heights.
         outline: (h,) how far the head reaches beside its axis there, normalized.
         has_hair: (h,) bool, where there is hair beside the face, unless the head is bald.
+        skin: (N, 3) colours of the face on that side, see ``skin_colours``.
         step: between columns, normalized.
         side: −1 left or 1 right.
     """
@@ -70,7 +70,7 @@ def sample_hair(
     where = beside_axis(photo, side * x, rows[:, None])
     colours = cv2.remap(seen, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     softened, usable = blur(colours, 1), has_hair[:, None] & (x > 0)
-    to_skin = np.min([abs(softened - colour).max(-1) for colour in skin_colours(photo, seen, side)], axis=0)
+    to_skin = np.min([abs(softened - colour).max(-1) for colour in skin], axis=0)
     hair, near = usable & (to_skin > UNLIKE_SKIN * COLOUR), usable & (inwards < NEAR_OUTLINE)
     above, below = (near & part[:, None] for part in (rows < TEMPLE, rows >= TEMPLE))
     if all(hair[part].sum() < LEAST_GROWN * part.sum() for part in (above, below)):

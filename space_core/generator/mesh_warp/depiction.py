@@ -39,6 +39,11 @@ class Depiction:
     cartoon: float
 
 
+def saturation(colour: np.ndarray) -> np.floating:
+    """Of a colour (3,), 0…1; that of nearly black ones, which is mostly noise, is reduced."""
+    return (colour.max() - colour.min()) / max(colour.max(), 0.05)
+
+
 def estimate_depiction(
     picture: torch.Tensor, photo: FaceMotion, skin: np.ndarray, lips: np.ndarray, tinted: float
 ) -> Depiction:
@@ -48,8 +53,7 @@ def estimate_depiction(
     """
     eyes = np.array([_measured(eye, photo) for eye in EYES]).mean(0)  # width, height, iris
     irises, pupils = np.mean([_iris_and_pupil(picture, photo, eye) for eye in EYES], axis=0)
-    saturation = (skin.max() - skin.min()) / max(skin.max(), 0.05)
-    colourless = 1 - smoothstep(saturation, *COLOURLESS)
+    colourless = 1 - smoothstep(saturation(skin), *COLOURLESS)
     seen = smoothstep(eyes[1] / eyes[0], *OPEN_EYE)
     grey = smoothstep(irises, *IRIS_OF_GREY_STONE) * smoothstep(pupils / max(skin.mean(), 0.05), *PUPIL_OF_GREY_STONE)
     pale = max((1 - colourless) * seen * smoothstep(irises, *IRIS_OF_STONE), colourless * grey)

@@ -13,7 +13,7 @@ from space_core.generator.mesh_warp.back_hair import continued_hair, sample_hair
 from space_core.generator.mesh_warp.face_motion import FaceMotion
 from space_core.generator.mesh_warp.hanging_hair import HangingHair
 from space_core.generator.mesh_warp.head_shape import HEAD_MIDDLE, PERSON
-from space_core.generator.mesh_warp.neck_back import Neck, beside_axis, find_necks
+from space_core.generator.mesh_warp.neck_back import Neck, beside_axis, find_necks, skin_colours
 from space_core.generator.mesh_warp.sampling import EXTENT
 from space_core.smoothstep import smoothstep
 
@@ -126,10 +126,11 @@ def find_head_back(photo: FaceMotion, picture: torch.Tensor, person: np.ndarray,
     seen = np.ascontiguousarray(picture[0].permute(1, 2, 0).numpy())
     rows = np.linspace(TOP, BOTTOM, TEXTURE[0])
     outlines = {side: _outline(photo, person, rows, side) for side in (-1, 1)}
-    necks = find_necks(photo, seen, rows, outlines)
+    skins = {side: skin_colours(photo, seen, side) for side in outlines}
+    necks = find_necks(photo, seen, rows, outlines, skins)
     sides = [_side(photo, rows, outlines[side], hair, necks[side], side) for side in (-1, 1)]
     vertices = np.concatenate([_vertices(side) for side in sides])
-    texture = np.concatenate([_texture(photo, seen, side) for side in sides], 1)
+    texture = np.concatenate([_texture(photo, seen, side, skins[side.side]) for side in sides], 1)
     columns, rows = (np.linspace(0, length - 1, count) for length, count in zip(TEXTURE[::-1], MESH[::-1], strict=True))
     x, y = np.meshgrid(columns, rows)
     has_neck = np.repeat([side.neck is not None for side in sides], len(vertices) // 2)
@@ -212,8 +213,11 @@ def _vertices(side: _Side) -> np.ndarray:
     return np.stack([x, y, z], -1).reshape(-1, 3)
 
 
-def _texture(photo: FaceMotion, seen: np.ndarray, side: _Side) -> np.ndarray:
-    """``TEXTURE`` × 4 colours of a side and how opaque it is, 0…1; ``seen`` (640, 640, 3) are the surroundings."""
+def _texture(photo: FaceMotion, seen: np.ndarray, side: _Side, skin: np.ndarray) -> np.ndarray:
+    """``TEXTURE`` × 4 colours of a side and how opaque it is, 0…1.
+
+    ``seen`` (640, 640, 3) are the surroundings, ``skin`` (N, 3) colours of the face on that side.
+    """
     rows, angles = side.rows, np.linspace(*ANGLES, TEXTURE[1])
     lowest = EAR_TOP - EAR_FADE
     above_ear = np.minimum(rows, lowest) - ABOVE * (1 - np.exp(-(rows - lowest).clip(0) / ABOVE))
@@ -221,7 +225,7 @@ def _texture(photo: FaceMotion, seen: np.ndarray, side: _Side) -> np.ndarray:
     top = rows[(side.opaque > 0.5).argmax()]
     has_hair = (rows > top) & (rows < lowest + side.hangs * (HANGING_ENDS[1] - lowest))
     step = float(side.depth[(rows > lowest - ABOVE) & (rows < lowest)].mean() * (angles[1] - angles[0]))
-    sample = sample_hair(photo, seen, rows, _smooth(side.outline), has_hair, step, side.side)
+    sample = sample_hair(photo, seen, rows, _smooth(side.outline), has_hair, skin, step, side.side)
     colours = continued_hair(sample, np.interp(heights, rows, np.arange(len(rows))), TEXTURE[1])
     if side.neck is not None:
         neck = side.neck.shaded + smoothstep(rows, *SHADED)[:, None, None] * (side.neck.colour - side.neck.shaded)

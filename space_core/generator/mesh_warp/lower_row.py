@@ -8,6 +8,7 @@ import torch
 from space_core.face.luminance import LUMINANCE
 from space_core.face.topology import INNER_LOWER_LIP, INNER_UPPER_LIP
 from space_core.generator.mesh_warp.anatomy import MILLIMETRE
+from space_core.generator.mesh_warp.depiction import saturation
 from space_core.generator.mesh_warp.face_motion import FaceMotion
 from space_core.generator.mesh_warp.sampling import sample
 
@@ -75,11 +76,7 @@ def find_lower_row(picture: torch.Tensor, photo: FaceMotion, lips: np.ndarray) -
 
 def _is_teeth(colour: np.ndarray, lips: np.ndarray) -> bool:
     """Whether a colour (3,) is that of teeth beside lips of a colour (3,)."""
-    of_lips, brighter = _saturation(lips), LUMINANCE @ colour / max(LUMINANCE @ lips, 0.05)
+    of_lips, brighter = saturation(lips), LUMINANCE @ colour / max(LUMINANCE @ lips, 0.05)
     if of_lips < PALE_LIPS:
         return bool(brighter > BRIGHTER_THAN_PALE)
-    return bool(brighter > BRIGHTER) and _saturation(colour) < PALER * of_lips
-
-
-def _saturation(colour: np.ndarray) -> float:
-    return float((colour.max() - colour.min()) / max(colour.max(), 0.05))
+    return bool(brighter > BRIGHTER and saturation(colour) < PALER * of_lips)

@@ -41,7 +41,11 @@ class Neck:
 
 
 def find_necks(
-    photo: FaceMotion, seen: np.ndarray, rows: np.ndarray, outlines: dict[int, np.ndarray]
+    photo: FaceMotion,
+    seen: np.ndarray,
+    rows: np.ndarray,
+    outlines: dict[int, np.ndarray],
+    skins: dict[int, np.ndarray],
 ) -> dict[int, Neck | None]:
     """The neck on both sides of a photo, −1 left and 1 right; None if it shows it on neither.
 
@@ -53,16 +57,18 @@ def find_necks(
         seen: (640, 640, 3) the surroundings, 0…1.
         rows: (h,) normalized heights.
         outlines: (h,) how far the person reaches beside the head's axis there, normalized, on each side.
+        skins: (N, 3) colours of the face on each side, see ``skin_colours``.
     """
-    skin = {side: skin_colours(photo, seen, side).mean(0) for side in outlines}
+    found = (rows > HEIGHTS[0]) & (rows < HEIGHTS[1])
+    rows, outlines = rows[found], {side: outline[found] for side, outline in outlines.items()}
+    skin = {side: colours.mean(0) for side, colours in skins.items()}
     shade = min(skin.values(), key=np.sum)
     shown = {
         side: _shown_neck(photo, seen, rows, outline, side, skin[side], shade) for side, outline in outlines.items()
     }
     necks: dict[int, Neck | None] = {}
-    found = (rows > HEIGHTS[0]) & (rows < HEIGHTS[1])
     for side, neck in shown.items():
-        if outlines[side][found].min() < WIDTHS[0]:
+        if outlines[side].min() < WIDTHS[0]:
             necks[side] = None
             continue
         other = shown[-side]
@@ -87,8 +93,6 @@ def _shown_neck(
     light that it reflects, and would be grey if it were only made darker: in the shade it is as colourful as it is seen
     to be anywhere.
     """
-    found = (rows > HEIGHTS[0]) & (rows < HEIGHTS[1])
-    rows, outline = rows[found], outline[found]
     where = beside_axis(photo, side * (outline[:, None] - np.linspace(*STRIP, 8)), rows[:, None])
     colours = cv2.remap(seen, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).mean(1)
     bright = colours.sum(1) / skin.sum()
@@ -105,7 +109,7 @@ def _shown_neck(
 
 
 def skin_colours(photo: FaceMotion, seen: np.ndarray, side: int) -> np.ndarray:
-    """(N, 3) colours of the face's skin on one side; see ``find_necks``."""
+    """(N, 3) colours of the face's skin on one side of a photo whose surroundings are ``seen`` (640, 640, 3), 0…1."""
     points = list(SKIN)
     on_side = side * photo.host.normalized[0, points, 0] > -1e-2
     cells = cv2.resize(seen, None, fx=1 / CELL, fy=1 / CELL, interpolation=cv2.INTER_AREA)

@@ -110,10 +110,11 @@ def prepare_eyes(picture: torch.Tensor, photo: FaceMotion, softening: float) -> 
         softening: standard deviation in pixels of the Gaussian that makes something sharp as blurred as the picture.
     """
     openings = [_opening(picture, photo, eye) for eye in EYES]
-    drawn = 1 - float(smoothstep(np.mean([_flat_skin(picture, *opening)[1] for opening in openings]), *FLAT))
+    skins, spreads = zip(*(_flat_skin(picture, *opening) for opening in openings), strict=True)
+    drawn = 1 - float(smoothstep(np.mean(spreads), *FLAT))
     eyes = [
-        _prepare(picture, photo, eye, other, *opening, drawn, softening)
-        for eye, other, opening in zip(EYES, EYES[::-1], openings, strict=True)
+        _prepare(picture, photo, eye, other, *opening, skin, drawn, softening)
+        for eye, other, opening, skin in zip(EYES, EYES[::-1], openings, skins, strict=True)
     ]
     # The lashes of both are alike, however the light falls on them.
     lashes, strength = sum(eye.lashes for eye in eyes) / 2, sum(eye.lash_strength for eye in eyes) / 2
@@ -139,11 +140,12 @@ def _prepare(
     other: Eye,
     opening: OpeningMask,
     width: float,
+    skin: torch.Tensor,
     drawn: float,
     softening: float,
 ) -> PreparedEye:
     visible = opening.coverage[:, None]
-    lids = _lids(picture, opening, -opening.along if eye is EYES[0] else opening.along, width, drawn)
+    lids = _lids(picture, opening, -opening.along if eye is EYES[0] else opening.along, width, skin, drawn)
     lashes, strength = _lashes(picture, lids, opening, width)
     ball, opened = _continued(picture, photo, eye, opening, width), None
     height = float(lid_distance(photo.normalized, eye))
@@ -262,12 +264,17 @@ def _colours(picture: torch.Tensor, photo: FaceMotion, eye: Eye) -> tuple[torch.
 
 
 def _lids(
-    picture: torch.Tensor, opening: OpeningMask, outwards: torch.Tensor, width: float, drawn: float
+    picture: torch.Tensor,
+    opening: OpeningMask,
+    outwards: torch.Tensor,
+    width: float,
+    flat_skin: torch.Tensor,
+    drawn: float,
 ) -> torch.Tensor:
     """(1, 4, h, w) the picture with smooth lids over an eye of that width in pixels, and where they are.
 
-    ``outwards`` (1, h, w) is how far pixels are from its middle towards the temple, in half widths; ``drawn`` how far
-    the picture is a drawing, 0…1.
+    ``outwards`` (1, h, w) is how far pixels are from its middle towards the temple, in half widths; ``flat_skin`` (3,)
+    the colour of ``_flat_skin``, and ``drawn`` how far the picture is a drawing, 0…1.
     """
     above, below = (reach * width for reach in LIDS_REACH)
     ends = smoothstep(opening.along.abs(), *LIDS_ENDS[::-1])
@@ -294,7 +301,7 @@ def _lids(
     edge = edge.maximum(corner) * (1 - hair)
     other = torch.zeros_like(edge)
     if drawn > 0:
-        other = _unlike_skin(picture, _flat_skin(picture, opening, width)[0])
+        other = _unlike_skin(picture, flat_skin)
         edge = edge.maximum(drawn * (up < 1) * _drawn_eye(other > 0, opening, width))
     known = (edge <= 0) * (outwards > -MIDDLE) * _is_skin(picture, usual, rim) * (1 - drawn * other)
     skin = fill(picture, known[:, None])

@@ -635,6 +635,21 @@ def test_a_ribbon_of_which_the_mask_is_hardly_sure_does_not_colour_the_uncovered
     assert float((plate[2] - plate[0])[240:400, 380:450].max()) < 0.05  # the wall is nowhere blue
 
 
+def test_the_lines_of_a_drawing_do_not_colour_the_paper_behind_its_head(portrait):
+    mask = np.zeros((640, 640), np.float32)
+    cv2.circle(mask, (320, 320), 150, 1.0, -1)
+    paper = np.full((640, 640, 3), 0.9, np.float32)
+    for x in range(60, 640, 90):  # the lines end at the head
+        cv2.line(paper, (x, 0), (320, 320), (0.1, 0.1, 0.2), 3)
+    drawing = torch.from_numpy(np.where(mask[..., None] > 0, np.float32(0.6), paper)).permute(2, 0, 1)[None]
+    background = estimate_background(
+        replace(portrait, person=mask), drawing, np.zeros((640, 640), bool), np.array([[0, 0], [640, 640]]), mask
+    )
+    plate = (drawing * background.known + background.unknown)[0, :, 190:450, 190:450]
+    hidden = torch.from_numpy(cv2.erode(mask, np.ones((9, 9))) > 0)[190:450, 190:450]
+    assert float((plate[:, hidden] - 0.9).abs().max()) < 0.02
+
+
 def test_structure_that_the_photo_contradicts_is_not_continued():
     wall, (known, evidence) = brick_wall(), hidden_part()
     smooth = fill(wall, known)

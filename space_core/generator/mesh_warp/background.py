@@ -11,7 +11,7 @@ from space_core.face.portrait import Portrait
 from space_core.generator.mesh_warp.earrings import find_earrings
 from space_core.generator.mesh_warp.hair_strands import find_hair_strands
 from space_core.generator.mesh_warp.hair_tips import find_hair_tips
-from space_core.generator.mesh_warp.inpainting import fill, without_traces
+from space_core.generator.mesh_warp.inpainting import fill, flat_part, without_traces
 from space_core.generator.mesh_warp.parallel import thread_beside
 from space_core.generator.mesh_warp.sampling import EXTENT, blur
 from space_core.generator.mesh_warp.structure import busyness, with_structure
@@ -80,8 +80,12 @@ def estimate_background(
     # What goes on beyond the edges is drawn, but nothing is filled from it: it would go on as stripes.
     # Nor from what is half known, such as a tuft that the mask misses: its colour would spread over all of it.
     filled_from = known * torch.from_numpy(in_photo & ~inside)[None, None]
-    busy = busyness(picture, filled_from)
-    filled_from = without_traces(picture, filled_from, busy)
+    flat = flat_part(picture, filled_from)
+    if flat is None:
+        busy = busyness(picture, filled_from)
+        filled_from = without_traces(picture, filled_from, busy)
+    else:
+        busy, filled_from = np.zeros_like(kept), flat
     smooth = fill(picture, filled_from)
     # What is seen beside the person tells which estimate is right, but not the person's own soft edge.
     evidence = cv2.erode(1 - steep, np.ones((UNSURE, UNSURE), np.uint8)) * (in_photo & ~inside)

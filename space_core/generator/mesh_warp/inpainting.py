@@ -23,6 +23,10 @@ CHOICES, APART = 32, 8
 # everywhere, but a single edge, repeated, would be seen.
 MOST_DETAIL, AROUND, CELL = 3.0, 13, 4
 CODED = 510.0  # for its median, detail is coded in eight bits as its square root times this
+# A surrounding is flat, as paper is, if so large a share of it differs by no more than that from one colour, 0…1, and
+# so much around the commonest colour, in each channel, is that colour. Up to the last difference it is no line on it.
+FLAT_SHARE, FLAT, COMMON, NO_LINE = 0.85, 3.5 / 255, 4, 8.5 / 255
+EVERY = 2  # pixels, of which the colour is found
 
 
 def fill(picture: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
@@ -79,6 +83,29 @@ def without_traces(picture: torch.Tensor, known: torch.Tensor, busy: np.ndarray)
     differs = blur(sum(map(cv2.absdiff, picture[0].numpy(), beyond[0].numpy())) / len(picture[0]), 1)
     trace = smoothstep(differs, *TRACE) * (1 - busy)
     return known * torch.maximum(clear, torch.from_numpy(1 - trace))
+
+
+def flat_part(picture: torch.Tensor, known: torch.Tensor) -> torch.Tensor | None:
+    """The part of what is known that is of one colour, where nearly all of it is; None in other pictures.
+
+    Lines of a drawing and letters end where the unknown part begins: it is filled from the paper alone.
+
+    Args:
+        picture: (1, 3, H, W) float, 0…1.
+        known: (1, 1, H, W) 0 unknown … 1 known.
+    """
+    is_known = known[0, 0, ::EVERY, ::EVERY].numpy() > 0.99
+    colours = picture[0, :, ::EVERY, ::EVERY].numpy()[:, is_known]
+    if not colours.size:
+        return None
+    coarse = (colours * (255 / COMMON)).astype(np.int64)
+    codes = np.ravel_multi_index(tuple(coarse), 3 * (256 // COMMON,))
+    common = codes == np.bincount(codes).argmax()
+    colour = np.median(colours[:, common], 1)[:, None]
+    if (abs(colours - colour).max(0) < FLAT).mean() < FLAT_SHARE:
+        return None
+    differs = (picture - torch.from_numpy(colour)[..., None]).abs().amax(1, keepdim=True)
+    return known * (differs < NO_LINE)
 
 
 def with_detail(smooth: torch.Tensor, picture: torch.Tensor, known: torch.Tensor) -> torch.Tensor:

@@ -41,6 +41,14 @@ def test_bars_and_corners_of_one_colour_are_found(astronaut, angle, offset, colo
     assert found.normal @ bar.normal > 0.999
 
 
+def test_hair_with_a_nearly_straight_outline_before_a_white_wall_is_no_bar():
+    photo = np.full((386, 386, 3), 255, np.uint8)
+    rows, columns = np.mgrid[:386, :386]
+    waves = 0.6 * np.sin(rows / 9)  # on both sides of a straight line
+    photo[(columns > 17 + 0.12 * rows + waves) & (rows > 130 + (columns - 220) ** 2 / 600)] = 30
+    assert find_bars(photo, WHOLE) == ()
+
+
 def test_all_four_sides_of_a_frame_are_found(astronaut):
     framed = np.pad(astronaut, ((12, 12), (20, 20), (0, 0)), constant_values=255)
     found = sorted(find_bars(framed, WHOLE), key=lambda bar: tuple(bar.normal.round()))

@@ -21,6 +21,9 @@ STEEPEST, ANGLE_STEP = 45.0, 0.25
 # Along that edge the picture begins that near to it, pixels, in so large a share at least. Where the picture is of the
 # bar's colour itself it begins further away than that; together that is so large a share.
 NEAR, SHOWN, BEYOND, EXPLAINED = 1.6, 0.35, 6.0, 0.8
+# Where less of the edge than that is seen, it may be the outline of hair or of a sleeve before a plain wall, unless
+# half of what is seen lies that near to a straight line, pixels.
+MOSTLY_SHOWN, STRAIGHT = 0.7, 0.3
 AT_PHOTO_EDGE = 0.8  # share of the photo's outermost pixels above a bar that are of its colour at least
 COLUMNS = 100  # at about so many places along the photo's edge it is looked for
 LEAST_LENGTH = 0.18  # of what is shown of that edge, in lengths of the photo's
@@ -120,6 +123,8 @@ def _upper_line(part: np.ndarray, outermost: np.ndarray) -> _Line | None:
     shown = bar & (abs(depth - line) < NEAR)
     explained = shown | (bar & (depth > line + BEYOND))
     if shown.sum() < SHOWN * bar.sum() or explained.sum() < EXPLAINED * bar.sum():
+        return None
+    if shown.sum() < MOSTLY_SHOWN * bar.sum() and np.median(abs(depth - line)[shown]) > STRAIGHT:
         return None
     at_edge = abs(outermost[bar & (depth > 0)] - colour).max(1) <= TOLERANCE
     if at_edge.mean() < AT_PHOTO_EDGE:

@@ -166,6 +166,15 @@ def test_contempt_tilts_the_head_away_from_the_raised_corner_of_the_mouth():
     assert (rolls < -3).all()  # anticlockwise in the image; the person's left corner is raised
 
 
+def test_bodies_sway_as_much_as_recorded_ones():
+    sways = []
+    for seed in range(40):
+        pose = generated_head(speech_like(30), 750, PHOTO, 1.0, seed)
+        neck = pose.translation + pose.scale[:, None] * (pose.matrices @ head_motion_model().pivot)
+        sways.append(neck[:, :2].std(0) / PHOTO.scale[0])
+    np.testing.assert_allclose(np.median(sways, axis=0), [0.051, 0.033], rtol=0.25)  # medians of 35 recorded clips
+
+
 def test_head_turns_about_the_neck():
     pose = generated_head(speech_like(10), 250, PHOTO, 1.0, 7)
     neck = pose.translation + pose.scale[:, None] * (pose.matrices @ head_motion_model().pivot)

@@ -13,7 +13,7 @@ from scipy.signal import csd
 from space_core.face.normalization import HeadPose
 from space_core.measures.corpus import corpus_from_arguments
 from space_core.measures.head_motion import read_recorded_heads
-from space_core.motion.head_pose import PITCH, WEIGHTS, nods
+from space_core.motion.head_pose import PITCH, ROLL, WEIGHTS, nods
 from space_core.motion.loudness import loudness, smooth
 from space_core.timing import FPS
 
@@ -26,9 +26,7 @@ NOD_RADIUS = 14  # taps of the nod filter to either side, frames
 NOD_GAIN = 2.2  # the speakers' nods differ in delay, so their average is weaker than each of them
 RIDGE = 0.02  # of the nod filter's regression, as a share of the loudness's power
 MIN_EXPLAINED = 0.6  # share of a clip's translation that its rotation must explain for its pivot to count
-# The photo's body does not move, so the head leans and sways less than those of people whose bodies do.
-ROLL_SHARE = 0.75
-SWAY_SHARE = 0.6
+ROLL_SHARE = 0.75  # the photo's shoulders do not lean, so the head leans less than those of people whose shoulders do
 # Channels whose sign changes in a mirrored video (1) are uncorrelated with the others (0).
 MIRRORED = np.array([1, 0, 1, 1, 0, 0])
 
@@ -43,7 +41,7 @@ def main() -> None:
     frequencies, factors = _spectrum([offset / deviation for offset in offsets if len(offset) >= WINDOW_FRAMES])
     curves = [loudness(speech, len(pose)) for pose, speech in training]
     kernel = _nod_kernel(curves, [offset[:, PITCH] for offset in offsets])
-    deviation *= [1, 1, ROLL_SHARE, SWAY_SHARE, SWAY_SHARE, 1]
+    deviation[ROLL] *= ROLL_SHARE
     weights = {"frequencies": frequencies, "deviation": deviation, "spread": spread, "nod_kernel": kernel}
     weights |= {"factors_real": factors.real, "factors_imaginary": factors.imag, "pivot": pivot}
     save_file({name: np.ascontiguousarray(array, np.float32) for name, array in weights.items()}, WEIGHTS)

@@ -26,6 +26,7 @@ from space_core.face.topology import EYES, LEFT_EYE
 from space_core.generator.mesh_warp.prepared_eyes import prepare_eyes
 from space_core.generator.mesh_warp.rasterizer import rasterize
 from space_core.measures.eyes import eye_opening
+from space_core.motion.eyelids import move_lids
 from space_core.motion.gaze import apply_gaze
 from space_core.progress import NUM_CORES
 
@@ -244,22 +245,34 @@ def test_half_shut_lids_have_dark_edges(generator, portrait):
     assert edge_of_lids(rendered(generator, lashed, face)[0], face.landmarks[0]) < 0.3
 
 
-def test_eyes_go_on_below_their_lower_lids_without_the_lashes(portrait):
+@pytest.mark.parametrize(("lid", "outwards"), [("upper_lid", -0.04), ("upper_lid", 0.02), ("lower_lid", 0.06)])
+def test_eyes_go_on_behind_their_lids_without_the_lashes(portrait, lid, outwards):
     photo, lined = on_surroundings(posed(portrait)), portrait.surroundings.copy()
     for eye in EYES:
-        edge = photo.host.posed[0, list(eye.lower_lid), :2].round().astype(np.int32)
+        edge = photo.host.posed[0, list(getattr(eye, lid)), :2].round().astype(np.int32)
         cv2.polylines(lined, [edge], False, (20, 15, 15), 2)
 
-    def below_lids(surroundings: np.ndarray) -> list[float]:
+    def behind_lids(surroundings: np.ndarray) -> list[float]:
         picture = torch.tensor(surroundings).permute(2, 0, 1)[None].float() / 255
         brightness = []
         for prepared in prepare_eyes(picture, photo, 0.0):
-            points = photo.host.posed[0, list(prepared.eye.lower_lid), :2] - prepared.corner.numpy()
-            x, y = (2 * (points[3:6] + [0, 0.06 * np.ptp(points[:, 0])])).round().astype(int).T
+            points = photo.host.posed[0, list(getattr(prepared.eye, lid)), :2] - prepared.corner.numpy()
+            x, y = (2 * (points[3:6] + [0, outwards * np.ptp(points[:, 0])])).round().astype(int).T
             brightness.append(float(prepared.ball[0][:, y, x].mean()))
         return brightness
 
-    assert np.less(0.85 * np.array(below_lids(portrait.surroundings)), below_lids(lined)).all()
+    assert np.less(0.85 * np.array(behind_lids(portrait.surroundings)), behind_lids(lined)).all()
+
+
+def test_lashes_go_with_a_lid_that_comes_down(generator, prepared, portrait):
+    lift = np.zeros((1, 2, 2, 9, 3))
+    lift[:, :, 0, :, 1] = 0.03
+    face = posed(portrait, move_lids(portrait.normalized[None], lift))
+    lashed = generator.prepare(with_lashes(portrait, (25, 15, 12)), refined=False)
+    plain, other = (rendered(generator, each, face)[0].mean(-1) for each in (prepared, lashed))
+    for eye in EYES:
+        x, y = face.landmarks[0, list(eye.upper_lid[2:7]), :2].round().astype(int).T
+        assert other[y + 1, x].mean() < 0.7 * plain[y + 1, x].mean()
 
 
 def test_irises_turn(generator, prepared, portrait):

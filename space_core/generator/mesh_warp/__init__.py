@@ -12,7 +12,7 @@
   ``fringe``, what is held up in ``held_things``, what a turn of the head brings into view in ``far_side``
   (``far_cheek``) and ``head_back`` (``neck_back``, ``back_hair``)
 - the face: ``depiction`` (photograph, statue, drawing, painting), ``prepared_mouth`` (``mouth_light``, ``anatomy``),
-  ``prepared_eyes``, ``wrinkles``, ``smile_folds``, ``relighting``
+  ``prepared_eyes`` (``eyeball``), ``wrinkles``, ``smile_folds``, ``relighting``
 
 ``draw``, in this order:
 

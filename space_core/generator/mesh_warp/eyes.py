@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from space_core.face.topology import Eye
+from space_core.generator.mesh_warp.eyeball import shade_at
 from space_core.generator.mesh_warp.face_motion import FaceMotion, HostMotion, index_on, upload
 from space_core.generator.mesh_warp.opening_mask import (
     WINDOW_MARGIN,
@@ -109,6 +110,8 @@ def draw_eye(
     in_view = _in_view(prepared, places.view_as(window.pixels), opening.along)
     places = _eyeball(prepared, motion, window.pixels, opening.along) - prepared.corner
     ball = sample(prepared.ball, places, density=2)
+    reach = prepared.shade_reach * motion.scale[:, None, None]
+    ball = ball * shade_at(prepared.shade, opening.along, opening.below_upper / reach)
     if prepared.opened_ball is not None and change.opened.any():
         ball = torch.lerp(ball, sample(prepared.opened_ball, places, density=2), opened[:, None])
     alpha_blend(frames, window, ball, _softened(opening.coverage, prepared) * moved * in_view)

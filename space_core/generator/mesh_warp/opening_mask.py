@@ -84,12 +84,8 @@ def opening_mask(upper: torch.Tensor, lower: torch.Tensor, pixels: torch.Tensor,
         pixels: (B, h, w, 2) where to look, pixels.
         softness: width of the edge, pixels.
     """
-    left, right = upper[:, :1], upper[:, -1:]
-    width = (right - left).norm(dim=-1).clamp(min=1e-3)  # (B, 1)
-    axis = (right - left)[:, 0] / width
-    down = torch.stack([-axis[:, 1], axis[:, 0]], -1)
-    frame = torch.stack([axis, down], -1)  # (B, 2, 2), columns: along the opening, across it
-
+    left, width, frame = _frame(upper)
+    axis = frame[..., 0]
     smooth = _curve_matrix(upper.shape[1], upper.device)
     upper, lower = ((smooth @ (curve - left)) @ frame for curve in (upper, lower))
     batch, height, breadth, _ = pixels.shape
@@ -106,6 +102,30 @@ def opening_mask(upper: torch.Tensor, lower: torch.Tensor, pixels: torch.Tensor,
     return OpeningMask(
         coverage.view(shape), below_upper.view(shape), above_lower.view(shape), (2 * along / width - 1).view(shape)
     )
+
+
+def places_below(curve: torch.Tensor, along: torch.Tensor, below: torch.Tensor) -> torch.Tensor:
+    """(1, R, C, 2) pixels below a curve (1, K, 2).
+
+    They lie ``along`` (C,) it, −1 at its left end … 1 at its right one, and ``below`` (R,) it.
+    """
+    left, width, frame = _frame(curve)
+    x = (along[None] + 1) / 2 * width
+    smooth = (_curve_matrix(curve.shape[1], curve.device) @ (curve - left)) @ frame
+    ((height, _),) = _heights(smooth[:, None], x, width)
+    x, y = torch.broadcast_tensors(x[:, None], height[:, None] + below[:, None])
+    return left[:, None] + torch.stack([x, y], -1) @ frame.mT
+
+
+def _frame(curve: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The left end (B, 1, 2) of a curve (B, K, 2), its length (B, 1) to the right one, and the directions (B, 2, 2).
+
+    Their columns are along it and across it.
+    """
+    left, right = curve[:, :1], curve[:, -1:]
+    width = (right - left).norm(dim=-1).clamp(min=1e-3)
+    axis = (right - left)[:, 0] / width
+    return left, width, torch.stack([axis, torch.stack([-axis[:, 1], axis[:, 0]], -1)], -1)
 
 
 def _within(distance: torch.Tensor, slope: torch.Tensor, softness: float) -> torch.Tensor:

@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from space_core.face.topology import EYES, Eye
+from space_core.generator.mesh_warp.eyeball import eyeball_behind_lids
 from space_core.generator.mesh_warp.face_motion import FaceMotion
 from space_core.generator.mesh_warp.inpainting import fill
 from space_core.generator.mesh_warp.opening_mask import OpeningMask, opening_mask
@@ -58,11 +59,6 @@ IRIS_RISE = 0.06  # how far the middle of an iris lies above the line between th
 DARK_BROWN = (0.3, 0.19, 0.13)  # relative to the light; the iris of eyes of which the photo shows none
 WHITE, WHITE_GREY = 0.88, 0.65  # how bright its white is, relative to the skin, and how much less coloured
 LASHES_OR_WHITE = (0.5, 0.75)  # relative to the light: darker is lashes, lighter is white
-# What is that near to the edge of the lower lid, in widths of the eye, is its rim and lashes, not the eyeball; an iris
-# ends between these radii; what less is seen of, in squares of the width, is not continued on its own.
-LOWER_RIM, IRIS_EDGE, LEAST_SEEN = (0.0, 0.05), (0.9, 1.05), 0.002
-WHITEST, LIT = 0.75, (0.4, 0.9)  # quantile of the brightness of what is seen beside it, and shares of it that count
-BELOW_UPPER_LID, NO_CORNER = (0.0, 0.05), (0.9, 0.4)  # widths from the upper lid, where its shade ends; half widths
 AROUND_BALL = 0.75  # in widths; what is further from an eye is not seen between its lids, however it moves
 
 
@@ -77,6 +73,9 @@ class PreparedEye:
         opened_ball: the same of an eye that is half shut in the photo, without what is seen there between the lids, or
             None: opened further, it would have that slit and its lashes across its middle.
         corner: (2,) x and y in the picture of its first pixel.
+        shade: (1, 1, rows, columns) by which factor the upper lid darkens the eyeball, see ``Eyeball``; 1 for eyes that
+            are half shut.
+        shade_reach: how far down it does, normalized.
         lids: (1, 4, h, w) the picture with the skin continued over the eye, and how far it does so, 0…1.
         lashes: (3, 1, 1) colour.
         lash_strength: 0 hardly any hairs … 1 many.
@@ -91,6 +90,8 @@ class PreparedEye:
     ball: torch.Tensor
     opened_ball: torch.Tensor | None
     corner: torch.Tensor
+    shade: torch.Tensor
+    shade_reach: float
     lids: torch.Tensor
     lashes: torch.Tensor
     lash_strength: float
@@ -147,11 +148,13 @@ def _prepare(
     visible = opening.coverage[:, None]
     lids = _lids(picture, opening, -opening.along if eye is EYES[0] else opening.along, width, skin, drawn)
     lashes, strength = _lashes(picture, lids, opening, width)
-    ball, opened = _continued(picture, photo, eye, opening, width), None
+    eyeball, opened = eyeball_behind_lids(picture, photo, eye, opening, width), None
+    ball, shade = eyeball.picture, eyeball.shade
     height = float(lid_distance(photo.normalized, eye))
     if height * float(photo.scale) < HALF_SHUT * width:
         opened = blur_batch(_unseen(picture, photo, eye, other, opening), softening)
         ball = torch.lerp(opened, picture, blur_batch(visible, softening))
+        shade = torch.ones_like(shade)
     rim = photo.normalized[0, list(eye.iris_rim), :2]
     lids_points, reach = photo.posed[0, [*eye.upper_lid, *eye.lower_lid], :2].numpy(), AROUND_BALL * width
     low, high = (lids_points.min(0) - reach).astype(int).clip(0), (lids_points.max(0) + reach).astype(int)
@@ -161,6 +164,8 @@ def _prepare(
         ball=_doubled(ball[part]),
         opened_ball=None if opened is None else _doubled(opened[part]),
         corner=torch.tensor(low, dtype=torch.float32),
+        shade=shade,
+        shade_reach=eyeball.reach / float(photo.scale),
         lids=lids,
         lashes=lashes,
         lash_strength=strength,
@@ -175,28 +180,6 @@ def _prepare(
 def _doubled(picture: torch.Tensor) -> torch.Tensor:
     """(1, 3, 2h − 1, 2w − 1) a picture (3, h, w) at twice its resolution."""
     return torch.from_numpy(double(picture.permute(1, 2, 0).numpy())).permute(2, 0, 1)[None].contiguous()
-
-
-def _continued(picture: torch.Tensor, photo: FaceMotion, eye: Eye, opening: OpeningMask, width: float) -> torch.Tensor:
-    """(1, 3, h, w) the picture with an eyeball of that width in pixels that goes on behind the lids.
-
-    Below the lower lid its white goes on as white and its iris as a disc, without the rim and the lashes of the lid;
-    above the upper one it is as dark as at that lid, in its shade.
-    """
-    visible = opening.coverage[:, None]
-    seen = visible * smoothstep(opening.above_lower / width, *LOWER_RIM)[:, None]
-    rim = photo.posed[0, list(eye.iris_rim), :2]
-    away = (pixels_of(picture) - photo.posed[0, eye.pupil, :2]).norm(dim=-1) / (rim - rim.mean(0)).norm(dim=-1).mean()
-    disc = smoothstep(away, *IRIS_EDGE[::-1])[:, None]
-    beside, bright = seen * (1 - disc), picture.mean(1, keepdim=True)
-    if bool((beside > 0.5).any()):  # what the upper lid and its lashes shade says little of what is at the lower one
-        beside = beside * smoothstep(bright / bright[beside > 0.5].quantile(WHITEST).clamp(min=0.02), *LIT)
-    white, iris = (
-        fill(picture, part if float(part.sum()) > LEAST_SEEN * width**2 else visible) for part in (beside, seen * disc)
-    )
-    below = torch.lerp(torch.lerp(white, iris, disc), picture, seen)
-    share = smoothstep(opening.below_upper / width, *BELOW_UPPER_LID) * smoothstep(opening.along.abs(), *NO_CORNER)
-    return torch.lerp(fill(picture, visible), below, share[:, None])
 
 
 def _unseen(picture: torch.Tensor, photo: FaceMotion, eye: Eye, other: Eye, opening: OpeningMask) -> torch.Tensor:

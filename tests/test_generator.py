@@ -194,6 +194,30 @@ def test_liner_beyond_the_outer_corner_does_not_stay_beside_shut_lids(portrait):
     assert max(lids_darkened(portrait, wings)) < 0.04
 
 
+def test_shut_lids_end_below_brows(portrait):
+    photo, browed = on_surroundings(posed(portrait)).host.posed[0, :, :2], portrait.surroundings.copy()
+    brows = np.zeros(browed.shape[:2], np.uint8)
+    for rim in ((46, 53, 52, 65, 55), (276, 283, 282, 295, 285)):
+        cv2.polylines(brows, [(photo[list(rim)] - [0, 3]).round().astype(np.int32)], False, 1, 6)
+    browed[brows > 0] = (95, 70, 60)
+    covers = torch.maximum(*(covers for _, covers in lids_of(portrait, browed)))
+    assert float(covers[brows > 0].mean()) < 0.03
+
+
+def test_shut_lids_leave_hair_beside_the_eyes(portrait):
+    photo, haired = on_surroundings(posed(portrait)).host.posed[0, :, :2], portrait.surroundings.copy()
+    hair = np.zeros(haired.shape[:2], np.uint8)
+    for eye in EYES:
+        ends = photo[[eye.upper_lid[0], eye.upper_lid[-1]]]
+        inner, outer = ends[np.argsort(abs(ends[:, 0] - photo[1, 0]))]
+        for strand in np.arange(0.15, 1, 0.13):
+            x, y = (outer + strand * (outer - inner)).round().astype(int).tolist()
+            cv2.line(hair, (x, y - 40), (x, y + 40), 1, 4)
+    haired[hair > 0] = (40, 28, 22)
+    covers = torch.maximum(*(covers for _, covers in lids_of(portrait, haired)))
+    assert float(covers[hair > 0].mean()) < 0.02
+
+
 def test_brows_do_not_colour_shut_lids(portrait):
     photo, browed = on_surroundings(posed(portrait)).host.posed[0, :, :2], portrait.surroundings.copy()
     for brow in ((70, 63, 105, 66, 107), (336, 296, 334, 293, 300)):

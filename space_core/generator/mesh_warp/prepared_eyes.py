@@ -13,7 +13,7 @@ from space_core.generator.mesh_warp.eyeball import eyeball_behind_lids
 from space_core.generator.mesh_warp.face_motion import FaceMotion
 from space_core.generator.mesh_warp.inpainting import fill
 from space_core.generator.mesh_warp.opening_mask import OpeningMask, opening_mask
-from space_core.generator.mesh_warp.sampling import blur_batch, box_mean, double, pixels_of
+from space_core.generator.mesh_warp.sampling import blur_batch, box_mean, double, pixels_of, sample
 from space_core.generator.mesh_warp.wrinkles import OVEREXPOSED, shadow_tint
 from space_core.smoothstep import smoothstep
 
@@ -43,6 +43,8 @@ FLAT, LIKE_SKIN, OTHER_SHARES, DARKER, UNLIKE = (0.056, 0.066), (0.4, 1.35), 0.2
 DRAWN_BELOW, DRAWN_SIDES, STROKE, LEAST_CONNECTED = 0.6, 1.3, 0.05, 0.03
 # Brows and the rims of glasses stay: above lashes and crease, the lids end where it gets that dark.
 CREASE_BELOW, LEAST_REACH, CLEARANCE, OBSTACLE, PLACES = 0.15, 0.28, 0.04, 0.35, 30
+# The tracked lower rims of brows, from left to right, and how far below them hairs may begin.
+BROW_RIMS, BROW_HAIRS = ((46, 53, 52, 65, 55), (285, 295, 282, 283, 276)), 0.03
 # The lid is round: darker by these at its lashes, its crease and its corners, lighter in its middle.
 SHADE_LASHES, SHADE_CREASE, SHADE_ENDS, SHINE = 0.05, 0.07, 0.10, 0.08
 CREASE, CREASE_WIDTH = 0.6, 0.13  # of its reach
@@ -146,7 +148,8 @@ def _prepare(
     softening: float,
 ) -> PreparedEye:
     visible = opening.coverage[:, None]
-    lids = _lids(picture, opening, -opening.along if eye is EYES[0] else opening.along, width, skin, drawn)
+    brow = photo.posed[0, list(BROW_RIMS[EYES.index(eye)]), :2]
+    lids = _lids(picture, opening, -opening.along if eye is EYES[0] else opening.along, width, brow, skin, drawn)
     lashes, strength = _lashes(picture, lids, opening, width)
     eyeball, opened = eyeball_behind_lids(picture, photo, eye, opening, width), None
     ball, shade = eyeball.picture, eyeball.shade
@@ -251,20 +254,22 @@ def _lids(
     opening: OpeningMask,
     outwards: torch.Tensor,
     width: float,
+    brow: torch.Tensor,
     flat_skin: torch.Tensor,
     drawn: float,
 ) -> torch.Tensor:
     """(1, 4, h, w) the picture with smooth lids over an eye of that width in pixels, and where they are.
 
-    ``outwards`` (1, h, w) is how far pixels are from its middle towards the temple, in half widths; ``flat_skin`` (3,)
-    the colour of ``_flat_skin``, and ``drawn`` how far the picture is a drawing, 0…1.
+    ``outwards`` (1, h, w) is how far pixels are from its middle towards the temple, in half widths; ``brow`` (N, 2)
+    the lower rim of the brow, ``flat_skin`` (3,) the colour of ``_flat_skin``, and ``drawn`` how far the picture is a
+    drawing, 0…1.
     """
     above, below = (reach * width for reach in LIDS_REACH)
     ends = smoothstep(opening.along.abs(), *LIDS_ENDS[::-1])
     lids = (opening.below_upper > -above) & (opening.above_lower > -below) & (ends > 0)
     usual = _around_lids(picture, lids)
     brightness = picture.mean(1) / usual.mean()
-    above = _reach(brightness, opening, above, width)
+    above = _reach(brightness, opening, brow, above, width)
     up = (-opening.below_upper / above).clamp(0, 1)
     edge = smoothstep(1 - up, 0, 0.6) * smoothstep(opening.above_lower, -below, -0.4 * below) * ends
     long = (opening.above_lower > 0) * smoothstep(1 - up, 0, 0.2)
@@ -278,6 +283,9 @@ def _lids(
     wing = _thin_and_dark(coarse, WING * width / 2, int(rim / 2))
     wing = F.interpolate(wing[None], picture.shape[2:], mode="bilinear")[0]
     height = opening.below_upper.abs().minimum(opening.above_lower.abs()) / width
+    temple = brightness[(outwards > CORNER_END[0]) & (outwards < CORNER_END[1]) & (height < CORNER_HEIGHT[0])]
+    if temple.numel():  # where hair falls beside an eye, strands of it are no liner
+        wing = wing * smoothstep(temple.median(), *SKIN_BRIGHTNESS)
     corner = smoothstep(outwards, *CORNER) * smoothstep(outwards, *CORNER_END[::-1])
     corner = corner * smoothstep(height, *CORNER_HEIGHT[::-1]) * wing
     hair = smoothstep(brightness, *SKIN_BRIGHTNESS[::-1]) * (1 - wing) * smoothstep(opening.along.abs(), *BESIDE_EYE)
@@ -387,14 +395,19 @@ def _thin_and_dark(brightness: torch.Tensor, thickness: float, soft: int = 1) ->
     return torch.from_numpy(cv2.blur(grown, (3, 3)))[None]
 
 
-def _reach(brightness: torch.Tensor, opening: OpeningMask, most: float, width: float) -> torch.Tensor:
-    """(1, h, w) how many pixels above an eye the lid may reach there: to the brow or the rim of glasses."""
+def _reach(
+    brightness: torch.Tensor, opening: OpeningMask, brow: torch.Tensor, most: float, width: float
+) -> torch.Tensor:
+    """(1, h, w) how many pixels above an eye the lid may reach there: to the brow (N, 2) or the rim of glasses."""
     up = -opening.below_upper
     at = ((opening.along + 1) / 2 * (PLACES - 1)).clamp(0, PLACES - 1.001)
     place = at.round().long()
     dark = (brightness < OBSTACLE) & (up > CREASE_BELOW * width) & (up < most) & (opening.along.abs() < 0.95)
     free = torch.full((PLACES,), most, device=up.device).scatter_reduce(0, place[dark], up[dark], "amin")
     free = torch.where(free < LEAST_REACH * width, most, free)  # that is the crease, not what lies above it
+    rim_along, rim_up = (sample(plane[:, None], brow[None, None])[0, 0, 0].numpy() for plane in (opening.along, up))
+    rim = np.interp(np.linspace(-1, 1, PLACES), rim_along, (rim_up - BROW_HAIRS * width).clip(CREASE_BELOW * width))
+    free = free.minimum(torch.from_numpy(rim.astype(np.float32)))
     free = -F.max_pool1d(-free[None], 5, 1, 2)
     free = F.avg_pool1d(F.pad(free[None], (3, 3), mode="replicate"), 7, 1)[0, 0]
     low = at.long()

@@ -252,6 +252,28 @@ def test_shut_lids_cover_drawn_eyes_that_are_larger_than_the_tracked_ones(portra
         np.testing.assert_allclose(seen, skin / 255, atol=0.06)
 
 
+def test_shut_lids_of_drawings_leave_hair_beside_the_eyes(portrait):
+    photo = on_surroundings(posed(portrait)).host.posed[0, :, :2]
+    drawn, hair = (
+        np.full_like(portrait.surroundings, (250, 225, 205)),
+        np.zeros(portrait.surroundings.shape[:2], np.uint8),
+    )
+    for eye in EYES:
+        ends = photo[[eye.upper_lid[0], eye.upper_lid[-1]]]
+        inner, outer = ends[np.argsort(abs(ends[:, 0] - photo[1, 0]))]
+        cv2.circle(
+            drawn, photo[eye.pupil].round().astype(int).tolist(), int(0.2 * abs(np.ptp(ends[:, 0]))), (70, 110, 190), -1
+        )
+        cv2.line(
+            drawn, photo[eye.pupil].round().astype(int).tolist(), outer.round().astype(int).tolist(), (40, 28, 22), 6
+        )
+        (left, top), (right, bottom) = outer + 0.12 * (outer - inner) - [0, 40], outer + 1.1 * (outer - inner) + [0, 40]
+        cv2.rectangle(hair, (round(left), round(top)), (round(right), round(bottom)), 1, -1)
+    drawn[hair > 0] = (90, 40, 30)
+    covers = torch.maximum(*(covers for _, covers in lids_of(portrait, drawn)))
+    assert float((covers.numpy() > 0.3)[hair > 0].mean()) < 0.01
+
+
 def test_shut_lids_do_not_show_the_open_eye(portrait):
     photo, patterned = on_surroundings(posed(portrait)).host.posed[0, :, :2], portrait.surroundings.copy()
     for eye in EYES:

@@ -293,7 +293,7 @@ def _lids(
     other = torch.zeros_like(edge)
     if drawn > 0:
         other = _unlike_skin(picture, flat_skin)
-        edge = edge.maximum(drawn * (up < 1) * _drawn_eye(other > 0, opening, width))
+        edge = edge.maximum(drawn * (up < 1) * (1 - hair) * _drawn_eye(other > 0, opening, width))
     known = (edge <= 0) * (outwards > -MIDDLE) * _is_skin(picture, usual, rim) * (1 - drawn * other)
     skin = fill(picture, known[:, None])
     middle = (1 - opening.along**2).clamp(0, 1)

@@ -144,7 +144,8 @@ def test_opencv_and_torch_draw_the_same_far_side(generator, wearer):
     offsets = torch.zeros(1, canvas.grid.rows, canvas.grid.columns, 2)
     offsets[:, :, 60:140, 0] = 20 * torch.sin(torch.linspace(0, 2 * torch.pi, 80))  # stretched in the middle
     y, x = torch.meshgrid(*(torch.linspace(0, 1, side) for side in offsets.shape[1:3]), indexing="ij")
-    far = torch.stack([40 * x, 10 * y, (x - 0.2).clamp(min=0), torch.ones_like(x), y, (y - 0.5).clamp(min=0)], -1)[None]
+    hidden, whole, beside = (x - 0.2).clamp(min=0), torch.ones_like(x), (y - 0.5).clamp(min=0)
+    far = torch.stack([40 * x, 10 * y, hidden, whole, whole, y, beside], -1)[None]
     _, places = compose(canvas, offsets, None)
     pictures = [draw(canvas, places, None, offsets, far) for draw in (compose_in_opencv, compose_in_torch)]
     one, other = (picture.numpy().astype(int) for picture in pictures)

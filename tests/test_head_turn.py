@@ -16,6 +16,7 @@ from space_core.face.topology import EYES
 from space_core.generator.mesh_warp import MeshWarpGenerator
 from space_core.generator.mesh_warp.background import estimate_background
 from space_core.generator.mesh_warp.compositing.compositor import compose
+from space_core.generator.mesh_warp.compositing.far_view import blend_far_side
 from space_core.generator.mesh_warp.earrings import find_earrings
 from space_core.generator.mesh_warp.face_motion import FaceMotion
 from space_core.generator.mesh_warp.far_cheek import far_cheek
@@ -764,6 +765,23 @@ def test_a_turned_photo_is_unchanged_when_the_head_turns_further_away(generator,
         face = posed(turned_away, yaw=yaw)
         one, other = (rendered(generator, each, face) for each in (prepared, without))
         assert np.array_equal(one, other) == same
+
+
+@pytest.mark.parametrize("in_view", [1.0, 0.4])
+def test_the_far_side_fades_out_over_the_person_and_ends_before_the_background(in_view):
+    share = torch.linspace(0, 1, 41)[:, None]
+    nothing = torch.zeros_like(share)
+    weights = torch.cat([in_view * share, nothing + in_view, nothing + 1, nothing, nothing], -1)
+    mirrored, person, background = torch.zeros(41, 4), torch.zeros(41, 4), torch.zeros(41, 4)
+    background[:, 3] = 255
+    ends = blend_far_side(background, mirrored, weights)[:, 3]
+    fading = (ends < 250) & (ends > 255 * (1 - in_view) + 5)
+    assert 1 <= fading.sum() <= 6
+    assert ends[-1] == pytest.approx(255 * (1 - in_view))
+    weights[:, 4] = 1
+    mirrored[:, :3] = 200
+    fades = blend_far_side(person, mirrored, weights)[:, 0]
+    torch.testing.assert_close(fades, 200 * in_view * share[:, 0])
 
 
 @pytest.mark.parametrize(("hair", "far_shown", "mirrored"), [(1, False, True), (1, True, False), (0, False, False)])

@@ -41,9 +41,9 @@ def compose(
         offsets: (B, rows, columns, 2) from each cell's centre to the place of the photo that is seen there, in pixels
             of the film; zero where nothing moves.
         shade: (B, 3, rows, columns) by which factor the layer's red, green and blue are multiplied, 0…1.59, or None.
-        far: (B, rows, columns, 5 or 6) likewise to the place whose mirror image may be seen instead, ``hidden`` and
-            ``kind`` of ``FarSide``, and, if that is anywhere, 1 where a cell beside the face may not show the photo's
-            far cheek … 0 where it may; or None.
+        far: (B, rows, columns, 6 or 7) likewise to the place whose mirror image may be seen instead, ``hidden`` of
+            ``FarSide`` times how much of it is in view, that, ``kind``, and, if that is anywhere, 1 where a cell beside
+            the face may not show the photo's far cheek … 0 where it may; or None.
         back: the back of the head, or None.
         memory: where a CPU's frames are taken from; by default it is fresh.
 

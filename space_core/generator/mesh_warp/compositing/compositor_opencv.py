@@ -280,7 +280,7 @@ def _blend_view(
 def _without_unused(prepared: PreparedCanvas, view: FarView) -> FarView:
     """The view of one frame, nothing hidden in cells that the far side doesn't change."""
     person = prepared.effect_at(view.places[0].numpy()) > 0
-    narrow, *more = view.weights[0, ..., 2:].numpy().transpose(2, 0, 1)
+    narrow, *more = view.weights[0, ..., 3:].numpy().transpose(2, 0, 1)
     used = dilated((np.max(more, axis=0) > NEGLIGIBLE / 255) | (person & (narrow > 0)))
     hidden = view.weights[..., :1] * torch.from_numpy(used[..., None])
     return replace(view, weights=torch.cat([hidden, view.weights[..., 1:]], -1))

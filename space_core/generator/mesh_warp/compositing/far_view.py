@@ -15,6 +15,8 @@ from space_core.smoothstep import smoothstep
 # A cell that sees less of the photo than the second share of what it saw at rest sees it stretched, and wholly so if it
 # sees less than the first. That is averaged over so many cells around each; more than so large a share is a jump.
 STRETCHED, STRETCHED_CELLS, JUMPING = (0.4, 0.8), 3, 3.0
+# By how much steeper than in the mesh both end before the background: as soft as over the person they would be fog.
+STEEPNESS = 8.0
 MARGIN = 24  # cells around what is mirrored, in which the far cheek would be seen a second time
 IN_FACE = (0.85, 1.0)  # of a share: outside … inside of the face
 
@@ -27,9 +29,10 @@ class FarView:
         window: the cells.
         layer: (h, w, 4) uint8, of ``FarLayer``.
         places: (B, r, c, 2) of the layer, pixels of the film.
-        weights: (B, r, c, 4 or 5) 0…1: where the far side may be seen at all; where it is known, and not only to be
-            hidden; where it is seen although there is the person's outline; and although there is the person; and, if
-            that is anywhere, where the photo's far cheek would be seen beside it, and the background is seen instead.
+        weights: (B, r, c, 5 or 6) 0…1: where the far side may be seen at all; how much of it is in view; where it is
+            known, and not only to be hidden; where it is seen although there is the person's outline; and although
+            there is the person; and, if that is anywhere, where the photo's far cheek would be seen beside it, and the
+            background is seen instead.
     """
 
     window: GridWindow
@@ -40,7 +43,7 @@ class FarView:
     @cached_property
     def changed(self) -> torch.Tensor:
         """(B, r, c) 0 where frames are as they would be without the far side."""
-        return self.weights[..., [0, *range(4, self.weights.shape[-1])]].amax(-1)
+        return self.weights[..., [0, *range(5, self.weights.shape[-1])]].amax(-1)
 
 
 def find_far_view(
@@ -54,20 +57,20 @@ def find_far_view(
         return None
     top = left = 0
     if offsets.device.type == "cpu":
-        used = window_around(far[..., 2] > 0, 1 + (MARGIN if far[..., 5:].any() else 0))
+        used = window_around(far[..., 2] > 0, 1 + (MARGIN if far[..., 6:].any() else 0))
         if used is None:
             return None
         far, offsets, (top, left) = far[:, *used], offsets[:, *used], (side.start for side in used)
     cells = smoothed(torch.cat([_stretched(offsets, prepared.grid.cell), far], -1))
     window = np.s_[:, top : top + cells.shape[1], left : left + cells.shape[2]]
-    stretched, _, _, hidden, known, in_face, *beside = cells.split(1, -1)
+    stretched, _, _, hidden, in_view, known, in_face, *beside = cells.split(1, -1)
     mirrored = prepared.centres[window] + cells[..., 1:3]
     narrow, wide = prepared.over_layer(prepared.far.outline, places[window]).split(1, -1)
     in_face = smoothstep(in_face, *IN_FACE)
     # Beyond the outline there is nothing that could be unlike the mirrored side.
     alike = 1 - in_face * (1 - narrow) * (1 - prepared.over_layer(prepared.far.alike, mirrored))
     worse = stretched * torch.maximum(wide, in_face)
-    weights = [hidden * alike, known, narrow, worse]
+    weights = [hidden * alike, in_view, known, narrow, worse]
     if beside and prepared.far.cheek is not None:
         weights.append(beside[0] * (1 - in_face) * prepared.over_layer(prepared.far.cheek, places[window]))
     return FarView(GridWindow(top, left), prepared.far.layer, mirrored, torch.cat(weights, -1))
@@ -89,14 +92,22 @@ def blend_far_side(seen: torch.Tensor, mirrored: torch.Tensor, weights: torch.Te
     Args:
         seen: (…, 4) the layer at the places that are seen without the far side, 0…255.
         mirrored: (…, 4) the far layer at those of a ``FarView``, 0…255.
-        weights: (…, 4 or 5) the view's.
+        weights: (…, 5 or 6) the view's.
     """
-    hidden, known, outline, worse, *cheek = weights.split(1, -1)
+    hidden, in_view, known, outline, worse, *cheek = weights.split(1, -1)
     seen = seen.float()
     if cheek:
         background = torch.cat([torch.full_like(seen[..., :3], BIAS), torch.full_like(seen[..., 3:], 255)], -1)
         seen = torch.lerp(seen, background, cheek[0])
+    known = _steep(known)
     person = known * (1 - mirrored[..., 3:].float() / 255)
     mirrored = torch.cat([BIAS + known * (mirrored[..., :3].float() - BIAS), 255 * (1 - person)], -1)
-    free = torch.minimum(torch.maximum(seen[..., 3:] / 255, outline), person)
+    background = torch.maximum(seen[..., 3:] / 255, outline)
+    hidden = torch.lerp(hidden, in_view * _steep(hidden / in_view.clamp(min=1e-3)), background)
+    free = torch.minimum(background, person)
     return torch.lerp(seen, mirrored, hidden * torch.maximum(free, worse))
+
+
+def _steep(share: torch.Tensor) -> torch.Tensor:
+    """A share, 0…1, of which half is where it was, and none and all are nearer to that by ``STEEPNESS``."""
+    return ((share - 0.5) * STEEPNESS + 0.5).clamp(0, 1)

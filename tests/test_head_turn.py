@@ -385,7 +385,11 @@ def test_below_the_hair_of_a_turned_head_is_a_neck_as_wide_and_as_coloured_as_th
     below_jaw = (back.vertices[:, 1] > 0.85) & (back.vertices[:, 1] < 1.25)
     columns, rows = back.places.numpy()[below_jaw].round().astype(int).T
     texture = back.texture.numpy()[rows, columns] / 255
-    np.testing.assert_allclose(texture[:, :3], np.broadcast_to([0.48, 0.36, 0.3], (len(texture), 3)), atol=0.05)
+    colour = np.array([0.48, 0.36, 0.3])
+    shade = (texture[:, :3] / colour).mean(1)
+    np.testing.assert_allclose(texture[:, :3], shade[:, None] * colour, atol=0.02)
+    beyond = columns % (back.texture.shape[1] // 2)  # from before the outline that the photo shows to the nape
+    assert shade[beyond < 60].min() > 0.9 and shade[beyond > 110].max() < 0.8, "it is round"
     assert texture[:, 3].min() > 0.95
     assert abs(back.vertices[below_jaw, 0]).max() == pytest.approx(0.5, abs=0.05)
     jaw = photo.host.place(np.array([[0, 0.8, 0.85]]))[0, 0, 1]
@@ -415,6 +419,20 @@ def test_a_neck_behind_the_jaw_is_as_colourful_as_the_photo_shows_it_although_th
     colour = texture[behind_jaw, :3].mean(0)
     np.testing.assert_allclose(colour / colour.sum(), np.array([0.48, 0.36, 0.3]) / 1.14, atol=0.01)
     assert over_edge.min() == 1  # or the background would be seen in the soft edges of jaw and ear
+
+
+def test_the_neck_behind_the_jaw_has_the_grain_of_the_skin(portrait):
+    photo = on_surroundings(posed(portrait))
+    colours, person = head_with_neck(photo)
+    grain = np.random.default_rng(0).normal(size=colours.shape[:2]).astype(np.float32)
+    amounts = []
+    for amount in (0.0, 0.02):
+        picture = (colours + amount * grain[..., None]).clip(0, 1)
+        back = find_head_back(photo, torch.from_numpy(picture).permute(2, 0, 1)[None], person, hair())
+        # Of the rows of the texture, those of the neck are the last but a few.
+        neck = back.texture.numpy()[300:330, 60:100, :3].astype(float).mean(2)
+        amounts.append((neck - cv2.GaussianBlur(neck, (0, 0), 2)).std() / 255)
+    assert amounts[0] < 0.001 and 0.003 < amounts[1] < 0.02
 
 
 @pytest.mark.parametrize("side", [-1, 1])

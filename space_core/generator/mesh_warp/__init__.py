@@ -10,7 +10,7 @@
   person hides in ``inpainting`` and ``structure``; both as layers in ``compositing/prepared_canvas``
 - the mesh that carries the pixels: ``warp_mesh``; how deep it lies in ``head_shape``, hair in ``hanging_hair`` and
   ``fringe``, what is held up in ``held_things``, what a turn of the head brings into view in ``far_side``
-  (``far_cheek``) and ``head_back`` (``neck_back``, ``back_hair``)
+  (``far_cheek``) and ``head_back`` (``neck_back``, ``neck_texture``, ``back_hair``)
 - the face: ``depiction`` (photograph, statue, drawing, painting), ``prepared_mouth`` (``mouth_light``, ``anatomy``),
   ``prepared_eyes`` (``eyeball``), ``wrinkles``, ``smile_folds``, ``relighting``
 

@@ -88,14 +88,22 @@ def continued_hair(sample: HairSample, rows: np.ndarray, width: int) -> np.ndarr
     total = (total + 1e-3 * total.mean(0)).astype(np.float32)
     total = cv2.GaussianBlur(total, (1, 0), 1e-3, sigmaY=SMOOTH_ROWS, borderType=cv2.BORDER_REPLICATE)
     rows = rows.round().astype(int)
-    return (total[:, :3] / total[:, 3:].clip(1e-6))[rows, None] + _detail(sample, rows, width)
+    return (total[:, :3] / total[:, 3:].clip(1e-6))[rows, None] + continued_detail(sample, rows, width)
 
 
-def _detail(sample: HairSample, rows: np.ndarray, width: int) -> np.ndarray:
-    """(h, width, 3) the detail of a sample about its ``rows`` (h,), zero where there is too little hair."""
+def continued_detail(
+    sample: HairSample, rows: np.ndarray, width: int, smooth: float = SMOOTH, most: float = np.inf
+) -> np.ndarray:
+    """(h, width, 3) the detail of a sample about its ``rows`` (h,), zero where there is too little hair.
+
+    It is what is finer than ``smooth`` pixels of the sample, and at most so many times its median.
+    """
     hair = sample.hair[..., None]
-    smooth = blur(np.dstack([sample.colours * hair, hair]), SMOOTH)
-    detail = (sample.colours - smooth[..., :3] / smooth[..., 3:].clip(1e-3)) * hair
+    coarse = blur(np.dstack([sample.colours * hair, hair]), smooth)
+    detail = (sample.colours - coarse[..., :3] / coarse[..., 3:].clip(1e-3)) * hair
+    if most < np.inf and sample.hair.any():
+        limit = most * np.median(abs(detail[sample.hair > HAIR]))
+        detail = detail.clip(-limit, limit)
     for side in PIECES:
         shown = cv2.blur(sample.hair, (side, side), anchor=(0, 0), borderType=cv2.BORDER_CONSTANT)
         height, last = (max(count - side + 1, 0) for count in shown.shape)

@@ -14,6 +14,7 @@ from space_core.generator.mesh_warp.face_motion import FaceMotion
 from space_core.generator.mesh_warp.hanging_hair import HangingHair
 from space_core.generator.mesh_warp.head_shape import HEAD_MIDDLE, PERSON
 from space_core.generator.mesh_warp.neck_back import Neck, beside_axis, find_necks, skin_colours
+from space_core.generator.mesh_warp.neck_texture import neck_texture
 from space_core.generator.mesh_warp.sampling import EXTENT
 from space_core.smoothstep import smoothstep
 
@@ -54,7 +55,6 @@ NECK_DEPTH, NECK_BASE, NECK_ENDS, HANGS = 1.05, (0.8, 1.35), (1.4, 1.6), 0.4
 BEHIND_JAW, JAW = 2.2, (0.4, 0.7)
 # Hair grows down to the first height at the ear and to the second at the nape, and ends over so much; normalized.
 HAIRLINE, HAIRLINE_WIDTH = (0.35, 0.7), (-0.1, 0.1)
-SHADED = (0.8, 1.2)  # heights between which the neck is shaded by the jaw … no longer
 # Sine of the photo's yaw above which its far side hides what is beside the face. Its back is not drawn then, not even
 # in part: it would be seen as a ghost.
 FAR = 0.2
@@ -228,7 +228,7 @@ def _texture(photo: FaceMotion, seen: np.ndarray, side: _Side, skin: np.ndarray)
     sample = sample_hair(photo, seen, rows, _smooth(side.outline), has_hair, skin, step, side.side)
     colours = continued_hair(sample, np.interp(heights, rows, np.arange(len(rows))), TEXTURE[1])
     if side.neck is not None:
-        neck = side.neck.shaded + smoothstep(rows, *SHADED)[:, None, None] * (side.neck.colour - side.neck.shaded)
+        neck = neck_texture(side.neck, photo, seen, rows, angles, side.outline, skin, step, side.side)
         hairline = HAIRLINE[0] + (HAIRLINE[1] - HAIRLINE[0]) * angles.clip(0) / ANGLES[1]
         colours = colours + smoothstep(rows[:, None] - hairline, *HAIRLINE_WIDTH)[..., None] * (neck - colours)
     return np.dstack([colours, np.broadcast_to(side.opaque[:, None], TEXTURE)])

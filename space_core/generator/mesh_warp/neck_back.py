@@ -95,10 +95,7 @@ def _shown_neck(
     """
     where = beside_axis(photo, side * (outline[:, None] - np.linspace(*STRIP, 8)), rows[:, None])
     colours = cv2.remap(seen, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).mean(1)
-    bright = colours.sum(1) / skin.sum()
-    hue = abs(colours / colours.sum(1, keepdims=True).clip(1e-3) - skin / skin.sum()).max(1)
-    is_neck = (hue < HUE) & (bright > BRIGHTNESS[0]) & (bright < BRIGHTNESS[1])
-    is_neck &= (outline > WIDTHS[0]) & (outline < WIDTHS[1])
+    is_neck = like_skin(colours, skin) & (outline > WIDTHS[0]) & (outline < WIDTHS[1])
     if is_neck.mean() < LEAST:
         return None
     width = outline[is_neck].min()
@@ -106,6 +103,13 @@ def _shown_neck(
     colour = neck + SKIN_HUE * (skin * neck.sum() / skin.sum() - neck)
     hue = max(shade / shade.sum(), neck / neck.sum(), key=np.ptp)
     return Neck(float(width), colour, hue * min(BRIGHTEST * skin.sum(), colour.sum()))
+
+
+def like_skin(colours: np.ndarray, skin: np.ndarray) -> np.ndarray:
+    """(…) bool, which colours (…, 3) are like a skin (3,), in light or in shade."""
+    total = colours.sum(-1)
+    hue = abs(colours / total[..., None].clip(1e-3) - skin / skin.sum()).max(-1)
+    return (hue < HUE) & (total > BRIGHTNESS[0] * skin.sum()) & (total < BRIGHTNESS[1] * skin.sum())
 
 
 def skin_colours(photo: FaceMotion, seen: np.ndarray, side: int) -> np.ndarray:

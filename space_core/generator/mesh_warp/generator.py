@@ -306,6 +306,7 @@ class MeshWarpGenerator:
             own = torch.cat([mesh.back.places, mesh.back.over_edge], -1).expand(len(view), -1, -1)
             attributes = torch.cat([own, view, torch.ones_like(view)], -1)
             shown = upload(in_view > 0, self.device).repeat_interleave(len(mesh.back.triangles) // 2, 1)
+            behind, depths_behind = mesh.back.grown(motion, behind, depths_behind)
             cells = in_cells(behind, depths_behind, mesh.back.triangles, attributes, shown)
             back = DrawnBack(mesh.back.texture, cells)
         return torch.where(offsets.abs() < STILL * prepared.to_film.scale, 0, offsets), far, back

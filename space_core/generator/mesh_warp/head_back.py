@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from space_core.generator.mesh_warp.back_hair import continued_hair, sample_hair
-from space_core.generator.mesh_warp.face_motion import FaceMotion
+from space_core.generator.mesh_warp.face_motion import FaceMotion, upload
 from space_core.generator.mesh_warp.hanging_hair import HangingHair
 from space_core.generator.mesh_warp.head_shape import HEAD_MIDDLE, PERSON
 from space_core.generator.mesh_warp.neck_back import Neck, beside_axis, find_necks, skin_colours
@@ -34,7 +34,9 @@ MESH, TEXTURE = (24, 8), (384, 160)  # rows and columns of one side
 # The outline is sought at these distances from the axis; where it is further away than the second, arms, hands or other
 # people are beside the head; where it is nearer than the first, there is no head.
 SEARCHED, OUTLINE = np.arange(0.3, 1.5, 0.01), (0.31, 1.4)
-SMOOTH = 0.034  # normalized; over how much height the outline is smooth
+# Normalized; over how much height the outline is smooth, and how deep a head is: ears and tufts beside it are not there
+# behind it.
+SMOOTH, SMOOTH_DEPTH = 0.034, 0.12
 # Ears begin at this height, with some doubt. Behind them is what grows above: what so much height above them shows.
 EAR_TOP, EAR_FADE, ABOVE = -0.1, 0.1, 0.3
 HAIR_FADE = (0.3, 0.8)  # heights between which hair gets as short as skin
@@ -55,12 +57,17 @@ NECK_DEPTH, NECK_BASE, NECK_ENDS, HANGS = 1.05, (0.8, 1.35), (1.4, 1.6), 0.4
 BEHIND_JAW, JAW = 2.2, (0.4, 0.7)
 # Hair grows down to the first height at the ear and to the second at the nape, and ends over so much; normalized.
 HAIRLINE, HAIRLINE_WIDTH = (0.35, 0.7), (-0.1, 0.1)
+# Light from before the head falls on its back at an angle: between these angles it gets darker by that share.
+DARK_ANGLES, DARKER = np.radians([-20, 60]), 0.35
 # Sine of the photo's yaw above which its far side hides what is beside the face. Its back is not drawn then, not even
 # in part: it would be seen as a ghost.
 FAR = 0.2
 # Sines of the turn away from the photo's pose: the back is not seen … wholly. Speech mostly stays below, and takes no
 # time here; some four pixels would be seen at 10°. From the camera heads need to be turned by so much less.
 TURN, FACING = (0.15, 0.22), 0.05
+# Likewise: it reaches back to a depth, normalized, at which the outline hides all of it … as far as it does. If it were
+# faded in as deep as it is, heads that turn would get wider at once.
+GROWS, HIDDEN = (0.15, 0.28), 0.5
 
 
 @dataclass(frozen=True)
@@ -72,6 +79,7 @@ class HeadBack:
         triangles: (N, 3) int64, of these vertices.
         places: (P, 2) x and y of the texture, in its pixels.
         over_edge: (P, 1) how much it is drawn over the person's soft edge, 0…1.
+        reach: (P, 3) how far it reaches back to where it is seen, normalized.
         texture: (h, w, 4) uint8, red, green, blue and how opaque it is.
         sine: of the photo's yaw.
     """
@@ -80,14 +88,28 @@ class HeadBack:
     triangles: torch.Tensor
     places: torch.Tensor
     over_edge: torch.Tensor
+    reach: torch.Tensor
     texture: torch.Tensor
     sine: float
 
     def in_view(self, motion: FaceMotion) -> np.ndarray:
         """(B, 2) how much of the left and right side is seen, 0…1."""
+        return smoothstep(self._turned(motion), *TURN)
+
+    def grown(
+        self, motion: FaceMotion, positions: torch.Tensor, depths: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Positions (B, P, 2) and depths (B, P) of the vertices, the less deep the less the head has turned."""
+        missing = np.interp(self._turned(motion), GROWS, (1, 0)).astype(np.float32)
+        missing = upload(missing, positions.device).repeat_interleave(len(self.reach) // 2, 1)[..., None]
+        reach = missing * (self.reach @ motion.rotation.mT * motion.scale[:, None, None])
+        return positions - reach[..., :2], depths - reach[..., 2]
+
+    def _turned(self, motion: FaceMotion) -> np.ndarray:
+        """(B, 2) by how much the left and right side are turned into view, sines."""
         sine = -motion.host.rotation[:, 2, 0]
         turned, shown = (np.stack([-values, values], -1) for values in (sine - self.sine, sine))
-        return smoothstep(np.minimum(turned, shown + FACING), *TURN)
+        return np.minimum(turned, shown + FACING)
 
 
 @dataclass(frozen=True)
@@ -129,7 +151,7 @@ def find_head_back(photo: FaceMotion, picture: torch.Tensor, person: np.ndarray,
     skins = {side: skin_colours(photo, seen, side) for side in outlines}
     necks = find_necks(photo, seen, rows, outlines, skins)
     sides = [_side(photo, rows, outlines[side], hair, necks[side], side) for side in (-1, 1)]
-    vertices = np.concatenate([_vertices(side) for side in sides])
+    vertices, flat = (np.concatenate([_vertices(side, depth) for side in sides]) for depth in (np.inf, HIDDEN))
     texture = np.concatenate([_texture(photo, seen, side, skins[side.side]) for side in sides], 1)
     columns, rows = (np.linspace(0, length - 1, count) for length, count in zip(TEXTURE[::-1], MESH[::-1], strict=True))
     x, y = np.meshgrid(columns, rows)
@@ -144,6 +166,7 @@ def find_head_back(photo: FaceMotion, picture: torch.Tensor, person: np.ndarray,
         torch.from_numpy(triangles),
         torch.from_numpy(np.concatenate(places).astype(np.float32)),
         torch.from_numpy(over_edge[:, None].astype(np.float32)),
+        torch.from_numpy((vertices - flat).astype(np.float32)),
         torch.from_numpy((texture * 255).round().clip(0, 255).astype(np.uint8)),
         -float(photo.host.rotation[0, 2, 0]),
     )
@@ -195,12 +218,12 @@ def _side(
     if neck is not None:
         low = np.searchsorted(rows, ends[0])
         opaque = np.where(rows < ends[0], opaque, opaque[low] * (1 - smoothstep(rows, *NECK_ENDS)))
-    depth = depth * (1 - FLATTER * (1 - smoothstep(rows, top, top + CROWN)))
+    depth = _smooth(depth * (1 - FLATTER * (1 - smoothstep(rows, top, top + CROWN))), SMOOTH_DEPTH)
     return _Side(side, rows, outline, width, depth, hangs, opaque, neck)
 
 
-def _vertices(side: _Side) -> np.ndarray:
-    """(V, 3) normalized vertices of a side, row by row."""
+def _vertices(side: _Side, deepest: float) -> np.ndarray:
+    """(V, 3) normalized vertices of a side, row by row, none deeper than ``deepest``."""
     numbers = np.linspace(0, len(side.rows) - 1, MESH[0])
     rows, width, depth = (
         np.interp(numbers, np.arange(len(side.rows)), values)[:, None] for values in (side.rows, side.width, side.depth)
@@ -208,7 +231,7 @@ def _vertices(side: _Side) -> np.ndarray:
     angles = np.linspace(*ANGLES, MESH[1])
     further = 1 + (BEHIND_JAW - 1) * (side.neck is not None) * smoothstep(rows, *JAW)
     x = side.side * width * np.cos(np.where(angles < 0, further * angles, angles))
-    z = AXIS + np.where(angles > 0, depth, FRONT) * np.sin(angles)
+    z = np.minimum(AXIS + np.where(angles > 0, depth, FRONT) * np.sin(angles), deepest)
     y = rows + SLOPE * (1 - smoothstep(rows, *SLOPING)) * (z - SLOPES_FROM).clip(0)
     return np.stack([x, y, z], -1).reshape(-1, 3)
 
@@ -228,13 +251,14 @@ def _texture(photo: FaceMotion, seen: np.ndarray, side: _Side, skin: np.ndarray)
     sample = sample_hair(photo, seen, rows, _smooth(side.outline), has_hair, skin, step, side.side)
     colours = continued_hair(sample, np.interp(heights, rows, np.arange(len(rows))), TEXTURE[1])
     if side.neck is not None:
-        neck = neck_texture(side.neck, photo, seen, rows, angles, side.outline, skin, step, side.side)
+        neck = neck_texture(side.neck, photo, seen, rows, TEXTURE[1], side.outline, skin, step, side.side)
         hairline = HAIRLINE[0] + (HAIRLINE[1] - HAIRLINE[0]) * angles.clip(0) / ANGLES[1]
         colours = colours + smoothstep(rows[:, None] - hairline, *HAIRLINE_WIDTH)[..., None] * (neck - colours)
+    colours = colours * (1 - DARKER * smoothstep(angles, *DARK_ANGLES))[:, None]
     return np.dstack([colours, np.broadcast_to(side.opaque[:, None], TEXTURE)])
 
 
-def _smooth(values: np.ndarray) -> np.ndarray:
-    """Values (h,) of the texture's rows, averaged over ``SMOOTH``."""
-    sigma = SMOOTH / (BOTTOM - TOP) * TEXTURE[0]
+def _smooth(values: np.ndarray, over: float = SMOOTH) -> np.ndarray:
+    """Values (h,) of the texture's rows, averaged over a normalized height."""
+    sigma = over / (BOTTOM - TOP) * TEXTURE[0]
     return cv2.GaussianBlur(values[None].astype(np.float32), (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)[0]

@@ -1,4 +1,4 @@
-"""What the neck behind a jaw looks like: in the colours of the photo's neck, round, and with the grain of its skin."""
+"""What the neck behind a jaw looks like: in the colours of the photo's neck, with the grain of its skin."""
 
 import cv2
 import numpy as np
@@ -10,9 +10,6 @@ from space_core.generator.mesh_warp.sampling import blur
 from space_core.smoothstep import smoothstep
 
 SHADED = (0.8, 1.2)  # heights between which the neck is shaded by the jaw … no longer
-# Light that comes from before a neck falls on its back at an angle: between these angles beyond the outline that the
-# photo shows, degrees, it gets darker by that share.
-ROUND, DARKER = (-20, 60), 0.35
 SKIN_HEIGHTS = (0.1, 1.3)  # between which skin is sampled: the cheek and the neck
 # Grain and pores, not moles and the edge of the jaw: so many times the median of what is finer than the sample's means.
 FINE, MOST_DETAIL = 2.5, 2.0
@@ -23,13 +20,13 @@ def neck_texture(
     photo: FaceMotion,
     seen: np.ndarray,
     rows: np.ndarray,
-    angles: np.ndarray,
+    width: int,
     outline: np.ndarray,
     skin: np.ndarray,
     step: float,
     side: int,
 ) -> np.ndarray:
-    """(h, w, 3) colours, 0…1, of a neck at normalized heights ``rows`` (h,) and ``angles`` (w,) beyond its outline.
+    """(h, width, 3) colours, 0…1, of a neck at normalized heights ``rows`` (h,).
 
     Args:
         photo: its own landmarks in pixels of the surroundings, on the host.
@@ -41,12 +38,11 @@ def neck_texture(
     """
     lit = smoothstep(rows, *SHADED)[:, None, None]
     colours = neck.shaded + lit * (neck.colour - neck.shaded)
-    colours = colours * (1 - DARKER * smoothstep(np.degrees(angles), *ROUND))[:, None]
     inwards = np.arange(FARTHEST, EDGE, -step)
     where = beside_axis(photo, side * (outline[:, None] - inwards), rows[:, None])
     shown = cv2.remap(seen, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     is_skin = like_skin(blur(shown, 1), skin.mean(0))
     is_skin &= ((rows > SKIN_HEIGHTS[0]) & (rows < SKIN_HEIGHTS[1]))[:, None]
     sample = HairSample(shown, is_skin.astype(np.float32), np.ones(len(inwards), np.float32))
-    detail = continued_detail(sample, np.arange(len(rows)), len(angles), FINE, MOST_DETAIL)
+    detail = continued_detail(sample, np.arange(len(rows)), width, FINE, MOST_DETAIL)
     return colours * (1 + detail / skin.mean(0).clip(0.05))

@@ -19,7 +19,7 @@ from space_core.generator.mesh_warp.lip_seam import seam_shift
 from space_core.generator.mesh_warp.lower_row import find_lower_row
 from space_core.generator.mesh_warp.mouth import draw_mouth
 from space_core.generator.mesh_warp.mouth_light import estimate_colours
-from space_core.generator.mesh_warp.mouth_mesh import draw_mouth_mesh
+from space_core.generator.mesh_warp.mouth_mesh import draw_mouth_mesh, lips_rounded
 from space_core.generator.mesh_warp.opening_mask import opening_mask, window_around
 from space_core.generator.mesh_warp.prepared_mouth import PreparedMouth, continued_teeth, prepare_mouth
 from space_core.measures.mouth_interior import mouth_interior, mouth_profile
@@ -243,6 +243,44 @@ def test_the_tongue_fills_the_middle_of_a_wide_mouth_and_is_darker_than_teeth(ge
     frame = rendered(generator, generator.prepare(portrait, refined=False), face)[0]
     _, teeth, tongue, _, _ = mouth_profile(frame, face.landmarks[0])
     assert 0.5 < tongue < 0.8 * teeth
+
+
+def narrowed(portrait: Portrait, normalized: np.ndarray, share: float) -> np.ndarray:
+    """Normalized landmarks (B, 478, 3) with lips that are narrower by a share of their width."""
+    lips = sorted({*INNER_UPPER_LIP, *INNER_LOWER_LIP, *OUTER_UPPER_LIP, *OUTER_LOWER_LIP})
+    normalized = normalized.copy()
+    middle = portrait.normalized[lips, 0].mean()
+    normalized[:, lips, 0] += share * (middle - normalized[:, lips, 0])
+    return normalized
+
+
+def test_between_rounded_lips_it_is_dark_above_and_light_below(generator, closed):
+    prepared = generator.prepare(closed, refined=False)
+    profiles = []
+    for share in (0.0, 0.25):
+        face = posed(closed, narrowed(closed, parted(closed, 0.12), share))
+        profiles.append(mouth_profile(rendered(generator, prepared, face)[0], face.landmarks[0]))
+    plain, rounded = profiles
+    assert rounded[:2].mean() < rounded[3:].mean() < plain[:2].mean()
+    assert rounded[:2].mean() < 0.6 * plain[:2].mean()
+    assert rounded[3:].mean() > 0.6 * plain[3:].mean()
+
+
+def test_a_mouth_that_goes_back_from_a_broad_smile_is_not_rounded(closed):
+    smiling = replace(closed, normalized=narrowed(closed, closed.normalized[None], -0.5)[0])
+    for share, rounded in ((-0.2, False), (0.3, True)):
+        face = on_surroundings(posed(closed, narrowed(closed, parted(closed, 0.12), share)))
+        assert (lips_rounded(prepare_mouth(*seen(smiling)), face.host) > 0.1) == rounded
+
+
+def test_the_depth_of_a_mouth_is_dark_and_hardly_redder_than_its_flesh(generator, closed):
+    face = posed(closed, parted(closed, 0.2))
+    frame = rendered(generator, generator.prepare(closed, refined=False), face)[0].mean(-1)
+    x, y = face.landmarks[0, CHEEKS, :2].astype(int).T
+    assert (frame[inside(face.landmarks[0], frame.shape)] < 0.2 * frame[y, x].mean()).mean() > 0.05
+    colours = estimate_colours(*seen(closed))
+    depths, tongue = (colour[0] / colour[1] for colour in (colours.depths, colours.tongue))
+    assert tongue < depths < 1.5 * tongue
 
 
 def test_a_smile_keeps_its_teeth(generator, portrait):

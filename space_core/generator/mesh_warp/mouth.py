@@ -11,7 +11,7 @@ import torch
 from space_core.face.topology import INNER_LOWER_LIP, INNER_UPPER_LIP, OUTER_LOWER_LIP, OUTER_UPPER_LIP
 from space_core.generator.mesh_warp.anatomy import MILLIMETRE
 from space_core.generator.mesh_warp.face_motion import FaceMotion, HostMotion, index_on, upload
-from space_core.generator.mesh_warp.mouth_mesh import draw_mouth_mesh
+from space_core.generator.mesh_warp.mouth_mesh import draw_mouth_mesh, lips_rounded
 from space_core.generator.mesh_warp.opening_mask import (
     WINDOW_MARGIN,
     OpeningMask,
@@ -51,6 +51,9 @@ CORNERS, CORNERS_SHADE = (0.3, 0.9), 0.35  # from the middle to a corner; of lig
 # around dark corners: from the middle to a corner; and so far from these edges no more.
 DARK_CORNERS, DARK_WITHIN = (0.2, 0.6), 2 * MILLIMETRE
 LOWER_LIP_SHADE = (0.1, 2.5)  # of the lower lip, as ``UPPER_LIP_SHADE`` and ``UPPER_LIP_REACH`` are of the upper one
+# Light comes from above: the upper part of an opening between rounded lips gets that share less of it. Down from the
+# first of these shares of its height it gets more and more.
+HOOD, HOOD_ENDS = 0.7, (0.3, 1.0)
 PARTED = (1.2 * MILLIMETRE, 3 * MILLIMETRE)  # from here to there, parting lips let light in
 
 
@@ -204,9 +207,8 @@ def _inside(
     if mouth.blur > NEGLIGIBLE_BLUR:
         picture = blur_batch(picture, mouth.blur)
 
-    # The lips shade what is close behind them, and little light falls in where they are close together.
-    shade = lip_shade(above, mouth.upper_lip_shade, UPPER_LIP_REACH) * lip_shade(below, *LOWER_LIP_SHADE)
-    shade = shade + mouth.colours.depiction.cartoon * (1 - shade)
+    # Little light falls in where the lips are close together.
+    shade = _shade_of_lips(mouth, motion, above, below)
     apart = (above + below) * MILLIMETRE
     light = mouth.near_lips + (1 - mouth.near_lips) * smoothstep(apart, MILLIMETRE, mouth.full_light)
     if mouth.shows_teeth:
@@ -220,6 +222,15 @@ def _inside(
         shade = shade + OWN_SHADE * own_share * (1 - shade)
     # Lips that hardly part show the shade between them, no teeth.
     return torch.lerp(seam, picture * shade**mouth.reddening * light, smoothstep(apart, *PARTED)), own_share
+
+
+def _shade_of_lips(mouth: PreparedMouth, motion: FaceMotion, above: torch.Tensor, below: torch.Tensor) -> torch.Tensor:
+    """(B, 1, h, w) the light that lips leave to what is behind them, so many millimetres away from their edges."""
+    shade = lip_shade(above, mouth.upper_lip_shade, UPPER_LIP_REACH) * lip_shade(below, *LOWER_LIP_SHADE)
+    down = above / (above + below).clamp(min=TRANSPARENT)
+    rounded = upload(lips_rounded(mouth, motion.host), above.device)[:, None, None, None]
+    shade = shade * (1 - HOOD * rounded * smoothstep(down, *HOOD_ENDS[::-1]))
+    return shade + mouth.colours.depiction.cartoon * (1 - shade)
 
 
 def _parted(mouth: PreparedMouth, host: HostMotion) -> bool:

@@ -38,9 +38,11 @@ SAME_SHARES = (0.03, 0.06)
 # In toned photographs, as sepia ones, brightness decides the shares of red, green and blue, up to this (the root mean
 # square deviation from a cubic in pixels reduced so many times, the darkest left out). All flesh has such shares, then.
 TONED, TONED_REDUCTION, DARKEST_TONED = (0.012, 0.019), 8, 0.1
-FLESH = np.array([0.95, 0.5, 0.48], np.float32)
+FLESH = np.array([0.92, 0.53, 0.53], np.float32)
 # Light falls deep into a mouth by way of its flesh, which reddens it: exponents of the light that is left.
 REDDENING = np.array([0.88, 1.18, 1.18], np.float32)
+FLESH_REDDENING = 0.6  # flesh behind the teeth is redder by that share of these powers: it is red itself
+DEPTH = 0.15  # of the light is left in the depth of a mouth
 STONE_FLESH = 0.85  # a statue's gums and tongue, relative to its skin
 # The depth of a statue's mouth, or of a varnished one's, is as dark as this quantile of its face, relative to its skin.
 DEEPEST, SHADE = 0.03, (0.12, 0.45)
@@ -143,7 +145,7 @@ def estimate_colours(picture: torch.Tensor, photo: FaceMotion) -> MouthColours:
     neck = enamel * (NECK.mean() + colourful * (NECK - NECK.mean()))
     neck = neck + depiction.cartoon * (enamel - neck)  # teeth of one colour
     reddening = 1 + red * (1 - depiction.stone) * (REDDENING - 1)
-    colours = (enamel, neck, lips, 0.85 * flesh, 0.85 * flesh, flesh * 0.22**reddening)
+    colours = (enamel, neck, lips, 0.85 * flesh, 0.85 * flesh, flesh * DEPTH ** (1 + FLESH_REDDENING * (reddening - 1)))
     shade = float((np.quantile(LUMINANCE @ surface, DEEPEST) / max(LUMINANCE @ skin, 0.05)).clip(*SHADE))
     stone = (skin, skin, lips, STONE_FLESH * skin, STONE_FLESH * skin, shade * skin)
     varnished = (*colours[:5], shade * skin)

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from space_core.face.topology import INNER_LOWER_LIP, INNER_UPPER_LIP
 from space_core.generator.mesh_warp.anatomy import GUM, MILLIMETRE, TONGUE, TOOTH, load_anatomy
 from space_core.generator.mesh_warp.face_motion import FaceMotion, HostMotion, upload
-from space_core.generator.mesh_warp.mouth_light import MouthColours
+from space_core.generator.mesh_warp.mouth_light import FLESH_REDDENING, MouthColours
 from space_core.generator.mesh_warp.opening_mask import Window
 from space_core.generator.mesh_warp.prepared_mouth import JAW_AT_REST, PreparedMouth
 from space_core.generator.mesh_warp.rasterizer import rasterize
@@ -70,7 +70,8 @@ FADE_BY_GAP = 0.6  # and that much further for every unit by which the lips are 
 CREVICES, FACING_AWAY = {TOOTH: 0.4, GUM: 0.75, TONGUE: 0.75}, {TOOTH: 0.7, GUM: 0.45, TONGUE: 0.8}
 # Light comes in from the front: what faces back into the mouth, by the z of its normal, is kept from so much of it.
 INWARDS, INWARDS_SHADE = (-0.1, 0.4), 0.75
-ROUNDED, ROUNDED_SHADE = (0.05, 0.3), 0.55  # shares of the width at rest by which rounded mouths are narrower; of light
+ROUNDED, ROUNDED_SHADE = (0.05, 0.3), 0.35  # shares of the width at rest by which rounded mouths are narrower; of light
+WIDEST_AT_REST = 0.6  # normalized width of a mouth; wider ones smile
 GLOSS = {TOOTH: (0.22, 30.0), GUM: (0.14, 14.0), TONGUE: (0.12, 10.0)}  # strength and sharpness of the wet highlight
 
 
@@ -206,7 +207,7 @@ def _vertex_colours(
     """
     colours, part, gap = mouth.colours, load_anatomy().part[used], _lips_apart(host)[:, None]
     reach = np.where(part == TONGUE, TONGUE_FADE, FADE) + FADE_BY_GAP * gap
-    fade = np.exp(-((depths / reach) ** 1.5)) * _light_between(mouth, host)[:, None]
+    fade = np.exp(-((depths / reach) ** 1.5)) * (1 - ROUNDED_SHADE * lips_rounded(mouth, host))[:, None]
     light = _direct_light(mouth, host, used, normals, depths, fade)
     light = light * (1 - INWARDS_SHADE * smoothstep(normals[..., 2], *INWARDS))
     light = _shade_sides(light, used, gap)
@@ -222,7 +223,8 @@ def _vertex_colours(
     strength, sharpness = (np.array([GLOSS[kind][number] for kind in range(3)])[part] for number in range(2))
     dry = max(depiction.stone, depiction.varnish, depiction.cartoon)
     gloss = (1 - dry) * strength * reflected**sharpness * fade * float(colours.enamel.mean())
-    return _albedo(colours, used) * light[..., None] ** colours.reddening + gloss[..., None]
+    reddening = 1 + np.where(part == TOOTH, 1, FLESH_REDDENING)[:, None] * (colours.reddening - 1)
+    return _albedo(colours, used) * light[..., None] ** reddening + gloss[..., None]
 
 
 def _albedo(colours: MouthColours, used: np.ndarray) -> np.ndarray:
@@ -274,14 +276,14 @@ def _tongue_lit(colours: MouthColours) -> float:
     return float(np.clip(TONGUE_LIT_MOST / max(ratio, 0.05) - 1, 0, TONGUE_LIT))
 
 
-def _light_between(mouth: PreparedMouth, host: HostMotion) -> np.ndarray:
-    """(B,) how much light falls in between the lips, 0…1: rounded ones, further in front of the teeth, shade them."""
+def lips_rounded(mouth: PreparedMouth, host: HostMotion) -> np.ndarray:
+    """(B,) how far lips are rounded, 0…1: narrower than at rest, and so far forward that they shade the teeth."""
     corners = [INNER_UPPER_LIP[0], INNER_UPPER_LIP[-1]]
     width, at_rest = (
         np.linalg.norm(np.subtract(*np.moveaxis(face[:, corners], 1, 0)), axis=-1)
         for face in (host.normalized, mouth.photo.host.normalized)
     )
-    return 1 - ROUNDED_SHADE * smoothstep(1 - width / at_rest, *ROUNDED)
+    return smoothstep(1 - width / at_rest.clip(max=WIDEST_AT_REST), *ROUNDED)
 
 
 def _lips_apart(host: HostMotion) -> np.ndarray:

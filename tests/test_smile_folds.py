@@ -8,6 +8,7 @@ import pytest
 import torch
 from rendering import feeling, on_surroundings, posed, rendered
 
+from space_core.face.topology import OUTER_LOWER_LIP, OUTER_UPPER_LIP
 from space_core.generator.mesh_warp.depiction import Depiction
 from space_core.generator.mesh_warp.smile_folds import PreparedSmileFold, prepare_smile_folds
 
@@ -80,6 +81,25 @@ def test_no_line_stays_where_a_fold_was(portrait, around):
     before, after = lined - smooth, without_folds(lined, around) - without_folds(smooth, around)
     dark = across > 0.9
     assert np.abs(after[dark]).mean() < 0.3 * np.abs(before[dark]).mean()
+
+
+def test_the_dark_that_a_smile_makes_beside_the_corners_of_the_mouth_goes(portrait, around):
+    """It is as dark as hair, and goes over into the dark of the mouth."""
+    plain = portrait.surroundings.astype(np.float32) / 255
+    points, scale = around.host.posed[0, :, :2], float(around.host.scale[0])
+    mark, dark = np.zeros(plain.shape[:2], np.float32), plain.copy()
+    for corner, cheek in ((61, 207), (291, 427)):
+        outwards = (points[cheek] - points[corner]) / np.linalg.norm(points[cheek] - points[corner])
+        ends = (points[corner] + scale * far * outwards for far in (0.0, 0.11))
+        cv2.line(mark, *(end.round().astype(int).tolist() for end in ends), 1.0, round(0.08 * scale), cv2.LINE_AA)
+    dark *= 1 - 0.8 * mark[..., None]
+    lips = points[[*OUTER_UPPER_LIP, *OUTER_LOWER_LIP[::-1]]].round().astype(np.int32)
+    beside = cv2.fillPoly(np.zeros(plain.shape[:2], np.uint8), [lips], 1)
+    seen = (mark > 0.9) & (cv2.distanceTransform(1 - beside, cv2.DIST_L2, 5) > 0.06 * scale)
+    assert seen.sum() > 50
+    before, after = (np.abs(picture - plain)[seen].mean() for picture in (dark, without_folds(dark, around)))
+    print(before, after)
+    assert after < 0.5 * before
 
 
 @pytest.mark.parametrize("kind", PHOTOGRAPH)

@@ -48,6 +48,8 @@ DEEP = 0.03  # but what is no wider than twice that is a fold's depth, however d
 # Of a fold so much is skin where nothing … all of it is taken away: amid hard shadows or a beard the rest would be
 # spots.
 SKIN_SHARE = (0.75, 0.9)
+# There, the dark beside the corners of the mouth is a fold's depth, too, if it is no wider than twice this.
+DEEP_AT_CORNERS = 0.07
 
 
 @dataclass(frozen=True)
@@ -161,7 +163,8 @@ def _unfolded(
     if at_fold.any():
         pores = max(pores, np.quantile(np.abs(detail[at_fold]), 1 - LINES))
     lines = detail - detail.clip(-pores, pores)
-    return np.exp(light - (softened * near * bare)[..., None] * (SOFTENED * different + lines)) - DARKEST
+    shaded = _without_gaps(np.maximum(skin, mouth), DEEP_AT_CORNERS * scale) * off_lips
+    return np.exp(light - (softened * near * shaded)[..., None] * (SOFTENED * different + lines)) - DARKEST
 
 
 def _average(light: np.ndarray, weights: np.ndarray, sigma: float) -> np.ndarray:
@@ -196,7 +199,12 @@ def _skin(picture: np.ndarray, cheeks: np.ndarray, scale: float) -> np.ndarray:
     colour = np.median(blurred[rows, columns], axis=0)
     different = np.linalg.norm(blurred - colour, axis=-1) / max(float(np.linalg.norm(colour)), 1e-6)
     skin = (1 - smoothstep(different, *SHADED_SKIN)).astype(np.float32)
-    return cv2.morphologyEx(skin, cv2.MORPH_CLOSE, np.ones((2 * int(DEEP * scale) + 1,) * 2, np.uint8))
+    return _without_gaps(skin, DEEP * scale)
+
+
+def _without_gaps(mask: np.ndarray, reach: float) -> np.ndarray:
+    """A mask (h, w), 0…1, without its gaps that are no wider than twice ``reach``, in pixels."""
+    return cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones((2 * int(reach) + 1,) * 2, np.uint8))
 
 
 def _extent(chosen: np.ndarray) -> tuple[slice, slice]:

@@ -283,6 +283,16 @@ def test_the_depth_of_a_mouth_is_dark_and_hardly_redder_than_its_flesh(generator
     assert tongue < depths < 1.5 * tongue
 
 
+def test_a_tongue_without_colour_is_darker_beside_teeth_than_one_that_is_red(generator, closed, grey):
+    shares = []
+    for portrait in (closed, grey):
+        face = posed(portrait, parted(portrait, 0.16))
+        frame = rendered(generator, generator.prepare(portrait, refined=False), face)[0]
+        upper, _, tongue, _, lower = mouth_profile(frame, face.landmarks[0])
+        shares.append(tongue / min(upper, lower))
+    assert shares[1] < 0.8 and shares[1] < shares[0] - 0.05
+
+
 def test_a_smile_keeps_its_teeth(generator, portrait):
     normalized = portrait.normalized[None].copy()
     normalized[:, list(INNER_LOWER_LIP[2:-2]), 1] += 0.02
@@ -457,6 +467,27 @@ def test_teeth_that_a_photo_shows_between_parted_lips_are_kept(closed, brightnes
     mouth = prepare_mouth(*seen(painted))
     assert mouth.open_in_photo and mouth.has_teeth
     assert mouth.colours.enamel.mean() >= 0.99 * brightness * mouth.colours.lips.mean()
+
+
+def with_two_incisors(portrait: Portrait, opening: float) -> Portrait:
+    """A portrait with its lips apart by millimetres and all dark between them but two teeth."""
+    dark = painted_between_lips(portrait, opening, lambda lips: 0.15 * lips)
+    photo = on_surroundings(posed(dark))
+    millimetre = MILLIMETRE * float(photo.scale)
+    x, y = photo.posed[0, INNER_UPPER_LIP[5], :2].tolist()
+    teeth = np.zeros(dark.surroundings.shape[:2], np.float32)
+    rows, columns = round(0.75 * opening * millimetre), round(7 * millimetre)
+    teeth[round(y) : round(y) + rows, round(x) - columns : round(x) + columns] = 1
+    colour = 255 * float(estimate_colours(*seen(portrait)).lips.mean())
+    painted = (dark.surroundings + teeth[..., None] * (colour - dark.surroundings)).round().astype(np.uint8)
+    return replace(dark, photo=painted, surroundings=painted)
+
+
+def test_upper_teeth_are_found_if_the_photo_shows_but_the_incisors(closed):
+    toothless = painted_between_lips(closed, 7, lambda lips: 0.15 * lips)
+    shown, none = (prepare_mouth(*seen(portrait)) for portrait in (with_two_incisors(closed, 7), toothless))
+    assert shown.shows_teeth and not none.shows_teeth
+    assert shown.origin[1] > none.origin[1] + 2 * MILLIMETRE
 
 
 @pytest.mark.parametrize("opening", [3, 5])

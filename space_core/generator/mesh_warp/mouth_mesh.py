@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from space_core.face.topology import INNER_LOWER_LIP, INNER_UPPER_LIP
 from space_core.generator.mesh_warp.anatomy import GUM, MILLIMETRE, TONGUE, TOOTH, load_anatomy
 from space_core.generator.mesh_warp.face_motion import FaceMotion, HostMotion, upload
-from space_core.generator.mesh_warp.mouth_light import FLESH_REDDENING, MouthColours
+from space_core.generator.mesh_warp.mouth_light import FLESH_REDDENING, REDDENING, MouthColours
 from space_core.generator.mesh_warp.opening_mask import Window
 from space_core.generator.mesh_warp.prepared_mouth import JAW_AT_REST, PreparedMouth
 from space_core.generator.mesh_warp.rasterizer import rasterize
@@ -32,9 +32,9 @@ TONGUE_THICKNESS = 6.0  # of its tip
 # Between wide open lips its upper side arches by that much from the first depths to the second, and less towards this
 # distance from its middle.
 ARCHED, ARCH_RISES, ARCH_ENDS, ARCH_SIDES = 6.0, (10.0, 24.0), (42.0, 30.0), 20.0
-# There it is lit by that much more, as long as its colour stays within that share of the teeth's in red, green or blue;
-# all of it at the second of these depths, none at the first.
-TONGUE_LIT, TONGUE_LIT_MOST, TONGUE_LIT_AT = 0.4, 0.76, (28 * MILLIMETRE, 10 * MILLIMETRE)
+# There it is lit by that much more, as long as its colour stays within that share of the teeth's in red, green or blue,
+# which in pictures without colour is less; all of it at the second of these depths, none at the first.
+TONGUE_LIT, TONGUE_LIT_MOST, TONGUE_LIT_AT = 0.4, (0.76, 0.58), (28 * MILLIMETRE, 10 * MILLIMETRE)
 # By how much speech moves the tongue's front down and back: its upper side to the roots of the upper incisors, beside
 # what the jaw has dropped; and its upper side beneath their edges, as far beside that, and its underside over the lower
 # incisors.
@@ -268,12 +268,15 @@ def _shade_sides(light: np.ndarray, used: np.ndarray, gap: np.ndarray) -> np.nda
 
 
 def _tongue_lit(colours: MouthColours) -> float:
-    """By which share of its light a tongue between wide open lips is lit more, 0 … ``TONGUE_LIT``.
+    """By which share of its light a tongue between wide open lips is lit more, up to ``TONGUE_LIT``, or less.
 
     Without colour, as in black-and-white photos, only its brightness tells it from teeth.
     """
     ratio = float((colours.tongue / colours.enamel.clip(0.05)).min())
-    return float(np.clip(TONGUE_LIT_MOST / max(ratio, 0.05) - 1, 0, TONGUE_LIT))
+    grey = float((colours.reddening[0] - REDDENING[0]) / (1 - REDDENING[0])) * (1 - colours.depiction.stone)
+    most, grey_most = TONGUE_LIT_MOST
+    lit = (most + grey * (grey_most - most)) / max(ratio, 0.05) - 1
+    return float(np.clip(lit, -TONGUE_LIT * grey, TONGUE_LIT))
 
 
 def lips_rounded(mouth: PreparedMouth, host: HostMotion) -> np.ndarray:

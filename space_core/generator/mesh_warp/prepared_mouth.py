@@ -71,7 +71,9 @@ MOST_UNEVEN, CLEAR_SHARE = 1.5 * MILLIMETRE, 0.6
 LEAST_HANGING = 0.2 * MILLIMETRE
 ROW_EDGE = (1.0, -1.0)  # pixels over which the row ends
 LEAST_IN_COLUMN, SIDES_FADE = 0.7 * MILLIMETRE, 3 * MILLIMETRE  # of teeth in a column; where it ends at the sides
-LEAST_SHARE_OF_TEETH = 0.3  # of what a photo shows within a row's length below the upper lip, for its teeth to be taken
+# Of what a photo shows within a row's length below the upper lip, teeth are that share if they are taken: where hardly
+# anything else is among them the first, otherwise the second.
+LEAST_SHARE_OF_TEETH = (0.15, 0.3)
 # A row of teeth is shown if it is that high: of a lower one, drawn teeth beside and above would show what is missing.
 # The lips' colour and shade lie on the pixels of low rows: their own colour counts from the first of these heights on,
 # and in full from the second.
@@ -299,13 +301,16 @@ def _teeth_in_photo(picture: torch.Tensor, photo: FaceMotion, colours: MouthColo
     height = float((opening.below_upper + opening.above_lower).amax())
     row = min(1.0, TYPICAL_ROW * scale / max(height, 1.0))
     columns = _columns_with_teeth(teeth, scale)
-    if not columns.any() or float(teeth.sum()) < LEAST_SHARE_OF_TEETH * row * float(between.sum()):
+    share = float(teeth.sum()) / max(row * float(between.sum()), 1.0)
+    if not columns.any() or share < LEAST_SHARE_OF_TEETH[0]:
         return None
     rounded = (1 - columns) * SIDES_FADE * scale  # ends
     mask = between * columns * smoothstep(below_border + rounded, *ROW_EDGE)
     if not 0 < _height(mask) < ROW_ENDS_WITHIN[1] * scale:  # nothing, or a tongue that is put out
         return None
     clear = float((mask * tooth).sum()) > CLEAR_SHARE * float(mask.sum())
+    if not clear and share < LEAST_SHARE_OF_TEETH[1]:
+        return None
     whole[around_lips] = mask[:, None]
     return _TeethInPhoto(whole, clear, _unevenness(border[0, 0], columns[0, 0]) < MOST_UNEVEN * scale)
 

@@ -32,6 +32,7 @@ except OSError: sys.exit(126)
 KILLED, OUT_OF_TIME = -9, -24
 PIPE_BYTES = 1 << 20  # the largest pipe that Linux allows without privileges
 POLL_SECONDS = 0.5  # the accuracy of a ``Watchdog``
+STARVED_SHARE = 0.25
 
 
 def start(
@@ -127,10 +128,12 @@ class Watchdog:
 
     Attributes:
         has_killed: whether it did.
+        has_starved: whether the process got less than ``STARVED_SHARE`` of a processor meanwhile: it did not take long
+            by itself, but on a busy machine.
     """
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        self.has_killed = False
+        self.has_killed = self.has_starved = False
         self._process = process
         self._deadline = math.inf
         self._ended = threading.Event()
@@ -153,8 +156,25 @@ class Watchdog:
             self._thread.join()
 
     def _watch(self) -> None:
+        # Of what is watched: the deadline; when it was first seen here; and the processor's time until then.
+        deadline, begun, used = math.inf, 0.0, 0.0
         while not self._ended.wait(POLL_SECONDS):
-            if time.monotonic() > self._deadline:
+            now = time.monotonic()
+            if deadline != self._deadline:
+                deadline, begun, used = self._deadline, now, _cpu_seconds(self._process.pid)
+            elif now > deadline:
+                self.has_starved = _cpu_seconds(self._process.pid) - used < STARVED_SHARE * (now - begun)
                 self.has_killed = True
                 self._process.kill()
                 return
+
+
+def _cpu_seconds(process: int) -> float:
+    """The processors' time that a process has taken; NaN where it has ended."""
+    import psutil  # not for every start of a program: it is seldom needed
+
+    try:
+        times = psutil.Process(process).cpu_times()
+        return times.user + times.system
+    except psutil.Error:
+        return math.nan

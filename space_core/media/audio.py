@@ -108,8 +108,7 @@ def _decode(info: ffmpeg.MediaInfo, max_seconds: float) -> tuple[Recording, str]
                     raise temporary_fault() from failure
                 speech.append(resampler.resample_chunk(integers.reshape(-1, channels) / np.float32(32767)))
             decoder.wait()
-        if decoder.timed_out:
-            raise ffmpeg.too_slow("recording", info.path)
+        decoder.check_time("recording", info.path)
         try:
             sound.flush()
         except OSError as failure:

@@ -14,7 +14,7 @@ import imageio_ffmpeg
 
 from space_core import child_processes
 from space_core.child_processes import KILLED, OUT_OF_TIME, Watchdog, enlarge_pipe
-from space_core.errors import SpaceError
+from space_core.errors import ServerFault, SpaceError
 from space_core.media.files import existing_file, shown_name, temporary_file
 from space_core.memory import out_of_memory
 
@@ -26,7 +26,7 @@ CONTAINERS = (
 )
 MAX_PIXELS = 40_000_000  # of one video frame: admits 8K, and rejects small files that declare huge pictures
 # Seconds for reading a header, which takes 0.03: of the processors, and by the clock on a busy machine.
-PROBE_CPU_SECONDS, PROBE_SECONDS = 2, 20
+PROBE_CPU_SECONDS, PROBE_SECONDS = 2, 60
 MAX_REPORT_BYTES = 1 << 20  # of ffmpeg's description of a file, its titles and lyrics included
 DECODER_MEMORY = 4 << 30  # bytes of address space; a decoder of 40 megapixels with 16 reference frames takes 1.5 GB
 TIME_LIMIT_STATUSES = (OUT_OF_TIME, 255)  # the second is that of ffmpeg's own handler
@@ -55,6 +55,7 @@ def probe(path: str | Path, kind: str) -> MediaInfo:
     Raises:
         SpaceError: the file does not exist, is empty, has neither audio nor video, has too large pictures or too much
             text, or takes too long to read.
+        ServerFault: there is not enough memory, or the machine is too busy.
     """
     file = existing_file(path, kind)
     text = _header(file, kind)
@@ -79,7 +80,8 @@ def _header(file: Path, kind: str) -> str:
     """What ffmpeg says of a file when it opens it.
 
     Raises:
-        SpaceError: it takes too long, holds too much text, or there is not enough memory.
+        SpaceError: it takes too long, or holds too much text.
+        ServerFault: there is not enough memory, or the machine is too busy.
     """
     begun = time.monotonic()
     process = _start(
@@ -100,6 +102,8 @@ def _header(file: Path, kind: str) -> str:
         process.kill()
         process.wait()
         cast(BinaryIO, process.stderr).close()
+    if watchdog.has_starved:
+        raise too_busy(kind)
     if watchdog.has_killed or process.returncode in TIME_LIMIT_STATUSES or not is_whole:
         raise too_slow(kind, file)
     if process.returncode == KILLED:
@@ -180,6 +184,11 @@ def too_slow(kind: str, path: Path) -> SpaceError:
     return SpaceError(f"The {kind} {shown_name(path)} takes too long to read. Convert it to another format.")
 
 
+def too_busy(kind: str) -> ServerFault:
+    """The fault for a file whose reader got too little of the processors in its time."""
+    return ServerFault(f"Reading the {kind} took too long, as this machine is busy. Try again later.", "timeout")
+
+
 def _channels(details: str) -> int | None:
     """The number of channels by what ffmpeg reports of a stream; None for more than two in a usual layout."""
     for layout, number in (("mono", 1), ("stereo", 2)):
@@ -249,6 +258,18 @@ class Process:
     def timed_out(self) -> bool:
         """Whether it was stopped because it took too long."""
         return self._watchdog.has_killed or self._process.poll() in TIME_LIMIT_STATUSES
+
+    def check_time(self, kind: str, file: Path) -> None:
+        """For one that reads a user's file and has ended: checks that it was not stopped.
+
+        Raises:
+            SpaceError: the file takes too long to read.
+            ServerFault: the machine is too busy.
+        """
+        if self._watchdog.has_starved:
+            raise too_busy(kind)
+        if self.timed_out:
+            raise too_slow(kind, file)
 
     def limit(self, seconds: float) -> AbstractContextManager[None]:
         """A context for waiting, in which ffmpeg is killed after ``seconds``."""

@@ -59,8 +59,7 @@ def _decoded_frames(info: ffmpeg.MediaInfo, max_side: int, max_seconds: float) -
         with decoder.limit(FRAME_SECONDS):
             decoder.wait()
         name, seconds = shown_name(info.path), count / FPS
-        if decoder.timed_out:
-            raise ffmpeg.too_slow("video", info.path)
+        decoder.check_time("video", info.path)
         if count == 0:
             raise SpaceError(f"No frames could be read from the video {name}; it is damaged. Save or upload it again.")
         is_complete = seconds >= max_seconds - 1 / FPS

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import IO
 
 from space_core.animation import Animation
@@ -107,17 +106,8 @@ def write_animation(
             if soundtrack is not None:
                 motion = replace(motion, speech=soundtrack.speech[: len(motion) * SAMPLES_PER_FRAME])
             motion_file = check_output(outputs.motion_file, ".npz")
-            _save_with_progress(motion_file, motion, progress)
+            save_motion(motion_file, motion, lambda: progress("frames", num_frames, num_frames))
             finished.append(motion_file)
-
-
-def _save_with_progress(path: Path, motion: Motion, progress: Progress) -> None:
-    """Writes a motion file like ``save_motion``; nothing of it appears if ``progress`` raises meanwhile."""
-    # A cancelled task goes on writing, into a folder that is gone.
-    with TemporaryDirectory(prefix=".space-", dir=path.parent, ignore_cleanup_errors=True) as folder:
-        unfinished = Path(folder) / "landmarks.npz"
-        run_with_progress(lambda: save_motion(unfinished, motion), lambda: progress("frames", len(motion), len(motion)))
-        unfinished.replace(path)
 
 
 @contextmanager

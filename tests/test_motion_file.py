@@ -1,7 +1,10 @@
 """What motion files promise: saving and loading changes nothing, edits take effect, bad files are refused."""
 
 import dataclasses
+import os
 import re
+import subprocess
+import sys
 import zipfile
 
 import numpy as np
@@ -239,6 +242,28 @@ def test_a_motion_file_that_cannot_be_written_is_refused(motion, tmp_path):
     for path, words in ((tmp_path / "motion.mp4", "must end in .npz"), (tmp_path / "nowhere" / "a.npz", "no folder")):
         with pytest.raises(SpaceError, match=words):
             save_motion(path, motion)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="only there files are locked")
+def test_what_a_killed_run_has_left_beside_its_motion_file_is_removed_by_a_later_one(motion, saved, tmp_path):
+    program = """
+import sys
+from space_core import load_motion, save_motion
+def wait():
+    print("started", flush=True)
+    input()
+save_motion(sys.argv[2], load_motion(sys.argv[1]), wait)
+"""
+    folder = tmp_path / "results"
+    folder.mkdir()
+    command = [sys.executable, "-c", program, str(saved), str(folder / "killed.npz")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as killed:
+        assert killed.stdout.readline() == "started\n"
+        killed.kill()
+    (left,) = folder.iterdir()
+    os.utime(left, (0, 0))
+    save_motion(folder / "motion.npz", motion)
+    assert [path.name for path in folder.iterdir()] == ["motion.npz"]
 
 
 # Drawings

@@ -131,7 +131,8 @@ def unfinished_file(path: Path) -> Iterator[Path]:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # until this process ends, however it does
             yield name
     finally:
-        name.unlink(missing_ok=True)
+        with suppress(PermissionError):  # of Windows, for a file that is still being written
+            name.unlink(missing_ok=True)
 
 
 def _remove_abandoned(folder: Path) -> None:

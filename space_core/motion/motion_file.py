@@ -27,6 +27,8 @@ Files are untrusted: nothing is unpickled, and arrays are decompressed only afte
 
 import zipfile
 import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -47,6 +49,7 @@ from space_core.media.files import (
 from space_core.motion.action_unit_labels import MAX_STRENGTH, UNIT_COLUMNS
 from space_core.motion.emotion_labels import EMOTIONS, MAX_INTENSITY
 from space_core.motion.motion import Motion, single_precision
+from space_core.progress import run_with_progress
 from space_core.timing import FPS, SAMPLE_RATE, SAMPLES_PER_FRAME, number_of_frames
 
 FORMAT = 1
@@ -87,13 +90,26 @@ MAX_HEADER_BYTES = 4096
 DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, TypeError, RuntimeError)
 
 
-def save_motion(path: str | Path, motion: Motion) -> None:
+def save_motion(path: str | Path, motion: Motion, on_progress: Callable[[], None] = lambda: None) -> None:
     """Writes a motion file, replacing an existing one atomically.
+
+    Args:
+        path: the file.
+        motion: what is written.
+        on_progress: called a few times a second; an exception that it raises is passed on, and no file appears.
 
     Raises:
         SpaceError: a name that doesn't end in .npz, or a file that can't be written.
     """
     target = check_output(path, ".npz")
+    with _failures_as_refusals(target), unfinished_file(target) as unfinished:
+        file = unfinished.open("wb")  # closed by the task, which goes on after an exception of on_progress
+        run_with_progress(lambda: _write(file, motion), on_progress)
+        unfinished.replace(target)
+
+
+def _write(file: IO[bytes], motion: Motion) -> None:
+    """Writes a motion into a file, and closes it."""
     pose, photo = motion.head_pose, motion.photo_pose
     arrays = {
         "format": np.int64(FORMAT),
@@ -117,11 +133,14 @@ def save_motion(path: str | Path, motion: Motion) -> None:
     }
     if motion.speech is not None:
         arrays["speech"] = motion.speech
+    with file:
+        np.savez_compressed(file, **arrays)
+
+
+@contextmanager
+def _failures_as_refusals(path: Path) -> Iterator[None]:
     try:
-        with unfinished_file(target) as unfinished:
-            with unfinished.open("wb") as file:  # given a name, NumPy would append .npz
-                np.savez_compressed(file, **arrays)
-            unfinished.replace(target)
+        yield
     except OSError as failure:
         if is_disk_full(failure):
             raise disk_full() from failure

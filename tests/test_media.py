@@ -329,6 +329,34 @@ def test_a_recording_with_megabytes_of_text_is_refused_at_once(tmp_path, speech)
     assert not isinstance(refused.value, ServerFault)
 
 
+@pytest.fixture
+def ffmpeg_program(tmp_path, monkeypatch):
+    """Has a Python program take ffmpeg's place; call it with the text of the program."""
+
+    def replace(text):
+        program = tmp_path / "ffmpeg"
+        program.write_text(f"#!{sys.executable}\n{text}")
+        program.chmod(0o700)
+        monkeypatch.setattr("space_core.media.ffmpeg.binary", lambda: str(program))
+
+    return replace
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it starts no scripts")
+@pytest.mark.parametrize(
+    ("work", "message", "kind"),
+    [("time.sleep(1)", "this machine is busy", ServerFault), ("pass", "takes too long to read", SpaceError)],
+)
+def test_a_busy_machine_is_not_taken_for_a_bad_recording(speech, monkeypatch, ffmpeg_program, work, message, kind):
+    ffmpeg_program(f"import time\nwhile True: {work}")
+    monkeypatch.setattr("space_core.media.ffmpeg.PROBE_CPU_SECONDS", 30)
+    monkeypatch.setattr("space_core.media.ffmpeg.PROBE_SECONDS", 4)
+    monkeypatch.setattr("space_core.child_processes.STARVED_SHARE", 0.02)  # also where tests share a busy processor
+    with pytest.raises(SpaceError, match=message) as failure:
+        load_speech(speech)
+    assert type(failure.value) is kind
+
+
 @pytest.mark.parametrize("name", ["list.wav", "list.mp4", "list.m3u8", "list"])
 def test_playlists_and_scripts_are_never_followed(tmp_path, speech, clip, name):
     make(tmp_path / "piece.ts", "-i", clip, "-c", "copy")
@@ -746,6 +774,14 @@ def test_an_avif_of_a_wide_gamut_without_a_profile_has_its_colours(tmp_path):
     code = content.index(b"colrnclx") + 8
     (tmp_path / "photo.avif").write_bytes(content[:code] + bytes([0, 12]) + content[code + 2 :])
     assert np.abs(load_photo(tmp_path / "photo.avif").astype(int) - (217, 43, 22)).max() < 4
+
+
+@pytest.mark.parametrize(("index", "shown"), [("R03", (232, 57, 34)), ("R98", (200, 60, 40)), (None, (200, 60, 40))])
+def test_a_photo_of_a_camera_that_says_adobe_rgb_in_its_exif_data_has_its_colours(tmp_path, index, shown):
+    exif = Image.Exif()
+    exif[0x8769] = {0xA001: 0xFFFF} | ({0xA005: {1: index, 2: b"0100"}} if index else {})
+    Image.new("RGB", (64, 64), (200, 60, 40)).save(tmp_path / "photo.jpg", quality=100, exif=exif)
+    assert np.abs(load_photo(tmp_path / "photo.jpg").astype(int) - shown).max() < 4
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import cast
 
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image
 
 # Code points of ITU-T H.273, as in PNG's chunk cICP, AVIF's box "nclx" and ICC's tag "cicp". Those that are not here
 # differ from sRGB by less than viewers do.
@@ -20,8 +20,11 @@ GAMMAS = {4: 1 / 2.2, 5: 1 / 2.8, 8: 1.0}
 PQ, HLG = 16, 18
 SRGB = (0.640, 0.330, 0.300, 0.600, 0.150, 0.060, 0.3127, 0.3290)
 SRGB_GAMMA = 1 / 2.2  # by which sRGB is stated
+ADOBE_RGB = (0.640, 0.330, 0.210, 0.710, 0.150, 0.060, 0.3127, 0.3290)
+ADOBE_RGB_GAMMA = 256 / 563
 # Cone responses of the Bradford adaptation, by which the photo's white becomes sRGB's.
 BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
+COLOUR_SPACE, UNCALIBRATED = 0xA001, 0xFFFF  # EXIF's tag, and its value for a space that has no number
 WHITE_NITS = 203.0  # of paper in an HDR picture, by ITU-R BT.2408
 HLG_NITS = 1000.0  # of the display that HLG is adapted to, with a system gamma of 1.2
 KNEE = 0.6  # linear light, beyond which that of an HDR picture is compressed: highlights keep their shape below white
@@ -93,7 +96,20 @@ def colour_coding(image: Image.Image, path: Path, profile: bytes | None) -> Colo
             chromaticities = CHROMATICITIES.get(primaries, SRGB)
             return ColourCoding(chromaticities, GAMMAS.get(transfer), transfer if is_hdr else 0)
         return None
-    return None if profile or "srgb" in image.info else _stated_coding(image)
+    if profile or "srgb" in image.info:
+        return None
+    return _stated_coding(image) or _camera_coding(image)
+
+
+def _camera_coding(image: Image.Image) -> ColourCoding | None:
+    """Adobe RGB where EXIF says so, as cameras write it (DCF): a colour space without a number, and the index "R03"."""
+    try:
+        exif = image.getexif()
+        space, index = exif.get_ifd(ExifTags.IFD.Exif).get(COLOUR_SPACE), exif.get_ifd(ExifTags.IFD.Interop).get(1)
+    except Exception:  # invalid EXIF data is frequent
+        return None
+    is_adobe = space == UNCALIBRATED and str(index).startswith("R03")
+    return ColourCoding(ADOBE_RGB, ADOBE_RGB_GAMMA) if is_adobe else None
 
 
 def _stated_coding(image: Image.Image) -> ColourCoding | None:

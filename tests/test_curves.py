@@ -9,6 +9,7 @@ from conftest import EXAMPLES
 
 from space_core import AnimationOptions, curves
 from space_core.motion.emotion_labels import EMOTIONS
+from space_core.web.curve_plot import plot_curves
 
 PHOTO = EXAMPLES / "astronaut.jpg"
 
@@ -55,3 +56,12 @@ def test_edits_take_effect_and_without_speech_loudness_is_0(motion):
     assert edited.emotion[:, EMOTIONS.index("surprised")].min() == 1
     assert edited.lip_opening.mean() > curves(motion).lip_opening.mean()
     assert not edited.loudness.any()
+
+
+def test_no_legend_of_the_drawn_curves_lies_over_them(motion):
+    figure = plot_curves(curves(motion))
+    figure.draw_without_rendering()
+    legends = [(axis, axis.get_legend()) for axis in figure.axes if axis.get_legend()]
+    assert len(legends) == 5
+    for axis, legend in legends:
+        assert legend.get_frame().get_window_extent().y0 > axis.get_window_extent().y1 - 5  # pixels

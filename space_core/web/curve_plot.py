@@ -36,7 +36,10 @@ def plot_curves(curves: Curves) -> Figure:
             axis.plot(seconds, line[::every], color=colour, linewidth=1.3, label=label)
         _style(axis, name)
         if lines:
-            axis.legend(loc="upper right", fontsize=7, framealpha=0, labelcolor=INK, ncols=len(lines))
+            above = {"loc": "lower right", "bbox_to_anchor": (1, 0.97), "borderaxespad": 0}  # not over the curves
+            axis.legend(**above, fontsize=7, frameon=False, labelcolor=INK, ncols=len(lines))
+    for axis in axes[-2:]:  # their scale begins at 0 and has 1, whatever is shown
+        axis.set_ylim(-0.05, max(1.05, axis.get_ylim()[1]))
     axes[-1].set_xlabel("seconds", color=INK, fontsize=9)
     axes[-1].set_xlim(0, max(float(np.max(seconds)), 0.1))
     return figure

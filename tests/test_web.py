@@ -33,7 +33,7 @@ from space_core.options import (
 from space_core.web import expiry
 from space_core.web.application import Callbacks
 from space_core.web.endpoints import Endpoints
-from space_core.web.jobs import Film, JobCancelled, SpeechSource, Step, Stream
+from space_core.web.jobs import Film, JobCancelled, JobRequest, SpeechSource, Step, Stream
 from space_core.web.metrics import Metrics
 from space_core.web.page import build_page
 from space_core.web.private_files import expire_files
@@ -371,6 +371,21 @@ def test_the_value_of_an_option_reaches_the_service(name, widget, monkeypatch):
     shown = option_choices(name).index(value) == 1 if widget.kind == "checkbox" else value
     list(endpoints.animate(*{**defaults, "photo": "a.jpg", "speech": "a.wav", name: shown}.values()))
     assert getattr(given[0], name) == getattr(AnimationOptions(**{name: value}), name)
+
+
+@pytest.mark.parametrize(
+    ("photo", "settings", "name"),
+    [
+        ("aunt mary.jpg", [{"emotion": "sad"}], "aunt_mary-sad"),
+        ("/tmp/été.png", [{"emotion": "0.7 happy + 0.3 sad"}], "été-emotions"),
+        ("aunt mary.jpg", [{}, {"emotion": "sad"}], "aunt_mary-compared"),
+        ("..", [{}], "_-neutral"),
+        ("-i\n\ud800" + "x" * 300, [{}], "_i_" + "x" * 37 + "-neutral"),
+    ],
+)
+def test_files_are_named_after_the_photo_and_what_becomes_of_it(photo, settings, name):
+    request = JobRequest(photo, SpeechSource(text="Hello"), tuple(AnimationOptions(**given) for given in settings))
+    assert request.name == name
 
 
 def test_an_option_without_a_widget_is_the_operators_or_the_command_lines():

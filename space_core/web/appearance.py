@@ -18,6 +18,7 @@ input:is([type="range"], [role="combobox"]):focus-visible {
 }
 input[type="range"]::-webkit-slider-thumb {border: 1px solid var(--input-border-color);}
 input[type="range"]::-moz-range-thumb {border: 1px solid var(--input-border-color);}
+.dark input[type="range"] {--neutral-200: var(--neutral-500);}  /* what is left of a slider's track */
 #found img {object-fit: contain;}
 #note p {margin: 0;}
 /* Small until it is used, so that a laptop's first sight has the examples and the button that starts. */
@@ -37,6 +38,7 @@ input[type="range"]::-moz-range-thumb {border: 1px solid var(--input-border-colo
   all: unset; margin: 0.4rem; color: var(--link-text-color); text-decoration: underline; cursor: pointer;
 }
 .player button:focus-visible {outline: 2px solid var(--color-accent);}
+.player .earlier:not([hidden]) {display: flex; flex-wrap: wrap; align-items: baseline; margin-top: 0.4rem;}
 .summary {min-height: 4.5rem;}
 .summary .error {white-space: normal; border-radius: var(--radius-lg);}
 .stopped .summary .wrap:has(.error) {display: none;}
@@ -61,10 +63,11 @@ button[title="Trim video to selection"], button[title="Reset video to initial va
 # What a player consists of, see ``player.js``.
 PLAYER = """<div class="stage">
 <video controls playsinline hidden aria-label="Talking portrait"></video>
-<a download="space.mp4" hidden>Download the video</a>
+<a download hidden>Download the video</a>
 <button type="button" hidden>Share it</button>
 <span role="status">The video will play here.</span>
-</div>"""
+</div>
+<div class="earlier" hidden></div>"""
 DROP_MESSAGES = "() => spaceDropMessages()"
 _SCRIPTS = [
     Path(__file__).with_name(name).read_text(encoding="utf-8")

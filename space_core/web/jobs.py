@@ -1,9 +1,11 @@
 """What a visitor asks for, and what is reported of it until it is made."""
 
+import re
 import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from space_core.motion.emotion_labels import EMOTIONS
 from space_core.options import AnimationOptions
 
 
@@ -23,6 +25,14 @@ class JobRequest:
     speech: SpeechSource
     settings: tuple[AnimationOptions, ...]
     intermediate_results: bool = False  # the landmark video and the motion file, too
+
+    @property
+    def name(self) -> str:
+        """What its files are called, without suffix: after the photo, and what becomes of it."""
+        photo, emotion = re.sub(r"\W+", "_", Path(self.photo).stem)[:40], self.settings[0].emotion
+        if len(self.settings) > 1:
+            return f"{photo}-compared"
+        return f"{photo}-{emotion if emotion in EMOTIONS else 'emotions'}"
 
 
 @dataclass(frozen=True)

@@ -232,7 +232,7 @@ def _examples(inputs: InputScreen, result: FilmScreen, folder: Path) -> None:
         rows, [*filled_in, result.video], label="Examples: click one", visible_columns=[0, 2, 3], elem_id="examples"
     )
     clicked = examples.load_input_event.then(None, js=player_script(result.player, "clear"))
-    clicked.then(None, result.video, js=player_script(result.player, "finish"))
+    clicked.then(None, result.video, js=player_script(result.player, "present"))
 
 
 def _inside() -> InsideScreen:

@@ -11,6 +11,9 @@ window.spacePlayer = (selector) => spacePlayers[selector] ??= (() => {
   const LEAST_LEAD = 0.35;  // seconds of film between what is shown and what has come, before it plays
   const KEPT = 20;  // seconds that stay in memory behind what is shown, when the memory is full
   const WAITING = 'The video will play here.', MAKING = 'The video is being made.', READY = 'The video is ready.';
+  const GONE = 'This video is no longer there.';
+  const films = [];  // the addresses of those that were made here, finished
+  let shown = null;  // the address of the finished film that is shown, or that a stream is of
   let isMaking = false;
   let film = null;  // the stream that is shown: {abort, seconds, begun, received, isWhole, finished}
 
@@ -18,6 +21,9 @@ window.spacePlayer = (selector) => spacePlayers[selector] ??= (() => {
   const download = () => document.querySelector(`${selector} a[download]`);
   const share = () => document.querySelector(`${selector} button`);
   const status = () => document.querySelector(`${selector} [role="status"]`);  // hidden, but read aloud, beside a video
+  const earlier = () => document.querySelector(`${selector} .earlier`);
+  const addressOf = (value) => (value?.video ?? value)?.url;  // of Gradio's video
+  const fileName = (address) => decodeURIComponent(address.split('/').pop());
   const root = () => (window.gradio_config?.root || location.href.split(/[?#]/)[0]).replace(/\/?$/, '/');
   const until = (target, event) => new Promise((done) => target.addEventListener(event, done, {once: true}));
   const pause = (seconds) => new Promise((done) => setTimeout(done, 1000 * seconds));
@@ -142,25 +148,62 @@ window.spacePlayer = (selector) => spacePlayers[selector] ??= (() => {
     player.src = stream.finished;
   }
 
-  // Shows a finished film: what the stream becomes that is playing, or another one.
+  // Shows a film that was made: what the stream becomes that is playing, or another one.
   function finish(value) {
-    const file = value?.video ?? value;
-    if (!file?.url) { fail(); return; }
+    const address = addressOf(value);
+    if (!address) { fail(); return; }
+    films.push(address);
     isMaking = false;
-    status().textContent = READY;
-    download().href = file.url;
-    download().hidden = false;
-    offerSharing(file.url);
-    if (film) {
-      film.finished = file.url;
-      if (film.isBroken) replace(film);
-      else if (film.isWhole) hold(film);
-      return;
-    }
+    if (film) film.finished = address;
+    else show(address);
+    offer(address);
+    if (film?.isBroken) replace(film);
+    else if (film?.isWhole) hold(film);
+  }
+
+  // Shows a film that is none of these.
+  function present(value) {
+    show(addressOf(value));
+    offer(addressOf(value));
+  }
+
+  function show(address) {
     const player = video();
     player.hidden = false;
-    player.src = file.url;
+    player.onerror = () => { forget(address); };
+    player.src = address;
     player.play().catch(() => {});
+  }
+
+  // What can be done with a finished film, and with those before it.
+  function offer(address) {
+    shown = address;
+    status().textContent = READY;
+    download().href = address;
+    download().download = fileName(address);
+    download().hidden = false;
+    offerSharing(address);
+    listEarlier();
+  }
+
+  function listEarlier() {
+    const buttons = films.filter((address) => address !== shown).map((address) => {
+      const button = document.createElement('button');
+      button.type = 'button';
+      button.textContent = `${films.indexOf(address) + 1} ${fileName(address).replace(/\.mp4$/, '')}`;
+      button.onclick = () => { clear(); show(address); offer(address); };
+      return button;
+    });
+    earlier().replaceChildren('Earlier videos: ', ...buttons);
+    earlier().hidden = isMaking || !buttons.length;
+  }
+
+  // The demo deletes films after a while.
+  function forget(address) {
+    if (films.includes(address)) films.splice(films.indexOf(address), 1);
+    clear();
+    status().textContent = GONE;
+    listEarlier();
   }
 
   // Phones give a film to other programs; it is fetched first, as they do so only right after a tap.
@@ -180,13 +223,14 @@ window.spacePlayer = (selector) => spacePlayers[selector] ??= (() => {
     if (film) clear();
     status().textContent = WAITING;
     isMaking = false;
+    listEarlier();
   }
 
   function clear() {
     film?.abort.abort();
-    film = null;
+    film = shown = null;
     const player = video();
-    player.onwaiting = null;
+    player.onwaiting = player.onerror = null;
     player.removeAttribute('src');
     player.load();
     player.hidden = true;
@@ -197,6 +241,7 @@ window.spacePlayer = (selector) => spacePlayers[selector] ??= (() => {
   function begin() {
     clear();
     isMaking = true;
+    listEarlier();
     status().textContent = MAKING;
     status().parentElement.classList.add('used');
     spaceDropMessages();
@@ -210,8 +255,9 @@ window.spacePlayer = (selector) => spacePlayers[selector] ??= (() => {
     if (film && !film.finished) clear();
     if (isMaking) status().textContent = 'Stopped.';
     isMaking = false;
+    listEarlier();
     document.body.classList.add('stopped');
   }
 
-  return {play, finish, fail, clear, begin, stop};
+  return {play, finish, present, fail, clear, begin, stop};
 })();

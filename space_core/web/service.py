@@ -276,10 +276,11 @@ class AnimationService:
     def _make_film(self, request: JobRequest, folder: Path, progress: Progress) -> Film:
         """Makes the film of a request in a folder; in the thread of ``iterate_in_thread``."""
         begun = time.monotonic()
-        photo, speech, settings, video = request.photo, request.speech.recording, request.settings, folder / "space.mp4"
+        photo, speech, settings, name = request.photo, request.speech.recording, request.settings, request.name
         recording = speech or self._speak(request, folder / "speech.wav", progress)
-        landmark_video = folder / "inside.mp4" if request.intermediate_results else None
-        motion_file = folder / "landmarks.npz" if request.intermediate_results else None
+        video = folder / f"{name}.mp4"
+        landmark_video = folder / f"{name}-inside.mp4" if request.intermediate_results else None
+        motion_file = folder / f"{name}-landmarks.npz" if request.intermediate_results else None
         made: FilmResult
         with (folder / STREAM).open("wb") as stream:
             if len(settings) > 1:

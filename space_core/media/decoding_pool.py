@@ -138,7 +138,7 @@ def _failure(path: Path, status: int, is_late: bool) -> SpaceError:
     if is_late:
         return ServerFault("Reading the photo took too long, as this machine is busy. Try again later.", "timeout")
     if status in (SLOW_PHOTO, OUT_OF_TIME):
-        return SpaceError(f"The photo {shown_name(path)} takes too long to read. Save it as a JPEG.")
+        return SpaceError(f"The photo {shown_name(path)} takes too long to read. Save it again as a JPEG.")
     if status == KILLED:  # by the system, which has no memory left
         return out_of_memory()
     if status < 0:

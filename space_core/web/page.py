@@ -27,9 +27,8 @@ EXAMPLE_ROWS = (
 COMPARED_EMOTIONS = ("neutral", "happy", "sad", "surprised")  # that the settings of a comparison start with
 SESSIONS_KEPT = 300  # Gradio keeps 0.2 MB in memory for every visitor, and for every request of a program
 
-INTRODUCTION = """# SPACE
-**One photo and one recording in, a video of that person saying it out.** Use faces and voices only of people who
-agreed."""
+INTRODUCTION = f"""# SPACE
+**{gradio_patches.DESCRIPTION}** Use faces and voices only of people who agreed."""
 
 # On a phone the examples lie far below.
 TO_EXAMPLES = " [Try an example.](#examples)"

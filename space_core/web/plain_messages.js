@@ -1,5 +1,6 @@
-// Gradio's message about a file of a wrong kind lists media types; visitors read what they can give instead. Messages
-// vanish after a while; where a film would be, Gradio then says "Error" alone, and here why there is none.
+// Gradio's message about a file of a wrong kind lists media types; visitors read what they can give instead. Every message
+// has the title "Error", as the page asks for the server's by a misspelt name; it gets one in plain words. Messages vanish
+// after a while; where a film would be, Gradio then says "Error" alone, and here why there is none.
 (() => {
   const GRADIOS = /^Invalid file types?: (.*)\. Only (.*) allowed\.$/s;
   const ADVICE = {
@@ -23,9 +24,13 @@
   window.spaceDropMessages = () =>
     document.querySelectorAll('[data-testid="toast-close"], .summary .clear-status button').forEach((button) => button.click());
 
+  const texts = (element) => [...element.childNodes].filter((node) => node.nodeType === Node.TEXT_NODE);
+
   new MutationObserver(() => {
     document.querySelectorAll('.summary .error').forEach(explain);
+    for (const title of document.querySelectorAll('.toast-title'))
+      texts(title).forEach((text) => { if (text.nodeValue.trim() === 'Error') text.nodeValue = 'This didn\'t work'; });
     for (const message of document.querySelectorAll('.toast-message-text'))
-      message.childNodes.forEach((node) => node.nodeType === Node.TEXT_NODE && replace(node));
+      texts(message).forEach(replace);
   }).observe(document.documentElement, {childList: true, subtree: true});
 })();

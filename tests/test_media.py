@@ -1,6 +1,7 @@
 """Media files: common formats are read, unusable files are refused with one sentence, written videos play."""
 
 import os
+import pathlib
 import re
 import signal
 import struct
@@ -368,6 +369,11 @@ def test_playlists_and_scripts_are_never_followed(tmp_path, speech, clip, name):
         path.write_text(content)
         assert "not a recording" in refusal(load_speech, path)
         assert "not a video" in refusal(read_frames, path)
+
+
+@pytest.mark.parametrize("path", ["https://example.com/a.wav", pathlib.Path("https://example.com/a.wav")])
+def test_who_gives_an_address_is_told_to_download_the_file(path):
+    assert "no recording 'a.wav'. Other addresses are never fetched" in refusal(load_speech, path)
 
 
 @pytest.mark.parametrize("name", ["http://localhost/a.wav", "concat:a.wav|b.wav", "-i", "data:audio/wav;base64,UklG"])
@@ -1191,6 +1197,7 @@ except ServerFault as error:
 
 def test_an_output_that_cannot_be_written_is_refused_early(tmp_path, speech):
     assert "must end in .mp4" in refusal(check_output, tmp_path / "out.avi", ".mp4")
+    assert "The output '.' must end in .mp4" in refusal(check_output, ".", ".mp4")
     assert "no folder 'nowhere'" in refusal(check_output, tmp_path / "nowhere" / "out.mp4", ".mp4")
     (tmp_path / "folder.mp4").mkdir()
     assert "not a file that can be replaced" in refusal(check_output, tmp_path / "folder.mp4", ".mp4")

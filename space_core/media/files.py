@@ -3,6 +3,7 @@
 import errno
 import importlib
 import os
+import re
 import stat
 import tempfile
 import time
@@ -16,6 +17,7 @@ from space_core.media.run_folder import temporary_run_folder
 
 fcntl: Any = importlib.import_module("fcntl") if os.name == "posix" else None
 
+ADDRESS = re.compile("[a-z]{2,}:/", re.IGNORECASE)  # in a Path, of which one slash is left; C:/ is a folder
 UNFINISHED = ".space-*.part"  # a file that is being written
 # After so long without a write, an unfinished file that nobody locks is what a killed run has left. Not at once: some
 # network file systems show a lock to the machine alone that holds it. The slowest generator writes every two minutes.
@@ -24,7 +26,7 @@ ABANDONED_SECONDS = 600.0
 
 def shown_name(path: str | Path) -> str:
     """The file name of a path in quotes, at most 60 printable characters; messages must not show folders."""
-    name = "".join(c if c.isprintable() else "?" for c in Path(path).name)
+    name = "".join(c if c.isprintable() else "?" for c in Path(path).name or os.fspath(path))
     return f"'{name if len(name) <= 60 else name[:40] + '…' + name[-15:]}'"
 
 
@@ -55,7 +57,9 @@ def existing_file(path: str | Path, kind: str) -> Path:
     except PermissionError:
         raise SpaceError(f"The {kind} {shown_name(path)} may not be read. Change its permissions or copy it.") from None
     except (OSError, ValueError):  # ValueError: a zero byte inside the path
-        raise SpaceError(f"There is no {kind} {shown_name(path)}. Check the path.") from None
+        is_address = ADDRESS.match(os.fspath(path))
+        advice = "Other addresses are never fetched: download it first." if is_address else "Check the path."
+        raise SpaceError(f"There is no {kind} {shown_name(path)}. {advice}") from None
 
 
 def check_output(path: str | Path, suffix: str, inputs: tuple[str | Path, ...] = ()) -> Path:

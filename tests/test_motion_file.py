@@ -233,6 +233,14 @@ def test_a_header_whose_shape_is_no_number_is_refused(saved):
     assert "is not a landmarks file (.npz), or it is damaged" in refusal(saved)
 
 
+def test_a_header_whose_brackets_are_not_closed_is_refused(saved):
+    edit(saved, blink=None)
+    with zipfile.ZipFile(saved, "a") as archive:
+        header = b"{" + b"(" * 62 + b"\n"
+        archive.writestr("blink.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
+    assert "is not a landmarks file (.npz), or it is damaged" in refusal(saved)
+
+
 def test_a_shorter_limit_holds_for_motions_too(saved):
     with pytest.raises(SpaceError, match="limit is 1 s, 25 frames"):
         load_motion(saved, max_seconds=1)

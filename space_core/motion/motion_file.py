@@ -25,6 +25,8 @@ Arrays, T frames at 25 a second, real numbers (written as float32):
 Files are untrusted: nothing is unpickled, and arrays are decompressed only after their declared size is checked.
 """
 
+import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -86,8 +88,11 @@ FARTHEST = 1.0  # distance of a point from the resting face, in outer-eye-corner
 MAX_ZOOM = 3
 MAX_ITEM_BYTES = 8
 MAX_HEADER_BYTES = 4096
-# What zipfile and NumPy raise on damaged files; TypeError where a shape holds True.
-DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, TypeError, RuntimeError)
+# What zipfile and NumPy raise on damaged files; TypeError where a shape holds True, TokenError where a bracket is open.
+DAMAGE = (
+    *(zipfile.BadZipFile, zlib.error, struct.error, tokenize.TokenError),
+    *(EOFError, OSError, ValueError, TypeError, RuntimeError),
+)
 
 
 def save_motion(path: str | Path, motion: Motion, on_progress: Callable[[], None] = lambda: None) -> None:

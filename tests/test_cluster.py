@@ -41,7 +41,7 @@ from space_core.cluster.remote_stream import MOST_UNREAD
 from space_core.cluster.replica import NO_PICTURE, Chunk, FilmRequest, FilmResult, LiveRequest, Ready
 from space_core.cluster.serving import RemotePipeline
 from space_core.cluster.shared_application import shared_application
-from space_core.cluster.status_table import FilmStatus, read_status_table
+from space_core.cluster.status_table import FilmStatus, read_status_table, write_status_table
 from space_core.cluster.storage import download, file_names, place, remove_unfinished, upload
 from space_core.errors import MACHINE_LOST, ServerFault, SpaceError
 from space_core.live import LiveControl, LiveFrame
@@ -129,6 +129,15 @@ def test_a_bad_row_is_refused_with_a_sentence_and_the_others_are_not(row, senten
     assert isinstance(last, FilmJob)
     assert (refused.row, refused.status) == (2, "refused")
     assert sentence in refused.sentence
+
+
+def test_a_row_with_half_a_character_can_be_written_to_the_status_table(tmp_path):
+    rows = [{"id": "one", "photo": "\ud800.jpg", "speech": "a.wav"}, {"id": "\ud800", "photo": "a.jpg"}]
+    job, refused = read_job_table(str(write_table(rows, tmp_path / "jobs.jsonl")))
+    assert Path(job.photo).name == "?.jpg"
+    done = FilmStatus(1, job.id, "done", request=job.request)
+    write_status_table([done, refused], place(str(tmp_path)))
+    assert [status.id for status in read_status_table(place(str(tmp_path)))] == ["one", "?"]
 
 
 @pytest.mark.parametrize(

@@ -185,6 +185,8 @@ def test_a_wrong_beginning_is_refused_with_a_sentence(live):
             message, code = end(socket)
         assert message["type"] == "error" and message["message"].endswith("."), first
         assert code == 1008
+        if first in ("hello", "[]", FRAME):  # what a beginning is, rather than what may come after it
+            assert message["message"].startswith("The first message is JSON")
     assert live.pipeline.options is None
 
 

@@ -52,8 +52,8 @@ def parse_beginning(message: bytes | dict[str, Any], settings: Settings) -> tupl
     return _uploaded(message.get("photo")), AnimationOptions(**options)
 
 
-def parse_message(text: str | None, sound: bytes | None) -> bytes | dict[str, Any]:
-    """A message of the visitor's: sound, or JSON.
+def parse_message(text: str | None, sound: bytes | None, advice: str = NO_CONTROL) -> bytes | dict[str, Any]:
+    """A message of the visitor's: sound, or JSON; ``advice`` says what can be sent.
 
     Raises:
         SpaceError: it is neither, or too long.
@@ -67,7 +67,7 @@ def parse_message(text: str | None, sound: bytes | None) -> bytes | dict[str, An
     except (ValueError, RecursionError):  # lists within lists within lists
         value = None
     if not isinstance(value, dict):
-        raise SpaceError(NO_CONTROL)
+        raise SpaceError(advice)
     return value
 
 

@@ -23,7 +23,14 @@ from space_core.timing import FPS, SAMPLE_RATE, SAMPLES_PER_FRAME
 from space_core.web.error_handlers import RESTARTING
 from space_core.web.job_threads import END_SECONDS
 from space_core.web.jobs import Job, JobCancelled
-from space_core.web.live_messages import NO_CONTROL, pack_frame, parse_beginning, parse_message, parse_sound
+from space_core.web.live_messages import (
+    NO_BEGINNING,
+    NO_CONTROL,
+    pack_frame,
+    parse_beginning,
+    parse_message,
+    parse_sound,
+)
 from space_core.web.logs import log_event
 from space_core.web.service import AnimationService
 from space_core.web.settings import Settings
@@ -93,7 +100,7 @@ class LiveSession:
         """Answers the connection until it ends; every end but the visitor's is explained in a sentence."""
         await self._socket.accept()
         try:
-            photo, options = parse_beginning(await self._receive(), self._settings)
+            photo, options = parse_beginning(await self._receive(NO_BEGINNING), self._settings)
             with self._service.live(visitor_address(self._socket.scope), self._tell_restart) as job:
                 sentence = await self._talk(job, photo, options)
             await self._close("end", sentence, RESTART if sentence == RESTARTING else ENDED)
@@ -246,7 +253,7 @@ class LiveSession:
         with suppress(RuntimeError):  # the server has ended
             self._loop.call_soon_threadsafe(self._answers.put_nowait, answer)
 
-    async def _receive(self) -> bytes | dict[str, Any]:
+    async def _receive(self, advice: str = NO_CONTROL) -> bytes | dict[str, Any]:
         """The visitor's next message: sound, or JSON.
 
         Raises:
@@ -262,7 +269,7 @@ class LiveSession:
                     raise SpaceError(IDLE) from None
         if message["type"] == "websocket.disconnect":
             raise WebSocketDisconnect(message.get("code", ENDED))
-        return parse_message(message.get("text"), message.get("bytes"))
+        return parse_message(message.get("text"), message.get("bytes"), advice)
 
     async def _close(self, kind: str, sentence: str, code: int) -> None:
         """Says why the session ends, and ends it."""

@@ -58,14 +58,15 @@ class SpacePipeline:
 
         Args:
             photo: see ``animate``.
-            options: of these, ``face`` and ``detector`` matter.
+            options: of these, ``face``, ``detector`` and ``framing`` matter.
 
         Raises:
             SpaceError: where ``animate`` does for this photo.
         """
         options = options or AnimationOptions()
+        is_whole = options.framing == "photo"
         draft, scale = load_draft(photo)
-        return preview_face(draft, self._stages.detector(options), options.face, scale)
+        return preview_face(draft, self._stages.detector(options), options.face, scale, is_whole)
 
     @out_of_memory_as_fault()
     def prepare(self, photo: Photo, options: AnimationOptions | None = None) -> None:

@@ -153,6 +153,11 @@ def test_the_drawn_look_shows_the_crop_and_dims_what_it_leaves_out(pipeline, ast
     assert draw_preview(preview, max_side=200).shape == (200, 200, 3)
 
 
+def test_the_drawn_look_dims_nothing_of_a_photo_that_is_shown_whole(pipeline, astronaut):
+    drawn = draw_preview(pipeline.preview(astronaut, AnimationOptions(framing="photo")))
+    np.testing.assert_array_equal(drawn[-60:-8, 8:-8], astronaut[-60:-8, 8:-8])
+
+
 def test_the_drawn_look_sets_the_chosen_one_of_several_faces_apart(pipeline, couple):
     drawings = [draw_preview(pipeline.preview(couple, AnimationOptions(face=face))).astype(int) for face in (1, 2)]
     for chosen, (first, last) in enumerate(((0, 512), (540, 926))):

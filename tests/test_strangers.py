@@ -573,7 +573,7 @@ def test_a_fault_in_a_preview_is_not_blamed_on_the_photo():
         raise ServerFault("This server has no memory left for that.", "out_of_memory")
 
     endpoints = Endpoints(SimpleNamespace(preview=preview), Settings())
-    picture, notes = endpoints.look("photo.jpg", 1, "mediapipe")
+    picture, notes = endpoints.look("photo.jpg", 1, "mediapipe", "crop")
     assert picture is None
     assert "no memory left" in notes
     assert "photo won't do" not in notes

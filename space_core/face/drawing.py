@@ -75,13 +75,13 @@ def drawn_size(preview: FacePreview, max_side: int = PREVIEW_SIDE) -> tuple[int,
 def draw_preview(preview: FacePreview, max_side: int = PREVIEW_SIDE) -> np.ndarray:
     """A photo with what would be animated: (h, w, 3) uint8 RGB, at most ``max_side`` pixels a side.
 
-    What the crop leaves out is dimmed. Of several faces each has its number, and the chosen one stands out.
+    What the film leaves out is dimmed. Of several faces each has its number, and the chosen one stands out.
     """
     height, width, _ = preview.photo.shape
     size = drawn_size(preview, max_side)
     picture = Image.fromarray(preview.photo).resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
 
-    # 1. The crop, as far as it lies in the photo.
+    # 1. What the film shows, as far as it lies in the photo.
     scales = np.array(size) / [width, height]
     low, high = preview.frame[0] * scales, preview.frame[2] * scales
     left, top, right, bottom = (*np.clip(low, 0, size).round().astype(int), *np.clip(high, 0, size).round().astype(int))

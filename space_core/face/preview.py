@@ -34,7 +34,8 @@ class FacePreview:
         faces: every face, the largest first.
         chosen: the one that would be animated.
         framed: (512, 512, 3) uint8 RGB, the crop around it as it would be animated.
-        frame: (4, 2) the crop's corners, clockwise from the top left, in pixels of the photo; may lie outside of it.
+        frame: (4, 2) the corners of what the film shows, clockwise from the top left, in pixels of the photo: those of
+            the crop, which may lie outside of it, or of the whole photo.
         notes: warnings, each a sentence or two, about a photo that will do but not well.
     """
 
@@ -56,17 +57,20 @@ class FacePreview:
         return min(self.faces, key=distance).number
 
 
-def preview_face(photo: np.ndarray, detector: Detector, face_number: int = 1, scale: float = 1.0) -> FacePreview:
+def preview_face(
+    photo: np.ndarray, detector: Detector, face_number: int = 1, scale: float = 1.0, is_whole: bool = False
+) -> FacePreview:
     """Previews a photo (H, W, 3) uint8 RGB and one of its faces, counted from 1.
 
-    ``scale`` is how many times larger the photo is from which the film is made. Raises SpaceError where
-    ``prepare_portrait`` does.
+    ``scale`` is how many times larger the photo is from which the film is made; ``is_whole`` says that the film shows
+    all of it. Raises SpaceError where ``prepare_portrait`` does.
     """
     found = find_faces(photo, detector, scale)
     face = choose_face(found, face_number)
     faces = tuple(FoundFace(number, _box(other), other.refusal) for number, other in enumerate(found, 1))
     framed = cut(photo, face.crop, margin=0)
-    frame = face.crop.to_photo(SIZE * np.array([[0, 0], [1, 0], [1, 1], [0, 1]]))
+    corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1]])
+    frame = corners * photo.shape[1::-1] if is_whole else face.crop.to_photo(SIZE * corners)
     notes = photo_notes(framed, face.landmarks, face.normalized, face.pose, face.crop.scale * face.photo_scale)
     return FacePreview(photo, faces, faces[face_number - 1], framed, frame, notes)
 

@@ -100,10 +100,10 @@ class Endpoints:
         notes = "This is how it will be framed.", *_choice_of_face(preview), *preview.notes
         return draw_preview(preview), "\n\n".join(notes)
 
-    def choose_face(self, photo: str, face: float, detector: str, click: gr.SelectData) -> float:
+    def choose_face(self, photo: str, face: float, detector: str, framing: str, click: gr.SelectData) -> float:
         """The number of the face that was clicked."""
         try:
-            preview = self._preview(photo, face, detector)
+            preview = self._preview(photo, face, detector, framing)
         except SpaceError:
             return face
         scale = max(preview.photo.shape) / max(drawn_size(preview))
@@ -153,9 +153,9 @@ class Endpoints:
                 else:
                     _show(progress, report)
 
-    def _preview(self, photo: str, face: Any, detector: Any) -> FacePreview:
+    def _preview(self, photo: str, face: Any, detector: Any, framing: Any) -> FacePreview:
         self._settings.check_detector(detector)
-        return self._service.preview(photo, AnimationOptions(face=face, detector=detector))
+        return self._service.preview(photo, AnimationOptions(face=face, detector=detector, framing=framing))
 
     def _animation_options(self, values: dict[str, Any]) -> AnimationOptions:
         if values["variation"] not in (KEEP_SEED, NEW_SEED):

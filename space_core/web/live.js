@@ -72,7 +72,7 @@ async function ask(path, request) {
 
 // What the endpoint /look returns: the framed photo, or null where it won't do, and notes. The portrait is prepared, too.
 async function preview(path) {
-  const values = [{path, meta: {_type: 'gradio.FileData'}}, 1, 'mediapipe'];
+  const values = [{path, meta: {_type: 'gradio.FileData'}}, 1, 'mediapipe', 'crop'];
   const headers = {'Content-Type': 'application/json'};
   const {event_id} = await ask('call/look', {method: 'POST', headers, body: JSON.stringify({data: values})});
   const events = await (await fetch(`gradio_api/call/look/${event_id}`)).text();

@@ -326,13 +326,13 @@ def _wire_jobs(
 
 def _wire_photo(endpoints: Endpoints, inputs: InputScreen) -> None:
     """A photo is previewed as soon as it is there; a click on a face chooses it."""
-    photo, face, detector = previewed = [inputs.parameters[name] for name in LOOK.names]
+    photo, face, detector, framing = previewed = [inputs.parameters[name] for name in LOOK.names]
     shown = [inputs.preview, inputs.notes]
     latest: dict[str, Any] = {"show_progress": "hidden", "trigger_mode": "always_last"}
     latest |= {"concurrency_limit": 2, "concurrency_id": "look"}
     photo.change(lambda: 1, None, face, show_progress="hidden", **INSTANT).then(
         endpoints.look, previewed, shown, api_name="look", **latest
     )
-    for changed in (face, detector):
+    for changed in (face, detector, framing):
         changed.change(endpoints.look, previewed, shown, **latest, **PRIVATE)
     inputs.preview.select(endpoints.choose_face, previewed, face, **latest, **PRIVATE)

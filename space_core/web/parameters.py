@@ -161,7 +161,10 @@ COMPARE = Endpoint(
 )
 LOOK = Endpoint(
     "Shows which faces a photo shows and how the chosen one is framed, or says why the photo won't do.",
-    (Parameter("photo", str | None, "An image.", REQUIRED), _option_parameter("face"), _option_parameter("detector")),
+    (
+        Parameter("photo", str | None, "An image.", REQUIRED),
+        *map(_option_parameter, ("face", "detector", "framing")),
+    ),
     "The photo with the frame drawn on it, and notes in words.",
     session=False,
 )

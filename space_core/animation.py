@@ -55,7 +55,7 @@ class Animation(FrameIterator):
         num_frames: int,
         options: RenderingOptions,
         frames: Generator[Frame, None, None],
-        notes: tuple[str, ...] = (),
+        notes: tuple[str, ...],
     ) -> None:
         super().__init__(portrait, num_frames, notes)
         self.options = options

@@ -27,7 +27,7 @@ def check_installed() -> None:
 
 
 @contextmanager
-def ray_session(address: str, num_cpus: int | None = None) -> Iterator[None]:
+def ray_session(address: str, num_cpus: int | None) -> Iterator[None]:
     """Connects to Ray within this context.
 
     Args:

@@ -32,7 +32,7 @@ from space_core.media.content_credentials import ContentCredentials
 from space_core.media.images import load_draft
 from space_core.options import AnimationOptions
 from space_core.output import Outputs
-from space_core.portrait_cache import PortraitCache
+from space_core.portrait_cache import CACHE_BYTES, PortraitCache
 from space_core.progress import Progress, run_with_progress
 
 DRAIN_SECONDS = 600.0  # for films to be finished on a replica that is to be replaced
@@ -58,7 +58,7 @@ class Replicas:
     most: int = 1
     cpus: float = 1.0
     gpus: float = 0.0
-    cache_bytes: int = 200_000_000
+    cache_bytes: int = CACHE_BYTES
 
 
 @dataclass

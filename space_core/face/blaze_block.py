@@ -20,9 +20,7 @@ class BlazeBlock(nn.Module):
     the last ones get no input added. With several groups, as many blocks of these numbers of channels run side by side.
     """
 
-    def __init__(
-        self, channels_in: int, channels_out: int, stride: int = 1, groups: int = 1, prelu: bool = False
-    ) -> None:
+    def __init__(self, channels_in: int, channels_out: int, stride: int, groups: int, prelu: bool) -> None:
         super().__init__()
         self.stride, self.groups, self.widened = stride, groups, channels_in if channels_out > channels_in else None
         depth = channels_in * groups
@@ -46,7 +44,7 @@ class BlazeBlock(nn.Module):
 class Pointwise(nn.Conv2d):
     """A 1×1 convolution. Groups are one matrix product, as torch runs them one by one on the CPU."""
 
-    def __init__(self, channels_in: int, channels_out: int, groups: int = 1) -> None:
+    def __init__(self, channels_in: int, channels_out: int, groups: int) -> None:
         super().__init__(channels_in * groups, channels_out * groups, 1, groups=groups)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -58,7 +58,7 @@ class FacePreview:
 
 
 def preview_face(
-    photo: np.ndarray, detector: Detector, face_number: int = 1, scale: float = 1.0, is_whole: bool = False
+    photo: np.ndarray, detector: Detector, face_number: int, scale: float, is_whole: bool
 ) -> FacePreview:
     """Previews a photo (H, W, 3) uint8 RGB and one of its faces, counted from 1.
 

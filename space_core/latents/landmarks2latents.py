@@ -147,7 +147,7 @@ class Landmarks2Latents:
         )
 
 
-def load_landmarks2latents(path: Path, fingerprint: str, device: torch.device | str = "cpu") -> Landmarks2Latents:
+def load_landmarks2latents(path: Path, fingerprint: str, device: torch.device) -> Landmarks2Latents:
     """The network of a file.
 
     Args:

@@ -65,10 +65,10 @@ class MotionNetwork(nn.Module):
     The logit is the last output; above 0 the lips more likely touch than not.
     """
 
-    def __init__(self, num_coefficients: int, dropout: float = 0.0) -> None:
+    def __init__(self, num_coefficients: int) -> None:
         super().__init__()
         self.encoder = SpeechEncoder()
-        self.decoder = MotionDecoder(num_coefficients + 1, dropout)
+        self.decoder = MotionDecoder(num_coefficients + 1)
 
     def forward(self, mel: torch.Tensor) -> torch.Tensor:
         """(batch, 4 * (T + 2 * CONTEXT_FRAMES), 80) to (batch, T, coefficients + 1)."""

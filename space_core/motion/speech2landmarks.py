@@ -267,7 +267,7 @@ def speech_scale(rest: np.ndarray) -> np.ndarray:
     return np.array([scale * np.exp(-SMILE_NARROWS * smile_of(rest)), scale, scale])
 
 
-def shape_labiodentals(motion: np.ndarray, share: np.ndarray, articulation: float | np.ndarray = 1.0) -> np.ndarray:
+def shape_labiodentals(motion: np.ndarray, share: np.ndarray, articulation: float | np.ndarray) -> np.ndarray:
     """Motion (T, 478, 3) of the canonical face with its lower lip at the upper incisors, by a share (T,), for /f v/.
 
     ``articulation``, one number or (T, 1), scales the shape.
@@ -276,7 +276,7 @@ def shape_labiodentals(motion: np.ndarray, share: np.ndarray, articulation: floa
     return _towards_shape(motion, closed, load_consonants().labiodental_shape, share, articulation)
 
 
-def shape_dentals(motion: np.ndarray, share: np.ndarray, articulation: float | np.ndarray = 1.0) -> np.ndarray:
+def shape_dentals(motion: np.ndarray, share: np.ndarray, articulation: float | np.ndarray) -> np.ndarray:
     """Motion (T, 478, 3) of the canonical face with its lips apart for the tongue, by a share (T,), for /θ ð/.
 
     ``articulation``, one number or (T, 1), scales the shape.

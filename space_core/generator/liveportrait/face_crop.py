@@ -51,8 +51,8 @@ def face_crop(landmarks: np.ndarray) -> FaceCrop:
     return FaceCrop(corner[0] * right + corner[1] * down, right, down, float(side))
 
 
-def cut_faces(pictures: np.ndarray, crop: FaceCrop, size: int, scale: float = 1.0, shift: float = 0.0) -> torch.Tensor:
+def cut_faces(pictures: np.ndarray, crop: FaceCrop, size: int, shift: float = 0.0) -> torch.Tensor:
     """(T, 3, size, size) 0…1, the crop out of pictures (T, H, W, 3) uint8 RGB; see ``FaceCrop.matrix``."""
-    matrix = crop.matrix(size, scale, shift)
+    matrix = crop.matrix(size, shift=shift)
     cut = [cv2.warpAffine(picture, matrix, (size, size), borderMode=cv2.BORDER_REPLICATE) for picture in pictures]
     return torch.from_numpy(np.stack(cut)).permute(0, 3, 1, 2).float() / 255

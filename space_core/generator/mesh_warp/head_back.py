@@ -48,8 +48,8 @@ WIDE = 0.53
 HANGING_HEIGHTS = (0.3, 0.7)  # between which that is looked for
 EDGE = 0.05  # normalized; width of the outline's soft edge
 # It is drawn over the person's soft edge above the first of these heights, where that is hair's or an ear's, but not
-# below the second, where it may be the cheek's, which a turn stretches. Likewise further down, if there is a neck.
-CHEEK, BELOW_HAIR = (0.05, 0.25), (0.3, 0.5)
+# below the second, where it may be the cheek's, which a turn stretches; a neck is drawn over it everywhere.
+CHEEK = (0.05, 0.25)
 # A neck reaches that far behind the axis, as a multiple of its width, and less and less between these heights, as
 # shoulders do not turn. Between the others it ends. Hair that hangs more than that hides it.
 NECK_DEPTH, NECK_BASE, NECK_ENDS, HANGS = 1.05, (0.8, 1.35), (1.4, 1.6), 0.4

@@ -15,8 +15,6 @@ from space_core.training.speech2landmarks.train import decode
 
 # Standard deviations of the measures of the mouth (``MEASURES``) over those of recorded speakers that the gains aim at.
 TARGETS = np.array([1.05, 1.0, 1.0, 1.0, 1.0, 1.0])
-
-
 ROUNDS = 3  # as closing the lips and limiting their opening are not linear
 
 

@@ -115,12 +115,12 @@ def encode_clips(clips: list[Clip], encoder: SpeechEncoder) -> dict[str, list[to
     return {clip.name: [encode(mel, encoder).half() for mel in clip.sound] for clip in clips}
 
 
-@torch.inference_mode()
 def whole_mel(speech: np.ndarray) -> torch.Tensor:
     """(4 T, 80) log-mel spectrogram of all of some speech (N,), 16 kHz."""
     return torch.from_numpy(log_mel(speech, speech_power(speech), 0, number_of_frames(len(speech))))
 
 
+@torch.no_grad()
 def encode(mel: torch.Tensor, encoder: SpeechEncoder) -> torch.Tensor:
     """The encoder's features (2 T, 384) of a log-mel spectrogram (4 T, 80), in windows as at run time."""
     parts, length = [], len(mel) // STEPS_PER_FRAME

@@ -49,11 +49,11 @@ APART_OPENING = 0.05  # of lips in sounds whose names are not known, that are no
 
 
 def held_examples(
-    paths: list[Path], decoder: MotionDecoder, encoder: SpeechEncoder, basis: np.ndarray, seed: int = SEED
+    paths: list[Path], decoder: MotionDecoder, encoder: SpeechEncoder, basis: np.ndarray
 ) -> Iterator[Example]:
     """Performances of recordings, each time with what a decoder predicts from the recording itself."""
-    draw = np.random.default_rng(seed)
-    torch.manual_seed(seed)  # of the augmentation
+    draw = np.random.default_rng(SEED)
+    torch.manual_seed(SEED)  # of the augmentation
     for path in paths:
         speech, _ = soundfile.read(path, dtype="float32", stop=EXCERPT_SECONDS * SAMPLE_RATE)
         speech *= np.sqrt(SPEECH_POWER / speech_power(speech))

@@ -83,7 +83,8 @@ class RemotePipeline:
     def preview(self, photo: str, options: AnimationOptions) -> FacePreview:
         """See ``SpacePipeline.preview``."""
         draft, scale = load_draft(photo)
-        return preview_face(draft, self._portraits.detector(options.detector), options.face, scale)
+        detector, is_whole = self._portraits.detector(options.detector), options.framing == "photo"
+        return preview_face(draft, detector, options.face, scale, is_whole)
 
     def animate_to_file(
         self, photo: str, speech: str | Path, outputs: Outputs, options: AnimationOptions, progress: Progress

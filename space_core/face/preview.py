@@ -57,9 +57,7 @@ class FacePreview:
         return min(self.faces, key=distance).number
 
 
-def preview_face(
-    photo: np.ndarray, detector: Detector, face_number: int, scale: float, is_whole: bool
-) -> FacePreview:
+def preview_face(photo: np.ndarray, detector: Detector, face_number: int, scale: float, is_whole: bool) -> FacePreview:
     """Previews a photo (H, W, 3) uint8 RGB and one of its faces, counted from 1.
 
     ``scale`` is how many times larger the photo is from which the film is made; ``is_whole`` says that the film shows

@@ -33,8 +33,8 @@ def posed(
     turn = [angles.pop(name, 0) for name in ("yaw", "pitch", "roll")]
     assert not angles, f"a head has no {angles}"
     pose = portrait.pose
-    arrays = (pose.rotation + turn, pose.translation + moved, pose.scale)
-    return PosedFace(normalized, HeadPose(*(np.repeat(array, len(normalized), 0) for array in arrays)))
+    moved_pose = HeadPose(pose.rotation + turn, pose.translation + moved, pose.scale)
+    return PosedFace(normalized, moved_pose.held(len(normalized)))
 
 
 def on_surroundings(face: PosedFace) -> FaceMotion:

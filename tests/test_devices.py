@@ -8,7 +8,6 @@ import torch
 from rendering import blurred, posed
 from torch.nn import functional as F
 
-from space_core.face.normalization import HeadPose
 from space_core.face.portrait import Portrait
 from space_core.face.posed_face import PosedFace
 from space_core.generator.mesh_warp import MeshWarpGenerator
@@ -32,9 +31,7 @@ def lively_face(portrait: Portrait) -> PosedFace:
     )
     normalized = apply_blink(portrait.normalized + surprise, np.array([0, 0.3, 0.8, 1]))
     turns = np.array([[2.0, 1, 0], [5, -2, 1], [-6, 2, 2], [9, -3, -2]])
-    pose = portrait.pose
-    translation, scale = (np.repeat(values, 4, 0) for values in (pose.translation, pose.scale))
-    return PosedFace(normalized, HeadPose(pose.rotation + turns, translation, scale))
+    return PosedFace(normalized, replace(portrait.pose.held(4), rotation=portrait.pose.rotation + turns))
 
 
 @pytest.mark.parametrize("sigma", [0, 3], ids=["sharp", "soft"])

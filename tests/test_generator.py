@@ -19,7 +19,7 @@ from rendering import around, blinking, looking, on_surroundings, open_mouth, po
 from space_core.evaluation.eyes import followed_gaze
 from space_core.face.canvas import crop_canvas
 from space_core.face.detector import build_detector
-from space_core.face.normalization import HeadPose, normalize
+from space_core.face.normalization import normalize
 from space_core.face.portrait import MARGIN
 from space_core.face.posed_face import PosedFace, fit_posed_face
 from space_core.face.topology import EYES, LEFT_EYE
@@ -394,8 +394,8 @@ def test_eyes_that_open_do_not_keep_the_slit_of_the_photo_across_them(generator,
 
 def test_frames_do_not_depend_on_their_batches(generator, prepared, portrait):
     rotation = portrait.pose.rotation + np.outer(np.arange(-5, 6), [1, 0, 0])
-    arrays = (np.repeat(array, 11, 0) for array in (portrait.pose.translation, portrait.pose.scale))
-    face = PosedFace(open_mouth(portrait, *np.linspace(0, 0.1, 11)), HeadPose(rotation, *arrays))
+    pose = replace(portrait.pose.held(11), rotation=rotation)
+    face = PosedFace(open_mouth(portrait, *np.linspace(0, 0.1, 11)), pose)
     whole = rendered(generator, prepared, face)
     parts = rendered(generator, prepared, face[:1], face[1:4], face[4:])
     # The refinement sees less of the skin around lips that open less far in all of a batch.

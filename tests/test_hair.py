@@ -29,9 +29,8 @@ def going_right(portrait: Portrait, seconds: float = 4.0, distance: float = 0.3)
     """A head that goes to the image's right by a normalized distance, and then stays there."""
     frames = np.arange(round(seconds * FPS))
     share = np.clip((frames - BEGINS) / (ENDS - BEGINS), 0, 1)
-    photo = portrait.pose
-    pose = HeadPose(*(array.repeat(len(frames), 0) for array in (photo.rotation, photo.translation, photo.scale)))
-    pose.translation[:, 0] += share * share * (3 - 2 * share) * distance * photo.scale
+    pose = portrait.pose.held(len(frames))
+    pose.translation[:, 0] += share * share * (3 - 2 * share) * distance * pose.scale
     return pose
 
 

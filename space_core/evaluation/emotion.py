@@ -17,9 +17,9 @@ import numpy as np
 
 from space_core.assets import example_path
 from space_core.evaluation.expression_classifiers import CLASSES, classify
-from space_core.evaluation.lips import validation_clips
+from space_core.evaluation.lips import predict, validation_clips
 from space_core.face.detector import build_detector
-from space_core.face.normalization import HeadPose, normalize, pose_landmarks
+from space_core.face.normalization import normalize, pose_landmarks
 from space_core.face.portrait import Portrait, prepare_portrait
 from space_core.face.topology import canonical_face
 from space_core.generator.generator import Generator, Prepared
@@ -35,7 +35,7 @@ from space_core.motion.emotion_labels import EMOTIONS
 from space_core.motion.expression_limits import limit_expression
 from space_core.motion.lips import keep_lips_apart, resting_face
 from space_core.motion.speech2landmarks import Speech2Landmarks, SpeechWindow, load_speech2landmarks
-from space_core.timing import SAMPLE_RATE, number_of_frames
+from space_core.timing import SAMPLE_RATE
 
 SPEECH = example_path("english_starlight.flac")
 SECONDS = 4  # of it
@@ -153,11 +153,12 @@ def cosine(one: np.ndarray, other: np.ndarray) -> float:
 
 def report_growth() -> None:
     """Prints each emotion's distance from neutral: root mean square, in hundredths of outer-eye-corner distances."""
-    speech, face = load_speech(SPEECH)[: SECONDS * SAMPLE_RATE], canonical_face().vertices
-    neutral = predicted_landmarks(speech, face, "neutral", 0)
+    model, face = load_speech2landmarks(), canonical_face().vertices
+    speech = load_speech(SPEECH)[: SECONDS * SAMPLE_RATE]
+    neutral = predict(model, speech, face, "neutral", 0)
     print("distance from neutral at intensity " + ", ".join(f"{intensity:g}" for intensity in INTENSITIES))
     for emotion in EMOTIONS:
-        landmarks = [predicted_landmarks(speech, face, emotion, intensity) for intensity in (0, *INTENSITIES)]
+        landmarks = [predict(model, speech, face, emotion, intensity) for intensity in (0, *INTENSITIES)]
         distances = 100 * np.array([np.sqrt(((each - neutral) ** 2).sum(-1).mean(-1)) for each in landmarks])
         grows = "grows in every frame" if (np.diff(distances, axis=0) > 0).all() else "does not grow in every frame"
         print(
@@ -193,15 +194,9 @@ def opening_of(model: Speech2Landmarks, windows: list[SpeechWindow], portrait: n
     return lip_opening(np.concatenate(landmarks))
 
 
-def predicted_landmarks(speech: np.ndarray, portrait: np.ndarray, emotion: str, intensity: float) -> np.ndarray:
-    """Normalized landmarks (T, 478, 3) of speech (N,), for a portrait's normalized landmarks (478, 3)."""
-    curve = emotion_curve(emotion, intensity, number_of_frames(len(speech)))
-    return np.concatenate(list(load_speech2landmarks().predict(speech, portrait, curve)))
-
-
 def rendered(corpus: Corpus, generator: Generator, names: tuple[str, ...]) -> np.ndarray:
     """Frames (portraits, 8 emotions at intensity 1, frames, 512, 512, 3) without head motion or blinks."""
-    speech = load_speech(SPEECH)[: SECONDS * SAMPLE_RATE]
+    model, speech = load_speech2landmarks(), load_speech(SPEECH)[: SECONDS * SAMPLE_RATE]
     detector = build_detector("mediapipe")
     portraits = []
     for name in names:
@@ -209,7 +204,7 @@ def rendered(corpus: Corpus, generator: Generator, names: tuple[str, ...]) -> np
         prepared = generator.prepare(portrait)
         videos = []
         for emotion in EMOTIONS:
-            landmarks = predicted_landmarks(speech, portrait.normalized, emotion, 1.0)[EVERY::EVERY]
+            landmarks = predict(model, speech, portrait.normalized, emotion)[EVERY::EVERY]
             videos.append(still_frames(generator, prepared, portrait, landmarks))
         portraits.append(videos)
     return np.array(portraits)
@@ -219,9 +214,7 @@ def still_frames(
     generator: Generator[Prepared], prepared: Prepared, portrait: Portrait, landmarks: np.ndarray
 ) -> list[np.ndarray]:
     """Frames (512, 512, 3) of normalized landmarks (T, 478, 3), the head as in the photo."""
-    still = portrait.pose
-    pose = HeadPose(*(np.repeat(a, len(landmarks), 0) for a in (still.rotation, still.translation, still.scale)))
-    return list(render_landmarks(generator, prepared, pose_landmarks(landmarks, pose)))
+    return list(render_landmarks(generator, prepared, pose_landmarks(landmarks, portrait.pose.held(len(landmarks)))))
 
 
 def report_classes(probabilities: np.ndarray) -> None:

@@ -10,6 +10,7 @@ the displacement of the iris is also measured by matching its pixels.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -202,9 +203,7 @@ def _shut(portrait: Portrait) -> np.ndarray:
 
 def _poses(photo: HeadPose, yaw: np.ndarray) -> HeadPose:
     """The photo's pose turned by each yaw (N,), degrees."""
-    count = len(yaw)
-    rotation = photo.rotation + np.stack([yaw, 0 * yaw, 0 * yaw], axis=1)
-    return HeadPose(rotation, photo.translation.repeat(count, 0), photo.scale.repeat(count))
+    return replace(photo.held(len(yaw)), rotation=photo.rotation + np.stack([yaw, 0 * yaw, 0 * yaw], axis=1))
 
 
 def tracked_gaze(before: np.ndarray, after: np.ndarray) -> np.ndarray:

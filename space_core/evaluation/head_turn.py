@@ -21,6 +21,7 @@ levels, of pixels near the outline from those of the frame before, which optical
 import math
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -31,7 +32,7 @@ from scipy.ndimage import distance_transform_edt, gaussian_filter
 from space_core.evaluation.face_descriptor import face_descriptor, has_dlib
 from space_core.evaluation.recorded_clip import cut_clip
 from space_core.face.detector import Detector, build_detector
-from space_core.face.normalization import HeadPose, normalize
+from space_core.face.normalization import normalize
 from space_core.face.portrait import MARGIN, Portrait, prepare_portrait
 from space_core.face.posed_face import PosedFace
 from space_core.face.segmentation import person_mask
@@ -67,13 +68,10 @@ DETAIL = 2.0  # pixels: what is finer is detail
 def turned(portrait: Portrait, turns: Sequence[tuple[float, float]]) -> PosedFace:
     """The photo's own face, its head turned about the neck by degrees of yaw and pitch."""
     photo, pivot = portrait.pose, head_motion_model().pivot
-    angles = np.array([(*turn, 0.0) for turn in turns])
-    scale = photo.scale.repeat(len(angles))
-    pose = HeadPose(photo.rotation + angles, photo.translation.repeat(len(angles), 0), scale)
-    arm = scale[:, None] * (photo.matrices @ pivot - pose.matrices @ pivot)
-    return PosedFace(
-        portrait.normalized[None].repeat(len(angles), 0), HeadPose(pose.rotation, pose.translation + arm, scale)
-    )
+    pose = replace(photo.held(len(turns)), rotation=photo.rotation + np.array([(*turn, 0.0) for turn in turns]))
+    arm = photo.scale * (photo.matrices @ pivot - pose.matrices @ pivot)
+    normalized = portrait.normalized[None].repeat(len(turns), 0)
+    return PosedFace(normalized, replace(pose, translation=pose.translation + arm))
 
 
 def main() -> None:

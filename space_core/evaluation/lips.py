@@ -178,9 +178,15 @@ def validation_speakers(corpus: Corpus) -> dict[str, list[dict[str, str]]]:
     return speakers
 
 
-def predict(model: Speech2Landmarks, speech: np.ndarray, portrait: np.ndarray, emotion: str = "neutral") -> np.ndarray:
+def predict(
+    model: Speech2Landmarks,
+    speech: np.ndarray,
+    portrait: np.ndarray,
+    emotion: str = "neutral",
+    intensity: float = 1.0,
+) -> np.ndarray:
     """Normalized landmarks (T, 478, 3) of speech (N,), for a portrait's normalized landmarks (478, 3)."""
-    curve = emotion_curve(emotion, 1.0, number_of_frames(len(speech)))
+    curve = emotion_curve(emotion, intensity, number_of_frames(len(speech)))
     return np.concatenate(list(model.predict(speech, portrait, curve)))
 
 

@@ -30,6 +30,10 @@ class HeadPose:
     def __getitem__(self, frames: slice | np.ndarray) -> "HeadPose":
         return HeadPose(self.rotation[frames], self.translation[frames], self.scale[frames])
 
+    def held(self, num_frames: int) -> "HeadPose":
+        """A pose of length 1 in so many frames."""
+        return HeadPose(*(array.repeat(num_frames, 0) for array in (self.rotation, self.translation, self.scale)))
+
     @property
     def matrices(self) -> np.ndarray:
         """(T, 3, 3) rotation matrices: yaw first, then pitch, then roll."""

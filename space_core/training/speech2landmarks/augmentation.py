@@ -16,53 +16,77 @@ SECONDS = 10  # of each sound without speech
 
 def augment(mel: torch.Tensor) -> torch.Tensor:
     """Log-mel spectrograms (batch, steps, 80) with other voices, microphones, rooms and noises."""
-    count, length, bands = mel.shape
     low = float(np.log(POWER_FLOOR)) * LOG_SCALE
-    # Vocal tracts: the mel axis squeezed or stretched.
+    mel = _with_other_vocal_tracts(mel)
+    power = torch.exp((mel + low) / LOG_SCALE) - POWER_FLOOR
+    _reverberate(power)
+    power = power * _microphones(*mel.shape[::2])[:, None]
+    power = power + _noise_power(*mel.shape)
+    babble = (torch.rand(len(mel)) < 0.1)[:, None, None] * 10 ** torch.empty(len(mel), 1, 1).uniform_(-3, -1.5)
+    power = power + babble * power.roll(1, 0)  # now and then a distant second voice
+    mel = torch.log(power.clamp(min=0) + POWER_FLOOR) * LOG_SCALE - low
+    return mel * ~_masked_bands(*mel.shape[::2])[:, None]
+
+
+def _with_other_vocal_tracts(mel: torch.Tensor) -> torch.Tensor:
+    """Spectrograms (batch, steps, bands) with the mel axis squeezed or stretched."""
+    count, length, bands = mel.shape
     warp = torch.empty(count).uniform_(0.88, 1.14)
     place = (torch.arange(bands)[None] * warp[:, None]).clamp(max=bands - 1.001)
     left = place.long()
     share = (place - left)[:, None]
     index = left[:, None].expand(-1, length, -1)
-    mel = mel.gather(2, index) * (1 - share) + mel.gather(2, index + 1) * share
-    power = torch.exp((mel + low) / LOG_SCALE) - POWER_FLOOR
-    # Rooms: exponential reverberation of each band.
-    for item in torch.nonzero(torch.rand(count) < 0.25)[:, 0]:
+    return mel.gather(2, index) * (1 - share) + mel.gather(2, index + 1) * share
+
+
+def _reverberate(power: torch.Tensor) -> None:
+    """Puts some of the sounds, power (batch, steps, bands), into rooms, in place: each band dies away exponentially."""
+    for item in torch.nonzero(torch.rand(len(power)) < 0.25)[:, 0]:
         decay = 10 ** (-0.06 / float(torch.empty(1).uniform_(0.2, 0.8)))  # per 10 ms, from the time to fall by 60 dB
         tail = 10 ** float(torch.empty(1).uniform_(-1.6, -0.6)) * (1 - decay) * decay ** torch.arange(60.0)
         kernel = tail.flip(0)[None, None]
         reverberation = F.conv1d(F.pad(power[item].T[:, None], (60, 0))[:, :, :-1], kernel)[:, 0].T
         power[item] = power[item] + 6 * reverberation
-    # Microphones: a smooth spectral tilt, or a telephone's band.
-    tilt = F.interpolate(3 * torch.randn(count, 1, 6), size=bands, mode="linear", align_corners=True)[:, 0]
+
+
+def _microphones(count: int, bands: int) -> torch.Tensor:
+    """(count, bands) factors of the power: a level, and a smooth spectral tilt or a telephone's band."""
+    tilt = _smooth_curves(3, count, 6, bands)
     tilt[torch.rand(count) < 0.2] *= 2
     telephone = torch.rand(count) < 0.15
     tilt[telephone, :9] -= 40
     tilt[telephone, 57:] -= 40
     level = 3 * torch.randn(count, 1)
-    power = power * (10 ** ((tilt + level) / 10))[:, None]
-    # Noises: a smooth spectrum, sometimes with a varying level; and now and then a distant second voice.
-    colour = F.interpolate(6 * torch.randn(count, 1, 8), size=bands, mode="linear", align_corners=True)[:, 0]
-    swell = F.interpolate(4 * torch.randn(count, 1, 8), size=length, mode="linear", align_corners=True)[:, 0]
+    return 10 ** ((tilt + level) / 10)
+
+
+def _noise_power(count: int, length: int, bands: int) -> torch.Tensor:
+    """(count, length, bands) power of noises with a smooth spectrum, some of a varying level or with a late begin."""
+    colour = _smooth_curves(6, count, 8, bands)
+    swell = _smooth_curves(4, count, 8, length)
     swell[torch.rand(count) < 0.5] = 0
     ratio = torch.empty(count).uniform_(8, 55)
     loud = torch.rand(count) < 0.1
     ratio[loud] -= 10
     # Of noise as loud as speech, a band holds four hundredths: 14 dB less than that, but bands of speech have gaps.
     ratio += 10
-    # Some noises begin within the window.
     onset = torch.randint(0, length, (count, 1)) * (torch.rand(count, 1) < 0.2)
     swell = 10 ** (swell / 10) * (torch.arange(length)[None] >= onset)
-    noise_power = 10 ** ((colour - ratio[:, None]) / 10)[:, None] * swell[:, :, None]
+    envelope = 10 ** ((colour - ratio[:, None]) / 10)[:, None] * swell[:, :, None]
     first = torch.randint(0, len(_white_noise_power()) - length, (count,))
-    power = power + noise_power * torch.stack([_white_noise_power()[begin : begin + length] for begin in first])
-    babble = (torch.rand(count) < 0.1)[:, None, None] * 10 ** torch.empty(count, 1, 1).uniform_(-3, -1.5)
-    power = power + babble * power.roll(1, 0)
-    mel = torch.log(power.clamp(min=0) + POWER_FLOOR) * LOG_SCALE - low
-    # Masking of a few bands (SpecAugment; Park et al., 2019).
+    return envelope * torch.stack([_white_noise_power()[begin : begin + length] for begin in first])
+
+
+def _masked_bands(count: int, bands: int) -> torch.Tensor:
+    """(count, bands) bool, true at a few neighbouring bands (SpecAugment; Park et al., 2019)."""
     first = torch.randint(0, bands, (count,))
-    masked = (torch.arange(bands)[None] - first[:, None]).abs() < torch.randint(0, 6, (count, 1))
-    return mel * ~masked[:, None]
+    return (torch.arange(bands)[None] - first[:, None]).abs() < torch.randint(0, 6, (count, 1))
+
+
+def _smooth_curves(deviation: float, count: int, num_points: int, length: int) -> torch.Tensor:
+    """(count, length) decibels, linear between random values at so many points."""
+    points = deviation * torch.randn(count, 1, num_points)
+    return F.interpolate(points, size=length, mode="linear", align_corners=True)[:, 0]
 
 
 def music(draw: np.random.Generator) -> torch.Tensor:

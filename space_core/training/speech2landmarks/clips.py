@@ -55,16 +55,20 @@ def read_clips(corpus: Corpus) -> tuple[list[Clip], list[Clip], np.ndarray]:
         name = row["id"]
         if row["speech"] == "1" and name in offsets and float(row["seconds"]) >= SHORT_SECONDS:
             motion, opening = offsets[name]
-            low, high = np.percentile(opening, [5, 95])
-            relative = (opening - low) / (high - low)
-            shut = np.where(relative < SHUT, 1.0, np.where(relative > OPEN, 0.0, 0.5))
-            motion = np.column_stack([coefficients(motion, basis), shut])
+            motion = np.column_stack([coefficients(motion, basis), closures(opening)])
             held = name in corpus.held_out
             clip = make_clip(name, corpus.speech(name), motion, opening, SPEEDS[OWN_SPEED:][:1] if held else SPEEDS)
             (validation if held else training).append(clip)
     minutes = sum(len(clip.opening) for clip in training) / FPS / 60
     print(f"{len(offsets)} clips for the basis, {len(training)} with speech ({minutes:.1f} min)", flush=True)
     return training, validation, basis
+
+
+def closures(opening: np.ndarray) -> np.ndarray:
+    """(T,) whether the lips of a clip with this opening (T,) are shut: 1 or 0, 0.5 where that is not sure."""
+    low, high = np.percentile(opening, [5, 95])
+    relative = (opening - low) / (high - low)
+    return np.where(relative < SHUT, 1.0, np.where(relative > OPEN, 0.0, 0.5))
 
 
 def make_clip(

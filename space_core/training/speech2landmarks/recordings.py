@@ -21,7 +21,7 @@ from space_core.training.speech2landmarks.basis import (
     movable,
     normalized_motion,
 )
-from space_core.training.speech2landmarks.clips import OPEN, SHORT_SECONDS, SHUT
+from space_core.training.speech2landmarks.clips import SHORT_SECONDS, closures
 from space_core.training.speech2landmarks.train import LARGEST_LAG
 
 JOINED_CLIPS = 12  # at most, in a recording
@@ -71,12 +71,9 @@ class Recording:
         mouth, whatever the speaker's does.
         """
         scale = np.exp(np.log(average / self.amplitudes()).mean())
-        low, high = np.percentile(self.opening, [5, 95])
-        relative = (self.opening - low) / (high - low)
-        shut = np.where(relative < SHUT, 1.0, np.where(relative > OPEN, 0.0, 0.5))
         activity = speech_activity(self.speech, speech_power(self.speech))[: len(self.weight)]
         motion = coefficients(self.offsets * np.clip(scale, *SCALES), basis) * activity[:, None]
-        return np.column_stack([motion, np.where(activity < 0.5, 1, shut)])
+        return np.column_stack([motion, np.where(activity < 0.5, 1, closures(self.opening))])
 
 
 def read_recordings(corpus: Corpus) -> list[Recording]:

@@ -33,9 +33,9 @@ from space_core.generators import GENERATORS, available_generators, build_genera
 from space_core.latents.fitting import VARIANTS, Examples, errors, fit, join_examples
 from space_core.latents.landmarks2latents import Landmarks2Latents, LatentNetwork
 from space_core.motion.planner import MotionPlanner
-from space_core.neural import learning, material
+from space_core.neural import drawn_takes, learning
 from space_core.neural.learning import FILE, WHOLE, learn, load_or_learn, save
-from space_core.neural.material import video_takes
+from space_core.neural.video_takes import video_takes
 from space_core.progress import ignore_progress
 from space_core.training import landmarks2latents
 
@@ -75,7 +75,7 @@ def prepared(neural, portrait):
 @pytest.fixture
 def one_portrait(monkeypatch):
     """Takes are drawn of one portrait alone: preparing the others takes longer than what most tests draw."""
-    monkeypatch.setattr(material, "PORTRAITS", material.PORTRAITS[:1])
+    monkeypatch.setattr(drawn_takes, "PORTRAITS", drawn_takes.PORTRAITS[:1])
 
 
 @pytest.fixture
@@ -326,7 +326,7 @@ def test_the_command_learns_from_a_user_s_videos(networks, tmp_path, monkeypatch
     loaded = load_networks(weights)
     load_or_learn(loaded, weights, no_progress_is_made)
     (videos / "notes.txt").write_text("no video")
-    monkeypatch.setattr("space_core.neural.material.prepare_portrait", None)  # refused before any is prepared
+    monkeypatch.setattr("space_core.neural.drawn_takes.prepare_portrait", None)  # refused before any is prepared
     with pytest.raises(SystemExit, match=r"notes\.txt"):
         landmarks2latents.main()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from space_core.neural.material import PORTRAITS, RECORDINGS
+from space_core.neural.drawn_takes import PORTRAITS, RECORDINGS
 
 REPOSITORY = Path(__file__).parents[1]
 

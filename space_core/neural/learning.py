@@ -15,7 +15,8 @@ from space_core.generator.liveportrait.networks import LivePortraitNetworks
 from space_core.latents.fitting import STEPS, VARIANTS, Errors, Examples, errors, fit, join_examples
 from space_core.latents.landmarks2latents import Landmarks2Latents, LatentNetwork, load_landmarks2latents
 from space_core.media.files import unfinished_file
-from space_core.neural.material import Material, video_takes
+from space_core.neural.drawn_takes import DrawnTakes
+from space_core.neural.video_takes import video_takes
 from space_core.progress import Progress
 
 FILE = "space_landmarks2latents.safetensors"
@@ -133,15 +134,15 @@ def _gather(
 
     ``on_take`` is called with the number of takes that were drawn so far. For the rest see ``learn``.
     """
-    material = Material(networks, seed)
+    drawn = DrawnTakes(networks, seed)
     parts: list[Examples] = []
     for video in videos:  # first, so that one that can't be used is refused at once
-        for part in video_takes(video, networks, material.planner, material.detector, len(parts)):
+        for part in video_takes(video, networks, drawn.planner, drawn.detector, len(parts)):
             on_take(0)
             parts.append(part)
     num_recorded, until = len(parts), time.monotonic() + GATHERING_SECONDS[networks.device.type]
     on_take(0)
-    for num_drawn, part in enumerate(material.takes(num_takes, num_recorded), 1):
+    for num_drawn, part in enumerate(drawn.takes(num_takes, num_recorded), 1):
         parts.append(part)
         on_take(num_drawn)
         if time.monotonic() > until and num_drawn >= LEAST_TAKES:

@@ -1,34 +1,28 @@
-"""Frames to learn Landmarks2Latents from: drawn by the mesh warp over all of its motion, read by a motion extractor."""
+"""Takes to learn Landmarks2Latents from that the mesh warp draws, over all of its motion."""
 
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
-import torch
 
 from space_core.assets import example_path
-from space_core.errors import SpaceError
-from space_core.face.detector import Detector, build_detector
-from space_core.face.normalization import HeadPose, normalize
+from space_core.face.detector import build_detector
+from space_core.face.normalization import HeadPose
 from space_core.face.portrait import Portrait, prepare_portrait
 from space_core.face.posed_face import PosedFace
-from space_core.generator.liveportrait.face_crop import FaceCrop, cut_faces, face_crop
-from space_core.generator.liveportrait.motion_extractor import Latents
+from space_core.generator.liveportrait.face_crop import FaceCrop, face_crop
 from space_core.generator.liveportrait.networks import LivePortraitNetworks
 from space_core.generator.mesh_warp import MeshWarpGenerator
 from space_core.generator.mesh_warp.generator import PreparedPortrait
 from space_core.latents.fitting import Examples
-from space_core.latents.landmarks2latents import CONTEXT, NUM_SPEECH, context_frames, pose_features
+from space_core.latents.landmarks2latents import CONTEXT, context_frames, pose_features
 from space_core.media.audio import load_speech
-from space_core.media.files import shown_name
 from space_core.media.images import load_photo
-from space_core.media.video_reader import read_frames
 from space_core.motion.action_unit_labels import UNIT_COLUMNS
 from space_core.motion.emotion_labels import EMOTIONS
 from space_core.motion.motion import Motion, join
 from space_core.motion.planner import MotionPlanner
+from space_core.neural.latent_reading import read_latents
 from space_core.options import MotionOptions
 from space_core.timing import SAMPLE_RATE
 
@@ -41,8 +35,6 @@ SPEEDS = (0.8, 1.25)  # a recording is played as fast, at a pitch that much high
 TURN, PATH, ZOOM = (9.0, 6.0, 4.0), (0.06,) * 3, (0.03,)
 MOST_UNITS, UNIT_STRENGTH = 3, 1.2
 GAZE, SHUT_SHARE = (25.0, 20.0), 0.25
-BATCH = 4  # pictures that are read at once
-MOST_VIDEO_SECONDS, VIDEO_STEP = 60.0, 5  # of a user's video; the frames of it that are read, one in so many
 
 
 @dataclass(frozen=True)
@@ -56,8 +48,8 @@ class SourcePortrait:
     angles: np.ndarray
 
 
-class Material:
-    """Draws takes: moments out of a short speech of one of the example portraits, with random options.
+class DrawnTakes:
+    """Draws moments out of a short speech of one of the example portraits, with random options.
 
     Attributes:
         planner: of their motion.
@@ -182,67 +174,3 @@ class Material:
             angles=angles - source.angles,
             take=np.full(FRAMES_OF_TAKE, take),
         )
-
-
-def flat_latents(latents: Latents) -> torch.Tensor:
-    """(B, 67) expression, translation and scale."""
-    return torch.cat([latents.expression.flatten(1), latents.translation, latents.scale], 1).float()
-
-
-def video_takes(
-    path: Path, networks: LivePortraitNetworks, planner: MotionPlanner, detector: Detector, first: int
-) -> Iterator[Examples]:
-    """Takes of a user's video, numbered from ``first`` on; its most frequent face is taken for the portrait.
-
-    Raises:
-        SpaceError: it is no video, or shows no face.
-    """
-    kept: dict[int, np.ndarray] = {}
-
-    def frames() -> Iterator[np.ndarray]:
-        for number, frame in enumerate(read_frames(path, max_seconds=MOST_VIDEO_SECONDS)):
-            if number % VIDEO_STEP == 0:
-                kept[number] = frame
-            yield frame
-
-    found = list(detector.track(frames()))
-    seen = [number for number in kept if found[number] is not None]
-    if not seen:
-        raise SpaceError(f"{shown_name(path)} shows no face. Take it out of the folder.")
-    nearest = np.interp(np.arange(len(found)), seen, np.arange(len(seen))).round().astype(int)
-    filled = [face if face is not None else found[seen[near]] for face, near in zip(found, nearest, strict=True)]
-    normalized, pose = normalize(np.stack(filled))
-    apart = np.abs(normalized[seen] - np.median(normalized[seen], axis=0)).mean((1, 2))
-    usual = seen[int(apart.argmin())]
-    own_pose, crop = pose[usual : usual + 1], face_crop(filled[usual])
-    features = np.zeros((len(found), NUM_SPEECH), np.float16)
-    with suppress(SpaceError):  # a video without sound
-        heard = [window.features for window in planner.analyse(load_speech(path, MOST_VIDEO_SECONDS))]
-        spoken = np.concatenate(heard)[: len(found)]
-        features[: len(spoken)] = spoken
-    own, own_angles = read_latents(networks, kept[usual][None], crop)
-    motion, turns = (normalized - normalized[usual]).reshape(len(found), -1), pose_features(own_pose, pose)
-    around = context_frames(0, len(found), len(found))
-    for take, start in enumerate(range(0, len(seen), FRAMES_OF_TAKE), first):
-        chosen = seen[start : start + FRAMES_OF_TAKE]
-        latents, angles = read_latents(networks, np.stack([kept[number] for number in chosen]), crop)
-        yield Examples(
-            motion=motion[around[chosen]].astype(np.float16),
-            pose=turns[around[chosen]],
-            speech=features[around[chosen]],
-            emotion=np.zeros((len(chosen), len(EMOTIONS)), np.float32),
-            own=np.repeat(own, len(chosen), 0),
-            latents=latents,
-            angles=angles - own_angles,
-            take=np.full(len(chosen), take),
-        )
-
-
-def read_latents(networks: LivePortraitNetworks, pictures: np.ndarray, crop: FaceCrop) -> tuple[np.ndarray, np.ndarray]:
-    """The latents (T, 67) and angles (T, 3) that the motion extractor reads in pictures (T, H, W, 3) of a face."""
-    faces = cut_faces(pictures, crop, networks.layout.input_size)
-    found = [networks.extract_motion(faces[first : first + BATCH]) for first in range(0, len(faces), BATCH)]
-    return (
-        torch.cat([flat_latents(latents) for latents in found]).cpu().numpy(),
-        torch.cat([torch.stack([latents.pitch, latents.yaw, latents.roll], 1) for latents in found]).cpu().numpy(),
-    )

@@ -5,10 +5,17 @@ on a torch device and may report progress (see ``space_core.progress``). It may 
 whether the weights that the generator needs are on this machine. Without it the generator always is available.
 """
 
+from __future__ import annotations
+
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from space_core.errors import SpaceError
+
+if TYPE_CHECKING:  # the command line reads GENERATORS, and need not wait for these
+    import torch
+
+    from space_core.progress import Progress
 
 # By the name that users give, the module; the first is the default.
 GENERATORS = {
@@ -18,12 +25,12 @@ GENERATORS = {
 DEFAULT_GENERATOR = next(iter(GENERATORS))
 
 
-def build_generator(name: str, device: Any, progress: Any) -> Any:
+def build_generator(name: str, device: torch.device, progress: Progress) -> Any:
     """The generator of a name, ready to use.
 
     Args:
         name: one of ``GENERATORS``.
-        device: a torch device.
+        device: where it computes.
         progress: see ``space_core.progress``; called where something has to be learnt first.
 
     Raises:

@@ -81,12 +81,8 @@ def load_inputs(
     Raises:
         SpaceError: one of them can't be used, or an option says how a face should move whose motion is given.
     """
-    for options in settings:
-        if isinstance(speech, Motion) and (changed := changed_motion_options(options)):
-            raise SpaceError(
-                f"The landmarks say already how the face moves, so {' and '.join(changed)} would change nothing. "
-                "Leave the option out and edit the landmarks."
-            )
+    if isinstance(speech, Motion):
+        _check_motion_is_kept(settings)
 
     def load() -> np.ndarray:
         picture = load_photo(photo)
@@ -94,24 +90,30 @@ def load_inputs(
         return picture
 
     def read() -> Inputs:
-        most_seconds = min(options.max_seconds for options in settings)
         with ThreadPoolExecutor(1) as executor:  # other processes decode the photo and the recording
             loading = executor.submit(load)
-            said: np.ndarray | Motion
-            windows: Iterable[SpeechWindow] = ()
-            sound: Recording | np.ndarray | None
             if isinstance(speech, Motion):
-                said, sound = speech, speech.speech
+                inputs = Inputs(loading.result(), speech, speech.speech, {})
             else:
-                sound = load_recording(speech, most_seconds)
-                said, windows = sound.speech, analyse(sound.speech)
-            inputs = Inputs(loading.result(), said, sound, {}, windows)
+                sound = load_recording(speech, min(options.max_seconds for options in settings))
+                windows = analyse(sound.speech)
+                inputs = Inputs(loading.result(), sound.speech, sound, {}, windows)
         seconds = inputs.num_frames / FPS  # more of a pose video is never shown
         for path in {options.pose_video for options in settings if options.pose_video is not None}:
             inputs.pose_videos[path] = read_frames(path, POSE_VIDEO_SIDE, seconds)
         return inputs
 
     return run_with_progress(read, lambda: progress("portrait", 0, 1))
+
+
+def _check_motion_is_kept(settings: Sequence[AnimationOptions]) -> None:
+    """Raises ``SpaceError`` where an option would say how a face should move whose motion is given."""
+    for options in settings:
+        if changed := changed_motion_options(options):
+            raise SpaceError(
+                f"The landmarks say already how the face moves, so {' and '.join(changed)} would change nothing. "
+                "Leave the option out and edit the landmarks."
+            )
 
 
 def _counted(faces: Iterator[np.ndarray | None], num_frames: int, progress: Progress) -> Iterator[np.ndarray | None]:

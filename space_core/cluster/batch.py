@@ -79,18 +79,11 @@ def make_films(
     """
     check_installed()
     from space_core.cluster.job_table import FilmJob, read_job_table
-    from space_core.cluster.storage import file_names, place, remove_unfinished
+    from space_core.cluster.storage import place, remove_unfinished
 
-    rows = read_job_table(table)
-    folder = place(out)
-    names = file_names(folder)
+    rows, folder = read_job_table(table), place(out)
     jobs = [row for row in rows if isinstance(row, FilmJob)]
-    finished = [job for job in jobs if f"{job.id}.mp4" in names]
-    if finished and not resume:
-        raise SpaceError(
-            f"The output folder has {len(finished)} of these films already. Add --resume to make only the others and "
-            "those whose rows have changed, or choose another folder."
-        )
+    finished = _finished(jobs, folder, resume)
     remove_unfinished(folder)
     if workers.certificate_folder is not None:
         from space_core.media.content_credentials import ContentCredentials
@@ -110,6 +103,20 @@ def make_films(
             with ray_session(address, max(needed, os.cpu_count() or 1) if needed else None):
                 _run(missing, folder, workers, statuses, quiet)
     return statuses.counts()
+
+
+def _finished(jobs: Sequence["FilmJob"], folder: "Place", resume: bool) -> list["FilmJob"]:
+    """The jobs whose films are in the folder, which is created if need be; SpaceError if they must not be there."""
+    from space_core.cluster.storage import file_names
+
+    names = file_names(folder)
+    finished = [job for job in jobs if f"{job.id}.mp4" in names]
+    if finished and not resume:
+        raise SpaceError(
+            f"The output folder has {len(finished)} of these films already. Add --resume to make only the others and "
+            "those whose rows have changed, or choose another folder."
+        )
+    return finished
 
 
 class _Statuses:

@@ -17,6 +17,7 @@ from space_core.face.drawing import draw_normalized, draw_posed
 from space_core.face.normalization import HeadPose
 from space_core.motion.emotion_labels import EMOTIONS
 from space_core.motion.motion import Motion, join
+from space_core.motion.motion_file import ARRAYS
 
 PHOTO, OTHER_PHOTO = EXAMPLES / "astronaut.jpg", EXAMPLES / "mona_lisa.jpg"
 
@@ -103,6 +104,11 @@ def test_an_emotion_that_moves_to_another_portrait_takes_back_the_smile_of_that_
 def test_a_saved_motion_comes_back_exactly(motion, saved):
     assert_same(load_motion(saved), dataclasses.replace(motion, speech_features=None))
     assert [file.name for file in saved.parent.iterdir()] == ["motion.npz"]
+
+
+def test_every_array_of_a_file_is_in_the_guide():
+    guide = (EXAMPLES.parent / "docs" / "motion.md").read_text("utf-8")
+    assert [name for name in ARRAYS if f"`{name}`" not in guide] == []
 
 
 def test_the_speech_of_a_file_is_heard_again(pipeline, motion, saved):

@@ -6,7 +6,6 @@ import pytest
 from conftest import EXAMPLES
 
 from space_core import AnimationOptions, SpaceError
-from space_core.cli import main
 from space_core.comparison import describe_differences, grid
 from space_core.media.audio import load_speech
 from space_core.output import Outputs
@@ -103,16 +102,10 @@ def test_a_comparison_has_no_other_files(pipeline, short_speech, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.fixture
-def command_line(pipeline, monkeypatch):
-    monkeypatch.setattr("space_core.pipeline.SpacePipeline", lambda *arguments: pipeline)
-    return lambda *arguments: main(["compare", "--quiet", *map(str, arguments)])
-
-
 def test_the_command_line_writes_the_grid_with_its_sound(command_line, short_speech, tmp_path):
     out = tmp_path / "grid.mp4"
-    timeline = "emotion=0:neutral, 0.6:happy@0.8, size=256"
-    assert command_line(PHOTO, short_speech, "-o", out, "--setting", timeline, "--setting", "seed=3,size=256") == 0
+    settings = ("--setting", "emotion=0:neutral, 0.6:happy@0.8, size=256", "--setting", "seed=3,size=256")
+    assert command_line("compare", PHOTO, short_speech, "-o", out, *settings) == 0
     width, height = next(imageio_ffmpeg.read_frames(str(out)))["size"]
     assert width == 512 and 256 < height < 300
     assert np.abs(load_speech(out)).max() > 0.05
@@ -127,6 +120,6 @@ def test_the_command_line_says_what_is_wrong_with_a_setting(command_line, short_
         (["size=256", ""], "one size"),
     ):
         flags = [part for setting in settings for part in ("--setting", setting)]
-        assert command_line(PHOTO, short_speech, "-o", tmp_path / "grid.mp4", *flags) == 2
+        assert command_line("compare", PHOTO, short_speech, "-o", tmp_path / "grid.mp4", *flags) == 2
         assert words in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []

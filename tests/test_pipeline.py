@@ -18,9 +18,9 @@ import soundfile
 import torch
 from conftest import EXAMPLES, no_work_left, speech_of
 from PIL import Image
+from rendering import mean_difference
 
 from space_core import AnimationOptions, ServerFault, SpaceError, SpacePipeline, load_motion, save_motion
-from space_core.cli import main
 from space_core.evaluation.benchmark import PeakMemory
 from space_core.face.detector import build_detector
 from space_core.face.normalization import normalize
@@ -37,10 +37,6 @@ PHOTO = EXAMPLES / "astronaut.jpg"
 
 def frames_of(pipeline, speech, photo=PHOTO, **options) -> np.ndarray:
     return np.stack(list(pipeline.animate(photo, speech, AnimationOptions(**options))))
-
-
-def mean_difference(one: np.ndarray, other: np.ndarray) -> float:
-    return float(np.abs(one.astype(int) - other).mean())
 
 
 def tracked(frames: np.ndarray) -> np.ndarray:
@@ -70,11 +66,7 @@ def test_frames_are_rgb_and_as_many_as_the_speech_is_long(frames, short_speech):
     assert len(frames) == int(np.ceil(soundfile.info(short_speech).duration * 25))
 
 
-def test_the_same_inputs_and_seed_give_the_same_frames(frames, short_speech):
-    np.testing.assert_array_equal(frames_of(SpacePipeline("cpu"), short_speech), frames)
-
-
-def test_frames_are_the_same_wherever_they_are_made(frames, short_speech):
+def test_the_same_inputs_and_seed_give_the_same_frames_wherever_they_are_made(frames, short_speech):
     def work():
         torch.set_num_threads(1)  # as another film may have left it
         return frames_of(SpacePipeline("cpu"), short_speech)
@@ -571,15 +563,9 @@ def landmarks(tmp_path_factory, pipeline, short_speech) -> Path:
     return path
 
 
-@pytest.fixture
-def command_line(pipeline, monkeypatch):
-    monkeypatch.setattr("space_core.pipeline.SpacePipeline", lambda *arguments: pipeline)
-    return lambda *arguments: main(["animate", "--quiet", *map(str, arguments)])
-
-
 def test_landmarks_are_shown_with_their_own_sound(command_line, landmarks, frames, tmp_path):
     out = tmp_path / "out.mp4"
-    assert command_line(PHOTO, "-o", out, "--landmarks", landmarks) == 0
+    assert command_line("animate", PHOTO, "-o", out, "--landmarks", landmarks) == 0
     assert mean_difference(np.stack(list(read_frames(out))), frames) < 4
     assert np.abs(load_speech(out)).max() > 0.05
 
@@ -587,7 +573,7 @@ def test_landmarks_are_shown_with_their_own_sound(command_line, landmarks, frame
 def test_a_speech_beside_landmarks_is_only_heard(command_line, landmarks, frames, tmp_path):
     out, saved = tmp_path / "out.mp4", tmp_path / "saved.npz"
     other = EXAMPLES / "spanish_stars.flac"
-    assert command_line(PHOTO, other, "-o", out, "--landmarks", landmarks, "--save-landmarks", saved) == 0
+    assert command_line("animate", PHOTO, other, "-o", out, "--landmarks", landmarks, "--save-landmarks", saved) == 0
     assert mean_difference(np.stack(list(read_frames(out))), frames) < 4
     heard, given = load_motion(saved).speech, load_speech(other)[: len(frames) * 640]
     np.testing.assert_array_equal(heard, given)
@@ -596,7 +582,7 @@ def test_a_speech_beside_landmarks_is_only_heard(command_line, landmarks, frames
 def test_landmarks_without_sound_make_a_silent_video(command_line, landmarks, tmp_path):
     silent = tmp_path / "silent.npz"
     save_motion(silent, dataclasses.replace(load_motion(landmarks), speech=None))
-    assert command_line(PHOTO, "-o", tmp_path / "out.mp4", "--landmarks", silent) == 0
+    assert command_line("animate", PHOTO, "-o", tmp_path / "out.mp4", "--landmarks", silent) == 0
     with pytest.raises(SpaceError, match="no sound track"):
         load_speech(tmp_path / "out.mp4")
 
@@ -613,7 +599,7 @@ def test_contradictions_are_said(command_line, landmarks, short_speech, tmp_path
         ([PHOTO, short_speech, "-o", out, "--inside", tmp_path / "inside.png"], "must end in .mp4"),
         ([PHOTO, short_speech, "-o", out, "--save-landmarks", tmp_path / "none" / "a.npz"], "folder"),
     ):
-        assert command_line(*arguments) == 2
+        assert command_line("animate", *arguments) == 2
         assert words in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
     assert landmarks.read_bytes() == before
@@ -668,7 +654,7 @@ def bad_inputs(folder: Path) -> dict[str, tuple[Path, Path, dict, str]]:
 
 
 @pytest.mark.parametrize("name", BAD_INPUTS)
-def test_bad_input_is_one_sentence_at_the_api_and_the_command_line(name, pipeline, tmp_path, monkeypatch, capsys):
+def test_bad_input_is_one_sentence_at_the_api_and_the_command_line(name, pipeline, command_line, tmp_path, capsys):
     inputs, outputs = tmp_path / "in", tmp_path / "out"
     inputs.mkdir()
     outputs.mkdir()
@@ -676,9 +662,8 @@ def test_bad_input_is_one_sentence_at_the_api_and_the_command_line(name, pipelin
     with pytest.raises(SpaceError, match=words):
         pipeline.animate_to_file(photo, speech, outputs / "out.mp4", AnimationOptions(**options))
 
-    monkeypatch.setattr("space_core.pipeline.SpacePipeline", lambda *arguments: pipeline)
     flags = [f"--{option.replace('_', '-')}={value}" for option, value in options.items()]
-    assert main(["animate", str(photo), str(speech), "-o", str(outputs / "out.mp4"), "--quiet", *flags]) == 2
+    assert command_line("animate", photo, speech, "-o", outputs / "out.mp4", *flags) == 2
     said = capsys.readouterr().err
     assert words in said
     assert "Traceback" not in said

@@ -647,12 +647,12 @@ def test_memory_stays_flat_over_many_films(visitor, short):
     process = psutil.Process()
     asking = values(visitor, short)
     held = []
-    for _ in range(30):
+    for _ in range(24):
         # One visitor; memory over many is tested below.
         visitor.result("animate", visitor.begin("animate", asking, session_hash="faithful"))
         held.append(process.memory_info().rss / 2**20)
     # The least of six films, as the memory of a film in the making comes and goes, and malloc takes and returns tens of
-    # megabytes now and then. The frames of the 18 films between would take 135.
+    # megabytes now and then. The frames of the 12 films between would take 94.
     assert min(held[-6:]) - min(held[6:12]) < 60
 
 

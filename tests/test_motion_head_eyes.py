@@ -1,5 +1,7 @@
 """What head motion, blinks and gaze promise."""
 
+from functools import lru_cache
+
 import numpy as np
 import pytest
 from faces import lid_opening
@@ -13,7 +15,7 @@ from space_core.motion.gaze import apply_gaze, counter_gaze, saccades
 from space_core.motion.head_pose import generate_head_pose, head_attitude, head_motion_model
 from space_core.motion.head_pose_transfer import follow_head_pose, transfer_head_pose, transfer_notes
 from space_core.motion.loudness import loudness
-from space_core.motion.prosody import analyze_prosody
+from space_core.motion.prosody import Prosody, analyze_prosody
 
 PHOTO = HeadPose(np.array([[12.0, -5.0, 3.0]]), np.array([[250.0, 240.0, 10.0]]), np.array([140.0]))
 
@@ -49,7 +51,20 @@ def test_silence_is_not_loud():
 
 
 def generated_head(speech: np.ndarray, num_frames: int, *arguments) -> HeadPose:
-    return generate_head_pose(analyze_prosody(speech, num_frames), *arguments)
+    return generate_head_pose(analysed(speech.tobytes(), num_frames), *arguments)
+
+
+@lru_cache(maxsize=4)
+def analysed(speech: bytes, num_frames: int) -> Prosody:
+    """The prosody of speech, float32 samples; most tests have the same with many seeds."""
+    return analyze_prosody(np.frombuffer(speech, np.float32), num_frames)
+
+
+@pytest.fixture(scope="module")
+def rotations() -> list[np.ndarray]:
+    """(750, 3) yaw, pitch and roll of heads that say the same for half a minute, of 20 seeds."""
+    speech = speech_like(30)
+    return [generated_head(speech, 750, PHOTO, 1.0, seed).rotation for seed in range(20)]
 
 
 @pytest.mark.parametrize("amount", [0.3, 1.0, 1.5])
@@ -70,34 +85,32 @@ def test_head_starts_at_the_photos_pose_and_gathers_speed():
     assert np.abs(np.diff(pose.rotation[:4], axis=0)).max() < 0.2
 
 
-def test_head_moves_smoothly():
-    for seed in range(10):
-        rotation = generated_head(speech_like(30), 750, PHOTO, 1.0, seed).rotation
+def test_head_moves_smoothly(rotations):
+    for rotation in rotations:
         assert np.abs(np.diff(rotation, axis=0)).max() * 25 < 160  # degrees a second; recorded heads reach 300
         assert np.abs(np.diff(rotation, 2, axis=0)).max() * 25**2 < 2500  # degrees a second, a second
         power = np.abs(np.fft.rfft((rotation - rotation.mean(0)) * np.hanning(750)[:, None], axis=0)) ** 2
         assert (power[np.fft.rfftfreq(750, 1 / 25) > 6].sum(0) / power.sum(0)).max() < 0.003
 
 
-def test_head_moves_as_much_as_people_do():
-    deviations = [generated_head(speech_like(30), 750, PHOTO, 1.0, seed).rotation.std(0) for seed in range(20)]
+def test_head_moves_as_much_as_people_do(rotations):
+    deviations = [rotation.std(0) for rotation in rotations]
     assert np.all(np.mean(deviations, axis=0) > [2, 1.3, 1.2])
     assert np.all(np.mean(deviations, axis=0) < [5, 4, 4])
 
 
-def test_head_rests_between_turns_as_people_do():
+def test_head_rests_between_turns_as_people_do(rotations):
     kurtosis = []
-    for seed in range(20):
-        speed = np.diff(generated_head(speech_like(30), 750, PHOTO, 1.0, seed).rotation, axis=0)
+    for rotation in rotations:
+        speed = np.diff(rotation, axis=0)
         kurtosis.append((speed**4).mean(0) / (speed**2).mean(0) ** 2)
     # A Gaussian process has 3; the corpus's heads have 7, 4 and 6.
     assert np.all(np.median(kurtosis, axis=0) > [4.5, 3.3, 4.5])
 
 
-def test_heads_turn_as_a_phrase_begins():
+def test_heads_turn_as_a_phrase_begins(rotations):
     ratios = []
-    for seed in range(20):
-        rotation = generated_head(speech_like(30), 750, PHOTO, 1.0, seed).rotation
+    for rotation in rotations:
         speed = np.linalg.norm(np.diff(rotation, axis=0), axis=1)[62:]
         phase = np.arange(62, 749) / 25 % 2.5  # the phrases begin at 0
         ratios.append(speed[phase < 0.4].mean() / speed[(phase > 2) & (phase < 2.3)].mean())
@@ -123,7 +136,8 @@ def test_head_in_a_silent_recording_hardly_moves():
 
 
 def test_head_motion_does_not_drift():
-    rotation = np.mean([generated_head(speech_like(120), 3000, PHOTO, 1.0, seed).rotation for seed in range(5)], 0)
+    speech = speech_like(120)
+    rotation = np.mean([generated_head(speech, 3000, PHOTO, 1.0, seed).rotation for seed in range(5)], 0)
     assert np.abs((rotation[-1000:] - PHOTO.rotation).mean(0)).max() < 2
 
 

@@ -30,11 +30,12 @@ from space_core.generator.liveportrait.face_crop import cut_faces, face_crop
 from space_core.generator.liveportrait.generator import LivePortraitGenerator, with_neighbours
 from space_core.generator.liveportrait.random_weights import random_networks, smooth_networks
 from space_core.generators import GENERATORS, available_generators, build_generator
+from space_core.latents import fitting
 from space_core.latents.fitting import VARIANTS, Examples, errors, fit, join_examples
 from space_core.latents.landmarks2latents import Landmarks2Latents, LatentNetwork
 from space_core.motion.planner import MotionPlanner
 from space_core.neural import drawn_takes, learning
-from space_core.neural.learning import FILE, WHOLE, learn, load_or_learn, save
+from space_core.neural.learning import FILE, learn, load_or_learn, save
 from space_core.neural.video_takes import video_takes
 from space_core.progress import ignore_progress
 from space_core.training import landmarks2latents
@@ -262,14 +263,12 @@ def examples(first_take: int, takes: int) -> Examples:
 
 
 @pytest.mark.slow
-def test_fitting_uses_landmarks_and_speech_and_repeats_itself():
+def test_fitting_uses_landmarks_and_speech():
     training, choosing, held = examples(0, 60), examples(60, 10), examples(70, 20)
     fitted = {variant: fit(training, choosing, 2, variant, steps=100) for variant in VARIANTS}
     both, landmarks, speech = (errors(network, held, variant) for variant, network in fitted.items())
     assert both.reduction > 0.6
     assert both.expression < 0.9 * landmarks.expression < 0.9 * speech.expression
-    again = fit(training, choosing, 2, WHOLE, steps=100).state_dict()
-    assert all(torch.equal(again[name], tensor) for name, tensor in fitted[WHOLE].state_dict().items())
 
 
 def no_progress_is_made(*step):
@@ -279,13 +278,15 @@ def no_progress_is_made(*step):
 @pytest.mark.slow
 @pytest.mark.usefixtures("one_portrait")
 def test_the_recipe_runs_to_its_end_and_is_repeatable_also_where_time_is_up(networks, tmp_path, portrait, monkeypatch):
+    monkeypatch.setattr(learning, "LEAST_TAKES", 5)
+    monkeypatch.setattr(fitting, "CHECK_EVERY", 20)
     told, files = [], []
-    for name, num_takes in (("one", 10), ("two", 30)):
+    for name, num_takes in (("one", 5), ("two", 15)):
         (folder := tmp_path / name).mkdir()
         learnt = learn(networks, lambda *step: told.append(step), seed=1, num_takes=num_takes, steps=20)
         save(learnt, networks, folder)
         files.append((folder / FILE).read_bytes())
-        assert "--seed 1 --takes 10`" in learnt.card
+        assert "--seed 1 --takes 5`" in learnt.card
         monkeypatch.setitem(learning.GATHERING_SECONDS, "cpu", 0)  # the least number of takes is drawn
     assert files[0] == files[1]
     assert told[0][0] == "learning"
@@ -302,8 +303,9 @@ def test_the_recipe_runs_to_its_end_and_is_repeatable_also_where_time_is_up(netw
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("one_portrait")
-def test_the_recipe_learns_what_a_motion_extractor_reads_in_pictures():
-    learnt = learn(smooth_networks(7, SMALL).ready("cpu"), ignore_progress, seed=1, num_takes=24, steps=100)
+def test_the_recipe_learns_what_a_motion_extractor_reads_in_pictures(monkeypatch):
+    monkeypatch.setattr(fitting, "CHECK_EVERY", 50)
+    learnt = learn(smooth_networks(7, SMALL).ready("cpu"), ignore_progress, seed=1, num_takes=12, steps=50)
     assert all(errors.reduction > 0.5 for errors in learnt.errors.values())
 
 
@@ -317,12 +319,12 @@ def test_the_command_learns_from_a_user_s_videos(networks, tmp_path, monkeypatch
         small = random_networks(3, TINY).get_submodule(name)
         save_checkpoint(weights / f"{name}.safetensors", small, TINY)
     shutil.copy(EXAMPLES / "astronaut.mp4", videos)
-    arguments = ["--weights", weights, "--videos", videos, "--takes", 6, "--device", "cpu"]
+    arguments = ["--weights", weights, "--videos", videos, "--takes", 2, "--device", "cpu"]
     monkeypatch.setattr("sys.argv", ["landmarks2latents", *map(str, arguments)])
     monkeypatch.setattr(landmarks2latents, "learn", partial(learn, steps=20))
     landmarks2latents.main()
     card = capsys.readouterr().out
-    assert "6 takes that SPACE's mesh warp drew" in card and "and 3 takes of videos (1)" in card
+    assert "2 takes that SPACE's mesh warp drew" in card and "and 3 takes of videos (1)" in card
     loaded = load_networks(weights)
     load_or_learn(loaded, weights, no_progress_is_made)
     (videos / "notes.txt").write_text("no video")

@@ -1,12 +1,14 @@
 """The installed package: the wheel has the weights and the command "space", and works without the repository."""
 
 import os
+import re
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
 import pytest
+from safetensors import safe_open
 
 from space_core.neural.drawn_takes import PORTRAITS, RECORDINGS
 
@@ -49,6 +51,29 @@ def test_every_file_of_weights_has_a_model_card():
         {path.stem for path in (REPOSITORY / "weights").glob(f"*.{kind}")} for kind in ("safetensors", "md")
     )
     assert weights == cards
+
+
+def stated_shapes(card: Path) -> dict[str, list[str]]:
+    """The sides of each array in the tables of a model card: numbers, or letters for what depends on the array."""
+    stated = {}
+    for names, cell in re.findall(r"^\| (`[^|]+) \| ([^|]+) \|", card.read_text("utf-8"), re.MULTILINE):
+        names, shapes = re.findall(r"`(\w+)`", names), re.findall(r"\(([\w, ]*)\)", cell)
+        shapes = shapes * len(names) if len(shapes) == 1 else shapes
+        stated |= {name: re.findall(r"\w+", shape) for name, shape in zip(names, shapes, strict=False)}
+    return stated
+
+
+def test_arrays_have_the_shapes_that_their_card_states():
+    checked = set()
+    for path in (REPOSITORY / "weights").glob("*.safetensors"):
+        stated = stated_shapes(path.with_suffix(".md"))
+        with safe_open(path, "np") as file:
+            shapes = {name: [str(side) for side in file.get_slice(name).get_shape()] for name in file.keys()}  # noqa: SIM118
+        for name in stated.keys() & shapes.keys():
+            sides = [real if side.isalpha() else side for side, real in zip(stated[name], shapes[name], strict=True)]
+            assert sides == shapes[name], f"{name} in {path.name}"
+            checked.add((path.name, name))
+    assert len(checked) > 30
 
 
 def test_the_wheel_has_the_portraits_and_recordings_that_latents_are_learnt_from(wheel):

@@ -21,7 +21,8 @@ from space_core.generator.mesh_warp.mouth import draw_mouth
 from space_core.generator.mesh_warp.mouth_light import estimate_colours
 from space_core.generator.mesh_warp.mouth_mesh import draw_mouth_mesh, lips_rounded
 from space_core.generator.mesh_warp.opening_mask import opening_mask, window_around
-from space_core.generator.mesh_warp.prepared_mouth import PreparedMouth, continued_teeth, prepare_mouth
+from space_core.generator.mesh_warp.prepared_mouth import PreparedMouth, prepare_mouth
+from space_core.generator.mesh_warp.upper_row import continued_teeth
 from space_core.measures.mouth_interior import mouth_interior, mouth_profile
 
 CHEEKS = [50, 280, 205, 425]

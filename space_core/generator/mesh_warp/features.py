@@ -23,7 +23,7 @@ from space_core.generator.mesh_warp.face_motion import FaceMotion, PixelTransfor
 from space_core.generator.mesh_warp.mouth import draw_mouth, mouth_is_open, mouth_margin
 from space_core.generator.mesh_warp.opening_mask import rectangles_around
 from space_core.generator.mesh_warp.prepared_eyes import PreparedEye, prepare_eyes
-from space_core.generator.mesh_warp.prepared_mouth import EDGE, PreparedMouth, continued_teeth
+from space_core.generator.mesh_warp.prepared_mouth import EDGE, PreparedMouth
 from space_core.generator.mesh_warp.refinement import (
     PreparedRefinement,
     RefinementNetwork,
@@ -39,6 +39,7 @@ from space_core.generator.mesh_warp.smile_folds import (
     fold_gone,
     prepare_smile_folds,
 )
+from space_core.generator.mesh_warp.upper_row import continued_teeth
 
 LARGEST = 232  # pixels that the width of an eye or a mouth has at most where it is drawn
 AROUND_EYES = 1.7  # how much of the photo around the eyes is kept, in widths of an eye

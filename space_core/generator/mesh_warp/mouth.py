@@ -20,15 +20,9 @@ from space_core.generator.mesh_warp.opening_mask import (
     opening_mask,
     window_around,
 )
-from space_core.generator.mesh_warp.prepared_mouth import (
-    EDGE,
-    EDGE_SHARE,
-    UPPER_LIP_REACH,
-    PreparedMouth,
-    lip_shade,
-    on_arch,
-)
+from space_core.generator.mesh_warp.prepared_mouth import EDGE, EDGE_SHARE, PreparedMouth
 from space_core.generator.mesh_warp.sampling import blur_batch, reach_of_blur, sample
+from space_core.generator.mesh_warp.upper_row import UPPER_LIP_REACH, lip_shade, on_arch
 from space_core.smoothstep import smoothstep
 
 NEGLIGIBLE_BLUR = 0.25  # pixels

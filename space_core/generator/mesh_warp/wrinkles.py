@@ -128,28 +128,20 @@ def prepare_wrinkles(
     On the host. Drawn characters have no creases, whose soft shadows would be dirt on them. ``softening`` is
     the standard deviation, in pixels of the surroundings, of the Gaussian that makes a line as blurred as the photo.
     """
-    canonical = torch.tensor(canonical_face().vertices, dtype=torch.float32)
-    on_face = torch.cat([canonical[None, :NUM_SURFACE_POINTS, :2], canonical.new_ones(1, NUM_SURFACE_POINTS, 1)], 2)
     points = photo.posed[:, :NUM_SURFACE_POINTS] * ((STEPS - 1) / (EXTENT - 1))
-    triangles = torch.tensor(canonical_face().triangles)
-    face = rasterize(points[..., :2], points[..., 2], triangles, on_face, (STEPS, STEPS))[0]
     left, top = points[0, :, :2].amin(0).floor().int().clamp(0, STEPS - 2).tolist()
     right, bottom = points[0, :, :2].amax(0).ceil().int().clamp(2, STEPS).tolist()
-    face = face[top:bottom, left:right]
-
-    half, scale = downsampled(picture[0], 2)[None], float(photo.scale[0]) / 2
+    window = np.s_[top:bottom, left:right]
+    face, half = _places_on_face(points)[window], downsampled(picture[0], 2)[None]
     blurred = box_mean(half, 2)
     cheeks = sample(blurred, points[:, None, list(CHEEKS), :2])[0, :, 0].median(1).values
-    blurred = blurred[0, :, top:bottom, left:right]
-    different = (blurred - cheeks[:, None, None]).square().sum(0).sqrt()
-    exposed = 1 - smoothstep(blurred.mean(0), *OVEREXPOSED)
-    skin = (1 - smoothstep(different, *SKIN)) * face[..., 2] * exposed
-    rough = smoothstep(_roughness(half, points[:, list(PATCHES), :2], scale), SMOOTH, ROUGH)
+    skin = _skin(blurred[0][:, *window], cheeks, face[..., 2])
+    rough = smoothstep(_roughness(half, points[:, list(PATCHES), :2], float(photo.scale[0]) / 2), SMOOTH, ROUGH)
     line, fold = (
         float((smooth + (1 - smooth) * rough) * (1 - depiction.cartoon)) for smooth in (SMOOTH_LINE, SMOOTH_FOLD)
     )
 
-    tint = shadow_tint(cheeks)[:, None, None]
+    canonical, tint = torch.tensor(canonical_face().vertices, dtype=torch.float32), shadow_tint(cheeks)[:, None, None]
     push = torch.zeros(len(canonical), 2, 2 * len(CREASES))
     shades, near = [], []
     for number, (crease, side) in enumerate((crease, side) for side in (1, -1) for crease in CREASES):
@@ -228,6 +220,23 @@ def crease_depths(prepared: PreparedWrinkles, motion: FaceMotion) -> np.ndarray:
     change = (motion.host.normalized - prepared.photo)[..., :2]
     begins, full = prepared.reach
     return smoothstep((change.reshape(len(change), -1) @ prepared.push - begins) / (full - begins), 0, 1)
+
+
+def _places_on_face(points: torch.Tensor) -> torch.Tensor:
+    """(320, 320, 3) x and y on the canonical face where a face with these points (1, 468, 3) is seen, and 1; else 0."""
+    canonical = torch.tensor(canonical_face().vertices[:NUM_SURFACE_POINTS, :2], dtype=torch.float32)
+    on_face = torch.cat([canonical, canonical.new_ones(NUM_SURFACE_POINTS, 1)], 1)[None]
+    triangles = torch.tensor(canonical_face().triangles)
+    return rasterize(points[..., :2], points[..., 2], triangles, on_face, (STEPS, STEPS))[0]
+
+
+def _skin(picture: torch.Tensor, cheeks: torch.Tensor, face: torch.Tensor) -> torch.Tensor:
+    """(h, w) how far a picture (3, h, w) shows skin on which shadows are seen, 0…1, by the colour of cheeks (3,).
+
+    ``face`` (h, w) is 1 where there is a face, and 0 elsewhere.
+    """
+    different = (picture - cheeks[:, None, None]).square().sum(0).sqrt()
+    return (1 - smoothstep(different, *SKIN)) * face * (1 - smoothstep(picture.mean(0), *OVEREXPOSED))
 
 
 def _roughness(picture: torch.Tensor, patches: torch.Tensor, scale: float) -> torch.Tensor:

@@ -1,0 +1,285 @@
+"""The upper teeth of a photo whose lips are apart: where they are, how they are lit, how they go on under the lip.
+
+Lengths are normalized, see ``prepared_mouth``.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from space_core.face.topology import INNER_LOWER_LIP, INNER_UPPER_LIP
+from space_core.generator.mesh_warp.anatomy import MILLIMETRE
+from space_core.generator.mesh_warp.face_motion import FaceMotion
+from space_core.generator.mesh_warp.mouth_light import MouthColours
+from space_core.generator.mesh_warp.opening_mask import WINDOW_MARGIN, OpeningMask, opening_mask, window_around
+from space_core.generator.mesh_warp.sampling import pixels_of
+from space_core.smoothstep import smoothstep
+
+ARCH = 2.1  # curvature of the dental arch seen from above: depth = ARCH · x²
+# By how much of light, which comes from above, the upper lip shades what is close behind it, and how many millimetres
+# from its edge no more. Where a photo shows teeth in less shade, that counts.
+UPPER_LIP_SHADE, UPPER_LIP_REACH = 0.42, 4.5
+# Teeth are at least that bright and at most that saturated, compared with the lips, in whose shade they may lie. Beside
+# pale lips, as in black-and-white photos, brightness alone tells them from tongue and lips.
+TOOTH_BRIGHTNESS, TOOTH_BRIGHTNESS_BY_PALE_LIPS = (0.5, 0.7), (1.1, 1.3)
+BRIGHT_ENOUGH = (0.8, 0.92)  # for any tooth, also beside overexposed lips
+TOOTH_SATURATION, PALE_LIPS = (0.95, 0.72), (0.25, 0.15)
+# Under warm light they are as saturated as lips, but less red: green over red is nearer to what it is in enamel in the
+# photo's light than in the lips, by these shares of the way. Where that is no longer than the last, it does not tell.
+TOOTH_GREEN, LEAST_LESS_RED = (0.5, 0.8), 0.1
+# The upper row ends where it gets that much darker than it is above, or at the lower lip, between these distances below
+# the upper lip; one that does not is taken to end at the last distance: the lower row touches it.
+ROW_END, ROW_ENDS_WITHIN, TYPICAL_ROW = 0.75, (4 * MILLIMETRE, 14.5 * MILLIMETRE), 8.5 * MILLIMETRE
+BETWEEN_TEETH, ROW_SMOOTHNESS = 1.5 * MILLIMETRE, 2.5 * MILLIMETRE  # widths: of dark gaps, of the edge's smoothing
+ROW_FITS, ROW_OUTLIERS = 5, 1.5 * MILLIMETRE  # rounds in which columns that end so far from that edge lose weight
+# A row is kept if its edge is no further from a parabola, root mean square, and if that share of it is as bright and
+# pale as teeth: the rest are gaps and gum.
+MOST_UNEVEN, CLEAR_SHARE = 1.5 * MILLIMETRE, 0.6
+# Seen from the front, an upper row ends at least that much lower in its middle than at its sides; a border that rises
+# there is that between lower teeth and lip.
+LEAST_HANGING = 0.2 * MILLIMETRE
+ROW_EDGE = (1.0, -1.0)  # pixels over which the row ends
+LEAST_IN_COLUMN, SIDES_FADE = 0.7 * MILLIMETRE, 3 * MILLIMETRE  # of teeth in a column; where it ends at the sides
+# Of what a photo shows within a row's length below the upper lip, teeth are that share if they are taken: where hardly
+# anything else is among them the first, otherwise the second.
+LEAST_SHARE_OF_TEETH = (0.15, 0.3)
+# A row of teeth is shown if it is that high: of a lower one, drawn teeth beside and above would show what is missing.
+# The lips' colour and shade lie on the pixels of low rows: their own colour counts from the first of these heights on,
+# and in full from the second.
+LEAST_HEIGHT, COLOUR_KNOWN = 5.8 * MILLIMETRE, (2 * MILLIMETRE, 6 * MILLIMETRE)
+LIT_SHARE = 0.3  # of the photo's teeth, the whitest, lies in full light
+# Where the shade of the upper lip on teeth is measured in a photo, below the lip.
+SHADE_SEEN = 0.8 * MILLIMETRE, 2 * MILLIMETRE
+# A photo's teeth go on upwards from so far below their upper edge, which has some of the colour of lip or gum: by so
+# much, and by that many times their height at most.
+TEETH_EDGE, TEETH_GO_ON, TEETH_GO_ON_BY = 1.2 * MILLIMETRE, 5 * MILLIMETRE, 1.5
+ALONG_ROW = 9 * MILLIMETRE  # over which the colour of that edge is taken
+# The dark gap between two teeth does not go on, beyond this share of the brightness next to it; that far.
+SHALLOW_GAP, BESIDE_GAP = 0.85, 2.2 * MILLIMETRE
+GUM_REDNESS = (1.1, 1.25)  # red over green of that edge, relative to the teeth's: from here on gum, there all gum
+
+
+@dataclass(frozen=True)
+class UpperRow:
+    """The upper teeth that a photo shows.
+
+    Attributes:
+        mask: (1, 1, 640, 640) where they are, 0…1, all that lies between the upper lip and the row's lower border:
+            gum and the gaps of a child's teeth as well.
+        clear: whether hardly anything else is there, so that their colour can be told.
+        even: whether their lower border is like that of a row of teeth.
+    """
+
+    mask: torch.Tensor
+    clear: bool
+    even: bool
+
+
+def find_upper_row(picture: torch.Tensor, photo: FaceMotion, colours: MouthColours) -> UpperRow | None:
+    """The upper teeth of a photo with an open mouth; None if it shows none."""
+    scale, points = float(photo.scale), photo.host.posed[:, [*INNER_UPPER_LIP, *INNER_LOWER_LIP], :2]
+    window = window_around(points, WINDOW_MARGIN + round(TYPICAL_ROW * scale), picture.shape[2:], picture.device)
+    (left, top), (_, height, width, _) = window.corner[0], window.pixels.shape
+    around_lips = np.s_[..., top : top + height, left : left + width]
+    whole, picture = torch.zeros_like(picture[:, :1]), picture[around_lips]
+    curves = (photo.posed[:, list(lip), :2] for lip in (INNER_UPPER_LIP, INNER_LOWER_LIP))
+    opening = opening_mask(*curves, window.pixels)
+    tooth = _likeness(picture, colours)
+    # A pixel or two next to the lips are as much lip as tooth.
+    clear = smoothstep(opening.below_upper, 0.5, 2.0) * smoothstep(opening.above_lower, 0.5, 2.0)
+    border = _edge_of_upper_row(picture, opening, tooth, scale)
+    between = opening.coverage * clear
+    below_border = torch.arange(picture.shape[2], device=picture.device)[:, None] - border
+    teeth = between * tooth * smoothstep(below_border, *ROW_EDGE)
+    height = float((opening.below_upper + opening.above_lower).amax())
+    row = min(1.0, TYPICAL_ROW * scale / max(height, 1.0))
+    columns = _columns_with_teeth(teeth, scale)
+    share = float(teeth.sum()) / max(row * float(between.sum()), 1.0)
+    if not columns.any() or share < LEAST_SHARE_OF_TEETH[0]:
+        return None
+    rounded = (1 - columns) * SIDES_FADE * scale  # ends
+    mask = between * columns * smoothstep(below_border + rounded, *ROW_EDGE)
+    if not 0 < row_height(mask) < ROW_ENDS_WITHIN[1] * scale:  # nothing, or a tongue that is put out
+        return None
+    clear = float((mask * tooth).sum()) > CLEAR_SHARE * float(mask.sum())
+    if not clear and share < LEAST_SHARE_OF_TEETH[1]:
+        return None
+    whole[around_lips] = mask[:, None]
+    return UpperRow(whole, clear, _unevenness(border[0, 0], columns[0, 0]) < MOST_UNEVEN * scale)
+
+
+def _likeness(picture: torch.Tensor, colours: MouthColours) -> torch.Tensor:
+    """(1, h, w) how far a picture (1, 3, h, w), 0…1, has the colours of teeth, 0…1, by those of the lips."""
+    lips = torch.from_numpy(colours.lips)
+    of_lips = _saturation(lips[None])
+    pale = smoothstep(of_lips, *PALE_LIPS)
+    low, high = (a + pale * (b - a) for a, b in zip(TOOTH_BRIGHTNESS, TOOTH_BRIGHTNESS_BY_PALE_LIPS, strict=True))
+    low, high = (
+        (level * lips.mean()).clamp(max=enough) for level, enough in zip((low, high), BRIGHT_ENOUGH, strict=True)
+    )
+    paler = smoothstep(_saturation(picture) / of_lips.clamp(min=PALE_LIPS[0]), *TOOTH_SATURATION)
+    of_lips, of_teeth = (_green(torch.from_numpy(colour)[None]) for colour in (colours.lips, colours.enamel))
+    if of_teeth - of_lips > LEAST_LESS_RED:
+        paler = torch.maximum(paler, smoothstep((_green(picture) - of_lips) / (of_teeth - of_lips), *TOOTH_GREEN))
+    tooth = smoothstep(picture.mean(1), low, high) * paler
+    return F.avg_pool2d(F.max_pool2d(tooth, (1, 5), 1, (0, 2)), 3, 1, 1)  # the gaps between teeth belong to them
+
+
+def _columns_with_teeth(teeth: torch.Tensor, scale: float) -> torch.Tensor:
+    """(1, 1, w) from the first to the last column of a row of teeth (1, h, w), 0…1, and fading beyond."""
+    has = (teeth > 0.5).sum(1, keepdim=True) > LEAST_IN_COLUMN * scale
+    reach = has.cummax(2).values & has.flip(2).cummax(2).values.flip(2)
+    width = 2 * round(0.5 * SIDES_FADE * scale) + 1
+    return F.avg_pool1d(reach.float(), width, 1, width // 2)
+
+
+def _unevenness(border: torch.Tensor, columns: torch.Tensor) -> float:
+    """How far, in pixels, root mean square, a row's border (w,) is from a parabola where columns (w,) have teeth."""
+    heights = border[columns > 0.25]
+    along = torch.linspace(-1, 1, len(heights))
+    terms = torch.stack([torch.ones_like(along), along, along**2], -1)
+    parabola = terms @ torch.linalg.lstsq(terms, heights[:, None]).solution
+    return float((heights - parabola[:, 0]).square().mean().sqrt())
+
+
+def row_height(teeth: torch.Tensor) -> float:
+    """The mean height, in pixels, of a row of teeth (…, h, w), 0…1."""
+    shown = teeth > 0.5
+    return float(shown.sum()) / max(float(shown.any(-2).sum()), 1.0)
+
+
+def _saturation(colours: torch.Tensor) -> torch.Tensor:
+    """(B, …) of colours (B, 3, …), 0…1."""
+    brightest = colours.amax(1)
+    return (brightest - colours.amin(1)) / brightest.clamp(min=0.05)
+
+
+def _green(colours: torch.Tensor) -> torch.Tensor:
+    """(B, …) green over red of colours (B, 3, …), 0…1."""
+    return colours[:, 1] / colours[:, 0].clamp(min=0.05)
+
+
+def _edge_of_upper_row(picture: torch.Tensor, opening: OpeningMask, tooth: torch.Tensor, scale: float) -> torch.Tensor:
+    """(1, 1, w) the row in which the upper teeth end in each column of a picture (1, 3, h, w), a smooth curve.
+
+    Along the edges that are seen. ``tooth`` (1, h, w) is where there may be teeth, 0…1; ``scale`` is in pixels per
+    normalized unit.
+    """
+    gaps = 2 * round(0.5 * BETWEEN_TEETH * scale) + 1
+    white = picture.amin(1) * (opening.coverage > 0.5)  # teeth are bright in all three colours
+    white = F.max_pool2d(white, (1, gaps), 1, (0, gaps // 2))
+    least, most = (distance * scale for distance in ROW_ENDS_WITHIN)
+    has_ended = (white < ROW_END * white.cummax(1).values) & (opening.below_upper > least)
+    rows = torch.arange(picture.shape[2], device=picture.device, dtype=picture.dtype)[:, None]
+    typical = torch.where(opening.below_upper < TYPICAL_ROW * scale, rows, 0.0).amax(1)[0]
+    edge = torch.where(has_ended & (opening.below_upper < most), rows, torch.inf).amin(1)[0]
+    seen = edge.isfinite() & (tooth > 0.5).any(1)[0]
+    if not seen.any():
+        return typical[None, None]
+    edge, columns = torch.where(seen, edge, 0.0), torch.arange(len(edge), device=edge.device)
+    near = torch.exp(-0.5 * ((columns[:, None] - columns) / (ROW_SMOOTHNESS * scale)) ** 2).clamp(min=1e-9)
+    trust = seen.float()
+    for _ in range(ROW_FITS):
+        curve = near @ (trust * edge) / (near @ trust)
+        trust = seen * (1 - ((edge - curve) / (ROW_OUTLIERS * scale)) ** 2).clamp(min=1e-3) ** 2
+    return curve[None, None]
+
+
+def enamel_in_light(picture: torch.Tensor, teeth: torch.Tensor) -> np.ndarray:
+    """(3,) the colour of teeth that lie in full light in a picture (1, 3, h, w), 0…1, which shows them at ``teeth``."""
+    shown = picture[0][:, teeth[0, 0] > 0.5 * teeth.max()]
+    white = shown.amin(0)
+    return shown[:, white >= white.quantile(1 - LIT_SHARE)].mean(1).numpy()
+
+
+def shade_on(picture: torch.Tensor, teeth: torch.Tensor, enamel: np.ndarray, photo: FaceMotion) -> float:
+    """By how much of light the upper lip of a photo shades teeth (1, 1, h, w), 0…1, in a picture (1, 3, h, w), 0…1.
+
+    ``enamel`` (3,) is their colour in full light.
+    """
+    upper, lower = (photo.posed[:, list(lip), :2] for lip in (INNER_UPPER_LIP, INNER_LOWER_LIP))
+    below = opening_mask(upper, lower, pixels_of(picture)).below_upper / float(photo.scale)
+    near = (teeth[0, 0] > 0.5) & (below[0] > SHADE_SEEN[0]) & (below[0] < SHADE_SEEN[1])
+    if not near.any():
+        return UPPER_LIP_SHADE
+    light = float(picture[0, :, near].mean() / enamel.mean())
+    left = 1 - float(lip_shade(below[0][near] / MILLIMETRE, 1.0, UPPER_LIP_REACH).mean())
+    return max(1 - light, 0.0) / left
+
+
+def lip_shade(away: torch.Tensor, shade: float, reach: float) -> torch.Tensor:
+    """The light that a lip leaves to what is seen so many millimetres away from its edge."""
+    return 1 - shade * (1 - smoothstep(away, -0.5, reach))
+
+
+def row_ends(teeth: torch.Tensor, photo: FaceMotion, depth: float) -> np.ndarray:
+    """(2,) normalized x of the ends of a row of teeth (1, 1, h, w), 0…1, whose middle is at that depth."""
+    shown = teeth[0, 0] > 0.5
+    columns = shown.any(0).nonzero()[[0, -1], 0]
+    rows = [shown[:, column].nonzero().float().mean() for column in columns]
+    ends = torch.stack([columns.float(), torch.stack(rows)], -1)[None, None]
+    return on_arch(photo, ends, depth)[0, 0, :, 0].numpy()
+
+
+def hanging(teeth: torch.Tensor, photo: FaceMotion, depth: float) -> float:
+    """How much lower, normalized, a row of teeth (1, 1, h, w), 0…1, ends in its middle than at its ends."""
+    shown = teeth[0, 0] > 0.5
+    columns = shown.any(0).nonzero()[:, 0]
+    rows = torch.arange(len(shown), device=teeth.device)[:, None]
+    bottom = (rows * shown).amax(0)[columns]
+    border = on_arch(photo, torch.stack([columns, bottom], -1)[None, None].float(), depth)[0, 0, :, 1].cpu().numpy()
+    return -float(np.polynomial.Polynomial.fit(np.arange(len(border)), border, 2).coef[2])
+
+
+def lower_edge(teeth: torch.Tensor, photo: FaceMotion, depth: float) -> float:
+    """Normalized y of the edge of the photo's upper incisors."""
+    rows = (teeth[0, 0] > 0.5 * teeth.max()).nonzero()[:, 0].float()
+    bottom = torch.quantile(rows, 0.9)
+    middle = photo.posed[:, INNER_UPPER_LIP[5], 0]
+    return float(photo.unproject(torch.stack([middle, bottom[None]], -1)[:, None, None], depth)[..., 1])
+
+
+def on_arch(motion: FaceMotion, pixels: torch.Tensor, depth: float) -> torch.Tensor:
+    """(B, h, w, 3) normalized places of the dental arch seen at pixels (B, h, w, 2), its middle at the given depth."""
+    behind = torch.zeros_like(pixels[..., 0])
+    for _ in range(3):
+        seen = motion.unproject(pixels, depth + behind)
+        behind = ARCH * seen[..., 0].clamp(-0.35, 0.35) ** 2
+    return torch.cat([seen, (depth + behind)[..., None]], -1)
+
+
+def continued_teeth(picture: torch.Tensor, teeth: torch.Tensor, scale: float) -> torch.Tensor:
+    """(1, 4, h, w) a picture and where its upper teeth are, 0…1, which go on upwards in their upper edge's colours.
+
+    A lip that rises further than in the photo uncovers more of them.
+
+    Args:
+        picture: (1, 3, h, w).
+        teeth: (1, 1, h, w) where it shows them.
+        scale: pixels per normalized unit.
+    """
+    rows = torch.arange(picture.shape[2], device=picture.device)[:, None].expand(teeth.shape[2:])
+    shown = teeth[0, 0] > 0.5
+    length = shown.sum(0)
+    has = length > 0
+    edge = torch.where(shown, rows, rows[-1]).amin(0) + torch.clamp(length // 2, max=round(TEETH_EDGE * scale))
+    reach = torch.clamp(TEETH_GO_ON_BY * length, max=TEETH_GO_ON * scale)
+    reach = F.avg_pool1d(reach[None], 9, 1, 4)[0].clamp(min=1)
+
+    # Teeth stay as bright as each is at its edge, but are of one colour, as gum is seen between them; gum is all alike.
+    along = picture[0].gather(1, edge.clamp(max=len(rows) - 1).expand(3, 1, -1))[:, 0]
+    width = 2 * round(0.5 * ALONG_ROW * scale) + 1
+    near = F.avg_pool1d(torch.cat([along * has, has[None].float()])[None], width, 1, width // 2)[0]
+    near = (near[:3] / near[3:].clamp(min=1 / width)).clamp(min=0.01)
+    enamel = ((picture * teeth).sum((0, 2, 3)) / teeth.sum().clamp(min=1)).clamp(min=0.01)[:, None]
+    gum = smoothstep(near[0] / near[1] / (enamel[0] / enamel[1]), *GUM_REDNESS)
+    beside = 2 * round(0.5 * BESIDE_GAP * scale) + 1
+    bright = (along.mean(0, keepdim=True) * has)[None]
+    bright = torch.maximum(bright, SHALLOW_GAP * F.max_pool1d(bright, beside, 1, beside // 2))[0]
+    above = torch.lerp(enamel / enamel.mean() * bright, near, gum)[:, None].expand_as(picture[0])
+
+    continued = (rows < edge) & has
+    fading = smoothstep((edge - rows) / reach, 1.0, 0.6)
+    return torch.cat([torch.where(continued, above, picture), torch.where(continued, fading, teeth)], 1)

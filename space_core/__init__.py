@@ -9,9 +9,10 @@ if TYPE_CHECKING:
     from space_core.animation import Animation, Frame
     from space_core.comparison import Comparison
     from space_core.errors import ServerFault, SpaceError
-    from space_core.face.drawing import draw_preview
     from space_core.face.preview import FacePreview
-    from space_core.live import LiveControl, LiveFrame, LiveStream, fill_gaps
+    from space_core.face.drawing import draw_preview
+    from space_core.live import LiveControl, LiveFrame, LiveStream
+    from space_core.live_gaps import fill_gaps
     from space_core.motion.curves import Curves, curves
     from space_core.motion.motion import Motion
     from space_core.motion.motion_file import load_motion, save_motion
@@ -37,7 +38,7 @@ _MODULES = {
     "SpacePipeline": "space_core.pipeline",
     "curves": "space_core.motion.curves",
     "draw_preview": "space_core.face.drawing",
-    "fill_gaps": "space_core.live",
+    "fill_gaps": "space_core.live_gaps",
     "load_motion": "space_core.motion.motion_file",
     "save_motion": "space_core.motion.motion_file",
 }

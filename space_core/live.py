@@ -23,14 +23,13 @@ from space_core.motion.live_options import CHANGEABLE_OPTIONS
 from space_core.motion.live_planner import LivePlanner
 from space_core.motion.motion import Motion
 from space_core.options import AnimationOptions, RenderingOptions
-from space_core.timing import SAMPLE_RATE, SAMPLES_PER_FRAME
+from space_core.timing import SAMPLES_PER_FRAME
 
 # Segments of a few frames that are planned, and frames that are drawn, before they are asked for. More of them would
 # add to the delay where the source is a file, and nothing where it is a microphone.
 PLANNED_SEGMENTS, DRAWN_FRAMES = 1, 4
 LATE_SEGMENTS = 25  # that are planned at most while drawing is late: four seconds
 AWAITED_SECONDS = 0.02  # a segment whose sound took longer to come than this had none of it waiting
-GAP_SECONDS = 0.04  # of silence at a time
 CLOSED_POLL_SECONDS = 0.05  # between checks whether a stream was closed
 NEEDED_POLL_SECONDS = 0.01  # between checks whether another segment is needed
 
@@ -201,34 +200,40 @@ def _draw(
 ) -> None:
     """Draws the frames of the planned motion; runs in a thread of its own."""
     torch.set_num_threads(1)
-    index, picture = 0, np.zeros((0, 0, 3), np.uint8)
+    last = LiveFrame(-1, np.zeros((0, 0, 3), np.uint8), np.zeros(0, np.float32))
     try:
         with out_of_memory_as_fault():
             while isinstance(item := _take(planned, over), PlannedSegment):
-                segment = item.motion
-                sound = segment.speech
-                assert sound is not None
-                pieces = np.pad(sound, (0, len(segment) * SAMPLES_PER_FRAME - len(sound)))
-                pieces = pieces.reshape(len(segment), SAMPLES_PER_FRAME)
-                count = pace.pictures_of(item, is_newest=planned.empty())
-                chosen = np.arange(count) * len(segment) // max(count, 1)  # at even distances, from the first one on
-                seconds = 0.0
-                with closing(render(segment, chosen)) as pictures:
-                    for number, piece in enumerate(pieces):
-                        begun = time.monotonic()
-                        if is_drawn := number in chosen:
-                            picture = next(pictures)
+                with closing(_frames(render, pace, item, planned.empty(), last)) as frames:
+                    for frame in frames:
                         drawn_at = time.monotonic()
-                        seconds += drawn_at - begun
-                        if not _put(drawn, LiveFrame(index, picture, piece, not is_drawn), over):
+                        if not _put(drawn, frame, over):
                             return
                         pace.count_frame(waited=time.monotonic() - drawn_at)
-                        index += 1
-                if count:
-                    pace.count_pictures(count, seconds)
+                        last = frame
         _put(drawn, item, over)
     except BaseException as failure:
         _put(drawn, failure, over)
+
+
+def _frames(
+    render: Draw, pace: Pace, planned: PlannedSegment, is_newest: bool, last: LiveFrame
+) -> Generator[LiveFrame, None, None]:
+    """The frames of a segment that follow the last one, as many of them with a picture as there is time for."""
+    motion, picture, seconds = planned.motion, last.picture, 0.0
+    assert motion.speech is not None
+    sound = np.pad(motion.speech, (0, len(motion) * SAMPLES_PER_FRAME - len(motion.speech)))
+    count = pace.pictures_of(planned, is_newest)
+    chosen = np.arange(count) * len(motion) // max(count, 1)  # at even distances, from the first one on
+    with closing(render(motion, chosen)) as pictures:
+        for number, piece in enumerate(sound.reshape(len(motion), SAMPLES_PER_FRAME)):
+            begun = time.monotonic()
+            if is_drawn := number in chosen:
+                picture = next(pictures)
+            seconds += time.monotonic() - begun
+            yield LiveFrame(last.index + 1 + number, picture, piece, not is_drawn)
+    if count:
+        pace.count_pictures(count, seconds)
 
 
 def render_segment(
@@ -242,46 +247,6 @@ def render_segment(
         for pictures in rendered:
             for picture in pictures:
                 yield with_mark(picture, options)
-
-
-def fill_gaps(
-    source: "queue.Queue[np.ndarray | None] | Iterable[np.ndarray]", tolerance: float = 0.06
-) -> Iterator[np.ndarray]:
-    """The chunks of a source as they arrive, and silence in real time where none does, so that the face keeps moving.
-
-    Args:
-        source: a queue of chunks, which None ends; or an iterable, which is read in a thread of its own. Sound that
-            arrives faster than real time, such as from text to speech, is passed on at once.
-        tolerance: seconds by which chunks may be late before silence takes their place.
-    """
-    arriving: queue.Queue[Any] = source if isinstance(source, queue.Queue) else queue.Queue(1)
-    if arriving is not source:
-        threading.Thread(target=_pump, args=(source, arriving), daemon=True).start()
-    silence = np.zeros(round(GAP_SECONDS * SAMPLE_RATE), np.float32)
-    begun, given = time.monotonic(), 0
-    while True:
-        due = begun + given / SAMPLE_RATE + GAP_SECONDS + tolerance
-        try:
-            chunk = arriving.get(timeout=max(due - time.monotonic(), 0))
-        except queue.Empty:
-            chunk = silence
-        if chunk is None:
-            return
-        if isinstance(chunk, BaseException):
-            raise chunk
-        given += len(chunk)
-        yield chunk
-        # A reader that was slow, not the source, must not look like a gap.
-        begun = max(begun, time.monotonic() - given / SAMPLE_RATE - tolerance)
-
-
-def _pump(source: Iterable[np.ndarray], arriving: queue.Queue[Any]) -> None:
-    try:
-        for chunk in source:
-            arriving.put(chunk)
-        arriving.put(None)
-    except BaseException as failure:
-        arriving.put(failure)
 
 
 def _checked(chunk: np.ndarray) -> np.ndarray:

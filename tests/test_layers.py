@@ -29,6 +29,8 @@ PIPELINE = {
     "fault_reasons",
     "frame_iterator",
     "live",
+    "live_gaps",
+    "live_pace",
     "output",
     "neural",
     "pipeline",

@@ -15,7 +15,8 @@ import numpy as np
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from space_core.errors import ServerFault, SpaceError
-from space_core.live import LiveControl, LiveFrame, fill_gaps
+from space_core.live import LiveControl, LiveFrame
+from space_core.live_gaps import fill_gaps
 from space_core.motion.live_options import CHANGEABLE_OPTIONS
 from space_core.options import AnimationOptions
 from space_core.progress import Progress

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from space_core.comparison import Comparison
     from space_core.errors import ServerFault, SpaceError
     from space_core.face.preview import FacePreview
-    from space_core.face.drawing import draw_preview
+    from space_core.face.preview_drawing import draw_preview
     from space_core.live import LiveControl, LiveFrame, LiveStream
     from space_core.live_gaps import fill_gaps
     from space_core.motion.curves import Curves, curves
@@ -37,7 +37,7 @@ _MODULES = {
     "SpaceError": "space_core.errors",
     "SpacePipeline": "space_core.pipeline",
     "curves": "space_core.motion.curves",
-    "draw_preview": "space_core.face.drawing",
+    "draw_preview": "space_core.face.preview_drawing",
     "fill_gaps": "space_core.live_gaps",
     "load_motion": "space_core.motion.motion_file",
     "save_motion": "space_core.motion.motion_file",

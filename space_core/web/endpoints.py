@@ -12,8 +12,8 @@ import numpy as np
 
 from space_core.comparison import LEAST_SETTINGS, MOST_SETTINGS
 from space_core.errors import ServerFault, SpaceError
-from space_core.face.drawing import draw_preview, drawn_size
 from space_core.face.preview import FacePreview
+from space_core.face.preview_drawing import draw_preview, drawn_size
 from space_core.generators import GENERATORS, available_generators
 from space_core.motion.curves import curves
 from space_core.motion.motion_file import load_motion

@@ -7,8 +7,9 @@ import cv2
 import numpy as np
 import torch
 
+from space_core.face.crop_size import MARGIN
 from space_core.face.normalization import HeadPose
-from space_core.face.portrait import MARGIN, Portrait
+from space_core.face.portrait import Portrait
 from space_core.face.posed_face import PosedFace
 from space_core.face.topology import INNER_LOWER_LIP, OVAL
 from space_core.generator.mesh_warp import MeshWarpGenerator

@@ -12,9 +12,10 @@ from scipy.ndimage import label
 from skimage import data
 
 from space_core.errors import SpaceError
+from space_core.face.crop_size import MARGIN, SIZE
 from space_core.face.detector import build_detector
 from space_core.face.normalization import HeadPose, normalize, pose_landmarks
-from space_core.face.portrait import MARGIN, SIZE, FramedFace, prepare_portrait
+from space_core.face.portrait import FramedFace, prepare_portrait
 from space_core.face.topology import NUM_SURFACE_POINTS, RIGID_POINTS, canonical_face
 from space_core.media.images import load_photo
 

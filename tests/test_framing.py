@@ -9,8 +9,9 @@ from rendering import mean_difference, posed, rendered
 from skimage.registration import phase_cross_correlation
 
 from space_core.face.canvas import crop_canvas, photo_canvas
+from space_core.face.crop_size import MARGIN, SIZE
 from space_core.face.detector import build_detector
-from space_core.face.portrait import MARGIN, SIZE, Portrait, cut, prepare_portrait
+from space_core.face.portrait import Portrait, cut, prepare_portrait
 from space_core.face.posed_face import PosedFace
 from space_core.face.segmentation import person_mask
 from space_core.face.topology import EYES, INNER_LOWER_LIP

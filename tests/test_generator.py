@@ -18,9 +18,9 @@ from rendering import around, blinking, looking, on_surroundings, open_mouth, po
 
 from space_core.evaluation.eyes import followed_gaze
 from space_core.face.canvas import crop_canvas
+from space_core.face.crop_size import MARGIN
 from space_core.face.detector import build_detector
 from space_core.face.normalization import normalize
-from space_core.face.portrait import MARGIN
 from space_core.face.posed_face import PosedFace, fit_posed_face
 from space_core.face.topology import EYES, LEFT_EYE
 from space_core.generator.mesh_warp.prepared_eyes import prepare_eyes

@@ -11,8 +11,9 @@ from PIL import Image, ImageDraw
 from rendering import around, blinking, feeling, mean_difference, on_surroundings, posed, rendered
 from skimage.registration import phase_cross_correlation
 
+from space_core.face.crop_size import MARGIN, SIZE
 from space_core.face.detector import build_detector
-from space_core.face.portrait import MARGIN, SIZE, prepare_portrait
+from space_core.face.portrait import prepare_portrait
 from space_core.face.topology import EYES
 from space_core.generator.mesh_warp.glasses.cut_out import Glasses
 from space_core.generator.mesh_warp.glasses.finding import find_glasses

@@ -11,10 +11,11 @@ from conftest import EXAMPLES
 from rendering import mean_difference, on_surroundings, posed, rendered
 
 from space_core import AnimationOptions, load_motion, save_motion
+from space_core.face.crop_size import MARGIN
 from space_core.face.detector import build_detector
 from space_core.face.hair_locks import LOCKS
 from space_core.face.normalization import HeadPose
-from space_core.face.portrait import MARGIN, Portrait, prepare_portrait
+from space_core.face.portrait import Portrait, prepare_portrait
 from space_core.face.topology import OVAL
 from space_core.generator.mesh_warp.hanging_hair import find_hanging_hair
 from space_core.media.images import load_photo

@@ -9,8 +9,9 @@ import torch
 from rendering import around, looking, mean_difference, on_surroundings, posed, rendered
 
 from space_core.evaluation.head_turn import outline_flicker
+from space_core.face.crop_size import MARGIN, SIZE
 from space_core.face.detector import build_detector
-from space_core.face.portrait import MARGIN, SIZE, Portrait, cut, prepare_portrait
+from space_core.face.portrait import Portrait, cut, prepare_portrait
 from space_core.face.segmentation import person_mask
 from space_core.face.topology import EYES
 from space_core.generator.mesh_warp import MeshWarpGenerator

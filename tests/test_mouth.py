@@ -10,7 +10,9 @@ import torch
 from rendering import around, blurred, mean_difference, on_surroundings, open_mouth, posed, rendered, with_mask
 from scipy.signal import find_peaks, peak_prominences
 
-from space_core.face.portrait import MARGIN, Crop, Portrait
+from space_core.face.crop import Crop
+from space_core.face.crop_size import MARGIN
+from space_core.face.portrait import Portrait
 from space_core.face.topology import EYES, INNER_LOWER_LIP, INNER_UPPER_LIP, OUTER_LOWER_LIP, OUTER_UPPER_LIP, Eye
 from space_core.generator.mesh_warp.anatomy import GUM, MILLIMETRE, TONGUE, TOOTH, load_anatomy
 from space_core.generator.mesh_warp.face_motion import FaceMotion

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from space_core.face.portrait import SIZE
+from space_core.face.crop_size import SIZE
 
 # Of the classifiers, whose names of a class differ in the ends of the words.
 CLASSES = ("angry", "disgusted", "fear", "happy", "sad", "surprised", "neutral")

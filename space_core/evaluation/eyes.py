@@ -18,9 +18,10 @@ from scipy.ndimage import map_coordinates
 
 from space_core.assets import example_path
 from space_core.errors import SpaceError
+from space_core.face.crop_size import MARGIN
 from space_core.face.detector import Detector, build_detector
 from space_core.face.normalization import HeadPose, pose_landmarks
-from space_core.face.portrait import MARGIN, Portrait, prepare_portrait
+from space_core.face.portrait import Portrait, prepare_portrait
 from space_core.face.posed_face import PosedFace
 from space_core.face.topology import EYES, Eye
 from space_core.generator.generator import Generator

@@ -31,9 +31,10 @@ from scipy.ndimage import distance_transform_edt, gaussian_filter
 
 from space_core.evaluation.face_descriptor import face_descriptor, has_dlib
 from space_core.evaluation.recorded_clip import cut_clip
+from space_core.face.crop_size import MARGIN
 from space_core.face.detector import Detector, build_detector
 from space_core.face.normalization import normalize
-from space_core.face.portrait import MARGIN, Portrait, prepare_portrait
+from space_core.face.portrait import Portrait, prepare_portrait
 from space_core.face.posed_face import PosedFace
 from space_core.face.segmentation import person_mask
 from space_core.generator.generator import Generator

@@ -4,9 +4,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from space_core.face.crop_size import MARGIN
 from space_core.face.detector import Detector
 from space_core.face.normalization import normalize
-from space_core.face.portrait import MARGIN, Portrait, cut, prepare_portrait
+from space_core.face.portrait import Portrait, cut, prepare_portrait
 from space_core.measures.corpus import Corpus
 
 EVERY = 5  # frames of a clip, one in so many

@@ -172,8 +172,14 @@ def continued_behind(
     places, depth = _mirrored(np.stack(np.meshgrid(*along), -1).astype(np.float32), bars, clearance)
     behind = depth > 0
     where = (places * crop.scale + crop.origin - 0.5).astype(np.float32)
-    mirrored = cv2.remap(picture, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
-    mirrored, weights = np.atleast_3d(mirrored), behind[..., None].astype(np.float32)
+    mirrored = cv2.remap(
+        picture,
+        where,
+        None,  # type: ignore[call-overload]  # the second map, which the first one contains
+        cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    mirrored, weights = np.atleast_3d(mirrored.astype(np.float32)), behind[..., None].astype(np.float32)
     total = _smooth(np.dstack([mirrored * weights, weights]), crop.scale)
     share = (1 - STRANDS) * (1 - np.exp(-depth / SMOOTH_FROM))[..., None]
     mirrored += share * (total[..., :-1] / total[..., -1:].clip(1e-3) - mirrored)
@@ -208,8 +214,9 @@ def _reached(bars: tuple[Bar, ...], along: list[np.ndarray], clearance: float) -
 
 def _smooth(picture: np.ndarray, scale: float) -> np.ndarray:
     """A picture (h, w, n) float32 averaged over ``SMOOTH_WIDTH`` pixels of the crop, each ``scale`` of its own wide."""
-    size, reduction = np.array(picture.shape[1::-1]), max(scale, 1.0)
+    (height, width), reduction = picture.shape[:2], max(scale, 1.0)
+    size = max(round(width / reduction), 1), max(round(height / reduction), 1)
     # In a large picture's own resolution the wide filter would take seconds.
-    reduced = cv2.resize(picture, (size / reduction).round().astype(int).clip(1), interpolation=cv2.INTER_AREA)
+    reduced = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
     reduced = cv2.GaussianBlur(reduced, (0, 0), SMOOTH_WIDTH * scale / reduction)
-    return cv2.resize(reduced, size, interpolation=cv2.INTER_LINEAR)
+    return cv2.resize(reduced, (width, height), interpolation=cv2.INTER_LINEAR)

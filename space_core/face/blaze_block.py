@@ -51,6 +51,7 @@ class Pointwise(nn.Conv2d):
         """(N, groups · channels in, H, W) to (N, groups · channels out, H, W), both channels-last in memory."""
         if self.groups == 1:
             return super().forward(x)
+        assert self.bias is not None
         number, _, height, width = x.shape
         weight, bias = (p.view(self.groups, -1, p[0].numel()) for p in (self.weight, self.bias))
         x = x.permute(0, 2, 3, 1).reshape(-1, self.groups, weight.shape[2]).transpose(0, 1)

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from space_core.face.portrait import MARGIN, SIZE, Crop, Portrait, cut
+from space_core.face.crop import Crop
+from space_core.face.crop_size import MARGIN, SIZE
+from space_core.face.portrait import Portrait, cut
 
 
 @dataclass(frozen=True)

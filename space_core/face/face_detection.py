@@ -139,8 +139,10 @@ class FaceDetection:
     """One of the two networks with its weights: ``short_range`` or ``full_range``."""
 
     def __init__(self, name: str, device: torch.device | str = "cpu") -> None:
-        build = {"short_range": ShortRangeNetwork, "full_range": FullRangeNetwork}[name]
+        build: type[ShortRangeNetwork | FullRangeNetwork]
+        build = ShortRangeNetwork if name == "short_range" else FullRangeNetwork
         self._network = load_network(build, WEIGHTS, device, prefix=f"{name}.")
+        self._input_size, self._min_score = build.input_size, build.min_score
         centres = [
             np.repeat((np.stack(np.meshgrid(*[np.arange(side)] * 2), -1).reshape(-1, 2) + 0.5) / side, number, axis=0)
             for side, number in build.anchors
@@ -156,7 +158,7 @@ class FaceDetection:
             return []
         regions = [_letterbox(*image.shape[:2]) for image in images]
         return [
-            _detections(found[found[:, -1] >= self._network.min_score], region)
+            _detections(found[found[:, -1] >= self._min_score], region)
             for found, region in zip(self._outputs(images, regions), regions, strict=True)
         ]
 
@@ -168,7 +170,7 @@ class FaceDetection:
     @torch.inference_mode()
     def _outputs(self, images: list[np.ndarray], regions: list[np.ndarray]) -> np.ndarray:
         """(N, A, 17) values and score of each anchor, in sides of a region, for N images."""
-        size = self._network.input_size
+        size = self._input_size
         tensors = [image_tensor(image, self._anchors.device) for image in images]
         inputs = torch.cat([sample_upright(*pair, size) for pair in zip(tensors, regions, strict=True)])
         boxes, logits = self._network(inputs / 127.5 - 1)

@@ -32,6 +32,10 @@ class FaceMeshNetwork(nn.Module):
     so each of their layers is one grouped convolution.
     """
 
+    part_landmarks: torch.Tensor
+    box_landmarks: torch.Tensor
+    box_ends: torch.Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.stem = halving_convolution(3, 16, 3)

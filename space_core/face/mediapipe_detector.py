@@ -66,10 +66,11 @@ class MediaPipeDetector:
 
     def track(self, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray | None]:
         """See ``Detector.track``. The region of a face is taken from the landmarks of the frame before."""
-        box = region = None
+        box: np.ndarray | None = None
+        region: np.ndarray | None = None
         lost = REDETECT_AFTER
         for frame in frames:
-            if lost >= REDETECT_AFTER:
+            if box is None or lost >= REDETECT_AFTER:
                 faces = self._workers.submit(self._detect, frame, (1,), []).result()
                 box = _box(faces[0]) if faces else _middle(frame)
                 lost = 0
@@ -141,8 +142,8 @@ class MediaPipeDetector:
     def _faces(self, images: list[np.ndarray]) -> list[np.ndarray | None]:
         """The landmarks (478, 3) of the face with the highest score in each image, in pixels of the image."""
         regions = [face_region(found[0].box, found[0].eyes) if found else None for found in self._short_range(images)]
-        seen = [number for number, region in enumerate(regions) if region is not None]
-        landmarks = self._face_mesh([images[number] for number in seen], [regions[number] for number in seen])
+        seen = {number: region for number, region in enumerate(regions) if region is not None}
+        landmarks = self._face_mesh([images[number] for number in seen], list(seen.values()))
         faces = dict(zip(seen, landmarks, strict=True))
         return [faces.get(number) for number in range(len(images))]
 
@@ -190,8 +191,8 @@ def _upright(cut_out: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     along = landmarks[RIGHT_EYE.upper_lid[-1], :2] - landmarks[LEFT_EYE.upper_lid[0], :2]
     roll = float(np.degrees(np.arctan2(along[1], along[0])))
     step = max(len(cut_out) // UPRIGHT_SIZE, 1)  # turning a large one takes longer than running the networks
-    centre = tuple(map(float, landmarks[:, :2].mean(0) / step))
-    return np.asarray(Image.fromarray(cut_out).reduce(step).rotate(roll, Image.Resampling.BILINEAR, center=centre))
+    x, y = (landmarks[:, :2].mean(0) / step).tolist()
+    return np.asarray(Image.fromarray(cut_out).reduce(step).rotate(roll, Image.Resampling.BILINEAR, center=(x, y)))
 
 
 def _checked(cut_out: np.ndarray) -> np.ndarray:

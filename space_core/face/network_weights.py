@@ -20,4 +20,5 @@ def load_network(build: Callable[[], Network], weights: Path, device: torch.devi
         {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()},
         assign=True,
     )
-    return network.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)
+    network.eval().requires_grad_(False)
+    return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in torch's types

@@ -33,7 +33,7 @@ def draw_preview(preview: FacePreview, max_side: int = PREVIEW_SIDE) -> np.ndarr
     # 1. What the film shows, as far as it lies in the photo.
     scales = np.array(size) / [width, height]
     low, high = preview.frame[0] * scales, preview.frame[2] * scales
-    left, top, right, bottom = (*np.clip(low, 0, size).round().astype(int), *np.clip(high, 0, size).round().astype(int))
+    (left, top), (right, bottom) = (np.clip(corner, 0, size).round().astype(int) for corner in (low, high))
     dimmed = picture.point([round(value * OUTSIDE) for value in range(256)] * 3)
     dimmed.paste(picture.crop((left, top, right, bottom)), (left, top))
 

@@ -98,7 +98,7 @@ def _decided(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
         return mask
     colours = cv2.GaussianBlur(image.astype(np.float32) / 255, (9, 9), 1, borderType=cv2.BORDER_REFLECT)
     colours = colours[STEP // 2 :: STEP, STEP // 2 :: STEP]
-    places = np.stack(np.indices(low.shape), -1) / max(low.shape)
+    places = np.moveaxis(np.indices(low.shape), 0, -1) / max(low.shape)
     features = np.concatenate([colours / COLOUR, places / DISTANCE], -1)
     # Such trees give the same neighbours a fifth sooner, for so few queries.
     trees = (cKDTree(features[kind], leafsize=32, balanced_tree=False) for kind in (person, background))

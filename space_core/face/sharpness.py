@@ -27,8 +27,8 @@ def edge_blur(picture: np.ndarray) -> float:
     single image", 2011, equation 5), in a picture that is reduced until its edges are about as wide as that blur. 0
     without any edges.
     """
-    grey, size = picture.astype(np.float32) @ LUMINANCE, 1
-    measured = _width_of_edges(grey)
+    grey: np.ndarray = picture.astype(np.float32) @ LUMINANCE
+    measured, size = _width_of_edges(grey), 1
     while min(grey.shape) >= 2 * LEAST_SIDE:
         grey = cv2.resize(grey, (grey.shape[1] // 2, grey.shape[0] // 2), interpolation=cv2.INTER_AREA)
         in_half = _width_of_edges(grey)
@@ -61,7 +61,7 @@ def _width_of_edges(grey: np.ndarray) -> float:
     # Edges: pixels whose gradient is larger than both next to them across the edge.
     steps = np.stack(before) / np.maximum(size, 1e-6)
     pixels = np.stack(np.meshgrid(*map(np.arange, grey.shape[::-1]))).astype(np.float32)
-    beside = (cv2.remap(size, *(pixels + sign * steps), cv2.INTER_LINEAR) for sign in (-1, 1))
+    beside = (cv2.remap(size, x, y, cv2.INTER_LINEAR) for x, y in (pixels + sign * steps for sign in (-1, 1)))
     edges = np.logical_and.reduce([size >= other for other in beside])
     edges[[0, -1]] = edges[:, [0, -1]] = False
     if not edges.any():
@@ -74,4 +74,4 @@ def _width_of_edges(grey: np.ndarray) -> float:
 
 def _gradients(grey: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Changes per pixel to the right and downwards of a picture (H, W), (H, W) each."""
-    return tuple(cv2.Sobel(grey, cv2.CV_32F, *axes, scale=1 / 8) for axes in ((1, 0), (0, 1)))
+    return cv2.Sobel(grey, cv2.CV_32F, 1, 0, scale=1 / 8), cv2.Sobel(grey, cv2.CV_32F, 0, 1, scale=1 / 8)

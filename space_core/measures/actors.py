@@ -43,8 +43,8 @@ def read_clips(corpus: Corpus, shortest: float = 2.0) -> list[Clip]:
 
 def slopes_of(faces: list[np.ndarray], poses: list[np.ndarray]) -> np.ndarray:
     """(4, 478, 3) change of faces (T, 478, 3) per degree of yaw, pitch, roll (T, 3) and per unit of lip gap."""
-    causes = [np.column_stack([pose, lip_gaps(face).mean(-1)]) for face, pose in zip(faces, poses, strict=True)]
-    causes = np.concatenate([cause - cause.mean(0) for cause in causes])
+    own = [np.column_stack([pose, lip_gaps(face).mean(-1)]) for face, pose in zip(faces, poses, strict=True)]
+    causes = np.concatenate([cause - cause.mean(0) for cause in own])
     changes = np.concatenate([(face - face.mean(0)).reshape(len(face), -1) for face in faces])
     return np.linalg.lstsq(causes, changes, rcond=None)[0].reshape(4, -1, 3)
 

@@ -3,6 +3,7 @@
 import ctypes
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 from scipy.signal import resample_poly
@@ -78,7 +79,7 @@ def _library() -> tuple[ctypes.CDLL, int, list[np.ndarray], list[tuple[str, floa
     chunks, marks = [], []
 
     @_Callback
-    def collect(sound, length, events):
+    def collect(sound: Any, length: int, events: Any) -> int:
         if length > 0:
             chunks.append(np.ctypeslib.as_array(sound, (length,)).copy())
         index = 0
@@ -90,5 +91,5 @@ def _library() -> tuple[ctypes.CDLL, int, list[np.ndarray], list[tuple[str, floa
         return 0
 
     library.espeak_SetSynthCallback(collect)
-    library.collect = collect  # kept alive as long as the library
+    library.collect = collect  # type: ignore[attr-defined]  # kept alive as long as the library
     return library, sample_rate, chunks, marks

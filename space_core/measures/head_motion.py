@@ -16,7 +16,8 @@ RecordedHead = tuple[HeadPose, np.ndarray]  # T head poses in pixels of the clip
 def read_recorded_heads(corpus: Corpus) -> tuple[list[RecordedHead], list[RecordedHead]]:
     """Training and validation clips of camera-recorded speakers in which every frame shows a face."""
     ids = [clip["id"] for clip in corpus.clips if clip["speech"] == "1"]
-    training, validation = [], []
+    training: list[RecordedHead] = []
+    validation: list[RecordedHead] = []
     for clip in ids:
         landmarks = corpus.landmarks(clip)
         if clip.startswith(EXCLUDED) or len(landmarks) < SHORTEST or np.isnan(landmarks).any():

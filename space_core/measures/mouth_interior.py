@@ -54,7 +54,7 @@ def mouth_profile(frame: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     """
     points = landmarks[:, :2].astype(np.float32)
     luminance = frame.astype(np.float32) @ LUMINANCE
-    upper, lower = (points[list(lip[PROFILE_COLUMNS])] for lip in (INNER_UPPER_LIP, INNER_LOWER_LIP))
+    upper, lower = (points[np.array(lip)[PROFILE_COLUMNS]] for lip in (INNER_UPPER_LIP, INNER_LOWER_LIP))
     places = upper + np.array(PROFILE)[:, None, None] * (lower - upper)
     x, y = np.moveaxis(np.round(places).astype(int), -1, 0)
     cheeks = _filled(frame, CHEEKS, points) > 0

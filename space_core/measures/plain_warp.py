@@ -7,7 +7,8 @@ import torch
 from scipy.interpolate import LinearNDInterpolator
 from torch.nn import functional as F
 
-from space_core.face.portrait import SIZE, Portrait
+from space_core.face.crop_size import SIZE
+from space_core.face.portrait import Portrait
 
 BORDER_POINTS = 33  # on each side of the crop, held still
 

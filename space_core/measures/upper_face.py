@@ -31,7 +31,8 @@ class RecordedUpperFace:
 
 def read_recorded_upper_faces(corpus: Corpus) -> tuple[list[RecordedUpperFace], list[RecordedUpperFace]]:
     """Training and validation clips of camera-recorded speakers, without the effects of head rotation on tracking."""
-    training, validation = [], []
+    training: list[RecordedUpperFace] = []
+    validation: list[RecordedUpperFace] = []
     for row in corpus.clips:
         clip = row["id"]
         if row["speech"] != "1" or clip.startswith(EXCLUDED) or float(row["seconds"]) * FPS < SHORTEST:

@@ -88,6 +88,14 @@ class EmotionNetwork(nn.Module):
     ``beta_open`` parts the lips, as far as speech leaves them free.
     """
 
+    modes: torch.Tensor
+    beta: torch.Tensor
+    beta_open: torch.Tensor
+    speech_gain: torch.Tensor
+    smile: torch.Tensor
+    curve: torch.Tensor
+    against_smile: torch.Tensor
+
     def __init__(self) -> None:
         super().__init__()
         num_emotions, num_values = len(EMOTIONS) - 1, NUM_POINTS * 3  # neutral adds nothing

@@ -47,6 +47,8 @@ class ResidualAttentionBlock(nn.Module):
 class SpeechEncoder(nn.Module):
     """Log-mel spectrogram (batch, 2 * tokens, 80), see ``log_mel``, to features (batch, tokens, 384), 50 a second."""
 
+    positional_embedding: torch.Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.conv1 = nn.Conv1d(NUM_MELS, WIDTH, 3, padding=1)

@@ -10,8 +10,9 @@ import numpy as np
 from PIL import Image
 
 from space_core.face import face_detection, person_segmentation
+from space_core.face.crop_size import SIZE
 from space_core.face.mediapipe_detector import MediaPipeDetector, face_size
-from space_core.face.portrait import SIDE_IN_FACES, SIZE
+from space_core.face.portrait import SIDE_IN_FACES
 from space_core.measures.corpus import Corpus
 
 NUM_FRAMES = 100  # of each clip that is compared

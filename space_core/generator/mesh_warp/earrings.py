@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import torch
 
-from space_core.face.portrait import MARGIN, Portrait
+from space_core.face.crop_size import MARGIN
+from space_core.face.portrait import Portrait
 from space_core.face.topology import OUTER_EYE_CORNERS
 from space_core.generator.mesh_warp.inpainting import fill
 from space_core.generator.mesh_warp.sampling import EXTENT

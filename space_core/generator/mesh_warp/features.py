@@ -13,7 +13,7 @@ import torch
 from torch.nn import functional as F
 
 from space_core.face.canvas import Canvas
-from space_core.face.portrait import MARGIN
+from space_core.face.crop_size import MARGIN
 from space_core.face.sharpness import SHARP, edge_blur, softening_of
 from space_core.face.topology import CHEEKS, EYES, INNER_LOWER_LIP, INNER_UPPER_LIP, OUTER_LOWER_LIP, OUTER_UPPER_LIP
 from space_core.generator.mesh_warp.compositing.prepared_canvas import PreparedCanvas, film_transform

@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 
 from space_core.face.canvas import Canvas
-from space_core.face.portrait import MARGIN, Crop
+from space_core.face.crop import Crop
+from space_core.face.crop_size import MARGIN
 from space_core.generator.mesh_warp.sampling import EXTENT, blur_along
 
 # Of the mask: a pixel that shows the person. At the very edge it is far less sure than so many pixels inside: its mean

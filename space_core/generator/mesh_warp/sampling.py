@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from space_core.face.portrait import MARGIN, SIZE
+from space_core.face.crop_size import MARGIN, SIZE
 
 EXTENT = SIZE + 2 * MARGIN  # side of a portrait's surroundings, pixels
 ENOUGH = 6.0  # pixels: a blur by that standard deviation has no need of a higher resolution

@@ -12,7 +12,7 @@ from scipy.ndimage import gaussian_filter1d, maximum_filter1d
 from scipy.spatial import Delaunay, cKDTree
 from torch.nn import functional as F
 
-from space_core.face.portrait import MARGIN
+from space_core.face.crop_size import MARGIN
 from space_core.face.topology import (
     CHIN,
     EYES,

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter1d
 
-from space_core.face.portrait import MARGIN, Portrait, prepare_portrait
+from space_core.face.crop_size import MARGIN
+from space_core.face.portrait import Portrait, prepare_portrait
 from space_core.face.posed_face import PosedFace, fit_posed_face
 from space_core.generator.mesh_warp import MeshWarpGenerator
 from space_core.generator.mesh_warp.face_motion import FaceMotion, PixelTransform, face_motion

@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from space_core.face.canvas import Canvas
-from space_core.face.portrait import MARGIN, SIZE
+from space_core.face.crop_size import MARGIN, SIZE
 from space_core.generator.mesh_warp.background import Background
 from space_core.generator.mesh_warp.compositing.far_layer import OUTLINE, FarLayer, prepare_far_layer
 from space_core.generator.mesh_warp.compositing.grid import Grid, scaled

@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional as F
 
 from space_core.face.canvas import Canvas
-from space_core.face.portrait import MARGIN
+from space_core.face.crop_size import MARGIN
 from space_core.generator.mesh_warp.compositing.person_layer import doubled_layer, premultiplied
 from space_core.generator.mesh_warp.compositing.prepared_canvas import film_transform
 from space_core.generator.mesh_warp.face_motion import FaceMotion, PixelTransform

@@ -11,12 +11,14 @@ PACKAGE = Path(__file__).parents[1] / "space_core"
 FOUNDATION = {
     "assets",
     "child_processes",
+    "distance",
     "errors",
     "generators",
     "memory",
     "option_fields",
     "process",
     "progress",
+    "smoothstep",
     "timing",
     "version",
     "worker",
@@ -26,8 +28,10 @@ STAGES = {"media", "face", "motion", "latents", "generator"}
 PIPELINE = {
     "animation",
     "comparison",
+    "device",
     "fault_reasons",
     "frame_iterator",
+    "inputs",
     "live",
     "live_gaps",
     "live_pace",
@@ -38,7 +42,7 @@ PIPELINE = {
     "published_weights",
     "stages",
 }
-INTERFACES = {"__main__", "cli", "web", "cluster"}
+INTERFACES = {"__init__", "__main__", "cli", "terminal", "web", "cluster"}
 LABORATORY = {"measures", "training", "evaluation"}
 
 # By part, what it must not import.
@@ -99,6 +103,11 @@ def imports() -> dict[str, dict[str, set[str]]]:
             if _part(imported) != _part(name):
                 parts[_part(name)][_part(imported)].add(name)
     return parts
+
+
+def test_every_part_has_its_layer():
+    layers = [FOUNDATION, {"options"}, STAGES, PIPELINE, INTERFACES, LABORATORY]
+    assert sorted(part for layer in layers for part in layer) == sorted({_part(name) for name in _modules()})
 
 
 @pytest.mark.parametrize("part", sorted(FORBIDDEN))

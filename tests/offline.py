@@ -71,7 +71,7 @@ def use_everything(visitor: Visitor) -> None:
     for path in ("/", "/config", "/theme.css", "/gradio_api/info", "/healthz", "/metrics"):
         visitor.get(path).raise_for_status()
     photo = visitor.upload(EXAMPLES / "astronaut.jpg")
-    visitor.ask("look", [photo, 1, "mediapipe"])
+    visitor.ask("look", [photo, 1, "mediapipe", "crop"])
     visitor.ask("say", ["Hello there."])
     described = visitor.get("/gradio_api/info").json()["named_endpoints"]
     for endpoint in ("animate", "compare"):

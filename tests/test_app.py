@@ -719,7 +719,7 @@ def test_photos_that_are_none_are_refused_and_the_next_visitor_is_served(visitor
         (tmp_path / name).write_bytes(content)
         sentence = refused(visitor, "animate", values(visitor, short, photo=tmp_path / name))
         assert name in sentence or "face" in sentence, sentence
-        picture, notes = visitor.ask("look", [visitor.upload(tmp_path / name), 1, "mediapipe"])
+        picture, notes = visitor.ask("look", [visitor.upload(tmp_path / name), 1, "mediapipe", "crop"])
         assert picture is None
         assert_plain(notes)
     assert not trap[1]
@@ -832,7 +832,7 @@ def test_pose_videos_that_are_none_are_refused_and_the_next_visitor_is_served(vi
 def test_whatever_a_file_is_called_it_is_taken(visitor, short, visitors_folder, name):
     given = visitor.upload(ASTRONAUT, name)
     assert Path(given["path"]).resolve().is_relative_to(visitors_folder.resolve())
-    picture, notes = visitor.ask("look", [given, 1, "mediapipe"])
+    picture, notes = visitor.ask("look", [given, 1, "mediapipe", "crop"])
     assert picture is not None, notes
     spoken = visitor.upload(short, name.replace("jpg", "wav"))
     sentence = refused(visitor, "animate", values(visitor, short, photo=given, speech=given))
@@ -875,7 +875,7 @@ def test_only_files_that_were_uploaded_are_read(visitor, short, trap, name):
 def test_the_preview_reads_only_files_that_were_uploaded(visitor, trap):
     for value in not_uploaded(trap[0]):
         try:
-            picture, notes = visitor.ask("look", [value, 1, "mediapipe"])
+            picture, notes = visitor.ask("look", [value, 1, "mediapipe", "crop"])
         except Refused as refusal:
             picture, notes = None, str(refusal)
         assert picture is None

@@ -152,7 +152,7 @@ window.spacePlayer = (selector) => spacePlayers[selector] ??= (() => {
   function finish(value) {
     const address = addressOf(value);
     if (!address) { fail(); return; }
-    films.push(address);
+    if (!films.includes(address)) films.push(address);
     isMaking = false;
     if (film) film.finished = address;
     else show(address);

@@ -34,7 +34,8 @@ class Eyeball:
 
     Attributes:
         picture: (1, 3, h, w) the photo with the eyeball continued behind the lids, and without the lid's shade.
-        shade: (1, 1, ROWS, COLUMNS) by which factor the lid darkens it, from its edge down and from corner to corner.
+        shade: (1, 3, ROWS, COLUMNS) by which factor the lid darkens its red, green and blue, from its edge down and
+            from corner to corner.
         reach: how far down that is, in pixels.
     """
 
@@ -67,13 +68,13 @@ def eyeball_behind_lids(
 
     shade = _shade(picture, clean, photo.posed[:, list(eye.upper_lid), :2], reach)
     cast = shade_at(shade, opening.along, opening.below_upper / reach)
-    own = torch.lerp(clean, picture / cast, smoothstep(cast, *LASHES))
+    own = torch.lerp(clean, picture / cast, smoothstep(cast.mean(1, keepdim=True), *LASHES))
     share = smoothstep(opening.along.abs(), *CONTINUED[::-1])[:, None]
     return Eyeball(torch.lerp(around, torch.lerp(clean, own, seen), share), shade, reach)
 
 
 def shade_at(shade: torch.Tensor, along: torch.Tensor, down: torch.Tensor) -> torch.Tensor:
-    """(B, 1, h, w) the factor of an ``Eyeball.shade`` at pixels of an eye.
+    """(B, 3, h, w) the factor of an ``Eyeball.shade`` at pixels of an eye.
 
     ``along`` (B, h, w) is where those lie between the corners, −1 left … 1 right, ``down`` (B, h, w) how far below the
     lid, relative to the shade's reach.
@@ -86,9 +87,14 @@ def _shade(picture: torch.Tensor, clean: torch.Tensor, lid: torch.Tensor, reach:
     """The shade of a lid (1, K, 2) down to ``reach`` pixels, from a picture (1, 3, h, w) and the eyeball without it."""
     along, down = torch.linspace(-1, 1, COLUMNS), torch.linspace(0, 1, ROWS)
     places = places_below(lid, along, reach * down)
-    shaded, bright = (sample(each.mean(1, keepdim=True), places) for each in (picture, clean))
+    shaded, bright = (sample(each, places) for each in (picture, clean))
     share = smoothstep(down, *FADES[::-1])[:, None] * smoothstep(along.abs(), *NO_CORNER[::-1])
-    return 1 - (1 - ((shaded + DARKEST) / (bright + DARKEST)).clamp(max=1)) * share
+    left, light = (each.mean(1, keepdim=True) + DARKEST for each in (shaded, bright))
+    darker = (1 - left / light).clamp(min=0) * share
+    # Lashes have one colour: where it is that dark, those of single pixels are noise.
+    own, other = ((darker * each).sum((0, 2, 3)) + DARKEST for each in (shaded, bright))
+    tint = (own / own.mean()) / (other / other.mean())
+    return (1 - darker) * (1 + darker * (tint[:, None, None] - 1))
 
 
 def _iris(picture: torch.Tensor, away: torch.Tensor, seen: torch.Tensor, otherwise: torch.Tensor) -> torch.Tensor:

@@ -29,6 +29,7 @@ LASH, LASH_CONTRAST, LASHES_BESIDE = 0.2, (0.1, 0.2), ((1.0, 1.2), (1.7, 2.1))
 # Liner goes on beyond the outer corner, from and to these half widths and so far up and down in widths. It is thinner
 # than WING; what is broader and dark beside an eye, from these half widths on, is hair, which stays.
 CORNER, CORNER_END, CORNER_HEIGHT, WING, BESIDE_EYE = (0.8, 1.0), (1.5, 1.9), (0.2, 0.3), 0.4, (1.12, 1.25)
+HAIR_BELOW = (0.15, 0.4)  # widths below an eye's outer corner, where hair beside it goes on and liner does not
 MIDDLE = 2.0  # half widths from the middle of an eye to that of the nose; what is beyond colours no lid
 AROUND_LIDS = 0.2  # how far around, in their widths, what is their colour is looked for
 USUAL_SKIN, SKIN_BRIGHTNESS = 0.6, (0.5, 0.8)  # skin there is at least that bright, relative to that quantile
@@ -43,8 +44,7 @@ FLAT, LIKE_SKIN, OTHER_SHARES, DARKER, UNLIKE = (0.056, 0.066), (0.4, 1.35), 0.2
 DRAWN_BELOW, DRAWN_SIDES, STROKE, LEAST_CONNECTED = 0.6, 1.3, 0.05, 0.03
 # Brows and the rims of glasses stay: above lashes and crease, the lids end where it gets that dark.
 CREASE_BELOW, LEAST_REACH, CLEARANCE, OBSTACLE, PLACES = 0.15, 0.28, 0.04, 0.35, 30
-# The tracked lower rims of brows, from left to right, and how far below them hairs may begin.
-BROW_RIMS, BROW_HAIRS = ((46, 53, 52, 65, 55), (285, 295, 282, 283, 276)), 0.03
+BROW_RIMS = ((46, 53, 52, 65, 55), (285, 295, 282, 283, 276))  # the tracked lower rims of brows, from left to right
 # The lid is round: darker by these at its lashes, its crease and its corners, lighter in its middle.
 SHADE_LASHES, SHADE_CREASE, SHADE_ENDS, SHINE = 0.05, 0.07, 0.10, 0.08
 CREASE, CREASE_WIDTH = 0.6, 0.13  # of its reach
@@ -75,7 +75,7 @@ class PreparedEye:
         opened_ball: the same of an eye that is half shut in the photo, without what is seen there between the lids, or
             None: opened further, it would have that slit and its lashes across its middle.
         corner: (2,) x and y in the picture of its first pixel.
-        shade: (1, 1, rows, columns) by which factor the upper lid darkens the eyeball, see ``Eyeball``; 1 for eyes that
+        shade: (1, 3, rows, columns) by which factor the upper lid darkens the eyeball, see ``Eyeball``; 1 for eyes that
             are half shut.
         shade_reach: how far down it does, normalized.
         lids: (1, 4, h, w) the picture with the skin continued over the eye, and how far it does so, 0…1.
@@ -283,9 +283,11 @@ def _lids(
     wing = _thin_and_dark(coarse, WING * width / 2, int(rim / 2))
     wing = F.interpolate(wing[None], picture.shape[2:], mode="bilinear")[0]
     height = opening.below_upper.abs().minimum(opening.above_lower.abs()) / width
-    temple = brightness[(outwards > CORNER_END[0]) & (outwards < CORNER_END[1]) & (height < CORNER_HEIGHT[0])]
-    if temple.numel():  # where hair falls beside an eye, strands of it are no liner
-        wing = wing * smoothstep(temple.median(), *SKIN_BRIGHTNESS)
+    beside = (outwards > BESIDE_EYE[0]) & (outwards < CORNER_END[0])
+    under = -opening.above_lower / width
+    cheek = brightness[beside & (under > HAIR_BELOW[0]) & (under < HAIR_BELOW[1])]
+    if cheek.numel():  # where hair falls beside an eye, strands of it are no liner
+        wing = wing * smoothstep(cheek.median(), *SKIN_BRIGHTNESS)
     corner = smoothstep(outwards, *CORNER) * smoothstep(outwards, *CORNER_END[::-1])
     corner = corner * smoothstep(height, *CORNER_HEIGHT[::-1]) * wing
     hair = smoothstep(brightness, *SKIN_BRIGHTNESS[::-1]) * (1 - wing) * smoothstep(opening.along.abs(), *BESIDE_EYE)
@@ -406,7 +408,7 @@ def _reach(
     free = torch.full((PLACES,), most, device=up.device).scatter_reduce(0, place[dark], up[dark], "amin")
     free = torch.where(free < LEAST_REACH * width, most, free)  # that is the crease, not what lies above it
     rim_along, rim_up = (sample(plane[:, None], brow[None, None])[0, 0, 0].numpy() for plane in (opening.along, up))
-    rim = np.interp(np.linspace(-1, 1, PLACES), rim_along, (rim_up - BROW_HAIRS * width).clip(CREASE_BELOW * width))
+    rim = np.interp(np.linspace(-1, 1, PLACES), rim_along, (rim_up + CLEARANCE * width).clip(CREASE_BELOW * width))
     free = free.minimum(torch.from_numpy(rim.astype(np.float32)))
     free = -F.max_pool1d(-free[None], 5, 1, 2)
     free = F.avg_pool1d(F.pad(free[None], (3, 3), mode="replicate"), 7, 1)[0, 0]

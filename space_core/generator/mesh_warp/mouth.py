@@ -39,7 +39,8 @@ LINING, LINING_ABOVE, LINING_BELOW = 1.5, 2.0, 3.0
 LIPS_CLOSE, LIP_STRETCH, LIP_ENDS = (2 * MILLIMETRE, 5 * MILLIMETRE), (0.5, 2.4 * MILLIMETRE), (0.0, 0.2)
 SEAM_SHOWN = 0.6  # how far the seam between such lips is its own colour
 SEAM_IN_SOFT_PHOTOS = 0.5  # pixels by which it is wider on each side for each pixel of softening, or it blurs away
-OWN_SHADE = 0.6  # of the lips' shade, the part that the photo's own teeth bring along
+# Of the lips' shade, the part that the photo's own teeth bring along; of that of rounded ones, what they are spared.
+OWN_SHADE, OWN_HOOD = 0.6, 0.8
 CORNERS, CORNERS_SHADE = (0.3, 0.9), 0.35  # from the middle to a corner; of light, what the cheeks keep from the depth
 # Where the photo shows the mouth open, nothing is brighter than what it shows at the lips' edges, or a pale line stands
 # around dark corners: from the middle to a corner; and so far from these edges no more.
@@ -202,7 +203,7 @@ def _inside(
         picture = blur_batch(picture, mouth.blur)
 
     # Little light falls in where the lips are close together.
-    shade = _shade_of_lips(mouth, motion, above, below)
+    shade, hood = _shade_of_lips(mouth, above, below), _shade_of_rounded_lips(mouth, motion, above, below)
     apart = (above + below) * MILLIMETRE
     light = mouth.near_lips + (1 - mouth.near_lips) * smoothstep(apart, MILLIMETRE, mouth.full_light)
     if mouth.shows_teeth:
@@ -213,18 +214,24 @@ def _inside(
         own = sample(mouth.teeth, mouth.photo.project(arch[..., :2], arch[..., 2]))
         own, own_share = own.split((3, 1), 1)
         picture = torch.lerp(picture, own / mouth.dimmed, own_share)
-        shade = shade + OWN_SHADE * own_share * (1 - shade)
+        shade, hood = (left + share * own_share * (1 - left) for left, share in ((shade, OWN_SHADE), (hood, OWN_HOOD)))
     # Lips that hardly part show the shade between them, no teeth.
-    return torch.lerp(seam, picture * shade**mouth.reddening * light, smoothstep(apart, *PARTED)), own_share
+    return torch.lerp(seam, picture * (shade * hood) ** mouth.reddening * light, smoothstep(apart, *PARTED)), own_share
 
 
-def _shade_of_lips(mouth: PreparedMouth, motion: FaceMotion, above: torch.Tensor, below: torch.Tensor) -> torch.Tensor:
+def _shade_of_lips(mouth: PreparedMouth, above: torch.Tensor, below: torch.Tensor) -> torch.Tensor:
     """(B, 1, h, w) the light that lips leave to what is behind them, so many millimetres away from their edges."""
     shade = lip_shade(above, mouth.upper_lip_shade, UPPER_LIP_REACH) * lip_shade(below, *LOWER_LIP_SHADE)
+    return shade + mouth.colours.depiction.cartoon * (1 - shade)
+
+
+def _shade_of_rounded_lips(
+    mouth: PreparedMouth, motion: FaceMotion, above: torch.Tensor, below: torch.Tensor
+) -> torch.Tensor:
+    """What ``_shade_of_lips`` gives, of how far the lips are rounded."""
     down = above / (above + below).clamp(min=TRANSPARENT)
     rounded = upload(lips_rounded(mouth, motion.host), above.device)[:, None, None, None]
-    shade = shade * (1 - HOOD * rounded * smoothstep(down, *HOOD_ENDS[::-1]))
-    return shade + mouth.colours.depiction.cartoon * (1 - shade)
+    return 1 - (1 - mouth.colours.depiction.cartoon) * HOOD * rounded * smoothstep(down, *HOOD_ENDS[::-1])
 
 
 def _parted(mouth: PreparedMouth, host: HostMotion) -> bool:

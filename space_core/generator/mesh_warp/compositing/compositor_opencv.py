@@ -96,7 +96,8 @@ def _draw(
         factor = cv2.copyMakeBorder(factor, 1, 1, 1, 1, cv2.BORDER_REPLICATE)
     for part in (view, back):
         if part is not None:
-            changed |= part.window.in_grid(part.changed, places.shape[:2])[0, 1:-1, 1:-1].numpy() > 0
+            own = part.window.in_grid(part.changed, places.shape[:2])[0].numpy() > 0
+            changed |= dilated(own)[1:-1, 1:-1] > 0  # it fades out in the cells around
     minification = _minified(places, changed, grid.cell)
     tiles = list(_tiles(changed, grid))
     _copy_around(frame, prepared.still.numpy(), grid, [area for _, area in tiles])

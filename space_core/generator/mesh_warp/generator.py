@@ -12,6 +12,7 @@ from functools import partial
 
 import numpy as np
 import torch
+from torch.nn import functional as F
 
 from space_core.face.canvas import Canvas, crop_canvas
 from space_core.face.covered_mouth import is_mouth_covered
@@ -309,7 +310,7 @@ class MeshWarpGenerator:
             behind, depths_behind = mesh.back.grown(motion, behind, depths_behind)
             cells = in_cells(behind, depths_behind, mesh.back.triangles, attributes, shown)
             back = DrawnBack(mesh.back.texture, cells)
-        return torch.where(offsets.abs() < STILL * prepared.to_film.scale, 0, offsets), far, back
+        return F.hardshrink(offsets, STILL * prepared.to_film.scale), far, back
 
 
 def _with_lips(face: PosedFace, edges: LipEdges | None) -> PosedFace:

@@ -114,7 +114,7 @@ class WarpMesh:
         turned = self.relief * (steps[0] - steps[1])[:, None]
         # Brows that rise take a fringe along as a whole; where they come down it stays.
         change = (motion.normalized - self.photo.normalized)[:, :NUM_SURFACE_POINTS, :2]
-        of_hair = self.fringe_averages @ change
+        of_hair = F.linear(change.mT, self.fringe_averages).mT  # one product for all frames
         of_hair[..., 1].clamp_(max=0)
         held = (self.covered * (change - of_hair)) @ motion.rotation[..., :2].mT * motion.scale[:, None, None]
         face = motion.posed[:, :NUM_SURFACE_POINTS] - held + turned

@@ -17,7 +17,7 @@ from space_core.generator.mesh_warp.compositing.person_layer import BIAS
 from space_core.generator.mesh_warp.compositing.prepared_canvas import NEGLIGIBLE, PreparedCanvas
 from space_core.generator.mesh_warp.frame_memory import FrameMemory
 
-TILE = (128, 512)  # height and width in pixels of the parts in which a frame is drawn: they stay in a core's cache
+TILE = (192, 768)  # height and width in pixels of the parts in which a frame is drawn: they stay in a core's cache
 COARSE = 4  # cells; minified parts of a frame are first looked for so far apart
 UNITY = 160  # the factor 1 of a shade in eight bits
 # Pixels; columns of a tile in which the background shows, or the layer is minified, are one run where they are less far
@@ -72,6 +72,7 @@ def compose_in_opencv(
         view = find_far_view(prepared, places[own], offsets[own], None if far is None else far[own])
         view = view and _without_unused(prepared, view)
         behind = find_back_view(prepared, places[own], back and replace(back, cells=back.cells[own]))
+        behind = behind and _without_hidden(prepared, behind, places[own], edges, view)
         _draw(frames[index], prepared, places[index].numpy(), own_shade, edges, view, behind)
     return torch.from_numpy(frames)
 
@@ -140,9 +141,9 @@ def _copy_around(frame: np.ndarray, still: np.ndarray, grid: Grid, areas: list[t
 
 def _runs(used: np.ndarray, apart: int = RUN) -> Iterator[slice]:
     """Slices of (n,) bool that hold all that are true; those less than ``apart`` apart are one."""
-    places = np.flatnonzero(used)
+    (places,) = used.nonzero()
     if len(places):
-        ends = np.flatnonzero(np.diff(places) > apart)
+        (ends,) = (places[1:] - places[:-1] > apart).nonzero()
         for first, last in zip([0, *(ends + 1)], [*ends, -1], strict=True):
             yield slice(int(places[first]), int(places[last]) + 1)
 
@@ -206,6 +207,8 @@ def _sample_minified(seen: np.ndarray, prepared: PreparedCanvas, source: np.ndar
         share: (r + 2, c + 2) see ``minified``.
     """
     cell, used = prepared.grid.cell, share[1:-1, 1:-1] > 0
+    if not used.any():
+        return
     height = max(RUN // cell, 1)
     for top in range(0, len(used), height):
         band = used[top : top + height]
@@ -222,17 +225,16 @@ def _sample_minified(seen: np.ndarray, prepared: PreparedCanvas, source: np.ndar
 
 def _draw_occlusion_edges(seen: np.ndarray, prepared: PreparedCanvas, edges: OcclusionEdges, tile: _Block) -> None:
     """Draws the edges of one frame into the layer as it is seen (h, w, 4) in a tile."""
-    found = _window_in_tile(edges.window, edges.near[0].numpy(), tile, seen, prepared.grid.cell)
-    if found is None:
-        return
-    block, part = found
-    layers = []
-    for places in (edges.front, edges.behind):
-        where = block.at_pixels(prepared.in_layer(places[0, *block.cells].numpy()))
-        layers.append(_sampled(prepared, prepared.layer.numpy(), where).astype(np.float32))
-    front, behind = layers
-    share, near = (block.at_pixels(values[0, *block.cells].numpy())[..., None] for values in (edges.share, edges.near))
-    part[:] = (part + near * (behind + share * (front - behind) - part)).round()
+    for block, part in _used_parts(edges.window, edges.near[0].numpy(), tile, seen, prepared.grid.cell):
+        layers = []
+        for places in (edges.front, edges.behind):
+            where = block.at_pixels(prepared.in_layer(places[0, *block.cells].numpy()))
+            layers.append(_sampled(prepared, prepared.layer.numpy(), where).astype(np.float32))
+        front, behind = layers
+        share, near = (
+            block.at_pixels(values[0, *block.cells].numpy())[..., None] for values in (edges.share, edges.near)
+        )
+        part[:] = (part + near * (behind + share * (front - behind) - part)).round()
 
 
 def _draw_far_side(seen: np.ndarray, prepared: PreparedCanvas, view: FarView, tile: _Block) -> None:
@@ -269,13 +271,10 @@ def _blend_view(
         sampled: (h, w, 4) what is shown in a block, given the view's places (r, c, 2) in its cells.
         blend: of the layer and that, by the view's weights.
     """
-    found = _window_in_tile(view.window, view.changed[0].numpy(), tile, seen, cell)
-    if found is None:
-        return
-    block, part = found
-    places, weights = (values[0, *block.cells].numpy() for values in (view.places, view.weights))
-    arrays = (part.copy(), sampled(block, places), block.at_pixels(weights))
-    part[:] = blend(*map(torch.from_numpy, arrays)).round_().numpy()
+    for block, part in _used_parts(view.window, view.changed[0].numpy(), tile, seen, cell):
+        places, weights = (values[0, *block.cells].numpy() for values in (view.places, view.weights))
+        arrays = (part.copy(), sampled(block, places), block.at_pixels(weights))
+        part[:] = blend(*map(torch.from_numpy, arrays)).round_().numpy()
 
 
 def _without_unused(prepared: PreparedCanvas, view: FarView) -> FarView:
@@ -287,41 +286,62 @@ def _without_unused(prepared: PreparedCanvas, view: FarView) -> FarView:
     return replace(view, weights=torch.cat([hidden, view.weights[..., 1:]], -1))
 
 
-def _window_in_tile(
+def _without_hidden(
+    prepared: PreparedCanvas, back: BackView, places: torch.Tensor, edges: OcclusionEdges | None, far: FarView | None
+) -> BackView:
+    """The view of one frame, nothing shown in cells where the person hides it: most of the back of a head."""
+    rows, columns = back.weights.shape[1:3]
+    window = np.s_[:, back.window.top : back.window.top + rows, back.window.left : back.window.left + columns]
+    free = prepared.over_layer(prepared.outline, places[window])[..., 0] > 0
+    # What was drawn before may leave gaps.
+    for part, drawn in ((edges, edges and edges.near), (far, far and far.changed)):
+        if part is not None and drawn is not None:
+            free |= part.window.in_grid(drawn, places.shape[1:3])[window] > 0
+    shown = back.weights[..., :1] * torch.from_numpy(dilated(free[0].numpy()))[..., None]
+    return replace(back, weights=torch.cat([shown, back.weights[..., 1:]], -1))
+
+
+def _used_parts(
     window: GridWindow, used: np.ndarray, tile: _Block, seen: np.ndarray, cell: int
-) -> tuple[_Block, np.ndarray] | None:
-    """The part of a window's cells that a tile shows; None if it shows none that are ``used`` (r, c), not zero.
+) -> Iterator[tuple[_Block, np.ndarray]]:
+    """The parts of a window's cells that a tile shows and that are ``used`` (r, c), not zero.
 
     Args:
         seen: (h, w, C) the tile's pixels.
         cell: side of a cell in pixels.
 
-    Returns:
-        The part as rows and columns of the window, and its pixels in ``seen``.
+    Yields:
+        Each as rows and columns of the window, with an unused cell around, and its pixels in ``seen``.
     """
     corner = window.top, window.left
-    rows, columns = (
+    shown = [
         slice(max(own.start - start, 0), min(own.stop - start, extent))
         for own, start, extent in zip(tile.cells, corner, used.shape, strict=True)
-    )
-    if rows.start >= rows.stop or columns.start >= columns.stop:
-        return None
-    columns_used = np.flatnonzero(used[rows, columns].any(0)) + columns.start
-    if not len(columns_used):
-        return None
-    columns = slice(max(int(columns_used[0]) - 1, columns.start), min(int(columns_used[-1]) + 2, columns.stop))
-    # The part's first pixel in the tile.
-    parts = zip(corner, (rows, columns), tile.cells, strict=True)
-    first_row, first_column = ((start + part.start - own.start - 1) * cell for start, part, own in parts)
-    width, height = (columns.stop - columns.start) * cell, (rows.stop - rows.start) * cell
-    inside = np.s_[
-        max(-first_row, 0) : min(height, seen.shape[0] - first_row),
-        max(-first_column, 0) : min(width, seen.shape[1] - first_column),
     ]
-    if any(side.start >= side.stop for side in inside):
-        return None
-    pixels = seen[
-        first_row + inside[0].start : first_row + inside[0].stop,
-        first_column + inside[1].start : first_column + inside[1].stop,
-    ]
-    return _Block((rows, columns), (width, height), inside), pixels
+    if any(side.start >= side.stop for side in shown):
+        return
+    is_used = used[*shown] != 0
+    for columns in _runs(is_used.any(0), max(RUN // cell, 2)):
+        (used_rows,) = is_used[:, columns].any(1).nonzero()
+        rows, columns = (
+            slice(own.start + max(int(first) - 1, 0), min(own.start + int(last) + 2, own.stop))
+            for own, first, last in (
+                (shown[0], used_rows[0], used_rows[-1]),
+                (shown[1], columns.start, columns.stop - 1),
+            )
+        )
+        # The part's first pixel in the tile.
+        parts = zip(corner, (rows, columns), tile.cells, strict=True)
+        first_row, first_column = ((start + part.start - own.start - 1) * cell for start, part, own in parts)
+        width, height = (columns.stop - columns.start) * cell, (rows.stop - rows.start) * cell
+        inside = np.s_[
+            max(-first_row, 0) : min(height, seen.shape[0] - first_row),
+            max(-first_column, 0) : min(width, seen.shape[1] - first_column),
+        ]
+        if any(side.start >= side.stop for side in inside):
+            continue
+        pixels = seen[
+            first_row + inside[0].start : first_row + inside[0].stop,
+            first_column + inside[1].start : first_column + inside[1].stop,
+        ]
+        yield _Block((rows, columns), (width, height), inside), pixels

@@ -147,10 +147,10 @@ def draw_in_opencv(part: torch.Tensor, worn: WornGlasses, places: torch.Tensor, 
     for own, where, faces in zip(part.numpy(), places.numpy(), facing.numpy(), strict=True):
         where = cv2.resize(where, finer)[inside]
         seen = cv2.remap(layer, where, None, cv2.INTER_LINEAR, borderValue=(0, 0, 0, 255))
+        colours, hides = cv2.cvtColor(seen, cv2.COLOR_RGBA2RGB), 255 - cv2.extractChannel(seen, 3)
         if faces.min() < 1:
-            nothing = np.array([0, 0, 0, 255], np.float32)
-            seen = nothing + cv2.resize(faces, finer)[inside][..., None] * (seen - nothing)
-            seen = seen.round().astype(np.uint8)
-        shows = cv2.cvtColor(cv2.extractChannel(seen, 3), cv2.COLOR_GRAY2RGB)
-        behind = cv2.multiply(own, shows, scale=1 / 255)
-        own[:] = cv2.add(cv2.cvtColor(seen, cv2.COLOR_RGBA2RGB), behind)
+            share = cv2.resize((faces * 255).round().astype(np.uint8), finer)[inside]
+            colours = cv2.multiply(colours, cv2.cvtColor(share, cv2.COLOR_GRAY2RGB), scale=1 / 255)
+            hides = cv2.multiply(hides, share, scale=1 / 255)
+        behind = cv2.multiply(own, cv2.cvtColor(255 - hides, cv2.COLOR_GRAY2RGB), scale=1 / 255)
+        own[:] = cv2.add(colours, behind)

@@ -424,6 +424,23 @@ def test_a_neck_behind_the_jaw_is_as_colourful_as_the_photo_shows_it_although_th
     assert over_edge.min() == 1  # or the background would be seen in the soft edges of jaw and ear
 
 
+def test_behind_the_ear_of_a_drawing_is_paper_although_its_hair_is_lines(portrait):
+    photo = on_surroundings(posed(portrait))
+    colours, person = np.ones((640, 640, 3), np.float32), np.zeros((640, 640), np.float32)
+
+    def on_head(outline: list[tuple[float, float]]) -> np.ndarray:
+        points = photo.host.place(np.column_stack([outline, np.full(len(outline), 0.85)]))[0, :, :2]
+        return points.round().astype(np.int32)
+
+    cv2.fillPoly(person, [on_head([(-0.8, -0.45), (0.8, -0.45), (0.8, 0.6), (-0.8, 0.6)])], 1)
+    for side in (-1, 1):
+        cv2.polylines(colours, [on_head([(side * 0.65, -0.4), (side * 0.7, 0.1)])], False, (0, 0, 0), 2)
+    vertices, texture, _ = back_of(photo, colours, person)
+    behind_ear = (vertices[:, 1] > -0.2) & (vertices[:, 1] < 0.1)
+    assert texture[behind_ear, 3].max() > 0.9
+    assert texture[behind_ear, :3].min() > 0.6  # darker towards the back
+
+
 @pytest.mark.parametrize("side", [-1, 1])
 def test_a_head_that_turns_gets_wider_little_by_little(portrait, side):
     # In the photo it is turned a little the other way: then more of its back comes into view at once.

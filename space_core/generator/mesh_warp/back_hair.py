@@ -73,7 +73,7 @@ def sample_hair(
     to_skin = np.min([abs(softened - colour).max(-1) for colour in skin], axis=0)
     hair, near = usable & (to_skin > UNLIKE_SKIN * COLOUR), usable & (inwards < NEAR_OUTLINE)
     above, below = (near & part[:, None] for part in (rows < TEMPLE, rows >= TEMPLE))
-    if all(hair[part].sum() < LEAST_GROWN * part.sum() for part in (above, below)):
+    if all(hair[part].sum() <= LEAST_GROWN * part.sum() for part in (above, below)):
         hair = near
     if (hair & near).any():
         usual = np.median(softened[hair & near], axis=0)

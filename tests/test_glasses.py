@@ -324,6 +324,25 @@ def test_nothing_is_drawn_on_sunglasses(generator, portrait):
     assert mean_difference(frame, cool.image) < 0.01  # skin around them moves with the lids
 
 
+def test_hair_that_the_arms_of_sunglasses_touch_is_no_part_of_them_and_reflections_are(portrait):
+    cool, scale = in_sunglasses(portrait), float(portrait.pose.scale[0])
+    drawn, hair, reflections = cool.surroundings.copy(), [], []
+    for eye, side in zip(EYES, (-1, 1), strict=True):
+        x, y = portrait.landmarks[[eye.upper_lid[0], eye.upper_lid[-1]], :2].mean(0) + MARGIN
+        at = [(round(x + side * out * scale), round(y + 0.04 * scale)) for out in (0.24, 0.36, 0.44)]
+        cv2.circle(drawn, at[0], round(0.03 * scale), (250, 250, 250), -1)
+        cv2.line(drawn, at[0], at[2], (20, 18, 16), round(0.02 * scale))
+        temple = [(at[2][0], round(y + down * scale)) for down in (-0.3, 0.3)]
+        cv2.line(drawn, *temple, (20, 18, 16), round(0.13 * scale))
+        hair.append(at[2])
+        reflections.append((at[0][0], at[0][1] - round(0.02 * scale)))
+    picture = torch.tensor(drawn).permute(2, 0, 1)[None].float() / 255
+    glasses = find_glasses(picture, on_surroundings(posed(cool)), cool.person)
+    assert glasses.opaque
+    assert [float(glasses.frame[0, 0, y, x]) for x, y in hair] == [0, 0]
+    assert [float(glasses.frame[0, 0, y, x]) for x, y in reflections] == [1, 1]
+
+
 def test_a_head_that_leaves_the_picture_takes_its_glasses_along(generator, prepared, wearer):
     assert rendered(generator, prepared, posed(wearer, moved=(2000, 0, 0))).shape == (1, 512, 512, 3)
 

@@ -35,6 +35,9 @@ SHOWING = 0.8  # this share of it …
 DARK = 0.55  # … is less bright than that, relative to the skin
 TINTED = 0.5  # of tinted glasses, through which eyes are seen, this share is
 REACH = 0.5  # and from the middle of an eye what is dark belongs to them so far
+# Hair that their arms touch is as dark: beyond the middles of the eyes, what is further from pieces that are wider than
+# twice the first of these than they are by the second is hair. Reflections there are narrower than twice the last.
+ARM_WIDTH, BEYOND_LENS, REFLECTION = 0.03, 0.015, 0.06
 
 # Of what is near to the line of a rim, the frame is what differs from the skin on both sides by more than the second
 # share of the most that anything nearby differs; what differs by less than the first is skin.
@@ -74,8 +77,31 @@ def sunglasses(face: SearchedFace, smooth: torch.Tensor) -> Glasses:
     dark, _ = label(((smooth[0, 0] < DARK) & near[0]).cpu().numpy())
     middles = [middle_of(photo, eye).round().long().clamp(0, EXTENT - 1).tolist() for eye in EYES]
     drawn = np.isin(dark, [dark[y, x] for x, y in middles if dark[y, x]])
-    drawn = torch.from_numpy(drawn) & (face.person > 0.5)
+    drawn = torch.from_numpy(_without_hair(drawn, photo)) & (face.person > 0.5)
     return cut_out(face, True, drawn.float(), drawn, drawn.float())
+
+
+def _without_hair(dark: np.ndarray, photo: FaceMotion) -> np.ndarray:
+    """(640, 640) bool, what is ``dark`` (640, 640) bool around the eyes without the hair beside it."""
+    scale, across = float(photo.host.scale[0]), photo.host.rotation[0, :2, 0]
+    pieces, _ = label(cv2.erode(dark.astype(np.uint8), _disc(ARM_WIDTH * scale), borderValue=0))
+    middles = np.stack([middle_of(photo, eye).cpu().numpy() for eye in EYES])
+    x, y = middles.round().astype(int).clip(0, EXTENT - 1).T
+    lenses = pieces[y, x]
+    if not lenses.all():
+        return dark
+    near = cv2.dilate(np.isin(pieces, lenses).astype(np.uint8), _disc((ARM_WIDTH + BEYOND_LENS) * scale)) > 0
+    along = np.arange(EXTENT) * across[0] + np.arange(EXTENT)[:, None] * across[1]
+    between = (along > (middles @ across).min()) & (along < (middles @ across).max())
+    dark = dark & (near | between)
+    closed = cv2.morphologyEx(dark.astype(np.uint8), cv2.MORPH_CLOSE, _disc(REFLECTION * scale)) > 0
+    return np.where(between, dark, closed)
+
+
+def _disc(radius: float) -> np.ndarray:
+    """A disc of so many pixels, for morphological operations."""
+    size = 2 * round(radius) + 1
+    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
 
 
 def find_frame(face: SearchedFace, rims: Rims) -> Glasses:

@@ -274,6 +274,52 @@ def test_shut_lids_of_drawings_leave_hair_beside_the_eyes(portrait):
     assert float((covers.numpy() > 0.3)[hair > 0].mean()) < 0.01
 
 
+def test_shut_lids_of_drawings_do_not_cover_a_shaded_cheek(portrait):
+    photo = on_surroundings(posed(portrait)).host.posed[0, :, :2]
+    drawn, shaded = (
+        np.full_like(portrait.surroundings, (250, 225, 205)),
+        np.zeros(portrait.surroundings.shape[:2], np.uint8),
+    )
+    for eye in EYES:
+        width = float(np.linalg.norm(photo[eye.upper_lid[0]] - photo[eye.upper_lid[-1]]))
+        x, y = photo[eye.pupil]
+        side = 0.4 * width
+        cv2.rectangle(
+            drawn, (round(x - side), round(y)), (round(x + side), round(y + 1.5 * width)), (150, 120, 105), -1
+        )
+        cv2.circle(drawn, (round(x), round(y)), round(0.2 * width), (70, 110, 190), -1)
+        below = [round(y + 0.45 * width), round(y + 0.6 * width)]
+        cv2.rectangle(shaded, (round(x - 0.3 * width), below[0]), (round(x + 0.3 * width), below[1]), 1, -1)
+    covers = torch.maximum(*(covers for _, covers in lids_of(portrait, drawn)))
+    assert float(covers[shaded > 0].mean()) < 0.02
+
+
+def test_shut_lids_leave_lit_strands_of_dark_hair_above_a_cheek(portrait):
+    photo, haired = on_surroundings(posed(portrait)).host.posed[0, :, :2], portrait.surroundings.copy()
+    hair = np.zeros(haired.shape[:2], np.uint8)
+    for eye in EYES:
+        ends = photo[[eye.upper_lid[0], eye.upper_lid[-1]]]
+        inner, outer = ends[np.argsort(abs(ends[:, 0] - photo[1, 0]))]
+        along, y = outer - inner, outer[1]
+        near, far = (float((outer + share * along)[0]) for share in (0.15, 1.5))
+        cv2.rectangle(haired, (round(near), round(y - 60)), (round(far), round(y)), (85, 56, 46), -1)
+        for x in np.arange(near, far, np.copysign(14, far - near)):
+            cv2.line(haired, (round(x), round(y - 60)), (round(x), round(y)), (20, 12, 10), 9)
+        beside = (round(near), round(y - 12)), (round(float((outer + 0.3 * along)[0])), round(y))
+        cv2.rectangle(hair, *beside, 1, -1)
+    covers = torch.maximum(*(covers for _, covers in lids_of(portrait, haired)))
+    assert float(covers[hair > 0].mean()) < 0.1
+
+
+def test_a_fringe_over_an_eye_gets_no_lid(portrait):
+    photo, fringed = on_surroundings(posed(portrait)).host.posed[0, :, :2], portrait.surroundings.copy()
+    (left, top), (right, bottom) = (photo[list(EYES[0].lower_lid)].min(0), photo[list(EYES[0].lower_lid)].max(0))
+    width = right - left
+    fringed[round(top - 2 * width) : round(bottom), round(left - width) : round(right + 0.5 * width)] = (40, 30, 26)
+    (_, covered), (_, open_to_view) = lids_of(portrait, fringed)
+    assert float(covered.max()) == 0 and float(open_to_view.max()) > 0.99
+
+
 def test_shut_lids_do_not_show_the_open_eye(portrait):
     photo, patterned = on_surroundings(posed(portrait)).host.posed[0, :, :2], portrait.surroundings.copy()
     for eye in EYES:

@@ -28,7 +28,14 @@ LIDS_ENDS = (1.2, 1.7)  # and to the sides, in half widths
 LASH, LASH_CONTRAST, LASHES_BESIDE = 0.2, (0.1, 0.2), ((1.0, 1.2), (1.7, 2.1))
 # Liner goes on beyond the outer corner, from and to these half widths and so far up and down in widths. It is thinner
 # than WING; what is broader and dark beside an eye, from these half widths on, is hair, which stays.
-CORNER, CORNER_END, CORNER_HEIGHT, WING, BESIDE_EYE = (0.8, 1.0), (1.5, 1.9), (0.2, 0.3), 0.4, (1.12, 1.25)
+CORNER, CORNER_END, CORNER_HEIGHT, WING, LINED, BESIDE_EYE = (
+    (0.8, 1.0),
+    (1.5, 1.9),
+    (0.2, 0.3),
+    0.4,
+    (0.45, 0.65),
+    (1.12, 1.25),
+)
 HAIR_BELOW = (0.15, 0.4)  # widths below an eye's outer corner, where hair beside it goes on and liner does not
 MIDDLE = 2.0  # half widths from the middle of an eye to that of the nose; what is beyond colours no lid
 AROUND_LIDS = 0.2  # how far around, in their widths, what is their colour is looked for
@@ -39,12 +46,16 @@ TOO_BRIGHT = (1.35, 1.6)  # and no reflection of glasses
 # Drawings have eyes larger than the tracked ones, on skin of one colour: half of what is about as bright and coloured
 # as skin around them differs in brightness by less than FLAT, relative to it. Lids cover what is darker there than
 # skin, or lighter or less red by UNLIKE, to these limits in widths below and half widths to the sides, and connected
-# to what is seen between the tracked lids; not lines thinner than twice STROKE.
+# to what is seen between the tracked lids; not lines thinner than twice STROKE. What is cut off at the lower limit over
+# more than CUT_OFF widths is no eye but a cheek in another light.
 FLAT, LIKE_SKIN, OTHER_SHARES, DARKER, UNLIKE = (0.056, 0.066), (0.4, 1.35), 0.25, 0.72, 0.06
-DRAWN_BELOW, DRAWN_SIDES, STROKE, LEAST_CONNECTED = 0.6, 1.3, 0.05, 0.03
+DRAWN_BELOW, DRAWN_SIDES, STROKE, LEAST_CONNECTED, CUT_OFF = 0.6, 1.3, 0.05, 0.03, 0.2
 # Brows and the rims of glasses stay: above lashes and crease, the lids end where it gets that dark.
 CREASE_BELOW, LEAST_REACH, CLEARANCE, OBSTACLE, PLACES = 0.15, 0.28, 0.04, 0.35, 30
 BROW_RIMS = ((46, 53, 52, 65, 55), (285, 295, 282, 283, 276))  # the tracked lower rims of brows, from left to right
+# A fringe covers an eye, and no lid is known, where that much of what is so many widths above the eye is that dark; of
+# what is dark in shade or by make-up, less is at the height of the forehead.
+COVERED, COVERED_SHARES = 0.45, (((0.1, 0.4), (0.75, 0.9)), ((0.4, 0.9), (0.3, 0.5)))
 # The lid is round: darker by these at its lashes, its crease and its corners, lighter in its middle.
 SHADE_LASHES, SHADE_CREASE, SHADE_ENDS, SHINE = 0.05, 0.07, 0.10, 0.08
 CREASE, CREASE_WIDTH = 0.6, 0.13  # of its reach
@@ -280,7 +291,7 @@ def _lids(
     eye = (opening.below_upper > -rim) & (opening.above_lower > -rim) & (opening.along.abs() < 1 + 2 * BESIDE_DARK)
     # At half the resolution: the time that broad shapes take grows with the fourth power of it.
     coarse = F.avg_pool2d(brightness.clamp(max=1).masked_fill(eye, 1), 2, ceil_mode=True)
-    wing = _thin_and_dark(coarse, WING * width / 2, int(rim / 2))
+    wing = _thin_and_dark(coarse, WING * width / 2, int(rim / 2), LINED)
     wing = F.interpolate(wing[None], picture.shape[2:], mode="bilinear")[0]
     height = opening.below_upper.abs().minimum(opening.above_lower.abs()) / width
     beside = (outwards > BESIDE_EYE[0]) & (outwards < CORNER_END[0])
@@ -292,6 +303,7 @@ def _lids(
     corner = corner * smoothstep(height, *CORNER_HEIGHT[::-1]) * wing
     hair = smoothstep(brightness, *SKIN_BRIGHTNESS[::-1]) * (1 - wing) * smoothstep(opening.along.abs(), *BESIDE_EYE)
     edge = edge.maximum(corner) * (1 - hair)
+    edge = edge * (1 - _covered(brightness, opening, width))
     other = torch.zeros_like(edge)
     if drawn > 0:
         other = _unlike_skin(picture, flat_skin)
@@ -353,7 +365,10 @@ def _drawn_eye(other: torch.Tensor, opening: OpeningMask, width: float) -> torch
     _, parts = cv2.connectedComponents(np.maximum(broad, (other[0].numpy() & between).astype(np.uint8)))
     sizes = np.bincount(parts[between], minlength=parts.max() + 1)
     sizes[0] = 0
-    eye = (sizes > LEAST_CONNECTED * between.sum())[parts]
+    rows = max(STROKE * width, 2)  # the lowest of the search
+    lowest = (within & (opening.above_lower < rows - DRAWN_BELOW * width))[0].numpy()
+    cut_off = np.bincount(parts[lowest], minlength=len(sizes)) > CUT_OFF * width * rows
+    eye = ((sizes > LEAST_CONNECTED * between.sum()) & ~cut_off)[parts]
     grown = cv2.dilate(eye.astype(np.float32), shape)
     return torch.from_numpy(cv2.blur(grown, (3, 3)))[None]
 
@@ -385,14 +400,17 @@ def _is_skin(picture: torch.Tensor, usual: torch.Tensor, beside: float) -> torch
     return skin * smoothstep(colour.square().sum(1).sqrt(), *OTHER_COLOUR[::-1]).clamp(min=0.05)
 
 
-def _thin_and_dark(brightness: torch.Tensor, thickness: float, soft: int = 1) -> torch.Tensor:
+def _thin_and_dark(
+    brightness: torch.Tensor, thickness: float, soft: int = 1, beside: tuple[float, float] = (-1.0, 0.0)
+) -> torch.Tensor:
     """(1, h, w) how far a brightness (1, h, w), relative to the skin's, is that of lashes of that thickness, 0…1.
 
-    So are ``soft`` pixels around them.
+    So are ``soft`` pixels around them. What they lie on is brighter than the first of ``beside``.
     """
     shape = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * int(thickness / 2) + 1,) * 2)
-    darker = cv2.morphologyEx(brightness[0].numpy(), cv2.MORPH_BLACKHAT, shape)
-    lashes = smoothstep(darker, *LASH_CONTRAST).astype(np.float32)
+    without = cv2.morphologyEx(brightness[0].numpy(), cv2.MORPH_CLOSE, shape)
+    darker = smoothstep(without - brightness[0].numpy(), *LASH_CONTRAST)
+    lashes = (darker * smoothstep(without, *beside)).astype(np.float32)
     grown = cv2.dilate(lashes, np.ones((2 * soft + 1, 2 * soft + 1)))
     return torch.from_numpy(cv2.blur(grown, (3, 3)))[None]
 
@@ -414,6 +432,15 @@ def _reach(
     free = F.avg_pool1d(F.pad(free[None], (3, 3), mode="replicate"), 7, 1)[0, 0]
     low = at.long()
     return torch.lerp(free[low], free[low + 1], at - low) - CLEARANCE * width
+
+
+def _covered(brightness: torch.Tensor, opening: OpeningMask, width: float) -> float:
+    """How far a dark fringe covers an eye, 0…1."""
+    up, covered = -opening.below_upper / width, 1.0
+    for (low, high), shares in COVERED_SHARES:
+        above = brightness[(up > low) & (up < high) & (opening.along.abs() < 1)]
+        covered *= float(smoothstep((above < COVERED).float().mean(), *shares)) if above.numel() else 0.0
+    return covered
 
 
 def _lashes(

@@ -97,10 +97,10 @@ def test_lips_move_with_the_speech_and_the_head_moves(frames):
 def test_lips_rest_in_silence(pipeline, tmp_path):
     sound, rate = soundfile.read(EXAMPLES / "english_starlight.flac")
     path = tmp_path / "pause.wav"
-    soundfile.write(path, np.concatenate([sound[:rate], np.zeros(rate), sound[rate : 2 * rate]]), rate)
+    soundfile.write(path, np.concatenate([sound[:rate], np.zeros(2 * rate), sound[rate : 2 * rate]]), rate)
     landmarks, _ = tracked(frames_of(pipeline, path, head_motion=0, blinks_per_minute=0))
     opening = landmarks[:, 14, 1] - landmarks[:, 13, 1]
-    pause = opening[32:39]  # later the lips part for the breath before speech
+    pause = opening[32:54]  # later the lips part for the breath before speech
     assert pause.max() < opening.max() / 3
     assert np.ptp(pause) < 0.02
 

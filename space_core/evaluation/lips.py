@@ -102,12 +102,11 @@ def report_rest(model: Speech2Landmarks, face: np.ndarray) -> None:
         print(f"{name:24s} lip opening {opening.mean():.4f}, standard deviation {opening.std():.4f}")
     speech, _ = espeak.synthesize(*VOICED)
     pause = len(speech) // 2
-    paused = np.concatenate([speech[:pause], np.zeros(SAMPLE_RATE, np.float32), speech[pause:]])
-    before_breath = slice(
-        pause * FPS // SAMPLE_RATE + 6, (pause + SAMPLE_RATE) * FPS // SAMPLE_RATE - BREATH_FRAMES - 2
-    )
+    paused = np.concatenate([speech[:pause], np.zeros(2 * SAMPLE_RATE, np.float32), speech[pause:]])
+    first = pause * FPS // SAMPLE_RATE
+    before_breath = slice(first + 6, first + 2 * FPS - BREATH_FRAMES - 2)
     opening = lip_opening(predict(model, paused, face))[before_breath]
-    print(f"{'a pause of a second':24s} lip opening {opening.mean():.4f}, standard deviation {opening.std():.4f}")
+    print(f"{'a pause of two seconds':24s} lip opening {opening.mean():.4f}, standard deviation {opening.std():.4f}")
 
 
 def phonemes_met(model: Speech2Landmarks, voice: str, text: str, face: np.ndarray) -> tuple[list[bool], list[bool]]:

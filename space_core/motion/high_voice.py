@@ -8,7 +8,7 @@ lips.
 import numpy as np
 
 from space_core.motion.lip_closure import SHUT_FROM, closure_share
-from space_core.motion.lips import MIDDLE, lip_gaps
+from space_core.motion.lips import MIDDLE, lip_gaps, opening_coefficients
 from space_core.motion.loudness import smooth
 from space_core.timing import SAMPLE_RATE, SAMPLES_PER_FRAME
 
@@ -65,7 +65,7 @@ def open_in_high_voices(outputs: np.ndarray, share: np.ndarray, basis: np.ndarra
     near = np.lib.stride_tricks.sliding_window_view(lasts, 3 * SHUT_FRAMES).any(1)  # as many frames before and after
     share = share * smooth(np.asarray(near, np.float32), SMOOTHING)
     opened = outputs.copy()
-    opened[:, :-1] += np.outer(share * np.maximum(OPENING - opening, 0), opens / (opens @ opens))
+    opened[:, :-1] += np.outer(share * np.maximum(OPENING - opening, 0), opening_coefficients(basis))
     opened[:, -1] -= share * np.maximum(outputs[:, -1] - OPEN_LOGIT, 0)
     return opened
 

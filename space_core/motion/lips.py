@@ -27,6 +27,12 @@ def lip_gaps(landmarks: np.ndarray) -> np.ndarray:
     return landmarks[..., LOWER, 1] - landmarks[..., UPPER, 1]
 
 
+def opening_coefficients(basis: np.ndarray) -> np.ndarray:
+    """The least coefficients of a basis (coefficients, 478, 3) that part the middles of the lips by one unit."""
+    opens = lip_gaps(basis)[:, MIDDLE]
+    return opens / (opens @ opens)
+
+
 def move_lips(landmarks: np.ndarray, amount: np.ndarray) -> np.ndarray:
     """Moves the upper lip by ``amount`` (…, 9, 3) and the lower one by its opposite; the outer rims by half of it."""
     moved = landmarks.copy()

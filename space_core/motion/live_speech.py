@@ -40,8 +40,11 @@ KEPT_FRAMES = 110  # of sound: more than the network gets, and three standard de
 LEVEL_BLOCKS = 600
 QUIETEST_POWER = 1e-5
 
+# A breath, known less than a third of a second before the first word, is so much shallower than in a film.
+LIVE_BREATH = 0.4
+
 # Changes per frame, at most: what is known later than in a film sets in more slowly.
-NEAR_SPEECH_STEP, BREATH_STEP = 0.12, BREATH_GAP / 4
+NEAR_SPEECH_STEP, BREATH_STEP = 0.12, LIVE_BREATH * BREATH_GAP / 4
 
 
 class AnalysedSpeech(NamedTuple):
@@ -126,6 +129,7 @@ class LiveSpeech:
         )
         self._predicted = outputs[before + count :].copy()
         active = np.pad(activity, (max(before - first, 0), 0))[-len(outputs) :]
+        inhaling = LIVE_BREATH * breaths(outputs, active, self._speech2landmarks.basis, before - first)
         high = high_voice(known, power, total - len(outputs), len(outputs))
         outputs = open_in_high_voices(outputs, high, self._speech2landmarks.basis)
         features = frames[0].float().cpu().numpy()
@@ -133,7 +137,7 @@ class LiveSpeech:
         outputs = shaped_outputs(outputs, consonants, active, self._speech2landmarks.basis)
         planned, embedded = slice(first, first + count), slice(PAST_FRAMES, PAST_FRAMES + count)
         near_speech = _slowed(nearness_of_speech(activity)[planned], self._near_speech, NEAR_SPEECH_STEP)
-        breath = _slowed(breaths(activity)[planned], self._breath, BREATH_STEP)
+        breath = _slowed(inhaling[before : before + count], self._breath, BREATH_STEP)
         self._near_speech, self._breath = float(near_speech[-1]), float(breath[-1])
         return SpeechWindow(
             outputs[before : before + count, :-3],

@@ -22,13 +22,13 @@ from space_core.motion.lip_closure import (
     open_between_closures,
 )
 from space_core.motion.lips import (
-    DOWN,
+    MIDDLE,
     MOUTH_CORNERS,
     close_lips,
     keep_lips_apart,
     limit_opening,
     lip_gaps,
-    move_lips,
+    opening_coefficients,
     resting_face,
 )
 from space_core.motion.loudness import smooth
@@ -36,7 +36,8 @@ from space_core.motion.motion_network import CONTEXT_FRAMES, MotionNetwork
 from space_core.motion.quantization import dequantize
 from space_core.motion.quick_openings import enlarge_quick_openings
 from space_core.motion.quiet_passages import raise_quiet_passages
-from space_core.motion.speech_features import log_mel, speech_activity, speech_power
+from space_core.motion.speech_features import TRANSITION_FRAMES, log_mel, speech_activity, speech_power
+from space_core.smoothstep import smoothstep
 
 WEIGHTS = weights_path("speech2landmarks.safetensors")
 
@@ -55,8 +56,11 @@ SMILE_NARROWS = 0.9
 # in continuous speech (0.010 instead of 0.008 in surprise), less if single words are counted, too (0.002, not 0.017).
 NEAR_SPEECH, NEAR_SPEECH_GAIN = 6.0, 2.0  # frames, standard deviation
 
-# A breath is drawn before speech: the lips part by so much, over so many frames that end with the first sound.
-BREATH_GAP, BREATH_FRAMES = 0.02, 11
+# A breath is drawn before speech: the mouth opens by so much so many frames before the first sound, within so many.
+# Recorded lips are 0.061 apart in it, in the mean of 17 clips that are trained on; this correlates best with them.
+BREATH_GAP, BREATH_FRAMES, BREATH_ONSET = 0.045, 14, 6
+# It is drawn if speech opens the mouth by so much within so many frames; noise and music do not.
+SPOKEN_FROM, SPOKEN_AT, SPOKEN_FRAMES = 0.02, 0.04, 20
 
 KEPT_IN_CONSONANTS = 0.2  # of the neighbouring sounds' motion, in /f v/ with closed lips, and in /θ ð/
 
@@ -70,7 +74,7 @@ class SpeechWindow(NamedTuple):
         near_speech: (t,) how near there is speech, 0 … 1.
         labiodental: (t,) how far the mouth takes the shape of /f v/, 0 … 1.
         tongue: (t, 2) how far the tongue's tip is raised, and put between the teeth, 0 … 1; see ``tongue_shares``.
-        breath: (t,) by how much a breath parts the lips, in outer-eye-corner distances.
+        breath: (t,) by how much a breath opens the mouth, in outer-eye-corner distances.
         features: (t, 256) float16, the encoder's features as the decoder takes them in; 0 in pauses.
     """
 
@@ -142,8 +146,8 @@ class Speech2Landmarks:
         motion = speech_motion(articulation * outputs[:, :-1], outputs[:, -1], activity, self.basis)
         motion = shape_labiodentals(motion, labiodental, np.minimum(articulation, 1))
         motion = shape_dentals(motion, tongue[:, 1], np.minimum(articulation, 1))
-        parted = -articulation * breath[:, None] / 2
-        motion = speech_scale(rest) * move_lips(motion, parted[..., None] * DOWN)
+        inhaling = np.tensordot(articulation * breath[:, None] * opening_coefficients(self.basis), self.basis, 1)
+        motion = speech_scale(rest) * (motion + inhaling)
         shut = np.maximum(closure_share(outputs[:, -1]) * activity, labiodental)
         closure = held_together(shut, lip_gaps(motion).max(1)) * near_speech
         landmarks = rest + expressive_motion(motion, emotion, rest, closure)
@@ -156,7 +160,6 @@ class Speech2Landmarks:
         power = speech_power(speech)
         activity = speech_activity(speech, power)
         near_speech = nearness_of_speech(activity)
-        breath = breaths(activity)
         ramp = (np.arange(FADE_FRAMES, dtype=np.float32)[:, None] + 0.5) / FADE_FRAMES
         tail = None  # of the previous window: the frames that are cross-faded
         for first in range(-FADE_FRAMES // 2, len(activity), HOP_FRAMES):
@@ -167,9 +170,10 @@ class Speech2Landmarks:
             inside = (within >= 0) & (within < len(activity))
             active = np.where(inside, activity[np.clip(within, 0, len(activity) - 1)], 0)
             split = outputs.shape[1]
+            breath = breaths(outputs, active, self.basis, -first)
             outputs = open_in_high_voices(outputs, high_voice(speech, power, first, WINDOW_FRAMES), self.basis)
             outputs = shaped_outputs(outputs, consonant_shares(features), active, self.basis)
-            outputs = np.concatenate([outputs, features * active[:, None]], 1)
+            outputs = np.concatenate([outputs, breath[:, None], features * active[:, None]], 1)
             if tail is not None:
                 outputs[:FADE_FRAMES] = tail + ramp * (outputs[:FADE_FRAMES] - tail)
             tail = outputs[HOP_FRAMES:]
@@ -182,8 +186,8 @@ class Speech2Landmarks:
                 near_speech[frames],
                 values[:, split],
                 values[:, split + 1 : split + 3],
-                breath[frames],
-                values[:, split + 3 :].astype(np.float16),
+                values[:, split + 3],
+                values[:, split + 4 :].astype(np.float16),
             )
 
 
@@ -213,12 +217,20 @@ def speech_motion(
     return close_lips(motion, closure_share(closure_logit)) * activity[:, None, None]
 
 
-def breaths(activity: np.ndarray) -> np.ndarray:
-    """By how much breaths part the lips (T,), in outer-eye-corner distances, before activity (T,) rises."""
-    parted = np.zeros(BREATH_FRAMES + len(activity), np.float32)
+def breaths(outputs: np.ndarray, activity: np.ndarray, basis: np.ndarray, start: int) -> np.ndarray:
+    """By how much breaths open the mouth (T,), in outer-eye-corner distances, before activity (T,) rises for speech.
+
+    ``outputs`` (T, coefficients + 1) are the network's, ``basis`` (coefficients, 478, 3) is that of the motion,
+    ``start`` is the index of the recording's first frame, which may lie before these.
+    """
+    opening = outputs[:, :-1] @ lip_gaps(basis)[:, MIDDLE] * (1 - closure_share(outputs[:, -1]))
+    frames = np.arange(len(activity))
+    open_by = np.zeros(len(activity), np.float32)
     for onset in (np.flatnonzero((activity[:-1] < 0.5) & (activity[1:] >= 0.5)) + 1).tolist():
-        parted[onset : onset + BREATH_FRAMES] = np.hanning(BREATH_FRAMES + 2)[1:-1]
-    return BREATH_GAP * parted[BREATH_FRAMES:] * (1 - activity)
+        spoken = smoothstep(opening[onset : onset + SPOKEN_FRAMES].max(), SPOKEN_FROM, SPOKEN_AT)
+        rise = smoothstep((frames - max(onset - BREATH_FRAMES, start)) / BREATH_ONSET)
+        open_by = np.maximum(open_by, spoken * rise * (frames < onset + TRANSITION_FRAMES))
+    return BREATH_GAP * open_by * (1 - activity)
 
 
 def nearness_of_speech(activity: np.ndarray) -> np.ndarray:

@@ -186,7 +186,7 @@ def test_the_api_keeps_its_parameters_their_order_and_their_defaults(visitor):
     expected += ["articulation", "expressiveness", "head_motion", "hair_motion", "blinks_per_minute"]
     expected += ["face", "detector", "generator", "mark"]
     assert [name for name in parameters(visitor, "/compare") if name in expected] == expected
-    assert list(parameters(visitor, "/look")) == ["photo", "face", "detector"]
+    assert list(parameters(visitor, "/look")) == ["photo", "face", "detector", "framing"]
     assert list(parameters(visitor, "/say")) == ["text"]
 
 

@@ -57,6 +57,8 @@ NECK_DEPTH, NECK_BASE, NECK_ENDS, HANGS = 1.05, (0.8, 1.35), (1.4, 1.6), 0.4
 BEHIND_JAW, JAW = 2.2, (0.4, 0.7)
 # Hair grows down to the first height at the ear and to the second at the nape, and ends over so much; normalized.
 HAIRLINE, HAIRLINE_WIDTH = (0.35, 0.7), (-0.1, 0.1)
+NECK_FROM = 0.1  # no hairline is higher up, and the skin from there on down has the grain of a neck's
+BEYOND = 8  # rows of the texture beyond those that are seen, which may colour their edge
 # Light from before the head falls on its back at an angle: between these angles it gets darker by that share.
 DARK_ANGLES, DARKER = np.radians([-20, 60]), 0.35
 # Sine of the photo's yaw above which its far side hides what is beside the face. Its back is not drawn then, not even
@@ -241,6 +243,8 @@ def _texture(photo: FaceMotion, seen: np.ndarray, side: _Side, skin: np.ndarray)
 
     ``seen`` (640, 640, 3) are the surroundings, ``skin`` (N, 3) colours of the face on that side.
     """
+    if not side.opaque.any():
+        return np.zeros((*TEXTURE, 4), np.float32)
     rows, angles = side.rows, np.linspace(*ANGLES, TEXTURE[1])
     lowest = EAR_TOP - EAR_FADE
     above_ear = np.minimum(rows, lowest) - ABOVE * (1 - np.exp(-(rows - lowest).clip(0) / ABOVE))
@@ -249,11 +253,18 @@ def _texture(photo: FaceMotion, seen: np.ndarray, side: _Side, skin: np.ndarray)
     has_hair = (rows > top) & (rows < lowest + side.hangs * (HANGING_ENDS[1] - lowest))
     step = float(side.depth[(rows > lowest - ABOVE) & (rows < lowest)].mean() * (angles[1] - angles[0]))
     sample = sample_hair(photo, seen, rows, _smooth(side.outline), has_hair, skin, step, side.side)
-    colours = continued_hair(sample, np.interp(heights, rows, np.arange(len(rows))), TEXTURE[1])
+    # Nothing is computed for rows that are not seen: its detail is most of what a back takes.
+    first, last = np.flatnonzero(side.opaque)[[0, -1]] + [-BEYOND, BEYOND]
     if side.neck is not None:
-        neck = neck_texture(side.neck, photo, seen, rows, TEXTURE[1], side.outline, skin, step, side.side)
+        last = np.searchsorted(rows, HAIRLINE[1] + HAIRLINE_WIDTH[1])
+    drawn, colours = np.s_[max(first, 0) : last], np.zeros((*TEXTURE, 3), np.float32)
+    colours[drawn] = continued_hair(sample, np.interp(heights[drawn], rows, np.arange(len(rows))), TEXTURE[1])
+    if side.neck is not None:
+        below = np.s_[np.searchsorted(rows, NECK_FROM) :]
+        neck = neck_texture(side.neck, photo, seen, rows[below], TEXTURE[1], side.outline[below], skin, step, side.side)
         hairline = HAIRLINE[0] + (HAIRLINE[1] - HAIRLINE[0]) * angles.clip(0) / ANGLES[1]
-        colours = colours + smoothstep(rows[:, None] - hairline, *HAIRLINE_WIDTH)[..., None] * (neck - colours)
+        share = smoothstep(rows[below, None] - hairline, *HAIRLINE_WIDTH)[..., None]
+        colours[below] += share * (neck - colours[below])
     colours = colours * (1 - DARKER * smoothstep(angles, *DARK_ANGLES))[:, None]
     return np.dstack([colours, np.broadcast_to(side.opaque[:, None], TEXTURE)])
 

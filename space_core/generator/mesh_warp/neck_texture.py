@@ -10,7 +10,7 @@ from space_core.generator.mesh_warp.sampling import blur
 from space_core.smoothstep import smoothstep
 
 SHADED = (0.8, 1.2)  # heights between which the neck is shaded by the jaw … no longer
-SKIN_HEIGHTS = (0.1, 1.3)  # between which skin is sampled: the cheek and the neck
+SKIN_TO = 1.3  # height down to which skin is sampled: the cheek and the neck
 # Grain and pores, not moles and the edge of the jaw: so many times the median of what is finer than the sample's means.
 FINE, MOST_DETAIL = 2.5, 2.0
 
@@ -42,7 +42,7 @@ def neck_texture(
     where = beside_axis(photo, side * (outline[:, None] - inwards), rows[:, None])
     shown = cv2.remap(seen, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     is_skin = like_skin(blur(shown, 1), skin.mean(0))
-    is_skin &= ((rows > SKIN_HEIGHTS[0]) & (rows < SKIN_HEIGHTS[1]))[:, None]
+    is_skin &= (rows < SKIN_TO)[:, None]
     sample = HairSample(shown, is_skin.astype(np.float32), np.ones(len(inwards), np.float32))
     detail = continued_detail(sample, np.arange(len(rows)), width, FINE, MOST_DETAIL)
     return colours * (1 + detail / skin.mean(0).clip(0.05))

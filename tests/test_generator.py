@@ -161,6 +161,12 @@ def lids_of(portrait, surroundings: np.ndarray) -> list[tuple[torch.Tensor, torc
     return [(torch.lerp(picture[0], eye.lids[0, :3], eye.lids[0, 3]), eye.lids[0, 3]) for eye in eyes]
 
 
+def corners_of(eye, photo: np.ndarray) -> np.ndarray:
+    """(2, 2) the inner and the outer corner of an eye among a photo's landmarks (478, 2)."""
+    ends = photo[[eye.upper_lid[0], eye.upper_lid[-1]]]
+    return ends[np.argsort(abs(ends[:, 0] - photo[1, 0]))]
+
+
 def lids_darkened(portrait, parts: np.ndarray) -> list[float]:
     """By how much shut lids of both eyes become darker in their part (2, 640, 640) where the photo is dark there."""
     dark = portrait.surroundings.copy()
@@ -186,8 +192,7 @@ def test_liner_beyond_the_outer_corner_does_not_stay_beside_shut_lids(portrait):
     photo = on_surroundings(posed(portrait)).host.posed[0, :, :2]
     wings = np.zeros((2, *portrait.surroundings.shape[:2]), np.uint8)
     for eye, wing in zip(EYES, wings, strict=True):
-        ends = photo[[eye.upper_lid[0], eye.upper_lid[-1]]]
-        inner, outer = ends[np.argsort(abs(ends[:, 0] - photo[1, 0]))]
+        inner, outer = corners_of(eye, photo)
         along, across = outer - inner, (outer - inner)[::-1] * [-1, 1]
         corners = [outer - 0.13 * across, outer + 0.13 * across, outer + 0.3 * along]
         cv2.fillPoly(wing, [np.round(corners).astype(np.int32)], 1)
@@ -208,8 +213,7 @@ def test_shut_lids_leave_hair_beside_the_eyes(portrait):
     photo, haired = on_surroundings(posed(portrait)).host.posed[0, :, :2], portrait.surroundings.copy()
     hair = np.zeros(haired.shape[:2], np.uint8)
     for eye in EYES:
-        ends = photo[[eye.upper_lid[0], eye.upper_lid[-1]]]
-        inner, outer = ends[np.argsort(abs(ends[:, 0] - photo[1, 0]))]
+        inner, outer = corners_of(eye, photo)
         for strand in np.arange(0.15, 1, 0.13):
             x, y = (outer + strand * (outer - inner)).round().astype(int).tolist()
             cv2.line(hair, (x, y - 40), (x, y + 40), 1, 4)
@@ -254,19 +258,13 @@ def test_shut_lids_cover_drawn_eyes_that_are_larger_than_the_tracked_ones(portra
 
 def test_shut_lids_of_drawings_leave_hair_beside_the_eyes(portrait):
     photo = on_surroundings(posed(portrait)).host.posed[0, :, :2]
-    drawn, hair = (
-        np.full_like(portrait.surroundings, (250, 225, 205)),
-        np.zeros(portrait.surroundings.shape[:2], np.uint8),
-    )
+    drawn = np.full_like(portrait.surroundings, (250, 225, 205))
+    hair = np.zeros(drawn.shape[:2], np.uint8)
     for eye in EYES:
-        ends = photo[[eye.upper_lid[0], eye.upper_lid[-1]]]
-        inner, outer = ends[np.argsort(abs(ends[:, 0] - photo[1, 0]))]
-        cv2.circle(
-            drawn, photo[eye.pupil].round().astype(int).tolist(), int(0.2 * abs(np.ptp(ends[:, 0]))), (70, 110, 190), -1
-        )
-        cv2.line(
-            drawn, photo[eye.pupil].round().astype(int).tolist(), outer.round().astype(int).tolist(), (40, 28, 22), 6
-        )
+        inner, outer = corners_of(eye, photo)
+        pupil = photo[eye.pupil].round().astype(int).tolist()
+        cv2.circle(drawn, pupil, int(0.2 * abs(outer[0] - inner[0])), (70, 110, 190), -1)
+        cv2.line(drawn, pupil, outer.round().astype(int).tolist(), (40, 28, 22), 6)
         (left, top), (right, bottom) = outer + 0.12 * (outer - inner) - [0, 40], outer + 1.1 * (outer - inner) + [0, 40]
         cv2.rectangle(hair, (round(left), round(top)), (round(right), round(bottom)), 1, -1)
     drawn[hair > 0] = (90, 40, 30)
@@ -276,10 +274,8 @@ def test_shut_lids_of_drawings_leave_hair_beside_the_eyes(portrait):
 
 def test_shut_lids_of_drawings_do_not_cover_a_shaded_cheek(portrait):
     photo = on_surroundings(posed(portrait)).host.posed[0, :, :2]
-    drawn, shaded = (
-        np.full_like(portrait.surroundings, (250, 225, 205)),
-        np.zeros(portrait.surroundings.shape[:2], np.uint8),
-    )
+    drawn = np.full_like(portrait.surroundings, (250, 225, 205))
+    shaded = np.zeros(drawn.shape[:2], np.uint8)
     for eye in EYES:
         width = float(np.linalg.norm(photo[eye.upper_lid[0]] - photo[eye.upper_lid[-1]]))
         x, y = photo[eye.pupil]
@@ -298,8 +294,7 @@ def test_shut_lids_leave_lit_strands_of_dark_hair_above_a_cheek(portrait):
     photo, haired = on_surroundings(posed(portrait)).host.posed[0, :, :2], portrait.surroundings.copy()
     hair = np.zeros(haired.shape[:2], np.uint8)
     for eye in EYES:
-        ends = photo[[eye.upper_lid[0], eye.upper_lid[-1]]]
-        inner, outer = ends[np.argsort(abs(ends[:, 0] - photo[1, 0]))]
+        inner, outer = corners_of(eye, photo)
         along, y = outer - inner, outer[1]
         near, far = (float((outer + share * along)[0]) for share in (0.15, 1.5))
         cv2.rectangle(haired, (round(near), round(y - 60)), (round(far), round(y)), (85, 56, 46), -1)

@@ -10,7 +10,7 @@ import numpy as np
 
 from space_core.generator.mesh_warp.face_motion import FaceMotion
 from space_core.generator.mesh_warp.hanging_hair import COLOUR, LEAST_GROWN, UNLIKE_SKIN
-from space_core.generator.mesh_warp.neck_back import beside_axis
+from space_core.generator.mesh_warp.neck_back import seen_beside_axis
 from space_core.generator.mesh_warp.sampling import blur
 
 # What is seen between these distances from the outline, normalized; nearer to it is its soft edge.
@@ -67,8 +67,7 @@ def sample_hair(
     """
     inwards = np.arange(FARTHEST, EDGE, -step)
     x = outline[:, None] - inwards
-    where = beside_axis(photo, side * x, rows[:, None])
-    colours = cv2.remap(seen, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    colours = seen_beside_axis(seen, photo, side * x, rows[:, None])
     softened, usable = blur(colours, 1), has_hair[:, None] & (x > 0)
     to_skin = np.min([abs(softened - colour).max(-1) for colour in skin], axis=0)
     hair, near = usable & (to_skin > UNLIKE_SKIN * COLOUR), usable & (inwards < NEAR_OUTLINE)

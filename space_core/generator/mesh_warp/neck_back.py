@@ -93,8 +93,7 @@ def _shown_neck(
     light that it reflects, and would be grey if it were only made darker: in the shade it is as colourful as it is seen
     to be anywhere.
     """
-    where = beside_axis(photo, side * (outline[:, None] - np.linspace(*STRIP, 8)), rows[:, None])
-    colours = cv2.remap(seen, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).mean(1)
+    colours = seen_beside_axis(seen, photo, side * (outline[:, None] - np.linspace(*STRIP, 8)), rows[:, None]).mean(1)
     is_neck = like_skin(colours, skin) & (outline > WIDTHS[0]) & (outline < WIDTHS[1])
     if is_neck.mean() < LEAST:
         return None
@@ -119,6 +118,11 @@ def skin_colours(photo: FaceMotion, seen: np.ndarray, side: int) -> np.ndarray:
     cells = cv2.resize(seen, None, fx=1 / CELL, fy=1 / CELL, interpolation=cv2.INTER_AREA)
     columns, rows = (photo.host.posed[0, points, :2][on_side] / CELL).astype(int).clip(0, len(cells) - 1).T
     return cells[rows, columns]
+
+
+def seen_beside_axis(seen: np.ndarray, photo: FaceMotion, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """(h, w, 3) what the surroundings (640, 640, 3) of a photo show where ``beside_axis`` says."""
+    return cv2.remap(seen, beside_axis(photo, x, y), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
 def beside_axis(photo: FaceMotion, x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -1,11 +1,10 @@
 """What the neck behind a jaw looks like: in the colours of the photo's neck, with the grain of its skin."""
 
-import cv2
 import numpy as np
 
 from space_core.generator.mesh_warp.back_hair import EDGE, FARTHEST, HairSample, continued_detail
 from space_core.generator.mesh_warp.face_motion import FaceMotion
-from space_core.generator.mesh_warp.neck_back import Neck, beside_axis, like_skin
+from space_core.generator.mesh_warp.neck_back import Neck, like_skin, seen_beside_axis
 from space_core.generator.mesh_warp.sampling import blur
 from space_core.smoothstep import smoothstep
 
@@ -39,8 +38,7 @@ def neck_texture(
     lit = smoothstep(rows, *SHADED)[:, None, None]
     colours = neck.shaded + lit * (neck.colour - neck.shaded)
     inwards = np.arange(FARTHEST, EDGE, -step)
-    where = beside_axis(photo, side * (outline[:, None] - inwards), rows[:, None])
-    shown = cv2.remap(seen, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    shown = seen_beside_axis(seen, photo, side * (outline[:, None] - inwards), rows[:, None])
     is_skin = like_skin(blur(shown, 1), skin.mean(0))
     is_skin &= (rows < SKIN_TO)[:, None]
     sample = HairSample(shown, is_skin.astype(np.float32), np.ones(len(inwards), np.float32))

@@ -9,6 +9,9 @@ On a CPU that is done in eight bits by OpenCV, in tiles, and only where somethin
 other devices in torch, everywhere, without a value that the host would wait for.
 """
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 import torch
 from torch.nn import functional as F
@@ -74,18 +77,20 @@ def compose_in_torch(
     if (edges := find_occlusion_edges(prepared, offsets)) is not None:
         layer = _with_occlusion_edges(layer, prepared, edges, places.shape[1:3])
     if (view := find_far_view(prepared, places, offsets, far)) is not None:
-        layer = _with_far_side(layer, prepared, view, places.shape[1:3])
+        mirrored = partial(_sampled_at, prepared, view.layer)
+        layer = _with_view(layer, prepared, view, places.shape[1:3], mirrored, blend_far_side)
     if (behind := find_back_view(prepared, places, back)) is not None:
-        layer = _with_back(layer, prepared, behind, places.shape[1:3])
+        drawn = partial(_sampled_texture, behind.texture)
+        layer = _with_view(layer, prepared, behind, places.shape[1:3], drawn, blend_back)
     colours, share = layer.split((3, 1), 1)
     if shade is not None:
         colours = colours * grid.at_pixels(F.pad(shade, (1, 1, 1, 1), mode="replicate"))
     background = prepared.background.permute(2, 0, 1).float() - BIAS
-    drawn = colours + background * (share / 255)
+    composed = colours + background * (share / 255)
 
     frames = prepared.still.expand(len(places), -1, -1, -1).clone()
     part = np.s_[grid.top : grid.top + grid.height, grid.left : grid.left + grid.width]
-    frames[:, *part] = drawn.round_().clamp_(0, 255).byte().permute(0, 2, 3, 1)
+    frames[:, *part] = composed.round_().clamp_(0, 255).byte().permute(0, 2, 3, 1)
     return frames
 
 
@@ -102,28 +107,37 @@ def _with_occlusion_edges(
     return layer.lerp(behind.lerp(front, share), near)
 
 
-def _with_far_side(layer: torch.Tensor, prepared: PreparedCanvas, view: FarView, size: tuple[int, int]) -> torch.Tensor:
-    """The layer as it is seen (B, 4, height, width) with the far side; ``size`` is that of the padded grid."""
-    places, weights = (view.window.in_grid(values, size) for values in (view.places, view.weights))
-    mirrored = _sampled(prepared, view.layer, places)
-    weights = prepared.grid.at_pixels(weights.permute(0, 3, 1, 2))
-    blended = blend_far_side(*(values.permute(0, 2, 3, 1) for values in (layer, mirrored, weights)))
-    return blended.permute(0, 3, 1, 2)
+def _with_view(
+    layer: torch.Tensor,
+    prepared: PreparedCanvas,
+    view: FarView | BackView,
+    size: tuple[int, int],
+    sampled: Callable[[torch.Tensor], torch.Tensor],
+    blend: Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor],
+) -> torch.Tensor:
+    """The layer as it is seen (B, 4, height, width), blended with what a view shows.
 
-
-def _with_back(layer: torch.Tensor, prepared: PreparedCanvas, view: BackView, size: tuple[int, int]) -> torch.Tensor:
-    """The layer as it is seen (B, 4, height, width) with the back of the head; ``size`` is that of the padded grid."""
+    Args:
+        size: rows and columns of the padded grid.
+        sampled: what is shown (B, 4, height, width) at the view's places, given for each pixel (B, 2, height, width).
+        blend: of the layer and that, by the view's weights.
+    """
     places, weights = (
-        prepared.grid.at_pixels(view.window.in_grid(values, size).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        prepared.grid.at_pixels(view.window.in_grid(values, size).permute(0, 3, 1, 2))
         for values in (view.places, view.weights)
     )
-    drawn = sample(view.texture.permute(2, 0, 1)[None].float(), places).permute(0, 2, 3, 1)
-    return blend_back(layer.permute(0, 2, 3, 1), drawn, weights).permute(0, 3, 1, 2)
+    blended = blend(*(values.permute(0, 2, 3, 1) for values in (layer, sampled(places), weights)))
+    return blended.permute(0, 3, 1, 2)
 
 
 def _sampled(prepared: PreparedCanvas, layer: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
     """(B, 4, height, width) a layer's pixels at places (B, rows + 2, columns + 2, 2), for the grid's part."""
     return _sampled_at(prepared, layer, prepared.grid.at_pixels(places.permute(0, 3, 1, 2)))
+
+
+def _sampled_texture(texture: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
+    """(B, 4, height, width) a texture (h, w, 4) at places (B, 2, height, width), in its pixels."""
+    return sample(texture.permute(2, 0, 1)[None].float(), where.permute(0, 2, 3, 1))
 
 
 def _sampled_four_times(prepared: PreparedCanvas, where: torch.Tensor) -> torch.Tensor:

@@ -225,7 +225,7 @@ def _sample_minified(seen: np.ndarray, prepared: PreparedCanvas, source: np.ndar
 
 def _draw_occlusion_edges(seen: np.ndarray, prepared: PreparedCanvas, edges: OcclusionEdges, tile: _Block) -> None:
     """Draws the edges of one frame into the layer as it is seen (h, w, 4) in a tile."""
-    for block, part in _used_parts(edges.window, edges.near[0].numpy(), tile, seen, prepared.grid.cell):
+    for block, part in _used_parts(edges.window, edges.changed[0].numpy(), tile, seen, prepared.grid.cell):
         layers = []
         for places in (edges.front, edges.behind):
             where = block.at_pixels(prepared.in_layer(places[0, *block.cells].numpy()))
@@ -294,9 +294,9 @@ def _without_hidden(
     window = np.s_[:, back.window.top : back.window.top + rows, back.window.left : back.window.left + columns]
     free = prepared.over_layer(prepared.outline, places[window])[..., 0] > 0
     # What was drawn before may leave gaps.
-    for part, drawn in ((edges, edges and edges.near), (far, far and far.changed)):
-        if part is not None and drawn is not None:
-            free |= part.window.in_grid(drawn, places.shape[1:3])[window] > 0
+    for drawn in (edges, far):
+        if drawn is not None:
+            free |= drawn.window.in_grid(drawn.changed, places.shape[1:3])[window] > 0
     shown = back.weights[..., :1] * torch.from_numpy(dilated(free[0].numpy()))[..., None]
     return replace(back, weights=torch.cat([shown, back.weights[..., 1:]], -1))
 

@@ -36,6 +36,11 @@ class OcclusionEdges:
     share: torch.Tensor
     near: torch.Tensor
 
+    @property
+    def changed(self) -> torch.Tensor:
+        """(B, r, c) 0 where frames are as they would be without the edges."""
+        return self.near
+
 
 def find_occlusion_edges(prepared: PreparedCanvas, offsets: torch.Tensor) -> OcclusionEdges | None:
     """Where parts of the person lie in front of others, for offsets (B, rows, columns, 2) of ``compose``.

@@ -60,21 +60,34 @@ def cut_out(
         part = np.s_[top:bottom, begin:end]
         x, y = (torch.arange(*ends, dtype=torch.float32) * scale for ends in ((begin, end), (top, bottom)))
         fields = sample(soft, grid_of(x + float(first[0]), y + float(first[1])))[0]
-        own = torch.from_numpy(picture[part].copy()).permute(2, 0, 1).float()
-        bare = (own * fields[1] + fields[2:] * 255).round_().clamp_(0, 255)
-        background[part] = cv2.merge(list(bare.byte().numpy()))
-        if left or right or top < above:
-            before = torch.lerp(own, bare, fields[0])
-            ends = max(left - begin, 0), max(above - top, 0), max(width - right - begin, 0)
-            for more in (np.s_[..., : ends[0]], np.s_[:, : ends[1]], np.s_[..., ends[2] :]):
-                own[more] = before[more]
-        colours = own.round().byte().permute(1, 2, 0).numpy()
-        biased = np.subtract(background[part], BIAS, dtype=np.int16)
-        layer[part] = premultiplied(colours, biased, (fields[0] * 255).round_().byte().numpy())
+        ends = max(left - begin, 0), max(above - top, 0), max(end - (width - right), 0)
+        background[part], layer[part] = _cut_part(picture[part], fields, ends)
         effect[part] = reduce(cv2.max, cv2.split(cv2.LUT(layer[part], changes)))
 
     map_parts(cut_rows, range(0, height, CHUNK_ROWS))
     return layer, background, effect
+
+
+def _cut_part(
+    picture: np.ndarray, fields: torch.Tensor, continued: tuple[int, int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The background (h, w, 3) and the person's layer (h, w, 4) of a part of a picture (h, w, 3), all uint8.
+
+    Args:
+        fields: (5, h, w) ``shows``, ``known`` and ``unknown`` of the background at the part's pixels.
+        continued: see ``cut_out``, of this part.
+    """
+    own = torch.from_numpy(picture.copy()).permute(2, 0, 1).float()
+    bare = (own * fields[1] + fields[2:] * 255).round_().clamp_(0, 255)
+    background = cv2.merge(list(bare.byte().numpy()))
+    if any(continued):
+        before = torch.lerp(own, bare, fields[0])
+        left, above, right = continued
+        for more in (np.s_[..., :left], np.s_[:, :above], np.s_[..., own.shape[2] - right :]):
+            own[more] = before[more]
+    colours = own.round().byte().permute(1, 2, 0).numpy()
+    biased = np.subtract(background, BIAS, dtype=np.int16)
+    return background, premultiplied(colours, biased, (fields[0] * 255).round_().byte().numpy())
 
 
 def _columns_of_layer(

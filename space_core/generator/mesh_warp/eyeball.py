@@ -52,8 +52,7 @@ def eyeball_behind_lids(
     Its white goes on as white and its iris as a disc of rings, without the rims and the lashes of the lids.
     """
     visible = opening.coverage[:, None]
-    height = float((opening.below_upper + opening.above_lower).max())
-    reach = max(min(REACH * width, OF_HEIGHT * height), 1.0)
+    reach = _shade_reach(opening, width)
     seen = visible * smoothstep(opening.above_lower / width, *LOWER_RIM)[:, None]
     clear = seen * smoothstep(opening.below_upper / reach, *FADES)[:, None]
     rim = photo.posed[0, list(eye.iris_rim), :2]
@@ -71,6 +70,17 @@ def eyeball_behind_lids(
     own = torch.lerp(clean, picture / cast, smoothstep(cast.mean(1, keepdim=True), *LASHES))
     share = smoothstep(opening.along.abs(), *CONTINUED[::-1])[:, None]
     return Eyeball(torch.lerp(around, torch.lerp(clean, own, seen), share), shade, reach)
+
+
+def eyeball_without_shade(picture: torch.Tensor, opening: OpeningMask, width: float) -> Eyeball:
+    """An eyeball that ``picture`` (1, 3, h, w) shows as it is; the eye is that wide in pixels."""
+    return Eyeball(picture, torch.ones(1, 3, ROWS, COLUMNS), _shade_reach(opening, width))
+
+
+def _shade_reach(opening: OpeningMask, width: float) -> float:
+    """How far below the upper lid of an eye of that width its lashes and shade reach, in pixels."""
+    height = float((opening.below_upper + opening.above_lower).max())
+    return max(min(REACH * width, OF_HEIGHT * height), 1.0)
 
 
 def shade_at(shade: torch.Tensor, along: torch.Tensor, down: torch.Tensor) -> torch.Tensor:

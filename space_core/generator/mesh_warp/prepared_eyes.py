@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from space_core.face.topology import EYES, Eye
-from space_core.generator.mesh_warp.eyeball import eyeball_behind_lids
+from space_core.generator.mesh_warp.eyeball import eyeball_behind_lids, eyeball_without_shade
 from space_core.generator.mesh_warp.face_motion import FaceMotion
 from space_core.generator.mesh_warp.inpainting import fill
 from space_core.generator.mesh_warp.opening_mask import OpeningMask, opening_mask
@@ -158,27 +158,26 @@ def _prepare(
     drawn: float,
     softening: float,
 ) -> PreparedEye:
-    visible = opening.coverage[:, None]
     brow = photo.posed[0, list(BROW_RIMS[EYES.index(eye)]), :2]
     lids = _lids(picture, opening, -opening.along if eye is EYES[0] else opening.along, width, brow, skin, drawn)
     lashes, strength = _lashes(picture, lids, opening, width)
-    eyeball, opened = eyeball_behind_lids(picture, photo, eye, opening, width), None
-    ball, shade = eyeball.picture, eyeball.shade
-    height = float(lid_distance(photo.normalized, eye))
+    height, opened = float(lid_distance(photo.normalized, eye)), None
     if height * float(photo.scale) < HALF_SHUT * width:
         opened = blur_batch(_unseen(picture, photo, eye, other, opening), softening)
-        ball = torch.lerp(opened, picture, blur_batch(visible, softening))
-        shade = torch.ones_like(shade)
+        visible = blur_batch(opening.coverage[:, None], softening)
+        eyeball = eyeball_without_shade(torch.lerp(opened, picture, visible), opening, width)
+    else:
+        eyeball = eyeball_behind_lids(picture, photo, eye, opening, width)
     rim = photo.normalized[0, list(eye.iris_rim), :2]
     lids_points, reach = photo.posed[0, [*eye.upper_lid, *eye.lower_lid], :2].numpy(), AROUND_BALL * width
     low, high = (lids_points.min(0) - reach).astype(int).clip(0), (lids_points.max(0) + reach).astype(int)
     part = np.s_[0, :, low[1] : high[1], low[0] : high[0]]
     return PreparedEye(
         eye=eye,
-        ball=_doubled(ball[part]),
+        ball=_doubled(eyeball.picture[part]),
         opened_ball=None if opened is None else _doubled(opened[part]),
         corner=torch.tensor(low, dtype=torch.float32),
-        shade=shade,
+        shade=eyeball.shade,
         shade_reach=eyeball.reach / float(photo.scale),
         lids=lids,
         lashes=lashes,
@@ -277,49 +276,69 @@ def _lids(
     """
     above, below = (reach * width for reach in LIDS_REACH)
     ends = smoothstep(opening.along.abs(), *LIDS_ENDS[::-1])
-    lids = (opening.below_upper > -above) & (opening.above_lower > -below) & (ends > 0)
-    usual = _around_lids(picture, lids)
+    usual = _around_lids(picture, (opening.below_upper > -above) & (opening.above_lower > -below) & (ends > 0))
     brightness = picture.mean(1) / usual.mean()
-    above = _reach(brightness, opening, brow, above, width)
-    up = (-opening.below_upper / above).clamp(0, 1)
+    up = (-opening.below_upper / _reach(brightness, opening, brow, above, width)).clamp(0, 1)
     edge = smoothstep(1 - up, 0, 0.6) * smoothstep(opening.above_lower, -below, -0.4 * below) * ends
-    long = (opening.above_lower > 0) * smoothstep(1 - up, 0, 0.2)
-    for away, beside in zip((-outwards, outwards), LASHES_BESIDE, strict=True):
-        long = long * smoothstep(away, *beside[::-1])
-    edge = edge.maximum(long * _thin_and_dark(brightness, LASH * width))
-    rim = BESIDE_DARK * width
-    eye = (opening.below_upper > -rim) & (opening.above_lower > -rim) & (opening.along.abs() < 1 + 2 * BESIDE_DARK)
-    # At half the resolution: the time that broad shapes take grows with the fourth power of it.
-    coarse = F.avg_pool2d(brightness.clamp(max=1).masked_fill(eye, 1), 2, ceil_mode=True)
-    wing = _thin_and_dark(coarse, WING * width / 2, int(rim / 2), LINED)
-    wing = F.interpolate(wing[None], picture.shape[2:], mode="bilinear")[0]
-    height = opening.below_upper.abs().minimum(opening.above_lower.abs()) / width
-    beside = (outwards > BESIDE_EYE[0]) & (outwards < CORNER_END[0])
-    under = -opening.above_lower / width
-    cheek = brightness[beside & (under > HAIR_BELOW[0]) & (under < HAIR_BELOW[1])]
-    if cheek.numel():  # where hair falls beside an eye, strands of it are no liner
-        wing = wing * smoothstep(cheek.median(), *SKIN_BRIGHTNESS)
-    corner = smoothstep(outwards, *CORNER) * smoothstep(outwards, *CORNER_END[::-1])
-    corner = corner * smoothstep(height, *CORNER_HEIGHT[::-1]) * wing
-    hair = smoothstep(brightness, *SKIN_BRIGHTNESS[::-1]) * (1 - wing) * smoothstep(opening.along.abs(), *BESIDE_EYE)
-    edge = edge.maximum(corner) * (1 - hair)
+    edge = edge.maximum(_long_lashes(brightness, opening, outwards, up, width))
+    liner = _liner(brightness, opening, outwards, width)
+    hair = smoothstep(brightness, *SKIN_BRIGHTNESS[::-1]) * (1 - liner) * smoothstep(opening.along.abs(), *BESIDE_EYE)
+    edge = edge.maximum(_outer_corner(opening, outwards, width) * liner) * (1 - hair)
     edge = edge * (1 - _covered(brightness, opening, width))
     other = torch.zeros_like(edge)
     if drawn > 0:
         other = _unlike_skin(picture, flat_skin)
         edge = edge.maximum(drawn * (up < 1) * (1 - hair) * _drawn_eye(other > 0, opening, width))
-    known = (edge <= 0) * (outwards > -MIDDLE) * _is_skin(picture, usual, rim) * (1 - drawn * other)
+    is_skin = _is_skin(picture, usual, BESIDE_DARK * width)
+    known = (edge <= 0) * (outwards > -MIDDLE) * is_skin * (1 - drawn * other)
     skin = fill(picture, known[:, None])
+    grain = picture - box_mean(picture, int(GRAIN_FINENESS * width) + 1)
+    height = float((opening.below_upper + opening.above_lower).max())
+    grain = grain.roll(-int(GRAIN_FROM * width + height), 2).clamp(-GRAIN_MOST, GRAIN_MOST)
+    return torch.cat([(skin * (1 - _lid_shade(skin, opening, up)) + grain).clamp(0, 1), edge[:, None]], 1)
+
+
+def _long_lashes(
+    brightness: torch.Tensor, opening: OpeningMask, outwards: torch.Tensor, up: torch.Tensor, width: float
+) -> torch.Tensor:
+    """(1, h, w) where lashes reach beyond the lids, 0…1; ``up`` (1, h, w) is 0 at an eye … 1 where its lid ends."""
+    lashes = (opening.above_lower > 0) * smoothstep(1 - up, 0, 0.2)
+    for away, beside in zip((-outwards, outwards), LASHES_BESIDE, strict=True):
+        lashes = lashes * smoothstep(away, *beside[::-1])
+    return lashes * _thin_and_dark(brightness, LASH * width)
+
+
+def _liner(brightness: torch.Tensor, opening: OpeningMask, outwards: torch.Tensor, width: float) -> torch.Tensor:
+    """(1, h, w) where something around an eye is as thin and dark as liner, 0…1."""
+    rim = BESIDE_DARK * width
+    eye = (opening.below_upper > -rim) & (opening.above_lower > -rim) & (opening.along.abs() < 1 + 2 * BESIDE_DARK)
+    # At half the resolution: the time that broad shapes take grows with the fourth power of it.
+    coarse = F.avg_pool2d(brightness.clamp(max=1).masked_fill(eye, 1), 2, ceil_mode=True)
+    liner = _thin_and_dark(coarse, WING * width / 2, int(rim / 2), LINED)
+    liner = F.interpolate(liner[None], brightness.shape[1:], mode="bilinear")[0]
+    beside = (outwards > BESIDE_EYE[0]) & (outwards < CORNER_END[0])
+    under = -opening.above_lower / width
+    cheek = brightness[beside & (under > HAIR_BELOW[0]) & (under < HAIR_BELOW[1])]
+    if cheek.numel():  # where hair falls beside an eye, strands of it are no liner
+        liner = liner * smoothstep(cheek.median(), *SKIN_BRIGHTNESS)
+    return liner
+
+
+def _outer_corner(opening: OpeningMask, outwards: torch.Tensor, width: float) -> torch.Tensor:
+    """(1, h, w) 1 at and beyond an eye's outer corner, where liner may go on … 0."""
+    height = opening.below_upper.abs().minimum(opening.above_lower.abs()) / width
+    corner = smoothstep(outwards, *CORNER) * smoothstep(outwards, *CORNER_END[::-1])
+    return corner * smoothstep(height, *CORNER_HEIGHT[::-1])
+
+
+def _lid_shade(skin: torch.Tensor, opening: OpeningMask, up: torch.Tensor) -> torch.Tensor:
+    """(1, 3, h, w) by which share lids of that skin (1, 3, h, w) are darker; for ``up`` see ``_long_lashes``."""
     middle = (1 - opening.along**2).clamp(0, 1)
     shade = SHADE_LASHES * torch.exp(-((up / 0.3) ** 2)) * (opening.above_lower > 0)
     shade = shade + SHADE_CREASE * torch.exp(-(((up - CREASE) / CREASE_WIDTH) ** 2)) * middle
     shade = shade + SHADE_ENDS * (1 - middle) - SHINE * torch.exp(-(((up - 0.3) / 0.2) ** 2)) * middle**2
-    grain = picture - box_mean(picture, int(GRAIN_FINENESS * width) + 1)
-    height = float((opening.below_upper + opening.above_lower).max())
-    grain = grain.roll(-int(GRAIN_FROM * width + height), 2).clamp(-GRAIN_MOST, GRAIN_MOST)
     shade = shade * (1 - smoothstep(skin.mean(1), *OVEREXPOSED))  # none on the white of drawings
-    shade = shade[:, None] * shadow_tint(skin.mean((0, 2, 3)))[:, None, None]
-    return torch.cat([(skin * (1 - shade) + grain).clamp(0, 1), edge[:, None]], 1)
+    return shade[:, None] * shadow_tint(skin.mean((0, 2, 3)))[:, None, None]
 
 
 def _flat_skin(picture: torch.Tensor, opening: OpeningMask, width: float) -> tuple[torch.Tensor, float]:

@@ -139,24 +139,16 @@ def find_far_side(
     shows_ear = _shows_beyond(photo, person, BEYOND_EAR, EAR_HEIGHTS, EAR_SHOWN, visible=True)
     if shows_ear and max(in_face.max(), beyond_face.max()) < 1:  # then it shows the cheek before it, too
         return None
-    x, y, _ = around.T
-    beside = np.hypot(x, UPWARDS * np.minimum(y, 0))
-    beyond_face = smoothstep(beyond_face, *HIDDEN)
-    if smoothstep(2 * abs(photo.host.rotation[0, 2, 0]), *BETTER) < HIDDEN[1]:
-        beyond_face[:] = 0  # not even what faces the side would be mirrored wholly
-    beyond_face *= np.maximum(smoothstep(with_head, *WITH_HEAD), hair)
-    beyond_face *= 1 - smoothstep(beside, *BEYOND)
-    # Beyond the surroundings there is nothing to mirror.
-    pixels = photo.host.place(around)[0, :, :2]
-    beyond_face *= ((pixels > 1) & (pixels < EXTENT - 2)).all(1)
     if shows_ear or _keeps_beside_face(photo, person, hair):
-        beyond_face[:] = 0
-    beyond_face *= 1 - _contradicted(photo, person, around, hair * beyond_face)
+        beyond_face = np.zeros_like(beyond_face)
+    else:
+        beyond_face = _hidden_around(photo, around, beyond_face, np.maximum(smoothstep(with_head, *WITH_HEAD), hair))
+        beyond_face *= 1 - _contradicted(photo, person, around, hair * beyond_face)
     hidden = np.concatenate([in_face, beyond_face])
-    hidden = np.maximum(hidden, _joined(photo, pixels, beyond_face > 0.5))
+    hidden = np.maximum(hidden, _joined(photo, around, beyond_face > 0.5))
     seen_better = triangles[(hidden[triangles] > 0).any(1)]
     kind = np.ones((len(hidden), 2))
-    alike = (1 - smoothstep(beside, *BESIDE)) * (1 - smoothstep(y, *BELOW))
+    alike = (1 - smoothstep(_from_middle(around), *BESIDE)) * (1 - smoothstep(around[:, 1], *BELOW))
     kind[NUM_SURFACE_POINTS:, 0] = np.maximum(alike, hair)
     kind[NUM_SURFACE_POINTS:, 1] = 0
     arrays = around * [-1, 1, 1], hidden[:, None], kind
@@ -166,6 +158,27 @@ def find_far_side(
         face=torch.tensor(triangles[(triangles < NUM_SURFACE_POINTS).all(1)], device=photo.posed.device),
         sine=float(photo.host.rotation[0, 2, 0]),
     )
+
+
+def _hidden_around(photo: FaceMotion, around: np.ndarray, seen_better: np.ndarray, can_hide: np.ndarray) -> np.ndarray:
+    """(P,) 1 where points around the face hide what is mirrored at them, or are hidden by it … 0 where they do not.
+
+    Args:
+        around: (P, 3) the points, normalized.
+        seen_better: (P,) of the surface there, see ``_seen_better``.
+        can_hide: (P,) 1 where they turn with the head … 0 where they do not.
+    """
+    if smoothstep(2 * abs(photo.host.rotation[0, 2, 0]), *BETTER) < HIDDEN[1]:
+        return np.zeros_like(seen_better)  # not even what faces the side would be mirrored wholly
+    hidden = smoothstep(seen_better, *HIDDEN) * can_hide * (1 - smoothstep(_from_middle(around), *BEYOND))
+    # Beyond the surroundings there is nothing to mirror.
+    pixels = photo.host.place(around)[0, :, :2]
+    return hidden * ((pixels > 1) & (pixels < EXTENT - 2)).all(1)
+
+
+def _from_middle(around: np.ndarray) -> np.ndarray:
+    """(P,) how far points (P, 3) lie from the head's middle, normalized; heights above it count less."""
+    return np.hypot(around[:, 0], UPWARDS * np.minimum(around[:, 1], 0))
 
 
 def _keeps_beside_face(photo: FaceMotion, person: np.ndarray, hair: np.ndarray) -> bool:
@@ -265,11 +278,12 @@ def _has_something_beside_jaw(photo: FaceMotion, person: np.ndarray) -> bool:
     return bool(person[rows, columns].mean() > HANGING)
 
 
-def _joined(photo: FaceMotion, pixels: np.ndarray, is_hidden: np.ndarray) -> np.ndarray:
+def _joined(photo: FaceMotion, around: np.ndarray, is_hidden: np.ndarray) -> np.ndarray:
     """(V,) 1 where vertices lie near to those around the face that are hidden … 0 where they do not.
 
-    ``pixels`` (P, 2) are the vertices around the face in the photo, and ``is_hidden`` (P,) which of them are.
+    ``around`` (P, 3) are the vertices around the face, normalized, and ``is_hidden`` (P,) says which of them are.
     """
+    pixels = photo.host.place(around)[0, :, :2]
     vertices = np.concatenate([photo.host.posed[0, :NUM_SURFACE_POINTS, :2], pixels])
     if not is_hidden.any():
         return np.zeros(len(vertices))

@@ -148,27 +148,11 @@ def continued_behind(
         photo_size: the photo's height and width.
     """
     in_front = np.zeros(picture.shape[:2], bool)
-    if not bars:
-        return picture, in_front
-    corner, end = (
-        np.round(crop.to_photo(np.full(2, place))).astype(int).clip(0, picture.shape[1::-1])
-        for place in (-MARGIN, SIZE + MARGIN)
-    )
-    # Beyond the photo's edges its outermost pixels go on.
-    low, high = photo.to_crop(np.array([[0.5, 0.5], np.array(photo_size[::-1]) - 0.5]))
-    along = [
-        ((np.arange(corner[axis], end[axis]) + 0.5 - crop.origin[axis]) / crop.scale).clip(low[axis], high[axis])
-        for axis in (0, 1)
-    ]
     clearance = CLEARANCE * max(1 / photo.scale, 1 / crop.scale)
-    # Only rows and columns that a bar reaches are computed: whole photos have many.
-    for axis, reached in enumerate(_reached(bars, along, clearance)):
-        if not reached.any():
-            return picture, in_front
-        first, last = np.flatnonzero(reached)[[0, -1]]
-        along[axis] = along[axis][first : last + 1]
-        corner[axis], end[axis] = corner[axis] + first, corner[axis] + last + 1
-    part = np.s_[corner[1] : end[1], corner[0] : end[0]]
+    area = _reached_area(picture.shape[:2], bars, crop, photo, photo_size, clearance)
+    if area is None:
+        return picture, in_front
+    part, along = area
     places, depth = _mirrored(np.stack(np.meshgrid(*along), -1).astype(np.float32), bars, clearance)
     behind = depth > 0
     where = (places * crop.scale + crop.origin - 0.5).astype(np.float32)
@@ -188,6 +172,42 @@ def continued_behind(
     values = mirrored.reshape(continued[part].shape)[behind]
     continued[part][behind] = values.round() if picture.dtype == np.uint8 else values
     return continued, in_front
+
+
+def _reached_area(
+    size: tuple[int, int],
+    bars: tuple[Bar, ...],
+    crop: Crop,
+    photo: Crop,
+    photo_size: tuple[int, int],
+    clearance: float,
+) -> tuple[tuple[slice, slice], list[np.ndarray]] | None:
+    """The rows and columns of a picture of that height and width which bars reach; None if there are none.
+
+    Whole photos have many others, which need not be computed. For the other arguments see ``continued_behind`` and
+    ``_mirrored``.
+
+    Returns:
+        Their slices; and x of the columns (W,) and y of the rows (H,) in pixels of the portrait's crop.
+    """
+    if not bars:
+        return None
+    corner, end = (
+        np.round(crop.to_photo(np.full(2, place))).astype(int).clip(0, size[::-1]) for place in (-MARGIN, SIZE + MARGIN)
+    )
+    # Beyond the photo's edges its outermost pixels go on.
+    low, high = photo.to_crop(np.array([[0.5, 0.5], np.array(photo_size[::-1]) - 0.5]))
+    along = [
+        ((np.arange(corner[axis], end[axis]) + 0.5 - crop.origin[axis]) / crop.scale).clip(low[axis], high[axis])
+        for axis in (0, 1)
+    ]
+    for axis, reached in enumerate(_reached(bars, along, clearance)):
+        if not reached.any():
+            return None
+        first, last = np.flatnonzero(reached)[[0, -1]]
+        along[axis] = along[axis][first : last + 1]
+        corner[axis], end[axis] = corner[axis] + first, corner[axis] + last + 1
+    return np.s_[corner[1] : end[1], corner[0] : end[0]], along
 
 
 def _mirrored(places: np.ndarray, bars: tuple[Bar, ...], clearance: float) -> tuple[np.ndarray, np.ndarray]:

@@ -30,8 +30,9 @@ from space_core.measures.lips import (
     relative_opening,
 )
 from space_core.measures.spectrum import share_above
+from space_core.motion.breaths import BREATH_FRAMES
 from space_core.motion.emotion import emotion_curve
-from space_core.motion.speech2landmarks import BREATH_FRAMES, Speech2Landmarks, load_speech2landmarks
+from space_core.motion.speech2landmarks import Speech2Landmarks, load_speech2landmarks
 from space_core.motion.speech_features import speech_power
 from space_core.timing import FPS, SAMPLE_RATE, number_of_frames
 

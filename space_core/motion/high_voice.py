@@ -7,8 +7,8 @@ lips.
 
 import numpy as np
 
-from space_core.motion.lip_closure import SHUT_FROM, closure_share
-from space_core.motion.lips import MIDDLE, lip_gaps, opening_coefficients
+from space_core.motion.lip_closure import SHUT_FROM, predicted_opening
+from space_core.motion.lips import lip_opening, opening_coefficients
 from space_core.motion.loudness import smooth
 from space_core.timing import SAMPLE_RATE, SAMPLES_PER_FRAME
 
@@ -58,14 +58,12 @@ def open_in_high_voices(outputs: np.ndarray, share: np.ndarray, basis: np.ndarra
     """
     if not share.any():
         return outputs
-    opens = lip_gaps(basis)[:, MIDDLE]
-    opening = outputs[:, :-1] @ opens
-    shut = np.pad(opening * (1 - closure_share(outputs[:, -1])) < SHUT, 2 * SHUT_FRAMES - 1, "edge")
+    shut = np.pad(predicted_opening(outputs, basis) < SHUT, 2 * SHUT_FRAMES - 1, "edge")
     lasts = np.lib.stride_tricks.sliding_window_view(shut, SHUT_FRAMES).all(1)
     near = np.lib.stride_tricks.sliding_window_view(lasts, 3 * SHUT_FRAMES).any(1)  # as many frames before and after
     share = share * smooth(np.asarray(near, np.float32), SMOOTHING)
-    opened = outputs.copy()
-    opened[:, :-1] += np.outer(share * np.maximum(OPENING - opening, 0), opening_coefficients(basis))
+    opened, missing = outputs.copy(), np.maximum(OPENING - lip_opening(outputs[:, :-1], basis), 0)
+    opened[:, :-1] += np.outer(share * missing, opening_coefficients(basis))
     opened[:, -1] -= share * np.maximum(outputs[:, -1] - OPEN_LOGIT, 0)
     return opened
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from space_core.motion.lips import lip_opening
 from space_core.smoothstep import smoothstep
 
 SHUT_FROM, SHUT_AT = -0.2, 1.8  # logits of the closure head between which lips are brought together
@@ -19,6 +20,14 @@ WIDE_HOLD, NARROW_HOLD, NARROW_GAP = 0.3, 0.95, 0.12
 def closure_share(logit: np.ndarray) -> np.ndarray:
     """How far lips are brought together (T,), from 0 not at all to 1 until they touch, for closure logits (T,)."""
     return np.clip((logit - SHUT_FROM) / (SHUT_AT - SHUT_FROM), 0, 1)
+
+
+def predicted_opening(outputs: np.ndarray, basis: np.ndarray) -> np.ndarray:
+    """How far the network parts the middles of the lips (T,), in outer-eye-corner distances.
+
+    ``outputs`` (T, C + 1) are coefficients of ``basis`` (C, 478, 3) and the closure logit, which reduces it.
+    """
+    return lip_opening(outputs[:, :-1], basis) * (1 - closure_share(outputs[:, -1]))
 
 
 def held_together(shut: np.ndarray, gap: np.ndarray) -> np.ndarray:

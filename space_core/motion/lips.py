@@ -27,8 +27,13 @@ def lip_gaps(landmarks: np.ndarray) -> np.ndarray:
     return landmarks[..., LOWER, 1] - landmarks[..., UPPER, 1]
 
 
+def lip_opening(coefficients: np.ndarray, basis: np.ndarray) -> np.ndarray:
+    """How far coefficients (T, C) of a basis (C, 478, 3) part the middles of the lips (T,)."""
+    return coefficients @ lip_gaps(basis)[:, MIDDLE]
+
+
 def opening_coefficients(basis: np.ndarray) -> np.ndarray:
-    """The least coefficients of a basis (coefficients, 478, 3) that part the middles of the lips by one unit."""
+    """The coefficients (C,) of a basis (C, 478, 3) of least norm for which ``lip_opening`` is 1."""
     opens = lip_gaps(basis)[:, MIDDLE]
     return opens / (opens @ opens)
 

@@ -6,15 +6,14 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from space_core.motion.breaths import BREATH_GAP, breaths
 from space_core.motion.consonants import consonant_shares
 from space_core.motion.high_voice import high_voice, open_in_high_voices
 from space_core.motion.motion_network import RECEPTIVE_FRAMES
 from space_core.motion.quiet_passages import raise_quiet_passages
 from space_core.motion.speech2landmarks import (
-    BREATH_GAP,
     Speech2Landmarks,
     SpeechWindow,
-    breaths,
     nearness_of_speech,
     shaped_outputs,
 )

@@ -7,7 +7,7 @@ motion follows the sound; above 6 Hz recorded motion is the tracker's noise, whi
 
 import numpy as np
 
-from space_core.motion.lips import MIDDLE, lip_gaps
+from space_core.motion.lips import lip_opening, opening_coefficients
 
 # A filter of lip opening over neighbouring frames, symmetric, from the frame itself on. Its gain is 1.0 up to 2 Hz, 1.2
 # at 3, 1.6 to 1.7 from 4.5 to 6, 0.9 at 8 and 0.4 at 10.
@@ -20,8 +20,7 @@ def enlarge_quick_openings(coefficients: np.ndarray, basis: np.ndarray) -> np.nd
     The rest of the mouth moves as it does with lip opening; what does not open the lips stays as it is.
     """
     reach = len(KERNEL) - 1
-    opens = lip_gaps(basis)[:, MIDDLE]
-    opening = coefficients @ opens
+    opening = lip_opening(coefficients, basis)
     filtered = np.convolve(np.pad(opening, reach, "edge"), (*KERNEL[:0:-1], *KERNEL), "valid")
-    changed = np.outer(filtered - opening, opens / (opens @ opens))
+    changed = np.outer(filtered - opening, opening_coefficients(basis))
     return (coefficients + changed).astype(coefficients.dtype)

@@ -11,6 +11,7 @@ from safetensors import safe_open
 from space_core.assets import weights_path
 from space_core.face.smile import smile_of
 from space_core.face.topology import canonical_face
+from space_core.motion.breaths import breaths
 from space_core.motion.consonants import consonant_shares, load_consonants
 from space_core.motion.emotion_network import expressive_motion
 from space_core.motion.high_voice import high_voice, open_in_high_voices
@@ -22,7 +23,6 @@ from space_core.motion.lip_closure import (
     open_between_closures,
 )
 from space_core.motion.lips import (
-    MIDDLE,
     MOUTH_CORNERS,
     close_lips,
     keep_lips_apart,
@@ -36,8 +36,7 @@ from space_core.motion.motion_network import CONTEXT_FRAMES, MotionNetwork
 from space_core.motion.quantization import dequantize
 from space_core.motion.quick_openings import enlarge_quick_openings
 from space_core.motion.quiet_passages import raise_quiet_passages
-from space_core.motion.speech_features import TRANSITION_FRAMES, log_mel, speech_activity, speech_power
-from space_core.smoothstep import smoothstep
+from space_core.motion.speech_features import log_mel, speech_activity, speech_power
 
 WEIGHTS = weights_path("speech2landmarks.safetensors")
 
@@ -55,12 +54,6 @@ SMILE_NARROWS = 0.9
 # to two seconds would hide what an emotion does to them. Of the correlation with recorded, neutral lips that loses more
 # in continuous speech (0.010 instead of 0.008 in surprise), less if single words are counted, too (0.002, not 0.017).
 NEAR_SPEECH, NEAR_SPEECH_GAIN = 6.0, 2.0  # frames, standard deviation
-
-# A breath is drawn before speech: the mouth opens by so much so many frames before the first sound, within so many.
-# Recorded lips are 0.061 apart in it, in the mean of 17 clips that are trained on; this correlates best with them.
-BREATH_GAP, BREATH_FRAMES, BREATH_ONSET = 0.045, 14, 6
-# It is drawn if speech opens the mouth by so much within so many frames; noise and music do not.
-SPOKEN_FROM, SPOKEN_AT, SPOKEN_FRAMES = 0.02, 0.04, 20
 
 KEPT_IN_CONSONANTS = 0.2  # of the neighbouring sounds' motion, in /f v/ with closed lips, and in /θ ð/
 
@@ -215,22 +208,6 @@ def speech_motion(
     """
     motion = limit_opening(np.tensordot(coefficients, basis, 1))
     return close_lips(motion, closure_share(closure_logit)) * activity[:, None, None]
-
-
-def breaths(outputs: np.ndarray, activity: np.ndarray, basis: np.ndarray, start: int) -> np.ndarray:
-    """By how much breaths open the mouth (T,), in outer-eye-corner distances, before activity (T,) rises for speech.
-
-    ``outputs`` (T, coefficients + 1) are the network's, ``basis`` (coefficients, 478, 3) is that of the motion,
-    ``start`` is the index of the recording's first frame, which may lie before these.
-    """
-    opening = outputs[:, :-1] @ lip_gaps(basis)[:, MIDDLE] * (1 - closure_share(outputs[:, -1]))
-    frames = np.arange(len(activity))
-    open_by = np.zeros(len(activity), np.float32)
-    for onset in (np.flatnonzero((activity[:-1] < 0.5) & (activity[1:] >= 0.5)) + 1).tolist():
-        spoken = smoothstep(opening[onset : onset + SPOKEN_FRAMES].max(), SPOKEN_FROM, SPOKEN_AT)
-        rise = smoothstep((frames - max(onset - BREATH_FRAMES, start)) / BREATH_ONSET)
-        open_by = np.maximum(open_by, spoken * rise * (frames < onset + TRANSITION_FRAMES))
-    return BREATH_GAP * open_by * (1 - activity)
 
 
 def nearness_of_speech(activity: np.ndarray) -> np.ndarray:

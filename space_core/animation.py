@@ -84,7 +84,7 @@ class Animation(FrameIterator):
 
     def _crop(self, picture: np.ndarray) -> np.ndarray:
         """(512, 512, 3) uint8 RGB, the portrait's crop out of a frame."""
-        if self.options.framing == "photo":
+        if self.options.shows_whole_photo:
             return cut(picture, self.portrait.crop, margin=0)
         return np.asarray(Image.fromarray(picture).resize((SIZE, SIZE), Image.Resampling.LANCZOS))
 

@@ -66,7 +66,7 @@ def check_settings(settings: Sequence[AnimationOptions], captions: Sequence[str]
             f"{LEAST_SETTINGS} to {MOST_SETTINGS} settings can be compared, not {len(settings)}. "
             "Leave some out, or add some."
         )
-    if any(options.framing != "crop" for options in settings):
+    if any(options.shows_whole_photo for options in settings):
         raise SpaceError("Only crops can be compared. Leave out the framing.")
     if len({options.size for options in settings}) > 1:
         raise SpaceError("Pictures to be compared must have one size. Give the same size in every setting.")

@@ -238,6 +238,11 @@ class RenderingOptions:
     )
 
     @property
+    def shows_whole_photo(self) -> bool:
+        """Whether the film shows the whole photo, not a square crop of it."""
+        return self.framing == "photo"
+
+    @property
     def preparation(self) -> tuple[Any, ...]:
         """The values on which the preparation of a portrait depends: films with the same ones can share it."""
         return (self.generator, self.detector, self.face, self.refine, self.framing, self.size)
@@ -251,7 +256,7 @@ class RenderingOptions:
 
     @model_validator(mode="after")
     def _validate_size(self) -> "RenderingOptions":
-        if self.framing == "photo" and self.size != SIZE:
+        if self.shows_whole_photo and self.size != SIZE:
             raise PydanticCustomError("contradiction", "A whole photo keeps its own size: leave out size, or framing.")
         return self
 

@@ -10,12 +10,11 @@ from space_core.animation import Animation
 from space_core.comparison import Comparison, check_settings
 from space_core.device import pick_device
 from space_core.errors import SpaceError
-from space_core.face.preview import FacePreview, preview_face
+from space_core.face.preview import FacePreview
 from space_core.inputs import Inputs, Photo, Speech
 from space_core.live import LiveControl, LiveStream
 from space_core.media import decoding_pool
 from space_core.media.content_credentials import ContentCredentials
-from space_core.media.images import load_draft
 from space_core.media.video_writer import write_video
 from space_core.memory import out_of_memory_as_fault
 from space_core.motion.motion import Motion
@@ -63,10 +62,7 @@ class SpacePipeline:
         Raises:
             SpaceError: where ``animate`` does for this photo.
         """
-        options = options or AnimationOptions()
-        is_whole = options.framing == "photo"
-        draft, scale = load_draft(photo)
-        return preview_face(draft, self._stages.detector(options), options.face, scale, is_whole)
+        return self._stages.portraits.preview(photo, options or AnimationOptions())
 
     @out_of_memory_as_fault()
     def prepare(self, photo: Photo, options: AnimationOptions | None = None) -> None:

@@ -17,7 +17,10 @@ from space_core.face.canvas import Canvas, crop_canvas, photo_canvas
 from space_core.face.crop import Crop
 from space_core.face.detector import Detector, build_detector
 from space_core.face.portrait import Portrait, prepare_portrait
+from space_core.face.preview import FacePreview, preview_face
 from space_core.generator.generator import Generator
+from space_core.inputs import Photo
+from space_core.media.images import load_draft
 from space_core.memory import return_freed_memory
 from space_core.options import RenderingOptions
 from space_core.progress import start
@@ -67,6 +70,11 @@ class PortraitCache:
                 self._found.pop(key, None)
             return found
 
+    def preview(self, photo: Photo, options: RenderingOptions) -> FacePreview:
+        """See ``SpacePipeline.preview``. Nothing of it is kept."""
+        draft, scale = load_draft(photo)
+        return preview_face(draft, self.detector(options.detector), options.face, scale, options.shows_whole_photo)
+
     def detector(self, name: str) -> Detector:
         """The detector of that name, built once."""
         with self._lock:
@@ -110,7 +118,7 @@ class PortraitCache:
             return found
 
     def _prepare(self, portrait: Portrait, options: RenderingOptions, generator: Generator) -> CachedPortrait:
-        kept = start(lambda: portrait if options.framing == "photo" else _reduced(portrait))
+        kept = start(lambda: portrait if options.shows_whole_photo else _reduced(portrait))
         prepared = generator.prepare(portrait, _canvas(portrait, options), options.refine == "network")
         return CachedPortrait(kept.result(), prepared, _num_bytes((kept.result(), prepared), set()), time.monotonic())
 
@@ -132,7 +140,7 @@ def _key(photo: np.ndarray, options: RenderingOptions) -> tuple:
 
 def _canvas(portrait: Portrait, options: RenderingOptions) -> Canvas:
     """What the film shows."""
-    return photo_canvas(portrait) if options.framing == "photo" else crop_canvas(portrait, options.size)
+    return photo_canvas(portrait) if options.shows_whole_photo else crop_canvas(portrait, options.size)
 
 
 def _reduced(portrait: Portrait) -> Portrait:

@@ -26,10 +26,9 @@ from space_core.cluster.replica import (
 )
 from space_core.cluster.shared_application import DEPLOYMENT, shared_application
 from space_core.errors import MACHINE_LOST, ServerFault
-from space_core.face.preview import FacePreview, preview_face
+from space_core.face.preview import FacePreview
 from space_core.live import LiveControl
 from space_core.media.content_credentials import ContentCredentials
-from space_core.media.images import load_draft
 from space_core.options import AnimationOptions
 from space_core.output import Outputs
 from space_core.portrait_cache import CACHE_BYTES, PortraitCache
@@ -75,16 +74,14 @@ class RemotePipeline:
     _num_jobs: int = 0  # films and live streams that are asked for and not finished
     _num_running: int = 0  # replicas, as counted last
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _portraits: PortraitCache = field(default_factory=lambda: PortraitCache(torch.device("cpu")))  # for its detectors
+    _portraits: PortraitCache = field(default_factory=lambda: PortraitCache(torch.device("cpu")))  # for its previews
 
     def warm_up(self) -> None:
         """Does nothing: a replica starts what it needs with its first films."""
 
     def preview(self, photo: str, options: AnimationOptions) -> FacePreview:
         """See ``SpacePipeline.preview``."""
-        draft, scale = load_draft(photo)
-        detector, is_whole = self._portraits.detector(options.detector), options.framing == "photo"
-        return preview_face(draft, detector, options.face, scale, is_whole)
+        return self._portraits.preview(photo, options)
 
     def animate_to_file(
         self, photo: str, speech: str | Path, outputs: Outputs, options: AnimationOptions, progress: Progress

@@ -8,14 +8,11 @@
 FROM python:3.11-slim
 
 WORKDIR /app
-COPY packages.txt requirements.txt ./
+COPY requirements.txt ./
 ARG PIP_EXTRA_INDEX_URL
 # Further packages: deploy/compose.yaml adds Ray.
 ARG EXTRA_PACKAGES=""
-RUN apt-get update \
-    && xargs -a packages.txt apt-get install --yes --no-install-recommends \
-    && rm -rf /var/lib/apt/lists/* \
-    && pip install --no-cache-dir --no-input --disable-pip-version-check -r requirements.txt $EXTRA_PACKAGES
+RUN pip install --no-cache-dir --no-input --disable-pip-version-check -r requirements.txt $EXTRA_PACKAGES
 
 COPY app.py LICENSE README.md ./
 COPY space_core space_core

@@ -97,7 +97,7 @@ def report_actors(corpus: Corpus, generator: Generator) -> None:
     made = {}
     for actor in measured:
         others = typical_displacements(own for name, own in measured.items() if name != actor)
-        made[actor] = {emotion: sum(expression_of(emotion, others[emotion])) for emotion in EMOTIONS[1:]}
+        made[actor] = {emotion: np.add(*expression_of(emotion, others[emotion])) for emotion in EMOTIONS[1:]}
     report_nearness("the mesh", made, measured)
     report_nearness("films, tracked", tracked_in_films(corpus, generator, made, slopes), measured)
 
@@ -107,7 +107,7 @@ def report_nearness(title: str, ours: Displacements, measured: Displacements) ->
 
     From neutral, and from the mean over all emotions, which does without the few frames of a neutral face.
     """
-    figures = {"neutral": [], "all emotions' mean": []}
+    figures: dict[str, list[tuple[float, float, bool]]] = {"neutral": [], "all emotions' mean": []}
     for actor, truths in measured.items():
         made = ours[actor]
         mean, true_mean = (np.mean(list(each.values()), axis=0) for each in (made, truths))
@@ -116,7 +116,7 @@ def report_nearness(title: str, ours: Displacements, measured: Displacements) ->
             for reference, zero, true_zero in (("neutral", 0.0, 0.0), ("all emotions' mean", mean, true_mean)):
                 cosines = {label: cosine(offset - zero, truth - true_zero) for label, offset in made.items()}
                 nearest = max(cosines, key=lambda label: cosines[label])
-                length = np.linalg.norm(made[emotion] - zero) / np.linalg.norm(truth - true_zero)
+                length = float(np.linalg.norm(made[emotion] - zero) / np.linalg.norm(truth - true_zero))
                 figures[reference].append((cosines[emotion], length, nearest == emotion))
                 line += f" | from {reference}: cosine {cosines[emotion]:+.2f}, length {length:.2f}, nearest: {nearest}"
             print(line)
@@ -170,7 +170,8 @@ def report_growth() -> None:
 def report_lip_sync(corpus: Corpus) -> None:
     """Prints the loss of correlation with recorded lip opening, and the amplitude of the lips relative to neutral."""
     model = load_speech2landmarks()
-    losses, amplitudes = {emotion: [] for emotion in EMOTIONS[1:]}, {emotion: [] for emotion in EMOTIONS[1:]}
+    losses: dict[str, list[float]] = {emotion: [] for emotion in EMOTIONS[1:]}
+    amplitudes: dict[str, list[float]] = {emotion: [] for emotion in EMOTIONS[1:]}
     for clip in validation_clips(corpus):
         speech = corpus.speech(clip["id"])
         truth, portrait = recorded(corpus.landmarks(clip["id"]))

@@ -90,7 +90,7 @@ def classify(folder: Path, frames: np.ndarray) -> dict[str, np.ndarray]:
     NaN where no face was found in any frame.
     """
     python, modules = folder / "venv" / "bin" / "python", folder / "node_modules"
-    classifiers = {
+    classifiers: dict[str, tuple[Path, list[str | Path | int]]] = {
         "fer": (python, [python, "-c", FER, "{file}", SIZE]),
         "face-api": (modules / "@vladmandic" / "face-api", ["node", "-e", NODE, "{file}", SIZE, modules, "face-api"]),
         "human": (modules / "@vladmandic" / "human", ["node", "-e", NODE, "{file}", SIZE, modules, "human"]),
@@ -104,8 +104,8 @@ def classify(folder: Path, frames: np.ndarray) -> dict[str, np.ndarray]:
                     f"{name} is absent: there is no {installed.relative_to(folder)} in the folder of the classifiers."
                 )
                 continue
-            command = [file.name if part == "{file}" else str(part) for part in command]
-            answer = subprocess.run(command, capture_output=True, text=True)
+            arguments = [file.name if part == "{file}" else str(part) for part in command]
+            answer = subprocess.run(arguments, capture_output=True, text=True)
             if answer.returncode:
                 print(f"{name} failed: {answer.stderr.strip()[-300:]}")
                 continue

@@ -73,7 +73,10 @@ def _report_blinks(corpus: Corpus) -> None:
 
 
 def _print_blinks(name: str, recordings: list[np.ndarray], per_minute: float = BLINKS_PER_MINUTE) -> None:
-    minutes, durations, at_ends, ends = 0.0, [], [], []
+    minutes = 0.0
+    durations: list[float] = []
+    at_ends: list[bool] = []
+    ends: list[bool] = []
     for speech in recordings:
         num_frames = number_of_frames(len(speech))
         after_phrase = phrase_ends(loudness(speech, num_frames))
@@ -120,10 +123,10 @@ def _report_rendered(corpus: Corpus, generator: Generator) -> None:
     for name, portrait in _portraits(corpus, detector):
         landmarks = np.concatenate([_commanded(portrait), _turning(portrait), _shut(portrait)])
         prepared = generator.prepare(portrait)
-        frames = list(render_landmarks(generator, prepared, landmarks))
-        faces = [found[0] if (found := detector.detect(frame)) else None for frame in frames]
-        commanded, turning = slice(1, len(COMMANDS)), slice(len(COMMANDS), -1)
-        if any(face is None for face in faces[:-1]):
+        *frames, last = render_landmarks(generator, prepared, landmarks)
+        faces = [found[0] for frame in frames if (found := detector.detect(frame))]
+        commanded, turning = slice(1, len(COMMANDS)), slice(len(COMMANDS), None)
+        if len(faces) < len(frames):
             print(f"  {name}: no face found in a rendered frame")
             continue
         names.append(name)
@@ -132,7 +135,8 @@ def _report_rendered(corpus: Corpus, generator: Generator) -> None:
         # For each turn of the head, the gaze relative to that of eyes that turn with it.
         turns = [(frames[turning][turn :: len(HEAD_TURNS)], faces[turning][turn]) for turn in range(len(HEAD_TURNS))]
         kept.append([[followed_gaze(turned[0], frame, face)[0] for frame in turned] for turned, face in turns])
-        shut.append(eye_opening(faces[-1]) / eye_opening(faces[0]) if faces[-1] is not None else np.full(2, np.nan))
+        with_shut_eyes = detector.detect(last)
+        shut.append(eye_opening(with_shut_eyes[0]) / eye_opening(faces[0]) if with_shut_eyes else np.full(2, np.nan))
         hidden.append(_in_sunglasses(portrait))
     print(f"  rendered frames of {len(names)} portraits; the median, 10 %…90 % in brackets, in degrees")
     for method, gazes in (("irises matched by their pixels", pixels), ("irises found by the tracker", tracked)):

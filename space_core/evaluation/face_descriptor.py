@@ -6,6 +6,7 @@ pip install --no-deps dlib-bin face-recognition-models
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -35,9 +36,12 @@ def face_descriptor(picture: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
 
 
 @cache
-def _model():
+def _model() -> Any:
     import dlib
 
     # The package itself imports pkg_resources, which may be missing; only its file is needed.
-    package = Path(find_spec("face_recognition_models").submodule_search_locations[0])
+    spec = find_spec("face_recognition_models")
+    if spec is None or not spec.submodule_search_locations:
+        raise ModuleNotFoundError("The package face-recognition-models is not installed.")
+    package = Path(spec.submodule_search_locations[0])
     return dlib.face_recognition_model_v1(str(package / MODEL))

@@ -53,8 +53,8 @@ def _print_distributions(recorded: list, generated: list) -> None:
         angles.append(np.percentile(angle, QUANTILES, axis=0).T.round(1))
         speeds.append(np.percentile(speed, QUANTILES, axis=0).T.round(1))
     for name, (real, made) in (("° from the median", angles), ("° a second", speeds)):
-        for channel, angle in enumerate(ANGLES):
-            print(f"    {angle + name:24} recorded {real[channel]!s:30} generated {made[channel]}")
+        for channel, direction in enumerate(ANGLES):
+            print(f"    {direction + name:24} recorded {real[channel]!s:30} generated {made[channel]}")
 
 
 def _print_medians(recorded: list, generated: list) -> None:

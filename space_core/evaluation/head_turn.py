@@ -152,7 +152,9 @@ def outline_flicker(frames: Sequence[np.ndarray], faces: np.ndarray) -> float:
         if before is not None:
             person = person_mask(frame, face) > PERSON
             near = np.where(person, distance_transform_edt(person), distance_transform_edt(~person)) < OUTLINE
-            carried = cv2.remap(before, pixels + flow.calc(grey, before, None), None, cv2.INTER_LINEAR)
+            motion = flow.calc(grey, before, None)  # type: ignore[call-overload]  # no flow to start from
+            # The second map is contained in the first.
+            carried = cv2.remap(before, pixels + motion, None, cv2.INTER_LINEAR)  # type: ignore[call-overload]
             changes.append(cv2.absdiff(grey, carried)[near].mean())
         before = grey
     return _mean(changes)

@@ -82,7 +82,7 @@ def _opening(landmarks: np.ndarray) -> np.ndarray:
 def _row(frames: Sequence[np.ndarray], landmarks: np.ndarray) -> np.ndarray:
     order, cells = _opening(landmarks).argsort(), []
     for quantile in QUANTILES:
-        number = order[round(quantile * (len(order) - 1))]
+        number = int(order[round(quantile * (len(order) - 1))])
         points = landmarks[number, :, :2]
         middle = points[list(AROUND)].mean(0)
         scale = WIDTH / FACES / np.linalg.norm(points[FACE_TOP] - points[CHIN])
@@ -95,7 +95,7 @@ def _profile(frames: Sequence[np.ndarray], landmarks: np.ndarray) -> np.ndarray:
     """(5,) the mean profile of half open mouths; NaN if there are none."""
     low, high = HALF_OPEN
     chosen = np.flatnonzero((_opening(landmarks) > low) & (_opening(landmarks) < high))
-    profiles = [mouth_profile(frames[number], landmarks[number]) for number in chosen]
+    profiles = [mouth_profile(frames[number], landmarks[number]) for number in chosen.tolist()]
     return np.mean(profiles, axis=0) if profiles else np.full(5, np.nan)
 
 

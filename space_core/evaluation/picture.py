@@ -146,9 +146,11 @@ class Evaluator:
     def recorded_features(self, clip: Clip) -> RecordedFeatures:
         """VGG features of the recorded frames."""
         features: RecordedFeatures = {}
-        for number in range(1, len(clip.frames), VGG_EVERY) if self.vgg else ():
+        if self.vgg is None:
+            return features
+        for number in range(1, len(clip.frames), VGG_EVERY):
             for part, box in _parts(clip, clip.landmarks[number]).items():
-                features[number, part] = self._features(clip.frames[number][box], part)
+                features[number, part] = _features(self.vgg, clip.frames[number][box], part)
         return features
 
     def evaluate(self, clip: Clip, recorded_features: RecordedFeatures, renderer: Renderer) -> Figures:
@@ -170,12 +172,6 @@ class Evaluator:
         found = [(frame, faces[0]) for frame in frames if (faces := self.detector.detect(frame))]
         return float(np.mean([np.linalg.norm(face_descriptor(frame, face) - source) for frame, face in found]))
 
-    @torch.inference_mode()
-    def _features(self, picture: np.ndarray, part: str) -> list[torch.Tensor]:
-        # The whole crop at half its size, where VGG's receptive fields cover facial features.
-        picture = _halved(picture) if part == "crop" else picture
-        return self.vgg(torch.tensor(picture).permute(2, 0, 1)[None].float() / 255)
-
     def _likeness(self, clip: Clip, recorded_features: RecordedFeatures, frames: list[np.ndarray]) -> Figures:
         found: dict[str, list[float]] = {}
         for number, (frame, recorded, landmarks) in enumerate(zip(frames, clip.frames, clip.landmarks, strict=True)):
@@ -185,8 +181,8 @@ class Evaluator:
                 shown, wanted = frame[box], recorded[box]
                 figures = {"psnr": peak_signal_noise_ratio(wanted, shown)}
                 figures["ssim"] = structural_similarity(_grey(wanted), _grey(shown), data_range=255)
-                if (number, part) in recorded_features:
-                    features = self._features(shown, part)
+                if self.vgg is not None and (number, part) in recorded_features:
+                    features = _features(self.vgg, shown, part)
                     figures["vgg"] = float(feature_distance(recorded_features[number, part], features))
                 for name, value in figures.items():
                     found.setdefault(f"{name} {part}", []).append(value)
@@ -199,10 +195,10 @@ class Evaluator:
             if face is None:
                 continue
             for name, points in (("lips", LIPS), ("lids", LIDS)):
-                found[name].append(np.linalg.norm((face - commanded)[list(points), :2], axis=1).mean())
-            found["gaze"].append(np.linalg.norm(_gaze(face) - _gaze(commanded)))
+                found[name].append(float(np.linalg.norm((face - commanded)[list(points), :2], axis=1).mean()))
+            found["gaze"].append(float(np.linalg.norm(_gaze(face) - _gaze(commanded))))
             if source is not None:
-                found["identity"].append(np.linalg.norm(face_descriptor(frame, face) - source))
+                found["identity"].append(float(np.linalg.norm(face_descriptor(frame, face) - source)))
         return {name: float(np.mean(values)) for name, values in found.items() if values}
 
     def _blink(self, clip: Clip, renderer: Renderer) -> Figures:
@@ -217,6 +213,13 @@ class Evaluator:
         return {"blink": float((shut / open_eye < CLOSED)[can_close].mean())} if can_close.any() else {}
 
 
+@torch.inference_mode()
+def _features(vgg: Vgg, picture: np.ndarray, part: str) -> list[torch.Tensor]:
+    # The whole crop at half its size, where VGG's receptive fields cover facial features.
+    picture = _halved(picture) if part == "crop" else picture
+    return vgg(torch.tensor(picture).permute(2, 0, 1)[None].float() / 255)
+
+
 def _gaze(landmarks: np.ndarray) -> np.ndarray:
     """(2,) yaw and pitch in degrees of the irises of landmarks (478, 3) in the head, mean of both eyes."""
     face, _ = normalize(landmarks[None])
@@ -228,8 +231,8 @@ def _gaze(landmarks: np.ndarray) -> np.ndarray:
 def _parts(clip: Clip, landmarks: np.ndarray) -> dict[str, tuple[slice, slice]]:
     """Rows and columns of the crop's parts, of one size in all of a clip's frames."""
     first = clip.portrait.landmarks
-    mouth = 0.75 * np.linalg.norm(first[LIPS[0]] - first[LIPS[10]])
-    apart = np.linalg.norm(first[EYES[0].upper_lid[0]] - first[EYES[1].upper_lid[-1]])
+    mouth = 0.75 * float(np.linalg.norm(first[LIPS[0]] - first[LIPS[10]]))
+    apart = float(np.linalg.norm(first[EYES[0].upper_lid[0]] - first[EYES[1].upper_lid[-1]]))
     return {
         "crop": (slice(None), slice(None)),
         "mouth": _box(landmarks[list(LIPS)].mean(0), mouth, mouth),

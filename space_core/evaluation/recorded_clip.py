@@ -1,6 +1,7 @@
 """Recorded frames in the crop of a portrait, to compare rendered ones with."""
 
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 
@@ -37,12 +38,11 @@ def load_clip(corpus: Corpus, clip: str, detector: Detector, at_most: int) -> Cl
 def cut_clip(corpus: Corpus, clip: str, detector: Detector, numbers: np.ndarray) -> Clip:
     """The frames of a clip with these numbers (T,), in all of which a face was found."""
     tracked, seen = corpus.landmarks(clip).astype(np.float64), numbers
-    wanted, portrait, frames = set(seen.tolist()), None, []
-    for number, frame in enumerate(corpus.frames(clip)):
-        if number not in wanted:
-            continue
-        portrait = portrait or prepare_portrait(frame, detector)
-        frames.append(cut(frame, portrait.crop)[MARGIN:-MARGIN, MARGIN:-MARGIN])
+    wanted = set(seen.tolist())
+    recorded = (frame for number, frame in enumerate(corpus.frames(clip)) if number in wanted)
+    first = next(recorded)
+    portrait = prepare_portrait(first, detector)
+    frames = [cut(frame, portrait.crop)[MARGIN:-MARGIN, MARGIN:-MARGIN] for frame in chain([first], recorded)]
     landmarks = tracked[seen[: len(frames)]] / portrait.crop.scale
     landmarks[..., :2] = portrait.crop.to_crop(tracked[seen[: len(frames)], :, :2])
     normalized, pose = normalize(landmarks[:1])

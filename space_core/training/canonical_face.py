@@ -26,8 +26,9 @@ def main() -> None:
     parser.add_argument("wheel", type=Path, metavar="WHEEL", help="folder with the unpacked wheel of MediaPipe")
     arguments = parser.parse_args()
     corpus = Corpus(arguments.corpus, arguments.cache)
-    faces = [_frontal_face(corpus.seen_landmarks(clip)) for clip in sorted(row["id"] for row in corpus.clips)]
-    faces = np.stack([face for face in faces if face is not None])
+    clips = sorted(row["id"] for row in corpus.clips)
+    found = (_frontal_face(corpus.seen_landmarks(clip)) for clip in clips)
+    faces = [face for face in found if face is not None]
 
     mean = _standardized(faces[0])
     for _ in range(ROUNDS):
@@ -49,7 +50,8 @@ def tesselation_triangles(wheel: Path) -> np.ndarray:
     (edges,) = (
         ast.literal_eval(statement.value.args[0])
         for statement in source.body
-        if isinstance(statement, ast.Assign) and statement.targets[0].id == "FACEMESH_TESSELATION"
+        if isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Call)
+        if ast.unparse(statement.targets[0]) == "FACEMESH_TESSELATION"
     )
     triangles = [[edges[first][0], edges[first + 1][0], edges[first + 2][0]] for first in range(0, len(edges), 3)]
     return np.array(triangles)

@@ -66,7 +66,7 @@ def at_rest(clips: list[Clip], slopes: np.ndarray) -> tuple[np.ndarray, np.ndarr
     All at intensity 1, in the order of ``EMOTIONS``.
     """
     measured = typical_displacements(displacements(clips, slopes).values())
-    ratios = {emotion: [] for emotion in EMOTIONS}
+    ratios: dict[str, list[float]] = {emotion: [] for emotion in EMOTIONS}
     for speaker in SPEAKERS:
         own = {clip.emotion: clip for clip in clips if clip.name.startswith(speaker)}
         for emotion, clip in own.items():
@@ -172,8 +172,8 @@ def fit(acted: list[ActedClip]) -> EmotionNetwork:
         loss.backward()
         optimizer.step()
     with torch.no_grad():
-        network.articulation_proj.weight /= torch.from_numpy(typical).float()
-        network.gamma *= SPEECH_SHARE
+        network.articulation_proj.weight.div_(torch.from_numpy(typical).float())
+        network.gamma.mul_(SPEECH_SHARE)
     return network
 
 

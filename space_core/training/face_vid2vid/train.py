@@ -248,19 +248,21 @@ def untrained_networks(layout: Layout) -> LivePortraitNetworks:
             if isinstance(layer, nn.Conv2d | nn.Linear):
                 # With torch's smaller weights the residual blocks add little, and a pose is learnt ten times slower.
                 nn.init.kaiming_normal_(layer.weight)
-                nn.init.zeros_(layer.bias)
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)
         # As if the pictures, 0…1, came with mean 0 and deviation 1.
-        stem = heads.downsample_layers[0][0]
-        stem.weight.mul_(CONTRAST)
-        stem.bias.copy_(-stem.weight.sum((1, 2, 3)) / 2)
+        weight, bias = (heads.get_parameter(f"downsample_layers.0.0.{name}") for name in ("weight", "bias"))
+        weight.mul_(CONTRAST)
+        bias.copy_(-weight.sum((1, 2, 3)) / 2)
         for head in (heads.fc_kp, heads.fc_scale, heads.fc_t, heads.fc_exp):
             head.weight.mul_(HEAD_SCALE)
         heads.fc_scale.bias.fill_(1.0)
         places = torch.empty(NUM_KEYPOINTS, 3).uniform_(-SPREAD, SPREAD)
         heads.fc_kp.bias.copy_((places + torch.tensor([0.0, 0.0, MEAN_DEPTH])).flatten())
         for network in networks.stitching_retargeting_module.children():
-            nn.init.zeros_(network.mlp[-1].weight)
-            nn.init.zeros_(network.mlp[-1].bias)
+            *_, last = network.get_submodule("mlp").children()
+            for parameter in last.parameters():
+                nn.init.zeros_(parameter)
     networks.stitching_retargeting_module.requires_grad_(False)
     return networks
 

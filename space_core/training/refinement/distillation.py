@@ -54,7 +54,8 @@ def read_windows(corpus: Corpus) -> Windows:
 def distil(teacher: RefinementNetwork, windows: Windows, device: torch.device, steps: int = STEPS) -> RefinementNetwork:
     """A network of the shipped size that refines mouths as the teacher, on that device, does."""
     torch.manual_seed(SEED)
-    network = RefinementNetwork().to(device, memory_format=torch.channels_last)
+    network = RefinementNetwork().to(device)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in the stubs
     average = copy.deepcopy(network).requires_grad_(False)
     optimizer = torch.optim.Adam(network.parameters(), LEARNING_RATE, betas=(0.9, 0.99))
     lattice, edge, windows = window_lattice(device), window_edge().to(device), windows.with_motion()
@@ -90,19 +91,21 @@ def _random_part(
     ``lattice`` and ``edge`` are those of the whole window, see ``PreparedRefinement``.
     """
     rendered, _, photo, lips = augment(windows, generator)
-    part = []
+    part: list[slice] = []
     for side in PART:
         first = PART_UNIT * int(torch.randint((SIDE - side) // PART_UNIT + 1, (), generator=generator))
         part.append(slice(first, first + side))
-    pictures = rendered[..., *part], photo[..., *part]
-    conditioning = assemble_conditioning(*pictures, list(lips.unbind(1)), lattice[:, *part])
-    return conditioning, near_lips(conditioning, edge[*part])
+    rows, columns = part
+    pictures = rendered[..., rows, columns], photo[..., rows, columns]
+    conditioning = assemble_conditioning(*pictures, list(lips.unbind(1)), lattice[:, rows, columns])
+    return conditioning, near_lips(conditioning, edge[rows, columns])
 
 
 def _draw_windows(corpus: Corpus) -> Iterator[Windows]:
     random, pipeline = np.random.default_rng(SEED), SpacePipeline()
     voices = sorted(corpus.folder.glob("speech/*"))
-    for photo in chain(sorted(corpus.folder.glob("portraits/*")), _first_frames(corpus)):
+    photos: Iterator[Path | np.ndarray] = chain(sorted(corpus.folder.glob("portraits/*")), _first_frames(corpus))
+    for photo in photos:
         films = []
         for emotion in random.choice(EMOTIONS, FILMS, replace=False):
             options = AnimationOptions(emotion=str(emotion), seed=int(random.integers(1000)))

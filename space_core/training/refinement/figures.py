@@ -62,7 +62,7 @@ def report(trainer: Trainer, pairs: Pairs, clips: list[str]) -> None:
     }
     measured = {name: figures(pictures, pairs, trainer.vgg) for name, pictures in shown.items()}
     print(f"{'PSNR, perceptual distance, sharpness':40}", *(f"{name:17}" for name in measured), sep=" | ")
-    means = {name: [] for name in measured}
+    means: dict[str, list[np.ndarray]] = {name: [] for name in measured}
     for number, clip in enumerate(clips):
         own = (pairs.clip == number).cpu().numpy()
         for name, rows in measured.items():

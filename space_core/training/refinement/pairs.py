@@ -49,7 +49,7 @@ class Windows:
     lips: torch.Tensor
     motion_weight: torch.Tensor
 
-    def __getitem__(self, index) -> Self:
+    def __getitem__(self, index: slice | torch.Tensor) -> Self:
         return type(self)(*(getattr(self, field.name)[index] for field in fields(self)))
 
     def __len__(self) -> int:

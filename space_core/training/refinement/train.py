@@ -73,10 +73,10 @@ class LatentEncoder(nn.Module):
             nn.Conv2d(48, 32, 3, 2, 1),
             nn.LeakyReLU(0.1),
             nn.Flatten(),
-            nn.Linear(32 * 64, NUM_LATENTS),
+            projection := nn.Linear(32 * 64, NUM_LATENTS),
             nn.Tanh(),
         )
-        self.layers[-2].weight.data *= 10  # smaller latents would be ignored
+        projection.weight.data *= 10  # smaller latents would be ignored
 
     def forward(self, recorded: torch.Tensor, conditioning: torch.Tensor) -> torch.Tensor:
         inputs = torch.cat([recorded - 0.5, conditioning[:, :3], conditioning[:, -4:]], 1)
@@ -99,14 +99,14 @@ class Trainer:
         self.adversarial = initial is None
         self.network, self.encoder = RefinementNetwork(CHANNELS, latents=True), LatentEncoder()
         self.discriminator = Discriminator()
-        nn.init.zeros_(self.network.conv_out.weight)
-        nn.init.zeros_(self.network.conv_out.bias)
+        for parameter in self.network.conv_out.parameters():
+            nn.init.zeros_(parameter)
         if initial is not None:
-            nn.init.zeros_(self.network.film.weight)
+            nn.init.zeros_(self.network.get_parameter("film.weight"))
             weights = {name: array.float() for name, array in load_file(initial).items()}
             self.network.load_state_dict(weights, strict=False)
         for network in (self.network, self.encoder, self.discriminator):
-            network.to(self.device, memory_format=torch.channels_last)
+            network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in the stubs
         self.average = copy.deepcopy(self.network).requires_grad_(False)
         parameters = [*self.network.parameters(), *self.encoder.parameters()]
         self.optimizer = torch.optim.Adam(parameters, self.learning_rate, betas=(0.9, 0.99))
@@ -150,7 +150,7 @@ class Trainer:
             "detail": ((detail(refined) - detail(recorded)).abs() * weight).mean() * DETAIL_LOSS,
             "interior": interior_luminance_distance(refined, recorded, conditioning) * INTERIOR_LOSS,
         }
-        loss = sum(losses.values())
+        loss = torch.stack(list(losses.values())).sum()
         if self.adversarial and self.step >= DISCRIMINATOR_START:
             shown = (refined[crop], recorded[crop], conditioning[:, -4:][crop], F.avg_pool2d(weight[crop], 8))
             losses |= self._train_discriminator(*shown, loss)

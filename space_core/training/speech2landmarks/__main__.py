@@ -1,6 +1,8 @@
 """Runs the recipe of Speech2Landmarks, see ``space_core/training/speech2landmarks/__init__.py``."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -168,7 +170,7 @@ def speakers_of(corpus: Corpus, encoder: SpeechEncoder) -> list[list[RecordedCli
     return list(speakers.values())
 
 
-def cached(path: Path, make):
+def cached(path: Path, make: Callable[[], Any]) -> Any:
     """What ``make`` returns, read from the file if it exists, else written to it."""
     if not path.exists():
         made = make()

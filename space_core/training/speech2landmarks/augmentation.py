@@ -104,8 +104,7 @@ def music(draw: np.random.Generator) -> torch.Tensor:
                     sound += envelope * np.sin(2 * np.pi * overtone * pitch * time_axis + overtone) / overtone**1.3
         if draw.random() < 0.5:
             sound += 2 * np.where(since > 0, np.exp(-since / 0.04), 0) * draw.standard_normal(len(sound))
-    sound = sound.astype(np.float32) * 0.05
-    return torch.from_numpy(log_mel(sound, speech_power(sound), 0, 250))
+    return _ten_seconds_mel(sound, 0.05)
 
 
 def noise(draw: np.random.Generator) -> torch.Tensor:
@@ -118,8 +117,7 @@ def noise(draw: np.random.Generator) -> torch.Tensor:
         colour = draw.uniform(-0.9, 0.9)  # from low to high frequencies
         sound[begin:end] = lfilter([1 - abs(colour)], [1, -colour], white) * draw.uniform(0.3, 1)
         begin = end + int(draw.uniform(0.2, 2) * SAMPLE_RATE)
-    sound = sound.astype(np.float32) * 0.1
-    return torch.from_numpy(log_mel(sound, speech_power(sound), 0, 250))
+    return _ten_seconds_mel(sound, 0.1)
 
 
 def tones(draw: np.random.Generator) -> torch.Tensor:
@@ -133,11 +131,16 @@ def tones(draw: np.random.Generator) -> torch.Tensor:
         envelope = np.clip(np.minimum(since, length - since) / draw.uniform(0.01, 0.2), 0, 1)
         for pitch in 60 * 2 ** (draw.integers(0, 48, draw.integers(1, 4)) / 12):
             vibrato = draw.uniform(0, 0.01) * np.sin(2 * np.pi * 5 * times) / 5
-            for overtone in range(1, min(int(SAMPLE_RATE / 2 / pitch), draw.integers(2, 40))):
+            for overtone in range(1, min(int(SAMPLE_RATE / 2 / pitch), int(draw.integers(2, 40)))):
                 phase = overtone * pitch * (2 * np.pi * times + vibrato) + draw.uniform(0, 6)
                 sound += envelope * np.sin(phase) / overtone**slope
         begin += length + draw.choice([0, draw.uniform(0, 1)])
-    sound = sound.astype(np.float32) * 0.05
+    return _ten_seconds_mel(sound, 0.05)
+
+
+def _ten_seconds_mel(sound: np.ndarray, gain: float) -> torch.Tensor:
+    """(steps, 80) log-mel spectrogram of ten seconds of sound (N,), amplified by a factor."""
+    sound = sound.astype(np.float32) * gain
     return torch.from_numpy(log_mel(sound, speech_power(sound), 0, 250))
 
 

@@ -46,11 +46,12 @@ def read_clips(corpus: Corpus) -> tuple[list[Clip], list[Clip], np.ndarray]:
     """The clips to train on, those to validate on, and the motion basis."""
     offsets = {}
     for row in corpus.clips:
-        clip = clip_offsets(corpus.landmarks(row["id"]))
-        if clip is not None:
-            offsets[row["id"]] = clip
+        found = clip_offsets(corpus.landmarks(row["id"]))
+        if found is not None:
+            offsets[row["id"]] = found
     basis = motion_basis([motion for name, (motion, _) in offsets.items() if name not in corpus.held_out])
-    training, validation = [], []
+    training: list[Clip] = []
+    validation: list[Clip] = []
     for row in corpus.clips:
         name = row["id"]
         if row["speech"] == "1" and name in offsets and float(row["seconds"]) >= SHORT_SECONDS:

@@ -35,6 +35,8 @@ PAUSE_EDGE_FRAMES, PAUSE_EDGE_WEIGHT = 3, 0.3  # at both ends of a pause, and ho
 MAX_GRADIENT_NORM = 1.0
 LARGEST_LAG = 6  # frames, in figures and alignment
 
+Modules = Mapping[str, nn.Module | torch.optim.Optimizer]  # what a checkpoint holds, by name
+
 
 def train(
     clips: list[Clip],
@@ -55,7 +57,7 @@ def train(
     decoder, average = (MotionDecoder(len(basis) + 1, dropout) for dropout in (DROPOUT, 0.0))
     average.load_state_dict(decoder.state_dict())
     optimizer = adamw(decoder, LEARNING_RATE)
-    modules = {"decoder": decoder, "average": average, "optimizer": optimizer}
+    modules: Modules = {"decoder": decoder, "average": average, "optimizer": optimizer}
     motion_loss = MotionLoss(basis)
     start = load_checkpoint(checkpoint, modules, draw) if checkpoint and checkpoint.exists() else 0
     chances = clip_chances(clips)
@@ -120,9 +122,6 @@ def _validation_figures(decoder: nn.Module, validation: list[Clip], basis: np.nd
     """Mean figures of the validation clips, in words."""
     lag, _, correlation, amplitude = np.mean([clip_figures(decoder, clip, basis) for clip in validation], 0)
     return f"correlation {correlation:.3f} at lag {lag:+.1f}, amplitude {amplitude:.2f}"
-
-
-Modules = Mapping[str, nn.Module | torch.optim.Optimizer]
 
 
 def save_checkpoint(path: Path, modules: Modules, draw: np.random.Generator, step: int) -> None:

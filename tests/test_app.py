@@ -207,7 +207,8 @@ def test_photo_and_speech_give_a_video(client, short):
     assert imageio_ffmpeg.count_frames_and_secs(video) == (10, pytest.approx(10 / 25, abs=0.05))
     assert next(imageio_ffmpeg.read_frames(video))["size"] == (512, 512)
     assert next(imageio_ffmpeg.read_frames(video))["audio_codec"] == "aac"
-    assert re.fullmatch(r"0\.4 s of video, made in \d+\.\d s\.", summary)
+    told = r"0\.4 s of video, made in \d+\.\d s\. Emotion: happy, intensity 0\.7\. Seed: 5\."
+    assert re.fullmatch(told, summary)
     assert (inside, landmarks, seed, stream) == (None, None, 5, None)
 
 

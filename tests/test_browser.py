@@ -77,7 +77,7 @@ def give(page, photo=None, speech=None):
     """Uploads as a person does, and waits until the page has them."""
     if photo:
         page.set_input_files("#photo input[type=file]", photo)
-        page.locator("#note p").first.wait_for()
+        page.locator("#note p").filter(has_not_text="Looking for faces").first.wait_for()
     if speech:
         page.set_input_files("#speech input[type=file]", speech)
         page.locator("#speech .waveform-container, #speech #waveform").first.wait_for()
@@ -106,11 +106,30 @@ def summary(page):
     return page.locator("#result-summary").inner_text()
 
 
-@pytest.mark.parametrize("page", [{"viewport": {"width": 1366, "height": 800}}], indirect=True)
+LAPTOP = {"viewport": {"width": 1366, "height": 768}}
+
+
+@pytest.mark.parametrize("page", [LAPTOP], indirect=True)
 def test_a_laptop_shows_at_first_sight_what_to_give_how_to_start_and_an_example(page):
     for shown in ("#photo", "#speech", "#animate", "table img >> nth=0"):
         box = page.locator(shown).bounding_box()
-        assert box["y"] + box["height"] <= 800, shown
+        assert box["y"] + box["height"] <= 768, shown
+
+
+@pytest.mark.parametrize("page", [LAPTOP], indirect=True)
+def test_a_film_is_in_full_view_from_when_it_is_asked_for(page):
+    page.locator("#animate").click()
+    page.evaluate("scrollTo(0, 400)")  # in the half second until what Gradio shows is there
+    page.wait_for_function(IS_IN_FULL_VIEW)
+    page.evaluate("scrollTo(0, 400)")
+    page.get_by_text("happy", exact=True).last.click()
+    page.wait_for_function(IS_IN_FULL_VIEW)
+
+
+IS_IN_FULL_VIEW = """() => {
+  const {top, bottom} = document.querySelector('#result .stage').getBoundingClientRect();
+  return top >= 0 && bottom <= innerHeight;
+}"""
 
 
 @pytest.mark.slow
@@ -216,11 +235,19 @@ def test_earlier_films_of_a_visitor_stay_at_hand_until_they_are_deleted(page, sh
         page.locator("#animate").click()
         film(page, name=f"grace_hopper-{emotion}")
         assert earlier.is_visible() == (number > 0)
+    assert "Emotion: sad, intensity 1. Seed: 0." in summary(page)
     page.get_by_role("button", name="1 grace_hopper-neutral").click()
     film(page, name="grace_hopper-neutral")
+    assert "Emotion: neutral. Seed: 0." in page.locator("#result .about").inner_text()
+    assert not summary(page)
     with page.expect_download() as download:
         page.locator("#result a[download]").click()
     assert download.value.suggested_filename == "grace_hopper-neutral.mp4"
+    page.get_by_role("button", name="2 grace_hopper-sad").click()
+    film(page, name="grace_hopper-sad")
+    assert "Emotion: sad" in summary(page)
+    assert not page.locator("#result .about").inner_text()
+    page.get_by_role("button", name="1 grace_hopper-neutral").click()
     page.route("**/grace_hopper-sad.mp4", lambda route: route.fulfill(status=404))
     page.get_by_role("button", name="2 grace_hopper-sad").click()
     page.get_by_text("This video is no longer there.").wait_for()
@@ -317,6 +344,20 @@ def test_a_file_of_a_wrong_kind_is_refused_in_plain_words(page):
     page.locator(".toast-body").get_by_text("astronaut.mp4 is not a recording. A video goes under").wait_for()
     page.set_input_files("#photo input[type=file]", EXAMPLES / "english_starlight.flac")
     page.locator(".toast-body").get_by_text("english_starlight.flac is not a picture").wait_for()
+    page.locator("#animate").click()
+    page.locator("#result-summary").get_by_text("There is no photo yet").wait_for()
+
+
+def test_notes_on_a_photo_are_read_aloud_and_go_when_another_photo_is_given(page, tmp_path):
+    wrong = tmp_path / "wrong.jpg"
+    wrong.write_text("no photo")
+    give(page, wrong)
+    notes = page.locator("#note [aria-live=polite]")
+    assert "'wrong.jpg' is not an image" in notes.inner_text()
+    page.route("**/queue/join*", lambda route: None)  # the preview is never made
+    page.locator("#photo").get_by_label("Remove Image").click()
+    page.set_input_files("#photo input[type=file]", EXAMPLES / "astronaut.jpg")
+    page.wait_for_function("() => document.querySelector('#note [aria-live]').innerText === 'Looking for faces …'")
 
 
 def test_a_lost_connection_is_said_until_it_is_back(page):

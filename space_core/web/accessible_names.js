@@ -9,6 +9,7 @@
     // Their visible text names them, also for those who say what is to be clicked.
     document.querySelectorAll('button.upload-container[aria-label]').forEach((box) => box.removeAttribute('aria-label'));
     name('#examples table', 'Examples');
+    document.querySelectorAll('#note [data-testid="markdown"]').forEach((note) => { note.ariaLive = 'polite'; });
     document.querySelectorAll('#examples td img[alt=""]').forEach((picture) => {
       picture.alt = decodeURIComponent(picture.src.split('/').pop()).replace(/\.\w+$/, '').replaceAll('_', ' ');
     });

@@ -9,9 +9,10 @@ STYLE = """
 .gradio-container {max-width: 1280px !important; margin: auto;}
 #header {align-items: center; flex-wrap: wrap;}
 #header > .block {flex: 1 1 17rem;}
+#header p {margin-top: 0.25rem;}
 #theme {flex-grow: 0; min-width: 9rem;}
 /* While Gradio finds out how many tabs have room, they must not make a phone's page wider. */
-.tab-wrapper {contain: inline-size;}
+.tab-wrapper {contain: inline-size; margin-bottom: 0.5rem;}
 /* Gradio takes away what shows where the keyboard is. */
 input:is([type="range"], [role="combobox"]):focus-visible {
   outline: 2px solid var(--color-accent) !important; outline-offset: 4px;
@@ -21,11 +22,13 @@ input[type="range"]::-moz-range-thumb {border: 1px solid var(--input-border-colo
 .dark input[type="range"] {--neutral-200: var(--neutral-500);}  /* what is left of a slider's track */
 #found img {object-fit: contain;}
 #note p {margin: 0;}
+#note:not(:has(p)) {margin-bottom: calc(-1 * var(--layout-gap));}
 /* Small until it is used, so that a laptop's first sight has the examples and the button that starts. */
-#speech .upload-container .wrap {min-height: 8.5rem;}
+#speech .upload-container .wrap {min-height: 6.5rem;}
 #spoken:has(.empty):not(:has(> .wrap:not(.hide))) {display: none;}
+.player .html-container {padding: 0;}
 .player .stage {
-  min-height: 240px; background: var(--block-background-fill); border-radius: var(--radius-lg);
+  min-height: 240px; scroll-margin: 0.5rem; background: var(--block-background-fill); border-radius: var(--radius-lg);
   border: var(--block-border-width) solid var(--block-border-color);
 }
 .player .stage:is(.used, :has(video:not([hidden]))) {min-height: 550px;}
@@ -39,7 +42,10 @@ input[type="range"]::-moz-range-thumb {border: 1px solid var(--input-border-colo
 }
 .player button:focus-visible {outline: 2px solid var(--color-accent);}
 .player .earlier:not([hidden]) {display: flex; flex-wrap: wrap; align-items: baseline; margin-top: 0.4rem;}
+.player .about {margin: 0;}
 .summary {min-height: 4.5rem;}
+/* It is of the newest film; the player has that of another one that is shown. */
+.tabitem:has(.stage.of-another) .summary .prose {display: none;}
 .summary .error {white-space: normal; border-radius: var(--radius-lg);}
 .stopped .summary .wrap:has(.error) {display: none;}
 /* The number of frames, which would lie on the bar. */
@@ -55,6 +61,8 @@ footer .divider {display: none;}
   .player .stage:is(.used, :has(video:not([hidden]))) {min-height: 340px;}
   .player video {height: 300px;}
   #found:has(.empty) {display: none;}
+  #start {flex-wrap: nowrap;}
+  #start > button {min-width: 0;}
 }
 /* Gradio would fetch a program for this from elsewhere. */
 button[title="Trim video to selection"], button[title="Reset video to initial value"] {display: none;}
@@ -67,7 +75,8 @@ PLAYER = """<div class="stage">
 <button type="button" hidden>Share it</button>
 <span role="status">The video will play here.</span>
 </div>
-<div class="earlier" hidden></div>"""
+<div class="earlier" hidden></div>
+<p class="about"></p>"""
 DROP_MESSAGES = "() => spaceDropMessages()"
 _SCRIPTS = [
     Path(__file__).with_name(name).read_text(encoding="utf-8")
@@ -116,5 +125,5 @@ APPEARANCE = {
 
 
 def player_script(player: str, method: str) -> str:
-    """A script that calls a method of the player in the element of an id; see ``player.js``."""
-    return f"(value) => {{ spacePlayer('#{player}').{method}(value); }}"
+    """A script that calls a method of the player in the element of an id with the values given; see ``player.js``."""
+    return f"(...values) => {{ spacePlayer('#{player}').{method}(...values); }}"

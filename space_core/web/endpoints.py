@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -49,6 +50,7 @@ STAGES = {
     "landmarks": "Deciding how the face moves",
     "frames": "Drawing",
 }
+MOST_SHOWN = 100  # characters of an emotion in a summary
 SHOWN_SECONDS = 30.0  # for which the page shows why something did not work
 
 
@@ -226,7 +228,7 @@ def _speech_source(values: dict[str, Any]) -> SpeechSource:
     for name in (values["source"], *by_name):
         if by_name.get(name, SpeechSource()) != SpeechSource():
             return by_name[name]
-    raise SpaceError("There is no speech yet. Drop a recording, record one with the microphone, or type a text.")
+    raise SpaceError("There is no speech yet. Drop a recording, record one and stop it, or type a text.")
 
 
 def _visitor(request: gr.Request | None) -> str:
@@ -247,12 +249,19 @@ def _choice_of_face(preview: FacePreview) -> Iterator[str]:
     """Whose face of several was chosen, and how to choose another one."""
     if len(preview.faces) > 1:
         chosen = "the largest" if preview.chosen.number == 1 else f"number {preview.chosen.number}"
-        yield f"The photo shows {len(preview.faces)} faces; {chosen} will speak. Click another one to choose it."
+        yield (
+            f"The photo shows {len(preview.faces)} faces; {chosen} will speak. Click another one to choose it, or give "
+            "its number under Advanced."
+        )
 
 
 def _summary(film: Film, options: AnimationOptions | None = None) -> str:
     """What was made, in words."""
     summary = f"{film.num_frames / FPS:.1f} s of video, made in {film.seconds:.1f} s."
+    if options:
+        emotion = shorten(options.emotion, MOST_SHOWN, placeholder=" …")
+        intensity = "" if emotion == "neutral" else f", intensity {options.intensity:g}"
+        summary += f" Emotion: {emotion}{intensity}. Seed: {options.seed}."
     if options and film.num_faces > 1 and options.face == 1:
         summary += f" The photo shows {film.num_faces} faces; the largest speaks. Click another one to change that."
     return " ".join((summary, *film.notes))

@@ -35,6 +35,9 @@ TO_EXAMPLES = " [Try an example.](#examples)"
 
 LIVE_OFFERED = " [Talk live](live): the portrait says what you say while you say it."
 
+# The face that is chosen, its preview and the notes, from when a photo is given until it is previewed.
+FORGET_PREVIEW = "(photo) => [1, null, photo ? 'Looking for faces …' : '']"
+
 ABOUT = """
 **What it does.** SPACE predicts from the speech how the face on the photo moves (lips, brows, lids, gaze and head) and
 moves the photo's own pixels accordingly. It follows the stages of *SPACE: Speech-driven Portrait Animation
@@ -152,7 +155,7 @@ def _inputs(settings: Settings) -> InputScreen:
     speech, say, spoken = _speech()
     changes = _operators_changes(settings)
     options = build_widgets("main", changes)
-    with gr.Row():
+    with gr.Row(elem_id="start"):
         animate = gr.Button("Animate", variant="primary", scale=3, elem_id="animate")
         stop = gr.Button("Stop", scale=1, elem_id="stop")
     with gr.Accordion("Advanced", open=False, elem_id="advanced"):
@@ -317,7 +320,7 @@ def _wire_jobs(
     for film, making in ((result, animating), (comparison.film, comparing)):
         inputs.stop.click(None, js=player_script(film.player, "stop"), **PRIVATE)
         film.stream.change(None, film.stream, js=player_script(film.player, "play"), **PRIVATE)
-        making.then(None, film.video, js=player_script(film.player, "finish"), **PRIVATE)
+        making.then(None, [film.video, film.summary], js=player_script(film.player, "finish"), **PRIVATE)
         making.failure(None, js=player_script(film.player, "fail"), **PRIVATE)
     # Both the job that runs and those that wait in the queue.
     inputs.stop.click(endpoints.stop, cancels=[animating, comparing], queue=False, api_visibility="undocumented")
@@ -330,7 +333,7 @@ def _wire_photo(endpoints: Endpoints, inputs: InputScreen) -> None:
     shown = [inputs.preview, inputs.notes]
     latest: dict[str, Any] = {"show_progress": "hidden", "trigger_mode": "always_last"}
     latest |= {"concurrency_limit": 2, "concurrency_id": "look"}
-    photo.change(lambda: 1, None, face, show_progress="hidden", **INSTANT).then(
+    photo.change(None, photo, [face, *shown], js=FORGET_PREVIEW, **PRIVATE).then(
         endpoints.look, previewed, shown, api_name="look", **latest
     )
     for changed in (face, detector, framing):

@@ -9,6 +9,9 @@
     video: 'is not a video. Use an MP4, MOV or WebM.',
   };
 
+  const messages = () => [...document.querySelectorAll('.toast-message-text')];  // the newest is the last
+  const dropped = new WeakSet();  // those of them that only fade away
+
   function replace(text) {
     const [, name, types] = GRADIOS.exec(text.nodeValue.trim()) ?? [];
     const advice = ADVICE[types?.split('/')[0]];
@@ -16,13 +19,15 @@
   }
 
   function explain(error) {
-    const message = [...document.querySelectorAll('.toast-message-text')].at(-1)?.innerText.trim();
+    const message = messages().filter((text) => !dropped.has(text)).at(-1)?.innerText.trim();
     if (message && error.textContent.trim() === 'Error') error.textContent = message;
   }
 
   // Somebody tries again or gives what was missing: messages are of an earlier attempt.
-  window.spaceDropMessages = () =>
+  window.spaceDropMessages = () => {
+    messages().forEach((text) => dropped.add(text));
     document.querySelectorAll('[data-testid="toast-close"], .summary .clear-status button').forEach((button) => button.click());
+  };
 
   const texts = (element) => [...element.childNodes].filter((node) => node.nodeType === Node.TEXT_NODE);
 

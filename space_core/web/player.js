@@ -12,7 +12,8 @@ window.spacePlayer = (selector) => spacePlayers[selector] ??= (() => {
   const KEPT = 20;  // seconds that stay in memory behind what is shown, when the memory is full
   const WAITING = 'The video will play here.', MAKING = 'The video is being made.', READY = 'The video is ready.';
   const GONE = 'This video is no longer there.';
-  const films = [];  // the addresses of those that were made here, finished
+  const films = [];  // those that were made here, finished: {address, summary}
+  let newest = null;  // the address of the last one, whose summary Gradio shows
   let shown = null;  // the address of the finished film that is shown, or that a stream is of
   let isMaking = false;
   let film = null;  // the stream that is shown: {abort, seconds, begun, received, isWhole, finished}
@@ -21,7 +22,9 @@ window.spacePlayer = (selector) => spacePlayers[selector] ??= (() => {
   const download = () => document.querySelector(`${selector} a[download]`);
   const share = () => document.querySelector(`${selector} button`);
   const status = () => document.querySelector(`${selector} [role="status"]`);  // hidden, but read aloud, beside a video
+  const stage = () => document.querySelector(`${selector} .stage`);
   const earlier = () => document.querySelector(`${selector} .earlier`);
+  const about = () => document.querySelector(`${selector} .about`);  // what Gradio says of the newest film, of another one
   const addressOf = (value) => (value?.video ?? value)?.url;  // of Gradio's video
   const fileName = (address) => decodeURIComponent(address.split('/').pop());
   const root = () => (window.gradio_config?.root || location.href.split(/[?#]/)[0]).replace(/\/?$/, '/');
@@ -149,11 +152,13 @@ window.spacePlayer = (selector) => spacePlayers[selector] ??= (() => {
   }
 
   // Shows a film that was made: what the stream becomes that is playing, or another one.
-  function finish(value) {
+  function finish(value, summary) {
     const address = addressOf(value);
     if (!address) { fail(); return; }
-    if (!films.includes(address)) films.push(address);
+    if (!films.some((made) => made.address === address)) films.push({address, summary});
+    newest = address;
     isMaking = false;
+    describe(null);
     if (film) film.finished = address;
     else show(address);
     offer(address);
@@ -165,6 +170,21 @@ window.spacePlayer = (selector) => spacePlayers[selector] ??= (() => {
   function present(value) {
     show(addressOf(value));
     offer(addressOf(value));
+    describe('');
+    reveal();
+  }
+
+  function showEarlier({address, summary}) {
+    clear();
+    show(address);
+    offer(address);
+    if (address !== newest) describe(summary);
+  }
+
+  // Puts a text in the place of the summary of the newest film; null puts that back.
+  function describe(summary) {
+    stage().classList.toggle('of-another', summary !== null);
+    about().textContent = summary;
   }
 
   function show(address) {
@@ -187,11 +207,12 @@ window.spacePlayer = (selector) => spacePlayers[selector] ??= (() => {
   }
 
   function listEarlier() {
-    const buttons = films.filter((address) => address !== shown).map((address) => {
+    const buttons = films.filter(({address}) => address !== shown).map((made) => {
       const button = document.createElement('button');
       button.type = 'button';
-      button.textContent = `${films.indexOf(address) + 1} ${fileName(address).replace(/\.mp4$/, '')}`;
-      button.onclick = () => { clear(); show(address); offer(address); };
+      button.textContent = `${films.indexOf(made) + 1} ${fileName(made.address).replace(/\.mp4$/, '')}`;
+      button.title = made.summary;
+      button.onclick = () => showEarlier(made);
       return button;
     });
     earlier().replaceChildren('Earlier videos: ', ...buttons);
@@ -200,8 +221,10 @@ window.spacePlayer = (selector) => spacePlayers[selector] ??= (() => {
 
   // The demo deletes films after a while.
   function forget(address) {
-    if (films.includes(address)) films.splice(films.indexOf(address), 1);
+    const index = films.findIndex((made) => made.address === address);
+    if (index >= 0) films.splice(index, 1);
     clear();
+    describe('');
     status().textContent = GONE;
     listEarlier();
   }
@@ -235,18 +258,24 @@ window.spacePlayer = (selector) => spacePlayers[selector] ??= (() => {
     player.load();
     player.hidden = true;
     download().hidden = share().hidden = true;
+    describe(null);
   }
 
-  // A film was asked for. On a phone the player and its progress lie below the button.
+  // On a phone the player and its progress lie below the button and above the examples.
+  function reveal() {
+    for (const shown of [document.querySelector(`${selector}-summary`), stage()]) shown.scrollIntoView({block: 'nearest'});
+  }
+
+  // A film was asked for.
   function begin() {
     clear();
     isMaking = true;
     listEarlier();
     status().textContent = MAKING;
-    status().parentElement.classList.add('used');
+    stage().classList.add('used');
     spaceDropMessages();
     document.body.classList.remove('stopped');
-    setTimeout(() => document.querySelector(`${selector}-summary`).scrollIntoView({block: 'nearest'}), 500);
+    setTimeout(reveal, 500);
   }
 
   // Shows no more of a film that is not finished; a finished one stays. Gradio may take the end of what was stopped for

@@ -254,7 +254,7 @@ def _add_animate_arguments(animate: argparse.ArgumentParser) -> None:
         animate.add_argument(
             f"--{name.replace('_', '-')}",
             metavar="X" if field.annotation is float else name.split("_")[-1].upper(),
-            help=(option_help(name) + ("" if default is None else f" (default: {default})")).replace("%", "%%"),
+            help=(option_help(name) + ("" if default in (None, "") else f" (default: {default})")).replace("%", "%%"),
         )
     _add_program_arguments(animate)
     animate.set_defaults(run=_animate)

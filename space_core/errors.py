@@ -30,3 +30,9 @@ class ServerFault(SpaceError):  # noqa: N818 – the word for what an operator h
     def __init__(self, message: str, reason: FaultReason) -> None:
         super().__init__(message)
         self.reason: FaultReason = reason
+
+
+def quoted(text: str) -> str:
+    """A part of what the user wrote, in quotes, for a message; at most 40 characters."""
+    text = repr(text.strip())
+    return text if len(text) <= 40 else f"{text[:38]}…'"

@@ -26,10 +26,9 @@ from websockets.sync.client import connect
 
 from space_core import ServerFault, SpaceError
 from space_core.options import AnimationOptions
-from space_core.web import connections, expiry, film_streams, job_threads, middleware, visitor_limits
+from space_core.web import connections, expiry, film_streams, gradio_page, job_threads, middleware, visitor_limits
 from space_core.web.endpoints import Endpoints
 from space_core.web.film_streams import FilmStreams
-from space_core.web.gradio_page import MOST_RESULTS
 from space_core.web.gradio_patches import MOST_PROGRESS
 from space_core.web.jobs import Film, SpeechSource, TimeLimit
 from space_core.web.metrics import Metrics
@@ -412,6 +411,16 @@ def test_one_visitor_can_ask_for_so_much_a_minute_and_others_all_the_same(tmp_pa
             assert other.ask("glance", []) == ["seen"]
 
 
+def test_metrics_tell_of_how_many_addresses_requests_are_counted(tmp_path):
+    with served(tmp_path) as visitor:
+        visitor.get("/config")
+        for number in range(4):
+            with from_address(visitor, f"198.51.100.{number}") as other:
+                other.get("/config")
+        assert visitor.metric('space_addresses{limit="requests"}') == 5
+        assert visitor.metric('space_addresses{limit="uploads"}') == 0
+
+
 def test_rates_of_visitors_who_were_here_once_are_forgotten():
     limit = RateLimit(per_second=1000, at_once=10)
     for address in range(100):
@@ -456,14 +465,23 @@ def test_a_full_queue_of_one_kind_leaves_the_others_open(tmp_path):
         assert visitor.ask("glance", []) == ["seen"]
 
 
-def test_requests_whose_results_nobody_fetches_do_not_take_the_result_of_another(tmp_path):
+def test_requests_whose_results_nobody_fetches_do_not_take_the_result_of_another(tmp_path, monkeypatch):
+    monkeypatch.setattr(gradio_page, "MOST_RESULTS", 30)
     with served(tmp_path, queue_size=1000, visitor_places=1000) as visitor:
         event = visitor.begin("work", [])
         assert visitor.occupied.wait(10)
-        left = [visitor.begin("glance", []) for _ in range(MOST_RESULTS + 10)]
+        left = [visitor.begin("glance", []) for _ in range(40)]
         visitor.released.set()
         assert visitor.result("work", event) == [None]
         assert visitor.get(f"/gradio_api/call/glance/{left[0]}").status_code == 404  # the oldest is kept no longer
+
+
+def test_those_who_wait_get_their_results_however_many_they_are(tmp_path, monkeypatch):
+    monkeypatch.setattr(gradio_page, "MOST_RESULTS", 30)
+    with served(tmp_path, queue_size=1000, visitor_places=1000) as visitor:
+        waiting = [visitor.begin("work", []) for _ in range(40)]
+        visitor.released.set()
+        assert visitor.result("work", waiting[0]) == visitor.result("work", waiting[-1]) == [None]
 
 
 def test_nothing_is_kept_of_uploads_that_never_come_but_whose_progress_is_asked_for(visitor):

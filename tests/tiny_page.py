@@ -100,7 +100,7 @@ def served(tmp_path, health=is_loaded, on_expiry=lambda seconds: None, streams=N
 
             def work():
                 occupied.set()
-                released.wait(20)
+                released.wait(120)
 
             gr.Button().click(work, None, result, api_name="work", concurrency_limit=1, concurrency_id="work")
         settings = Settings(**{"queue_size": QUEUE_SIZE, "max_upload_mb": 1, **UNLIMITED, **settings})

@@ -102,9 +102,10 @@ def _read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
     rows = []
     for number, line in enumerate(io.StringIO(path.read_text(encoding="utf-8-sig")), 1):
         if line.strip():
-            # Halves of characters, which JSON can escape, can be written to no status table: each becomes a "?".
-            text = json.dumps(json.loads(line), ensure_ascii=False).encode("utf-8", "replace")
-            row = json.loads(text)
+            row = json.loads(line)
+            if "\\ud" in line.lower():
+                # Halves of characters, which JSON can escape, can be written to no status table: each becomes a "?".
+                row = json.loads(json.dumps(row, ensure_ascii=False).encode("utf-8", "replace"))
             if not isinstance(row, dict):
                 raise SpaceError(f'Line {number} of the job table is no object such as {{"id": …, "photo": …}}.')
             rows.append(row)

@@ -2,7 +2,7 @@
 
 import re
 
-from space_core.errors import SpaceError
+from space_core.errors import SpaceError, quoted
 
 # FACS (Ekman & Friesen, 1978): the number of each action unit and its name there. Left and right are the person's own.
 SIDED_UNITS = {
@@ -72,7 +72,7 @@ def parse_action_units(text: str) -> dict[str, float]:
             raise SpaceError(f"An action unit is missing beside a comma or a colon; {_EXAMPLES}.")
         if not columns:
             raise SpaceError(
-                f"There is no action unit {_quoted(name)}; choose from {', '.join(UNITS)}, "
+                f"There is no action unit {quoted(name)}; choose from {', '.join(UNITS)}, "
                 f"with L or R for one side of {next(iter(SIDED_UNITS))} to {[*SIDED_UNITS][-1]}."
             )
         if not colon or not re.fullmatch(_NUMBER, strength) or float(strength) > MAX_STRENGTH:
@@ -90,9 +90,3 @@ def _columns(name: str) -> tuple[str, ...]:
     if name in SIDED_UNITS:
         return (f"{name}L", f"{name}R")
     return (name,) if name in UNIT_COLUMNS else ()
-
-
-def _quoted(text: str) -> str:
-    """A part of what the user wrote, in quotes; at most 40 characters."""
-    text = repr(text)
-    return text if len(text) <= 40 else f"{text[:38]}…'"

@@ -2,7 +2,7 @@
 
 import re
 
-from space_core.errors import SpaceError
+from space_core.errors import SpaceError, quoted
 
 # The labels of MEAD (Wang et al., ECCV 2020).
 EMOTIONS = ("neutral", "angry", "contempt", "disgusted", "fear", "happy", "sad", "surprised")
@@ -46,9 +46,9 @@ def parse_timeline(emotion: str, intensity: float) -> list[tuple[float, tuple[fl
                 f"There is nothing between two commas, or after the last one, in the emotion; {_EXAMPLES}."
             )
         if colon and not re.fullmatch(_NUMBER, second.strip()):
-            raise SpaceError(f"{_quoted(second)} before the colon is no time in seconds; {_EXAMPLES}.")
+            raise SpaceError(f"{quoted(second)} before the colon is no time in seconds; {_EXAMPLES}.")
         if not colon and len(entries) > 1:
-            raise SpaceError(f"{_quoted(entry)} lacks its time in seconds, as in '2.5:happy'; a blend is joined by +.")
+            raise SpaceError(f"{quoted(entry)} lacks its time in seconds, as in '2.5:happy'; a blend is joined by +.")
         time = float(second) if colon else 0.0
         if time in timeline:
             raise SpaceError(f"The emotion says twice what is felt from second {time:g} on; say it once.")
@@ -62,7 +62,7 @@ def _parse_blend(text: str, intensity: float) -> tuple[float, ...]:
     if at:
         if not re.fullmatch(_NUMBER, strength.strip()) or float(strength) > MAX_INTENSITY:
             raise SpaceError(
-                f"The strength after the @ is a number between 0 and {MAX_INTENSITY:g}, not {_quoted(strength)}."
+                f"The strength after the @ is a number between 0 and {MAX_INTENSITY:g}, not {quoted(strength)}."
             )
         intensity = float(strength)
     shares = dict.fromkeys(EMOTIONS, 0.0)
@@ -71,18 +71,12 @@ def _parse_blend(text: str, intensity: float) -> tuple[float, ...]:
         share = number[0] if number else "1"
         label = part.strip().removeprefix(number[0] if number else "").strip().lower()
         if not label:
-            beside = _quoted(part) if part.strip() else "a + or a colon"
+            beside = quoted(part) if part.strip() else "a + or a colon"
             raise SpaceError(f"An emotion is missing beside {beside}; {_EXAMPLES}.")
         if label not in EMOTIONS:
-            raise SpaceError(f"There is no emotion called {_quoted(label)}; choose from: {', '.join(EMOTIONS)}.")
+            raise SpaceError(f"There is no emotion called {quoted(label)}; choose from: {', '.join(EMOTIONS)}.")
         shares[label] += float(share)
     total = sum(shares.values())
     if not 0 < total < float("inf"):
-        raise SpaceError(f"The shares of {_quoted(blend)} don't add up to a number above 0; {_EXAMPLES}.")
+        raise SpaceError(f"The shares of {quoted(blend)} don't add up to a number above 0; {_EXAMPLES}.")
     return tuple(intensity * (share / total) for share in shares.values())
-
-
-def _quoted(text: str) -> str:
-    """A part of what the user wrote, in quotes; at most 40 characters."""
-    text = repr(text.strip())
-    return text if len(text) <= 40 else f"{text[:38]}…'"

@@ -14,7 +14,6 @@ import gradio as gr
 import gradio.routes
 import gradio.utils
 from gradio.server_messages import ProcessCompletedMessage
-from gradio.utils import LRUCache
 
 from space_core.web.visitor_limits import visitor_address
 
@@ -245,22 +244,22 @@ def _refuse(page: gr.Blocks, event: Any, sentence: str) -> None:
     page._queue.event_ids_to_events.pop(event._id, None)
 
 
-class _Messages(LRUCache):
+class _Messages(dict[str, Any]):
     """Gradio's messages to each session, which it drops when there are many of newer sessions, fetched or not.
 
-    Here those that wait for a job are kept, however many results of others are left unfetched.
+    Here those of sessions that wait for a job are kept, however many they are: the queue's places limit them.
     """
 
     def __init__(self, queue: Any) -> None:
-        super().__init__(MOST_RESULTS)
+        super().__init__()
         self._queue = queue
 
     def __setitem__(self, session: str, messages: Any) -> None:
-        if session not in self and len(self) >= self.max_size:
+        if session not in self and len(self) >= MOST_RESULTS:
             waiting = {event.session_hash for event in (*_waiting(self._queue), *_running(self._queue))}
-            dropped = next((name for name in self if name not in waiting), None)
-            if dropped is not None:
-                del self[dropped]
+            delivered = [name for name in self if name not in waiting]
+            for name in delivered[: len(self) - MOST_RESULTS + 1]:
+                del self[name]
         super().__setitem__(session, messages)
 
     def __delitem__(self, session: str) -> None:

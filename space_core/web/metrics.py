@@ -39,6 +39,12 @@ class Metrics:
         self._frames = Counter("space_frames", "Frames filmed.", registry=registry)
         self._film_seconds = Counter("space_filming_seconds", "Time spent filming.", registry=registry)
         self._speed = Gauge("space_frames_per_second", "Frames a second of the latest film.", registry=registry)
+        self._addresses = Gauge(
+            "space_addresses",
+            "Addresses whose requests or uploads of late are counted for the limits of one visitor.",
+            ["limit"],
+            registry=registry,
+        )
         self._queue_length = Gauge("space_queue_length", "Visitors who wait.", registry=registry)
         self._live = Gauge("space_live_sessions", "Live sessions.", registry=registry)
         self._live_frames = Counter("space_live_frames", "Frames of live sessions.", registry=registry)
@@ -84,6 +90,10 @@ class Metrics:
         """Counts a frame of a live session; ``is_skipped``: its picture was not drawn."""
         self._live_frames.inc()
         self._live_skipped.inc(is_skipped)
+
+    def track_addresses(self, limit: str, number: Callable[[], int]) -> None:
+        """From now on, ``number`` returns how many addresses a limit counts: that of "requests" or of "uploads"."""
+        self._addresses.labels(limit).set_function(number)
 
     def track_queue(self, length: Callable[[], int]) -> None:
         """From now on, the queue's length is what ``length`` returns."""

@@ -107,6 +107,8 @@ class RequestGuard:
         self._requests = RateLimit(
             settings.visitor_requests, REQUESTS_AT_ONCE * settings.visitor_requests, LONGEST_WAIT
         )
+        metrics.track_addresses("requests", lambda: self._requests.num_addresses)
+        metrics.track_addresses("uploads", lambda: self._uploads.num_addresses)
         self._logged = -LOG_SECONDS  # when refusals of too many requests were logged
         framing = [*settings.allow_embedding, *(["https://huggingface.co"] if on_a_space() else [])]
         is_address = _is_address(settings.host)

@@ -222,6 +222,13 @@ def test_joy_lifts_the_hanging_corners_of_a_mouth(face):
     assert corner_height(at_rest(hanging, "sad", 1)) < corner_height(hanging)
 
 
+def test_joy_leaves_a_hanging_mouth_shut_where_speech_shuts_it(face):
+    hanging = face + unit_offsets(unit_strengths("15:1", 1))[0]
+    motion = expressive_motion(np.zeros((2, 478, 3)), emotion_curve("happy", 1, 2), hanging, np.array([1.0, 0.0]))
+    shut, parted = lip_opening(hanging + motion) - lip_opening(hanging[None])
+    assert shut < 0.003 and parted > 0.03  # 0.3 and 3 mm
+
+
 def spread_by_joy(rest: np.ndarray) -> float:
     """How much wider joy makes the mouth of a face (478, 3)."""
     left, right = (at_rest(rest, "happy", 1)[corner, 0] - rest[corner, 0] for corner in (61, 291))

@@ -60,7 +60,9 @@ def expressive_motion(motion: np.ndarray, emotion: np.ndarray, rest: np.ndarray,
         smile = smile_of(rest, FAINT_COUNTS)
         taken_back, spared, lifted, curved = network.mouth_corners(weights)
         offsets = offsets - smile * taken_back
-        offsets = (offsets + hanging_of(rest) * lifted + max(1 - smile / CURVED_SMILE, 0) * curved).numpy()
+        offsets = (offsets + max(1 - smile / CURVED_SMILE, 0) * curved).numpy()
+        # A mouth that no longer hangs shows more of its teeth, but not where speech shuts it.
+        offsets = offsets + close_lips((hanging_of(rest) * lifted).numpy(), np.asarray(closure))
         # Both lips alike: joy must not press together what speech closes.
         offsets = offsets - min(smile, 1) * close_lips(spared.numpy(), np.ones(len(motion)))
         gain = 1 + (weights[:, 1:] @ network.speech_gain).numpy()

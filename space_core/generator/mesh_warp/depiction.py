@@ -88,10 +88,10 @@ def _measured(eye: Eye, photo: FaceMotion) -> tuple[float, float, float]:
 def _iris_and_pupil(picture: torch.Tensor, photo: FaceMotion, eye: Eye) -> tuple[float, float]:
     """The median brightness of the visible iris, relative to that of the eye's whites (its 0.9 quantile); and that of
     the darkest part of the eye, 0…1."""
-    curves = [photo.posed[:, list(curve), :2] for curve in (eye.upper_lid, eye.lower_lid)]
+    upper, lower = (photo.posed[:, list(curve), :2] for curve in (eye.upper_lid, eye.lower_lid))
     points = photo.host.posed[:, [*eye.upper_lid, *eye.lower_lid], :2]
     window = window_around(points, WINDOW_MARGIN, picture.shape[2:], picture.device)
-    between = opening_mask(*curves, window.pixels).coverage[0] > 0.5
+    between = opening_mask(upper, lower, window.pixels).coverage[0] > 0.5
     brightness = picture[0].flatten(1)[:, window.index[0]].mean(0)
     rim = photo.posed[0, list(eye.iris_rim), :2]
     radius = (rim[0] - rim[2]).norm() / 2

@@ -41,8 +41,8 @@ def find_earrings(picture: torch.Tensor, person: np.ndarray, portrait: Portrait)
     planes, half = picture[0].numpy(), (EXTENT // 2, EXTENT // 2)
     known, *small = (cv2.resize(p, half, interpolation=cv2.INTER_AREA) for p in (known.astype(np.float32), *planes))
     behind = fill(torch.from_numpy(np.stack(small))[None], torch.from_numpy(np.floor(known))[None, None])[0].numpy()
-    behind = [cv2.resize(p, (EXTENT, EXTENT), interpolation=cv2.INTER_LINEAR) for p in behind]
-    contrast = reduce(cv2.max, map(cv2.absdiff, planes, behind))
+    without = [cv2.resize(p, (EXTENT, EXTENT), interpolation=cv2.INTER_LINEAR) for p in behind]
+    contrast = reduce(cv2.max, map(cv2.absdiff, planes, without))
     found = np.zeros(person.shape, np.float32)
     for outwards, box in zip(EARS, boxes, strict=True):
         if sure[box].any() and not sure[box].all():
@@ -54,9 +54,10 @@ def find_earrings(picture: torch.Tensor, person: np.ndarray, portrait: Portrait)
 def _beside_ear(points: np.ndarray, unit: float, outwards: int) -> tuple[slice, slice]:
     """Rows and columns in which earrings are sought, for an ear of ``EARS`` with its points (2, 2)."""
     (x, before), (_, below) = points
-    columns = np.sort(x + unit * outwards * np.array([-INWARDS, OUTWARDS]))
-    rows = below - UPWARDS * unit, before + DOWNWARDS * unit
-    return tuple(slice(*np.clip(np.round(ends), 0, EXTENT).astype(int).tolist()) for ends in (rows, columns))
+    across = np.sort(x + unit * outwards * np.array([-INWARDS, OUTWARDS]))
+    ends = (below - UPWARDS * unit, before + DOWNWARDS * unit), across
+    rows, columns = (slice(*np.clip(np.round(own), 0, EXTENT).astype(int).tolist()) for own in ends)
+    return rows, columns
 
 
 def _hanging(contrast: np.ndarray, sure: np.ndarray, unit: float) -> np.ndarray:

@@ -136,8 +136,15 @@ def face_motion(face: PosedFace, transform: PixelTransform, device: torch.device
     tongue = np.zeros((len(face), 2), np.float32) if face.tongue is None else np.asarray(face.tongue, np.float32)
     host = HostMotion(posed, normalized, rotation, translation, scale, tongue)
     hair = np.zeros((len(face), len(LOCKS)), np.float32) if face.hair is None else scale[:, None] * face.hair
-    arrays = (posed, normalized, rotation, translation, scale, hair)
-    return FaceMotion(*(upload(array, device) for array in arrays), host)
+    return FaceMotion(
+        posed=upload(posed, device),
+        normalized=upload(normalized, device),
+        rotation=upload(rotation, device),
+        translation=upload(translation, device),
+        scale=upload(scale, device),
+        hair=upload(hair, device),
+        host=host,
+    )
 
 
 def upload(array: np.ndarray, device: torch.device) -> torch.Tensor:

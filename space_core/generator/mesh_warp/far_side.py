@@ -151,10 +151,11 @@ def find_far_side(
     alike = (1 - smoothstep(_from_middle(around), *BESIDE)) * (1 - smoothstep(around[:, 1], *BELOW))
     kind[NUM_SURFACE_POINTS:, 0] = np.maximum(alike, hair)
     kind[NUM_SURFACE_POINTS:, 1] = 0
-    arrays = around * [-1, 1, 1], hidden[:, None], kind
     return FarSide(
-        torch.tensor(seen_better, device=photo.posed.device),
-        *(torch.tensor(array, dtype=torch.float32, device=photo.posed.device) for array in arrays),
+        triangles=torch.tensor(seen_better, device=photo.posed.device),
+        around=photo.posed.new_tensor(around * [-1, 1, 1]),
+        hidden=photo.posed.new_tensor(hidden[:, None]),
+        kind=photo.posed.new_tensor(kind),
         face=torch.tensor(triangles[(triangles < NUM_SURFACE_POINTS).all(1)], device=photo.posed.device),
         sine=float(photo.host.rotation[0, 2, 0]),
     )

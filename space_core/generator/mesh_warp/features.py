@@ -212,18 +212,19 @@ def draw_lips(frames: torch.Tensor, prepared: PreparedLips, network: RefinementN
     """Draws the mouth into frames (B, H, W, 3) uint8, in place."""
     mouth, refinement = prepared.mouth, prepared.refinement
     is_open = mouth_is_open(mouth, motion.host)
-    refined = refinement is not None and bool(lip_motion_weight(refinement.photo, motion).any())
-    if not (is_open or refined):
+    if refinement is not None and not lip_motion_weight(refinement.photo, motion).any():
+        refinement = None
+    if not is_open and refinement is None:
         return
     points = motion.host.posed[:, LIP_POINTS if mouth.open_in_photo else INNER_LIP_POINTS, :2]
-    if refined:
+    if refinement is not None:
         points = np.concatenate([points, window_corners(refinement, motion.host)], 1)
     step = prepared.patch.step
     window = _Window(frames, points, step * mouth_margin(mouth), step)
     own = motion.transformed(window.transform)
     if is_open:
         draw_mouth(window.picture, mouth, own)
-    if refined:
+    if refinement is not None:
         refine(window.picture, network, refinement, own)
     window.write()
 

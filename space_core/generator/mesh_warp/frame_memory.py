@@ -26,6 +26,6 @@ class FrameMemory:
         if memory.size < size:
             memory = np.empty(size, np.uint8)
         # Views of an array that is made from a buffer refer to that array, not to the buffer's owner.
-        array = np.frombuffer(memoryview(memory), np.uint8, size)
+        array = np.frombuffer(memory.data, np.uint8, size)
         weakref.finalize(array, self._unused.append, memory).atexit = False
         return array.reshape(shape)

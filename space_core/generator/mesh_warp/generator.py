@@ -17,7 +17,8 @@ from torch.nn import functional as F
 from space_core.face.canvas import Canvas, crop_canvas
 from space_core.face.covered_mouth import is_mouth_covered
 from space_core.face.crop import AROUND_CROP
-from space_core.face.portrait import MARGIN, SIZE, Portrait
+from space_core.face.crop_size import MARGIN, SIZE
+from space_core.face.portrait import Portrait
 from space_core.face.posed_face import PosedFace
 from space_core.face.sharpness import softening_of
 from space_core.face.topology import OVAL

@@ -80,7 +80,8 @@ def without_traces(picture: torch.Tensor, known: torch.Tensor, busy: np.ndarray)
     if not clear.any():
         return known
     beyond = fill(picture, clear)
-    differs = blur(sum(map(cv2.absdiff, picture[0].numpy(), beyond[0].numpy())) / len(picture[0]), 1)
+    differs = np.sum(list(map(cv2.absdiff, picture[0].numpy(), beyond[0].numpy())), axis=0)
+    differs = blur(differs / len(picture[0]), 1)
     trace = smoothstep(differs, *TRACE) * (1 - busy)
     return known * torch.maximum(clear, torch.from_numpy(1 - trace))
 

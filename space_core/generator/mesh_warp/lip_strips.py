@@ -38,8 +38,8 @@ def strips_shift(picture: torch.Tensor, photo: FaceMotion) -> np.ndarray:
     is_lip = (steps >= from_edge) & (steps <= from_edge + 0.5 * REACH)  # (2, 11, steps)
     lips = (colours * is_lip[..., None]).sum(2, keepdim=True) / is_lip.sum(-1)[..., None, None].clamp(min=1)
     widths = _teeth_on_lips(colours, lips, steps, from_edge)
-    widths = torch.where(widths < NEGLIGIBLE, 0.0, widths.clamp(max=WIDEST))[:, 1:-1].numpy()
-    shift = smooth_along_lip(widths)[..., None] * outwards[:, 1:-1].numpy()
+    widths = torch.where(widths < NEGLIGIBLE, 0.0, widths.clamp(max=WIDEST))[:, 1:-1]
+    shift = smooth_along_lip(widths.numpy())[..., None] * outwards[:, 1:-1].numpy()
     return (np.concatenate([shift, np.zeros_like(shift[..., :1])], -1) @ photo.host.rotation[0]).astype(np.float32)
 
 

@@ -151,8 +151,14 @@ def estimate_colours(picture: torch.Tensor, photo: FaceMotion) -> MouthColours:
     varnished = (*colours[:5], shade * skin)
     for share, others in ((depiction.varnish, varnished), (depiction.stone, stone)):
         colours = tuple(colour + share * (other - colour) for colour, other in zip(colours, others, strict=True))
+    enamel, neck, lips, gums, tongue, depths = (colour.clip(0, 1).astype(np.float32) for colour in colours)
     return MouthColours(
-        *(colour.clip(0, 1).astype(np.float32) for colour in colours),
+        enamel,
+        neck,
+        lips,
+        gums,
+        tongue,
+        depths,
         depiction,
         shade * max(depiction.stone, depiction.varnish),
         reddening,
@@ -183,10 +189,10 @@ def _colour_between(
     picture: torch.Tensor, photo: FaceMotion, upper: tuple, lower: tuple, quantile: float
 ) -> np.ndarray:
     """(3,) the colour at that quantile of brightness between two curves of the photo."""
-    curves = [photo.posed[:, list(curve), :2] for curve in (upper, lower)]
+    above, below = (photo.posed[:, list(curve), :2] for curve in (upper, lower))
     points = photo.host.posed[:, [*upper, *lower], :2]
     window = window_around(points, WINDOW_MARGIN, picture.shape[2:], picture.device)
-    between = window.index[opening_mask(*curves, window.pixels).coverage > 0.5]
+    between = window.index[opening_mask(above, below, window.pixels).coverage > 0.5]
     colours = picture[0].flatten(1)
     colours = colours[:, between] if len(between) else colours
     brightness = colours.mean(0)

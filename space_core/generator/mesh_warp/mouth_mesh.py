@@ -87,7 +87,7 @@ def draw_mouth_mesh(mouth: PreparedMouth, motion: FaceMotion, window: Window) ->
 
     # Triangles of which a corner lies in or near the opening, and which face the viewer.
     near = _near_opening(turned, host.posed[..., :2] - window.corner[:, None], REACH * host.scale[:, None])
-    candidates = near.any(0)[anatomy.triangles].any(1)
+    candidates = np.any(near, 0)[anatomy.triangles].any(1)
     triangles = anatomy.triangles[candidates]
     (a_x, a_y), (b_x, b_y), (c_x, c_y) = (np.moveaxis(turned[:, triangles[:, at], :2], -1, 0) for at in range(3))
     shown = (b_x - a_x) * (c_y - a_y) - (b_y - a_y) * (c_x - a_x) < 0
@@ -156,7 +156,7 @@ def _placed(mouth: PreparedMouth, host: HostMotion, dropped: np.ndarray) -> tupl
     below = np.outer(between, TONGUE_OVER)
     below[:, 0] -= (1 - between) * rest
     # The photo's own teeth take the place of those that are drawn, which are behind the upper lip then.
-    inside = (anatomy.vertices[:, :1] * mouth.millimetre + mouth.origin[0] - mouth.row) * np.float32([1, -1])
+    inside = (anatomy.vertices[:, :1] * mouth.millimetre + mouth.origin[0] - mouth.row) * np.array([1, -1], np.float32)
     hidden = smoothstep(inside.min(1) / MILLIMETRE, *ROW_BEGINS) * ((anatomy.part == TOOTH) & (anatomy.jaw < 0.5))
     underside = (anatomy.vertices[:, 1:2] / TONGUE_THICKNESS).clip(0, 1)
     front = smoothstep(-anatomy.vertices[:, 2:], -TONGUE_ROOT, -TONGUE_FRONT) * (anatomy.part == TONGUE)[:, None]

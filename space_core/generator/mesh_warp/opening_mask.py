@@ -1,5 +1,6 @@
 """The opening between two lips or two lids: which pixels of a frame lie in it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -30,7 +31,7 @@ class Window:
     pixels: torch.Tensor
 
 
-def window_around(points: np.ndarray, margin: int, size: tuple[int, int], device: torch.device) -> Window:
+def window_around(points: np.ndarray, margin: int, size: Sequence[int], device: torch.device) -> Window:
     """The smallest windows of one size around each frame's points (B, N, 2), in frames of that height and width."""
     corners, (height, width) = rectangles_around(points, margin, size)
     left_top = upload(corners, device)
@@ -40,7 +41,7 @@ def window_around(points: np.ndarray, margin: int, size: tuple[int, int], device
     return Window(corner=corners, index=grid[..., 1] * size[1] + grid[..., 0], pixels=grid.float())
 
 
-def rectangles_around(points: np.ndarray, margin: int, size: tuple[int, int]) -> tuple[np.ndarray, tuple[int, int]]:
+def rectangles_around(points: np.ndarray, margin: int, size: Sequence[int]) -> tuple[np.ndarray, tuple[int, int]]:
     """Left and top (B, 2) int64, and one height and width, of rectangles around each frame's points (B, N, 2).
 
     ``margin`` is added around them, in pixels; the rectangles lie inside pictures of that height and width.

@@ -131,7 +131,8 @@ def prepare_eyes(picture: torch.Tensor, photo: FaceMotion, softening: float) -> 
         for eye, other, opening, skin in zip(EYES, EYES[::-1], openings, skins, strict=True)
     ]
     # The lashes of both are alike, however the light falls on them.
-    lashes, strength = sum(eye.lashes for eye in eyes) / 2, sum(eye.lash_strength for eye in eyes) / 2
+    lashes = torch.stack([eye.lashes for eye in eyes]).mean(0)
+    strength = sum(eye.lash_strength for eye in eyes) / 2
     return [replace(eye, lashes=lashes, lash_strength=strength) for eye in eyes]
 
 

@@ -97,7 +97,7 @@ class RefinementNetwork(nn.Module):
         fine = self.fine_in(self.conv_in(x))
         middle = self.middle_in(self.to_middle(fine))
         coarse = self.coarse_in(self.to_coarse(middle))
-        if latents is not None:
+        if latents is not None and self.film is not None:
             scale, shift = self.film(latents.to(coarse.dtype))[..., None, None].chunk(2, 1)
             coarse = torch.addcmul(coarse + shift, coarse, scale)
         coarse = self.coarse_out(coarse)
@@ -165,7 +165,8 @@ def prepare_refinement(
     centre = corners + torch.tensor([0, BELOW_MOUTH, 0], device=corners.device)
     lattice = window_lattice(picture.device)
     window = crop_windows(picture, window_pixels(centre, lattice, photo), _step(photo))
-    opening = opening_mask(*lips_in_window(centre, photo)[:2], pixels=lattice).coverage
+    upper, lower, *_ = lips_in_window(centre, photo)
+    opening = opening_mask(upper, lower, lattice).coverage
     across = (torch.arange(SIDE, device=picture.device) + 0.5) / SIDE
     edge = smoothstep(torch.minimum(across, 1 - across), 0.5 / SIDE, EDGE)
     conditioning = torch.cat([window, opening[:, None]], 1)
@@ -321,7 +322,8 @@ def assemble_conditioning(
         lattice: (1, h, w, 2), see ``window_lattice``.
     """
     pixels = lattice.expand(len(windows), -1, -1, -1)
-    inner, outer = opening_mask(*lips[:2], pixels), opening_mask(*lips[2:], pixels, softness=4.0)
+    upper, lower, outer_upper, outer_lower = lips
+    inner, outer = opening_mask(upper, lower, pixels), opening_mask(outer_upper, outer_lower, pixels, softness=4.0)
     reach = REACH * SIDE
     distances = [(edge / reach).clamp(-1, 1) for edge in (inner.below_upper, inner.above_lower)]
     maps = torch.stack([inner.coverage, *distances, outer.coverage], 1)

@@ -82,9 +82,8 @@ def prepare_light(picture: torch.Tensor, photo: FaceMotion, depiction: Depiction
     normals = face_normals(host.normalized[0, :NUM_SURFACE_POINTS].astype(np.float64))
     linear, quadratic = _fit(picture, photo, normals @ host.rotation[0].T)
     maps, corner = _maps(photo, normals, scale)
-    return PreparedLight(
-        *((strength * values).astype(np.float32) for values in (linear, quadratic)), host.rotation[0], maps, corner
-    )
+    linear, quadratic = ((strength * values).astype(np.float32) for values in (linear, quadratic))
+    return PreparedLight(linear, quadratic, host.rotation[0], maps, corner)
 
 
 def relight(

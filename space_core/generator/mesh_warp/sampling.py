@@ -1,6 +1,7 @@
 """Sampling of pictures at real-valued pixel coordinates. Pixel centres are at whole numbers."""
 
 import math
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -137,7 +138,7 @@ def grid_of(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
 
 
 def affine_grid(
-    first: torch.Tensor, along: torch.Tensor, down: torch.Tensor, size: tuple[int, int]
+    first: torch.Tensor, along: torch.Tensor, down: torch.Tensor, size: Sequence[int]
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """x and y, (B, H, W) each, of a grid of ``size`` points.
 

@@ -209,8 +209,9 @@ def _without_gaps(mask: np.ndarray, reach: float) -> np.ndarray:
 
 def _extent(chosen: np.ndarray) -> tuple[slice, slice]:
     """The rows and columns, at least two of each, with what is chosen in (h, w) bool."""
-    rows, columns = (np.flatnonzero(chosen.any(axis)) for axis in (1, 0))
-    return tuple(slice(int(found[0]), int(found[-1]) + 2) if len(found) else slice(0, 2) for found in (rows, columns))
+    found = (np.flatnonzero(chosen.any(axis)) for axis in (1, 0))
+    rows, columns = (slice(int(own[0]), int(own[-1]) + 2) if len(own) else slice(0, 2) for own in found)
+    return rows, columns
 
 
 def _distance(places: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ and by the colours of a smooth fill, which is right about large shapes; and wher
 is taken, which looks like something out of focus rather than like crumbs.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -330,7 +331,7 @@ def _peeled(reduced: torch.Tensor, guide: torch.Tensor, known: torch.Tensor, sou
 
 
 def _copied(
-    picture: torch.Tensor, field: _Field, size: tuple[int, int]
+    picture: torch.Tensor, field: _Field, size: Sequence[int]
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """A picture (3, H, W) with what a field of a reduced picture of that size copies, and where, (H, W) bool.
 
@@ -344,14 +345,14 @@ def _copied(
     whole = apart.view(np.complex64)[..., 0]  # both at once
     targets = tuple(field.targets.T.numpy() + RADIUS)
     around[targets], apart[targets] = field.distances.numpy(), (field.sources - field.targets).numpy()
-    best, offsets = np.full(size, np.inf, np.float32), np.zeros(size, np.complex64)
+    best, pairs = np.full(size, np.inf, np.float32), np.zeros(size, np.complex64)
     for row, column in _steps():
         here = np.s_[RADIUS - row : RADIUS - row + height, RADIUS - column : RADIUS - column + width]
         distances = around[here] * np.float32(1 + OFF_MIDDLE * (row**2 + column**2) / (2 * RADIUS**2))
         better = distances < best
         np.copyto(best, distances, where=better)
-        np.copyto(offsets, whole[here], where=better)
-    cell, is_copied, offsets = picture.shape[1] // height, np.isfinite(best), offsets[..., None].view(np.float32)
+        np.copyto(pairs, whole[here], where=better)
+    cell, is_copied, offsets = picture.shape[1] // height, np.isfinite(best), pairs[..., None].view(np.float32)
     repeated = _repeated(offsets, is_copied)
 
     own = _channels_last(picture)
@@ -382,7 +383,7 @@ def _repeated(offsets: np.ndarray, is_copied: np.ndarray) -> np.ndarray:
     """(h, w) float32 1 where a cell that is copied with offsets (h, w, 2) is copied to one beside it, too … 0."""
     height, width = is_copied.shape
     places = np.arange(height * width).reshape(height, width)
-    source = np.where(is_copied, places + (offsets @ np.float32([width, 1])).astype(int), -1 - places)
+    source = np.where(is_copied, places + (offsets @ np.array([width, 1], np.float32)).astype(int), -1 - places)
     found = np.zeros((height, width), np.float32)
     for row, column in ((0, 1), (1, -1), (1, 0), (1, 1)):
         left, right = max(-column, 0), width - max(column, 0)
@@ -406,7 +407,8 @@ def _patches(reduced: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
 
 def _steps() -> list[tuple[int, int]]:
     """Rows and columns from a patch's middle to each of its pixels."""
-    return list(product(range(-RADIUS, RADIUS + 1), repeat=2))
+    reach = range(-RADIUS, RADIUS + 1)
+    return list(product(reach, reach))
 
 
 def _channels_last(picture: torch.Tensor) -> np.ndarray:

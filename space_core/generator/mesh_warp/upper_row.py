@@ -84,8 +84,8 @@ def find_upper_row(picture: torch.Tensor, photo: FaceMotion, colours: MouthColou
     (left, top), (_, height, width, _) = window.corner[0], window.pixels.shape
     around_lips = np.s_[..., top : top + height, left : left + width]
     whole, picture = torch.zeros_like(picture[:, :1]), picture[around_lips]
-    curves = (photo.posed[:, list(lip), :2] for lip in (INNER_UPPER_LIP, INNER_LOWER_LIP))
-    opening = opening_mask(*curves, window.pixels)
+    upper, lower = (photo.posed[:, list(lip), :2] for lip in (INNER_UPPER_LIP, INNER_LOWER_LIP))
+    opening = opening_mask(upper, lower, window.pixels)
     tooth = _likeness(picture, colours)
     # A pixel or two next to the lips are as much lip as tooth.
     clear = smoothstep(opening.below_upper, 0.5, 2.0) * smoothstep(opening.above_lower, 0.5, 2.0)
@@ -93,8 +93,8 @@ def find_upper_row(picture: torch.Tensor, photo: FaceMotion, colours: MouthColou
     between = opening.coverage * clear
     below_border = torch.arange(picture.shape[2], device=picture.device)[:, None] - border
     teeth = between * tooth * smoothstep(below_border, *ROW_EDGE)
-    height = float((opening.below_upper + opening.above_lower).amax())
-    row = min(1.0, TYPICAL_ROW * scale / max(height, 1.0))
+    gap = float((opening.below_upper + opening.above_lower).amax())
+    row = min(1.0, TYPICAL_ROW * scale / max(gap, 1.0))
     columns = _columns_with_teeth(teeth, scale)
     share = float(teeth.sum()) / max(row * float(between.sum()), 1.0)
     if not columns.any() or share < LEAST_SHARE_OF_TEETH[0]:

@@ -227,7 +227,8 @@ def _following(
     x, y, _ = normalized.T
     # By how much the face is longer than the average face.
     longer = host.normalized[0, CHIN, 1].astype(np.float64) - canonical_face().vertices[CHIN, 1]
-    held = held_things(person, outline.mean(0), _down(*places_at(photo, 0), longer), scale)
+    sideways_at, down_at = places_at(photo, 0)
+    held = held_things(person, outline.mean(0), _down(sideways_at, down_at, longer), scale)
     down = np.maximum(_down(x * (1 - OVER_SHOULDERS * hair.at(points)), y, longer), at_points(held, points))
     sideways = smoothstep(torch.from_numpy(abs(x)), HEAD_SIDE, HEAD_END).numpy()
     inside = _inside(points, person, edges, (False, continued[1], False))

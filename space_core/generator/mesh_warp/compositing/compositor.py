@@ -9,7 +9,7 @@ On a CPU that is done in eight bits by OpenCV, in tiles, and only where somethin
 other devices in torch, everywhere, without a value that the host would wait for.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
@@ -95,7 +95,7 @@ def compose_in_torch(
 
 
 def _with_occlusion_edges(
-    layer: torch.Tensor, prepared: PreparedCanvas, edges: OcclusionEdges, size: tuple[int, int]
+    layer: torch.Tensor, prepared: PreparedCanvas, edges: OcclusionEdges, size: Sequence[int]
 ) -> torch.Tensor:
     """The layer as it is seen (B, 4, height, width), sharp at occlusion edges; ``size`` is that of the padded grid."""
     front, behind, share, near = (
@@ -111,7 +111,7 @@ def _with_view(
     layer: torch.Tensor,
     prepared: PreparedCanvas,
     view: FarView | BackView,
-    size: tuple[int, int],
+    size: Sequence[int],
     sampled: Callable[[torch.Tensor], torch.Tensor],
     blend: Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor],
 ) -> torch.Tensor:

@@ -92,13 +92,13 @@ def _draw(
     changed = _changed(prepared, places[1:-1, 1:-1])
     factor = None
     if shade is not None:
-        factor = (shade.permute(1, 2, 0).numpy() * UNITY).round().clip(0, 255).astype(np.uint8)
-        changed |= dilated((factor[..., 0] != UNITY) | (factor[..., 1] != UNITY) | (factor[..., 2] != UNITY)) > 0
-        factor = cv2.copyMakeBorder(factor, 1, 1, 1, 1, cv2.BORDER_REPLICATE)
+        own = (shade.permute(1, 2, 0).numpy() * UNITY).round().clip(0, 255).astype(np.uint8)
+        changed |= dilated((own[..., 0] != UNITY) | (own[..., 1] != UNITY) | (own[..., 2] != UNITY)) > 0
+        factor = cv2.copyMakeBorder(own, 1, 1, 1, 1, cv2.BORDER_REPLICATE)
     for part in (view, back):
         if part is not None:
-            own = part.window.in_grid(part.changed, places.shape[:2])[0].numpy() > 0
-            changed |= dilated(own)[1:-1, 1:-1] > 0  # it fades out in the cells around
+            shown = part.window.in_grid(part.changed, places.shape[:2])[0].numpy() > 0
+            changed |= dilated(shown)[1:-1, 1:-1] > 0  # it fades out in the cells around
     minification = _minified(places, changed, grid.cell)
     tiles = list(_tiles(changed, grid))
     _copy_around(frame, prepared.still.numpy(), grid, [area for _, area in tiles])
@@ -169,7 +169,7 @@ def _tiles(changed: np.ndarray, grid: Grid) -> Iterator[tuple[_Block, tuple[slic
     rows, columns = (max(side // cell, 1) for side in TILE)
     for top in range(0, len(changed), rows):
         bottom = min(top + rows, len(changed))
-        used = changed[top:bottom].any(0)
+        used = np.any(changed[top:bottom], 0)
         for start in range(0, len(used), columns):
             own = np.flatnonzero(used[start : start + columns])
             if not len(own):
@@ -206,13 +206,14 @@ def _sample_minified(seen: np.ndarray, prepared: PreparedCanvas, source: np.ndar
         source: (r + 2, c + 2, 2) places of the layer that the tile's cells show, one more cell around.
         share: (r + 2, c + 2) see ``minified``.
     """
-    cell, used = prepared.grid.cell, share[1:-1, 1:-1] > 0
+    cell = prepared.grid.cell
+    used: np.ndarray = share[1:-1, 1:-1] > 0
     if not used.any():
         return
     height = max(RUN // cell, 1)
     for top in range(0, len(used), height):
         band = used[top : top + height]
-        for columns in _runs(band.any(0), RUN // cell):
+        for columns in _runs(np.any(band, 0), RUN // cell):
             own = top + np.flatnonzero(band[:, columns].any(1))
             rows = slice(int(own[0]), int(own[-1]) + 1)
             part = seen[rows.start * cell : rows.stop * cell, columns.start * cell : columns.stop * cell]

@@ -1,5 +1,6 @@
 """The grid of square cells in which the warp is given, and operations on values of its cells."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -129,7 +130,7 @@ class GridWindow:
     top: int
     left: int
 
-    def in_grid(self, values: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    def in_grid(self, values: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
         """Values (B, r, c) or (B, r, c, C) of the window in a grid of that size, zero outside the window."""
         below, right = size[0] - self.top - values.shape[1], size[1] - self.left - values.shape[2]
         last = (0, 0) * (values.dim() - 3)

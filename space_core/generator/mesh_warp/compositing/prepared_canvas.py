@@ -132,14 +132,18 @@ def prepare_canvas(
     seen_low, seen_high = corner.clip(0), np.minimum(high - shown, [width, height])
     own = np.s_[seen_low[1] - corner[1] : seen_high[1] - corner[1], seen_low[0] - corner[0] : seen_high[0] - corner[0]]
     cell = max(1, round(CELL * to_film.scale))
-    grid = Grid(*seen_low.tolist(), *(seen_high - seen_low).tolist(), cell)
+    (seen_left, seen_top), (seen_width, seen_height) = seen_low.tolist(), (seen_high - seen_low).tolist()
+    grid = Grid(seen_left, seen_top, seen_width, seen_height, cell)
     # The whole photo's own memory, which is never written to, is used as it is.
     still = np.require(canvas.picture[top : top + height, left : left + width], requirements=["C", "W"])
     layer = doubled_layer(layer) if density == 2 else layer
+    far = None if appearance is None else prepare_far_layer(layer, appearance, to_surroundings, corner, density, cell)
     return PreparedCanvas(
         grid,
-        *(torch.from_numpy(array) for array in (still, np.ascontiguousarray(background[own]), layer)),
-        far=appearance and prepare_far_layer(layer, appearance, to_surroundings, corner, density, cell),
+        still=torch.from_numpy(still),
+        background=torch.from_numpy(np.ascontiguousarray(background[own])),
+        layer=torch.from_numpy(layer),
+        far=far,
         corner=corner,
         density=density,
         bicubic=density == 1 and picture[..., 0].size <= BICUBIC_PIXELS,

@@ -61,8 +61,8 @@ def cut_out(
     of the frame that the face is without; the face has the rest, too.
     """
     size = (2 * EDGE + 1,) * 2
-    hidden = (cv2.dilate(rigid.numpy(), np.ones(size, np.uint8)) > 0.05).astype(np.float32)
-    hidden = torch.from_numpy(cv2.blur(hidden, (3, 3)))
+    behind = (cv2.dilate(rigid.numpy(), np.ones(size, np.uint8)) > 0.05).astype(np.float32)
+    hidden = torch.from_numpy(cv2.blur(behind, (3, 3)))
     shell = fit_shell(face.photo, frame > IN_FRAME)
     trusted = LEAST_WEIGHT + (1 - LEAST_WEIGHT) * smoothstep(face.brightness, *SHADE)
     trusted = trusted * (BACKGROUND + (1 - BACKGROUND) * face.person)
@@ -104,7 +104,8 @@ def filled(picture: torch.Tensor, hidden: torch.Tensor, trusted: torch.Tensor) -
     rows, columns = (np.flatnonzero((hidden > 0).any(axis).numpy()) for axis in (1, 0))
     if not len(rows):
         return picture
-    window = np.s_[..., *(slice(max(int(used[0]) - EDGE, 0), int(used[-1]) + EDGE + 1) for used in (rows, columns))]
+    near = [slice(max(int(used[0]) - EDGE, 0), int(used[-1]) + EDGE + 1) for used in (rows, columns)]
+    window = np.s_[..., near[0], near[1]]
     hidden, trusted, part = hidden[window], trusted[window], picture[window]
     filled = picture.clone()
     filled[window] = torch.lerp(part, fill(part, ((1 - hidden) * trusted)[None, None]), hidden)

@@ -76,8 +76,8 @@ def sunglasses(face: SearchedFace, smooth: torch.Tensor) -> Glasses:
     near = torch.stack([(pixels - middle_of(photo, eye)).norm(dim=-1) < reach for eye in EYES]).any(0)
     dark, _ = label(((smooth[0, 0] < DARK) & near[0]).cpu().numpy())
     middles = [middle_of(photo, eye).round().long().clamp(0, EXTENT - 1).tolist() for eye in EYES]
-    drawn = np.isin(dark, [dark[y, x] for x, y in middles if dark[y, x]])
-    drawn = torch.from_numpy(_without_hair(drawn, photo)) & (face.person > 0.5)
+    around_eyes = np.isin(dark, [dark[y, x] for x, y in middles if dark[y, x]])
+    drawn = torch.from_numpy(_without_hair(around_eyes, photo)) & (face.person > 0.5)
     return cut_out(face, True, drawn.float(), drawn, drawn.float())
 
 
@@ -164,8 +164,8 @@ def _outline(face: SearchedFace, rims: Rims) -> np.ndarray:
         hinge = rim[ARM[0]] + arm * (HINGE / ARM[1])
         drawn |= ((pixels_of(face.picture)[0] - hinge).norm(dim=-1) < HINGE * photo.scale).cpu().numpy()
     for points in lines:
-        points = points.round().long().clamp(0, EXTENT - 1).tolist()
-        for (x, y), (next_x, next_y) in pairwise(points):
+        pixels = points.round().long().clamp(0, EXTENT - 1).tolist()
+        for (x, y), (next_x, next_y) in pairwise(pixels):
             drawn[line(y, x, next_y, next_x)] = True
     return drawn
 

@@ -85,8 +85,8 @@ def find_rims(face: SearchedFace, smooth: torch.Tensor, is_tinted: bool) -> Rims
         return None
     if np.abs(np.diff(rings)).mean() > ROUGHEST:
         return None
-    rims = [points[np.arange(ANGLES), ring] for (points, _), ring in zip(rays, rings, strict=True)]
-    return Rims(*rims, across[np.arange(CROSSINGS), bridge], is_below)
+    left, right = (points[np.arange(ANGLES), ring] for (points, _), ring in zip(rays, rings, strict=True))
+    return Rims(left, right, across[np.arange(CROSSINGS), bridge], is_below)
 
 
 def _weakest(contrast: np.ndarray, line: np.ndarray) -> float:
@@ -164,21 +164,21 @@ def _is_as_good(
     """Whether other places (A,) of both rims on their rays, where they differ, are as much of a frame's line."""
     smooth, measured = F.avg_pool2d(face.picture, 3, 1, 1), []
     for places in (rings, others):
-        contrast, unlike = 0.0, [torch.zeros(0)]
+        contrast, differences = 0.0, [torch.zeros(0)]
         for (points, _), of_eye, place, ring, other in zip(rays, contrasts, places, rings, others, strict=True):
             differs = ring != other
             contrast += of_eye[np.arange(ANGLES), place][differs].sum()
             colours = sample(smooth, points[np.arange(ANGLES), place][None, None])[0, :, 0]
             usual = colours[:, BELOW_EYE].median(1, keepdim=True).values
-            unlike.append((colours - usual)[:, torch.from_numpy(differs)].norm(dim=0))
-        measured.append((contrast, float(torch.cat(unlike).mean().nan_to_num())))
+            differences.append((colours - usual)[:, torch.from_numpy(differs)].norm(dim=0))
+        measured.append((contrast, float(torch.cat(differences).mean().nan_to_num())))
     (contrast, unlike), (other_contrast, other_unlike) = measured
     return other_contrast >= AS_GOOD * contrast and other_unlike <= unlike + OTHER_COLOUR
 
 
 def _rings(contrasts: list[np.ndarray]) -> list[np.ndarray]:
     """(A,) for each eye the places of its rim on rays of these contrasts (A, R); both are alike."""
-    both = _ring(sum(_spread(contrast) for contrast in contrasts) / 2)
+    both = _ring(np.mean([_spread(contrast) for contrast in contrasts], axis=0))
     away = np.abs(np.arange(RADII) - both[:, None]) > ALIKE
     return [_ring(np.where(away, -1.0, contrast)) for contrast in contrasts]
 

@@ -28,8 +28,8 @@ def on_shell(shell: torch.Tensor, motion: FaceMotion, pixels: torch.Tensor) -> t
     # Along a line of sight x and y are affine in the depth, so the shell is met where a quadratic is zero:
     # bend · depth² − 2 · half · depth + constant.
     step_x, step_y = motion.unproject(motion.translation[:, None, None, :2], 1.0).unbind(-1)
-    a, b, *bends = shell.unbind()
-    c = torch.where(x + a * step_x < 0, *bends)
+    a, b, bend_left, bend_right = shell.unbind()
+    c = torch.where(x + a * step_x < 0, bend_left, bend_right)
     bend, half, constant = c * step_x**2, (1 - b * step_y - 2 * c * x * step_x) / 2, a + b * y + c * x**2
     discriminant = half**2 - bend * constant
     root = discriminant.clamp(min=0).sqrt()

@@ -9,6 +9,7 @@ from typing import Any
 import fastapi
 import gradio as gr
 from fastapi.middleware.cors import CORSMiddleware
+from starlette.types import Lifespan
 
 from space_core.web import gradio_page, gradio_patches
 from space_core.web.admission import Admission
@@ -76,20 +77,11 @@ def build_app(
     gradio_patches.write_to_upload_folder()
     _set_up_queue(page, settings, metrics, callbacks, admission or Admission(settings, metrics))
 
-    @asynccontextmanager
-    async def expiring(_: fastapi.FastAPI) -> AsyncIterator[None]:
-        kept_seconds, max_bytes = settings.kept_minutes * 60, settings.max_upload_bytes
-        task = asyncio.create_task(expire_regularly(page, kept_seconds, max_bytes, callbacks.on_expiry))
-        try:
-            yield
-        finally:
-            task.cancel()
-
     def on_close(session: str) -> None:
         callbacks.on_disconnect(session)
         gradio_page.close_session(gradio_page.mounted_app(app), session)
 
-    app = fastapi.FastAPI(lifespan=expiring, openapi_url=None)
+    app = fastapi.FastAPI(lifespan=_expiring(page, settings, callbacks), openapi_url=None)
     add_monitoring(app, page, metrics, callbacks.health)
     add_heartbeat(app, lambda: gradio_page.mounted_app(app).stop_event, on_close)
     if add_routes is not None:
@@ -100,6 +92,21 @@ def build_app(
     names = gradio_page.api_names(page)
     app.add_middleware(RequestGuard, settings=settings, metrics=metrics, api_names=names, on_fault=callbacks.on_fault)
     return app
+
+
+def _expiring(page: gr.Blocks, settings: Settings, callbacks: Callbacks) -> Lifespan[fastapi.FastAPI]:
+    """The lifespan of an application, in which visitors' files are removed when they are old enough."""
+
+    @asynccontextmanager
+    async def lifespan(_: fastapi.FastAPI) -> AsyncIterator[None]:
+        kept_seconds, max_bytes = settings.kept_minutes * 60, settings.max_upload_bytes
+        task = asyncio.create_task(expire_regularly(page, kept_seconds, max_bytes, callbacks.on_expiry))
+        try:
+            yield
+        finally:
+            task.cancel()
+
+    return lifespan
 
 
 def _set_up_queue(

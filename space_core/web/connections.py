@@ -3,6 +3,7 @@
 import asyncio
 import ipaddress
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import h11
@@ -10,62 +11,55 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from space_core.web.visitor_limits import address_of_host, networks_of
 
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
 HEAD_SECONDS = 20.0  # from when a connection is made, or its next request begins, until the request's head is there
 MAX_CONNECTIONS = 256  # of one address: a browser has up to about ten, and many people can share an address
 MAX_FILES = 65_536  # of this process, connections among them, as far as the system allows
 
 
-def limited_connections(trusted_proxies: str) -> type[H11Protocol]:
-    """uvicorn's protocol of HTTP/1.1 with these limits; proxies may have any number of connections.
+class LimitedConnection(H11Protocol):
+    """uvicorn's protocol of HTTP/1.1 with these limits; addresses in ``proxies`` may have any number of connections."""
 
-    Args:
-        trusted_proxies: addresses and networks, with commas between them.
-    """
-    networks = networks_of(trusted_proxies)
+    proxies: Sequence[Network] = ()
+    _head_timer: asyncio.TimerHandle | None = None
 
-    def is_proxy(host: str) -> bool:
-        try:
-            address = ipaddress.ip_address(host)
-        except ValueError:
-            return False
-        return any(address in network for network in networks)
-
-    class LimitedConnection(H11Protocol):
-        _head_timer: asyncio.TimerHandle | None = None
-
-        def connection_made(self, transport: Any) -> None:
-            super().connection_made(transport)
-            if self._is_one_too_many():
-                transport.close()
-            else:
-                self._await_head()
-
-        def data_received(self, data: bytes) -> None:
-            super().data_received(data)
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        if self._is_one_too_many():
+            transport.close()
+        else:
             self._await_head()
 
-        def connection_lost(self, exc: Exception | None) -> None:
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def _await_head(self) -> None:
+        if self.conn.their_state is not h11.IDLE:
             self._stop_waiting()
-            super().connection_lost(exc)
+        elif self._head_timer is None:
+            self._head_timer = self.loop.call_later(HEAD_SECONDS, self.transport.close)
 
-        def _await_head(self) -> None:
-            if self.conn.their_state is not h11.IDLE:
-                self._stop_waiting()
-            elif self._head_timer is None:
-                self._head_timer = self.loop.call_later(HEAD_SECONDS, self.transport.close)
+    def _stop_waiting(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
 
-        def _stop_waiting(self) -> None:
-            if self._head_timer is not None:
-                self._head_timer.cancel()
-                self._head_timer = None
+    def _is_one_too_many(self) -> bool:
+        if self.client is None or _is_in(self.client[0], self.proxies):
+            return False
+        own = _address_of(self.transport)
+        return sum(_address_of(connection.transport) == own for connection in self.connections) > MAX_CONNECTIONS
 
-        def _is_one_too_many(self) -> bool:
-            if self.client is None or is_proxy(self.client[0]):
-                return False
-            own = _address_of(self.transport)
-            return sum(_address_of(connection.transport) == own for connection in self.connections) > MAX_CONNECTIONS
 
-    return LimitedConnection
+def limited_connections(trusted_proxies: str) -> type[LimitedConnection]:
+    """The protocol for these proxies: addresses and networks, with commas between them."""
+    return type("LimitedConnection", (LimitedConnection,), {"proxies": networks_of(trusted_proxies)})
 
 
 def allow_many_files() -> None:
@@ -81,3 +75,11 @@ def allow_many_files() -> None:
 
 def _address_of(transport: asyncio.BaseTransport) -> str:
     return address_of_host((transport.get_extra_info("peername") or ("",))[0])
+
+
+def _is_in(host: str, networks: Sequence[Network]) -> bool:
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return any(address in network for network in networks)

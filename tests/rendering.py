@@ -7,13 +7,12 @@ import cv2
 import numpy as np
 import torch
 
-from space_core.face.crop_size import MARGIN
 from space_core.face.normalization import HeadPose
 from space_core.face.portrait import Portrait
 from space_core.face.posed_face import PosedFace
 from space_core.face.topology import INNER_LOWER_LIP, OVAL
 from space_core.generator.mesh_warp import MeshWarpGenerator
-from space_core.generator.mesh_warp.face_motion import FaceMotion, PixelTransform, face_motion
+from space_core.generator.mesh_warp.face_motion import TO_SURROUNDINGS, FaceMotion, face_motion
 from space_core.generator.mesh_warp.generator import PreparedPortrait
 from space_core.motion.blink import apply_blink
 from space_core.motion.emotion import emotion_curve
@@ -40,7 +39,7 @@ def posed(
 
 def on_surroundings(face: PosedFace) -> FaceMotion:
     """A face in pixels of its portrait's surroundings, on the host."""
-    return face_motion(face, PixelTransform(1.0, np.full(2, float(MARGIN))), torch.device("cpu"))
+    return face_motion(face, TO_SURROUNDINGS, torch.device("cpu"))
 
 
 def open_mouth(portrait: Portrait, *openings: float) -> np.ndarray:

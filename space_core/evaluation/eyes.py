@@ -18,14 +18,13 @@ from scipy.ndimage import map_coordinates
 
 from space_core.assets import example_path
 from space_core.errors import SpaceError
-from space_core.face.crop_size import MARGIN
 from space_core.face.detector import Detector, build_detector
 from space_core.face.normalization import HeadPose, pose_landmarks
 from space_core.face.portrait import Portrait, prepare_portrait
 from space_core.face.posed_face import PosedFace
 from space_core.face.topology import EYES, Eye
 from space_core.generator.generator import Generator
-from space_core.generator.mesh_warp.face_motion import PixelTransform, face_motion
+from space_core.generator.mesh_warp.face_motion import TO_SURROUNDINGS, face_motion
 from space_core.generator.mesh_warp.glasses.finding import find_glasses
 from space_core.measures.corpus import Corpus
 from space_core.measures.eyes import CLOSED, OPEN, eye_opening
@@ -181,7 +180,7 @@ def _portraits(corpus: Corpus, detector: Detector) -> Iterator[tuple[str, Portra
 
 def _in_sunglasses(portrait: Portrait) -> bool:
     face = PosedFace(portrait.normalized[None], portrait.pose)
-    in_surroundings = face_motion(face, PixelTransform(1.0, np.full(2, float(MARGIN))), torch.device("cpu"))
+    in_surroundings = face_motion(face, TO_SURROUNDINGS, torch.device("cpu"))
     picture = torch.tensor(portrait.surroundings).permute(2, 0, 1)[None].float() / 255
     glasses = find_glasses(picture, in_surroundings, portrait.person)
     return glasses is not None and glasses.opaque

@@ -10,6 +10,7 @@ from functools import cache
 import numpy as np
 import torch
 
+from space_core.face.crop_size import MARGIN
 from space_core.face.hair_locks import LOCKS
 from space_core.face.posed_face import PosedFace
 
@@ -34,6 +35,9 @@ class PixelTransform:
 
     def then(self, other: "PixelTransform") -> "PixelTransform":
         return PixelTransform(self.scale * other.scale, other(self.offset))
+
+
+TO_SURROUNDINGS = PixelTransform(1.0, np.full(2, float(MARGIN)))  # of a portrait, from pixels of its crop
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from space_core.generator.mesh_warp.compositing.prepared_canvas import PreparedC
 from space_core.generator.mesh_warp.compositing.soft_edges import soften_edges
 from space_core.generator.mesh_warp.compositing.stretched_rims import smooth_rims
 from space_core.generator.mesh_warp.drawing_process import DrawingLease
-from space_core.generator.mesh_warp.face_motion import FaceMotion, PixelTransform, face_motion, upload
+from space_core.generator.mesh_warp.face_motion import TO_SURROUNDINGS, FaceMotion, PixelTransform, face_motion, upload
 from space_core.generator.mesh_warp.far_side import FarAppearance, far_appearance
 from space_core.generator.mesh_warp.features import (
     PreparedEyes,
@@ -107,7 +107,7 @@ class PreparedPortrait:
     @property
     def to_surroundings(self) -> PixelTransform:
         """From pixels of the film to those of the portrait's surroundings."""
-        return self.to_film.inverse().then(PixelTransform(1.0, np.full(2, float(MARGIN))))
+        return self.to_film.inverse().then(TO_SURROUNDINGS)
 
 
 class MeshWarpGenerator:
@@ -127,13 +127,13 @@ class MeshWarpGenerator:
         edges = np.stack([portrait.crop.to_crop(corner) + MARGIN for corner in (np.zeros(2), size)])
         canvas, whole, continued = _with_whole_head(canvas, portrait, edges)
         face = PosedFace(portrait.normalized[None], portrait.pose)
-        to_film, to_surroundings = film_transform(canvas), PixelTransform(1.0, np.full(2, float(MARGIN)))
+        to_film = film_transform(canvas)
         surroundings, hidden = portrait.behind_bars(portrait.surroundings, AROUND_CROP)
         picture = torch.tensor(surroundings).permute(2, 0, 1)[None].float() / 255
         covered = is_mouth_covered(portrait.image, portrait.landmarks)
-        lip_edges = None if covered else find_lip_edges(picture, face_motion(face, to_surroundings, host))
+        lip_edges = None if covered else find_lip_edges(picture, face_motion(face, TO_SURROUNDINGS, host))
         face = _with_lips(face, lip_edges)
-        around, photo = (face_motion(face, transform, host) for transform in (to_surroundings, to_film))
+        around, photo = (face_motion(face, transform, host) for transform in (TO_SURROUNDINGS, to_film))
         glasses, worn = find_glasses(picture, around, portrait.person), None
         if glasses is not None:
             canvas, worn = take_off_glasses(canvas, glasses, photo)
@@ -152,7 +152,7 @@ class MeshWarpGenerator:
                 to_film=to_film,
                 photo=photo,
                 lip_edges=lip_edges,
-                mesh=mesh.transformed(to_surroundings.inverse().then(to_film)),
+                mesh=mesh.transformed(TO_SURROUNDINGS.inverse().then(to_film)),
                 wrinkles=prepare_wrinkles(picture, around, depiction, soft / to_film.scale),
                 smile_folds=prepare_smile_folds_on(canvas, photo, depiction),
                 glasses=worn,

@@ -152,17 +152,8 @@ def estimate_colours(picture: torch.Tensor, photo: FaceMotion) -> MouthColours:
     for share, others in ((depiction.varnish, varnished), (depiction.stone, stone)):
         colours = tuple(colour + share * (other - colour) for colour, other in zip(colours, others, strict=True))
     enamel, neck, lips, gums, tongue, depths = (colour.clip(0, 1).astype(np.float32) for colour in colours)
-    return MouthColours(
-        enamel,
-        neck,
-        lips,
-        gums,
-        tongue,
-        depths,
-        depiction,
-        shade * max(depiction.stone, depiction.varnish),
-        reddening,
-    )
+    shade *= max(depiction.stone, depiction.varnish)
+    return MouthColours(enamel, neck, lips, gums, tongue, depths, depiction, shade, reddening)
 
 
 def _least_of_red(surface: np.ndarray) -> np.ndarray:

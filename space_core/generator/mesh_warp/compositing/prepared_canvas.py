@@ -13,7 +13,7 @@ from space_core.generator.mesh_warp.background import Background
 from space_core.generator.mesh_warp.compositing.far_layer import OUTLINE, FarLayer, prepare_far_layer
 from space_core.generator.mesh_warp.compositing.grid import Grid, scaled
 from space_core.generator.mesh_warp.compositing.person_layer import cut_out, doubled_layer, outline_cells
-from space_core.generator.mesh_warp.face_motion import PixelTransform
+from space_core.generator.mesh_warp.face_motion import TO_SURROUNDINGS, PixelTransform
 from space_core.generator.mesh_warp.far_side import FarAppearance
 
 # A layer of at most so many pixels is kept at twice its resolution, and a larger one up to the second number is sampled
@@ -118,14 +118,11 @@ def prepare_canvas(
     to_film = film_transform(canvas)
     left, top, width, height = canvas.shown
     shown, edges = np.array([left, top]), np.array(canvas.picture.shape[1::-1])
-    # The pixels whose centres lie in the surroundings.
-    first, last = (to_film(np.full(2, float(end))) + shown for end in (-MARGIN, SIZE + MARGIN - 1))
-    low = np.ceil(first - 1e-6).astype(int).clip(0)
-    high = np.minimum(np.floor(last + 1e-6).astype(int) + 1, edges)
+    low, high = _in_surroundings(to_film, shown, edges)
     picture, corner = canvas.picture[low[1] : high[1], low[0] : high[0]], low - shown
 
     density = 2 if picture[..., 0].size <= DOUBLED_PIXELS else 1
-    to_surroundings = to_film.inverse().then(PixelTransform(1.0, np.full(2, float(MARGIN))))
+    to_surroundings = to_film.inverse().then(TO_SURROUNDINGS)
     outside = low[0], low[1], edges[0] - high[0]
     before, above, after = (max(0, own - int(cut)) for own, cut in zip(canvas.continued, outside, strict=True))
     layer, background, effect = cut_out(picture, behind, to_surroundings, corner, (before, above, after))
@@ -154,3 +151,13 @@ def prepare_canvas(
         softening=softening,
         outline=torch.from_numpy(outline_cells(layer, round(OUTLINE * to_film.scale), density, cell))[None, None],
     )
+
+
+def _in_surroundings(to_film: PixelTransform, shown: np.ndarray, edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The first column and row (2,) of a picture whose pixels' centres lie in the surroundings, and their ends (2,).
+
+    ``shown`` (2,) is the film's first pixel in the picture, and ``edges`` (2,) are the picture's width and height.
+    """
+    first, last = (to_film(np.full(2, float(end))) + shown for end in (-MARGIN, SIZE + MARGIN - 1))
+    low = np.ceil(first - 1e-6).astype(int).clip(0)
+    return low, np.minimum(np.floor(last + 1e-6).astype(int) + 1, edges)

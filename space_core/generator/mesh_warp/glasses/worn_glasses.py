@@ -11,10 +11,9 @@ import torch
 from torch.nn import functional as F
 
 from space_core.face.canvas import Canvas
-from space_core.face.crop_size import MARGIN
 from space_core.generator.mesh_warp.compositing.person_layer import doubled_layer, premultiplied
 from space_core.generator.mesh_warp.compositing.prepared_canvas import film_transform
-from space_core.generator.mesh_warp.face_motion import FaceMotion, PixelTransform
+from space_core.generator.mesh_warp.face_motion import TO_SURROUNDINGS, FaceMotion
 from space_core.generator.mesh_warp.glasses.cut_out import Glasses
 from space_core.generator.mesh_warp.glasses.shell import on_shell
 from space_core.generator.mesh_warp.sampling import grid_of, sample
@@ -52,7 +51,7 @@ class WornGlasses:
 def take_off_glasses(canvas: Canvas, glasses: Glasses, photo: FaceMotion) -> tuple[Canvas, WornGlasses]:
     """A canvas without its person's glasses, and these; ``photo`` has the photo's landmarks in pixels of the film."""
     to_film, shown = film_transform(canvas), np.array(canvas.shown[:2])
-    from_surroundings = PixelTransform(1.0, np.full(2, -float(MARGIN))).then(to_film)
+    from_surroundings = TO_SURROUNDINGS.inverse().then(to_film)
     rows, columns = (np.flatnonzero((glasses.hidden[0, 0] > 0).any(axis).cpu().numpy()) for axis in (1, 0))
     ends = np.array([[columns[0] - 1, rows[0] - 1], [columns[-1] + 1, rows[-1] + 1]])
     first, last = (from_surroundings(end) + shown for end in ends)

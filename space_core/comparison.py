@@ -13,7 +13,7 @@ from space_core.frame_iterator import FrameIterator
 from space_core.options import AnimationOptions, option_field, option_names
 from space_core.progress import Progress
 
-LEAST_SETTINGS, MOST_SETTINGS = 2, 4
+MIN_SETTINGS, MAX_SETTINGS = 2, 4
 COLUMNS = 2
 # In parts of a cell's side.
 STRIP = 0.11  # height of the strip below each picture that says which setting it is
@@ -61,9 +61,9 @@ class Comparison(FrameIterator):
 
 def check_settings(settings: Sequence[AnimationOptions], captions: Sequence[str] | None) -> tuple[str, ...]:
     """The captions of settings that can stand side by side; SpaceError for those that can't."""
-    if not LEAST_SETTINGS <= len(settings) <= MOST_SETTINGS:
+    if not MIN_SETTINGS <= len(settings) <= MAX_SETTINGS:
         raise SpaceError(
-            f"{LEAST_SETTINGS} to {MOST_SETTINGS} settings can be compared, not {len(settings)}. "
+            f"{MIN_SETTINGS} to {MAX_SETTINGS} settings can be compared, not {len(settings)}. "
             "Leave some out, or add some."
         )
     if any(options.shows_whole_photo for options in settings):
@@ -114,7 +114,7 @@ def _strip_height(side: int) -> int:
     return 2 * round(side * STRIP / 2)  # even, as H.264 wants it
 
 
-@lru_cache(maxsize=MOST_SETTINGS)
+@lru_cache(maxsize=MAX_SETTINGS)
 def _strip(caption: str, side: int) -> np.ndarray:
     """A caption as a picture; a long one is cut."""
     strip = Image.new("RGB", (side, _strip_height(side)), BACKGROUND)

@@ -37,7 +37,7 @@ from space_core.cluster.batch import MAX_GROUP, grouped
 from space_core.cluster.film_maker import FilmMaker
 from space_core.cluster.job_table import FilmJob, read_job_table
 from space_core.cluster.ray_session import LOCAL, ray_session
-from space_core.cluster.remote_stream import MOST_UNREAD
+from space_core.cluster.remote_stream import MAX_UNREAD
 from space_core.cluster.replica import NO_PICTURE, Chunk, FilmRequest, FilmResult, LiveRequest, Ready
 from space_core.cluster.serving import RemotePipeline
 from space_core.cluster.shared_application import shared_application
@@ -697,9 +697,9 @@ def test_a_live_stream_of_a_replica_waits_for_its_reader_and_follows_changes(tmp
     stream = remote.stream(tmp_path / "photo.jpg", chunks(), control=control, skip_after=0.2, progress=ignore_progress)
     with closing(stream) as frames:
         assert replica.request.photo.content == b"photo"
-        until(lambda: len(given) > MOST_UNREAD)
+        until(lambda: len(given) > MAX_UNREAD)
         time.sleep(0.1)
-        assert len(given) == MOST_UNREAD + 2  # one is on its way, and one more is held
+        assert len(given) == MAX_UNREAD + 2  # one is on its way, and one more is held
         assert remote.replicas()["waiting"] == 1
         control.update(gaze_yaw=7)
         read = list(frames)

@@ -278,7 +278,7 @@ def no_progress_is_made(*step):
 @pytest.mark.slow
 @pytest.mark.usefixtures("one_portrait")
 def test_the_recipe_runs_to_its_end_and_is_repeatable_also_where_time_is_up(networks, tmp_path, portrait, monkeypatch):
-    monkeypatch.setattr(learning, "LEAST_TAKES", 5)
+    monkeypatch.setattr(learning, "MIN_TAKES", 5)
     monkeypatch.setattr(fitting, "CHECK_EVERY", 20)
     told, files = [], []
     for name, num_takes in (("one", 5), ("two", 15)):

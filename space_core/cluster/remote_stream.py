@@ -14,7 +14,7 @@ from space_core.live import LiveControl, LiveFrame
 from space_core.progress import Progress, run_with_progress
 from space_core.timing import SAMPLES_PER_FRAME
 
-MOST_UNREAD = 50  # frames whose sound is sent and that are not read yet: those that are planned and drawn, and a second
+MAX_UNREAD = 50  # frames whose sound is sent and that are not read yet: those that are planned and drawn, and a second
 WAIT_SECONDS = 0.02  # between looks at whether frames were read
 
 
@@ -100,7 +100,7 @@ class RemoteStream:
         with suppress(RayError):  # the stream has ended
             try:
                 for chunk in chunks:
-                    while num_samples > (self._num_read + MOST_UNREAD) * SAMPLES_PER_FRAME:
+                    while num_samples > (self._num_read + MAX_UNREAD) * SAMPLES_PER_FRAME:
                         if self._over.wait(WAIT_SECONDS):
                             return
                     if self._over.is_set():

@@ -26,7 +26,7 @@ NEAR, SHOWN, BEYOND, EXPLAINED = 1.6, 0.35, 6.0, 0.8
 MOSTLY_SHOWN, STRAIGHT = 0.7, 0.3
 AT_PHOTO_EDGE = 0.8  # share of the photo's outermost pixels above a bar that are of its colour at least
 COLUMNS = 100  # at about so many places along the photo's edge it is looked for
-LEAST_LENGTH = 0.18  # of what is shown of that edge, in lengths of the photo's
+MIN_LENGTH = 0.18  # of what is shown of that edge, in lengths of the photo's
 # Nothing of a bar is in the picture that far from its edge, in pixels of the photo or of the picture, the larger ones.
 CLEARANCE = 1.5
 # Behind a bar is what lies before it mirrored, ever more slowly, down to so many pixels of the crop.
@@ -115,7 +115,7 @@ def _upper_line(part: np.ndarray, outermost: np.ndarray) -> _Line | None:
     heights = above.min(1, keepdims=True)
     near = (above - heights < NEAR) & (heights + slopes * columns > 0)
     best = int(near.sum(1).argmax())
-    if near[best].sum() < max(LEAST_LENGTH * len(columns), 3):
+    if near[best].sum() < max(MIN_LENGTH * len(columns), 3):
         return None
     slope, intercept = np.polyfit(columns[near[best]], depth[near[best]], 1)
     line = intercept + slope * columns

@@ -14,8 +14,8 @@ AROUND_LIPS = (1.25, 1.7)  # what is around the lips lies between enlarged outli
 # The face is covered where its lower part has another colour than the upper one and nothing is seen of lips there. In
 # CIELAB (chroma alone between the parts; lips are redder than the skin): of 480 photos, those of bare faces with lips
 # as pale as that, statues and drawings, have parts that differ by 7 at most, those of masks by 7 to 40.
-LEAST_DIFFERENCE = 9.0
-MOST_OF_LIPS, MOST_REDDER = 5.0, 1.5
+MIN_DIFFERENCE = 9.0
+MAX_LIP_DIFFERENCE, MAX_REDDER = 5.0, 1.5
 
 
 def is_mouth_covered(image: np.ndarray, landmarks: np.ndarray) -> bool:
@@ -39,9 +39,9 @@ def is_mouth_covered(image: np.ndarray, landmarks: np.ndarray) -> bool:
     )
     of_lips = lips - around
     return bool(
-        np.linalg.norm((upper - lower)[1:]) > LEAST_DIFFERENCE
-        and np.linalg.norm(of_lips) < MOST_OF_LIPS
-        and of_lips[1] < MOST_REDDER
+        np.linalg.norm((upper - lower)[1:]) > MIN_DIFFERENCE
+        and np.linalg.norm(of_lips) < MAX_LIP_DIFFERENCE
+        and of_lips[1] < MAX_REDDER
     )
 
 

@@ -19,7 +19,7 @@ from space_core.face.segmentation import in_one_piece, person_mask
 
 # The crop's side in heights of the face mesh (forehead to chin, without hair): head, hair and shoulders.
 SIDE_IN_FACES = 2.25
-LEAST_SIDE_IN_FACES = 1.0  # where the photo ends sooner; below this it is continued past its edges instead
+MIN_SIDE_IN_FACES = 1.0  # where the photo ends sooner; below this it is continued past its edges instead
 FACE_CENTRE = 0.49  # where the middle of the face mesh comes to lie, from the crop's top
 
 MIN_FACE_HEIGHT = 64  # pixels in the photo; smaller faces have no lips to speak of
@@ -212,7 +212,7 @@ def _crop_around(face: np.ndarray, width: int, height: int) -> Crop:
     """The square around a face: inside the photo where it can be."""
     low, high = face[:, :2].min(0), face[:, :2].max(0)
     face_height = high[1] - low[1]
-    side = min(SIDE_IN_FACES * face_height, max(min(width, height), LEAST_SIDE_IN_FACES * face_height))
+    side = min(SIDE_IN_FACES * face_height, max(min(width, height), MIN_SIDE_IN_FACES * face_height))
     origin = (low + high) / 2 - [side / 2, side * FACE_CENTRE]
     room = np.array([width, height]) - side
     origin = np.where(room >= 0, np.clip(origin, 0, np.maximum(room, 0)), room / 2)

@@ -8,16 +8,16 @@ import numpy as np
 from space_core.face.luminance import LUMINANCE
 
 REBLUR = 1.0  # pixels
-STRONG_EDGES, LEAST_EDGE = 0.8, 0.01  # quantile of the gradients at edges, and a gradient per pixel, 0…1
+STRONG_EDGES, MIN_EDGE = 0.8, 0.01  # quantile of the gradients at edges, and a gradient per pixel, 0…1
 SHARP_EDGES = 0.25  # quantile of the edges' widths; wider edges may be shadows or soft by themselves
-LEAST_RATIO = 1.001  # of gradients; below, an edge is too wide to be measured
+MIN_RATIO = 1.001  # of gradients; below, an edge is too wide to be measured
 # Pixels; where edges are wider, or noise hides that they are, they are measured again in a picture of half the size:
 # noise is lost there, and edges of sharp photos are narrower than the second of these. Down to so many pixels a side.
-MEASURED, SHARP_IN_HALF, LEAST_SIDE = 1.5, 1.15, 20
+MEASURED, SHARP_IN_HALF, MIN_SIDE = 1.5, 1.15, 20
 
 # Pixels of the portrait's crop. Photos that are blurred by no more count as sharp; of more than the second nobody says
 # how much it is.
-SHARP, MOST_BLUR = 1.35, 5.0
+SHARP, MAX_BLUR = 1.35, 5.0
 
 
 def edge_blur(picture: np.ndarray) -> float:
@@ -29,7 +29,7 @@ def edge_blur(picture: np.ndarray) -> float:
     """
     grey: np.ndarray = picture.astype(np.float32) @ LUMINANCE
     measured, size = _width_of_edges(grey), 1
-    while min(grey.shape) >= 2 * LEAST_SIDE:
+    while min(grey.shape) >= 2 * MIN_SIDE:
         grey = cv2.resize(grey, (grey.shape[1] // 2, grey.shape[0] // 2), interpolation=cv2.INTER_AREA)
         in_half = _width_of_edges(grey)
         if measured <= MEASURED and in_half <= SHARP_IN_HALF:
@@ -50,7 +50,7 @@ def softening_of(blur: float, scale: float) -> float:
         blur: the photo's, in the same pixels.
         scale: such pixels per pixel of the portrait's crop.
     """
-    blur, sharp = min(blur, MOST_BLUR * scale), SHARP * scale
+    blur, sharp = min(blur, MAX_BLUR * scale), SHARP * scale
     return blur * math.sqrt(1 - (sharp / blur) ** 4) if blur > sharp else 0.0
 
 
@@ -66,9 +66,9 @@ def _width_of_edges(grey: np.ndarray) -> float:
     edges[[0, -1]] = edges[:, [0, -1]] = False
     if not edges.any():
         return 0.0
-    edges &= size > max(np.quantile(size[edges], STRONG_EDGES), LEAST_EDGE)
+    edges &= size > max(np.quantile(size[edges], STRONG_EDGES), MIN_EDGE)
     ratios = size[edges] / np.maximum(np.hypot(*after)[edges], 1e-6)
-    ratios = ratios[ratios > LEAST_RATIO]
+    ratios = ratios[ratios > MIN_RATIO]
     return float(np.quantile(REBLUR / np.sqrt(ratios**2 - 1), SHARP_EDGES)) if len(ratios) else 0.0
 
 

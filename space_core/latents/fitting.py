@@ -13,7 +13,7 @@ STEPS, BATCH, RATE, WEIGHT_DECAY, DROPOUT = 600, 256, 1.5e-3, 1e-2, 0.1
 CHECK_EVERY = 100  # steps between evaluations on the takes by which the best state is chosen
 EPSILON = 1e-9  # of that power, so that inputs that are always 0 do no harm
 RIDGES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)  # of the linear map, in parts of the inputs' power; chosen by those takes
-LEAST_SIGN = 0.3  # correlation of an angle that is read with the true one, from which on its sign is trusted
+MIN_SIGN = 0.3  # correlation of an angle that is read with the true one, from which on its sign is trusted
 # By name, what each variant of the network is given besides the head pose.
 VARIANTS = {
     "landmarks and speech": (True, True),
@@ -103,7 +103,7 @@ def signs(examples: Examples) -> np.ndarray:
     found = np.array([-1.0, 1.0, 1.0], np.float32)
     for column, ours in enumerate(examples.pose[:, CONTEXT, [1, 0, 2]].T):
         theirs = examples.angles[:, column]
-        if theirs.std() > 1e-6 and abs(correlation := np.corrcoef(ours, theirs)[0, 1]) > LEAST_SIGN:
+        if theirs.std() > 1e-6 and abs(correlation := np.corrcoef(ours, theirs)[0, 1]) > MIN_SIGN:
             found[column] = np.sign(correlation)
     return found
 

@@ -9,9 +9,9 @@ from space_core.face.luminance import LUMINANCE
 from space_core.face.topology import INNER_LOWER_LIP, INNER_UPPER_LIP, OUTER_EYE_CORNERS
 
 CHEEKS = ((50, 101, 36, 205), (280, 330, 266, 425))  # quadrilaterals of skin beside nose and mouth
-LEAST_OPENING = 0.03  # of the distance between the outer eye corners; lips less apart show no inside to be measured
+MIN_OPENING = 0.03  # of the distance between the outer eye corners; lips less apart show no inside to be measured
 LIP_EDGE = 0.008  # of the same distance; pixels that near to the lips are as much lip as mouth
-LEAST_PIXELS = 30
+MIN_PIXELS = 30
 BRIGHT = 0.75  # of the cheeks' luminance; a tooth in the light is at least as bright
 NAMES = ("contrast", "gradient", "bright")
 PROFILE = (0.08, 0.29, 0.5, 0.71, 0.92)  # places of a profile, from the upper lip to the lower one
@@ -33,13 +33,13 @@ def mouth_interior(frame: np.ndarray, landmarks: np.ndarray) -> np.ndarray | Non
     """
     points = landmarks[:, :2].astype(np.float32)
     unit = float(np.linalg.norm(points[OUTER_EYE_CORNERS[0]] - points[OUTER_EYE_CORNERS[1]]))
-    if np.linalg.norm(points[INNER_UPPER_LIP[5]] - points[INNER_LOWER_LIP[5]]) < LEAST_OPENING * unit:
+    if np.linalg.norm(points[INNER_UPPER_LIP[5]] - points[INNER_LOWER_LIP[5]]) < MIN_OPENING * unit:
         return None
     inside = _filled(frame, [[*INNER_UPPER_LIP, *INNER_LOWER_LIP[::-1]]], points)
     radius = max(1, round(LIP_EDGE * unit))
     inside = cv2.erode(inside, np.ones((2 * radius + 1,) * 2, np.uint8)) > 0
     cheeks = _filled(frame, CHEEKS, points) > 0
-    if inside.sum() < LEAST_PIXELS or not cheeks.any():
+    if inside.sum() < MIN_PIXELS or not cheeks.any():
         return None
     luminance = frame.astype(np.float32) @ LUMINANCE
     luminance /= max(float(luminance[cheeks].mean()), 1.0)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from space_core.motion.emotion_labels import EMOTIONS
-from space_core.motion.eyelids import LEAST_HEIGHT, lids, move_lids, openness
+from space_core.motion.eyelids import MIN_HEIGHT, lids, move_lids, openness
 from space_core.motion.loudness import loudness, smooth
 from space_core.smoothstep import smoothstep
 from space_core.timing import FPS
@@ -91,7 +91,7 @@ def _share_to_close(opening: np.ndarray, rest: np.ndarray) -> np.ndarray:
     upper, lower = lids(rest[None])[0].swapaxes(0, 1)
     left_open = np.linalg.norm(lower - upper, axis=-1) * (1 - openness(rest[None])[0])[:, None]
     heights = np.linalg.norm(opening, axis=-1)
-    return 1 - np.minimum(left_open / np.maximum(heights, LEAST_HEIGHT), 1)[..., None]
+    return 1 - np.minimum(left_open / np.maximum(heights, MIN_HEIGHT), 1)[..., None]
 
 
 def _closures(

@@ -8,7 +8,7 @@ from space_core.face.topology import EYES, canonical_face
 from space_core.motion.eyelids import lids, move_lids
 from space_core.smoothstep import smoothstep
 
-LEAST_EYE_OPENING = 0.65  # of the resting face's, that every expression leaves
+MIN_EYE_OPENING = 0.65  # of the resting face's, that every expression leaves
 # The brows come down freely by the first share of their distance from the upper lids, and never by the second.
 BROWS_FREE, BROWS_LIMIT = 0.55, 0.7
 # And they rise freely by the first share of it, and never by the second: skin that is stretched further is a blur of
@@ -73,7 +73,7 @@ def _brow_weights() -> np.ndarray:
 def _limit_lids(offsets: np.ndarray, rest: np.ndarray) -> np.ndarray:
     """The offsets (T, 478, 3) with the upper lids raised where they would shut eyes that are already half shut."""
     before, after = lids(rest[None]), lids(rest + offsets)
-    missing = LEAST_EYE_OPENING * (before[:, :, 1] - before[:, :, 0]) - (after[:, :, 1] - after[:, :, 0])
+    missing = MIN_EYE_OPENING * (before[:, :, 1] - before[:, :, 0]) - (after[:, :, 1] - after[:, :, 0])
     lift = np.zeros_like(after)
     lift[:, :, 0, :, 1] = -np.clip(missing[..., 1], 0, None)
     return move_lids(rest + offsets, lift) - rest

@@ -16,7 +16,7 @@ FOLLOWS_BELOW = (0.6, 0.25)
 SHUT, OPEN = 0.085, 0.11
 # In a wink one eye is lower than the first share of the other's height; from the second on both are as open.
 WINK = (0.3, 0.4)
-LEAST_HEIGHT = 1e-6  # of an eye, normalized: less is none
+MIN_HEIGHT = 1e-6  # of an eye, normalized: less is none
 
 
 def skin_of_lids() -> tuple[np.ndarray, np.ndarray]:
@@ -54,7 +54,7 @@ def openness(landmarks: np.ndarray) -> np.ndarray:
     # Without depth, by which the tracker keeps even shut lids apart.
     heights = np.linalg.norm((eyes[:, :, 1] - eyes[:, :, 0])[..., 1:-1, :2], axis=-1).mean(-1)
     own = smoothstep(heights / eye_width(landmarks), SHUT, OPEN)
-    alike = smoothstep(heights / np.maximum(heights[:, ::-1], LEAST_HEIGHT), *WINK)
+    alike = smoothstep(heights / np.maximum(heights[:, ::-1], MIN_HEIGHT), *WINK)
     return np.maximum(own, alike * own[:, ::-1])
 
 

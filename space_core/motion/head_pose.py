@@ -27,7 +27,7 @@ YAW, PITCH, ROLL, SWAY_X, SWAY_Y, LOG_SCALE = range(NUM_CHANNELS)
 MAX_ROTATION = 15.0  # degrees from the photo's pose in any angle, for generated motion
 # Degrees. A photo carries no profile: away from the camera no head reaches the first yaw, unless the photo's is so far
 # that it could not turn by nearly the second.
-MAX_YAW, LEAST_TURN = 50.0, 11.0
+MAX_YAW, MIN_TURN = 50.0, 11.0
 MAX_SWAY = np.array([0.15, 0.12, 0.08])  # of SWAY_X, SWAY_Y, LOG_SCALE
 LINEAR_PART = 0.6  # of a limit: up to here motion is unchanged, beyond it is compressed
 
@@ -46,7 +46,7 @@ AMPLITUDE_IN_SILENCE = 0.4
 ONSET_AMPLITUDE = 1.3
 ONSET_LEAD_FRAMES = round(0.12 * FPS)
 FARTHEST = 4.5  # standard deviations of the motion, at most
-MOST_SPREAD = 0.5  # of the logarithm of a random speaker's deviation, so that nobody is stiff or wild
+MAX_SPREAD = 0.5  # of the logarithm of a random speaker's deviation, so that nobody is stiff or wild
 
 EASE_IN_FRAMES = 0.5 * FPS  # over which all motion sets in
 NOD_BAND = 0.5 * FPS  # frames (standard deviation); slower changes of loudness are not syllables
@@ -152,7 +152,7 @@ def generate_head_pose(
 def speaker_deviation(model: HeadMotionModel, random: np.random.Generator) -> np.ndarray:
     """(6,) the standard deviation of a random speaker's offsets."""
     spread = model.spread * random.standard_normal(NUM_CHANNELS)
-    return model.deviation * np.exp(np.clip(spread, -MOST_SPREAD, MOST_SPREAD))
+    return model.deviation * np.exp(np.clip(spread, -MAX_SPREAD, MAX_SPREAD))
 
 
 def breathing(cycles: np.ndarray) -> np.ndarray:
@@ -175,7 +175,7 @@ def rotation_limits(angles: np.ndarray, photo: HeadPose, farthest: float) -> np.
     """
     limits = np.full(angles.shape, farthest)
     yaw = photo.rotation[0, 0]
-    limits[angles[:, 0] * yaw > 0, 0] = min(farthest, max(MAX_YAW - abs(yaw), LEAST_TURN))
+    limits[angles[:, 0] * yaw > 0, 0] = min(farthest, max(MAX_YAW - abs(yaw), MIN_TURN))
     return limits
 
 

@@ -19,14 +19,14 @@ LOWEST = 560.0  # Hz
 PERIODIC = 0.85  # autocorrelation at the pitch, relative to that of lag 0, at least
 NEARLY_HIGHEST = 0.06  # a peak this much below the highest counts as much as it does, against subharmonics
 LOUD_DB = -18.0  # relative to the speech power
-LEAST_FREQUENCY = 80.0  # Hz; hum and rumble below do not count
+MIN_FREQUENCY = 80.0  # Hz; hum and rumble below do not count
 
 # Of the power, at most so much is below the pitch, where speech and nearly all music has some, and at least so much is
 # above it, in some frames nearby; a whistle, a hum and a beep have less.
-BELOW_FROM, MOST_BELOW = 0.7, 0.006  # the first is a share of the pitch
-ABOVE_FROM, LEAST_ABOVE = 1.5, 0.012
+BELOW_FROM, MAX_BELOW = 0.7, 0.006  # the first is a share of the pitch
+ABOVE_FROM, MIN_ABOVE = 1.5, 0.012
 
-SPAN, LEAST_FRAMES = 5, 4  # of so many frames around one so many have to be as high
+SPAN, MIN_FRAMES = 5, 4  # of so many frames around one so many have to be as high
 NEARBY = 12  # frames
 SMOOTHING = 1.6  # frames
 # In outer-eye-corner distances, 11 mm: the median of what is predicted for screams that the network takes for voices.
@@ -46,8 +46,8 @@ def high_voice(speech: np.ndarray, power: float, first_frame: int, num_frames: i
     """
     reach = NEARBY + SPAN // 2 + round(3 * SMOOTHING)
     high, resonant = _high_frames(speech, power, first_frame - reach, num_frames + 2 * reach)
-    lasting = resonant & (_count(resonant, SPAN) >= LEAST_FRAMES)
-    continued = high & (_count(high, SPAN) >= LEAST_FRAMES) & (_count(lasting, 2 * NEARBY + 1) > 0)
+    lasting = resonant & (_count(resonant, SPAN) >= MIN_FRAMES)
+    continued = high & (_count(high, SPAN) >= MIN_FRAMES) & (_count(lasting, 2 * NEARBY + 1) > 0)
     return smooth(continued.astype(float), SMOOTHING)[reach : reach + num_frames].astype(np.float32)
 
 
@@ -92,7 +92,7 @@ def _tones(windows: np.ndarray) -> np.ndarray:
     window = np.hanning(WINDOW)
     spectrum = np.abs(np.fft.rfft(windows * window, FFT_SIZE)) ** 2
     per_hertz = FFT_SIZE / SAMPLE_RATE
-    spectrum[:, : round(LEAST_FREQUENCY * per_hertz)] = 0
+    spectrum[:, : round(MIN_FREQUENCY * per_hertz)] = 0
     decay = np.fft.irfft(np.abs(np.fft.rfft(window, FFT_SIZE)) ** 2)
     lags = slice(LAGS[0] - 1, LAGS[-1] + 2)
     correlation = np.fft.irfft(spectrum)
@@ -105,5 +105,5 @@ def _tones(windows: np.ndarray) -> np.ndarray:
     cumulative = spectrum.cumsum(1) / (spectrum.sum(1, keepdims=True) + 1e-12)
     below = cumulative[rows, (BELOW_FROM * pitch * per_hertz).astype(int)]
     above = 1 - cumulative[rows, (ABOVE_FROM * pitch * per_hertz).astype(int)]
-    high = (peaks[rows, chosen] > PERIODIC) & (pitch > LOWEST) & (below < MOST_BELOW)
-    return np.stack([high, high & (above > LEAST_ABOVE)])
+    high = (peaks[rows, chosen] > PERIODIC) & (pitch > LOWEST) & (below < MAX_BELOW)
+    return np.stack([high, high & (above > MIN_ABOVE)])

@@ -10,7 +10,7 @@ from space_core.motion.loudness import smooth
 from space_core.motion.speech_features import BLOCK_SAMPLES, SILENT_POWER, block_powers, gated_power
 
 # In blocks of a tenth of a second. A passage is quiet if what is heard in PASSAGE_BLOCKS before or after is.
-PASSAGE_BLOCKS, LEAST_BLOCKS = 30, 10  # the second is how many of the first have to be heard
+PASSAGE_BLOCKS, MIN_BLOCKS = 30, 10  # the second is how many of the first have to be heard
 NEAR_BLOCKS = 2  # around a loud block stay as they are
 SMOOTHING = 2.0  # of the gain, standard deviation
 
@@ -39,13 +39,13 @@ def raise_quiet_passages(speech: np.ndarray, whole: float | None = None) -> np.n
 
 def _gains(power: np.ndarray, whole: float) -> np.ndarray:
     """Gains (B,) in decibels for blocks of a recording, of their power (B,) and its mean power."""
-    if len(power) < LEAST_BLOCKS:
+    if len(power) < MIN_BLOCKS:
         return np.zeros(len(power))
     below = 10 * np.log10(whole / np.maximum(power, SILENT_POWER))
     heard = (power > SILENT_POWER) & (below < -HEARD)
     count = _sums(heard)
     mean, level, square = (_sums(heard * each) / np.maximum(count, 1) for each in (power, below, below**2))
-    mean = np.where(count < LEAST_BLOCKS, power.max(), mean)
+    mean = np.where(count < MIN_BLOCKS, power.max(), mean)
     quieter = mean.argmin(0)[None]
     mean, level, square = (np.take_along_axis(each, quieter, 0)[0] for each in (mean, level, square))
     padded = np.pad(power, NEAR_BLOCKS, "edge")

@@ -44,7 +44,7 @@ FARTHEST = 5.0  # typical deviations that motion approaches and never exceeds
 EASE_IN = 0.6 * FPS  # frames from the photo's face
 REST_SMOOTHING = 0.35 * FPS  # frames over which motion rests in a pause
 SILENT, PASSAGE = 0.08, 0.55  # of the smoothed speaking: up to here there is no motion; from there to all of it
-MOST_SPREAD = 0.3  # of the logarithm of a random speaker's deviation, so that nobody is stiff or wild
+MAX_SPREAD = 0.3  # of the logarithm of a random speaker's deviation, so that nobody is stiff or wild
 AMPLITUDE_DURATION, AMPLITUDE_SPREAD = 2.0 * FPS, 0.35  # of the slow variation of the amplitude
 STREAM = 3  # of random numbers of a seed; others are for head motion, blinks and gaze
 
@@ -114,7 +114,7 @@ def upper_face_motion(prosody: Prosody, seed: int) -> np.ndarray:
 def speaker_deviation(model: UpperFaceModel, random: np.random.Generator) -> np.ndarray:
     """(channels,) the standard deviation of a random speaker's motion, millimetres."""
     spread = model.spread * random.standard_normal(len(CHANNELS))
-    return model.deviation * np.exp(np.clip(spread, -MOST_SPREAD, MOST_SPREAD))
+    return model.deviation * np.exp(np.clip(spread, -MAX_SPREAD, MAX_SPREAD))
 
 
 def combined_motion(

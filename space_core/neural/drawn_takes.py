@@ -33,7 +33,7 @@ SPEEDS = (0.8, 1.25)  # a recording is played as fast, at a pitch that much high
 # Beyond what the planner gives, at each moment: deviations of the head's turn (degrees of yaw, pitch, roll), path and
 # zoom; the most action units and their strength; how far the eyes look aside (degrees); how often the lids are lower.
 TURN, PATH, ZOOM = (9.0, 6.0, 4.0), (0.06,) * 3, (0.03,)
-MOST_UNITS, UNIT_STRENGTH = 3, 1.2
+MAX_UNITS, UNIT_STRENGTH = 3, 1.2
 GAZE, SHUT_SHARE = (25.0, 20.0), 0.25
 
 
@@ -110,7 +110,7 @@ class DrawnTakes:
 
         units = np.zeros((FRAMES_OF_TAKE, len(UNIT_COLUMNS)))
         for strengths in units:
-            raised = random.choice(len(UNIT_COLUMNS), random.integers(MOST_UNITS + 1), replace=False)
+            raised = random.choice(len(UNIT_COLUMNS), random.integers(MAX_UNITS + 1), replace=False)
             strengths[raised] = random.uniform(0, UNIT_STRENGTH, len(raised))
         shut = random.uniform(0, 1, FRAMES_OF_TAKE) * (random.uniform(0, 1, FRAMES_OF_TAKE) < SHUT_SHARE)
         turn, path, zoom = (random.normal(0, size, (FRAMES_OF_TAKE, len(size))) for size in (TURN, PATH, ZOOM))

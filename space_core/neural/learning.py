@@ -24,7 +24,7 @@ NUM_TAKES = 270
 # After which no more takes are drawn, seconds by the kind of device: a busy or slow machine learns from fewer, so that
 # all is done within a quarter of an hour on two cores, and two minutes with a GPU (not timed yet).
 GATHERING_SECONDS = {"cpu": 600.0, "cuda": 60.0}
-LEAST_TAKES = 10
+MIN_TAKES = 10
 WHOLE = next(iter(VARIANTS))  # the one that is used; the others are for the card
 CHOOSING, VALIDATION = 0.1, 0.2  # shares of the takes: to choose the best state by, and to measure it on
 CARD = """# Landmarks2Latents for these weights
@@ -145,7 +145,7 @@ def _gather(
     for num_drawn, part in enumerate(drawn.takes(num_takes, num_recorded), 1):
         parts.append(part)
         on_take(num_drawn)
-        if time.monotonic() > until and num_drawn >= LEAST_TAKES:
+        if time.monotonic() > until and num_drawn >= MIN_TAKES:
             break
     return parts, num_recorded
 

@@ -21,7 +21,7 @@ from space_core.motion.planner import MotionPlanner
 from space_core.neural.drawn_takes import FRAMES_OF_TAKE
 from space_core.neural.latent_reading import read_latents
 
-MOST_SECONDS, STEP = 60.0, 5  # of a video; the frames of it that are read, one in so many
+MAX_SECONDS, STEP = 60.0, 5  # of a video; the frames of it that are read, one in so many
 
 
 def video_takes(
@@ -65,7 +65,7 @@ def _tracked(path: Path, detector: Detector) -> tuple[dict[int, np.ndarray], np.
     kept: dict[int, np.ndarray] = {}
 
     def frames() -> Iterator[np.ndarray]:
-        for number, frame in enumerate(read_frames(path, max_seconds=MOST_SECONDS)):
+        for number, frame in enumerate(read_frames(path, max_seconds=MAX_SECONDS)):
             if number % STEP == 0:
                 kept[number] = frame
             yield frame
@@ -83,7 +83,7 @@ def _speech_features(path: Path, planner: MotionPlanner, num_frames: int) -> np.
     """(T, 256) features of the speech in a video of ``num_frames``; 0 where it has no sound."""
     features = np.zeros((num_frames, NUM_SPEECH), np.float16)
     with suppress(SpaceError):  # a video without sound
-        windows = planner.analyse(load_speech(path, MOST_SECONDS))
+        windows = planner.analyse(load_speech(path, MAX_SECONDS))
         spoken = np.concatenate([window.features for window in windows])[:num_frames]
         features[: len(spoken)] = spoken
     return features

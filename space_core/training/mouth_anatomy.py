@@ -51,7 +51,7 @@ DENSITY = 6.0  # pixels per millimetre of the pictures in which visibility is me
 EXTENT = 75.0  # width and height of those pictures, millimetres
 VIEWS = [(yaw, pitch) for yaw in (-36, -24, -12, 0, 12, 24, 36) for pitch in (-15, 0, 15)]  # degrees
 LIGHTS = 96  # directions of light from the front
-LEAST_LIGHT = 0.06  # of teeth: enamel scatters it to the sides with which they touch, whose vertices have none
+MIN_LIGHT = 0.06  # of teeth: enamel scatters it to the sides with which they touch, whose vertices have none
 LIFT = 0.35  # millimetres above the surface at which its light is measured
 BIAS = 0.25  # millimetres; less than that in front of a vertex does not shade it
 
@@ -140,7 +140,7 @@ def _light_and_visible(mesh: Mesh, normals: np.ndarray) -> tuple[np.ndarray, np.
         used = np.unique(triangles[own])
         light[used] = _light_from_the_front(vertices, normals, triangles[own], used)
     teeth = mesh.part == TOOTH
-    light[teeth] = light[teeth].clip(LEAST_LIGHT)
+    light[teeth] = light[teeth].clip(MIN_LIGHT)
     deepest = np.array([DEEPEST[kind] for kind in range(len(DEEPEST))])
     return light, seen & (vertices[triangles, 2].min(1) < deepest[mesh.part[triangles[:, 0]]])
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 import numpy as np
 
-from space_core.comparison import LEAST_SETTINGS, MOST_SETTINGS
+from space_core.comparison import MAX_SETTINGS, MIN_SETTINGS
 from space_core.errors import ServerFault, SpaceError
 from space_core.face.preview import FacePreview
 from space_core.face.preview_drawing import draw_preview, drawn_size
@@ -172,7 +172,7 @@ class Endpoints:
     def _compared_options(self, values: dict[str, Any]) -> list[AnimationOptions]:
         """The options of every setting of a comparison."""
         number = values["number"]
-        if str(number) not in map(str, range(LEAST_SETTINGS, MOST_SETTINGS + 1)):
+        if str(number) not in map(str, range(MIN_SETTINGS, MAX_SETTINGS + 1)):
             raise SpaceError("Two, three or four settings can be compared; number must be 2, 3 or 4.")
         shared = {name: values[name] for name in options_compared("shared")}
         return [

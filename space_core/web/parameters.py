@@ -10,7 +10,7 @@ from typing import Any
 
 import gradio as gr
 
-from space_core.comparison import LEAST_SETTINGS, MOST_SETTINGS
+from space_core.comparison import MAX_SETTINGS, MIN_SETTINGS
 from space_core.errors import SpaceError
 from space_core.options import option_choices, option_field, option_help, option_widgets
 
@@ -134,10 +134,8 @@ def _animation_parameters() -> Iterator[Parameter]:
 
 def _comparison_parameters() -> Iterator[Parameter]:
     yield from (PHOTO, *SPEECH)
-    yield Parameter(
-        "number", float, f"How many settings are compared, {LEAST_SETTINGS} to {MOST_SETTINGS}.", LEAST_SETTINGS
-    )
-    for setting in range(1, MOST_SETTINGS + 1):
+    yield Parameter("number", float, f"How many settings are compared, {MIN_SETTINGS} to {MAX_SETTINGS}.", MIN_SETTINGS)
+    for setting in range(1, MAX_SETTINGS + 1):
         for name in options_compared("each"):
             description = f"{WIDGETS[name].label} of setting {setting}; values as for animate."
             yield _option_parameter(name, f"_{setting}", description)

@@ -14,9 +14,9 @@ from space_core.face.normalization import normalize
 from space_core.generator.liveportrait.face_crop import cut_faces, face_crop
 from space_core.media.video_reader import read_frames
 
-MOST_SECONDS, MOST_FRAMES = 60.0, 100  # of a video: what is read, and how many frames of it are kept, evenly spread
-LEAST_FRAMES = 10  # with a face
-MOST_SIDE = 1024  # pixels, of a video
+MAX_SECONDS, MAX_FRAMES = 60.0, 100  # of a video: what is read, and how many frames of it are kept, evenly spread
+MIN_FRAMES = 10  # with a face
+MAX_SIDE = 1024  # pixels, of a video
 HELD_OUT = 10  # one clip in so many is held out
 
 
@@ -107,18 +107,18 @@ def pick_pairs(clips: list[Clip], count: int, seed: int, mirrored: bool = True) 
 
 
 def _cut(path: Path, size: int, detector: Detector) -> Clip:
-    found = list(detector.track(read_frames(path, MOST_SIDE, MOST_SECONDS)))
+    found = list(detector.track(read_frames(path, MAX_SIDE, MAX_SECONDS)))
     seen = {number: face for number, face in enumerate(found) if face is not None}
-    if len(seen) < LEAST_FRAMES:
+    if len(seen) < MIN_FRAMES:
         raise SpaceError("it shows no face, or too briefly.")
     landmarks = np.stack(list(seen.values()))
     crop = face_crop(np.median(landmarks, axis=0))
-    places = np.unique(np.linspace(0, len(seen) - 1, MOST_FRAMES).round().astype(int))
+    places = np.unique(np.linspace(0, len(seen) - 1, MAX_FRAMES).round().astype(int))
     numbers = list(seen)
     wanted = {numbers[place] for place in places}
     cut = [
         cut_faces(frame[None], crop, size)[0]
-        for number, frame in enumerate(read_frames(path, MOST_SIDE, MOST_SECONDS))
+        for number, frame in enumerate(read_frames(path, MAX_SIDE, MAX_SECONDS))
         if number in wanted
     ]
     frames = torch.stack(cut).permute(0, 2, 3, 1).mul(255).round().byte().numpy()

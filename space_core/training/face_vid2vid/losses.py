@@ -5,7 +5,7 @@ from torch.nn import functional as F
 
 from space_core.generator.liveportrait.motion_extractor import Latents
 
-LEAST_SQUARED_DISTANCE, MEAN_DEPTH = 0.1, 0.33  # of the keypoints
+MIN_SQUARED_DISTANCE, MEAN_DEPTH = 0.1, 0.33  # of the keypoints
 LEVELS = 4  # resolutions at which pixels and gradients are compared
 AFFINE_NOISE, BEND_NOISE = 0.05, 0.005  # deviations of a random warp's parameters
 CONTROL_POINTS = 5  # of a warp, along each side
@@ -27,7 +27,7 @@ def pyramid_distance(pictures: torch.Tensor, others: torch.Tensor) -> torch.Tens
 def keypoint_prior(keypoints: torch.Tensor) -> torch.Tensor:
     """Keeps keypoints (B, K, 3) apart, and their mean depth where it is."""
     squared = (keypoints[:, :, None] - keypoints[:, None]).square().sum(-1)  # (B, K, K)
-    near = F.relu(LEAST_SQUARED_DISTANCE - squared).sum((1, 2)) - LEAST_SQUARED_DISTANCE * keypoints.shape[1]
+    near = F.relu(MIN_SQUARED_DISTANCE - squared).sum((1, 2)) - MIN_SQUARED_DISTANCE * keypoints.shape[1]
     return near.mean() + (keypoints[..., 2].mean(1) - MEAN_DEPTH).abs().mean()
 
 

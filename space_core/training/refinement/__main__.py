@@ -19,7 +19,7 @@ from space_core.training.refinement.train import BATCH, CHANNELS, SEED, STEPS, T
 
 # Left out: drawn characters and paintings, by parts of their ids; clips or faces of fewer pixels, which are blurred.
 NOT_RECORDED = ("yongen", "static_assets3", "mona", "mola", "yomir", "kara", "driving9")
-LEAST_SIZE, LEAST_FACE = 512, 300
+MIN_SIZE, MIN_FACE = 512, 300
 PHOTO_QUANTILES = (0.05, 0.6)  # of lip opening: the frames of a clip that serve as photos
 TARGETS, VALIDATION_TARGETS = 18, 12  # frames rendered from each of these photos, at most
 OPENING_OFFSET = 5  # pixels of the window; mouths open by that much are drawn twice as often as closed ones
@@ -57,8 +57,8 @@ def _trained(corpus: Corpus, device: torch.device, fine_tuning: int | None, teac
         row["id"]
         for row in corpus.clips
         if row["id"] not in corpus.held_out
-        and int(row["size"]) >= LEAST_SIZE
-        and int(row["face_px"]) >= LEAST_FACE
+        and int(row["size"]) >= MIN_SIZE
+        and int(row["face_px"]) >= MIN_FACE
         and not any(part in row["id"] for part in NOT_RECORDED)
     ]
     held_out = sorted(row["id"] for row in corpus.clips if row["id"] in corpus.held_out and not row["speaker"])

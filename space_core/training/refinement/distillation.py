@@ -34,7 +34,7 @@ from space_core.training.refinement.pairs import Windows, render_windows, save_w
 from space_core.training.refinement.train import SEED, WARM_UP_STEPS, augment, ema_decay
 
 STEPS, BATCH, LEARNING_RATE = 5000, 16, 2e-3
-NUM_CLIPS, LEAST_FACE = 100, 200  # clips whose first frame is a photo; pixels of their faces
+NUM_CLIPS, MIN_FACE = 100, 200  # clips whose first frame is a photo; pixels of their faces
 FILMS, FRAMES = 3, 16  # of each photo, in other voices and emotions; frames taken of each film
 PART = (88, 104)  # rows and columns of the window that are compared at a time, as large as most of those refined
 RAW_LOSS = 0.1  # weight of the networks' outputs themselves, which also count where the refinement is limited
@@ -124,6 +124,6 @@ def _draw_windows(corpus: Corpus) -> Iterator[Windows]:
 
 def _first_frames(corpus: Corpus) -> Iterator[np.ndarray]:
     """The first frames of clips to train on, (H, W, 3) uint8."""
-    clips = [row for row in corpus.clips if row["id"] not in corpus.held_out and int(row["face_px"]) >= LEAST_FACE]
+    clips = [row for row in corpus.clips if row["id"] not in corpus.held_out and int(row["face_px"]) >= MIN_FACE]
     for row in clips[:: -(-len(clips) // NUM_CLIPS)]:
         yield next(corpus.frames(row["id"]))

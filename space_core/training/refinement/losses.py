@@ -6,7 +6,7 @@ from torch.nn import functional as F
 from space_core.generator.mesh_warp.refinement import EDGE, INSIDE, SIDE
 from space_core.smoothstep import smoothstep
 
-LEAST_INSIDE = 60  # pixels between the lips; fewer show too little to be compared
+MIN_INSIDE = 60  # pixels between the lips; fewer show too little to be compared
 RANKS = 24  # quantiles of the luminance that are compared
 SKIN_WEIGHT = 0.15  # of skin, where lips and what is between them count 1
 
@@ -50,4 +50,4 @@ def interior_luminance_distance(
         low, high = (ordered.gather(1, index.long()) for index in (place.floor(), place.ceil()))
         quantiles.append(low + (place - place.floor()) * (high - low))
     distance = (quantiles[0] - quantiles[1]).abs().mean(1)
-    return torch.where(count[:, 0] >= LEAST_INSIDE, distance, 0).mean()
+    return torch.where(count[:, 0] >= MIN_INSIDE, distance, 0).mean()

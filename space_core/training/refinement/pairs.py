@@ -29,7 +29,7 @@ from space_core.measures.rendering import render_face
 from space_core.motion.lips import lip_gaps
 
 FARTHEST = 20.0  # degrees between the head poses of photo and target
-LEAST_MOTION = 0.1  # ``lip_motion_weight`` of windows to train on
+MIN_MOTION = 0.1  # ``lip_motion_weight`` of windows to train on
 SMOOTHING = 0.7  # frames; standard deviation of the filter that removes the tracker's jitter
 
 
@@ -57,7 +57,7 @@ class Windows:
 
     def with_motion(self) -> Self:
         """Those whose lips have moved from the photo's."""
-        return self[(self.motion_weight > LEAST_MOTION).nonzero()[:, 0]]
+        return self[(self.motion_weight > MIN_MOTION).nonzero()[:, 0]]
 
     def to(self, device: torch.device) -> Self:
         """The same on a device."""

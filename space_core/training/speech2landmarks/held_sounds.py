@@ -40,7 +40,7 @@ HUM_WEIGHT = 8.0  # of sounds with shut lips, which are rarer, among single note
 AUGMENTED_SHARE = 0.35
 SURE_LOGIT = 1.0  # from which on a sound's lips are known to be shut or, below minus it, apart
 HELD_LOGIT = 4.0  # of held sounds at least, shut, or minus it, apart
-LEAST_OPENING = 0.035  # of lips in a sound that is sung, in outer-eye-corner distances: 3 mm
+MIN_OPENING = 0.035  # of lips in a sound that is sung, in outer-eye-corner distances: 3 mm
 HELD_SMOOTHING = 2.0  # frames
 HUMMED, HUM_EDGE = "m", 0.3  # a sound that is held even if it is not steady, and the share of its length at either end
 # Phonemes by either program's names that are not held. A held n can hardly be told from a held m, which is hummed more.
@@ -96,7 +96,7 @@ def held_motion(outputs: np.ndarray, course: Course, apart: dict[range, bool], b
     logit = np.where(opened, np.minimum(logit, -HELD_LOGIT), np.where(held, np.maximum(logit, HELD_LOGIT), logit))
     measures = linear_measures(basis)[:, [0, 1, 5]]  # opening, while width and the lips' forward motion stay
     opening = np.linalg.pinv(measures)[0]
-    missing = np.maximum(LEAST_OPENING - coefficient_opening(motion, basis), 0) * smooth(opened.astype(float), 1.5)
+    missing = np.maximum(MIN_OPENING - coefficient_opening(motion, basis), 0) * smooth(opened.astype(float), 1.5)
     coefficients = (motion[:, :-1] + missing[:, None] * opening) * gain[:, None]
     logit = np.where(gain < 0.5, HELD_LOGIT, logit)
     return np.column_stack([coefficients, 1 / (1 + np.exp(-logit))])

@@ -9,6 +9,7 @@ from faces import closed_face, lid_opening, lip_opening
 
 from space_core.errors import SpaceError
 from space_core.face.topology import RIGID_POINTS, canonical_face
+from space_core.measures.mesh_offsets import BROWS
 from space_core.motion.action_unit_labels import SIDED_UNITS, UNIT_COLUMNS, UNITS, parse_action_units
 from space_core.motion.action_units import (
     CALIBRATION,
@@ -62,6 +63,13 @@ def test_left_and_right_are_the_persons_own_and_add_up():
     x = canonical_face().vertices[:, 0]
     smile = np.linalg.norm(moved("12L:1"), axis=1)
     assert smile[x > 0.2].max() > 6 and smile[x < -0.1].max() < 0.1  # the person's left is the image's right
+
+
+@pytest.mark.parametrize("unit", ["1", "2", "4"])
+def test_brows_move_without_growing_thicker(unit):
+    for rims in BROWS:
+        lower, upper = unit_shapes()[unit][np.array(rims)] * MILLIMETRES
+        assert np.abs(lower - upper).max() < 0.05 < np.abs(lower).max()
 
 
 def test_the_upper_lid_rises_and_the_lower_one_tightens():

@@ -2,7 +2,15 @@
 
 import numpy as np
 
-from space_core.measures.mesh_offsets import keep_eyes_open, keep_lashes, keep_lip_gap, mirrored, movable, without_lift
+from space_core.measures.mesh_offsets import (
+    keep_brows,
+    keep_eyes_open,
+    keep_lashes,
+    keep_lip_gap,
+    mirrored,
+    movable,
+    without_lift,
+)
 from space_core.motion.action_unit_labels import parse_action_units
 from space_core.motion.action_units import OPENING_UNITS, unit_offsets, unit_strengths
 from space_core.motion.lips import lip_gaps
@@ -43,7 +51,7 @@ def curve() -> np.ndarray:
 
 def expression_of(emotion: str, measured: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Offsets (478, 3) at rest, and those that part the lips, of an emotion, from the actors' displacement (478, 3)."""
-    measured = keep_lashes(without_lift(measured) * movable()[:, None])
+    measured = keep_lashes(keep_brows(without_lift(measured) * movable()[:, None]))
     measured = measured if emotion == "contempt" else mirrored(measured)
     units = parse_action_units(RECIPES[emotion])
     opening = ", ".join(f"{unit}:{units.pop(unit)}" for unit in OPENING_UNITS if unit in units)

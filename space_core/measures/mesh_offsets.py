@@ -12,6 +12,8 @@ NOSE_BASE = 2
 # Lashes and the skin they stand on go with the upper lid: of how far the rings of skin above it move relative to it,
 # these shares are left. The skin further up, towards the brow, stretches instead.
 BESIDE_LASHES = (0.4, 0.9)
+# The lower and the upper rim of each brow, from its outer end.
+BROWS = (((46, 53, 52, 65, 55), (70, 63, 105, 66, 107)), ((276, 283, 282, 295, 285), (300, 293, 334, 296, 336)))
 
 
 def mirrored(offset: np.ndarray) -> np.ndarray:
@@ -62,6 +64,14 @@ def keep_lashes(offset: np.ndarray) -> np.ndarray:
         lid = offset[..., list(eye.upper_lid[1:-1]), :]
         for ring, share in zip(above, BESIDE_LASHES, strict=True):
             offset[..., ring, :] = lid + share * (offset[..., ring, :] - lid)
+    return offset
+
+
+def keep_brows(offset: np.ndarray) -> np.ndarray:
+    """Offsets (…, 478, 3) in which both rims of a brow move alike, so that its hairs are as thick as before."""
+    offset = offset.copy()
+    for rims in BROWS:
+        offset[..., rims, :] = offset[..., rims, :].mean(-3, keepdims=True)
     return offset
 
 

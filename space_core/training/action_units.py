@@ -30,7 +30,7 @@ from space_core.face.topology import (
     vertex_normals,
 )
 from space_core.generator.mesh_warp.rasterizer import rasterize
-from space_core.measures.mesh_offsets import keep_lashes, mirrored, movable
+from space_core.measures.mesh_offsets import keep_brows, keep_lashes, mirrored, movable
 from space_core.motion.action_unit_labels import UNITS
 from space_core.motion.action_units import CALIBRATION, MILLIMETRES, WEIGHTS
 from space_core.motion.eyelids import move_lids
@@ -192,7 +192,7 @@ def shape_of(unit: str, modelled: dict[str, np.ndarray]) -> np.ndarray:
     upper, lower = LIDS_UP.get(unit, (0, 0))
     lift = np.zeros((1, 2, 2, 9, 3))
     lift[0, ..., 1] = -np.array([upper, lower])[:, None] * np.sin(np.linspace(0, np.pi, 9))
-    return keep_lashes(offset + move_lids(vertices[None], lift)[0] - vertices)
+    return keep_lashes(keep_brows(offset) + move_lids(vertices[None], lift)[0] - vertices)
 
 
 def jaw_drop(narrowing: float) -> np.ndarray:

@@ -22,6 +22,7 @@ from space_core.face.topology import (
     OVAL,
     canonical_face,
 )
+from space_core.generator.mesh_warp.brow_edges import brow_edges
 from space_core.generator.mesh_warp.face_motion import FaceMotion, HostMotion, PixelTransform, index_on
 from space_core.generator.mesh_warp.far_side import FarSide, find_far_side
 from space_core.generator.mesh_warp.fringe import fringe, fringe_averages
@@ -70,6 +71,7 @@ class WarpMesh:
         triangles: (N, 3) int64.
         photo: the photo's own landmarks.
         relief: (468, 1) how much further back the face's vertices are taken to lie when the head turns, normalized.
+        brows: (468, 3) how far from the landmarks of the face its vertices are, normalized; see ``brow_edges``.
         covered: (468, 1) 0 where a vertex of the face moves with the skin … 1 where it is hair that does not.
         fringe_averages: (468, 468) of whose motion that of this hair is the mean.
         around: (V − 468, 3) the vertices around the face, normalized.
@@ -86,6 +88,7 @@ class WarpMesh:
     triangles: torch.Tensor
     photo: FaceMotion
     relief: torch.Tensor
+    brows: torch.Tensor
     covered: torch.Tensor
     fringe_averages: torch.Tensor
     around: torch.Tensor
@@ -117,7 +120,8 @@ class WarpMesh:
         of_hair = F.linear(change.mT, self.fringe_averages).mT  # one product for all frames
         of_hair[..., 1].clamp_(max=0)
         held = (self.covered * (change - of_hair)) @ motion.rotation[..., :2].mT * motion.scale[:, None, None]
-        face = motion.posed[:, :NUM_SURFACE_POINTS] - held + turned
+        beside = self.brows @ motion.rotation.mT * motion.scale[:, None, None]
+        face = motion.posed[:, :NUM_SURFACE_POINTS] + beside - held + turned
         depth = at_rest[..., 2] + with_head[..., 2]
         return torch.cat([face[..., :2], around], 1), torch.cat([face[..., 2], depth], 1)
 
@@ -164,15 +168,18 @@ def build_warp_mesh(
     # What follows the head only in part lags no further behind than it has gone.
     swing = hair_swing(photo, hair, points) * ((1 - rigid) * follows.turns * follows.inside[:, 0])[:, None]
     covered = fringe(photo, picture)
+    brows = brow_edges(photo, picture)
+    face = landmarks[:NUM_SURFACE_POINTS] + brows @ host.rotation[0].T * float(host.scale[0])
 
     def place(array: np.ndarray) -> torch.Tensor:
         return torch.tensor(array, dtype=torch.float32, device=photo.posed.device)
 
     return WarpMesh(
-        source=place(np.concatenate([landmarks[:NUM_SURFACE_POINTS, :2], points])),
+        source=place(np.concatenate([face[:, :2], points])),
         triangles=torch.tensor(triangles, device=photo.posed.device),
         photo=photo,
         relief=place(_relief(host, depth, outline)[:, None]),
+        brows=place(brows),
         covered=place(covered[:, None]),
         fringe_averages=place(fringe_averages(covered)),
         around=place(points_normalized),

@@ -1,0 +1,77 @@
+"""The lower edges of brows where a photo shows them, which is often below where they are tracked.
+
+The skin between a brow and the lid is stretched as the brow rises, and hairs below the tracked edge would be, too.
+"""
+
+import numpy as np
+import torch
+
+from space_core.face.topology import NUM_SURFACE_POINTS
+from space_core.generator.mesh_warp.face_motion import FaceMotion
+from space_core.generator.mesh_warp.sampling import box_mean, sample
+from space_core.smoothstep import smoothstep
+
+# The tracked lower edges of both brows, from the left to the right of the picture, and places on each that are looked
+# at.
+EDGES, COLUMNS = ((46, 53, 52, 65, 55), (285, 295, 282, 283, 276)), 13
+# The rings of skin between those and the upper lids: the lids' creases, and the skin above these.
+CREASES = ((247, 30, 29, 27, 28, 56, 190), (414, 286, 258, 257, 259, 260, 467))
+ABOVE_CREASES = ((113, 225, 224, 223, 222, 221, 189), (413, 441, 442, 443, 444, 445, 342))
+# From so far above that edge, normalized, down to the lid's crease, in steps; the brow's darkest place is in the first
+# share of what is below the edge.
+ABOVE, STEPS, CORE = 0.04, 40, 0.4
+AVERAGED = 1  # pixels around each place whose mean is its brightness
+CONTRAST = (0.1, 0.25)  # of the brow to the skin below it, relative to that, from which on its edge is seen
+# How far the points of the edge are moved at most, as a share of the way to the next ring of points below, and those of
+# that ring, of the way to theirs; the latter go this share of what the former do.
+ROOM, ROOM_BELOW, BELOW = 0.7, 0.45, 0.5
+
+
+def brow_edges(photo: FaceMotion, picture: torch.Tensor) -> np.ndarray:
+    """How far below the tracked lower edges of brows a photo shows them.
+
+    Args:
+        photo: the photo's own landmarks in pixels of the surroundings, on the host.
+        picture: (1, 3, 640, 640) the surroundings, 0…1.
+
+    Returns:
+        (468, 3) normalized, along y: for the points of those edges, and less for the ring of points below them.
+    """
+    brightness = box_mean(picture.mean(1, keepdim=True), AVERAGED)
+    normalized = photo.host.normalized[0]
+    shift = np.zeros((NUM_SURFACE_POINTS, 3))
+    for edge, *rings in zip(EDGES, CREASES, ABOVE_CREASES, strict=True):
+        crease, below = (sorted(ring, key=lambda point: float(normalized[point, 0])) for ring in rings)
+        lower = _lower_edge(photo, brightness, normalized[list(edge)], normalized[crease])
+        heights = [np.interp(normalized[list(edge), 0], *normalized[ring, :2].T) for ring in (below, crease)]
+        room = (heights[0] - normalized[list(edge), 1]).clip(0)
+        shift[list(edge), 1] = np.minimum(np.interp(normalized[list(edge), 0], *lower), ROOM * room)
+        wanted = BELOW * np.interp(normalized[below, 0], normalized[list(edge), 0], shift[list(edge), 1])
+        room = np.interp(normalized[below, 0], *normalized[crease, :2].T) - normalized[below, 1]
+        shift[below, 1] = np.minimum(wanted, ROOM_BELOW * room.clip(0))
+    return shift
+
+
+def _lower_edge(
+    photo: FaceMotion, brightness: torch.Tensor, edge: np.ndarray, crease: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """(COLUMNS,) x of places along a tracked edge (5, 3), and how far below it the brow ends there, normalized.
+
+    ``crease`` (N, 3) is where the skin above the eye ends; both go from the left to the right.
+    """
+    along = np.linspace(0, len(edge) - 1, COLUMNS)
+    start = np.stack([np.interp(along, np.arange(len(edge)), values) for values in edge.T], 1)
+    depth = (np.interp(start[:, 0], *crease[:, :2].T) - start[:, 1]).clip(1e-3)
+    down = -ABOVE + (depth[:, None] + ABOVE) * np.linspace(0, 1, STEPS)  # (columns, steps)
+    places = start[:, None] + down[..., None] * [0.0, 1.0, 0.0]
+    posed = photo.host.place(places.reshape(-1, 3).astype(np.float32))[0, :, :2].reshape(*down.shape, 2)
+    seen = sample(brightness, torch.from_numpy(posed)[None])[0, 0].numpy()
+    core = np.where(down < CORE * depth[:, None], seen, np.inf).argmin(1)[:, None]
+    dark = np.take_along_axis(seen, core, 1)
+    after = np.arange(STEPS) > core
+    light = np.where(after, seen, 0).max(1, keepdims=True)
+    ends = after & (seen > (dark + light) / 2)
+    lower = np.take_along_axis(down, ends.argmax(1)[:, None], 1)[:, 0] * ends.any(1)
+    lower = lower.clip(0) * smoothstep(1 - (dark / light.clip(0.02))[:, 0], *CONTRAST)
+    padded = np.pad(lower, 1, mode="edge")
+    return start[:, 0], np.median([padded[:-2], lower, padded[2:]], axis=0)

@@ -233,6 +233,23 @@ def test_brows_do_not_colour_shut_lids(portrait):
         assert float((lid - other_lid).abs()[:, both].mean()) < 0.018
 
 
+def test_shut_lids_have_the_make_up_around_both_eyes(portrait):
+    photo = on_surroundings(posed(portrait)).host.posed[0, :, :2]
+    made_up = np.zeros((2, *portrait.surroundings.shape[:2]), np.uint8)
+    for eye, drawn in zip(EYES, made_up, strict=True):
+        corners = photo[[eye.upper_lid[0], eye.upper_lid[-1]]]
+        width = np.linalg.norm(corners[1] - corners[0])
+        middle = (corners.mean(0) - [0, 0.1 * width]).round().astype(int).tolist()
+        cv2.ellipse(drawn, (middle, (int(1.7 * width), int(0.9 * width)), 0.0), 1, -1)
+    darkened = []
+    for parts in (made_up, made_up[:1]):
+        dark = np.where(parts.any(0)[..., None], portrait.surroundings // 2, portrait.surroundings)
+        pairs = zip(lids_of(portrait, portrait.surroundings), lids_of(portrait, dark), strict=True)
+        darkened.append([float((1 - other / lid)[:, covers > 0.99].mean()) for (lid, covers), (other, _) in pairs])
+    assert min(darkened[0]) > 0.3
+    assert max(darkened[1]) < 0.15  # of one eye alone, it is a shadow or hair
+
+
 def test_shut_lids_have_no_shadow_on_white_paper(portrait):
     white = np.full_like(portrait.surroundings, 253)
     for lid, covers in lids_of(portrait, white):

@@ -59,6 +59,10 @@ COVERED, COVERED_SHARES = 0.45, (((0.1, 0.4), (0.75, 0.9)), ((0.4, 0.9), (0.3, 0
 # The lid is round: darker by these at its lashes, its crease and its corners, lighter in its middle.
 SHADE_LASHES, SHADE_CREASE, SHADE_ENDS, SHINE = 0.05, 0.07, 0.10, 0.08
 CREASE, CREASE_WIDTH = 0.6, 0.13  # of its reach
+# What is dark around an eye over more than the first of these widths is shade or make-up, where it is darker than the
+# second, relative to the skin of the lid, over more than these shares of what a lid covers of both eyes. Then lids have
+# it as well: no darker than this, and blurred by the last, in widths.
+BROAD_SHADE, DARK_SHADE, SHADED_SHARES, DARKEST_SHADE, SHADE_BLUR = 0.16, 0.75, (0.38, 0.5), 0.4, 0.05
 # Its pores are those of the cheek: from so far below, in widths, and by the eye's height, where no lashes are.
 GRAIN_FROM, GRAIN_FINENESS, GRAIN_MOST = 0.6, 0.03, 0.02
 LASHES_DARK = 0.5  # lashes are at most that bright, relative to the lid
@@ -130,6 +134,7 @@ def prepare_eyes(picture: torch.Tensor, photo: FaceMotion, softening: float) -> 
         _prepare(picture, photo, eye, other, *opening, skin, drawn, softening)
         for eye, other, opening, skin in zip(EYES, EYES[::-1], openings, skins, strict=True)
     ]
+    eyes = _with_shade(picture, eyes, openings, 1 - drawn)
     # The lashes of both are alike, however the light falls on them.
     lashes = torch.stack([eye.lashes for eye in eyes]).mean(0)
     strength = sum(eye.lash_strength for eye in eyes) / 2
@@ -340,6 +345,36 @@ def _lid_shade(skin: torch.Tensor, opening: OpeningMask, up: torch.Tensor) -> to
     shade = shade + SHADE_ENDS * (1 - middle) - SHINE * torch.exp(-(((up - 0.3) / 0.2) ** 2)) * middle**2
     shade = shade * (1 - smoothstep(skin.mean(1), *OVEREXPOSED))  # none on the white of drawings
     return shade[:, None] * shadow_tint(skin.mean((0, 2, 3)))[:, None, None]
+
+
+def _with_shade(
+    picture: torch.Tensor, eyes: list[PreparedEye], openings: list[tuple[OpeningMask, float]], most: float
+) -> list[PreparedEye]:
+    """The eyes with lids as dark as what these cover of a picture (1, 3, h, w), if both are in broad shade.
+
+    ``most`` is how far at most, 0…1; of drawings, lids cover dark irises.
+    """
+    shades, dark = [], []
+    # At half the resolution, as in ``_lids``.
+    coarse = F.avg_pool2d(picture.mean(1, keepdim=True), 2, ceil_mode=True)[0, 0].numpy()
+    for eye, (opening, width) in zip(eyes, openings, strict=True):
+        rim = BESIDE_DARK * width
+        seen = (opening.below_upper > -rim) & (opening.above_lower > -rim) & (opening.along.abs() < 1 + 2 * BESIDE_DARK)
+        around = (eye.lids[:, 3] > 0.5) & ~seen
+        shape = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * int(BROAD_SHADE / 4 * width) + 1,) * 2)
+        broad = torch.from_numpy(cv2.morphologyEx(coarse, cv2.MORPH_CLOSE, shape))[None, None]
+        broad = F.interpolate(broad, picture.shape[2:], mode="bilinear")[0]
+        shade = (broad / eye.lids[:, :3].mean(1).clamp(min=0.02)).clamp(DARKEST_SHADE, 1)
+        dark.append(float((shade[around] < DARK_SHADE).float().mean()) if bool(around.any()) else 0.0)
+        shade = fill(shade[:, None], around.float()[:, None])[0, 0].numpy()
+        shades.append(torch.from_numpy(cv2.GaussianBlur(shade, (0, 0), max(SHADE_BLUR * width, 0.5))))
+    share = most * float(smoothstep(np.min(dark), *SHADED_SHARES))
+    if share == 0:
+        return eyes
+    return [
+        replace(eye, lids=torch.cat([eye.lids[:, :3] * (1 - share * (1 - shade)), eye.lids[:, 3:]], 1))
+        for eye, shade in zip(eyes, shades, strict=True)
+    ]
 
 
 def _flat_skin(picture: torch.Tensor, opening: OpeningMask, width: float) -> tuple[torch.Tensor, float]:

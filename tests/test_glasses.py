@@ -64,15 +64,19 @@ def test_tinted_glasses_are_found_and_seen_through(generator, portrait):
     assert prepared.glasses is not None and prepared.eyes is not None
 
 
-def painted_around_eyes(portrait, waves):
-    """The portrait with a dark line across its nose, and one around each eye that comes and goes by a share."""
+def painted_around_eyes(portrait, waves, light=(40, 30, 25)):
+    """The portrait with a dark line across its nose, and one around each eye that comes and goes by a share.
+
+    Two of three pieces of 15° of the latter have the colour ``light``.
+    """
     picture = portrait.surroundings.copy()
     scale, angle = float(portrait.pose.scale[0]), np.linspace(0, 2 * np.pi, 200)
     radius = 1 + waves * np.sin(7 * angle)
     middles = [portrait.landmarks[[eye.upper_lid[0], eye.upper_lid[-1]], :2].mean(0) + MARGIN for eye in EYES]
     for middle in middles:
         line = middle + scale * np.stack([0.3 * radius * np.cos(angle), 0.04 + 0.24 * radius * np.sin(angle)], 1)
-        cv2.polylines(picture, [line.round().astype(np.int32)], True, (40, 30, 25), round(0.03 * scale))
+        for number, piece in enumerate(np.array_split(line.round().astype(np.int32), 24)):
+            cv2.polylines(picture, [piece], False, light if number % 3 else (40, 30, 25), round(0.03 * scale))
     ends = [(round(x + side * 0.3 * scale), round(y)) for (x, y), side in zip(middles, (1, -1), strict=True)]
     cv2.line(picture, *ends, (40, 30, 25), round(0.04 * scale))
     return replace(portrait, surroundings=picture)
@@ -86,6 +90,12 @@ def test_creases_around_the_eyes_of_a_screwed_up_face_are_no_glasses(portrait):
 
     assert found(0.0)
     assert not found(0.17)
+
+
+def test_eye_bags_that_are_dark_in_places_and_light_in_others_are_no_glasses(portrait):
+    painted = painted_around_eyes(portrait, 0.0, light=(255, 245, 235))
+    picture = torch.tensor(painted.surroundings).permute(2, 0, 1)[None].float() / 255
+    assert find_glasses(picture, on_surroundings(posed(painted)), painted.person) is None
 
 
 def test_skin_behind_a_frame_has_not_the_lenses_tint(portrait):

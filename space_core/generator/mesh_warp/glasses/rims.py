@@ -34,6 +34,9 @@ SURE_OF_TINTED = 0.05  # and in tinted glasses, before which frames contrast les
 # Below an eye there is no brow: a line there that contrasts by so much all along is a rim's, and less is enough for the
 # rest; where there is none at all, brows and wrinkles have been taken for one.
 LOWER_RIM, SURE_OF_BOLD, LEAST_LOWER_RIM = (0.1, 0.15), 0.045, 0.001
+# That line is darker than its sides nearly all along, or lighter. Eye bags and wrinkles are now one, now the other: the
+# contrast of darker places less that of lighter ones, as a share of both, is less than this.
+MIXED = 0.3
 # The bridge is such a line, too, across the nose at the height of the eyes; frowns stand upright, brows are higher.
 BRIDGE = (0.11, 0.11)  # half width and half height of where it is sought
 CROSSINGS, HEIGHTS = 23, 44  # places there
@@ -73,7 +76,8 @@ def find_rims(face: SearchedFace, smooth: torch.Tensor, is_tinted: bool) -> Rims
     if np.sqrt(CLEAR * sure_of_bridge) < min(sure, SURE_OF_BOLD):
         return None
     rays = [_rays(photo, eye, side) for eye, side in zip(EYES, (-1, 1), strict=True)]
-    contrasts = [_lines(sample(smooth, points[None])[0, 0]) * free for points, free in rays]
+    signed = [_signed_lines(sample(smooth, points[None])[0, 0]) * free for points, free in rays]
+    contrasts = [np.abs(contrast) for contrast in signed]
     rings = _rings(contrasts)
     below = _rings([_outside_brow(photo, *of_eye) for of_eye in zip(contrasts, rays, BROWS, strict=True)])
     is_below = _is_as_good(face, rays, contrasts, rings, below)
@@ -83,7 +87,9 @@ def find_rims(face: SearchedFace, smooth: torch.Tensor, is_tinted: bool) -> Rims
     sure = min(sure, SURE - (SURE - SURE_OF_BOLD) * smoothstep(np.min(lower), *LOWER_RIM))
     if np.sqrt(sure_of_rims * sure_of_bridge) < sure or max(lower) < LEAST_LOWER_RIM:
         return None
-    if np.abs(np.diff(rings)).mean() > ROUGHEST:
+    below_eyes = [each[np.arange(ANGLES), ring][BELOW_EYE] for each, ring in zip(signed, rings, strict=True)]
+    alike = abs(np.mean([each.sum() / max(np.abs(each).sum(), 1e-6) for each in below_eyes]))
+    if np.abs(np.diff(rings)).mean() > ROUGHEST or alike < MIXED:
         return None
     left, right = (points[np.arange(ANGLES), ring] for (points, _), ring in zip(rays, rings, strict=True))
     return Rims(left, right, across[np.arange(CROSSINGS), bridge], is_below)
@@ -119,15 +125,22 @@ def _outside_brow(
 
 def _lines(brightness: torch.Tensor) -> np.ndarray:
     """(A, R) how much each place in the rows of a brightness (A, R) contrasts with both of its sides, 0…0.25."""
-    best = torch.zeros_like(brightness)
+    return np.abs(_signed_lines(brightness))
+
+
+def _signed_lines(brightness: torch.Tensor) -> np.ndarray:
+    """The same, negative where a place is darker than its sides."""
+    best, signed = torch.zeros_like(brightness), torch.zeros_like(brightness)
     for half, counts in THICKNESS:
         width = 2 * half + 1
         means = F.avg_pool1d(F.pad(brightness[:, None], (width + half,) * 2, mode="replicate"), width, 1)[:, 0]
         middle = means[:, width:-width]
         inner, outer = middle - means[:, : -2 * width], middle - means[:, 2 * width :]
-        least = torch.minimum(inner.abs(), outer.abs())
-        best = torch.where(inner * outer > 0, best.maximum(least * counts), best)
-    return best.clamp(max=CLEAR).cpu().numpy()
+        least = torch.minimum(inner.abs(), outer.abs()) * counts
+        is_best = (inner * outer > 0) & (least > best)
+        best = torch.where(is_best, least, best)
+        signed = torch.where(is_best, least * inner.sign(), signed)
+    return signed.clamp(-CLEAR, CLEAR).cpu().numpy()
 
 
 def _spread(contrast: np.ndarray) -> np.ndarray:

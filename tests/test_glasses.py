@@ -323,6 +323,19 @@ def test_lids_shut_behind_the_frame(generator, prepared, wearer):
         assert lid.mean() > pupil.mean() + 15
 
 
+def test_lashes_next_to_a_frame_are_no_part_of_it(wearer):
+    around = on_surroundings(posed(wearer))
+    picture = torch.tensor(wearer.surroundings).permute(2, 0, 1)[None].float() / 255
+    glasses = find_glasses(picture, around, wearer.person)
+    lashes = np.zeros(picture.shape[2:], np.uint8)
+    for eye in EYES:
+        outline = around.host.posed[0, [*eye.upper_lid, *eye.lower_lid[::-1]], :2].round().astype(np.int32)
+        cv2.fillPoly(lashes, [outline], 1)
+        cv2.polylines(lashes, [outline], True, 1, round(0.04 * float(wearer.pose.scale[0])))
+    changed = (glasses.hidden - glasses.frame)[0, 0].numpy()
+    assert changed[lashes > 0].max() < 0.2 and changed.max() > 0.9
+
+
 def test_nothing_is_drawn_on_sunglasses(generator, portrait):
     cool = in_sunglasses(portrait)
     prepared = generator.prepare(cool, refined=False)

@@ -53,16 +53,23 @@ class Glasses:
 
 
 def cut_out(
-    face: SearchedFace, opaque: bool, frame: torch.Tensor, lenses: torch.Tensor, rigid: torch.Tensor
+    face: SearchedFace,
+    opaque: bool,
+    frame: torch.Tensor,
+    lenses: torch.Tensor,
+    rigid: torch.Tensor,
+    apart: torch.Tensor | None = None,
 ) -> Glasses:
     """The glasses of which the surroundings show ``frame`` (640, 640), resting on the face.
 
     ``lenses`` (640, 640) bool is where something is seen through them, if anything is. ``rigid`` (640, 640) is the part
-    of the frame that the face is without; the face has the rest, too.
+    of the frame that the face is without; the face has the rest, too. ``apart`` (640, 640) is 0 at the eyes, whose
+    lashes a frame's edge does not hide … 1.
     """
     size = (2 * EDGE + 1,) * 2
     behind = (cv2.dilate(rigid.numpy(), np.ones(size, np.uint8)) > 0.05).astype(np.float32)
     hidden = torch.from_numpy(cv2.blur(behind, (3, 3)))
+    hidden = hidden if apart is None else rigid.maximum(hidden * apart)
     shell = fit_shell(face.photo, frame > IN_FRAME)
     trusted = LEAST_WEIGHT + (1 - LEAST_WEIGHT) * smoothstep(face.brightness, *SHADE)
     trusted = trusted * (BACKGROUND + (1 - BACKGROUND) * face.person)

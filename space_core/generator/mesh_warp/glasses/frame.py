@@ -134,7 +134,7 @@ def find_frame(face: SearchedFace, rims: Rims) -> Glasses:
     large = cv2.dilate(is_large[pieces].astype(np.float32), np.ones((2 * EDGE + 1, 2 * EDGE + 1)))
     lenses = np.maximum(*(polygon2mask((EXTENT, EXTENT), rim.numpy()[:, ::-1]) for rim in (rims.left, rims.right)))
     frame = frame * torch.from_numpy(large)
-    return cut_out(face, False, frame * of_frame, torch.from_numpy(lenses), frame * (of_frame == 1))
+    return cut_out(face, False, frame * of_frame, torch.from_numpy(lenses), frame * (of_frame == 1), apart)
 
 
 def _thickness(rim: torch.Tensor, frame: torch.Tensor, scale: float) -> torch.Tensor:

@@ -140,6 +140,29 @@ class ListeningGenerator(StillGenerator):
             yield from super().render(prepared, [face])
 
 
+class CountingGenerator(StillGenerator):
+    """Counts the frames of each batch."""
+
+    def __init__(self):
+        super().__init__()
+        self.counts = []
+
+    def render(self, prepared, faces):
+        for face in faces:
+            self.counts.append(len(face))
+            yield from super().render(prepared, [face])
+
+
+def test_a_film_begins_with_one_frame_and_small_batches(register, short_speech):
+    """So its stream begins sooner; the others are of the size that renders fastest."""
+    counting = CountingGenerator()
+    register("counting", lambda device, progress: counting)
+    assert (
+        sum(1 for _ in SpacePipeline("cpu").animate(PHOTO, short_speech, AnimationOptions(generator="counting"))) == 33
+    )
+    assert counting.counts == [1, 2, 2, *7 * [4]]
+
+
 def test_prepared_portraits_are_kept_for_each_generator(register, short_speech):
     still = ListeningGenerator()
     register("still", lambda device, progress: still)

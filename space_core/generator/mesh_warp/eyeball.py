@@ -10,7 +10,7 @@ from space_core.face.topology import Eye
 from space_core.generator.mesh_warp.face_motion import FaceMotion
 from space_core.generator.mesh_warp.inpainting import fill
 from space_core.generator.mesh_warp.opening_mask import OpeningMask, places_below
-from space_core.generator.mesh_warp.sampling import pixels_of, sample
+from space_core.generator.mesh_warp.sampling import pairs, pixels_of, sample
 from space_core.smoothstep import smoothstep
 
 # What is that near to the edge of the lower lid, in widths of the eye, is its rim and lashes, not the eyeball.
@@ -89,7 +89,7 @@ def shade_at(shade: torch.Tensor, along: torch.Tensor, down: torch.Tensor) -> to
     ``along`` (B, h, w) is where those lie between the corners, −1 left … 1 right, ``down`` (B, h, w) how far below the
     lid, relative to the shade's reach.
     """
-    places = torch.stack([along, 2 * down - 1], -1)
+    places = pairs(along, 2 * down - 1)
     return F.grid_sample(shade.expand(len(along), -1, -1, -1), places, padding_mode="border", align_corners=True)
 
 

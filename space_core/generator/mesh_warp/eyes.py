@@ -17,7 +17,7 @@ from space_core.generator.mesh_warp.opening_mask import (
     window_around,
 )
 from space_core.generator.mesh_warp.prepared_eyes import HALF_SHUT, LIDS_REACH, PreparedEye, lid_distance
-from space_core.generator.mesh_warp.sampling import blur_batch, reach_of_blur, sample
+from space_core.generator.mesh_warp.sampling import blur_batch, pairs, reach_of_blur, sample
 from space_core.smoothstep import smoothstep
 
 # Lids and iris that have moved less than the first of these from the photo's (normalized units, root mean square) leave
@@ -185,7 +185,7 @@ def _eyeball(prepared: PreparedEye, motion: FaceMotion, pixels: torch.Tensor, al
     )
     from_pupil = ((x - pupil_x).square() + (y - pupil_y).square()).sqrt() / prepared.iris_radius
     follows = 1 - smoothstep(from_pupil, IRIS_RIM, IRIS_REACH)
-    place = torch.stack([x - turned_x * follows, y - turned_y * follows], -1)
+    place = pairs(x - turned_x * follows, y - turned_y * follows)
     return prepared.photo.project(place, _depth(prepared.photo, prepared.eye, bulge))
 
 

@@ -13,6 +13,7 @@ import torch
 from space_core.face.crop_size import MARGIN
 from space_core.face.hair_locks import LOCKS
 from space_core.face.posed_face import PosedFace
+from space_core.generator.mesh_warp.sampling import pairs
 
 
 @dataclass(frozen=True)
@@ -91,18 +92,17 @@ class FaceMotion:
             for axis, slope in ((0, to_x), (1, to_y))
         )
         determinant = a * d - b * c
-        return torch.stack([d / determinant * x - b / determinant * y, a / determinant * y - c / determinant * x], -1)
+        return pairs(d / determinant * x - b / determinant * y, a / determinant * y - c / determinant * x)
 
     def project(self, points: torch.Tensor, depth: torch.Tensor | float) -> torch.Tensor:
         """(B, h, w, 2) the pixels at which normalized x and y (B, h, w, 2) of a depth are seen; B may be 1."""
         x, y = points.unbind(-1)
         rows = ((self.rotation * self.scale[:, None, None])[:, row, :, None, None].unbind(1) for row in (0, 1))
-        return torch.stack(
-            [
+        return pairs(
+            *(
                 to_x * x + to_y * y + (to_z * depth + self.translation[:, axis, None, None])
                 for axis, (to_x, to_y, to_z) in enumerate(rows)
-            ],
-            -1,
+            )
         )
 
     def transformed(self, transform: PixelTransform) -> "FaceMotion":

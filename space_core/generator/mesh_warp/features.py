@@ -32,7 +32,7 @@ from space_core.generator.mesh_warp.refinement import (
     refine,
     window_corners,
 )
-from space_core.generator.mesh_warp.sampling import affine_grid, blur_batch, grid_of, sample
+from space_core.generator.mesh_warp.sampling import affine_grid, blur_batch, grid_of, pairs, sample
 from space_core.generator.mesh_warp.smile_folds import (
     PreparedSmileFold,
     draw_smile_fold,
@@ -251,17 +251,19 @@ class _Window:
         first = upload((self._corners + (self._step - 1) / 2).astype(np.float32), self.picture.device)
         along = torch.zeros_like(first)
         along[:, 0] = self._step
-        return torch.stack(affine_grid(first, along, along.flip(-1), self.picture.shape[2:]), -1)
+        return pairs(*affine_grid(first, along, along.flip(-1), self.picture.shape[2:]))
 
     def write(self) -> None:
         """Writes what was drawn into the picture back into the frames."""
-        pictures = self.picture.permute(0, 2, 3, 1)
         if self._before is None:
-            drawn = (pictures * 255).round_().clamp_(0, 255).byte()
-            for part, picture in zip(self._parts, drawn, strict=True):
-                part.copy_(picture)
+            drawn = (self.picture * 255).round_().clamp_(0, 255).byte()
+            for part, planes in zip(self._parts, drawn, strict=True):
+                if part.device.type == "cpu":  # faster in OpenCV
+                    part.numpy()[:] = cv2.merge(planes.numpy())
+                else:
+                    part.copy_(planes.permute(1, 2, 0))
             return
-        changes = (pictures - self._before.permute(0, 2, 3, 1)) * 255
+        changes = (self.picture - self._before).permute(0, 2, 3, 1) * 255
         add = _add_in_opencv if changes.device.type == "cpu" else _add_in_torch
         for part, change in zip(self._parts, changes, strict=True):
             add(part, change, self._step)
@@ -279,8 +281,8 @@ def _reduced(parts: list[torch.Tensor], step: int) -> torch.Tensor:
         size = parts[0].shape[1] // step, parts[0].shape[0] // step
         means = np.stack([cv2.resize(part.numpy(), size, interpolation=cv2.INTER_AREA) for part in parts])
         return torch.from_numpy(means).permute(0, 3, 1, 2).float().div_(255).contiguous()
-    whole = torch.stack(parts).permute(0, 3, 1, 2).float() / 255
-    return F.avg_pool2d(whole, step) if step > 1 else whole.contiguous()
+    whole = torch.stack(parts).permute(0, 3, 1, 2).contiguous().float() / 255
+    return F.avg_pool2d(whole, step) if step > 1 else whole
 
 
 def _add_in_torch(part: torch.Tensor, change: torch.Tensor, step: int) -> None:

@@ -21,7 +21,7 @@ from space_core.generator.mesh_warp.opening_mask import (
     window_around,
 )
 from space_core.generator.mesh_warp.prepared_mouth import EDGE, EDGE_SHARE, PreparedMouth
-from space_core.generator.mesh_warp.sampling import blur_batch, reach_of_blur, sample
+from space_core.generator.mesh_warp.sampling import blur_batch, pairs, reach_of_blur, sample
 from space_core.generator.mesh_warp.upper_row import UPPER_LIP_REACH, lip_shade, on_arch
 from space_core.smoothstep import smoothstep
 
@@ -128,7 +128,7 @@ def _stretch_lips(
         _stretched(lip, away, closed, scale) for lip, away in zip((upper_lip, lower_lip), (above, below), strict=True)
     )
     down = torch.where(above > below, -up, down)
-    source = window.pixels + torch.stack([torch.zeros_like(down), down], -1)
+    source = window.pixels + pairs(torch.zeros_like(down), down)
     alpha_blend(frames, window, sample(frames, source), (down != 0).float())
 
 

@@ -20,7 +20,7 @@ from space_core.face.topology import INNER_LOWER_LIP, INNER_UPPER_LIP, OUTER_LOW
 from space_core.generator.mesh_warp.face_motion import FaceMotion, HostMotion, index_on, upload
 from space_core.generator.mesh_warp.opening_mask import opening_mask
 from space_core.generator.mesh_warp.prepared_mouth import EDGE_SHARE
-from space_core.generator.mesh_warp.sampling import affine_grid, blur_batch, grid_of
+from space_core.generator.mesh_warp.sampling import affine_grid, blur_batch, grid_of, pairs
 from space_core.smoothstep import smoothstep
 
 WEIGHTS = weights_path("refinement.safetensors")
@@ -93,7 +93,8 @@ class RefinementNetwork(nn.Module):
 
         ``latents`` (B, 8) carry what the conditioning does not; in training alone.
         """
-        x = conditioning.to(self.conv_in.weight.dtype, memory_format=torch.channels_last)
+        # In two steps, which on a CPU take a third of the time of one.
+        x = conditioning.to(self.conv_in.weight.dtype).contiguous(memory_format=torch.channels_last)
         fine = self.fine_in(self.conv_in(x))
         middle = self.middle_in(self.to_middle(fine))
         coarse = self.coarse_in(self.to_coarse(middle))
@@ -208,7 +209,7 @@ def refine(frames: torch.Tensor, network: RefinementNetwork, prepared: PreparedR
     along = torch.stack([step_x * scale_x, -step_y * scale_y], -1)
     down = torch.stack([step_y * scale_x, step_x * scale_y], -1)
     corner = -(first[:, :1] * along + first[:, 1:] * down) - 1
-    place = torch.stack(affine_grid(corner, along, down, frames.shape[2:]), -1)
+    place = pairs(*affine_grid(corner, along, down, frames.shape[2:]))
     frames.add_(F.grid_sample(added, place, align_corners=True)).clamp_(0, 1)
 
 
@@ -283,7 +284,7 @@ def window_pixels(centre: torch.Tensor, lattice: torch.Tensor, motion: FaceMotio
     along, down = axes[..., 0] / SIDE, axes[..., 1] / SIDE
     corner = lattice[:, 0, 0] - (SIDE - 1) / 2
     first = motion.place(centre)[:, 0, :2] + corner[:, :1] * along + corner[:, 1:] * down
-    return torch.stack(affine_grid(first, along, down, lattice.shape[1:3]), -1)
+    return pairs(*affine_grid(first, along, down, lattice.shape[1:3]))
 
 
 def window_lattice(device: torch.device) -> torch.Tensor:
@@ -298,7 +299,7 @@ def crop_windows(pictures: torch.Tensor, pixels: torch.Tensor, step: float) -> t
     x, y = ((pixels[..., axis] + 0.5) * (2 / side) - 1 for axis, side in ((0, width), (1, height)))
     if step >= 2:  # of finer pictures, some pixels are one of the window's
         pictures = F.avg_pool2d(pictures, 2 ** int(math.log2(step)))
-    return F.grid_sample(pictures, torch.stack([x, y], -1), padding_mode="border", align_corners=False)
+    return F.grid_sample(pictures, pairs(x, y), padding_mode="border", align_corners=False)
 
 
 def lips_in_window(centre: torch.Tensor, motion: FaceMotion) -> list[torch.Tensor]:

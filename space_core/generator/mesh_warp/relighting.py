@@ -30,7 +30,7 @@ from space_core.generator.mesh_warp.compositing.prepared_canvas import PreparedC
 from space_core.generator.mesh_warp.depiction import Depiction
 from space_core.generator.mesh_warp.face_motion import FaceMotion, PixelTransform, upload
 from space_core.generator.mesh_warp.rasterizer import rasterize
-from space_core.generator.mesh_warp.sampling import EXTENT, blur
+from space_core.generator.mesh_warp.sampling import EXTENT, blur, pairs
 from space_core.smoothstep import smoothstep
 
 NOT_SKIN = [point for eye in EYES for point in (*eye.upper_lid, *eye.lower_lid)]
@@ -175,7 +175,7 @@ def _ratio(
         for axis in (0, 1)
     )
     height, width = changes.shape[2:]
-    where = torch.stack([x * (2 / (width - 1)) - 1, y * (2 / (height - 1)) - 1], -1)
+    where = pairs(x * (2 / (width - 1)) - 1, y * (2 / (height - 1)) - 1)
     change = F.grid_sample(changes, where, padding_mode="zeros", align_corners=True)
     return torch.exp(MOST * torch.tanh(change / MOST))
 

@@ -18,7 +18,7 @@ from space_core.generator.mesh_warp.compositing.grid import Grid
 from space_core.generator.mesh_warp.depiction import Depiction
 from space_core.generator.mesh_warp.face_motion import FaceMotion, PixelTransform, index_on, upload
 from space_core.generator.mesh_warp.rasterizer import rasterize
-from space_core.generator.mesh_warp.sampling import EXTENT, blur_batch, box_mean, downsampled, sample
+from space_core.generator.mesh_warp.sampling import EXTENT, blur_batch, box_mean, downsampled, pairs, sample
 from space_core.smoothstep import smoothstep
 
 STEPS = EXTENT // 2  # side of the pictures of creases: they are soft, so half the surroundings' resolution will do
@@ -203,7 +203,7 @@ def crease_shade(
         (part[..., axis] * to_surroundings.scale + float(to_surroundings.offset[axis])) * scale - prepared.corner[axis]
         for axis in (0, 1)
     )
-    where = torch.stack([x * (2 / (width - 1)) - 1, y * (2 / (height - 1)) - 1], -1)
+    where = pairs(x * (2 / (width - 1)) - 1, y * (2 / (height - 1)) - 1)
     darker = F.avg_pool2d(F.grid_sample(shades, where, padding_mode="zeros", align_corners=True), 2)
     factor[..., rows, columns] = 1 - darker
     return factor

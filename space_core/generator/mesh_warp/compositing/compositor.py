@@ -25,7 +25,7 @@ from space_core.generator.mesh_warp.compositing.occlusion_edges import Occlusion
 from space_core.generator.mesh_warp.compositing.person_layer import BIAS
 from space_core.generator.mesh_warp.compositing.prepared_canvas import PreparedCanvas
 from space_core.generator.mesh_warp.frame_memory import FrameMemory
-from space_core.generator.mesh_warp.sampling import sample
+from space_core.generator.mesh_warp.sampling import pairs, sample
 
 FEW = 16  # frames that are sampled four times a pixel at once: they take 20 MB each at 512 × 512
 
@@ -158,7 +158,7 @@ def _sampled_at(prepared: PreparedCanvas, layer: torch.Tensor, where: torch.Tens
     )
     return F.grid_sample(
         layer.expand(len(where), -1, -1, -1),
-        torch.stack([x, y], -1),
+        pairs(x, y),
         mode="bicubic" if prepared.bicubic else "bilinear",
         padding_mode="border",
         align_corners=True,

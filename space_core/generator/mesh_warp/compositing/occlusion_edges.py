@@ -53,7 +53,7 @@ def find_occlusion_edges(prepared: PreparedCanvas, offsets: torch.Tensor) -> Occ
         # Edges are longer than that, so every so many'th row and column is enough to find them.
         step, margin, values = 2 * EDGE_CELLS, 4 * EDGE_CELLS, offsets.numpy()
         beside, below = (
-            np.abs(line[after] - line[before]) > jump
+            (np.abs(line[after] - line[before]) > jump).view(np.uint16)[..., 0] > 0  # along x or y
             for line, after, before in (
                 (values[:, ::step], np.s_[:, :, 1:], np.s_[:, :, :-1]),
                 (values[:, :, ::step], np.s_[:, 1:], np.s_[:, :-1]),
@@ -62,7 +62,7 @@ def find_occlusion_edges(prepared: PreparedCanvas, offsets: torch.Tensor) -> Occ
         if not (beside.any() or below.any()):
             return None
         cells = np.concatenate(
-            [np.argwhere(found.any((0, 3))) * scale for found, scale in ((beside, [step, 1]), (below, [1, step]))]
+            [np.argwhere(found.any(0)) * scale for found, scale in ((beside, [step, 1]), (below, [1, step]))]
         )
         low, high = (cells.min(0) - margin + 1).clip(0).tolist(), (cells.max(0) + margin + 2).tolist()
         rows, columns = slice(low[0], min(high[0], rows.stop)), slice(low[1], min(high[1], columns.stop))

@@ -15,6 +15,7 @@ from space_core.generator.mesh_warp.compositing.grid import Grid, scaled
 from space_core.generator.mesh_warp.compositing.person_layer import cut_out, doubled_layer, outline_cells
 from space_core.generator.mesh_warp.face_motion import TO_SURROUNDINGS, PixelTransform
 from space_core.generator.mesh_warp.far_side import FarAppearance
+from space_core.generator.mesh_warp.sampling import pairs
 
 # A layer of at most so many pixels is kept at twice its resolution, and a larger one up to the second number is sampled
 # bicubically, so that moving pixels stay as sharp as still ones. In still larger pictures the difference is invisible.
@@ -76,7 +77,7 @@ class PreparedCanvas:
             for axis in (0, 1)
         ]
         cells = cells.expand(len(places), -1, -1, -1)
-        found = F.grid_sample(cells, torch.stack(where, -1), padding_mode="border", align_corners=False)
+        found = F.grid_sample(cells, pairs(*where), padding_mode="border", align_corners=False)
         return found.permute(0, 2, 3, 1)
 
     def effect_at(self, places: np.ndarray) -> np.ndarray:
@@ -92,7 +93,7 @@ class PreparedCanvas:
         first = self.grid.first_centre - self.grid.cell  # of the cells around
         x, y = ((pixels[..., axis] - float(first[axis])) / self.grid.cell for axis in (0, 1))
         height, width = places.shape[1:3]
-        where = torch.stack([x * (2 / (width - 1)) - 1, y * (2 / (height - 1)) - 1], -1)
+        where = pairs(x * (2 / (width - 1)) - 1, y * (2 / (height - 1)) - 1)
         found = F.grid_sample(places.permute(0, 3, 1, 2), where, padding_mode="border", align_corners=True)
         return found.permute(0, 2, 3, 1)
 

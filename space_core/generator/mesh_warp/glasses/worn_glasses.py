@@ -16,7 +16,7 @@ from space_core.generator.mesh_warp.compositing.prepared_canvas import film_tran
 from space_core.generator.mesh_warp.face_motion import TO_SURROUNDINGS, FaceMotion
 from space_core.generator.mesh_warp.glasses.cut_out import Glasses
 from space_core.generator.mesh_warp.glasses.shell import on_shell
-from space_core.generator.mesh_warp.sampling import grid_of, sample
+from space_core.generator.mesh_warp.sampling import grid_of, pairs, sample
 from space_core.smoothstep import smoothstep
 
 EDGE_ON = (0.1, 0.2)  # of ``on_shell``: less is the shell's edge
@@ -117,7 +117,7 @@ def _seen_places(worn: WornGlasses, motion: FaceMotion, pixels: torch.Tensor) ->
     depth, facing = on_shell(worn.shell, motion, pixels)
     places = worn.photo.project(motion.unproject(pixels, depth), depth)
     first_x, first_y = (float(first) for first in worn.corner)
-    seen = torch.stack([places[..., 0] - first_x, places[..., 1] - first_y], -1) * worn.density
+    seen = pairs(places[..., 0] - first_x, places[..., 1] - first_y) * worn.density
     return seen, smoothstep(facing, *EDGE_ON)
 
 

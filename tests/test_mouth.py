@@ -331,6 +331,21 @@ def test_teeth_without_an_even_edge_give_their_colour_only(closed):
     assert np.ptp(mouth.colours.enamel) < 0.03 < np.ptp(prepare_mouth(*seen(closed)).colours.enamel)
 
 
+def test_the_photos_own_teeth_do_not_step_down_to_the_lower_ones(closed):
+    mouth, _ = with_teeth(closed, np.array([7, 7.6, 8.2, 8.6, 8.9, 9, 9, 11.5, 11.5, 8.2, 7.6, 7]))
+    shown = (mouth.teeth[0, 3] > 0.5).numpy()
+    columns = np.flatnonzero(shown.any(0))
+    ends = np.array([np.flatnonzero(shown[:, column]).max() for column in columns])
+    assert mouth.has_teeth
+    assert ends.max() - np.median(ends) < 1.6 * millimetre_of(mouth)
+
+
+def test_a_row_that_goes_over_from_upper_to_lower_teeth_gives_its_colour_only(closed):
+    for lengths, shown in (((7, 9.5), True), ((6, 14), False)):
+        mouth, _ = with_teeth(closed, np.linspace(*lengths, 12) + 1 - np.linspace(-1, 1, 12) ** 2)
+        assert mouth.shows_teeth and mouth.has_teeth == shown
+
+
 def test_a_border_that_rises_towards_the_middle_is_not_that_of_upper_teeth(closed):
     rises = 9 - 3 * (1 - np.linspace(-1, 1, 12) ** 2)
     mouth, _ = with_teeth(closed, rises)

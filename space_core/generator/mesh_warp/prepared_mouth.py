@@ -18,11 +18,12 @@ from space_core.generator.mesh_warp.upper_row import (
     COLOUR_KNOWN,
     LEAST_HANGING,
     LEAST_HEIGHT,
+    MOST_TILTED,
     UPPER_LIP_SHADE,
     UpperRow,
     enamel_in_light,
     find_upper_row,
-    hanging,
+    hanging_and_tilt,
     lower_edge,
     row_ends,
     row_height,
@@ -205,7 +206,8 @@ def _like_upper_row(
     known = float(smoothstep(np.float32(height), *COLOUR_KNOWN)) if row.clear else 0.0
     if known == 0:
         return teeth
-    if row.even and height > LEAST_HEIGHT and hanging(row.mask, photo, depth) > LEAST_HANGING:
+    hanging, tilt = hanging_and_tilt(row.mask, photo, depth)
+    if row.even and height > LEAST_HEIGHT and hanging > LEAST_HANGING and tilt < MOST_TILTED:
         teeth = replace(teeth, row=row_ends(row.mask, photo, depth))
     enamel = enamel_in_light(picture, row.mask)
     shade = UPPER_LIP_SHADE + known * min(shade_on(picture, row.mask, enamel, photo) - UPPER_LIP_SHADE, 0)

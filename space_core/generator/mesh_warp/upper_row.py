@@ -34,12 +34,15 @@ TOOTH_GREEN, LEAST_LESS_RED = (0.5, 0.8), 0.1
 ROW_END, ROW_ENDS_WITHIN, TYPICAL_ROW = 0.75, (4 * MILLIMETRE, 14.5 * MILLIMETRE), 8.5 * MILLIMETRE
 BETWEEN_TEETH, ROW_SMOOTHNESS = 1.5 * MILLIMETRE, 2.5 * MILLIMETRE  # widths: of dark gaps, of the edge's smoothing
 ROW_FITS, ROW_OUTLIERS = 5, 1.5 * MILLIMETRE  # rounds in which columns that end so far from that edge lose weight
+# Where that edge steps to the lower teeth or to a shadow on the row, it is further from a parabola: at most so far.
+ROW_STEPS = 0.6 * MILLIMETRE
 # A row is kept if its edge is no further from a parabola, root mean square, and if that share of it is as bright and
 # pale as teeth: the rest are gaps and gum.
 MOST_UNEVEN, CLEAR_SHARE = 1.5 * MILLIMETRE, 0.6
 # Seen from the front, an upper row ends at least that much lower in its middle than at its sides; a border that rises
 # there is that between lower teeth and lip.
 LEAST_HANGING = 0.2 * MILLIMETRE
+MOST_TILTED = 0.18  # slope of a row; what is steeper goes over from upper to lower teeth
 ROW_EDGE = (1.0, -1.0)  # pixels over which the row ends
 LEAST_IN_COLUMN, SIDES_FADE = 0.7 * MILLIMETRE, 3 * MILLIMETRE  # of teeth in a column; where it ends at the sides
 # Of what a photo shows within a row's length below the upper lip, teeth are that share if they are taken: where hardly
@@ -99,6 +102,8 @@ def find_upper_row(picture: torch.Tensor, photo: FaceMotion, colours: MouthColou
     share = float(teeth.sum()) / max(row * float(between.sum()), 1.0)
     if not columns.any() or share < LEAST_SHARE_OF_TEETH[0]:
         return None
+    uneven = border[0, 0] - _parabola(border[0, 0], columns[0, 0], ROW_OUTLIERS * scale)
+    below_border = below_border + uneven - uneven.clamp(-ROW_STEPS * scale, ROW_STEPS * scale)
     rounded = (1 - columns) * SIDES_FADE * scale  # ends
     mask = between * columns * smoothstep(below_border + rounded, *ROW_EDGE)
     if not 0 < row_height(mask) < ROW_ENDS_WITHIN[1] * scale:  # nothing, or a tongue that is put out
@@ -133,6 +138,21 @@ def _columns_with_teeth(teeth: torch.Tensor, scale: float) -> torch.Tensor:
     reach = has.cummax(2).values & has.flip(2).cummax(2).values.flip(2)
     width = 2 * round(0.5 * SIDES_FADE * scale) + 1
     return F.avg_pool1d(reach.float(), width, 1, width // 2)
+
+
+def _parabola(border: torch.Tensor, columns: torch.Tensor, outlier: float) -> torch.Tensor:
+    """(w,) the parabola near which most of a row's border (w,) is where columns (w,) have teeth.
+
+    Places that are more than ``outlier`` pixels away count little.
+    """
+    along = torch.linspace(-1, 1, len(border), device=border.device)
+    terms = torch.stack([torch.ones_like(along), along, along**2], -1)
+    weight = columns
+    for _ in range(ROW_FITS):
+        weighted = weight[:, None] * torch.cat([terms, border[:, None]], 1)
+        parabola = terms @ torch.linalg.lstsq(weighted[:, :3], weighted[:, 3:]).solution[:, 0]
+        weight = columns * (1 - ((border - parabola) / outlier) ** 2).clamp(min=1e-3)
+    return parabola
 
 
 def _unevenness(border: torch.Tensor, columns: torch.Tensor) -> float:
@@ -223,14 +243,15 @@ def row_ends(teeth: torch.Tensor, photo: FaceMotion, depth: float) -> np.ndarray
     return on_arch(photo, ends, depth)[0, 0, :, 0].numpy()
 
 
-def hanging(teeth: torch.Tensor, photo: FaceMotion, depth: float) -> float:
-    """How much lower, normalized, a row of teeth (1, 1, h, w), 0…1, ends in its middle than at its ends."""
+def hanging_and_tilt(teeth: torch.Tensor, photo: FaceMotion, depth: float) -> tuple[float, float]:
+    """How much lower, normalized, a row of teeth (1, 1, h, w), 0…1, ends in its middle than at its ends; its slope."""
     shown = teeth[0, 0] > 0.5
     columns = shown.any(0).nonzero()[:, 0]
     rows = torch.arange(len(shown), device=teeth.device)[:, None]
     bottom = (rows * shown).amax(0)[columns]
-    border = on_arch(photo, torch.stack([columns, bottom], -1)[None, None].float(), depth)[0, 0, :, 1].cpu().numpy()
-    return -float(np.polynomial.Polynomial.fit(np.arange(len(border)), border, 2).coef[2])
+    ends = on_arch(photo, torch.stack([columns, bottom], -1)[None, None].float(), depth)[0, 0].cpu().numpy()
+    _, slope, curvature = np.polynomial.Polynomial.fit(np.arange(len(ends)), ends[:, 1], 2).coef
+    return -float(curvature), abs(2 * float(slope)) / max(float(np.ptp(ends[:, 0])), MILLIMETRE)
 
 
 def lower_edge(teeth: torch.Tensor, photo: FaceMotion, depth: float) -> float:

@@ -133,6 +133,18 @@ def test_teeth_of_a_sepia_photo_are_sepia(generator, grey):
     assert teeth[2] / teeth[0] == pytest.approx(0.46, abs=0.15)
 
 
+def test_teeth_have_the_tone_that_a_sepia_photo_has_where_it_is_as_bright(grey):
+    def sepia(picture: np.ndarray) -> np.ndarray:
+        brightness = picture / 255.0
+        return (picture * (np.array([1, 0.8, 0.55]) ** (1.3 - brightness))).round().astype(np.uint8)
+
+    colours = estimate_colours(*seen(changed(grey, sepia)))
+    brightness = colours.enamel.mean() / np.array([1, 0.8, 0.55]).mean() ** 0.5
+    tone = np.array([1, 0.8, 0.55]) ** (1.3 - brightness)
+    assert colours.enamel / colours.enamel.mean() == pytest.approx(tone / tone.mean(), abs=0.03)
+    assert colours.reddening[0] < 1 < colours.reddening[2]  # the darker, the further from grey
+
+
 def test_flesh_in_a_sepia_photo_is_sepia(grey):
     picture, photo = seen(changed(grey, lambda picture: (picture * [1, 0.86, 0.74]).round().astype(np.uint8)))
     tongue = estimate_colours(picture, photo).tongue

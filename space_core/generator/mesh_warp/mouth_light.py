@@ -1,5 +1,6 @@
 """Colours of teeth, gums and tongue, and the light on them, estimated from a photo's face."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,6 +39,9 @@ SAME_SHARES = (0.03, 0.06)
 # In toned photographs, as sepia ones, brightness decides the shares of red, green and blue, up to this (the root mean
 # square deviation from a cubic in pixels reduced so many times, the darkest left out). All flesh has such shares, then.
 TONED, TONED_REDUCTION, DARKEST_TONED = (0.012, 0.019), 8, 0.1
+LEAST_SHARE = 0.05  # of red, green or blue, relative to the brightness of a tone
+BRIGHTEST_TONED = 0.02  # so much of such a picture is brighter than all whose tone is told
+SHADED = 0.5  # of teeth's light, what is left in a shade in which their tone is told as well
 FLESH = np.array([0.92, 0.53, 0.53], np.float32)
 # Light falls deep into a mouth by way of its flesh, which reddens it: exponents of the light that is left.
 REDDENING = np.array([0.88, 1.18, 1.18], np.float32)
@@ -129,13 +133,14 @@ def estimate_colours(picture: torch.Tensor, photo: FaceMotion) -> MouthColours:
     cast = max(min(of_whites[2], max(tint[2], 1.0)), 0.05) ** CAST
     tint = np.maximum(tint, of_whites).clip(0.3, 1)
     differ = smoothstep(difference_of_shares(whites, skin), *SAME_SHARES)
-    toned = _toned(picture)
+    toned, tone = _toned(picture)
     tinted = smoothstep(1 - tint.min(), TINTED[0], TINTED_WITH_EYES + differ * (TINTED[1] - TINTED_WITH_EYES))
     shares = IVORY * cast ** (1 - 0.5 * tinted)
     grey_ivory = IVORY @ LUMINANCE
     shares = shares / (shares @ LUMINANCE) * grey_ivory
     enamel = light * (grey_ivory + colourful * (shares - grey_ivory)) * tint**tinted
     enamel = np.maximum(enamel, enamel[0] * _least_of_red(surface))
+    enamel = enamel + toned * (enamel.mean() * tone(enamel.mean()) - enamel)
     enamel = enamel.clip(0, 1)  # the neck keeps its colour beside an overexposed crown
     depiction = estimate_depiction(picture, photo, skin, lips, tinted)
     # In a picture without colours, or of one colour, flesh is as dark as in one with them.
@@ -145,6 +150,9 @@ def estimate_colours(picture: torch.Tensor, photo: FaceMotion) -> MouthColours:
     neck = enamel * (NECK.mean() + colourful * (NECK - NECK.mean()))
     neck = neck + depiction.cartoon * (enamel - neck)  # teeth of one colour
     reddening = 1 + red * (1 - depiction.stone) * (REDDENING - 1)
+    # What is darker has another tone.
+    darker = tone(SHADED * enamel.mean()) / tone(enamel.mean())
+    reddening = reddening + toned * np.log(darker) / np.log(SHADED)
     colours = (enamel, neck, lips, 0.85 * flesh, 0.85 * flesh, flesh * DEPTH ** (1 + FLESH_REDDENING * (reddening - 1)))
     shade = float((np.quantile(LUMINANCE @ surface, DEEPEST) / max(LUMINANCE @ skin, 0.05)).clip(*SHADE))
     stone = (skin, skin, lips, STONE_FLESH * skin, STONE_FLESH * skin, shade * skin)
@@ -163,17 +171,27 @@ def _least_of_red(surface: np.ndarray) -> np.ndarray:
     return (brightest / max(brightest[0], 0.05)).clip(max=1) * IVORY / IVORY[0]
 
 
-def _toned(picture: torch.Tensor) -> float:
-    """How far a picture (1, 3, h, w), 0…1, is one of a single tone, or of none, 0…1."""
+def _toned(picture: torch.Tensor) -> tuple[float, Callable[[float], np.ndarray]]:
+    """How far a picture (1, 3, h, w), 0…1, is one of a single tone, or of none, 0…1, and that tone.
+
+    It is the colour (3,) of what has a given brightness, relative to that.
+    """
     colours = downsampled(picture[0], TONED_REDUCTION).flatten(1).T.numpy().astype(np.float64)
     brightness = colours.mean(1)
     seen = brightness > DARKEST_TONED
     if not seen.any():
-        return 0.0
-    shares = colours[seen] / colours[seen].sum(1, keepdims=True)
-    terms = np.vander(brightness[seen], 4)
-    deviation = shares - terms @ np.linalg.lstsq(terms, shares)[0]
-    return float(1 - smoothstep(np.sqrt(np.square(deviation).sum(1).mean()), *TONED))
+        return 0.0, lambda _: np.ones(3)
+    brightness, colours = brightness[seen], colours[seen]
+    shares = colours / colours.sum(1, keepdims=True)
+    terms = np.vander(brightness, 4)
+    cubic = np.linalg.lstsq(terms, shares)[0]
+    deviation = np.sqrt(np.square(shares - terms @ cubic).sum(1).mean())
+    known = DARKEST_TONED, float(np.quantile(brightness, 1 - BRIGHTEST_TONED))
+
+    def tone(of: float) -> np.ndarray:
+        return (3 * np.vander([np.clip(of, *known)], 4)[0] @ cubic).clip(LEAST_SHARE)
+
+    return float(1 - smoothstep(deviation, *TONED)), tone
 
 
 def _colour_between(

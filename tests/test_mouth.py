@@ -226,6 +226,16 @@ def test_a_smile_shows_more_of_the_upper_teeth(generator, closed):
     assert edges[1] > edges[0]
 
 
+def test_upper_teeth_show_as_the_mouth_smiles_though_the_upper_lip_stays(generator, closed):
+    prepared, edges = generator.prepare(closed, refined=False), []
+    for wider in (0.0, 0.35):
+        face = posed(closed, narrowed(closed, parted(closed, 0.12), -wider))
+        (left, top), right = face.landmarks[0, 81, :2].astype(int), int(face.landmarks[0, 311, 0])
+        frame = rendered(generator, prepared, face)[0].mean(-1)
+        edges.append(np.diff(frame[top + 2 : top + 20, left:right].mean(1)).argmin())
+    assert edges[1] > edges[0] + 2
+
+
 def test_a_lower_lip_that_drops_further_than_the_chin_uncovers_no_fence_of_lower_teeth(generator, closed):
     normalized = parted(closed, 0.02, 0.01)
     normalized[:, [*INNER_LOWER_LIP[1:-1], *OUTER_LOWER_LIP[1:-1]], 1] += 0.09

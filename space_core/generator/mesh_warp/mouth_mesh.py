@@ -72,6 +72,9 @@ CREVICES, FACING_AWAY = {TOOTH: 0.4, GUM: 0.75, TONGUE: 0.75}, {TOOTH: 0.7, GUM:
 INWARDS, INWARDS_SHADE = (-0.1, 0.4), 0.75
 ROUNDED, ROUNDED_SHADE = (0.05, 0.3), 0.35  # shares of the width at rest by which rounded mouths are narrower; of light
 WIDEST_AT_REST = 0.6  # normalized width of a mouth; wider ones smile
+# Smiles show the upper incisors: where the mouth is wider than at rest by these factors, that much of them at least. As
+# far as the upper lip has not risen for it, all of what is drawn is put lower, by the last of these at most.
+SMILE, SMILE_SHOWS, LOWER_IN_SMILE = (1.1, 1.3), 6.5 * MILLIMETRE, 2.5 * MILLIMETRE
 GLOSS = {TOOTH: (0.22, 30.0), GUM: (0.14, 14.0), TONGUE: (0.12, 10.0)}  # strength and sharpness of the wet highlight
 
 
@@ -166,6 +169,7 @@ def _placed(mouth: PreparedMouth, host: HostMotion, dropped: np.ndarray) -> tupl
     vertices[..., 1] -= ROW_HIDDEN * hidden + np.outer(arched, _arch(underside[:, 0]))
     depths = vertices[..., 2].clip(0) * mouth.millimetre
     vertices = vertices * np.float32(mouth.millimetre) + mouth.origin
+    vertices[..., 1] += _lower_in_smile(mouth, host)[:, None]
 
     turn = angle[:, None] * anatomy.jaw
     sine, cosine = np.sin(turn), np.cos(turn)
@@ -182,6 +186,15 @@ def _arch(underside: np.ndarray) -> np.ndarray:
     x, _, z = anatomy.vertices.T
     along = smoothstep(z, *ARCH_RISES) * smoothstep(z, *ARCH_ENDS)
     return (anatomy.part == TONGUE) * (1 - underside) * along * (1 - (x / ARCH_SIDES) ** 2).clip(0)
+
+
+def _lower_in_smile(mouth: PreparedMouth, host: HostMotion) -> np.ndarray:
+    """(B,) how much lower teeth are than in speech without a smile, normalized; those that a photo shows stay."""
+    if mouth.shows_teeth:
+        return np.zeros(len(host.normalized), np.float32)
+    shown = mouth.origin[1] - host.normalized[:, INNER_UPPER_LIP[5], 1]
+    wanted = SMILE_SHOWS * smoothstep(_widened(mouth, host), *SMILE)
+    return (wanted - shown).clip(0, LOWER_IN_SMILE)
 
 
 def _jaw_dropped(mouth: PreparedMouth, host: HostMotion) -> np.ndarray:
@@ -281,12 +294,17 @@ def _tongue_lit(colours: MouthColours) -> float:
 
 def lips_rounded(mouth: PreparedMouth, host: HostMotion) -> np.ndarray:
     """(B,) how far lips are rounded, 0…1: narrower than at rest, and so far forward that they shade the teeth."""
+    return smoothstep(1 - _widened(mouth, host), *ROUNDED)
+
+
+def _widened(mouth: PreparedMouth, host: HostMotion) -> np.ndarray:
+    """(B,) the width of the mouth, relative to that at rest."""
     corners = [INNER_UPPER_LIP[0], INNER_UPPER_LIP[-1]]
     width, at_rest = (
         np.linalg.norm(np.subtract(*np.moveaxis(face[:, corners], 1, 0)), axis=-1)
         for face in (host.normalized, mouth.photo.host.normalized)
     )
-    return smoothstep(1 - width / at_rest.clip(max=WIDEST_AT_REST), *ROUNDED)
+    return width / at_rest.clip(max=WIDEST_AT_REST)
 
 
 def _lips_apart(host: HostMotion) -> np.ndarray:

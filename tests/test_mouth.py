@@ -825,15 +825,49 @@ def test_a_person_in_black_and_white_with_pale_lips_and_irises_is_no_statue(grey
     assert estimate_colours(picture, photo).depiction.stone < 0.1
 
 
-def test_teeth_of_a_cartoon_are_one_band(generator, closed):
-    # A cartoon's eyes are large.
-    normalized = closed.normalized.copy()
+def with_large_eyes(portrait: Portrait) -> Portrait:
+    """A portrait with the eyes of a cartoon."""
+    normalized = portrait.normalized.copy()
     for eye in EYES:
         points = [*eye.upper_lid, *eye.lower_lid, *eye.iris_rim]
         normalized[points] = normalized[eye.pupil] + 1.5 * (normalized[points] - normalized[eye.pupil])
-    cartoon, face = replace(closed, normalized=normalized), posed(closed, parted(closed, 0.06))
-    depths = []
-    for portrait in (closed, cartoon):
+    return replace(portrait, normalized=normalized)
+
+
+def test_a_cartoon_shows_no_lower_teeth(generator, closed):
+    face, lower = posed(closed, parted(closed, 0.14)), []
+    for portrait in (closed, with_large_eyes(closed)):
+        frame = rendered(generator, generator.prepare(portrait, refined=False), face)[0]
+        profile = mouth_profile(frame, face.landmarks[0])
+        lower.append(profile[-2:].max() / profile[:4].max())
+    assert lower[1] < 0.8 * lower[0]
+
+
+def test_a_drawing_in_flat_colours_is_a_cartoon_and_a_photo_is_none(closed):
+    picture, photo = seen(closed)
+    assert estimate_colours(picture, photo).depiction.cartoon == 0
+    drawing = np.full_like(closed.surroundings, (230, 190, 170))
+    lips = INNER_UPPER_LIP, INNER_LOWER_LIP, OUTER_UPPER_LIP, OUTER_LOWER_LIP
+    for curve in (*lips, *(lid for eye in EYES for lid in (eye.upper_lid, eye.lower_lid))):
+        points = photo.host.posed[0, list(curve), :2].round().astype(np.int32)
+        cv2.polylines(drawing, [points], False, (20, 10, 10), 2)
+    for blurs, cartoon in ((0, 1), (4, 0)):  # a blurred photo has no texture either
+        soft = cv2.GaussianBlur(drawing, (0, 0), blurs) if blurs else drawing
+        picture = torch.tensor(soft).permute(2, 0, 1)[None].float() / 255
+        assert estimate_colours(picture, photo).depiction.cartoon == cartoon
+
+
+def test_the_refinement_leaves_cartoons_alone(generator, closed):
+    cartoon, face = with_large_eyes(closed), posed(closed, parted(closed, 0.1))
+    drawn, refined = (
+        rendered(generator, generator.prepare(cartoon, refined=refined), face) for refined in (False, True)
+    )
+    np.testing.assert_array_equal(drawn, refined)
+
+
+def test_teeth_of_a_cartoon_are_one_band(generator, closed):
+    face, depths = posed(closed, parted(closed, 0.06)), []
+    for portrait in (closed, with_large_eyes(closed)):
         frame = rendered(generator, generator.prepare(portrait, refined=False), face)[0]
         row = upper_arch(frame, face.landmarks[0])
         depths.append(peak_prominences(-row, find_peaks(-row)[0])[0].max())

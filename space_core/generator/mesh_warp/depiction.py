@@ -4,10 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch.nn import functional as F
 
-from space_core.face.topology import EYES, Eye
+from space_core.face.topology import EYES, NUM_SURFACE_POINTS, Eye
 from space_core.generator.mesh_warp.face_motion import FaceMotion
 from space_core.generator.mesh_warp.opening_mask import WINDOW_MARGIN, opening_mask, window_around
+from space_core.generator.mesh_warp.sampling import sample
 from space_core.smoothstep import smoothstep
 
 # A statue's lips are of its skin's material: as bright, and of the same share of red, green and blue (the sum of the
@@ -22,6 +24,11 @@ OPEN_EYE = (0.13, 0.18)  # height of an eye in its widths, below which its iris 
 VARNISHED = (0.4, 0.8)  # how far a painting's colours lack blue or green; faded photographs lack less
 # Cartoons' eyes are large: their width × height × the iris' diameter, normalized.
 CARTOON_EYE = (0.0074, 0.0083)
+# Drawings in lines and flat colours: at that share of a face's points a square of so many pixels is of one brightness,
+# but for this difference, where it is not as dark as a shadow without detail. At its lines, so much of the points, it
+# differs by this, as it does not in blurred photos.
+FLAT_SHARE, FLAT_SQUARE, FLAT, SHADOW = (0.18, 0.28), 5, 2 / 255, 0.1
+LINES, LINE_CONTRAST = 0.1, (0.2, 0.3)
 
 
 @dataclass(frozen=True)
@@ -31,7 +38,7 @@ class Depiction:
     Attributes:
         stone: 0 … 1 a statue, or a mask of one material.
         varnish: 0 … 1 a painting whose skin and lips have one colour under a varnish.
-        cartoon: 0 … 1 a drawn or modelled character with large eyes.
+        cartoon: 0 … 1 a drawn or modelled character with large eyes, or a drawing in lines and flat colours.
     """
 
     stone: float
@@ -62,7 +69,7 @@ def estimate_depiction(
     return Depiction(
         stone=float(pale * same),
         varnish=float(smoothstep(tinted, *VARNISHED) * same),
-        cartoon=float(smoothstep(eyes.prod(), *CARTOON_EYE)),
+        cartoon=max(float(smoothstep(eyes.prod(), *CARTOON_EYE)), _flat(picture, photo)),
     )
 
 
@@ -70,6 +77,18 @@ def difference_of_shares(one: np.ndarray, other: np.ndarray) -> np.floating:
     """The sum of the differences between two colours' (3,) shares of red, green and blue, 0…2."""
     shares = [colour / max(colour.sum(), 0.05) for colour in (one, other)]
     return np.abs(shares[0] - shares[1]).sum()
+
+
+def _flat(picture: torch.Tensor, photo: FaceMotion) -> float:
+    """How far a face in a picture (1, 3, h, w), 0…1, is drawn in lines and flat colours, 0…1."""
+    brightness = picture.mean(1, keepdim=True)
+    around = FLAT_SQUARE, 1, FLAT_SQUARE // 2
+    lowest = -F.max_pool2d(-brightness, *around)
+    squares = torch.cat([F.max_pool2d(brightness, *around) - lowest, lowest], 1)
+    contrast, lowest = sample(squares, photo.posed[:, None, :NUM_SURFACE_POINTS, :2])[0, :, 0]
+    flat = ((contrast < FLAT) & (lowest > SHADOW)).float().mean()
+    lines = contrast.quantile(1 - LINES)
+    return float(smoothstep(flat, *FLAT_SHARE) * smoothstep(lines, *LINE_CONTRAST))
 
 
 def _measured(eye: Eye, photo: FaceMotion) -> tuple[float, float, float]:

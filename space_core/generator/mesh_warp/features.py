@@ -163,9 +163,10 @@ def prepare_lips_on(
         blur=math.sqrt(max((min(blur, SHARP * crop_pixel) / patch.step) ** 2 - DRAWN_BLUR**2, 0.0)),
         softening=soft,
     )
-    stone = mouth.colours.depiction.stone
+    depiction = mouth.colours.depiction
+    made = max(depiction.stone, depiction.cartoon)
     edge = EDGE if mouth.open_in_photo else 0.0
-    refinement = prepare_refinement(patch.picture, own, stone, sharp.softening, edge) if refined else None
+    refinement = prepare_refinement(patch.picture, own, made, sharp.softening, edge) if refined else None
     return PreparedLips(patch, sharp, refinement)
 
 

@@ -57,7 +57,7 @@ TONGUE_OUT = 8 * MILLIMETRE  # depth from which on a tongue that comes forward i
 # Drawn upper teeth give way to a photo's own between these distances from its row's ends, by that much; millimetres.
 ROW_BEGINS, ROW_HIDDEN = (-1.0, 1.0), 9.0
 
-CARTOON_FLATNESS = 0.85  # of the light's differences on and between a cartoon's teeth are left out
+CARTOON_FLATNESS = 0.85  # of the light's differences on and between a cartoon's teeth, and on its tongue, are left out
 OVERSAMPLING = 2
 REACH = 0.04  # normalized; triangles with all corners further from the opening do not show in it
 DARKEST = 1 / 512  # colour of what is drawn, at least; what is darker is not drawn
@@ -91,6 +91,9 @@ def draw_mouth_mesh(mouth: PreparedMouth, motion: FaceMotion, window: Window) ->
     # Triangles of which a corner lies in or near the opening, and which face the viewer.
     near = _near_opening(turned, host.posed[..., :2] - window.corner[:, None], REACH * host.scale[:, None])
     candidates = np.any(near, 0)[anatomy.triangles].any(1)
+    if mouth.colours.depiction.cartoon > 0.5:  # one band of teeth, and the tongue
+        of_lower_row = (anatomy.jaw > 0.5) & (anatomy.part != TONGUE)
+        candidates &= ~of_lower_row[anatomy.triangles].any(1)
     triangles = anatomy.triangles[candidates]
     (a_x, a_y), (b_x, b_y), (c_x, c_y) = (np.moveaxis(turned[:, triangles[:, at], :2], -1, 0) for at in range(3))
     shown = (b_x - a_x) * (c_y - a_y) - (b_y - a_y) * (c_x - a_x) < 0
@@ -220,14 +223,15 @@ def _vertex_colours(
     """
     colours, part, gap = mouth.colours, load_anatomy().part[used], _lips_apart(host)[:, None]
     reach = np.where(part == TONGUE, TONGUE_FADE, FADE) + FADE_BY_GAP * gap
-    fade = np.exp(-((depths / reach) ** 1.5)) * (1 - ROUNDED_SHADE * lips_rounded(mouth, host))[:, None]
+    in_shade = (1 - colours.depiction.cartoon) * ROUNDED_SHADE * lips_rounded(mouth, host)
+    fade = np.exp(-((depths / reach) ** 1.5)) * (1 - in_shade)[:, None]
     light = _direct_light(mouth, host, used, normals, depths, fade)
     light = light * (1 - INWARDS_SHADE * smoothstep(normals[..., 2], *INWARDS))
     light = _shade_sides(light, used, gap)
     depiction = colours.depiction
     touching = (1 - smoothstep(dropped, *ROWS_APART)) * (1 - depiction.cartoon)
     light = light * (1 - BEHIND_ROWS_SHADE * touching[:, None] * smoothstep(depths, *BEHIND_ROWS) * (part != TOOTH))
-    flatness = CARTOON_FLATNESS * depiction.cartoon * (part == TOOTH)
+    flatness = CARTOON_FLATNESS * depiction.cartoon * (part != GUM)
     light = light + flatness * (fade - light)
     lit = _tongue_lit(colours) * smoothstep(depths, *TONGUE_LIT_AT) * _lips_wide(host)[:, None]
     light = light * (1 + lit * (part == TONGUE))

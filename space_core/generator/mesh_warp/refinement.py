@@ -136,7 +136,7 @@ class PreparedRefinement:
         centre: (1, 3) normalized middle of the window.
         centre_on_host: the same.
         conditioning: (1, 4, 128, 128) the photo in its window, 0…1, and where its mouth is open, 0…1.
-        strength: 0 a statue, for which the network was not trained … 1.
+        strength: 0 a statue or a cartoon, for which the network was not trained … 1.
         lattice: (1, 128, 128, 2) x and y of the window's pixels.
         edge: (128, 128) 1 inside the window, fading to 0 at its edge.
         softening: standard deviation, in pixels of the window, of the Gaussian that blurs what is added.
@@ -155,12 +155,13 @@ class PreparedRefinement:
 
 
 def prepare_refinement(
-    picture: torch.Tensor, photo: FaceMotion, stone: float = 0.0, softening: float = 0.0, drawn_over: float = 0.0
+    picture: torch.Tensor, photo: FaceMotion, made: float = 0.0, softening: float = 0.0, drawn_over: float = 0.0
 ) -> PreparedRefinement:
     """The mouth in a picture (1, 3, h, w), 0…1, of a photo with these landmarks in its pixels.
 
-    ``stone`` says how far it is a statue, see ``Depiction``, ``softening`` how much more blurred the photo is than a
-    sharp one, see ``PreparedMouth``, ``drawn_over`` how wide edges of the lips the drawn mouth covers, normalized.
+    ``made`` says how far it is a statue or a cartoon, see ``Depiction``, ``softening`` how much more blurred the photo
+    is than a sharp one, see ``PreparedMouth``, ``drawn_over`` how wide edges of the lips the drawn mouth covers,
+    normalized.
     """
     corners = photo.normalized[:, [INNER_UPPER_LIP[0], INNER_UPPER_LIP[-1]]].mean(1)
     centre = corners + torch.tensor([0, BELOW_MOUTH, 0], device=corners.device)
@@ -176,7 +177,7 @@ def prepare_refinement(
         centre,
         centre.cpu().numpy(),
         conditioning,
-        1 - stone,
+        1 - made,
         lattice,
         edge[:, None] * edge,
         softening / _step(photo),

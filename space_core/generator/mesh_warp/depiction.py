@@ -27,7 +27,7 @@ CARTOON_EYE = (0.0074, 0.0083)
 # Drawings in lines and flat colours: at that share of a face's points a square of so many pixels is of one brightness,
 # but for this difference, where it is not as dark as a shadow without detail. At its lines, so much of the points, it
 # differs by this, as it does not in blurred photos.
-FLAT_SHARE, FLAT_SQUARE, FLAT, SHADOW = (0.18, 0.28), 5, 2 / 255, 0.1
+FLAT_SHARE, FLAT_SQUARE, FLAT, SHADOW = (0.16, 0.22), 5, 2 / 255, 0.1
 LINES, LINE_CONTRAST = 0.1, (0.2, 0.3)
 
 

@@ -366,8 +366,8 @@ def _with_shade(
         broad = F.interpolate(broad, picture.shape[2:], mode="bilinear")[0]
         shade = (broad / eye.lids[:, :3].mean(1).clamp(min=0.02)).clamp(DARKEST_SHADE, 1)
         dark.append(float((shade[around] < DARK_SHADE).float().mean()) if bool(around.any()) else 0.0)
-        shade = fill(shade[:, None], around.float()[:, None])[0, 0].numpy()
-        shades.append(torch.from_numpy(cv2.GaussianBlur(shade, (0, 0), max(SHADE_BLUR * width, 0.5))))
+        filled = fill(shade[:, None], around.float()[:, None])[0, 0].numpy()
+        shades.append(torch.from_numpy(cv2.GaussianBlur(filled, (0, 0), max(SHADE_BLUR * width, 0.5))))
     share = most * float(smoothstep(np.min(dark), *SHADED_SHARES))
     if share == 0:
         return eyes

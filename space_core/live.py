@@ -237,12 +237,17 @@ def _frames(
 
 
 def render_segment(
-    renderer: generator.Generator, prepared: Any, options: RenderingOptions, segment: Motion, frames: np.ndarray
+    renderer: generator.Generator,
+    prepared: Any,
+    options: RenderingOptions,
+    num_parts: int,
+    segment: Motion,
+    frames: np.ndarray,
 ) -> Generator[np.ndarray, None, None]:
-    """See ``Draw``; drawn at once, half of them on each of two cores."""
+    """See ``Draw``; in ``num_parts`` batches, which a generator draws at the same time on as many cores."""
     face = segment.face[frames]
-    half = -(-len(face) // 2)
-    parts = [face[first : first + half] for first in range(0, len(face), half)]
+    size = -(-len(face) // num_parts)
+    parts = [face[first : first + size] for first in range(0, len(face), size)]
     with closing(renderer.render(prepared, parts)) as rendered:
         for pictures in rendered:
             for picture in pictures:

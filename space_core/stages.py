@@ -148,7 +148,9 @@ class Stages:
         cached = self.prepare(load_photo(photo), options, progress)
         renderer = self._generator(options.generator, progress)
         planner = self._planner.live(cached.portrait, control.options.motion)
-        draw = partial(render_segment, renderer, cached.prepared, options)
+        # A GPU draws one batch at a time, four frames in hardly more time than two.
+        num_parts = 1 if self._device.type == "cuda" else 2
+        draw = partial(render_segment, renderer, cached.prepared, options, num_parts)
         return LiveStream(planner, draw, chunks, control, skip_after)
 
     def _generator(self, name: str, progress: Progress) -> generator.Generator:

@@ -597,6 +597,26 @@ def test_a_fault_in_a_preview_is_not_blamed_on_the_photo():
     assert "photo won't do" not in notes
 
 
+@pytest.mark.parametrize("ends", [False, True])
+def test_a_portrait_that_is_still_prepared_when_the_demo_ends_is_no_fault(caplog, ends):
+    begun, goes_on = threading.Event(), threading.Event()
+
+    def prepare(photo, options):
+        begun.set()
+        goes_on.wait(60)
+        raise RuntimeError("cannot schedule new futures after shutdown")
+
+    pipeline = SimpleNamespace(preview=lambda photo, options: None, prepare=prepare, device="cpu")
+    service = AnimationService(pipeline, Metrics())
+    service.preview("photo.jpg", AnimationOptions())
+    assert begun.wait(60)
+    if ends:
+        service.end()
+    goes_on.set()
+    until(lambda: not any(thread.name == "preparation" for thread in threading.enumerate()))
+    assert ("fault" in caplog.messages) != ends
+
+
 def test_health_tells_of_a_fault_until_a_job_has_succeeded(tmp_path):
     health = {"loaded": True, "device": "cpu", "degraded": "disk_full", "stuck": 0}
     with served(tmp_path, health=lambda: health) as visitor:

@@ -25,16 +25,24 @@ class Preparation:
         self._is_busy = is_busy
         self._next: tuple[str, AnimationOptions] | None = None
         self._is_running = False
+        self._has_ended = False
         self._lock = threading.Lock()
 
     def request(self, photo: str, options: AnimationOptions) -> None:
         """Has a photo prepared for a film with these options; returns at once."""
         with self._lock:
+            if self._has_ended:
+                return
             self._next = photo, options
             if self._is_running:
                 return
             self._is_running = True
         threading.Thread(target=self._run, name="preparation", daemon=True).start()
+
+    def end(self) -> None:
+        """Prepares nothing more, because the server ends."""
+        with self._lock:
+            self._has_ended, self._next = True, None
 
     def _run(self) -> None:
         while (wanted := self._take()) is not None:
@@ -45,7 +53,8 @@ class Preparation:
             except SpaceError:
                 pass  # the visitor reads why when they ask for a film
             except Exception as failure:
-                log_fault(failure, endpoint="prepare")
+                if not self._has_ended:  # when no more threads can be started
+                    log_fault(failure, endpoint="prepare")
 
     def _take(self) -> tuple[str, AnimationOptions] | None:
         with self._lock:

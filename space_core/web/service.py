@@ -227,6 +227,7 @@ class AnimationService:
     def end(self) -> None:
         """Ends all that is being made, because the server ends."""
         self._is_ending = True
+        self._preparation.end()
         with self._lock:
             visitors = list(self._jobs)
         for visitor in visitors:

@@ -18,6 +18,8 @@ from space_core.generator.mesh_warp import MeshWarpGenerator
 from space_core.generator.mesh_warp.background import estimate_background
 from space_core.generator.mesh_warp.compositing.compositor import compose
 from space_core.generator.mesh_warp.compositing.far_view import blend_far_side
+from space_core.generator.mesh_warp.compositing.grid import smoothed
+from space_core.generator.mesh_warp.compositing.mirrored_edge import draw_apart
 from space_core.generator.mesh_warp.earrings import find_earrings
 from space_core.generator.mesh_warp.face_motion import FaceMotion
 from space_core.generator.mesh_warp.far_cheek import far_cheek
@@ -824,6 +826,18 @@ def test_a_turned_photo_is_unchanged_when_the_head_turns_further_away(generator,
         face = posed(turned_away, yaw=yaw)
         one, other = (rendered(generator, each, face) for each in (prepared, without))
         assert np.array_equal(one, other) == same
+
+
+def test_nothing_between_is_seen_where_the_mirrored_cheek_hides_what_lies_behind_it():
+    in_face, offsets = torch.zeros(1, 20, 20, 1), torch.zeros(1, 20, 20, 2)
+    in_face[:, :, :10] = 1
+    offsets[:, :, 10:, 0] = 100
+    behind, front, share = draw_apart(offsets, in_face, smoothed(offsets), torch.zeros(1, 22, 22, 2), 1.0)
+    assert share.min() == 0 and share.max() == 1
+    # Between neighbouring cells either side may jump only where the other one is seen at both.
+    for places, unseen in ((behind, share > 0.999), (front, share < 0.001)):
+        jumps = places[0].diff(dim=1)[..., 0].abs() > 1
+        assert (unseen[0, :, 1:, 0] & unseen[0, :, :-1, 0])[jumps].all()
 
 
 @pytest.mark.parametrize("in_view", [1.0, 0.4])

@@ -77,7 +77,7 @@ def compose_in_torch(
     if (edges := find_occlusion_edges(prepared, offsets)) is not None:
         layer = _with_occlusion_edges(layer, prepared, edges, places.shape[1:3])
     if (view := find_far_view(prepared, places, offsets, far)) is not None:
-        mirrored = partial(_sampled_at, prepared, view.layer)
+        mirrored = partial(_mirrored, prepared, view, places.shape[1:3])
         layer = _with_view(layer, prepared, view, places.shape[1:3], mirrored, blend_far_side)
     if (behind := find_back_view(prepared, places, back)) is not None:
         drawn = partial(_sampled_texture, behind.texture)
@@ -133,6 +133,16 @@ def _with_view(
 def _sampled(prepared: PreparedCanvas, layer: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
     """(B, 4, height, width) a layer's pixels at places (B, rows + 2, columns + 2, 2), for the grid's part."""
     return _sampled_at(prepared, layer, prepared.grid.at_pixels(places.permute(0, 3, 1, 2)))
+
+
+def _mirrored(prepared: PreparedCanvas, view: FarView, size: tuple[int, int], where: torch.Tensor) -> torch.Tensor:
+    """(B, 4, height, width) what a view shows: the face in front of what is at places (B, 2, height, width)."""
+    front, share = (
+        prepared.grid.at_pixels(view.window.in_grid(values, size).permute(0, 3, 1, 2))
+        for values in (view.front, view.share)
+    )
+    behind, face = (_sampled_at(prepared, view.layer, places) for places in (where, front))
+    return behind.lerp(face, share)
 
 
 def _sampled_texture(texture: torch.Tensor, where: torch.Tensor) -> torch.Tensor:

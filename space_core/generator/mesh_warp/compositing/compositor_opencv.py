@@ -242,9 +242,32 @@ def _draw_far_side(seen: np.ndarray, prepared: PreparedCanvas, view: FarView, ti
     """Draws the far side of one frame into the layer as it is seen (h, w, 4) in a tile."""
 
     def mirrored(block: _Block, places: np.ndarray) -> np.ndarray:
-        return _sampled(prepared, view.layer.numpy(), block.at_pixels(prepared.in_layer(places)))
+        drawn = _sampled(prepared, view.layer.numpy(), block.at_pixels(prepared.in_layer(places)))
+        _draw_front(drawn, prepared, view, block)
+        return drawn
 
     _blend_view(seen, view, tile, prepared.grid.cell, mirrored, blend_far_side)
+
+
+def _draw_front(drawn: np.ndarray, prepared: PreparedCanvas, view: FarView, block: _Block) -> None:
+    """Draws the face of a view, near its edge, over what is drawn (h, w, 4) in a block of the view's cells."""
+    cell, used = prepared.grid.cell, view.share[0, *block.cells, 0].numpy() > 0
+    if not used.any():
+        return
+    cells, pixels, inside = [], [], []
+    for axis, own in enumerate(block.cells):
+        (places,) = used.any(1 - axis).nonzero()
+        first, end = max(int(places[0]) - 1, 0), min(int(places[-1]) + 2, used.shape[axis])  # one more around
+        begin, length = first * cell - block.inside[axis].start, (end - first) * cell
+        cells.append(slice(own.start + first, own.start + end))
+        pixels.append(slice(max(begin, 0), min(begin + length, drawn.shape[axis])))
+        inside.append(slice(pixels[-1].start - begin, pixels[-1].stop - begin))
+    (rows, columns), part = cells, drawn[pixels[0], pixels[1]]
+    size = (columns.stop - columns.start) * cell, (rows.stop - rows.start) * cell
+    near = _Block((rows, columns), size, (inside[0], inside[1]))
+    where = near.at_pixels(prepared.in_layer(view.front[0, rows, columns].numpy()))
+    share = near.at_pixels(view.share[0, rows, columns].numpy())
+    part[:] = cv2.blendLinear(_sampled(prepared, view.layer.numpy(), where), part.copy(), share, 1 - share)
 
 
 def _draw_back(seen: np.ndarray, prepared: PreparedCanvas, view: BackView, tile: _Block) -> None:

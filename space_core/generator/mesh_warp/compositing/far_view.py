@@ -8,6 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from space_core.generator.mesh_warp.compositing.grid import GridWindow, box_sum, differences, smoothed, window_around
+from space_core.generator.mesh_warp.compositing.mirrored_edge import IN_FACE, draw_apart
 from space_core.generator.mesh_warp.compositing.person_layer import BIAS
 from space_core.generator.mesh_warp.compositing.prepared_canvas import PreparedCanvas
 from space_core.smoothstep import smoothstep
@@ -18,7 +19,6 @@ STRETCHED, STRETCHED_CELLS, JUMPING = (0.4, 0.8), 3, 3.0
 # By how much steeper than in the mesh both end before the background: as soft as over the person they would be fog.
 STEEPNESS = 8.0
 MARGIN = 24  # cells around what is mirrored, in which the far cheek would be seen a second time
-IN_FACE = (0.85, 1.0)  # of a share: outside … inside of the face
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,9 @@ class FarView:
     Attributes:
         window: the cells.
         layer: (h, w, 4) uint8, of ``FarLayer``.
-        places: (B, r, c, 2) of the layer, pixels of the film.
+        places: (B, r, c, 2) of the layer, pixels of the film; near the face's edge those of what lies behind it.
+        front: (B, r, c, 2) likewise, near that edge those of the face.
+        share: (B, r, c, 1) of these that is seen, 0 away from the edge.
         weights: (B, r, c, 5 or 6) 0…1: where the far side may be seen at all; how much of it is in view; where it is
             known, and not only to be hidden; where it is seen although there is the person's outline; and although
             there is the person; and, if that is anywhere, where the photo's far cheek would be seen beside it, and the
@@ -38,6 +40,8 @@ class FarView:
     window: GridWindow
     layer: torch.Tensor
     places: torch.Tensor
+    front: torch.Tensor
+    share: torch.Tensor
     weights: torch.Tensor
 
     @cached_property
@@ -73,7 +77,8 @@ def find_far_view(
     weights = [hidden * alike, in_view, known, narrow, worse]
     if beside and prepared.far.cheek is not None:
         weights.append(beside[0] * (1 - in_face) * prepared.over_layer(prepared.far.cheek, places[window]))
-    return FarView(GridWindow(top, left), prepared.far.layer, mirrored, torch.cat(weights, -1))
+    behind, front, share = draw_apart(far[..., :2], far[..., 5:6], mirrored, prepared.centres[window], prepared.scale)
+    return FarView(GridWindow(top, left), prepared.far.layer, behind, front, share, torch.cat(weights, -1))
 
 
 def _stretched(offsets: torch.Tensor, cell: int) -> torch.Tensor:

@@ -100,6 +100,11 @@ def differences(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 def box_sum(cells: torch.Tensor, radius: int) -> torch.Tensor:
     """(B, C, r, c) the sum of cells (B, C, r, c) over the square of cells around each; outside there is nothing."""
+    return (_box_sum_in_opencv if cells.device.type == "cpu" else _box_sum_in_torch)(cells, radius)
+
+
+def _box_sum_in_torch(cells: torch.Tensor, radius: int) -> torch.Tensor:
+    """See ``box_sum``."""
     for axis in (2, 3):
         length = cells.shape[axis]
         wide = F.pad(cells, (0, 0, radius, radius) if axis == 2 else (radius, radius))
@@ -107,6 +112,14 @@ def box_sum(cells: torch.Tensor, radius: int) -> torch.Tensor:
         for start in range(2, 2 * radius + 1):
             cells += wide.narrow(axis, start, length)
     return cells
+
+
+def _box_sum_in_opencv(cells: torch.Tensor, radius: int) -> torch.Tensor:
+    """The same on the CPU, in half the time, and equal but for rounding."""
+    side, around = (2 * radius + 1, 2 * radius + 1), cv2.BORDER_CONSTANT
+    planes = cells.flatten(0, 1).numpy()
+    sums = [cv2.boxFilter(plane, -1, side, normalize=False, borderType=around) for plane in planes]
+    return torch.from_numpy(np.stack(sums)).view(cells.shape)
 
 
 def dilated(cells: np.ndarray) -> np.ndarray:

@@ -722,6 +722,28 @@ def test_structure_that_the_photo_contradicts_is_not_continued():
     assert float((estimate - smooth)[near].abs().mean()) < 0.02
 
 
+def continued_detail(picture: torch.Tensor) -> float:
+    """How much of its detail a picture (1, 3, 640, 640), busy everywhere, goes on with where no structure is copied."""
+    (known, evidence), everywhere = hidden_part(), np.ones((640, 640), np.float32)
+    smooth = fill(picture, known)
+    seen = torch.where(known > 0, picture, smooth)  # which contradicts all structure
+    estimate = with_structure(smooth, seen, known, everywhere, evidence, everywhere > 0)
+    return float((estimate - smooth)[..., 200:400, 260:400].abs().mean())
+
+
+def test_letters_on_paper_are_no_confetti_where_a_head_uncovers_more_of_it():
+    letters, paper = np.random.default_rng(0), np.full((640, 640, 3), 0.95, np.float32)
+    for y in range(26, 640, 26):
+        line = "".join(letters.choice(list("ABEHKMNRSTWX"), 60))
+        cv2.putText(paper, line, (0, y), cv2.FONT_HERSHEY_SIMPLEX, 0.8, (0.8, 0.1, 0.1), 2, cv2.LINE_AA)
+    assert continued_detail(torch.from_numpy(paper).permute(2, 0, 1)[None].contiguous()) < 0.03
+
+
+def test_strong_detail_such_as_that_of_petals_is_softer_where_a_head_uncovers_more_of_it():
+    petals = np.random.default_rng(0).choice([0.1, 0.9], (3, 320, 320)).repeat(2, 1).repeat(2, 2).astype(np.float32)
+    assert 0.03 < continued_detail(torch.from_numpy(petals)[None]) < 0.1
+
+
 def test_grain_is_not_copied_as_a_pattern_into_a_part_that_has_structure():
     grain = np.random.default_rng(0).normal(0.5, 0.05, (1, 3, 640, 640)).astype(np.float32)
     picture, (known, evidence), everywhere = torch.from_numpy(grain), hidden_part(), np.ones((640, 640), np.float32)

@@ -44,6 +44,11 @@ FINE, COARSE, WIDE = 2.0, 12.0, 14.0
 PLAIN, BUSY = 0.014, 0.028
 # Detail, colours 0…1, that is more than grain; and of which share of pixels nearby that is texture.
 STRONG, EVERYWHERE = 0.02, (0.45, 0.6)
+# Colours of pixels that differ by less from their neighbours' are even; where more than such a share nearby is, detail
+# is that of letters on paper, which is no texture: pieces of it would be confetti.
+EVEN, PAPER = 0.01, (0.1, 0.18)
+# Detail, colours 0…1, that is stronger is that of things, such as petals and letters: pieces of it are as weak as that.
+STRONGEST = 0.08
 REDUCED = 8  # times, for what is averaged over the last of these
 # Where the picture gives evidence, both estimates' errors, averaged over the first width, are squared and averaged over
 # the second (standard deviations, pixels); so large an error is expected of both. Last, the smooth estimate's share of
@@ -115,10 +120,15 @@ def busyness(picture: torch.Tensor, known: torch.Tensor) -> np.ndarray:
 
 
 def _texture(picture: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
-    """(H, W) 1 where the known part nearby has detail everywhere, such as leaves … 0."""
-    seen = _channels_last(picture[0])
+    """(H, W) 1 where the known part nearby has detail everywhere, such as leaves … 0, also on paper with letters."""
+    seen, weight = _channels_last(picture[0]), known[0, 0].numpy()
     strong = (sum_of_channels(cv2.absdiff(seen, blur(seen, DETAIL))) > 3 * STRONG).astype(np.float32)
-    return torch.from_numpy(smoothstep(_nearby(strong, known[0, 0].numpy()), *EVERYWHERE))
+    share = smoothstep(_nearby(strong, weight), *EVERYWHERE)
+    if share.any():
+        range_of_colours = sum_of_channels(cv2.morphologyEx(seen, cv2.MORPH_GRADIENT, _square(3)))
+        even = (range_of_colours < 3 * EVEN).astype(np.float32)
+        share = share * (1 - smoothstep(_nearby(even, weight), *PAPER))
+    return torch.from_numpy(share)
 
 
 def _nearby(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
@@ -166,7 +176,8 @@ def with_structure(
     better = _better(structured, smooth, picture, evidence * ~is_known)
     filled = detailed.result()
     # What is not copied has the detail of leaves and the like; that of letters would show as what it is.
-    detail = (filled - smooth) * (texture.result() * (1 - better * (1 - structure.disagreed)))
+    detail = (filled - smooth).clamp(-STRONGEST, STRONGEST)
+    detail = detail * texture.result() * (1 - better * (1 - structure.disagreed))
     estimate = torch.lerp(smooth, structured, better) + detail
     return torch.lerp(filled, estimate, torch.from_numpy(busy) * (1 - known))
 

@@ -62,7 +62,7 @@ CREASE, CREASE_WIDTH = 0.6, 0.13  # of its reach
 # What is dark around an eye over more than the first of these widths is shade or make-up, where it is darker than the
 # second, relative to the skin of the lid, over more than these shares of what a lid covers of both eyes. Then lids have
 # it as well: no darker than this, and blurred by the last, in widths.
-BROAD_SHADE, DARK_SHADE, SHADED_SHARES, DARKEST_SHADE, SHADE_BLUR = 0.16, 0.75, (0.38, 0.5), 0.4, 0.05
+BROAD_SHADE, DARK_SHADE, SHADED_SHARES, DARKEST_SHADE, SHADE_BLUR = 0.16, 0.75, (0.48, 0.55), 0.4, 0.05
 # Its pores are those of the cheek: from so far below, in widths, and by the eye's height, where no lashes are.
 GRAIN_FROM, GRAIN_FINENESS, GRAIN_MOST = 0.6, 0.03, 0.02
 LASHES_DARK = 0.5  # lashes are at most that bright, relative to the lid

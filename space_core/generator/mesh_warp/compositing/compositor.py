@@ -77,7 +77,7 @@ def compose_in_torch(
     if (edges := find_occlusion_edges(prepared, offsets)) is not None:
         layer = _with_occlusion_edges(layer, prepared, edges, places.shape[1:3])
     if (view := find_far_view(prepared, places, offsets, far)) is not None:
-        mirrored = partial(_mirrored, prepared, view, places.shape[1:3])
+        mirrored = partial(_mirrored, prepared, view, (places.shape[1], places.shape[2]))
         layer = _with_view(layer, prepared, view, places.shape[1:3], mirrored, blend_far_side)
     if (behind := find_back_view(prepared, places, back)) is not None:
         drawn = partial(_sampled_texture, behind.texture)

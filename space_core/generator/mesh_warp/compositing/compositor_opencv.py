@@ -256,7 +256,7 @@ def _draw_front(drawn: np.ndarray, prepared: PreparedCanvas, view: FarView, bloc
         return
     cells, pixels, inside = [], [], []
     for axis, own in enumerate(block.cells):
-        (places,) = used.any(1 - axis).nonzero()
+        places = np.flatnonzero(used.any(1 - axis))
         first, end = max(int(places[0]) - 1, 0), min(int(places[-1]) + 2, used.shape[axis])  # one more around
         begin, length = first * cell - block.inside[axis].start, (end - first) * cell
         cells.append(slice(own.start + first, own.start + end))

@@ -893,6 +893,20 @@ def test_long_hair_is_mirrored_where_the_photo_shows_none_on_the_far_side(turned
     assert bool((side.hidden[468:] > 0.5).all() and (side.kind[468:, 0] == 1).all()) == mirrored
 
 
+@pytest.mark.parametrize(("down_to", "mirrored"), [(1.2, True), (0.9, False)])
+def test_the_neck_before_hair_that_reaches_the_shoulders_is_mirrored_with_it(turned_away, down_to, mirrored):
+    photo, far = on_surroundings(posed(turned_away)), np.sign(turned_away.pose.rotation[0, 0])
+    person = np.ones((640, 640), np.float32)
+    beyond = photo.host.posed[0, :468, 0] * far
+    person[:, np.arange(640) * far > beyond.max() - 0.1 * float(photo.host.scale[0])] = 0
+    places = [(-0.9, 0.85), (-0.9, down_to), (-0.8, 0.87), (-0.7, 0.83), (-0.7, 1.5)]  # hair, the neck before it, below
+    around = np.array([[x * far, y, 0.6] for x, y in places])
+    hair, turns = np.array([1.0, 1.0, 0, 0, 0]), np.full(5, 0.4)
+    side = find_far_side(photo, person, around, turns, hair, np.array([[468, 469, 470], [470, 471, 472]]))
+    assert side.kind[468:, 0].tolist() == [1, 1, mirrored, mirrored, 0]
+    assert (side.hidden[468:472] > 0.5).all()  # mirrored or not, what is stretched there is hidden
+
+
 @pytest.mark.parametrize(("beside", "mirrored"), [(0.9, True), (1.3, False)])
 def test_hair_is_not_mirrored_to_where_the_photo_shows_the_background(turned_away, beside, mirrored):
     photo = on_surroundings(posed(turned_away))

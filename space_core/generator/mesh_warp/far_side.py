@@ -44,6 +44,9 @@ SAME_HEIGHT, HIDING = 0.06, 0.05  # what is that little higher or lower, and tha
 # Where so much of it is sure, long hair is mirrored down to its tips, unless the photo shows it on the far side, too:
 # so far beyond the outline, between these heights, normalized.
 HAIR, BEYOND_OUTLINE, SIDE_HEIGHTS, FAR_HAIR_SHOWN = 0.5, 0.12, (0.0, 0.8), 0.5
+# Where it reaches the shoulders, the neck between it and the face, at that height or so, and below the last, is
+# mirrored with it: that beside shorter hair would end in the air.
+BESIDE_HAIR, NECK = 0.08, 0.25
 # What else hangs beside the jaw, a hood, would be cut off there by a mirror image: points beside it, at the outline of
 # something of that radius at that height, normalized, and the share of them that shows the person in that case.
 BESIDE_JAW, HANGING = tuple((radius, y) for radius in (0.9, 1.05) for y in (0.65, 0.8)), 0.85
@@ -139,17 +142,20 @@ def find_far_side(
     shows_ear = _shows_beyond(photo, person, BEYOND_EAR, EAR_HEIGHTS, EAR_SHOWN, visible=True)
     if shows_ear and max(in_face.max(), beyond_face.max()) < 1:  # then it shows the cheek before it, too
         return None
+    mirrored_hair = np.maximum(hair, _before_hair(around * [-np.sign(photo.host.rotation[0, 2, 0]), 1, 1], hair))
     if shows_ear or _keeps_beside_face(photo, person, hair):
         beyond_face = np.zeros_like(beyond_face)
     else:
-        beyond_face = _hidden_around(photo, around, beyond_face, np.maximum(smoothstep(with_head, *WITH_HEAD), hair))
+        beyond_face = _hidden_around(
+            photo, around, beyond_face, np.maximum(smoothstep(with_head, *WITH_HEAD), mirrored_hair)
+        )
         beyond_face *= 1 - _contradicted(photo, person, around, hair * beyond_face)
     hidden = np.concatenate([in_face, beyond_face])
     hidden = np.maximum(hidden, _joined(photo, around, beyond_face > 0.5))
     seen_better = triangles[(hidden[triangles] > 0).any(1)]
     kind = np.ones((len(hidden), 2))
     alike = (1 - smoothstep(_from_middle(around), *BESIDE)) * (1 - smoothstep(around[:, 1], *BELOW))
-    kind[NUM_SURFACE_POINTS:, 0] = np.maximum(alike, hair)
+    kind[NUM_SURFACE_POINTS:, 0] = np.maximum(alike, mirrored_hair)
     kind[NUM_SURFACE_POINTS:, 1] = 0
     return FarSide(
         triangles=torch.tensor(seen_better, device=photo.posed.device),
@@ -189,6 +195,21 @@ def _keeps_beside_face(photo: FaceMotion, person: np.ndarray, hair: np.ndarray) 
     ):
         return False
     return _has_something_beside_jaw(photo, person)
+
+
+def _before_hair(around: np.ndarray, hair: np.ndarray) -> np.ndarray:
+    """(P,) the greatest share of ``hair`` (P,) further out at the same height, for points (P, 3) of the neck.
+
+    They are normalized, positive x to the near side. 0 elsewhere, and where no hair reaches the shoulders.
+    """
+    between = np.zeros(len(around))
+    x, y, _ = around.T
+    if not (hair[(x > 0) & (y > ABOVE_SHOULDERS)] > HAIR).any():
+        return between
+    (neck,), (hanging,) = ((x > 0) & (y > NECK)).nonzero(), ((x > 0) & (hair > 0)).nonzero()
+    beside = (abs(y[hanging] - y[neck, None]) < BESIDE_HAIR) & (x[hanging] > x[neck, None])
+    between[neck] = (beside * hair[hanging]).max(1, initial=0)
+    return between
 
 
 def far_appearance(photo: FaceMotion, picture: torch.Tensor, person: np.ndarray) -> FarAppearance | None:

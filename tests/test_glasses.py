@@ -382,3 +382,49 @@ def test_lenses_beyond_the_far_cheek_of_a_turned_face_stay_as_wide_as_they_are(g
     changed = np.abs(with_glasses - without).max(-1) > 8
     x, outline = np.nonzero(changed)[1], face.landmarks[0, :468, 0]
     assert np.ptp(x) < 1.1 * np.ptp(outline)
+
+
+@pytest.fixture(scope="module")
+def turned_wearer(generator, portrait):
+    """A head turned by 28° with glasses painted on it, which reach beyond its far cheek; and its rims (640, 640)."""
+    turn = 28 - float(portrait.pose.rotation[0, 0])
+    picture = rendered(generator, generator.prepare(portrait, refined=False), posed(portrait, yaw=turn))[0]
+    turned = prepare_portrait(picture, build_detector("mediapipe"))
+    photo, angle = on_surroundings(posed(turned)), np.linspace(0, 2 * np.pi, 60)
+    middles = [turned.normalized[[eye.upper_lid[0], eye.upper_lid[-1]]].mean(0) for eye in EYES]
+    rings = [np.column_stack([x + 0.29 * np.cos(angle), y + 0.03 + 0.24 * np.sin(angle)]) for x, y, _ in middles]
+    across = [[x - side * 0.29, y + 0.03] for (x, y, _), side in zip(middles, (-1, 1), strict=True)]
+    rims, lenses = np.zeros((2, 640, 640), np.uint8)
+    for line in (*rings, np.array(across)):
+        points = photo.host.place(np.column_stack([line, np.full(len(line), -0.3)]))[0, :, :2].round().astype(np.int32)
+        cv2.polylines(rims, [points], False, 1, round(0.03 * float(photo.scale)))
+        cv2.fillPoly(lenses, [points], 1)
+    surroundings = np.where(rims[..., None] > 0, np.uint8([20, 18, 16]), turned.surroundings)
+    person = np.maximum(turned.person, np.maximum(lenses, rims).astype(np.float32))
+    return replace(
+        turned, surroundings=surroundings, photo=surroundings[MARGIN:-MARGIN, MARGIN:-MARGIN], person=person
+    ), rims
+
+
+def test_rims_that_reach_beyond_the_far_cheek_are_found_and_are_no_part_of_the_head(turned_wearer):
+    wearer, rims = turned_wearer
+    picture, photo = (
+        torch.tensor(wearer.surroundings).permute(2, 0, 1)[None].float() / 255,
+        on_surroundings(posed(wearer)),
+    )
+    glasses = find_glasses(picture, photo, wearer.person)
+    assert glasses.frame[0, 0].numpy()[rims > 0].mean() > 0.8
+    far = np.sign(wearer.pose.rotation[0, 0])
+    x = far * np.arange(640)
+    beyond = (rims > 0) & (x > (far * photo.host.posed[0, :468, 0]).max() + 0.05 * photo.host.scale[0])
+    assert beyond.sum() > 50 and (wearer.person - glasses.beyond)[beyond].mean() < 0.1
+
+
+def test_the_far_lens_of_a_turned_head_is_as_wide_as_the_near_one_when_it_turns_to_the_front(generator, turned_wearer):
+    wearer, _ = turned_wearer
+    prepared, face = generator.prepare(wearer, refined=False), posed(wearer, yaw=-float(wearer.pose.rotation[0, 0]))
+    with_glasses, without = (
+        rendered(generator, one, face)[0].astype(int) for one in (prepared, replace(prepared, glasses=None))
+    )
+    x = np.nonzero(np.abs(with_glasses - without).max(-1) > 24)[1] - face.landmarks[0, NOSE_BRIDGE, 0]
+    assert 0.85 < -x.min() / x.max() < 1.15, (x.min(), x.max())

@@ -35,9 +35,7 @@ def far_cheek(photo: FaceMotion, person: np.ndarray) -> np.ndarray | None:
         person: (640, 640) 0 background … 1 person.
     """
     posed, scale = photo.host.posed[0, :NUM_SURFACE_POINTS, :2], float(photo.host.scale[0])
-    face, inside = np.zeros((2, EXTENT, EXTENT), np.uint8)
-    for triangle in _subpixel(posed[canonical_face().triangles]):
-        cv2.fillConvexPoly(face, triangle, 1, shift=SUBPIXEL_BITS)
+    face, inside = face_mask(photo), np.zeros((EXTENT, EXTENT), np.uint8)
     cv2.fillPoly(inside, [_subpixel(posed[list(OVAL)])], 1, shift=SUBPIXEL_BITS)
     hiding = face * (distance_to(inside) > HIDING * scale)
     if not hiding.any():
@@ -48,6 +46,14 @@ def far_cheek(photo: FaceMotion, person: np.ndarray) -> np.ndarray | None:
     cheek = (distance_to(hiding) < LASHES * scale) & (inside == 0)
     cheek = blur(cheek * smoothstep(distance_to(hair) / scale, *BESIDE_HAIR), BLUR * scale)[::CELL, ::CELL]
     return cheek * (1 - smoothstep(places_at(photo, 0.0)[1], *ABOVE_EARRING))
+
+
+def face_mask(photo: FaceMotion) -> np.ndarray:
+    """(640, 640) uint8, 1 where a photo's own landmarks, in pixels of the surroundings, show the face."""
+    face = np.zeros((EXTENT, EXTENT), np.uint8)
+    for triangle in _subpixel(photo.host.posed[0, :NUM_SURFACE_POINTS, :2][canonical_face().triangles]):
+        cv2.fillConvexPoly(face, triangle, 1, shift=SUBPIXEL_BITS)
+    return face
 
 
 def _subpixel(points: np.ndarray) -> np.ndarray:

@@ -134,20 +134,20 @@ class MeshWarpGenerator:
         lip_edges = None if covered else find_lip_edges(picture, face_motion(face, TO_SURROUNDINGS, host))
         face = _with_lips(face, lip_edges)
         around, photo = (face_motion(face, transform, host) for transform in (TO_SURROUNDINGS, to_film))
-        glasses, worn = find_glasses(picture, around, portrait.person), None
+        glasses, worn, person = find_glasses(picture, around, portrait.person), None, portrait.person
         if glasses is not None:
             canvas, worn = take_off_glasses(canvas, glasses, photo)
-            picture = glasses.bare
+            picture, person, whole = glasses.bare, person - glasses.beyond, whole - glasses.beyond
         blur = photo_blur(canvas, photo)
         soft = softening_of(blur, to_film.scale)
         with thread_beside() as beside:
             # Half of the work; the other half is done in this thread meanwhile.
             background = partial(estimate_background, portrait, picture, hidden, edges, whole)
-            appearance = partial(far_appearance, around, picture, portrait.person)
+            appearance = partial(far_appearance, around, picture, person)
             prepared_canvas = beside.submit(_prepare_canvas, canvas, photo, background, appearance, soft)
             mouth = prepare_mouth(picture, around)
             depiction = mouth.colours.depiction
-            mesh = build_warp_mesh(around, picture, portrait.person, edges, continued, depiction.stone)
+            mesh = build_warp_mesh(around, picture, person, edges, continued, depiction.stone)
             prepared = PreparedPortrait(
                 to_film=to_film,
                 photo=photo,

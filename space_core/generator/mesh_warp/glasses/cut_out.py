@@ -6,10 +6,13 @@ import cv2
 import numpy as np
 import torch
 
+from space_core.distance import distance_to
 from space_core.generator.mesh_warp.face_motion import FaceMotion
+from space_core.generator.mesh_warp.far_cheek import face_mask
 from space_core.generator.mesh_warp.glasses.searched_face import BROWS, SearchedFace, brow_mask
 from space_core.generator.mesh_warp.glasses.shell import fit_shell
 from space_core.generator.mesh_warp.inpainting import fill
+from space_core.generator.mesh_warp.sampling import EXTENT
 from space_core.smoothstep import smoothstep
 
 IN_FRAME = 0.3  # what is more of a frame, 0…1, is taken for it where it is or is not
@@ -25,6 +28,9 @@ ELSEWHERE, LENS_EDGE = 1e-4, 0.02
 SOFT_BROW, BROW_DARK, BROW_SEEN, AROUND_BROW = 0.012, (0.85, 0.6), (0.03, 0.1), 0.03
 BACKGROUND = 0.02  # what is beside the head counts for so much
 EDGE = 2  # pixels around a frame that its edge and its shade take
+# What glasses, and their hinge so far around, reach beyond the far cheek of a turned face is no part of the face: from
+# so far beyond it on, normalized; sines of the yaw at which nothing … all of it is not.
+AROUND_FRAME, BEYOND_CHEEK, TURNED = 0.06, (0.02, 0.05), (0.15, 0.25)
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,7 @@ class Glasses:
         frame: (1, 1, 640, 640) 1 where the frame, or an opaque lens, is seen … 0.
         hidden: (1, 1, 640, 640) 1 where they change the picture of the face … 0; a little more than ``frame``.
         bare: (1, 3, 640, 640) the surroundings without them, 0…1.
+        beyond: (640, 640) by how much less of the person there is without them beyond the far cheek, 0…1.
         shell: (4,) normalized depth of the frame at x and y: a + b·y + c·x², with one c for negative and one for
             positive x.
     """
@@ -44,6 +51,7 @@ class Glasses:
     frame: torch.Tensor
     hidden: torch.Tensor
     bare: torch.Tensor
+    beyond: np.ndarray
     shell: torch.Tensor
 
     def depth(self, points: torch.Tensor) -> torch.Tensor:
@@ -70,7 +78,7 @@ def cut_out(
     behind = (cv2.dilate(rigid.numpy(), np.ones(size, np.uint8)) > 0.05).astype(np.float32)
     hidden = torch.from_numpy(cv2.blur(behind, (3, 3)))
     hidden = hidden if apart is None else rigid.maximum(hidden * apart)
-    shell = fit_shell(face.photo, frame > IN_FRAME)
+    shell = fit_shell(face.photo, frame > IN_FRAME, None if opaque else lenses)
     trusted = LEAST_WEIGHT + (1 - LEAST_WEIGHT) * smoothstep(face.brightness, *SHADE)
     trusted = trusted * (BACKGROUND + (1 - BACKGROUND) * face.person)
     trusted = trusted * _beside_brows(face.photo)
@@ -80,7 +88,32 @@ def cut_out(
         in_lens = filled(face.picture, hidden, trusted * torch.where(lenses, 1.0, ELSEWHERE))
         bare = torch.lerp(bare, in_lens, torch.from_numpy(2 * inside - 1).clamp(min=0))
     bare = _with_brows(face, bare, hidden)
-    return Glasses(opaque, frame[None, None], hidden[None, None], bare, shell)
+    bare, beyond = _without_beyond_cheek(face, bare, hidden, frame, lenses)
+    return Glasses(opaque, frame[None, None], hidden[None, None], bare, beyond, shell)
+
+
+def _without_beyond_cheek(
+    face: SearchedFace, bare: torch.Tensor, hidden: torch.Tensor, frame: torch.Tensor, lenses: torch.Tensor
+) -> tuple[torch.Tensor, np.ndarray]:
+    """The face without glasses, and without what these show beyond its far cheek; and ``Glasses.beyond``.
+
+    There the background is behind them, or hair, as is around them. For the arguments see ``cut_out``.
+    """
+    photo, scale = face.photo, float(face.photo.scale)
+    sine = photo.host.rotation[0, 2, 0]
+    turned = smoothstep(abs(sine), *TURNED)
+    if not turned:
+        return bare, np.zeros_like(hidden.numpy())
+    cheek = distance_to(face_mask(photo)) / scale
+    far_side = np.sign(sine) * (np.arange(EXTENT) - photo.host.translation[0, 0]) > 0
+    around = np.ones((2 * max(round(AROUND_FRAME * scale), EDGE) + 1,) * 2, np.uint8)
+    near = cv2.dilate(((frame > 0) | (hidden > 0) | lenses).numpy().astype(np.uint8), around)
+    worn = cv2.blur(near.astype(np.float32), (3, 3))
+    beyond = torch.from_numpy((worn * smoothstep(cheek, *BEYOND_CHEEK) * far_side * turned).astype(np.float32))
+    known = torch.from_numpy((cheek > BEYOND_CHEEK[1]).astype(np.float32))
+    behind = filled(torch.cat([face.picture, face.person[None, None]], 1), beyond, known)
+    bare = torch.lerp(bare, behind[:, :3], beyond * hidden)
+    return bare, (face.person - behind[0, 3]).clamp(min=0).numpy()
 
 
 def _beside_brows(photo: FaceMotion) -> torch.Tensor:
@@ -104,7 +137,7 @@ def _with_brows(face: SearchedFace, bare: torch.Tensor, hidden: torch.Tensor) ->
 
 
 def filled(picture: torch.Tensor, hidden: torch.Tensor, trusted: torch.Tensor) -> torch.Tensor:
-    """The picture (1, 3, 640, 640) filled where something is ``hidden`` (640, 640), 0…1.
+    """The picture (1, C, 640, 640) filled where something is ``hidden`` (640, 640), 0…1.
 
     Pixels around it count for as much as they are ``trusted`` (640, 640), 0…1.
     """

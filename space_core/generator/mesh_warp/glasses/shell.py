@@ -4,19 +4,27 @@ import numpy as np
 import torch
 
 from space_core.generator.mesh_warp.face_motion import FaceMotion
+from space_core.smoothstep import smoothstep
 
 # All but this share of the frame that a photo shows faces the viewer by this much, see ``on_shell``: where the shell
 # does not, as on the far side of a turned face, it is too curved, and is made flatter step by step.
 HARDLY_SEEN, FACING, FLATTER, MOST_STEPS = 0.01, 0.33, 0.9, 20
+# Nor is the lens on that side wider than the other: a lens that a photo shows wide is flat. Sines of the yaw at which
+# the depth of its outer end does not follow from where it is seen … does; and how far frames bend forwards at most.
+SEEN_TURNED, LEAST_BEND, OUTERMOST = (0.15, 0.25), -0.15, 0.99
 LEAST_FACING = 0.1  # where the shell is seen more from its edge its depth is not known
 SHELL = (6, 168, 70, 300, 105, 334, 66, 296, 117, 346, 50, 280)  # as deep as these; temples would bend it too far
 
 
-def fit_shell(photo: FaceMotion, frame: torch.Tensor) -> torch.Tensor:
-    """(4,) the shell, see ``Glasses``, of a frame that a photo shows where ``frame`` (640, 640) is true."""
+def fit_shell(photo: FaceMotion, frame: torch.Tensor, lenses: torch.Tensor | None) -> torch.Tensor:
+    """(4,) the shell, see ``Glasses``, of a frame that a photo shows where ``frame`` (640, 640) is true.
+
+    ``lenses`` (640, 640) is true where it shows what is inside of the rims; None where that is not known.
+    """
     x, y, z = photo.normalized[0, list(SHELL)].cpu().double().T.numpy()
     shell = np.linalg.lstsq(np.stack([np.ones_like(x), y, x**2], 1), z, rcond=None)[0]
-    return _flattened(torch.tensor([*shell, shell[2]], dtype=torch.float32, device=frame.device), photo, frame)
+    shell = _flattened(torch.tensor([*shell, shell[2]], dtype=torch.float32, device=frame.device), photo, frame)
+    return shell if lenses is None else _as_wide(shell, photo, lenses)
 
 
 def on_shell(shell: torch.Tensor, motion: FaceMotion, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -49,4 +57,30 @@ def _flattened(shell: torch.Tensor, photo: FaceMotion, frame: torch.Tensor) -> t
         if on_shell(shell, photo, pixels)[1].quantile(HARDLY_SEEN) > FACING:
             break
         shell = shell * flatter
+    return shell
+
+
+def _as_wide(shell: torch.Tensor, photo: FaceMotion, lenses: torch.Tensor) -> torch.Tensor:
+    """A shell (4,), as flat on the far side as it takes for that side's lens to be no wider than the other.
+
+    ``lenses`` (640, 640) is true inside of the rims.
+    """
+    sine = photo.host.rotation[0, 2, 0]
+    sure = float(smoothstep(abs(sine), *SEEN_TURNED))
+    far = 1 if sine > 0 else -1
+    pixels = lenses.nonzero().flip(-1).float()[None, None]
+    if not sure or not pixels.numel():
+        return shell
+    depth, _ = on_shell(shell, photo, pixels)
+    outwards = far * photo.unproject(pixels, depth)[0, 0, :, 0]
+    widest = (-outwards).quantile(OUTERMOST)
+    end = pixels[:, :, (outwards - outwards.quantile(OUTERMOST)).abs().argmin()][:, :, None]
+    # Along the line of sight through its end: the depth at which that is as far out as the other's.
+    first, second = (photo.unproject(end, at)[0, 0, 0] for at in (0.0, 1.0))
+    step = second - first
+    depth = (far * widest - first[0]) / step[0]
+    bend = (depth - shell[0] - shell[1] * (first[1] + depth * step[1])) / widest**2
+    side = 2 + int(far > 0)
+    shell = shell.clone()
+    shell[side] += sure * (bend.clamp(min=LEAST_BEND).minimum(shell[side]) - shell[side])
     return shell

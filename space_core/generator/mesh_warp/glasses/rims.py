@@ -20,8 +20,9 @@ ANGLES, RADII = 72, 80  # rays from the middle of an eye and places on each
 LENS = (0.29, 0.24)  # half width and half height of a usual lens; rays are that much longer to the sides
 NEAREST, FARTHEST = 0.5, 2.1  # where rays begin and end, in those
 LENS_BELOW, LENS_BESIDE = 0.03, 0.02  # how far below an eye's middle, and towards the temple, a lens' middle is
-# And so far before it: in a photo of a turned head lenses are seen that much further to the far side.
-LENS_BEFORE = 0.2
+# And so far before it: in a photo of a turned head lenses are seen that much further to the far side. Sines of the yaw
+# at which that counts not at all … wholly: nearer to the front, hair beside the far rim is sooner taken for it.
+LENS_BEFORE, TURNED = 0.2, (0.3, 0.37)
 NOSE = 0.03  # no rim comes nearer to the middle of the face
 # Half widths of a rim, in places on a ray, and what they count: brows are thick lines, too.
 THICKNESS = ((1, 1.0), (2, 1.0), (4, 0.7), (7, 0.6))
@@ -114,7 +115,8 @@ def _rays(photo: FaceMotion, eye: Eye, side: int) -> tuple[torch.Tensor, np.ndar
     away = away + torch.tensor([side * LENS_BESIDE, LENS_BELOW], device=device)
     corners = photo.normalized[0, [eye.upper_lid[0], eye.upper_lid[-1]]].mean(0)
     across, before = photo.rotation[0, :2, 0], photo.rotation[0, :2, 2]
-    seen = away - torch.stack([LENS_BEFORE * (across @ before) / (across @ across), away.new_zeros(())])
+    distance = LENS_BEFORE * smoothstep(photo.rotation[0, 2, 0].abs(), *TURNED)
+    seen = away - torch.stack([distance * (across @ before) / (across @ across), away.new_zeros(())])
     points = middle_of(photo, eye) + photo.scale * (seen @ photo.rotation[0, :2, :2].T)
     return points, (side * (corners[0] + away[..., 0]) > NOSE).cpu().numpy()
 

@@ -245,10 +245,10 @@ def test_memory_does_not_grow_with_the_length(pipeline, tmp_path):
     tracemalloc.start()
     peaks = []
     for number, _ in enumerate(animation):
-        if number in (90, 220):  # 130 frames take 100 MB
+        if number in (90, 220):  # 130 frames take 100 MB, and a batch 6 MB, of which some are ahead of the reader
             peaks.append(tracemalloc.get_traced_memory()[1])
     tracemalloc.stop()
-    assert peaks[1] < peaks[0] * 1.3 + 5e6
+    assert peaks[1] < peaks[0] + 30e6
 
 
 # Files

@@ -20,6 +20,7 @@ from space_core.memory import out_of_memory_as_fault
 from space_core.motion.motion import Motion
 from space_core.options import RenderingOptions
 from space_core.progress import Progress
+from space_core.short_repr import short_repr
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class Frame:
 
     picture: np.ndarray
     motion: Motion
+
+    __repr__ = short_repr
 
 
 class Animation(FrameIterator):

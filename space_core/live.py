@@ -23,6 +23,7 @@ from space_core.motion.live_options import CHANGEABLE_OPTIONS
 from space_core.motion.live_planner import LivePlanner
 from space_core.motion.motion import Motion
 from space_core.options import AnimationOptions, RenderingOptions
+from space_core.short_repr import short_repr
 from space_core.timing import SAMPLES_PER_FRAME
 
 # Segments of a few frames that are planned, and frames that are drawn, before they are asked for. More of them would
@@ -53,6 +54,8 @@ class LiveFrame:
     picture: np.ndarray
     sound: np.ndarray
     is_skipped: bool = False
+
+    __repr__ = short_repr
 
 
 class LiveControl:

@@ -18,6 +18,7 @@ FOUNDATION = {
     "option_fields",
     "process",
     "progress",
+    "short_repr",
     "smoothstep",
     "timing",
     "version",

@@ -13,7 +13,7 @@ import soundfile
 from conftest import EXAMPLES
 from refusals import refusal
 
-from space_core import AnimationOptions, SpaceError, load_motion, save_motion
+from space_core import AnimationOptions, Frame, LiveFrame, SpaceError, curves, load_motion, save_motion
 from space_core.face.drawing import draw_normalized, draw_posed
 from space_core.face.normalization import HeadPose
 from space_core.motion.emotion_labels import EMOTIONS
@@ -55,6 +55,16 @@ def assert_same(one, other):
 
 
 # Motion
+
+
+def test_what_holds_arrays_is_shown_by_their_shapes(motion):
+    shown = repr(motion)
+    assert f"normalized=({len(motion)}, 478, 3) float32" in shown
+    assert f"head_pose=HeadPose(rotation=({len(motion)}, 3) float32, " in shown
+    assert "speech=None" in repr(dataclasses.replace(motion, speech=None))
+    frame = Frame(np.zeros((512, 512, 3), np.uint8), motion[:1])
+    for value in (motion, frame, curves(motion), motion.face, LiveFrame(3, frame.picture, np.zeros(640, np.float32))):
+        assert len(repr(value)) < 1000 and "\n" not in repr(value)
 
 
 def test_a_motion_is_as_long_as_its_speech(motion, short_speech):

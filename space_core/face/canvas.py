@@ -7,6 +7,7 @@ import numpy as np
 from space_core.face.crop import Crop
 from space_core.face.crop_size import MARGIN, SIZE
 from space_core.face.portrait import Portrait, cut
+from space_core.short_repr import short_repr
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class Canvas:
     shown: tuple[int, int, int, int]
     original: float
     continued: tuple[int, int, int] = (0, 0, 0)
+
+    __repr__ = short_repr
 
 
 def crop_canvas(portrait: Portrait, size: int) -> Canvas:

@@ -7,6 +7,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from space_core.face.topology import RIGID_POINTS, canonical_face
+from space_core.short_repr import short_repr
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,8 @@ class HeadPose:
     rotation: np.ndarray
     translation: np.ndarray
     scale: np.ndarray
+
+    __repr__ = short_repr
 
     def __len__(self) -> int:
         return len(self.scale)

@@ -16,6 +16,7 @@ from space_core.face.detector import Detector
 from space_core.face.normalization import HeadPose, normalize
 from space_core.face.photo_notes import photo_notes
 from space_core.face.segmentation import in_one_piece, person_mask
+from space_core.short_repr import short_repr
 
 # The crop's side in heights of the face mesh (forehead to chin, without hair): head, hair and shoulders.
 SIDE_IN_FACES = 2.25
@@ -61,6 +62,8 @@ class Portrait:
     crop: Crop
     num_faces: int
     bars: tuple[Bar, ...] = ()
+
+    __repr__ = short_repr
 
     @property
     def image(self) -> np.ndarray:

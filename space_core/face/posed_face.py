@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from space_core.face.normalization import HeadPose, join_poses, normalize, pose_landmarks
+from space_core.short_repr import short_repr
 
 LAYERS = ("emotion", "speech", "hair", "tongue")  # of a ``PosedFace``, in the order of its fields; each may be None
 
@@ -31,6 +32,8 @@ class PosedFace:
     speech: np.ndarray | None = None
     hair: np.ndarray | None = None
     tongue: np.ndarray | None = None
+
+    __repr__ = short_repr
 
     def __len__(self) -> int:
         return len(self.normalized)

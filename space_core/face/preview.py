@@ -8,6 +8,7 @@ from space_core.face.crop_size import SIZE
 from space_core.face.detector import Detector
 from space_core.face.photo_notes import photo_notes
 from space_core.face.portrait import FramedFace, choose_face, cut, find_faces
+from space_core.short_repr import short_repr
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,8 @@ class FacePreview:
     framed: np.ndarray
     frame: np.ndarray
     notes: tuple[str, ...]
+
+    __repr__ = short_repr
 
     def face_at(self, x: float, y: float) -> int:
         """The number of the face nearest to a place in the photo, in pixels."""

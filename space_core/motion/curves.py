@@ -7,6 +7,7 @@ import numpy as np
 from space_core.motion.lips import MOUTH_CORNERS, lip_gaps
 from space_core.motion.loudness import loudness
 from space_core.motion.motion import Motion
+from space_core.short_repr import short_repr
 from space_core.timing import FPS
 
 
@@ -35,6 +36,8 @@ class Curves:
     gaze_pitch: np.ndarray
     emotion: np.ndarray
     loudness: np.ndarray
+
+    __repr__ = short_repr
 
 
 def curves(motion: Motion) -> Curves:

@@ -14,6 +14,7 @@ from space_core.motion.emotion_network import expressive_motion
 from space_core.motion.gaze import apply_gaze
 from space_core.motion.lips import keep_lips_apart
 from space_core.motion.speech2landmarks import HOP_FRAMES
+from space_core.short_repr import short_repr
 from space_core.timing import FPS, SAMPLES_PER_FRAME
 
 # The arrays of a motion that have T rows.
@@ -63,6 +64,8 @@ class Motion:
     photo_pose: HeadPose
     speech: np.ndarray | None = None
     speech_features: np.ndarray | None = None
+
+    __repr__ = short_repr
 
     def __len__(self) -> int:
         return len(self.normalized)

@@ -84,6 +84,7 @@ def _serve(service: AnimationService, pipeline: Backend, settings: Settings) -> 
         on_disconnect=service.disconnect,
         on_expiry=service.expire,
         on_fault=service.note_fault,
+        on_cancel=service.cancel,
         on_grace=service.drain,
         on_end=service.end,
         num_live=service.num_live,

@@ -223,7 +223,7 @@ def serving(pipeline: SpacePipeline, **settings) -> Iterator[str]:
     settings, metrics = Settings(**{**UNLIMITED, **settings}), Metrics()
     service = AnimationService(pipeline, metrics, settings.time_limit)
     page = build_page(service, settings, EXAMPLES)
-    callbacks = Callbacks(service.health, service.disconnect, service.expire, service.note_fault)
+    callbacks = Callbacks(service.health, service.disconnect, service.expire, service.note_fault, service.cancel)
     routes = partial(
         add_live, pipeline=pipeline, service=service, settings=settings, example=EXAMPLES / "astronaut.jpg"
     )

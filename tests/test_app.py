@@ -574,6 +574,19 @@ def test_stop_ends_the_work(watched, long, short, moment):
     client.close()
 
 
+def test_a_program_that_cancels_its_request_ends_the_work(watched, long, short):
+    client = client_of(watched.address)
+    stopped, landmarks = failures(watched, "stopped"), stages_ended(watched)
+    job = filming(client, watched, long, seed=1)
+    until_frames_are_rendered(watched, landmarks)
+    job.cancel()
+    until(lambda: watched.ended == [1])
+    assert watched.finished == []
+    until(lambda: failures(watched, "stopped") == stopped + 1)
+    assert_serves(watched.visitor, short)
+    client.close()
+
+
 def test_nobody_stops_anothers_film(watched, short):
     watched.free.clear()
     client, other = client_of(watched.address), client_of(watched.address)

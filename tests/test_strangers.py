@@ -517,6 +517,26 @@ def test_a_result_is_fetched_once(visitor):
     assert "already been fetched" in detail(visitor.get(f"/gradio_api/queue/data?session_hash={event}"), 404)
 
 
+def test_who_cancels_needs_the_session_of_the_request(tmp_path):
+    with served(tmp_path) as visitor:
+        event = visitor.begin("work", [], session_hash="anna")
+        visitor.occupied.wait(10)
+        waiting = visitor.begin("work", [], session_hash="anna")
+
+        def cancel(session, event):
+            asked = {"session_hash": session, "fn_index": 0, "event_id": event}
+            return visitor.post("/gradio_api/cancel", json=asked)
+
+        assert cancel("bert", waiting).json() == cancel("anna", "nothing").json() == {"success": True}
+        assert visitor.get("/healthz").json()["queue"] == 1 and not visitor.closed
+        cancel("anna", waiting)
+        assert visitor.get("/healthz").json()["queue"] == 0 and not visitor.closed
+        cancel("anna", event)  # is answered although the work goes on
+        assert visitor.closed == ["anna"]
+        for body in ("", "[]", '{"event_id": 5}'):
+            detail(visitor.post("/gradio_api/cancel", content=body), 422)
+
+
 def test_a_second_listener_is_told_so_and_the_first_gets_the_result(tmp_path):
     with served(tmp_path) as visitor:
         event = visitor.begin("work", [])

@@ -13,6 +13,7 @@ from starlette.types import Lifespan
 
 from space_core.web import gradio_page, gradio_patches
 from space_core.web.admission import Admission
+from space_core.web.cancellation import add_cancellation
 from space_core.web.error_handlers import add_exception_handlers
 from space_core.web.expiry import expire_regularly
 from space_core.web.film_streams import FilmStreaming, FilmStreams
@@ -36,6 +37,7 @@ class Callbacks:
             who closes the page.
         on_expiry: called once a minute with the age in seconds from which on what visitors gave must be removed.
         on_fault: called with the reason of a fault of the server outside of the endpoints, as when a result is copied.
+        on_cancel: called with the session of a visitor who cancels a request that runs, before ``on_disconnect``.
         on_grace: called, when the server is about to end, with the seconds that jobs and live sessions have to finish.
         on_end: called after these, to end those that have not finished.
         num_live: returns the number of live sessions.
@@ -45,6 +47,7 @@ class Callbacks:
     on_disconnect: Callable[[str], None]
     on_expiry: Callable[[float], None]
     on_fault: Callable[[str], None] = lambda reason: None
+    on_cancel: Callable[[str], None] = lambda session: None
     on_grace: Callable[[float], None] = lambda seconds: None
     on_end: Callable[[], None] = lambda: None
     num_live: Callable[[], int] = lambda: 0
@@ -84,6 +87,7 @@ def build_app(
     app = fastapi.FastAPI(lifespan=_expiring(page, settings, callbacks), openapi_url=None)
     add_monitoring(app, page, metrics, callbacks.health)
     add_heartbeat(app, lambda: gradio_page.mounted_app(app).stop_event, on_close)
+    add_cancellation(app, page, callbacks.on_cancel)
     if add_routes is not None:
         add_routes(app)
     _mount_page(app, page, settings, appearance)

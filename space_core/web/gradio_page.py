@@ -163,6 +163,19 @@ def end_running(page: gr.Blocks, sentence: str) -> None:
         _refuse(page, event, sentence)
 
 
+async def cancel_request(page: gr.Blocks, event_id: str, session: str, on_cancel: Callable[[str], None]) -> None:
+    """Ends a request of a session, if there is one: its listener gets an empty result, ``on_cancel`` the session if it
+    runs, and its place in the queue is free."""
+    queue: Any = page._queue
+    event = queue.event_ids_to_events.get(event_id)
+    if event is None or event.session_hash != session:
+        return
+    queue.send_message(event, ProcessCompletedMessage(output={}, success=True))
+    if event in _running(queue):
+        on_cancel(session)
+    await queue.clean_events(event_id=event_id)
+
+
 def stream_session(page: gr.Blocks, event: str | None, session: str | None) -> str | None:
     """The session whose results a stream would hold that is asked for by an event or a session; None if there are none.
 

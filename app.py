@@ -89,15 +89,18 @@ def _serve(service: AnimationService, pipeline: Backend, settings: Settings) -> 
         on_end=service.end,
         num_live=service.num_live,
     )
-    serve(
-        page,
-        settings,
-        service.metrics,
-        callbacks,
-        streams=service.streams,
-        add_routes=live if settings.offers_live else None,
-        **APPEARANCE,
-    )
+    try:
+        serve(
+            page,
+            settings,
+            service.metrics,
+            callbacks,
+            streams=service.streams,
+            add_routes=live if settings.offers_live else None,
+            **APPEARANCE,
+        )
+    finally:
+        service.end()  # the warm-up, too, where the address is taken
 
 
 if __name__ == "__main__":

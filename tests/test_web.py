@@ -2,6 +2,7 @@
 
 import errno
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -659,3 +660,14 @@ def test_a_port_that_is_taken_ends_the_program_with_one_sentence():
         settings = Settings(port=taken.getsockname()[1])
         with pytest.raises(SystemExit, match=f"can't listen on port {settings.port} of 127.0.0.1"):
             serve(page, settings, Metrics(), Callbacks(is_loaded, lambda _: None, lambda _: None))
+
+
+@pytest.mark.slow
+def test_a_demo_whose_port_is_taken_says_nothing_else():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        command = [sys.executable, "app.py", "--port", str(taken.getsockname()[1])]
+        ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 1 and not ended.stdout
+    assert re.fullmatch(r"space: can't listen on port .*\n", ended.stderr)

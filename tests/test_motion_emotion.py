@@ -6,7 +6,7 @@ from conftest import EXAMPLES
 from faces import closed_face, lid_opening, lip_opening, predict
 
 from space_core.errors import SpaceError
-from space_core.face.topology import EYES, RIGID_POINTS, canonical_face
+from space_core.face.topology import CHIN, EYES, RIGID_POINTS, canonical_face
 from space_core.media.audio import load_speech
 from space_core.motion.action_units import unit_offsets, unit_strengths
 from space_core.motion.blink import apply_blink
@@ -87,6 +87,15 @@ def test_lips_part_half_a_second_after_speech_as_in_silence(speech, face, emotio
 def test_surprise_opens_the_mouth_further(speech, face):
     neutral, emotional = lip_opening(predict(speech, face)), lip_opening(predict(speech, face, "surprised"))
     assert (emotional > neutral + 0.01)[neutral > 0.05].all()
+
+
+def test_surprise_drops_the_jaw_of_a_relaxed_mouth_as_fear_stretches_it(face):
+    motion = {emotion: at_rest(face, emotion, 1.0) - face for emotion in ("fear", "surprised")}
+    width = {emotion: moved[291, 0] - moved[61, 0] for emotion, moved in motion.items()}
+    assert width["surprised"] < -0.05 and width["fear"] > 0.15
+    assert motion["surprised"][CHIN, 1] > 2 * motion["fear"][CHIN, 1] > 0
+    # The upper lip stays down: its lift is tense and bares teeth.
+    assert motion["surprised"][13, 1] > -0.01 > motion["fear"][13, 1]
 
 
 def low_brows(face: np.ndarray) -> np.ndarray:

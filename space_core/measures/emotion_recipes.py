@@ -25,7 +25,7 @@ RECIPES = {
     "fear": "1:1.4, 2:0.1, 4:1.3, 5:0.8, 15:0.75, 16:0.7, 20:1.0, 25:0.6, 26:0.2",
     "happy": "6:1.0, 7:0.3, 10:0.2, 12:0.6, 25:0.8",
     "sad": "1:1.2, 4:0.6, 7:0.5, 11:0.2, 15:0.7, 17:0.4",
-    "surprised": "1:0.9, 2:1.0, 5:1.2, 18:0.3, 25:0.4, 26:0.7",
+    "surprised": "1:0.9, 2:1.0, 5:1.2, 18:0.5, 26:0.9",
 }
 
 # A full smile, which leaves the gap between the lips, and how far it raises the upper lip from an open mouth's teeth;

@@ -85,14 +85,17 @@ class FaceMotion:
 
     def unproject(self, pixels: torch.Tensor, depth: torch.Tensor | float) -> torch.Tensor:
         """(B, h, w, 2) normalized x and y seen at pixels (B, h, w, 2), at a normalized depth (B, h, w) or float."""
+        return self.lines_of_sight(pixels).at(depth)
+
+    def lines_of_sight(self, pixels: torch.Tensor) -> "LinesOfSight":
+        """What is seen at pixels (B, h, w, 2), at whatever depth."""
         # Along x and along y on their own: operations over pairs of numbers take several times as long.
-        (a, b, to_x), (c, d, to_y) = (self.rotation[:, row, :, None, None].unbind(1) for row in (0, 1))
         x, y = (
-            (pixels[..., axis] - self.translation[:, axis, None, None]) / self.scale[:, None, None] - slope * depth
-            for axis, slope in ((0, to_x), (1, to_y))
+            (pixels[..., axis] - self.translation[:, axis, None, None]) / self.scale[:, None, None] for axis in (0, 1)
         )
-        determinant = a * d - b * c
-        return pairs(d / determinant * x - b / determinant * y, a / determinant * y - c / determinant * x)
+        a, b, c, d = self.rotation[:, :2, :2].flatten(1).unbind(1)
+        inverse = torch.stack([d, b, a, c]) / (a * d - b * c)
+        return LinesOfSight(x, y, self.rotation[:, :2, 2, None, None].unbind(1), inverse[..., None, None].unbind())
 
     def project(self, points: torch.Tensor, depth: torch.Tensor | float) -> torch.Tensor:
         """(B, h, w, 2) the pixels at which normalized x and y (B, h, w, 2) of a depth are seen; B may be 1."""
@@ -126,6 +129,37 @@ class FaceMotion:
                 tongue=host.tongue,
             ),
         )
+
+
+@dataclass(frozen=True)
+class LinesOfSight:
+    """What B frames of a face show at h × w pixels each, as far as it does not depend on depth.
+
+    Attributes:
+        x, y: (B, h, w) the pixels from the middle of the head, in normalized units.
+        slopes: by how much these change with depth, (B, 1, 1) each.
+        inverse: of the rotation of x and y, (B, 1, 1) each: from x to x, minus y to x, y to y, and minus x to y.
+    """
+
+    x: torch.Tensor
+    y: torch.Tensor
+    slopes: tuple[torch.Tensor, ...]
+    inverse: tuple[torch.Tensor, ...]
+
+    def at(self, depth: torch.Tensor | float) -> torch.Tensor:
+        """(B, h, w, 2) normalized x and y at a normalized depth (B, h, w) or float."""
+        x, y = self._from_middle(depth)
+        x_to_x, y_to_x, y_to_y, x_to_y = self.inverse
+        return pairs(x_to_x * x - y_to_x * y, y_to_y * y - x_to_y * x)
+
+    def x_at(self, depth: torch.Tensor | float) -> torch.Tensor:
+        """(B, h, w) of these x alone."""
+        x, y = self._from_middle(depth)
+        return self.inverse[0] * x - self.inverse[1] * y
+
+    def _from_middle(self, depth: torch.Tensor | float) -> tuple[torch.Tensor, torch.Tensor]:
+        """``x`` and ``y`` at a depth."""
+        return self.x - self.slopes[0] * depth, self.y - self.slopes[1] * depth
 
 
 def face_motion(face: PosedFace, transform: PixelTransform, device: torch.device) -> FaceMotion:

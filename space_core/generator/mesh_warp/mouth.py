@@ -120,8 +120,8 @@ def _stretch_lips(
         motion.posed.index_select(1, index_on(lip, frames.device))[..., :2]
         for lip in (OUTER_UPPER_LIP, OUTER_LOWER_LIP)
     )
-    upper_lip = opening_mask(upper, edges[0], window.pixels)
-    lower_lip = opening_mask(edges[1], lower, window.pixels)
+    lips = torch.cat([upper, edges[1]]), torch.cat([edges[0], lower])
+    upper_lip, lower_lip = opening_mask(*lips, window.pixels.repeat(2, 1, 1, 1)).halves()
     above, below = upper_lip.above_lower, lower_lip.below_upper  # pixels away from the edges
     scale = motion.scale[:, None, None]
     up, down = (

@@ -83,7 +83,8 @@ def draw_mouth_mesh(mouth: PreparedMouth, motion: FaceMotion, window: Window) ->
     anatomy, host = load_anatomy(), motion.host
     batch, height, width = window.index.shape
     dropped = _jaw_dropped(mouth, host)
-    vertices, normals, depths = _placed(mouth, host, dropped)
+    turn = _jaw_turn(mouth, dropped)
+    vertices, depths = _placed(mouth, host, dropped, turn)
     turned = vertices @ host.rotation.swapaxes(1, 2) * host.scale[:, None, None]
     shift = (host.translation[:, :2] - window.corner).astype(np.float32)
     turned[..., :2] += shift[:, None]
@@ -102,7 +103,9 @@ def draw_mouth_mesh(mouth: PreparedMouth, motion: FaceMotion, window: Window) ->
     if not len(drawn):
         return torch.zeros(batch, 4, height, width, device=motion.posed.device)
     used, triangles = np.unique(triangles[drawn], return_inverse=True)
-    colours = _vertex_colours(mouth, host, used, normals[:, used], depths[:, used], dropped)
+    normals = anatomy.normals[used, None].repeat(batch, 1).swapaxes(0, 1)
+    _turn_with_jaw(normals, turn, anatomy.jaw[used], np.zeros(2, np.float32))
+    colours = _vertex_colours(mouth, host, used, normals, depths[:, used], dropped)
     places = turned[:, used] * OVERSAMPLING
     places[..., :2] += (OVERSAMPLING - 1) / 2
     values = upload(np.concatenate([places, colours.clip(DARKEST)], -1, dtype=np.float32), motion.posed.device)
@@ -143,15 +146,16 @@ def _near_opening(points: np.ndarray, landmarks: np.ndarray, reach: np.ndarray) 
     return np.stack(between)
 
 
-def _placed(mouth: PreparedMouth, host: HostMotion, dropped: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Normalized places and normals (B, V, 3) of the anatomy's vertices, and depths (B, V) behind the incisors.
+def _placed(
+    mouth: PreparedMouth, host: HostMotion, dropped: np.ndarray, turn: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Normalized places (B, V, 3) of the anatomy's vertices, and depths (B, V) behind the incisors.
 
-    ``dropped`` (B,) is what ``_jaw_dropped`` gives.
+    ``dropped`` (B,) and ``turn`` (B,) are what ``_jaw_dropped`` and ``_jaw_turn`` give.
     """
     anatomy = load_anatomy()
     gap = _lips_apart(host) / MILLIMETRE
     raised, between = host.tongue.T
-    angle = (dropped + JAW_AT_REST) / (mouth.hinge[1] - mouth.origin[2])
 
     # The tongue rises from its root to its tip.
     closed = 1 - smoothstep(dropped / MILLIMETRE, 3.0, 9.0)
@@ -165,22 +169,32 @@ def _placed(mouth: PreparedMouth, host: HostMotion, dropped: np.ndarray) -> tupl
     inside = (anatomy.vertices[:, :1] * mouth.millimetre + mouth.origin[0] - mouth.row) * np.array([1, -1], np.float32)
     hidden = smoothstep(inside.min(1) / MILLIMETRE, *ROW_BEGINS) * ((anatomy.part == TOOTH) & (anatomy.jaw < 0.5))
     underside = (anatomy.vertices[:, 1:2] / TONGUE_THICKNESS).clip(0, 1)
-    front = smoothstep(-anatomy.vertices[:, 2:], -TONGUE_ROOT, -TONGUE_FRONT) * (anatomy.part == TONGUE)[:, None]
-    vertices = np.repeat(anatomy.vertices[None], len(angle), 0)
-    vertices[..., 1:] += (above[:, None] + underside * (below - above)[:, None]) * front
+    vertices = np.repeat(anatomy.vertices[None], len(dropped), 0)
+    tongue = np.flatnonzero(anatomy.part == TONGUE)
+    front = smoothstep(-anatomy.vertices[tongue, 2:], -TONGUE_ROOT, -TONGUE_FRONT)
+    vertices[:, tongue, 1:] += (above[:, None] + underside[tongue] * (below - above)[:, None]) * front
     arched = ARCHED * (1 - said) * _lips_wide(host)
     vertices[..., 1] -= ROW_HIDDEN * hidden + np.outer(arched, _arch(underside[:, 0]))
     depths = vertices[..., 2].clip(0) * mouth.millimetre
     vertices = vertices * np.float32(mouth.millimetre) + mouth.origin
     vertices[..., 1] += _lower_in_smile(mouth, host)[:, None]
 
-    turn = angle[:, None] * anatomy.jaw
-    sine, cosine = np.sin(turn), np.cos(turn)
-    normals = np.repeat(anatomy.normals[None], len(angle), 0)
-    for vectors, axis in ((vertices, mouth.hinge), (normals, np.zeros(2, np.float32))):
-        y, z = vectors[..., 1] - axis[0], vectors[..., 2] - axis[1]
-        vectors[..., 1], vectors[..., 2] = cosine * y - sine * z + axis[0], sine * y + cosine * z + axis[1]
-    return vertices, normals, depths
+    _turn_with_jaw(vertices, turn, anatomy.jaw, mouth.hinge)
+    return vertices, depths
+
+
+def _jaw_turn(mouth: PreparedMouth, dropped: np.ndarray) -> np.ndarray:
+    """(B,) angle by which the lower jaw turns about its hinge; ``dropped`` (B,) is what ``_jaw_dropped`` gives."""
+    return (dropped + JAW_AT_REST) / (mouth.hinge[1] - mouth.origin[2])
+
+
+def _turn_with_jaw(vectors: np.ndarray, turn: np.ndarray, jaw: np.ndarray, axis: np.ndarray) -> None:
+    """Turns vectors (B, N, 3) by ``turn`` (B,) times ``jaw`` (N,) about an axis along x at y and z (2,), in place."""
+    shares, share_of = np.unique(jaw, return_inverse=True)  # few, and sines take long
+    angle = turn[:, None] * shares
+    sine, cosine = np.sin(angle)[:, share_of], np.cos(angle)[:, share_of]
+    y, z = vectors[..., 1] - axis[0], vectors[..., 2] - axis[1]
+    vectors[..., 1], vectors[..., 2] = cosine * y - sine * z + axis[0], sine * y + cosine * z + axis[1]
 
 
 def _arch(underside: np.ndarray) -> np.ndarray:

@@ -76,27 +76,35 @@ class OpeningMask:
     above_lower: torch.Tensor
     along: torch.Tensor
 
+    def halves(self) -> "tuple[OpeningMask, OpeningMask]":
+        """The openings of the first half of the frames and those of the second."""
+        first, second = zip(*(values.chunk(2) for values in vars(self).values()), strict=True)
+        return OpeningMask(*first), OpeningMask(*second)
 
-def opening_mask(upper: torch.Tensor, lower: torch.Tensor, pixels: torch.Tensor, softness: float = 1.0) -> OpeningMask:
+
+def opening_mask(
+    upper: torch.Tensor, lower: torch.Tensor, pixels: torch.Tensor, softness: float | torch.Tensor = 1.0
+) -> OpeningMask:
     """The opening between two curves.
 
     Args:
         upper, lower: (B, K, 2) points of the curves from their shared left to their shared right corner, pixels.
         pixels: (B, h, w, 2) where to look, pixels.
-        softness: width of the edge, pixels.
+        softness: width of the edge, pixels; of all frames or (B, 1, 1) of each.
     """
     left, width, frame = _frame(upper)
     axis = frame[..., 0]
     smooth = _curve_matrix(upper.shape[1], upper.device)
-    upper, lower = ((smooth @ (curve - left)) @ frame for curve in (upper, lower))
+    curves = (smooth @ (torch.stack([upper, lower], 1) - left[:, None])) @ frame[:, None]
     batch, height, breadth, _ = pixels.shape
     x, y = (pixels[..., number].reshape(batch, -1) - left[..., number] for number in (0, 1))
     along_x, along_y = axis[:, :1], axis[:, 1:]
     along = torch.addcmul(x * along_x, y, along_y)
     across = torch.addcmul(y * along_x, x, -along_y)
-    (upper_height, upper_slope), (lower_height, lower_slope) = _heights(torch.stack([upper, lower], 1), along, width)
-    below_upper, above_lower = across - upper_height, lower_height - across
-    inside = _within(below_upper, upper_slope, softness) + _within(above_lower, lower_slope, softness) - 1
+    heights, slopes = _heights(curves, along, width)
+    below_upper, above_lower = across - heights[:, 0], heights[:, 1] - across
+    within_upper, within_lower = _within(torch.stack([below_upper, above_lower], 1), slopes, softness).unbind(1)
+    inside = within_upper + within_lower - 1
     ends = torch.minimum(along, width - along)
     coverage = inside.clamp(min=0) * (ends + 0.5).clamp(0, 1)
     shape = (batch, height, breadth)
@@ -113,7 +121,7 @@ def places_below(curve: torch.Tensor, along: torch.Tensor, below: torch.Tensor) 
     left, width, frame = _frame(curve)
     x = (along[None] + 1) / 2 * width
     smooth = (_curve_matrix(curve.shape[1], curve.device) @ (curve - left)) @ frame
-    ((height, _),) = _heights(smooth[:, None], x, width)
+    (height,), _ = _heights(smooth[:, None], x, width)
     x, y = torch.broadcast_tensors(x[:, None], height[:, None] + below[:, None])
     return left[:, None] + torch.stack([x, y], -1) @ frame.mT
 
@@ -129,16 +137,14 @@ def _frame(curve: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tenso
     return left, width, torch.stack([axis, torch.stack([-axis[:, 1], axis[:, 0]], -1)], -1)
 
 
-def _within(distance: torch.Tensor, slope: torch.Tensor, softness: float) -> torch.Tensor:
+def _within(distance: torch.Tensor, slope: torch.Tensor, softness: float | torch.Tensor) -> torch.Tensor:
     """The part of pixels on one side of a curve with that slope, which are such a distance across the opening away."""
     # Where the curve is steep, it is nearer than that: it would be drawn with steps.
     return (distance * (1 + slope.square()).rsqrt() / softness + 0.5).clamp(0, 1)
 
 
-def _heights(
-    curves: torch.Tensor, x: torch.Tensor, width: torch.Tensor
-) -> tuple[tuple[torch.Tensor, torch.Tensor], ...]:
-    """For each of C curves (B, C, K, 2) from x = 0 to ``width`` (B, 1) its y and its slope at x (B, P), (B, P) each.
+def _heights(curves: torch.Tensor, x: torch.Tensor, width: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Of each of C curves (B, C, K, 2) from x = 0 to ``width`` (B, 1) y and slope at x (B, P), (B, C, P) each.
 
     Linear between points that are made as dense as ``STEPS`` first, at equal distances, where they are found at once.
     """
@@ -148,21 +154,19 @@ def _heights(
     steps = torch.linspace(0, 1, STEPS + 1, device=x.device) * width  # (B, STEPS + 1)
     steps = steps.repeat_interleave(count, 0)
     right = torch.searchsorted(knots, steps).clamp(1, points - 1)
-    x0, x1 = knots.gather(1, right - 1), knots.gather(1, right)
-    y0, y1 = heights.gather(1, right - 1), heights.gather(1, right)
+    left = right - 1
+    x0, x1 = knots.gather(1, left), knots.gather(1, right)
+    y0, y1 = heights.gather(1, left), heights.gather(1, right)
     y = torch.lerp(y0, y1, ((steps - x0) / (x1 - x0).clamp(min=1e-4)).clamp(0, 1))
     rise = F.pad(y[:, 1:] - y[:, :-1], (0, 1))
 
-    place = (x * (STEPS / width)).clamp(0, STEPS)
+    per_pixel = STEPS / width
+    place = (x * per_pixel).clamp(0, STEPS)
     before = place.long()
-    place = place - before
-    y, rise = y.view(batch, count, -1), rise.view(batch, count, -1)
-    along = STEPS / width
-    rises = [rise[:, curve].gather(1, before) for curve in range(count)]
-    return tuple(
-        (torch.addcmul(y[:, curve].gather(1, before), place, rises[curve]), rises[curve] * along)
-        for curve in range(count)
-    )
+    place = (place - before)[:, None]
+    before = before[:, None].expand(-1, count, -1)
+    y, rise = (values.view(batch, count, -1).gather(2, before) for values in (y, rise))
+    return torch.addcmul(y, place, rise), rise * per_pixel[:, None]
 
 
 @cache

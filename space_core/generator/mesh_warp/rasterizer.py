@@ -47,15 +47,16 @@ def rasterize(
     corner = (triangles + frames[:, None, None] * num_vertices).view(-1)  # of all vertices of all frames
     values = torch.cat([vertices, depths[..., None], attributes], 2).view(batch * num_vertices, -1)
     a, b, c = values.index_select(0, corner).view(batch * count, 3, -1).unbind(1)
-    weights, visible = _weight_steps(a, b, c)
+    ab, ac = b - a, c - a
+    weights, visible = _weight_steps(ab, ac)
     if shown is not None:
         visible = visible & shown.view(-1)
     spans = _spans(torch.stack([a[:, :2], b[:, :2], c[:, :2]]), weights, visible, batch, size)
 
     # Along a span depth and attributes are affine in x: their values at x = 0 and their steps.
     b_x, b_y, c_x, c_y = weights
-    step_x = b_x[:, None] * (b - a)[:, 2:] + c_x[:, None] * (c - a)[:, 2:]
-    step_y = b_y[:, None] * (b - a)[:, 2:] + c_y[:, None] * (c - a)[:, 2:]
+    step_x = b_x[:, None] * ab[:, 2:] + c_x[:, None] * ac[:, 2:]
+    step_y = b_y[:, None] * ab[:, 2:] + c_y[:, None] * ac[:, 2:]
     step = step_x.index_select(0, spans.triangle)
     at_zero = values.index_select(0, corner.view(-1, 3)[:, 0].index_select(0, spans.triangle))[:, 2:]
     at_zero = torch.addcmul(at_zero, spans.below[:, None], step_y.index_select(0, spans.triangle))
@@ -76,14 +77,14 @@ def _rows(values: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
     return values.index_select(0, numbers)
 
 
-def _weight_steps(a: torch.Tensor, b: torch.Tensor, c: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Barycentric weights of triangles whose corners are (N, 2 or more) x, y, …
+def _weight_steps(ab: torch.Tensor, ac: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Barycentric weights of triangles whose corners B and C are (N, 2 or more) x, y, … away from A.
 
     Returns:
         (4, N) the steps of B's weight along x and y, and of C's: these weights are affine in x and y. And (N,) bool,
         whether the triangle has an area.
     """
-    (ab_x, ab_y), (ac_x, ac_y) = (b - a)[:, :2].unbind(1), (c - a)[:, :2].unbind(1)
+    (ab_x, ab_y), (ac_x, ac_y) = ab[:, :2].unbind(1), ac[:, :2].unbind(1)
     area = ab_x * ac_y - ab_y * ac_x  # twice the signed area
     visible = area.abs() > 1e-6
     return torch.stack([ac_y, -ac_x, -ab_y, ab_x]) / torch.where(visible, area, 1.0), visible
@@ -131,16 +132,16 @@ def _spans(
     (b_x, b_y, c_x, c_y) = weights
     steps = torch.stack([b_x, c_x, -b_x - c_x])
     steps = torch.where(steps == 0, TINY, steps)
-    plan = torch.stack([*corners[0].unbind(1), top, b_y, c_y, *steps, x_min, x_max, first_row.float()])
-    x, y, top, b_y, c_y, b_x, c_x, a_x, left, right, first_row = plan.index_select(1, triangle)
+    plan = torch.stack([*steps, *corners[0].unbind(1), top, b_y, c_y, x_min, x_max, first_row.float()])
+    plan = plan.index_select(1, triangle)
+    steps, (x, y, top, b_y, c_y, left, right, first_row) = plan[:3], plan[3:]
     row = top + number
     below = row - y
     at_b, at_c = below * b_y, below * c_y  # at the x of A
-    for weight, step in ((at_b, b_x), (at_c, c_x), (1 - at_b - at_c, a_x)):
-        end = x + (-TOLERANCE - weight) / step
-        inwards = step * math.inf  # of a left end to the right, which is no limit on the right side
-        left = torch.maximum(left, torch.minimum(end, inwards))
-        right = torch.minimum(right, torch.maximum(end, inwards))
+    ends = x + (-TOLERANCE - torch.stack([at_b, at_c, 1 - at_b - at_c])) / steps
+    inwards = steps * math.inf  # of a left end to the right, which is no limit on the right side
+    left = torch.maximum(left, torch.minimum(ends, inwards).amax(0))
+    right = torch.minimum(right, torch.maximum(ends, inwards).amin(0))
     left, right = left.ceil().clamp(0, width), right.floor().clamp(max=width - 1)
     lengths = ((right - left + 1).clamp(min=0) * used).long()
     return _Spans(triangle, (first_row + row).long() * width + left.long(), lengths, x, below)

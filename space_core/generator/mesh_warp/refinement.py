@@ -308,8 +308,8 @@ def lips_in_window(centre: torch.Tensor, motion: FaceMotion) -> list[torch.Tenso
     middle, axes = motion.place(centre)[..., :2], _axes(motion)
     # The axes are at right angles and of one length, so their inverse is their transpose over its square.
     inverse = axes / axes[:, :, :1].square().sum(1, keepdim=True)  # transposed, as it is applied to rows
-    curves = (motion.posed.index_select(1, index_on(curve, centre.device))[..., :2] for curve in LIPS)
-    return [(curve - middle) @ inverse * SIDE + (SIDE - 1) / 2 for curve in curves]
+    points = motion.posed.index_select(1, index_on(sum(LIPS, ()), centre.device))[..., :2]
+    return list(((points - middle) @ inverse * SIDE + (SIDE - 1) / 2).chunk(len(LIPS), 1))
 
 
 def assemble_conditioning(
@@ -323,13 +323,19 @@ def assemble_conditioning(
         lips: the curves of the lips, see ``lips_in_window``.
         lattice: (1, h, w, 2), see ``window_lattice``.
     """
-    pixels = lattice.expand(len(windows), -1, -1, -1)
+    pixels = lattice.expand(2 * len(windows), -1, -1, -1)
     upper, lower, outer_upper, outer_lower = lips
-    inner, outer = opening_mask(upper, lower, pixels), opening_mask(outer_upper, outer_lower, pixels, softness=4.0)
+    curves = torch.cat([upper, outer_upper]), torch.cat([lower, outer_lower])
+    inner, outer = opening_mask(*curves, pixels, _softness(len(windows), windows.device)).halves()
     reach = REACH * SIDE
     distances = [(edge / reach).clamp(-1, 1) for edge in (inner.below_upper, inner.above_lower)]
     maps = torch.stack([inner.coverage, *distances, outer.coverage], 1)
     return torch.cat([windows - 0.5, photo.expand(len(windows), -1, -1, -1) - 0.5, maps], 1)
+
+
+def _softness(batch: int, device: torch.device) -> torch.Tensor:
+    """(2 · batch, 1, 1) widths of the edges of the inner openings of so many frames, and of the outer ones."""
+    return torch.arange(2 * batch, device=device)[:, None, None].ge(batch) * 3.0 + 1.0
 
 
 def near_lips(conditioning: torch.Tensor, edge: torch.Tensor) -> torch.Tensor:

@@ -151,10 +151,8 @@ def affine_grid(
     column and from row to row. Several times as fast as a product of matrices.
     """
     columns, rows = (torch.arange(side, dtype=first.dtype, device=first.device) for side in size[::-1])
-    x, y = (
-        (first[:, axis, None] + rows * down[:, axis, None])[..., None] + (columns * along[:, axis, None])[:, None]
-        for axis in (0, 1)
-    )
+    begins = first[..., None] + rows * down[..., None]  # (B, 2, H)
+    x, y = (begins[..., None] + (columns * along[..., None])[:, :, None]).unbind(1)
     return x, y
 
 

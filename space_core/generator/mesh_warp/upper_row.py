@@ -264,11 +264,16 @@ def lower_edge(teeth: torch.Tensor, photo: FaceMotion, depth: float) -> float:
 
 def on_arch(motion: FaceMotion, pixels: torch.Tensor, depth: float) -> torch.Tensor:
     """(B, h, w, 3) normalized places of the dental arch seen at pixels (B, h, w, 2), its middle at the given depth."""
-    behind = torch.zeros_like(pixels[..., 0])
-    for _ in range(3):
-        seen = motion.unproject(pixels, depth + behind)
-        behind = ARCH * seen[..., 0].clamp(-0.35, 0.35) ** 2
-    return torch.cat([seen, (depth + behind)[..., None]], -1)
+    lines, at = motion.lines_of_sight(pixels), depth
+    for _ in range(2):
+        at = depth + _behind_middle(lines.x_at(at))
+    seen = lines.at(at)
+    return torch.cat([seen, (depth + _behind_middle(seen[..., 0]))[..., None]], -1)
+
+
+def _behind_middle(x: torch.Tensor) -> torch.Tensor:
+    """How far the dental arch goes back at normalized x (B, h, w)."""
+    return ARCH * x.clamp(-0.35, 0.35) ** 2
 
 
 def continued_teeth(picture: torch.Tensor, teeth: torch.Tensor, scale: float) -> torch.Tensor:

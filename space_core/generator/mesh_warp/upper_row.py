@@ -264,7 +264,8 @@ def lower_edge(teeth: torch.Tensor, photo: FaceMotion, depth: float) -> float:
 
 def on_arch(motion: FaceMotion, pixels: torch.Tensor, depth: float) -> torch.Tensor:
     """(B, h, w, 3) normalized places of the dental arch seen at pixels (B, h, w, 2), its middle at the given depth."""
-    lines, at = motion.lines_of_sight(pixels), depth
+    lines = motion.lines_of_sight(pixels)
+    at: torch.Tensor | float = depth
     for _ in range(2):
         at = depth + _behind_middle(lines.x_at(at))
     seen = lines.at(at)

@@ -29,7 +29,7 @@ from space_core.options import AnimationOptions
 from space_core.web import connections, expiry, film_streams, gradio_page, job_threads, middleware, visitor_limits
 from space_core.web.endpoints import Endpoints
 from space_core.web.film_streams import FilmStreams
-from space_core.web.gradio_patches import MOST_PROGRESS
+from space_core.web.gradio_patches import MAX_PROGRESS
 from space_core.web.jobs import Film, SpeechSource, TimeLimit
 from space_core.web.metrics import Metrics
 from space_core.web.service import AnimationService
@@ -466,7 +466,7 @@ def test_a_full_queue_of_one_kind_leaves_the_others_open(tmp_path):
 
 
 def test_requests_whose_results_nobody_fetches_do_not_take_the_result_of_another(tmp_path, monkeypatch):
-    monkeypatch.setattr(gradio_page, "MOST_RESULTS", 30)
+    monkeypatch.setattr(gradio_page, "MAX_RESULTS", 30)
     with served(tmp_path, queue_size=1000, visitor_places=1000) as visitor:
         event = visitor.begin("work", [])
         assert visitor.occupied.wait(10)
@@ -477,7 +477,7 @@ def test_requests_whose_results_nobody_fetches_do_not_take_the_result_of_another
 
 
 def test_those_who_wait_get_their_results_however_many_they_are(tmp_path, monkeypatch):
-    monkeypatch.setattr(gradio_page, "MOST_RESULTS", 30)
+    monkeypatch.setattr(gradio_page, "MAX_RESULTS", 30)
     with served(tmp_path, queue_size=1000, visitor_places=1000) as visitor:
         waiting = [visitor.begin("work", []) for _ in range(40)]
         visitor.released.set()
@@ -492,10 +492,10 @@ def test_nothing_is_kept_of_uploads_that_never_come_but_whose_progress_is_asked_
 
 def test_of_finished_uploads_the_progress_of_the_latest_is_kept(visitor):
     file = {"files": ("photo.jpg", b"a face")}
-    for number in range(MOST_PROGRESS + 5):
+    for number in range(MAX_PROGRESS + 5):
         answer = visitor.post(f"/gradio_api/upload?upload_id=finished{number}", files=file)
         assert answer.status_code == 200
-    assert len(file_upload_statuses._statuses) == len(file_upload_statuses._signals) == MOST_PROGRESS
+    assert len(file_upload_statuses._statuses) == len(file_upload_statuses._signals) == MAX_PROGRESS
     progress = visitor.get("/gradio_api/upload_progress", params={"upload_id": f"finished{number}"})
     assert '{"msg": "done"}' in progress.text
 

@@ -50,7 +50,7 @@ STAGES = {
     "landmarks": "Deciding how the face moves",
     "frames": "Drawing",
 }
-MOST_SHOWN = 100  # characters of an emotion in a summary
+MAX_SHOWN = 100  # characters of an emotion in a summary
 SHOWN_SECONDS = 30.0  # for which the page shows why something did not work
 
 
@@ -259,7 +259,7 @@ def _summary(film: Film, options: AnimationOptions | None = None) -> str:
     """What was made, in words."""
     summary = f"{film.num_frames / FPS:.1f} s of video, made in {film.seconds:.1f} s."
     if options:
-        emotion = shorten(options.emotion, MOST_SHOWN, placeholder=" …")
+        emotion = shorten(options.emotion, MAX_SHOWN, placeholder=" …")
         intensity = "" if emotion == "neutral" else f", intensity {options.intensity:g}"
         summary += f" Emotion: {emotion}{intensity}. Seed: {options.seed}."
     if options and film.num_faces > 1 and options.face == 1:

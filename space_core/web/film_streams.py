@@ -20,7 +20,7 @@ TOKEN_BYTES = 32
 CHUNK_BYTES = 1 << 18
 GROWTH_SECONDS = 0.02  # between two looks at a file that grows
 READER_SECONDS = 60.0  # in which a reader must take the next chunk, once all buffers are full
-MOST_READERS = 4  # of one film at a time
+MAX_READERS = 4  # of one film at a time
 KEPT_SECONDS = 60.0  # and the length of the film: for those who read its segments, after it has been drawn
 
 NO_STREAM = "There is no such stream, or its video is finished. The result has its file."
@@ -108,7 +108,7 @@ class FilmStreaming:
         film = self._streams.find(asked[1])
         if film is None:
             await JSONResponse({"detail": NO_STREAM}, 404)(scope, receive, send)
-        elif film.num_readers >= MOST_READERS:
+        elif film.num_readers >= MAX_READERS:
             await JSONResponse({"detail": TOO_MANY}, 429)(scope, receive, send)
         else:
             film.num_readers += 1

@@ -17,7 +17,7 @@ from gradio.server_messages import ProcessCompletedMessage
 
 from space_core.web.visitor_limits import visitor_address
 
-MOST_RESULTS = 500  # visitors whose messages wait to be fetched; Gradio's 2000 take 20 MB
+MAX_RESULTS = 500  # visitors whose messages wait to be fetched; Gradio's 2000 take 20 MB
 FAULT = "fault"  # key of a fault's reason in the answer to a visitor
 
 # Attributes of Gradio's objects that are set or read.
@@ -268,10 +268,10 @@ class _Messages(dict[str, Any]):
         self._queue = queue
 
     def __setitem__(self, session: str, messages: Any) -> None:
-        if session not in self and len(self) >= MOST_RESULTS:
+        if session not in self and len(self) >= MAX_RESULTS:
             waiting = {event.session_hash for event in (*_waiting(self._queue), *_running(self._queue))}
             delivered = [name for name in self if name not in waiting]
-            for name in delivered[: len(self) - MOST_RESULTS + 1]:
+            for name in delivered[: len(self) - MAX_RESULTS + 1]:
                 del self[name]
         super().__setitem__(session, messages)
 

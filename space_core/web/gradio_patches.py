@@ -49,8 +49,8 @@ from space_core.web.gradio_page import FAULT, upload_folder
 from space_core.web.logs import log_event
 
 SESSION = re.compile("[!-~]{1,200}")  # a session's name, which visitors choose
-MOST_FILES = 20  # of one upload
-MOST_PROGRESS = 200  # uploads of which Gradio keeps how far they are
+MAX_FILES = 20  # of one upload
+MAX_PROGRESS = 200  # uploads of which Gradio keeps how far they are
 
 PAGE_TEMPLATE = "frontend/index.html"
 # What sites show of a link to the page: what Gradio says of itself, and what is said instead.
@@ -274,7 +274,7 @@ def _refuse_broken_uploads() -> None:
         on_end(self)
 
     async def parse_whole(self: Any) -> Any:
-        self.max_files = MOST_FILES
+        self.max_files = MAX_FILES
         try:
             form: Any = await parse(self)
             if not getattr(self, "is_complete", False):
@@ -315,7 +315,7 @@ def _forget_progress() -> None:
 
     def track_few(self: Any, upload_id: str) -> None:
         track(self, upload_id)
-        while len(self._statuses) > MOST_PROGRESS:
+        while len(self._statuses) > MAX_PROGRESS:
             forget(self, next(iter(self._statuses)))
 
     _replace("gradio.route_utils.FileUploadProgress.is_tracked", wait_for_upload)

@@ -29,7 +29,7 @@ MAX_REQUEST_BYTES = 256 * 1024  # of any request but an upload: JSON of a page's
 DROPPED_UPLOADS = 8  # so many of the largest uploads are read and dropped of a request that is too large
 DISK_CHECK_BYTES = 1 << 20  # of an upload, after which it is looked again whether the disk has room
 IDLE_SECONDS = 20.0  # without a byte, after which a request is given up
-LEAST_BYTES_PER_SECOND = 2000  # of a request on average, after IDLE_SECONDS
+MIN_BYTES_PER_SECOND = 2000  # of a request on average, after IDLE_SECONDS
 # A visitor may send the requests of so many seconds at once: a page takes 115, and a class may share one address.
 REQUESTS_AT_ONCE = 200.0
 HEAVY_REQUEST = 10  # requests as which one counts that takes about 10 ms of the processor, others 1 ms
@@ -346,7 +346,7 @@ class _Body:
         self.num_bytes += len(message.get("body", b""))
         self._is_complete = not message.get("more_body")
         seconds = time.monotonic() - self._begun - IDLE_SECONDS
-        if not self._is_complete and self.num_bytes < seconds * LEAST_BYTES_PER_SECOND:
+        if not self._is_complete and self.num_bytes < seconds * MIN_BYTES_PER_SECOND:
             raise TimeoutError
         return message
 

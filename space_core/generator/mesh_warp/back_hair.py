@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from space_core.generator.mesh_warp.face_motion import FaceMotion
-from space_core.generator.mesh_warp.hanging_hair import COLOUR, LEAST_GROWN, UNLIKE_SKIN
+from space_core.generator.mesh_warp.hanging_hair import COLOUR, MIN_GROWN, UNLIKE_SKIN
 from space_core.generator.mesh_warp.neck_back import seen_beside_axis
 from space_core.generator.mesh_warp.sampling import blur
 
@@ -72,7 +72,7 @@ def sample_hair(
     to_skin = np.min([abs(softened - colour).max(-1) for colour in skin], axis=0)
     hair, near = usable & (to_skin > UNLIKE_SKIN * COLOUR), usable & (inwards < NEAR_OUTLINE)
     above, below = (near & part[:, None] for part in (rows < TEMPLE, rows >= TEMPLE))
-    if all(hair[part].sum() <= LEAST_GROWN * part.sum() for part in (above, below)):
+    if all(hair[part].sum() <= MIN_GROWN * part.sum() for part in (above, below)):
         hair = near
     if (hair & near).any():
         usual = np.median(softened[hair & near], axis=0)

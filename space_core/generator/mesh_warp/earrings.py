@@ -19,10 +19,10 @@ INWARDS, OUTWARDS, UPWARDS, DOWNWARDS = 0.15, 0.45, 0.1, 0.95  # from there, whe
 CLEARANCE = 15  # pixels, width of the brush around the person in which the background is not taken as known
 # Differences of a colour, 0…1, from the background's, the greatest of the three: of every pixel, on average over an
 # earring, and by how much it changes in a pixel at its outline. What is behind the person is mostly less sharp.
-LEAST_CONTRAST, CLEAR_CONTRAST, SHARP = 0.1, 0.2, 0.08
-LEAST_REACH = 0.08  # from the mask; what ends nearer is the mask's own edge
+MIN_CONTRAST, CLEAR_CONTRAST, SHARP = 0.1, 0.2, 0.08
+MIN_REACH = 0.08  # from the mask; what ends nearer is the mask's own edge
 AREAS = (0.003, 0.15)
-MOST_ELSEWHERE = 0.25  # share of the background beside the ear that differs, too: else it is not smooth
+MAX_ELSEWHERE = 0.25  # share of the background beside the ear that differs, too: else it is not smooth
 
 
 def find_earrings(picture: torch.Tensor, person: np.ndarray, portrait: Portrait) -> np.ndarray:
@@ -65,9 +65,9 @@ def _hanging(contrast: np.ndarray, sure: np.ndarray, unit: float) -> np.ndarray:
 
     ``sure`` (h, w) is 1 where the person is. What goes on at the right or at the bottom does not hang.
     """
-    different = (contrast > LEAST_CONTRAST) & (sure == 0)
+    different = (contrast > MIN_CONTRAST) & (sure == 0)
     distance = cv2.distanceTransform(1 - sure, cv2.DIST_L2, 5)
-    clear = distance > LEAST_REACH * unit
+    clear = distance > MIN_REACH * unit
     change = np.hypot(*(cv2.Sobel(contrast, cv2.CV_32F, *axes, scale=1 / 8) for axes in ((1, 0), (0, 1))))
     _, parts, boxes, _ = cv2.connectedComponentsWithStats(different.astype(np.uint8))
     found = np.zeros(contrast.shape, bool)
@@ -77,7 +77,7 @@ def _hanging(contrast: np.ndarray, sure: np.ndarray, unit: float) -> np.ndarray:
             continue
         goes_on = top + height == len(own) or left + width == own.shape[1]
         outline = own & clear & ~(cv2.erode(own.astype(np.uint8), np.ones((3, 3))) > 0)
-        is_smooth = (different & ~own)[clear].mean() < MOST_ELSEWHERE
+        is_smooth = (different & ~own)[clear].mean() < MAX_ELSEWHERE
         is_sharp = outline.any() and change[outline].mean() > SHARP
         if not goes_on and is_smooth and is_sharp and contrast[own].mean() > CLEAR_CONTRAST:
             found |= own

@@ -25,7 +25,7 @@ ROWS, COLUMNS = 20, 72  # of the picture of that shade
 # An iris has rings of one colour each, up to where its edge, which is as blurred as the photo, has ended, in its radii.
 RINGS, IRIS_EDGE = 20, (1.1, 1.35)
 WHITEST, LIT = 0.75, (0.4, 0.9)  # quantile of the brightness of what is seen beside it, and shares of it that count
-LEAST_SEEN = 0.002  # what less is seen of, in squares of the eye's width, is not continued
+MIN_SEEN = 0.002  # what less is seen of, in squares of the eye's width, is not continued
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def eyeball_behind_lids(
     if bool((beside > 0.5).any()):  # what is in shade there says little of the white
         beside = beside * smoothstep(bright / bright[beside > 0.5].quantile(WHITEST).clamp(min=DARKEST), *LIT)
     around = fill(picture, visible)
-    white = fill(picture, beside) if float(beside.sum()) > LEAST_SEEN * width**2 else around
+    white = fill(picture, beside) if float(beside.sum()) > MIN_SEEN * width**2 else around
     clean = torch.lerp(white, _iris(picture, away, clear[:, 0] > 0.5, around), disc)
 
     shade = _shade(picture, clean, photo.posed[:, list(eye.upper_lid), :2], reach)

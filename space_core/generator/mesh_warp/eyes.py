@@ -29,7 +29,7 @@ PUPIL_BEHIND_LIDS = 0.025  # in depth; the mesh spans an eye from lid to lid, so
 # The iris moves as a whole within its own rim, and the white around it gives way out to this many iris radii.
 IRIS_RIM, IRIS_REACH = 1.1, 2.4
 LIDS_LOW, LIDS_HIGH = 0.3, 0.6  # of the way shut: from here to there, the prepared lids replace the photo's
-LEAST_HEIGHT = 0.1  # of an eye, in its widths; below it the tracker's noise would count as shutting
+MIN_HEIGHT = 0.1  # of an eye, in its widths; below it the tracker's noise would count as shutting
 # The lashes of a shut eye hang down over where the lids meet: a dark line, below it hairs that let the skin through.
 LASHES_WIDTH = (0.03, 0.05, 0.15)  # of the line upwards and downwards, and of the hairs, in widths of the eye
 LASHES_TAPER = 0.45  # how much thinner it is at the corners
@@ -71,7 +71,7 @@ def eye_change(prepared: PreparedEye, host: HostMotion) -> EyeChange:
     moved = np.maximum(moved, smoothstep(turned, TURNED_LOW, TURNED_HIGH))
     # Of eyes that are half shut in the photo, that is how they are: only what is shut beyond it counts.
     height = lid_distance(host.normalized, eye)
-    shut = 1 - height / max(prepared.height, LEAST_HEIGHT * prepared.width)
+    shut = 1 - height / max(prepared.height, MIN_HEIGHT * prepared.width)
     shut = smoothstep(shut, LIDS_LOW, LIDS_HIGH) * moved
     opened = np.zeros_like(shut)
     if prepared.height < HALF_SHUT * prepared.width:

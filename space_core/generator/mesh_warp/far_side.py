@@ -29,7 +29,7 @@ CHEEK_TURN = (0.08, 0.2)  # likewise: the photo's far cheek is seen beside the m
 # The light of both sides is compared in colours that are averaged over so many normalized units, and varies smoothly
 # over a wider distance. Its ratios are logarithms, at most so far from their median, and from none.
 COLOUR_WIDTH, LIGHT_WIDTH = 0.06, 0.15
-LEAST_COLOUR, MOST_DEVIATION, MOST_RATIO = 0.04, 0.3, 0.4
+MIN_COLOUR, MAX_DEVIATION, MAX_RATIO = 0.04, 0.3, 0.4
 # So far from the median both sides are alike … are not: hair on one forehead, for example, and skin on the other.
 UNLIKE, LIKENESS_WIDTH = (0.35, 0.7), 0.08
 # The same beside the face: steeper, as half an ear before the background would be a ghost; at yaws at which nothing
@@ -54,8 +54,8 @@ BESIDE_JAW, HANGING = tuple((radius, y) for radius in (0.9, 1.05) for y in (0.65
 # that it covers is mirrored: mean distance from the person, and down to which height, above the shoulders, normalized.
 CONTRADICTED, ABOVE_SHOULDERS = (0.13, 0.155), 1.1
 SHOWN = (0.5, 0.7)  # of what a colour is averaged over, the share that shows the person: it counts not at all … fully
-LEAST_SEEN = 0.1  # product of both cosines for a pair to count in the median
-LEAST_WEIGHT = 0.2  # of the greatest; a cell with less of it is filled from its neighbours
+MIN_SEEN = 0.1  # product of both cosines for a pair to count in the median
+MIN_WEIGHT = 0.2  # of the greatest; a cell with less of it is filled from its neighbours
 
 
 @dataclass(frozen=True)
@@ -235,11 +235,11 @@ def far_appearance(photo: FaceMotion, picture: torch.Tensor, person: np.ndarray)
     columns, rows = (posed / CELL).astype(int).clip(0, EXTENT // CELL - 1).T
     share = smooth[rows, columns, 3:].clip(1e-3)
     weights *= smoothstep(share[:, 0], *SHOWN)
-    colours = smooth[rows, columns, :3] / share + LEAST_COLOUR
+    colours = smooth[rows, columns, :3] / share + MIN_COLOUR
     ratios = np.log(colours / colours[counterpart])
-    middle = np.median(ratios[weights > LEAST_SEEN], axis=0)
+    middle = np.median(ratios[weights > MIN_SEEN], axis=0)
     alike = 1 - smoothstep(abs(ratios - middle).max(1), *UNLIKE)
-    ratios = (middle + (ratios - middle).clip(-MOST_DEVIATION, MOST_DEVIATION)).clip(-MOST_RATIO, MOST_RATIO)
+    ratios = (middle + (ratios - middle).clip(-MAX_DEVIATION, MAX_DEVIATION)).clip(-MAX_RATIO, MAX_RATIO)
     cells = rows[counterpart], columns[counterpart]
     width = scale / CELL
     return FarAppearance(
@@ -255,7 +255,7 @@ def _spread(values: np.ndarray, weights: np.ndarray, cells: tuple[np.ndarray, np
     np.add.at(total, cells, np.column_stack([values, np.ones(len(values))]) * weights[:, None])
     total = blur(total, width)
     weight = torch.from_numpy(total[..., -1])[None, None]
-    known = (weight / (LEAST_WEIGHT * weight.max()).clamp(min=1e-6)).clamp(max=1)
+    known = (weight / (MIN_WEIGHT * weight.max()).clamp(min=1e-6)).clamp(max=1)
     mean = torch.from_numpy(total[..., :-1]).permute(2, 0, 1)[None] / weight.clamp(min=1e-6)
     return fill(mean, known)[0].permute(1, 2, 0).numpy()
 

@@ -11,7 +11,7 @@ from space_core.smoothstep import smoothstep
 SURE = 0.9  # of the mask: a pixel that shows the person
 HAIR = 8  # pixels, standard deviation over which the person's colours are averaged
 AROUND = 25  # pixels, side of the square whose mean is what is behind a strand
-LEAST_CONTRAST = 0.12  # of colours 0…1, between hair and background
+MIN_CONTRAST = 0.12  # of colours 0…1, between hair and background
 WIDEST = 9  # pixels; what is wider than that is no strand
 NEAR, REACH, FADE = 2, 50, 20  # pixels from the person: from where, up to where, and over what width that ends
 SHORTEST = 14  # pixels along x or y
@@ -22,8 +22,8 @@ CLEAR, FAINT = (0.04, 5.0), (0.02, 3.0)
 # Further out, between these distances and averaged over that width, the background must be smooth: the mean difference
 # from its surroundings in 0…1 of what is finer than ``COARSE``.
 OUTSIDE, OUTSIDE_WIDTH, COARSE = (50, 130), 40, 8
-SMOOTH, LEAST_OUTSIDE = (0.008, 0.014), 0.02
-LEAST_LINES = 0.006  # grain
+SMOOTH, MIN_OUTSIDE = (0.008, 0.014), 0.02
+MIN_LINES = 0.006  # grain
 REDUCED = 8  # times, for what is averaged over that width
 
 
@@ -44,8 +44,8 @@ def find_hair_strands(picture: torch.Tensor, person: np.ndarray) -> np.ndarray:
     known = _widely_blurred(outside)
     detail = sum_of_channels(cv2.absdiff(blur(seen, 1), blur_widely(seen, COARSE))) / 3
     usual, rough = (_widely_blurred(values * outside) / known.clip(1e-3) for values in (lines, detail))
-    lines = lines * (distance > NEAR) * (1 - smoothstep(rough, *SMOOTH)) * (known > LEAST_OUTSIDE)
-    clear, faint = ((lines > least) & (lines > times * usual.clip(LEAST_LINES)) for least, times in (CLEAR, FAINT))
+    lines = lines * (distance > NEAR) * (1 - smoothstep(rough, *SMOOTH)) * (known > MIN_OUTSIDE)
+    clear, faint = ((lines > least) & (lines > times * usual.clip(MIN_LINES)) for least, times in (CLEAR, FAINT))
     strands = cv2.dilate(_long(faint, clear).astype(np.float32), np.ones((3, 3)))
     return strands * (1 - smoothstep(distance, REACH, REACH + FADE))
 
@@ -62,7 +62,7 @@ def _lines(seen: np.ndarray, sure: np.ndarray, distance: np.ndarray, nearest: np
     size = (AROUND, AROUND)
     behind = cv2.blur(seen * to_three_channels(free), size) / to_three_channels(cv2.blur(free, size).clip(0.02))
     way = hair - behind
-    towards = sum_of_channels((seen - behind) * way) / np.sqrt(sum_of_channels(way * way)).clip(LEAST_CONTRAST)
+    towards = sum_of_channels((seen - behind) * way) / np.sqrt(sum_of_channels(way * way)).clip(MIN_CONTRAST)
     towards = blur(towards, 0.7)
     brush = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (WIDEST, WIDEST))
     return towards - cv2.morphologyEx(towards, cv2.MORPH_OPEN, brush)

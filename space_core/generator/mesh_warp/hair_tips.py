@@ -15,7 +15,7 @@ REACH, FADE = 18, 6  # how far from the person tips are sought, and over which d
 HAIR = 4  # standard deviation over which the person's colours are averaged
 SHARE = (0.16, 0.45)  # of the way from the background's colour to the hair's: no tip … a tip
 OTHER = (0.1, 0.16)  # distance of a colour, 0…1, from that way: a tip … none
-LEAST_CONTRAST = 0.12  # between hair and background; below, a tip would not be seen
+MIN_CONTRAST = 0.12  # between hair and background; below, a tip would not be seen
 # Where so much of the background further out looks like tips, too, it is texture: leaves, for example.
 TEXTURE, TEXTURE_REACH = (0.03, 0.1), 20
 
@@ -45,7 +45,7 @@ def find_hair_tips(picture: torch.Tensor, person: np.ndarray) -> np.ndarray:
     share = sum_of_channels(from_background * way) / contrast.clip(1e-6)
     aside = from_background - share.clip(0, 1.3)[..., None] * way
     other = np.sqrt(sum_of_channels(aside * aside))
-    alike = smoothstep(share, *SHARE) * (1 - smoothstep(other, *OTHER)) * (contrast > LEAST_CONTRAST**2)
+    alike = smoothstep(share, *SHARE) * (1 - smoothstep(other, *OTHER)) * (contrast > MIN_CONTRAST**2)
     ring = ((distance > REACH + FADE) & (distance < 2 * REACH + FADE)).astype(np.float32)
     texture = blur(alike * ring, TEXTURE_REACH) / blur(ring, TEXTURE_REACH).clip(1e-3)
     near = (1 - smoothstep(distance, REACH - FADE, REACH)) * ~sure

@@ -29,8 +29,8 @@ SKIN = (50, 101, 205, 280, 330, 425, 36, 266, 187, 411, 4, 195)  # points on che
 COLOUR = 0.08  # a difference in colour (of 0…1 values); in these:
 UNLIKE_SKIN, LIKE_HAIR = 1.3, 1.3
 NEIGHBOURS = 5  # colours of hair whose mean distance counts
-LEAST_HAIR = 0.1  # normalized area; what hangs in less of it is short
-LEAST_GROWN = 0.35  # of what is above the eyes: where less is unlike the skin, the head is bald, or a statue's
+MIN_HAIR = 0.1  # normalized area; what hangs in less of it is short
+MIN_GROWN = 0.35  # of what is above the eyes: where less is unlike the skin, the head is bald, or a statue's
 SPREAD_ROWS = 2  # of cells, in which hair spreads by one to either side; clothes on shoulders spread faster
 REACH = 3  # cells, standard deviation over which the share of hair is averaged
 # From the height from which it hangs it swings further and further over this length.
@@ -97,7 +97,7 @@ def _hanging(photo: FaceMotion, picture: torch.Tensor, around: np.ndarray) -> np
     head = around & (y < GROWS) & (abs(x) < FARTHEST)
     grows = np.zeros_like(head)
     grows[head] = skin.query(colours[head])[0] > UNLIKE_SKIN
-    if grows.sum() < max(LEAST_GROWN * head.sum(), NEIGHBOURS):
+    if grows.sum() < max(MIN_GROWN * head.sum(), NEIGHBOURS):
         return np.zeros_like(grows)
     below = around & (y >= GROWS) & (abs(x) > BESIDE) & (abs(x) < FARTHEST)
     to_hair, to_skin = (
@@ -108,7 +108,7 @@ def _hanging(photo: FaceMotion, picture: torch.Tensor, around: np.ndarray) -> np
     alike[below] = (to_hair < LIKE_HAIR) & (to_hair < to_skin)
     reached = _reached_from_above(alike, grows)
     hangs = reached & (y > HANGS)
-    long = hangs.sum() * (CELL / float(photo.host.scale[0])) ** 2 > LEAST_HAIR
+    long = hangs.sum() * (CELL / float(photo.host.scale[0])) ** 2 > MIN_HAIR
     return hangs | _over_ears(reached, hangs, y) if long else np.zeros_like(hangs)
 
 

@@ -21,7 +21,7 @@ SOFTNESS = 3.0  # pixels over which it ends
 BORDER = 24  # pixels along the surroundings' border, in which the mesh is stretched: nothing is continued there
 # Beyond the edge is what lies inside mirrored, but for its outermost pixels, which may be a frame's, ever more slowly,
 # down to that share of how far it reaches, or so many pixels of the crop.
-OUTERMOST, MIRRORED, LEAST_MIRRORED = 3, 0.5, 6.0
+OUTERMOST, MIRRORED, MIN_MIRRORED = 3, 0.5, 6.0
 # So far beyond the edge it is averaged along it over that width, in pixels of the crop, but for the share of it that
 # stays: a mirror image would be seen as one.
 SMOOTH_FROM, SMOOTH_WIDTH, STRANDS = 8.0, 6.0, 0.5
@@ -140,7 +140,7 @@ def _beyond_left(picture: np.ndarray, crop: Crop, person: np.ndarray, left: floa
     edge = max(0, int(np.ceil(crop.origin[0] + (left - MARGIN) * scale - 1e-6)))
     distance = np.arange(max(edge, round(left * scale)), 0, -1, dtype=np.float32) - 0.5
     line = int(np.ceil(left - 1e-6))
-    most = max(MIRRORED * float(person[:, :line].sum(1).max()), LEAST_MIRRORED) * scale
+    most = max(MIRRORED * float(person[:, :line].sum(1).max()), MIN_MIRRORED) * scale
     columns = edge + OUTERMOST * scale + most * (1 - np.exp(-distance / most))
     columns = columns.astype(int).clip(0, picture.shape[1] - 1)
     beyond = picture[:, columns].astype(np.float32)

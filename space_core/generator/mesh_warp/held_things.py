@@ -15,7 +15,7 @@ SURE = 0.75  # of the mask: a cell that shows the person
 # Shares of the head's turn that fades out down the neck: what hangs together only below a line at which it has faded by
 # one of these is apart above it.
 FADED = (0.9, 0.8, 0.7)
-LEAST_HEIGHT = 0.35  # normalized, by which it rises above that line; less is a shoulder, or a tip of hair
+MIN_HEIGHT = 0.35  # normalized, by which it rises above that line; less is a shoulder, or a tip of hair
 # Of the way from the head to it: up to here a gap goes with the head … and from here with the body.
 BETWEEN = (0.1, 0.45)
 
@@ -37,7 +37,7 @@ def held_things(person: np.ndarray, face: np.ndarray, faded: np.ndarray, scale: 
         own = parts[row, column]
         below = cv2.dilate((shown & (faded >= share)).astype(np.uint8), np.ones((3, 3))) > 0
         others = [part for part in np.unique(parts[below]) if part not in (0, own)]
-        held = np.isin(parts, [part for part in others if _height(parts == part) * CELL > LEAST_HEIGHT * scale])
+        held = np.isin(parts, [part for part in others if _height(parts == part) * CELL > MIN_HEIGHT * scale])
         if own and held.any():
             to_head, to_held = distance_to(parts == own), distance_to(held)
             apart = np.maximum(apart, smoothstep(to_head / (to_head + to_held), *BETWEEN))

@@ -21,7 +21,7 @@ PIECE = 32  # side of a piece of detail, pixels
 CHOICES, APART = 32, 8
 # Detail is limited to so many times its median over that many cells of so many pixels: grain and leaves are
 # everywhere, but a single edge, repeated, would be seen.
-MOST_DETAIL, AROUND, CELL = 3.0, 13, 4
+MAX_DETAIL, AROUND, CELL = 3.0, 13, 4
 CODED = 510.0  # for its median, detail is coded in eight bits as its square root times this
 # A surrounding is flat, as paper is, if so large a share of it differs by no more than that from one colour, 0…1, and
 # so much around the commonest colour, in each channel, is that colour. Up to the last difference it is no line on it.
@@ -118,7 +118,7 @@ def with_detail(smooth: torch.Tensor, picture: torch.Tensor, known: torch.Tensor
     fine = np.ascontiguousarray(picture[0].numpy() - coarse)
     level = np.abs(fine[:, ::CELL, ::CELL] * is_known[::CELL, ::CELL]).mean(0)
     coded = (np.sqrt(level) * CODED).round().clip(0, 255).astype(np.uint8)
-    level = MOST_DETAIL * (cv2.medianBlur(coded, AROUND) / np.float32(CODED)) ** 2
+    level = MAX_DETAIL * (cv2.medianBlur(coded, AROUND) / np.float32(CODED)) ** 2
     level = cv2.resize(level, is_known.shape[::-1], interpolation=cv2.INTER_LINEAR)
     fine = fine.clip(-level, level)
     # Not from its very border, where the person's edge still shows.

@@ -16,7 +16,7 @@ STEP, REACH = 0.2 * MILLIMETRE, 1.8 * MILLIMETRE  # of the profiles across the l
 LIP_SHARE = 0.5  # of the height of a lip; up to there the seam is looked for, beyond the profile is the lip's colour
 SEAM_DARKNESS = 0.8  # the seam is darker than both lips, by that factor
 BELOW_DARKEST = 0.3 * MILLIMETRE  # so far below its darkest place the seam's shadow, which the upper lip casts, ends
-LEAST_SEEN = 0.5  # of the places along the lips; where the seam is seen at fewer, the tracked line counts
+MIN_SEEN = 0.5  # of the places along the lips; where the seam is seen at fewer, the tracked line counts
 
 UPPER, LOWER = list(INNER_UPPER_LIP[1:-1]), list(INNER_LOWER_LIP[1:-1])
 
@@ -41,7 +41,7 @@ def seam_shift(picture: torch.Tensor, photo: FaceMotion) -> np.ndarray:
     brightness = sample(picture, torch.from_numpy(places.astype(np.float32))[None])[0].mean(0).numpy()
     limits = [np.minimum(LIP_SHARE * height, REACH) for height in heights]
     at, seen = _seam_in(brightness, steps, *limits)
-    if seen.mean() < LEAST_SEEN:
+    if seen.mean() < MIN_SEEN:
         return shift
     at = np.interp(np.arange(len(at)), np.flatnonzero(seen), at[seen])
     moved = np.concatenate([smooth_along_lip(at)[:, None] * across, np.zeros((len(at), 1))], 1) @ host.rotation[0]

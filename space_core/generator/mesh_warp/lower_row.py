@@ -18,7 +18,7 @@ STEPS = 40  # places from the upper lip to the lower one
 BRIGHTER, PALER, BRIGHTER_THAN_PALE, PALE_LIPS = 1.05, 0.85, 1.3, 0.2
 # It begins where that share of its brightness is reached, so far below the upper lip at least, or that share of the
 # opening. Above it is somewhere darker than the last share of its brightness.
-ROW_BEGINS, LEAST_DARK, DARK = 0.6, (2 * MILLIMETRE, 0.2), 0.45
+ROW_BEGINS, MIN_DARK, DARK = 0.6, (2 * MILLIMETRE, 0.2), 0.45
 LIP_EDGE = 1.2 * MILLIMETRE  # so far beside a tracked lip there may still be lip
 LIT_SHARE = 0.3  # of it, the brightest, lies in full light
 
@@ -43,7 +43,7 @@ def find_lower_row(picture: torch.Tensor, photo: FaceMotion, lips: np.ndarray) -
     normalized = photo.host.normalized[0]
     upper, lower = (normalized[list(lip[MIDDLE]), 1].mean() for lip in (INNER_UPPER_LIP, INNER_LOWER_LIP))
     opening = float(lower - upper)
-    if opening <= LEAST_DARK[0] + LIP_EDGE:
+    if opening <= MIN_DARK[0] + LIP_EDGE:
         return None
     edges = (photo.posed[0, list(lip[MIDDLE]), None, :2] for lip in (INNER_UPPER_LIP, INNER_LOWER_LIP))
     down = torch.linspace(0, 1, STEPS)
@@ -57,7 +57,7 @@ def find_lower_row(picture: torch.Tensor, photo: FaceMotion, lips: np.ndarray) -
         return None
     begins = int((brightness > ROW_BEGINS * row).argmax())
     dark = begins / (STEPS - 1) * opening
-    if dark < max(LEAST_DARK[0], LEAST_DARK[1] * opening) or brightness[:begins].min() > DARK * row:
+    if dark < max(MIN_DARK[0], MIN_DARK[1] * opening) or brightness[:begins].min() > DARK * row:
         return None
     # In every column, what has begun goes on to the lower lip; upper teeth end before.
     edge = round(LIP_EDGE / opening * (STEPS - 1))

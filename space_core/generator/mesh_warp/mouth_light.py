@@ -26,7 +26,7 @@ CHEEKS = [50, 280, 205, 425, 187, 411]
 IVORY, CAST = np.array([0.96, 0.909, 0.9], np.float32), np.array([0.0, 0.22, 0.47], np.float32)
 # White in the photo's light, from what is seen of it, by the same fit: a power, as what is seen is partly shade, and at
 # most so many times what is seen.
-WHITE, WHITE_POWER, MOST_WHITE = 1.12, 0.57, 1.9
+WHITE, WHITE_POWER, MAX_WHITE = 1.12, 0.57, 1.9
 WHITEST = 0.9  # quantile of brightness between the lids
 # The brightest skin, so much of it, shows the light's colour: in pictures of much contrast what is darker is redder.
 BRIGHTEST_SKIN = 0.2
@@ -39,7 +39,7 @@ SAME_SHARES = (0.03, 0.06)
 # In toned photographs, as sepia ones, brightness decides the shares of red, green and blue, up to this (the root mean
 # square deviation from a cubic in pixels reduced so many times, the darkest left out). All flesh has such shares, then.
 TONED, TONED_REDUCTION, DARKEST_TONED = (0.012, 0.019), 8, 0.1
-LEAST_SHARE = 0.05  # of red, green or blue, relative to the brightness of a tone
+MIN_SHARE = 0.05  # of red, green or blue, relative to the brightness of a tone
 BRIGHTEST_TONED = 0.02  # so much of such a picture is brighter than all whose tone is told
 SHADED = 0.5  # of teeth's light, what is left in a shade in which their tone is told as well
 FLESH = np.array([0.92, 0.53, 0.53], np.float32)
@@ -50,7 +50,7 @@ DEPTH = 0.15  # of the light is left in the depth of a mouth
 STONE_FLESH = 0.85  # a statue's gums and tongue, relative to its skin
 # The depth of a statue's mouth, or of a varnished one's, is as dark as this quantile of its face, relative to its skin.
 DEEPEST, SHADE = 0.03, (0.12, 0.45)
-LEAST_LIGHT, MOST_LIGHT = 0.45, 1.25  # on a surface, relative to one that faces the viewer
+MIN_LIGHT, MAX_LIGHT = 0.45, 1.25  # on a surface, relative to one that faces the viewer
 TOWARDS_VIEWER = np.array([0.0, 0.0, -1.0], np.float32)
 OUTLIERS = 1.5  # standard deviations from the fit; points of brows, lips and shadows lie beyond
 
@@ -89,7 +89,7 @@ class FaceLight:
 
     def on(self, normals: np.ndarray) -> np.ndarray:
         """(…) brightness of surfaces with unit normals (…, 3) in the picture's axes."""
-        return (1 + (normals - TOWARDS_VIEWER) @ self.slope).clip(LEAST_LIGHT, MOST_LIGHT)
+        return (1 + (normals - TOWARDS_VIEWER) @ self.slope).clip(MIN_LIGHT, MAX_LIGHT)
 
 
 def estimate_light(picture: torch.Tensor, photo: FaceMotion) -> FaceLight:
@@ -126,7 +126,7 @@ def estimate_colours(picture: torch.Tensor, photo: FaceMotion) -> MouthColours:
     # The light on the face shows where the skin is brightest: that holds for dark skin, too.
     highlight = np.quantile(LUMINANCE @ surface, 0.9)
     seen = max(whites @ LUMINANCE, 0.85 * highlight)
-    light = float(min(WHITE * seen**WHITE_POWER, MOST_WHITE * seen))
+    light = float(min(WHITE * seen**WHITE_POWER, MAX_WHITE * seen))
     colourful = float(smoothstep((skin.max() - skin.min()) / max(skin.max(), 0.05), 0.04, 0.2))
     # A picture is tinted as far as both skin and whites say so: skin may be dark, and whites in the shade are bluish.
     tint, of_whites = skin / max(skin[0], 0.05) / SKIN, whites / max(whites[0], 0.05)
@@ -189,7 +189,7 @@ def _toned(picture: torch.Tensor) -> tuple[float, Callable[[float], np.ndarray]]
     known = DARKEST_TONED, float(np.quantile(brightness, 1 - BRIGHTEST_TONED))
 
     def tone(of: float) -> np.ndarray:
-        return (3 * np.vander([np.clip(of, *known)], 4)[0] @ cubic).clip(LEAST_SHARE)
+        return (3 * np.vander([np.clip(of, *known)], 4)[0] @ cubic).clip(MIN_SHARE)
 
     return float(1 - smoothstep(deviation, *TONED)), tone
 

@@ -11,7 +11,7 @@ from space_core.smoothstep import smoothstep
 SHADED = (0.8, 1.2)  # heights between which the neck is shaded by the jaw … no longer
 SKIN_TO = 1.3  # height down to which skin is sampled: the cheek and the neck
 # Grain and pores, not moles and the edge of the jaw: so many times the median of what is finer than the sample's means.
-FINE, MOST_DETAIL = 2.5, 2.0
+FINE, MAX_DETAIL = 2.5, 2.0
 
 
 def neck_texture(
@@ -42,5 +42,5 @@ def neck_texture(
     is_skin = like_skin(blur(shown, 1), skin.mean(0))
     is_skin &= (rows < SKIN_TO)[:, None]
     sample = HairSample(shown, is_skin.astype(np.float32), np.ones(len(inwards), np.float32))
-    detail = continued_detail(sample, np.arange(len(rows)), width, FINE, MOST_DETAIL)
+    detail = continued_detail(sample, np.arange(len(rows)), width, FINE, MAX_DETAIL)
     return colours * (1 + detail / skin.mean(0).clip(0.05))

@@ -49,9 +49,9 @@ TOO_BRIGHT = (1.35, 1.6)  # and no reflection of glasses
 # to what is seen between the tracked lids; not lines thinner than twice STROKE. What is cut off at the lower limit over
 # more than CUT_OFF widths is no eye but a cheek in another light.
 FLAT, LIKE_SKIN, OTHER_SHARES, DARKER, UNLIKE = (0.056, 0.066), (0.4, 1.35), 0.25, 0.72, 0.06
-DRAWN_BELOW, DRAWN_SIDES, STROKE, LEAST_CONNECTED, CUT_OFF = 0.6, 1.3, 0.05, 0.03, 0.2
+DRAWN_BELOW, DRAWN_SIDES, STROKE, MIN_CONNECTED, CUT_OFF = 0.6, 1.3, 0.05, 0.03, 0.2
 # Brows and the rims of glasses stay: above lashes and crease, the lids end where it gets that dark.
-CREASE_BELOW, LEAST_REACH, CLEARANCE, OBSTACLE, PLACES = 0.15, 0.28, 0.04, 0.35, 30
+CREASE_BELOW, MIN_REACH, CLEARANCE, OBSTACLE, PLACES = 0.15, 0.28, 0.04, 0.35, 30
 BROW_RIMS = ((46, 53, 52, 65, 55), (285, 295, 282, 283, 276))  # the tracked lower rims of brows, from left to right
 # A fringe covers an eye, and no lid is known, where that much of what is so many widths above the eye is that dark; of
 # what is dark in shade or by make-up, less is at the height of the forehead.
@@ -423,7 +423,7 @@ def _drawn_eye(other: torch.Tensor, opening: OpeningMask, width: float) -> torch
     rows = max(STROKE * width, 2)  # the lowest of the search
     lowest = (within & (opening.above_lower < rows - DRAWN_BELOW * width))[0].numpy()
     cut_off = np.bincount(parts[lowest], minlength=len(sizes)) > CUT_OFF * width * rows
-    eye = ((sizes > LEAST_CONNECTED * between.sum()) & ~cut_off)[parts]
+    eye = ((sizes > MIN_CONNECTED * between.sum()) & ~cut_off)[parts]
     grown = cv2.dilate(eye.astype(np.float32), shape)
     return torch.from_numpy(cv2.blur(grown, (3, 3)))[None]
 
@@ -479,7 +479,7 @@ def _reach(
     place = at.round().long()
     dark = (brightness < OBSTACLE) & (up > CREASE_BELOW * width) & (up < most) & (opening.along.abs() < 0.95)
     free = torch.full((PLACES,), most, device=up.device).scatter_reduce(0, place[dark], up[dark], "amin")
-    free = torch.where(free < LEAST_REACH * width, most, free)  # that is the crease, not what lies above it
+    free = torch.where(free < MIN_REACH * width, most, free)  # that is the crease, not what lies above it
     rim_along, rim_up = (sample(plane[:, None], brow[None, None])[0, 0, 0].numpy() for plane in (opening.along, up))
     rim = np.interp(np.linspace(-1, 1, PLACES), rim_along, (rim_up + CLEARANCE * width).clip(CREASE_BELOW * width))
     free = free.minimum(torch.from_numpy(rim.astype(np.float32)))

@@ -16,9 +16,9 @@ from space_core.generator.mesh_warp.lower_row import LowerRow, find_lower_row
 from space_core.generator.mesh_warp.mouth_light import FaceLight, MouthColours, estimate_colours, estimate_light
 from space_core.generator.mesh_warp.upper_row import (
     COLOUR_KNOWN,
-    LEAST_HANGING,
-    LEAST_HEIGHT,
-    MOST_TILTED,
+    MAX_TILTED,
+    MIN_HANGING,
+    MIN_HEIGHT,
     UPPER_LIP_SHADE,
     UpperRow,
     enamel_in_light,
@@ -207,7 +207,7 @@ def _like_upper_row(
     if known == 0:
         return teeth
     hanging, tilt = hanging_and_tilt(row.mask, photo, depth)
-    if row.even and height > LEAST_HEIGHT and hanging > LEAST_HANGING and tilt < MOST_TILTED:
+    if row.even and height > MIN_HEIGHT and hanging > MIN_HANGING and tilt < MAX_TILTED:
         teeth = replace(teeth, row=row_ends(row.mask, photo, depth))
     enamel = enamel_in_light(picture, row.mask)
     shade = UPPER_LIP_SHADE + known * min(shade_on(picture, row.mask, enamel, photo) - UPPER_LIP_SHADE, 0)

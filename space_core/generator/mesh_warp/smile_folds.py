@@ -40,7 +40,7 @@ DARKEST = 0.05  # added to each colour before its logarithm is taken
 # Differences of that which are approached but not exceeded: of the dark of a fold, which may be deep, and of the light
 # beside it, which in harsh light is no part of it.
 DARKER, BRIGHTER = 2.0, 0.5
-LEAST_SKIN = 0.05  # share of skin in an average
+MIN_SKIN = 0.05  # share of skin in an average
 # Colours that differ from the cheeks' by less than the first, relative to their brightness, are skin that may lie in
 # the shade of a fold; by more than the second, hair. Of their blurred picture, by half the side of a square.
 SHADED_SKIN, BLURRED = (0.45, 0.65), 0.022
@@ -175,7 +175,7 @@ def _average(light: np.ndarray, weights: np.ndarray, sigma: float) -> np.ndarray
         blur(cv2.resize(plane, small, interpolation=cv2.INTER_AREA), sigma * small[0] / width)
         for plane in (light * weights[..., None], weights)
     )
-    return cv2.resize(light / weights[..., None].clip(LEAST_SKIN), (width, height), interpolation=cv2.INTER_LINEAR)
+    return cv2.resize(light / weights[..., None].clip(MIN_SKIN), (width, height), interpolation=cv2.INTER_LINEAR)
 
 
 def _places(picture: torch.Tensor, photo: FaceMotion) -> tuple[np.ndarray, np.ndarray]:

@@ -37,7 +37,7 @@ OFF_MIDDLE = 0.15  # by this share a patch's distance counts more for the pixel 
 AGREEMENT = (0.02, 0.06)  # standard deviation of what patches say of a pixel, 0…1: copied … the mean of them
 REACH, FADE = 96, 24  # pixels: no turn of a head uncovers what is further inside; over which completion ends there
 BORDER = 6  # pixels around the unknown part that are not copied: in most traces of what hides it end there
-MOST_ERROR = 0.1  # of colours, 0…1, at the border, that is made up for
+MAX_ERROR = 0.1  # of colours, 0…1, at the border, that is made up for
 # Structure is the deviation of known colours, 0…1, from their mean, between the first two scales and averaged over the
 # third (standard deviations, pixels): grain and shades are none. Below and above these values it is plain and busy.
 FINE, COARSE, WIDE = 2.0, 12.0, 14.0
@@ -201,7 +201,7 @@ def _structure(
     colours = torch.lerp(copied, mean, disagreed)
     # What it gets wrong at the border is made up for, smoothly.
     border = (clear & is_copied).float()
-    error = ((picture[0] - colours) * border).clamp(-MOST_ERROR, MOST_ERROR)
+    error = ((picture[0] - colours) * border).clamp(-MAX_ERROR, MAX_ERROR)
     return _Structure(colours + fill(error[None], border[None, None])[0], is_copied, disagreed)
 
 

@@ -28,7 +28,7 @@ BRIGHT_ENOUGH = (0.8, 0.92)  # for any tooth, also beside overexposed lips
 TOOTH_SATURATION, PALE_LIPS = (0.95, 0.72), (0.25, 0.15)
 # Under warm light they are as saturated as lips, but less red: green over red is nearer to what it is in enamel in the
 # photo's light than in the lips, by these shares of the way. Where that is no longer than the last, it does not tell.
-TOOTH_GREEN, LEAST_LESS_RED = (0.5, 0.8), 0.1
+TOOTH_GREEN, MIN_LESS_RED = (0.5, 0.8), 0.1
 # The upper row ends where it gets that much darker than it is above, or at the lower lip, between these distances below
 # the upper lip; one that does not is taken to end at the last distance: the lower row touches it.
 ROW_END, ROW_ENDS_WITHIN, TYPICAL_ROW = 0.75, (4 * MILLIMETRE, 14.5 * MILLIMETRE), 8.5 * MILLIMETRE
@@ -38,20 +38,20 @@ ROW_FITS, ROW_OUTLIERS = 5, 1.5 * MILLIMETRE  # rounds in which columns that end
 ROW_STEPS = 0.6 * MILLIMETRE
 # A row is kept if its edge is no further from a parabola, root mean square, and if that share of it is as bright and
 # pale as teeth: the rest are gaps and gum.
-MOST_UNEVEN, CLEAR_SHARE = 1.5 * MILLIMETRE, 0.6
+MAX_UNEVEN, CLEAR_SHARE = 1.5 * MILLIMETRE, 0.6
 # Seen from the front, an upper row ends at least that much lower in its middle than at its sides; a border that rises
 # there is that between lower teeth and lip.
-LEAST_HANGING = 0.2 * MILLIMETRE
-MOST_TILTED = 0.18  # slope of a row; what is steeper goes over from upper to lower teeth
+MIN_HANGING = 0.2 * MILLIMETRE
+MAX_TILTED = 0.18  # slope of a row; what is steeper goes over from upper to lower teeth
 ROW_EDGE = (1.0, -1.0)  # pixels over which the row ends
-LEAST_IN_COLUMN, SIDES_FADE = 0.7 * MILLIMETRE, 3 * MILLIMETRE  # of teeth in a column; where it ends at the sides
+MIN_IN_COLUMN, SIDES_FADE = 0.7 * MILLIMETRE, 3 * MILLIMETRE  # of teeth in a column; where it ends at the sides
 # Of what a photo shows within a row's length below the upper lip, teeth are that share if they are taken: where hardly
 # anything else is among them the first, otherwise the second.
-LEAST_SHARE_OF_TEETH = (0.15, 0.3)
+MIN_SHARE_OF_TEETH = (0.15, 0.3)
 # A row of teeth is shown if it is that high: of a lower one, drawn teeth beside and above would show what is missing.
 # The lips' colour and shade lie on the pixels of low rows: their own colour counts from the first of these heights on,
 # and in full from the second.
-LEAST_HEIGHT, COLOUR_KNOWN = 5.8 * MILLIMETRE, (2 * MILLIMETRE, 6 * MILLIMETRE)
+MIN_HEIGHT, COLOUR_KNOWN = 5.8 * MILLIMETRE, (2 * MILLIMETRE, 6 * MILLIMETRE)
 LIT_SHARE = 0.3  # of the photo's teeth, the whitest, lies in full light
 # Where the shade of the upper lip on teeth is measured in a photo, below the lip.
 SHADE_SEEN = 0.8 * MILLIMETRE, 2 * MILLIMETRE
@@ -100,7 +100,7 @@ def find_upper_row(picture: torch.Tensor, photo: FaceMotion, colours: MouthColou
     row = min(1.0, TYPICAL_ROW * scale / max(gap, 1.0))
     columns = _columns_with_teeth(teeth, scale)
     share = float(teeth.sum()) / max(row * float(between.sum()), 1.0)
-    if not columns.any() or share < LEAST_SHARE_OF_TEETH[0]:
+    if not columns.any() or share < MIN_SHARE_OF_TEETH[0]:
         return None
     uneven = border[0, 0] - _parabola(border[0, 0], columns[0, 0], ROW_OUTLIERS * scale)
     below_border = below_border + uneven - uneven.clamp(-ROW_STEPS * scale, ROW_STEPS * scale)
@@ -109,10 +109,10 @@ def find_upper_row(picture: torch.Tensor, photo: FaceMotion, colours: MouthColou
     if not 0 < row_height(mask) < ROW_ENDS_WITHIN[1] * scale:  # nothing, or a tongue that is put out
         return None
     clear = float((mask * tooth).sum()) > CLEAR_SHARE * float(mask.sum())
-    if not clear and share < LEAST_SHARE_OF_TEETH[1]:
+    if not clear and share < MIN_SHARE_OF_TEETH[1]:
         return None
     whole[around_lips] = mask[:, None]
-    return UpperRow(whole, clear, _unevenness(border[0, 0], columns[0, 0]) < MOST_UNEVEN * scale)
+    return UpperRow(whole, clear, _unevenness(border[0, 0], columns[0, 0]) < MAX_UNEVEN * scale)
 
 
 def _likeness(picture: torch.Tensor, colours: MouthColours) -> torch.Tensor:
@@ -126,7 +126,7 @@ def _likeness(picture: torch.Tensor, colours: MouthColours) -> torch.Tensor:
     )
     paler = smoothstep(_saturation(picture) / of_lips.clamp(min=PALE_LIPS[0]), *TOOTH_SATURATION)
     of_lips, of_teeth = (_green(torch.from_numpy(colour)[None]) for colour in (colours.lips, colours.enamel))
-    if of_teeth - of_lips > LEAST_LESS_RED:
+    if of_teeth - of_lips > MIN_LESS_RED:
         paler = torch.maximum(paler, smoothstep((_green(picture) - of_lips) / (of_teeth - of_lips), *TOOTH_GREEN))
     tooth = smoothstep(picture.mean(1), low, high) * paler
     return F.avg_pool2d(F.max_pool2d(tooth, (1, 5), 1, (0, 2)), 3, 1, 1)  # the gaps between teeth belong to them
@@ -134,7 +134,7 @@ def _likeness(picture: torch.Tensor, colours: MouthColours) -> torch.Tensor:
 
 def _columns_with_teeth(teeth: torch.Tensor, scale: float) -> torch.Tensor:
     """(1, 1, w) from the first to the last column of a row of teeth (1, h, w), 0…1, and fading beyond."""
-    has = (teeth > 0.5).sum(1, keepdim=True) > LEAST_IN_COLUMN * scale
+    has = (teeth > 0.5).sum(1, keepdim=True) > MIN_IN_COLUMN * scale
     reach = has.cummax(2).values & has.flip(2).cummax(2).values.flip(2)
     width = 2 * round(0.5 * SIDES_FADE * scale) + 1
     return F.avg_pool1d(reach.float(), width, 1, width // 2)

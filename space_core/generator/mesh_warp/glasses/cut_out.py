@@ -18,7 +18,7 @@ from space_core.smoothstep import smoothstep
 IN_FRAME = 0.3  # what is more of a frame, 0…1, is taken for it where it is or is not
 # Skin behind the frame is like that around it, but for what is darker, by these shares of the skin's brightness: the
 # shade of the rim, and lashes.
-SHADE, LEAST_WEIGHT = (0.6, 0.95), 0.02
+SHADE, MIN_WEIGHT = (0.6, 0.95), 0.02
 # Lenses tint, mirror and shade what is seen through them: it does not count for the skin behind the frame that rising
 # brows uncover above it, but for that which is seen through the lens, from so far inside of the rim on.
 ELSEWHERE, LENS_EDGE = 1e-4, 0.02
@@ -79,7 +79,7 @@ def cut_out(
     hidden = torch.from_numpy(cv2.blur(behind, (3, 3)))
     hidden = hidden if apart is None else rigid.maximum(hidden * apart)
     shell = fit_shell(face.photo, frame > IN_FRAME, None if opaque else lenses)
-    trusted = LEAST_WEIGHT + (1 - LEAST_WEIGHT) * smoothstep(face.brightness, *SHADE)
+    trusted = MIN_WEIGHT + (1 - MIN_WEIGHT) * smoothstep(face.brightness, *SHADE)
     trusted = trusted * (BACKGROUND + (1 - BACKGROUND) * face.person)
     trusted = trusted * _beside_brows(face.photo)
     bare = filled(face.picture, hidden, trusted * torch.where(lenses, ELSEWHERE, 1.0))

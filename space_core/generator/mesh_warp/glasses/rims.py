@@ -36,7 +36,7 @@ SURE = 0.065  # contrast, relative to the skin, that the rest has in glasses; ot
 SURE_OF_TINTED = 0.05  # and in tinted glasses, before which frames contrast less
 # Below an eye there is no brow: a line there that contrasts by so much all along is a rim's, and less is enough for the
 # rest; where there is none at all, brows and wrinkles have been taken for one.
-LOWER_RIM, SURE_OF_BOLD, LEAST_LOWER_RIM = (0.1, 0.15), 0.045, 0.001
+LOWER_RIM, SURE_OF_BOLD, MIN_LOWER_RIM = (0.1, 0.15), 0.045, 0.001
 # That line is darker than its sides nearly all along, or lighter. Eye bags and wrinkles are now one, now the other: the
 # contrast of darker places less that of lighter ones, as a share of both, is less than this.
 MIXED = 0.3
@@ -88,7 +88,7 @@ def find_rims(face: SearchedFace, smooth: torch.Tensor, is_tinted: bool) -> Rims
     sure_of_rims = np.mean([_weakest(contrast, ring) for contrast, ring in zip(contrasts, rings, strict=True)])
     lower = [_weakest(each[BELOW_EYE], ring[BELOW_EYE]) for each, ring in zip(contrasts, rings, strict=True)]
     sure = min(sure, SURE - (SURE - SURE_OF_BOLD) * smoothstep(np.min(lower), *LOWER_RIM))
-    if np.sqrt(sure_of_rims * sure_of_bridge) < sure or max(lower) < LEAST_LOWER_RIM:
+    if np.sqrt(sure_of_rims * sure_of_bridge) < sure or max(lower) < MIN_LOWER_RIM:
         return None
     below_eyes = [each[np.arange(ANGLES), ring][BELOW_EYE] for each, ring in zip(signed, rings, strict=True)]
     alike = abs(np.mean([each.sum() / max(np.abs(each).sum(), 1e-6) for each in below_eyes]))

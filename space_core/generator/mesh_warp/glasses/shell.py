@@ -8,11 +8,11 @@ from space_core.smoothstep import smoothstep
 
 # All but this share of the frame that a photo shows faces the viewer by this much, see ``on_shell``: where the shell
 # does not, as on the far side of a turned face, it is too curved, and is made flatter step by step.
-HARDLY_SEEN, FACING, FLATTER, MOST_STEPS = 0.01, 0.33, 0.9, 20
+HARDLY_SEEN, FACING, FLATTER, MAX_STEPS = 0.01, 0.33, 0.9, 20
 # Nor is the lens on that side wider than the other: a lens that a photo shows wide is flat. Sines of the yaw at which
 # the depth of its outer end does not follow from where it is seen … does; and how far frames bend forwards at most.
-SEEN_TURNED, LEAST_BEND, OUTERMOST = (0.15, 0.25), -0.15, 0.99
-LEAST_FACING = 0.1  # where the shell is seen more from its edge its depth is not known
+SEEN_TURNED, MIN_BEND, OUTERMOST = (0.15, 0.25), -0.15, 0.99
+MIN_FACING = 0.1  # where the shell is seen more from its edge its depth is not known
 SHELL = (6, 168, 70, 300, 105, 334, 66, 296, 117, 346, 50, 280)  # as deep as these; temples would bend it too far
 
 
@@ -42,7 +42,7 @@ def on_shell(shell: torch.Tensor, motion: FaceMotion, pixels: torch.Tensor) -> t
     discriminant = half**2 - bend * constant
     root = discriminant.clamp(min=0).sqrt()
     # The first of both places; written so that it also holds for a shell without curvature.
-    depth = constant / (half + root).clamp(min=LEAST_FACING)
+    depth = constant / (half + root).clamp(min=MIN_FACING)
     return depth, torch.where(half > 0, torch.where(discriminant > 0, root, 0), 0)
 
 
@@ -53,7 +53,7 @@ def _flattened(shell: torch.Tensor, photo: FaceMotion, frame: torch.Tensor) -> t
         return shell
     flatter = torch.ones(4)
     flatter[2 + int(photo.host.rotation[0, 2, 0] > 0)] = FLATTER
-    for _ in range(MOST_STEPS):
+    for _ in range(MAX_STEPS):
         if on_shell(shell, photo, pixels)[1].quantile(HARDLY_SEEN) > FACING:
             break
         shell = shell * flatter
@@ -82,5 +82,5 @@ def _as_wide(shell: torch.Tensor, photo: FaceMotion, lenses: torch.Tensor) -> to
     bend = (depth - shell[0] - shell[1] * (first[1] + depth * step[1])) / widest**2
     side = 2 + int(far > 0)
     shell = shell.clone()
-    shell[side] += sure * (bend.clamp(min=LEAST_BEND).minimum(shell[side]) - shell[side])
+    shell[side] += sure * (bend.clamp(min=MIN_BEND).minimum(shell[side]) - shell[side])
     return shell

@@ -61,7 +61,8 @@ from space_core.generator.mesh_warp.warp_mesh import WarpMesh, build_warp_mesh
 from space_core.generator.mesh_warp.wrinkles import PreparedWrinkles, crease_shade, prepare_wrinkles
 from space_core.progress import NUM_CORES
 
-CPU_BATCH = 8  # frames of 512 × 512 rendered at once: with 4, starting the operations takes 7 % more
+# Frames of 512 × 512 rendered at once: with 4, starting the operations takes 7 % more; 8 take 40 MB more and as long.
+CPU_BATCH = 6
 # On CUDA, where starting the operations takes longer than computing them: frames, and pixels of large ones.
 CUDA_BATCH, CUDA_PIXELS = 96, 24 << 20
 MAX_WORKERS = drawing_process.NUM_PROCESSES + 1  # threads, each of which draws or waits for a process that does

@@ -107,16 +107,16 @@ def render_frames(
     size, done = renderer.batch_size(prepared), 0
 
     def batches() -> Iterator[tuple[Motion, PosedFace]]:
-        planned = 0
+        num_planned = 0
         for segment in segments:
             progress("frames", done, num_frames)
             face, first = segment.face, 0
             while first < len(segment):
                 # Smaller ones until there are as many frames as one has: so a stream begins sooner.
-                count = size if planned > size else -(-size // 2)
+                count = size if num_planned > size else -(-size // 2)
                 part = slice(first, min(first + count, len(segment)))
                 yield segment[part], face[part]
-                planned, first = planned + part.stop - first, part.stop
+                num_planned, first = num_planned + part.stop - first, part.stop
 
     planned, shown = tee(batches())
     progress("frames", 0, num_frames)

@@ -8,8 +8,7 @@ from conftest import EXAMPLES
 from faces import closed_face, lid_opening, lip_opening
 
 from space_core.errors import SpaceError
-from space_core.face.topology import RIGID_POINTS, canonical_face
-from space_core.measures.mesh_offsets import BROWS
+from space_core.face.topology import BROWS, RIGID_POINTS, canonical_face
 from space_core.motion.action_unit_labels import SIDED_UNITS, UNIT_COLUMNS, UNITS, parse_action_units
 from space_core.motion.action_units import (
     CALIBRATION,

@@ -161,6 +161,12 @@ def lids_of(portrait, surroundings: np.ndarray) -> list[tuple[torch.Tensor, torc
     return [(torch.lerp(picture[0], eye.lids[0, :3], eye.lids[0, 3]), eye.lids[0, 3]) for eye in eyes]
 
 
+def covered_by_lids(portrait, surroundings: np.ndarray, part: np.ndarray) -> float:
+    """How far shut lids replace a part (640, 640) bool of the surroundings, in its mean."""
+    covers = torch.maximum(*(covers for _, covers in lids_of(portrait, surroundings)))
+    return float(covers[part].mean())
+
+
 def corners_of(eye, photo: np.ndarray) -> np.ndarray:
     """(2, 2) the inner and the outer corner of an eye among a photo's landmarks (478, 2)."""
     ends = photo[[eye.upper_lid[0], eye.upper_lid[-1]]]
@@ -205,8 +211,7 @@ def test_shut_lids_end_below_brows(portrait):
     for rim in ((46, 53, 52, 65, 55), (276, 283, 282, 295, 285)):
         cv2.polylines(brows, [(photo[list(rim)] - [0, 3]).round().astype(np.int32)], False, 1, 6)
     browed[brows > 0] = (95, 70, 60)
-    covers = torch.maximum(*(covers for _, covers in lids_of(portrait, browed)))
-    assert float(covers[brows > 0].mean()) < 0.03
+    assert covered_by_lids(portrait, browed, brows > 0) < 0.03
 
 
 def test_shut_lids_leave_hair_beside_the_eyes(portrait):
@@ -218,8 +223,7 @@ def test_shut_lids_leave_hair_beside_the_eyes(portrait):
             x, y = (outer + strand * (outer - inner)).round().astype(int).tolist()
             cv2.line(hair, (x, y - 40), (x, y + 40), 1, 4)
     haired[hair > 0] = (40, 28, 22)
-    covers = torch.maximum(*(covers for _, covers in lids_of(portrait, haired)))
-    assert float(covers[hair > 0].mean()) < 0.02
+    assert covered_by_lids(portrait, haired, hair > 0) < 0.02
 
 
 def test_brows_do_not_colour_shut_lids(portrait):
@@ -303,8 +307,7 @@ def test_shut_lids_of_drawings_do_not_cover_a_shaded_cheek(portrait):
         cv2.circle(drawn, (round(x), round(y)), round(0.2 * width), (70, 110, 190), -1)
         below = [round(y + 0.45 * width), round(y + 0.6 * width)]
         cv2.rectangle(shaded, (round(x - 0.3 * width), below[0]), (round(x + 0.3 * width), below[1]), 1, -1)
-    covers = torch.maximum(*(covers for _, covers in lids_of(portrait, drawn)))
-    assert float(covers[shaded > 0].mean()) < 0.02
+    assert covered_by_lids(portrait, drawn, shaded > 0) < 0.02
 
 
 def test_shut_lids_leave_lit_strands_of_dark_hair_above_a_cheek(portrait):
@@ -319,8 +322,7 @@ def test_shut_lids_leave_lit_strands_of_dark_hair_above_a_cheek(portrait):
             cv2.line(haired, (round(x), round(y - 60)), (round(x), round(y)), (20, 12, 10), 9)
         beside = (round(near), round(y - 12)), (round(float((outer + 0.3 * along)[0])), round(y))
         cv2.rectangle(hair, *beside, 1, -1)
-    covers = torch.maximum(*(covers for _, covers in lids_of(portrait, haired)))
-    assert float(covers[hair > 0].mean()) < 0.1
+    assert covered_by_lids(portrait, haired, hair > 0) < 0.1
 
 
 def test_a_fringe_over_an_eye_gets_no_lid(portrait):

@@ -14,10 +14,9 @@ from skimage.registration import phase_cross_correlation
 from space_core.face.crop_size import MARGIN, SIZE
 from space_core.face.detector import build_detector
 from space_core.face.portrait import prepare_portrait
-from space_core.face.topology import EYES
+from space_core.face.topology import BROWS, EYES
 from space_core.generator.mesh_warp.glasses.cut_out import Glasses
 from space_core.generator.mesh_warp.glasses.finding import find_glasses
-from space_core.generator.mesh_warp.glasses.searched_face import BROWS
 from space_core.media.images import load_photo
 
 NOSE_BRIDGE = 168

@@ -9,6 +9,7 @@ from skimage.measure import points_in_poly
 
 from space_core.face.crop_size import SIZE
 from space_core.face.topology import (
+    BROWS,
     EYES,
     INNER_LOWER_LIP,
     INNER_UPPER_LIP,
@@ -26,10 +27,7 @@ UNIT, CENTRE = 200, (256, 176)
 PAPER, MESH = (250, 250, 252), (196, 204, 222)
 INK, LIPS, IRIS = (52, 58, 92), (196, 62, 84), (32, 128, 140)
 
-BROWS = (
-    (46, 53, 52, 65, 55, 107, 66, 105, 63, 70, 46),
-    (276, 283, 282, 295, 285, 336, 296, 334, 293, 300, 276),
-)
+BROW_OUTLINES = tuple((*lower, *upper[::-1], lower[0]) for lower, upper in BROWS)
 NOSE = ((168, 6, 197, 195, 5, 4), (48, 64, 98, 97, 2, 326, 327, 294, 278))
 AROUND_IRIS = np.linspace(0, 2 * np.pi, 41)
 
@@ -50,7 +48,7 @@ def draw_posed(landmarks: np.ndarray) -> np.ndarray:
         for piece in _visible_iris(points, eye, outline):
             _line(pen, piece, IRIS, 3)
         _line(pen, outline, INK, 3)
-    for ring in ((*OVAL, OVAL[0]), *BROWS, *NOSE):
+    for ring in ((*OVAL, OVAL[0]), *BROW_OUTLINES, *NOSE):
         _line(pen, points[list(ring)], INK, 3)
     for upper, lower in ((OUTER_UPPER_LIP, OUTER_LOWER_LIP), (INNER_UPPER_LIP, INNER_LOWER_LIP)):
         _line(pen, points[[*upper, *lower[::-1]]], LIPS, 3)

@@ -55,6 +55,13 @@ RIGHT_EYE = Eye(
 EYES = (LEFT_EYE, RIGHT_EYE)
 OUTER_EYE_CORNERS = (33, 263)
 
+Brow = tuple[tuple[int, ...], tuple[int, ...]]  # points of its lower and of its upper rim, from its outer end
+BROWS: tuple[Brow, Brow] = (
+    ((46, 53, 52, 65, 55), (70, 63, 105, 66, 107)),
+    ((276, 283, 282, 295, 285), (300, 293, 334, 296, 336)),
+)
+LOWER_BROW_RIMS = (BROWS[0][0], BROWS[1][0][::-1])  # from the left to the right
+
 # Points over bone that neither speech nor expression moves much: forehead, temples, bridge and tip of the nose, corners
 # of the eyes. The head pose is fitted to these alone.
 RIGID_POINTS = (

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from space_core.face.topology import EYES, NUM_SURFACE_POINTS, RIGID_POINTS, canonical_face
+from space_core.face.topology import BROWS, EYES, NUM_SURFACE_POINTS, RIGID_POINTS, canonical_face
 from space_core.motion.eyelids import skin_of_lids
 from space_core.motion.lips import LOWER, OUTER_LOWER, OUTER_UPPER, UPPER
 
@@ -12,8 +12,6 @@ NOSE_BASE = 2
 # Lashes and the skin they stand on go with the upper lid: of how far the rings of skin above it move relative to it,
 # these shares are left. The skin further up, towards the brow, stretches instead.
 BESIDE_LASHES = (0.4, 0.9)
-# The lower and the upper rim of each brow, from its outer end.
-BROWS = (((46, 53, 52, 65, 55), (70, 63, 105, 66, 107)), ((276, 283, 282, 295, 285), (300, 293, 334, 296, 336)))
 
 
 def mirrored(offset: np.ndarray) -> np.ndarray:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from space_core.motion.lip_closure import predicted_opening
-from space_core.motion.speech_features import TRANSITION_FRAMES
+from space_core.motion.speech_features import TRANSITION_FRAMES, speech_onsets
 from space_core.smoothstep import smoothstep
 
 # A breath is drawn before speech: the mouth opens by so much so many frames before the first sound, within so many.
@@ -22,7 +22,7 @@ def breaths(outputs: np.ndarray, activity: np.ndarray, basis: np.ndarray, start:
     opening = predicted_opening(outputs, basis)
     frames = np.arange(len(activity))
     open_by = np.zeros(len(activity), np.float32)
-    for onset in (np.flatnonzero((activity[:-1] < 0.5) & (activity[1:] >= 0.5)) + 1).tolist():
+    for onset in speech_onsets(activity):
         spoken = smoothstep(opening[onset : onset + SPOKEN_FRAMES].max(), SPOKEN_FROM, SPOKEN_AT)
         rise = smoothstep((frames - max(onset - BREATH_FRAMES, start)) / BREATH_ONSET)
         open_by = np.maximum(open_by, spoken * rise * (frames < onset + TRANSITION_FRAMES))

@@ -36,7 +36,7 @@ from space_core.motion.motion_network import CONTEXT_FRAMES, MotionNetwork
 from space_core.motion.quantization import dequantize
 from space_core.motion.quick_openings import enlarge_quick_openings
 from space_core.motion.quiet_passages import raise_quiet_passages
-from space_core.motion.speech_features import log_mel, speech_activity, speech_power
+from space_core.motion.speech_features import log_mel, speech_activity, speech_onsets, speech_power
 
 WEIGHTS = weights_path("speech2landmarks.safetensors")
 
@@ -237,8 +237,7 @@ def prepare_onsets(outputs: np.ndarray, activity: np.ndarray) -> np.ndarray:
     A speaker's lips take the shape of the first sound before it is heard.
     """
     prepared = outputs.copy()
-    onsets = np.flatnonzero((activity[:-1] < 0.5) & (activity[1:] >= 0.5)) + 1  # at most a frame before the sound
-    for onset in onsets.tolist():
+    for onset in speech_onsets(activity):
         begin = onset
         while begin > 0 and activity[begin - 1] < activity[begin]:
             begin -= 1

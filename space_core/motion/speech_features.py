@@ -95,6 +95,11 @@ def speech_activity(speech: np.ndarray, power: float) -> np.ndarray:
     return smooth_activity(~in_pause)
 
 
+def speech_onsets(activity: np.ndarray) -> list[int]:
+    """The frames at which speech activity (T,) rises above one half, at most a frame before the sound."""
+    return (np.flatnonzero((activity[:-1] < 0.5) & (activity[1:] >= 0.5)) + 1).tolist()
+
+
 def smooth_activity(active: np.ndarray) -> np.ndarray:
     """Speech activity (T,) float32, 0 … 1, of booleans (T,); the transitions lie within the inactive frames."""
     activity = np.pad(active.astype(np.float32), TRANSITION_FRAMES + 1, mode="edge")

@@ -6,14 +6,12 @@ The skin between a brow and the lid is stretched as the brow rises, and hairs be
 import numpy as np
 import torch
 
-from space_core.face.topology import NUM_SURFACE_POINTS
+from space_core.face.topology import LOWER_BROW_RIMS, NUM_SURFACE_POINTS
 from space_core.generator.mesh_warp.face_motion import FaceMotion
 from space_core.generator.mesh_warp.sampling import box_mean, sample
 from space_core.smoothstep import smoothstep
 
-# The tracked lower edges of both brows, from the left to the right of the picture, and places on each that are looked
-# at.
-EDGES, COLUMNS = ((46, 53, 52, 65, 55), (285, 295, 282, 283, 276)), 13
+COLUMNS = 13  # places along the tracked lower edge of a brow that are looked at
 # The rings of skin between those and the upper lids: the lids' creases, and the skin above these.
 CREASES = ((247, 30, 29, 27, 28, 56, 190), (414, 286, 258, 257, 259, 260, 467))
 ABOVE_CREASES = ((113, 225, 224, 223, 222, 221, 189), (413, 441, 442, 443, 444, 445, 342))
@@ -40,7 +38,7 @@ def brow_edges(photo: FaceMotion, picture: torch.Tensor) -> np.ndarray:
     brightness = box_mean(picture.mean(1, keepdim=True), AVERAGED)
     normalized = photo.host.normalized[0]
     shift = np.zeros((NUM_SURFACE_POINTS, 3))
-    for edge, *rings in zip(EDGES, CREASES, ABOVE_CREASES, strict=True):
+    for edge, *rings in zip(LOWER_BROW_RIMS, CREASES, ABOVE_CREASES, strict=True):
         crease, below = (sorted(ring, key=lambda point: float(normalized[point, 0])) for ring in rings)
         lower = _lower_edge(photo, brightness, normalized[list(edge)], normalized[crease])
         heights = [np.interp(normalized[list(edge), 0], *normalized[ring, :2].T) for ring in (below, crease)]

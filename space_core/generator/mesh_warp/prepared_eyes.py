@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from space_core.face.topology import EYES, Eye
+from space_core.face.topology import EYES, LOWER_BROW_RIMS, Eye
 from space_core.generator.mesh_warp.eyeball import eyeball_behind_lids, eyeball_without_shade
 from space_core.generator.mesh_warp.face_motion import FaceMotion
 from space_core.generator.mesh_warp.inpainting import fill
@@ -52,7 +52,6 @@ FLAT, LIKE_SKIN, OTHER_SHARES, DARKER, UNLIKE = (0.056, 0.066), (0.4, 1.35), 0.2
 DRAWN_BELOW, DRAWN_SIDES, STROKE, MIN_CONNECTED, CUT_OFF = 0.6, 1.3, 0.05, 0.03, 0.2
 # Brows and the rims of glasses stay: above lashes and crease, the lids end where it gets that dark.
 CREASE_BELOW, MIN_REACH, CLEARANCE, OBSTACLE, PLACES = 0.15, 0.28, 0.04, 0.35, 30
-BROW_RIMS = ((46, 53, 52, 65, 55), (285, 295, 282, 283, 276))  # the tracked lower rims of brows, from left to right
 # A fringe covers an eye, and no lid is known, where that much of what is so many widths above the eye is that dark; of
 # what is dark in shade or by make-up, less is at the height of the forehead.
 COVERED, COVERED_SHARES = 0.45, (((0.1, 0.4), (0.75, 0.9)), ((0.4, 0.9), (0.3, 0.5)))
@@ -164,7 +163,7 @@ def _prepare(
     drawn: float,
     softening: float,
 ) -> PreparedEye:
-    brow = photo.posed[0, list(BROW_RIMS[EYES.index(eye)]), :2]
+    brow = photo.posed[0, list(LOWER_BROW_RIMS[EYES.index(eye)]), :2]
     lids = _lids(picture, opening, -opening.along if eye is EYES[0] else opening.along, width, brow, skin, drawn)
     lashes, strength = _lashes(picture, lids, opening, width)
     height, opened = float(lid_distance(photo.normalized, eye)), None
@@ -316,11 +315,10 @@ def _long_lashes(
 
 def _liner(brightness: torch.Tensor, opening: OpeningMask, outwards: torch.Tensor, width: float) -> torch.Tensor:
     """(1, h, w) where something around an eye is as thin and dark as liner, 0…1."""
-    rim = BESIDE_DARK * width
-    eye = (opening.below_upper > -rim) & (opening.above_lower > -rim) & (opening.along.abs() < 1 + 2 * BESIDE_DARK)
+    eye = _within_rims(opening, width)
     # At half the resolution: the time that broad shapes take grows with the fourth power of it.
     coarse = F.avg_pool2d(brightness.clamp(max=1).masked_fill(eye, 1), 2, ceil_mode=True)
-    liner = _thin_and_dark(coarse, WING * width / 2, int(rim / 2), LINED)
+    liner = _thin_and_dark(coarse, WING * width / 2, int(BESIDE_DARK * width / 2), LINED)
     liner = F.interpolate(liner[None], brightness.shape[1:], mode="bilinear")[0]
     beside = (outwards > BESIDE_EYE[0]) & (outwards < CORNER_END[0])
     under = -opening.above_lower / width
@@ -328,6 +326,12 @@ def _liner(brightness: torch.Tensor, opening: OpeningMask, outwards: torch.Tenso
     if cheek.numel():  # where hair falls beside an eye, strands of it are no liner
         liner = liner * smoothstep(cheek.median(), *SKIN_BRIGHTNESS)
     return liner
+
+
+def _within_rims(opening: OpeningMask, width: float) -> torch.Tensor:
+    """(1, h, w) bool, an eye and the rims of its lids."""
+    rim = BESIDE_DARK * width
+    return (opening.below_upper > -rim) & (opening.above_lower > -rim) & (opening.along.abs() < 1 + 2 * BESIDE_DARK)
 
 
 def _outer_corner(opening: OpeningMask, outwards: torch.Tensor, width: float) -> torch.Tensor:
@@ -358,9 +362,7 @@ def _with_shade(
     # At half the resolution, as in ``_lids``.
     coarse = F.avg_pool2d(picture.mean(1, keepdim=True), 2, ceil_mode=True)[0, 0].numpy()
     for eye, (opening, width) in zip(eyes, openings, strict=True):
-        rim = BESIDE_DARK * width
-        seen = (opening.below_upper > -rim) & (opening.above_lower > -rim) & (opening.along.abs() < 1 + 2 * BESIDE_DARK)
-        around = (eye.lids[:, 3] > 0.5) & ~seen
+        around = (eye.lids[:, 3] > 0.5) & ~_within_rims(opening, width)
         shape = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * int(BROAD_SHADE / 4 * width) + 1,) * 2)
         broad = torch.from_numpy(cv2.morphologyEx(coarse, cv2.MORPH_CLOSE, shape))[None, None]
         broad = F.interpolate(broad, picture.shape[2:], mode="bilinear")[0]

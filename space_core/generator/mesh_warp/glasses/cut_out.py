@@ -7,9 +7,10 @@ import numpy as np
 import torch
 
 from space_core.distance import distance_to
+from space_core.face.topology import BROWS
 from space_core.generator.mesh_warp.face_motion import FaceMotion
 from space_core.generator.mesh_warp.far_cheek import face_mask
-from space_core.generator.mesh_warp.glasses.searched_face import BROWS, SearchedFace, brow_mask
+from space_core.generator.mesh_warp.glasses.searched_face import SearchedFace, brow_mask
 from space_core.generator.mesh_warp.glasses.shell import fit_shell
 from space_core.generator.mesh_warp.inpainting import fill
 from space_core.generator.mesh_warp.sampling import EXTENT

@@ -9,12 +9,11 @@ from scipy.ndimage import label, mean
 from skimage.draw import line, polygon2mask
 from torch.nn import functional as F
 
-from space_core.face.topology import EYES, Eye
+from space_core.face.topology import BROWS, EYES, Eye
 from space_core.generator.mesh_warp.face_motion import FaceMotion
 from space_core.generator.mesh_warp.glasses.cut_out import EDGE, IN_FRAME, Glasses, cut_out, filled
 from space_core.generator.mesh_warp.glasses.rims import ABOVE_EYE, ANGLES, BELOW_EYE, LENS_BELOW, Rims
 from space_core.generator.mesh_warp.glasses.searched_face import (
-    BROWS,
     SearchedFace,
     brow_mask,
     middle_of,

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from space_core.face.topology import EYES, Eye
+from space_core.face.topology import BROWS, EYES, Brow, Eye
 from space_core.generator.mesh_warp.face_motion import FaceMotion
-from space_core.generator.mesh_warp.glasses.searched_face import BROWS, Brow, SearchedFace, brow_mask, middle_of
+from space_core.generator.mesh_warp.glasses.searched_face import SearchedFace, brow_mask, middle_of
 from space_core.generator.mesh_warp.sampling import sample
 from space_core.smoothstep import smoothstep
 

@@ -7,14 +7,9 @@ import torch
 from skimage.draw import polygon2mask
 
 from space_core.distance import distance_to
-from space_core.face.topology import Eye
+from space_core.face.topology import Brow, Eye
 from space_core.generator.mesh_warp.face_motion import FaceMotion
 from space_core.generator.mesh_warp.sampling import EXTENT
-
-# The left and the right brow, see ``Brow``.
-BROWS = (((46, 53, 52, 65, 55), (70, 63, 105, 66, 107)), ((276, 283, 282, 295, 285), (300, 293, 334, 296, 336)))
-
-Brow = tuple[tuple[int, ...], tuple[int, ...]]  # points of its lower and of its upper line, from its outer end
 
 
 @dataclass(frozen=True)

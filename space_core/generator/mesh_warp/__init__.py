@@ -8,9 +8,9 @@
   ``head_sides``; where its lips meet: ``lip_edges`` (``lip_seam``, ``lip_strips``); ``glasses/``
 - the background: the person's outline in ``background`` (``hair_strands``, ``hair_tips``, ``earrings``), and what the
   person hides in ``inpainting`` and ``structure``; both as layers in ``compositing/prepared_canvas``
-- the mesh that carries the pixels: ``warp_mesh``; how deep it lies in ``head_shape``, hair in ``hanging_hair`` and
-  ``fringe``, what is held up in ``held_things``, what a turn of the head brings into view in ``far_side``
-  (``far_cheek``) and ``head_back`` (``neck_back``, ``neck_texture``, ``back_hair``)
+- the mesh that carries the pixels: ``warp_mesh`` (``mesh_topology``, ``following``); its depth in ``head_shape``, hair
+  in ``hanging_hair`` and ``fringe``, what is held up in ``held_things``, what a turn of the head brings into view in
+  ``far_side`` (``far_cheek``) and ``head_back`` (``side_view``, ``neck_back``, ``neck_texture``, ``back_hair``)
 - the face: ``depiction`` (photograph, statue, drawing, painting), ``prepared_mouth`` (``mouth_light``, ``upper_row``,
   ``lower_row``, ``anatomy``), ``prepared_eyes`` (``eyeball``), ``wrinkles``, ``smile_folds``, ``relighting``
 

@@ -8,24 +8,27 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from space_core.generator.mesh_warp.face_motion import FaceMotion
 from space_core.generator.mesh_warp.hanging_hair import COLOUR, MIN_GROWN, UNLIKE_SKIN
-from space_core.generator.mesh_warp.neck_back import seen_beside_axis
 from space_core.generator.mesh_warp.sampling import blur
+from space_core.generator.mesh_warp.side_view import SideView
 
-# What is seen between these distances from the outline, normalized; nearer to it is its soft edge.
+# Normalized distances inwards from the outline between which hair is sampled; nearer is the outline's soft edge.
 EDGE, FARTHEST = 0.05, 0.6
-# So far inside there is hair, both above and below that height, unless the head is bald or shaved there.
+# Within this distance of the outline there is hair both above and below this height, normalized, unless the head is
+# bald or shaved there.
 NEAR_OUTLINE, TEMPLE = 0.35, -0.5
-ALIKE = 0.2  # colours, 0…1, so far from the usual are ornaments and ears
-COLOUR_REACH = 0.15  # normalized; nearer to the outline than that, colours count
-SMOOTH_ROWS, SMOOTH = 16, 10  # rows of the sample, and its pixels, over which colours are averaged; the rest is detail
-PIECES = (40, 28, 18)  # sides of pieces, of which the first is taken that fits in
-OVERLAP = 0.35  # of their sides
-PLACES_APART, HAIR, FEWEST = 4, 0.8, 4  # of the pieces' places; share of a piece that is hair; places that are enough
-NEAREST = 40  # pieces, those from the most similar height, of which one is taken at random
-# So much of the detail is drawn where there are few places, which would be seen as a pattern, and where there are many.
-FEW, MANY, DETAIL = FEWEST, 60, (0.35, 0.8)
+ALIKE = 0.2  # distance of colours, 0…1, from the median one, over which their weight falls off: ornaments, ears
+COLOUR_REACH = 0.15  # normalized distance from the outline over which the weight of colours falls off
+# Standard deviations of Gaussians: rows of the sample, and its pixels. What is finer than the second is detail.
+SMOOTH_ROWS, SMOOTH = 16, 10
+PIECES = (40, 28, 18)  # sides of square pieces, pixels; the first is taken that fits in
+OVERLAP = 0.35  # of neighbouring pieces, as a share of their side
+# Pixels between the places that are tried for pieces; the share of a piece that has to be hair; how many places are
+# enough.
+PLACES_APART, HAIR, MIN_PLACES = 4, 0.8, 4
+NEAREST = 40  # places of the most similar height, of which one is taken at random
+# The share of the detail that is drawn: with few places, which would be seen as a pattern, and with many.
+FEW, MANY, DETAIL = MIN_PLACES, 60, (0.35, 0.8)
 
 
 @dataclass(frozen=True)
@@ -43,35 +46,20 @@ class HairSample:
     nearness: np.ndarray
 
 
-def sample_hair(
-    photo: FaceMotion,
-    seen: np.ndarray,
-    rows: np.ndarray,
-    outline: np.ndarray,
-    has_hair: np.ndarray,
-    skin: np.ndarray,
-    step: float,
-    side: int,
-) -> HairSample:
-    """The hair on one side of a photo.
+def sample_hair(view: SideView, has_hair: np.ndarray, step: float) -> HairSample:
+    """The hair on one side of a photo's head.
 
     Args:
-        photo: its own landmarks in pixels of the surroundings, on the host.
-        seen: (640, 640, 3) the surroundings, 0…1.
-        rows: (h,) normalized heights.
-        outline: (h,) how far the head reaches beside its axis there, normalized.
-        has_hair: (h,) bool, where there is hair beside the face, unless the head is bald.
-        skin: (N, 3) colours of the face on that side, see ``skin_colours``.
+        view: that side.
+        has_hair: (h,) bool, in which rows there is hair beside the face, unless the head is bald.
         step: between columns, normalized.
-        side: −1 left or 1 right.
     """
     inwards = np.arange(FARTHEST, EDGE, -step)
-    x = outline[:, None] - inwards
-    colours = seen_beside_axis(seen, photo, side * x, rows[:, None])
-    softened, usable = blur(colours, 1), has_hair[:, None] & (x > 0)
-    to_skin = np.min([abs(softened - colour).max(-1) for colour in skin], axis=0)
+    colours, usable = view.colours_at(inwards), has_hair[:, None] & (view.outline[:, None] > inwards)
+    softened = blur(colours, 1)
+    to_skin = np.min([abs(softened - colour).max(-1) for colour in view.skin], axis=0)
     hair, near = usable & (to_skin > UNLIKE_SKIN * COLOUR), usable & (inwards < NEAR_OUTLINE)
-    above, below = (near & part[:, None] for part in (rows < TEMPLE, rows >= TEMPLE))
+    above, below = (near & part[:, None] for part in (view.rows < TEMPLE, view.rows >= TEMPLE))
     if all(hair[part].sum() <= MIN_GROWN * part.sum() for part in (above, below)):
         hair = near
     if (hair & near).any():
@@ -95,7 +83,7 @@ def continued_detail(
 ) -> np.ndarray:
     """(h, width, 3) the detail of a sample about its ``rows`` (h,), zero where there is too little hair.
 
-    It is what is finer than ``smooth`` pixels of the sample, and at most so many times its median.
+    It is what is finer than ``smooth`` pixels of the sample, and limited to ``most`` times its median.
     """
     hair = sample.hair[..., None]
     coarse = blur(np.dstack([sample.colours * hair, hair]), smooth)
@@ -107,7 +95,7 @@ def continued_detail(
         shown = cv2.blur(sample.hair, (side, side), anchor=(0, 0), borderType=cv2.BORDER_CONSTANT)
         height, last = (max(count - side + 1, 0) for count in shown.shape)
         corners = np.argwhere(shown[:height:PLACES_APART, :last:PLACES_APART] > HAIR) * PLACES_APART
-        if len(corners) >= FEWEST:
+        if len(corners) >= MIN_PLACES:
             share = np.interp(len(corners), (FEW, MANY), DETAIL)
             return share * _pieced_together(detail, corners, side, rows, width)
     return np.zeros((len(rows), width, 3))

@@ -3,7 +3,7 @@
 It comes into view beyond the near side of a head that turns: behind the ear, and below it down the neck.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -13,9 +13,10 @@ from space_core.generator.mesh_warp.back_hair import continued_hair, sample_hair
 from space_core.generator.mesh_warp.face_motion import FaceMotion, upload
 from space_core.generator.mesh_warp.hanging_hair import HangingHair
 from space_core.generator.mesh_warp.head_shape import HEAD_MIDDLE, PERSON
-from space_core.generator.mesh_warp.neck_back import Neck, beside_axis, find_necks, skin_colours
+from space_core.generator.mesh_warp.neck_back import Neck, find_necks
 from space_core.generator.mesh_warp.neck_texture import neck_texture
 from space_core.generator.mesh_warp.sampling import EXTENT
+from space_core.generator.mesh_warp.side_view import SideView, beside_axis, skin_colours
 from space_core.smoothstep import smoothstep
 
 # Rows of a head are ellipses about an upright axis. At these normalized heights the generic head without its ears is so
@@ -116,21 +117,17 @@ class HeadBack:
 
 @dataclass(frozen=True)
 class _Side:
-    """One side of a head, row by row of the texture.
+    """The back of one side of a head, row by row of the texture.
 
     Attributes:
-        side: −1 left or 1 right.
-        rows: (h,) their normalized heights.
-        outline: (h,) how far the photo shows the head beside its axis, normalized.
-        width, depth: (h,) how far it reaches beside its axis and behind it, normalized.
+        view: what the photo shows of that side.
+        width, depth: (h,) how far the head reaches beside its axis and behind it, normalized.
         hangs: 0 short hair … 1 hair that hangs.
         opaque: (h,) 0…1.
         neck: what is below the hair; None where hair hides it, or the photo does not show it.
     """
 
-    side: int
-    rows: np.ndarray
-    outline: np.ndarray
+    view: SideView
     width: np.ndarray
     depth: np.ndarray
     hangs: float
@@ -149,12 +146,14 @@ def find_head_back(photo: FaceMotion, picture: torch.Tensor, person: np.ndarray,
     """
     seen = np.ascontiguousarray(picture[0].permute(1, 2, 0).numpy())
     rows = np.linspace(TOP, BOTTOM, TEXTURE[0])
-    outlines = {side: _outline(photo, person, rows, side) for side in (-1, 1)}
-    skins = {side: skin_colours(photo, seen, side) for side in outlines}
-    necks = find_necks(photo, seen, rows, outlines, skins)
-    sides = [_side(photo, rows, outlines[side], hair, necks[side], side) for side in (-1, 1)]
+    views = {
+        side: SideView(photo, seen, side, rows, _outline(photo, person, rows, side), skin_colours(photo, seen, side))
+        for side in (-1, 1)
+    }
+    necks = find_necks(views)
+    sides = [_side(view, hair, necks[side]) for side, view in views.items()]
     vertices, flat = (np.concatenate([_vertices(side, depth) for side in sides]) for depth in (np.inf, HIDDEN))
-    texture = np.concatenate([_texture(photo, seen, side, skins[side.side]) for side in sides], 1)
+    texture = np.concatenate([_texture(side) for side in sides], 1)
     columns, rows = (np.linspace(0, length - 1, count) for length, count in zip(TEXTURE[::-1], MESH[::-1], strict=True))
     x, y = np.meshgrid(columns, rows)
     has_neck = np.repeat([side.neck is not None for side in sides], len(vertices) // 2)
@@ -164,13 +163,13 @@ def find_head_back(photo: FaceMotion, picture: torch.Tensor, person: np.ndarray,
     a, b, c, d = index[:, :-1, :-1], index[:, :-1, 1:], index[:, 1:, :-1], index[:, 1:, 1:]
     triangles = np.stack([np.stack([a, b, c], -1), np.stack([b, d, c], -1)], 1).reshape(-1, 3)
     return HeadBack(
-        vertices,
-        torch.from_numpy(triangles),
-        torch.from_numpy(np.concatenate(places).astype(np.float32)),
-        torch.from_numpy(over_edge[:, None].astype(np.float32)),
-        torch.from_numpy((vertices - flat).astype(np.float32)),
-        torch.from_numpy((texture * 255).round().clip(0, 255).astype(np.uint8)),
-        -float(photo.host.rotation[0, 2, 0]),
+        vertices=vertices,
+        triangles=torch.from_numpy(triangles),
+        places=torch.from_numpy(np.concatenate(places).astype(np.float32)),
+        over_edge=torch.from_numpy(over_edge[:, None].astype(np.float32)),
+        reach=torch.from_numpy((vertices - flat).astype(np.float32)),
+        texture=torch.from_numpy((texture * 255).round().clip(0, 255).astype(np.uint8)),
+        sine=-float(photo.host.rotation[0, 2, 0]),
     )
 
 
@@ -183,10 +182,9 @@ def _outline(photo: FaceMotion, person: np.ndarray, rows: np.ndarray, side: int)
     return np.minimum(outline, _smooth(outline))
 
 
-def _side(
-    photo: FaceMotion, rows: np.ndarray, outline: np.ndarray, hair: HangingHair, neck: Neck | None, side: int
-) -> _Side:
-    """One side of a photo's head, see ``find_head_back``, whose ``outline`` is that of ``_outline``."""
+def _side(view: SideView, hair: HangingHair, neck: Neck | None) -> _Side:
+    """The back of one side of a photo's head."""
+    photo, side, rows, outline = view.photo, view.side, view.rows, view.outline
     is_head = (outline > OUTLINE[0]) & (outline < OUTLINE[1])
     low, high = (np.searchsorted(rows, height) for height in HANGING_HEIGHTS)
     inside = beside_axis(photo, side * (outline[low:high] - EDGE), rows[low:high])
@@ -221,38 +219,36 @@ def _side(
         low = np.searchsorted(rows, ends[0])
         opaque = np.where(rows < ends[0], opaque, opaque[low] * (1 - smoothstep(rows, *NECK_ENDS)))
     depth = _smooth(depth * (1 - FLATTER * (1 - smoothstep(rows, top, top + CROWN))), SMOOTH_DEPTH)
-    return _Side(side, rows, outline, width, depth, hangs, opaque, neck)
+    return _Side(view, width, depth, hangs, opaque, neck)
 
 
 def _vertices(side: _Side, deepest: float) -> np.ndarray:
     """(V, 3) normalized vertices of a side, row by row, none deeper than ``deepest``."""
-    numbers = np.linspace(0, len(side.rows) - 1, MESH[0])
+    numbers = np.linspace(0, len(side.width) - 1, MESH[0])
     rows, width, depth = (
-        np.interp(numbers, np.arange(len(side.rows)), values)[:, None] for values in (side.rows, side.width, side.depth)
+        np.interp(numbers, np.arange(len(side.width)), values)[:, None]
+        for values in (side.view.rows, side.width, side.depth)
     )
     angles = np.linspace(*ANGLES, MESH[1])
     further = 1 + (BEHIND_JAW - 1) * (side.neck is not None) * smoothstep(rows, *JAW)
-    x = side.side * width * np.cos(np.where(angles < 0, further * angles, angles))
+    x = side.view.side * width * np.cos(np.where(angles < 0, further * angles, angles))
     z = np.minimum(AXIS + np.where(angles > 0, depth, FRONT) * np.sin(angles), deepest)
     y = rows + SLOPE * (1 - smoothstep(rows, *SLOPING)) * (z - SLOPES_FROM).clip(0)
     return np.stack([x, y, z], -1).reshape(-1, 3)
 
 
-def _texture(photo: FaceMotion, seen: np.ndarray, side: _Side, skin: np.ndarray) -> np.ndarray:
-    """``TEXTURE`` × 4 colours of a side and how opaque it is, 0…1.
-
-    ``seen`` (640, 640, 3) are the surroundings, ``skin`` (N, 3) colours of the face on that side.
-    """
+def _texture(side: _Side) -> np.ndarray:
+    """``TEXTURE`` × 4 colours of a side and how opaque it is, 0…1."""
     if not side.opaque.any():
         return np.zeros((*TEXTURE, 4), np.float32)
-    rows, angles = side.rows, np.linspace(*ANGLES, TEXTURE[1])
+    view, rows, angles = side.view, side.view.rows, np.linspace(*ANGLES, TEXTURE[1])
     lowest = EAR_TOP - EAR_FADE
     above_ear = np.minimum(rows, lowest) - ABOVE * (1 - np.exp(-(rows - lowest).clip(0) / ABOVE))
     heights = above_ear + side.hangs * (rows - above_ear)
     top = rows[(side.opaque > 0.5).argmax()]
     has_hair = (rows > top) & (rows < lowest + side.hangs * (HANGING_ENDS[1] - lowest))
     step = float(side.depth[(rows > lowest - ABOVE) & (rows < lowest)].mean() * (angles[1] - angles[0]))
-    sample = sample_hair(photo, seen, rows, _smooth(side.outline), has_hair, skin, step, side.side)
+    sample = sample_hair(replace(view, outline=_smooth(view.outline)), has_hair, step)
     # Nothing is computed for rows that are not seen: its detail is most of what a back takes.
     first, last = np.flatnonzero(side.opaque)[[0, -1]] + [-BEYOND, BEYOND]
     if side.neck is not None:
@@ -261,7 +257,7 @@ def _texture(photo: FaceMotion, seen: np.ndarray, side: _Side, skin: np.ndarray)
     colours[drawn] = continued_hair(sample, np.interp(heights[drawn], rows, np.arange(len(rows))), TEXTURE[1])
     if side.neck is not None:
         below = np.s_[np.searchsorted(rows, NECK_FROM) :]
-        neck = neck_texture(side.neck, photo, seen, rows[below], TEXTURE[1], side.outline[below], skin, step, side.side)
+        neck = neck_texture(side.neck, view[below], TEXTURE[1], step)
         hairline = HAIRLINE[0] + (HAIRLINE[1] - HAIRLINE[0]) * angles.clip(0) / ANGLES[1]
         share = smoothstep(rows[below, None] - hairline, *HAIRLINE_WIDTH)[..., None]
         colours[below] += share * (neck - colours[below])

@@ -5,24 +5,21 @@ It comes into view between the ear, the jaw and the shoulder on the near side of
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
-from space_core.generator.mesh_warp.face_motion import FaceMotion
-from space_core.generator.mesh_warp.hanging_hair import SKIN
-from space_core.generator.mesh_warp.head_shape import CELL, HEAD_MIDDLE
+from space_core.generator.mesh_warp.side_view import SideView
 
-# Normalized heights between which a photo shows it, and how wide it is to either side. Where it is narrower to one
-# side, it leans away from there: what goes on behind the jaw would end in the air.
+# Normalized: between these heights a photo shows the neck, and between these widths to either side. Where it is
+# narrower to one side, it leans away from there: drawn behind the jaw it would end in mid-air.
 HEIGHTS, WIDTHS = (0.85, 1.6), (0.35, 0.8)
-STRIP = (0.05, 0.2)  # normalized distances from the outline between which its colour is looked at
-# By how much its red, green and blue, as shares of their sum, differ from the skin's at most, and how bright it is,
-# as a multiple of the skin.
+STRIP = (0.05, 0.2)  # normalized distances from the outline between which its colour is measured
+# Neck pixels: their chromaticity (r, g and b as shares of their sum) differs from the skin's by at most ``HUE``, and
+# their brightness is within this range, as a multiple of the skin's.
 HUE, BRIGHTNESS = 0.05, (0.3, 1.3)
-LEAST = 0.1  # of these heights, the share in which it is seen
-NARROWEST = 0.05  # normalized; where it is wider than at its narrowest by less, its colour counts
-SKIN_HUE = 0.75  # its hue is so much the face's: bits of hair and collar are in its colour
-BRIGHTEST = 0.75  # as a multiple of the skin: the jaw shades it
+MIN_SHARE = 0.1  # of the rows between ``HEIGHTS`` that have to show it
+NARROWEST = 0.05  # normalized: its colour is taken where it is wider than at its narrowest by less than this
+SKIN_HUE = 0.75  # share of the face's hue in its colour, which has bits of hair and collar in it
+BRIGHTEST = 0.75  # its brightness under the jaw at most, as a multiple of the skin's
 
 
 @dataclass(frozen=True)
@@ -40,35 +37,19 @@ class Neck:
     shaded: np.ndarray
 
 
-def find_necks(
-    photo: FaceMotion,
-    seen: np.ndarray,
-    rows: np.ndarray,
-    outlines: dict[int, np.ndarray],
-    skins: dict[int, np.ndarray],
-) -> dict[int, Neck | None]:
-    """The neck on both sides of a photo, −1 left and 1 right; None if it shows it on neither.
+def find_necks(views: dict[int, SideView]) -> dict[int, Neck | None]:
+    """The neck on the left (−1) and right (1) side of a photo's head; None on sides where it is not drawn.
 
-    Where it shows it on one side, it is taken to be the same on the other one, in the light there. There is none on a
-    side from which it leans away.
-
-    Args:
-        photo: its own landmarks in pixels of the surroundings, on the host.
-        seen: (640, 640, 3) the surroundings, 0…1.
-        rows: (h,) normalized heights.
-        outlines: (h,) how far the person reaches beside the head's axis there, normalized, on each side.
-        skins: (N, 3) colours of the face on each side, see ``skin_colours``.
+    Where the photo shows it on one side only, the other side gets the same one in its own light. A side from which the
+    neck leans away has none.
     """
-    found = (rows > HEIGHTS[0]) & (rows < HEIGHTS[1])
-    rows, outlines = rows[found], {side: outline[found] for side, outline in outlines.items()}
-    skin = {side: colours.mean(0) for side, colours in skins.items()}
+    views = {side: view[(view.rows > HEIGHTS[0]) & (view.rows < HEIGHTS[1])] for side, view in views.items()}
+    skin = {side: view.skin.mean(0) for side, view in views.items()}
     shade = min(skin.values(), key=np.sum)
-    shown = {
-        side: _shown_neck(photo, seen, rows, outline, side, skin[side], shade) for side, outline in outlines.items()
-    }
+    shown = {side: _shown_neck(view, shade) for side, view in views.items()}
     necks: dict[int, Neck | None] = {}
     for side, neck in shown.items():
-        if outlines[side].min() < WIDTHS[0]:
+        if views[side].outline.min() < WIDTHS[0]:
             necks[side] = None
             continue
         other = shown[-side]
@@ -78,24 +59,16 @@ def find_necks(
     return necks
 
 
-def _shown_neck(
-    photo: FaceMotion,
-    seen: np.ndarray,
-    rows: np.ndarray,
-    outline: np.ndarray,
-    side: int,
-    skin: np.ndarray,
-    shade: np.ndarray,
-) -> Neck | None:
-    """The neck on one side as a photo shows it, see ``find_necks``.
+def _shown_neck(view: SideView, shade: np.ndarray) -> Neck | None:
+    """The neck on one side as a photo shows it; ``shade`` (3,) is the face's colour on its darker side.
 
-    ``skin`` (3,) is the face's colour there, ``shade`` (3,) that on its darker side. Bright skin has the hue of the
-    light that it reflects, and would be grey if it were only made darker: in the shade it is as colourful as it is seen
-    to be anywhere.
+    Bright skin has the hue of the light that it reflects, and would be grey if it were only made darker: in the shade
+    it takes the more saturated of the two hues that the photo shows.
     """
-    colours = seen_beside_axis(seen, photo, side * (outline[:, None] - np.linspace(*STRIP, 8)), rows[:, None]).mean(1)
+    skin, outline = view.skin.mean(0), view.outline
+    colours = view.colours_at(np.linspace(*STRIP, 8)).mean(1)
     is_neck = like_skin(colours, skin) & (outline > WIDTHS[0]) & (outline < WIDTHS[1])
-    if is_neck.mean() < LEAST:
+    if is_neck.mean() < MIN_SHARE:
         return None
     width = outline[is_neck].min()
     neck = np.median(colours[is_neck & (outline < width + NARROWEST)], axis=0)
@@ -109,24 +82,3 @@ def like_skin(colours: np.ndarray, skin: np.ndarray) -> np.ndarray:
     total = colours.sum(-1)
     hue = abs(colours / total[..., None].clip(1e-3) - skin / skin.sum()).max(-1)
     return (hue < HUE) & (total > BRIGHTNESS[0] * skin.sum()) & (total < BRIGHTNESS[1] * skin.sum())
-
-
-def skin_colours(photo: FaceMotion, seen: np.ndarray, side: int) -> np.ndarray:
-    """(N, 3) colours of the face's skin on one side of a photo whose surroundings are ``seen`` (640, 640, 3), 0…1."""
-    points = list(SKIN)
-    on_side = side * photo.host.normalized[0, points, 0] > -1e-2
-    cells = cv2.resize(seen, None, fx=1 / CELL, fy=1 / CELL, interpolation=cv2.INTER_AREA)
-    columns, rows = (photo.host.posed[0, points, :2][on_side] / CELL).astype(int).clip(0, len(cells) - 1).T
-    return cells[rows, columns]
-
-
-def seen_beside_axis(seen: np.ndarray, photo: FaceMotion, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """(h, w, 3) what the surroundings (640, 640, 3) of a photo show where ``beside_axis`` says."""
-    return cv2.remap(seen, beside_axis(photo, x, y), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-
-
-def beside_axis(photo: FaceMotion, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """(…, 2) float32 pixels at normalized x and y (…), at the depth of the head's axis."""
-    x, y = np.broadcast_arrays(x, y)
-    points = np.stack([x, y, np.full(x.shape, HEAD_MIDDLE[2])], -1)
-    return photo.host.place(points.reshape(-1, 3))[0, :, :2].reshape(*x.shape, 2).astype(np.float32)

@@ -12,27 +12,27 @@ import numpy as np
 from space_core.face.crop import Crop
 from space_core.face.crop_size import MARGIN, SIZE
 
-# A pixel is of the bar's colour up to that difference in each channel (0…255), as JPEG leaves noise beside an edge; so
-# many pixels further in the picture differs from it by at least the second number.
+# A pixel has the bar's colour up to a difference of ``TOLERANCE`` in each channel (0…255), as JPEG leaves noise beside
+# an edge. ``FURTHER_IN`` pixels inside of the edge the median difference has to be at least ``CONTRAST``.
 TOLERANCE, CONTRAST, FURTHER_IN = 20, 32, 2
 CORNER = 5  # pixels along an edge, at its end, that are of one colour where there is a bar
-# A bar's inner edge is at most so steep, and is sought in such steps, degrees.
-STEEPEST, ANGLE_STEP = 45.0, 0.25
-# Along that edge the picture begins that near to it, pixels, in so large a share at least. Where the picture is of the
-# bar's colour itself it begins further away than that; together that is so large a share.
+STEEPEST, ANGLE_STEP = 45.0, 0.25  # degrees: greatest slope of a bar's inner edge, and steps in which it is searched
+# The edge is seen where the picture begins within ``NEAR`` pixels of the line: along at least the share ``SHOWN``.
+# Where the picture itself has the bar's colour, it begins more than ``BEYOND`` pixels away; both together make up at
+# least the share ``EXPLAINED``.
 NEAR, SHOWN, BEYOND, EXPLAINED = 1.6, 0.35, 6.0, 0.8
-# Where less of the edge than that is seen, it may be the outline of hair or of a sleeve before a plain wall, unless
-# half of what is seen lies that near to a straight line, pixels.
+# Where less than the share ``MOSTLY_SHOWN`` of the edge is seen, it may be the outline of hair or of a sleeve before a
+# plain wall, unless the median distance from the line is at most ``STRAIGHT`` pixels.
 MOSTLY_SHOWN, STRAIGHT = 0.7, 0.3
 AT_PHOTO_EDGE = 0.8  # share of the photo's outermost pixels above a bar that are of its colour at least
-COLUMNS = 100  # at about so many places along the photo's edge it is looked for
-MIN_LENGTH = 0.18  # of what is shown of that edge, in lengths of the photo's
-# Nothing of a bar is in the picture that far from its edge, in pixels of the photo or of the picture, the larger ones.
-CLEARANCE = 1.5
-# Behind a bar is what lies before it mirrored, ever more slowly, down to so many pixels of the crop.
+COLUMNS = 100  # places along the photo's edge at which a bar is looked for, about
+MIN_LENGTH = 0.18  # of the part of the edge that is seen, as a share of the photo's side
+CLEARANCE = 1.5  # pixels beside a bar's edge that may have some of its colour; of the photo or the picture, the larger
+# Pixels of the crop. The picture is continued behind a bar by its mirror image; the place that is read approaches this
+# distance from the edge exponentially.
 MIRRORED = 8.0
-# So far behind it that is averaged over that width, in pixels of the crop, but for the share of it that stays: repeated
-# strands and wrinkles would show as stripes.
+# Repeated strands and wrinkles would show as stripes: with the distance from the edge (scale ``SMOOTH_FROM``) the
+# picture is blurred by a Gaussian of this standard deviation, but for the share ``STRANDS``. Pixels of the crop.
 SMOOTH_FROM, SMOOTH_WIDTH, STRANDS = 8.0, 8.0, 0.3
 
 

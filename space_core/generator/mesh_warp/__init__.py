@@ -8,21 +8,23 @@
   ``head_sides``; where its lips meet: ``lip_edges`` (``lip_seam``, ``lip_strips``); ``glasses/``
 - the background: the person's outline in ``background`` (``hair_strands``, ``hair_tips``, ``earrings``), and what the
   person hides in ``inpainting`` and ``structure``; both as layers in ``compositing/prepared_canvas``
-- the mesh that carries the pixels: ``warp_mesh`` (``mesh_topology``, ``following``); its depth in ``head_shape``, hair
-  in ``hanging_hair`` and ``fringe``, what is held up in ``held_things``, what a turn of the head brings into view in
-  ``far_side`` (``far_cheek``) and ``head_back`` (``side_view``, ``neck_back``, ``neck_texture``, ``back_hair``)
+- the mesh that carries the pixels: ``warp_mesh`` (``mesh_topology``, ``following``, ``brow_edges``); its depth in
+  ``head_shape``, hair in ``hanging_hair`` and ``fringe``, what is held up in ``held_things``, what a turn of the head
+  brings into view in ``far_side`` (``far_cheek``) and ``head_back`` (``side_view``, ``neck_back``, ``neck_texture``,
+  ``back_hair``)
 - the face: ``depiction`` (photograph, statue, drawing, painting), ``prepared_mouth`` (``mouth_light``, ``upper_row``,
   ``lower_row``, ``anatomy``), ``prepared_eyes`` (``eyeball``), ``wrinkles``, ``smile_folds``, ``relighting``
 
 ``draw``, in this order:
 
 - ``face_motion``: landmarks and head poses in pixels of the film; ``warp_mesh`` moves with them, ``rasterizer`` finds
-  the place of the photo that each cell shows, ``compositing/compositor`` draws it
+  the place of the photo that each cell shows, ``compositing/compositor`` draws it (the person's layer, what a turn
+  uncovers in ``compositing/far_view`` and ``back_view``, edges in the other modules of ``compositing``)
 - ``features``: ``smile_folds``, ``eyes``, ``mouth`` (``mouth_mesh``, ``opening_mask``), ``refinement``
 - ``glasses/worn_glasses``, ``relighting``, ``bars``
 
 All of them use ``sampling``, ``parallel``, ``placement`` and ``frame_memory``. ``drawing_process`` draws batches in
-further processes.
+further processes, which run ``drawing_worker``.
 """
 
 import torch

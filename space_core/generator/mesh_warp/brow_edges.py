@@ -15,13 +15,13 @@ COLUMNS = 13  # places along the tracked lower edge of a brow that are looked at
 # The rings of skin between those and the upper lids: the lids' creases, and the skin above these.
 CREASES = ((247, 30, 29, 27, 28, 56, 190), (414, 286, 258, 257, 259, 260, 467))
 ABOVE_CREASES = ((113, 225, 224, 223, 222, 221, 189), (413, 441, 442, 443, 444, 445, 342))
-# From so far above that edge, normalized, down to the lid's crease, in steps; the brow's darkest place is in the first
-# share of what is below the edge.
+# Brightness is sampled at ``STEPS`` places from ``ABOVE`` (normalized) above the tracked edge down to the lid's crease;
+# the brow's darkest place is in the first share ``CORE`` of what is below the edge.
 ABOVE, STEPS, CORE = 0.04, 40, 0.4
-AVERAGED = 1  # pixels around each place whose mean is its brightness
-CONTRAST = (0.1, 0.25)  # of the brow to the skin below it, relative to that, from which on its edge is seen
-# How far the points of the edge are moved at most, as a share of the way to the next ring of points below, and those of
-# that ring, of the way to theirs; the latter go this share of what the former do.
+AVERAGED = 1  # pixels around each place that are averaged
+CONTRAST = (0.1, 0.25)  # of the brow to the skin below it, relative to the skin, between which its edge gets trusted
+# Points of the edge move by at most the share ``ROOM`` of the way to the ring of points below; that ring moves with
+# them by the share ``BELOW``, and by at most the share ``ROOM_BELOW`` of the way to the next ring.
 ROOM, ROOM_BELOW, BELOW = 0.7, 0.45, 0.5
 
 

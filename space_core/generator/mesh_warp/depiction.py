@@ -12,10 +12,10 @@ from space_core.generator.mesh_warp.opening_mask import WINDOW_MARGIN, opening_m
 from space_core.generator.mesh_warp.sampling import sample
 from space_core.smoothstep import smoothstep
 
-# A statue's lips are of its skin's material: as bright, and of the same share of red, green and blue (the sum of the
-# differences of the shares). Its irises are hardly darker than the whites. Where colours vary little, as in black and
-# white, carved pupils and shadows are enough of a difference from irises, unless the eyes are as dark somewhere,
-# relative to the skin, as people's pupils are.
+# A statue's lips are of its skin's material: as bright as the skin, with the same chromaticity (the sum of the
+# differences of the shares of red, green and blue). Its irises are hardly darker than the whites. In pictures of little
+# colour, such as black-and-white ones, the limit for irises is lower, as carved pupils and shadows are dark, too; but
+# then the darkest part of the eye has to be brighter, relative to the skin, than people's pupils are.
 SAME_BRIGHTNESS, SAME_COLOUR = (0.78, 0.86), (0.036, 0.05)
 COLOURLESS = (0.05, 0.1)  # saturations of the skin
 IRIS_OF_STONE, IRIS_OF_GREY_STONE = (0.72, 0.82), (0.25, 0.36)  # brightness of irises relative to the whites
@@ -24,9 +24,10 @@ OPEN_EYE = (0.13, 0.18)  # height of an eye in its widths, below which its iris 
 VARNISHED = (0.4, 0.8)  # how far a painting's colours lack blue or green; faded photographs lack less
 # Cartoons' eyes are large: their width × height × the iris' diameter, normalized.
 CARTOON_EYE = (0.0074, 0.0083)
-# Drawings in lines and flat colours: at that share of a face's points a square of so many pixels is of one brightness,
-# but for this difference, where it is not as dark as a shadow without detail. At its lines, so much of the points, it
-# differs by this, as it does not in blurred photos.
+# Drawings in lines and flat colours: the share ``FLAT_SHARE`` of the mesh's points is in squares of ``FLAT_SQUARE``
+# pixels whose brightness, 0…1, varies by less than ``FLAT`` and is above ``SHADOW``, as shadows without detail are
+# flat, too. The share ``LINES`` of the points is on lines, where it varies by ``LINE_CONTRAST``, as it does not in
+# blurred photos.
 FLAT_SHARE, FLAT_SQUARE, FLAT, SHADOW = (0.16, 0.22), 5, 2 / 255, 0.1
 LINES, LINE_CONTRAST = 0.1, (0.2, 0.3)
 

@@ -15,12 +15,13 @@ from space_core.generator.mesh_warp.head_shape import CELL, PERSON, places_at
 from space_core.generator.mesh_warp.sampling import EXTENT, blur
 from space_core.smoothstep import smoothstep
 
-# Normalized. A cheek that lies so far beyond the outline, from about 20° of yaw on, is not the mirrored one's edge. Its
-# lashes reach so far.
+# Lengths are normalized. A cheek further than ``HIDING`` beyond the outline, as from about 20° of yaw on, is not the
+# edge of the mirrored one. ``LASHES`` is how far its lashes reach.
 HIDING, LASHES = 0.1, 0.2
-# What is so far beyond the face, and as wide as no lashes are, is hair or cloth: so far around it all … nothing stays.
+# What is further than ``BEYOND_FACE`` from the face and wider than ``WIDE``, as lashes never are, is hair or cloth. It
+# stays, and so does all within the first distance of it, and nothing beyond the second.
 BEYOND_FACE, WIDE, BESIDE_HAIR = 0.06, 0.07, (0.15, 0.3)
-BLUR = 0.03  # normalized; how far the result is blurred
+BLUR = 0.03  # standard deviation by which the result is blurred
 ABOVE_EARRING = (0.35, 0.55)  # heights below the eyes, normalized: earrings of the far ear stay
 SUBPIXEL_BITS = 4  # of coordinates in OpenCV's drawing
 

@@ -19,57 +19,61 @@ from space_core.generator.mesh_warp.sampling import EXTENT
 from space_core.generator.mesh_warp.side_view import SideView, beside_axis, skin_colours
 from space_core.smoothstep import smoothstep
 
-# Rows of a head are ellipses about an upright axis. At these normalized heights the generic head without its ears is so
-# wide to either side, and reaches so far behind the axis; below the last it is not drawn.
+# Horizontal sections of a head are ellipses about an upright axis. Their half widths and depths behind the axis are
+# those of the generic head without its ears, at these normalized heights; below the last it is not drawn.
 HEIGHTS = (-0.15, 0.15, 0.3, 0.45, 0.6, 0.75)
 WIDTHS, DEPTHS = (0.85, 0.80, 0.72, 0.62, 0.52, 0.45), (0.95, 0.87, 0.73, 0.53, 0.35, 0.2)
 AXIS, TOP, BOTTOM = float(HEAD_MIDDLE[2]), -1.6, 1.6
-# Towards the head's top it is flatter, by up to so much, over that height: photos show the crown itself.
+# Over the height ``CROWN`` below the head's top depth is reduced by up to the share ``FLATTER``: photos show the crown
+# itself.
 FLATTER, CROWN = 0.7, 0.6
-# Behind this depth it slopes down by that much of the way, fully above the first height, not at all below the second.
+# Behind the depth ``SLOPES_FROM`` it descends by ``SLOPE`` per unit of depth, fully above the first height of
+# ``SLOPING``, not at all below the second.
 SLOPES_FROM, SLOPE, SLOPING = 0.4, 0.4, (-1.2, -0.2)
-# Angles about the axis from the outline of a head that faces the camera: a part of the head before it is drawn, too,
-# behind what the photo shows, so that there is no gap. That part reaches so far before the axis.
+# Angles about the axis, from the outline of a head that faces the camera. Negative ones are drawn behind what the photo
+# shows, so that there is no gap; ``FRONT`` is the ellipses' half axis there, normalized.
 ANGLES, FRONT = np.radians([-35, 70]), 0.6
 MESH, TEXTURE = (24, 8), (384, 160)  # rows and columns of one side
-# The outline is sought at these distances from the axis; where it is further away than the second, arms, hands or other
-# people are beside the head; where it is nearer than the first, there is no head.
+# Distances from the axis at which the outline is sought. Outside of ``OUTLINE`` there is no head, or there are arms,
+# hands or other people beside it.
 SEARCHED, OUTLINE = np.arange(0.3, 1.5, 0.01), (0.31, 1.4)
-# Normalized; over how much height the outline is smooth, and how deep a head is: ears and tufts beside it are not there
-# behind it.
+# Normalized standard deviations by which outline and depth are smoothed over the height: ears and tufts beside a head
+# are not behind it.
 SMOOTH, SMOOTH_DEPTH = 0.034, 0.12
-# Ears begin at this height, with some doubt. Behind them is what grows above: what so much height above them shows.
+# Height at which ears begin, and its uncertainty. What is behind an ear is taken from the height ``ABOVE`` above it.
 EAR_TOP, EAR_FADE, ABOVE = -0.1, 0.1, 0.3
 HAIR_FADE = (0.3, 0.8)  # heights between which hair gets as short as skin
-BEGINS = (0.05, 0.25)  # below the top of the head; further up it would stand out as a spike
+BEGINS = (0.05, 0.25)  # distances below the top of the head over which it fades in: further up it would be a spike
 ENDS, HANGING_ENDS = (0.25, 0.55), (0.8, 1.05)  # heights between which the back of the head ends, and hair that hangs
-# Hair that stands further off the skull is as wide behind the head as it is seen to be: a smooth back would be seen
-# beyond its curls, and as a ghost if it were drawn in part.
+# Where hair stands further off the skull than this, the back is not drawn: a smooth one would be seen beyond its curls.
 WIDE = 0.53
-HANGING_HEIGHTS = (0.3, 0.7)  # between which that is looked for
+HANGING_HEIGHTS = (0.3, 0.7)  # heights between which hanging hair is looked for
 EDGE = 0.05  # normalized; width of the outline's soft edge
-# It is drawn over the person's soft edge above the first of these heights, where that is hair's or an ear's, but not
-# below the second, where it may be the cheek's, which a turn stretches; a neck is drawn over it everywhere.
+# The back is drawn over the person's soft edge above the first of these heights, where that is the edge of hair or of
+# an ear, but not below the second, where it may be that of the cheek, which a turn stretches. A neck is drawn over it
+# everywhere.
 CHEEK = (0.05, 0.25)
-# A neck reaches that far behind the axis, as a multiple of its width, and less and less between these heights, as
-# shoulders do not turn. Between the others it ends. Hair that hangs more than that hides it.
+# A neck's depth behind the axis, as a multiple of its width; it falls to zero between the heights ``NECK_BASE``, as
+# shoulders do not turn, and fades out between ``NECK_ENDS``. Hair that hangs, 0…1, by ``HANGS`` or more hides it.
 NECK_DEPTH, NECK_BASE, NECK_ENDS, HANGS = 1.05, (0.8, 1.35), (1.4, 1.6), 0.4
-# It is drawn so much further behind the jaw, fully below the second height: where it leans, there would be a gap.
+# Factor of the negative angles of a neck, fully below the second height: behind the jaw of a leaning neck there would
+# be a gap.
 BEHIND_JAW, JAW = 2.2, (0.4, 0.7)
-# Hair grows down to the first height at the ear and to the second at the nape, and ends over so much; normalized.
+# Height of the hairline at the ear and at the nape, and where, relative to it, hair turns into skin; normalized.
 HAIRLINE, HAIRLINE_WIDTH = (0.35, 0.7), (-0.1, 0.1)
-NECK_FROM = 0.1  # no hairline is higher up, and the skin from there on down has the grain of a neck's
-BEYOND = 8  # rows of the texture beyond those that are seen, which may colour their edge
-# Light from before the head falls on its back at an angle: between these angles it gets darker by that share.
+NECK_FROM = 0.1  # height from which on the texture of the neck is computed; the hairline is lower everywhere
+BEYOND = 8  # rows of the texture beyond those that are seen, which interpolation may read
+# Light from the front falls on the back at an angle: between these angles it gets darker, by this share.
 DARK_ANGLES, DARKER = np.radians([-20, 60]), 0.35
-# Sine of the photo's yaw above which its far side hides what is beside the face. Its back is not drawn then, not even
-# in part: it would be seen as a ghost.
+# Sine of the photo's yaw above which its far side hides what is beside the face. The far back is not drawn then, not
+# even faded: it would be seen as a second outline.
 FAR = 0.2
-# Sines of the turn away from the photo's pose: the back is not seen … wholly. Speech mostly stays below, and takes no
-# time here; some four pixels would be seen at 10°. From the camera heads need to be turned by so much less.
+# Sines of the turn away from the photo's pose between which the back fades in. Head motion in speech mostly stays
+# below, and takes no time here; at 10° about four pixels would be seen. The turn from the camera needs to be greater
+# than that, less ``FACING``.
 TURN, FACING = (0.15, 0.22), 0.05
-# Likewise: it reaches back to a depth, normalized, at which the outline hides all of it … as far as it does. If it were
-# faded in as deep as it is, heads that turn would get wider at once.
+# Between these sines its depth grows from at most ``HIDDEN`` (normalized), where the outline hides all of it, to its
+# own. If it faded in at its own depth, turning heads would get wider at once.
 GROWS, HIDDEN = (0.15, 0.28), 0.5
 
 

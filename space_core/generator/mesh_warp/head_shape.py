@@ -22,35 +22,41 @@ from space_core.smoothstep import smoothstep
 
 HEAD_SHAPE = weights_path("head_shape.safetensors")
 
-CELL = 4  # pixels of the surroundings between the depths that are computed
-# Normalized. Ears are nowhere exactly where the generic head has them, and the photo shows little of the steep sides of
-# a face: what a turn reveals of them is spread over their neighbourhood.
+CELL = 4  # pixels of the surroundings between computed depths
+# Normalized standard deviation by which the depth is blurred. Ears are nowhere exactly where the generic head has them,
+# and the photo shows little of the steep sides of a face: what a turn reveals of them is spread over their
+# surroundings.
 SMOOTHING = 0.075
-# The photo shows little of what lies further back than an ear's front, and a turn would stretch that little: depth is
-# unchanged up to the first and flattened towards the second, normalized. Ears and the sides of a head that faces the
-# camera are as deep as that: somewhat deeper than its axis, as what is seen there stands for what is behind it, too.
+# The photo shows little of what is further back than the front of an ear, and a turn would stretch that little: depth
+# is unchanged up to ``FLAT_FROM`` and compressed towards ``DEEPEST``, normalized. The latter is the depth of ears and
+# of the sides of a head that faces the camera. It is somewhat deeper than the head's axis, since what is seen there
+# also stands for what is behind it.
 FLAT_FROM, DEEPEST = 0.55, 1.0
-# Above the face and beside its temples, head and hair are as round as they are seen to be: between the face, where they
-# are as deep as it is, and their outline. One less the first power of the share of the way there, to the second power,
-# falls from 1 to 0 as nearness does: at the top of a head, of which a photo shows too little for a circle (2 and 0.5),
-# and at its sides, which are steeper. Fully above the first height, not at all below the second, normalized.
+# Above the face and beside its temples, head and hair are round: at a share s of the way from the face to the outline,
+# depth is that of the outline and (1 − s^a)^b times the difference to that of the face. These are (a, b) at the top of
+# a head, of which a photo shows too little for a circle (2, 0.5), and at its sides, which are steeper. This holds fully
+# above the first of ``ROUND_HEIGHTS``, normalized, and not at all below the second.
 ROUNDNESS, ROUND_HEIGHTS = ((2, 0.7), (3, 0.5)), (-0.25, 0.05)
-# At its outline a head is equally deep over so much, normalized, and at most that share of the way there: if that were
-# steep, too, a turn would stretch the soft edge of hair.
+# Along its outline the depth of a head is constant over this distance, normalized, and at most over this share of the
+# way from the face: if it were steep there, too, a turn would stretch the soft edge of hair.
 RIM, RIM_SHARE = 0.08, 0.12
 SIDES = -0.4  # normalized height above which the sides of a head become its top
 HEAD_MIDDLE = np.array([0.0, 0.0, 0.85])  # normalized, about which head and hair are taken to be round
-# The photo of a turned head shows its near side further back: wholly above the second of these sines of its yaw and of
-# these normalized distances from the middle. There flattened depth ends deeper by so much per sine, where the outline
-# of a head is; what is beside the face, hair and ears, is round, and as deep as the head's axis so far from the face.
+# The photo of a turned head shows its near side further back. This is taken into account fully above the second, and
+# not below the first, of these sines of the yaw and of these normalized distances from the middle. Compressed depth
+# then ends deeper by ``DEEPER`` times the sine. Hair and ears beside the face are round, and reach the depth ``AXIS``
+# of the head's axis at the outline, or at the distance ``FARTHEST`` from the face; normalized.
 TURNED, NEAR = (0.1, 0.2), (0.0, 0.5)
 DEEPER, AXIS, FARTHEST = 1.0, 0.95, 0.6
 PERSON = 0.5  # of the mask: a pixel or cell that shows the person
-BESIDE = 0.1  # that far from the head's outline everything is as deep as that: hair hangs beside the jaw, not from it
-# Ears hang lower in photos than on the generic head, and are as deep at their lobes, too: this far beside the face, and
-# between these heights, normalized.
+BESIDE = (
+    0.1  # normalized distance from the generic head at which depth becomes that of a plane: hair hangs beside the jaw
+)
+# Where an ear may be: distances from the face over which its depth sets in, and heights at which it sets in and ends,
+# normalized. In photos ears reach lower than on the generic head.
 EAR_BESIDE, EAR_HEIGHTS = (0.02, 0.12), (-0.3, -0.1, 0.6, 0.85)
-# Hair that is known to hang begins that deep beside the face, and is round; what is around it gets there gradually.
+# Hanging hair begins at this depth beside the face, and is round. Around it the depth changes gradually, by a Gaussian
+# of this standard deviation; normalized.
 HANGING, HANGING_WIDTH = 0.55, 0.25
 
 
@@ -76,7 +82,7 @@ def head_shape() -> HeadShape:
 
 @dataclass(frozen=True)
 class HeadDepth:
-    """How deep head and body lie behind a photo's surroundings.
+    """The depth of head and body at each pixel of a photo's surroundings.
 
     Attributes:
         cells: (160, 160) depth, in pixels, in the coordinates of the posed landmarks.

@@ -11,19 +11,21 @@ from space_core.face.crop import Crop
 from space_core.face.crop_size import MARGIN, SIZE
 from space_core.generator.mesh_warp.sampling import EXTENT, blur_along
 
-# Of the mask: a pixel that shows the person. At the very edge it is far less sure than so many pixels inside: its mean
-# over what is cut off, which is at least so many pixels high, need not be more than that.
+# Value of the mask from which on a pixel shows the person, ``INSIDE`` pixels from the photo's edge. At the edge itself
+# the mask is far less sure: there its mean over what is cut off has to exceed ``AT_EDGE``. A cut is at least
+# ``SHORTEST`` pixels high.
 PERSON, INSIDE, AT_EDGE, SHORTEST = 0.3, 8, 0.03, 12
-# A circle ends it beyond the edge: it goes on as steeply as the outline rises inside, over so many pixels, and is
-# flattened where it would reach further than that, normalized.
+# The continued head ends in an arc. Its slope at the edge is that of the outline inside, measured over ``RISE`` pixels;
+# an arc that would reach beyond ``FARTHEST``, normalized, is flattened.
 RISE, FARTHEST = 16, 0.35
-SOFTNESS = 3.0  # pixels over which it ends
+SOFTNESS = 3.0  # pixels over which the mask falls off at that arc
 BORDER = 24  # pixels along the surroundings' border, in which the mesh is stretched: nothing is continued there
-# Beyond the edge is what lies inside mirrored, but for its outermost pixels, which may be a frame's, ever more slowly,
-# down to that share of how far it reaches, or so many pixels of the crop.
+# What is drawn beyond the edge is the mirror image of what is inside of its outermost pixels, which may be a frame's.
+# The place that is read approaches, exponentially, a distance that is this share of how far the head reaches, and at
+# least ``MIN_MIRRORED`` pixels of the crop.
 OUTERMOST, MIRRORED, MIN_MIRRORED = 3, 0.5, 6.0
-# So far beyond the edge it is averaged along it over that width, in pixels of the crop, but for the share of it that
-# stays: a mirror image would be seen as one.
+# So that it is not recognized as a mirror image, the picture is averaged along the edge with the distance from it
+# (scale ``SMOOTH_FROM``) by a Gaussian of this standard deviation, but for the share ``STRANDS``. Pixels of the crop.
 SMOOTH_FROM, SMOOTH_WIDTH, STRANDS = 8.0, 6.0, 0.5
 
 

@@ -9,17 +9,18 @@ from space_core.face.crop import Crop
 from space_core.face.crop_size import MARGIN
 from space_core.generator.mesh_warp.sampling import EXTENT, blur_along
 
-# Of the mask: a pixel that shows the person. At the very edge it is far less sure than so many pixels inside: its mean
-# over the head's width need not be more than that.
+# Value of the mask from which on a pixel shows the person, ``INSIDE`` pixels from the photo's edge. At the edge itself
+# the mask is far less sure: there its mean over the head's width has to exceed ``AT_EDGE``.
 PERSON, INSIDE, AT_EDGE = 0.3, 8, 0.03
-# A circle ends it above the edge: it goes on as steeply as the outline rises below, over so many pixels, and is no
-# larger than a head with its hair, normalized.
+# The continued head ends in an arc. Its slope at the edge is that of the outline below, measured over ``RISE`` pixels;
+# its radius is at most that of a head with its hair, normalized.
 RISE, RADIUS = 16, 1.05
-SOFTNESS = 3.0  # pixels over which it ends
-# Hair above the edge is that below it mirrored, ever more slowly, down to so many pixels of the crop below the edge.
+SOFTNESS = 3.0  # pixels over which the mask falls off at that arc
+# Pixels of the crop. What is drawn above the edge is the mirror image of what is below it; the place that is read
+# approaches this distance below the edge exponentially.
 MIRRORED = 6.0
-# So far above the edge it is averaged along it over that width, in pixels of the crop, but for the share of it that
-# stays: repeated strands would show as stripes.
+# Repeated strands would show as stripes: with the distance from the edge (scale ``SMOOTH_FROM``) the picture is
+# averaged along the edge by a Gaussian of this standard deviation, but for the share ``STRANDS``. Pixels of the crop.
 SMOOTH_FROM, SMOOTH_WIDTH, STRANDS = 8.0, 12.0, 0.2
 
 

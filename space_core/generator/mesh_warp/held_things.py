@@ -1,6 +1,6 @@
 """What a person's mask shows beside the head that hangs together with it only by way of the body.
 
-Such are hands with what they hold, raised arms, instruments, and other people. They stay where the body is.
+These are hands with what they hold, raised arms, instruments, and other people. They stay where the body is.
 """
 
 import cv2

@@ -1,6 +1,6 @@
 """Light that stays where it is while the head turns.
 
-A warp carries the photo's shading along like paint. Here the light is estimated from the face in the photo: how the
+A warp moves the photo's shading along with the skin. Here the light is estimated from the face in the photo: how the
 logarithm of its brightness varies with the normals of its surface, as spherical harmonics of first and second order. In
 a turned face each normal sees another part of that light, and the picture is multiplied by the ratio. It is 1 in the
 photo's pose, on everything around the face, and at the face's border. It is applied to the finished frame, so that
@@ -35,17 +35,19 @@ from space_core.smoothstep import smoothstep
 
 NOT_SKIN = [point for eye in EYES for point in (*eye.upper_lid, *eye.lower_lid)]
 NOT_SKIN += [*OUTER_UPPER_LIP, *OUTER_LOWER_LIP, *INNER_UPPER_LIP, *INNER_LOWER_LIP]
-# Brightness, 0…1, is blurred by so many normalized units, and so much is added to it before the logarithm is taken.
+# Normalized standard deviation by which brightness is blurred, and what is added to it, 0…1, before the logarithm is
+# taken.
 AVERAGED, DARKEST = 0.1, 0.05
-# Colours of brows, beards, hair and glasses lie so far from the fit that they count half, and at most so far from the
-# median that they count at all (logarithms). What the light does not need is drawn to zero by the ridge.
+# Robust fit, because of brows, beards, hair and glasses: points that differ from it by ``OUTLIER`` (natural logarithm
+# of brightness) have half the weight, those that differ from the median by more than ``FURTHEST`` none. ``RIDGE``
+# regularizes coefficients that the photo does not determine.
 OUTLIER, FURTHEST, RIDGE = 0.3, 1.0, 0.02
-MOST = 0.2  # logarithm of the ratio that is approached but not exceeded
-FADING = (0.0, 0.25)  # normalized distances from the face's border, at which the ratio is 1 … whole
+MOST = 0.2  # bound, by tanh, of the logarithm of the ratio
+FADING = (0.0, 0.25)  # normalized distances from the face's border between which the ratio fades in
 SMOOTHING = 0.06  # normalized standard deviation by which normals are smoothed
 CELL = 4  # side of the maps' cells in pixels of the surroundings
-CELLS = 3  # of the canvas' grid, that share a ratio
-UNITY = 200  # the ratio 1 in eight bits
+CELLS = 3  # side, in cells of the canvas' grid, of the blocks for which a ratio is computed
+UNITY = 200  # the value of eight bits that stands for the ratio 1
 PAIRS = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))  # of a normal's components
 
 

@@ -2,7 +2,7 @@
 
 A warp brings the corners of the mouth back but carries the folds beside them along, whose light and shade still smile.
 Around each fold the skin's brightness is compared with its average: what differs from that at the scale of a fold is
-what a relaxed cheek does not have, and neither has it lines that are finer than a fold and deeper than its pores.
+what a relaxed cheek does not have, nor does it have lines that are finer than a fold and deeper than its pores.
 Lengths are normalized: outer eye corners are one unit apart.
 """
 
@@ -24,32 +24,32 @@ from space_core.smoothstep import smoothstep
 FOLD = np.array(
     [(-0.235, 0.42), (-0.295, 0.50), (-0.36, 0.575), (-0.41, 0.655), (-0.43, 0.78), (-0.42, 0.87)], np.float32
 )
-FOLDED_SMILE = 0.5  # of a full one, from which on all of a fold is the smile's
-# A fold goes as the corner of the mouth moves from where a full smile has it: points, direction, how far.
+FOLDED_SMILE = 0.5  # strength of a smile, 0…1, from which on a fold is taken away as a whole
+# A fold is taken away as the corner of the mouth (mean of these points) moves in this direction, between these
+# distances for a full smile.
 CORNER, DOWN_AND_IN, GOING = (61, 76), np.array([0.74, 0.67], np.float32), (0.03, 0.12)
-AROUND_LIPS = 0.03  # standard deviation of the border of the lips, which are no skin
-NEAR = (0.06, 0.16)  # whole up to the first distance from the fold, nothing from the second on
-BESIDE_NOSE = (0.18, 0.23)  # distances from the face's middle, from which on there is no nose
-FINE, AVERAGED = 0.008, 0.14  # standard deviations by which the skin's pores, and its folds, are blurred away
-COARSE = 6.0  # pixels; averages are taken at a resolution at which that is their standard deviation
+AROUND_LIPS = 0.03  # standard deviation by which the border of the lips is blurred
+NEAR = (0.06, 0.16)  # distances from the fold: the change is whole up to the first and zero from the second on
+BESIDE_NOSE = (0.18, 0.23)  # |x| over which the change sets in beside the nose
+FINE, AVERAGED = 0.008, 0.14  # standard deviations of the blurs that remove the skin's pores, and its folds
+COARSE = 6.0  # pixels: wide averages are computed at a resolution at which their standard deviation is this
 SOFTENED = 0.9  # share of a fold's difference that is taken away
-PORES = 2.5  # what is so many times as deep as half of the skin's details beside the fold is a line
+PORES = 2.5  # details that are deeper than this multiple of the median detail of the skin beside the fold are lines
 BESIDE = (0.2, 0.35)  # distances of that skin from the fold
 LINES = 0.12  # share of the skin around a fold that lines cover at most; more is a beard
-DARKEST = 0.05  # added to each colour before its logarithm is taken
-# Differences of that which are approached but not exceeded: of the dark of a fold, which may be deep, and of the light
-# beside it, which in harsh light is no part of it.
+DARKEST = 0.05  # added to colours, 0…1, before the logarithm is taken
+# Bounds, by tanh, of the differences of logarithms: of the dark of a fold, which may be deep, and of the light beside
+# it, which in harsh light is not part of it.
 DARKER, BRIGHTER = 2.0, 0.5
-MIN_SKIN = 0.05  # share of skin in an average
-# Colours that differ from the cheeks' by less than the first, relative to their brightness, are skin that may lie in
-# the shade of a fold; by more than the second, hair. Of their blurred picture, by half the side of a square.
+MIN_SKIN = 0.05  # least share of skin that an average is divided by
+# Distance of a colour from that of the cheeks, relative to their brightness: below the first it is skin, perhaps in the
+# shade of a fold; above the second it is hair. The picture is averaged before over squares of this half side.
 SHADED_SKIN, BLURRED = (0.45, 0.65), 0.022
-DEEP = 0.03  # but what is no wider than twice that is a fold's depth, however dark
-# Of a fold so much is skin where nothing … all of it is taken away: amid hard shadows or a beard the rest would be
-# spots.
+DEEP = 0.03  # half the width up to which a dark gap in the skin counts as the depth of a fold
+# Share of skin around a fold: below the first nothing is taken away, above the second all of it. Among hard shadows or
+# in a beard the rest would be spots.
 SKIN_SHARE = (0.75, 0.9)
-# There, the dark beside the corners of the mouth is a fold's depth, too, if it is no wider than twice this.
-DEEP_AT_CORNERS = 0.07
+DEEP_AT_CORNERS = 0.07  # the same as ``DEEP`` where the fold passes the corner of the mouth
 
 
 @dataclass(frozen=True)

@@ -21,25 +21,26 @@ from space_core.generator.mesh_warp.rasterizer import rasterize
 from space_core.generator.mesh_warp.sampling import EXTENT, blur_batch, box_mean, downsampled, pairs, sample
 from space_core.smoothstep import smoothstep
 
-STEPS = EXTENT // 2  # side of the pictures of creases: they are soft, so half the surroundings' resolution will do
-LINE_WIDTH, FOLD_WIDTH = 0.010, 0.035  # standard deviations across: of the line, and of the soft shadow of its fold
-FOLD_REACH = 4 * FOLD_WIDTH  # further from a line there is nothing of it
-ENDS = 0.08  # along which a line fades out, or half of it where it is short
-# Shadows on skin are red: by the first, so much less do they take of its strong colours; by the second, at most so much
-# less, also of skin that is hardly redder than grey. On pale skin a grey line looks like dirt.
+STEPS = EXTENT // 2  # side of the maps of creases, pixels: half the surroundings' resolution, as creases are soft
+LINE_WIDTH, FOLD_WIDTH = 0.010, 0.035  # standard deviations across a crease: of its line, and of its soft shadow
+FOLD_REACH = 4 * FOLD_WIDTH  # distance from a line beyond which a crease is not computed
+ENDS = 0.08  # length over which the ends of a line fade out; half of the line's length where that is shorter
+# Shadows on skin are reddish: a channel is darkened less, the more it exceeds the skin's mean, by ``REDNESS`` times the
+# relative excess, and by up to ``PALE_REDNESS`` from an excess of about ``PALE`` on: on pale skin a grey line would
+# look like dirt.
 REDNESS, PALE_REDNESS, PALE = 0.6, 0.1, 0.08
-NEAR = 0.15  # of a crease are the points of the mesh that carry it
-# Colours that differ from the cheeks' by less than the first are skin; by more than the second, hair or glasses.
+NEAR = 0.15  # distance from a crease within which the mesh's points carry it
+# Distance of a colour, 0…1, from that of the cheeks: below the first it is skin, above the second hair or glasses.
 SKIN = (0.16, 0.34)
 NEGLIGIBLE = 0.01  # shallower creases are not drawn
-# Skin that is smooth in the photo, as children's or in a drawing, folds more softly: up to the third number lines have
-# the first and their soft shadows the second share of their depth, from the fourth on all of it. Those are its
-# roughness: the standard deviation of its details' brightness.
+# Skin that is smooth in the photo, as children's or in a drawing, folds more softly: up to the roughness ``SMOOTH``
+# lines and their soft shadows have these shares of their depth, from ``ROUGH`` on all of it. Roughness is the relative
+# standard deviation of brightness in a patch of skin.
 SMOOTH_LINE, SMOOTH_FOLD, SMOOTH, ROUGH = 0.2, 0.5, 0.004, 0.010
-OVEREXPOSED = (0.86, 0.97)  # brightness between which the shadows of skin, and of the white of drawings, vanish
-DETAIL, PATCH = 0.03, 0.09  # half the side of the surroundings of a detail, and of a patch of skin
-PATCHES = (151, 9, 108, 337, 50, 280)  # forehead and cheeks
-SECOND = 2  # smoothest of them: hair over some of them is rough
+OVEREXPOSED = (0.86, 0.97)  # brightness, 0…1, between which creases vanish: overexposed skin, the white of drawings
+DETAIL, PATCH = 0.03, 0.09  # half the side of the square that details are compared with, and of a patch of skin
+PATCHES = (151, 9, 108, 337, 50, 280)  # points of the mesh on forehead and cheeks
+SECOND = 2  # rank, from the smoothest, of the patch that counts: hair over some of them is rough
 
 
 @dataclass(frozen=True)

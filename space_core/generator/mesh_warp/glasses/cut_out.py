@@ -16,21 +16,22 @@ from space_core.generator.mesh_warp.inpainting import fill
 from space_core.generator.mesh_warp.sampling import EXTENT
 from space_core.smoothstep import smoothstep
 
-IN_FRAME = 0.3  # what is more of a frame, 0…1, is taken for it where it is or is not
-# Skin behind the frame is like that around it, but for what is darker, by these shares of the skin's brightness: the
-# shade of the rim, and lashes.
+IN_FRAME = 0.3  # threshold of the frame's mask, 0…1, where a binary one is needed
+# The skin behind the frame is filled from the skin around it. Darker pixels, which are the shade of the rim or lashes,
+# have less weight: full above the second of these brightnesses, relative to the skin's, ``MIN_WEIGHT`` below the first.
 SHADE, MIN_WEIGHT = (0.6, 0.95), 0.02
-# Lenses tint, mirror and shade what is seen through them: it does not count for the skin behind the frame that rising
-# brows uncover above it, but for that which is seen through the lens, from so far inside of the rim on.
+# Lenses tint, mirror and shade what is seen through them. So pixels in the lenses have the weight ``ELSEWHERE`` for the
+# skin outside of them, which rising brows uncover, and those outside have it for the skin inside; the change from one
+# to the other is blurred by ``LENS_EDGE`` (normalized standard deviation).
 ELSEWHERE, LENS_EDGE = 1e-4, 0.02
-# Nor do brows count for skin: behind a frame that covers a part of one, the brow goes on between its lines of points of
-# the mesh, softly by the first of these, like what is seen of it: what is that dark there, relative to the skin. Of
-# brows of which less is seen, as a share, nothing is known.
+# Brows have no weight for skin, within ``AROUND_BROW`` of them. Where a frame covers a part of one, the brow is
+# continued between its lines of points of the mesh, blurred by ``SOFT_BROW``, from what is dark there (brightness
+# relative to the skin). ``BROW_SEEN`` is the share of a brow that has to be seen for that. Lengths are normalized.
 SOFT_BROW, BROW_DARK, BROW_SEEN, AROUND_BROW = 0.012, (0.85, 0.6), (0.03, 0.1), 0.03
-BACKGROUND = 0.02  # what is beside the head counts for so much
-EDGE = 2  # pixels around a frame that its edge and its shade take
-# What glasses, and their hinge so far around, reach beyond the far cheek of a turned face is no part of the face: from
-# so far beyond it on, normalized; sines of the yaw at which nothing … all of it is not.
+BACKGROUND = 0.02  # weight of what is beside the head
+EDGE = 2  # pixels around a frame that its edge and its shade take up
+# Where glasses reach beyond the far cheek of a turned face, and this far around them (their hinge), the background is
+# filled in: between these distances from the cheek, normalized, and for these sines of the yaw.
 AROUND_FRAME, BEYOND_CHEEK, TURNED = 0.06, (0.02, 0.05), (0.15, 0.25)
 
 

@@ -6,14 +6,16 @@ import torch
 from space_core.generator.mesh_warp.face_motion import FaceMotion
 from space_core.smoothstep import smoothstep
 
-# All but this share of the frame that a photo shows faces the viewer by this much, see ``on_shell``: where the shell
-# does not, as on the far side of a turned face, it is too curved, and is made flatter step by step.
+# All but the share ``HARDLY_SEEN`` of the frame in a photo has to face the viewer by ``FACING``, see ``on_shell``.
+# Where it does not, as on the far side of a turned face, the shell is too curved: its curvature is multiplied by
+# ``FLATTER`` in up to ``MAX_STEPS`` steps.
 HARDLY_SEEN, FACING, FLATTER, MAX_STEPS = 0.01, 0.33, 0.9, 20
-# Nor is the lens on that side wider than the other: a lens that a photo shows wide is flat. Sines of the yaw at which
-# the depth of its outer end does not follow from where it is seen … does; and how far frames bend forwards at most.
+# The far lens is no wider than the near one: a far lens that a photo shows wide is flat. Sines of the yaw between which
+# that determines the curvature; the least curvature (negative: bent forwards); quantile of x that is a lens' end.
 SEEN_TURNED, MIN_BEND, OUTERMOST = (0.15, 0.25), -0.15, 0.99
-MIN_FACING = 0.1  # where the shell is seen more from its edge its depth is not known
-SHELL = (6, 168, 70, 300, 105, 334, 66, 296, 117, 346, 50, 280)  # as deep as these; temples would bend it too far
+MIN_FACING = 0.1  # divisor in ``on_shell`` at least: where the shell is seen edge-on, its depth is undetermined
+# Points of the mesh to which the shell is fitted; those of the temples would bend it too far.
+SHELL = (6, 168, 70, 300, 105, 334, 66, 296, 117, 346, 50, 280)
 
 
 def fit_shell(photo: FaceMotion, frame: torch.Tensor, lenses: torch.Tensor | None) -> torch.Tensor:

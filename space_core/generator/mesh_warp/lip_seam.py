@@ -11,12 +11,14 @@ from space_core.generator.mesh_warp.anatomy import MILLIMETRE
 from space_core.generator.mesh_warp.face_motion import FaceMotion
 from space_core.generator.mesh_warp.sampling import sample
 
-CLOSED = 2 * MILLIMETRE  # closed lips are tracked up to so far apart
-STEP, REACH = 0.2 * MILLIMETRE, 1.8 * MILLIMETRE  # of the profiles across the lips, from the tracked line
-LIP_SHARE = 0.5  # of the height of a lip; up to there the seam is looked for, beyond the profile is the lip's colour
-SEAM_DARKNESS = 0.8  # the seam is darker than both lips, by that factor
-BELOW_DARKEST = 0.3 * MILLIMETRE  # so far below its darkest place the seam's shadow, which the upper lip casts, ends
-MIN_SEEN = 0.5  # of the places along the lips; where the seam is seen at fewer, the tracked line counts
+CLOSED = 2 * MILLIMETRE  # greatest distance at which closed lips are tracked
+STEP = 0.2 * MILLIMETRE  # of the profiles across the lips
+# The seam is looked for within this share of a lip's height and this distance of the tracked line. Over the next
+# ``REACH`` the profile shows the lip.
+LIP_SHARE, REACH = 0.5, 1.8 * MILLIMETRE
+SEAM_DARKNESS = 0.8  # greatest brightness of the seam, relative to both lips
+BELOW_DARKEST = 0.3 * MILLIMETRE  # from the darkest place to where the shadow of the upper lip ends
+MIN_SEEN = 0.5  # share of the places along the lips at which the seam has to be seen; else the tracked line is used
 
 UPPER, LOWER = list(INNER_UPPER_LIP[1:-1]), list(INNER_LOWER_LIP[1:-1])
 

@@ -119,9 +119,9 @@ class PreparedMouth:
     dimmed: torch.Tensor
     full_light: float
     upper_lip_shade: float
-    softness: float
-    blur: float
-    softening: float
+    softness: float = 1.0
+    blur: float = 0.0
+    softening: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -150,14 +150,15 @@ def prepare_mouth(picture: torch.Tensor, photo: FaceMotion) -> PreparedMouth:
     opening = max(float(lower[5, 1] - upper[5, 1]), 0.0)
     colours = estimate_colours(picture, photo)
     lower_row = find_lower_row(picture, photo, colours.lips)
-    look_for_upper = lower_row is None and opening > PARTED_IN_PHOTO
-    upper_row = find_upper_row(picture, photo, colours) if look_for_upper else None
+    upper_row = None
+    if lower_row is None and opening > PARTED_IN_PHOTO:
+        upper_row = find_upper_row(picture, photo, colours)
     shows_teeth = upper_row is not None or lower_row is not None
     open_in_photo = shows_teeth or opening > OPEN_IN_PHOTO
     gap = torch.zeros(len(INNER_UPPER_LIP), 1) if open_in_photo else _gap(photo)
     depth = float(upper[5, 2]) + TEETH_BEHIND_LIPS
-    edge = _meeting(upper, opening, open_in_photo, shows_teeth) + UPPER_EDGE_BELOW_LIPS
-    edge += BELOW_IN_SMILE * smile_of(normalized)
+    meeting = _meeting(upper, opening, open_in_photo, shows_teeth)
+    edge = meeting + UPPER_EDGE_BELOW_LIPS + BELOW_IN_SMILE * smile_of(normalized)
     teeth = _Teeth(edge, OPEN_BY_JAW * opening if open_in_photo else 0.0, colours)
     if upper_row is not None:
         teeth = _like_upper_row(teeth, upper_row, picture, photo, depth, opening)
@@ -191,9 +192,6 @@ def prepare_mouth(picture: torch.Tensor, photo: FaceMotion) -> PreparedMouth:
         dimmed=torch.from_numpy(teeth.dimmed)[:, None, None],
         full_light=FULL_LIGHT + teeth.known * (FULL_LIGHT_AGAIN * opening - FULL_LIGHT),
         upper_lip_shade=teeth.upper_lip_shade,
-        softness=1.0,
-        blur=0.0,
-        softening=0.0,
     )
 
 

@@ -22,12 +22,13 @@ ARCH = 2.1  # curvature of the dental arch seen from above: depth = ARCH · x²
 # from its edge no more. Where a photo shows teeth in less shade, that counts.
 UPPER_LIP_SHADE, UPPER_LIP_REACH = 0.42, 4.5
 # Teeth are at least that bright and at most that saturated, compared with the lips, in whose shade they may lie. Beside
-# pale lips, as in black-and-white photos, brightness alone tells them from tongue and lips.
+# pale lips, as in black-and-white photos, brightness alone distinguishes them from tongue and lips.
 TOOTH_BRIGHTNESS, TOOTH_BRIGHTNESS_BY_PALE_LIPS = (0.5, 0.7), (1.1, 1.3)
 BRIGHT_ENOUGH = (0.8, 0.92)  # for any tooth, also beside overexposed lips
 TOOTH_SATURATION, PALE_LIPS = (0.95, 0.72), (0.25, 0.15)
 # Under warm light they are as saturated as lips, but less red: green over red is nearer to what it is in enamel in the
-# photo's light than in the lips, by these shares of the way. Where that is no longer than the last, it does not tell.
+# photo's light than in the lips, by these shares of the difference. Where that is no larger than the last, it is not
+# used.
 TOOTH_GREEN, MIN_LESS_RED = (0.5, 0.8), 0.1
 # The upper row ends where it gets that much darker than it is above, or at the lower lip, between these distances below
 # the upper lip; one that does not is taken to end at the last distance: the lower row touches it.
@@ -71,7 +72,7 @@ class UpperRow:
     Attributes:
         mask: (1, 1, 640, 640) where they are, 0…1, all that lies between the upper lip and the row's lower border:
             gum and the gaps of a child's teeth as well.
-        clear: whether hardly anything else is there, so that their colour can be told.
+        clear: whether hardly anything else is there, so that their colour can be measured.
         even: whether their lower border is like that of a row of teeth.
     """
 
@@ -102,7 +103,7 @@ def find_upper_row(picture: torch.Tensor, photo: FaceMotion, colours: MouthColou
     share = float(teeth.sum()) / max(row * float(between.sum()), 1.0)
     if not columns.any() or share < MIN_SHARE_OF_TEETH[0]:
         return None
-    uneven = border[0, 0] - _parabola(border[0, 0], columns[0, 0], ROW_OUTLIERS * scale)
+    uneven = border[0, 0] - _robust_parabola(border[0, 0], columns[0, 0], ROW_OUTLIERS * scale)
     below_border = below_border + uneven - uneven.clamp(-ROW_STEPS * scale, ROW_STEPS * scale)
     rounded = (1 - columns) * SIDES_FADE * scale  # ends
     mask = between * columns * smoothstep(below_border + rounded, *ROW_EDGE)
@@ -140,28 +141,30 @@ def _columns_with_teeth(teeth: torch.Tensor, scale: float) -> torch.Tensor:
     return F.avg_pool1d(reach.float(), width, 1, width // 2)
 
 
-def _parabola(border: torch.Tensor, columns: torch.Tensor, outlier: float) -> torch.Tensor:
+def _robust_parabola(border: torch.Tensor, columns: torch.Tensor, outlier: float) -> torch.Tensor:
     """(w,) the parabola near which most of a row's border (w,) is where columns (w,) have teeth.
 
     Places that are more than ``outlier`` pixels away count little.
     """
-    along = torch.linspace(-1, 1, len(border), device=border.device)
-    terms = torch.stack([torch.ones_like(along), along, along**2], -1)
-    weight = columns
+    weights = columns
     for _ in range(ROW_FITS):
-        weighted = weight[:, None] * torch.cat([terms, border[:, None]], 1)
-        parabola = terms @ torch.linalg.lstsq(weighted[:, :3], weighted[:, 3:]).solution[:, 0]
-        weight = columns * (1 - ((border - parabola) / outlier) ** 2).clamp(min=1e-3)
+        parabola = _fit_parabola(border, weights)
+        weights = columns * (1 - ((border - parabola) / outlier) ** 2).clamp(min=1e-3)
     return parabola
 
 
 def _unevenness(border: torch.Tensor, columns: torch.Tensor) -> float:
     """How far, in pixels, root mean square, a row's border (w,) is from a parabola where columns (w,) have teeth."""
     heights = border[columns > 0.25]
-    along = torch.linspace(-1, 1, len(heights))
+    return float((heights - _fit_parabola(heights, torch.ones_like(heights))).square().mean().sqrt())
+
+
+def _fit_parabola(heights: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """(w,) the parabola through evenly spaced heights (w,) with the least squares of the weighted differences."""
+    along = torch.linspace(-1, 1, len(heights), device=heights.device)
     terms = torch.stack([torch.ones_like(along), along, along**2], -1)
-    parabola = terms @ torch.linalg.lstsq(terms, heights[:, None]).solution
-    return float((heights - parabola[:, 0]).square().mean().sqrt())
+    weighted = weights[:, None] * torch.cat([terms, heights[:, None]], 1)
+    return terms @ torch.linalg.lstsq(weighted[:, :3], weighted[:, 3:]).solution[:, 0]
 
 
 def row_height(teeth: torch.Tensor) -> float:

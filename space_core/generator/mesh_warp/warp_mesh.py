@@ -121,8 +121,7 @@ def build_warp_mesh(
     """
     host = photo.host
     face = host.posed[0, :, :2].astype(np.float64)
-    outline = face[list(OVAL)]
-    around = vertices_around(outline, float(host.scale[0]), person)
+    around = vertices_around(face[list(OVAL)], float(host.scale[0]), person)
     triangles = triangulate(np.concatenate([face[:NUM_SURFACE_POINTS], around]))
     hair = find_hanging_hair(photo, picture, person)
     depth = head_depth(photo, person, hair)
@@ -139,7 +138,7 @@ def build_warp_mesh(
         source=_float32(np.concatenate([_moved_to_brow_edges(host, brows), pixels])),
         triangles=torch.from_numpy(triangles),
         photo=photo,
-        relief=_float32(_relief(host, depth, outline)[:, None]),
+        relief=_float32(_relief(host, depth)[:, None]),
         brows=_float32(brows),
         covered=_float32(covered[:, None]),
         fringe_averages=_float32(fringe_averages(covered)),
@@ -170,9 +169,10 @@ def _normalized_at(points: np.ndarray, depth: HeadDepth, host: HostMotion) -> np
     return (posed - host.translation) @ host.rotation[0] / float(host.scale[0])
 
 
-def _relief(host: HostMotion, depth: HeadDepth, outline: np.ndarray) -> np.ndarray:
+def _relief(host: HostMotion, depth: HeadDepth) -> np.ndarray:
     """(468,) by how much deeper than the face mesh its sides are drawn, normalized: most of the way to the head's."""
     surface = host.posed[0, :NUM_SURFACE_POINTS].astype(np.float64)
+    outline = surface[list(OVAL), :2]
     scale = float(host.scale[0])
     inwards = np.linalg.norm(surface[:, None, :2] - outline[None], axis=-1).min(1) / scale
     x = host.normalized[0, :NUM_SURFACE_POINTS, 0].astype(np.float64)

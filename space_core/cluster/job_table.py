@@ -102,15 +102,23 @@ def _read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
     rows = []
     for number, line in enumerate(io.StringIO(path.read_text(encoding="utf-8-sig")), 1):
         if line.strip():
-            row = json.loads(line)
-            if "\\ud" in line.lower():
-                # Halves of characters, which JSON can escape, can be written to no status table: each becomes a "?".
-                row = json.loads(json.dumps(row, ensure_ascii=False).encode("utf-8", "replace"))
+            row = _without_surrogates(json.loads(line))
             if not isinstance(row, dict):
                 raise SpaceError(f'Line {number} of the job table is no object such as {{"id": …, "photo": …}}.')
             rows.append(row)
     _check_columns(tuple(dict.fromkeys(name for row in rows for name in row)))
     yield from rows
+
+
+def _without_surrogates(value: Any) -> Any:
+    """A value of JSON whose texts have a "?" for each lone surrogate: JSON can escape these, UTF-8 has none."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, list):
+        return [_without_surrogates(item) for item in value]
+    if isinstance(value, dict):
+        return {_without_surrogates(name): _without_surrogates(item) for name, item in value.items()}
+    return value
 
 
 def _read_parquet(path: Path) -> Iterator[dict[str, Any]]:

@@ -13,9 +13,9 @@ resumes.
    other half. Clips are shifted accordingly; clips whose motion cannot be predicted are left out.
 3. Pseudo-labels (``pseudo_labels.py``): an ensemble of decoders trained on the remaining clips predicts the motion of
    speech without video.
-4. Training (``train.py``, ``loss.py``, ``augmentation.py``): the decoder is trained on both, with augmented
-   voices, rooms and noises, with music and silence; and to predict lip closures, from espeak-ng's phonemes and the
-   clips' own closures.
+4. Training (``windows.py``, ``train.py``, ``loss.py``, ``augmentation.py``): the decoder is trained on both, with
+   augmented voices, rooms and noises, with music and silence; and to predict lip closures, from espeak-ng's phonemes
+   and the clips' own closures.
 5. Fine-tuning (``recordings.py``, ``finetune.py``): the decoder is trained further on all clips, short ones of a
    speaker joined, at one average amplitude, beside speech and noise without video.
 6. Amplitude (``amplitude.py``): as a regression predicts smaller motion than people make, each measure of the mouth is

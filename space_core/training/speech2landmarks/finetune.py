@@ -8,20 +8,11 @@ import numpy as np
 import torch
 
 from space_core.motion.motion_network import RECEPTIVE_FRAMES, MotionDecoder
-from space_core.motion.speech2landmarks import WINDOW_FRAMES
 from space_core.motion.speech_encoder import TOKENS_PER_FRAME, WIDTH
 from space_core.training.optimization import set_learning_rate, update_average
 from space_core.training.speech2landmarks.loss import MotionLoss
-from space_core.training.speech2landmarks.train import (
-    DROPOUT,
-    EDGE_FRAMES,
-    adamw,
-    copy_window,
-    ema_decay,
-    frames_around,
-    random_start,
-    train_step,
-)
+from space_core.training.speech2landmarks.train import DROPOUT, adamw, ema_decay, train_step
+from space_core.training.speech2landmarks.windows import Windows, copy_window, random_start, silent_windows
 
 RUNS = ((3, 4e-4), (5, 6e-4))  # seeds and learning rates of runs whose weights are averaged
 STEPS, BATCH, WARM_UP_STEPS = 400, 24, 30
@@ -43,13 +34,10 @@ def finetune(
     """The decoder, trained further: the mean of the weights of all runs.
 
     ``examples`` are groups, from each of which that share of the windows comes: clips, speech without video, and noise
-    and music. For speech without video the target is what the decoder itself predicts, so that it keeps what it learnt
+    and music. For speech without video the target is what the decoder itself predicts, so that it keeps what it learned
     from other voices. With ``keeps_embedding`` the features stay as they are, which other networks read.
     """
-    trained = [
-        _run(decoder, examples, loss, shares, keeps_embedding, seed, learning_rate).state_dict()
-        for seed, learning_rate in runs
-    ]
+    trained = [_run(decoder, examples, loss, shares, keeps_embedding, run).state_dict() for run in runs]
     mean = deepcopy(decoder).eval()
     mean.load_state_dict({name: sum(run[name] for run in trained) / len(trained) for name in trained[0]})
     return mean
@@ -61,10 +49,10 @@ def _run(
     motion_loss: MotionLoss,
     shares: Sequence[float],
     keeps_embedding: bool,
-    seed: int,
-    learning_rate: float,
+    run: tuple[int, float],
 ) -> MotionDecoder:
-    """One run of ``finetune``; returns the running average of the weights."""
+    """One run of ``finetune``, with its seed and learning rate; returns the running average of the weights."""
+    seed, learning_rate = run
     torch.manual_seed(seed)
     draw = np.random.default_rng(seed)
     average = deepcopy(decoder).eval()
@@ -80,26 +68,18 @@ def _run(
     for step in range(STEPS):
         set_learning_rate(optimizer, learning_rate, step, STEPS, WARM_UP_STEPS)
         batch = _batch([every[draw.choice(len(every), p=chances)] for _ in range(BATCH)], draw)
-        losses.append(train_step(trained, optimizer, motion_loss, *batch))
+        losses.append(train_step(trained, optimizer, motion_loss, batch))
         update_average(average, trained, ema_decay(EMA, step))
         if (step + 1) % 100 == 0:
             print(f"step {step + 1} loss {np.mean(losses[-50:]):.4f} {time.time() - begun:.0f} s", flush=True)
     return average
 
 
-def _batch(examples: list[Example], draw: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Random windows of examples: features, motion (batch, WINDOW_FRAMES, coefficients + 1), weights of frames."""
-    around, tokens = RECEPTIVE_FRAMES, TOKENS_PER_FRAME
-    features = torch.zeros(len(examples), tokens * (WINDOW_FRAMES + 2 * around), WIDTH)
-    motion = torch.zeros(len(examples), WINDOW_FRAMES, examples[0][1].shape[1])
-    motion[:, :, -1] = 1  # lips are shut outside the recording
-    weight = torch.ones(len(examples), WINDOW_FRAMES)
-    for index, (sound, target, frames) in enumerate(examples):
-        length = len(frames)
-        first = random_start(length, draw)
-        copy_window(sound[: tokens * length].float(), features[index], tokens * (first - around))
-        copy_window(target, motion[index], first)
-        copy_window(frames, weight[index], first)
-        for border in (-first, length - first):
-            frames_around(weight[index], border, EDGE_FRAMES).zero_()
-    return features, motion, weight
+def _batch(examples: list[Example], draw: np.random.Generator) -> Windows:
+    """Random windows of examples."""
+    batch = silent_windows(len(examples), examples[0][1].shape[1], RECEPTIVE_FRAMES, TOKENS_PER_FRAME, WIDTH)
+    for index, (features, motion, weight) in enumerate(examples):
+        first = random_start(len(weight), draw)
+        copy_window(weight, batch.weight[index], first)
+        batch.put(index, features, motion, first)
+    return batch

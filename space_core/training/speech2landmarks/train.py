@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,27 +12,18 @@ from torch.nn import functional as F
 
 from space_core.measures.lips import best_lag
 from space_core.motion.motion_network import CONTEXT_FRAMES, RECEPTIVE_FRAMES, MotionDecoder
-from space_core.motion.speech2landmarks import WINDOW_FRAMES
-from space_core.motion.speech_encoder import TOKENS_PER_FRAME, WIDTH, SpeechEncoder
-from space_core.motion.speech_features import NUM_MELS, STEPS_PER_FRAME, smooth_activity
+from space_core.motion.speech_encoder import TOKENS_PER_FRAME, SpeechEncoder
 from space_core.training.optimization import set_learning_rate, update_average
 from space_core.training.speech2landmarks.augmentation import augment, music, noise
 from space_core.training.speech2landmarks.basis import coefficient_opening
 from space_core.training.speech2landmarks.clips import Clip
 from space_core.training.speech2landmarks.loss import MotionLoss
+from space_core.training.speech2landmarks.windows import Windows, clip_chances, make_batch
 
 SEED = 3
-TRACKED_SHARE = 0.3  # of windows that come from tracked clips rather than pseudo-labelled recordings
-BATCH, ENSEMBLE_BATCH = 16, 24  # windows; with and without the encoder
 LEARNING_RATE, LOWEST_RATE, WARM_UP_STEPS, WEIGHT_DECAY, DROPOUT = 1.5e-3, 1e-6, 50, 0.05, 0.1
 EMA = 0.99  # of the weights
 EVALUATE_EVERY = 100  # steps
-WORDLESS_SHARE = 0.08  # of windows with noise or music alone
-SOUNDING_SHARE = 0.7  # of these that are not silent
-PAUSED_SHARE = 0.35  # of windows with a pause cut into them
-PAUSE_FRAMES = (14, 70)  # shortest and longest pause
-EDGE_FRAMES = 6  # at the ends of a recording, which is cut off within a word
-PAUSE_EDGE_FRAMES, PAUSE_EDGE_WEIGHT = 3, 0.3  # at both ends of a pause, and how much these frames count
 MAX_GRADIENT_NORM = 1.0
 LARGEST_LAG = 6  # frames, in figures and alignment
 
@@ -65,10 +57,10 @@ def train(
     begun, losses = time.time(), []
     for step in range(start, num_steps):
         set_learning_rate(optimizer, LEARNING_RATE, step, num_steps, WARM_UP_STEPS, LOWEST_RATE)
-        sound, motion, weight = make_batch(clips, chances, wordless, draw)
+        batch = make_batch(clips, chances, wordless, draw)
         if encoder:
-            sound = _encoded(sound, encoder)
-        losses.append(train_step(decoder, optimizer, motion_loss, sound, motion, weight))
+            batch = replace(batch, sound=_encoded(batch.sound, encoder))
+        losses.append(train_step(decoder, optimizer, motion_loss, batch))
         update_average(average, decoder, ema_decay(EMA, step))
         if (step + 1) % EVALUATE_EVERY == 0 or step + 1 == num_steps:
             figures = _validation_figures(average, validation, basis) if validation else ""
@@ -89,15 +81,13 @@ def train_step(
     decoder: MotionDecoder,
     optimizer: torch.optim.Optimizer,
     motion_loss: MotionLoss,
-    features: torch.Tensor,
-    motion: torch.Tensor,
-    weight: torch.Tensor,
+    batch: Windows,
 ) -> float:
-    """One optimization step on the encoder's features, motion and weights of a batch, see ``make_batch``; its loss."""
+    """One optimization step on windows whose sound is the encoder's features; returns the loss."""
     decoder.train()
     with torch.autocast("cpu", torch.bfloat16):
-        outputs = decoder(features)
-    loss = motion_loss(outputs.float(), motion, weight)
+        outputs = decoder(batch.sound)
+    loss = motion_loss(outputs.float(), batch.motion, batch.weight)
     optimizer.zero_grad()
     loss.backward()
     nn.utils.clip_grad_norm_(decoder.parameters(), MAX_GRADIENT_NORM)
@@ -138,107 +128,6 @@ def load_checkpoint(path: Path, modules: Modules, draw: np.random.Generator) -> 
     draw.bit_generator.state = state["draw"]
     torch.set_rng_state(state["torch"])
     return state["step"]
-
-
-def clip_chances(clips: list[Clip]) -> np.ndarray:
-    """The probability of each clip: the square root of its length, so that a few long clips don't outweigh the rest."""
-    chances = np.sqrt([float(len(clip.opening)) for clip in clips])
-    tracked = np.array([clip.tracked for clip in clips])
-    if not tracked.all():
-        chances[tracked] *= TRACKED_SHARE / chances[tracked].sum()
-        chances[~tracked] *= (1 - TRACKED_SHARE) / chances[~tracked].sum()
-    return chances / chances.sum()
-
-
-def make_batch(
-    clips: list[Clip], chances: np.ndarray, wordless: torch.Tensor | None, draw: np.random.Generator
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Sound (batch, steps, bands), motion (batch, WINDOW_FRAMES, coefficients + 1), weights (batch, WINDOW_FRAMES).
-
-    With ``wordless`` (steps, 80), sound is spectrograms, some with pauses cut into them, some of noise and music alone;
-    else it is the encoder's features.
-    """
-    size, around, per_frame, bands = (
-        (BATCH, CONTEXT_FRAMES, STEPS_PER_FRAME, NUM_MELS)
-        if wordless is not None
-        else (ENSEMBLE_BATCH, RECEPTIVE_FRAMES, TOKENS_PER_FRAME, WIDTH)
-    )
-    sound = torch.zeros(size, (WINDOW_FRAMES + 2 * around) * per_frame, bands)
-    motion = torch.zeros(size, WINDOW_FRAMES, clips[0].motion[0].shape[1])
-    motion[:, :, -1] = 1  # lips are shut outside the clip
-    active = np.ones((size, WINDOW_FRAMES), bool)
-    weight = torch.ones(size, WINDOW_FRAMES)
-    for index in range(size):
-        if wordless is not None and draw.random() < WORDLESS_SHARE:
-            if draw.random() < SOUNDING_SHARE:
-                _put_wordless_sound(sound[index], wordless, per_frame, draw)
-            continue
-        clip = clips[draw.choice(len(clips), p=chances)]
-        _put_clip(sound[index], motion[index], weight[index], clip, around, per_frame, draw)
-        if wordless is not None and draw.random() < PAUSED_SHARE:
-            _put_pause(sound[index], active[index], weight[index], draw)
-    activity = torch.from_numpy(np.stack([smooth_activity(one) for one in active]))[:, :, None]
-    shut = torch.where(activity < 0.5, 1.0, motion[:, :, -1:])
-    return sound, torch.cat([motion[:, :, :-1] * activity, shut], dim=2), weight
-
-
-def _put_wordless_sound(sound: torch.Tensor, wordless: torch.Tensor, per_frame: int, draw: np.random.Generator) -> None:
-    """Puts a part of ``wordless`` into a window's spectrogram, in place."""
-    first = draw.integers(len(wordless) - len(sound))
-    num_frames = len(sound) // per_frame
-    last = draw.integers(num_frames, 3 * num_frames) * per_frame // 2  # some recordings end within the window
-    sound[:last] = wordless[first : first + len(sound)][:last]
-
-
-def _put_clip(
-    sound: torch.Tensor,
-    motion: torch.Tensor,
-    weight: torch.Tensor,
-    clip: Clip,
-    around: int,
-    per_frame: int,
-    draw: np.random.Generator,
-) -> None:
-    """Puts a random part of a clip, at one of its speeds, into a window, in place.
-
-    Its sound has so many frames of context ``around`` the window, and so many rows ``per_frame``.
-    """
-    speed = draw.integers(len(clip.sound))
-    length = len(clip.motion[speed])
-    first = random_start(length, draw)
-    copy_window(clip.sound[speed][: length * per_frame], sound, (first - around) * per_frame)
-    copy_window(clip.motion[speed], motion, first)
-    # Outside the clip there is silence; the frames at its ends are cut off within a word and don't count.
-    for border in (-first, length - first):
-        frames_around(weight, border, EDGE_FRAMES).zero_()
-
-
-def _put_pause(sound: torch.Tensor, active: np.ndarray, weight: torch.Tensor, draw: np.random.Generator) -> None:
-    """Cuts a pause into a window, in place."""
-    window = WINDOW_FRAMES + 2 * CONTEXT_FRAMES
-    length, first = int(draw.integers(*PAUSE_FRAMES)), int(draw.integers(-10, WINDOW_FRAMES - 10))
-    low, high = max(first + CONTEXT_FRAMES, 0), min(first + length + CONTEXT_FRAMES, window)
-    sound[low * STEPS_PER_FRAME : high * STEPS_PER_FRAME] = 0
-    active[max(first, 0) : max(first + length, 0)] = False
-    # The word that the pause cuts off has no defined articulation.
-    for border in (first, first + length):
-        frames_around(weight, border, PAUSE_EDGE_FRAMES).mul_(PAUSE_EDGE_WEIGHT)
-
-
-def random_start(length: int, draw: np.random.Generator) -> int:
-    """The first frame of a window of a recording of so many frames, which may reach beyond both ends by a third."""
-    return int(draw.integers(-WINDOW_FRAMES // 3, max(length - 2 * WINDOW_FRAMES // 3, 1)))
-
-
-def copy_window(recording: torch.Tensor, window: torch.Tensor, first: int) -> None:
-    """Copies the rows that a recording has from ``first`` on into a window, in place; the window's others stay."""
-    begin, end = max(first, 0), min(first + len(window), len(recording))
-    window[begin - first : end - first] = recording[begin:end]
-
-
-def frames_around(weight: torch.Tensor, border: int, reach: int) -> torch.Tensor:
-    """The part of (WINDOW_FRAMES,) weights that lies within ``reach`` of a border between frames."""
-    return weight[max(border - reach, 0) : max(border + reach, 0)]
 
 
 class Ensemble(nn.Module):

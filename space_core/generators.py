@@ -31,7 +31,7 @@ def build_generator(name: str, device: torch.device, progress: Progress) -> Any:
     Args:
         name: one of ``GENERATORS``.
         device: where it computes.
-        progress: see ``space_core.progress``; called where something has to be learnt first.
+        progress: see ``space_core.progress``; called where something has to be trained first.
 
     Raises:
         SpaceError: there is no such generator, or its weights are not there.

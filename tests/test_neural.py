@@ -34,8 +34,8 @@ from space_core.latents import fitting
 from space_core.latents.fitting import VARIANTS, Examples, errors, fit, join_examples
 from space_core.latents.landmarks2latents import Landmarks2Latents, LatentNetwork
 from space_core.motion.planner import MotionPlanner
-from space_core.neural import drawn_takes, learning
-from space_core.neural.learning import FILE, learn, load_or_learn, save
+from space_core.neural import drawn_takes, training
+from space_core.neural.training import FILE, load_or_train, save, train
 from space_core.neural.video_takes import video_takes
 from space_core.progress import ignore_progress
 from space_core.training import landmarks2latents
@@ -301,35 +301,35 @@ def no_progress_is_made(*step):
 @pytest.mark.slow
 @pytest.mark.usefixtures("one_portrait")
 def test_the_recipe_runs_to_its_end_and_is_repeatable_also_where_time_is_up(networks, tmp_path, portrait, monkeypatch):
-    monkeypatch.setattr(learning, "MIN_TAKES", 5)
+    monkeypatch.setattr(training, "MIN_TAKES", 5)
     monkeypatch.setattr(fitting, "CHECK_EVERY", 20)
     told, files = [], []
     for name, num_takes in (("one", 5), ("two", 15)):
         (folder := tmp_path / name).mkdir()
-        learnt = learn(networks, lambda *step: told.append(step), seed=1, num_takes=num_takes, steps=20)
-        save(learnt, networks, folder)
+        trained = train(networks, lambda *step: told.append(step), seed=1, num_takes=num_takes, steps=20)
+        save(trained, networks, folder)
         files.append((folder / FILE).read_bytes())
-        assert "--seed 1 --takes 5`" in learnt.card
-        monkeypatch.setitem(learning.GATHERING_SECONDS, "cpu", 0)  # the least number of takes is drawn
+        assert "--seed 1 --takes 5`" in trained.card
+        monkeypatch.setitem(training.GATHERING_SECONDS, "cpu", 0)  # the least number of takes is drawn
     assert files[0] == files[1]
     assert told[0][0] == "learning"
     assert told[-1][1] == told[-1][2]
-    assert all(f"{found.expression:.5f}" in learnt.card for found in learnt.errors.values())
+    assert all(f"{found.expression:.5f}" in trained.card for found in trained.errors.values())
 
-    loaded = load_or_learn(networks, tmp_path / "one", no_progress_is_made)
+    loaded = load_or_train(networks, tmp_path / "one", no_progress_is_made)
     face = posed(portrait, feeling(portrait, "happy", 0.5, 1.0))
-    mine, others = (changes(one, portrait, face) for one in (loaded, Landmarks2Latents(learnt.network)))
+    mine, others = (changes(one, portrait, face) for one in (loaded, Landmarks2Latents(trained.network)))
     assert torch.equal(mine.expression, others.expression)
     with pytest.raises(AssertionError, match="it is there already"):  # of other weights
-        load_or_learn(random_networks(4, TINY).ready("cpu"), tmp_path / "one", no_progress_is_made)
+        load_or_train(random_networks(4, TINY).ready("cpu"), tmp_path / "one", no_progress_is_made)
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("one_portrait")
 def test_the_recipe_learns_what_a_motion_extractor_reads_in_pictures(monkeypatch):
     monkeypatch.setattr(fitting, "CHECK_EVERY", 50)
-    learnt = learn(smooth_networks(7, SMALL).ready("cpu"), ignore_progress, seed=1, num_takes=12, steps=50)
-    assert all(errors.reduction > 0.5 for errors in learnt.errors.values())
+    trained = train(smooth_networks(7, SMALL).ready("cpu"), ignore_progress, seed=1, num_takes=12, steps=50)
+    assert all(errors.reduction > 0.5 for errors in trained.errors.values())
 
 
 @pytest.mark.slow
@@ -344,12 +344,12 @@ def test_the_command_learns_from_a_user_s_videos(networks, tmp_path, monkeypatch
     shutil.copy(EXAMPLES / "astronaut.mp4", videos)
     arguments = ["--weights", weights, "--videos", videos, "--takes", 2, "--device", "cpu"]
     monkeypatch.setattr("sys.argv", ["landmarks2latents", *map(str, arguments)])
-    monkeypatch.setattr(landmarks2latents, "learn", partial(learn, steps=20))
+    monkeypatch.setattr(landmarks2latents, "train", partial(train, steps=20))
     landmarks2latents.main()
     card = capsys.readouterr().out
     assert "2 takes that SPACE's mesh warp drew" in card and "and 3 takes of videos (1)" in card
     loaded = load_networks(weights)
-    load_or_learn(loaded, weights, no_progress_is_made)
+    load_or_train(loaded, weights, no_progress_is_made)
     (videos / "notes.txt").write_text("no video")
     monkeypatch.setattr("space_core.neural.drawn_takes.prepare_portrait", None)  # refused before any is prepared
     with pytest.raises(SystemExit, match=r"notes\.txt"):

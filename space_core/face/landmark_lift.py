@@ -31,14 +31,14 @@ LOCALITY = 0.05  # how soon the pull of a snapped point fades over the mesh: lar
 def lift(points: np.ndarray) -> np.ndarray:
     """The face mesh (478, 3) through 68 points (68, 3), both in pixels, x right, y down, z away from the camera.
 
-    A linear map learnt from tracked faces fills in the mesh; then the mesh is drawn exactly onto the points used, and
+    A linear map fitted to tracked faces fills in the mesh; then the mesh is drawn exactly onto the points used, and
     those between follow. The irises, which the 68 points do not have, lie in the middle of the lids.
     """
     points = np.asarray(points, np.float64)[list(USED)]
     scale, rotation, origin = similarity(points)
     aligned = (points - origin) @ rotation / scale
-    learnt = _learnt_map()
-    mesh = (learnt["mean"] + (aligned - learnt["points_mean"]).reshape(-1) @ learnt["matrix"]).reshape(NUM_POINTS, 3)
+    fitted = _fitted_map()
+    mesh = (fitted["mean"] + (aligned - fitted["points_mean"]).reshape(-1) @ fitted["matrix"]).reshape(NUM_POINTS, 3)
     mesh[:NUM_SURFACE_POINTS] += _pull() @ (aligned - mesh[list(COUNTERPARTS)])
     _centre_irises(mesh)
     return (mesh * scale) @ rotation.T + origin
@@ -52,7 +52,7 @@ def similarity(points: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
 
 
 @cache
-def _learnt_map() -> dict[str, np.ndarray]:
+def _fitted_map() -> dict[str, np.ndarray]:
     return {name: array.astype(np.float64) for name, array in load_file(WEIGHTS).items()}
 
 

@@ -65,7 +65,7 @@ def fit(
     """A network fitted to examples: the linear map by ridge regression, then the residual by gradient descent.
 
     Args:
-        examples: to learn from.
+        examples: the training data.
         choosing: of other takes, by which the ridge and the best state of the residual are chosen.
         seed: of the first weights and of the order of the examples.
         variant: one of ``VARIANTS``.
@@ -170,7 +170,7 @@ def _ridge(training: Tensors, held: Tensors) -> torch.Tensor:
 def _descend(network: LatentNetwork, training: Tensors, held: Tensors, steps: int) -> None:
     """Fits the residual, and keeps the state that is best for held-out takes; the linear map stays as it is.
 
-    Speech comes last: otherwise the network would memorize takes by their speech before it has learnt from landmarks.
+    Speech comes last: otherwise the network would memorize takes by their speech before it has learned from landmarks.
     """
     network.linear.requires_grad_(False)
     loss_of: Callable = torch.nn.functional.mse_loss

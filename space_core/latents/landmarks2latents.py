@@ -1,6 +1,6 @@
 """Landmarks2Latents (SPACE, section 3.3): from posed landmarks, speech and emotion to a generator's latents.
 
-It is learnt where the generator's weights are (``space_core.neural.learning``), as it depends on them.
+It is trained where the generator's weights are (``space_core.neural.training``), as it depends on them.
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ NUM_SHAPES = 64  # principal components of the motion of the landmarks
 CONTEXT = 2  # frames before and after the one that is predicted
 WIDTH, SPEECH_WIDTH = 192, 32
 ANGLE_UNIT, PATH_UNIT, ZOOM_UNIT = 10.0, 0.1, 0.05  # degrees, normalized units, share: about a deviation of each
-LARGEST_OWN = 2.0  # deviations: latents of a portrait beyond those that were learnt from count as these
+LARGEST_OWN = 2.0  # deviations: latents of a portrait beyond those of the training data count as these
 
 
 @dataclass(frozen=True)
@@ -151,12 +151,12 @@ def load_landmarks2latents(path: Path, fingerprint: str, device: torch.device) -
     """The network of a file.
 
     Args:
-        path: written by ``space_core.neural.learning``.
-        fingerprint: of the generator's weights; a network that was learnt for others is refused.
+        path: written by ``space_core.neural.training``.
+        fingerprint: of the generator's weights; a network that was trained for others is refused.
         device: where it computes.
 
     Raises:
-        SpaceError: the file is missing, damaged, or was learnt for other weights.
+        SpaceError: the file is missing, damaged, or was trained for other weights.
     """
     again = "Learn it with 'python -m space_core.training.landmarks2latents'."
     try:
@@ -168,7 +168,7 @@ def load_landmarks2latents(path: Path, fingerprint: str, device: torch.device) -
     except (OSError, SafetensorError, RuntimeError) as error:
         raise SpaceError(f"{path} is missing or damaged. {again}") from error
     if about.get("weights") != fingerprint:
-        raise SpaceError(f"{path} was learnt for other weights of the generator. {again}")
+        raise SpaceError(f"{path} was trained for other weights of the generator. {again}")
     return Landmarks2Latents(network, device)
 
 

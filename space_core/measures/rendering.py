@@ -33,7 +33,7 @@ def corpus_and_generator_from_arguments(description: str) -> tuple[Corpus, Gener
 
 
 def the_generator(name: str) -> Generator:
-    """The generator of a name, on the GPU if there is one; on first use it may learn for minutes."""
+    """The generator of a name, on the GPU if there is one; on first use it may be trained for minutes."""
     return build_generator(name, pick_device("auto"), ignore_progress)
 
 

@@ -1,7 +1,7 @@
 """Screams and very high notes, for which a mouth is open.
 
 Whoever sings or screams so high lowers the jaw, as the first resonance of the vocal tract has to be at the pitch or
-above it (Joliveau et al., 2004). The network has learnt from speech, where no voice is that high, and often shuts the
+above it (Joliveau et al., 2004). The network was trained on speech, where no voice is that high, and often shuts the
 lips.
 """
 

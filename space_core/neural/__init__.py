@@ -1,4 +1,4 @@
-"""The generator "liveportrait", assembled: the networks, and Landmarks2Latents, which is learnt when it is missing."""
+"""The generator "liveportrait", assembled: the networks, and Landmarks2Latents, which is trained when it is missing."""
 
 from space_core.neural.assembly import build, is_available
 

@@ -1,4 +1,4 @@
-"""Takes to learn Landmarks2Latents from that the mesh warp draws, over all of its motion."""
+"""Takes on which Landmarks2Latents is trained, drawn by the mesh warp over all of its motion."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""Takes to learn Landmarks2Latents from out of a user's videos."""
+"""Takes on which Landmarks2Latents is trained, from a user's videos."""
 
 from collections.abc import Iterator
 from contextlib import suppress

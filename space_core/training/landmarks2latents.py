@@ -17,7 +17,7 @@ from tqdm import tqdm
 from space_core.device import pick_device
 from space_core.errors import SpaceError
 from space_core.generator.liveportrait import load_networks
-from space_core.neural.learning import NUM_TAKES, learn, save
+from space_core.neural.training import NUM_TAKES, save, train
 from space_core.options import DEVICES
 
 
@@ -33,7 +33,7 @@ def _files(folder: Path | None) -> list[Path]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", type=Path, required=True, metavar="FOLDER", help="with LivePortrait's five files")
-    parser.add_argument("--videos", type=Path, metavar="FOLDER", help="videos of a speaking face to learn from")
+    parser.add_argument("--videos", type=Path, metavar="FOLDER", help="videos of a speaking face to train on")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--takes", type=int, default=NUM_TAKES, help="of twelve frames each (default: %(default)s)")
     parser.add_argument("--device", choices=DEVICES, default="auto")
@@ -46,11 +46,11 @@ def main() -> None:
                 bar.total = total
                 bar.update(done - bar.n)
 
-            learnt = learn(networks, show, arguments.seed, arguments.takes, _files(arguments.videos))
-        save(learnt, networks, arguments.weights)
+            trained = train(networks, show, arguments.seed, arguments.takes, _files(arguments.videos))
+        save(trained, networks, arguments.weights)
     except SpaceError as error:
         raise SystemExit(f"space_core: {error}") from None
-    print(learnt.card)
+    print(trained.card)
 
 
 if __name__ == "__main__":

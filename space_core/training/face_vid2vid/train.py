@@ -246,7 +246,7 @@ def untrained_networks(layout: Layout) -> LivePortraitNetworks:
     with torch.no_grad():
         for layer in networks.motion_extractor.modules():
             if isinstance(layer, nn.Conv2d | nn.Linear):
-                # With torch's smaller weights the residual blocks add little, and a pose is learnt ten times slower.
+                # With torch's smaller weights the residual blocks add little, and a pose is learned ten times slower.
                 nn.init.kaiming_normal_(layer.weight)
                 if layer.bias is not None:
                     nn.init.zeros_(layer.bias)

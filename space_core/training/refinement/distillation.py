@@ -43,7 +43,7 @@ REPORT_EVERY = 100  # steps
 
 
 def read_windows(corpus: Corpus) -> Windows:
-    """Mouths to learn from, drawn once and stored in the cache; about 20 minutes on a CPU core."""
+    """Mouths to train on, drawn once and stored in the cache; about 20 minutes on a CPU core."""
     path = corpus.cache / "refinement" / "distillation.pt"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -29,11 +29,11 @@ WHOLE = next(iter(VARIANTS))  # the one that is used; the others are for the car
 CHOOSING, VALIDATION = 0.1, 0.2  # shares of the takes: to choose the best state by, and to measure it on
 CARD = """# Landmarks2Latents for these weights
 
-Learnt by `python -m space_core.training.landmarks2latents --seed {seed} --takes {drawn}` in {minutes:.1f} minutes
+Trained by `python -m space_core.training.landmarks2latents --seed {seed} --takes {drawn}` in {minutes:.1f} minutes
 from {frames} frames, which the motion extractor beside this file read: {drawn} takes that SPACE's mesh warp drew
 of its example portraits{recorded}. It belongs to these weights alone and is under their terms.
 
-Validation on {held} takes that were not learnt from, root mean square errors in the latents' units:
+Validation on {held} takes that were not trained on, root mean square errors in the latents' units:
 
 | given, besides the head pose | expression | translation and scale |
 | --- | --- | --- |
@@ -44,7 +44,7 @@ The error of the expression is {reduction:.0%} {direction} that of the portrait'
 
 
 @dataclass(frozen=True)
-class Learnt:
+class TrainingResult:
     """A network with its validation figures.
 
     Attributes:
@@ -58,8 +58,8 @@ class Learnt:
     card: str
 
 
-def load_or_learn(networks: LivePortraitNetworks, folder: Path, progress: Progress) -> Landmarks2Latents:
-    """The network beside the weights in a folder; one that is missing or belongs to other weights is learnt.
+def load_or_train(networks: LivePortraitNetworks, folder: Path, progress: Progress) -> Landmarks2Latents:
+    """The network beside the weights in a folder; one that is missing or belongs to other weights is trained.
 
     Raises:
         SpaceError: it is missing or of other weights, and the folder can't be written to; or the disk is full.
@@ -69,27 +69,27 @@ def load_or_learn(networks: LivePortraitNetworks, folder: Path, progress: Progre
     except SpaceError:
         if not os.access(folder, os.W_OK):
             raise
-        learnt = learn(networks, progress)
-        save(learnt, networks, folder)
-        return Landmarks2Latents(learnt.network, networks.device)
+        trained = train(networks, progress)
+        save(trained, networks, folder)
+        return Landmarks2Latents(trained.network, networks.device)
 
 
-def learn(
+def train(
     networks: LivePortraitNetworks,
     progress: Progress,
     seed: int = 0,
     num_takes: int = NUM_TAKES,
     videos: Sequence[Path] = (),
     steps: int = STEPS,
-) -> Learnt:
-    """Learns the network for these networks' motion extractor; the same seed and number of takes give the same one.
+) -> TrainingResult:
+    """Trains the network for these networks' motion extractor; the same seed and number of takes give the same one.
 
     Args:
         networks: with their weights.
         progress: called with the stage "learning".
         seed: of everything random.
         num_takes: of twelve frames each, that are drawn; fewer where they take longer than ``GATHERING_SECONDS``.
-        videos: with a face, to learn from as well.
+        videos: with a face, to train on as well.
         steps: see ``fit``.
 
     Raises:
@@ -120,7 +120,7 @@ def learn(
         reduction=abs(whole.reduction),
         direction="below" if whole.reduction >= 0 else "above",
     )
-    return Learnt(fitted[WHOLE], found, card)
+    return TrainingResult(fitted[WHOLE], found, card)
 
 
 def _gather(
@@ -132,7 +132,7 @@ def _gather(
 ) -> tuple[list[Examples], int]:
     """The examples of each take, those of the videos first, and how many of the takes are of videos.
 
-    ``on_take`` is called with the number of takes that were drawn so far. For the rest see ``learn``.
+    ``on_take`` is called with the number of takes that were drawn so far. For the rest see ``train``.
     """
     drawn = DrawnTakes(networks, seed)
     parts: list[Examples] = []
@@ -151,7 +151,7 @@ def _gather(
 
 
 def _split(parts: Sequence[Examples], seed: int) -> list[Examples]:
-    """The takes at random in three: for validation, for the choice of the best state, and to learn from."""
+    """The takes at random in three: for validation, for the choice of the best state, and to train on."""
     order = np.random.default_rng(seed).permutation(len(parts))
     first, second = round(len(parts) * VALIDATION), round(len(parts) * (VALIDATION + CHOOSING))
     return [
@@ -160,19 +160,19 @@ def _split(parts: Sequence[Examples], seed: int) -> list[Examples]:
     ]
 
 
-def save(learnt: Learnt, networks: LivePortraitNetworks, folder: Path) -> None:
+def save(trained: TrainingResult, networks: LivePortraitNetworks, folder: Path) -> None:
     """Writes network and card beside the weights.
 
     Raises:
         SpaceError: the folder can't be written to.
     """
     path = folder / FILE
-    tensors = {name: tensor.cpu().contiguous() for name, tensor in learnt.network.state_dict().items()}
+    tensors = {name: tensor.cpu().contiguous() for name, tensor in trained.network.state_dict().items()}
     try:
         with unfinished_file(path) as unfinished:
             save_file(tensors, unfinished, {"weights": fingerprint(networks)})
             unfinished.replace(path)
-        path.with_suffix(".md").write_text(learnt.card, "utf-8")
+        path.with_suffix(".md").write_text(trained.card, "utf-8")
     except OSError as error:
         raise SpaceError(f"{path} can't be written: {error.strerror or error}.") from error
 

@@ -12,7 +12,7 @@ from space_core.process import configure_process
 from space_core.web.private_files import create_private_folder
 from space_core.web.settings import Settings, on_zero_gpu
 
-os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before gradio is imported: nothing here calls home
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before gradio is imported: no usage data is sent
 
 if __name__ == "__main__":
     # Before gradio and torch are imported, which takes seconds: --help and wrong settings are answered at once.
@@ -21,7 +21,7 @@ if __name__ == "__main__":
     configure_process()  # before threads start and NumPy is loaded
 
 if on_zero_gpu():
-    import spaces  # before torch: on a ZeroGPU Space it pretends to torch that there is a GPU
+    import spaces  # before torch: on a ZeroGPU Space it emulates a GPU for torch
 
 with spared_by_collector():
     from space_core import SpaceError, SpacePipeline

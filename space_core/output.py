@@ -81,7 +81,7 @@ def write_animation(
         credentials: sign the videos; None leaves them unsigned.
 
     Raises:
-        SpaceError: a file can't be written. Nothing half-made is left behind.
+        SpaceError: a file can't be written. No incomplete file is left behind.
     """
     num_frames, sound = animation.num_frames, soundtrack or sound
     finished: list[Path] = []

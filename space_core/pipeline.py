@@ -137,7 +137,7 @@ class SpacePipeline:
             outputs: the MP4 to write, or several files; see ``Outputs``.
 
         Raises:
-            SpaceError: an input can't be used or a file can't be written. Nothing half-made is left behind then.
+            SpaceError: an input can't be used or a file can't be written. No incomplete file is left behind then.
             ServerFault: the machine failed: no disk space, no memory, an encoder that ended or hung.
         """
         options = options or AnimationOptions()
@@ -190,7 +190,7 @@ class SpacePipeline:
             outputs: the MP4 to write, or ``Outputs`` with a video, a stream or both.
 
         Raises:
-            SpaceError: see ``compare``; or the file can't be written. Nothing half-made is left behind then.
+            SpaceError: see ``compare``; or the file can't be written. No incomplete file is left behind then.
         """
         outputs = outputs if isinstance(outputs, Outputs) else Outputs(outputs)
         if outputs.sound or outputs.landmark_video or outputs.motion_file:

@@ -17,7 +17,7 @@ RISE_FREE, RISE_LIMIT = 0.65, 0.85
 BROWS = ((55, 65, 52), (285, 295, 282))  # the lower rims of both, from the inner end to the middle
 BROWS_LOW, BROWS_HIGH = 0.0, -0.06  # y on the canonical face between which skin starts to move with the brows
 # The wings of the nose rise freely by the first, and never by the second (4.5 mm): its tip stays, and would hang
-# between them like a beak. It fades out between these y on the canonical face, and these distances from its middle.
+# between them. It fades out between these y on the canonical face, and these distances from its middle.
 NOSE_FREE, NOSE_LIMIT = 0.035, 0.05
 NOSE_ABOVE, NOSE_BELOW, NOSE_BESIDE = (0.1, 0.3), (0.54, 0.61), (0.25, 0.33)
 

@@ -32,8 +32,8 @@ COLOUR_WIDTH, LIGHT_WIDTH = 0.06, 0.15
 MIN_COLOUR, MAX_DEVIATION, MAX_RATIO = 0.04, 0.3, 0.4
 # So far from the median both sides are alike … are not: hair on one forehead, for example, and skin on the other.
 UNLIKE, LIKENESS_WIDTH = (0.35, 0.7), 0.08
-# The same beside the face: steeper, as half an ear before the background would be a ghost; at yaws at which nothing
-# reaches the second, from about 12° down, nothing is mirrored there.
+# The same beside the face: steeper, as a half transparent ear before the background would be noticed; at yaws at which
+# nothing reaches the second, from about 12° down, nothing is mirrored there.
 HIDDEN = (0.3, 0.6)
 # The photo shows the far ear, or what covers it, so far beyond the outline between these heights, in so large a share.
 BEYOND_EAR, EAR_HEIGHTS, EAR_SHOWN = 0.08, (-0.15, 0.35), 0.8

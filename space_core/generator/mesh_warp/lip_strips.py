@@ -10,13 +10,13 @@ from space_core.generator.mesh_warp.lip_seam import smooth_along_lip
 from space_core.generator.mesh_warp.sampling import sample
 
 STEP, REACH = 0.2 * MILLIMETRE, 2.4 * MILLIMETRE  # of a profile across a lip's edge
-WIDEST = 1.8 * MILLIMETRE
-# A profile is the lip's colour from the first of these places on, or from that share of the lip's height.
+WIDEST = 1.8 * MILLIMETRE  # greatest width of a strip
+# From this distance on, or from this share of the lip's height, a profile shows the lip.
 LIP_FROM, LIP_FROM_SHARE = 1.8 * MILLIMETRE, 0.4
-# Teeth are brighter than a lip in the channel in which it is darkest, by that much at least; a strip of them ends where
-# that share of it is left.
+# Teeth exceed a lip by at least ``TEETH_CONTRAST``, 0…1, in the channel in which the lip is darkest; a strip of them
+# ends where the share ``TEETH_END`` of that difference is left.
 TEETH_CONTRAST, TEETH_END = 0.12, 0.3
-NEGLIGIBLE = 0.05 * MILLIMETRE
+NEGLIGIBLE = 0.05 * MILLIMETRE  # narrower strips are none
 
 
 def strips_shift(picture: torch.Tensor, photo: FaceMotion) -> np.ndarray:

@@ -13,9 +13,9 @@ from torch.nn import functional as F
 
 DEPTH_STEPS = 256  # of the depth buffer, per pixel of depth
 TOLERANCE = 1e-4  # barycentric; a pixel on a shared edge belongs to at least one of the two triangles
-TINY = 1e-30  # a step of a weight that is as good as none
-# Off the CPU the numbers of rows and pixels are not read back, so there is room for a fixed number of them: so many
-# rows per triangle, and so many pixels per pixel of the picture. Triangles beyond that are left out, the last first.
+TINY = 1e-30  # smaller steps of a weight count as zero
+# Off the CPU the numbers of rows and pixels are not read back, so there is room for a fixed number of them: rows per
+# triangle, and pixels per pixel of the picture. Triangles beyond that are left out, the last first.
 ROWS_PER_TRIANGLE, OVERDRAW = 48, 6
 
 

@@ -25,23 +25,25 @@ from space_core.smoothstep import smoothstep
 
 WEIGHTS = weights_path("refinement.safetensors")
 
-# The window: a square of the picture plane as wide as the outer eye corners are apart (1 normalized unit), its middle
-# that far below the middle of the photo's mouth, as mouths open downwards.
+# The window: a square of the picture plane as wide as the outer eye corners are apart (1 normalized unit). Its middle
+# is ``BELOW_MOUTH`` (normalized) below the middle of the photo's mouth, as mouths open downwards.
 SIDE = 128  # pixels
 BELOW_MOUTH = 0.08
-AROUND_LIPS = 10  # pixels of it; the skin further from the lips stays as it is, with all of its texture
-NEAR_LIPS_REACH = 2 * AROUND_LIPS + 2  # pixels; from there on the refinement has faded to nothing
+AROUND_LIPS = 10  # pixels of the window; the skin further from the lips keeps its texture
+NEAR_LIPS_REACH = 2 * AROUND_LIPS + 2  # pixels of the window from the lips at which the refinement has faded to nothing
 PART_UNIT = 8  # pixels, the stride of the network
-EDGE = 0.12  # over which the window fades into the frame, in widths of it
+EDGE = 0.12  # share of the window's width over which it fades into the frame
 # Lips that have moved less than the first of these from the photo's (normalized units, root mean square) are left as
 # the geometry has them, with no motion the photo itself; from the second on, all of the refinement shows.
 MOVED_LOW, MOVED_HIGH = 0.003, 0.015
-# Between the lips the refinement changes colour and light in cells of so many pixels, blurred over their neighbours so
-# many times: by a factor within these limits, up to so different between red, green and blue (``DARKEST`` keeps it from
-# growing in the dark). What it adds beyond that is at most ``DETAIL``.
+# Between the lips the refinement multiplies light in cells of ``SHADING_CELL`` pixels, blurred ``SHADING_BLURS`` times,
+# by a factor within ``GAIN``; ``DARKEST`` is added to both of its terms, so that it does not grow in the dark. Beyond
+# that it adds at most ``DETAIL``, 0…1.
 SHADING_CELL, SHADING_BLURS = 4, 2
 GAIN, DARKEST, DETAIL = (0.5, 1.6), 0.05, 0.05
-SHADED_LIP = 0.4  # light that is added to darker lips is less in the same proportion, or the seam between them glows
+# Brightness of lips, 0…1, below which the light that is added to them is reduced in proportion, or the seam between
+# them would glow.
+SHADED_LIP = 0.4
 # The network, which has no input that says where teeth are bright, makes all of them darker than recorded ones: its
 # factor is raised to this power and multiplied by this, chosen on recorded clips for contrast, gradient and bright
 # pixels.
@@ -107,7 +109,7 @@ class RefinementNetwork(nn.Module):
         out = F.pixel_shuffle(self.conv_out(F.leaky_relu(fine, 0.1)), 2).float()
         # What it paints anew, where it does so, and what it adds to all else.
         painted, where, residual = out.split((3, 1, 3), 1)
-        # Between the lips that is nearly everywhere, elsewhere nearly nowhere, unless it has learnt otherwise.
+        # Between the lips that is nearly everywhere, elsewhere nearly nowhere, unless it has learned otherwise.
         where = torch.sigmoid(where - 3 + 6 * conditioning[:, INSIDE])
         return where * (painted - conditioning[:, :3]) + residual
 

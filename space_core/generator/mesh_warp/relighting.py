@@ -47,7 +47,7 @@ FADING = (0.0, 0.25)  # normalized distances from the face's border between whic
 SMOOTHING = 0.06  # normalized standard deviation by which normals are smoothed
 CELL = 4  # side of the maps' cells in pixels of the surroundings
 CELLS = 3  # side, in cells of the canvas' grid, of the blocks for which a ratio is computed
-UNITY = 200  # the value of eight bits that stands for the ratio 1
+UNITY = 200  # the 8-bit value of the ratio 1
 PAIRS = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))  # of a normal's components
 
 

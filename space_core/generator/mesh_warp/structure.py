@@ -4,7 +4,7 @@ Multi-scale patch-based completion (Wexler et al., 2007): the unknown part becom
 patch of the known part. Patches are compared in reduced pictures, where an exhaustive search is a product of matrices;
 pixels are then copied at full resolution. Patches alone were far from what a head hides: they are also chosen by place
 and by the colours of a smooth fill, which is right about large shapes; and where they contradict each other their mean
-is taken, which looks like something out of focus rather than like crumbs.
+is taken, which looks out of focus instead of fragmented.
 """
 
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ COMPONENTS = 24  # principal components in which patches are compared
 # differs by 1 from the smooth fill; as the Euclidean distance of patches of colours 0…1.
 FARTHER, GUIDE, GUIDE_WIDTH = 10.0, 4.0, 16.0
 ROWS = 0.25  # of the picture's height: patches are searched for so far above and below
-TYPICAL = 0.5  # a patch as far from its like as the median weighs e^(−1 / (2 · this)) as much as one that fits
+TYPICAL = 0.5  # a patch whose error is the median one has e^(−1 / (2 · this)) times the weight of one without error
 OFF_MIDDLE = 0.15  # by this share a patch's distance counts more for the pixel at its corner
 AGREEMENT = (0.02, 0.06)  # standard deviation of what patches say of a pixel, 0…1: copied … the mean of them
 REACH, FADE = 96, 24  # pixels: no turn of a head uncovers what is further inside; over which completion ends there
@@ -44,8 +44,9 @@ FINE, COARSE, WIDE = 2.0, 12.0, 14.0
 PLAIN, BUSY = 0.014, 0.028
 # Detail, colours 0…1, that is more than grain; and of which share of pixels nearby that is texture.
 STRONG, EVERYWHERE = 0.02, (0.45, 0.6)
-# Colours of pixels that differ by less from their neighbours' are even; where more than such a share nearby is, detail
-# is that of letters on paper, which is no texture: pieces of it would be confetti.
+# Pixels are even where their colour differs by less than ``EVEN`` from that of their neighbours. Where the share of
+# such pixels nearby exceeds ``PAPER``, detail is that of letters on paper, which is not a texture: pieces of it would
+# be seen as scraps.
 EVEN, PAPER = 0.01, (0.1, 0.18)
 # Detail, colours 0…1, that is stronger is that of things, such as petals and letters: pieces of it are as weak as that.
 STRONGEST = 0.08

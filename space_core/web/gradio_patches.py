@@ -1,7 +1,7 @@
 """What the demo replaces inside Gradio; ``gradio_page`` has what it sets and reads there.
 
 Gradio fetches addresses that visitors give, opens their photos itself, prints tracebacks and names files of the machine
-in errors; uploads that break off are taken or left behind, and their progress is kept forever. None of this can be
+in errors; uploads that break off are taken or left behind, and their progress is kept for ever. None of this can be
 configured, so it is patched. ``REPLACED`` lists what the patches rely on: ``apply`` checks it against the Gradio that
 is installed.
 """

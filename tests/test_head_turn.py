@@ -917,6 +917,20 @@ def test_long_hair_is_mirrored_where_the_photo_shows_none_on_the_far_side(turned
     assert bool((side.hidden[468:] > 0.5).all() and (side.kind[468:, 0] == 1).all()) == mirrored
 
 
+@pytest.mark.parametrize(("hair", "turn", "shown"), [(0, 8, 0), (0, 25, 1), (1, 8, 1)])
+def test_after_a_small_turn_no_hair_behind_the_far_ear_shows_beside_the_cheek_but_that_which_hangs(
+    turned_away, hair, turn, shown
+):
+    photo, far = on_surroundings(posed(turned_away)), np.sign(turned_away.pose.rotation[0, 0])
+    behind_ear = np.array([[-1.1 * far, y, 1.0] for y in (0.0, 0.1, 0.2)])
+    person, triangles = np.ones((640, 640), np.float32), np.array([[468, 469, 470]])
+    side = find_far_side(photo, person, behind_ear, np.ones(3), np.full(3, float(hair)), triangles)
+    motion = on_surroundings(posed(turned_away, yaw=-turn * far))
+    everything = replace(side, hidden=torch.ones_like(side.hidden)).hidden_in(motion, torch.ones(1, 471, 1))[0, :, 0]
+    assert (everything[:468] == 1).all()
+    torch.testing.assert_close(everything[468:], torch.full((3,), float(shown)))
+
+
 @pytest.mark.parametrize(("down_to", "mirrored"), [(1.2, True), (0.9, False)])
 def test_the_neck_before_hair_that_reaches_the_shoulders_is_mirrored_with_it(turned_away, down_to, mirrored):
     photo, far = on_surroundings(posed(turned_away)), np.sign(turned_away.pose.rotation[0, 0])

@@ -111,7 +111,8 @@ def test_skin_behind_a_frame_has_not_the_lenses_tint(portrait):
     assert np.mean(shares) > 0.75, shares  # the lenses take almost half of the light
 
 
-def test_arms_lie_on_the_temples_and_not_before_the_face(portrait):
+@pytest.mark.parametrize("hair", [False, True])
+def test_arms_lie_on_the_temples_and_not_before_the_face(portrait, hair):
     tinted = in_tinted_glasses(portrait)
     scale, landmarks = float(tinted.pose.scale[0]), tinted.landmarks
     drawn, ends = tinted.surroundings.copy(), []
@@ -119,6 +120,10 @@ def test_arms_lie_on_the_temples_and_not_before_the_face(portrait):
         x, y = landmarks[[eye.upper_lid[0], eye.upper_lid[-1]], :2].mean(0) + MARGIN - [0, 0.09 * scale]
         start, end = ((round(x + side * far * scale), round(y)) for far in (0.29, 0.6))
         cv2.line(drawn, start, end, (20, 18, 16), round(0.04 * scale))
+        if hair:  # that reaches from above down to the arm, where it begins
+            corners = ((round(x + side * far * scale), round(y + up * scale)) for far, up in ((0.36, -0.5), (0.6, 0.0)))
+            cv2.rectangle(drawn, *corners, (30, 26, 22), -1)
+            ends.append((round(x + side * 0.41 * scale), round(y - 0.06 * scale)))
         ends.append((round(x + side * 0.52 * scale), round(y)))
     picture = torch.tensor(drawn).permute(2, 0, 1)[None].float() / 255
     glasses = find_glasses(picture, on_surroundings(posed(tinted)), tinted.person)

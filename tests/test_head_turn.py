@@ -697,6 +697,30 @@ def test_a_ribbon_of_which_the_mask_is_hardly_sure_does_not_colour_the_uncovered
     assert float((plate[2] - plate[0])[240:400, 380:450].max()) < 0.05  # the wall is nowhere blue
 
 
+def test_what_the_photo_shows_beside_a_head_stands_still_up_to_its_outline_but_not_hair_beyond_the_mask(portrait):
+    mask, fuzz = np.zeros((2, 640, 640), np.float32)
+    cv2.circle(mask, (320, 320), 150, 1.0, -1)
+    cv2.circle(fuzz, (320, 320), 162, 1.0, -1)
+    picture = np.full((640, 640, 3), (0.75, 0.75, 0.7), np.float32)
+    picture[300:340] = 0.3, 0.15, 0.1  # a shelf that ends at the head
+    fuzz[:320] = fuzz[:, :320] = 0
+    picture[fuzz > 0] = 0.5, 0.5, 0.45
+    picture[mask > 0] = 0.1
+    background = estimate_background(
+        replace(portrait, person=mask),
+        torch.from_numpy(picture).permute(2, 0, 1)[None],
+        np.zeros((640, 640), bool),
+        np.array([[0, 0], [640, 640]]),
+        mask,
+    )
+    known = background.known[0, 0].numpy()
+    distance = np.hypot(*(np.indices(known.shape) - 320))
+    beside = (distance > 159) & (distance < 162)
+    beside[:, 322:] = beside[322:] = False
+    assert known[beside].min() > 0.95
+    assert known[cv2.erode(fuzz - mask, np.ones((9, 9))) > 0].max() < 0.5
+
+
 def test_the_lines_of_a_drawing_do_not_colour_the_paper_behind_its_head(portrait):
     mask = np.zeros((640, 640), np.float32)
     cv2.circle(mask, (320, 320), 150, 1.0, -1)
@@ -887,10 +911,24 @@ def test_long_hair_is_mirrored_where_the_photo_shows_none_on_the_far_side(turned
     person = np.ones((640, 640), np.float32)
     if not far_shown:
         beyond = photo.host.posed[0, :468, 0] * far
-        person[:, np.arange(640) * far > beyond.max() - 0.1 * float(photo.host.scale[0])] = 0
+        person[:, np.arange(640) * far > beyond.max() - 0.2 * float(photo.host.scale[0])] = 0
     triangles = np.array([[468, 469, 470]])
     side = find_far_side(photo, person, lock, np.zeros(3), np.full(3, float(hair)), triangles)
     assert bool((side.hidden[468:] > 0.5).all() and (side.kind[468:, 0] == 1).all()) == mirrored
+
+
+@pytest.mark.parametrize(("hair", "turn", "shown"), [(0, 8, 0), (0, 25, 1), (1, 8, 1)])
+def test_after_a_small_turn_no_hair_behind_the_far_ear_shows_beside_the_cheek_but_that_which_hangs(
+    turned_away, hair, turn, shown
+):
+    photo, far = on_surroundings(posed(turned_away)), np.sign(turned_away.pose.rotation[0, 0])
+    behind_ear = np.array([[-1.1 * far, y, 1.0] for y in (0.0, 0.1, 0.2)])
+    person, triangles = np.ones((640, 640), np.float32), np.array([[468, 469, 470]])
+    side = find_far_side(photo, person, behind_ear, np.ones(3), np.full(3, float(hair)), triangles)
+    motion = on_surroundings(posed(turned_away, yaw=-turn * far))
+    everything = replace(side, hidden=torch.ones_like(side.hidden)).hidden_in(motion, torch.ones(1, 471, 1))[0, :, 0]
+    assert (everything[:468] == 1).all()
+    torch.testing.assert_close(everything[468:], torch.full((3,), float(shown)))
 
 
 @pytest.mark.parametrize(("down_to", "mirrored"), [(1.2, True), (0.9, False)])
@@ -898,7 +936,7 @@ def test_the_neck_before_hair_that_reaches_the_shoulders_is_mirrored_with_it(tur
     photo, far = on_surroundings(posed(turned_away)), np.sign(turned_away.pose.rotation[0, 0])
     person = np.ones((640, 640), np.float32)
     beyond = photo.host.posed[0, :468, 0] * far
-    person[:, np.arange(640) * far > beyond.max() - 0.1 * float(photo.host.scale[0])] = 0
+    person[:, np.arange(640) * far > beyond.max() - 0.2 * float(photo.host.scale[0])] = 0
     places = [(-0.9, 0.85), (-0.9, down_to), (-0.8, 0.87), (-0.7, 0.83), (-0.7, 1.5)]  # hair, the neck before it, below
     around = np.array([[x * far, y, 0.6] for x, y in places])
     hair, turns = np.array([1.0, 1.0, 0, 0, 0]), np.full(5, 0.4)
@@ -913,7 +951,7 @@ def test_hair_is_not_mirrored_to_where_the_photo_shows_the_background(turned_awa
     far = np.sign(turned_away.pose.rotation[0, 0])
     lock = np.array([[-beside * far, y, 0.6] for y in (1.0, 1.1, 1.2)])
     person = np.ones((640, 640), np.float32)
-    beyond = (photo.host.posed[0, :468, 0] * far).max() - 0.1 * float(photo.host.scale[0])
+    beyond = (photo.host.posed[0, :468, 0] * far).max() - 0.2 * float(photo.host.scale[0])
     person[:, np.arange(640) * far > beyond] = 0
     side = find_far_side(photo, person, lock, np.ones(3), np.ones(3), np.array([[468, 469, 470]]))
     assert (side.hidden[468:] > 0.5).all() if mirrored else not side.hidden[468:].any()

@@ -10,7 +10,7 @@ turned about its neck. Columns of the figures, means over the turned frames:
     yaw, pitch  slope of the measured angle over the commanded one
     still       mean difference from the photo of pixels more than 12 pixels outside the person in photo and frame
     ghost       slope of the frame's detail over the photo's where the person was in the photo and no longer is, and
-                in the 12 pixels around: 0 where nothing stays behind
+                in the 12 pixels around: 0 where nothing stays behind, but for the photo's background in the latter
     prepare     seconds that the preparation of the portrait took
 
 Then, for recorded clips of heads that turn: the flicker of the person's outline in the recorded frames, and in those

@@ -8,6 +8,7 @@ import torch
 
 from space_core.distance import distance_to
 from space_core.face.portrait import Portrait
+from space_core.generator.mesh_warp.background_colours import like_background
 from space_core.generator.mesh_warp.earrings import find_earrings
 from space_core.generator.mesh_warp.hair_strands import find_hair_strands
 from space_core.generator.mesh_warp.hair_tips import find_hair_tips
@@ -25,7 +26,9 @@ DOUBT_LOW, DOUBT_HIGH = 0.08, 0.3
 LIKELY, EDGE_REACH = 0.5, (24, 40)
 FRAME = 8  # pixels along the photo's edges in which lines are no hair
 BACKGROUND_CLEARANCE = 19  # width, in pixels, of the brush that keeps the background clear of the person's edge
+CLOSE_CLEARANCE = 7  # … where it is coloured like the background further out
 TIP_CLEARANCE = 5  # … and of tips and strands of hair beyond
+KEPT = 0.01  # of ``kept``: more is not known
 RIM = 9.5  # pixels over which these fade out; what is half known further inside has a share of the person
 UNSURE = 11  # width, in pixels, of the person's soft edge, which is no evidence of the background
 
@@ -70,11 +73,15 @@ def estimate_background(
         clear_of_edges = cv2.erode(in_photo.astype(np.float32), np.ones((2 * FRAME + 1, 2 * FRAME + 1)))
         # Tips of hair of which the mask is hardly sure would stay behind when the head goes.
         doubtful = np.clip((person - DOUBT_LOW) / (DOUBT_HIGH - DOUBT_LOW), 0, 1)
-        brush, fine_brush = (np.ones((width, width), np.uint8) for width in (BACKGROUND_CLEARANCE, TIP_CLEARANCE))
+        brush, close_brush, fine_brush = (
+            np.ones((width, width), np.uint8) for width in (BACKGROUND_CLEARANCE, CLOSE_CLEARANCE, TIP_CLEARANCE)
+        )
         kept = blur(cv2.dilate(doubtful, brush), 3)
+        close = blur(cv2.dilate(doubtful, close_brush), 1)
+        kept = np.minimum(kept, np.maximum(close, 1 - like_background(picture, kept < KEPT)))
     for found in (*others, strands.result()):
         kept = np.maximum(kept, blur(cv2.dilate(found * clear_of_edges, fine_brush), 1))
-    inside = distance_to(kept < 0.01) > RIM
+    inside = distance_to(kept < KEPT) > RIM
     kept[inside & (kept > 0.5)] = 1
     shows, known = (torch.from_numpy(1 - mask)[None, None].float() for mask in (steep, kept))
     # What goes on beyond the edges is drawn, but nothing is filled from it: it would go on as stripes.
@@ -89,7 +96,7 @@ def estimate_background(
     smooth = fill(picture, filled_from)
     # What is seen beside the person tells which estimate is right, but not the person's own soft edge.
     evidence = cv2.erode(1 - steep, np.ones((UNSURE, UNSURE), np.uint8)) * (in_photo & ~inside)
-    filled = with_structure(smooth, picture, filled_from, busy, evidence, kept > 0.01)
+    filled = with_structure(smooth, picture, filled_from, busy, evidence, kept > KEPT)
     return Background(shows, known, torch.where(filled_from == known, filled - picture * known, filled * (1 - known)))
 
 

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from space_core.distance import distance_to
 from space_core.face.topology import NUM_SURFACE_POINTS, OVAL, canonical_face, face_normals
-from space_core.generator.mesh_warp.face_motion import FaceMotion, index_on
+from space_core.generator.mesh_warp.face_motion import FaceMotion, index_on, upload
 from space_core.generator.mesh_warp.far_cheek import far_cheek
 from space_core.generator.mesh_warp.head_shape import CELL, HEAD_MIDDLE, PERSON
 from space_core.generator.mesh_warp.inpainting import fill
@@ -25,6 +25,9 @@ WITH_HEAD = (0.5, 0.95)  # of what turns with the head; necks and shoulders stay
 BESIDE, UPWARDS, BELOW = (1.05, 1.35), 0.75, (0.35, 0.65)
 BEYOND = (1.4, 1.8)  # so far from the middle nothing is hidden
 TURN = (0.03, 0.08)  # turns towards the far side (differences of sines): nothing is mirrored … all that there is
+# What a photo shows behind the near ear is taken to be less deep than it is, and so to reach further to the side:
+# beyond these widths at these heights, normalized, it is mirrored only after turns, as above, that are so great.
+HEIGHTS, WIDTHS, BEYOND_WIDTH, WIDE_TURN = (-0.15, 0.3), (0.9, 0.8), (-0.1, 0.1), (0.15, 0.3)
 CHEEK_TURN = (0.08, 0.2)  # likewise: the photo's far cheek is seen beside the mirrored one … no longer
 # The light of both sides is compared in colours that are averaged over so many normalized units, and varies smoothly
 # over a wider distance. Its ratios are logarithms, at most so far from their median, and from none.
@@ -66,6 +69,7 @@ class FarSide:
         triangles: (N, 3) int64, of the warp mesh.
         around: (V − 468, 3) the mirror images of the vertices around the face, normalized.
         hidden: (V, 1) 1 where a vertex is seen far better than its mirror image … 0 where it is not.
+        wide: (V, 1) 1 where a vertex is mirrored only after a greater turn … 0 where it always is.
         kind: (V, 2) 1 where both sides are taken to look alike … 0 where they are not; 1 in the face, 0 around it.
         face: (M, 3) int64, the triangles of the whole face.
         sine: of the photo's yaw.
@@ -74,6 +78,7 @@ class FarSide:
     triangles: torch.Tensor
     around: torch.Tensor
     hidden: torch.Tensor
+    wide: torch.Tensor
     kind: torch.Tensor
     face: torch.Tensor
     sine: float
@@ -81,6 +86,11 @@ class FarSide:
     def in_view(self, motion: FaceMotion) -> np.ndarray:
         """(B,) 0 where a head is turned as in the photo or further away … 1 where the far side is turned into view."""
         return smoothstep(self._turned(motion), *TURN)
+
+    def hidden_in(self, motion: FaceMotion, view: torch.Tensor) -> torch.Tensor:
+        """(B, V, 1) ``hidden`` times how much of it is in ``view`` (B, V, 1), 0…1."""
+        greater = upload(smoothstep(self._turned(motion), *WIDE_TURN).astype(np.float32), view.device)[:, None, None]
+        return self.hidden * view * (1 - self.wide * (1 - greater))
 
     def without_cheek(self, motion: FaceMotion) -> np.ndarray:
         """(B,) 0 where the photo's far cheek may be seen beside the mirrored one … 1 where it would be a second one."""
@@ -161,6 +171,7 @@ def find_far_side(
         triangles=torch.tensor(seen_better, device=photo.posed.device),
         around=photo.posed.new_tensor(around * [-1, 1, 1]),
         hidden=photo.posed.new_tensor(hidden[:, None]),
+        wide=photo.posed.new_tensor(_wide(photo, around, mirrored_hair)[:, None]),
         kind=photo.posed.new_tensor(kind),
         face=torch.tensor(triangles[(triangles < NUM_SURFACE_POINTS).all(1)], device=photo.posed.device),
         sine=float(photo.host.rotation[0, 2, 0]),
@@ -181,6 +192,13 @@ def _hidden_around(photo: FaceMotion, around: np.ndarray, seen_better: np.ndarra
     # Beyond the surroundings there is nothing to mirror.
     pixels = photo.host.place(around)[0, :, :2]
     return hidden * ((pixels > 1) & (pixels < EXTENT - 2)).all(1)
+
+
+def _wide(photo: FaceMotion, around: np.ndarray, hair: np.ndarray) -> np.ndarray:
+    """(V,) ``FarSide.wide`` of vertices ``around`` (P, 3) the face, ``hair`` (P,) of which hangs, 0…1."""
+    near, (x, y, _) = -np.sign(photo.host.rotation[0, 2, 0]), around.T
+    wide = smoothstep(near * x - np.interp(y, HEIGHTS, WIDTHS), *BEYOND_WIDTH) * (1 - hair)
+    return np.concatenate([np.zeros(NUM_SURFACE_POINTS), wide])
 
 
 def _from_middle(around: np.ndarray) -> np.ndarray:

@@ -297,7 +297,7 @@ class MeshWarpGenerator:
         offsets, far, back = drawn(positions, depths, mesh.triangles), None, None
         if mesh.far and (in_view := mesh.far.in_view(motion)).any():
             view = upload(in_view.astype(np.float32), self.device)[:, None, None].expand(-1, len(source), -1)
-            hidden, kind = mesh.far.hidden * view, mesh.far.kind.expand(len(positions), -1, -1)
+            hidden, kind = mesh.far.hidden_in(motion, view), mesh.far.kind.expand(len(positions), -1, -1)
             far = drawn(*mesh.far.move(motion, positions, depths), mesh.far.triangles, hidden, view, kind)
             turned = mesh.far.without_cheek(motion)
             if prepared.canvas.far and prepared.canvas.far.cheek is not None and turned.any():

@@ -54,6 +54,9 @@ ABOVE_BROW = 0.06
 # A frame is as thick as it is over half of the rays below an eye, or, if it is thicker at the top, over this share of
 # those above it, as brows touch it only in part; and its edge is soft by the last of these.
 FREE_OF_BROW, SOFT_EDGE = 0.25, 0.006
+# Hair at a temple is as dark as a frame, too. Beyond a rim's outermost point, within these distances from it and from
+# the frame's lines, a dark piece of which less than that share is near to these is hair, with the arm that it hides.
+BESIDE_RIM, AROUND_ARM, ARM_SHARE = 0.3, 0.2, 0.6
 SMALLEST_PIECE = 0.01  # of the frame; smaller pieces, in square units, are wrinkles
 LIDS_FREE = (0.02, 0.07)  # what is that near to an eye is the eye's
 
@@ -127,6 +130,7 @@ def find_frame(face: SearchedFace, rims: Rims) -> Glasses:
     for rim, brow in zip((rims.left, rims.right), BROWS if rims.are_below_brows else (), strict=rims.are_below_brows):
         above = torch.from_numpy(brow_mask(photo, brow, 0.0, ABOVE_BROW))
         frame = frame * ~(above & (away > _thickness(rim, frame, float(photo.scale))))
+    frame = frame * ~torch.from_numpy(_hair(face, beside, away.numpy()) & (near_side > 0))
     pieces, _ = label(frame.numpy() > IN_FRAME, np.ones((3, 3)))
     is_large = np.bincount(pieces.ravel()) >= SMALLEST_PIECE * float(photo.scale) ** 2
     is_large[0] = False
@@ -143,6 +147,18 @@ def _thickness(rim: torch.Tensor, frame: torch.Tensor, scale: float) -> torch.Te
     along = rim[:, None] + outwards[:, None] * torch.arange(round(BLACK_REACH * scale))[:, None]
     reached = (sample(frame[None, None], along[None])[0, 0] > IN_FRAME).cumprod(-1).sum(-1) / scale
     return reached[BELOW_EYE].median().maximum(reached[ABOVE_EYE].quantile(FREE_OF_BROW)) + SOFT_EDGE
+
+
+def _hair(face: SearchedFace, beside: np.ndarray, away: np.ndarray) -> np.ndarray:
+    """(640, 640) bool, the hair at the temples.
+
+    ``beside`` (640, 640) is how far a pixel lies beyond the rims' outermost points, ``away`` (640, 640) how far from
+    the lines of the frame, normalized.
+    """
+    is_dark = (face.brightness < DARK).numpy() & (face.person > 0.5).numpy()
+    pieces, count = label(is_dark & (beside > 0) & (beside < BESIDE_RIM) & (away < AROUND_ARM))
+    near = mean(away < NEAR_RIM[1], pieces, np.arange(1, count + 1))
+    return np.concatenate([[False], near < ARM_SHARE])[pieces]
 
 
 def _beyond_rim(photo: FaceMotion, rim: torch.Tensor, side: int) -> np.ndarray:

@@ -254,6 +254,25 @@ def test_shut_lids_have_the_make_up_around_both_eyes(portrait):
     assert max(darkened[1]) < 0.15  # of one eye alone, it is a shadow or hair
 
 
+def test_shut_lids_have_the_colour_of_the_shade_around_both_eyes(portrait):
+    photo = on_surroundings(posed(portrait)).host.posed[0, :, :2]
+    shaded, dark = np.zeros((2, *portrait.surroundings.shape[:2]), np.uint8)
+    for eye in EYES:
+        corners = photo[[eye.upper_lid[0], eye.upper_lid[-1]]]
+        width = np.linalg.norm(corners[1] - corners[0])
+        middle = (corners.mean(0) - [0, 0.1 * width]).round().astype(int).tolist()
+        cv2.ellipse(shaded, (middle, (int(1.7 * width), int(0.9 * width)), 0.0), 1, -1)
+        end, (left, right) = int(photo[list(eye.upper_lid), 1].min() - 0.2 * width), corners[:, 0].astype(int)
+        dark[end - 30 : end, left:right] = 1  # as below a brow
+    red = np.where(shaded[..., None] > 0, portrait.surroundings * [0.8, 0.5, 0.5], portrait.surroundings)
+    red = np.where(dark[..., None] > 0, 0.4 * red, red).astype(np.uint8)
+    plain, other = (lids_of(portrait, surroundings) for surroundings in (portrait.surroundings, red))
+    for (lid, covers), (other_lid, _) in zip(plain, other, strict=True):
+        factors = (other_lid / lid)[:, covers > 0.99].mean(1)
+        assert factors[0] > 0.65
+        assert factors[1:].max() < 0.6
+
+
 def test_shut_lids_have_no_shadow_on_white_paper(portrait):
     white = np.full_like(portrait.surroundings, 253)
     for lid, covers in lids_of(portrait, white):

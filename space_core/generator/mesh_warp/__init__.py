@@ -12,7 +12,8 @@
   ``fringe``, what is held up in ``held_things``, what a turn of the head brings into view in ``far_side``
   (``far_cheek``) and ``head_back`` (``neck_back``, ``neck_texture``, ``back_hair``)
 - the face: ``depiction`` (photograph, statue, drawing, painting), ``prepared_mouth`` (``mouth_light``, ``upper_row``,
-  ``lower_row``, ``anatomy``), ``prepared_eyes`` (``eyeball``), ``wrinkles``, ``smile_folds``, ``relighting``
+  ``lower_row``, ``anatomy``), ``prepared_eyes`` (``eyeball``, ``lid_shade``), ``wrinkles``, ``smile_folds``,
+  ``relighting``
 
 ``draw``, in this order:
 

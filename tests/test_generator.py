@@ -389,6 +389,20 @@ def test_eyes_go_on_behind_their_lids_without_the_lashes(portrait, lid, outwards
     assert np.less(0.85 * np.array(behind_lids(portrait.surroundings)), behind_lids(lined)).all()
 
 
+def test_no_ring_brighter_than_the_white_goes_on_around_an_iris_behind_its_lid(portrait):
+    photo, ringed = on_surroundings(posed(portrait)), portrait.surroundings.copy()
+    places = []
+    for eye in EYES:
+        pupil, rim = photo.host.posed[0, eye.pupil, :2], photo.host.posed[0, list(eye.iris_rim), :2]
+        radius = np.linalg.norm(rim - pupil, axis=1).mean()
+        cv2.circle(ringed, pupil.round().astype(int).tolist(), round(radius), (255, 255, 255), 2)
+        places.append(pupil - [0, radius])
+    picture = torch.tensor(ringed).permute(2, 0, 1)[None].float() / 255
+    for prepared, place in zip(prepare_eyes(picture, photo, 0.0), places, strict=True):
+        x, y = (2 * (place - prepared.corner.numpy())).round().astype(int)
+        assert float(prepared.ball[0][:, y, x].mean()) < 0.9
+
+
 def test_lashes_go_with_a_lid_that_comes_down(generator, prepared, portrait):
     lift = np.zeros((1, 2, 2, 9, 3))
     lift[:, :, 0, :, 1] = 0.03

@@ -298,7 +298,7 @@ def _lids(
     other = torch.zeros_like(edge)
     if drawn > 0:
         other = _unlike_skin(picture, flat_skin)
-        edge = edge.maximum(drawn * (up < 1) * (1 - hair) * _drawn_eye(other > 0, opening, width))
+        edge = edge.maximum(drawn * smoothstep(1 - up, 0, 0.2) * (1 - hair) * _drawn_eye(other > 0, opening, width))
     is_skin = _is_skin(picture, usual, BESIDE_DARK * width)
     known = (edge <= 0) * (outwards > -MIDDLE) * is_skin * (1 - drawn * other)
     skin = fill(picture, known[:, None])

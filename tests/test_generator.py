@@ -254,6 +254,25 @@ def test_shut_lids_have_the_make_up_around_both_eyes(portrait):
     assert max(darkened[1]) < 0.15  # of one eye alone, it is a shadow or hair
 
 
+def test_shut_lids_have_the_colour_of_the_shade_around_both_eyes(portrait):
+    photo = on_surroundings(posed(portrait)).host.posed[0, :, :2]
+    shaded, dark = np.zeros((2, *portrait.surroundings.shape[:2]), np.uint8)
+    for eye in EYES:
+        corners = photo[[eye.upper_lid[0], eye.upper_lid[-1]]]
+        width = np.linalg.norm(corners[1] - corners[0])
+        middle = (corners.mean(0) - [0, 0.1 * width]).round().astype(int).tolist()
+        cv2.ellipse(shaded, (middle, (int(1.7 * width), int(0.9 * width)), 0.0), 1, -1)
+        end, (left, right) = int(photo[list(eye.upper_lid), 1].min() - 0.2 * width), corners[:, 0].astype(int)
+        dark[end - 30 : end, left:right] = 1  # as below a brow
+    red = np.where(shaded[..., None] > 0, portrait.surroundings * [0.8, 0.5, 0.5], portrait.surroundings)
+    red = np.where(dark[..., None] > 0, 0.4 * red, red).astype(np.uint8)
+    plain, other = (lids_of(portrait, surroundings) for surroundings in (portrait.surroundings, red))
+    for (lid, covers), (other_lid, _) in zip(plain, other, strict=True):
+        factors = (other_lid / lid)[:, covers > 0.99].mean(1)
+        assert factors[0] > 0.65
+        assert factors[1:].max() < 0.6
+
+
 def test_shut_lids_have_no_shadow_on_white_paper(portrait):
     white = np.full_like(portrait.surroundings, 253)
     for lid, covers in lids_of(portrait, white):
@@ -368,6 +387,20 @@ def test_eyes_go_on_behind_their_lids_without_the_lashes(portrait, lid, outwards
         return brightness
 
     assert np.less(0.85 * np.array(behind_lids(portrait.surroundings)), behind_lids(lined)).all()
+
+
+def test_no_ring_brighter_than_the_white_goes_on_around_an_iris_behind_its_lid(portrait):
+    photo, ringed = on_surroundings(posed(portrait)), portrait.surroundings.copy()
+    places = []
+    for eye in EYES:
+        pupil, rim = photo.host.posed[0, eye.pupil, :2], photo.host.posed[0, list(eye.iris_rim), :2]
+        radius = np.linalg.norm(rim - pupil, axis=1).mean()
+        cv2.circle(ringed, pupil.round().astype(int).tolist(), round(radius), (255, 255, 255), 2)
+        places.append(pupil - [0, radius])
+    picture = torch.tensor(ringed).permute(2, 0, 1)[None].float() / 255
+    for prepared, place in zip(prepare_eyes(picture, photo, 0.0), places, strict=True):
+        x, y = (2 * (place - prepared.corner.numpy())).round().astype(int)
+        assert float(prepared.ball[0][:, y, x].mean()) < 0.9
 
 
 def test_lashes_go_with_a_lid_that_comes_down(generator, prepared, portrait):

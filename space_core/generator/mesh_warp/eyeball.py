@@ -23,7 +23,10 @@ LASHES = (0.4, 0.8)  # shares of the light that a lid leaves: of the first, noth
 DARKEST = 0.02  # added to brightness before it is divided by
 ROWS, COLUMNS = 20, 72  # of the picture of that shade
 # An iris has rings of one colour each, up to where its edge, which is as blurred as the photo, has ended, in its radii.
-RINGS, IRIS_EDGE = 20, (1.1, 1.35)
+# Relative to the white behind it an iris is at most that bright from its middle on, and as bright as it at its edge.
+# If nothing of its pupil is seen, this is darker than the ring around it by that share, to these radii.
+RINGS, IRIS_EDGE, BRIGHTEST, INNER = 20, (1.1, 1.35), 0.8, 0.8
+PUPIL, PUPIL_DARKER = (0.42, 0.3), 0.75
 WHITEST, LIT = 0.75, (0.4, 0.9)  # quantile of the brightness of what is seen beside it, and shares of it that count
 MIN_SEEN = 0.002  # what less is seen of, in squares of the eye's width, is not continued
 
@@ -63,7 +66,10 @@ def eyeball_behind_lids(
         beside = beside * smoothstep(bright / bright[beside > 0.5].quantile(WHITEST).clamp(min=DARKEST), *LIT)
     around = fill(picture, visible)
     white = fill(picture, beside) if float(beside.sum()) > MIN_SEEN * width**2 else around
-    clean = torch.lerp(white, _iris(picture, away, clear[:, 0] > 0.5, around), disc)
+    iris = _iris(picture, away, clear[:, 0] > 0.5, around)
+    brightest = white.mean(1) * (BRIGHTEST + (1 - BRIGHTEST) * smoothstep(away, INNER, IRIS_EDGE[0]))
+    iris = iris * (brightest / iris.mean(1).clamp(min=DARKEST)).clamp(max=1)[:, None]
+    clean = torch.lerp(white, iris, disc)
 
     shade = _shade(picture, clean, photo.posed[:, list(eye.upper_lid), :2], reach)
     cast = shade_at(shade, opening.along, opening.below_upper / reach)
@@ -119,4 +125,7 @@ def _iris(picture: torch.Tensor, away: torch.Tensor, seen: torch.Tensor, otherwi
         return otherwise
     colours = torch.stack([rings[number].median(1).values for number in known]).numpy()
     planes = [np.interp(away.numpy(), radii[known], colours[:, channel]) for channel in range(3)]
-    return torch.from_numpy(np.stack(planes, 1).astype(np.float32))
+    iris = torch.from_numpy(np.stack(planes, 1).astype(np.float32))
+    if radii[known[0]] > PUPIL[1]:
+        iris = iris * (1 - PUPIL_DARKER * smoothstep(away, *PUPIL))[:, None]
+    return iris

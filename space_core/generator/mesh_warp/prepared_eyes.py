@@ -9,9 +9,11 @@ import torch
 from torch.nn import functional as F
 
 from space_core.face.topology import EYES, LOWER_BROW_RIMS, Eye
+from space_core.generator.mesh_warp.brow_edges import brow_edges
 from space_core.generator.mesh_warp.eyeball import eyeball_behind_lids, eyeball_without_shade
 from space_core.generator.mesh_warp.face_motion import FaceMotion
 from space_core.generator.mesh_warp.inpainting import fill
+from space_core.generator.mesh_warp.lid_shade import RIMS, with_shade, within_rims
 from space_core.generator.mesh_warp.opening_mask import OpeningMask, opening_mask
 from space_core.generator.mesh_warp.sampling import blur_batch, box_mean, double, pixels_of, sample
 from space_core.generator.mesh_warp.wrinkles import OVEREXPOSED, shadow_tint
@@ -40,7 +42,7 @@ HAIR_BELOW = (0.15, 0.4)  # widths below an eye's outer corner, where hair besid
 MIDDLE = 2.0  # half widths from the middle of an eye to that of the nose; what is beyond colours no lid
 AROUND_LIDS = 0.2  # how far around, in their widths, what is their colour is looked for
 USUAL_SKIN, SKIN_BRIGHTNESS = 0.6, (0.5, 0.8)  # skin there is at least that bright, relative to that quantile
-BESIDE_DARK = 0.06  # in widths of the eye: so near to brows, lashes and rims skin takes their colour
+BESIDE_DARK = RIMS  # in widths of the eye: so near to brows, lashes and rims skin takes their colour
 OTHER_COLOUR = (0.1, 0.3)  # so much it differs, relative to its brightness
 TOO_BRIGHT = (1.35, 1.6)  # and no reflection of glasses
 # Drawings have eyes larger than the tracked ones, on skin of one colour: half of what is about as bright and coloured
@@ -58,10 +60,6 @@ COVERED, COVERED_SHARES = 0.45, (((0.1, 0.4), (0.75, 0.9)), ((0.4, 0.9), (0.3, 0
 # The lid is round: darker by these at its lashes, its crease and its corners, lighter in its middle.
 SHADE_LASHES, SHADE_CREASE, SHADE_ENDS, SHINE = 0.05, 0.07, 0.10, 0.08
 CREASE, CREASE_WIDTH = 0.6, 0.13  # of its reach
-# What is dark around an eye over more than the first of these widths is shade or make-up, where it is darker than the
-# second, relative to the skin of the lid, over more than these shares of what a lid covers of both eyes. Then lids have
-# it as well: no darker than this, and blurred by the last, in widths.
-BROAD_SHADE, DARK_SHADE, SHADED_SHARES, DARKEST_SHADE, SHADE_BLUR = 0.16, 0.75, (0.48, 0.55), 0.4, 0.05
 # Its pores are those of the cheek: from so far below, in widths, and by the eye's height, where no lashes are.
 GRAIN_FROM, GRAIN_FINENESS, GRAIN_MOST = 0.6, 0.03, 0.02
 LASHES_DARK = 0.5  # lashes are at most that bright, relative to the lid
@@ -133,11 +131,11 @@ def prepare_eyes(picture: torch.Tensor, photo: FaceMotion, softening: float) -> 
         _prepare(picture, photo, eye, other, *opening, skin, drawn, softening)
         for eye, other, opening, skin in zip(EYES, EYES[::-1], openings, skins, strict=True)
     ]
-    eyes = _with_shade(picture, eyes, openings, 1 - drawn)
+    lids = with_shade(picture, [eye.lids for eye in eyes], openings, 1 - drawn)
     # The lashes of both are alike, however the light falls on them.
     lashes = torch.stack([eye.lashes for eye in eyes]).mean(0)
     strength = sum(eye.lash_strength for eye in eyes) / 2
-    return [replace(eye, lashes=lashes, lash_strength=strength) for eye in eyes]
+    return [replace(eye, lids=lid, lashes=lashes, lash_strength=strength) for eye, lid in zip(eyes, lids, strict=True)]
 
 
 def lid_distance(normalized: Array, eye: Eye) -> Array:
@@ -163,7 +161,7 @@ def _prepare(
     drawn: float,
     softening: float,
 ) -> PreparedEye:
-    brow = photo.posed[0, list(LOWER_BROW_RIMS[EYES.index(eye)]), :2]
+    brow = _lower_brow_edge(picture, photo, LOWER_BROW_RIMS[EYES.index(eye)])
     lids = _lids(picture, opening, -opening.along if eye is EYES[0] else opening.along, width, brow, skin, drawn)
     lashes, strength = _lashes(picture, lids, opening, width)
     height, opened = float(lid_distance(photo.normalized, eye)), None
@@ -193,6 +191,13 @@ def _prepare(
         iris_radius=float((rim - rim.mean(0)).norm(dim=-1).mean()),
         softening=softening,
     )
+
+
+def _lower_brow_edge(picture: torch.Tensor, photo: FaceMotion, rim: tuple[int, ...]) -> torch.Tensor:
+    """(5, 2) where a picture (1, 3, h, w) shows the lower edge of a brow, which is often below its tracked rim."""
+    points = list(rim)
+    shift = brow_edges(photo, picture)[points].astype(np.float32)
+    return torch.from_numpy(photo.host.place(photo.host.normalized[0, points] + shift)[0, :, :2].astype(np.float32))
 
 
 def _doubled(picture: torch.Tensor) -> torch.Tensor:
@@ -293,7 +298,7 @@ def _lids(
     other = torch.zeros_like(edge)
     if drawn > 0:
         other = _unlike_skin(picture, flat_skin)
-        edge = edge.maximum(drawn * (up < 1) * (1 - hair) * _drawn_eye(other > 0, opening, width))
+        edge = edge.maximum(drawn * smoothstep(1 - up, 0, 0.2) * (1 - hair) * _drawn_eye(other > 0, opening, width))
     is_skin = _is_skin(picture, usual, BESIDE_DARK * width)
     known = (edge <= 0) * (outwards > -MIDDLE) * is_skin * (1 - drawn * other)
     skin = fill(picture, known[:, None])
@@ -315,7 +320,7 @@ def _long_lashes(
 
 def _liner(brightness: torch.Tensor, opening: OpeningMask, outwards: torch.Tensor, width: float) -> torch.Tensor:
     """(1, h, w) where something around an eye is as thin and dark as liner, 0…1."""
-    eye = _within_rims(opening, width)
+    eye = within_rims(opening, width)
     # At half the resolution: the time that broad shapes take grows with the fourth power of it.
     coarse = F.avg_pool2d(brightness.clamp(max=1).masked_fill(eye, 1), 2, ceil_mode=True)
     liner = _thin_and_dark(coarse, WING * width / 2, int(BESIDE_DARK * width / 2), LINED)
@@ -326,12 +331,6 @@ def _liner(brightness: torch.Tensor, opening: OpeningMask, outwards: torch.Tenso
     if cheek.numel():  # where hair falls beside an eye, strands of it are no liner
         liner = liner * smoothstep(cheek.median(), *SKIN_BRIGHTNESS)
     return liner
-
-
-def _within_rims(opening: OpeningMask, width: float) -> torch.Tensor:
-    """(1, h, w) bool, an eye and the rims of its lids."""
-    rim = BESIDE_DARK * width
-    return (opening.below_upper > -rim) & (opening.above_lower > -rim) & (opening.along.abs() < 1 + 2 * BESIDE_DARK)
 
 
 def _outer_corner(opening: OpeningMask, outwards: torch.Tensor, width: float) -> torch.Tensor:
@@ -349,34 +348,6 @@ def _lid_shade(skin: torch.Tensor, opening: OpeningMask, up: torch.Tensor) -> to
     shade = shade + SHADE_ENDS * (1 - middle) - SHINE * torch.exp(-(((up - 0.3) / 0.2) ** 2)) * middle**2
     shade = shade * (1 - smoothstep(skin.mean(1), *OVEREXPOSED))  # none on the white of drawings
     return shade[:, None] * shadow_tint(skin.mean((0, 2, 3)))[:, None, None]
-
-
-def _with_shade(
-    picture: torch.Tensor, eyes: list[PreparedEye], openings: list[tuple[OpeningMask, float]], most: float
-) -> list[PreparedEye]:
-    """The eyes with lids as dark as what these cover of a picture (1, 3, h, w), if both are in broad shade.
-
-    ``most`` is how far at most, 0…1; of drawings, lids cover dark irises.
-    """
-    shades, dark = [], []
-    # At half the resolution, as in ``_lids``.
-    coarse = F.avg_pool2d(picture.mean(1, keepdim=True), 2, ceil_mode=True)[0, 0].numpy()
-    for eye, (opening, width) in zip(eyes, openings, strict=True):
-        around = (eye.lids[:, 3] > 0.5) & ~_within_rims(opening, width)
-        shape = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * int(BROAD_SHADE / 4 * width) + 1,) * 2)
-        broad = torch.from_numpy(cv2.morphologyEx(coarse, cv2.MORPH_CLOSE, shape))[None, None]
-        broad = F.interpolate(broad, picture.shape[2:], mode="bilinear")[0]
-        shade = (broad / eye.lids[:, :3].mean(1).clamp(min=0.02)).clamp(DARKEST_SHADE, 1)
-        dark.append(float((shade[around] < DARK_SHADE).float().mean()) if bool(around.any()) else 0.0)
-        filled = fill(shade[:, None], around.float()[:, None])[0, 0].numpy()
-        shades.append(torch.from_numpy(cv2.GaussianBlur(filled, (0, 0), max(SHADE_BLUR * width, 0.5))))
-    share = most * float(smoothstep(np.min(dark), *SHADED_SHARES))
-    if share == 0:
-        return eyes
-    return [
-        replace(eye, lids=torch.cat([eye.lids[:, :3] * (1 - share * (1 - shade)), eye.lids[:, 3:]], 1))
-        for eye, shade in zip(eyes, shades, strict=True)
-    ]
 
 
 def _flat_skin(picture: torch.Tensor, opening: OpeningMask, width: float) -> tuple[torch.Tensor, float]:

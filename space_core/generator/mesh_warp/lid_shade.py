@@ -1,0 +1,78 @@
+"""The shade or make-up around both eyes of a photo, which their lids have as well when they shut."""
+
+import cv2
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from space_core.generator.mesh_warp.inpainting import fill
+from space_core.generator.mesh_warp.opening_mask import OpeningMask
+from space_core.smoothstep import smoothstep
+
+RIMS = 0.06  # how far the rims of the lids reach from an eye, in its widths
+# What is dark around an eye over more than the first of these widths is shade or make-up, where it is darker than the
+# second, relative to the skin of the lid, over more than these shares of what a lid covers of both eyes. Then lids have
+# its red, green and blue: no darker than this, and blurred by the last, in widths.
+BROAD_SHADE, DARK_SHADE, SHADED_SHARES, DARKEST_SHADE, SHADE_BLUR = 0.16, 0.75, (0.48, 0.55), 0.4, 0.05
+# Nor are lids darker than this quantile of what is above the eye: the darkest there are liner, lashes and the brow's
+# shadow, which a lid that shuts does not spread over the eye.
+USUAL_SHADE = 0.7
+NEGLIGIBLE = 0.02  # brightness that is divided by is at least that
+
+
+def within_rims(opening: OpeningMask, width: float) -> torch.Tensor:
+    """(1, h, w) bool, an eye of that width in pixels, and the rims of its lids."""
+    rim = RIMS * width
+    return (opening.below_upper > -rim) & (opening.above_lower > -rim) & (opening.along.abs() < 1 + 2 * RIMS)
+
+
+def with_shade(
+    picture: torch.Tensor, lids: list[torch.Tensor], openings: list[tuple[OpeningMask, float]], most: float
+) -> list[torch.Tensor]:
+    """The lids of both eyes as dark as what they cover of a picture (1, 3, h, w), if both are in broad shade.
+
+    Args:
+        picture: red, green and blue, 0…1.
+        lids: each (1, 4, h, w), their colour and how far they cover the picture, 0…1.
+        openings: between the lids, and the width of each eye in pixels.
+        most: how far at most they are shaded, 0…1; of drawings, lids cover dark irises.
+    """
+    covers = [(lid[:, 3] > 0.5) & ~within_rims(*opening) for lid, opening in zip(lids, openings, strict=True)]
+    broad = [_without_thin(picture, width) for _, width in openings]
+    relative = [dark / lid[:, :3].clamp(min=NEGLIGIBLE) for dark, lid in zip(broad, lids, strict=True)]
+    darker = [dark.mean(1) / lid[:, :3].mean(1).clamp(min=NEGLIGIBLE) for dark, lid in zip(broad, lids, strict=True)]
+    shares = [
+        float((dark[around] < DARK_SHADE).float().mean()) if bool(around.any()) else 0.0
+        for dark, around in zip(darker, covers, strict=True)
+    ]
+    share = most * float(smoothstep(np.min(shares), *SHADED_SHARES))
+    if share == 0:
+        return lids
+    return [
+        torch.cat([lid[:, :3] * (1 - share * (1 - _shade(dark, around, *opening))), lid[:, 3:]], 1)
+        for lid, dark, around, opening in zip(lids, relative, covers, openings, strict=True)
+    ]
+
+
+def _without_thin(picture: torch.Tensor, width: float) -> torch.Tensor:
+    """A picture (1, 3, h, w) without what is dark and thin, such as lashes, around an eye of that width in pixels."""
+    shape = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * int(BROAD_SHADE / 4 * width) + 1,) * 2)
+    # At half the resolution: the time that broad shapes take grows with the fourth power of it.
+    coarse = F.avg_pool2d(picture, 2, ceil_mode=True)[0].numpy()
+    planes = np.stack([cv2.morphologyEx(plane, cv2.MORPH_CLOSE, shape) for plane in coarse])
+    return F.interpolate(torch.from_numpy(planes)[None], picture.shape[2:], mode="bilinear")
+
+
+def _shade(relative: torch.Tensor, around: torch.Tensor, opening: OpeningMask, width: float) -> torch.Tensor:
+    """(1, 3, h, w) by which factor each colour of a lid is darker.
+
+    ``relative`` (1, 3, h, w) is how bright the picture is, relative to the lid, of which ``around`` (1, h, w) bool is
+    known.
+    """
+    shade = relative.clamp(DARKEST_SHADE, 1)
+    above = (around & (opening.below_upper < 0))[0]
+    if bool(above.any()):
+        shade = shade.maximum(shade[0, :, above].quantile(USUAL_SHADE, dim=1)[:, None, None])
+    filled = fill(shade, around.float()[:, None])[0].permute(1, 2, 0).numpy()
+    blurred = cv2.GaussianBlur(filled, (0, 0), max(SHADE_BLUR * width, 0.5))
+    return torch.from_numpy(blurred).permute(2, 0, 1)[None]

@@ -10,9 +10,11 @@ import torch
 from rendering import around, blurred, mean_difference, on_surroundings, open_mouth, posed, rendered, with_mask
 from scipy.signal import find_peaks, peak_prominences
 
+from space_core.assets import example_path
 from space_core.face.crop import Crop
 from space_core.face.crop_size import MARGIN
-from space_core.face.portrait import Portrait
+from space_core.face.detector import build_detector
+from space_core.face.portrait import Portrait, prepare_portrait
 from space_core.face.topology import EYES, INNER_LOWER_LIP, INNER_UPPER_LIP, OUTER_LOWER_LIP, OUTER_UPPER_LIP, Eye
 from space_core.generator.mesh_warp.anatomy import GUM, MILLIMETRE, TONGUE, TOOTH, load_anatomy
 from space_core.generator.mesh_warp.face_motion import FaceMotion
@@ -26,6 +28,7 @@ from space_core.generator.mesh_warp.opening_mask import opening_mask, window_aro
 from space_core.generator.mesh_warp.prepared_mouth import PreparedMouth, prepare_mouth
 from space_core.generator.mesh_warp.upper_row import continued_teeth
 from space_core.measures.mouth_interior import mouth_interior, mouth_profile
+from space_core.media.images import load_photo
 
 CHEEKS = [50, 280, 205, 425]
 
@@ -149,6 +152,13 @@ def test_flesh_in_a_sepia_photo_is_sepia(grey):
     picture, photo = seen(changed(grey, lambda picture: (picture * [1, 0.86, 0.74]).round().astype(np.uint8)))
     tongue = estimate_colours(picture, photo).tongue
     assert tongue[1:] / tongue[0] == pytest.approx([0.86, 0.74], abs=0.03)
+
+
+def test_the_tongue_of_a_varnished_painting_is_darker_than_its_teeth():
+    painting = prepare_portrait(load_photo(example_path("mona_lisa.jpg")), build_detector("mediapipe"))
+    colours = estimate_colours(*seen(painting))
+    assert colours.depiction.varnish > 0.5
+    assert max(colours.tongue.mean(), colours.gums.mean()) < 0.65 * colours.enamel.mean()
 
 
 def test_flesh_behind_pale_lips_of_a_colour_photo_is_red(portrait):
@@ -716,18 +726,20 @@ def test_lips_that_only_seem_apart_show_no_teeth(closed):
     assert not prepare_mouth(*seen(painted_between_lips(closed, 2, lambda lips: 0.5 * lips))).open_in_photo
 
 
-def test_a_photos_teeth_go_on_upwards_and_gum_goes_on_as_gum():
+def test_a_photos_teeth_go_on_upwards_as_far_as_crowns_do_and_above_them_is_gum():
     picture, teeth = torch.zeros(1, 3, 60, 90), torch.zeros(1, 1, 60, 90)
-    picture[0, :, 30:45] = torch.tensor([0.8, 0.78, 0.7])[:, None, None]
-    picture[0, :, 30:45, 28:32] *= 0.7  # a gap between two of them
-    picture[0, :, 30:34, 60:] = torch.tensor([0.8, 0.45, 0.4])[:, None, None]  # gum over others
-    teeth[..., 30:45, 10:80] = 1
-    continued = continued_teeth(picture, teeth, 90.0)[0]  # one pixel is a millimetre
-    assert (continued[3, 29:45, 15:75] > 0.9).all()
+    picture[0, :, 38:45] = torch.tensor([0.8, 0.78, 0.7])[:, None, None]
+    picture[0, :, 38:45, 28:32] *= 0.7  # a gap between two of them
+    picture[0, :, 38:42, 68:] = torch.tensor([0.8, 0.45, 0.4])[:, None, None]  # gum over others
+    teeth[..., 38:45, 10:80] = 1
+    gums = torch.tensor([0.6, 0.3, 0.3])
+    continued = continued_teeth(picture, teeth, 90.0, gums)[0]  # one pixel is a millimetre
+    assert (continued[3, 30:45, 15:75] > 0.9).all()
     assert (continued[3, :20] == 0).all()
-    assert continued[0, 27, 20] > 1.2 * continued[0, 27, 30]
-    redness = continued[0, 27] / continued[1, 27]
-    assert float(redness[20]) < 1.1 < 1.4 < float(redness[74])
+    assert continued[0, 37, 20] > 1.1 * continued[0, 37, 30]
+    redness = continued[0] / continued[1]
+    assert float(redness[36, 20]) < 1.1 < 1.4 < float(redness[36, 76])
+    assert (redness[28:31, 15:75] > 1.4).all()
 
 
 def test_teeth_are_no_colder_than_the_light_on_the_skin(closed):

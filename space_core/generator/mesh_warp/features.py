@@ -153,7 +153,10 @@ def prepare_lips_on(
     crop_pixel = film_transform(canvas).scale
     soft = softening_of(blur, crop_pixel) / patch.step
     shown = _surroundings_at(mouth.teeth[:, 3:], patch.picture, back)
-    teeth = continued_teeth(patch.picture, shown, float(own.host.scale[0]))
+    colours = mouth.colours
+    gums = colours.gums + colours.depiction.cartoon * (colours.enamel - colours.gums)
+    gums = torch.from_numpy(gums).to(device) * mouth.dimmed[:, 0, 0]
+    teeth = continued_teeth(patch.picture, shown, float(own.host.scale[0]), gums)
     teeth = torch.cat([teeth[:, :3], blur_batch(teeth[:, 3:], soft)], 1)
     sharp = replace(
         mouth,

@@ -48,6 +48,8 @@ REDDENING = np.array([0.88, 1.18, 1.18], np.float32)
 FLESH_REDDENING = 0.6  # flesh behind the teeth is redder by that share of these powers: it is red itself
 DEPTH = 0.15  # of the light is left in the depth of a mouth
 STONE_FLESH = 0.85  # a statue's gums and tongue, relative to its skin
+# Those of a varnished painting, whose colours are alike, relative to a photo's: only brightness tells them from teeth.
+VARNISHED_FLESH = 0.62
 # The depth of a statue's mouth, or of a varnished one's, is as dark as this quantile of its face, relative to its skin.
 DEEPEST, SHADE = 0.03, (0.12, 0.45)
 MIN_LIGHT, MAX_LIGHT = 0.45, 1.25  # on a surface, relative to one that faces the viewer
@@ -156,7 +158,7 @@ def estimate_colours(picture: torch.Tensor, photo: FaceMotion) -> MouthColours:
     colours = (enamel, neck, lips, 0.85 * flesh, 0.85 * flesh, flesh * DEPTH ** (1 + FLESH_REDDENING * (reddening - 1)))
     shade = float((np.quantile(LUMINANCE @ surface, DEEPEST) / max(LUMINANCE @ skin, 0.05)).clip(*SHADE))
     stone = (skin, skin, lips, STONE_FLESH * skin, STONE_FLESH * skin, shade * skin)
-    varnished = (*colours[:5], shade * skin)
+    varnished = (*colours[:3], *(VARNISHED_FLESH * colour for colour in colours[3:5]), shade * skin)
     for share, others in ((depiction.varnish, varnished), (depiction.stone, stone)):
         colours = tuple(colour + share * (other - colour) for colour, other in zip(colours, others, strict=True))
     enamel, neck, lips, gums, tongue, depths = (colour.clip(0, 1).astype(np.float32) for colour in colours)

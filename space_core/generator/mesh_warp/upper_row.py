@@ -56,13 +56,20 @@ MIN_HEIGHT, COLOUR_KNOWN = 5.8 * MILLIMETRE, (2 * MILLIMETRE, 6 * MILLIMETRE)
 LIT_SHARE = 0.3  # of the photo's teeth, the whitest, lies in full light
 # Where the shade of the upper lip on teeth is measured in a photo, below the lip.
 SHADE_SEEN = 0.8 * MILLIMETRE, 2 * MILLIMETRE
-# A photo's teeth go on upwards from so far below their upper edge, which has some of the colour of lip or gum: by so
-# much, and by that many times their height at most.
-TEETH_EDGE, TEETH_GO_ON, TEETH_GO_ON_BY = 1.2 * MILLIMETRE, 5 * MILLIMETRE, 1.5
-ALONG_ROW = 9 * MILLIMETRE  # over which the colour of that edge is taken
+# Teeth of a photo go on upwards from so far below their upper edge, which has some of the colour of lip or gum, as
+# crowns of this height do: by so much at least. At its ends less of a row is seen; as much is covered there as where
+# it has that share of its greatest height. Above the crowns, up to this distance, there is gum.
+TEETH_EDGE, CROWN, MIN_COVERED, TEETH_GO_ON = 1.2 * MILLIMETRE, 10.5 * MILLIMETRE, 2 * MILLIMETRE, 14 * MILLIMETRE
+MOST_OF_ROW = 0.9
+BELOW_EDGE = 2.5 * MILLIMETRE  # over which a tooth's brightness is taken
 # The dark gap between two teeth does not go on, beyond this share of the brightness next to it; that far.
-SHALLOW_GAP, BESIDE_GAP = 0.85, 2.2 * MILLIMETRE
-GUM_REDNESS = (1.1, 1.25)  # red over green of that edge, relative to the teeth's: from here on gum, there all gum
+SHALLOW_GAP, BESIDE_GAP = 0.9, 2.2 * MILLIMETRE
+GUM_LINE, GUM_WAVE = 1.2 * MILLIMETRE, 1.5 * MILLIMETRE  # how gradually crowns go over to gum; smoothing along the row
+GUM_ABOVE = 0.8 * MILLIMETRE  # an edge that shows gum between teeth; from there on there is gum
+GUM_SHADE, GUM_SHADE_REACH = 0.45, 4 * MILLIMETRE  # of light, that the lip keeps from gum so far above the teeth
+# Gum is so much redder than teeth, by red over green, and at least so bright: gaps between teeth are darker. Between
+# two teeth it reaches down furthest, which are so wide at most.
+GUM_REDNESS, GUM_BRIGHTNESS, TOOTH_WIDTH = (1.15, 1.3), (0.45, 0.6), 8 * MILLIMETRE
 
 
 @dataclass(frozen=True)
@@ -212,9 +219,13 @@ def _edge_of_upper_row(picture: torch.Tensor, opening: OpeningMask, tooth: torch
 
 def enamel_in_light(picture: torch.Tensor, teeth: torch.Tensor) -> np.ndarray:
     """(3,) the colour of teeth that lie in full light in a picture (1, 3, h, w), 0…1, which shows them at ``teeth``."""
+    return _enamel_in_light(picture, teeth).numpy()
+
+
+def _enamel_in_light(picture: torch.Tensor, teeth: torch.Tensor) -> torch.Tensor:
     shown = picture[0][:, teeth[0, 0] > 0.5 * teeth.max()]
     white = shown.amin(0)
-    return shown[:, white >= white.quantile(1 - LIT_SHARE)].mean(1).numpy()
+    return shown[:, white >= white.quantile(1 - LIT_SHARE)].mean(1)
 
 
 def shade_on(picture: torch.Tensor, teeth: torch.Tensor, enamel: np.ndarray, photo: FaceMotion) -> float:
@@ -280,8 +291,8 @@ def _behind_middle(x: torch.Tensor) -> torch.Tensor:
     return ARCH * x.clamp(-0.35, 0.35) ** 2
 
 
-def continued_teeth(picture: torch.Tensor, teeth: torch.Tensor, scale: float) -> torch.Tensor:
-    """(1, 4, h, w) a picture and where its upper teeth are, 0…1, which go on upwards in their upper edge's colours.
+def continued_teeth(picture: torch.Tensor, teeth: torch.Tensor, scale: float, gums: torch.Tensor) -> torch.Tensor:
+    """(1, 4, h, w) a picture and where its upper teeth are, 0…1, which go on upwards: as far as crowns do, then gum.
 
     A lip that rises further than in the photo uncovers more of them.
 
@@ -289,27 +300,71 @@ def continued_teeth(picture: torch.Tensor, teeth: torch.Tensor, scale: float) ->
         picture: (1, 3, h, w).
         teeth: (1, 1, h, w) where it shows them.
         scale: pixels per normalized unit.
+        gums: (3,) their colour where the picture shows none.
     """
-    rows = torch.arange(picture.shape[2], device=picture.device)[:, None].expand(teeth.shape[2:])
     shown = teeth[0, 0] > 0.5
-    length = shown.sum(0)
-    has = length > 0
-    edge = torch.where(shown, rows, rows[-1]).amin(0) + torch.clamp(length // 2, max=round(TEETH_EDGE * scale))
-    reach = torch.clamp(TEETH_GO_ON_BY * length, max=TEETH_GO_ON * scale)
-    reach = F.avg_pool1d(reach[None], 9, 1, 4)[0].clamp(min=1)
+    if not shown.any():
+        return torch.cat([picture, teeth], 1)
+    rows = torch.arange(picture.shape[2], device=picture.device)[:, None].expand(shown.shape)
+    length, has = shown.sum(0), shown.any(0)
+    top = torch.where(shown, rows, rows[-1]).amin(0)
+    edge = top + torch.clamp(length // 2, max=round(TEETH_EDGE * scale))
+    above = _above_teeth(picture, shown, edge, scale, gums)
+    from_edge = (_along_row(edge[None], has, GUM_WAVE * scale) - rows) / scale
+    continued = has * smoothstep(from_edge / TEETH_EDGE, -1.0, 0.0)
+    width = 2 * round(0.5 * SIDES_FADE * scale) + 1
+    within = smoothstep(F.avg_pool1d(has[None].float(), width, 1, width // 2)[0], 0.5, 1.0)
+    reach = torch.where(rows < top, within * smoothstep(from_edge / TEETH_GO_ON, 1.0, 0.8), 1.0)
+    reach = torch.where(has & (rows < edge), torch.maximum(reach, teeth), teeth)
+    return torch.cat([torch.lerp(picture, above, continued), reach], 1)
 
-    # Teeth stay as bright as each is at its edge, but are of one colour, as gum is seen between them; gum is all alike.
-    along = picture[0].gather(1, edge.clamp(max=len(rows) - 1).expand(3, 1, -1))[:, 0]
-    width = 2 * round(0.5 * ALONG_ROW * scale) + 1
-    near = F.avg_pool1d(torch.cat([along * has, has[None].float()])[None], width, 1, width // 2)[0]
-    near = (near[:3] / near[3:].clamp(min=1 / width)).clamp(min=0.01)
-    enamel = ((picture * teeth).sum((0, 2, 3)) / teeth.sum().clamp(min=1)).clamp(min=0.01)[:, None]
-    gum = smoothstep(near[0] / near[1] / (enamel[0] / enamel[1]), *GUM_REDNESS)
-    beside = 2 * round(0.5 * BESIDE_GAP * scale) + 1
-    bright = (along.mean(0, keepdim=True) * has)[None]
-    bright = torch.maximum(bright, SHALLOW_GAP * F.max_pool1d(bright, beside, 1, beside // 2))[0]
-    above = torch.lerp(enamel / enamel.mean() * bright, near, gum)[:, None].expand_as(picture[0])
 
-    continued = (rows < edge) & has
-    fading = smoothstep((edge - rows) / reach, 1.0, 0.6)
-    return torch.cat([torch.where(continued, above, picture), torch.where(continued, fading, teeth)], 1)
+def _above_teeth(
+    picture: torch.Tensor, shown: torch.Tensor, edge: torch.Tensor, scale: float, gums: torch.Tensor
+) -> torch.Tensor:
+    """(1, 3, h, w) what is above upper teeth, ``shown`` (h, w) in a picture: the rest of their crowns, and gum.
+
+    From the row ``edge`` (w,) upwards; for the other arguments see ``continued_teeth``.
+    """
+    has, rows = shown.any(0), torch.arange(len(shown), device=picture.device)[:, None]
+    enamel = _enamel_in_light(picture, shown[None, None].float()).clamp(min=0.01)
+    gum, gum_seen = _gum_at(
+        picture[0].gather(1, edge.clamp(max=len(rows) - 1).expand(3, 1, -1))[:, 0], has, enamel, scale
+    )
+    gum = torch.lerp(gums, gum, gum_seen.amax())
+    # Teeth stay as bright as each is below its edge, which lies in the lip's shade; gaps between them are shallow.
+    below = shown & (rows >= edge) & (rows < edge + BELOW_EDGE * scale)
+    bright = ((picture[0].mean(0) * below).sum(0) / below.sum(0).clamp(min=1))[None]
+    width = 2 * round(0.5 * BESIDE_GAP * scale) + 1
+    bright = torch.maximum(bright, SHALLOW_GAP * F.max_pool1d(bright, width, 1, width // 2))[0]
+    edge, length, bright = _along_row(torch.stack([edge, shown.sum(0), bright]), has, GUM_WAVE * scale)
+    length = length / scale
+    covered = (CROWN - length).clamp(max=CROWN - MOST_OF_ROW * length.amax()).clamp(min=MIN_COVERED)
+    over_gum_line = (edge - rows) / scale - torch.lerp(covered, torch.full_like(covered, GUM_ABOVE), gum_seen)
+    gum = gum[:, None, None] * (1 - GUM_SHADE * smoothstep(over_gum_line / GUM_SHADE_REACH, 0.0, 1.0))
+    crowns = (enamel / enamel.mean())[:, None, None] * bright
+    return torch.lerp(crowns, gum, smoothstep(over_gum_line / GUM_LINE, -0.5, 0.5))[None]
+
+
+def _gum_at(
+    edge: torch.Tensor, has: torch.Tensor, enamel: torch.Tensor, scale: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """(3,) the colour of the gum that is seen at a row's upper edge (3, w), and (w,) how far there is some, 0…1.
+
+    ``has`` (w,) is where the row is, ``enamel`` (3,) its colour.
+    """
+    redder = smoothstep(edge[0] / edge[1].clamp(min=0.01) / (enamel[0] / enamel[1]), *GUM_REDNESS)
+    is_gum = has * redder * smoothstep(edge.mean(0) / enamel.mean(), *GUM_BRIGHTNESS)
+    colour = (edge * is_gum).sum(1) / is_gum.sum().clamp(min=0.01)
+    width = 2 * round(0.5 * TOOTH_WIDTH * scale) + 1
+    between = F.max_pool1d(is_gum[None], width, 1, width // 2)[0]
+    return colour, _along_row(between[None], has, TOOTH_WIDTH * scale)[0]
+
+
+def _along_row(values: torch.Tensor, has: torch.Tensor, reach: float) -> torch.Tensor:
+    """Values (N, w) of the columns of a row of teeth, which is where ``has`` (w,) says, smoothed over ``reach``."""
+    width = 2 * round(0.5 * reach) + 1
+    near = torch.cat([values * has, has[None].float()])[None]
+    for _ in range(2):
+        near = F.avg_pool1d(near, width, 1, width // 2)
+    return near[0, :-1] / near[0, -1:].clamp(min=1e-3)

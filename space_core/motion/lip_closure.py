@@ -13,7 +13,7 @@ PEAK_FROM, PEAK_AT, PEAK_REACH, PEAK_LEAST, PEAK_SURE = 1.5, 3.0, 3, -1.5, -0.5
 # does, up to how many frames the closures are away, and the logit above which all count alike.
 DIP_FROM, DIP_AT, DIP_REACH, SURELY_SHUT = 0.5, 2.0, 4, 5.0
 # Before a first sound that shuts the lips (p, b, m) the network parts them by at most the first of these lengths in the
-# two frames up to the onset, before nearly all others by the second and more.
+# two frames up to the onset, before most others by the second and more.
 SHUT_ONSET, OPEN_ONSET = 0.007, 0.015
 # How far speech holds lips together that it does not shut: where the gap is at least the last number, and where they
 # touch. It falls as slowly as lips open, so that lips an emotion parts rise and fall with those of neutral speech.

@@ -17,7 +17,7 @@ STREAM = 5  # of random numbers of a seed; others are for head motion, blinks, g
 BREATHING_STREAM = (STREAM, 1)
 DURATION = 13.0  # frames, of the Gaussian that filters white noise: correlation 0.4 a second later
 ARTICULATION_SPREAD = 0.14  # standard deviation of the logarithm of the amplitude
-# Standard deviation of how far the mouth is open in a pause, over its mean: in 64 recorded pauses of ten people a tenth
+# Standard deviation of how far the mouth is open in a pause, over its mean: in 64 recorded pauses a tenth
 # is open by less than 0.3 of the mean, another tenth by more than 1.6.
 BREATHING_SPREAD = 0.45
 # Standard deviations of the corners' mean height and of the difference between them, millimetres. Recorded are 0.9 and

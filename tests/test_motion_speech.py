@@ -19,7 +19,7 @@ from space_core.motion.quantization import dequantize, quantize
 from space_core.motion.quick_openings import enlarge_quick_openings
 from space_core.motion.quiet_passages import raise_quiet_passages
 from space_core.motion.speech2landmarks import load_speech2landmarks, shape_labiodentals
-from space_core.timing import FPS, SAMPLE_RATE, number_of_frames
+from space_core.timing import FPS, SAMPLE_RATE, SAMPLES_PER_FRAME, number_of_frames
 
 CLOSED = 0.015  # outer-eye-corner distances
 OPEN_VOWELS = (102, 117)  # frames of english_portrait.flac in the midst of voiced open vowels
@@ -57,6 +57,13 @@ def test_a_breath_parts_the_lips_before_speech():
     assert opening[40:46].max() < 0.055
     assert chin[40:46].min() > chin[:33].max() + 0.005  # the jaw goes down with the lower lip
     assert lip_opening(predict(pause)).max() < CLOSED
+
+
+def test_lips_meet_between_a_breath_and_a_word_that_begins_with_m():
+    moment = voice(7)[35 * SAMPLES_PER_FRAME :][:SAMPLE_RATE]  # "photograph keeps one | moment"
+    opening = lip_opening(predict(np.concatenate([np.zeros(SAMPLE_RATE, np.float32), moment])))
+    assert opening[15:19].min() > 0.03
+    assert opening[22:25].max() < CLOSED
 
 
 def test_a_film_that_begins_shortly_before_the_first_word_begins_with_the_mouth_shut():

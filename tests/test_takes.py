@@ -47,6 +47,14 @@ def test_in_silence_and_without_articulation_no_take_moves_the_mouth(planner, po
         np.testing.assert_allclose(one, other, atol=1e-6)
 
 
+def test_the_mouth_opens_further_in_one_breath_than_in_another():
+    minute = np.stack([TakeVariation(seed).next(np.ones(60 * FPS)).breathing[:: 2 * FPS] for seed in range(20)])
+    assert minute.mean() == pytest.approx(1, abs=0.1)
+    deepest, shallowest = np.percentile(minute, [90, 10], axis=1)
+    assert (deepest / shallowest).min() > 2
+    assert minute.max() < 3
+
+
 def test_a_take_does_not_depend_on_how_many_frames_are_asked_for_at_a_time():
     share = np.ones(4 * FPS)
     whole, pieces = TakeVariation(3), TakeVariation(3)

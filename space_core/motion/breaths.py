@@ -2,13 +2,15 @@
 
 import numpy as np
 
-from space_core.motion.lip_closure import predicted_opening
+from space_core.motion.lip_closure import predicted_opening, shut_at_onset
 from space_core.motion.speech_features import TRANSITION_FRAMES, speech_onsets
 from space_core.smoothstep import smoothstep
 
 # A breath is drawn before speech: the mouth opens by so much so many frames before the first sound, within so many.
 # Recorded lips are 0.061 apart in it, in the mean of 17 clips that are trained on; this correlates best with them.
 BREATH_GAP, BREATH_FRAMES, BREATH_ONSET = 0.045, 14, 6
+# Lips that the first sound shuts (p, b, m) meet before it: so many frames before the onset, after closing for so many.
+MEET_FRAMES, CLOSING_FRAMES = 2, 4
 # It is drawn if speech opens the mouth by so much within so many frames; noise and music do not.
 SPOKEN_FROM, SPOKEN_AT, SPOKEN_FRAMES = 0.02, 0.04, 20
 
@@ -25,5 +27,6 @@ def breaths(outputs: np.ndarray, activity: np.ndarray, basis: np.ndarray, start:
     for onset in speech_onsets(activity):
         spoken = smoothstep(opening[onset : onset + SPOKEN_FRAMES].max(), SPOKEN_FROM, SPOKEN_AT)
         rise = smoothstep((frames - max(onset - BREATH_FRAMES, start)) / BREATH_ONSET)
-        open_by = np.maximum(open_by, spoken * rise * (frames < onset + TRANSITION_FRAMES))
+        closing = shut_at_onset(outputs, onset, basis) * smoothstep((frames - onset + MEET_FRAMES) / CLOSING_FRAMES + 1)
+        open_by = np.maximum(open_by, spoken * rise * (1 - closing) * (frames < onset + TRANSITION_FRAMES))
     return BREATH_GAP * open_by * (1 - activity)

@@ -12,6 +12,9 @@ PEAK_FROM, PEAK_AT, PEAK_REACH, PEAK_LEAST, PEAK_SURE = 1.5, 3.0, 3, -1.5, -0.5
 # A dip of the logit between two closures opens the lips: a short vowel between p, b or m. Depths from and at which it
 # does, up to how many frames the closures are away, and the logit above which all count alike.
 DIP_FROM, DIP_AT, DIP_REACH, SURELY_SHUT = 0.5, 2.0, 4, 5.0
+# Before a first sound that shuts the lips (p, b, m) the network parts them by at most the first of these lengths in the
+# two frames up to the onset, before most others by the second and more.
+SHUT_ONSET, OPEN_ONSET = 0.007, 0.015
 # How far speech holds lips together that it does not shut: where the gap is at least the last number, and where they
 # touch. It falls as slowly as lips open, so that lips an emotion parts rise and fall with those of neutral speech.
 WIDE_HOLD, NARROW_HOLD, NARROW_GAP = 0.3, 0.95, 0.12
@@ -28,6 +31,15 @@ def predicted_opening(outputs: np.ndarray, basis: np.ndarray) -> np.ndarray:
     ``outputs`` (T, C + 1) are coefficients of ``basis`` (C, 478, 3) and the closure logit, which reduces it.
     """
     return lip_opening(outputs[:, :-1], basis) * (1 - closure_share(outputs[:, -1]))
+
+
+def shut_at_onset(outputs: np.ndarray, onset: int, basis: np.ndarray) -> float:
+    """How far lips are shut, 0 … 1, before the first sound of speech that begins in the frame ``onset``.
+
+    ``outputs`` (T, C + 1) are the network's coefficients of ``basis`` (C, 478, 3) and its closure logits.
+    """
+    opening = lip_opening(outputs[max(onset - 1, 0) : onset + 1, :-1], basis).mean()
+    return float(1 - smoothstep(opening, SHUT_ONSET, OPEN_ONSET))
 
 
 def held_together(shut: np.ndarray, gap: np.ndarray) -> np.ndarray:

@@ -71,10 +71,11 @@ class LivePlanner:
             gaze = gaze + self._saccades.next(count) * numbers["saccades"][:, None] + emotional_gaze(emotion)
             gaze += counter_gaze(self._photo_pose, pose, 1.0) * numbers["eyes_on_viewer"][:, None]
             upper_face = motion_units(numbers["expressiveness"][:, None] * self._upper_face.next(prosody))
-            variation, corners = self._variation.next(speech_share(prosody.prosody)[prosody.delayed])
-            units = units + numbers["articulation"][:, None] * corners
-            articulation = numbers["articulation"][:, None].astype(np.float32) * variation
-            normalized, closure = self._speech2landmarks.show(analysed.window, self._rest, emotion, articulation)
+            take = self._variation.next(speech_share(prosody.prosody)[prosody.delayed])
+            units = units + numbers["articulation"][:, None] * take.units
+            articulation = numbers["articulation"][:, None].astype(np.float32) * take.articulation
+            window = analysed.window._replace(breath=analysed.window.breath * take.breathing)
+            normalized, closure = self._speech2landmarks.show(window, self._rest, emotion, articulation)
             yield Motion(
                 normalized=normalized,
                 closure=closure,

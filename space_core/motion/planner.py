@@ -42,6 +42,7 @@ class Timelines:
         action_units: (T, 36) strengths in the order of ``UNIT_COLUMNS``.
         hair: (T, 4) how far the ``LOCKS`` of long hair swing, normalized.
         articulation: (T, 1) float32, how far speech moves the mouth, 1 as people were recorded.
+        breathing: (T,) float32, how far breaths open it, likewise.
         notes: sentences for the user about what was asked for and is not shown as it is.
     """
 
@@ -52,6 +53,7 @@ class Timelines:
     action_units: np.ndarray
     hair: np.ndarray
     articulation: np.ndarray
+    breathing: np.ndarray
     notes: tuple[str, ...] = ()
 
 
@@ -91,12 +93,12 @@ class MotionPlanner:
         blink = blink_curve(speech, num_frames, rate, options.seed)
         units = unit_strengths(options.action_units, num_frames)
         units += upper_face_units(prosody, options.expressiveness, options.seed)
-        variation, corners = TakeVariation(options.seed).next(speech_share(prosody))
-        units += options.articulation * corners
+        take = TakeVariation(options.seed).next(speech_share(prosody))
+        units += options.articulation * take.units
         np.clip(units, -MAX_STRENGTH, MAX_STRENGTH, out=units)
         hair = options.hair_motion * HairSwing(portrait.pose, options.seed).next(pose)
-        articulation = options.articulation * variation
-        return Timelines(pose, gaze, blink, emotion, units, hair, articulation, notes)
+        articulation = options.articulation * take.articulation
+        return Timelines(pose, gaze, blink, emotion, units, hair, articulation, take.breathing, notes)
 
     def live(self, portrait: Portrait, options: MotionOptions) -> LivePlanner:
         """A planner for speech that is still arriving."""
@@ -120,7 +122,7 @@ class MotionPlanner:
         rest = resting_face(portrait.normalized, self._speech2landmarks.basis).astype(np.float32)
         photo_pose = single_precision(portrait.pose)
         first = 0
-        analysed, windows = tee(windows)
+        analysed, windows = tee(_breathing(windows, timelines.breathing))
         predicted = self._speech2landmarks.predict_with_closure(
             analysed, portrait.normalized, timelines.emotion, timelines.articulation
         )
@@ -152,3 +154,12 @@ class MotionPlanner:
         features = np.concatenate([window.features for window in self._speech2landmarks.analyse(motion.speech)])
         missing = len(motion) - len(features)  # the sound may end before the motion does
         return replace(motion, speech_features=np.pad(features, ((0, max(missing, 0)), (0, 0)))[: len(motion)])
+
+
+def _breathing(windows: Iterable[SpeechWindow], factors: np.ndarray) -> Iterator[SpeechWindow]:
+    """The windows of a film whose breaths open the mouth further by factors (T,)."""
+    first = 0
+    for window in windows:
+        last = first + len(window.breath)
+        yield window._replace(breath=window.breath * factors[first:last])
+        first = last

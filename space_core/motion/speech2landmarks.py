@@ -16,11 +16,13 @@ from space_core.motion.consonants import consonant_shares, load_consonants
 from space_core.motion.emotion_network import expressive_motion
 from space_core.motion.high_voice import high_voice, open_in_high_voices
 from space_core.motion.lip_closure import (
+    SHUT_AT,
     SHUT_FROM,
     close_between_openings,
     closure_share,
     held_together,
     open_between_closures,
+    shut_at_onset,
 )
 from space_core.motion.lips import (
     MOUTH_CORNERS,
@@ -222,7 +224,8 @@ def shaped_outputs(outputs: np.ndarray, consonants: np.ndarray, activity: np.nda
     ``basis`` (coefficients, 478, 3) is that of the motion.
     """
     coefficients = enlarge_quick_openings(outputs[:, :-1], basis)
-    shaped = prepare_onsets(np.column_stack([coefficients, outputs[:, -1], consonants]), activity)
+    shut_first = {onset: shut_at_onset(outputs, onset, basis) for onset in speech_onsets(activity)}
+    shaped = prepare_onsets(np.column_stack([coefficients, outputs[:, -1], consonants]), activity, shut_first)
     logit, shares = shaped[:, -4], shaped[:, -3:] * activity[:, None]
     shut = open_between_closures(close_between_openings(logit))
     # Lips are apart where the tongue is between the teeth.
@@ -231,17 +234,20 @@ def shaped_outputs(outputs: np.ndarray, consonants: np.ndarray, activity: np.nda
     return shaped
 
 
-def prepare_onsets(outputs: np.ndarray, activity: np.ndarray) -> np.ndarray:
-    """Outputs (T, columns) with the shape of a word's beginning in the frames before it, where activity (T,) rises.
+def prepare_onsets(outputs: np.ndarray, activity: np.ndarray, shut_first: dict[int, float]) -> np.ndarray:
+    """Outputs (T, coefficients + 4) with the shape of a word's beginning in the frames before it.
 
-    A speaker's lips take the shape of the first sound before it is heard.
+    A speaker's lips take the shape of the first sound before it is heard. ``shut_first`` are the frames in which
+    activity (T,) rises, and how far the first sound shuts the lips; see ``shut_at_onset``.
     """
     prepared = outputs.copy()
-    for onset in speech_onsets(activity):
+    for onset, shut in shut_first.items():
         begin = onset
         while begin > 0 and activity[begin - 1] < activity[begin]:
             begin -= 1
-        prepared[begin : onset + 1] = outputs[onset + 1 : onset + 2] if onset + 1 < len(outputs) else outputs[onset]
+        first = outputs[min(onset + 1, len(outputs) - 1)].copy()
+        first[-4] += shut * max(SHUT_AT - first[-4], 0)
+        prepared[begin : onset + 1] = first
     return prepared
 
 

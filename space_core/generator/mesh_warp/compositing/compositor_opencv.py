@@ -17,7 +17,9 @@ from space_core.generator.mesh_warp.compositing.person_layer import BIAS
 from space_core.generator.mesh_warp.compositing.prepared_canvas import NEGLIGIBLE, PreparedCanvas
 from space_core.generator.mesh_warp.frame_memory import FrameMemory
 
-TILE = (192, 768)  # height and width in pixels of the parts in which a frame is drawn: they stay in a core's cache
+# Height and width, in pixels of the layer, of the parts in which frames are drawn: what they sample stays in a core's
+# cache while one part of all frames is drawn after the other.
+TILE = (192, 1536)
 COARSE = 4  # cells; minified parts of a frame are first looked for so far apart
 UNITY = 160  # the factor 1 of a shade in eight bits
 # Pixels; columns of a tile in which the background shows, or the layer is minified, are one run where they are less far
@@ -65,6 +67,7 @@ def compose_in_opencv(
 ) -> torch.Tensor:
     """Like ``compose_in_torch``, on the CPU, faster, and equal but for rounding."""
     frames = (memory or FrameMemory()).take((len(places), *prepared.still.shape))
+    tiles: list[tuple[_Block, tuple[slice, slice], _Frame]] = []
     for index in range(len(places)):
         own = slice(index, index + 1)  # one by one, so that no frame depends on its batch
         own_shade = None if shade is None else shade[index]
@@ -73,11 +76,39 @@ def compose_in_opencv(
         view = view and _without_unused(prepared, view)
         behind = find_back_view(prepared, places[own], back and replace(back, cells=back.cells[own]))
         behind = behind and _without_hidden(prepared, behind, places[own], edges, view)
-        _draw(frames[index], prepared, places[index].numpy(), own_shade, edges, view, behind)
+        frame, changed = _begin(frames[index], prepared, places[index].numpy(), own_shade, edges, view, behind)
+        areas = list(_tiles(changed, prepared))
+        _copy_around(frames[index], prepared.still.numpy(), prepared.grid, [area for _, area in areas])
+        tiles.extend((tile, area, frame) for tile, area in areas)
+    # Those of one place in all frames after each other.
+    for tile, area, frame in sorted(tiles, key=lambda part: (part[1][0].start, part[1][1].start)):
+        _draw(frame, prepared, tile, area)
     return torch.from_numpy(frames)
 
 
-def _draw(
+@dataclass(frozen=True)
+class _Frame:
+    """A frame that is being drawn.
+
+    Attributes:
+        moving: (height, width, 3) uint8, its pixels in the grid.
+        source: (rows + 2, columns + 2, 2) float32, which places its cells and one more around see, in pixels of the
+            layer.
+        factor: (rows + 2, columns + 2, 3) uint8, by what the layer's colours are multiplied, ``UNITY`` for 1; or None.
+        minification: (rows + 2, columns + 2) where it is sampled four times a pixel, see ``minified``; or None.
+        edges, view, back: what is drawn after the layer, or None.
+    """
+
+    moving: np.ndarray
+    source: np.ndarray
+    factor: np.ndarray | None
+    minification: np.ndarray | None
+    edges: OcclusionEdges | None
+    view: FarView | None
+    back: BackView | None
+
+
+def _begin(
     frame: np.ndarray,
     prepared: PreparedCanvas,
     places: np.ndarray,
@@ -85,10 +116,9 @@ def _draw(
     edges: OcclusionEdges | None,
     view: FarView | None,
     back: BackView | None,
-) -> None:
-    """Draws a frame (H, W, 3) uint8, tile by tile."""
-    grid, layer, background = prepared.grid, prepared.layer.numpy(), prepared.background.numpy()
-    moving = frame[grid.top : grid.top + grid.height, grid.left : grid.left + grid.width]
+) -> tuple[_Frame, np.ndarray]:
+    """What a frame (H, W, 3) uint8 is drawn from, and (rows, columns) bool, which of its cells are to be drawn."""
+    grid = prepared.grid
     changed = _changed(prepared, places[1:-1, 1:-1])
     factor = None
     if shade is not None:
@@ -99,30 +129,33 @@ def _draw(
         if part is not None:
             shown = part.window.in_grid(part.changed, places.shape[:2])[0].numpy() > 0
             changed |= dilated(shown)[1:-1, 1:-1] > 0  # it fades out in the cells around
+    moving = frame[grid.top : grid.top + grid.height, grid.left : grid.left + grid.width]
     minification = _minified(places, changed, grid.cell)
-    tiles = list(_tiles(changed, grid))
-    _copy_around(frame, prepared.still.numpy(), grid, [area for _, area in tiles])
-    source = prepared.in_layer(places)
-    for tile, area in tiles:
-        seen = _sampled(prepared, layer, tile.at_pixels(source[tile.cells]))
-        if minification is not None:
-            _sample_minified(seen, prepared, source[tile.cells], minification[tile.cells])
-        if edges is not None:
-            _draw_occlusion_edges(seen, prepared, edges, tile)
-        if view is not None:
-            _draw_far_side(seen, prepared, view, tile)
-        if back is not None:
-            _draw_back(seen, prepared, back, tile)
-        colours = moving[area]
-        cv2.cvtColor(seen, cv2.COLOR_RGBA2RGB, colours)
-        if factor is not None and (factor[tile.cells] != UNITY).any():
-            cv2.multiply(colours, tile.at_pixels(factor[tile.cells]), colours, scale=1 / UNITY)
-        share = cv2.extractChannel(seen, 3)
-        for run in _runs(share.max(0) > 0):
-            own_share = cv2.cvtColor(share[:, run], cv2.COLOR_GRAY2RGB).astype(np.int16)
-            behind = np.subtract(background[area][:, run], BIAS, dtype=np.int16)
-            behind = cv2.multiply(behind, own_share, scale=1 / 255)
-            np.clip(colours[:, run] + behind, 0, 255, out=colours[:, run], casting="unsafe")
+    return _Frame(moving, prepared.in_layer(places), factor, minification, edges, view, back), changed
+
+
+def _draw(frame: _Frame, prepared: PreparedCanvas, tile: _Block, area: tuple[slice, slice]) -> None:
+    """Draws a tile of a frame."""
+    source, factor = frame.source[tile.cells], frame.factor
+    seen = _sampled(prepared, prepared.layer.numpy(), tile.at_pixels(source))
+    if frame.minification is not None:
+        _sample_minified(seen, prepared, source, frame.minification[tile.cells])
+    if frame.edges is not None:
+        _draw_occlusion_edges(seen, prepared, frame.edges, tile)
+    if frame.view is not None:
+        _draw_far_side(seen, prepared, frame.view, tile)
+    if frame.back is not None:
+        _draw_back(seen, prepared, frame.back, tile)
+    colours = frame.moving[area]
+    cv2.cvtColor(seen, cv2.COLOR_RGBA2RGB, colours)
+    if factor is not None and (factor[tile.cells] != UNITY).any():
+        cv2.multiply(colours, tile.at_pixels(factor[tile.cells]), colours, scale=1 / UNITY)
+    share, background = cv2.extractChannel(seen, 3), prepared.background.numpy()[area]
+    for run in _runs(share.max(0) > 0):
+        own_share = cv2.cvtColor(share[:, run], cv2.COLOR_GRAY2RGB).astype(np.int16)
+        behind = np.subtract(background[:, run], BIAS, dtype=np.int16)
+        behind = cv2.multiply(behind, own_share, scale=1 / 255)
+        np.clip(colours[:, run] + behind, 0, 255, out=colours[:, run], casting="unsafe")
 
 
 def _copy_around(frame: np.ndarray, still: np.ndarray, grid: Grid, areas: list[tuple[slice, slice]]) -> None:
@@ -158,15 +191,15 @@ def _changed(prepared: PreparedCanvas, places: np.ndarray) -> np.ndarray:
     return dilated(moving & (effect > 0)) > 0
 
 
-def _tiles(changed: np.ndarray, grid: Grid) -> Iterator[tuple[_Block, tuple[slice, slice]]]:
+def _tiles(changed: np.ndarray, prepared: PreparedCanvas) -> Iterator[tuple[_Block, tuple[slice, slice]]]:
     """Tiles that hold all cells that are ``changed`` (rows, columns) bool.
 
     Yields:
         Each with one more cell around, as rows and columns of a grid with one more around, and its rows and columns in
         pixels of the grid's part of the film.
     """
-    cell = grid.cell
-    rows, columns = (max(side // cell, 1) for side in TILE)
+    grid, cell = prepared.grid, prepared.grid.cell
+    rows, columns = (max(side // (prepared.density * cell), 1) for side in TILE)
     for top in range(0, len(changed), rows):
         bottom = min(top + rows, len(changed))
         used = np.any(changed[top:bottom], 0)

@@ -573,7 +573,7 @@ def test_a_page_that_ends_costs_the_visitors_of_another_page_no_film(ray_cluster
     ray_address, cluster = ray_cluster
     for name, value in ray_variables.items():
         monkeypatch.setenv(name, value)
-    speech = speech_of(4, tmp_path / "speech.wav")
+    speech = speech_of(2, tmp_path / "speech.wav")
 
     def check_ending(old_address: str, old: subprocess.Popen, address: str, ending: signal.Signals) -> None:
         """Ends a page while films are made for its visitor, unless it is killed, and for the other page's."""
@@ -587,7 +587,7 @@ def test_a_page_that_ends_costs_the_visitors_of_another_page_no_film(ray_cluster
             # Beside each other: the old page ends as soon as its own film is delivered.
             with ThreadPoolExecutor(len(events)) as pool:
                 films = pool.map(lambda client, event: client.result("animate", event), visitors, events)
-                assert all(film[1].startswith("4.0 s of video") for film in films)
+                assert all(film[1].startswith("2.0 s of video") for film in films)
             old.wait(60)
             assert visitor.ask("animate", list(film_values(visitor, speech).values()))
 

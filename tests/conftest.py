@@ -39,8 +39,9 @@ from space_core.progress import NUM_CORES
 EXAMPLES = Path(__file__).parents[1] / "examples"
 # Files of tests that take more than half a minute on one core, the longest first.
 LONGEST = (
-    *("test_cluster", "test_neural", "test_app", "test_strangers", "test_pipeline", "test_browser", "test_media"),
-    *("test_fuzz", "test_face_vid2vid", "test_live", "test_web", "test_head_turn", "test_cli"),
+    *("test_cluster", "test_app", "test_browser", "test_pipeline", "test_strangers", "test_live", "test_neural"),
+    *("test_generator", "test_media", "test_fuzz", "test_face_vid2vid", "test_head_turn", "test_web", "test_mouth"),
+    *("test_cli",),
 )
 UNLIMITED = {"visitor_requests": 100_000, "visitor_jobs": 100_000}  # settings for tests, which are one visitor
 STANDING = ("starter", "detector", "drawing-process")  # beginnings of the names of threads that stay for the next film

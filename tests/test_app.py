@@ -469,7 +469,7 @@ def stages_ended(watched):
 
 
 @pytest.mark.slow
-def test_twenty_visitors_at_once_are_all_served(signing_pipeline, visitors_folder, short, tmp_path):
+def test_a_dozen_visitors_at_once_are_all_served(signing_pipeline, visitors_folder, short, tmp_path):
     def visit(seed):
         with Visitor(address) as visitor:
             visitor.headers["X-Forwarded-For"] = f"10.0.0.{seed}"
@@ -478,57 +478,35 @@ def test_twenty_visitors_at_once_are_all_served(signing_pipeline, visitors_folde
             path.write_bytes(visitor.get(f"/gradio_api/file={video.get('video', video)['path']}").content)
             return made, path
 
-    with serving(signing_pipeline, trusted_proxies="127.0.0.1") as address, ThreadPoolExecutor(20) as visitors:
-        seeds, films = zip(*visitors.map(visit, range(20)), strict=True)
-    assert list(seeds) == list(range(20))
-    assert len({frames_of(film)[-1].tobytes() for film in films}) == 20  # everybody has the film that they asked for
+    with serving(signing_pipeline, trusted_proxies="127.0.0.1") as address, ThreadPoolExecutor(12) as visitors:
+        seeds, films = zip(*visitors.map(visit, range(12)), strict=True)
+    assert list(seeds) == list(range(12))
+    assert len({frames_of(film)[-1].tobytes() for film in films}) == 12  # everybody has the film that they asked for
 
 
-def test_visitors_are_served_in_the_order_in_which_they_came(watched, short):
+def test_a_full_queue_refuses_with_a_sentence_and_serves_those_who_wait_in_the_order_in_which_they_came(watched, short):
     watched.free.clear()
-    events = [watched.visitor.begin("animate", values(watched.visitor, short, seed=seed)) for seed in range(4)]
-    watched.free.set()
-    for event in events:
-        watched.visitor.result("animate", event)
-    assert watched.begun == watched.ended == [0, 1, 2, 3]
+    asking = usual(watched.visitor, short, size=256)
 
+    def begin(seed):
+        return watched.visitor.begin("animate", list({**asking, "seed": seed}.values()))
 
-def test_a_full_queue_refuses_with_a_sentence_and_serves_those_who_wait(watched, short):
-    watched.free.clear()
-    asking = values(watched.visitor, short)
-    begun = [watched.visitor.begin("animate", asking)]
+    begun = [begin(0)]
     until(lambda: watched.begun)
-    refusals = []
-    for _ in range(19):
-        try:
-            begun.append(watched.visitor.begin("animate", asking))
-        except httpx.HTTPStatusError as error:
-            refusals.append(error.response)
-    assert len(begun) == 1 + 3
-    assert {refusal.status_code for refusal in refusals} == {429}
-    for refusal in refusals:
+    begun += [begin(seed) for seed in (1, 2, 3)]
+    refusals = [watched.visitor.call("animate", list(asking.values())) for _ in range(16)]
+    client = client_of(watched.address)
+    with pytest.raises(httpx.HTTPStatusError, match="429") as refused_client:
+        predict(client, photo=ASTRONAUT, speech=short)
+    client.close()
+    for refusal in (*refusals, refused_client.value.response):  # Gradio's client gets that sentence, too
+        assert refusal.status_code == 429
         assert_plain(refusal.json()["detail"])
         assert "All places in the queue are taken (3)" in refusal.json()["detail"]
     watched.free.set()
     for event in begun:
         watched.visitor.result("animate", event)
-    assert len(watched.ended) == 4
-
-
-def test_gradios_client_gets_that_sentence_too(watched, short):
-    watched.free.clear()
-    asking = values(watched.visitor, short)
-    begun = [watched.visitor.begin("animate", asking)]
-    until(lambda: watched.begun)
-    begun += [watched.visitor.begin("animate", asking) for _ in range(3)]
-    client = client_of(watched.address)
-    with pytest.raises(httpx.HTTPStatusError, match="429") as refusal:
-        predict(client, photo=ASTRONAUT, speech=short)
-    assert "All places in the queue are taken" in refusal.value.response.json()["detail"]
-    client.close()
-    watched.free.set()
-    for event in begun:
-        watched.visitor.result("animate", event)
+    assert watched.begun == watched.ended == [0, 1, 2, 3]
 
 
 def test_an_error_of_ours_is_a_plain_sentence_and_the_next_film_is_made(watched, short):
@@ -661,13 +639,13 @@ def test_memory_stays_flat_over_many_films(visitor, short):
     process = psutil.Process()
     asking = values(visitor, short)
     held = []
-    for _ in range(24):
+    for _ in range(18):
         # One visitor; memory over many is tested below.
         visitor.result("animate", visitor.begin("animate", asking, session_hash="faithful"))
         held.append(process.memory_info().rss / 2**20)
     # The least of six films, as the memory of a film in the making comes and goes, and malloc takes and returns tens of
-    # megabytes now and then. The frames of the 12 films between would take 94.
-    assert min(held[-6:]) - min(held[6:12]) < 60
+    # megabytes now and then. The frames of the 9 films between would take 70.
+    assert min(held[-6:]) - min(held[3:9]) < 50
 
 
 @pytest.mark.slow
@@ -698,16 +676,15 @@ def png(width, height, *chunks):
         return len(content).to_bytes(4, "big") + kind + content + check
 
     header = width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes([8, 0, 0, 0, 0])
-    # Rows are all the same, so they need not all be in memory.
-    packer = zlib.compressobj(9)
-    pixels = b"".join(packer.compress(bytes(1 + width)) for _ in range(min(height, 10_000))) + packer.flush()
+    # Of many rows only the first are there: a picture that is too large is refused by its header.
+    pixels = zlib.compress(bytes(1 + width) * min(height, 1000))
     more = b"".join(chunk(kind, content) for kind, content in chunks)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + more + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
 
 
 def photos(folder, trap):
     svg = f'<svg xmlns="http://www.w3.org/2000/svg" width="512" height="512"><image href="{trap}/photo.png"/></svg>'
-    text_bomb = zlib.compress(bytes(100_000_000), 9)
+    text_bomb = zlib.compress(bytes(100_000_000))
     return {
         "nothing.jpg": b"",
         "text.jpg": b"no picture",
@@ -766,7 +743,7 @@ def recordings(folder, trap):
     soundfile.write(folder / "zero.wav", np.zeros(0), 16_000)
     soundfile.write(folder / "blink.wav", np.full(160, 0.1), 16_000)
     soundfile.write(folder / "silence.wav", np.zeros(16_000), 16_000)
-    ffmpeg("-f", "lavfi", "-i", "anullsrc=r=8000:cl=mono:d=3600", folder / "hour.flac")
+    ffmpeg("-f", "lavfi", "-i", "anullsrc=r=1000:cl=mono:d=3600", folder / "hour.flac")
     ffmpeg("-f", "lavfi", "-i", "anullsrc=r=8000:cl=mono:d=121", "-c:a", "libopus", "-b:a", "6k", folder / "long.webm")
     ffmpeg("-f", "lavfi", "-i", "testsrc=size=64x64:rate=25:d=1", folder / "mute.mp4")
     said = {name: words for name, (_, words) in made.items()}
@@ -827,31 +804,32 @@ def test_pose_videos_that_are_none_are_refused_and_the_next_visitor_is_served(vi
 
 
 @pytest.mark.parametrize(
-    "name",
+    ("name", "has_film"),
     [
-        "../../../etc/cron.d/photo.jpg",
-        "..\\..\\photo.jpg",
-        "/etc/passwd",
-        "Grüße aus 東京 😀 \u202egpj.jpg",
-        "a" * 4000 + ".jpg",
-        "-i.jpg",
-        "concat:a|b.jpg",
-        "http://example.org/x.jpg",
-        "photo\nwith\ttabs.jpg",
-        "<b>photo</b>.jpg",
-        ".jpg",
-        "photo",
+        ("../../../etc/cron.d/photo.jpg", False),
+        ("..\\..\\photo.jpg", False),
+        ("/etc/passwd", False),
+        ("Grüße aus 東京 😀 \u202egpj.jpg", True),
+        ("a" * 4000 + ".jpg", True),
+        ("-i.jpg", True),  # which ffmpeg might take for something else
+        ("concat:a|b.jpg", True),
+        ("http://example.org/x.jpg", False),
+        ("photo\nwith\ttabs.jpg", True),
+        ("<b>photo</b>.jpg", False),
+        (".jpg", False),
+        ("photo", True),
     ],
 )
-def test_whatever_a_file_is_called_it_is_taken(visitor, short, visitors_folder, name):
+def test_whatever_a_file_is_called_it_is_taken(visitor, short, visitors_folder, name, has_film):
     given = visitor.upload(ASTRONAUT, name)
     assert Path(given["path"]).resolve().is_relative_to(visitors_folder.resolve())
     picture, notes = visitor.ask("look", [given, 1, "mediapipe", "crop"])
     assert picture is not None, notes
-    spoken = visitor.upload(short, name.replace("jpg", "wav"))
     sentence = refused(visitor, "animate", values(visitor, short, photo=given, speech=given))
     assert "not a recording" in sentence
-    assert visitor.ask("animate", values(visitor, short, photo=given, speech=spoken, size=256))
+    if has_film:
+        spoken = visitor.upload(short, name.replace("jpg", "wav"))
+        assert visitor.ask("animate", values(visitor, short, photo=given, speech=spoken, size=256))
 
 
 # Hostile values

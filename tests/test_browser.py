@@ -44,18 +44,39 @@ def browser(tmp_path_factory):
         chromium.close()
 
 
+DESK = {"viewport": {"width": 1300, "height": 900}}
+LIVE = pytest.mark.parametrize("page", [{"path": "/live"}], indirect=True)
+
+
+@pytest.fixture(scope="module")
+def contexts(browser):
+    """By its options, a context of the browser for all tests with these, whose cache has the page's scripts."""
+    made = {}
+
+    def context(options):
+        key = str(options)
+        if key not in made:
+            made[key] = browser.new_context(**options)
+        return made[key]
+
+    return context
+
+
 @pytest.fixture
-def page(browser, demo, request):
+def page(contexts, demo, request):
     """The page, just opened. At the end a picture of it is kept, and it has requested nothing from any other host."""
-    options = getattr(request, "param", {"viewport": {"width": 1300, "height": 900}})
-    page = browser.new_page(**options)
+    options = {**DESK, **getattr(request, "param", {})}
+    path = options.pop("path", "/")
+    page = contexts(options).new_page()
     requested, errors = [], []
     page.on("request", lambda request: requested.append(request.url))
     page.on("pageerror", lambda error: errors.append(str(error)))
-    page.goto(demo)
-    page.locator("#animate").wait_for()
+    page.goto(f"{demo}{path}")
+    page.locator("#animate, #begin").wait_for()
     yield page
+    page.context.set_offline(False)
     page.screenshot(path=SCREENSHOTS / f"{request.node.name}.png", full_page=True)
+    page.evaluate("() => localStorage.clear()")
     page.close()
     assert not [url for url in requested if not url.startswith((demo, "data:", "blob:"))]
     assert not errors
@@ -489,9 +510,9 @@ RECEIVED = """() => {
 }"""
 
 
+@LIVE
 @pytest.mark.slow
 def test_a_portrait_says_what_the_microphone_hears(page, demo):
-    page.goto(f"{demo}/live")
     page.set_input_files("#photo", EXAMPLES / "astronaut.jpg")
     page.get_by_text("Press Talk").wait_for()
     page.evaluate(RECEIVED)
@@ -511,8 +532,8 @@ def test_a_portrait_says_what_the_microphone_hears(page, demo):
         until(lambda: visitor.metric("space_live_sessions") == 0)
 
 
-def test_a_missing_microphone_and_a_demo_that_is_gone_are_said_in_plain_words(page, demo):
-    page.goto(f"{demo}/live")
+@LIVE
+def test_a_missing_microphone_and_a_demo_that_is_gone_are_said_in_plain_words(page):
     page.set_input_files("#photo", EXAMPLES / "astronaut.jpg")
     page.get_by_text("Press Talk").wait_for()
     missing = "() => Promise.reject(new DOMException('Requested device not found', 'NotFoundError'))"
@@ -522,25 +543,24 @@ def test_a_missing_microphone_and_a_demo_that_is_gone_are_said_in_plain_words(pa
     page.context.set_offline(True)
     page.set_input_files("#photo", EXAMPLES / "grace_hopper.jpg")
     page.get_by_text("The demo does not answer.").wait_for()
-    page.context.set_offline(False)
 
 
-def test_who_has_no_photo_at_hand_talks_with_an_example(page, demo):
-    page.goto(f"{demo}/live")
+@LIVE
+def test_who_has_no_photo_at_hand_talks_with_an_example(page):
     page.get_by_role("button", name="Or use an example").click()
     page.get_by_text("Press Talk").wait_for()
     assert page.locator("#begin").is_enabled()
 
 
-def test_a_photo_that_will_not_do_is_refused_before_anybody_talks(page, demo, tmp_path):
+@LIVE
+def test_a_photo_that_will_not_do_is_refused_before_anybody_talks(page, tmp_path):
     Image.linear_gradient("L").resize((400, 300)).save(tmp_path / "landscape.png")
-    page.goto(f"{demo}/live")
     page.set_input_files("#photo", tmp_path / "landscape.png")
     page.get_by_text("No human face was found").wait_for()
     assert page.locator("#begin").is_disabled()
 
 
-@pytest.mark.parametrize("page", [{"viewport": {"width": 1300, "height": 900}, "color_scheme": "dark"}], indirect=True)
+@pytest.mark.parametrize("page", [{"color_scheme": "dark"}], indirect=True)
 def test_the_page_is_dark_where_the_visitors_system_is(page):
     def brightness(property):
         colour = page.evaluate(f"() => getComputedStyle(document.body).{property}")
@@ -606,7 +626,7 @@ FAINT_FIELDS = f"""() => {{
 
 @pytest.mark.parametrize(
     "page",
-    [{"viewport": {"width": 1300, "height": 900}, "color_scheme": name} for name in ("light", "dark")],
+    [{"color_scheme": name} for name in ("light", "dark")],
     indirect=True,
 )
 def test_texts_can_be_read_and_fields_have_edges(page):

@@ -479,7 +479,7 @@ def s3(monkeypatch) -> Iterator[Any]:
 
 
 @pytest.mark.slow
-def test_a_batch_reads_from_s3_and_writes_there_and_resumes(s3, tmp_path):
+def test_a_batch_reads_from_s3_and_writes_there_and_resumes(s3, tmp_path, capsys):
     s3.mkdir("films")
     s3.put_file(str(EXAMPLES / "astronaut.jpg"), "films/in/a.jpg")
     s3.put_file(str(speech_of(0.4, tmp_path / "a.wav")), "films/in/a.wav")
@@ -487,10 +487,8 @@ def test_a_batch_reads_from_s3_and_writes_there_and_resumes(s3, tmp_path):
     s3.put_file(
         str(write_table([row | {"size": 256} for row in rows], tmp_path / "jobs.parquet")), "films/in/jobs.parquet"
     )
-
-    def batch(*arguments: str) -> subprocess.CompletedProcess:
-        command = [sys.executable, "-m", "space_core", "batch", "s3://films/in/jobs.parquet", "--quiet", "--workers=1"]
-        return subprocess.run([*command, *arguments], cwd=PACKAGE.parent, stderr=subprocess.PIPE, text=True)
+    s3.pipe_file("films/out/film0.mp4", b"a film")
+    batch = ["batch", "s3://films/in/jobs.parquet", "--quiet", "--workers=1"]
 
     def written() -> dict[str, Any]:
         s3.invalidate_cache()
@@ -498,27 +496,26 @@ def test_a_batch_reads_from_s3_and_writes_there_and_resumes(s3, tmp_path):
             PurePosixPath(path).name: file["LastModified"] for path, file in s3.find("films/out", detail=True).items()
         }
 
-    refused = batch("--out=s3://no-such-bucket/out")
-    assert refused.returncode == 2
-    assert refused.stderr == "space_core: There is no folder 'out'. Check the path.\n"
-    first = batch("--out=s3://films/out")
-    assert (first.returncode, first.stderr) == (0, "")
+    assert main([*batch, "--out=s3://no-such-bucket/out"]) == 2
+    assert capsys.readouterr().err == "space_core: There is no folder 'out'. Check the path.\n"
     before = written()
-    assert set(before) == {"film0.mp4", "film1.mp4", "film2.mp4", "status.parquet"}
-    s3.get_file("films/out/film0.mp4", str(tmp_path / "film0.mp4"))
-    assert sum(1 for _ in read_frames(tmp_path / "film0.mp4")) == 10
-    s3.rm_file("films/out/film1.mp4")
-    again = batch("--out=s3://films/out", "--resume")
-    assert (again.returncode, again.stderr) == (0, "")
+    command = [sys.executable, "-m", "space_core", *batch, "--out=s3://films/out", "--resume"]
+    made = subprocess.run(command, cwd=PACKAGE.parent, stderr=subprocess.PIPE, text=True)
+    assert (made.returncode, made.stderr) == (0, "")
     after = written()
-    assert {name for name in before if after[name] != before[name]} == {"film1.mp4", "status.parquet"}
+    assert set(after) == {"film0.mp4", "film1.mp4", "film2.mp4", "status.parquet"}
+    assert after["film0.mp4"] == before["film0.mp4"]
+    s3.get_file("films/out/film1.mp4", str(tmp_path / "film1.mp4"))
+    assert sum(1 for _ in read_frames(tmp_path / "film1.mp4")) == 10
+    assert main([*batch, "--out=s3://films/out", "--resume"]) == 0  # there is nothing left to do
+    assert {**written(), "status.parquet": None} == {**after, "status.parquet": None}
     statuses = read_status_table(place("s3://films/out"))
     assert [(status.status, status.frames, status.path) for status in statuses] == [
-        ("done", 10, f"s3://films/out/film{number}.mp4") for number in range(3)
+        ("done", frames, f"s3://films/out/film{number}.mp4") for number, frames in enumerate((None, 10, 10))
     ]
     assert s3.ls("") == ["films"]  # a mistyped bucket is not created
     with pytest.raises(SpaceError, match=r"^There is no folder for the video 'a\.mp4'\.$"):
-        upload(tmp_path / "film0.mp4", place("s3://no-such-bucket/a.mp4"))
+        upload(tmp_path / "film1.mp4", place("s3://no-such-bucket/a.mp4"))
 
 
 def is_listening(port: int) -> bool:
@@ -576,7 +573,7 @@ def test_a_page_that_ends_costs_the_visitors_of_another_page_no_film(ray_cluster
     ray_address, cluster = ray_cluster
     for name, value in ray_variables.items():
         monkeypatch.setenv(name, value)
-    speech = speech_of(4, tmp_path / "speech.wav")
+    speech = speech_of(2, tmp_path / "speech.wav")
 
     def check_ending(old_address: str, old: subprocess.Popen, address: str, ending: signal.Signals) -> None:
         """Ends a page while films are made for its visitor, unless it is killed, and for the other page's."""
@@ -590,7 +587,7 @@ def test_a_page_that_ends_costs_the_visitors_of_another_page_no_film(ray_cluster
             # Beside each other: the old page ends as soon as its own film is delivered.
             with ThreadPoolExecutor(len(events)) as pool:
                 films = pool.map(lambda client, event: client.result("animate", event), visitors, events)
-                assert all(film[1].startswith("4.0 s of video") for film in films)
+                assert all(film[1].startswith("2.0 s of video") for film in films)
             old.wait(60)
             assert visitor.ask("animate", list(film_values(visitor, speech).values()))
 

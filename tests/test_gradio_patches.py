@@ -6,6 +6,7 @@ from pathlib import Path
 
 import fastapi
 import gradio as gr
+import psutil
 import pytest
 from gradio.queueing import Event, EventQueue
 from gradio.route_utils import FileUploadProgress, GradioMultiPartParser
@@ -70,6 +71,15 @@ def test_an_attribute_that_is_used_is_there(used, owner, attribute):
         assert hasattr(GradioMCPServer(used["gradio.Blocks"]), attribute)
     else:
         assert hasattr(used[owner], attribute)
+
+
+def test_a_page_leaves_no_event_loop_open():
+    gradio_patches.apply()
+    before = psutil.Process().num_fds()
+    with gr.Blocks(analytics_enabled=False) as page:
+        gr.Button()
+    gr.mount_gradio_app(fastapi.FastAPI(), page.queue(), path="/")
+    assert psutil.Process().num_fds() <= before  # or fewer, as those of other tests may be closed meanwhile
 
 
 def test_another_gradio_is_refused_by_the_name_of_what_has_changed(monkeypatch):

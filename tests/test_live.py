@@ -12,7 +12,7 @@ import pytest
 import torch
 from conftest import EXAMPLES, no_work_left, until
 
-from space_core import AnimationOptions, LiveControl, LiveFrame, SpaceError, fill_gaps
+from space_core import AnimationOptions, LiveControl, LiveFrame, SpaceError, fill_gaps, live_gaps
 from space_core.live import Draw, LiveStream
 from space_core.measures.lips import best_lag, lip_opening
 from space_core.media.audio import load_speech
@@ -143,11 +143,11 @@ def test_head_and_upper_face_move_without_jumps_where_segments_meet(heard):
 
 
 def test_in_silence_lips_are_still_while_head_and_lids_live_on(planner, portrait):
-    motion = planned(planner.live(portrait, MotionOptions()), silence(25))
+    motion = planned(planner.live(portrait, MotionOptions()), silence(15))
     lips = lip_opening(motion.normalized)
     assert np.ptp(lips) < 1e-3
-    assert 3 <= blinks_in(motion) <= 14
-    assert motion.head_pose.rotation[10 * FPS :].std(0).min() > 0.05
+    assert 2 <= blinks_in(motion) <= 9
+    assert motion.head_pose.rotation[5 * FPS :].std(0).min() > 0.05
     assert motion.head_pose.rotation.std(0).max() < 5
 
 
@@ -179,9 +179,11 @@ def test_a_control_changes_emotion_and_gaze_smoothly(pipeline, planner, portrait
 def test_a_control_reaches_a_stream_that_runs(pipeline, speech):
     pictures = []
     for emotion in ("neutral", "surprised"):
-        control = LiveControl(AnimationOptions(head_motion=0, blinks_per_minute=0, saccades=0, articulation=0))
+        control = LiveControl(
+            AnimationOptions(size=256, head_motion=0, blinks_per_minute=0, saccades=0, articulation=0)
+        )
         frames = []
-        for frame in pipeline.stream(PHOTO, chunks_of(speech[: 3 * SAMPLE_RATE]), control=control):
+        for frame in pipeline.stream(PHOTO, chunks_of(speech[: 2 * SAMPLE_RATE]), control=control):
             frames.append(frame.picture.astype(int))
             if frame.index == 5:
                 control.update(emotion=emotion)
@@ -341,12 +343,13 @@ def test_a_stream_that_nobody_reads_any_more_ends(pipeline):
         next(pipeline.stream(PHOTO, (silence(0.04) for _ in range(10**9))))
 
 
-def test_a_reader_that_was_slow_is_not_taken_for_a_gap():
+def test_a_reader_that_was_slow_is_not_taken_for_a_gap(monkeypatch):
+    monkeypatch.setattr(live_gaps, "GAP_SECONDS", 0.3)  # which the source has, after the reader, for its next chunk
     given = [np.full(320, 0.5, np.float32)] * 20
     heard = []
     for chunk in fill_gaps(iter(given)):
         if len(heard) == 3:
-            time.sleep(0.5)
+            time.sleep(0.8)
         heard.append(chunk)
     np.testing.assert_array_equal(np.concatenate(heard), np.concatenate(given))
 
@@ -363,19 +366,23 @@ def test_gaps_of_a_source_are_filled_with_silence_in_real_time():
     source: queue.Queue[np.ndarray | None] = queue.Queue()
     sound = np.full(1600, 0.5, np.float32)
     source.put(sound)
-    threading.Timer(0.6, lambda: (source.put(sound), source.put(None))).start()
-    begun = time.monotonic()
-    filled = np.concatenate(list(fill_gaps(source)))
+    begun, heard = time.monotonic(), []
+    for chunk in fill_gaps(source):
+        heard.append(chunk)
+        if sum(map(len, heard)) == len(sound) + 15 * 640:  # 15 of its pieces of silence
+            source.put(sound)
+            source.put(None)
     passed = time.monotonic() - begun
+    filled = np.concatenate(heard)
     assert (filled == 0.5).sum() == 3200
     assert (filled[:1600] == 0.5).all()
     assert (filled[-1600:] == 0.5).all()
-    assert len(filled) / SAMPLE_RATE == pytest.approx(passed, abs=0.15)
+    assert len(filled) / SAMPLE_RATE < passed + 0.15  # no faster than time goes by
 
 
 def test_a_source_that_is_never_late_is_passed_on_as_it_is(speech):
     given = chunks_of(speech)
-    np.testing.assert_array_equal(np.concatenate(list(fill_gaps(iter(given)))), speech)
+    np.testing.assert_array_equal(np.concatenate(list(fill_gaps(iter(given), tolerance=5))), speech)
 
 
 def test_an_exception_of_a_source_with_gaps_is_passed_on():
@@ -390,7 +397,7 @@ def test_an_exception_of_a_source_with_gaps_is_passed_on():
 @pytest.mark.slow
 def test_a_long_talk_neither_drifts_nor_fills_memory(planner, portrait, speech):
     live = planner.live(portrait, MotionOptions())
-    seconds, rounds = 11, 4
+    seconds, rounds = 7, 4
     talk = np.concatenate([speech, silence(seconds)])[: seconds * SAMPLE_RATE]
     memory, rotations, lips = [], [], []
     tracemalloc.start()  # what the whole process holds varies by more than the motion of a minute takes
@@ -404,7 +411,7 @@ def test_a_long_talk_neither_drifts_nor_fills_memory(planner, portrait, speech):
     opening, rotation = np.concatenate(lips), np.concatenate(rotations)
     period = seconds * FPS
     assert 0 <= rounds * period - len(opening) <= LOOK_AHEAD_FRAMES + 1
-    assert memory[-1] - memory[0] < 1e6  # bytes; landmarks of the three rounds between take four times that
+    assert memory[-1] - memory[0] < 1e6  # bytes; landmarks of the three rounds between take three times that
     assert np.abs(rotation - portrait.pose.rotation).max() < 16
     # At the end lips say the same as at the beginning, in the same frames.
     last = (rounds - 2) * period

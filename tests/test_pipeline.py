@@ -326,8 +326,8 @@ def test_the_latest_portraits_are_kept_as_long_as_there_is_room(short_speech, as
         with pipeline.animate(photo, short_speech) as animation:
             return animation.portrait
 
-    photos = [astronaut, *(np.ascontiguousarray(astronaut[cut:]) for cut in range(1, 4))]
-    pipeline = SpacePipeline("cpu", cache_bytes=70_000_000)
+    photos = [astronaut, *(np.ascontiguousarray(astronaut[cut:]) for cut in range(1, 3))]
+    pipeline = SpacePipeline("cpu", cache_bytes=45_000_000)
     first, *_, latest = [portrait_of(photo) for photo in photos]
     assert portrait_of(photos[-1]) is latest
     assert portrait_of(photos[0]) is not first
@@ -410,7 +410,7 @@ print(memory.peak)
 """
     photo, video = tmp_path / "photo.jpg", tmp_path / "film.mp4"
     Image.open(EXAMPLES / "grace_hopper.jpg").resize((3316, 3618)).save(photo)
-    speech = speech_of(1.2, tmp_path / "speech.wav")
+    speech = speech_of(0.8, tmp_path / "speech.wav")
     command = [sys.executable, "-c", program, photo, speech, video]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path.cwd())
     assert int(done.stdout) < 1.35 * 2**30

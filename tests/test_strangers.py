@@ -38,6 +38,7 @@ from space_core.web.visitor_limits import RateLimit, UploadLimits
 
 BOUNDARY = "limit"
 PART = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="files"; filename="a.jpg"\r\n\r\na face'
+JSON = {"content-type": "application/json"}
 MULTIPART = {"content-type": f"multipart/form-data; boundary={BOUNDARY}"}
 
 
@@ -91,6 +92,20 @@ def test_an_unknown_endpoint_or_argument_is_named(visitor):
     assert '{"data": [' in detail(post("/gradio_api/call/photo", content="[]"), 422)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+@pytest.mark.parametrize("path", ["call/glance", "call/v2/glance", "queue/join", "cancel"])
+def test_lists_within_lists_are_refused_before_they_are_parsed(visitor, path, encoding):
+    """The parser would use up the interpreter's stack, and finalizers that run meanwhile would fail."""
+    for body in ("[" * 100_000, '{"data": ' + "[" * 60 + "]" * 60 + "}", '{"data": ["]]]]", ' + '{"a":' * 60):
+        answer = visitor.post(f"/gradio_api/{path}", content=body.encode(encoding), headers=JSON)
+        assert "nested" in detail(answer, 422)
+
+
+def test_brackets_in_a_text_are_no_lists(visitor):
+    text = '[{"' * 1000 + "\\"
+    assert visitor.post("/gradio_api/call/glance", content=json.dumps({"data": [], "a": text}), headers=JSON).is_success
+
+
 def test_an_endpoint_may_be_called_by_the_names_of_its_parameters(visitor):
     answer = visitor.post("/gradio_api/call/v2/glance", json={})
     assert answer.status_code == 200
@@ -107,8 +122,7 @@ def test_an_unknown_function_is_not_found(visitor, number):
 @pytest.mark.parametrize("session", ["", "x" * 100_000, "a b", "a\n", "ü", "\ud800"])
 def test_a_session_without_a_name_is_refused(visitor, session):
     body = json.dumps({"data": [], "fn_index": 0, "session_hash": session})
-    json_headers = {"content-type": "application/json"}
-    answer = visitor.post("/gradio_api/queue/join", content=body, headers=json_headers)
+    answer = visitor.post("/gradio_api/queue/join", content=body, headers=JSON)
     assert "session_hash" in detail(answer, 400)
 
 

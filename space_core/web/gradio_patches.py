@@ -1,11 +1,12 @@
 """What the demo replaces inside Gradio; ``gradio_page`` has what it sets and reads there.
 
 Gradio fetches addresses that visitors give, opens their photos itself, prints tracebacks and names files of the machine
-in errors; uploads that break off are taken or left behind, and their progress is kept for ever. None of this can be
-configured, so it is patched. ``REPLACED`` lists what the patches rely on: ``apply`` checks it against the Gradio that
-is installed.
+in errors; uploads that break off are taken or left behind, their progress is kept for ever, and event loops are never
+closed. None of this can be configured, so it is patched. ``REPLACED`` lists what the patches rely on: ``apply`` checks
+it against the Gradio that is installed.
 """
 
+import asyncio
 import importlib
 import inspect
 import pkgutil
@@ -92,6 +93,9 @@ REPLACED = {
     "gradio.route_utils.FileUploadProgress.track": ("self", "upload_id"),
     "gradio.route_utils.GradioMultiPartParser.parse": ("self",),
     "gradio.route_utils.GradioMultiPartParser.on_end": ("self",),
+    "gradio.queueing.safe_get_lock": (),
+    "gradio.utils.safe_get_lock": (),
+    "gradio.utils.safe_get_stop_event": (),
     "gradio.queueing.Queue.push": ("self", "body", "request", "username"),
     "gradio.queueing.Queue.send_message": ("self", "event", "event_message"),
     "gradio.queueing.Queue.clean_events": ("self", "session_hash", "event_id"),
@@ -128,6 +132,7 @@ def apply() -> None:
     _refuse_broken_uploads()
     _forget_progress()
     _replace_link_preview()
+    _open_no_event_loops()
     _applied = True
 
 
@@ -330,6 +335,13 @@ def _replace_link_preview() -> None:
     source, _, _ = environment.loader.get_source(environment, PAGE_TEMPLATE)
     page = jinja2.DictLoader({PAGE_TEMPLATE: LINK_PREVIEW.sub("", source).replace("</head>", OWN_PREVIEW, 1)})
     environment.loader = jinja2.ChoiceLoader([page, environment.loader])
+
+
+def _open_no_event_loops() -> None:
+    """Makes locks without the event loop that Gradio opens for each of them and never closes."""
+    _replace("gradio.queueing.safe_get_lock", asyncio.Lock)
+    _replace("gradio.utils.safe_get_lock", asyncio.Lock)
+    _replace("gradio.utils.safe_get_stop_event", asyncio.Event)
 
 
 def _is_click(event_data: Any) -> bool:

@@ -22,6 +22,7 @@ from space_core.web.faults import log_fault
 from space_core.web.logs import log_event
 from space_core.web.metrics import Metrics
 from space_core.web.private_files import UPLOADS_THAT_FIT, free_uploads
+from space_core.web.request_nesting import without_deep_nesting
 from space_core.web.settings import Settings, on_a_space
 from space_core.web.visitor_limits import RateLimit, UploadLimits, visitor_address
 
@@ -150,7 +151,8 @@ class RequestGuard:
             if scope["method"] == "POST" and _UPLOAD.fullmatch(_path(scope)):
                 await self._upload(scope, body, send_with_headers)
             else:
-                await self._app(scope, self._limited(scope, body, MAX_REQUEST_BYTES), send_with_headers)
+                limited = self._limited(scope, body, MAX_REQUEST_BYTES)
+                await self._app(scope, without_deep_nesting(limited), send_with_headers)
         except ClientDisconnect:
             log_event("left", reason="left", endpoint=_endpoint(scope))
         except Exception as error:  # has been answered with status 500; uvicorn would log it and close the connection

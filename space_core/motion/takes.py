@@ -53,12 +53,17 @@ class TakeVariation:
         """What varies in the next T frames, of which a share (T,) is speech, 0 in silence, see ``speech_share``."""
         frames = self._frames + np.arange(len(share))
         self._frames += len(share)
-        noise = FARTHEST * np.tanh(self._noise.next(len(share)) / FARTHEST)
+        noise = _limited(self._noise.next(len(share)))
         factors = np.exp(ARTICULATION_SPREAD * noise[:, :1] - ARTICULATION_SPREAD**2)  # its mean square is 1
         shown = share * smoothstep(frames / EASE_IN)  # a film starts with the photo's face
         strengths = np.zeros((len(share), len(UNIT_COLUMNS)))
         for side, sign in (("L", 0.5), ("R", -0.5)):
             raised = CORNERS * noise[:, 1] + sign * ASYMMETRY * noise[:, 2]
             strengths[:, UNIT_COLUMNS.index("12" + side)] = shown * raised / CORNERS_PER_UNIT
-        breathing = 1 + BREATHING_SPREAD * FARTHEST * np.tanh(self._breathing.next(len(share))[:, 0] / FARTHEST)
+        breathing = 1 + BREATHING_SPREAD * _limited(self._breathing.next(len(share)))[:, 0]
         return TakeFrames(factors.astype(np.float32), breathing.astype(np.float32), strengths)
+
+
+def _limited(noise: np.ndarray) -> np.ndarray:
+    """Noise of unit variance, compressed to at most ``FARTHEST``."""
+    return FARTHEST * np.tanh(noise / FARTHEST)

@@ -29,8 +29,8 @@ def brow_edges(photo: FaceMotion, picture: torch.Tensor) -> np.ndarray:
     """How far below the tracked lower edges of brows a photo shows them.
 
     Args:
-        photo: the photo's own landmarks in pixels of the surroundings, on the host.
-        picture: (1, 3, 640, 640) the surroundings, 0…1.
+        photo: the photo's own landmarks in pixels of the picture, on the host.
+        picture: (1, 3, h, w) what it shows around the face, or around the eyes and brows, 0…1.
 
     Returns:
         (468, 3) normalized, along y: for the points of those edges, and less for the ring of points below them.

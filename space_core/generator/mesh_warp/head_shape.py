@@ -49,9 +49,8 @@ HEAD_MIDDLE = np.array([0.0, 0.0, 0.85])  # normalized, about which head and hai
 TURNED, NEAR = (0.1, 0.2), (0.0, 0.5)
 DEEPER, AXIS, FARTHEST = 1.0, 0.95, 0.6
 PERSON = 0.5  # of the mask: a pixel or cell that shows the person
-BESIDE = (
-    0.1  # normalized distance from the generic head at which depth becomes that of a plane: hair hangs beside the jaw
-)
+# Normalized distance from the generic head at which depth becomes that of a plane: hair hangs beside the jaw.
+BESIDE = 0.1
 # Where an ear may be: distances from the face over which its depth sets in, and heights at which it sets in and ends,
 # normalized. In photos ears reach lower than on the generic head.
 EAR_BESIDE, EAR_HEIGHTS = (0.02, 0.12), (-0.3, -0.1, 0.6, 0.85)

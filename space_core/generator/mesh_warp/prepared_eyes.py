@@ -127,9 +127,10 @@ def prepare_eyes(picture: torch.Tensor, photo: FaceMotion, softening: float) -> 
     openings = [_opening(picture, photo, eye) for eye in EYES]
     skins, spreads = zip(*(_flat_skin(picture, *opening) for opening in openings), strict=True)
     drawn = 1 - float(smoothstep(np.mean(spreads), *FLAT))
+    brows = _lower_brow_edges(picture, photo)
     eyes = [
-        _prepare(picture, photo, eye, other, *opening, skin, drawn, softening)
-        for eye, other, opening, skin in zip(EYES, EYES[::-1], openings, skins, strict=True)
+        _prepare(picture, photo, eye, *opening, brow, skin, drawn, softening)
+        for eye, opening, brow, skin in zip(EYES, openings, brows, skins, strict=True)
     ]
     lids = with_shade(picture, [eye.lids for eye in eyes], openings, 1 - drawn)
     # The lashes of both are alike, however the light falls on them.
@@ -154,18 +155,18 @@ def _prepare(
     picture: torch.Tensor,
     photo: FaceMotion,
     eye: Eye,
-    other: Eye,
     opening: OpeningMask,
     width: float,
+    brow: torch.Tensor,
     skin: torch.Tensor,
     drawn: float,
     softening: float,
 ) -> PreparedEye:
-    brow = _lower_brow_edge(picture, photo, LOWER_BROW_RIMS[EYES.index(eye)])
     lids = _lids(picture, opening, -opening.along if eye is EYES[0] else opening.along, width, brow, skin, drawn)
     lashes, strength = _lashes(picture, lids, opening, width)
     height, opened = float(lid_distance(photo.normalized, eye)), None
     if height * float(photo.scale) < HALF_SHUT * width:
+        other = EYES[1 - EYES.index(eye)]
         opened = blur_batch(_unseen(picture, photo, eye, other, opening), softening)
         visible = blur_batch(opening.coverage[:, None], softening)
         eyeball = eyeball_without_shade(torch.lerp(opened, picture, visible), opening, width)
@@ -193,11 +194,12 @@ def _prepare(
     )
 
 
-def _lower_brow_edge(picture: torch.Tensor, photo: FaceMotion, rim: tuple[int, ...]) -> torch.Tensor:
-    """(5, 2) where a picture (1, 3, h, w) shows the lower edge of a brow, which is often below its tracked rim."""
-    points = list(rim)
+def _lower_brow_edges(picture: torch.Tensor, photo: FaceMotion) -> torch.Tensor:
+    """(2, 5, 2) where a picture (1, 3, h, w) shows the lower edges of both brows, often below their tracked rims."""
+    points = [point for rim in LOWER_BROW_RIMS for point in rim]
     shift = brow_edges(photo, picture)[points].astype(np.float32)
-    return torch.from_numpy(photo.host.place(photo.host.normalized[0, points] + shift)[0, :, :2].astype(np.float32))
+    edges = photo.host.place(photo.host.normalized[0, points] + shift)[0, :, :2]
+    return torch.from_numpy(edges.astype(np.float32)).reshape(2, -1, 2)
 
 
 def _doubled(picture: torch.Tensor) -> torch.Tensor:

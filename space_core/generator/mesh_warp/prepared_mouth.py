@@ -207,7 +207,7 @@ def _like_upper_row(
     hanging, tilt = hanging_and_tilt(row.mask, photo, depth)
     if row.even and height > MIN_HEIGHT and hanging > MIN_HANGING and tilt < MAX_TILTED:
         teeth = replace(teeth, row=row_ends(row.mask, photo, depth))
-    enamel = enamel_in_light(picture, row.mask)
+    enamel = enamel_in_light(picture, row.mask).numpy()
     shade = UPPER_LIP_SHADE + known * min(shade_on(picture, row.mask, enamel, photo) - UPPER_LIP_SHADE, 0)
     colours, dimmed = _with_own_enamel(teeth.colours, enamel, known, opening)
     return replace(teeth, colours=colours, dimmed=dimmed, upper_lip_shade=shade, known=known)

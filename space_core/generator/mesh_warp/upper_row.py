@@ -217,12 +217,8 @@ def _edge_of_upper_row(picture: torch.Tensor, opening: OpeningMask, tooth: torch
     return curve[None, None]
 
 
-def enamel_in_light(picture: torch.Tensor, teeth: torch.Tensor) -> np.ndarray:
+def enamel_in_light(picture: torch.Tensor, teeth: torch.Tensor) -> torch.Tensor:
     """(3,) the colour of teeth that lie in full light in a picture (1, 3, h, w), 0…1, which shows them at ``teeth``."""
-    return _enamel_in_light(picture, teeth).numpy()
-
-
-def _enamel_in_light(picture: torch.Tensor, teeth: torch.Tensor) -> torch.Tensor:
     shown = picture[0][:, teeth[0, 0] > 0.5 * teeth.max()]
     white = shown.amin(0)
     return shown[:, white >= white.quantile(1 - LIT_SHARE)].mean(1)
@@ -327,7 +323,7 @@ def _above_teeth(
     From the row ``edge`` (w,) upwards; for the other arguments see ``continued_teeth``.
     """
     has, rows = shown.any(0), torch.arange(len(shown), device=picture.device)[:, None]
-    enamel = _enamel_in_light(picture, shown[None, None].float()).clamp(min=0.01)
+    enamel = enamel_in_light(picture, shown[None, None].float()).clamp(min=0.01)
     gum, gum_seen = _gum_at(
         picture[0].gather(1, edge.clamp(max=len(rows) - 1).expand(3, 1, -1))[:, 0], has, enamel, scale
     )

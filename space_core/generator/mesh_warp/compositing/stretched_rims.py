@@ -3,6 +3,8 @@
 Their steps would make a comb of it: teeth that are as high as one pixel of the photo is wide, and as long as several.
 """
 
+from functools import reduce
+
 import numpy as np
 import torch
 
@@ -55,8 +57,9 @@ def smooth_rims(frames: torch.Tensor, grid: Grid, places: torch.Tensor, photo: F
             (STRETCH, towards_near > (NEAR if abs(sine) > FAR else -np.inf), turned),
             (FAR_STRETCH, towards_near < 0, far_turned),
         )
+        if frames_turned.any()
     ]
-    share = torch.maximum(*shares) * is_outline
+    share = reduce(torch.maximum, shares) * is_outline
     share = (box_sum(share[:, None], REACH) * GAIN).clamp_(max=1)[:, 0]
     whole = GridWindow(top + 1, left + 1).in_grid(share, (grid.rows + 2, grid.columns + 2))
     # Across the stretch, which goes along x where the head turns: along it there is nothing sharp.

@@ -11,8 +11,10 @@ if TYPE_CHECKING:
     from space_core.errors import ServerFault, SpaceError
     from space_core.face.preview import FacePreview
     from space_core.face.preview_drawing import draw_preview
-    from space_core.live import LiveControl, LiveFrame, LiveStream
-    from space_core.live_gaps import fill_gaps
+    from space_core.live.control import LiveControl
+    from space_core.live.frames import LiveFrame
+    from space_core.live.gaps import fill_gaps
+    from space_core.live.stream import LiveStream
     from space_core.motion.curves import Curves, curves
     from space_core.motion.motion import Motion
     from space_core.motion.motion_file import load_motion, save_motion
@@ -28,9 +30,9 @@ _MODULES = {
     "Curves": "space_core.motion.curves",
     "FacePreview": "space_core.face.preview",
     "Frame": "space_core.animation",
-    "LiveControl": "space_core.live",
-    "LiveFrame": "space_core.live",
-    "LiveStream": "space_core.live",
+    "LiveControl": "space_core.live.control",
+    "LiveFrame": "space_core.live.frames",
+    "LiveStream": "space_core.live.stream",
     "Motion": "space_core.motion.motion",
     "Outputs": "space_core.output",
     "ServerFault": "space_core.errors",
@@ -38,7 +40,7 @@ _MODULES = {
     "SpacePipeline": "space_core.pipeline",
     "curves": "space_core.motion.curves",
     "draw_preview": "space_core.face.preview_drawing",
-    "fill_gaps": "space_core.live_gaps",
+    "fill_gaps": "space_core.live.gaps",
     "load_motion": "space_core.motion.motion_file",
     "save_motion": "space_core.motion.motion_file",
 }

@@ -12,7 +12,8 @@ from space_core.device import pick_device
 from space_core.errors import SpaceError
 from space_core.face.preview import FacePreview
 from space_core.inputs import Inputs, Photo, Speech
-from space_core.live import LiveControl, LiveStream
+from space_core.live.control import LiveControl
+from space_core.live.stream import LiveStream
 from space_core.media import decoding_pool
 from space_core.media.content_credentials import ContentCredentials
 from space_core.media.video_writer import write_video

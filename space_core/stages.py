@@ -16,7 +16,9 @@ from space_core.face.portrait import Portrait
 from space_core.generator import generator
 from space_core.generators import DEFAULT_GENERATOR, build_generator
 from space_core.inputs import Inputs, Photo, Speech, load_inputs
-from space_core.live import LiveControl, LiveStream, render_segment
+from space_core.live.control import LiveControl
+from space_core.live.frames import render_segment
+from space_core.live.stream import LiveStream
 from space_core.media.images import load_photo
 from space_core.motion.motion import Motion, join
 from space_core.motion.planner import MotionPlanner

@@ -44,7 +44,8 @@ from space_core.cluster.shared_application import shared_application
 from space_core.cluster.status_table import FilmStatus, read_status_table, write_status_table
 from space_core.cluster.storage import download, file_names, place, remove_unfinished, upload
 from space_core.errors import MACHINE_LOST, ServerFault, SpaceError
-from space_core.live import LiveControl, LiveFrame
+from space_core.live.control import LiveControl
+from space_core.live.frames import LiveFrame
 from space_core.media.video_reader import read_frames
 from space_core.options import AnimationOptions
 from space_core.progress import ignore_progress

@@ -34,8 +34,6 @@ PIPELINE = {
     "frame_iterator",
     "inputs",
     "live",
-    "live_gaps",
-    "live_pace",
     "output",
     "neural",
     "pipeline",
@@ -134,6 +132,16 @@ def test_the_pipeline_imports_no_interface(imports, part):
 @pytest.mark.parametrize("part", sorted(FOUNDATION))
 def test_the_foundation_imports_nothing_above_it(imports, part):
     assert set(imports[part]) <= FOUNDATION
+
+
+def test_of_stage_1_the_planner_alone_imports_what_streams_need():
+    importing = {
+        name
+        for name, path in _modules().items()
+        if _part(name) == "motion" and not name.startswith("motion.live")
+        if any(imported.startswith("motion.live") for imported in _imports(path))
+    }
+    assert importing == {"motion.planner"}
 
 
 def test_no_part_uses_the_private_names_of_another():

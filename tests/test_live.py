@@ -12,14 +12,16 @@ import pytest
 import torch
 from conftest import EXAMPLES, no_work_left, until
 
-from space_core import AnimationOptions, LiveControl, LiveFrame, SpaceError, fill_gaps, live_gaps
-from space_core.live import Draw, LiveStream
+from space_core import AnimationOptions, LiveControl, LiveFrame, SpaceError, fill_gaps
+from space_core.live import gaps
+from space_core.live.frames import Draw
+from space_core.live.stream import LiveStream
 from space_core.measures.lips import best_lag, lip_opening
 from space_core.media.audio import load_speech
 from space_core.media.visible_mark import marked
 from space_core.motion.emotion_labels import EMOTIONS
-from space_core.motion.live_planner import LivePlanner
-from space_core.motion.live_speech import LOOK_AHEAD_FRAMES
+from space_core.motion.live.planner import LivePlanner
+from space_core.motion.live.speech import LOOK_AHEAD_FRAMES
 from space_core.motion.motion import Motion, join
 from space_core.motion.planner import MotionPlanner
 from space_core.options import MotionOptions
@@ -344,7 +346,7 @@ def test_a_stream_that_nobody_reads_any_more_ends(pipeline):
 
 
 def test_a_reader_that_was_slow_is_not_taken_for_a_gap(monkeypatch):
-    monkeypatch.setattr(live_gaps, "GAP_SECONDS", 0.3)  # which the source has, after the reader, for its next chunk
+    monkeypatch.setattr(gaps, "GAP_SECONDS", 0.3)  # which the source has, after the reader, for its next chunk
     given = [np.full(320, 0.5, np.float32)] * 20
     heard = []
     for chunk in fill_gaps(iter(given)):

@@ -18,7 +18,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from space_core import AnimationOptions
-from space_core.live import LiveFrame
+from space_core.live.frames import LiveFrame
 from space_core.media.video_writer import METADATA
 from space_core.web import live_session
 from space_core.web.application import Callbacks, build_app

@@ -35,7 +35,7 @@ with spared_by_collector():  # as app.py does
     from types import SimpleNamespace
     import gradio as gr
     import numpy as np
-    from space_core.live import LiveFrame
+    from space_core.live.frames import LiveFrame
     from space_core.web.application import Callbacks
     from space_core.web.live_page import add_live
     from space_core.web.metrics import Metrics

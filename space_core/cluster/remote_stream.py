@@ -10,7 +10,8 @@ import numpy as np
 
 from space_core.cluster.replica import NO_PICTURE, Failure, LiveRequest, Ready
 from space_core.errors import MACHINE_LOST, ServerFault
-from space_core.live import LiveControl, LiveFrame
+from space_core.live.control import LiveControl
+from space_core.live.frames import LiveFrame
 from space_core.progress import Progress, run_with_progress
 from space_core.timing import SAMPLES_PER_FRAME
 

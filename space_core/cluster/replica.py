@@ -14,7 +14,8 @@ import numpy as np
 
 from space_core.errors import FaultReason, ServerFault, SpaceError
 from space_core.fault_reasons import fault_reason
-from space_core.live import LiveControl, LiveFrame
+from space_core.live.control import LiveControl
+from space_core.live.frames import LiveFrame
 from space_core.media.files import temporary_folder
 from space_core.options import AnimationOptions
 from space_core.output import Outputs

@@ -27,7 +27,7 @@ from space_core.cluster.replica import (
 from space_core.cluster.shared_application import DEPLOYMENT, shared_application
 from space_core.errors import MACHINE_LOST, ServerFault
 from space_core.face.preview import FacePreview
-from space_core.live import LiveControl
+from space_core.live.control import LiveControl
 from space_core.media.content_credentials import ContentCredentials
 from space_core.options import AnimationOptions
 from space_core.output import Outputs

@@ -44,7 +44,7 @@ from space_core.measures.rendering import add_generator_argument
 from space_core.media.audio import load_recording
 from space_core.media.images import load_photo
 from space_core.media.video_writer import write_video
-from space_core.motion.live_speech import LOOK_AHEAD_FRAMES
+from space_core.motion.live.speech import LOOK_AHEAD_FRAMES
 from space_core.motion.motion import join
 from space_core.motion.planner import MotionPlanner
 from space_core.options import DEVICES, MotionOptions

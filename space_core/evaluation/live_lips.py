@@ -15,7 +15,7 @@ from space_core.measures.corpus import Corpus, corpus_from_arguments
 from space_core.measures.lips import mouth_measures, recorded
 from space_core.motion.emotion import emotion_curve
 from space_core.motion.lips import resting_face
-from space_core.motion.live_speech import LiveSpeech
+from space_core.motion.live.speech import LiveSpeech
 from space_core.motion.speech2landmarks import Speech2Landmarks, load_speech2landmarks
 
 

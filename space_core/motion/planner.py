@@ -18,7 +18,7 @@ from space_core.motion.hair import HairSwing
 from space_core.motion.head_pose import generate_head_pose, head_attitude
 from space_core.motion.head_pose_transfer import transfer_head_pose, transfer_notes
 from space_core.motion.lips import resting_face
-from space_core.motion.live_planner import LivePlanner
+from space_core.motion.live.planner import LivePlanner
 from space_core.motion.motion import Motion, single_precision
 from space_core.motion.prosody import analyze_prosody
 from space_core.motion.quiet_passages import raise_quiet_passages

@@ -10,9 +10,9 @@ import orjson
 from PIL import Image
 
 from space_core.errors import SpaceError
-from space_core.live import LiveFrame
+from space_core.live.frames import LiveFrame
 from space_core.media.video_writer import METADATA
-from space_core.motion.live_options import CHANGEABLE_OPTIONS
+from space_core.motion.live.options import CHANGEABLE_OPTIONS
 from space_core.options import AnimationOptions
 from space_core.web import gradio_page
 from space_core.web.parameters import WIDGETS, option_value

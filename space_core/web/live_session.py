@@ -15,9 +15,10 @@ import numpy as np
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from space_core.errors import ServerFault, SpaceError
-from space_core.live import LiveControl, LiveFrame
-from space_core.live_gaps import fill_gaps
-from space_core.motion.live_options import CHANGEABLE_OPTIONS
+from space_core.live.control import LiveControl
+from space_core.live.frames import LiveFrame
+from space_core.live.gaps import fill_gaps
+from space_core.motion.live.options import CHANGEABLE_OPTIONS
 from space_core.options import AnimationOptions
 from space_core.progress import Progress
 from space_core.timing import FPS, SAMPLE_RATE, SAMPLES_PER_FRAME

@@ -14,7 +14,7 @@ from space_core.motion.blink import (
     relative_rate,
 )
 from space_core.motion.gaze import fixations
-from space_core.motion.live_prosody import ProsodyWindow
+from space_core.motion.live.prosody import ProsodyWindow
 from space_core.timing import FPS
 
 MEAN_RATE = 1.4  # of ``relative_rate``, in a talk with its pauses

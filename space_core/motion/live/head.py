@@ -29,7 +29,7 @@ from space_core.motion.head_pose import (
     soft_limit,
     speaker_deviation,
 )
-from space_core.motion.live_prosody import ProsodyWindow
+from space_core.motion.live.prosody import ProsodyWindow
 from space_core.motion.noise_stream import smooth_noise_stream
 from space_core.timing import FPS
 

@@ -12,12 +12,12 @@ from space_core.motion.gaze import counter_gaze, emotional_gaze
 from space_core.motion.hair import HairSwing
 from space_core.motion.head_pose import attitudes
 from space_core.motion.lips import resting_face
-from space_core.motion.live_eyes import LiveBlinks, LiveSaccades
-from space_core.motion.live_head import LiveHead
-from space_core.motion.live_options import FollowedOptions
-from space_core.motion.live_prosody import LiveProsody, ProsodyWindow
-from space_core.motion.live_speech import LiveSpeech
-from space_core.motion.live_upper_face import LiveUpperFace
+from space_core.motion.live.eyes import LiveBlinks, LiveSaccades
+from space_core.motion.live.head import LiveHead
+from space_core.motion.live.options import FollowedOptions
+from space_core.motion.live.prosody import LiveProsody, ProsodyWindow
+from space_core.motion.live.speech import LiveSpeech
+from space_core.motion.live.upper_face import LiveUpperFace
 from space_core.motion.loudness import smooth
 from space_core.motion.motion import Motion, single_precision
 from space_core.motion.speech2landmarks import Speech2Landmarks

@@ -1,30 +1,25 @@
-"""Live streams: speech that arrives in pieces becomes the frames of a portrait that says it, half a second later."""
+"""A live stream: an iterator whose frames are planned and drawn in threads of its own."""
 
 import math
 import queue
 import threading
 import time
 import weakref
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, suppress
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
-from space_core.animation import with_mark
 from space_core.errors import SpaceError
-from space_core.generator import generator
-from space_core.live_pace import Pace, PlannedSegment
+from space_core.live.control import LiveControl
+from space_core.live.frames import Draw, LiveFrame, frames_of
+from space_core.live.pace import Pace, PlannedSegment
 from space_core.memory import out_of_memory_as_fault
-from space_core.motion.live_options import CHANGEABLE_OPTIONS
-from space_core.motion.live_planner import LivePlanner
+from space_core.motion.live.planner import LivePlanner
 from space_core.motion.motion import Motion
-from space_core.options import AnimationOptions, RenderingOptions
-from space_core.short_repr import short_repr
-from space_core.timing import SAMPLES_PER_FRAME
 
 # Segments of a few frames that are planned, and frames that are drawn, before they are asked for. More of them would
 # add to the delay where the source is a file, and nothing where it is a microphone.
@@ -33,59 +28,6 @@ LATE_SEGMENTS = 25  # that are planned at most while drawing is late: four secon
 AWAITED_SECONDS = 0.02  # a segment whose sound took longer to come than this had none of it waiting
 CLOSED_POLL_SECONDS = 0.05  # between checks whether a stream was closed
 NEEDED_POLL_SECONDS = 0.01  # between checks whether another segment is needed
-
-# The pictures (H, W, 3) uint8 RGB of some frames of a segment, one by one, given their numbers in it (N,).
-Draw = Callable[[Motion, np.ndarray], Generator[np.ndarray, None, None]]
-
-
-@dataclass(frozen=True)
-class LiveFrame:
-    """One frame of a live stream, 1/25 s long.
-
-    Attributes:
-        index: from 0.
-        picture: (H, W, 3) uint8 RGB, with the visible mark if the options ask for one.
-        sound: (640,) float32, 16 kHz mono, the sound that belongs to it; the last frame's is filled up with silence.
-        is_skipped: whether no picture was drawn for it, to keep up with the sound: ``picture`` is that of an earlier
-            frame.
-    """
-
-    index: int
-    picture: np.ndarray
-    sound: np.ndarray
-    is_skipped: bool = False
-
-    __repr__ = short_repr
-
-
-class LiveControl:
-    """The options of a stream that may change while it runs; may be used from several threads."""
-
-    def __init__(self, options: AnimationOptions | None = None) -> None:
-        self._options = options or AnimationOptions()
-        self._lock = threading.Lock()
-
-    @property
-    def options(self) -> AnimationOptions:
-        """The present options."""
-        return self._options
-
-    def update(self, **changes: Any) -> None:
-        """Changes options by name; the face follows within 0.8 s, from the next frames on that are planned.
-
-        Args:
-            changes: of ``CHANGEABLE_OPTIONS``, see ``AnimationOptions``. The seconds of an emotion's timeline are
-                counted from the change.
-
-        Raises:
-            SpaceError: a value is out of range, or an option can't change while a stream runs.
-        """
-        if fixed := [name for name in changes if name not in CHANGEABLE_OPTIONS]:
-            raise SpaceError(
-                f"{' and '.join(fixed)} can't change while a stream runs; what can is {', '.join(CHANGEABLE_OPTIONS)}."
-            )
-        with self._lock:
-            self._options = replace(self._options, **changes)
 
 
 class LiveStream:
@@ -207,7 +149,7 @@ def _draw(
     try:
         with out_of_memory_as_fault():
             while isinstance(item := _take(planned, over), PlannedSegment):
-                with closing(_frames(render, pace, item, planned.empty(), last)) as frames:
+                with closing(frames_of(render, pace, item, planned.empty(), last)) as frames:
                     for frame in frames:
                         drawn_at = time.monotonic()
                         if not _put(drawn, frame, over):
@@ -217,44 +159,6 @@ def _draw(
         _put(drawn, item, over)
     except BaseException as failure:
         _put(drawn, failure, over)
-
-
-def _frames(
-    render: Draw, pace: Pace, planned: PlannedSegment, is_newest: bool, last: LiveFrame
-) -> Generator[LiveFrame, None, None]:
-    """The frames of a segment that follow the last one, as many of them with a picture as there is time for."""
-    motion, picture, seconds = planned.motion, last.picture, 0.0
-    assert motion.speech is not None
-    sound = np.pad(motion.speech, (0, len(motion) * SAMPLES_PER_FRAME - len(motion.speech)))
-    count = pace.pictures_of(planned, is_newest)
-    chosen = np.arange(count) * len(motion) // max(count, 1)  # at even distances, from the first one on
-    with closing(render(motion, chosen)) as pictures:
-        for number, piece in enumerate(sound.reshape(len(motion), SAMPLES_PER_FRAME)):
-            begun = time.monotonic()
-            if is_drawn := number in chosen:
-                picture = next(pictures)
-            seconds += time.monotonic() - begun
-            yield LiveFrame(last.index + 1 + number, picture, piece, not is_drawn)
-    if count:
-        pace.count_pictures(count, seconds)
-
-
-def render_segment(
-    renderer: generator.Generator,
-    prepared: Any,
-    options: RenderingOptions,
-    num_parts: int,
-    segment: Motion,
-    frames: np.ndarray,
-) -> Generator[np.ndarray, None, None]:
-    """See ``Draw``; in ``num_parts`` batches, which a generator draws at the same time on as many cores."""
-    face = segment.face[frames]
-    size = -(-len(face) // num_parts)
-    parts = [face[first : first + size] for first in range(0, len(face), size)]
-    with closing(renderer.render(prepared, parts)) as rendered:
-        for pictures in rendered:
-            for picture in pictures:
-                yield with_mark(picture, options)
 
 
 def _checked(chunk: np.ndarray) -> np.ndarray:

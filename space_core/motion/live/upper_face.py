@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from space_core.motion.live_prosody import ProsodyWindow
+from space_core.motion.live.prosody import ProsodyWindow
 from space_core.motion.noise_stream import NoiseStream, smooth_noise_stream
 from space_core.motion.upper_face import (
     AMPLITUDE_DURATION,

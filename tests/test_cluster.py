@@ -153,6 +153,7 @@ def test_a_row_with_half_a_character_can_be_written_to_the_status_table(tmp_path
             "Row 1 of the job table has more values than the table has columns.",
         ),
         ("jobs.jsonl", '{"id": 1', "The job table 'jobs.jsonl' can't be read: "),
+        ("jobs.jsonl", "[" * 9000, "The job table 'jobs.jsonl' can't be read: lists and objects are nested 9000"),
         ("jobs.jsonl", "[1]", "Line 1 of the job table is no object"),
         ("jobs.parquet", "no Parquet", "The job table 'jobs.parquet' can't be read: "),
         ("jobs.xlsx", "", "The job table 'jobs.xlsx' must end in .csv, .jsonl, .ndjson, .parquet."),

@@ -18,6 +18,7 @@ FOUNDATION = {
     "option_fields",
     "process",
     "progress",
+    "shallow_json",
     "short_repr",
     "smoothstep",
     "timing",

@@ -140,7 +140,8 @@ def test_files_may_say_another_layout(tmp_path):
     assert volume.shape == (1, 4, 8, 16, 16)
     assert loaded.render(volume, source, driving).shape == (1, 3, 128, 128)
     network = networks.get_submodule(NAMES[0])
-    for wrong in ('"channels": 0', '"channels": 1000000000', '"channels": "8"', '"input_size": 65', '"a": 1', "["):
+    wrong_layouts = '"channels": 0', '"channels": 1000000000', '"channels": "8"', '"input_size": 65', '"a": 1', "["
+    for wrong in (*wrong_layouts, '"a": ' + "[" * 9000):
         save_file(network.state_dict(), tmp_path / f"{NAMES[0]}.safetensors", {"layout": f"{{{wrong}}}"})
         with pytest.raises(SpaceError, match="is damaged"):
             load_networks(tmp_path)

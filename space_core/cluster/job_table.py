@@ -15,6 +15,7 @@ from space_core.cluster.storage import download, is_address, place
 from space_core.errors import SpaceError
 from space_core.media.files import shown_name, temporary_folder
 from space_core.options import AnimationOptions, option_names, parse_setting
+from space_core.shallow_json import parse_shallow
 
 INPUTS = ("id", "photo", "speech", "text", "settings")  # columns that are no options
 SEPARATOR = "|"  # between the settings of a comparison in one text
@@ -102,7 +103,7 @@ def _read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
     rows = []
     for number, line in enumerate(io.StringIO(path.read_text(encoding="utf-8-sig")), 1):
         if line.strip():
-            row = _without_surrogates(json.loads(line))
+            row = _without_surrogates(parse_shallow(line))
             if not isinstance(row, dict):
                 raise SpaceError(f'Line {number} of the job table is no object such as {{"id": …, "photo": …}}.')
             rows.append(row)
@@ -153,7 +154,7 @@ def _option_name(column: str) -> str:
 
 
 class _Parser:
-    """Checks rows, one after the other; remembers the ids of earlier ones."""
+    """Checks rows, one after the other; no two may have the same id."""
 
     def __init__(self, folder: str) -> None:
         self._folder = folder

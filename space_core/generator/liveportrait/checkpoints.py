@@ -14,6 +14,7 @@ from torch import nn
 
 from space_core.errors import SpaceError
 from space_core.generator.liveportrait.layout import Layout
+from space_core.shallow_json import parse_shallow
 
 NAMES = (
     "appearance_feature_extractor",
@@ -100,7 +101,7 @@ def read_layout(path: Path) -> Layout:
     try:
         with safe_open(path, "pt") as file:
             text = (file.metadata() or {}).get(LAYOUT)
-        values: dict[str, Any] = json.loads(text) if text else {}
+        values: dict[str, Any] = parse_shallow(text) if text else {}
         values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
         return Layout(**values)
     except (OSError, SafetensorError, ValueError, TypeError, AttributeError) as error:

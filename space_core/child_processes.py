@@ -99,6 +99,8 @@ if hasattr(os, "register_at_fork"):
 
 
 class Closable(Protocol):
+    """What can be closed, such as a pipe."""
+
     def close(self) -> None: ...
 
 

@@ -111,7 +111,7 @@ def grid(pictures: Sequence[np.ndarray], captions: Sequence[str]) -> np.ndarray:
 
 
 def _strip_height(side: int) -> int:
-    return 2 * round(side * STRIP / 2)  # even, as H.264 wants it
+    return 2 * round(side * STRIP / 2)  # even, as H.264 requires
 
 
 @lru_cache(maxsize=MAX_SETTINGS)

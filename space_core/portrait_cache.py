@@ -133,7 +133,7 @@ class PortraitCache:
 
 
 def _key(photo: np.ndarray, options: RenderingOptions) -> tuple:
-    """What portraits are told apart by."""
+    """What distinguishes portraits."""
     checksum = hashlib.sha256(np.ascontiguousarray(photo).data).digest()
     return (checksum, photo.shape, *options.preparation)
 

@@ -28,6 +28,7 @@ class Place:
 
     @property
     def is_local(self) -> bool:
+        """Whether it is in this machine's own file system."""
         return isinstance(self.system, LocalFileSystem)
 
     @property

@@ -111,7 +111,10 @@ def report_rest(model: Speech2Landmarks, face: np.ndarray) -> None:
 
 
 def phonemes_met(model: Speech2Landmarks, voice: str, text: str, face: np.ndarray) -> tuple[list[bool], list[bool]]:
-    """For every p, b, m of a text in a voice of espeak-ng, whether lips meet; for open vowels, whether they part."""
+    """For every p, b, m of a text in a voice of espeak-ng, whether lips meet; for open vowels, whether they part.
+
+    ``face`` (478, 3) is the normalized one that says it.
+    """
     speech, phonemes = espeak.synthesize(text, voice)
     opening = relative_opening(lip_opening(predict(model, speech, face)))
     met, parted = [], []
@@ -126,7 +129,7 @@ def phonemes_met(model: Speech2Landmarks, voice: str, text: str, face: np.ndarra
 
 
 def add_noise(speech: np.ndarray) -> np.ndarray:
-    """Speech with white noise 10 dB below it."""
+    """Speech (N,) float32, 16 kHz, with white noise 10 dB below it."""
     noise = np.random.default_rng(0).standard_normal(len(speech))
     return (speech + noise * np.sqrt(speech_power(speech) / 10)).astype(np.float32)
 
@@ -140,7 +143,7 @@ def add_reverberation(speech: np.ndarray) -> np.ndarray:
 
 
 def limit_band(speech: np.ndarray) -> np.ndarray:
-    """Speech between 300 and 3400 Hz."""
+    """Speech (N,) float32, 16 kHz, between 300 and 3400 Hz, as by telephone."""
     band = butter(4, (300, 3400), "bandpass", fs=SAMPLE_RATE, output="sos")
     return sosfilt(band, speech).astype(np.float32)
 

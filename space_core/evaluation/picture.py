@@ -69,7 +69,7 @@ RecordedFeatures = dict[tuple[int, str], list[torch.Tensor]]  # by the number of
 
 
 def held_still(portrait: Portrait, landmarks: np.ndarray) -> Iterable[np.ndarray]:
-    """The photo without motion."""
+    """The photo, as often as there are landmarks (T, 478, 3), without motion."""
     return [portrait.image] * len(landmarks)
 
 
@@ -160,7 +160,7 @@ class Evaluator:
         return self.evaluate_frames(clip, frames) | likeness | self._blink(clip, renderer) | _flicker(clip, renderer)
 
     def evaluate_frames(self, clip: Clip, frames: list[np.ndarray]) -> Figures:
-        """The figures that recorded frames have, too."""
+        """The figures of frames, each (H, W, 3) uint8 RGB, that can be computed of recorded ones as well."""
         return self._round_trip(clip, frames) | _sharpness(clip, frames) | _inside(clip, frames)
 
     def video_identity(self, pipeline: SpacePipeline, corpus: Corpus, clip: str, generator: str) -> float:

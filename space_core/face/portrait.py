@@ -71,7 +71,10 @@ class Portrait:
         return self.surroundings[MARGIN:-MARGIN, MARGIN:-MARGIN]
 
     def behind_bars(self, picture: np.ndarray, crop: Crop) -> tuple[np.ndarray, np.ndarray]:
-        """A picture of the photo without its bars, see ``continued_behind``; ``crop`` is where the crop lies in it."""
+        """A picture (H, W, 3) uint8 RGB of the photo with bars replaced by what is beside them, and where they were.
+
+        ``crop`` is where the portrait's crop lies in it; the mask (H, W) is bool. See ``continued_behind``.
+        """
         return continued_behind(picture, self.bars, crop, self.crop, self.photo.shape[:2])
 
     @property

@@ -54,9 +54,9 @@ def _inside(face: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def _probability(image: np.ndarray, face: np.ndarray) -> np.ndarray:
     """(H, W) float32, 0 … 1, how probably the pixels of an (H, W, 3) uint8 RGB image show a person.
 
-    The network may surely take the crown of a hat for background, or a forehead at the picture's edge. From farther
-    away it knows them better: what it sees only so, above a face (N, 2), is in doubt. There the second view adds to
-    the first and takes nothing away, as the first shows finer detail.
+    The network may surely take the crown of a hat for background, or a forehead at the picture's edge. On a
+    smaller picture it recognizes them better; what it finds only there, above a face (N, 2), is in doubt: the second
+    view raises the first there and lowers nothing, as the first shows finer detail.
     """
     network = _segmentation()
     far = start(lambda: _probability_from_farther(image, network))  # computed beside the first view
@@ -127,7 +127,7 @@ def _without_holes(mask: np.ndarray) -> np.ndarray:
 
 
 def in_one_piece(mask: np.ndarray, face: np.ndarray) -> np.ndarray:
-    """The mask without what does not hang together with the face."""
+    """A mask (H, W) without what is not connected with the points of a face (N, 2) in its pixels."""
     pieces, _ = label(mask > 0.5)
     x, y = np.clip(np.round(face).astype(int), 0, np.array(mask.shape[::-1]) - 1)
     if not pieces[y, x]:

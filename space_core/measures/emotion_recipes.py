@@ -16,7 +16,7 @@ from space_core.motion.action_units import OPENING_UNITS, unit_offsets, unit_str
 from space_core.motion.lips import lip_gaps
 
 # Action units with strengths, added at intensity 1 to what the actors were measured to do. The units are those of
-# EMFACS, their strengths follow from renderings beside the actors' frames: the tracker sees a third to a half of how
+# EMFACS, their strengths follow from renderings beside the actors' frames: the tracker shows a third to a half of how
 # far brows move, a quarter of frowns, lids and wrinkled noses, and nothing of raised cheeks.
 RECIPES = {
     "angry": "4:1.2, 5:0.6, 7:1.0, 9:0.2, 10:0.1, 11:0.2, 14:0.3, 15:0.5, 17:0.3, 20:0.3, 23:0.7, 24:0.7",

@@ -63,7 +63,10 @@ def brow_events(motion: np.ndarray) -> float:
 
 
 def raised_on_accents(motion: np.ndarray, prosody: Prosody) -> float:
-    """How much more often brows are raised on accented syllables than at any time in speech; NaN with too few."""
+    """How much more often brows are raised on accented syllables than at any time in speech; NaN with too few.
+
+    ``motion`` (T, channels) is that of the upper face, in the order of its channels.
+    """
     height = motion[:, BROWS]
     raised = height > np.quantile(height, 1 - RAISED_SHARE)
     accented = prosody.syllables[prosody.accents > ACCENTED] - LEAD_FRAMES

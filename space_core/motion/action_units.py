@@ -42,8 +42,8 @@ class Calibration:
     millimetres: float
 
 
-# How far each unit goes in a strong, natural expression: maxima of the actors of MEAD at level 3 where the tracker sees
-# them, else published excursions: lip corners 7–14 mm (Paletz et al., 1994), brows 5–9 mm, upper lids 2 mm.
+# How far each unit goes in a strong, natural expression: maxima of the actors of MEAD at level 3 where they can be
+# tracked, else published excursions: lip corners 7–14 mm (Paletz et al., 1994), brows 5–9 mm, upper lids 2 mm.
 CALIBRATION = {
     "1": Calibration((107, 55, 66), 0.0, 1.0, 0.0, 6.0),
     "2": Calibration((70, 63, 105), 0.0, 1.0, 0.0, 6.0),

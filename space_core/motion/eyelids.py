@@ -48,7 +48,7 @@ def move_lids(landmarks: np.ndarray, shift: np.ndarray) -> np.ndarray:
 def openness(landmarks: np.ndarray) -> np.ndarray:
     """(T, 2) how far each eye of landmarks (T, 478, 3) is open, from 0 (shut) to 1.
 
-    Both are as open as the wider one, unless one is clearly shut: the tracker sees eyes of turned heads too low.
+    Both are as open as the wider one, unless one is clearly shut: the tracker finds eyes of turned heads too low.
     """
     eyes = lids(landmarks)
     # Without depth, by which the tracker keeps even shut lids apart.

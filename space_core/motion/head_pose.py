@@ -272,7 +272,10 @@ def _lognormal(num_frames: int, duration: float, spread: float, random: np.rando
 
 
 def lognormal(noise: np.ndarray, spread: float) -> np.ndarray:
-    """Log-normal noise of mean one, of Gaussian noise of standard deviation one; ``spread`` of its logarithm."""
+    """Log-normal noise of mean one, of Gaussian noise of any shape and standard deviation one.
+
+    ``spread`` is the standard deviation of its logarithm.
+    """
     return np.exp(spread * noise - spread**2 / 2)
 
 
@@ -303,6 +306,6 @@ def offset_pose(offsets: np.ndarray, photo: HeadPose, pivot: np.ndarray) -> Head
 
 
 def ease(progress: np.ndarray) -> np.ndarray:
-    """From 0 at progress 0 to 1 at progress 1, with zero velocity and acceleration at the ends."""
+    """From 0 at progress 0 to 1 at progress 1, of any shape, with zero velocity and acceleration at the ends."""
     progress = np.clip(progress, 0, 1)
     return progress**3 * (10 - 15 * progress + 6 * progress**2)

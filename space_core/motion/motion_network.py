@@ -47,6 +47,7 @@ class MotionDecoder(nn.Module):
         self.head = nn.Linear(CHANNELS, num_outputs)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """``embed`` and ``decode``."""
         return self.decode(self.embed(features))
 
     def embed(self, features: torch.Tensor) -> torch.Tensor:

@@ -78,7 +78,10 @@ def prosody_of(loud: np.ndarray, semitones: np.ndarray) -> Prosody:
 
 
 def frame_pitch(speech: np.ndarray, num_frames: int) -> np.ndarray:
-    """(num_frames,) the voice's pitch in semitones above 1 Hz in a window around each frame; NaN without voice."""
+    """(num_frames,) the voice's pitch in semitones above 1 Hz in a window around each frame; NaN without voice.
+
+    ``speech`` is (N,) float32, 16 kHz mono.
+    """
     semitones = np.full(num_frames, np.nan)
     if num_frames == 0:
         return semitones

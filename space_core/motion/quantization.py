@@ -17,7 +17,7 @@ def quantize(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def dequantize(quantized: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The float32 weights that ``quantize`` stored."""
+    """The float32 weights, each of its own shape, that ``quantize`` stored."""
     weights = {}
     for name, array in quantized.items():
         if name.endswith(".scale"):

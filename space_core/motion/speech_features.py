@@ -40,13 +40,13 @@ def speech_power(speech: np.ndarray) -> float:
 
 
 def block_powers(speech: np.ndarray) -> np.ndarray:
-    """The power of each block of speech, whose length is a multiple of ``BLOCK_SAMPLES``."""
+    """The power (N / BLOCK_SAMPLES,) of each block of speech (N,), N being a multiple of ``BLOCK_SAMPLES``."""
     # The variance, so that a constant offset of the recording does not count as sound.
     return speech.reshape(-1, BLOCK_SAMPLES).var(axis=1, dtype=np.float64)
 
 
 def gated_power(power: np.ndarray) -> float:
-    """Mean of the power of blocks that are not pauses; at least ``SILENT_POWER``."""
+    """Mean of the powers (B,) of blocks that are not pauses; at least ``SILENT_POWER``."""
     power = power[power > SILENT_POWER]
     if not len(power):
         return SILENT_POWER

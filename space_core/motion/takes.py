@@ -1,6 +1,6 @@
 """How one take of a sentence differs from another: how far the mouth moves and breathes, how high its corners are.
 
-All wander slowly while a person speaks, and not as the sound does: random processes with the statistics of
+All vary slowly while a person speaks, independently of the sound: random processes with the statistics of
 recorded speakers, given what is predicted from their speech; see ``weights/speech2landmarks.md``.
 """
 

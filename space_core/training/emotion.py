@@ -98,7 +98,7 @@ class ActedClip:
 
 
 def in_speech(clips: list[Clip], slopes: np.ndarray) -> EmotionNetwork:
-    """The fitted network, without the offsets of the face at rest."""
+    """The network fitted to acted speech, without the offsets of the face at rest; for ``slopes`` see ``slopes_of``."""
     acted = acted_speech(clips, slopes)
     training = [clip for clip in acted if clip.source in SPEAKERS]
     for source in SOURCES:
@@ -111,7 +111,10 @@ def in_speech(clips: list[Clip], slopes: np.ndarray) -> EmotionNetwork:
 
 
 def acted_speech(clips: list[Clip], slopes: np.ndarray) -> list[ActedClip]:
-    """The changes that emotions make to speech, beyond the face at rest; symmetric except for contempt."""
+    """The changes that emotions make to speech, beyond the face at rest; symmetric except for contempt.
+
+    ``slopes`` are those of ``slopes_of``.
+    """
     motions = {clip.name: from_closed(clip, slopes) for clip in clips}
     measures = {name: articulation(motion) for name, motion in motions.items()}
     neutral = [clip.name for clip in clips if clip.emotion in ("", "neutral")]
@@ -145,7 +148,10 @@ def source_of(name: str) -> str | None:
 
 
 def from_closed(clip: Clip, slopes: np.ndarray) -> np.ndarray:
-    """A clip's motion (T, 478, 3) relative to its face with closed lips, without head pose's effect on tracking."""
+    """A clip's motion (T, 478, 3) relative to its face with closed lips, without head pose's effect on tracking.
+
+    ``slopes`` are those of ``slopes_of``.
+    """
     faces = clip.faces - np.tensordot(clip.poses, slopes[:3], 1)
     gap = lip_gaps(faces).mean(-1)
     return faces - np.median(faces[gap <= np.quantile(gap, CLOSED_SHARE)], axis=0)
@@ -192,7 +198,7 @@ def label_weights(clip: ActedClip) -> torch.Tensor:
 
 
 def describe(offset: np.ndarray) -> str:
-    """Motion of brows, lids and mouth corners in words, in hundredths of the distance of the outer eye corners."""
+    """Motion (478, 3) of brows, lids and mouth corners in words, in hundredths of the distance of the eyes' corners."""
     up = -100 * offset[:, 1]
     eyes = np.mean([up[list(eye.upper_lid[3:6])].mean() - up[list(eye.lower_lid[3:6])].mean() for eye in EYES])
     return (

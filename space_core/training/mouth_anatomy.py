@@ -44,7 +44,7 @@ GUMS_UP, GUMS_FADE = 2.2, (24.0, 14.0)
 # (between the first of these distances and, in full, the second); and necks, which begin and are whole at these, widen.
 INCISORS, SIDES_DOWN, CORNERS = 12.0, 0.65, (5.0, 2.5)
 NECKS_WIDER, NECK = 0.1, (3.0, 8.0)
-# Millimetres behind the incisors; nothing further back is light enough to be told from the dark.
+# Millimetres behind the incisors; nothing further back is light enough to be distinguished from the dark.
 DEEPEST = {TOOTH: 25.0, GUM: 13.0, TONGUE: 34.0}
 
 DENSITY = 6.0  # pixels per millimetre of the pictures in which visibility is measured

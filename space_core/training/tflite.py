@@ -114,6 +114,7 @@ class Table:
         return np.frombuffer(self._data, dtype, struct.unpack_from("<I", self._data, place)[0], place + 4)
 
     def table(self, field: int) -> "Table | None":
+        """The table in a field; None if there is none."""
         place = self._target(field)
         return None if place is None else Table(self._data, place)
 

@@ -23,6 +23,7 @@ class PatchDiscriminator(nn.Module):
         self.head = spectral_norm(nn.Conv2d(widths[-1], 1, 3, padding=1))
 
     def forward(self, pictures: torch.Tensor) -> list[torch.Tensor]:
+        """The features of each layer for pictures (B, 3, H, W) 0 … 1, and the logits (B, 1, h, w) last."""
         features = [2 * pictures - 1]
         for layer in self.layers:
             features.append(F.leaky_relu(layer(features[-1]), SLOPE))
@@ -37,6 +38,7 @@ class Discriminator(nn.Module):
         self.scales = nn.ModuleList(PatchDiscriminator(channels) for _ in range(NUM_SCALES))
 
     def forward(self, pictures: torch.Tensor) -> list[list[torch.Tensor]]:
+        """By scale, the features of each layer for pictures (B, 3, H, W) 0 … 1, and the logits (B, 1, h, w) last."""
         found = []
         for scale in self.scales:
             found.append(scale(pictures))
@@ -45,7 +47,7 @@ class Discriminator(nn.Module):
 
 
 def discriminator_loss(recorded: list[list[torch.Tensor]], drawn: list[list[torch.Tensor]]) -> torch.Tensor:
-    """The hinge loss of the discriminator."""
+    """The hinge loss of the discriminator, of its outputs for recorded and for drawn pictures; see ``forward``."""
     losses = [
         F.relu(1 - real[-1].float()).mean() + F.relu(1 + fake[-1].float()).mean()
         for real, fake in zip(recorded, drawn, strict=True)
@@ -54,12 +56,12 @@ def discriminator_loss(recorded: list[list[torch.Tensor]], drawn: list[list[torc
 
 
 def generator_loss(drawn: list[list[torch.Tensor]]) -> torch.Tensor:
-    """The adversarial loss of what draws."""
+    """The adversarial loss of the generator, of the discriminator's outputs for drawn pictures."""
     return -torch.stack([fake[-1].float().mean() for fake in drawn]).mean()
 
 
 def feature_matching(recorded: list[list[torch.Tensor]], drawn: list[list[torch.Tensor]]) -> torch.Tensor:
-    """Mean absolute difference of the features, logits left out."""
+    """Mean absolute difference of the discriminator's features of recorded and drawn pictures, logits left out."""
     pairs = [
         pair for real, fake in zip(recorded, drawn, strict=True) for pair in zip(real[:-1], fake[:-1], strict=True)
     ]

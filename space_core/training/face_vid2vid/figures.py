@@ -54,7 +54,7 @@ def figures(pictures: torch.Tensor, recorded: torch.Tensor, vgg: Vgg | None) -> 
 
 
 def save_sheet(path: Path, pairs: Batch, drawn: torch.Tensor) -> None:
-    """Writes some pairs, one a row: source, driving picture, what was drawn."""
+    """Writes some pairs, one a row: source, driving picture, and what was drawn (B, 3, H, W), 0 … 1."""
     shown = torch.stack([pairs.source, pairs.driving, drawn])[:, :SHOWN]  # (3, rows, 3, H, W)
     sheet = shown.permute(1, 3, 0, 4, 2).flatten(2, 3).flatten(0, 1)  # (rows · H, 3 · W, 3)
     Image.fromarray(np.asarray((255 * sheet).round().byte())).save(path)

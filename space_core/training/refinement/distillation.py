@@ -1,7 +1,7 @@
 """Teaches the refinement network that is shipped what a larger one does, in less than half of its time.
 
-It sees many more mouths than there are recorded ones to compare with: those of portraits and of clips' first frames,
-animated with the corpus's speech.
+It is trained on many more mouths than there are recorded ones to compare with: those of portraits and of clips' first
+frames, animated with the corpus's speech.
 """
 
 import copy

@@ -1,4 +1,4 @@
-"""Pairs to train on: rendered mouths and the recorded frames that they should look like."""
+"""Pairs to train on: rendered mouths and the recorded frames that they should equal."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields

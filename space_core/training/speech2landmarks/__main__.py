@@ -114,7 +114,10 @@ def trained_decoder(corpus: Corpus, encoder: SpeechEncoder) -> tuple[MotionDecod
 def recorded_examples(
     corpus: Corpus, decoder: MotionDecoder, encoder: SpeechEncoder, basis: np.ndarray
 ) -> list[Example]:
-    """All recorded clips in which the decoder finds sound and lips to belong together, with one average amplitude."""
+    """All recorded clips whose lips follow what the decoder predicts from their sound, with one average amplitude.
+
+    ``basis`` (coefficients, 478, 3) is that of the motion.
+    """
     recordings = read_recordings(corpus)
     encoded = [encode(recording.mel(), encoder) for recording in recordings]
     pairs = [
@@ -180,7 +183,7 @@ def cached(path: Path, make: Callable[[], Any]) -> Any:
 
 
 def save(decoder: MotionDecoder, encoder: SpeechEncoder, basis: np.ndarray) -> None:
-    """Writes the quantized network with the basis."""
+    """Writes the quantized network with the basis (coefficients, 478, 3)."""
     network = MotionNetwork(len(basis))
     network.encoder.load_state_dict(encoder.state_dict())
     network.decoder.load_state_dict(decoder.state_dict())

@@ -40,7 +40,7 @@ def _with_other_vocal_tracts(mel: torch.Tensor) -> torch.Tensor:
 
 
 def _reverberate(power: torch.Tensor) -> None:
-    """Puts some of the sounds, power (batch, steps, bands), into rooms, in place: each band dies away exponentially."""
+    """Adds reverberation to some sounds, power (batch, steps, bands), in place: each band decays exponentially."""
     for item in torch.nonzero(torch.rand(len(power)) < 0.25)[:, 0]:
         decay = 10 ** (-0.06 / float(torch.empty(1).uniform_(0.2, 0.8)))  # per 10 ms, from the time to fall by 60 dB
         tail = 10 ** float(torch.empty(1).uniform_(-1.6, -0.6)) * (1 - decay) * decay ** torch.arange(60.0)

@@ -51,7 +51,10 @@ APART_OPENING = 0.05  # of lips in sounds whose names are not known, that are no
 def held_examples(
     paths: list[Path], decoder: MotionDecoder, encoder: SpeechEncoder, basis: np.ndarray
 ) -> Iterator[Example]:
-    """Performances of recordings, each time with what a decoder predicts from the recording itself."""
+    """Recordings with some sounds held, each time with what a decoder predicts from the recording itself.
+
+    ``basis`` (coefficients, 478, 3) is that of the motion.
+    """
     draw = np.random.default_rng(SEED)
     torch.manual_seed(SEED)  # of the augmentation
     for path in paths:

@@ -41,8 +41,15 @@ def train(
 ) -> MotionDecoder:
     """A decoder trained on the clips; returns the running average of its weights.
 
-    With an encoder, the clips' sound is spectrograms, which are augmented and encoded at each step; else it is the
-    encoder's features.
+    Args:
+        clips: with an encoder, their sound is spectrograms, which are augmented and encoded at each step; else it is
+            the encoder's features.
+        validation: clips whose figures are printed now and then; may be empty.
+        basis: (coefficients, 478, 3) of the motion.
+        num_steps: of optimization.
+        encoder: see ``clips``.
+        checkpoint: written now and then; a training that was interrupted goes on from it.
+        seed: of weights, order and augmentation.
     """
     torch.manual_seed(seed)
     draw = np.random.default_rng(seed)
@@ -162,7 +169,7 @@ def clip_figures(decoder: nn.Module, clip: Clip, basis: np.ndarray) -> tuple[int
 
 
 def report(name: str, decoder: nn.Module, validation: list[Clip], basis: np.ndarray) -> None:
-    """Prints the figures of every validation clip."""
+    """Prints the figures of every validation clip, see ``clip_figures``."""
     print(name)
     for clip in validation:
         lag, best, unshifted, amplitude = clip_figures(decoder, clip, basis)

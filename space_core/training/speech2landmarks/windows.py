@@ -132,7 +132,7 @@ def random_start(length: int, draw: np.random.Generator) -> int:
 
 
 def copy_window(recording: torch.Tensor, window: torch.Tensor, first: int) -> None:
-    """Copies the rows that a recording has from ``first`` on into a window, in place; the window's others stay."""
+    """Copies the rows of a recording (T, …) from ``first`` on into a window (W, …), in place; its others stay."""
     begin, end = max(first, 0), min(first + len(window), len(recording))
     window[begin - first : end - first] = recording[begin:end]
 

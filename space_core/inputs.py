@@ -17,7 +17,7 @@ from space_core.media.images import load_photo
 from space_core.media.video_reader import read_frames
 from space_core.motion.head_pose_transfer import follow_head_pose
 from space_core.motion.motion import Motion
-from space_core.motion.speech2landmarks import SpeechWindow
+from space_core.motion.speech_window import SpeechWindow
 from space_core.options import AnimationOptions, changed_motion_options
 from space_core.progress import Progress, run_with_progress
 from space_core.timing import FPS, number_of_frames
@@ -49,6 +49,7 @@ class Inputs:
 
     @property
     def num_frames(self) -> int:
+        """How many frames the film has."""
         return len(self.speech) if isinstance(self.speech, Motion) else number_of_frames(len(self.speech))
 
     def driving_pose(self, options: AnimationOptions, detector: Detector, progress: Progress) -> HeadPose | None:

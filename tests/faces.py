@@ -6,7 +6,8 @@ import numpy as np
 
 from space_core.face.topology import EYES, INNER_LOWER_LIP, INNER_UPPER_LIP, canonical_face
 from space_core.motion.emotion import emotion_curve
-from space_core.motion.speech2landmarks import SpeechWindow, load_speech2landmarks
+from space_core.motion.speech2landmarks import load_speech2landmarks
+from space_core.motion.speech_window import SpeechWindow
 from space_core.timing import number_of_frames
 
 UPPER_LIP, LOWER_LIP = list(INNER_UPPER_LIP[1:-1]), list(INNER_LOWER_LIP[1:-1])

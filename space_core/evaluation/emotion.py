@@ -34,7 +34,8 @@ from space_core.motion.emotion import emotion_curve
 from space_core.motion.emotion_labels import EMOTIONS
 from space_core.motion.expression_limits import limit_expression
 from space_core.motion.lips import keep_lips_apart, resting_face
-from space_core.motion.speech2landmarks import Speech2Landmarks, SpeechWindow, load_speech2landmarks
+from space_core.motion.speech2landmarks import Speech2Landmarks, load_speech2landmarks
+from space_core.motion.speech_window import SpeechWindow
 from space_core.timing import SAMPLE_RATE
 
 SPEECH = example_path("english_starlight.flac")
@@ -88,7 +89,7 @@ def report(corpus: Corpus, generator: Generator) -> None:
 def report_actors(corpus: Corpus, generator: Generator) -> None:
     """Prints, for every actor, how near emotions made from the others are to the actor's mean displacements.
 
-    Once as they displace the mesh, and once as the tracker that saw the actor sees them in films: it sees half of how
+    Once as they displace the mesh, and once as tracked in films, as the actor's were: the tracker shows half of how
     far brows move, and hardly any frown.
     """
     clips = read_clips(corpus)
@@ -129,7 +130,10 @@ def report_nearness(title: str, ours: Displacements, measured: Displacements) ->
 
 
 def tracked_in_films(corpus: Corpus, generator: Generator, made: Displacements, slopes: np.ndarray) -> Displacements:
-    """Displacements as the tracker sees them in silent films of the portraits FILMED, averaged over these."""
+    """Displacements as tracked in silent films of the portraits FILMED, averaged over these.
+
+    ``slopes`` are those of ``slopes_of``.
+    """
     detector = build_detector("mediapipe")
     offsets = np.stack([made[actor][emotion] for actor in made for emotion in EMOTIONS[1:]])
     offsets = np.concatenate([np.zeros_like(offsets[:1]), offsets])
@@ -147,7 +151,7 @@ def tracked_in_films(corpus: Corpus, generator: Generator, made: Displacements, 
 
 
 def cosine(one: np.ndarray, other: np.ndarray) -> float:
-    """Of the angle between two displacements of one shape."""
+    """The cosine of the angle between two displacements, as vectors of all their coordinates."""
     return float((one * other).sum() / (np.linalg.norm(one) * np.linalg.norm(other)))
 
 

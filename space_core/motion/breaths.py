@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from space_core.motion.lip_closure import predicted_opening, shut_at_onset
-from space_core.motion.speech_features import TRANSITION_FRAMES, speech_onsets
+from space_core.motion.lip_closure import predicted_opening
+from space_core.motion.speech_features import TRANSITION_FRAMES
 from space_core.smoothstep import smoothstep
 
 # A breath is drawn before speech: the mouth opens by so much so many frames before the first sound, within so many.
@@ -15,18 +15,25 @@ MEET_FRAMES, CLOSING_FRAMES = 2, 4
 SPOKEN_FROM, SPOKEN_AT, SPOKEN_FRAMES = 0.02, 0.04, 20
 
 
-def breaths(outputs: np.ndarray, activity: np.ndarray, basis: np.ndarray, start: int) -> np.ndarray:
-    """By how much breaths open the mouth (T,), in outer-eye-corner distances, before activity (T,) rises for speech.
+def breaths(
+    outputs: np.ndarray, activity: np.ndarray, shut_first: dict[int, float], basis: np.ndarray, start: int
+) -> np.ndarray:
+    """By how much breaths open the mouth (T,), in outer-eye-corner distances, before speech begins.
 
-    ``outputs`` (T, coefficients + 1) are the network's, ``basis`` (coefficients, 478, 3) is that of the motion,
-    ``start`` is the index of the recording's first frame, which may lie before these.
+    Args:
+        outputs: (T, coefficients + 1) the network's.
+        activity: (T,) of the speech.
+        shut_first: the frames in which it rises for speech, and how far the first sound shuts the lips; see
+            ``shut_at_onset``.
+        basis: (coefficients, 478, 3) of the motion.
+        start: index of the recording's first frame, which may lie before these.
     """
     opening = predicted_opening(outputs, basis)
     frames = np.arange(len(activity))
     open_by = np.zeros(len(activity), np.float32)
-    for onset in speech_onsets(activity):
+    for onset, shut in shut_first.items():
         spoken = smoothstep(opening[onset : onset + SPOKEN_FRAMES].max(), SPOKEN_FROM, SPOKEN_AT)
         rise = smoothstep((frames - max(onset - BREATH_FRAMES, start)) / BREATH_ONSET)
-        closing = shut_at_onset(outputs, onset, basis) * smoothstep((frames - onset + MEET_FRAMES) / CLOSING_FRAMES + 1)
+        closing = shut * smoothstep((frames - onset + MEET_FRAMES) / CLOSING_FRAMES + 1)
         open_by = np.maximum(open_by, spoken * rise * (1 - closing) * (frames < onset + TRANSITION_FRAMES))
     return BREATH_GAP * open_by * (1 - activity)

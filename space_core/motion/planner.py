@@ -22,7 +22,8 @@ from space_core.motion.live.planner import LivePlanner
 from space_core.motion.motion import Motion, single_precision
 from space_core.motion.prosody import analyze_prosody
 from space_core.motion.quiet_passages import raise_quiet_passages
-from space_core.motion.speech2landmarks import SpeechWindow, load_speech2landmarks
+from space_core.motion.speech2landmarks import load_speech2landmarks
+from space_core.motion.speech_window import SpeechWindow
 from space_core.motion.takes import TakeVariation
 from space_core.motion.upper_face import speech_share, upper_face_units
 from space_core.options import MotionOptions
@@ -117,7 +118,11 @@ class MotionPlanner:
     ) -> Iterator[Motion]:
         """The film's motion, in segments of about three seconds, predicted as they are asked for.
 
-        ``windows`` are the speech as ``analyse`` gives it.
+        Args:
+            portrait: whose face it is.
+            speech: (N,) float32, 16 kHz mono.
+            windows: of this speech, as ``analyse`` gives them.
+            timelines: of this film.
         """
         rest = resting_face(portrait.normalized, self._speech2landmarks.basis).astype(np.float32)
         photo_pose = single_precision(portrait.pose)
@@ -161,5 +166,5 @@ def _breathing(windows: Iterable[SpeechWindow], factors: np.ndarray) -> Iterator
     first = 0
     for window in windows:
         last = first + len(window.breath)
-        yield window._replace(breath=window.breath * factors[first:last])
+        yield window.with_breaths_scaled(factors[first:last])
         first = last

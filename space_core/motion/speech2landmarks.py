@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator
 from functools import cache
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -11,19 +10,10 @@ from safetensors import safe_open
 from space_core.assets import weights_path
 from space_core.face.smile import smile_of
 from space_core.face.topology import canonical_face
-from space_core.motion.breaths import breaths
-from space_core.motion.consonants import consonant_shares, load_consonants
+from space_core.motion.consonants import load_consonants
 from space_core.motion.emotion_network import expressive_motion
-from space_core.motion.high_voice import high_voice, open_in_high_voices
-from space_core.motion.lip_closure import (
-    SHUT_AT,
-    SHUT_FROM,
-    close_between_openings,
-    closure_share,
-    held_together,
-    open_between_closures,
-    shut_at_onset,
-)
+from space_core.motion.high_voice import high_voice
+from space_core.motion.lip_closure import closure_share, held_together
 from space_core.motion.lips import (
     MOUTH_CORNERS,
     close_lips,
@@ -36,9 +26,9 @@ from space_core.motion.lips import (
 from space_core.motion.loudness import smooth
 from space_core.motion.motion_network import CONTEXT_FRAMES, MotionNetwork
 from space_core.motion.quantization import dequantize
-from space_core.motion.quick_openings import enlarge_quick_openings
 from space_core.motion.quiet_passages import raise_quiet_passages
-from space_core.motion.speech_features import log_mel, speech_activity, speech_onsets, speech_power
+from space_core.motion.speech_features import log_mel, speech_activity, speech_power
+from space_core.motion.speech_window import SpeechWindow, mouth_course
 
 WEIGHTS = weights_path("speech2landmarks.safetensors")
 
@@ -58,28 +48,6 @@ SMILE_NARROWS = 0.9
 NEAR_SPEECH, NEAR_SPEECH_GAIN = 6.0, 2.0  # frames, standard deviation
 
 KEPT_IN_CONSONANTS = 0.2  # of the neighbouring sounds' motion, in /f v/ with closed lips, and in /θ ð/
-
-
-class SpeechWindow(NamedTuple):
-    """What speech determines of up to HOP_FRAMES frames, independent of the face.
-
-    Attributes:
-        outputs: (t, coefficients + 1) of the network.
-        activity: (t,) speech activity, 0 … 1.
-        near_speech: (t,) how near there is speech, 0 … 1.
-        labiodental: (t,) how far the mouth takes the shape of /f v/, 0 … 1.
-        tongue: (t, 2) how far the tongue's tip is raised, and put between the teeth, 0 … 1; see ``tongue_shares``.
-        breath: (t,) by how much a breath opens the mouth, in outer-eye-corner distances.
-        features: (t, 256) float16, the encoder's features as the decoder takes them in; 0 in pauses.
-    """
-
-    outputs: np.ndarray
-    activity: np.ndarray
-    near_speech: np.ndarray
-    labiodental: np.ndarray
-    tongue: np.ndarray
-    breath: np.ndarray
-    features: np.ndarray
 
 
 class Speech2Landmarks:
@@ -164,26 +132,17 @@ class Speech2Landmarks:
             within = np.arange(first, first + WINDOW_FRAMES)
             inside = (within >= 0) & (within < len(activity))
             active = np.where(inside, activity[np.clip(within, 0, len(activity) - 1)], 0)
-            split = outputs.shape[1]
-            breath = breaths(outputs, active, self.basis, -first)
-            outputs = open_in_high_voices(outputs, high_voice(speech, power, first, WINDOW_FRAMES), self.basis)
-            outputs = shaped_outputs(outputs, consonant_shares(features), active, self.basis)
-            outputs = np.concatenate([outputs, breath[:, None], features * active[:, None]], 1)
+            high = high_voice(speech, power, first, WINDOW_FRAMES)
+            course = mouth_course(outputs, features, active, high, self.basis, -first)
+            split = course.shape[1]
+            course = np.concatenate([course, features * active[:, None]], 1)
             if tail is not None:
-                outputs[:FADE_FRAMES] = tail + ramp * (outputs[:FADE_FRAMES] - tail)
-            tail = outputs[HOP_FRAMES:]
+                course[:FADE_FRAMES] = tail + ramp * (course[:FADE_FRAMES] - tail)
+            tail = course[HOP_FRAMES:]
             frames = slice(max(first, 0), min(first + HOP_FRAMES, len(activity)))
             window = slice(frames.start - first, frames.stop - first)
-            values = outputs[window]
-            yield SpeechWindow(
-                values[:, :split],
-                activity[frames],
-                near_speech[frames],
-                values[:, split],
-                values[:, split + 1 : split + 3],
-                values[:, split + 3],
-                values[:, split + 4 :].astype(np.float16),
-            )
+            values = course[window]
+            yield SpeechWindow.of(values[:, :split], activity[frames], near_speech[frames], values[:, split:])
 
 
 @cache
@@ -215,40 +174,6 @@ def speech_motion(
 def nearness_of_speech(activity: np.ndarray) -> np.ndarray:
     """(T,) how near there is speech, 0 … 1, of its activity (T,)."""
     return np.clip(NEAR_SPEECH_GAIN * smooth(activity, NEAR_SPEECH), 0, 1)
-
-
-def shaped_outputs(outputs: np.ndarray, consonants: np.ndarray, activity: np.ndarray, basis: np.ndarray) -> np.ndarray:
-    """The network's outputs (T, coefficients + 1) as the mouth follows them, and three columns of consonants.
-
-    ``consonants`` (T, 3) are their shares as given by ``consonant_shares``, ``activity`` (T,) is that of the speech;
-    ``basis`` (coefficients, 478, 3) is that of the motion.
-    """
-    coefficients = enlarge_quick_openings(outputs[:, :-1], basis)
-    shut_first = {onset: shut_at_onset(outputs, onset, basis) for onset in speech_onsets(activity)}
-    shaped = prepare_onsets(np.column_stack([coefficients, outputs[:, -1], consonants]), activity, shut_first)
-    logit, shares = shaped[:, -4], shaped[:, -3:] * activity[:, None]
-    shut = open_between_closures(close_between_openings(logit))
-    # Lips are apart where the tongue is between the teeth.
-    shaped[:, -4] = shut - shares[:, 2] * np.maximum(shut - SHUT_FROM, 0)
-    shaped[:, -3:] = shares
-    return shaped
-
-
-def prepare_onsets(outputs: np.ndarray, activity: np.ndarray, shut_first: dict[int, float]) -> np.ndarray:
-    """Outputs (T, coefficients + 4) with the shape of a word's beginning in the frames before it.
-
-    A speaker's lips take the shape of the first sound before it is heard. ``shut_first`` are the frames in which
-    activity (T,) rises, and how far the first sound shuts the lips; see ``shut_at_onset``.
-    """
-    prepared = outputs.copy()
-    for onset, shut in shut_first.items():
-        begin = onset
-        while begin > 0 and activity[begin - 1] < activity[begin]:
-            begin -= 1
-        first = outputs[min(onset + 1, len(outputs) - 1)].copy()
-        first[-4] += shut * max(SHUT_AT - first[-4], 0)
-        prepared[begin : onset + 1] = first
-    return prepared
 
 
 def speech_scale(rest: np.ndarray) -> np.ndarray:

@@ -74,7 +74,7 @@ class LivePlanner:
             take = self._variation.next(speech_share(prosody.prosody)[prosody.delayed])
             units = units + numbers["articulation"][:, None] * take.units
             articulation = numbers["articulation"][:, None].astype(np.float32) * take.articulation
-            window = analysed.window._replace(breath=analysed.window.breath * take.breathing)
+            window = analysed.window.with_breaths_scaled(take.breathing)
             normalized, closure = self._speech2landmarks.show(window, self._rest, emotion, articulation)
             yield Motion(
                 normalized=normalized,

@@ -6,17 +6,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from space_core.motion.breaths import BREATH_GAP, breaths
-from space_core.motion.consonants import consonant_shares
-from space_core.motion.high_voice import high_voice, open_in_high_voices
+from space_core.motion.breaths import BREATH_GAP
+from space_core.motion.high_voice import high_voice
 from space_core.motion.motion_network import RECEPTIVE_FRAMES
 from space_core.motion.quiet_passages import raise_quiet_passages
-from space_core.motion.speech2landmarks import (
-    Speech2Landmarks,
-    SpeechWindow,
-    nearness_of_speech,
-    shaped_outputs,
-)
+from space_core.motion.speech2landmarks import Speech2Landmarks, nearness_of_speech
 from space_core.motion.speech_features import (
     BLOCK_SAMPLES,
     PAUSE_FRAMES,
@@ -25,6 +19,7 @@ from space_core.motion.speech_features import (
     log_mel,
     speech_activity,
 )
+from space_core.motion.speech_window import SpeechWindow, mouth_course
 from space_core.timing import SAMPLES_PER_FRAME, number_of_frames
 
 # Frames are planned STEP_FRAMES at a time, each with the sound of at least FUTURE_FRAMES after it.
@@ -128,25 +123,16 @@ class LiveSpeech:
         )
         self._predicted = outputs[before + count :].copy()
         active = np.pad(activity, (max(before - first, 0), 0))[-len(outputs) :]
-        inhaling = LIVE_BREATH * breaths(outputs, active, self._speech2landmarks.basis, before - first)
         high = high_voice(known, power, total - len(outputs), len(outputs))
-        outputs = open_in_high_voices(outputs, high, self._speech2landmarks.basis)
-        features = frames[0].float().cpu().numpy()
-        consonants = consonant_shares(features)[RECEPTIVE_FRAMES:]
-        outputs = shaped_outputs(outputs, consonants, active, self._speech2landmarks.basis)
-        planned, embedded = slice(first, first + count), slice(PAST_FRAMES, PAST_FRAMES + count)
+        features = frames[0].float().cpu().numpy()[RECEPTIVE_FRAMES:]
+        course = mouth_course(outputs, features, active, high, self._speech2landmarks.basis, before - first)
+        course[:, -1] *= LIVE_BREATH
+        planned, decoded = slice(first, first + count), slice(before, before + count)
         near_speech = _slowed(nearness_of_speech(activity)[planned], self._near_speech, NEAR_SPEECH_STEP)
-        breath = _slowed(inhaling[before : before + count], self._breath, BREATH_STEP)
-        self._near_speech, self._breath = float(near_speech[-1]), float(breath[-1])
-        return SpeechWindow(
-            outputs[before : before + count, :-3],
-            activity[planned],
-            near_speech,
-            outputs[before : before + count, -3],
-            outputs[before : before + count, -2:],
-            breath,
-            (features[embedded] * activity[planned, None]).astype(np.float16),
-        )
+        course[decoded, -1] = _slowed(course[decoded, -1], self._breath, BREATH_STEP)
+        self._near_speech, self._breath = float(near_speech[-1]), float(course[decoded, -1][-1])
+        speaking = activity[planned]
+        return SpeechWindow.of(course[decoded], speaking, near_speech, features[decoded] * speaking[:, None])
 
     def _raised(self, known: np.ndarray, power: float) -> np.ndarray:
         """Sound that is known (N,) with its quiet passages raised; those that began less than three seconds ago stay.

@@ -7,8 +7,8 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-from space_core.memory import spared_by_collector
-from space_core.process import configure_process
+from space_core.processes.configuration import configure_process
+from space_core.processes.memory import spared_by_collector
 from space_core.web.private_files import create_private_folder
 from space_core.web.settings import Settings, on_zero_gpu
 

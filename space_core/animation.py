@@ -16,9 +16,9 @@ from space_core.face.posed_face import PosedFace
 from space_core.frame_iterator import FrameIterator
 from space_core.generator import generator
 from space_core.media.visible_mark import marked
-from space_core.memory import out_of_memory_as_fault
 from space_core.motion.motion import Motion
 from space_core.options import RenderingOptions
+from space_core.processes.memory import out_of_memory_as_fault
 from space_core.progress import Progress
 from space_core.short_repr import short_repr
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from space_core.errors import ServerFault, SpaceError
-from space_core.memory import out_of_memory_as_fault, spared_by_collector
 from space_core.options import DEVICES, AnimationOptions, option_field, option_help, option_names, parse_setting
-from space_core.process import configure_process
+from space_core.processes.configuration import configure_process
+from space_core.processes.memory import out_of_memory_as_fault, spared_by_collector
 from space_core.terminal import (
     messages_of_libraries,
     open_stderr,

@@ -4,7 +4,7 @@ import errno
 
 from space_core.errors import FaultReason, ServerFault
 from space_core.media.files import is_disk_full
-from space_core.memory import is_out_of_memory
+from space_core.processes.memory import is_out_of_memory
 
 
 def fault_reason(error: BaseException) -> FaultReason:

@@ -17,11 +17,11 @@ from space_core.live.stream import LiveStream
 from space_core.media import decoding_pool
 from space_core.media.content_credentials import ContentCredentials
 from space_core.media.video_writer import write_video
-from space_core.memory import out_of_memory_as_fault
 from space_core.motion.motion import Motion
 from space_core.options import AnimationOptions
 from space_core.output import Outputs, write_animation
 from space_core.portrait_cache import CACHE_BYTES
+from space_core.processes.memory import out_of_memory_as_fault
 from space_core.progress import Progress, ignore_progress, without_frames
 from space_core.stages import Stages
 

@@ -21,8 +21,8 @@ from space_core.face.preview import FacePreview, preview_face
 from space_core.generator.generator import Generator
 from space_core.inputs import Photo
 from space_core.media.images import load_draft
-from space_core.memory import return_freed_memory
 from space_core.options import RenderingOptions
+from space_core.processes.memory import return_freed_memory
 from space_core.progress import start
 
 CACHE_BYTES = 200_000_000  # about ten square films; the networks and a film at work take 0.8 GB besides

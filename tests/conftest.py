@@ -32,8 +32,8 @@ from space_core.media import decoding_pool
 from space_core.media.content_credentials import ContentCredentials
 from space_core.media.images import load_photo
 from space_core.media.video_writer import write_video
-from space_core.memory import spared_by_collector
 from space_core.options import option_choices, option_field, option_range
+from space_core.processes.memory import spared_by_collector
 from space_core.progress import NUM_CORES
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -138,8 +138,8 @@ def generator() -> MeshWarpGenerator:
 
 @pytest.fixture(scope="session")
 def short_speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """1.3 seconds of an example."""
-    return speech_of(1.3, tmp_path_factory.mktemp("speech") / "short.wav")
+    """0.9 seconds of an example: 23 frames."""
+    return speech_of(0.9, tmp_path_factory.mktemp("speech") / "short.wav")
 
 
 def speech_of(seconds: float, path: Path) -> Path:

@@ -10,20 +10,17 @@ PACKAGE = Path(__file__).parents[1] / "space_core"
 
 FOUNDATION = {
     "assets",
-    "child_processes",
     "distance",
     "errors",
     "generators",
-    "memory",
     "option_fields",
-    "process",
+    "processes",
     "progress",
     "shallow_json",
     "short_repr",
     "smoothstep",
     "timing",
     "version",
-    "worker",
 }  # modules that every part may import
 STAGES = {"media", "face", "motion", "latents", "generator"}
 # What assembles the stages, and what users meet.

@@ -150,7 +150,7 @@ def test_a_track_that_starts_late_keeps_its_place(tmp_path, clip, speech):
 
 
 @pytest.mark.parametrize("size", [0, 0x7FFFF000, 0x7FFFFFFF, 0xFFFFFFFF])
-def test_a_streamed_wav_that_does_not_know_its_size_loads(tmp_path, size):
+def test_a_streamed_wav_without_its_size_loads(tmp_path, size):
     content = bytearray(write_wav(tmp_path / "a.wav", tone(1)).read_bytes())
     place = content.index(b"data") + 4
     content[place : place + 4] = size.to_bytes(4, "little")
@@ -242,7 +242,7 @@ def test_what_is_no_file_is_refused(tmp_path):
     assert "empty (0 bytes)" in refusal(load_speech, tmp_path / "empty.wav")
 
 
-def test_messages_do_not_tell_folders(tmp_path):
+def test_messages_name_no_folders(tmp_path):
     assert str(tmp_path) not in refusal(load_speech, tmp_path / "gone.wav")
 
 
@@ -334,7 +334,7 @@ def test_a_busy_machine_is_not_taken_for_a_bad_recording(speech, monkeypatch, ff
     ffmpeg_program(f"import time\nwhile True: {work}")
     monkeypatch.setattr("space_core.media.ffmpeg.PROBE_CPU_SECONDS", 30)
     monkeypatch.setattr("space_core.media.ffmpeg.PROBE_SECONDS", 4)
-    monkeypatch.setattr("space_core.child_processes.STARVED_SHARE", 0.02)  # also where tests share a busy processor
+    monkeypatch.setattr("space_core.processes.children.STARVED_SHARE", 0.02)  # also where tests share a busy processor
     with pytest.raises(SpaceError, match=message) as failure:
         load_speech(speech)
     assert type(failure.value) is kind
@@ -397,7 +397,7 @@ def test_pictures_that_last_for_minutes_take_no_memory_for_each_of_their_frames(
     assert np.array_equal(first, second)
 
 
-def test_reading_stops_where_it_is_told(clip):
+def test_reading_stops_where_it_is_limited(clip):
     assert len(list(read_frames(clip, max_seconds=1))) == 25
 
 
@@ -605,7 +605,7 @@ def test_a_wrong_number_of_frames_leaves_nothing(tmp_path, speech, given):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_ffmpeg_that_dies_is_reported(tmp_path, speech):
+def test_an_ffmpeg_that_ends_early_is_reported(tmp_path, speech):
     def write_all():
         with VideoWriter(tmp_path / "out.mp4", load_recording(speech), 500) as video:
             for i, frame in enumerate(frames(500)):

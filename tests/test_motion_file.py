@@ -68,9 +68,9 @@ def test_what_holds_arrays_is_shown_by_their_shapes(motion):
 
 
 def test_a_motion_is_as_long_as_its_speech(motion, short_speech):
-    assert motion.normalized.shape == (33, 478, 3)
-    assert motion.posed.shape == (33, 478, 3)
-    assert len(motion) == len(motion.head_pose) == len(motion.blink) == 33
+    assert motion.normalized.shape == (23, 478, 3)
+    assert motion.posed.shape == (23, 478, 3)
+    assert len(motion) == len(motion.head_pose) == len(motion.blink) == 23
     assert len(motion.speech) == round(soundfile.info(short_speech).duration * 16_000)
 
 
@@ -143,13 +143,13 @@ def test_edits_take_effect(motion, saved):
         pose = file["head_rotation"] + [0, 8, 0]
         emotion = file["emotion"]
     emotion[:, EMOTIONS.index("happy")] = 1
-    edits = {"blink": np.ones(33), "gaze": np.tile([10.0, 0], (33, 1)), "emotion": emotion, "head_rotation": pose}
+    edits = {"blink": np.ones(23), "gaze": np.tile([10.0, 0], (23, 1)), "emotion": emotion, "head_rotation": pose}
     for name, array in edits.items():
         save_motion(saved, motion)
         moved = np.abs(load_motion(edit(saved, **{name: array})).posed - motion.posed).max(axis=(0, 2))
         assert moved.max() > 1, name
     save_motion(saved, motion)
-    moved = np.abs(load_motion(edit(saved, blink=np.ones(33))).posed - motion.posed).max(axis=(0, 2))
+    moved = np.abs(load_motion(edit(saved, blink=np.ones(23))).posed - motion.posed).max(axis=(0, 2))
     assert moved[159] > 1  # an upper lid
     assert moved[14] == 0  # the lower lip
 
@@ -168,29 +168,29 @@ def test_a_file_without_sound_is_a_silent_motion(saved):
 
 def test_numbers_may_be_of_any_real_type(motion, saved):
     doubles = np.asfortranarray(motion.normalized, np.float64)
-    read = load_motion(edit(saved, normalized=doubles, gaze=np.ones((33, 2), int)))
+    read = load_motion(edit(saved, normalized=doubles, gaze=np.ones((23, 2), int)))
     np.testing.assert_array_equal(read.normalized, motion.normalized)
     assert read.gaze.dtype == np.float32
 
 
 BAD_ARRAYS = {
-    "other shape": ({"blink": np.zeros((33, 2))}, r"'blink' in .* must have the shape \(T,\); it has \(33, 2\)"),
-    "other mesh": ({"normalized": np.zeros((33, 68, 3))}, r"must have the shape \(T, 478, 3\); it has \(33, 68, 3\)"),
-    "other length": ({"gaze": np.zeros((5, 2))}, "has 33 frames, but 5 in 'gaze'"),
+    "other shape": ({"blink": np.zeros((23, 2))}, r"'blink' in .* must have the shape \(T,\); it has \(23, 2\)"),
+    "other mesh": ({"normalized": np.zeros((23, 68, 3))}, r"must have the shape \(T, 478, 3\); it has \(23, 68, 3\)"),
+    "other length": ({"gaze": np.zeros((5, 2))}, "has 23 frames, but 5 in 'gaze'"),
     "no frames": ({"normalized": np.zeros((0, 478, 3))}, "must have the shape"),
-    "NaN": ({"gaze": np.full((33, 2), np.nan)}, "'gaze' in 'motion.npz' holds values that are no numbers"),
-    "overflow": ({"gaze": np.full((33, 2), 1e300)}, "must lie between -90 and 90; it holds 1e"),
-    "out of range": ({"blink": np.full(33, 1.4)}, "'blink' in 'motion.npz' must lie between 0 and 1; it holds 1.4"),
+    "NaN": ({"gaze": np.full((23, 2), np.nan)}, "'gaze' in 'motion.npz' holds values that are no numbers"),
+    "overflow": ({"gaze": np.full((23, 2), 1e300)}, "must lie between -90 and 90; it holds 1e"),
+    "out of range": ({"blink": np.full(23, 1.4)}, "'blink' in 'motion.npz' must lie between 0 and 1; it holds 1.4"),
     "later format": ({"format": np.int64(2)}, "'format' in 'motion.npz' must be 1; it holds 2"),
-    "text": ({"blink": np.array(["shut"] * 33)}, "'blink' in 'motion.npz' holds text, not numbers"),
-    "complex": ({"blink": np.zeros(33, complex)}, "holds complex numbers"),
-    "pickle": ({"blink": np.array([print] * 33, object)}, "'blink' in 'motion.npz' holds Python objects, not numbers"),
+    "text": ({"blink": np.array(["shut"] * 23)}, "'blink' in 'motion.npz' holds text, not numbers"),
+    "complex": ({"blink": np.zeros(23, complex)}, "holds complex numbers"),
+    "pickle": ({"blink": np.array([print] * 23, object)}, "'blink' in 'motion.npz' holds Python objects, not numbers"),
     "missing": ({"head_scale": None}, "has no array 'head_scale'"),
     "no landmarks": ({"normalized": None, "posed": None}, "neither an array 'normalized' nor 'posed'"),
-    "misspelt": ({"blinks": np.zeros(33)}, "'motion.npz' holds 'blinks', which is none of: format, normalized"),
+    "misspelt": ({"blinks": np.zeros(23)}, "'motion.npz' holds 'blinks', which is none of: format, normalized"),
     "no face at rest": ({"rest": np.zeros((478, 3))}, "'rest' in 'motion.npz' is no normalized face"),
-    "no face": ({"normalized": np.full((33, 478, 3), 4)}, "move a point by .* distances of the eyes; the limit is 1"),
-    "giant": ({"head_scale": np.full(33, 1999)}, "'head_scale' in 'motion.npz' must lie between 1/3 and 3 times"),
+    "no face": ({"normalized": np.full((23, 478, 3), 4)}, "move a point by .* distances of the eyes; the limit is 1"),
+    "giant": ({"head_scale": np.full(23, 1999)}, "'head_scale' in 'motion.npz' must lie between 1/3 and 3 times"),
     "too long": ({"blink": np.zeros(20_000)}, "the limit is 600 s, 15000 frames"),
 }
 

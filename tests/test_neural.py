@@ -158,9 +158,9 @@ def test_a_film_begins_with_one_frame_and_small_batches(register, short_speech):
     counting = CountingGenerator()
     register("counting", lambda device, progress: counting)
     assert (
-        sum(1 for _ in SpacePipeline("cpu").animate(PHOTO, short_speech, AnimationOptions(generator="counting"))) == 33
+        sum(1 for _ in SpacePipeline("cpu").animate(PHOTO, short_speech, AnimationOptions(generator="counting"))) == 23
     )
-    assert counting.counts == [1, 2, 2, *7 * [4]]
+    assert counting.counts == [1, 2, 2, *4 * [4], 2]
 
 
 def test_prepared_portraits_are_kept_for_each_generator(register, short_speech):
@@ -178,7 +178,7 @@ def test_how_long_a_slow_generator_takes_is_said_before_it_draws(register, short
     register("still", lambda device, progress: StillGenerator())
     arguments = ["animate", PHOTO, short_speech, "-o", tmp_path / "out.mp4", "--generator", "still", "--device", "cpu"]
     assert main([*map(str, arguments), *["--quiet"][:quiet]]) == 0
-    assert ("Drawing will take about 66 s on this machine." in capsys.readouterr().err) is not quiet
+    assert ("Drawing will take about 46 s on this machine." in capsys.readouterr().err) is not quiet
 
 
 def test_a_generator_without_weights_is_refused(tmp_path, monkeypatch, short_speech, command_line, capsys):
@@ -406,7 +406,7 @@ def test_outside_of_the_pasted_face_the_photo_is_unchanged(neural, portrait, ast
     assert prepared.mask.max() == 1
 
 
-def test_a_bar_at_the_photo_s_edge_stays_as_it_is_and_the_generator_sees_none(neural, astronaut, monkeypatch):
+def test_a_bar_at_the_photo_s_edge_stays_as_it_is_and_the_generator_gets_none(neural, astronaut, monkeypatch):
     photo = astronaut.copy()
     photo[200:] = 0
     portrait = prepare_portrait(photo, build_detector("mediapipe"))

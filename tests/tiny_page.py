@@ -23,7 +23,7 @@ QUEUE_SIZE = 2
 # small black pictures.
 PROGRAM = """
 import time
-from space_core.memory import spared_by_collector
+from space_core.processes.memory import spared_by_collector
 from space_core.web import logs
 from space_core.web.settings import Settings
 settings = Settings.from_command_line()

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from space_core.cluster.ray_session import LOCAL, check_installed, ray_session
 from space_core.errors import ServerFault, SpaceError
@@ -146,7 +146,7 @@ class _Statuses:
     def counts(self) -> Counter[str]:
         return Counter(status.status for status in self._by_row.values())
 
-    def __enter__(self) -> "_Statuses":
+    def __enter__(self) -> Self:
         self.write()  # now, and not after the first film, it is known whether the folder can be written
         return self
 
@@ -214,7 +214,7 @@ class _Worker:
 
     def __init__(self, ledger: Any, folder: "Place", workers: Workers) -> None:
         from space_core.cluster.film_maker import FilmMaker
-        from space_core.process import configure_process
+        from space_core.processes.configuration import configure_process
 
         configure_process()
         self._ledger = ledger

@@ -20,7 +20,7 @@ from space_core.media.files import temporary_folder
 from space_core.options import AnimationOptions
 from space_core.output import Outputs
 from space_core.pipeline import SpacePipeline
-from space_core.process import configure_process
+from space_core.processes.configuration import configure_process
 
 CHUNK_BYTES = 1 << 20
 END_SECONDS = 10.0  # for a cancelled film to end on its replica

@@ -23,7 +23,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import numpy as np
 import psutil
@@ -48,7 +48,7 @@ from space_core.motion.live.speech import LOOK_AHEAD_FRAMES
 from space_core.motion.motion import join
 from space_core.motion.planner import MotionPlanner
 from space_core.options import DEVICES, MotionOptions
-from space_core.process import configure_process
+from space_core.processes.configuration import configure_process
 from space_core.progress import ignore_progress
 from space_core.timing import FPS, SAMPLE_RATE, SAMPLES_PER_FRAME
 
@@ -162,10 +162,8 @@ def _measure_live(seconds: float, options: AnimationOptions, device: str) -> Non
             yield chunk
 
     begun = time.perf_counter()
-    shown = []
     with PeakMemory() as memory, pipeline.stream(PHOTO, microphone(), options) as stream:
-        for _ in stream:
-            shown.append(time.perf_counter())
+        shown = [time.perf_counter() for _ in stream]
     ends = np.minimum((np.arange(len(shown)) + 1) * SAMPLES_PER_FRAME, len(sound)) - 1  # each frame's last sample
     delays = np.array(shown) - np.array(arrivals)[ends // LIVE_CHUNK]
     start, computed = time.perf_counter(), time.process_time()
@@ -187,7 +185,7 @@ def _measure_live(seconds: float, options: AnimationOptions, device: str) -> Non
 class PeakMemory:
     """The most memory (bytes resident) that this process and its children hold at a time within a ``with`` block."""
 
-    def __enter__(self) -> "PeakMemory":
+    def __enter__(self) -> Self:
         self.peak = 0
         self._over = threading.Event()
         self._watcher = threading.Thread(target=self._watch)

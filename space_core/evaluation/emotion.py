@@ -186,8 +186,8 @@ def report_lip_sync(corpus: Corpus) -> None:
             correlations = [best_lag(curve, truth[:, 0], 0)[1] for curve in (neutral, opening)]
             losses[emotion].append(correlations[0] - correlations[1])
             amplitudes[emotion].append(opening.std() / neutral.std())
-    for emotion in losses:
-        loss, amplitude = losses[emotion], amplitudes[emotion]
+    for emotion, loss in losses.items():
+        amplitude = amplitudes[emotion]
         print(f"{emotion:10s} correlation lost {np.mean(loss):+.3f}, at most {np.max(loss):+.3f}; ", end="")
         print(f"amplitude of the lips relative to neutral {np.mean(amplitude):.2f}")
 

@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, suppress
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -17,9 +17,9 @@ from space_core.errors import SpaceError
 from space_core.live.control import LiveControl
 from space_core.live.frames import Draw, LiveFrame, frames_of
 from space_core.live.pace import Pace, PlannedSegment
-from space_core.memory import out_of_memory_as_fault
 from space_core.motion.live.planner import LivePlanner
 from space_core.motion.motion import Motion
+from space_core.processes.memory import out_of_memory_as_fault
 
 # Segments of a few frames that are planned, and frames that are drawn, before they are asked for. More of them would
 # add to the delay where the source is a file, and nothing where it is a microphone.
@@ -71,7 +71,7 @@ class LiveStream:
         self._over.set()
         self._drawing.join()
 
-    def __iter__(self) -> "LiveStream":
+    def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> LiveFrame:
@@ -83,7 +83,7 @@ class LiveStream:
             raise item
         raise StopIteration
 
-    def __enter__(self) -> "LiveStream":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

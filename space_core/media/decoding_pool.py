@@ -11,12 +11,12 @@ from typing import Any, cast
 
 import numpy as np
 
-from space_core import child_processes
-from space_core.child_processes import KILLED, OUT_OF_TIME, Watchdog
 from space_core.errors import ServerFault, SpaceError
 from space_core.media.files import shown_name
-from space_core.memory import out_of_memory
-from space_core.worker import worker_command
+from space_core.processes import children
+from space_core.processes.children import KILLED, OUT_OF_TIME, Watchdog
+from space_core.processes.memory import out_of_memory
+from space_core.processes.worker import worker_command
 
 CPU_SECONDS = 1.8  # for a photo; the slowest that are accepted take 1.3
 WAIT_SECONDS = 30  # for an answer, on a busy machine
@@ -46,7 +46,7 @@ class _Worker:
 
     def __init__(self) -> None:
         self.num_photos = 0
-        self.process = child_processes.start(
+        self.process = children.start(
             worker_command("space_core.media.decoding_worker", CPU_SECONDS),
             cpu_seconds=MAX_PHOTOS * (CPU_SECONDS + 1),
             memory_bytes=MEMORY_BYTES,
@@ -146,4 +146,4 @@ def _failure(path: Path, status: int, is_late: bool) -> SpaceError:
     return ServerFault("The photo could not be read, and the fault is ours. Try again.", "internal")
 
 
-_pool = child_processes.PerProcess(_Pool)
+_pool = children.PerProcess(_Pool)

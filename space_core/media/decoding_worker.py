@@ -15,8 +15,8 @@ from PIL import Image
 
 from space_core.errors import SpaceError
 from space_core.media.image_decoding import decode_file
-from space_core.memory import return_freed_memory
-from space_core.worker import open_answers
+from space_core.processes.memory import return_freed_memory
+from space_core.processes.worker import open_answers
 
 
 def main(cpu_seconds: float) -> None:

@@ -12,11 +12,11 @@ from typing import IO, Any, BinaryIO, Self, cast
 
 import imageio_ffmpeg
 
-from space_core import child_processes
-from space_core.child_processes import KILLED, OUT_OF_TIME, Watchdog, enlarge_pipe
 from space_core.errors import ServerFault, SpaceError
 from space_core.media.files import existing_file, shown_name, temporary_file
-from space_core.memory import out_of_memory
+from space_core.processes import children
+from space_core.processes.children import KILLED, OUT_OF_TIME, Watchdog, enlarge_pipe
+from space_core.processes.memory import out_of_memory
 
 # Containers that hold audio or video themselves. Playlists and scripts (hls, dash, concat, …) are left out, since
 # they make ffmpeg open other files and addresses, chosen by the author of an upload.
@@ -219,7 +219,7 @@ class Process:
 
         Args:
             arguments: everything but the program and its log settings.
-            cpu_seconds, memory_bytes: its limits, see ``child_processes.start``.
+            cpu_seconds, memory_bytes: its limits, see ``children.start``.
             is_fed: whether the pipe is its input instead of its output.
             stdout: where one that is fed writes what it writes to "pipe:1"; None drops it.
             descriptors: of files that it inherits.
@@ -305,7 +305,7 @@ def _start(
 ) -> subprocess.Popen[bytes]:
     command = [binary(), "-hide_banner", "-nostdin", *arguments]
     try:
-        return child_processes.start(command, cpu_seconds, memory_bytes, death_signal=death_signal, **options)
+        return children.start(command, cpu_seconds, memory_bytes, death_signal=death_signal, **options)
     except OSError:
         check_binary()
         raise

@@ -8,7 +8,7 @@ import json
 import sys
 import types
 
-from space_core.worker import open_answers
+from space_core.processes.worker import open_answers
 
 
 def main(voice: str) -> None:

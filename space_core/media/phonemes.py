@@ -3,11 +3,11 @@
 import json
 import subprocess
 
-from space_core import child_processes
-from space_core.child_processes import KILLED
 from space_core.errors import ServerFault, SpaceError
-from space_core.memory import out_of_memory
-from space_core.worker import worker_command
+from space_core.processes import children
+from space_core.processes.children import KILLED
+from space_core.processes.memory import out_of_memory
+from space_core.processes.worker import worker_command
 
 CPU_SECONDS = 5  # for a text; the longest that is accepted takes 0.1
 WAIT_SECONDS = 30  # for an answer, on a busy machine
@@ -25,7 +25,7 @@ def phonemize(texts: list[str], voice: str) -> list[list[str]]:
         SpaceError: espeak-ng can't read them.
         ServerFault: there is not enough memory, or the machine is too busy.
     """
-    process = child_processes.start(
+    process = children.start(
         worker_command("space_core.media.phoneme_worker", voice),
         cpu_seconds=CPU_SECONDS,
         memory_bytes=MEMORY_BYTES,

@@ -84,10 +84,11 @@ def transfer_notes(pose: HeadPose, photo: HeadPose) -> tuple[str, ...]:
     if beyond.max(initial=0.0) <= NOTABLE_ROTATION:
         return ()
     farthest = np.unravel_index(beyond.argmax(), beyond.shape)
-    return (
+    note = (
         "The head in the pose video turns further than the photo can follow: beyond "
-        f"{free[farthest]:.0f}° from its first pose turns are reduced, here to {abs(turns[farthest]):.0f}° at most.",
+        f"{free[farthest]:.0f}° from its first pose turns are reduced, here to {abs(turns[farthest]):.0f}° at most."
     )
+    return (note,)
 
 
 def _within_transfer_limits(offsets: np.ndarray, photo: HeadPose) -> np.ndarray:

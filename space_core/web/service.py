@@ -14,9 +14,9 @@ from space_core.errors import FaultReason, ServerFault, SpaceError
 from space_core.face.preview import FacePreview
 from space_core.fault_reasons import fault_reason
 from space_core.media.text_to_speech import write_speech
-from space_core.memory import return_freed_memory
 from space_core.options import AnimationOptions
 from space_core.output import Outputs
+from space_core.processes.memory import return_freed_memory
 from space_core.progress import Progress, run_with_progress
 from space_core.timing import FPS
 from space_core.web.backend import Backend, FilmResult

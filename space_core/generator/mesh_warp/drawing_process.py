@@ -15,12 +15,12 @@ from typing import IO, Any, cast
 
 import numpy as np
 
-from space_core.child_processes import PerProcess, Watchdog, enlarge_pipe, start
 from space_core.errors import ServerFault
 from space_core.face.posed_face import PosedFace
 from space_core.generator.mesh_warp.frame_memory import FrameMemory
+from space_core.processes.children import PerProcess, Watchdog, enlarge_pipe, start
+from space_core.processes.worker import worker_command
 from space_core.progress import NUM_CORES
-from space_core.worker import worker_command
 
 DONE, FAILED = b"+", b"-"  # what an answer begins with
 MAX_PIXELS = 2 << 20  # of a frame; larger ones keep the cores busy without Python

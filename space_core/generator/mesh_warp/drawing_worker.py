@@ -14,9 +14,9 @@ import torch
 from space_core.generator.mesh_warp.drawing_process import DONE, FAILED
 from space_core.generator.mesh_warp.frame_memory import FrameMemory
 from space_core.generator.mesh_warp.generator import MeshWarpGenerator, PreparedPortrait
-from space_core.memory import return_freed_memory
-from space_core.process import configure_process
-from space_core.worker import open_answers
+from space_core.processes.configuration import configure_process
+from space_core.processes.memory import return_freed_memory
+from space_core.processes.worker import open_answers
 
 
 def main() -> None:

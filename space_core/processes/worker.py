@@ -10,7 +10,7 @@ PROGRAM = """
 import sys
 sys.path[:] = sys.argv[1:]
 from importlib import import_module
-from space_core.memory import spared_by_collector
+from space_core.processes.memory import spared_by_collector
 with spared_by_collector():
     main = import_module({!r}).main
 main(*{!r})

@@ -248,7 +248,7 @@ def test_the_summary_says_that_far_turns_of_a_pose_video_were_reduced(client, sh
     assert "beyond 25° from its first pose turns are reduced" in summary
 
 
-def test_a_blend_or_timeline_wins_over_the_emotion(client, short):
+def test_a_blend_or_timeline_replaces_the_emotion(client, short):
     timeline = {"emotion": "sad", "blend": "0:happy@0.5, 1:neutral"}
     motion = load_motion(predict(client, photo=ASTRONAUT, speech=short, look_inside=True, **timeline)[3])
     assert 0.2 < motion.emotion[-1, EMOTIONS.index("happy")] < 0.6  # it is still growing

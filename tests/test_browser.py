@@ -83,6 +83,12 @@ def page(contexts, demo, request):
 
 
 @pytest.fixture(scope="module")
+def short_speech(tmp_path_factory):
+    """Longer than elsewhere: a browser on a busy machine has to see the film while it is drawn."""
+    return speech_of(1.6, tmp_path_factory.mktemp("speech") / "short.wav")
+
+
+@pytest.fixture(scope="module")
 def two_people(tmp_path_factory):
     """A photo of two people, the smaller face on the left."""
     left, right = Image.open(EXAMPLES / "astronaut.jpg"), Image.open(EXAMPLES / "grace_hopper.jpg")
@@ -131,14 +137,10 @@ LAPTOP = {"viewport": {"width": 1366, "height": 768}}
 
 
 @pytest.mark.parametrize("page", [LAPTOP], indirect=True)
-def test_a_laptop_shows_at_first_sight_what_to_give_how_to_start_and_an_example(page):
+def test_a_laptop_shows_at_first_sight_how_to_start_and_the_whole_film_from_when_it_is_asked_for(page):
     for shown in ("#photo", "#speech", "#animate", "table img >> nth=0"):
         box = page.locator(shown).bounding_box()
         assert box["y"] + box["height"] <= 768, shown
-
-
-@pytest.mark.parametrize("page", [LAPTOP], indirect=True)
-def test_a_film_is_in_full_view_from_when_it_is_asked_for(page):
     page.locator("#animate").click()
     page.evaluate("scrollTo(0, 400)")  # in the half second until what Gradio shows is there
     page.wait_for_function(IS_IN_FULL_VIEW)
@@ -230,7 +232,7 @@ def test_where_there_are_no_media_sources_the_page_plays_the_playlist_and_then_t
     with page.expect_response(re.compile(r"/stream/[^/]*\.m3u8$"), timeout=FILM_TIMEOUT) as asked:
         page.locator("#animate").click()
     assert asked.value.status == 200
-    assert film(page)["seconds"] == pytest.approx(1.3, abs=0.1)
+    assert film(page)["seconds"] == pytest.approx(1.6, abs=0.1)
 
 
 @pytest.mark.slow
@@ -238,7 +240,7 @@ def test_own_photo_and_recording_give_a_film_that_can_be_downloaded(page, short_
     give(page, EXAMPLES / "grace_hopper.jpg", short_speech)
     assert "This is how it will be framed" in page.locator("#note").inner_text()
     page.locator("#animate").click()
-    assert film(page)["seconds"] == pytest.approx(33 / 25, abs=0.1)
+    assert film(page)["seconds"] == pytest.approx(1.6, abs=0.1)
     with page.expect_download() as download:
         page.locator("#result a[download]").click()
     assert Path(download.value.path()).read_bytes()[4:8] == b"ftyp"
@@ -318,7 +320,7 @@ def test_stop_ends_the_work_and_the_next_film_is_made(page, short_speech):
     page.locator("#speech").get_by_label("Clear").first.click()
     give(page, speech=short_speech)
     page.locator("#animate").click()
-    assert film(page)["seconds"] == pytest.approx(33 / 25, abs=0.1)
+    assert film(page)["seconds"] == pytest.approx(1.6, abs=0.1)
     assert told(page) == "The video is ready."
 
 
@@ -339,25 +341,18 @@ def test_why_there_is_no_film_stands_in_its_place_when_the_message_has_gone(page
     page.wait_for_function("() => document.querySelector('#result-summary').getBoundingClientRect().bottom <= 741")
 
 
-def test_a_message_goes_when_its_visitor_tries_again(page):
-    page.locator("#animate").click()
-    page.locator(".toast-body").get_by_text("There is no photo yet").wait_for()
-    give(page, EXAMPLES / "astronaut.jpg")
-    page.locator("#animate").click()
-    page.locator(".toast-body").get_by_text("There is no speech yet").wait_for()
-    assert "There is no photo yet" not in page.locator(".toast-body").inner_text()
-    show_tab(page, "Text")
-    page.locator("#say").click()
-    page.locator(".toast-body").get_by_text("There is no text to say").wait_for()
-    assert "There is no speech yet" not in page.locator(".toast-body").inner_text()
-
-
-def test_a_missing_photo_is_no_longer_missed_when_it_is_there(page):
+def test_a_message_goes_when_the_photo_is_there_or_its_visitor_tries_again(page):
     page.locator("#animate").click()
     page.locator(".toast-body").get_by_text("There is no photo yet").wait_for()
     give(page, EXAMPLES / "astronaut.jpg")
     page.locator(".toast-body").wait_for(state="detached")
     assert not page.locator("#result-summary .error").is_visible()
+    page.locator("#animate").click()
+    page.locator(".toast-body").get_by_text("There is no speech yet").wait_for()
+    show_tab(page, "Text")
+    page.locator("#say").click()
+    page.locator(".toast-body").get_by_text("There is no text to say").wait_for()
+    assert "There is no speech yet" not in page.locator(".toast-body").inner_text()
 
 
 def test_a_file_of_a_wrong_kind_is_refused_in_plain_words(page):
@@ -512,7 +507,7 @@ RECEIVED = """() => {
 
 @LIVE
 @pytest.mark.slow
-def test_a_portrait_says_what_the_microphone_hears(page, demo):
+def test_a_portrait_says_what_the_microphone_records(page, demo):
     page.set_input_files("#photo", EXAMPLES / "astronaut.jpg")
     page.get_by_text("Press Talk").wait_for()
     page.evaluate(RECEIVED)
@@ -546,31 +541,14 @@ def test_a_missing_microphone_and_a_demo_that_is_gone_are_said_in_plain_words(pa
 
 
 @LIVE
-def test_who_has_no_photo_at_hand_talks_with_an_example(page):
-    page.get_by_role("button", name="Or use an example").click()
-    page.get_by_text("Press Talk").wait_for()
-    assert page.locator("#begin").is_enabled()
-
-
-@LIVE
-def test_a_photo_that_will_not_do_is_refused_before_anybody_talks(page, tmp_path):
+def test_a_photo_that_will_not_do_is_refused_before_anybody_talks_and_an_example_takes_its_place(page, tmp_path):
     Image.linear_gradient("L").resize((400, 300)).save(tmp_path / "landscape.png")
     page.set_input_files("#photo", tmp_path / "landscape.png")
     page.get_by_text("No human face was found").wait_for()
     assert page.locator("#begin").is_disabled()
-
-
-@pytest.mark.parametrize("page", [{"color_scheme": "dark"}], indirect=True)
-def test_the_page_is_dark_where_the_visitors_system_is(page):
-    def brightness(property):
-        colour = page.evaluate(f"() => getComputedStyle(document.body).{property}")
-        return sum(map(float, re.findall(r"[\d.]+", colour)[:3])) / 3
-
-    assert brightness("backgroundColor") < 60
-    assert brightness("color") > 180
-    page.locator("#theme").click()
-    page.wait_for_timeout(1000)  # the colours change softly
-    assert brightness("backgroundColor") > 200
+    page.get_by_role("button", name="Or use an example").click()
+    page.get_by_text("Press Talk").wait_for()
+    assert page.locator("#begin").is_enabled()
 
 
 # Contrasts to what is behind, by WCAG 2.2 (level AA).
@@ -624,14 +602,21 @@ FAINT_FIELDS = f"""() => {{
 }}"""
 
 
-@pytest.mark.parametrize(
-    "page",
-    [{"color_scheme": name} for name in ("light", "dark")],
-    indirect=True,
-)
-def test_texts_can_be_read_and_fields_have_edges(page):
+@pytest.mark.parametrize("page", [{"color_scheme": "dark"}], indirect=True)
+def test_the_page_is_dark_where_the_visitors_system_is_and_can_be_read_in_the_dark_and_in_the_light(page):
+    def brightness(property):
+        colour = page.evaluate(f"() => getComputedStyle(document.body).{property}")
+        return sum(map(float, re.findall(r"[\d.]+", colour)[:3])) / 3
+
     page.locator("#advanced button").first.click()
     page.get_by_text("Seed", exact=True).first.wait_for()
+    assert brightness("backgroundColor") < 60
+    assert brightness("color") > 180
+    assert not page.evaluate(FAINT_TEXTS)
+    assert not page.evaluate(FAINT_FIELDS)
+    page.locator("#theme").click()
+    page.wait_for_timeout(1000)  # the colours change softly
+    assert brightness("backgroundColor") > 200
     assert not page.evaluate(FAINT_TEXTS)
     assert not page.evaluate(FAINT_FIELDS)
 

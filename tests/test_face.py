@@ -255,7 +255,7 @@ def test_a_face_in_a_screenshot_is_found(detector, astronaut):
     assert len(detector.detect(np.asarray(reduced))) == 1
 
 
-def test_tracking_follows_a_face_and_tells_when_it_is_lost(detector, astronaut):
+def test_tracking_follows_a_face_and_reports_when_it_is_lost(detector, astronaut):
     faces = list(detector.track([astronaut, astronaut, np.zeros_like(astronaut)]))
     assert faces[0].shape == (478, 3)
     assert np.abs(faces[0] - faces[1])[:, :2].max() < 4

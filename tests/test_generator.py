@@ -659,7 +659,7 @@ def test_a_film_may_be_given_up_when_its_process_has_ended_at_exit(prepared, por
 # The rasterizer
 
 
-def test_rasterizer_interpolates_and_the_nearest_triangle_wins():
+def test_rasterizer_interpolates_and_shows_the_nearest_triangle():
     corners = torch.tensor([[0.0, 0], [8, 0], [0, 8], [8, 8]])
     vertices = torch.cat([corners, corners])[None]
     depths = torch.tensor([[5.0] * 4 + [2.0, 2.0, 9.0, 9.0]])

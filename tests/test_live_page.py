@@ -266,7 +266,7 @@ def test_a_visitor_may_wait_for_the_portrait_in_silence(live, monkeypatch):
         assert "Nothing has come" in end(socket)[0]["message"]
 
 
-def test_a_fault_is_told_without_its_message_and_the_server_goes_on(live, monkeypatch):
+def test_a_fault_is_reported_without_its_message_and_the_server_goes_on(live, monkeypatch):
     def fail(*_):
         raise RuntimeError("secret")
 

@@ -543,7 +543,7 @@ def test_eyes_stay_on_the_viewer_while_the_head_turns():
     np.testing.assert_allclose(counter_gaze(PHOTO, PHOTO, 1.0), 0, atol=1e-9)
 
 
-def test_normalization_sees_no_blink_and_no_gaze_as_head_motion():
+def test_normalization_takes_no_blink_and_no_gaze_for_head_motion():
     face = canonical_face().vertices[None]
     _, pose = normalize(apply_blink(apply_gaze(face, 10.0, -8.0), np.ones(1)) * 100)
     np.testing.assert_allclose(pose.rotation, 0, atol=0.3)

@@ -107,7 +107,7 @@ def upper_arch(frame: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("refined", [False, True], ids=["drawn", "refined"])
-def test_single_teeth_can_be_told_apart(generator, closed, refined):
+def test_single_teeth_can_be_distinguished(generator, closed, refined):
     face = posed(closed, parted(closed, 0.06))
     frame = rendered(generator, generator.prepare(closed, refined=refined), face)[0]
     landmarks = face.landmarks[0]

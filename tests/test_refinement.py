@@ -186,7 +186,7 @@ def test_mouths_in_black_and_white_are_refined_and_statues_are_not(portrait):
 
 
 @torch.inference_mode()
-def test_the_network_sees_the_lips_where_the_window_shows_them(portrait, prepared):
+def test_the_network_gets_the_lips_where_the_window_shows_them(portrait, prepared):
     motion = with_open_mouth(portrait, 0.15, yaw=-6, roll=12)
     pixels = window_pixels(prepared.centre, prepared.lattice, motion)[0]
     lips = lips_in_window(prepared.centre, motion)

@@ -425,7 +425,7 @@ def test_one_visitor_can_ask_for_so_much_a_minute_and_others_all_the_same(tmp_pa
             assert other.ask("glance", []) == ["seen"]
 
 
-def test_metrics_tell_of_how_many_addresses_requests_are_counted(tmp_path):
+def test_metrics_report_of_how_many_addresses_requests_are_counted(tmp_path):
     with served(tmp_path) as visitor:
         visitor.get("/config")
         for number in range(4):
@@ -651,7 +651,7 @@ def test_a_portrait_that_is_still_prepared_when_the_demo_ends_is_no_fault(caplog
     assert ("fault" in caplog.messages) != ends
 
 
-def test_health_tells_of_a_fault_until_a_job_has_succeeded(tmp_path):
+def test_health_reports_a_fault_until_a_job_has_succeeded(tmp_path):
     health = {"loaded": True, "device": "cpu", "degraded": "disk_full", "stuck": 0}
     with served(tmp_path, health=lambda: health) as visitor:
         answer = visitor.get("/healthz")
@@ -852,18 +852,11 @@ def test_a_demo_ends_as_soon_as_its_live_session_has_ended(tmp_path):
         process.wait(20)
 
 
-def test_a_refused_web_socket_is_no_error_in_the_log(tmp_path):
+def test_requests_that_are_none_and_refused_web_sockets_do_not_fill_the_log(tmp_path):
     with program(tmp_path) as (process, _, visitor):
         for path in ("live", "nowhere"):
             with pytest.raises(InvalidStatus):
                 connect(live_address(visitor).replace("live", path), origin="https://elsewhere.example")
-        process.terminate()
-        _, log = process.communicate(timeout=30)
-    assert "serving" in log and "error" not in log
-
-
-def test_requests_that_are_none_do_not_fill_the_log(tmp_path):
-    with program(tmp_path) as (process, _, visitor):
         for head in ("no request", "GET / HTTP/1.1\r\nHost: here\r\nConnection: Upgrade\r\nUpgrade: h2c"):
             with socket.create_connection((visitor.base_url.host, visitor.base_url.port)) as connection:
                 connection.sendall(f"{head}\r\n\r\n".encode())
@@ -954,7 +947,7 @@ def test_pages_that_the_operator_allows_may_frame_and_use_it(tmp_path):
         assert visitor.options("/gradio_api/call/glance", headers=asked).status_code == 200
 
 
-def test_a_demo_under_a_path_of_a_proxy_knows_its_own_origin(tmp_path):
+def test_a_demo_under_a_path_of_a_proxy_accepts_its_own_origin(tmp_path):
     with served(tmp_path, root_path="https://demo.example/space") as visitor:
         headers = {"origin": "https://demo.example"}
         assert visitor.post("/gradio_api/call/glance", json={"data": []}, headers=headers).status_code == 200

@@ -52,7 +52,7 @@ def visitor(tmp_path_factory):
 # Settings
 
 
-def test_flags_win_over_variables_and_these_over_defaults(monkeypatch):
+def test_flags_override_variables_and_these_override_defaults(monkeypatch):
     monkeypatch.setenv("SPACE_QUEUE_SIZE", "7")
     monkeypatch.setenv("SPACE_KEPT_MINUTES", "25")
     monkeypatch.setenv("SPACE_FORCE_VISIBLE_MARK", "true")

@@ -36,7 +36,7 @@ from space_core.cluster import film_maker, storage
 from space_core.cluster.batch import MAX_GROUP, grouped
 from space_core.cluster.film_maker import FilmMaker
 from space_core.cluster.job_table import FilmJob, read_job_table
-from space_core.cluster.ray_session import ray_session
+from space_core.cluster.ray_session import LOCAL, ray_session
 from space_core.cluster.remote_stream import MAX_UNREAD
 from space_core.cluster.replica import NO_PICTURE, Chunk, FilmRequest, FilmResult, LiveRequest, Ready
 from space_core.cluster.serving import RemotePipeline
@@ -338,9 +338,41 @@ def test_films_whose_rows_have_changed_are_made_again(tmp_path, capsys, monkeypa
     assert batch(*changed) == []
 
 
-# With a local Ray and two workers.
+# With Ray on this machine, and two workers.
 
 NUM_FILMS = 12
+
+
+@pytest.fixture(scope="module")
+def ray_variables() -> dict[str, str]:
+    return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0"}
+
+
+@pytest.fixture(scope="module")
+def ray_cluster(ray_variables, tmp_path_factory) -> Iterator[tuple[str, int]]:
+    """The address of a cluster of this machine, and its process."""
+    port = free_port()
+    folder = tmp_path_factory.mktemp("r")
+    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", f"--port={port}"]
+    command += ["--node-ip-address=127.0.0.1"]
+    command += ["--num-cpus=2", "--include-dashboard=false", f"--temp-dir={folder}", "--object-store-memory=100000000"]
+    environment = {**os.environ, **ray_variables, "PYTHONPATH": str(PACKAGE.parent)}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as cluster:
+        try:
+            until(lambda: is_listening(port))
+            yield f"127.0.0.1:{port}", cluster.pid
+        finally:
+            # By itself Ray takes half a minute to end.
+            for process in (*psutil.Process(cluster.pid).children(recursive=True), cluster):
+                with suppress(psutil.Error):
+                    process.kill()
+
+
+@pytest.fixture
+def ray_environment(ray_variables, monkeypatch) -> None:
+    """The variables by which this process and those that it starts are admitted to the cluster."""
+    for name, value in ray_variables.items():
+        monkeypatch.setenv(name, value)
 
 
 @pytest.fixture
@@ -355,8 +387,9 @@ def jobs(tmp_path) -> Path:
     return write_table([*rows, {"id": "bad", "photo": "none.jpg", "speech": "speech.wav"}], tmp_path / "jobs.csv")
 
 
-def start_batch(jobs: Path, *arguments: str) -> subprocess.Popen:
+def start_batch(jobs: Path, address: str, *arguments: str) -> subprocess.Popen:
     command = [sys.executable, "-m", "space_core", "batch", str(jobs), "-o", str(jobs.parent / "out"), "--workers=2"]
+    command.append(f"--address={address}")
     return subprocess.Popen([*command, *arguments], cwd=PACKAGE.parent, stderr=subprocess.PIPE, text=True)
 
 
@@ -376,9 +409,9 @@ def actors_of(program: int, kind: str) -> list[psutil.Process]:
     return found
 
 
-def workers_of(driver: int) -> list[psutil.Process]:
+def workers_of(cluster: int) -> list[psutil.Process]:
     """The processes with a batch's pipelines."""
-    return actors_of(driver, "_Worker")
+    return actors_of(cluster, "_Worker")
 
 
 def replicas_of(program: int) -> list[psutil.Process]:
@@ -402,20 +435,22 @@ def check_results(folder: Path) -> list[FilmStatus]:
 
 
 @pytest.mark.slow
-def test_a_driver_that_is_killed_is_resumed_where_it_was_and_a_worker_that_is_killed_loses_no_film(jobs):
-    out = jobs.parent / "out"
-    with start_batch(jobs, "--quiet") as batch:
+def test_a_driver_that_is_killed_is_resumed_where_it_was_and_a_worker_that_is_killed_loses_no_film(
+    jobs, ray_cluster, ray_environment
+):
+    out, (address, cluster) = jobs.parent / "out", ray_cluster
+    with start_batch(jobs, address, "--quiet") as batch:
         until(lambda: len(films(out)) >= NUM_FILMS // 4, 300)
-        workers = workers_of(batch.pid)
+        workers = workers_of(cluster)
         os.kill(batch.pid, signal.SIGKILL)
         batch.wait()
     until(lambda: all(map(has_ended, workers)))
     first = films(out)
     assert len(first) <= NUM_FILMS // 2
     (out / ".space-0123456789ab.mp4.part").touch()
-    with start_batch(jobs, "--resume") as batch:
+    with start_batch(jobs, address, "--resume") as batch:
         until(lambda: len(films(out)) >= len(first) + 2, 300)
-        workers_of(batch.pid)[0].kill()
+        workers_of(cluster)[0].kill()
         before = films(out)
         errors = batch.communicate(timeout=300)[1]
     assert batch.returncode == 2, errors
@@ -562,36 +597,9 @@ def film_values(visitor: Visitor, speech: Path) -> dict[str, Any]:
     return values | {"photo": visitor.upload(EXAMPLES / "astronaut.jpg"), "speech": visitor.upload(speech), "size": 256}
 
 
-@pytest.fixture(scope="module")
-def ray_variables() -> dict[str, str]:
-    return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0"}
-
-
-@pytest.fixture(scope="module")
-def ray_cluster(ray_variables, tmp_path_factory) -> Iterator[tuple[str, int]]:
-    """The address of a cluster of this machine, and its process."""
-    port = free_port()
-    folder = tmp_path_factory.mktemp("r")
-    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", f"--port={port}"]
-    command += ["--node-ip-address=127.0.0.1"]
-    command += ["--num-cpus=2", "--include-dashboard=false", f"--temp-dir={folder}", "--object-store-memory=100000000"]
-    environment = {**os.environ, **ray_variables, "PYTHONPATH": str(PACKAGE.parent)}
-    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as cluster:
-        try:
-            until(lambda: is_listening(port))
-            yield f"127.0.0.1:{port}", cluster.pid
-        finally:
-            # By itself Ray takes half a minute to end.
-            for process in (*psutil.Process(cluster.pid).children(recursive=True), cluster):
-                with suppress(psutil.Error):
-                    process.kill()
-
-
 @pytest.mark.slow
-def test_a_page_that_ends_costs_the_visitors_of_another_page_no_film(ray_cluster, ray_variables, tmp_path, monkeypatch):
+def test_a_page_that_ends_costs_the_visitors_of_another_page_no_film(ray_cluster, ray_environment, tmp_path):
     ray_address, cluster = ray_cluster
-    for name, value in ray_variables.items():
-        monkeypatch.setenv(name, value)
     speech = speech_of(2, tmp_path / "speech.wav")
 
     def check_ending(old_address: str, old: subprocess.Popen, address: str, ending: signal.Signals) -> None:
@@ -647,14 +655,10 @@ class FakeServe:
 
 
 @pytest.mark.slow
-def test_a_page_that_starts_while_the_last_one_removes_the_application_has_one_all_the_same(
-    ray_cluster, ray_variables, monkeypatch
-):
-    for name, value in ray_variables.items():
-        monkeypatch.setenv(name, value)
+def test_a_page_that_starts_while_the_last_one_removes_the_application_has_one_all_the_same(monkeypatch):
     serve = FakeServe()
     monkeypatch.setitem(sys.modules, "ray.serve", serve)
-    with ray_session(ray_cluster[0], None), ThreadPoolExecutor(1) as pages:
+    with ray_session(LOCAL, 1), ThreadPoolExecutor(1) as pages:
         monkeypatch.setattr("ray.serve", serve, raising=False)
 
         def start() -> bool:

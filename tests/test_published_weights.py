@@ -147,18 +147,18 @@ def test_what_is_fetched_last_is_read_and_what_it_replaces_is_removed(tmp_path, 
             get_weights("liveportrait", lambda _: True, endpoint=hub)
             assert read() == expected[2]
             assert not (own / f"{NAMES[0]}.safetensors").exists()
-        shutil.copy(given / f"{NAMES[1]}.safetensors", own)  # by hand
+        shutil.copy(given / f"{NAMES[1]}.safetensors", own)  # as a user might
         with pytest.raises(SpaceError, match=rf"{NAMES[1]}\.safetensors is read before the files .* Remove it\."):
             get_weights("liveportrait", lambda _: True, endpoint=hub)
     assert (own / f"{NAMES[1]}.safetensors").exists()
 
 
-@pytest.mark.slow
 def test_a_folder_is_taken_over(tmp_path, monkeypatch):
     monkeypatch.setenv("SPACE_WEIGHTS_FOLDER", str(tmp_path / "own"))
+    monkeypatch.setattr(checkpoints, "Layout", partial(replace, SMALL))  # of files that do not say theirs
     given = tmp_path / "given"
     given.mkdir()
-    networks = random_networks(1)
+    networks = random_networks(1, SMALL)
     for name in NAMES:
         save_file(networks.get_submodule(name).state_dict(), given / f"{name}.safetensors")
     assert main(["get-weights", "liveportrait", "--from", str(given)]) == 0

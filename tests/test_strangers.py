@@ -802,7 +802,7 @@ def test_a_running_job_has_time_to_finish_when_the_demo_ends(tmp_path):
 
 @pytest.mark.parametrize(("ending", "grace"), [(signal.SIGTERM, "0"), (signal.SIGINT, "60")])
 def test_a_visitor_whose_job_is_broken_off_is_told_that_the_demo_restarts(tmp_path, ending, grace):
-    with program(tmp_path, "--grace-seconds", grace) as (process, _, visitor):
+    with program(tmp_path, "--grace-seconds", grace) as (process, folder, visitor):
         event = visitor.begin("work", [60])
         assert process.stdout.readline() == "working\n"
         threading.Timer(0.5, process.send_signal, [ending]).start()
@@ -810,6 +810,7 @@ def test_a_visitor_whose_job_is_broken_off_is_told_that_the_demo_restarts(tmp_pa
             visitor.result("work", event)
         log = process.communicate(timeout=20)[1]
     assert "h11" not in log
+    assert not folder.exists()  # the visitors' files, whichever signal it was
 
 
 def live_address(visitor):

@@ -628,8 +628,7 @@ def test_every_request_waits_in_the_queue(visitor):
 # A program of its own
 
 
-@pytest.mark.parametrize("ending", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
-def test_visitors_files_go_with_the_program_that_logs_no_name(tmp_path, ending):
+def test_visitors_files_go_with_the_program_that_logs_no_name(tmp_path):
     leftover = tmp_path / "space-visitors-killed"
     leftover.mkdir()
     (leftover / "photo.jpg").write_bytes(b"a face")
@@ -641,7 +640,7 @@ def test_visitors_files_go_with_the_program_that_logs_no_name(tmp_path, ending):
         with pytest.raises(Refused, match=r"went wrong on our side.* as fault [0-9a-f]{8}\.") as refusal:
             visitor.ask("fail", ["aunt mary.jpg"])
         visitor.begin("work", [60])  # is still at work when the program gets the signal
-        process.send_signal(ending)
+        process.send_signal(signal.SIGTERM)
         log = process.communicate(timeout=20)[1]
     assert not any(path.is_file() for path in tmp_path.rglob("*"))
     assert not folder.exists()

@@ -39,9 +39,9 @@ from space_core.progress import NUM_CORES
 EXAMPLES = Path(__file__).parents[1] / "examples"
 # Files of tests that take more than half a minute on one core, the longest first.
 LONGEST = (
-    *("test_cluster", "test_app", "test_browser", "test_pipeline", "test_strangers", "test_live", "test_neural"),
-    *("test_generator", "test_media", "test_fuzz", "test_face_vid2vid", "test_head_turn", "test_web", "test_mouth"),
-    *("test_cli",),
+    *("test_cluster", "test_browser", "test_app", "test_pipeline", "test_strangers", "test_web", "test_live"),
+    *("test_neural", "test_cli", "test_generator", "test_liveportrait_networks", "test_mouth", "test_media"),
+    *("test_face_vid2vid", "test_fuzz"),
 )
 UNLIMITED = {"visitor_requests": 100_000, "visitor_jobs": 100_000}  # settings for tests, which are one visitor
 STANDING = ("starter", "detector", "drawing-process")  # beginnings of the names of threads that stay for the next film

@@ -251,8 +251,8 @@ def test_a_header_whose_brackets_are_not_closed_is_refused(saved):
 
 
 def test_a_shorter_limit_holds_for_motions_too(saved):
-    with pytest.raises(SpaceError, match="limit is 1 s, 25 frames"):
-        load_motion(saved, max_seconds=1)
+    with pytest.raises(SpaceError, match=r"limit is 0\.8 s, 20 frames"):
+        load_motion(saved, max_seconds=0.8)
 
 
 def test_a_motion_file_that_cannot_be_written_is_refused(motion, tmp_path):

@@ -95,18 +95,19 @@ def register(monkeypatch):
 # Generators by name
 
 
-def test_the_generator_of_the_contributing_guide_works(register, short_speech, tmp_path, command_line):
+def test_the_generator_of_the_contributing_guide_works(register, tmp_path, command_line):
     (source,) = re.findall(r"```python\n(.*?def build.*?)```", CONTRIBUTING.read_text("utf-8"), re.DOTALL)
     names = {}
     exec(source, names)
     register("dimming", names["build"])
     options = AnimationOptions(generator="dimming", blinks_per_minute=60)
-    frames = np.stack(list(SpacePipeline("cpu").animate(PHOTO, short_speech, options)))
+    speech = speech_of(1.3, tmp_path / "speech.wav")  # with a blink
+    frames = np.stack(list(SpacePipeline("cpu").animate(PHOTO, speech, options)))
     assert frames.shape == (33, 512, 512, 3)
     light = frames.mean((1, 2, 3))
     assert light.min() < 0.8 * light.max()
     settings = ("--setting", "generator=dimming", "--setting", "")
-    assert command_line("compare", PHOTO, short_speech, "-o", tmp_path / "grid.mp4", *settings) == 0
+    assert command_line("compare", PHOTO, speech, "-o", tmp_path / "grid.mp4", *settings) == 0
 
 
 class StillGenerator:

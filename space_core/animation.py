@@ -98,7 +98,7 @@ def with_mark(picture: np.ndarray, options: RenderingOptions) -> np.ndarray:
 
 
 def render_frames(
-    renderer: generator.Generator, prepared: Any, segments: Iterator[Motion], num_frames: int, progress: Progress
+    renderer: generator.Generator[Any], prepared: Any, segments: Iterator[Motion], num_frames: int, progress: Progress
 ) -> Generator[Frame, None, None]:
     """Stage 3: the frames of a film of ``num_frames``, each with the motion it shows.
 

@@ -27,6 +27,8 @@ from space_core.progress import start
 
 CACHE_BYTES = 200_000_000  # about ten square films; the networks and a film at work take 0.8 GB besides
 
+Key = tuple[Any, ...]  # what distinguishes portraits
+
 
 @dataclass
 class CachedPortrait:
@@ -46,9 +48,9 @@ class PortraitCache:
         self._device = device
         self._max_bytes = max_bytes
         self._detectors: dict[str, Detector] = {}
-        self._portraits: OrderedDict[tuple, CachedPortrait] = OrderedDict()
-        self._found: WeakValueDictionary[tuple, Portrait] = WeakValueDictionary()  # those that are being prepared
-        self._refused: tuple[tuple, str] | None = None  # the latest photo that can't be animated, and why
+        self._portraits: OrderedDict[Key, CachedPortrait] = OrderedDict()
+        self._found: WeakValueDictionary[Key, Portrait] = WeakValueDictionary()  # those that are being prepared
+        self._refused: tuple[Key, str] | None = None  # the latest photo that can't be animated, and why
         self._lock = threading.Lock()  # of the dictionaries
         self._finding, self._preparing = threading.Lock(), threading.Lock()
 
@@ -56,7 +58,7 @@ class PortraitCache:
         """The portrait alone, as soon as its face is found; see ``get``, which may still prepare it."""
         return self._portrait(_key(photo, options), photo, options)
 
-    def get(self, photo: np.ndarray, options: RenderingOptions, generator: Generator) -> CachedPortrait:
+    def get(self, photo: np.ndarray, options: RenderingOptions, generator: Generator[Any]) -> CachedPortrait:
         """The portrait of a photo (H, W, 3) uint8 RGB, prepared by ``generator``, which is the one that options name.
 
         Raises:
@@ -92,14 +94,14 @@ class PortraitCache:
         if expired:
             return_freed_memory()
 
-    def _find(self, key: tuple) -> CachedPortrait | None:
+    def _find(self, key: Key) -> CachedPortrait | None:
         with self._lock:
             if (found := self._portraits.get(key)) is not None:
                 found.used_at = time.monotonic()
                 self._portraits.move_to_end(key)
             return found
 
-    def _portrait(self, key: tuple, photo: np.ndarray, options: RenderingOptions) -> Portrait:
+    def _portrait(self, key: Key, photo: np.ndarray, options: RenderingOptions) -> Portrait:
         with self._finding:
             if (kept := self._find(key)) is not None:
                 return kept.portrait
@@ -117,12 +119,12 @@ class PortraitCache:
             self._found[key] = found
             return found
 
-    def _prepare(self, portrait: Portrait, options: RenderingOptions, generator: Generator) -> CachedPortrait:
+    def _prepare(self, portrait: Portrait, options: RenderingOptions, generator: Generator[Any]) -> CachedPortrait:
         kept = start(lambda: portrait if options.shows_whole_photo else _reduced(portrait))
         prepared = generator.prepare(portrait, _canvas(portrait, options), options.refine == "network")
         return CachedPortrait(kept.result(), prepared, _num_bytes((kept.result(), prepared), set()), time.monotonic())
 
-    def _keep(self, key: tuple, portrait: CachedPortrait) -> None:
+    def _keep(self, key: Key, portrait: CachedPortrait) -> None:
         with self._lock:
             self._portraits[key] = portrait
             while (
@@ -132,8 +134,7 @@ class PortraitCache:
         start(return_freed_memory)  # of what was dropped, and of what preparing took
 
 
-def _key(photo: np.ndarray, options: RenderingOptions) -> tuple:
-    """What distinguishes portraits."""
+def _key(photo: np.ndarray, options: RenderingOptions) -> Key:
     checksum = hashlib.sha256(np.ascontiguousarray(photo).data).digest()
     return (checksum, photo.shape, *options.preparation)
 

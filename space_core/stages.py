@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import chain
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -155,7 +155,7 @@ class Stages:
         draw = partial(render_segment, renderer, cached.prepared, options, num_parts)
         return LiveStream(planner, draw, chunks, control, skip_after)
 
-    def _generator(self, name: str, progress: Progress) -> generator.Generator:
+    def _generator(self, name: str, progress: Progress) -> generator.Generator[Any]:
         """The generator of a name, built when it is first asked for."""
         if (built := self._generators.get(name)) is not None:
             return built

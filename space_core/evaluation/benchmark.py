@@ -89,7 +89,7 @@ def main() -> None:
         _in_own_process(_measure_photo, arguments.seconds[0], arguments.megapixels, options, arguments.device)
 
 
-def _in_own_process(measure: Callable, *arguments: object) -> None:
+def _in_own_process(measure: Callable[..., object], *arguments: object) -> None:
     """Runs a measurement where nothing else was loaded: the peak of memory is one figure per process."""
     process = multiprocessing.get_context("spawn").Process(target=_measure_as_program, args=(measure, *arguments))
     process.start()
@@ -98,7 +98,7 @@ def _in_own_process(measure: Callable, *arguments: object) -> None:
         sys.exit(process.exitcode)
 
 
-def _measure_as_program(measure: Callable, *arguments: object) -> None:
+def _measure_as_program(measure: Callable[..., object], *arguments: object) -> None:
     configure_process()  # as the command line and the web demo do
     measure(*arguments)
 

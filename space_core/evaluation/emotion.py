@@ -12,6 +12,7 @@ The portraits DEVELOPED_ON were used to choose the amounts of action units; resu
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -68,7 +69,7 @@ def main() -> None:
     report(*corpus_and_generator_from_arguments(__doc__))
 
 
-def report(corpus: Corpus, generator: Generator) -> None:
+def report(corpus: Corpus, generator: Generator[Any]) -> None:
     """Prints the figures named at the top of this file."""
     report_actors(corpus, generator)
     report_growth()
@@ -86,7 +87,7 @@ def report(corpus: Corpus, generator: Generator) -> None:
             report_classes(probabilities)
 
 
-def report_actors(corpus: Corpus, generator: Generator) -> None:
+def report_actors(corpus: Corpus, generator: Generator[Any]) -> None:
     """Prints, for every actor, how near emotions made from the others are to the actor's mean displacements.
 
     Once as they displace the mesh, and once as tracked in films, as the actor's were: the tracker shows half of how
@@ -129,7 +130,9 @@ def report_nearness(title: str, ours: Displacements, measured: Displacements) ->
         )
 
 
-def tracked_in_films(corpus: Corpus, generator: Generator, made: Displacements, slopes: np.ndarray) -> Displacements:
+def tracked_in_films(
+    corpus: Corpus, generator: Generator[Any], made: Displacements, slopes: np.ndarray
+) -> Displacements:
     """Displacements as tracked in silent films of the portraits FILMED, averaged over these.
 
     ``slopes`` are those of ``slopes_of``.
@@ -199,7 +202,7 @@ def opening_of(model: Speech2Landmarks, windows: list[SpeechWindow], portrait: n
     return lip_opening(np.concatenate(landmarks))
 
 
-def rendered(corpus: Corpus, generator: Generator, names: tuple[str, ...]) -> np.ndarray:
+def rendered(corpus: Corpus, generator: Generator[Any], names: tuple[str, ...]) -> np.ndarray:
     """Frames (portraits, 8 emotions at intensity 1, frames, 512, 512, 3) without head motion or blinks."""
     model, speech = load_speech2landmarks(), load_speech(SPEECH)[: SECONDS * SAMPLE_RATE]
     detector = build_detector("mediapipe")

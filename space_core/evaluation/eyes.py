@@ -11,6 +11,7 @@ the displacement of the iris is also measured by matching its pixels.
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -55,7 +56,7 @@ def main() -> None:
     report(*corpus_and_generator_from_arguments(__doc__))
 
 
-def report(corpus: Corpus, generator: Generator) -> None:
+def report(corpus: Corpus, generator: Generator[Any]) -> None:
     """Prints the figures named at the top of this file."""
     _report_blinks(corpus)
     _report_saccades()
@@ -116,7 +117,7 @@ def _report_saccades() -> None:
         print(f"  saccades at {amount}: {len(jumps) / SEEDS:.0f} a minute of {size}°, never beyond {largest}°")
 
 
-def _report_rendered(corpus: Corpus, generator: Generator) -> None:
+def _report_rendered(corpus: Corpus, generator: Generator[Any]) -> None:
     detector = build_detector("mediapipe")
     names, pixels, tracked, kept, shut, hidden = [], [], [], [], [], []
     for name, portrait in _portraits(corpus, detector):

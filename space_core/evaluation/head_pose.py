@@ -12,7 +12,7 @@ from scipy.signal import savgol_filter
 
 from space_core.face.normalization import HeadPose
 from space_core.measures.corpus import Corpus, corpus_from_arguments
-from space_core.measures.head_motion import read_recorded_heads
+from space_core.measures.head_motion import RecordedHead, read_recorded_heads
 from space_core.measures.spectrum import share_above
 from space_core.motion.head_pose import PITCH, generate_head_pose
 from space_core.motion.loudness import loudness, smooth
@@ -42,7 +42,7 @@ def report(corpus: Corpus) -> None:
     _report_promises(np.concatenate([speech for _, speech in training]))
 
 
-def _print_distributions(recorded: list, generated: list) -> None:
+def _print_distributions(recorded: list[RecordedHead], generated: list[RecordedHead]) -> None:
     """Quantiles over all frames of all clips."""
     print(f"    {', '.join(map(str, QUANTILES))} % of the frames are below")
     angles, speeds = [], []
@@ -57,7 +57,7 @@ def _print_distributions(recorded: list, generated: list) -> None:
             print(f"    {direction + name:24} recorded {real[channel]!s:30} generated {made[channel]}")
 
 
-def _print_medians(recorded: list, generated: list) -> None:
+def _print_medians(recorded: list[RecordedHead], generated: list[RecordedHead]) -> None:
     """Medians over the clips."""
     clips = [[figures(pose, loudness(speech, len(pose))) for pose, speech in every] for every in (recorded, generated)]
     for name in clips[0][0]:

@@ -23,6 +23,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -114,7 +115,7 @@ def _figures(portrait: Portrait, frames: np.ndarray, detector: Detector) -> dict
             continue
         face = faces[0]
         if photo_descriptor is not None:
-            identity.append(np.linalg.norm(face_descriptor(frame, face) - photo_descriptor))
+            identity.append(float(np.linalg.norm(face_descriptor(frame, face) - photo_descriptor)))
         angles.append((turn, (normalize(face[None])[1].rotation - portrait.pose.rotation)[0, :2]))
         now = person_mask(frame, face[:, :2]) > PERSON
         from_photo, from_now = (distance_transform_edt(~mask) for mask in (person, now))
@@ -134,7 +135,7 @@ def _figures(portrait: Portrait, frames: np.ndarray, detector: Detector) -> dict
     }
 
 
-def _clip_figures(corpus: Corpus, clip: str, generator: Generator, detector: Detector) -> dict[str, float]:
+def _clip_figures(corpus: Corpus, clip: str, generator: Generator[Any], detector: Detector) -> dict[str, float]:
     """Flicker of the outline in a clip, given as ID:FRAME, and in what is drawn out of its first frame."""
     name, first = clip.rsplit(":", 1)
     recorded = cut_clip(corpus, name, detector, int(first) + np.arange(CLIP_FRAMES))
@@ -160,13 +161,13 @@ def outline_flicker(frames: Sequence[np.ndarray], faces: np.ndarray) -> float:
     return _mean(changes)
 
 
-def _mean(values: list) -> float:
+def _mean(values: list[float]) -> float:
     """Of the values that are numbers; NaN where there are none."""
     numbers = [float(value) for value in values if not math.isnan(value)]
     return float(np.mean(numbers)) if numbers else math.nan
 
 
-def _slope(angles: list, axis: int) -> float:
+def _slope(angles: list[tuple[tuple[int, int], np.ndarray]], axis: int) -> float:
     """Of the measured angle over the commanded one, through the origin."""
     pairs = np.array([(turn[axis], measured[axis]) for turn, measured in angles if turn[axis]])
     return float((pairs[:, 0] * pairs[:, 1]).sum() / (pairs[:, 0] ** 2).sum()) if len(pairs) else np.nan

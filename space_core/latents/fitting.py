@@ -173,7 +173,7 @@ def _descend(network: LatentNetwork, training: Tensors, held: Tensors, steps: in
     Speech comes last: otherwise the network would memorize takes by their speech before it has learned from landmarks.
     """
     network.linear.requires_grad_(False)
-    loss_of: Callable = torch.nn.functional.mse_loss
+    loss_of: Callable[..., torch.Tensor] = torch.nn.functional.mse_loss
 
     def check(with_speech: bool) -> float:
         with torch.inference_mode():

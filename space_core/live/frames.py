@@ -61,7 +61,7 @@ def frames_of(
 
 
 def render_segment(
-    renderer: generator.Generator,
+    renderer: generator.Generator[Any],
     prepared: Any,
     options: RenderingOptions,
     num_parts: int,

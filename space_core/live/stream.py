@@ -174,7 +174,7 @@ def _checked(chunk: np.ndarray) -> np.ndarray:
     return chunk.astype(np.float32)
 
 
-def _put(items: queue.Queue, item: Any, over: threading.Event) -> bool:
+def _put(items: queue.Queue[Any], item: Any, over: threading.Event) -> bool:
     """Puts an item as soon as there is room; False where the stream is over before."""
     while not over.is_set():
         with suppress(queue.Full):
@@ -183,7 +183,7 @@ def _put(items: queue.Queue, item: Any, over: threading.Event) -> bool:
     return False
 
 
-def _take(items: queue.Queue, over: threading.Event) -> Any:
+def _take(items: queue.Queue[Any], over: threading.Event) -> Any:
     """The next item; None where the stream is over before."""
     while not over.is_set():
         with suppress(queue.Empty):

@@ -78,7 +78,7 @@ def _library() -> tuple[ctypes.CDLL, int, list[np.ndarray], list[tuple[str, floa
     sample_rate = library.espeak_Initialize(SYNCHRONOUS, 0, None, PHONEME_EVENTS)
     chunks, marks = [], []
 
-    @_Callback
+    @_Callback  # type: ignore[untyped-decorator]  # of ctypes
     def collect(sound: Any, length: int, events: Any) -> int:
         if length > 0:
             chunks.append(np.ctypeslib.as_array(sound, (length,)).copy())

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +25,7 @@ def add_generator_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def corpus_and_generator_from_arguments(description: str) -> tuple[Corpus, Generator]:
+def corpus_and_generator_from_arguments(description: str) -> tuple[Corpus, Generator[Any]]:
     """The corpus and the generator named on the command line, see ``corpus_arguments``."""
     parser = corpus_arguments(description)
     add_generator_argument(parser)
@@ -32,7 +33,7 @@ def corpus_and_generator_from_arguments(description: str) -> tuple[Corpus, Gener
     return Corpus(arguments.corpus, arguments.cache), the_generator(arguments.generator)
 
 
-def the_generator(name: str) -> Generator:
+def the_generator(name: str) -> Generator[Any]:
     """The generator of a name, on the GPU if there is one; on first use it may be trained for minutes."""
     return build_generator(name, pick_device("auto"), ignore_progress)
 

@@ -34,7 +34,7 @@ from space_core.training.speech2landmarks.held_sounds import held_examples
 from space_core.training.speech2landmarks.loss import MotionLoss
 from space_core.training.speech2landmarks.pseudo_labels import HELD_OUT, pseudo_labelled_clip, pseudo_labels
 from space_core.training.speech2landmarks.recordings import aligned, read_recordings
-from space_core.training.speech2landmarks.train import decode, report, train
+from space_core.training.speech2landmarks.train import Material, decode, report, train
 from space_core.training.whisper import whisper_encoder
 
 STEPS = 1600
@@ -87,14 +87,16 @@ def trained_decoder(corpus: Corpus, encoder: SpeechEncoder) -> tuple[MotionDecod
     # 3. Pseudo-labels of speech without video
     labels = cached(
         corpus.cache / "speech2landmarks.labels.pt",
-        lambda: pseudo_labels(corpus, [encoded_clip(clip, features) for clip in training], validation, basis, encoder),
+        lambda: pseudo_labels(
+            corpus, Material([encoded_clip(clip, features) for clip in training], validation, basis), encoder
+        ),
     )
     print(f"{len(labels)} recordings without video, {sum(map(len, labels.values())) / FPS / 60:.1f} min")
     training += [pseudo_labelled_clip(Path(path), motion) for path, motion in labels.items()]
 
     # 4. The decoder
     checkpoint = corpus.cache / "speech2landmarks.pt"
-    decoder = train(training, validation, basis, STEPS, encoder=encoder, checkpoint=checkpoint)
+    decoder = train(Material(training, validation, basis), STEPS, encoder=encoder, checkpoint=checkpoint)
     report("network", decoder, validation, basis)
 
     # 5. Fine-tuning on all clips

@@ -6,7 +6,7 @@ import torch
 from space_core.measures.lips import best_lag
 from space_core.training.speech2landmarks.basis import coefficient_opening
 from space_core.training.speech2landmarks.clips import OWN_SPEED, Clip, encoded_clip, shifted
-from space_core.training.speech2landmarks.train import LARGEST_LAG, Ensemble, predicted_opening, train
+from space_core.training.speech2landmarks.train import LARGEST_LAG, Ensemble, Material, predicted_opening, train
 
 ROUNDS = 2  # the second one trains on clips that the first one has shifted
 STEPS = 120  # of each decoder
@@ -28,7 +28,7 @@ def align(
         found = {}
         for half in (0, 1):
             others = [clip for clip in own[1 - half :: 2] if lags[clip.name][1] > MIN_CORRELATION]
-            decoders = Ensemble([train(others, [], basis, STEPS, seed=seed) for seed in (0, 1)])
+            decoders = Ensemble([train(Material(others, [], basis), STEPS, seed=seed) for seed in (0, 1)])
             for clip in own[half::2]:
                 truth = coefficient_opening(clip.motion[OWN_SPEED].numpy(), basis)
                 further, best, unshifted = best_lag(predicted_opening(decoders, clip, basis), truth, LARGEST_LAG)

@@ -12,7 +12,7 @@ from space_core.measures.espeak import BILABIALS, OPEN_VOWELS
 from space_core.motion.speech_encoder import SpeechEncoder
 from space_core.timing import FPS
 from space_core.training.speech2landmarks.clips import SPEEDS, Clip, encode, make_clip, whole_mel
-from space_core.training.speech2landmarks.train import Ensemble, decode, report, train
+from space_core.training.speech2landmarks.train import Ensemble, Material, decode, report, train
 
 NUM_DECODERS = 6
 STEPS = 120  # of each decoder
@@ -27,12 +27,10 @@ HELD_OUT = {
 }
 
 
-def pseudo_labels(
-    corpus: Corpus, clips: list[Clip], validation: list[Clip], basis: np.ndarray, encoder: SpeechEncoder
-) -> dict[str, np.ndarray]:
+def pseudo_labels(corpus: Corpus, material: Material, encoder: SpeechEncoder) -> dict[str, np.ndarray]:
     """Predicted motion (T, coefficients) of the recordings in the corpus and in the cache, by path."""
-    ensemble = Ensemble([train(clips, validation, basis, STEPS, seed=seed) for seed in range(NUM_DECODERS)])
-    report("ensemble", ensemble, validation, basis)
+    ensemble = Ensemble([train(material, STEPS, seed=seed) for seed in range(NUM_DECODERS)])
+    report("ensemble", ensemble, material.validation, material.basis)
     paths = [path for path in sorted((corpus.folder / "speech").glob("*.flac")) if path.stem not in HELD_OUT]
     paths += sorted((corpus.cache / "speech").glob("*.flac"))
     return {str(path): _predicted_motion(ensemble, encoder, path) for path in paths}

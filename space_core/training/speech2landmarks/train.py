@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,29 +30,40 @@ LARGEST_LAG = 6  # frames, in figures and alignment
 Modules = Mapping[str, nn.Module | torch.optim.Optimizer]  # what a checkpoint holds, by name
 
 
+@dataclass(frozen=True)
+class Material:
+    """What a decoder is trained on.
+
+    Attributes:
+        clips: their sound is spectrograms, which are augmented and encoded at each step, or the encoder's features.
+        validation: clips whose figures are printed now and then; may be empty.
+        basis: (coefficients, 478, 3) of the motion.
+    """
+
+    clips: list[Clip]
+    validation: list[Clip]
+    basis: np.ndarray
+
+
 def train(
-    clips: list[Clip],
-    validation: list[Clip],
-    basis: np.ndarray,
+    material: Material,
     num_steps: int,
     encoder: SpeechEncoder | None = None,
     checkpoint: Path | None = None,
     seed: int = SEED,
 ) -> MotionDecoder:
-    """A decoder trained on the clips; returns the running average of its weights.
+    """A decoder trained on the material's clips; returns the running average of its weights.
 
     Args:
-        clips: with an encoder, their sound is spectrograms, which are augmented and encoded at each step; else it is
-            the encoder's features.
-        validation: clips whose figures are printed now and then; may be empty.
-        basis: (coefficients, 478, 3) of the motion.
+        material: see there.
         num_steps: of optimization.
-        encoder: see ``clips``.
+        encoder: where the clips' sound is spectrograms.
         checkpoint: written now and then; a training that was interrupted goes on from it.
         seed: of weights, order and augmentation.
     """
     torch.manual_seed(seed)
     draw = np.random.default_rng(seed)
+    clips, validation, basis = material.clips, material.validation, material.basis
     decoder, average = (MotionDecoder(len(basis) + 1, dropout) for dropout in (DROPOUT, 0.0))
     average.load_state_dict(decoder.state_dict())
     optimizer = adamw(decoder, LEARNING_RATE)

@@ -117,10 +117,12 @@ def edge_of_row_below(picture: torch.Tensor, photo: FaceMotion, upper: UpperRow,
     )
     shown, teeth, rows = (values[0, :, first:last] for values in (shown, teeth, rows))
     has = shown.any(0)
-    columns = has & (teeth.sum(0) > LOWER_HEIGHT * scale)
+    heights = teeth.sum(0)
+    columns = has & (heights > LOWER_HEIGHT * scale)
     if not has.any() or float(columns.sum() / has.sum()) < LOWER_SHARE:
         return None
-    edge = torch.where(teeth, rows, torch.inf).amin(0)[columns].median()
+    # Measured from below, as pixels next to the upper row may look like teeth, too.
+    edge = (torch.where(teeth, rows, -torch.inf).amax(0) - heights + 1)[columns].median()
     place = torch.stack([photo.posed[0, INNER_UPPER_LIP[5], 0], edge])[None, None, None]
     depth = float(photo.host.normalized[0, INNER_UPPER_LIP[5], 2]) + TEETH_BEHIND_LIPS
     return float(on_arch(photo, place, depth)[0, 0, 0, 1])

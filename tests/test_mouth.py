@@ -418,6 +418,14 @@ def test_upper_teeth_that_touch_the_lower_lip_are_no_lower_teeth(closed):
         assert (find_lower_row(*seen(portrait), lips) is not None) == found
 
 
+def test_lower_teeth_below_upper_ones_are_where_the_photo_shows_them_or_behind_the_lip(closed):
+    near, far, hidden = (with_teeth(closed, np.full(12, 8.0), gap=gap)[0] for gap in (1.2, 2.4, 5))
+    assert all(mouth.has_teeth for mouth in (near, far, hidden))
+    assert far.jaw - near.jaw == pytest.approx(1.2 * MILLIMETRE, abs=0.5 * MILLIMETRE)
+    lip = hidden.photo.host.normalized[0, INNER_LOWER_LIP[5], 1]
+    assert hidden.origin[1] + hidden.jaw >= lip - 0.5 * MILLIMETRE
+
+
 def lower_teeth_alone(portrait: Portrait, opening: float, height: float, brighter: float = 1.5) -> Portrait:
     """A portrait with its lips apart by millimetres, and in the lowest of these teeth below the dark."""
     dark = painted_between_lips(portrait, opening, lambda lips: 0.2 * lips)
@@ -482,11 +490,13 @@ def test_no_drawn_teeth_hang_below_the_photos_own(generator, closed):
     assert rows[0] < 0.8 * rows[1]
 
 
-def with_teeth(portrait: Portrait, lengths: np.ndarray, white: int = 220) -> tuple[PreparedMouth, np.ndarray]:
-    """The mouth of a portrait with wide open lips and both rows of teeth painted between them; dark are gaps of 1.2 mm.
+def with_teeth(
+    portrait: Portrait, lengths: np.ndarray, white: int = 220, gap: float = 1.2
+) -> tuple[PreparedMouth, np.ndarray]:
+    """The mouth of a portrait with wide open lips and both rows of teeth painted between them, dark where they are not.
 
-    ``lengths`` (N,) are those of the upper teeth, millimetres, from left to right. Also returns the rows in which they
-    end, pixels of the surroundings.
+    Millimetres of ``gap`` are between the rows, 5 leave no lower one. ``lengths`` (N,) are those of the upper teeth,
+    millimetres, from left to right. Also returns the rows in which they end, pixels of the surroundings.
     """
     face = posed(portrait, parted(portrait, (lengths.max() + 5) * MILLIMETRE, 0))
     photo = on_surroundings(face)
@@ -498,7 +508,7 @@ def with_teeth(portrait: Portrait, lengths: np.ndarray, white: int = 220) -> tup
     painted[int(top) : int(bottom), int(left) : int(right)] = 30
     edges, sides = top + lengths * millimetre, np.linspace(left, right, len(lengths) + 1).round().astype(int)
     for edge, first, last in zip(edges, sides[:-1], sides[1:], strict=True):
-        for start, end in ((top, edge), (edges.max() + 1.2 * millimetre, bottom)):  # both rows
+        for start, end in ((top, edge), (edges.max() + gap * millimetre, bottom)):  # both rows
             painted[round(start) : round(end), first:last] = white
     picture = torch.from_numpy(painted).permute(2, 0, 1)[None].float() / 255
     return prepare_mouth(picture, photo), edges
@@ -681,7 +691,7 @@ def test_teeth_that_a_photo_shows_beyond_the_tracked_edge_of_a_lip_do_not_stay_o
     face = posed(portrait, open_mouth(portrait, 0.03))
     frame = rendered(generator, generator.prepare(portrait, refined=False), face)[0]
     lip, column = int(face.landmarks[0, 14, 1]), int(face.landmarks[0, 14, 0])
-    assert frame[lip + 1 : lip + 5, column - 10 : column + 11, 1].max() < 130
+    assert frame[lip + 1 : lip + 5, column - 10 : column + 11, 1].max() < 200  # drawn lower teeth lie in the shade
 
 
 @pytest.mark.parametrize("between", ["teeth", "dark"])
@@ -863,10 +873,15 @@ def test_a_drawing_in_flat_colours_is_a_cartoon_and_a_photo_is_none(closed):
     for curve in (*lips, *(lid for eye in EYES for lid in (eye.upper_lid, eye.lower_lid))):
         points = photo.host.posed[0, list(curve), :2].round().astype(np.int32)
         cv2.polylines(drawing, [points], False, (20, 10, 10), 2)
+    for eye in EYES:
+        cv2.circle(drawing, photo.host.posed[0, eye.pupil, :2].round().astype(int).tolist(), 5, (20, 10, 10), -1)
+    drawing[:60] = (60, 80, 200)  # it has more than one colour
     for blurs, cartoon in ((0, 1), (4, 0)):  # a blurred photo has no texture either
         soft = cv2.GaussianBlur(drawing, (0, 0), blurs) if blurs else drawing
         picture = torch.tensor(soft).permute(2, 0, 1)[None].float() / 255
         assert estimate_colours(picture, photo).depiction.cartoon == cartoon
+    flesh = estimate_colours(torch.tensor(drawing).permute(2, 0, 1)[None].float() / 255, photo).tongue
+    assert flesh[0] / flesh[1] > 1.2 * 230 / 190  # its lips have the colour of skin, its tongue has not
 
 
 def test_the_refinement_leaves_cartoons_alone(generator, closed):

@@ -1,4 +1,4 @@
-"""The lower teeth of people whose parted lips show these alone: above the row it is dark as far as the upper lip."""
+"""The lower teeth of a photo whose lips are apart: those that it shows alone, and those below the upper ones."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,15 @@ from space_core.face.topology import INNER_LOWER_LIP, INNER_UPPER_LIP
 from space_core.generator.mesh_warp.anatomy import MILLIMETRE
 from space_core.generator.mesh_warp.depiction import saturation
 from space_core.generator.mesh_warp.face_motion import FaceMotion
+from space_core.generator.mesh_warp.mouth_light import MouthColours
+from space_core.generator.mesh_warp.opening_mask import WINDOW_MARGIN, opening_mask, window_around
 from space_core.generator.mesh_warp.sampling import sample
+from space_core.generator.mesh_warp.upper_row import (
+    TEETH_BEHIND_LIPS,
+    UpperRow,
+    on_arch,
+    tooth_likeness,
+)
 
 MIDDLE = slice(3, 8)  # points of the inner lips, the middle third of the mouth
 STEPS = 40  # places from the upper lip to the lower one
@@ -21,11 +29,14 @@ BRIGHTER, PALER, BRIGHTER_THAN_PALE, PALE_LIPS = 1.05, 0.85, 1.3, 0.2
 ROW_BEGINS, MIN_DARK, DARK = 0.6, (2 * MILLIMETRE, 0.2), 0.45
 LIP_EDGE = 1.2 * MILLIMETRE  # so far beside a tracked lip there may still be lip
 LIT_SHARE = 0.3  # of it, the brightest, lies in full light
+# A row below an upper one: how far it is at least from that and from the lower lip, whose colours its pixels share
+# there; how high it is at least, in that share of the columns.
+BETWEEN_ROWS, ROW_ABOVE_LIP, LOWER_HEIGHT, LOWER_SHARE = 0.6 * MILLIMETRE, 0.8 * MILLIMETRE, 1.5 * MILLIMETRE, 0.6
 
 
 @dataclass(frozen=True)
 class LowerRow:
-    """A row of lower teeth in a photo that shows no upper ones.
+    """A row of lower teeth in a photo.
 
     Attributes:
         top: normalized y of its biting edge.
@@ -39,7 +50,10 @@ class LowerRow:
 
 
 def find_lower_row(picture: torch.Tensor, photo: FaceMotion, lips: np.ndarray) -> LowerRow | None:
-    """The row in a picture (1, 3, h, w), 0…1, on the host, with these landmarks in its pixels and ``lips`` (3,)."""
+    """The row that a picture shows alone: above it, it is dark as far as the upper lip.
+
+    The picture (1, 3, h, w), 0…1, is on the host, the landmarks are in its pixels, ``lips`` (3,) is their colour.
+    """
     normalized = photo.host.normalized[0]
     upper, lower = (normalized[list(lip[MIDDLE]), 1].mean() for lip in (INNER_UPPER_LIP, INNER_LOWER_LIP))
     opening = float(lower - upper)
@@ -80,3 +94,35 @@ def _is_teeth(colour: np.ndarray, lips: np.ndarray) -> bool:
     if of_lips < PALE_LIPS:
         return bool(brighter > BRIGHTER_THAN_PALE)
     return bool(brighter > BRIGHTER and saturation(colour) < PALER * of_lips)
+
+
+def edge_of_row_below(picture: torch.Tensor, photo: FaceMotion, upper: UpperRow, colours: MouthColours) -> float | None:
+    """Normalized y of the lower incisors' edge in a picture (1, 3, h, w), 0…1, that shows an ``upper`` row as well.
+
+    None if they are not seen: there are no teeth in most columns of the middle of the mouth, below the upper ones and
+    a line between them.
+    """
+    scale, points = float(photo.scale), photo.host.posed[:, [*INNER_UPPER_LIP, *INNER_LOWER_LIP], :2]
+    window = window_around(points, WINDOW_MARGIN, picture.shape[2:], picture.device)
+    (left, top), (_, height, width, _) = window.corner[0], window.pixels.shape
+    around_lips = np.s_[..., top : top + height, left : left + width]
+    upper_lip, lower_lip = (photo.posed[:, list(lip), :2] for lip in (INNER_UPPER_LIP, INNER_LOWER_LIP))
+    opening = opening_mask(upper_lip, lower_lip, window.pixels)
+    teeth = (tooth_likeness(picture[around_lips], colours) > 0.5) & (opening.coverage > 0.5)
+    shown, rows = upper.mask[0][around_lips] > 0.5, window.pixels[..., 1]
+    below = rows - torch.where(shown, rows, -torch.inf).amax(1, keepdim=True)
+    teeth &= (below > BETWEEN_ROWS * scale) & (opening.above_lower > ROW_ABOVE_LIP * scale)
+    first, last = (
+        round(float(photo.posed[0, INNER_UPPER_LIP[at], 0])) - left for at in (MIDDLE.start, MIDDLE.stop - 1)
+    )
+    shown, teeth, rows = (values[0, :, first:last] for values in (shown, teeth, rows))
+    has = shown.any(0)
+    heights = teeth.sum(0)
+    columns = has & (heights > LOWER_HEIGHT * scale)
+    if not has.any() or float(columns.sum() / has.sum()) < LOWER_SHARE:
+        return None
+    # Measured from below, as pixels next to the upper row may look like teeth, too.
+    edge = (torch.where(teeth, rows, -torch.inf).amax(0) - heights + 1)[columns].median()
+    place = torch.stack([photo.posed[0, INNER_UPPER_LIP[5], 0], edge])[None, None, None]
+    depth = float(photo.host.normalized[0, INNER_UPPER_LIP[5], 2]) + TEETH_BEHIND_LIPS
+    return float(on_arch(photo, place, depth)[0, 0, 0, 1])

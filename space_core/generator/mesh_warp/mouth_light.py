@@ -43,6 +43,9 @@ MIN_SHARE = 0.05  # of red, green or blue, relative to the brightness of a tone
 BRIGHTEST_TONED = 0.02  # so much of such a picture is brighter than all whose tone is told
 SHADED = 0.5  # of teeth's light, what is left in a shade in which their tone is told as well
 FLESH = np.array([0.92, 0.53, 0.53], np.float32)
+# So much of the lips' colour is in that of flesh; none of it where a cartoon's lips are not drawn: where they are no
+# redder, by red over green, than its skin, or by less than the second of these factors.
+LIPS_IN_FLESH, DRAWN_LIPS = 0.6, (1.0, 1.15)
 # Light falls deep into a mouth by way of its flesh, which reddens it: exponents of the light that is left.
 REDDENING = np.array([0.88, 1.18, 1.18], np.float32)
 FLESH_REDDENING = 0.6  # flesh behind the teeth is redder by that share of these powers: it is red itself
@@ -148,7 +151,8 @@ def estimate_colours(picture: torch.Tensor, photo: FaceMotion) -> MouthColours:
     # In a picture without colours, or of one colour, flesh is as dark as in one with them.
     grey = LUMINANCE @ FLESH * (1 + toned * (skin / max(LUMINANCE @ skin, 0.05) - 1))
     red = colourful * (1 - toned)
-    flesh = 0.6 * lips + 0.4 * light * (grey + red * (FLESH - grey)) * tint**depiction.varnish
+    own = LIPS_IN_FLESH * (1 - depiction.cartoon * (1 - smoothstep(_redness(lips) / _redness(skin), *DRAWN_LIPS)))
+    flesh = own * lips + (1 - own) * light * (grey + red * (FLESH - grey)) * tint**depiction.varnish
     neck = enamel * (NECK.mean() + colourful * (NECK - NECK.mean()))
     neck = neck + depiction.cartoon * (enamel - neck)  # teeth of one colour
     reddening = 1 + red * (1 - depiction.stone) * (REDDENING - 1)
@@ -164,6 +168,11 @@ def estimate_colours(picture: torch.Tensor, photo: FaceMotion) -> MouthColours:
     enamel, neck, lips, gums, tongue, depths = (colour.clip(0, 1).astype(np.float32) for colour in colours)
     shade *= max(depiction.stone, depiction.varnish)
     return MouthColours(enamel, neck, lips, gums, tongue, depths, depiction, shade, reddening)
+
+
+def _redness(colour: np.ndarray) -> np.floating:
+    """Red over green of a colour (3,)."""
+    return colour[0] / max(colour[1], 0.05)
 
 
 def _least_of_red(surface: np.ndarray) -> np.ndarray:

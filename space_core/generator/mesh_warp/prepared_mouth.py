@@ -12,13 +12,14 @@ from space_core.face.smile import smile_of
 from space_core.face.topology import INNER_LOWER_LIP, INNER_UPPER_LIP
 from space_core.generator.mesh_warp.anatomy import MILLIMETRE
 from space_core.generator.mesh_warp.face_motion import FaceMotion
-from space_core.generator.mesh_warp.lower_row import LowerRow, find_lower_row
+from space_core.generator.mesh_warp.lower_row import LowerRow, edge_of_row_below, find_lower_row
 from space_core.generator.mesh_warp.mouth_light import FaceLight, MouthColours, estimate_colours, estimate_light
 from space_core.generator.mesh_warp.upper_row import (
     COLOUR_KNOWN,
     MAX_TILTED,
     MIN_HANGING,
     MIN_HEIGHT,
+    TEETH_BEHIND_LIPS,
     UPPER_LIP_SHADE,
     UpperRow,
     enamel_in_light,
@@ -33,7 +34,6 @@ from space_core.smoothstep import smoothstep
 
 # Upper incisors end just below where the lips meet at rest, and further below in a smile, which lifts the lips.
 UPPER_EDGE_BELOW_LIPS, BELOW_IN_SMILE = 1.6 * MILLIMETRE, 2.0 * MILLIMETRE
-TEETH_BEHIND_LIPS = 5 * MILLIMETRE
 SKULL_SIDES = (234, 454)  # the skin over the hinges of the jaw
 TYPICAL_MOUTH = 0.55  # normalized width of a mouth at rest; wider ones have wider rows of teeth
 TEETH_SIZES = (0.92, 1.1)
@@ -53,10 +53,10 @@ OPEN_IN_PHOTO, PARTED_IN_PHOTO = 4 * MILLIMETRE, 1.2 * MILLIMETRE
 EDGE, EDGE_SHARE = 0.6 * MILLIMETRE, 0.12
 JAW_AT_REST = 0.8 * MILLIMETRE  # the lower incisors are that far from where they bite
 LIP_SHARE = 0.5  # of the way of the lower lip, the lower incisors go at least
-# A photo that shows lower teeth alone: how far above its upper lip's edge the upper incisors end, and that share, as
-# people who show them keep them in sight.
-HIDDEN_ABOVE_LIP, LIP_SHARE_OF_LOWER_ROW = 1.0 * MILLIMETRE, 0.85
-OPEN_BY_JAW = 0.7  # of what a photo shows its lips apart, the jaw has dropped
+LIP_SHARE_OF_LOWER_ROW = 0.85  # if the photo shows them, as people who show them keep them in sight
+# In a photo that shows upper or lower teeth alone, the others end so far beyond the edge of the lip that hides them.
+HIDDEN_BELOW_LIP, HIDDEN_ABOVE_LIP = 1.8 * MILLIMETRE, 1.0 * MILLIMETRE
+OPEN_BY_JAW = 0.7  # of what a photo without teeth shows its lips apart, the jaw has dropped
 LIP_RAISED = (8 * MILLIMETRE, 16 * MILLIMETRE)  # the rest is the upper lip's where they are apart by these distances
 # Lips keep light from the photo's teeth, the less, the further they are apart in it. Where they open further, these
 # become that much brighter, at most, and at most as bright as a share of what teeth are in the face's light.
@@ -130,13 +130,14 @@ class _Teeth:
 
     Attributes:
         edge: normalized y of the upper incisors' edge.
-        jaw, colours, row, dimmed, upper_lip_shade: see ``PreparedMouth``.
+        jaw, colours, lip_share, row, dimmed, upper_lip_shade: see ``PreparedMouth``.
         known: how far the photo shows their colour, 0…1.
     """
 
     edge: float
     jaw: float
     colours: MouthColours
+    lip_share: float = LIP_SHARE
     row: np.ndarray = field(default_factory=lambda: np.array([np.inf, -np.inf], np.float32))
     dimmed: np.ndarray = field(default_factory=lambda: np.ones(3, np.float32))
     upper_lip_shade: float = UPPER_LIP_SHADE
@@ -177,7 +178,7 @@ def prepare_mouth(picture: torch.Tensor, photo: FaceMotion) -> PreparedMouth:
         millimetre=MILLIMETRE * float(np.clip((width / TYPICAL_MOUTH) ** 0.5, *TEETH_SIZES)),
         hinge=normalized[list(SKULL_SIDES)].mean(0)[1:],
         jaw=teeth.jaw,
-        lip_share=LIP_SHARE if lower_row is None else LIP_SHARE_OF_LOWER_ROW,
+        lip_share=teeth.lip_share,
         colours=teeth.colours,
         light=estimate_light(picture, photo),
         seam=SEAM**reddening * torch.from_numpy(colours.lips)[:, None, None],
@@ -199,7 +200,12 @@ def _like_upper_row(
     teeth: _Teeth, row: UpperRow, picture: torch.Tensor, photo: FaceMotion, depth: float, opening: float
 ) -> _Teeth:
     """Teeth at the height, in the light and in the colour of the upper row that a photo shows at that depth."""
-    teeth = replace(teeth, edge=max(teeth.edge, lower_edge(row.mask, photo, depth)))
+    edge = max(teeth.edge, lower_edge(row.mask, photo, depth))
+    below = edge_of_row_below(picture, photo, row, teeth.colours)
+    share = LIP_SHARE_OF_LOWER_ROW
+    if below is None:
+        below, share = float(photo.host.normalized[0, INNER_LOWER_LIP[5], 1]) + HIDDEN_BELOW_LIP, LIP_SHARE
+    teeth = replace(teeth, edge=edge, jaw=max(below - edge - JAW_AT_REST, 0.0), lip_share=share)
     height = row_height(row.mask) / float(photo.scale)
     known = float(smoothstep(np.float32(height), *COLOUR_KNOWN)) if row.clear else 0.0
     if known == 0:
@@ -218,7 +224,8 @@ def _like_lower_row(teeth: _Teeth, row: LowerRow, upper_lip: float, opening: flo
     edge = upper_lip - HIDDEN_ABOVE_LIP
     known = float(smoothstep(np.float32(row.height), *COLOUR_KNOWN))
     colours, dimmed = _with_own_enamel(teeth.colours, row.colour, known, opening)
-    return replace(teeth, edge=edge, jaw=row.top - edge - JAW_AT_REST, colours=colours, dimmed=dimmed, known=known)
+    jaw, share = row.top - edge - JAW_AT_REST, LIP_SHARE_OF_LOWER_ROW
+    return replace(teeth, edge=edge, jaw=jaw, lip_share=share, colours=colours, dimmed=dimmed, known=known)
 
 
 def _gap(photo: FaceMotion) -> torch.Tensor:

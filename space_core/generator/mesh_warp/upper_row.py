@@ -17,6 +17,7 @@ from space_core.generator.mesh_warp.opening_mask import WINDOW_MARGIN, OpeningMa
 from space_core.generator.mesh_warp.sampling import pixels_of
 from space_core.smoothstep import smoothstep
 
+TEETH_BEHIND_LIPS = 5 * MILLIMETRE
 ARCH = 2.1  # curvature of the dental arch seen from above: depth = ARCH · x²
 # By how much of light, which comes from above, the upper lip shades what is close behind it, and how many millimetres
 # from its edge no more. Where a photo shows teeth in less shade, that counts.
@@ -97,7 +98,7 @@ def find_upper_row(picture: torch.Tensor, photo: FaceMotion, colours: MouthColou
     whole, picture = torch.zeros_like(picture[:, :1]), picture[around_lips]
     upper, lower = (photo.posed[:, list(lip), :2] for lip in (INNER_UPPER_LIP, INNER_LOWER_LIP))
     opening = opening_mask(upper, lower, window.pixels)
-    tooth = _likeness(picture, colours)
+    tooth = tooth_likeness(picture, colours)
     # A pixel or two next to the lips are as much lip as tooth.
     clear = smoothstep(opening.below_upper, 0.5, 2.0) * smoothstep(opening.above_lower, 0.5, 2.0)
     border = _edge_of_upper_row(picture, opening, tooth, scale)
@@ -123,7 +124,7 @@ def find_upper_row(picture: torch.Tensor, photo: FaceMotion, colours: MouthColou
     return UpperRow(whole, clear, _unevenness(border[0, 0], columns[0, 0]) < MAX_UNEVEN * scale)
 
 
-def _likeness(picture: torch.Tensor, colours: MouthColours) -> torch.Tensor:
+def tooth_likeness(picture: torch.Tensor, colours: MouthColours) -> torch.Tensor:
     """(1, h, w) how far a picture (1, 3, h, w), 0…1, has the colours of teeth, 0…1, by those of the lips."""
     lips = torch.from_numpy(colours.lips)
     of_lips = _saturation(lips[None])

@@ -334,7 +334,7 @@ def test_why_there_is_no_film_stands_in_its_place_when_the_message_has_gone(page
     page.locator(".toast-body").get_by_text("This didn't work").wait_for()
     page.get_by_test_id("toast-close").click()
     page.locator(".toast-body").wait_for(state="detached")
-    assert summary(page) == "There is no photo yet. Drop one, or pick an example."
+    assert summary(page) == "There is no photo yet. Give one, or pick an example."
     assert told(page) == "The video will play here."
     page.wait_for_function("() => document.querySelector('#result-summary').getBoundingClientRect().bottom <= 741")
 

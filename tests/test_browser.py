@@ -160,6 +160,7 @@ def test_an_example_plays_at_once_and_is_made_anew_by_one_click(page):
     page.get_by_text("happy", exact=True).last.click()
     begun = film(page, name="astronaut")
     assert begun["seconds"] == pytest.approx(5.8, abs=0.1)
+    assert "press “Animate”" in page.locator("#result .about").inner_text()
     page.wait_for_function("(at) => document.querySelector('#result video').currentTime > at + 0.6", arg=begun["at"])
     later = page.evaluate(STATE_OF_FILM, "#result video")
     assert later["sounds"] > 0
@@ -300,6 +301,7 @@ def test_a_typed_text_is_spoken(page):
     page.locator("#text textarea").fill("Hello there, how are you?")
     page.locator("#say").click()
     page.locator("#spoken .waveform-container, #spoken #waveform").first.wait_for(timeout=FILM_TIMEOUT)
+    assert page.locator("#spoken").get_by_role("button", name="Share").count() == 0  # it would send it to another site
     page.locator("#animate").click()
     shown = film(page)
     assert 0.8 < shown["seconds"] < 4
@@ -336,7 +338,7 @@ def test_why_there_is_no_film_stands_in_its_place_when_the_message_has_gone(page
     page.locator(".toast-body").get_by_text("This didn't work").wait_for()
     page.get_by_test_id("toast-close").click()
     page.locator(".toast-body").wait_for(state="detached")
-    assert summary(page) == "There is no photo yet. Drop one, or pick an example."
+    assert summary(page) == "There is no photo yet. Give one, or pick an example."
     assert told(page) == "The video will play here."
     page.wait_for_function("() => document.querySelector('#result-summary').getBoundingClientRect().bottom <= 741")
 
@@ -600,6 +602,14 @@ FAINT_FIELDS = f"""() => {{
     .filter((field) => !hasEdge(field) && !hasEdge(field.parentElement))  // a number and its buttons share an edge
     .map((field) => field.outerHTML);
 }}"""
+FAINT_OR_SMALL_ICONS = f"""() => {{
+  {CONTRAST}
+  return [...document.querySelectorAll('button:has(svg)')].filter((button) => {{
+    const {{width, height}} = button.getBoundingClientRect();
+    const isFaint = contrast(colour(getComputedStyle(button.querySelector('svg')).color), behind(button)) < 3;
+    return button.checkVisibility() && (isFaint || Math.min(width, height) < 24);
+  }}).map((button) => button.ariaLabel || button.innerText);
+}}"""
 
 
 @pytest.mark.parametrize("page", [{"color_scheme": "dark"}], indirect=True)
@@ -610,15 +620,19 @@ def test_the_page_is_dark_where_the_visitors_system_is_and_can_be_read_in_the_da
 
     page.locator("#advanced button").first.click()
     page.get_by_text("Seed", exact=True).first.wait_for()
+    give(page, speech=EXAMPLES / "english_starlight.flac")
+    page.get_by_role("button", name="Trim audio").wait_for()
     assert brightness("backgroundColor") < 60
     assert brightness("color") > 180
     assert not page.evaluate(FAINT_TEXTS)
     assert not page.evaluate(FAINT_FIELDS)
+    assert not page.evaluate(FAINT_OR_SMALL_ICONS)
     page.locator("#theme").click()
     page.wait_for_timeout(1000)  # the colours change softly
     assert brightness("backgroundColor") > 200
     assert not page.evaluate(FAINT_TEXTS)
     assert not page.evaluate(FAINT_FIELDS)
+    assert not page.evaluate(FAINT_OR_SMALL_ICONS)
 
 
 def test_everything_that_can_be_operated_has_a_name(page):

@@ -20,6 +20,18 @@ input:is([type="range"], [role="combobox"]):focus-visible {
 input[type="range"]::-webkit-slider-thumb {border: 1px solid var(--input-border-color);}
 input[type="range"]::-moz-range-thumb {border: 1px solid var(--input-border-color);}
 .dark input[type="range"] {--neutral-200: var(--neutral-500);}  /* what is left of a slider's track */
+input[type="range"] {min-width: 0;}  /* its numbers stay in its card */
+/* Gradio's icons and times are too faint to be seen, icons also too small to be tapped, and don't say what they do. */
+button.icon:not(.selected, :hover, :focus) {color: var(--body-text-color-subdued) !important;}
+button.icon, button.icon-button {min-width: 24px; min-height: 24px;}
+.timestamps time:not(#trim-duration) {color: var(--body-text-color-subdued) !important;}
+.source-selection button.icon {display: flex; align-items: center; gap: 0.3rem; width: auto;}
+.source-selection svg {width: 16px; height: 16px;}
+button[aria-label="Upload file"]::after {content: "Upload";}
+button[aria-label="Record audio"]::after {content: "Record";}
+button[aria-label="Capture from camera"]::after {content: "Camera";}
+button[aria-label="Paste from clipboard"]::after {content: "Paste";}
+@media (min-width: 641px) and (max-width: 1100px) {#photo .source-selection button::after {display: none;}}
 #found img {object-fit: contain;}
 #note p {margin: 0;}
 #note:not(:has(p)) {margin-bottom: calc(-1 * var(--layout-gap));}
@@ -43,6 +55,7 @@ input[type="range"]::-moz-range-thumb {border: 1px solid var(--input-border-colo
 .player button:focus-visible {outline: 2px solid var(--color-accent);}
 .player .earlier:not([hidden]) {display: flex; flex-wrap: wrap; align-items: baseline; margin-top: 0.4rem;}
 .player .about {margin: 0;}
+.player .about:not(:empty) {margin-top: 0.5rem;}
 .summary {min-height: 4.5rem;}
 /* It is of the newest film; the player has that of another one that is shown. */
 .tabitem:has(.stage.of-another) .summary .prose {display: none;}
@@ -61,8 +74,8 @@ footer .divider {display: none;}
   .player .stage:is(.used, :has(video:not([hidden]))) {min-height: 340px;}
   .player video {height: 300px;}
   #found:has(.empty) {display: none;}
-  #start {flex-wrap: nowrap;}
-  #start > button {min-width: 0;}
+  .start {flex-wrap: nowrap;}
+  .start > button {min-width: 0;}
 }
 /* Gradio would fetch a program for this from elsewhere. */
 button[title="Trim video to selection"], button[title="Reset video to initial value"] {display: none;}
@@ -109,6 +122,7 @@ _THEME = gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospa
     block_title_text_color="*primary_700",
     button_primary_background_fill="*primary_600",
     button_primary_background_fill_hover="*primary_700",
+    button_primary_background_fill_hover_dark="*primary_700",
     button_secondary_background_fill_dark="*neutral_700",
     button_secondary_background_fill_hover_dark="*neutral_600",
     checkbox_label_background_fill_selected="*primary_600",

@@ -206,7 +206,7 @@ def _refusals_shown() -> Iterator[None]:
 
 def _photo(values: dict[str, Any]) -> str:
     if not values["photo"]:
-        raise SpaceError("There is no photo yet. Drop one, or pick an example.")
+        raise SpaceError("There is no photo yet. Give one, or pick an example.")
     return values["photo"]
 
 
@@ -228,7 +228,7 @@ def _speech_source(values: dict[str, Any]) -> SpeechSource:
     for name in (values["source"], *by_name):
         if by_name.get(name, SpeechSource()) != SpeechSource():
             return by_name[name]
-    raise SpaceError("There is no speech yet. Drop a recording, record one and stop it, or type a text.")
+    raise SpaceError("There is no speech yet. Give a recording, record one and stop it, or type a text.")
 
 
 def _visitor(request: gr.Request | None) -> str:

@@ -195,7 +195,7 @@ class Session {
     this.told = now;
     const drawn = FPS - this.player.skipped.filter(Boolean).length;
     const rate = drawn < FPS ? ` The server is slow: it draws ${drawn} pictures a second instead of ${FPS}.` : '';
-    tell(`The portrait follows you by ${this.delay.toFixed(1)} s.${rate}${this.notice}`);
+    tell(`The portrait is ${this.delay.toFixed(1)} s behind you.${rate}${this.notice}`);
   }
 
   change(values) {

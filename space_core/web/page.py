@@ -25,6 +25,8 @@ EXAMPLE_ROWS = (
     ("mona_lisa", "spanish_stars", "surprised", 0.8),
 )
 COMPARED_EMOTIONS = ("neutral", "happy", "sad", "surprised")  # that the settings of a comparison start with
+# Gradio's other button would send a file to a site, and does not work elsewhere.
+DOWNLOAD: dict[str, Any] = {"buttons": ["download"]}
 SESSIONS_KEPT = 300  # Gradio keeps 0.2 MB in memory for every visitor, and for every request of a program
 
 INTRODUCTION = f"""# SPACE
@@ -105,6 +107,7 @@ class CompareScreen:
 
     parameters: dict[str, Any]
     compare: gr.Button
+    stop: gr.Button
     film: FilmScreen
 
 
@@ -155,7 +158,7 @@ def _inputs(settings: Settings) -> InputScreen:
     speech, say, spoken = _speech()
     changes = _operators_changes(settings)
     options = build_widgets("main", changes)
-    with gr.Row(elem_id="start"):
+    with gr.Row(elem_classes="start"):
         animate = gr.Button("Animate", variant="primary", scale=3, elem_id="animate")
         stop = gr.Button("Stop", scale=1, elem_id="stop")
     with gr.Accordion("Advanced", open=False, elem_id="advanced"):
@@ -184,7 +187,7 @@ def _speech() -> tuple[dict[str, Any], gr.Button, gr.Audio]:
                 elem_id="text",
             )
             say = gr.Button("Listen to it", size="sm", elem_id="say")
-            spoken = gr.Audio(label="The text, spoken", interactive=False, elem_id="spoken")
+            spoken = gr.Audio(label="The text, spoken", interactive=False, elem_id="spoken", **DOWNLOAD)
         with gr.Tab("From a video") as video_tab:
             speech_video = gr.Video(label="Video whose sound is used", sources=["upload"], height=200)
     for tab, name in zip((recording_tab, text_tab, video_tab), SPEECH_SOURCES, strict=True):
@@ -244,7 +247,11 @@ def _inside() -> InsideScreen:
         elem_id="look-inside",
     )
     video = gr.Video(
-        label="Normalized landmarks, posed landmarks, result", show_label=False, interactive=False, elem_id="inside"
+        label="Normalized landmarks, posed landmarks, result",
+        show_label=False,
+        interactive=False,
+        elem_id="inside",
+        **DOWNLOAD,
     )
     gr.Markdown("Normalized landmarks, posed landmarks and the result.")
     plot = gr.Plot(label="Over time", show_label=False, format="png", elem_id="curves")
@@ -268,8 +275,10 @@ def _compare() -> CompareScreen:
         return [gr.update(visible=not isinstance(number, int) or index < number) for index in range(len(rows))]
 
     number.change(show_settings, number, rows, **INSTANT)
-    button = gr.Button("Compare", variant="primary", elem_id="compare")
-    return CompareScreen(parameters, button, _film_screen("grid"))
+    with gr.Row(elem_classes="start"):
+        compare = gr.Button("Compare", variant="primary", scale=3, elem_id="compare")
+        stop = gr.Button("Stop", scale=1)
+    return CompareScreen(parameters, compare, stop, _film_screen("grid"))
 
 
 def _about(settings: Settings) -> None:
@@ -317,13 +326,15 @@ def _wire_jobs(
         show_progress_on=comparison.film.summary,
         **job_queue,
     )
+    stops = [inputs.stop.click, comparison.stop.click]
     for film, making in ((result, animating), (comparison.film, comparing)):
-        inputs.stop.click(None, js=player_script(film.player, "stop"), **PRIVATE)
+        gr.on(stops, None, js=player_script(film.player, "stop"), **PRIVATE)
         film.stream.change(None, film.stream, js=player_script(film.player, "play"), **PRIVATE)
         making.then(None, [film.video, film.summary], js=player_script(film.player, "finish"), **PRIVATE)
         making.failure(None, js=player_script(film.player, "fail"), **PRIVATE)
     # Both the job that runs and those that wait in the queue.
-    inputs.stop.click(endpoints.stop, cancels=[animating, comparing], queue=False, api_visibility="undocumented")
+    cancels = [animating, comparing]
+    gr.on(stops, endpoints.stop, cancels=cancels, queue=False, api_name="stop", api_visibility="undocumented")
     inside.motion_file.change(endpoints.plot_motion, inside.motion_file, inside.plot, show_progress="hidden", **PRIVATE)
 
 

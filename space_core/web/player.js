@@ -11,6 +11,7 @@ window.spacePlayer = (selector) => spacePlayers[selector] ??= (() => {
   const LEAST_LEAD = 0.35;  // seconds of film between what is shown and what has come, before it plays
   const KEPT = 20;  // seconds that stay in memory behind what is shown, when the memory is full
   const WAITING = 'The video will play here.', MAKING = 'The video is being made.', READY = 'The video is ready.';
+  const EXAMPLE = 'An example. Choose another emotion or give your own photo or speech, then press “Animate”.';
   const GONE = 'This video is no longer there.';
   const films = [];  // those that were made here, finished: {address, summary}
   let newest = null;  // the address of the last one, whose summary Gradio shows
@@ -166,11 +167,11 @@ window.spacePlayer = (selector) => spacePlayers[selector] ??= (() => {
     else if (film?.isWhole) hold(film);
   }
 
-  // Shows a film that is none of these.
+  // Shows the film of an example.
   function present(value) {
     show(addressOf(value));
     offer(addressOf(value));
-    describe('');
+    describe(EXAMPLE);
     reveal();
   }
 

@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from scipy.ndimage import label, mean
 from skimage.draw import line, polygon2mask
-from torch.nn import functional as F
 
 from space_core.face.topology import BROWS, EYES, Eye
 from space_core.generator.mesh_warp.face_motion import FaceMotion
@@ -18,6 +17,7 @@ from space_core.generator.mesh_warp.glasses.searched_face import (
     brow_mask,
     middle_of,
     normalized_distance_to,
+    smoothed,
 )
 from space_core.generator.mesh_warp.sampling import EXTENT, pixels_of, sample
 from space_core.smoothstep import smoothstep
@@ -114,7 +114,7 @@ def find_frame(face: SearchedFace, rims: Rims) -> Glasses:
     near = smoothstep(away, *NEAR_RIM[::-1]) * apart * face.person
     smooth = filled(picture, (near > 0).float(), torch.ones_like(near))
     # Of means over 3 × 3 pixels: wrinkles are thinner than rims.
-    differs = F.avg_pool2d(picture - smooth, 3, 1, 1)[0].norm(dim=0)
+    differs = smoothed(picture - smooth)[0].square().sum(0).sqrt()
     size = (2 * round(NEARBY * float(photo.scale)) + 1,) * 2
     most = torch.from_numpy(cv2.blur(cv2.dilate((differs * near).numpy(), np.ones(size, np.uint8)), size))
     frame = smoothstep(differs / most.clamp(min=1e-3), *DIFFERS) * near

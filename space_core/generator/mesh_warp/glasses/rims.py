@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from space_core.face.topology import BROWS, EYES, Brow, Eye
 from space_core.generator.mesh_warp.face_motion import FaceMotion
-from space_core.generator.mesh_warp.glasses.searched_face import SearchedFace, brow_mask, middle_of
+from space_core.generator.mesh_warp.glasses.searched_face import SearchedFace, brow_mask, middle_of, smoothed
 from space_core.generator.mesh_warp.sampling import sample
 from space_core.smoothstep import smoothstep
 
@@ -183,7 +183,7 @@ def _fits_as_well(
     others: list[np.ndarray],
 ) -> bool:
     """Whether other places (A,) of both rims on their rays, where they differ, are as much of a frame's line."""
-    smooth, measured = F.avg_pool2d(face.picture, 3, 1, 1), []
+    smooth, measured = smoothed(face.picture), []
     for places in (paths, others):
         contrast, differences = 0.0, [torch.zeros(0)]
         for (points, _), of_eye, place, path, other in zip(rays, contrasts, places, paths, others, strict=True):
@@ -215,9 +215,11 @@ def _best_path(contrast: np.ndarray) -> np.ndarray:
     """(A,) the place in each row of contrasts (A, R) through which the line of the most contrast goes."""
     steps, places = np.arange(-MAX_STEP, MAX_STEP + 1), np.arange(contrast.shape[1])
     gained, came_from = contrast[0], np.zeros(contrast.shape, int)
+    wide = np.full(len(places) + 2 * MAX_STEP, -np.inf)
+    reachable, costs = np.lib.stride_tricks.sliding_window_view(wide, len(steps)), STEP_COST * np.abs(steps)
     for number in range(1, len(contrast)):
-        wide = np.pad(gained, MAX_STEP, constant_values=-np.inf)
-        choices = np.lib.stride_tricks.sliding_window_view(wide, len(steps)) - STEP_COST * np.abs(steps)
+        wide[MAX_STEP:-MAX_STEP] = gained
+        choices = reachable - costs
         best = choices.argmax(1)
         came_from[number] = places + steps[best]
         gained = contrast[number] + choices[places, best]

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import torch
-from torch.nn import functional as F
 
 from space_core.face.topology import EYES, NUM_SURFACE_POINTS, Eye
 from space_core.generator.mesh_warp.face_motion import FaceMotion
@@ -82,10 +82,9 @@ def difference_of_shares(one: np.ndarray, other: np.ndarray) -> np.floating:
 
 def _flat(picture: torch.Tensor, photo: FaceMotion) -> float:
     """How far a face in a picture (1, 3, h, w), 0…1, is drawn in lines and flat colours, 0…1."""
-    brightness = picture.mean(1, keepdim=True)
-    around = FLAT_SQUARE, 1, FLAT_SQUARE // 2
-    lowest = -F.max_pool2d(-brightness, *around)
-    squares = torch.cat([F.max_pool2d(brightness, *around) - lowest, lowest], 1)
+    brightness, around = picture[0].mean(0).numpy(), np.ones((FLAT_SQUARE, FLAT_SQUARE), np.uint8)
+    darkest = cv2.erode(brightness, around)
+    squares = torch.from_numpy(np.stack([cv2.dilate(brightness, around) - darkest, darkest]))[None]
     contrast, lowest = sample(squares, photo.posed[:, None, :NUM_SURFACE_POINTS, :2])[0, :, 0]
     flat = ((contrast < FLAT) & (lowest > SHADOW)).float().mean()
     lines = contrast.quantile(1 - LINES)

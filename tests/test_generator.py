@@ -98,7 +98,7 @@ def test_head_turns_as_asked(generator, prepared, portrait, detector):
 def test_an_open_mouth_is_dark_inside_and_shows_teeth(generator, portrait, refined):
     face = posed(portrait, open_mouth(portrait, 0.2))
     frame, landmarks = rendered(generator, generator.prepare(portrait, refined=refined), face)[0], face.landmarks[0]
-    inside = around(frame, landmarks, (13, 14), 12).mean(-1)
+    inside = around(frame, landmarks, (13, 14), 20).mean(-1)
     assert inside.min() < 80  # depth
     assert inside.max() > 110  # teeth
     lower_lip = around(frame, landmarks, (17, 84, 314), 3).mean()

@@ -447,7 +447,7 @@ def test_a_stream_can_be_played_while_the_film_is_drawn_and_is_the_same_film(pip
     def play(stage, done, total):
         if stage == "frames" and done == total - 1:
             deadline = time.monotonic() + 20
-            while path.stat().st_size < 20_000 and time.monotonic() < deadline:  # until the encoder has come so far
+            while path.stat().st_size < 30_000 and time.monotonic() < deadline:  # until the encoder has come so far
                 time.sleep(0.05)
             (tmp_path / "so_far.mp4").write_bytes(path.read_bytes())
             played.extend(read_frames(tmp_path / "so_far.mp4"))

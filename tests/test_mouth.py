@@ -308,6 +308,21 @@ def test_a_mouth_that_goes_back_from_a_broad_smile_is_not_rounded(closed):
         assert (lips_rounded(prepare_mouth(*seen(smiling)), face.host) > 0.1) == rounded
 
 
+def test_the_corners_of_the_mouth_do_not_fold_where_a_broad_smile_is_taken_back(closed):
+    """Of which the tracked outer corners go further than the inner ones: spikes stood where these lay outside."""
+    edges, folded = find_lip_edges(*seen(closed)), closed.normalized[None].copy()
+    inner, outer = [78, 308], [61, 291]
+    folded[:, outer, :2] += np.array([[7, 7], [-7, 7]]) * MILLIMETRE
+    corners, in_photo = (
+        np.subtract(*face.normalized[0, [inner, outer], :2])
+        for face in (moved_to_edges(posed(closed, folded), edges), posed(closed))
+    )
+    assert (corners[:, 0] * [1, -1] > 0).all()
+    assert np.linalg.norm(corners - in_photo, axis=-1).max() < 2.1 * MILLIMETRE
+    still = moved_to_edges(posed(closed), edges).normalized
+    assert np.array_equal(still[:, [*inner, *outer]], closed.normalized[None, [*inner, *outer]])
+
+
 def test_the_depth_of_a_mouth_is_dark_and_hardly_redder_than_its_flesh(generator, closed):
     face = posed(closed, parted(closed, 0.2))
     frame = rendered(generator, generator.prepare(closed, refined=False), face)[0].mean(-1)

@@ -387,6 +387,14 @@ def test_the_photos_own_teeth_do_not_step_down_to_the_lower_ones(closed):
     assert ends.max() - np.median(ends) < 1.6 * millimetre_of(mouth)
 
 
+def test_the_photos_own_teeth_bring_no_dark_along_at_the_ends_of_their_row(closed):
+    """Nor lips: the smooth border of the row goes on over what is below short last teeth."""
+    mouth, _ = with_teeth(closed, np.array([3.5, 6, 8, 8, 8, 8, 8, 8, 8, 8, 6, 3.5]))
+    shown = mouth.teeth[0, :3, mouth.teeth[0, 3] > 0.5].mean(0)
+    assert mouth.has_teeth
+    assert (shown < 0.3).sum() < 16 * millimetre_of(mouth) ** 2  # of 24, at steps from tooth to tooth
+
+
 def test_a_row_that_goes_over_from_upper_to_lower_teeth_gives_its_colour_only(closed):
     for lengths, shown in (((7, 9.5), True), ((6, 14), False)):
         mouth, _ = with_teeth(closed, np.linspace(*lengths, 12) + 1 - np.linspace(-1, 1, 12) ** 2)

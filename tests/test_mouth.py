@@ -308,6 +308,21 @@ def test_a_mouth_that_goes_back_from_a_broad_smile_is_not_rounded(closed):
         assert (lips_rounded(prepare_mouth(*seen(smiling)), face.host) > 0.1) == rounded
 
 
+def test_the_corners_of_the_mouth_do_not_fold_where_a_broad_smile_is_taken_back(closed):
+    """Of which the tracked outer corners go further than the inner ones: spikes stood where these lay outside."""
+    edges, folded = find_lip_edges(*seen(closed)), closed.normalized[None].copy()
+    inner, outer = [78, 308], [61, 291]
+    folded[:, outer, :2] += np.array([[7, 7], [-7, 7]]) * MILLIMETRE
+    corners, in_photo = (
+        np.subtract(*face.normalized[0, [inner, outer], :2])
+        for face in (moved_to_edges(posed(closed, folded), edges), posed(closed))
+    )
+    assert (corners[:, 0] * [1, -1] > 0).all()
+    assert np.linalg.norm(corners - in_photo, axis=-1).max() < 2.1 * MILLIMETRE
+    still = moved_to_edges(posed(closed), edges).normalized
+    assert np.array_equal(still[:, [*inner, *outer]], closed.normalized[None, [*inner, *outer]])
+
+
 def test_the_depth_of_a_mouth_is_dark_and_hardly_redder_than_its_flesh(generator, closed):
     face = posed(closed, parted(closed, 0.2))
     frame = rendered(generator, generator.prepare(closed, refined=False), face)[0].mean(-1)
@@ -370,6 +385,14 @@ def test_the_photos_own_teeth_do_not_step_down_to_the_lower_ones(closed):
     ends = np.array([np.flatnonzero(shown[:, column]).max() for column in columns])
     assert mouth.has_teeth
     assert ends.max() - np.median(ends) < 1.6 * millimetre_of(mouth)
+
+
+def test_the_photos_own_teeth_bring_no_dark_along_at_the_ends_of_their_row(closed):
+    """Nor lips: the smooth border of the row goes on over what is below short last teeth."""
+    mouth, _ = with_teeth(closed, np.array([3.5, 6, 8, 8, 8, 8, 8, 8, 8, 8, 6, 3.5]))
+    shown = mouth.teeth[0, :3, mouth.teeth[0, 3] > 0.5].mean(0)
+    assert mouth.has_teeth
+    assert (shown < 0.3).sum() < 16 * millimetre_of(mouth) ** 2  # of 24, at steps from tooth to tooth
 
 
 def test_a_row_that_goes_over_from_upper_to_lower_teeth_gives_its_colour_only(closed):

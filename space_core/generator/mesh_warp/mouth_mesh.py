@@ -44,7 +44,7 @@ TONGUE_SIDES, TONGUE_SIDES_SHADE = (5.0, 14.0), 0.35  # from its middle to its s
 # From canines to molars, cheeks and the lips' corners shade teeth, the lower ones also the tongue: by a share of light,
 # and by the second one more between lips that are apart by these distances.
 UPPER_SIDES, UPPER_SIDES_SHADE = (6.0, 18.0), (0.15, 0.15)
-LOWER_SIDES, LOWER_SIDES_SHADE = (9.0, 18.0), (0.25, 0.45)
+LOWER_SIDES, LOWER_SIDES_SHADE = (11.0, 19.0), (0.25, 0.35)
 NECK = (0.55, 0.15)  # heights of a tooth between which its neck begins
 # Light scatters in enamel and between the rows, so how far a tooth faces up or down matters less than to its sides.
 UPRIGHT = np.array([1.0, 0.3, 1.0], np.float32)

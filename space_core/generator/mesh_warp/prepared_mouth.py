@@ -167,7 +167,7 @@ def prepare_mouth(picture: torch.Tensor, photo: FaceMotion) -> PreparedMouth:
         teeth = _like_lower_row(teeth, lower_row, float(upper[5, 1]), opening)
     reddening = torch.from_numpy(colours.reddening.astype(np.float32))[:, None, None]
     width = float(np.linalg.norm(upper[0] - upper[-1]))
-    mask = torch.zeros_like(picture[:, :1]) if upper_row is None else upper_row.mask
+    mask = torch.zeros_like(picture[:, :1]) if upper_row is None else upper_row.shown
     return PreparedMouth(
         photo=photo,
         gap=gap,
@@ -212,7 +212,7 @@ def _like_upper_row(
         return teeth
     hanging, tilt = hanging_and_tilt(row.mask, photo, depth)
     if row.even and height > MIN_HEIGHT and hanging > MIN_HANGING and tilt < MAX_TILTED:
-        teeth = replace(teeth, row=row_ends(row.mask, photo, depth))
+        teeth = replace(teeth, row=row_ends(row.shown, photo, depth))
     enamel = enamel_in_light(picture, row.mask).numpy()
     shade = UPPER_LIP_SHADE + known * min(shade_on(picture, row.mask, enamel, photo) - UPPER_LIP_SHADE, 0)
     colours, dimmed = _with_own_enamel(teeth.colours, enamel, known, opening)

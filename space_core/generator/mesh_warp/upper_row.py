@@ -46,6 +46,10 @@ MAX_UNEVEN, CLEAR_SHARE = 1.5 * MILLIMETRE, 0.6
 MIN_HANGING = 0.2 * MILLIMETRE
 MAX_TILTED = 0.18  # slope of a row; what is steeper goes over from upper to lower teeth
 ROW_EDGE = (1.0, -1.0)  # pixels over which the row ends
+# Within this distance of its ends a row is shown, column by column, no further down than there are teeth: that curve
+# goes on over lips and the dark beyond the last tooth. These are darker than the whitest part of the row, or redder:
+# green over red is nearer to the lips'.
+ROW_ENDS, END_BRIGHTNESS, END_GREEN = 8 * MILLIMETRE, (0.25, 0.4), (0.2, 0.45)
 MIN_IN_COLUMN, SIDES_FADE = 0.7 * MILLIMETRE, 3 * MILLIMETRE  # of teeth in a column; where it ends at the sides
 # Of what a photo shows within a row's length below the upper lip, teeth are that share if they are taken: where hardly
 # anything else is among them the first, otherwise the second.
@@ -80,11 +84,13 @@ class UpperRow:
     Attributes:
         mask: (1, 1, 640, 640) where they are, 0…1, all that lies between the upper lip and the row's lower border:
             gum and the gaps of a child's teeth as well.
+        shown: (1, 1, 640, 640) the same without what is no tooth at its ends.
         clear: whether hardly anything else is there, so that their colour can be measured.
         even: whether their lower border is like that of a row of teeth.
     """
 
     mask: torch.Tensor
+    shown: torch.Tensor
     clear: bool
     even: bool
 
@@ -121,7 +127,9 @@ def find_upper_row(picture: torch.Tensor, photo: FaceMotion, colours: MouthColou
     if not clear and share < MIN_SHARE_OF_TEETH[1]:
         return None
     whole[around_lips] = mask[:, None]
-    return UpperRow(whole, clear, _unevenness(border[0, 0], columns[0, 0]) < MAX_UNEVEN * scale)
+    shown = torch.zeros_like(whole)
+    shown[around_lips] = (mask * _teeth_at_ends(picture, mask, columns, colours.lips, scale))[:, None]
+    return UpperRow(whole, shown, clear, _unevenness(border[0, 0], columns[0, 0]) < MAX_UNEVEN * scale)
 
 
 def tooth_likeness(picture: torch.Tensor, colours: MouthColours) -> torch.Tensor:
@@ -147,6 +155,25 @@ def _columns_with_teeth(teeth: torch.Tensor, scale: float) -> torch.Tensor:
     reach = has.cummax(2).values & has.flip(2).cummax(2).values.flip(2)
     width = 2 * round(0.5 * SIDES_FADE * scale) + 1
     return F.avg_pool1d(reach.float(), width, 1, width // 2)
+
+
+def _teeth_at_ends(
+    picture: torch.Tensor, mask: torch.Tensor, columns: torch.Tensor, lips: np.ndarray, scale: float
+) -> torch.Tensor:
+    """(1, h, w) 0 below the lowest teeth in the columns at the ends of a row, 1 above and elsewhere.
+
+    ``mask`` (1, h, w) is where a picture (1, 3, h, w), 0…1, shows the row, beside ``lips`` (3,); ``columns`` (1, 1, w)
+    are those of ``_columns_with_teeth``.
+    """
+    enamel = enamel_in_light(picture, mask[:, None]).clamp(min=0.05)
+    of_lips, of_enamel = (_green(colour[None]) for colour in (torch.from_numpy(lips).to(enamel), enamel))
+    teeth = smoothstep(picture.mean(1) / enamel.mean(), *END_BRIGHTNESS)
+    if of_enamel - of_lips > MIN_LESS_RED:
+        teeth = teeth * smoothstep((_green(picture) - of_lips) / (of_enamel - of_lips), *END_GREEN)
+    width = 2 * round(ROW_ENDS * scale) + 1
+    inside = F.avg_pool1d((columns >= 0.5).float(), width, 1, width // 2)
+    above = F.avg_pool2d(teeth * mask, 3, 1, 1).flip(1).cummax(1).values.flip(1)
+    return torch.lerp(smoothstep(above, 0.3, 0.7), torch.ones_like(above), smoothstep(inside, 0.75, 1.0))
 
 
 def _robust_parabola(border: torch.Tensor, columns: torch.Tensor, outlier: float) -> torch.Tensor:

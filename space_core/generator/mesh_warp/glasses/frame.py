@@ -30,7 +30,7 @@ ON_TEMPLE, FAR = (0.06, 0.14), (0.15, 0.25)
 
 # Sunglasses are dark from side to side, lens and frame, before both eyes; no face in the shade is.
 MIDDLE = (0.24, 0.17)  # half width and half height of what is looked at there
-SHOWING = 0.8  # this share of it …
+SHOWING = 0.72  # this share of it …
 DARK = 0.55  # … is less bright than that, relative to the skin
 TINTED = 0.5  # of tinted glasses, through which eyes are seen, this share is
 REACH = 0.5  # and from the middle of an eye what is dark belongs to them so far

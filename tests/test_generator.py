@@ -13,7 +13,7 @@ import numpy as np
 import psutil
 import pytest
 import torch
-from conftest import no_work_left
+from conftest import EXAMPLES, no_work_left
 from rendering import around, blinking, looking, on_surroundings, open_mouth, posed, rendered
 
 from space_core.evaluation.eyes import followed_gaze
@@ -21,11 +21,13 @@ from space_core.face.canvas import crop_canvas
 from space_core.face.crop_size import MARGIN
 from space_core.face.detector import build_detector
 from space_core.face.normalization import normalize
+from space_core.face.portrait import prepare_portrait
 from space_core.face.posed_face import PosedFace, fit_posed_face
 from space_core.face.topology import EYES, LEFT_EYE
 from space_core.generator.mesh_warp.prepared_eyes import prepare_eyes
 from space_core.generator.mesh_warp.rasterizer import rasterize
 from space_core.measures.eyes import eye_opening
+from space_core.media.images import load_photo
 from space_core.motion.eyelids import move_lids
 from space_core.motion.gaze import apply_gaze
 from space_core.progress import NUM_CORES
@@ -271,6 +273,13 @@ def test_shut_lids_have_the_colour_of_the_shade_around_both_eyes(portrait):
         factors = (other_lid / lid)[:, covers > 0.99].mean(1)
         assert factors[0] > 0.65
         assert factors[1:].max() < 0.6
+
+
+def test_shut_lids_are_no_darker_than_what_the_photo_shows_of_them(generator, detector):
+    painting = prepare_portrait(load_photo(EXAMPLES / "mona_lisa.jpg"), detector)  # with lit lids in dark sockets
+    frame = rendered(generator, generator.prepare(painting), posed(painting, blinking(painting)))[0]
+    own = around(painting.image, painting.landmarks, (257, 258), 3).mean()
+    assert 0.95 * own < around(frame, painting.landmarks, (386, 374), 3).mean() < 1.2 * own
 
 
 def test_shut_lids_have_no_shadow_on_white_paper(portrait):

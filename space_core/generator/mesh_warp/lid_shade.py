@@ -17,6 +17,10 @@ BROAD_SHADE, DARK_SHADE, SHADED_SHARES, DARKEST_SHADE, SHADE_BLUR = 0.16, 0.75, 
 # Nor are lids darker than this quantile of what is above the eye: the darkest there are liner, lashes and the brow's
 # shadow, which a lid that shuts does not spread over the eye.
 USUAL_SHADE = 0.7
+# What the photo shows of the upper lid itself, from the rims to so far above the eye, in widths, and to these half
+# widths to the sides: between and above the lids, as far as the latter, lids are at least as bright as this quantile of
+# it, by no more than that factor, and that of one colour is no more than so many times another's.
+OWN_LID, OWN_SIDES, OWN_ENDS, OWN_BRIGHT, MOST_BRIGHTER, MOST_PALER = 0.25, 0.8, (0.8, 1.2), 0.6, 1.4, 1.08
 NEGLIGIBLE = 0.02  # brightness that is divided by is at least that
 
 
@@ -52,6 +56,20 @@ def with_shade(
         torch.cat([lid[:, :3] * (1 - share * (1 - _shade(dark, around, *opening))), lid[:, 3:]], 1)
         for lid, dark, around, opening in zip(lids, relative, covers, openings, strict=True)
     ]
+
+
+def as_bright_as_seen(picture: torch.Tensor, lid: torch.Tensor, opening: OpeningMask, width: float) -> torch.Tensor:
+    """A lid (1, 4, h, w), see ``with_shade``, no darker than what a picture (1, 3, h, w) shows of it above the eye."""
+    above = -opening.below_upper / width
+    own = (above > RIMS) & (above < OWN_LID) & (opening.along.abs() < OWN_SIDES) & (lid[:, 3] > 0.5)
+    if not bool(own.any()):
+        return lid
+    brighter = (picture[:, :, own[0]] / lid[:, :3, own[0]].clamp(min=NEGLIGIBLE)).quantile(OWN_BRIGHT, dim=2)
+    # Glints are paler than skin, so that no colour grows much more than the one that grows least.
+    brighter = brighter.minimum(MOST_PALER * brighter.min()).clamp(1, MOST_BRIGHTER)[..., None, None]
+    within = smoothstep(opening.along.abs(), *OWN_ENDS[::-1]) * smoothstep(opening.above_lower / width, 0, RIMS)
+    factors = torch.lerp(torch.ones_like(brighter), brighter, within)
+    return torch.cat([(lid[:, :3] * factors).clamp(max=1), lid[:, 3:]], 1)
 
 
 def _without_thin(picture: torch.Tensor, width: float) -> torch.Tensor:

@@ -13,7 +13,7 @@ from space_core.generator.mesh_warp.brow_edges import brow_edges
 from space_core.generator.mesh_warp.eyeball import eyeball_behind_lids, eyeball_without_shade
 from space_core.generator.mesh_warp.face_motion import FaceMotion
 from space_core.generator.mesh_warp.inpainting import fill
-from space_core.generator.mesh_warp.lid_shade import RIMS, with_shade, within_rims
+from space_core.generator.mesh_warp.lid_shade import RIMS, as_bright_as_seen, with_shade, within_rims
 from space_core.generator.mesh_warp.opening_mask import OpeningMask, opening_mask
 from space_core.generator.mesh_warp.sampling import blur_batch, box_mean, double, pixels_of, sample
 from space_core.generator.mesh_warp.wrinkles import OVEREXPOSED, shadow_tint
@@ -133,6 +133,7 @@ def prepare_eyes(picture: torch.Tensor, photo: FaceMotion, softening: float) -> 
         for eye, opening, brow, skin in zip(EYES, openings, brows, skins, strict=True)
     ]
     lids = with_shade(picture, [eye.lids for eye in eyes], openings, 1 - drawn)
+    lids = [as_bright_as_seen(picture, lid, *opening) for lid, opening in zip(lids, openings, strict=True)]
     # The lashes of both are alike, however the light falls on them.
     lashes = torch.stack([eye.lashes for eye in eyes]).mean(0)
     strength = sum(eye.lash_strength for eye in eyes) / 2

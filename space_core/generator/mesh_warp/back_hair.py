@@ -17,8 +17,10 @@ EDGE, FARTHEST = 0.05, 0.6
 # Within this distance of the outline there is hair both above and below this height, normalized, unless the head is
 # bald or shaved there.
 NEAR_OUTLINE, TEMPLE = 0.35, -0.5
-ALIKE = 0.2  # distance of colours, 0…1, from the median one, over which their weight falls off: ornaments, ears
+CLOSE = 0.2  # within this distance, normalized, hair is most like that at the back, which may be of another colour
+ALIKE = 0.2  # distance of colours, 0…1, from the usual one, over which their weight falls off: ornaments, ears
 COLOUR_REACH = 0.15  # normalized distance from the outline over which the weight of colours falls off
+GRAIN = 5  # pixels, standard deviation of a Gaussian: a difference that it removes is grain, not thinner hair
 # Standard deviations of Gaussians: rows of the sample, and its pixels. What is finer than the second is detail.
 SMOOTH_ROWS, SMOOTH = 16, 10
 PIECES = (40, 28, 18)  # sides of square pieces, pixels; the first is taken that fits in
@@ -62,8 +64,12 @@ def sample_hair(view: SideView, has_hair: np.ndarray, step: float) -> HairSample
     above, below = (near & part[:, None] for part in (view.rows < TEMPLE, view.rows >= TEMPLE))
     if all(hair[part].sum() <= MIN_GROWN * part.sum() for part in (above, below)):
         hair = near
-    if (hair & near).any():
-        usual = np.median(softened[hair & near], axis=0)
+    close = hair & (inwards < CLOSE)
+    close = close if close.any() else hair & near
+    if close.any():
+        # Skin is seen through thin hair, and hair at the back is thicker: the half that is less like skin counts.
+        thickness = blur(to_skin, GRAIN)
+        usual = np.median(softened[close & (thickness >= np.median(thickness[close]))], axis=0)
         hair = hair * np.exp(-((abs(softened - usual).max(-1) / ALIKE) ** 2))
     return HairSample(colours, hair.astype(np.float32), np.exp(-inwards / COLOUR_REACH))
 

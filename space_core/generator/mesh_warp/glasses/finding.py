@@ -12,8 +12,8 @@ from space_core.generator.mesh_warp.face_motion import FaceMotion
 from space_core.generator.mesh_warp.glasses.cut_out import Glasses
 from space_core.generator.mesh_warp.glasses.frame import SHOWING, TINTED, find_frame, share_of_dark, sunglasses
 from space_core.generator.mesh_warp.glasses.rims import find_rims
-from space_core.generator.mesh_warp.glasses.searched_face import SearchedFace, smoothed
-from space_core.generator.mesh_warp.sampling import sample
+from space_core.generator.mesh_warp.glasses.searched_face import SearchedFace
+from space_core.generator.mesh_warp.sampling import box_mean, sample
 
 SKIN = (50, 280, 117, 346, 205, 425, 6, 197)  # points of cheeks and nose that show skin
 
@@ -30,7 +30,7 @@ def find_glasses(picture: torch.Tensor, photo: FaceMotion, person: np.ndarray) -
         None where there are none.
     """
     grey, skin = picture[0].mean(0), _skin_brightness(picture, photo)
-    smooth = smoothed(grey[None, None]) / skin
+    smooth = box_mean(grey[None, None], 1) / skin
     face = SearchedFace(picture, photo, torch.from_numpy(person).float(), grey / skin)
     dark = min(share_of_dark(photo, smooth, eye) for eye in EYES)
     if dark > SHOWING:

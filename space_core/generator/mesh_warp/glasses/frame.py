@@ -17,9 +17,8 @@ from space_core.generator.mesh_warp.glasses.searched_face import (
     brow_mask,
     middle_of,
     normalized_distance_to,
-    smoothed,
 )
-from space_core.generator.mesh_warp.sampling import EXTENT, pixels_of, sample
+from space_core.generator.mesh_warp.sampling import EXTENT, box_mean, pixels_of, sample
 from space_core.smoothstep import smoothstep
 
 ARM = (ANGLES * 11 // 12, 0.25)  # from which ray's end a frame's arm begins, and how far it is seen
@@ -114,7 +113,7 @@ def find_frame(face: SearchedFace, rims: Rims) -> Glasses:
     near = smoothstep(away, *NEAR_RIM[::-1]) * apart * face.person
     smooth = filled(picture, (near > 0).float(), torch.ones_like(near))
     # Of means over 3 × 3 pixels: wrinkles are thinner than rims.
-    differs = smoothed(picture - smooth)[0].square().sum(0).sqrt()
+    differs = box_mean(picture - smooth, 1)[0].square().sum(0).sqrt()
     size = (2 * round(NEARBY * float(photo.scale)) + 1,) * 2
     most = torch.from_numpy(cv2.blur(cv2.dilate((differs * near).numpy(), np.ones(size, np.uint8)), size))
     frame = smoothstep(differs / most.clamp(min=1e-3), *DIFFERS) * near

@@ -11,8 +11,8 @@ from torch.nn import functional as F
 
 from space_core.face.topology import BROWS, EYES, Brow, Eye
 from space_core.generator.mesh_warp.face_motion import FaceMotion
-from space_core.generator.mesh_warp.glasses.searched_face import SearchedFace, brow_mask, middle_of, smoothed
-from space_core.generator.mesh_warp.sampling import sample
+from space_core.generator.mesh_warp.glasses.searched_face import SearchedFace, brow_mask, middle_of
+from space_core.generator.mesh_warp.sampling import box_mean, sample
 from space_core.smoothstep import smoothstep
 
 # A rim is sought around each eye as a closed line that is darker or lighter than both of its sides.
@@ -183,7 +183,7 @@ def _fits_as_well(
     others: list[np.ndarray],
 ) -> bool:
     """Whether other places (A,) of both rims on their rays, where they differ, are as much of a frame's line."""
-    smooth, measured = smoothed(face.picture), []
+    smooth, measured = box_mean(face.picture, 1), []
     for places in (paths, others):
         contrast, differences = 0.0, [torch.zeros(0)]
         for (points, _), of_eye, place, path, other in zip(rays, contrasts, places, paths, others, strict=True):

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import torch
 from skimage.draw import polygon2mask
@@ -28,12 +27,6 @@ class SearchedFace:
     photo: FaceMotion
     person: torch.Tensor
     brightness: torch.Tensor
-
-
-def smoothed(picture: torch.Tensor) -> torch.Tensor:
-    """(1, C, H, W) the mean of each pixel of a picture (1, C, H, W) and its eight neighbours, 0 beyond the border."""
-    means = [cv2.blur(channel, (3, 3), borderType=cv2.BORDER_CONSTANT) for channel in picture[0].numpy()]
-    return torch.from_numpy(np.stack(means))[None]
 
 
 def middle_of(photo: FaceMotion, eye: Eye) -> torch.Tensor:

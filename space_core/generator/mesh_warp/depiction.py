@@ -8,7 +8,7 @@ import torch
 
 from space_core.face.topology import EYES, NUM_SURFACE_POINTS, Eye
 from space_core.generator.mesh_warp.face_motion import FaceMotion
-from space_core.generator.mesh_warp.opening_mask import WINDOW_MARGIN, opening_mask, window_around
+from space_core.generator.mesh_warp.opening_mask import opening_in_photo
 from space_core.generator.mesh_warp.sampling import sample
 from space_core.smoothstep import smoothstep
 
@@ -107,10 +107,8 @@ def _measured(eye: Eye, photo: FaceMotion) -> tuple[float, float, float]:
 def _iris_and_pupil(picture: torch.Tensor, photo: FaceMotion, eye: Eye) -> tuple[float, float]:
     """The median brightness of the visible iris, relative to that of the eye's whites (its 0.9 quantile); and that of
     the darkest part of the eye, 0…1."""
-    upper, lower = (photo.posed[:, list(curve), :2] for curve in (eye.upper_lid, eye.lower_lid))
-    points = photo.host.posed[:, [*eye.upper_lid, *eye.lower_lid], :2]
-    window = window_around(points, WINDOW_MARGIN, picture.shape[2:], picture.device)
-    between = opening_mask(upper, lower, window.pixels).coverage[0] > 0.5
+    window, opening = opening_in_photo(picture, photo, eye.upper_lid, eye.lower_lid)
+    between = opening.coverage[0] > 0.5
     brightness = picture[0].flatten(1)[:, window.index[0]].mean(0)
     rim = photo.posed[0, list(eye.iris_rim), :2]
     radius = (rim[0] - rim[2]).norm() / 2

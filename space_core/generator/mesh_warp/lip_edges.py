@@ -45,7 +45,7 @@ def find_lip_edges(picture: torch.Tensor, photo: FaceMotion) -> LipEdges:
     """The lips' edges in a picture (1, 3, h, w), 0…1, on the host, of a photo with these landmarks in its pixels."""
     normalized = photo.host.normalized
     opening = float(_opening(normalized)[0].max())
-    corners = normalized[0, INNER_CORNERS] - normalized[0, OUTER_CORNERS]
+    corners = _corners(normalized)[0]
     if opening <= CLOSED:
         return LipEdges(np.stack(2 * [seam_shift(picture, photo)]), 0.0, corners)
     return LipEdges(strips_shift(picture, photo), opening, corners)
@@ -57,10 +57,15 @@ def moved_to_edges(face: PosedFace, edges: LipEdges) -> PosedFace:
     share = smoothstep(_opening(normalized).max(1), 0.0, OPEN_AGAIN * edges.opening) if edges.opening else 1.0
     for lip, shift in zip((UPPER, LOWER), edges.shift, strict=True):
         normalized[:, lip] += np.reshape(share, (-1, 1, 1)).astype(np.float32) * shift
-    crossing = _corners_crossing(normalized[:, INNER_CORNERS] - normalized[:, OUTER_CORNERS], edges.corners)
+    crossing = _corners_crossing(_corners(normalized), edges.corners)
     normalized[:, INNER_CORNERS] -= crossing / 2
     normalized[:, OUTER_CORNERS] += crossing / 2
     return replace(face, normalized=normalized)
+
+
+def _corners(normalized: np.ndarray) -> np.ndarray:
+    """(B, 2, 3) from the outer to the inner corners of the lips of normalized landmarks (B, 478, 3)."""
+    return normalized[:, INNER_CORNERS] - normalized[:, OUTER_CORNERS]
 
 
 def _corners_crossing(corners: np.ndarray, at_rest: np.ndarray) -> np.ndarray:

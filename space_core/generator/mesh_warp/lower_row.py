@@ -11,7 +11,7 @@ from space_core.generator.mesh_warp.anatomy import MILLIMETRE
 from space_core.generator.mesh_warp.depiction import saturation
 from space_core.generator.mesh_warp.face_motion import FaceMotion
 from space_core.generator.mesh_warp.mouth_light import MouthColours
-from space_core.generator.mesh_warp.opening_mask import WINDOW_MARGIN, opening_mask, window_around
+from space_core.generator.mesh_warp.opening_mask import opening_in_photo
 from space_core.generator.mesh_warp.sampling import sample
 from space_core.generator.mesh_warp.upper_row import (
     TEETH_BEHIND_LIPS,
@@ -102,18 +102,15 @@ def edge_of_row_below(picture: torch.Tensor, photo: FaceMotion, upper: UpperRow,
     None if they are not seen: there are no teeth in most columns of the middle of the mouth, below the upper ones and
     a line between them.
     """
-    scale, points = float(photo.scale), photo.host.posed[:, [*INNER_UPPER_LIP, *INNER_LOWER_LIP], :2]
-    window = window_around(points, WINDOW_MARGIN, picture.shape[2:], picture.device)
-    (left, top), (_, height, width, _) = window.corner[0], window.pixels.shape
-    around_lips = np.s_[..., top : top + height, left : left + width]
-    upper_lip, lower_lip = (photo.posed[:, list(lip), :2] for lip in (INNER_UPPER_LIP, INNER_LOWER_LIP))
-    opening = opening_mask(upper_lip, lower_lip, window.pixels)
-    teeth = (tooth_likeness(picture[around_lips], colours) > 0.5) & (opening.coverage > 0.5)
-    shown, rows = upper.mask[0][around_lips] > 0.5, window.pixels[..., 1]
+    scale = float(photo.scale)
+    window, opening = opening_in_photo(picture, photo, INNER_UPPER_LIP, INNER_LOWER_LIP)
+    teeth = (tooth_likeness(picture[window.part], colours) > 0.5) & (opening.coverage > 0.5)
+    shown, rows = upper.mask[0][window.part] > 0.5, window.pixels[..., 1]
     below = rows - torch.where(shown, rows, -torch.inf).amax(1, keepdim=True)
     teeth &= (below > BETWEEN_ROWS * scale) & (opening.above_lower > ROW_ABOVE_LIP * scale)
     first, last = (
-        round(float(photo.posed[0, INNER_UPPER_LIP[at], 0])) - left for at in (MIDDLE.start, MIDDLE.stop - 1)
+        round(float(photo.posed[0, INNER_UPPER_LIP[at], 0])) - window.corner[0, 0]
+        for at in (MIDDLE.start, MIDDLE.stop - 1)
     )
     shown, teeth, rows = (values[0, :, first:last] for values in (shown, teeth, rows))
     has = shown.any(0)

@@ -16,7 +16,7 @@ from space_core.face.topology import (
 )
 from space_core.generator.mesh_warp.depiction import Depiction, difference_of_shares, estimate_depiction
 from space_core.generator.mesh_warp.face_motion import FaceMotion
-from space_core.generator.mesh_warp.opening_mask import WINDOW_MARGIN, opening_mask, window_around
+from space_core.generator.mesh_warp.opening_mask import opening_in_photo
 from space_core.generator.mesh_warp.sampling import downsampled
 from space_core.smoothstep import smoothstep
 
@@ -209,10 +209,8 @@ def _colour_between(
     picture: torch.Tensor, photo: FaceMotion, upper: tuple, lower: tuple, quantile: float
 ) -> np.ndarray:
     """(3,) the colour at that quantile of brightness between two curves of the photo."""
-    above, below = (photo.posed[:, list(curve), :2] for curve in (upper, lower))
-    points = photo.host.posed[:, [*upper, *lower], :2]
-    window = window_around(points, WINDOW_MARGIN, picture.shape[2:], picture.device)
-    between = window.index[opening_mask(above, below, window.pixels).coverage > 0.5]
+    window, opening = opening_in_photo(picture, photo, upper, lower)
+    between = window.index[opening.coverage > 0.5]
     colours = picture[0].flatten(1)
     colours = colours[:, between] if len(between) else colours
     brightness = colours.mean(0)

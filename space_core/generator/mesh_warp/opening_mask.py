@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 import torch
 from torch.nn import functional as F
 
-from space_core.generator.mesh_warp.face_motion import upload
+from space_core.generator.mesh_warp.face_motion import FaceMotion, upload
 
 WINDOW_MARGIN = 3  # pixels around an opening: a soft edge, and a curve bulging between its points
 CURVE_POINTS = 48  # the mesh's few points of a lip or lid, made a smooth curve
@@ -29,6 +30,12 @@ class Window:
 
     index: torch.Tensor
     pixels: torch.Tensor
+
+    @property
+    def part(self) -> tuple[Any, slice, slice]:
+        """The window of the first frame, as an index of arrays (…, H, W)."""
+        (left, top), (_, height, width, _) = self.corner[0], self.pixels.shape
+        return ..., slice(top, top + height), slice(left, left + width)
 
 
 def window_around(points: np.ndarray, margin: int, size: Sequence[int], device: torch.device) -> Window:
@@ -111,6 +118,18 @@ def opening_mask(
     return OpeningMask(
         coverage.view(shape), below_upper.view(shape), above_lower.view(shape), (2 * along / width - 1).view(shape)
     )
+
+
+def opening_in_photo(
+    picture: torch.Tensor, photo: FaceMotion, upper: Sequence[int], lower: Sequence[int], margin: int = WINDOW_MARGIN
+) -> tuple[Window, OpeningMask]:
+    """The opening between two curves of a photo's landmarks in pixels of a picture (1, C, H, W), and a window.
+
+    ``upper`` and ``lower`` are indices of landmarks from the left to the right, ``margin`` is in pixels.
+    """
+    window = window_around(photo.host.posed[:, [*upper, *lower], :2], margin, picture.shape[2:], picture.device)
+    above, below = (photo.posed[:, list(curve), :2] for curve in (upper, lower))
+    return window, opening_mask(above, below, window.pixels)
 
 
 def places_below(curve: torch.Tensor, along: torch.Tensor, below: torch.Tensor) -> torch.Tensor:

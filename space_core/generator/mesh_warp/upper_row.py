@@ -13,7 +13,7 @@ from space_core.face.topology import INNER_LOWER_LIP, INNER_UPPER_LIP
 from space_core.generator.mesh_warp.anatomy import MILLIMETRE
 from space_core.generator.mesh_warp.face_motion import FaceMotion
 from space_core.generator.mesh_warp.mouth_light import MouthColours
-from space_core.generator.mesh_warp.opening_mask import WINDOW_MARGIN, OpeningMask, opening_mask, window_around
+from space_core.generator.mesh_warp.opening_mask import WINDOW_MARGIN, OpeningMask, opening_in_photo, opening_mask
 from space_core.generator.mesh_warp.sampling import pixels_of
 from space_core.smoothstep import smoothstep
 
@@ -97,13 +97,11 @@ class UpperRow:
 
 def find_upper_row(picture: torch.Tensor, photo: FaceMotion, colours: MouthColours) -> UpperRow | None:
     """The upper teeth of a photo with an open mouth; None if it shows none."""
-    scale, points = float(photo.scale), photo.host.posed[:, [*INNER_UPPER_LIP, *INNER_LOWER_LIP], :2]
-    window = window_around(points, WINDOW_MARGIN + round(TYPICAL_ROW * scale), picture.shape[2:], picture.device)
-    (left, top), (_, height, width, _) = window.corner[0], window.pixels.shape
-    around_lips = np.s_[..., top : top + height, left : left + width]
+    scale = float(photo.scale)
+    margin = WINDOW_MARGIN + round(TYPICAL_ROW * scale)
+    window, opening = opening_in_photo(picture, photo, INNER_UPPER_LIP, INNER_LOWER_LIP, margin)
+    around_lips = window.part
     whole, picture = torch.zeros_like(picture[:, :1]), picture[around_lips]
-    upper, lower = (photo.posed[:, list(lip), :2] for lip in (INNER_UPPER_LIP, INNER_LOWER_LIP))
-    opening = opening_mask(upper, lower, window.pixels)
     tooth = tooth_likeness(picture, colours)
     # A pixel or two next to the lips are as much lip as tooth.
     clear = smoothstep(opening.below_upper, 0.5, 2.0) * smoothstep(opening.above_lower, 0.5, 2.0)

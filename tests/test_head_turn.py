@@ -8,6 +8,7 @@ import pytest
 import torch
 from rendering import around, looking, mean_difference, on_surroundings, posed, rendered
 
+from space_core.distance import distance_to
 from space_core.evaluation.head_turn import outline_flicker
 from space_core.face.crop_size import MARGIN, SIZE
 from space_core.face.detector import build_detector
@@ -16,6 +17,7 @@ from space_core.face.segmentation import person_mask
 from space_core.face.topology import EYES
 from space_core.generator.mesh_warp import MeshWarpGenerator
 from space_core.generator.mesh_warp.background import estimate_background
+from space_core.generator.mesh_warp.coherence_transport import continue_lines
 from space_core.generator.mesh_warp.compositing.compositor import compose
 from space_core.generator.mesh_warp.compositing.far_view import blend_far_side
 from space_core.generator.mesh_warp.compositing.grid import smoothed
@@ -33,8 +35,8 @@ from space_core.generator.mesh_warp.head_shape import head_depth
 from space_core.generator.mesh_warp.head_sides import with_head_sides
 from space_core.generator.mesh_warp.head_top import with_head_top
 from space_core.generator.mesh_warp.held_things import held_things
-from space_core.generator.mesh_warp.inpainting import fill, with_detail, without_traces
-from space_core.generator.mesh_warp.structure import busyness, with_structure
+from space_core.generator.mesh_warp.inpainting import fill, without_traces
+from space_core.generator.mesh_warp.texture import busyness, texture_beyond
 
 
 def hair(share: float = 0) -> HangingHair:
@@ -607,11 +609,17 @@ def test_an_earring_before_a_smooth_background_is_found_and_a_blurred_thing_is_n
     assert blurred.sum() == 0
 
 
+def with_texture(picture: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+    """A plain picture (1, 3, H, W), filled where it is not known (1, 1, H, W)."""
+    smooth = fill(picture, known)
+    return smooth + texture_beyond(smooth, picture, known, np.zeros(picture.shape[2:], np.float32))
+
+
 def test_uncovered_background_has_the_grain_of_the_photo():
     grain = np.random.default_rng(0).normal(0.5, 0.05, (1, 3, 200, 200)).astype(np.float32)
     picture, known = torch.from_numpy(grain), torch.ones(1, 1, 200, 200)
     known[..., 60:140, 70:150] = 0
-    filled = with_detail(fill(picture, known), picture, known)
+    filled = with_texture(picture, known)
     torch.testing.assert_close(filled[..., :60, :], picture[..., :60, :])
     assert float(filled[..., 70:130, 80:140].std()) == pytest.approx(0.05, rel=0.3)
 
@@ -619,7 +627,7 @@ def test_uncovered_background_has_the_grain_of_the_photo():
 def test_uncovered_background_far_from_all_that_is_known_has_its_colour():
     picture, known = torch.full((1, 3, 640, 640), 0.8), torch.zeros(1, 1, 640, 640)
     known[..., :200, :] = 1
-    torch.testing.assert_close(with_detail(fill(picture, known), picture, known), picture)
+    torch.testing.assert_close(with_texture(picture, known), picture)
 
 
 def brick_wall() -> torch.Tensor:
@@ -639,44 +647,33 @@ def hidden_part() -> tuple[torch.Tensor, np.ndarray]:
     return torch.from_numpy(1 - hidden)[None, None], evidence
 
 
-def test_a_wall_that_a_head_uncovers_goes_on_brick_by_brick():
-    wall, (known, evidence) = brick_wall(), hidden_part()
-    smooth = fill(wall, known)
-    filled = with_detail(smooth, wall, known)
-    continued = with_structure(smooth, wall, known, busyness(wall, known), evidence, np.ones((640, 640), bool))
-    hidden = (known == 0).expand_as(wall)
-    torch.testing.assert_close(continued[~hidden], wall[~hidden])
-    errors = [float((estimate - wall)[hidden].abs().mean()) for estimate in (continued, filled)]
+@pytest.mark.parametrize("angle", [0, 20, 60, 90])
+def test_lines_behind_a_head_go_on_where_it_uncovers_them(angle):
+    y, x = np.mgrid[:640, :640].astype(np.float32)
+    across = np.cos(np.radians(angle)) * x + np.sin(np.radians(angle)) * y
+    colours = np.where((across % 80 < 30)[..., None], (0.8, 0.8, 0.75), (0.35, 0.25, 0.2)).astype(np.float32)
+    boards = torch.from_numpy(cv2.GaussianBlur(colours, (0, 0), 1)).permute(2, 0, 1)[None].contiguous()
+    known, evidence = hidden_part()
+    smooth = fill(boards, known)
+    continued = continue_lines(smooth, boards, known, evidence, np.ones((640, 640), bool))
+    is_known = (known > 0).expand_as(boards)
+    torch.testing.assert_close(continued[is_known], boards[is_known])
+    near = torch.from_numpy(distance_to(known[0, 0].numpy()) < 30).expand_as(boards) & ~is_known
+    errors = [float((estimate - boards)[near].abs().mean()) for estimate in (continued, smooth)]
     assert errors[0] < errors[1] / 3
 
 
-def test_a_plain_background_is_not_touched_by_the_continuation_of_structure():
-    shade = torch.linspace(0.2, 0.7, 640).expand(1, 3, 640, 640)
-    picture = shade + torch.from_numpy(np.random.default_rng(0).normal(0, 0.02, (1, 3, 640, 640)).astype(np.float32))
-    known, evidence = hidden_part()
-    smooth, busy = fill(picture, known), busyness(picture, known)
-    filled = with_detail(smooth, picture, known)
-    wanted = np.ones((640, 640), bool)
-    assert torch.equal(with_structure(smooth, picture, known, busy, evidence, wanted), filled)
-
-
-@pytest.mark.parametrize("bar", [4, 8, 16, 24])
-def test_a_background_of_which_nearly_all_is_the_same_is_continued(bar):
-    picture, known = torch.ones(1, 3, 640, 640), torch.zeros(1, 1, 640, 640)
-    picture[..., :bar, :] = 0
-    known[..., :256] = 1
-    nothing, everything = np.zeros((640, 640), np.float32), np.ones((640, 640), np.float32)
-    smooth = fill(picture, known)
-    filled = with_structure(smooth, picture, known, everything, nothing, everything > 0)
-    torch.testing.assert_close(filled[..., :256], picture[..., :256])
-    assert torch.isfinite(filled).all()
+def test_where_the_photo_shows_one_colour_nothing_is_continued():
+    picture, (known, evidence) = torch.full((1, 3, 640, 640), 0.4), hidden_part()
+    continued = continue_lines(fill(picture, known), picture, known, evidence, np.ones((640, 640), bool))
+    torch.testing.assert_close(continued, picture)
 
 
 def test_a_trace_of_hair_at_its_border_does_not_colour_the_uncovered_background():
     picture, (known, _) = torch.full((1, 3, 640, 640), 0.8), hidden_part()
     picture[..., 200:400, 256:260] = picture[..., 200:400, 400:404] = 0.3
     clean = without_traces(picture, known, busyness(picture, known))
-    filled = with_detail(fill(picture, clean), picture, clean)
+    filled = with_texture(picture, clean)
     assert float((filled - 0.8)[..., 210:390, 270:390].abs().max()) < 0.02
     assert torch.equal(clean[..., :, :240], known[..., :, :240])
     plain = torch.full((1, 3, 640, 640), 0.8)
@@ -736,23 +733,20 @@ def test_the_lines_of_a_drawing_do_not_colour_the_paper_behind_its_head(portrait
     assert float((plate[:, hidden] - 0.9).abs().max()) < 0.02
 
 
-def test_structure_that_the_photo_contradicts_is_not_continued():
+def test_lines_that_the_photo_contradicts_do_not_go_on():
     wall, (known, evidence) = brick_wall(), hidden_part()
     smooth = fill(wall, known)
     seen = torch.where(known > 0, wall, smooth)
-    wanted = np.ones((640, 640), bool)
-    estimate = with_structure(smooth, seen, known, busyness(seen, known), evidence, wanted)
+    continued = continue_lines(smooth, seen, known, evidence, np.ones((640, 640), bool))
     near = (torch.from_numpy(evidence) > 0).expand_as(wall[0])[None]
-    assert float((estimate - smooth)[near].abs().mean()) < 0.02
+    assert float((continued - smooth)[near].abs().mean()) < 0.02
 
 
 def continued_detail(picture: torch.Tensor) -> float:
-    """How much of its detail a picture (1, 3, 640, 640), busy everywhere, goes on with where no structure is copied."""
-    (known, evidence), everywhere = hidden_part(), np.ones((640, 640), np.float32)
-    smooth = fill(picture, known)
-    seen = torch.where(known > 0, picture, smooth)  # which contradicts all structure
-    estimate = with_structure(smooth, seen, known, everywhere, evidence, everywhere > 0)
-    return float((estimate - smooth)[..., 200:400, 260:400].abs().mean())
+    """How much of its detail a picture (1, 3, 640, 640), busy everywhere, goes on with."""
+    known, _ = hidden_part()
+    texture = texture_beyond(fill(picture, known), picture, known, np.ones((640, 640), np.float32))
+    return float(texture[..., 200:400, 260:400].abs().mean())
 
 
 def test_letters_on_paper_are_no_confetti_where_a_head_uncovers_more_of_it():
@@ -766,15 +760,6 @@ def test_letters_on_paper_are_no_confetti_where_a_head_uncovers_more_of_it():
 def test_strong_detail_such_as_that_of_petals_is_softer_where_a_head_uncovers_more_of_it():
     petals = np.random.default_rng(0).choice([0.1, 0.9], (3, 320, 320)).repeat(2, 1).repeat(2, 2).astype(np.float32)
     assert 0.03 < continued_detail(torch.from_numpy(petals)[None]) < 0.1
-
-
-def test_grain_is_not_copied_as_a_pattern_into_a_part_that_has_structure():
-    grain = np.random.default_rng(0).normal(0.5, 0.05, (1, 3, 640, 640)).astype(np.float32)
-    picture, (known, evidence), everywhere = torch.from_numpy(grain), hidden_part(), np.ones((640, 640), np.float32)
-    smooth = fill(picture, known)
-    estimate = with_structure(smooth, picture, known, everywhere, evidence, everywhere > 0)
-    copied = (estimate - smooth)[..., 220:380, 280:380]
-    assert float((copied[..., :-4] * copied[..., 4:]).mean()) < 0.05 * 0.05**2
 
 
 def test_the_soft_edge_of_dark_hair_does_not_darken_the_bright_wall_beside_it(portrait):

@@ -9,13 +9,14 @@ import torch
 from space_core.distance import distance_to
 from space_core.face.portrait import Portrait
 from space_core.generator.mesh_warp.background_colours import like_background
+from space_core.generator.mesh_warp.coherence_transport import continue_lines
 from space_core.generator.mesh_warp.earrings import find_earrings
 from space_core.generator.mesh_warp.hair_strands import find_hair_strands
 from space_core.generator.mesh_warp.hair_tips import find_hair_tips
 from space_core.generator.mesh_warp.inpainting import fill, flat_part, without_traces
 from space_core.generator.mesh_warp.parallel import thread_beside
 from space_core.generator.mesh_warp.sampling import EXTENT, blur
-from space_core.generator.mesh_warp.structure import busyness, with_structure
+from space_core.generator.mesh_warp.texture import busyness, texture_beyond
 from space_core.smoothstep import smoothstep
 
 # The person's mask is made steeper: what is nearly certain is certain.
@@ -29,8 +30,8 @@ BACKGROUND_CLEARANCE = 19  # width, in pixels, of the brush that keeps the backg
 CLOSE_CLEARANCE = 7  # … where it is coloured like the background further out
 TIP_CLEARANCE = 5  # … and of tips and strands of hair beyond
 KEPT = 0.01  # of ``kept``: more is not known
-RIM = 9.5  # pixels over which these fade out; what is half known further inside has a share of the person
 UNSURE = 11  # width, in pixels, of the person's soft edge, which is no evidence of the background
+RIM = 9.5  # pixels over which these fade out; what is half known further inside has a share of the person
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,10 @@ def estimate_background(
     smooth = fill(picture, filled_from)
     # What is seen beside the person tells which estimate is right, but not the person's own soft edge.
     evidence = cv2.erode(1 - steep, np.ones((UNSURE, UNSURE), np.uint8)) * (in_photo & ~inside)
-    filled = with_structure(smooth, picture, filled_from, busy, evidence, kept > KEPT)
+    with thread_beside() as beside:
+        texture = beside.submit(texture_beyond, smooth, picture, filled_from, busy)
+        filled = smooth if flat is not None else continue_lines(smooth, picture, filled_from, evidence, kept > KEPT)
+        filled = filled + texture.result()
     return Background(shows, known, torch.where(filled_from == known, filled - picture * known, filled * (1 - known)))
 
 

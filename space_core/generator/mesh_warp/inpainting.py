@@ -1,6 +1,6 @@
 """Fills the unknown part of a picture from the known part: smoothly, and with the known part's detail.
 
-That is right for plain backgrounds and for those that are the same everywhere; ``structure`` continues the others.
+That is right for plain backgrounds; ``coherence_transport`` continues the lines of others.
 """
 
 import cv2
@@ -109,11 +109,14 @@ def flat_part(picture: torch.Tensor, known: torch.Tensor) -> torch.Tensor | None
     return known * (differs < NO_LINE)
 
 
-def with_detail(smooth: torch.Tensor, picture: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
-    """What ``fill`` returns, ``smooth``, with pieces of the known part's detail, so that grain and texture go on."""
+def detail_beyond(smooth: torch.Tensor, picture: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+    """(1, C, H, W) pieces of the known part's detail in the unknown part, so that grain and texture go on there.
+
+    ``smooth`` is what ``fill`` returns for the other arguments.
+    """
     is_known = known[0, 0].numpy() > 0.99
     if is_known.all() or not is_known.any():
-        return smooth
+        return torch.zeros_like(smooth)
     coarse = blur(smooth[0].permute(1, 2, 0).numpy(), DETAIL).transpose(2, 0, 1)
     fine = np.ascontiguousarray(picture[0].numpy() - coarse)
     level = np.abs(fine[:, ::CELL, ::CELL] * is_known[::CELL, ::CELL]).mean(0)
@@ -125,7 +128,7 @@ def with_detail(smooth: torch.Tensor, picture: torch.Tensor, known: torch.Tensor
     cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
     is_known = cv2.erode(is_known.astype(np.uint8), cross, iterations=BORDER) > 0
     detail = torch.from_numpy(_pieced_together(fine, is_known))[None]
-    return smooth + detail * (1 - known)
+    return detail * (1 - known)
 
 
 def _pieced_together(detail: np.ndarray, is_known: np.ndarray) -> np.ndarray:

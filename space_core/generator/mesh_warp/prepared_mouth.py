@@ -92,7 +92,6 @@ class PreparedMouth:
         full_light: how far lips are apart that keep no light from one another, normalized.
         upper_lip_shade: by how much of light the upper lip shades what is close behind it.
         lower_light: the light on lower teeth, relative to that on upper ones.
-        known: how far the photo shows the colour of teeth, in the light that its lips leave them, 0…1.
         softness: width of the drawn edges in pixels, that of the photo's own.
         blur: standard deviation in pixels of the Gaussian that makes drawn teeth and flesh as blurred as the photo, at
             most as the least sharp of those that count as sharp.
@@ -123,7 +122,6 @@ class PreparedMouth:
     full_light: float
     upper_lip_shade: float
     lower_light: float
-    known: float
     softness: float = 1.0
     blur: float = 0.0
     softening: float = 0.0
@@ -135,7 +133,8 @@ class _Teeth:
 
     Attributes:
         edge: normalized y of the upper incisors' edge.
-        jaw, colours, lip_share, row, dimmed, upper_lip_shade, lower_light, known: see ``PreparedMouth``.
+        jaw, colours, lip_share, row, dimmed, upper_lip_shade, lower_light: see ``PreparedMouth``.
+        known: how far the photo shows their colour, 0…1.
     """
 
     edge: float
@@ -199,7 +198,6 @@ def prepare_mouth(picture: torch.Tensor, photo: FaceMotion) -> PreparedMouth:
         full_light=FULL_LIGHT + teeth.known * (FULL_LIGHT_AGAIN * opening - FULL_LIGHT),
         upper_lip_shade=teeth.upper_lip_shade,
         lower_light=teeth.lower_light,
-        known=teeth.known,
     )
 
 

@@ -449,6 +449,11 @@ def test_lower_teeth_below_upper_ones_are_where_the_photo_shows_them_or_behind_t
     assert hidden.origin[1] + hidden.jaw >= lip - 0.5 * MILLIMETRE
 
 
+def test_lower_teeth_below_upper_ones_are_as_bright_beside_these_as_in_the_photo(closed):
+    light = [with_teeth(closed, np.full(12, 8.0), lower=lower)[0].lower_light for lower in (1.0, 0.75)]
+    assert light == pytest.approx([1.0, 0.75], abs=0.03)
+
+
 def lower_teeth_alone(portrait: Portrait, opening: float, height: float, brighter: float = 1.5) -> Portrait:
     """A portrait with its lips apart by millimetres, and in the lowest of these teeth below the dark."""
     dark = painted_between_lips(portrait, opening, lambda lips: 0.2 * lips)
@@ -472,6 +477,15 @@ def test_teeth_of_a_photo_with_wide_open_lips_are_as_bright_as_there(closed):
         assert mouth.shows_teeth
         shares.append(float(mouth.dimmed.mean()))
     assert shares[0] < 0.85 < 0.95 < shares[1]
+
+
+def test_teeth_of_a_smile_get_darker_as_the_lips_come_together(generator, closed):
+    portrait = painted_between_lips(closed, 14, lambda lips: np.full(3, 0.85))
+    prepared, light = generator.prepare(portrait, refined=False), []
+    for opening in (13, 7):
+        face = posed(closed, parted(closed, opening * MILLIMETRE, 0))
+        light.append(mouth_profile(rendered(generator, prepared, face)[0], face.landmarks[0])[1:3].mean())
+    assert light[1] < 0.85 * light[0]
 
 
 def test_the_shade_of_lips_reddens_what_is_behind_them(generator, closed):
@@ -514,12 +528,13 @@ def test_no_drawn_teeth_hang_below_the_photos_own(generator, closed):
 
 
 def with_teeth(
-    portrait: Portrait, lengths: np.ndarray, white: int = 220, gap: float = 1.2
+    portrait: Portrait, lengths: np.ndarray, white: int = 220, gap: float = 1.2, lower: float = 1.0
 ) -> tuple[PreparedMouth, np.ndarray]:
     """The mouth of a portrait with wide open lips and both rows of teeth painted between them, dark where they are not.
 
-    Millimetres of ``gap`` are between the rows, 5 leave no lower one. ``lengths`` (N,) are those of the upper teeth,
-    millimetres, from left to right. Also returns the rows in which they end, pixels of the surroundings.
+    Millimetres of ``gap`` are between the rows, 5 leave no lower one, which is ``lower`` times as bright as the upper
+    one. ``lengths`` (N,) are those of the upper teeth, millimetres, from left to right. Also returns the rows in which
+    they end, pixels of the surroundings.
     """
     face = posed(portrait, parted(portrait, (lengths.max() + 5) * MILLIMETRE, 0))
     photo = on_surroundings(face)
@@ -531,8 +546,8 @@ def with_teeth(
     painted[int(top) : int(bottom), int(left) : int(right)] = 30
     edges, sides = top + lengths * millimetre, np.linspace(left, right, len(lengths) + 1).round().astype(int)
     for edge, first, last in zip(edges, sides[:-1], sides[1:], strict=True):
-        for start, end in ((top, edge), (edges.max() + gap * millimetre, bottom)):  # both rows
-            painted[round(start) : round(end), first:last] = white
+        for start, end, light in ((top, edge, 1.0), (edges.max() + gap * millimetre, bottom, lower)):  # both rows
+            painted[round(start) : round(end), first:last] = light * white
     picture = torch.from_numpy(painted).permute(2, 0, 1)[None].float() / 255
     return prepare_mouth(picture, photo), edges
 

@@ -16,6 +16,7 @@ from space_core.generator.mesh_warp.sampling import sample
 from space_core.generator.mesh_warp.upper_row import (
     TEETH_BEHIND_LIPS,
     UpperRow,
+    enamel_in_light,
     on_arch,
     tooth_likeness,
 )
@@ -47,6 +48,19 @@ class LowerRow:
     top: float
     height: float
     colour: np.ndarray
+
+
+@dataclass(frozen=True)
+class RowBelow:
+    """The lower teeth of a photo that shows upper ones as well.
+
+    Attributes:
+        edge: normalized y of the incisors' edge.
+        light: their brightness, relative to that of the upper ones.
+    """
+
+    edge: float
+    light: float
 
 
 def find_lower_row(picture: torch.Tensor, photo: FaceMotion, lips: np.ndarray) -> LowerRow | None:
@@ -96,18 +110,20 @@ def _is_teeth(colour: np.ndarray, lips: np.ndarray) -> bool:
     return bool(brighter > BRIGHTER and saturation(colour) < PALER * of_lips)
 
 
-def edge_of_row_below(picture: torch.Tensor, photo: FaceMotion, upper: UpperRow, colours: MouthColours) -> float | None:
-    """Normalized y of the lower incisors' edge in a picture (1, 3, h, w), 0…1, that shows an ``upper`` row as well.
+def find_row_below(picture: torch.Tensor, photo: FaceMotion, upper: UpperRow, colours: MouthColours) -> RowBelow | None:
+    """The lower teeth in a picture (1, 3, h, w), 0…1, that shows an ``upper`` row as well.
 
     None if they are not seen: there are no teeth in most columns of the middle of the mouth, below the upper ones and
     a line between them.
     """
     scale = float(photo.scale)
     window, opening = opening_in_photo(picture, photo, INNER_UPPER_LIP, INNER_LOWER_LIP)
-    teeth = (tooth_likeness(picture[window.part], colours) > 0.5) & (opening.coverage > 0.5)
+    seen = picture[window.part]
+    teeth = (tooth_likeness(seen, colours) > 0.5) & (opening.coverage > 0.5)
     shown, rows = upper.mask[0][window.part] > 0.5, window.pixels[..., 1]
     below = rows - torch.where(shown, rows, -torch.inf).amax(1, keepdim=True)
     teeth &= (below > BETWEEN_ROWS * scale) & (opening.above_lower > ROW_ABOVE_LIP * scale)
+    lower = teeth[None].float()
     first, last = (
         round(float(photo.posed[0, INNER_UPPER_LIP[at], 0])) - window.corner[0, 0]
         for at in (MIDDLE.start, MIDDLE.stop - 1)
@@ -122,4 +138,5 @@ def edge_of_row_below(picture: torch.Tensor, photo: FaceMotion, upper: UpperRow,
     edge = (torch.where(teeth, rows, -torch.inf).amax(0) - heights + 1)[columns].median()
     place = torch.stack([photo.posed[0, INNER_UPPER_LIP[5], 0], edge])[None, None, None]
     depth = float(photo.host.normalized[0, INNER_UPPER_LIP[5], 2]) + TEETH_BEHIND_LIPS
-    return float(on_arch(photo, place, depth)[0, 0, 0, 1])
+    light = enamel_in_light(seen, lower).mean() / enamel_in_light(picture, upper.mask).mean().clamp(min=0.05)
+    return RowBelow(float(on_arch(photo, place, depth)[0, 0, 0, 1]), float(light))

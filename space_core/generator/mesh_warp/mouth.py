@@ -39,8 +39,10 @@ LINING, LINING_ABOVE, LINING_BELOW = 1.5, 2.0, 3.0
 LIPS_CLOSE, LIP_STRETCH, LIP_ENDS = (2 * MILLIMETRE, 5 * MILLIMETRE), (0.5, 2.4 * MILLIMETRE), (0.0, 0.2)
 SEAM_SHOWN = 0.6  # how far the seam between such lips is its own colour
 SEAM_IN_SOFT_PHOTOS = 0.5  # pixels by which it is wider on each side for each pixel of softening, or it blurs away
-# Of the lips' shade, the part that the photo's own teeth bring along; of that of rounded ones, what they are spared.
-OWN_SHADE, OWN_HOOD = 0.6, 0.8
+OWN_HOOD = 0.8  # of the shade of rounded lips, the part that the photo's own teeth are spared
+# Teeth get less light, the closer lips are; the photo's own show what they get where lips are as far apart as there. At
+# the first of these distances the share is left of what it is at the second.
+LIGHT_BY_OPENING, LEAST_LIGHT = (4 * MILLIMETRE, 20 * MILLIMETRE), 0.5
 CORNERS, CORNERS_SHADE = (0.3, 0.9), 0.35  # from the middle to a corner; of light, what the cheeks keep from the depth
 # Where the photo shows the mouth open, nothing is brighter than what it shows at the lips' edges, or a pale line stands
 # around dark corners: from the middle to a corner; and so far from these edges no more.
@@ -210,13 +212,22 @@ def _inside(
         light = light * (mouth.dimmed + (1 - mouth.dimmed) * smoothstep(apart, mouth.opening, 2 * mouth.opening))
     own_share = torch.zeros_like(picture[:, :1])
     if mouth.has_teeth:
+        light = light * _light_as_in_photo(mouth, motion) ** mouth.reddening
         arch = on_arch(motion, window.pixels, float(mouth.origin[2]))
         own = sample(mouth.teeth, mouth.photo.project(arch[..., :2], arch[..., 2]))
         own, own_share = own.split((3, 1), 1)
         picture = torch.lerp(picture, own / mouth.dimmed, own_share)
-        shade, hood = (left + share * own_share * (1 - left) for left, share in ((shade, OWN_SHADE), (hood, OWN_HOOD)))
+        hood = hood + OWN_HOOD * own_share * (1 - hood)
     # Lips that hardly part show the shade between them, no teeth.
     return torch.lerp(seam, picture * (shade * hood) ** mouth.reddening * light, smoothstep(apart, *PARTED)), own_share
+
+
+def _light_as_in_photo(mouth: PreparedMouth, motion: FaceMotion) -> torch.Tensor:
+    """(B, 1, 1, 1) the light between lips, relative to the photo's: less where they are closer."""
+    apart = np.append(_apart(mouth, motion.host)[:, 5], mouth.opening).astype(np.float32)
+    light = LEAST_LIGHT + (1 - LEAST_LIGHT) * smoothstep(apart, *LIGHT_BY_OPENING)
+    left = 1 + (1 - mouth.colours.depiction.cartoon) * ((light[:-1] / light[-1]).clip(max=1) - 1)
+    return upload(left.astype(np.float32), motion.posed.device)[:, None, None, None]
 
 
 def _shade_of_lips(mouth: PreparedMouth, above: torch.Tensor, below: torch.Tensor) -> torch.Tensor:

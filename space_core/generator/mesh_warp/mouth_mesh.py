@@ -242,6 +242,7 @@ def _vertex_colours(
     light = _direct_light(mouth, host, used, normals, depths, fade)
     light = light * (1 - INWARDS_SHADE * smoothstep(normals[..., 2], *INWARDS))
     light = _shade_sides(light, used, gap)
+    light = light * (1 - (1 - mouth.lower_light) * load_anatomy().jaw[used] * (part == TOOTH))
     depiction = colours.depiction
     touching = (1 - smoothstep(dropped, *ROWS_APART)) * (1 - depiction.cartoon)
     light = light * (1 - BEHIND_ROWS_SHADE * touching[:, None] * smoothstep(depths, *BEHIND_ROWS) * (part != TOOTH))

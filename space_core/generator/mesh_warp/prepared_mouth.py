@@ -12,7 +12,7 @@ from space_core.face.smile import smile_of
 from space_core.face.topology import INNER_LOWER_LIP, INNER_UPPER_LIP
 from space_core.generator.mesh_warp.anatomy import MILLIMETRE
 from space_core.generator.mesh_warp.face_motion import FaceMotion
-from space_core.generator.mesh_warp.lower_row import LowerRow, edge_of_row_below, find_lower_row
+from space_core.generator.mesh_warp.lower_row import LowerRow, find_lower_row, find_row_below
 from space_core.generator.mesh_warp.mouth_light import FaceLight, MouthColours, estimate_colours, estimate_light
 from space_core.generator.mesh_warp.upper_row import (
     COLOUR_KNOWN,
@@ -54,6 +54,7 @@ EDGE, EDGE_SHARE = 0.6 * MILLIMETRE, 0.12
 JAW_AT_REST = 0.8 * MILLIMETRE  # the lower incisors are that far from where they bite
 LIP_SHARE = 0.5  # of the way of the lower lip, the lower incisors go at least
 LIP_SHARE_OF_LOWER_ROW = 0.85  # if the photo shows them, as people who show them keep them in sight
+LOWER_LIGHT = (0.6, 1.0)  # on lower teeth, as a photo shows it, relative to that on upper ones: between these
 # In a photo that shows upper or lower teeth alone, the others end so far beyond the edge of the lip that hides them.
 HIDDEN_BELOW_LIP, HIDDEN_ABOVE_LIP = 1.8 * MILLIMETRE, 1.0 * MILLIMETRE
 OPEN_BY_JAW = 0.7  # of what a photo without teeth shows its lips apart, the jaw has dropped
@@ -90,6 +91,7 @@ class PreparedMouth:
         dimmed: (3, 1, 1) of red, green and blue light between wide open lips, what falls on the photo's own teeth.
         full_light: how far lips are apart that keep no light from one another, normalized.
         upper_lip_shade: by how much of light the upper lip shades what is close behind it.
+        lower_light: the light on lower teeth, relative to that on upper ones.
         softness: width of the drawn edges in pixels, that of the photo's own.
         blur: standard deviation in pixels of the Gaussian that makes drawn teeth and flesh as blurred as the photo, at
             most as the least sharp of those that count as sharp.
@@ -119,6 +121,7 @@ class PreparedMouth:
     dimmed: torch.Tensor
     full_light: float
     upper_lip_shade: float
+    lower_light: float
     softness: float = 1.0
     blur: float = 0.0
     softening: float = 0.0
@@ -130,7 +133,7 @@ class _Teeth:
 
     Attributes:
         edge: normalized y of the upper incisors' edge.
-        jaw, colours, lip_share, row, dimmed, upper_lip_shade: see ``PreparedMouth``.
+        jaw, colours, lip_share, row, dimmed, upper_lip_shade, lower_light: see ``PreparedMouth``.
         known: how far the photo shows their colour, 0…1.
     """
 
@@ -141,6 +144,7 @@ class _Teeth:
     row: np.ndarray = field(default_factory=lambda: np.array([np.inf, -np.inf], np.float32))
     dimmed: np.ndarray = field(default_factory=lambda: np.ones(3, np.float32))
     upper_lip_shade: float = UPPER_LIP_SHADE
+    lower_light: float = 1.0
     known: float = 0.0
 
 
@@ -193,6 +197,7 @@ def prepare_mouth(picture: torch.Tensor, photo: FaceMotion) -> PreparedMouth:
         dimmed=torch.from_numpy(teeth.dimmed)[:, None, None],
         full_light=FULL_LIGHT + teeth.known * (FULL_LIGHT_AGAIN * opening - FULL_LIGHT),
         upper_lip_shade=teeth.upper_lip_shade,
+        lower_light=teeth.lower_light,
     )
 
 
@@ -201,11 +206,12 @@ def _like_upper_row(
 ) -> _Teeth:
     """Teeth at the height, in the light and in the colour of the upper row that a photo shows at that depth."""
     edge = max(teeth.edge, lower_edge(row.mask, photo, depth))
-    below = edge_of_row_below(picture, photo, row, teeth.colours)
-    share = LIP_SHARE_OF_LOWER_ROW
-    if below is None:
-        below, share = float(photo.host.normalized[0, INNER_LOWER_LIP[5], 1]) + HIDDEN_BELOW_LIP, LIP_SHARE
-    teeth = replace(teeth, edge=edge, jaw=max(below - edge - JAW_AT_REST, 0.0), lip_share=share)
+    below = find_row_below(picture, photo, row, teeth.colours)
+    bottom = float(photo.host.normalized[0, INNER_LOWER_LIP[5], 1]) + HIDDEN_BELOW_LIP
+    if below is not None:
+        bottom, light = below.edge, float(np.clip(below.light, *LOWER_LIGHT))
+        teeth = replace(teeth, lip_share=LIP_SHARE_OF_LOWER_ROW, lower_light=light)
+    teeth = replace(teeth, edge=edge, jaw=max(bottom - edge - JAW_AT_REST, 0.0))
     height = row_height(row.mask) / float(photo.scale)
     known = float(smoothstep(np.float32(height), *COLOUR_KNOWN)) if row.clear else 0.0
     if known == 0:

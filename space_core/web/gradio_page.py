@@ -14,7 +14,9 @@ import gradio as gr
 import gradio.routes
 import gradio.utils
 from gradio.server_messages import ProcessCompletedMessage
+from gradio_client.exceptions import AppError
 
+from space_core.web.error_handlers import stopped
 from space_core.web.visitor_limits import visitor_address
 
 MAX_RESULTS = 500  # visitors whose messages wait to be fetched; Gradio's 2000 take 20 MB
@@ -154,23 +156,23 @@ def end_waiting(page: gr.Blocks, sentence: str) -> None:
     """Takes all requests that wait out of the queue, and answers them with a sentence."""
     for event in _waiting(page._queue):
         page._queue.event_queue_per_concurrency_id[event.concurrency_id].queue.remove(event)
-        _refuse(page, event, sentence)
+        _refuse(page, event, gr.Error(sentence, title="This didn't work", print_exception=False))
 
 
 def end_running(page: gr.Blocks, sentence: str) -> None:
     """Answers all requests that run with a sentence; nothing else is sent to them any more."""
     for event in _running(page._queue):
-        _refuse(page, event, sentence)
+        _refuse(page, event, gr.Error(sentence, title="This didn't work", print_exception=False))
 
 
 async def cancel_request(page: gr.Blocks, event_id: str, session: str, on_cancel: Callable[[str], None]) -> None:
-    """Ends a request of a session, if there is one: its listener gets an empty result, ``on_cancel`` the session if it
-    runs, and its place in the queue is free."""
+    """Ends a request of a session, if there is one: its listener reads that it was stopped, ``on_cancel`` gets the
+    session if it runs, and its place in the queue is free."""
     queue: Any = page._queue
     event = queue.event_ids_to_events.get(event_id)
     if event is None or event.session_hash != session:
         return
-    queue.send_message(event, ProcessCompletedMessage(output={}, success=True))
+    _refuse(page, event, stopped())
     if event in _running(queue):
         on_cancel(session)
     await queue.clean_events(event_id=event_id)
@@ -248,11 +250,10 @@ def _places(queue: Any, concurrency_id: str) -> list[Place]:
     ]
 
 
-def _refuse(page: gr.Blocks, event: Any, sentence: str) -> None:
+def _refuse(page: gr.Blocks, event: Any, refusal: AppError) -> None:
     """The last message of an event."""
-    refusal = gr.Error(sentence, title="This didn't work", print_exception=False)
     payload = gradio.utils.error_payload(refusal, show_error=True)
-    page._queue.send_message(event, ProcessCompletedMessage(output=payload, success=False, title="This didn't work"))
+    page._queue.send_message(event, ProcessCompletedMessage(output=payload, success=False, title=refusal.title))
     event.alive = False
     page._queue.event_ids_to_events.pop(event._id, None)
 

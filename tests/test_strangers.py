@@ -26,7 +26,16 @@ from websockets.sync.client import connect
 
 from space_core import ServerFault, SpaceError
 from space_core.options import AnimationOptions
-from space_core.web import connections, expiry, film_streams, gradio_page, job_threads, middleware, visitor_limits
+from space_core.web import (
+    connections,
+    expiry,
+    film_streams,
+    gradio_page,
+    job_threads,
+    listeners,
+    middleware,
+    visitor_limits,
+)
 from space_core.web.endpoints import Endpoints
 from space_core.web.film_streams import FilmStreams
 from space_core.web.gradio_patches import MAX_PROGRESS
@@ -549,6 +558,22 @@ def test_who_cancels_needs_the_session_of_the_request(tmp_path):
         assert visitor.closed == ["anna"]
         for body in ("", "[]", '{"event_id": 5}'):
             detail(visitor.post("/gradio_api/cancel", content=body), 422)
+
+
+def test_what_nobody_fetches_is_ended_but_not_what_an_open_page_waits_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(listeners, "FETCH_SECONDS", 0.3)
+    with served(tmp_path) as visitor, visitor.stream("GET", "/gradio_api/heartbeat/open"):
+        running, waiting = (visitor.begin("work", []) for _ in range(2))
+        visitor.begin("work", [], session_hash="open")
+        assert visitor.occupied.wait(10)
+        until(lambda: visitor.closed == [running])
+        until(lambda: visitor.get("/healthz").json()["queue"] == 1)
+        for event in (running, waiting):
+            with pytest.raises(Refused, match="Nobody fetched this for a minute"):
+                visitor.result("work", event)
+        visitor.released.set()
+        until(lambda: visitor.get("/healthz").json()["queue"] == 0)
+    assert visitor.closed == [running, "open"]
 
 
 def test_a_second_listener_is_told_so_and_the_first_gets_the_result(tmp_path):

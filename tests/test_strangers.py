@@ -17,6 +17,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import httpx
+import psutil
 import pytest
 from conftest import Refused, Visitor, free_port, serving, until, uploaded
 from gradio.routes import file_upload_statuses
@@ -29,7 +30,6 @@ from space_core.options import AnimationOptions
 from space_core.web import (
     connections,
     expiry,
-    film_streams,
     gradio_page,
     job_threads,
     listeners,
@@ -588,18 +588,26 @@ def test_a_second_listener_is_told_so_and_the_first_gets_the_result(tmp_path):
             assert "event: complete" in list(lines)
 
 
+def is_open(path):
+    """Whether this process has a file open, and so keeps it on the disk even if it is deleted."""
+    return any(file.path == path for file in psutil.Process().open_files())
+
+
 def test_who_stops_reading_a_film_is_left_and_that_is_no_fault(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(film_streams, "READER_SECONDS", 1.0)
+    monkeypatch.setattr(connections, "READER_SECONDS", 0.5)
     path, streams = tmp_path / "film.mp4", FilmStreams()
     path.write_bytes(bytes(30_000_000))  # more than fits into the buffers of a connection
     with (
-        served(tmp_path, streams=streams) as visitor,
+        served(tmp_path, streams=streams, max_upload_mb=40) as visitor,
         streams.publish(path, 60.0) as film,
-        socket.create_connection((visitor.base_url.host, visitor.base_url.port)) as connection,
+        connected(visitor) as of_file,
+        connected(visitor) as of_stream,
     ):
-        connection.sendall(f"GET /{film.address} HTTP/1.1\r\nHost: here\r\n\r\n".encode())
-        until(lambda: film.num_readers == 1)
-        until(lambda: film.num_readers == 0)
+        (finished,) = visitor.upload_bytes("film.mp4", path.read_bytes()).json()
+        for connection, address in ((of_file, f"gradio_api/file={finished}"), (of_stream, film.address)):
+            connection.sendall(f"GET /{address} HTTP/1.1\r\nHost: here\r\n\r\n".encode())
+        until(lambda: film.num_readers == 1 and is_open(finished))
+        until(lambda: film.num_readers == 0 and not is_open(finished))
     assert "fault" not in {record.message for record in caplog.records}
 
 

@@ -120,6 +120,8 @@ class FilmStreaming:
                 await asyncio.wait((leaving, answering), return_when=asyncio.FIRST_COMPLETED)
                 if answering.done():
                     answering.result()
+            except FileNotFoundError:  # it has ended at this moment
+                await JSONResponse({"detail": NO_STREAM}, 404)(scope, receive, send)
             finally:
                 film.num_readers -= 1
                 leaving.cancel()

@@ -20,6 +20,7 @@ import pytest
 import soundfile
 from conftest import EXAMPLES, Refused, Visitor, serving, speech_of, until, uploaded
 from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
 from PIL import Image
 
 from space_core import load_motion
@@ -534,16 +535,23 @@ def filming(client, watched, long, seed):
     return job
 
 
+def assert_stopped(job):
+    """The answer to a film says that it was stopped."""
+    with pytest.raises(AppError, match="This was stopped, so nothing was made"):
+        job.result(timeout=30)
+
+
 @pytest.mark.parametrize("moment", ["while the face is looked for", "while frames are drawn"])
 def test_stop_ends_the_work(watched, long, short, moment):
     client = client_of(watched.address)
     stopped, landmarks = failures(watched, "stopped"), stages_ended(watched)
     if moment == "while the face is looked for":
         watched.free.clear()
-    filming(client, watched, long, seed=1)
+    job = filming(client, watched, long, seed=1)
     if moment == "while frames are drawn":
         until_frames_are_rendered(watched, landmarks)
     client.predict(api_name="/stop")
+    assert_stopped(job)
     until(lambda: watched.ended == [1])
     assert watched.finished == []
     until(lambda: failures(watched, "stopped") == stopped + 1)
@@ -558,6 +566,7 @@ def test_a_program_that_cancels_its_request_ends_the_work(watched, long, short):
     job = filming(client, watched, long, seed=1)
     until_frames_are_rendered(watched, landmarks)
     job.cancel()
+    assert_stopped(job)
     until(lambda: watched.ended == [1])
     assert watched.finished == []
     until(lambda: failures(watched, "stopped") == stopped + 1)

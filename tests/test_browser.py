@@ -319,6 +319,7 @@ def test_stop_ends_the_work_and_the_next_film_is_made(page, short_speech):
     assert told(page) == "Stopped."
     page.wait_for_timeout(500)
     assert not page.locator("#result-summary").get_by_text("Error").is_visible()
+    assert page.locator(".toast-body").count() == 0
     page.locator("#speech").get_by_label("Clear").first.click()
     give(page, speech=short_speech)
     page.locator("#animate").click()
@@ -646,6 +647,12 @@ def test_everything_that_can_be_operated_has_a_name(page):
             assert not re.fullmatch(operated, line.strip()), line
     assert page.get_by_role("gridcell", name="mona lisa").count() == 1
     assert page.locator(".empty[aria-label]:not([role])").count() == 0
+
+
+@pytest.mark.parametrize("page", [{"locale": "de-DE"}], indirect=True)
+def test_the_page_is_in_english_whatever_the_language_of_the_browser(page):
+    page.locator("#photo").get_by_text("Drop Image Here").wait_for()
+    assert page.evaluate("() => document.documentElement.lang") == "en"
 
 
 def test_everything_can_be_reached_by_keyboard(page):

@@ -185,6 +185,8 @@ def test_what_is_no_photo_is_refused(tmp_path):
         (b"II*\0\x10\0\0\0CR\2\0", "a raw photo"),
         (b"8BPS\0\1", "a Photoshop file, which can't be read"),
         (b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg">', "a drawing (SVG)"),
+        (b"\xef\xbb\xbf<!-- Generator: a program with a long name, and its version -->\n<svg>", "a drawing (SVG)"),
+        (b"PK\x03\x04", "an archive or a document"),
         (b"%PDF-1.7\n", "a PDF, not a photo"),
         (b"\n<!DOCTYPE html><title>Not found</title>", "a web page, not a photo"),
         (b"\0\0\0\x20ftypisom\0\0\2\0", "a video, not a photo"),

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import httpx
+import psutil
 import pytest
 from conftest import Refused, Visitor, free_port, serving, until, uploaded
 from gradio.routes import file_upload_statuses
@@ -26,7 +27,15 @@ from websockets.sync.client import connect
 
 from space_core import ServerFault, SpaceError
 from space_core.options import AnimationOptions
-from space_core.web import connections, expiry, film_streams, gradio_page, job_threads, middleware, visitor_limits
+from space_core.web import (
+    connections,
+    expiry,
+    gradio_page,
+    job_threads,
+    listeners,
+    middleware,
+    visitor_limits,
+)
 from space_core.web.endpoints import Endpoints
 from space_core.web.film_streams import FilmStreams
 from space_core.web.gradio_patches import MAX_PROGRESS
@@ -551,6 +560,22 @@ def test_who_cancels_needs_the_session_of_the_request(tmp_path):
             detail(visitor.post("/gradio_api/cancel", content=body), 422)
 
 
+def test_what_nobody_fetches_is_ended_but_not_what_an_open_page_waits_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(listeners, "FETCH_SECONDS", 0.3)
+    with served(tmp_path) as visitor, visitor.stream("GET", "/gradio_api/heartbeat/open"):
+        running, waiting = (visitor.begin("work", []) for _ in range(2))
+        visitor.begin("work", [], session_hash="open")
+        assert visitor.occupied.wait(10)
+        until(lambda: visitor.closed == [running])
+        until(lambda: visitor.get("/healthz").json()["queue"] == 1)
+        for event in (running, waiting):
+            with pytest.raises(Refused, match="Nobody fetched this for a minute"):
+                visitor.result("work", event)
+        visitor.released.set()
+        until(lambda: visitor.get("/healthz").json()["queue"] == 0)
+    assert visitor.closed == [running, "open"]
+
+
 def test_a_second_listener_is_told_so_and_the_first_gets_the_result(tmp_path):
     with served(tmp_path) as visitor:
         event = visitor.begin("work", [])
@@ -563,18 +588,26 @@ def test_a_second_listener_is_told_so_and_the_first_gets_the_result(tmp_path):
             assert "event: complete" in list(lines)
 
 
+def is_open(path):
+    """Whether this process has a file open, and so keeps it on the disk even if it is deleted."""
+    return any(file.path == path for file in psutil.Process().open_files())
+
+
 def test_who_stops_reading_a_film_is_left_and_that_is_no_fault(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(film_streams, "READER_SECONDS", 1.0)
+    monkeypatch.setattr(connections, "READER_SECONDS", 0.5)
     path, streams = tmp_path / "film.mp4", FilmStreams()
     path.write_bytes(bytes(30_000_000))  # more than fits into the buffers of a connection
     with (
-        served(tmp_path, streams=streams) as visitor,
+        served(tmp_path, streams=streams, max_upload_mb=40) as visitor,
         streams.publish(path, 60.0) as film,
-        socket.create_connection((visitor.base_url.host, visitor.base_url.port)) as connection,
+        connected(visitor) as of_file,
+        connected(visitor) as of_stream,
     ):
-        connection.sendall(f"GET /{film.address} HTTP/1.1\r\nHost: here\r\n\r\n".encode())
-        until(lambda: film.num_readers == 1)
-        until(lambda: film.num_readers == 0)
+        (finished,) = visitor.upload_bytes("film.mp4", path.read_bytes()).json()
+        for connection, address in ((of_file, f"gradio_api/file={finished}"), (of_stream, film.address)):
+            connection.sendall(f"GET /{address} HTTP/1.1\r\nHost: here\r\n\r\n".encode())
+        until(lambda: film.num_readers == 1 and is_open(finished))
+        until(lambda: film.num_readers == 0 and not is_open(finished))
     assert "fault" not in {record.message for record in caplog.records}
 
 

@@ -46,16 +46,18 @@ TRANSPOSITIONS = {
 # Markers of JPEG, without those that occur within a scan: FF 00 and the restart markers.
 NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 START_OF_SCAN, END_OF_IMAGE = 0xDA, 0xD9
+SIGNATURE_BYTES = 1024  # in which a file's kind shows, after the comments of programs that draw
 # What people give instead of a photo that can be read, and what such files begin with, whatever their names are.
 OTHER_PHOTOS = {
     "a HEIC photo": rb"....ftyp(heic|heix|mif1|msf1|hevc)",
     "a JPEG XL photo": rb"\xff\x0a|\0\0\0\x0cJXL ",
     "a raw photo, or a rare or damaged TIFF": rb"II\*\0|MM\0\*|FUJIFILMCCD-RAW|....ftypcrx |IIU\0|IIRO|MMOR",
     "a Photoshop file": rb"8BPS",
-    "a drawing (SVG)": rb"(<\?xml[^>]*>\s*)?<(svg|!DOCTYPE svg)",
+    "a drawing (SVG)": rb"(\xef\xbb\xbf)?\s*(<\?xml[^>]*>\s*)?(<!--((?!-->).)*-->\s*)*<(svg|!DOCTYPE svg)",
 }
 NO_PHOTOS = {
     "a PDF": rb"%PDF-",
+    "an archive or a document": rb"PK\x03\x04|Rar!|7z\xbc\xaf|\x1f\x8b",
     "a web page": rb"(?i)\s*<(!doctype html|html)",
     "a recording": rb"RIFF....WAVE|fLaC|OggS|ID3|....ftypM4A",
     "a video": rb"....ftyp(iso|mp4|avc1|qt  |M4V|3g|dash)|\x1aE\xdf\xa3|RIFF....AVI ",
@@ -240,7 +242,7 @@ def _array_image(array: np.ndarray) -> Image.Image:
 
 def _unreadable(path: Path) -> str:
     with path.open("rb") as file:
-        start = file.read(64)
+        start = file.read(SIGNATURE_BYTES)
     for kind, signature in OTHER_PHOTOS.items():
         if re.match(signature, start, re.DOTALL):
             return f"{shown_name(path)} is {kind}, which can't be read. Save it as a JPEG or PNG."

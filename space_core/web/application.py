@@ -18,6 +18,7 @@ from space_core.web.error_handlers import add_exception_handlers
 from space_core.web.expiry import expire_regularly
 from space_core.web.film_streams import FilmStreaming, FilmStreams
 from space_core.web.heartbeat import add_heartbeat
+from space_core.web.listeners import Listeners
 from space_core.web.logs import log_event
 from space_core.web.metrics import Metrics
 from space_core.web.middleware import RequestGuard
@@ -78,7 +79,8 @@ def build_app(
     """
     gradio_patches.apply()
     gradio_patches.write_to_upload_folder()
-    _set_up_queue(page, settings, metrics, callbacks, admission or Admission(settings, metrics))
+    listeners = Listeners(page)
+    _set_up_queue(page, settings, metrics, callbacks, admission or Admission(settings, metrics), listeners)
 
     def on_close(session: str) -> None:
         callbacks.on_disconnect(session)
@@ -86,12 +88,12 @@ def build_app(
 
     app = fastapi.FastAPI(lifespan=_expiring(page, settings, callbacks), openapi_url=None)
     add_monitoring(app, page, metrics, callbacks.health)
-    add_heartbeat(app, lambda: gradio_page.mounted_app(app).stop_event, on_close)
+    add_heartbeat(app, lambda: gradio_page.mounted_app(app).stop_event, listeners, on_close)
     add_cancellation(app, page, callbacks.on_cancel)
     if add_routes is not None:
         add_routes(app)
     _mount_page(app, page, settings, appearance)
-    app.add_middleware(ResultStreamGuard, page=page)
+    app.add_middleware(ResultStreamGuard, page=page, listeners=listeners)
     app.add_middleware(FilmStreaming, streams=streams or FilmStreams())
     names = gradio_page.api_names(page)
     app.add_middleware(RequestGuard, settings=settings, metrics=metrics, api_names=names, on_fault=callbacks.on_fault)
@@ -114,7 +116,12 @@ def _expiring(page: gr.Blocks, settings: Settings, callbacks: Callbacks) -> Life
 
 
 def _set_up_queue(
-    page: gr.Blocks, settings: Settings, metrics: Metrics, callbacks: Callbacks, admission: Admission
+    page: gr.Blocks,
+    settings: Settings,
+    metrics: Metrics,
+    callbacks: Callbacks,
+    admission: Admission,
+    listeners: Listeners,
 ) -> None:
     """Sets up the page's queue, whose places ``admission`` counts."""
     page.analytics_enabled = False
@@ -128,7 +135,7 @@ def _set_up_queue(
         else:  # a fault, which has been logged
             callbacks.on_fault(reason)
 
-    gradio_page.observe_queue(page, admission.admit, on_queue_failure, callbacks.on_disconnect)
+    gradio_page.observe_queue(page, admission.admit, on_queue_failure, callbacks.on_disconnect, listeners.expect)
     metrics.track_queue(lambda: gradio_page.queue_length(page))
 
 

@@ -9,6 +9,7 @@ from gradio.data_classes import CancelBody
 from pydantic import ValidationError
 
 from space_core.web import gradio_page
+from space_core.web.error_handlers import stopped
 
 WRONG_CANCEL = "Cancel a request by its session_hash, fn_index and event_id, as JSON."
 
@@ -28,5 +29,6 @@ def add_cancellation(app: fastapi.FastAPI, page: gr.Blocks, on_cancel: Callable[
             body = CancelBody.model_validate_json(await request.body())
         except ValidationError:
             return JSONResponse({"detail": WRONG_CANCEL}, 422)
-        await gradio_page.cancel_request(page, body.event_id, body.session_hash, on_cancel)
+        if gradio_page.session_of(page, body.event_id) == body.session_hash:
+            await gradio_page.end_request(page, body.event_id, stopped(), on_cancel)
         return JSONResponse({"success": True})

@@ -1,4 +1,4 @@
-"""Limits of connections, before a request is there: how long its head may take, and how many an address may have."""
+"""Limits of connections: how many an address has, how long the head of a request takes, how slowly answers are read."""
 
 import asyncio
 import ipaddress
@@ -14,6 +14,7 @@ from space_core.web.visitor_limits import address_of_host, networks_of
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 HEAD_SECONDS = 20.0  # from when a connection is made, or its next request begins, until the request's head is there
+READER_SECONDS = 60.0  # in which a reader of whose answer 64 KB wait must have taken three quarters of these
 MAX_CONNECTIONS = 256  # of one address: a browser has up to about ten, and many people can share an address
 MAX_FILES = 65_536  # of this process, connections among them, as far as the system allows
 
@@ -23,6 +24,7 @@ class LimitedConnection(H11Protocol):
 
     proxies: Sequence[Network] = ()
     _head_timer: asyncio.TimerHandle | None = None
+    _reader_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -37,7 +39,17 @@ class LimitedConnection(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()
+        self._stop_waiting_for_reader()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        # Such a reader would keep a film that is long deleted on the disk.
+        self._reader_timer = self.loop.call_later(READER_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        self._stop_waiting_for_reader()
+        super().resume_writing()
 
     def _await_head(self) -> None:
         if self.conn.their_state is not h11.IDLE:
@@ -49,6 +61,11 @@ class LimitedConnection(H11Protocol):
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
+
+    def _stop_waiting_for_reader(self) -> None:
+        if self._reader_timer is not None:
+            self._reader_timer.cancel()
+            self._reader_timer = None
 
     def _is_one_too_many(self) -> bool:
         if self.client is None or _is_in(self.client[0], self.proxies):

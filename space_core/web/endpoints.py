@@ -20,6 +20,7 @@ from space_core.motion.curves import curves
 from space_core.motion.motion_file import load_motion
 from space_core.options import AnimationOptions
 from space_core.timing import FPS, duration
+from space_core.web.error_handlers import stopped
 from space_core.web.film_streams import GrowingFilm
 from space_core.web.jobs import Film, Report, SpeechSource, Step, Stream
 from space_core.web.parameters import (
@@ -125,6 +126,8 @@ class Endpoints:
             spoken = _text("text", text)
             if self._service.say(_visitor(request), spoken, recording, self._settings.max_seconds):
                 yield str(recording)  # Gradio has copied it to its own cache when the folder is removed after this
+            else:
+                raise stopped()
 
     def stop(self, request: gr.Request) -> None:
         """Stops what is being made for the visitor."""
@@ -140,9 +143,14 @@ class Endpoints:
     def _shown(
         self, reports: Generator[Report, None, None], progress: gr.Progress
     ) -> Generator[str | Film, None, None]:
-        """Shows the progress of a film; yields the address of its stream as soon as it is begun, and then the film."""
+        """Shows the progress of a film; yields the address of its stream as soon as it is begun, and then the film.
+
+        Raises:
+            gr.Error: it was stopped.
+        """
         with closing(reports), ExitStack() as published:
             stream: GrowingFilm | None = None
+            is_made = False
             for report in reports:
                 if isinstance(report, Stream):
                     stream = published.enter_context(self._service.streams.publish(report.video, report.seconds))
@@ -151,9 +159,12 @@ class Endpoints:
                 elif isinstance(report, Film):
                     if stream:
                         stream.is_whole = True
+                    is_made = True
                     yield report
                 else:
                     _show(progress, report)
+            if not is_made:
+                raise stopped()
 
     def _preview(self, photo: str, face: Any, detector: Any, framing: Any) -> FacePreview:
         self._settings.check_detector(detector)

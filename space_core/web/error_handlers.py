@@ -26,6 +26,8 @@ WRONG_NAMED_REQUEST = (
 WRONG_SESSION = "session_hash must have 1 to 200 characters of ASCII, no spaces among them."
 WRONG_CLICK = 'event_data must say where the picture was clicked, like {"index": [120, 80]}.'
 WRONG_RANGE = "That range of bytes is not in the file. Ask for one range that is, like bytes=0-999."
+STOPPED = "This was stopped, so nothing was made."
+NOT_FETCHED = "Nobody fetched this for a minute, so it was ended. Ask again, and read the answer's events at once."
 RESTARTING = "The demo is restarting. Try again in a minute."
 NO_ENDPOINT = "There is no such endpoint. /gradio_api/info tells which there are."
 NO_FETCHING = "Files at other addresses are never fetched. Download the file and upload it."
@@ -86,6 +88,16 @@ def visitor_message(error: BaseException | None) -> AppError:
 def fetching_refused() -> AppError:
     """The message for an address in place of a file."""
     return gr.Error(NO_FETCHING, title="This file can't be used", print_exception=False)
+
+
+def stopped() -> AppError:
+    """The message for programs that wait for what was stopped; the page says that by itself."""
+    return gr.Error(STOPPED, title="Stopped", visible=False, print_exception=False)
+
+
+def not_fetched() -> AppError:
+    """The message for programs that fetch a result so late that it was given up."""
+    return gr.Error(NOT_FETCHED, title="This didn't work", print_exception=False)
 
 
 def log_current_error() -> None:

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -19,7 +18,6 @@ PATH = re.compile(r"/stream/([\w-]{43})\.(mp4|m3u8|init\.mp4|(\d{1,6})\.m4s)")
 TOKEN_BYTES = 32
 CHUNK_BYTES = 1 << 18
 GROWTH_SECONDS = 0.02  # between two looks at a file that grows
-READER_SECONDS = 60.0  # in which a reader must take the next chunk, once all buffers are full
 MAX_READERS = 4  # of one film at a time
 KEPT_SECONDS = 60.0  # and the length of the film: for those who read its segments, after it has been drawn
 
@@ -122,8 +120,8 @@ class FilmStreaming:
                 await asyncio.wait((leaving, answering), return_when=asyncio.FIRST_COMPLETED)
                 if answering.done():
                     answering.result()
-            except TimeoutError:  # the reader has stopped reading
-                raise ClientDisconnect from None
+            except FileNotFoundError:  # it has ended at this moment
+                await JSONResponse({"detail": NO_STREAM}, 404)(scope, receive, send)
             finally:
                 film.num_readers -= 1
                 leaving.cancel()
@@ -143,8 +141,7 @@ async def _send(film: GrowingFilm, send: Send, headers_only: bool) -> None:
         while not headers_only:
             has_ended = film.has_ended  # before reading: what is there then is all
             if chunk := file.read(CHUNK_BYTES):
-                sent = send({"type": "http.response.body", "body": chunk, "more_body": True})
-                await asyncio.wait_for(sent, READER_SECONDS)
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
             elif has_ended:
                 break
             else:
@@ -174,5 +171,4 @@ async def _send_part(
     if content is None:
         await JSONResponse({"detail": NO_STREAM}, 404)(scope, receive, send)
         return
-    sent = Response(content, headers=HEADERS, media_type=media_type)(scope, receive, send)
-    await asyncio.wait_for(sent, READER_SECONDS)
+    await Response(content, headers=HEADERS, media_type=media_type)(scope, receive, send)

@@ -14,6 +14,7 @@ import gradio as gr
 import gradio.routes
 import gradio.utils
 from gradio.server_messages import ProcessCompletedMessage
+from gradio_client.exceptions import AppError
 
 from space_core.web.visitor_limits import visitor_address
 
@@ -106,6 +107,7 @@ def observe_queue(
     admit: Callable[[str, list[Place], Place], None],
     on_failure: Callable[[str, str], None],
     on_disconnect: Callable[[str], None],
+    on_push: Callable[[str, str], None],
 ) -> None:
     """Has a page's queue ask before it takes a request, and call back when it loses one.
 
@@ -116,6 +118,7 @@ def observe_queue(
         on_failure: called with the endpoint and "left", for a visitor who leaves the queue, or the reason of a fault.
         on_disconnect: called with the session of a visitor who disconnects or cancels while a job of theirs runs.
             Gradio itself would notice only when the job yields its next result.
+        on_push: called with the session and the id of a request that the queue has taken.
     """
     queue: Any = page._queue
     queue.pending_messages_per_session = _Messages(queue)
@@ -126,7 +129,12 @@ def observe_queue(
         if function is not None:
             place = Place(body.session_hash or "", visitor_address(request.scope), waits=True)
             admit(_endpoint(function), _places(queue, function.concurrency_id), place)
-        return await push(body=body, request=request, username=username)
+        success, answer, *more = await push(body=body, request=request, username=username)
+        if success:
+            event = page._queue.event_ids_to_events.get(answer)
+            if event is not None:
+                on_push(event.session_hash, answer)
+        return success, answer, *more
 
     async def clean_and_call_back(*, session_hash: str | None = None, event_id: str | None = None) -> None:
         def is_meant(event: Any) -> bool:
@@ -154,26 +162,38 @@ def end_waiting(page: gr.Blocks, sentence: str) -> None:
     """Takes all requests that wait out of the queue, and answers them with a sentence."""
     for event in _waiting(page._queue):
         page._queue.event_queue_per_concurrency_id[event.concurrency_id].queue.remove(event)
-        _refuse(page, event, sentence)
+        _refuse(page, event, gr.Error(sentence, title="This didn't work", print_exception=False))
 
 
 def end_running(page: gr.Blocks, sentence: str) -> None:
     """Answers all requests that run with a sentence; nothing else is sent to them any more."""
     for event in _running(page._queue):
-        _refuse(page, event, sentence)
+        _refuse(page, event, gr.Error(sentence, title="This didn't work", print_exception=False))
 
 
-async def cancel_request(page: gr.Blocks, event_id: str, session: str, on_cancel: Callable[[str], None]) -> None:
-    """Ends a request of a session, if there is one: its listener gets an empty result, ``on_cancel`` the session if it
-    runs, and its place in the queue is free."""
+def session_of(page: gr.Blocks, event_id: str) -> str | None:
+    """The session of a request that waits or runs; None if there is no such one."""
+    event = page._queue.event_ids_to_events.get(event_id)
+    return None if event is None else event.session_hash
+
+
+async def end_request(
+    page: gr.Blocks, event_id: str, refusal: AppError, on_cancel: Callable[[str], None] = lambda session: None
+) -> bool:
+    """Ends a request; whether it was there.
+
+    Its listener gets the refusal, ``on_cancel`` and then ``on_disconnect`` of ``observe_queue`` the session if the
+    request runs, and its place in the queue is free.
+    """
     queue: Any = page._queue
     event = queue.event_ids_to_events.get(event_id)
-    if event is None or event.session_hash != session:
-        return
-    queue.send_message(event, ProcessCompletedMessage(output={}, success=True))
+    if event is None:
+        return False
+    _refuse(page, event, refusal)
     if event in _running(queue):
-        on_cancel(session)
+        on_cancel(event.session_hash)
     await queue.clean_events(event_id=event_id)
+    return True
 
 
 def stream_session(page: gr.Blocks, event: str | None, session: str | None) -> str | None:
@@ -248,11 +268,10 @@ def _places(queue: Any, concurrency_id: str) -> list[Place]:
     ]
 
 
-def _refuse(page: gr.Blocks, event: Any, sentence: str) -> None:
+def _refuse(page: gr.Blocks, event: Any, refusal: AppError) -> None:
     """The last message of an event."""
-    refusal = gr.Error(sentence, title="This didn't work", print_exception=False)
     payload = gradio.utils.error_payload(refusal, show_error=True)
-    page._queue.send_message(event, ProcessCompletedMessage(output=payload, success=False, title="This didn't work"))
+    page._queue.send_message(event, ProcessCompletedMessage(output=payload, success=False, title=refusal.title))
     event.alive = False
     page._queue.event_ids_to_events.pop(event._id, None)
 

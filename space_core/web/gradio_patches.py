@@ -1,9 +1,9 @@
 """What the demo replaces inside Gradio; ``gradio_page`` has what it sets and reads there.
 
 Gradio fetches addresses that visitors give, opens their photos itself, prints tracebacks and names files of the machine
-in errors; uploads that break off are taken or left behind, their progress is kept for ever, and event loops are never
-closed. None of this can be configured, so it is patched. ``REPLACED`` lists what the patches rely on: ``apply`` checks
-it against the Gradio that is installed.
+in errors; uploads that break off are taken or left behind, their progress is kept for ever, event loops are never
+closed, and half of the page is in the language of the browser. None of this can be configured, so it is patched.
+``REPLACED`` lists what the patches rely on: ``apply`` checks it against the Gradio that is installed.
 """
 
 import asyncio
@@ -54,13 +54,15 @@ MAX_FILES = 20  # of one upload
 MAX_PROGRESS = 200  # uploads of which Gradio keeps how far they are
 
 PAGE_TEMPLATE = "frontend/index.html"
-# What sites show of a link to the page: what Gradio says of itself, and what is said instead.
+# In the head of the page: what sites show of a link to it, which Gradio fills with what it says of itself. Gradio takes
+# its words, and the language that it tells screen readers, from the browser; the page is in English.
 LINK_PREVIEW = re.compile(r'<meta\s+(property="og:|name="twitter:)[^>]*>\s*')
 DESCRIPTION = "One photo and one recording in, a video of that person saying it out."
-OWN_PREVIEW = f"""<meta name="description" content="{DESCRIPTION}" />
+OWN_HEAD = f"""<meta name="description" content="{DESCRIPTION}" />
         <meta property="og:title" content="SPACE" />
         <meta property="og:description" content="{DESCRIPTION}" />
         <meta property="og:type" content="website" />
+        <script>Object.defineProperty(navigator, "language", {{value: "en"}});</script>
     </head>"""
 
 VERSIONS = ("6.31.0",)  # of Gradio, for which the tests have passed
@@ -131,7 +133,7 @@ def apply() -> None:
     _refuse_wrong_requests()
     _refuse_broken_uploads()
     _forget_progress()
-    _replace_link_preview()
+    _replace_page_head()
     _open_no_event_loops()
     _applied = True
 
@@ -328,12 +330,12 @@ def _forget_progress() -> None:
     _replace("gradio.route_utils.FileUploadProgress.track", track_few)
 
 
-def _replace_link_preview() -> None:
-    """Replaces what Gradio's page says of itself where a link to it is shown."""
+def _replace_page_head() -> None:
+    """Puts ``OWN_HEAD`` into Gradio's page."""
     environment = gradio.routes.templates.env
     assert environment.loader is not None
     source, _, _ = environment.loader.get_source(environment, PAGE_TEMPLATE)
-    page = jinja2.DictLoader({PAGE_TEMPLATE: LINK_PREVIEW.sub("", source).replace("</head>", OWN_PREVIEW, 1)})
+    page = jinja2.DictLoader({PAGE_TEMPLATE: LINK_PREVIEW.sub("", source).replace("</head>", OWN_HEAD, 1)})
     environment.loader = jinja2.ChoiceLoader([page, environment.loader])
 
 

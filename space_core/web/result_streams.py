@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from space_core.web import gradio_page
 from space_core.web.faults import log_fault
+from space_core.web.listeners import Listeners
 
 NO_RESULT = "There is no such request, or its result has already been fetched."
 LISTENED_TO = "This result is already being waited for by another connection."
@@ -20,9 +21,10 @@ _OF_EVENT = re.compile(r"/gradio_api/call/(?:v2/)?[^/]+/([^/]+)/?")
 class ResultStreamGuard:
     """ASGI middleware: Gradio lets listeners take each other's messages, and those wait forever who come too late."""
 
-    def __init__(self, app: ASGIApp, page: gr.Blocks) -> None:
+    def __init__(self, app: ASGIApp, page: gr.Blocks, listeners: Listeners) -> None:
         self._app = app
         self._page = page
+        self._listeners = listeners
         self._listened: set[str] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -40,7 +42,8 @@ class ResultStreamGuard:
         else:
             self._listened.add(session)
             try:
-                await self._stream(scope, receive, send)
+                with self._listeners.listening(session):
+                    await self._stream(scope, receive, send)
             finally:
                 self._listened.discard(session)
                 gradio_page.forget_delivered(self._page, session)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.spatial.transform import Rotation
+import scipy
 
 from space_core.face.topology import RIGID_POINTS, canonical_face
 from space_core.short_repr import short_repr
@@ -40,7 +40,8 @@ class HeadPose:
     @property
     def matrices(self) -> np.ndarray:
         """(T, 3, 3) rotation matrices: yaw first, then pitch, then roll."""
-        return Rotation.from_euler("yxz", self.rotation * _SIGNS, degrees=True).as_matrix()
+        yaw, pitch, roll = np.radians(self.rotation * _SIGNS).T
+        return _turns(roll, 2) @ _turns(pitch, 0) @ _turns(yaw, 1)
 
 
 def join_poses(poses: Sequence[HeadPose]) -> HeadPose:
@@ -54,6 +55,17 @@ def join_poses(poses: Sequence[HeadPose]) -> HeadPose:
 
 # Right-handed angles about x right, y down, z away turn the other way than the words above for yaw and pitch.
 _SIGNS = np.array([-1.0, -1.0, 1.0])
+
+
+def _turns(angles: np.ndarray, axis: int) -> np.ndarray:
+    """(T, 3, 3) matrices of right-handed turns by angles (T,), in radians, about x, y or z."""
+    first, second = (axis + 1) % 3, (axis + 2) % 3
+    matrices = np.zeros((len(angles), 3, 3))
+    matrices[:, axis, axis] = 1
+    matrices[:, first, first] = matrices[:, second, second] = np.cos(angles)
+    matrices[:, second, first] = np.sin(angles)
+    matrices[:, first, second] = -matrices[:, second, first]
+    return matrices
 
 
 def fit_similarity(reference: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -81,7 +93,7 @@ def normalize(landmarks: np.ndarray) -> tuple[np.ndarray, HeadPose]:
     landmarks = np.asarray(landmarks, np.float64)
     rigid = list(RIGID_POINTS)
     scale, matrices, translation = fit_similarity(canonical_face().vertices[rigid], landmarks[:, rigid])
-    rotation = Rotation.from_matrix(matrices).as_euler("yxz", degrees=True) * _SIGNS
+    rotation = scipy.spatial.transform.Rotation.from_matrix(matrices).as_euler("yxz", degrees=True) * _SIGNS
     pose = HeadPose(rotation, translation, scale)
     return np.einsum("tji,tnj->tni", pose.matrices, landmarks - translation[:, None]) / scale[:, None, None], pose
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
+import scipy
 from PIL import Image
-from scipy.special import expit
 
 from space_core.errors import SpaceError
 from space_core.face.bars import Bar, continued_behind, find_bars
@@ -205,7 +205,7 @@ def _nearest(face: np.ndarray, others: list[np.ndarray]) -> np.ndarray:
     def distance(points: np.ndarray) -> np.ndarray:
         return np.linalg.norm(pixels - _middle(points), axis=-1) / np.ptp(points[:, 1])
 
-    nearer = [expit((distance(other) - distance(face)) / BORDER_BETWEEN_PEOPLE) for other in others]
+    nearer = [scipy.special.expit((distance(other) - distance(face)) / BORDER_BETWEEN_PEOPLE) for other in others]
     return np.prod(nearer, axis=0, dtype=np.float32)
 
 

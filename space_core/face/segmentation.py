@@ -4,8 +4,7 @@ from functools import cache
 
 import cv2
 import numpy as np
-from scipy.ndimage import binary_dilation, binary_opening, gaussian_filter, label
-from scipy.spatial import cKDTree
+import scipy
 
 from space_core.distance import distance_to
 from space_core.face.person_segmentation import PersonSegmentation
@@ -91,8 +90,8 @@ def _segmentation() -> PersonSegmentation:
 def _decided(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """The mask, wide regions of doubt decided by whether their colours are the person's or the background's nearby."""
     low = mask[STEP // 2 :: STEP, STEP // 2 :: STEP]
-    doubtful = binary_opening((low > CERTAIN) & (low < 1 - CERTAIN), np.ones((DOUBT, DOUBT)))
-    doubtful = binary_dilation(doubtful, iterations=RIM)
+    doubtful = scipy.ndimage.binary_opening((low > CERTAIN) & (low < 1 - CERTAIN), np.ones((DOUBT, DOUBT)))
+    doubtful = scipy.ndimage.binary_dilation(doubtful, iterations=RIM)
     person, background = ((kind & ~doubtful) for kind in (low >= 1 - CERTAIN, low <= CERTAIN))
     if not doubtful.any() or min(person.sum(), background.sum()) < NEIGHBOURS:
         return mask
@@ -101,13 +100,13 @@ def _decided(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     places = np.moveaxis(np.indices(low.shape), 0, -1) / max(low.shape)
     features = np.concatenate([colours / COLOUR, places / DISTANCE], -1)
     # Such trees give the same neighbours a fifth sooner, for so few queries.
-    trees = (cKDTree(features[kind], leafsize=32, balanced_tree=False) for kind in (person, background))
+    trees = (scipy.spatial.cKDTree(features[kind], leafsize=32, balanced_tree=False) for kind in (person, background))
     to_person, to_background = (tree.query(features[doubtful], NEIGHBOURS)[0].mean(1) for tree in trees)
     prior = np.clip(low[doubtful], SUREST, 1 - SUREST)
     odds = prior / (1 - prior) * ((to_background + 0.1) / (to_person + 0.1)) ** (2 * DECISION)
-    decided, share = low.copy(), gaussian_filter(doubtful.astype(np.float32), 0.7)
+    decided, share = low.copy(), scipy.ndimage.gaussian_filter(doubtful.astype(np.float32), 0.7)
     decided[doubtful] = odds / (1 + odds)
-    decided = gaussian_filter(decided, 0.7)
+    decided = scipy.ndimage.gaussian_filter(decided, 0.7)
     decided, share = (
         cv2.resize(array.astype(np.float32), mask.shape[::-1], interpolation=cv2.INTER_LINEAR)
         for array in (decided, share)
@@ -117,18 +116,18 @@ def _decided(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 def _without_holes(mask: np.ndarray) -> np.ndarray:
     """The mask with its small gaps closed."""
-    gaps, count = label(mask < 0.5)
+    gaps, count = scipy.ndimage.label(mask < 0.5)
     sizes = np.bincount(gaps.ravel(), minlength=count + 1)
     small = sizes < LARGEST_HOLE * mask.size
     border = np.unique(np.concatenate([gaps[0], gaps[-1], gaps[:, 0], gaps[:, -1]]))
     small[border] = small[0] = False
-    closed = binary_dilation(small[gaps], iterations=4)
+    closed = scipy.ndimage.binary_dilation(small[gaps], iterations=4)
     return np.where(closed, 1, mask).astype(np.float32) if closed.any() else mask
 
 
 def in_one_piece(mask: np.ndarray, face: np.ndarray) -> np.ndarray:
     """A mask (H, W) without what is not connected with the points of a face (N, 2) in its pixels."""
-    pieces, _ = label(mask > 0.5)
+    pieces, _ = scipy.ndimage.label(mask > 0.5)
     x, y = np.clip(np.round(face).astype(int), 0, np.array(mask.shape[::-1]) - 1)
     if not pieces[y, x]:
         return mask

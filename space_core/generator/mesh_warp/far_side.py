@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 import torch
-from scipy.spatial import cKDTree
 from torch.nn import functional as F
 
 from space_core.distance import distance_to
@@ -327,7 +327,7 @@ def _joined(photo: FaceMotion, around: np.ndarray, is_hidden: np.ndarray) -> np.
     vertices = np.concatenate([photo.host.posed[0, :NUM_SURFACE_POINTS, :2], pixels])
     if not is_hidden.any():
         return np.zeros(len(vertices))
-    distance, _ = cKDTree(pixels[is_hidden]).query(vertices)
+    distance, _ = scipy.spatial.cKDTree(pixels[is_hidden]).query(vertices)
     return 1 - smoothstep(distance / float(photo.host.scale[0]), *JOINED)
 
 

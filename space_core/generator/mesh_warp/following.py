@@ -7,8 +7,8 @@ reach, and what the body does, was measured by optical flow in 74 recordings of 
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 import torch
-from scipy.ndimage import gaussian_filter1d, maximum_filter1d
 
 from space_core.face.crop_size import MARGIN
 from space_core.face.topology import CHIN, OVAL, canonical_face
@@ -146,8 +146,8 @@ def _freedom(
             cut = smoothstep(beside.max(1 - axis), *CUT)
             if axis == 0 and seen == end:
                 at_edge = beside.take(range(OUTERMOST), axis=1 - axis).max(1 - axis)
-                cut = cut * smoothstep(maximum_filter1d(at_edge, 2 * CUT_SPREAD), *CUT_AT_EDGE)
-            cut = gaussian_filter1d(maximum_filter1d(cut, 2 * CUT_SPREAD), CUT_SPREAD / 2)
+                cut = cut * smoothstep(scipy.ndimage.maximum_filter1d(at_edge, 2 * CUT_SPREAD), *CUT_AT_EDGE)
+            cut = scipy.ndimage.gaussian_filter1d(scipy.ndimage.maximum_filter1d(cut, 2 * CUT_SPREAD), CUT_SPREAD / 2)
             free = MARGIN * (1 - np.interp(points[:, 1 - axis], np.arange(EXTENT), cut))
             axes = [axis] if seen == end else [0, 1]
             room[:, axes] = np.minimum(room[:, axes], (outwards * (seen - points[:, axis]) + free)[:, None])

@@ -247,11 +247,7 @@ class MeshWarpGenerator:
         """(B, H, W, 3) uint8 RGB frames on the device; reads nothing back from it. For ``memory`` see ``compose``."""
         motion = face_motion(_with_lips(face, prepared.lip_edges), prepared.to_film, self.device)
         canvas = prepared.canvas
-        offsets, far, back = self._offsets(prepared, motion)
-        shade = crease_shade(
-            prepared.wrinkles, motion, canvas.centres[:, 1:-1, 1:-1] + offsets, canvas.grid, prepared.to_surroundings
-        )
-        frames, places = compose(canvas, offsets, shade, far, back, memory)
+        frames, places = self._composed(prepared, motion, memory)
         soften_edges(frames, canvas, places)
         smooth_rims(frames, canvas.grid, places, prepared.photo, motion)
         draw_smile_folds(frames, canvas, places, prepared.smile_folds, motion)
@@ -266,6 +262,17 @@ class MeshWarpGenerator:
         if prepared.bars is not None:
             draw_bars(frames, prepared.bars)
         return frames
+
+    def _composed(
+        self, prepared: PreparedPortrait, motion: FaceMotion, memory: FrameMemory | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """What ``compose`` returns; what it is given is freed before the features are drawn."""
+        canvas = prepared.canvas
+        offsets, far, back = self._offsets(prepared, motion)
+        shade = crease_shade(
+            prepared.wrinkles, motion, canvas.centres[:, 1:-1, 1:-1] + offsets, canvas.grid, prepared.to_surroundings
+        )
+        return compose(canvas, offsets, shade, far, back, memory)
 
     def _offsets(
         self, prepared: PreparedPortrait, motion: FaceMotion

@@ -2,8 +2,8 @@
 
 import cv2
 import numpy as np
+import scipy
 import torch
-from scipy.ndimage import distance_transform_edt, find_objects, label
 
 from space_core.generator.mesh_warp.sampling import blur, blur_widely, sum_of_channels, to_three_channels
 from space_core.smoothstep import smoothstep
@@ -36,7 +36,7 @@ def find_hair_strands(picture: torch.Tensor, person: np.ndarray) -> np.ndarray:
     if not sure.any() or sure.all():
         return np.zeros_like(person)
     seen = np.ascontiguousarray(picture[0].permute(1, 2, 0).numpy())
-    distance, nearest = distance_transform_edt(~sure, return_indices=True)
+    distance, nearest = scipy.ndimage.distance_transform_edt(~sure, return_indices=True)
     distance = distance.astype(np.float32)
     lines = _lines(seen, sure, distance, nearest)
 
@@ -76,9 +76,9 @@ def _widely_blurred(values: np.ndarray) -> np.ndarray:
 
 def _long(faint: np.ndarray, clear: np.ndarray) -> np.ndarray:
     """The pieces of a mask (640, 640) that are long, thin and in part clear, (640, 640) bool each."""
-    pieces, count = label(faint, np.ones((3, 3)))
+    pieces, count = scipy.ndimage.label(faint, np.ones((3, 3)))
     kept = np.zeros(count + 1, bool)
-    for number, box in enumerate(find_objects(pieces), 1):
+    for number, box in enumerate(scipy.ndimage.find_objects(pieces), 1):
         own = pieces[box] == number
         kept[number] = (
             max(own.shape) >= SHORTEST

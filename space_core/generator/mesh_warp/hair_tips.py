@@ -2,8 +2,8 @@
 
 import cv2
 import numpy as np
+import scipy
 import torch
-from scipy.ndimage import distance_transform_edt
 
 from space_core.generator.mesh_warp.inpainting import fill
 from space_core.generator.mesh_warp.sampling import blur, sum_of_channels, to_three_channels
@@ -30,7 +30,7 @@ def find_hair_tips(picture: torch.Tensor, person: np.ndarray) -> np.ndarray:
     sure = person[::STEP, ::STEP] > SURE
     if not sure.any() or sure.all():
         return np.zeros_like(person)
-    distance, (rows, columns) = distance_transform_edt(~sure, return_indices=True)
+    distance, (rows, columns) = scipy.ndimage.distance_transform_edt(~sure, return_indices=True)
     distance = distance.astype(np.float32)
     own = sure.astype(np.float32)
     hair = (blur(seen * to_three_channels(own), HAIR) / to_three_channels(blur(own, HAIR).clip(1e-3)))[rows, columns]

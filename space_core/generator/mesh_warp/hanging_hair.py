@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import scipy
 import torch
-from scipy.spatial import cKDTree
 
 from space_core.face.hair_locks import LOCKS
 from space_core.face.topology import OVAL
@@ -93,7 +93,7 @@ def _hanging(photo: FaceMotion, picture: torch.Tensor, around: np.ndarray) -> np
     x, y = _normalized(photo, grid_of(middles, middles))
     colours = downsampled(picture[0], CELL).permute(1, 2, 0).numpy() / COLOUR
     columns, rows = (photo.host.posed[0, list(SKIN), :2] / CELL).round().astype(int).clip(0, len(around) - 1).T
-    skin = cKDTree(blur(colours, 1)[rows, columns])
+    skin = scipy.spatial.cKDTree(blur(colours, 1)[rows, columns])
     head = around & (y < GROWS) & (abs(x) < FARTHEST)
     grows = np.zeros_like(head)
     grows[head] = skin.query(colours[head])[0] > UNLIKE_SKIN
@@ -102,7 +102,7 @@ def _hanging(photo: FaceMotion, picture: torch.Tensor, around: np.ndarray) -> np
     below = around & (y >= GROWS) & (abs(x) > BESIDE) & (abs(x) < FARTHEST)
     to_hair, to_skin = (
         tree.query(colours[below], count)[0].reshape(below.sum(), count).mean(1)
-        for tree, count in ((cKDTree(colours[grows]), NEIGHBOURS), (skin, 1))
+        for tree, count in ((scipy.spatial.cKDTree(colours[grows]), NEIGHBOURS), (skin, 1))
     )
     alike = grows.copy()
     alike[below] = (to_hair < LIKE_HAIR) & (to_hair < to_skin)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
+import scipy
 import torch
 from safetensors.numpy import load_file
-from scipy.ndimage import distance_transform_edt, gaussian_filter, map_coordinates
 
 from space_core.assets import weights_path
 from space_core.face.topology import NUM_SURFACE_POINTS, canonical_face
@@ -108,8 +108,8 @@ def head_depth(photo: FaceMotion, person: np.ndarray, hair: HangingHair) -> Head
     head, is_head = _drawn(_head_vertices(photo), head_shape().triangles)
     inside = (person[::CELL, ::CELL] > PERSON) | is_face
     inside[[0, -1]] = inside[:, [0, -1]] = False
-    from_face, nearest_face = distance_transform_edt(~is_face, return_indices=True)
-    to_outline, nearest_outline = distance_transform_edt(inside, return_indices=True)
+    from_face, nearest_face = scipy.ndimage.distance_transform_edt(~is_face, return_indices=True)
+    to_outline, nearest_outline = scipy.ndimage.distance_transform_edt(inside, return_indices=True)
     across = (from_face + to_outline).clip(1e-6)
     beside_face = (from_face / np.minimum(across, FARTHEST * scale)).clip(max=1)
 
@@ -118,7 +118,7 @@ def head_depth(photo: FaceMotion, person: np.ndarray, hair: HangingHair) -> Head
     axis = axis * host.scale[0] + host.translation[0, 2]
     deepest, hanging = _plane(photo, DEEPEST), _rounded(_plane(photo, HANGING), axis, beside_face)
     plane = deepest + blur(hair.share, HANGING_WIDTH * scale) * (hanging - deepest)
-    distance, nearest = distance_transform_edt(~(is_head | is_face), return_indices=True)
+    distance, nearest = scipy.ndimage.distance_transform_edt(~(is_head | is_face), return_indices=True)
     depth = np.where(is_face, face, head)[tuple(nearest)]
     depth += smoothstep(distance / scale, 0, BESIDE) * (plane[tuple(nearest)] - depth)
     depth += np.where(is_face, 0, hair.share) * (hanging - depth)
@@ -136,7 +136,7 @@ def head_depth(photo: FaceMotion, person: np.ndarray, hair: HangingHair) -> Head
 
     ear = _ear(y, from_face / scale) * (1 - hair.share)
     depth += ear * (deepest - depth).clip(0)
-    return HeadDepth(gaussian_filter(depth, SMOOTHING * scale, mode="nearest"))
+    return HeadDepth(scipy.ndimage.gaussian_filter(depth, SMOOTHING * scale, mode="nearest"))
 
 
 def _head_vertices(photo: FaceMotion) -> np.ndarray:
@@ -172,7 +172,7 @@ def _rounded(beginning: np.ndarray, outline: np.ndarray, share: np.ndarray, side
 
 def at_points(cells: np.ndarray, points: np.ndarray) -> np.ndarray:
     """(P,) the values of cells (160, 160) at pixels (P, 2) of the surroundings."""
-    return map_coordinates(cells, points.T[::-1] / CELL, order=1, mode="nearest")
+    return scipy.ndimage.map_coordinates(cells, points.T[::-1] / CELL, order=1, mode="nearest")
 
 
 def _drawn(posed: np.ndarray, triangles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

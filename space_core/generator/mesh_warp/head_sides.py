@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
-from scipy.ndimage import find_objects, label
+import scipy
 
 from space_core.face.canvas import Canvas
 from space_core.face.crop import Crop
@@ -98,7 +98,7 @@ def _with_left_side(person: np.ndarray, left: float, rows: slice, farthest: floa
     farthest = min(farthest, edge - BORDER)
     line = edge + INSIDE
     reach = np.zeros(len(person), np.float32)
-    for (cut,) in find_objects(label(person[rows, line] > PERSON)[0]):
+    for (cut,) in scipy.ndimage.find_objects(scipy.ndimage.label(person[rows, line] > PERSON)[0]):
         if cut.stop - cut.start >= SHORTEST and person[rows, edge][cut].mean() > AT_EDGE:
             reach[rows][cut] = _reach(cut, person[rows, line + RISE] > PERSON, farthest)
     if not reach.any():

@@ -5,7 +5,7 @@ These are hands with what they hold, raised arms, instruments, and other people.
 
 import cv2
 import numpy as np
-from scipy.ndimage import label
+import scipy
 
 from space_core.distance import distance_to
 from space_core.generator.mesh_warp.head_shape import CELL
@@ -33,7 +33,7 @@ def held_things(person: np.ndarray, face: np.ndarray, faded: np.ndarray, scale: 
     column, row = (face / CELL).astype(int).clip(0, len(faded) - 1)
     apart = np.zeros(faded.shape, np.float32)
     for share in FADED:
-        parts, _ = label(shown & (faded < share))
+        parts, _ = scipy.ndimage.label(shown & (faded < share))
         own = parts[row, column]
         below = cv2.dilate((shown & (faded >= share)).astype(np.uint8), np.ones((3, 3))) > 0
         others = [part for part in np.unique(parts[below]) if part not in (0, own)]

@@ -5,9 +5,8 @@ That is right for plain backgrounds; ``coherence_transport`` continues the lines
 
 import cv2
 import numpy as np
+import scipy
 import torch
-from scipy.ndimage import distance_transform_edt
-from scipy.spatial import cKDTree
 
 from space_core.generator.mesh_warp.sampling import blur
 from space_core.smoothstep import smoothstep
@@ -145,11 +144,11 @@ def _pieced_together(detail: np.ndarray, is_known: np.ndarray) -> np.ndarray:
     middles = np.argwhere(whole[::APART, ::APART]) * APART
     if not len(middles):
         return np.zeros_like(detail)
-    border = distance_transform_edt(~is_known, return_distances=False, return_indices=True)
+    border = scipy.ndimage.distance_transform_edt(~is_known, return_distances=False, return_indices=True)
     needed = cv2.dilate((~is_known).astype(np.uint8), np.ones((PIECE, PIECE)))[::reach, ::reach]
     centres, size = np.argwhere(needed) * reach, np.array([height, width])
     behind = np.abs((2 * border[:, *centres.T].T - centres + size - 1) % (2 * size - 2) - size + 1)  # or at the edges
-    choices = cKDTree(middles).query(behind, min(CHOICES, len(middles)))[1].reshape(len(centres), -1)
+    choices = scipy.spatial.cKDTree(middles).query(behind, min(CHOICES, len(middles)))[1].reshape(len(centres), -1)
     chosen = np.random.default_rng(0).integers(choices.shape[1], size=len(centres))
     for centre, (row, column) in zip(centres, middles[choices[np.arange(len(centres)), chosen]], strict=True):
         here = np.s_[:, centre[0] + reach : centre[0] + 3 * reach, centre[1] + reach : centre[1] + 3 * reach]

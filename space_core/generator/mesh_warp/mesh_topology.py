@@ -2,7 +2,7 @@
 
 import cv2
 import numpy as np
-from scipy.spatial import Delaunay, cKDTree
+import scipy
 
 from space_core.face.topology import (
     EYES,
@@ -36,7 +36,7 @@ def vertices_around(outline: np.ndarray, scale: float, person: np.ndarray) -> np
     grid = np.stack([x, np.broadcast_to(rows[:, None], x.shape)], -1)
     # The outline made dense, so that the distance to it is that to its nearest point.
     dense = np.concatenate([outline + t * (np.roll(outline, -1, 0) - outline) for t in np.linspace(0, 1, 8)[:-1]])
-    distance = cKDTree(dense).query(grid)[0]
+    distance = scipy.spatial.cKDTree(dense).query(grid)[0]
     size = 2 * DENSE_PIXELS + 1
     near = cv2.dilate((person > MIN_PERSON).astype(np.uint8), np.ones((size, size), np.uint8)) > 0
     kept = near[grid[..., 1].round().astype(int), x.round().astype(int)] & (distance < DENSE_REACH * scale)
@@ -50,7 +50,7 @@ def triangulate(source: np.ndarray) -> np.ndarray:
     """(N, 3) the face mesh, its mouth and eyes spanned by strips, and the photo around it, triangulated once."""
     strips = [_strip(INNER_UPPER_LIP, INNER_LOWER_LIP)] + [_strip(eye.upper_lid, eye.lower_lid) for eye in EYES]
     indices = np.concatenate([OVAL, np.arange(NUM_SURFACE_POINTS, len(source))])
-    around = indices[Delaunay(source[indices]).simplices]
+    around = indices[scipy.spatial.Delaunay(source[indices]).simplices]
     around = around[~_is_inside(source[around].mean(1), source[list(OVAL)])]
     return np.concatenate([canonical_face().triangles, *strips, around])
 

@@ -4,9 +4,9 @@ from itertools import pairwise
 
 import cv2
 import numpy as np
+import scipy
+import skimage
 import torch
-from scipy.ndimage import label, mean
-from skimage.draw import line, polygon2mask
 
 from space_core.face.topology import BROWS, EYES, Eye
 from space_core.generator.mesh_warp.face_motion import FaceMotion
@@ -75,7 +75,7 @@ def sunglasses(face: SearchedFace, smooth: torch.Tensor) -> Glasses:
     photo = face.photo
     pixels, reach = pixels_of(smooth), REACH * photo.scale
     near = torch.stack([(pixels - middle_of(photo, eye)).norm(dim=-1) < reach for eye in EYES]).any(0)
-    dark, _ = label(((smooth[0, 0] < DARK) & near[0]).cpu().numpy())
+    dark, _ = scipy.ndimage.label(((smooth[0, 0] < DARK) & near[0]).cpu().numpy())
     middles = [middle_of(photo, eye).round().long().clamp(0, EXTENT - 1).tolist() for eye in EYES]
     around_eyes = np.isin(dark, [dark[y, x] for x, y in middles if dark[y, x]])
     drawn = torch.from_numpy(_without_hair(around_eyes, photo)) & (face.person > 0.5)
@@ -85,7 +85,7 @@ def sunglasses(face: SearchedFace, smooth: torch.Tensor) -> Glasses:
 def _without_hair(dark: np.ndarray, photo: FaceMotion) -> np.ndarray:
     """(640, 640) bool, what is ``dark`` (640, 640) bool around the eyes without the hair beside it."""
     scale, across = float(photo.host.scale[0]), photo.host.rotation[0, :2, 0]
-    pieces, _ = label(cv2.erode(dark.astype(np.uint8), _disc(ARM_WIDTH * scale), borderValue=0))
+    pieces, _ = scipy.ndimage.label(cv2.erode(dark.astype(np.uint8), _disc(ARM_WIDTH * scale), borderValue=0))
     middles = np.stack([middle_of(photo, eye).cpu().numpy() for eye in EYES])
     x, y = middles.round().astype(int).clip(0, EXTENT - 1).T
     lenses = pieces[y, x]
@@ -123,18 +123,20 @@ def find_frame(face: SearchedFace, rims: Rims) -> Glasses:
     of_frame = torch.from_numpy(1 - near_side * smoothstep(beside, *ON_TEMPLE))
     reach = torch.from_numpy(np.where(beside > AT_TEMPLE, np.float32(REACH_AT_TEMPLE), np.float32(BLACK_REACH)))
     dark = (face.brightness < BLACK) & (away < reach) & (of_frame > 0) & (apart > 0.5) & (face.person > 0.5)
-    pieces, count = label(dark.numpy())
-    black = mean(frame.numpy() > IN_FRAME, pieces, np.arange(1, count + 1)) > BLACK_SHARE
+    pieces, count = scipy.ndimage.label(dark.numpy())
+    black = scipy.ndimage.mean(frame.numpy() > IN_FRAME, pieces, np.arange(1, count + 1)) > BLACK_SHARE
     frame = frame.maximum(torch.from_numpy(np.concatenate([[False], black])[pieces]).float())
     for rim, brow in zip((rims.left, rims.right), BROWS if rims.are_below_brows else (), strict=rims.are_below_brows):
         above = torch.from_numpy(brow_mask(photo, brow, 0.0, ABOVE_BROW))
         frame = frame * ~(above & (away > _thickness(rim, frame, float(photo.scale))))
     frame = frame * ~torch.from_numpy(_hair(face, beside, away.numpy()) & (near_side > 0))
-    pieces, _ = label(frame.numpy() > IN_FRAME, np.ones((3, 3)))
+    pieces, _ = scipy.ndimage.label(frame.numpy() > IN_FRAME, np.ones((3, 3)))
     is_large = np.bincount(pieces.ravel()) >= SMALLEST_PIECE * float(photo.scale) ** 2
     is_large[0] = False
     large = cv2.dilate(is_large[pieces].astype(np.float32), np.ones((2 * EDGE + 1, 2 * EDGE + 1)))
-    lenses = np.maximum(*(polygon2mask((EXTENT, EXTENT), rim.numpy()[:, ::-1]) for rim in (rims.left, rims.right)))
+    lenses = np.maximum(
+        *(skimage.draw.polygon2mask((EXTENT, EXTENT), rim.numpy()[:, ::-1]) for rim in (rims.left, rims.right))
+    )
     frame = frame * torch.from_numpy(large)
     return cut_out(face, False, frame * of_frame, torch.from_numpy(lenses), frame * (of_frame == 1), apart)
 
@@ -155,8 +157,8 @@ def _hair(face: SearchedFace, beside: np.ndarray, away: np.ndarray) -> np.ndarra
     the lines of the frame, normalized.
     """
     is_dark = (face.brightness < DARK).numpy() & (face.person > 0.5).numpy()
-    pieces, count = label(is_dark & (beside > 0) & (beside < BESIDE_RIM) & (away < AROUND_ARM))
-    near = mean(away < NEAR_RIM[1], pieces, np.arange(1, count + 1))
+    pieces, count = scipy.ndimage.label(is_dark & (beside > 0) & (beside < BESIDE_RIM) & (away < AROUND_ARM))
+    near = scipy.ndimage.mean(away < NEAR_RIM[1], pieces, np.arange(1, count + 1))
     return np.concatenate([[False], near < ARM_SHARE])[pieces]
 
 
@@ -180,7 +182,7 @@ def _outline(face: SearchedFace, rims: Rims) -> np.ndarray:
     for points in lines:
         pixels = points.round().long().clamp(0, EXTENT - 1).tolist()
         for (x, y), (next_x, next_y) in pairwise(pixels):
-            drawn[line(y, x, next_y, next_x)] = True
+            drawn[skimage.draw.line(y, x, next_y, next_x)] = True
     return drawn
 
 
@@ -189,5 +191,5 @@ def _eyes(photo: FaceMotion) -> np.ndarray:
     eyes = np.zeros((EXTENT, EXTENT), bool)
     for eye in EYES:
         outline = photo.posed[0, [*eye.upper_lid, *eye.lower_lid[-2:0:-1]], :2].cpu().numpy()
-        eyes |= polygon2mask(eyes.shape, outline[:, ::-1])
+        eyes |= skimage.draw.polygon2mask(eyes.shape, outline[:, ::-1])
     return eyes

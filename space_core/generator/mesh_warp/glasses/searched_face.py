@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
+import skimage
 import torch
-from skimage.draw import polygon2mask
 
 from space_core.distance import distance_to
 from space_core.face.topology import Brow, Eye
@@ -39,7 +39,7 @@ def brow_mask(photo: FaceMotion, brow: Brow, below: float, above: float) -> np.n
     lower, upper = (photo.host.posed[0, list(line), :2] for line in brow)
     down = photo.host.rotation[0, :2, 1] * photo.host.scale[0]
     outline = np.concatenate([lower + below * down, (upper - above * down)[::-1]])
-    return polygon2mask((EXTENT, EXTENT), outline[:, ::-1])
+    return skimage.draw.polygon2mask((EXTENT, EXTENT), outline[:, ::-1])
 
 
 def normalized_distance_to(mask: np.ndarray, photo: FaceMotion) -> torch.Tensor:

@@ -25,7 +25,7 @@ def mesh_of(portrait: Portrait, reach: float) -> WarpMesh:
             end = round(float(np.interp(x, *side.T)))
             picture[:, :, end - 14 : end + 1, x] = HAIR
     edges = np.array([[0.0, 0.0], [picture.shape[3], picture.shape[2]]])
-    return build_warp_mesh(photo, picture, portrait.person, edges, continued=(False, False, False), rigid=0.0)
+    return build_warp_mesh(photo, picture, portrait.person, edges, (False, False, False), None, rigid=0.0)
 
 
 def test_the_mesh_has_the_lower_edge_of_a_brow_where_the_photo_shows_it(portrait):

@@ -37,6 +37,7 @@ from space_core.generator.mesh_warp.head_top import with_head_top
 from space_core.generator.mesh_warp.held_things import held_things
 from space_core.generator.mesh_warp.inpainting import fill, without_traces
 from space_core.generator.mesh_warp.texture import busyness, texture_beyond
+from space_core.generator.mesh_warp.warp_mesh import build_warp_mesh
 
 
 def hair(share: float = 0) -> HangingHair:
@@ -986,6 +987,22 @@ def test_what_shows_beside_a_cheek_that_hides_the_outline_is_no_far_ear(portrait
     ear = np.array([[-0.85 * far, y, 0.6] for y in (0.0, 0.1, 0.2)])
     side = find_far_side(photo, person, ear, np.ones(3), np.zeros(3), np.array([[468, 469, 470]]))
     assert (side.hidden[468:] > 0.5).all()
+
+
+@pytest.mark.parametrize("yaw", [-35, 35])
+def test_a_far_cheek_that_its_photo_hides_is_as_wide_as_the_near_one_when_the_head_turns_to_the_front(portrait, yaw):
+    front = -float(portrait.pose.rotation[0, 0])
+    photo = on_surroundings(posed(portrait, yaw=front + yaw))
+    face = cv2.convexHull(photo.host.posed[0, :468, :2].round().astype(np.int32))
+    person = cv2.fillConvexPoly(np.zeros((640, 640), np.float32), face, 1.0)
+    mouth, near = int(photo.host.posed[0, 13, 1]), np.sign(yaw) * (np.arange(640) - face[..., 0].mean()) < 0
+    person[:mouth, near] = 1  # the head behind the near cheek, and nothing beside the jaw
+    skin = torch.full((1, 3, 640, 640), 0.6)
+    edges, appearance = np.array([[0.0, 0.0], [640.0, 640.0]]), far_appearance(photo, skin, person)
+    mesh = build_warp_mesh(photo, skin, person, edges, (False, False, False), appearance, rigid=0.0)
+    x = mesh.move(on_surroundings(posed(portrait, yaw=front)))[0][0, :, 0]
+    left, right = x[168] - x[234], x[454] - x[168]
+    assert float(left / right) == pytest.approx(1, abs=0.15)
 
 
 @pytest.mark.parametrize("yaw", [-30, 30])

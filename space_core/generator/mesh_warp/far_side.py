@@ -72,6 +72,7 @@ class FarSide:
         wide: (V, 1) 1 where a vertex is mirrored only after a greater turn … 0 where it always is.
         kind: (V, 2) 1 where both sides are taken to look alike … 0 where they are not; 1 in the face, 0 around it.
         face: (M, 3) int64, the triangles of the whole face.
+        joined: (468,) 1 where a vertex of the face lies near to what is mirrored around it … 0 where it does not.
         sine: of the photo's yaw.
     """
 
@@ -81,6 +82,7 @@ class FarSide:
     wide: torch.Tensor
     kind: torch.Tensor
     face: torch.Tensor
+    joined: np.ndarray
     sine: float
 
     def in_view(self, motion: FaceMotion) -> np.ndarray:
@@ -161,7 +163,8 @@ def find_far_side(
         )
         beyond_face *= 1 - _contradicted(photo, person, around, hair * beyond_face)
     hidden = np.concatenate([in_face, beyond_face])
-    hidden = np.maximum(hidden, _joined(photo, around, beyond_face > 0.5))
+    joined = _joined(photo, around, beyond_face > 0.5)
+    hidden = np.maximum(hidden, joined)
     seen_better = triangles[(hidden[triangles] > 0).any(1)]
     kind = np.ones((len(hidden), 2))
     alike = (1 - smoothstep(_from_middle(around), *BESIDE)) * (1 - smoothstep(around[:, 1], *BELOW))
@@ -174,6 +177,7 @@ def find_far_side(
         wide=photo.posed.new_tensor(_wide(photo, around, mirrored_hair)[:, None]),
         kind=photo.posed.new_tensor(kind),
         face=torch.tensor(triangles[(triangles < NUM_SURFACE_POINTS).all(1)], device=photo.posed.device),
+        joined=joined[:NUM_SURFACE_POINTS],
         sine=float(photo.host.rotation[0, 2, 0]),
     )
 

@@ -144,11 +144,11 @@ class MeshWarpGenerator:
         with thread_beside() as beside:
             # Half of the work; the other half is done in this thread meanwhile.
             background = partial(estimate_background, portrait, picture, hidden, edges, whole)
-            appearance = partial(far_appearance, around, picture, person)
+            appearance = beside.submit(far_appearance, around, picture, person)
             prepared_canvas = beside.submit(_prepare_canvas, canvas, photo, background, appearance, soft)
             mouth = prepare_mouth(picture, around)
             depiction = mouth.colours.depiction
-            mesh = build_warp_mesh(around, picture, person, edges, continued, depiction.stone)
+            mesh = build_warp_mesh(around, picture, person, edges, continued, appearance.result(), depiction.stone)
             prepared = PreparedPortrait(
                 to_film=to_film,
                 photo=photo,
@@ -351,10 +351,9 @@ def _prepare_canvas(
     canvas: Canvas,
     photo: FaceMotion,
     background: Callable[[], Background],
-    appearance: Callable[[], FarAppearance | None],
+    appearance: Future[FarAppearance | None],
     softening: float,
 ) -> PreparedCanvas:
     """``prepare_canvas`` for the photo's own landmarks in pixels of the film; what it needs is computed here."""
     middle = photo.host.posed[0, list(OVAL), :2].mean(0)
-    far = appearance()
-    return prepare_canvas(canvas, middle, background(), far, softening)
+    return prepare_canvas(canvas, middle, background(), appearance.result(), softening)

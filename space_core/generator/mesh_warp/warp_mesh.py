@@ -9,15 +9,15 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from space_core.face.topology import NUM_SURFACE_POINTS, OVAL
+from space_core.face.topology import NUM_SURFACE_POINTS, OVAL, canonical_face
 from space_core.generator.mesh_warp.brow_edges import brow_edges
-from space_core.generator.mesh_warp.face_motion import FaceMotion, HostMotion, PixelTransform, index_on
-from space_core.generator.mesh_warp.far_side import FarSide, find_far_side
+from space_core.generator.mesh_warp.face_motion import FaceMotion, HostMotion, PixelTransform, index_on, upload
+from space_core.generator.mesh_warp.far_side import FarAppearance, FarSide, find_far_side
 from space_core.generator.mesh_warp.following import Vertices, find_following
 from space_core.generator.mesh_warp.fringe import fringe, fringe_averages
 from space_core.generator.mesh_warp.hanging_hair import find_hanging_hair, hair_swing
 from space_core.generator.mesh_warp.head_back import HeadBack, find_head_back
-from space_core.generator.mesh_warp.head_shape import HeadDepth, head_depth
+from space_core.generator.mesh_warp.head_shape import HeadDepth, at_points, head_depth
 from space_core.generator.mesh_warp.mesh_topology import triangulate, vertices_around
 from space_core.smoothstep import smoothstep
 
@@ -37,6 +37,7 @@ class WarpMesh:
         triangles: (N, 3) int64.
         photo: the photo's own landmarks.
         relief: (468, 1) how much further back the face's vertices are taken to lie when the head turns, normalized.
+        far_relief: (468, 1) what is added to it where the far side is seen mirrored.
         brows: (468, 3) how far from the landmarks of the face its vertices are, normalized; see ``brow_edges``.
         covered: (468, 1) 0 where a vertex of the face moves with the skin … 1 where it is hair that does not.
         fringe_averages: (468, 468) of whose motion that of this hair is the mean.
@@ -54,6 +55,7 @@ class WarpMesh:
     triangles: torch.Tensor
     photo: FaceMotion
     relief: torch.Tensor
+    far_relief: torch.Tensor
     brows: torch.Tensor
     covered: torch.Tensor
     fringe_averages: torch.Tensor
@@ -80,7 +82,11 @@ class WarpMesh:
         around = self.source[NUM_SURFACE_POINTS:] + with_head[..., :2] + with_body + self.outline @ expression
         around = around + F.pad((motion.hair @ self.hair.T)[..., None], (0, 1))
         steps = [face.scale[:, None] * face.rotation[..., 2] for face in (motion, self.photo)]  # per unit of depth
-        turned = self.relief * (steps[0] - steps[1])[:, None]
+        relief = self.relief
+        if self.far is not None:
+            view = upload(self.far.in_view(motion).astype(np.float32), relief.device)
+            relief = relief + view[:, None, None] * self.far_relief
+        turned = relief * (steps[0] - steps[1])[:, None]
         # Brows that rise lift a fringe as a whole; where they come down it stays.
         change = (motion.normalized - self.photo.normalized)[:, :NUM_SURFACE_POINTS, :2]
         of_hair = F.linear(change.mT, self.fringe_averages).mT  # one product for all frames
@@ -107,6 +113,7 @@ def build_warp_mesh(
     person: np.ndarray,
     edges: np.ndarray,
     continued: tuple[bool, bool, bool],
+    appearance: FarAppearance | None,
     rigid: float,
 ) -> WarpMesh:
     """The warp mesh of a photo.
@@ -117,6 +124,7 @@ def build_warp_mesh(
         person: (640, 640) 0 background … 1 person.
         edges: (2, 2) the photo's left and top, right and bottom in pixels of the surroundings.
         continued: whether there is more of the head to draw beyond the photo's left, upper and right edges.
+        appearance: of the far side in the photo.
         rigid: 0 hair swings … 1 it is of stone.
     """
     host = photo.host
@@ -134,11 +142,14 @@ def build_warp_mesh(
     swing = hair_swing(photo, hair, pixels) * ((1 - rigid) * follows.turns * follows.freedom[:, 0])[:, None]
     covered = fringe(photo, picture)
     brows = brow_edges(photo, picture)
+    relief = _relief(host, depth)
+    far = find_far_side(photo, person, normalized, follows.turns[: len(around)], hair.at(around), triangles)
     return WarpMesh(
         source=_float32(np.concatenate([_moved_to_brow_edges(host, brows), pixels])),
         triangles=torch.from_numpy(triangles),
         photo=photo,
-        relief=_float32(_relief(host, depth)[:, None]),
+        relief=_float32(relief[:, None]),
+        far_relief=_float32(_far_relief(host, relief, far, appearance)[:, None]),
         brows=_float32(brows),
         covered=_float32(covered[:, None]),
         fringe_averages=_float32(fringe_averages(covered)),
@@ -148,7 +159,7 @@ def build_warp_mesh(
         body=_float32(follows.body),
         hair=_float32(swing),
         outline=_float32(follows.outline),
-        far=find_far_side(photo, person, normalized, follows.turns[: len(around)], hair.at(around), triangles),
+        far=far,
         back=back,
     )
 
@@ -178,3 +189,19 @@ def _relief(host: HostMotion, depth: HeadDepth) -> np.ndarray:
     x = host.normalized[0, :NUM_SURFACE_POINTS, 0].astype(np.float64)
     side = smoothstep(abs(x), *SIDES) * (1 - smoothstep(inwards, *RIM))
     return HEAD_SHARE * side * (depth.at(surface[:, :2]) - surface[:, 2]) / scale
+
+
+def _far_relief(
+    host: HostMotion, relief: np.ndarray, far: FarSide | None, appearance: FarAppearance | None
+) -> np.ndarray:
+    """(468,) ``WarpMesh.far_relief``: where more is mirrored around a face, its far outline is as deep as the near one.
+
+    A photo shows the cheek before the far outline, which has its depth from there: turned to the front, the mirrored
+    face would end far inwards of what is mirrored around it.
+    """
+    if far is None or appearance is None:
+        return np.zeros_like(relief)
+    mirror = canonical_face().mirror[:NUM_SURFACE_POINTS]
+    # What is unlike the near side is not mirrored, and would be stretched.
+    mirrored = far.joined[mirror] * at_points(appearance.alike, host.posed[0, mirror, :2])
+    return mirrored * (relief[mirror] - relief)

@@ -14,7 +14,8 @@ from space_core.generator.mesh_warp.compositing.prepared_canvas import PreparedC
 from space_core.smoothstep import smoothstep
 
 # A cell that sees less of the photo than the second share of what it saw at rest sees it stretched, and wholly so if it
-# sees less than the first. That is averaged over so many cells around each; more than so large a share is a jump.
+# sees less than the first, or sees it from behind. That is averaged over so many cells around each; more than so large
+# a share is a jump.
 STRETCHED, STRETCHED_CELLS, JUMPING = (0.4, 0.8), 3, 3.0
 # By how much steeper than in the mesh both end before the background: as soft as over the person they would be fog.
 STEEPNESS = 8.0
@@ -82,11 +83,11 @@ def find_far_view(
 
 
 def _stretched(offsets: torch.Tensor, cell: int) -> torch.Tensor:
-    """(B, rows, columns, 1) 0 where cells see as much of the photo as at rest … 1 where they see far less of it."""
+    """(B, rows, columns, 1) 0 where cells see as much of the photo as at rest … 1 where far less, or from behind."""
     wide = F.pad(offsets.permute(0, 3, 1, 2), (1, 1, 1, 1), mode="replicate") / (2 * cell)
     along, down = differences(wide)
     area = (1 + along[:, 0]) * (1 + down[:, 1]) - along[:, 1] * down[:, 0]
-    known = ((area > 0) & (area < JUMPING)).float()
+    known = (area.abs() < JUMPING).float()
     total = box_sum(torch.stack([known * (1 - smoothstep(area, *STRETCHED)), known], 1), STRETCHED_CELLS)
     return (total[:, 0] / total[:, 1].clamp(min=1))[..., None]
 

@@ -305,6 +305,26 @@ def test_shut_lids_cover_drawn_eyes_that_are_larger_than_the_tracked_ones(portra
         np.testing.assert_allclose(seen, skin / 255, atol=0.06)
 
 
+def test_shut_lids_cover_large_eyes_of_shaded_drawings_with_the_colour_of_the_face(portrait):
+    photo = on_surroundings(posed(portrait)).host.posed[0, :, :2]
+    skin = np.array([225, 165, 140])
+    shade = 0.9 + 0.1 * np.sin(np.arange(portrait.surroundings.shape[1]) / 10)[None, :, None]
+    drawn = np.broadcast_to((skin * shade).astype(np.uint8), portrait.surroundings.shape).copy()
+    eyes = np.zeros(drawn.shape[:2], np.uint8)
+    for eye in EYES:
+        width = np.linalg.norm(photo[eye.upper_lid[0]] - photo[eye.upper_lid[-1]])
+        center = (photo[eye.pupil] + [0, 0.2 * width]).round().astype(int).tolist()
+        for picture, white, iris in ((eyes, 1, 1), (drawn, (235, 235, 240), (70, 60, 150))):
+            cv2.circle(picture, center, int(0.6 * width), white, -1)
+            cv2.circle(picture, center, int(0.35 * width), iris, -1)
+    lids = lids_of(portrait, drawn)
+    assert float(torch.maximum(*(covers for _, covers in lids))[eyes > 0].mean()) > 0.99
+    for lid, covers in lids:
+        seen = (eyes > 0) & (covers.numpy() > 0.9)
+        np.testing.assert_allclose(lid[:, seen].mean(1), 0.9 * skin / 255, atol=0.08)
+        assert float((lid[0] - lid[2])[seen].min()) > 0.15  # of skin, not of white
+
+
 def test_shut_lids_of_drawings_leave_hair_beside_the_eyes(portrait):
     photo = on_surroundings(posed(portrait)).host.posed[0, :, :2]
     drawn = np.full_like(portrait.surroundings, (250, 225, 205))

@@ -223,6 +223,13 @@ def test_lashes_stay_at_the_edge_of_a_lid_that_rises_or_falls(face, emotion):
         assert 0.8 < after / before < 1.3
 
 
+def test_surprise_shows_white_above_the_iris_rather_than_below_it(face):
+    motion = at_rest(face, "surprised", 1) - face
+    for eye in EYES:
+        raised, lowered = -motion[list(eye.upper_lid[3:6]), 1].mean(), motion[list(eye.lower_lid[3:6]), 1].mean()
+        assert raised > 0.03 and raised > 2 * lowered
+
+
 def test_joy_lifts_the_hanging_corners_of_a_mouth(face):
     hanging = face + unit_offsets(unit_strengths("15:1", 1))[0]
     lower = corner_height(face) - corner_height(hanging)

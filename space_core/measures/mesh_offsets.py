@@ -41,14 +41,21 @@ def keep_lip_gap(offset: np.ndarray, axis: int = 1) -> np.ndarray:
 
 
 def keep_eyes_open(offset: np.ndarray) -> np.ndarray:
-    """An offset (478, 3) whose lids, on the canonical face, stay within EYE_OPENING."""
+    """An offset (478, 3) whose lids, on the canonical face, stay within EYE_OPENING.
+
+    Of lids too far apart the lower one rises first, up to where it rests: in surprise and fear people raise the upper
+    lid and show white above the iris.
+    """
     offset = offset.copy()
     vertices = canonical_face().vertices
     for eye in EYES:
         upper, lower = list(eye.upper_lid[1:-1]), list(eye.lower_lid[1:-1])
-        gap = vertices[lower, 1] - vertices[upper, 1]
-        wanted = np.clip(gap + offset[lower, 1] - offset[upper, 1], gap * EYE_OPENING[0], gap * EYE_OPENING[1])
-        excess = (gap + offset[lower, 1] - offset[upper, 1] - wanted) / 2
+        rest = vertices[lower, 1] - vertices[upper, 1]
+        gap = rest + offset[lower, 1] - offset[upper, 1]
+        wide = np.maximum(gap - rest * EYE_OPENING[1], 0)
+        offset[lower, 1] -= np.minimum(wide, np.maximum(offset[lower, 1], 0))
+        gap = rest + offset[lower, 1] - offset[upper, 1]
+        excess = (gap - np.clip(gap, rest * EYE_OPENING[0], rest * EYE_OPENING[1])) / 2
         offset[upper, 1] += excess
         offset[lower, 1] -= excess
     return offset

@@ -16,7 +16,7 @@ from space_core.generator.mesh_warp.opening_mask import (
     opening_mask,
     window_around,
 )
-from space_core.generator.mesh_warp.prepared_eyes import HALF_SHUT, LIDS_REACH, PreparedEye, lid_distance
+from space_core.generator.mesh_warp.prepared_eyes import HALF_SHUT, PreparedEye, lid_distance
 from space_core.generator.mesh_warp.sampling import blur_batch, pairs, reach_of_blur, sample
 from space_core.smoothstep import smoothstep
 
@@ -81,7 +81,7 @@ def eye_change(prepared: PreparedEye, host: HostMotion) -> EyeChange:
 
 def eye_margin(prepared: PreparedEye, scale: float) -> int:
     """How far around the lids' points an eye is drawn, pixels, where a normalized unit is ``scale`` pixels long."""
-    return WINDOW_MARGIN + int(1.5 * max(LIDS_REACH) * prepared.width * scale) + reach_of_blur(prepared.softening)
+    return WINDOW_MARGIN + int(prepared.lids_reach * prepared.width * scale) + reach_of_blur(prepared.softening)
 
 
 def draw_eye(

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from space_core.face.topology import EYES, LOWER_BROW_RIMS, Eye
 from space_core.generator.mesh_warp.brow_edges import brow_edges
+from space_core.generator.mesh_warp.drawn_eyes import LARGE_BELOW, STROKE, LargeEye, drawn_eye, large_eyes, redness
 from space_core.generator.mesh_warp.eyeball import eyeball_behind_lids, eyeball_without_shade
 from space_core.generator.mesh_warp.face_motion import FaceMotion
 from space_core.generator.mesh_warp.inpainting import fill
@@ -25,6 +26,7 @@ Array = TypeVar("Array", np.ndarray, torch.Tensor)
 # be stretched along as the lid closes: lids of smooth skin replace it.
 LIDS_REACH = (0.45, 0.2)  # how far those reach above and below the open eye, in widths of the eye
 LIDS_ENDS = (1.2, 1.7)  # and to the sides, in half widths
+LIDS_MARGIN, LARGE_MARGIN = 1.5, 1.1  # around lids that move, relative to these reaches and to that of large drawn eyes
 # Lashes that reach further do not stay behind as it closes: what is thinner than this, in widths, and darker than what
 # is beside it by so much, relative to the skin; to these half widths from the middle towards the nose and the temple.
 LASH, LASH_CONTRAST, LASHES_BESIDE = 0.2, (0.1, 0.2), ((1.0, 1.2), (1.7, 2.1))
@@ -47,11 +49,9 @@ OTHER_COLOUR = (0.1, 0.3)  # so much it differs, relative to its brightness
 TOO_BRIGHT = (1.35, 1.6)  # and no reflection of glasses
 # Drawings have eyes larger than the tracked ones, on skin of one colour: half of what is about as bright and coloured
 # as skin around them differs in brightness by less than FLAT, relative to it. Lids cover what is darker there than
-# skin, or lighter or less red by UNLIKE, to these limits in widths below and half widths to the sides, and connected
-# to what is seen between the tracked lids; not lines thinner than twice STROKE. What is cut off at the lower limit over
-# more than CUT_OFF widths is no eye but a cheek in another light.
+# skin, or lighter or less red by UNLIKE, to these limits in widths below and half widths to the sides.
 FLAT, LIKE_SKIN, OTHER_SHARES, DARKER, UNLIKE = (0.056, 0.066), (0.4, 1.35), 0.25, 0.72, 0.06
-DRAWN_BELOW, DRAWN_SIDES, STROKE, MIN_CONNECTED, CUT_OFF = 0.6, 1.3, 0.05, 0.03, 0.2
+DRAWN_BELOW, DRAWN_SIDES = 0.6, 1.3
 # Brows and the rims of glasses stay: above lashes and crease, the lids end where it gets that dark.
 CREASE_BELOW, MIN_REACH, CLEARANCE, OBSTACLE, PLACES = 0.15, 0.28, 0.04, 0.35, 30
 # A fringe covers an eye, and no lid is known, where that much of what is so many widths above the eye is that dark; of
@@ -91,6 +91,7 @@ class PreparedEye:
             are half shut.
         shade_reach: how far down it does, normalized.
         lids: (1, 4, h, w) the picture with the skin continued over the eye, and how far it does so, 0…1.
+        lids_reach: how far around the tracked lids that is at most, in widths of the eye.
         lashes: (3, 1, 1) colour.
         lash_strength: 0 hardly any hairs … 1 many.
         photo: the photo's own landmarks.
@@ -107,6 +108,7 @@ class PreparedEye:
     shade: torch.Tensor
     shade_reach: float
     lids: torch.Tensor
+    lids_reach: float
     lashes: torch.Tensor
     lash_strength: float
     photo: FaceMotion
@@ -127,13 +129,16 @@ def prepare_eyes(picture: torch.Tensor, photo: FaceMotion, softening: float) -> 
     openings = [_opening(picture, photo, eye) for eye in EYES]
     skins, spreads = zip(*(_flat_skin(picture, *opening) for opening in openings), strict=True)
     drawn = 1 - float(smoothstep(np.mean(spreads), *FLAT))
+    large = large_eyes(picture, openings) if drawn == 0 else None
     brows = _lower_brow_edges(picture, photo)
     eyes = [
-        _prepare(picture, photo, eye, *opening, brow, skin, drawn, softening)
-        for eye, opening, brow, skin in zip(EYES, openings, brows, skins, strict=True)
+        _prepare(picture, photo, eye, *opening, brow, skin, drawn, whole, softening)
+        for eye, opening, brow, skin, whole in zip(EYES, openings, brows, skins, large or (None, None), strict=True)
     ]
-    lids = with_shade(picture, [eye.lids for eye in eyes], openings, 1 - drawn)
-    lids = [as_bright_as_seen(picture, lid, *opening) for lid, opening in zip(lids, openings, strict=True)]
+    lids = [eye.lids for eye in eyes]
+    if large is None:  # else what is around the tracked lids is no skin
+        lids = with_shade(picture, lids, openings, 1 - drawn)
+        lids = [as_bright_as_seen(picture, lid, *opening) for lid, opening in zip(lids, openings, strict=True)]
     # The lashes of both are alike, however the light falls on them.
     lashes = torch.stack([eye.lashes for eye in eyes]).mean(0)
     strength = sum(eye.lash_strength for eye in eyes) / 2
@@ -161,9 +166,10 @@ def _prepare(
     brow: torch.Tensor,
     skin: torch.Tensor,
     drawn: float,
+    large: LargeEye | None,
     softening: float,
 ) -> PreparedEye:
-    lids = _lids(picture, opening, -opening.along if eye is EYES[0] else opening.along, width, brow, skin, drawn)
+    lids = _lids(picture, opening, -opening.along if eye is EYES[0] else opening.along, width, brow, skin, drawn, large)
     lashes, strength = _lashes(picture, lids, opening, width)
     height, opened = float(lid_distance(photo.normalized, eye)), None
     if height * float(photo.scale) < HALF_SHUT * width:
@@ -185,6 +191,7 @@ def _prepare(
         shade=eyeball.shade,
         shade_reach=eyeball.reach / float(photo.scale),
         lids=lids,
+        lids_reach=LIDS_MARGIN * max(LIDS_REACH) if large is None else LARGE_MARGIN * LARGE_BELOW,
         lashes=lashes,
         lash_strength=strength,
         photo=photo,
@@ -280,16 +287,18 @@ def _lids(
     brow: torch.Tensor,
     flat_skin: torch.Tensor,
     drawn: float,
+    large: LargeEye | None,
 ) -> torch.Tensor:
     """(1, 4, h, w) the picture with smooth lids over an eye of that width in pixels, and where they are.
 
     ``outwards`` (1, h, w) is how far pixels are from its middle towards the temple, in half widths; ``brow`` (N, 2)
-    the lower rim of the brow, ``flat_skin`` (3,) the colour of ``_flat_skin``, and ``drawn`` how far the picture is a
-    drawing, 0…1.
+    the lower rim of the brow, ``flat_skin`` (3,) the colour of ``_flat_skin``, ``drawn`` how far the picture is a
+    drawing of flat colours, 0…1, and ``large`` the whole eye if it is a shaded drawing's.
     """
     above, below = (reach * width for reach in LIDS_REACH)
     ends = smoothstep(opening.along.abs(), *LIDS_ENDS[::-1])
     usual = _around_lids(picture, (opening.below_upper > -above) & (opening.above_lower > -below) & (ends > 0))
+    usual = usual if large is None else large.skin
     brightness = picture.mean(1) / usual.mean()
     up = (-opening.below_upper / _reach(brightness, opening, brow, above, width)).clamp(0, 1)
     edge = smoothstep(1 - up, 0, 0.6) * smoothstep(opening.above_lower, -below, -0.4 * below) * ends
@@ -301,13 +310,18 @@ def _lids(
     other = torch.zeros_like(edge)
     if drawn > 0:
         other = _unlike_skin(picture, flat_skin)
-        edge = edge.maximum(drawn * smoothstep(1 - up, 0, 0.2) * (1 - hair) * _drawn_eye(other > 0, opening, width))
+        eye = drawn_eye(other > 0, opening, width, LIDS_REACH[0], DRAWN_BELOW, DRAWN_SIDES)
+        edge = edge.maximum(drawn * smoothstep(1 - up, 0, 0.2) * (1 - hair) * eye)
+    elif large is not None:
+        other = (large.eye > 0).float()
+        edge = edge.maximum(large.eye)
     is_skin = _is_skin(picture, usual, BESIDE_DARK * width)
-    known = (edge <= 0) * (outwards > -MIDDLE) * is_skin * (1 - drawn * other)
+    known = (edge <= 0) * (outwards > -MIDDLE) * is_skin * (1 - (drawn if large is None else 1) * other)
     skin = fill(picture, known[:, None])
     grain = picture - box_mean(picture, int(GRAIN_FINENESS * width) + 1)
     height = float((opening.below_upper + opening.above_lower).max())
     grain = grain.roll(-int(GRAIN_FROM * width + height), 2).clamp(-GRAIN_MOST, GRAIN_MOST)
+    grain = grain if large is None else torch.zeros_like(grain)  # below lie the eye's own outlines
     return torch.cat([(skin * (1 - _lid_shade(skin, opening, up)) + grain).clamp(0, 1), edge[:, None]], 1)
 
 
@@ -378,30 +392,8 @@ def _flat_skin(picture: torch.Tensor, opening: OpeningMask, width: float) -> tup
 def _unlike_skin(picture: torch.Tensor, skin: torch.Tensor) -> torch.Tensor:
     """(1, h, w) 1 where a drawing is darker, lighter or less red than its skin (3,), else 0."""
     brightness = picture.mean(1) / skin.mean()
-    red = (picture[:, 0] - picture[:, 2]) / picture.mean(1).clamp(min=0.02) - (skin[0] - skin[2]) / skin.mean()
-    return ((brightness < DARKER) | (brightness > 1 + UNLIKE) | (red < -2 * UNLIKE)).float()
-
-
-def _drawn_eye(other: torch.Tensor, opening: OpeningMask, width: float) -> torch.Tensor:
-    """(1, h, w) where a drawing's eye is seen, 0…1, which goes on beyond the tracked lids.
-
-    That is what is unlike skin, ``other`` (1, h, w) bool, and connected to what of it is between those lids.
-    """
-    within = (opening.above_lower > -DRAWN_BELOW * width) & (opening.along.abs() < DRAWN_SIDES)
-    within &= opening.below_upper > -LIDS_REACH[0] * width
-    size = 2 * max(int(STROKE * width), 1) + 1
-    shape = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
-    broad = cv2.morphologyEx((other & within)[0].numpy().astype(np.uint8), cv2.MORPH_OPEN, shape)
-    between = (opening.coverage > 0.5)[0].numpy()
-    _, parts = cv2.connectedComponents(np.maximum(broad, (other[0].numpy() & between).astype(np.uint8)))
-    sizes = np.bincount(parts[between], minlength=parts.max() + 1)
-    sizes[0] = 0
-    rows = max(STROKE * width, 2)  # the lowest of the search
-    lowest = (within & (opening.above_lower < rows - DRAWN_BELOW * width))[0].numpy()
-    cut_off = np.bincount(parts[lowest], minlength=len(sizes)) > CUT_OFF * width * rows
-    eye = ((sizes > MIN_CONNECTED * between.sum()) & ~cut_off)[parts]
-    grown = cv2.dilate(eye.astype(np.float32), shape)
-    return torch.from_numpy(cv2.blur(grown, (3, 3)))[None]
+    redder = redness(picture) - redness(skin[None, :, None, None])
+    return ((brightness < DARKER) | (brightness > 1 + UNLIKE) | (redder < -2 * UNLIKE)).float()
 
 
 def _around_lids(picture: torch.Tensor, lids: torch.Tensor) -> torch.Tensor:

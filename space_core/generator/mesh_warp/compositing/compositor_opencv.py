@@ -8,13 +8,14 @@ import cv2
 import numpy as np
 import torch
 
-from space_core.generator.mesh_warp.compositing.back_view import BackView, DrawnBack, blend_back, find_back_view
+from space_core.generator.mesh_warp.compositing.back_view import BackView, blend_back, find_back_view
 from space_core.generator.mesh_warp.compositing.far_view import FarView, blend_far_side, find_far_view
 from space_core.generator.mesh_warp.compositing.grid import Grid, GridWindow, dilated
 from space_core.generator.mesh_warp.compositing.minification import minified
 from space_core.generator.mesh_warp.compositing.occlusion_edges import OcclusionEdges, find_occlusion_edges
 from space_core.generator.mesh_warp.compositing.person_layer import BIAS
 from space_core.generator.mesh_warp.compositing.prepared_canvas import NEGLIGIBLE, PreparedCanvas
+from space_core.generator.mesh_warp.compositing.warp import Warp
 from space_core.generator.mesh_warp.frame_memory import FrameMemory
 
 # Height and width, in pixels of the layer, of the parts in which frames are drawn: what they sample stays in a core's
@@ -58,25 +59,19 @@ class _Block:
 
 def compose_in_opencv(
     prepared: PreparedCanvas,
+    warp: Warp,
     places: torch.Tensor,
-    shade: torch.Tensor | None,
-    offsets: torch.Tensor,
-    far: torch.Tensor | None,
-    back: DrawnBack | None = None,
+    shade: torch.Tensor | None = None,
     memory: FrameMemory | None = None,
 ) -> torch.Tensor:
     """Like ``compose_in_torch``, on the CPU, faster, and equal but for rounding."""
     frames = (memory or FrameMemory()).take((len(places), *prepared.still.shape))
     tiles: list[tuple[_Block, tuple[slice, slice], _Frame]] = []
     for index in range(len(places)):
-        own = slice(index, index + 1)  # one by one, so that no frame depends on its batch
+        # One by one, so that no frame depends on its batch.
+        overlays = _find_overlays(prepared, warp.of_frame(index), places[index : index + 1])
         own_shade = None if shade is None else shade[index]
-        edges = find_occlusion_edges(prepared, offsets[own])
-        view = find_far_view(prepared, places[own], offsets[own], None if far is None else far[own])
-        view = view and _without_unused(prepared, view)
-        behind = find_back_view(prepared, places[own], back and replace(back, cells=back.cells[own]))
-        behind = behind and _without_hidden(prepared, behind, places[own], edges, view)
-        frame, changed = _begin(frames[index], prepared, places[index].numpy(), own_shade, edges, view, behind)
+        frame, changed = _begin(frames[index], prepared, places[index].numpy(), own_shade, overlays)
         areas = list(_tiles(changed, prepared))
         _copy_around(frames[index], prepared.still.numpy(), prepared.grid, [area for _, area in areas])
         tiles.extend((tile, area, frame) for tile, area in areas)
@@ -84,6 +79,24 @@ def compose_in_opencv(
     for tile, area, frame in sorted(tiles, key=lambda part: (part[1][0].start, part[1][1].start)):
         _draw(frame, prepared, tile, area)
     return torch.from_numpy(frames)
+
+
+@dataclass(frozen=True)
+class _Overlays:
+    """What is drawn over the layer in one frame, each in its turn, or None where there is nothing of it."""
+
+    edges: OcclusionEdges | None
+    far: FarView | None
+    back: BackView | None
+
+
+def _find_overlays(prepared: PreparedCanvas, warp: Warp, places: torch.Tensor) -> _Overlays:
+    """What is drawn over the layer in one frame, whose cells see places (1, rows + 2, columns + 2, 2)."""
+    edges = find_occlusion_edges(prepared, warp.offsets)
+    far = find_far_view(prepared, warp, places)
+    far = far and _without_unused(prepared, far)
+    back = find_back_view(prepared, places, warp.back)
+    return _Overlays(edges, far, back and _without_hidden(prepared, back, places, edges, far))
 
 
 @dataclass(frozen=True)
@@ -96,16 +109,14 @@ class _Frame:
             layer.
         factor: (rows + 2, columns + 2, 3) uint8, by what the layer's colours are multiplied, ``UNITY`` for 1; or None.
         minification: (rows + 2, columns + 2) where it is sampled four times a pixel, see ``minified``; or None.
-        edges, view, back: what is drawn after the layer, or None.
+        overlays: what is drawn over the layer.
     """
 
     moving: np.ndarray
     source: np.ndarray
     factor: np.ndarray | None
     minification: np.ndarray | None
-    edges: OcclusionEdges | None
-    view: FarView | None
-    back: BackView | None
+    overlays: _Overlays
 
 
 def _begin(
@@ -113,9 +124,7 @@ def _begin(
     prepared: PreparedCanvas,
     places: np.ndarray,
     shade: torch.Tensor | None,
-    edges: OcclusionEdges | None,
-    view: FarView | None,
-    back: BackView | None,
+    overlays: _Overlays,
 ) -> tuple[_Frame, np.ndarray]:
     """What a frame (H, W, 3) uint8 is drawn from, and (rows, columns) bool, which of its cells are to be drawn."""
     grid = prepared.grid
@@ -125,13 +134,13 @@ def _begin(
         own = (shade.permute(1, 2, 0).numpy() * UNITY).round().clip(0, 255).astype(np.uint8)
         changed |= dilated((own[..., 0] != UNITY) | (own[..., 1] != UNITY) | (own[..., 2] != UNITY)) > 0
         factor = cv2.copyMakeBorder(own, 1, 1, 1, 1, cv2.BORDER_REPLICATE)
-    for part in (view, back):
+    for part in (overlays.far, overlays.back):
         if part is not None:
             shown = part.window.in_grid(part.changed, places.shape[:2])[0].numpy() > 0
             changed |= dilated(shown)[1:-1, 1:-1] > 0  # it fades out in the cells around
     moving = frame[grid.top : grid.top + grid.height, grid.left : grid.left + grid.width]
     minification = _minified(places, changed, grid.cell)
-    return _Frame(moving, prepared.in_layer(places), factor, minification, edges, view, back), changed
+    return _Frame(moving, prepared.in_layer(places), factor, minification, overlays), changed
 
 
 def _draw(frame: _Frame, prepared: PreparedCanvas, tile: _Block, area: tuple[slice, slice]) -> None:
@@ -140,12 +149,12 @@ def _draw(frame: _Frame, prepared: PreparedCanvas, tile: _Block, area: tuple[sli
     seen = _sampled(prepared, prepared.layer.numpy(), tile.at_pixels(source))
     if frame.minification is not None:
         _sample_minified(seen, prepared, source, frame.minification[tile.cells])
-    if frame.edges is not None:
-        _draw_occlusion_edges(seen, prepared, frame.edges, tile)
-    if frame.view is not None:
-        _draw_far_side(seen, prepared, frame.view, tile)
-    if frame.back is not None:
-        _draw_back(seen, prepared, frame.back, tile)
+    if frame.overlays.edges is not None:
+        _draw_occlusion_edges(seen, prepared, frame.overlays.edges, tile)
+    if frame.overlays.far is not None:
+        _draw_far_side(seen, prepared, frame.overlays.far, tile)
+    if frame.overlays.back is not None:
+        _draw_back(seen, prepared, frame.overlays.back, tile)
     colours = frame.moving[area]
     cv2.cvtColor(seen, cv2.COLOR_RGBA2RGB, colours)
     if factor is not None and (factor[tile.cells] != UNITY).any():

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from space_core.face.portrait import Portrait
 from space_core.face.posed_face import PosedFace
 from space_core.generator.mesh_warp import MeshWarpGenerator
-from space_core.generator.mesh_warp.compositing import compositor_opencv
+from space_core.generator.mesh_warp.compositing import tiles
 from space_core.generator.mesh_warp.compositing.back_view import DrawnBack
 from space_core.generator.mesh_warp.compositing.compositor import compose, compose_in_torch
 from space_core.generator.mesh_warp.compositing.compositor_opencv import compose_in_opencv
@@ -109,7 +109,7 @@ def test_the_back_of_a_head_is_drawn_to_its_edge_in_whatever_tiles(generator, po
     prepared, face = generator.prepare(portrait), posed(portrait, yaw=yaw)
     pictures = []
     for tile in ((32, 64), (512, 512)):
-        monkeypatch.setattr(compositor_opencv, "TILE", tile)
+        monkeypatch.setattr(tiles, "TILE", tile)
         pictures.append(generator.render_batch(prepared, face).astype(int))
     assert np.abs(pictures[0] - pictures[1]).max() <= 3
 

@@ -16,6 +16,7 @@ from space_core.face.segmentation import person_mask
 from space_core.face.topology import EYES
 from space_core.generator.mesh_warp import MeshWarpGenerator
 from space_core.generator.mesh_warp.background import estimate_background
+from space_core.generator.mesh_warp.busyness import busyness
 from space_core.generator.mesh_warp.compositing.compositor import compose
 from space_core.generator.mesh_warp.compositing.far_view import blend_far_side
 from space_core.generator.mesh_warp.compositing.grid import smoothed
@@ -35,7 +36,7 @@ from space_core.generator.mesh_warp.head_sides import with_head_sides
 from space_core.generator.mesh_warp.head_top import with_head_top
 from space_core.generator.mesh_warp.held_things import held_things
 from space_core.generator.mesh_warp.inpainting import fill, with_detail, without_traces
-from space_core.generator.mesh_warp.structure import busyness, with_structure
+from space_core.generator.mesh_warp.structure import with_structure
 
 
 def hair(share: float = 0) -> HangingHair:

@@ -9,13 +9,14 @@ import torch
 from space_core.distance import distance_to
 from space_core.face.portrait import Portrait
 from space_core.generator.mesh_warp.background_colours import like_background
+from space_core.generator.mesh_warp.busyness import busyness
 from space_core.generator.mesh_warp.earrings import find_earrings
 from space_core.generator.mesh_warp.hair_strands import find_hair_strands
 from space_core.generator.mesh_warp.hair_tips import find_hair_tips
 from space_core.generator.mesh_warp.inpainting import fill, flat_part, without_traces
 from space_core.generator.mesh_warp.parallel import thread_beside
 from space_core.generator.mesh_warp.sampling import EXTENT, blur
-from space_core.generator.mesh_warp.structure import busyness, with_structure
+from space_core.generator.mesh_warp.structure import with_structure
 from space_core.smoothstep import smoothstep
 
 # The person's mask is made steeper: what is nearly certain is certain.

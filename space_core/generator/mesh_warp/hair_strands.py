@@ -5,7 +5,7 @@ import numpy as np
 import torch
 from scipy.ndimage import distance_transform_edt, find_objects, label
 
-from space_core.generator.mesh_warp.sampling import blur, blur_widely, sum_of_channels, to_three_channels
+from space_core.generator.mesh_warp.sampling import blur, blur_widely, channels_last, sum_of_channels, to_three_channels
 from space_core.smoothstep import smoothstep
 
 SURE = 0.9  # of the mask: a pixel that shows the person
@@ -35,7 +35,7 @@ def find_hair_strands(picture: torch.Tensor, person: np.ndarray) -> np.ndarray:
     sure = person > SURE
     if not sure.any() or sure.all():
         return np.zeros_like(person)
-    seen = np.ascontiguousarray(picture[0].permute(1, 2, 0).numpy())
+    seen = channels_last(picture[0])
     distance, nearest = distance_transform_edt(~sure, return_indices=True)
     distance = distance.astype(np.float32)
     lines = _lines(seen, sure, distance, nearest)

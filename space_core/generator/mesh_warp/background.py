@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import torch
 
-from space_core.distance import distance_to
+from space_core.arrays import distance_to, smoothstep
 from space_core.face.portrait import Portrait
 from space_core.generator.mesh_warp.background_colours import like_background
 from space_core.generator.mesh_warp.busyness import busyness
@@ -17,7 +17,6 @@ from space_core.generator.mesh_warp.inpainting import fill, flat_part, without_t
 from space_core.generator.mesh_warp.parallel import thread_beside
 from space_core.generator.mesh_warp.sampling import EXTENT, blur
 from space_core.generator.mesh_warp.structure import with_structure
-from space_core.smoothstep import smoothstep
 
 # The person's mask is made steeper: what is nearly certain is certain.
 MASK_LOW, MASK_HIGH = 0.3, 0.95

@@ -6,11 +6,11 @@ import cv2
 import numpy as np
 import torch
 
+from space_core.arrays import smoothstep
 from space_core.face.topology import EYES, NUM_SURFACE_POINTS, Eye
 from space_core.generator.mesh_warp.face_motion import FaceMotion
 from space_core.generator.mesh_warp.opening_mask import opening_in_photo
 from space_core.generator.mesh_warp.sampling import sample
-from space_core.smoothstep import smoothstep
 
 # A statue's lips are of its skin's material: as bright as the skin, with the same chromaticity (the sum of the
 # differences of the shares of red, green and blue). Its irises are hardly darker than the whites. In pictures of little

@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 import torch
 
+from space_core.arrays import smoothstep
 from space_core.generator.mesh_warp.eye_in_photo import LIDS_REACH, EyeInPhoto, skin_around
-from space_core.smoothstep import smoothstep
 
 # Drawings have eyes larger than the tracked ones, on skin of one colour: half of what is about as bright and coloured
 # as skin around them differs in brightness by less than FLAT, relative to it. Lids cover what is darker there than

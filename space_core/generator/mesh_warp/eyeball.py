@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from space_core.arrays import smoothstep
 from space_core.generator.mesh_warp.eye_in_photo import EyeInPhoto
 from space_core.generator.mesh_warp.inpainting import fill
 from space_core.generator.mesh_warp.opening_mask import places_below
 from space_core.generator.mesh_warp.sampling import pairs, pixels_of, sample
-from space_core.smoothstep import smoothstep
 
 # What is that near to the edge of the lower lid, in widths of the eye, is its rim and lashes, not the eyeball.
 LOWER_RIM = (0.0, 0.05)

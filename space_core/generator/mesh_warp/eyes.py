@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from space_core.arrays import smoothstep
 from space_core.face.topology import Eye
 from space_core.generator.mesh_warp.eye_in_photo import LIDS_REACH, lid_distance
 from space_core.generator.mesh_warp.eyeball import shade_at
@@ -19,7 +20,6 @@ from space_core.generator.mesh_warp.opening_mask import (
 )
 from space_core.generator.mesh_warp.prepared_eyes import HALF_SHUT, PreparedEye
 from space_core.generator.mesh_warp.sampling import blur_batch, pairs, reach_of_blur, sample
-from space_core.smoothstep import smoothstep
 
 # Lids and iris that have moved less than the first of these from the photo's (normalized units, root mean square) leave
 # the photo's own eye as it is; from the second on, the eye is drawn behind the lids.

@@ -8,12 +8,11 @@ they would be seen beside the face.
 import cv2
 import numpy as np
 
-from space_core.distance import distance_to
+from space_core.arrays import distance_to, smoothstep
 from space_core.face.topology import NUM_SURFACE_POINTS, OVAL, canonical_face
 from space_core.generator.mesh_warp.face_motion import FaceMotion
 from space_core.generator.mesh_warp.head_shape import CELL, PERSON, places_at
 from space_core.generator.mesh_warp.sampling import EXTENT, blur
-from space_core.smoothstep import smoothstep
 
 # Lengths are normalized. A cheek further than ``HIDING`` beyond the outline, as from about 20° of yaw on, is not the
 # edge of the mirrored one. ``LASHES`` is how far its lashes reach.

@@ -5,8 +5,8 @@ import numpy as np
 import torch
 from scipy.ndimage import distance_transform_edt, find_objects, label
 
+from space_core.arrays import smoothstep
 from space_core.generator.mesh_warp.sampling import blur, blur_widely, channels_last, sum_of_channels, to_three_channels
-from space_core.smoothstep import smoothstep
 
 SURE = 0.9  # of the mask: a pixel that shows the person
 HAIR = 8  # pixels, standard deviation over which the person's colours are averaged

@@ -5,9 +5,9 @@ import numpy as np
 import torch
 from scipy.ndimage import distance_transform_edt
 
+from space_core.arrays import smoothstep
 from space_core.generator.mesh_warp.inpainting import fill
 from space_core.generator.mesh_warp.sampling import blur, channels_last, sum_of_channels, to_three_channels
-from space_core.smoothstep import smoothstep
 
 STEP = 2  # pixels of the surroundings per pixel that is looked at; all lengths below are in the latter
 SURE = 0.9  # of the mask: a pixel that shows the person

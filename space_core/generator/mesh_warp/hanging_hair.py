@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from scipy.spatial import cKDTree
 
+from space_core.arrays import smoothstep
 from space_core.face.hair_locks import LOCKS
 from space_core.face.topology import OVAL
 from space_core.generator.mesh_warp.face_motion import FaceMotion
 from space_core.generator.mesh_warp.sampling import EXTENT, blur, downsampled, grid_of
-from space_core.smoothstep import smoothstep
 
 CELL = 4  # pixels of the surroundings whose mean colour is looked at
 SURE = 0.9  # of the mask: a cell that shows the person

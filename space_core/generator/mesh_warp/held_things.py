@@ -7,9 +7,8 @@ import cv2
 import numpy as np
 from scipy.ndimage import label
 
-from space_core.distance import distance_to
+from space_core.arrays import distance_to, smoothstep
 from space_core.generator.mesh_warp.head_shape import CELL
-from space_core.smoothstep import smoothstep
 
 SURE = 0.75  # of the mask: a cell that shows the person
 # Shares of the head's turn that fades out down the neck: what hangs together only below a line at which it has faded by

@@ -2,9 +2,9 @@
 
 import torch
 
+from space_core.arrays import smoothstep
 from space_core.generator.mesh_warp.eye_in_photo import EyeInPhoto, lid_distance, skin_around
 from space_core.generator.mesh_warp.sampling import pixels_of
-from space_core.smoothstep import smoothstep
 
 # An eye that shows less of its eyeball than the first, in its widths, shows nothing of its colours, from the second on
 # those are its own.

@@ -9,8 +9,8 @@ import torch
 from scipy.ndimage import distance_transform_edt
 from scipy.spatial import cKDTree
 
+from space_core.arrays import smoothstep
 from space_core.generator.mesh_warp.sampling import blur
-from space_core.smoothstep import smoothstep
 
 DETAIL = 3.0  # pixels, standard deviation: what is finer than that is detail
 BORDER = 6  # pixels

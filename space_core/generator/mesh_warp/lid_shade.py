@@ -5,9 +5,9 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from space_core.arrays import smoothstep
 from space_core.generator.mesh_warp.eye_in_photo import EyeInPhoto
 from space_core.generator.mesh_warp.inpainting import fill
-from space_core.smoothstep import smoothstep
 
 RIMS = 0.06  # how far the rims of the lids reach from an eye, in its widths
 # What is dark around an eye over more than the first of these widths is shade or make-up, where it is darker than the

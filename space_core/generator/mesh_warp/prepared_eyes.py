@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from space_core.arrays import smoothstep
 from space_core.face.topology import EYES, LOWER_BROW_RIMS, Eye
 from space_core.generator.mesh_warp.brow_edges import brow_edges
 from space_core.generator.mesh_warp.drawn_eyes import flat_skin, share_drawn
@@ -15,7 +16,6 @@ from space_core.generator.mesh_warp.hidden_eyeball import hidden_eyeball
 from space_core.generator.mesh_warp.lid_shade import as_bright_as_seen, with_shade
 from space_core.generator.mesh_warp.sampling import blur_batch, double
 from space_core.generator.mesh_warp.smooth_lids import smooth_lids
-from space_core.smoothstep import smoothstep
 
 LASHES_DARK = 0.5  # lashes are at most that bright, relative to the lid
 BESIDE_IRIS = 0.4  # half widths from the middle, beyond which what is dark at the upper lid is its lashes

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import torch
 
+from space_core.arrays import smoothstep
 from space_core.face.smile import smile_of
 from space_core.face.topology import INNER_LOWER_LIP, INNER_UPPER_LIP
 from space_core.generator.mesh_warp.anatomy import MILLIMETRE
@@ -30,7 +31,6 @@ from space_core.generator.mesh_warp.upper_row import (
     row_height,
     shade_on,
 )
-from space_core.smoothstep import smoothstep
 
 # Upper incisors end just below where the lips meet at rest, and further below in a smile, which lifts the lips.
 UPPER_EDGE_BELOW_LIPS, BELOW_IN_SMILE = 1.6 * MILLIMETRE, 2.0 * MILLIMETRE

@@ -12,13 +12,13 @@ import cv2
 import numpy as np
 import torch
 
+from space_core.arrays import smoothstep
 from space_core.face.smile import FAINT_COUNTS, smile_of
 from space_core.face.topology import CHEEKS, NUM_SURFACE_POINTS, OUTER_LOWER_LIP, OUTER_UPPER_LIP, canonical_face
 from space_core.generator.mesh_warp.depiction import Depiction
 from space_core.generator.mesh_warp.face_motion import FaceMotion, HostMotion, upload
 from space_core.generator.mesh_warp.rasterizer import rasterize
 from space_core.generator.mesh_warp.sampling import blur, double, sample
-from space_core.smoothstep import smoothstep
 
 # From the nose to below the corner of the mouth, on the left half of the canonical face.
 FOLD = np.array(

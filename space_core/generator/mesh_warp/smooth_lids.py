@@ -5,6 +5,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from space_core.arrays import smoothstep
 from space_core.generator.mesh_warp.drawn_eyes import drawn_eye, unlike_skin
 from space_core.generator.mesh_warp.eye_in_photo import LIDS_REACH, EyeInPhoto, skin_around
 from space_core.generator.mesh_warp.inpainting import fill
@@ -12,7 +13,6 @@ from space_core.generator.mesh_warp.lid_shade import RIMS, within_rims
 from space_core.generator.mesh_warp.opening_mask import OpeningMask
 from space_core.generator.mesh_warp.sampling import box_mean, sample
 from space_core.generator.mesh_warp.wrinkles import OVEREXPOSED, shadow_tint
-from space_core.smoothstep import smoothstep
 
 # What the photo shows right at the edge of a lid (lashes, shade, a rim of white where the mesh is a pixel off) must not
 # be stretched along as the lid closes: lids of smooth skin replace it.

@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from space_core.arrays import smoothstep
 from space_core.face.topology import INNER_LOWER_LIP, INNER_UPPER_LIP
 from space_core.generator.mesh_warp.anatomy import MILLIMETRE
 from space_core.generator.mesh_warp.face_motion import FaceMotion
 from space_core.generator.mesh_warp.mouth_light import MouthColours
 from space_core.generator.mesh_warp.opening_mask import WINDOW_MARGIN, OpeningMask, opening_in_photo, opening_mask
 from space_core.generator.mesh_warp.sampling import pixels_of
-from space_core.smoothstep import smoothstep
 
 TEETH_BEHIND_LIPS = 5 * MILLIMETRE
 ARCH = 2.1  # curvature of the dental arch seen from above: depth = ARCH · x²

@@ -7,12 +7,12 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from space_core.arrays import smoothstep
 from space_core.generator.mesh_warp.compositing.grid import GridWindow, box_sum, differences, smoothed, window_around
 from space_core.generator.mesh_warp.compositing.mirrored_edge import IN_FACE, draw_apart
 from space_core.generator.mesh_warp.compositing.person_layer import BIAS
 from space_core.generator.mesh_warp.compositing.prepared_canvas import PreparedCanvas
 from space_core.generator.mesh_warp.compositing.warp import Warp
-from space_core.smoothstep import smoothstep
 
 # A cell that sees less of the photo than the second share of what it saw at rest sees it stretched, and wholly so if it
 # sees less than the first. That is averaged over so many cells around each; more than so large a share is a jump.

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import torch
 
-from space_core.distance import distance_to
+from space_core.arrays import distance_to, smoothstep
 from space_core.face.topology import BROWS
 from space_core.generator.mesh_warp.face_motion import FaceMotion
 from space_core.generator.mesh_warp.far_cheek import face_mask
@@ -14,7 +14,6 @@ from space_core.generator.mesh_warp.glasses.searched_face import SearchedFace, b
 from space_core.generator.mesh_warp.glasses.shell import fit_shell
 from space_core.generator.mesh_warp.inpainting import fill
 from space_core.generator.mesh_warp.sampling import EXTENT
-from space_core.smoothstep import smoothstep
 
 IN_FRAME = 0.3  # threshold of the frame's mask, 0…1, where a binary one is needed
 # The skin behind the frame is filled from the skin around it. Darker pixels, which are the shade of the rim or lashes,

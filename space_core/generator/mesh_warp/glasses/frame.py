@@ -8,6 +8,7 @@ import torch
 from scipy.ndimage import label, mean
 from skimage.draw import line, polygon2mask
 
+from space_core.arrays import smoothstep
 from space_core.face.topology import BROWS, EYES, Eye
 from space_core.generator.mesh_warp.face_motion import FaceMotion
 from space_core.generator.mesh_warp.glasses.cut_out import EDGE, IN_FRAME, Glasses, cut_out, filled
@@ -19,7 +20,6 @@ from space_core.generator.mesh_warp.glasses.searched_face import (
     normalized_distance_to,
 )
 from space_core.generator.mesh_warp.sampling import EXTENT, box_mean, pixels_of, sample
-from space_core.smoothstep import smoothstep
 
 ARM = (ANGLES * 11 // 12, 0.25)  # from which ray's end a frame's arm begins, and how far it is seen
 HINGE = 0.05  # radius of where the arm begins

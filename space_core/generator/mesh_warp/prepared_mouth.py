@@ -201,7 +201,7 @@ def _like_upper_row(
 ) -> _Teeth:
     """Teeth at the height, in the light and in the colour of the upper row that a photo shows at that depth."""
     edge = max(teeth.edge, lower_edge(row.mask, photo, depth))
-    below = edge_of_row_below(picture, photo, row, teeth.colours)
+    below = edge_of_row_below(picture, photo, row)
     share = LIP_SHARE_OF_LOWER_ROW
     if below is None:
         below, share = float(photo.host.normalized[0, INNER_LOWER_LIP[5], 1]) + HIDDEN_BELOW_LIP, LIP_SHARE

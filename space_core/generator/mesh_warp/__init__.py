@@ -25,8 +25,8 @@
 - ``features``: ``smile_folds``, ``eyes``, ``mouth`` (``mouth_mesh``, ``opening_mask``), ``refinement``
 - ``glasses/worn_glasses``, ``relighting``, ``bars``
 
-All of them use ``sampling``, ``parallel``, ``placement`` and ``frame_memory``. ``drawing_process`` draws batches in
-further processes, which run ``drawing_worker``.
+All of them use ``sampling``, ``morphology``, ``parallel``, ``placement`` and ``frame_memory``. ``drawing_process``
+draws batches in further processes, which run ``drawing_worker``.
 """
 
 import torch

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import torch
 
+from space_core.generator.mesh_warp.morphology import square
 from space_core.generator.mesh_warp.sampling import blur, channels_last
 
 STEP = 2  # pixels of the surroundings per pixel that is looked at; the next two lengths are in the latter
@@ -38,5 +39,5 @@ def like_background(picture: torch.Tensor, known: np.ndarray) -> np.ndarray:
             for other, (low, high) in zip(others, ranges, strict=True):
                 alike = cv2.bitwise_and(alike, cv2.inRange(other[place], low, high))
             like = cv2.bitwise_or(like, alike)
-    clear = cv2.erode(like, np.ones((3, 3), np.uint8)).astype(np.float32) / 255
+    clear = cv2.erode(like, square(3)).astype(np.float32) / 255
     return blur(cv2.resize(clear, None, fx=STEP, fy=STEP, interpolation=cv2.INTER_LINEAR), SOFT)

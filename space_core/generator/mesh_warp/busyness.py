@@ -6,7 +6,8 @@ import torch
 
 from space_core.arrays import smoothstep
 from space_core.generator.mesh_warp.inpainting import DETAIL, TRACES, fill
-from space_core.generator.mesh_warp.sampling import blur, channels_last, square, sum_of_channels, to_three_channels
+from space_core.generator.mesh_warp.morphology import square
+from space_core.generator.mesh_warp.sampling import blur, channels_last, sum_of_channels, to_three_channels
 
 # Structure is the deviation of known colours, 0…1, from their mean, between the first two scales and averaged over the
 # third (standard deviations, pixels): grain and shades are none. Below and above these values it is plain and busy.

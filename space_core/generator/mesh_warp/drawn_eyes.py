@@ -9,6 +9,7 @@ import torch
 
 from space_core.arrays import smoothstep
 from space_core.generator.mesh_warp.eye_in_photo import LIDS_REACH, EyeInPhoto, skin_around
+from space_core.generator.mesh_warp.morphology import disc, square
 
 # Drawings have eyes larger than the tracked ones, on skin of one colour: half of what is about as bright and coloured
 # as skin around them differs in brightness by less than FLAT, relative to it. Lids cover what is darker there than
@@ -43,7 +44,7 @@ def flat_skin(eye: EyeInPhoto) -> FlatSkin:
     other = (brightness < LIKE_SKIN[0]) | (brightness > LIKE_SKIN[1]) | (shares.square().sum(1).sqrt() > OTHER_SHARES)
     other |= opening.coverage > 0
     reach = 2 * int(STROKE * width) + 3
-    other = torch.from_numpy(cv2.dilate(other[0].numpy().astype(np.uint8), np.ones((reach, reach)))) > 0
+    other = torch.from_numpy(cv2.dilate(other[0].numpy().astype(np.uint8), square(reach))) > 0
     colours = picture[0, :, near[0] & ~other]
     if not colours.shape[1]:
         return FlatSkin(usual, np.inf)
@@ -75,8 +76,7 @@ def drawn_eye(other: torch.Tensor, eye: EyeInPhoto) -> torch.Tensor:
     opening, width = eye.opening, eye.width
     within = (opening.above_lower > -DRAWN_BELOW * width) & (opening.along.abs() < DRAWN_SIDES)
     within &= opening.below_upper > -LIDS_REACH[0] * width
-    size = 2 * max(int(STROKE * width), 1) + 1
-    shape = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
+    shape = disc(max(int(STROKE * width), 1))
     broad = cv2.morphologyEx((other & within)[0].numpy().astype(np.uint8), cv2.MORPH_OPEN, shape)
     between = (opening.coverage > 0.5)[0].numpy()
     _, parts = cv2.connectedComponents(np.maximum(broad, (other[0].numpy() & between).astype(np.uint8)))

@@ -9,6 +9,7 @@ import torch
 
 from space_core.face.topology import EYES, Eye
 from space_core.generator.mesh_warp.face_motion import FaceMotion
+from space_core.generator.mesh_warp.morphology import square
 from space_core.generator.mesh_warp.opening_mask import OpeningMask, opening_mask
 from space_core.generator.mesh_warp.sampling import pixels_of
 
@@ -59,7 +60,7 @@ def lid_distance(normalized: Array, eye: Eye) -> Array:
 def skin_around(picture: torch.Tensor, lids: torch.Tensor) -> torch.Tensor:
     """(3,) the usual colour of the skin around lids (1, h, w) bool."""
     reach = 1 + 2 * int(lids.float().amax((0, 1)).sum() * AROUND_LIDS / 2)
-    near = cv2.dilate(lids[0].numpy().astype(np.uint8), np.ones((reach, reach), np.uint8)) > 0
+    near = cv2.dilate(lids[0].numpy().astype(np.uint8), square(reach)) > 0
     around = picture[0, :, torch.from_numpy(near) & ~lids[0]]
     if not around.shape[1]:
         return picture.mean((0, 2, 3)).clamp(min=0.02)

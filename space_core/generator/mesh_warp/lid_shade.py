@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from space_core.arrays import smoothstep
 from space_core.generator.mesh_warp.eye_in_photo import EyeInPhoto
 from space_core.generator.mesh_warp.inpainting import fill
+from space_core.generator.mesh_warp.morphology import disc
 
 RIMS = 0.06  # how far the rims of the lids reach from an eye, in its widths
 # What is dark around an eye over more than the first of these widths is shade or make-up, where it is darker than the
@@ -72,7 +73,7 @@ def as_bright_as_seen(lid: torch.Tensor, eye: EyeInPhoto) -> torch.Tensor:
 
 def _without_thin(eye: EyeInPhoto) -> torch.Tensor:
     """(1, 3, h, w) the picture of an eye without what is dark and thin, such as lashes."""
-    shape = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * int(BROAD_SHADE / 4 * eye.width) + 1,) * 2)
+    shape = disc(int(BROAD_SHADE / 4 * eye.width))
     # At half the resolution: the time that broad shapes take grows with the fourth power of it.
     coarse = F.avg_pool2d(eye.picture, 2, ceil_mode=True)[0].numpy()
     planes = np.stack([cv2.morphologyEx(plane, cv2.MORPH_CLOSE, shape) for plane in coarse])

@@ -14,8 +14,9 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from space_core.generator.mesh_warp.morphology import square
 from space_core.generator.mesh_warp.parallel import map_parts
-from space_core.generator.mesh_warp.sampling import blur, downsampled, square
+from space_core.generator.mesh_warp.sampling import blur, downsampled
 
 LEVELS = 16, 8, 4  # reductions of the picture, each searched once: further searches change nothing that is measured
 RADIUS = 3  # of a patch, reduced pixels

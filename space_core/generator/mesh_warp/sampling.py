@@ -97,11 +97,6 @@ def channels_last(picture: torch.Tensor) -> np.ndarray:
     return np.ascontiguousarray(picture.permute(1, 2, 0).numpy())
 
 
-def square(side: int) -> np.ndarray:
-    """(side, side) uint8, the pixels around each that count in an erosion or a dilation."""
-    return np.ones((side, side), np.uint8)
-
-
 def sum_of_channels(picture: np.ndarray) -> np.ndarray:
     """(H, W) the sum of the channels of a picture (H, W, C), float32; several times as fast as NumPy's."""
     return cv2.transform(picture, np.ones((1, picture.shape[2])))

@@ -10,6 +10,7 @@ from space_core.generator.mesh_warp.drawn_eyes import drawn_eye, unlike_skin
 from space_core.generator.mesh_warp.eye_in_photo import LIDS_REACH, EyeInPhoto, skin_around
 from space_core.generator.mesh_warp.inpainting import fill
 from space_core.generator.mesh_warp.lid_shade import RIMS, within_rims
+from space_core.generator.mesh_warp.morphology import disc, square
 from space_core.generator.mesh_warp.opening_mask import OpeningMask
 from space_core.generator.mesh_warp.sampling import box_mean, sample
 from space_core.generator.mesh_warp.wrinkles import OVEREXPOSED, shadow_tint
@@ -128,7 +129,7 @@ def _is_skin(picture: torch.Tensor, usual: torch.Tensor, beside: float) -> torch
     colour = picture / brightness[:, None].clamp(min=0.02) - (usual / usual.mean())[:, None, None]
     brightness = brightness / usual.mean()
     skin = smoothstep(brightness, *SKIN_BRIGHTNESS) * smoothstep(brightness, *TOO_BRIGHT[::-1])
-    near = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * int(beside) + 1,) * 2)
+    near = disc(int(beside))
     skin = torch.from_numpy(cv2.erode(skin[0].numpy(), near))[None]
     return skin * smoothstep(colour.square().sum(1).sqrt(), *OTHER_COLOUR[::-1]).clamp(min=0.05)
 
@@ -140,11 +141,11 @@ def _thin_and_dark(
 
     So are ``soft`` pixels around them. What they lie on is brighter than the first of ``beside``.
     """
-    shape = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * int(thickness / 2) + 1,) * 2)
+    shape = disc(int(thickness / 2))
     without = cv2.morphologyEx(brightness[0].numpy(), cv2.MORPH_CLOSE, shape)
     darker = smoothstep(without - brightness[0].numpy(), *LASH_CONTRAST)
     lashes = (darker * smoothstep(without, *beside)).astype(np.float32)
-    grown = cv2.dilate(lashes, np.ones((2 * soft + 1, 2 * soft + 1)))
+    grown = cv2.dilate(lashes, square(2 * soft + 1))
     return torch.from_numpy(cv2.blur(grown, (3, 3)))[None]
 
 

@@ -14,10 +14,11 @@ from torch.nn import functional as F
 from space_core.arrays import distance_to, smoothstep
 from space_core.generator.mesh_warp.busyness import texture_nearby
 from space_core.generator.mesh_warp.inpainting import fill, with_detail
+from space_core.generator.mesh_warp.morphology import square
 from space_core.generator.mesh_warp.parallel import thread_beside
 from space_core.generator.mesh_warp.patch_completion import completed
 from space_core.generator.mesh_warp.patch_copies import copy_patches
-from space_core.generator.mesh_warp.sampling import blur, channels_last, square, sum_of_channels, to_three_channels
+from space_core.generator.mesh_warp.sampling import blur, channels_last, sum_of_channels, to_three_channels
 
 AGREEMENT = (0.02, 0.06)  # standard deviation of what patches say of a pixel, 0…1: copied … the mean of them
 REACH, FADE = 96, 24  # pixels: no turn of a head uncovers what is further inside; over which completion ends there

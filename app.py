@@ -88,17 +88,10 @@ def _serve(service: AnimationService, pipeline: Backend, settings: Settings) -> 
         on_grace=service.drain,
         on_end=service.end,
         num_live=service.num_live,
+        add_routes=live if settings.offers_live else None,
     )
     try:
-        serve(
-            page,
-            settings,
-            service.metrics,
-            callbacks,
-            streams=service.streams,
-            add_routes=live if settings.offers_live else None,
-            **APPEARANCE,
-        )
+        serve(page, settings, service.metrics, callbacks, streams=service.streams, **APPEARANCE)
     finally:
         service.end()  # the warm-up, too, where the address is taken
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from space_core.arrays import short_repr
 from space_core.face.crop_size import SIZE
 from space_core.face.drawing import draw_normalized, draw_posed
 from space_core.face.portrait import Portrait, cut
@@ -20,7 +21,6 @@ from space_core.motion.motion import Motion
 from space_core.options import RenderingOptions
 from space_core.processes.memory import out_of_memory_as_fault
 from space_core.progress import Progress
-from space_core.short_repr import short_repr
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from space_core.progress import start
 
 CACHE_BYTES = 200_000_000  # about ten square films; the networks and a film at work take 0.8 GB besides
 # Imported where a portrait is prepared: here beforehand, and never in processes that draw, which take 29 MB less.
-PREPARATION = ("scipy.ndimage", "scipy.spatial", "skimage.draw")
+PREPARATION = ("scipy.ndimage", "scipy.sparse.csgraph", "scipy.spatial", "skimage.draw")
 
 Key = tuple[Any, ...]  # what distinguishes portraits
 

@@ -224,11 +224,13 @@ def serving(pipeline: SpacePipeline, **settings) -> Iterator[str]:
     settings, metrics = Settings(**{**UNLIMITED, **settings}), Metrics()
     service = AnimationService(pipeline, metrics, settings.time_limit)
     page = build_page(service, settings, EXAMPLES)
-    callbacks = Callbacks(service.health, service.disconnect, service.expire, service.note_fault, service.cancel)
     routes = partial(
         add_live, pipeline=pipeline, service=service, settings=settings, example=EXAMPLES / "astronaut.jpg"
     )
-    app = build_app(page, settings, metrics, callbacks, streams=service.streams, add_routes=routes, **APPEARANCE)
+    callbacks = Callbacks(
+        service.health, service.disconnect, service.expire, service.note_fault, service.cancel, add_routes=routes
+    )
+    app = build_app(page, settings, metrics, callbacks, streams=service.streams, **APPEARANCE)
     with running(app) as address:
         yield address
 

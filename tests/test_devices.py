@@ -11,12 +11,13 @@ from torch.nn import functional as F
 from space_core.face.portrait import Portrait
 from space_core.face.posed_face import PosedFace
 from space_core.generator.mesh_warp import MeshWarpGenerator
-from space_core.generator.mesh_warp.compositing import compositor_opencv
+from space_core.generator.mesh_warp.compositing import tiles
 from space_core.generator.mesh_warp.compositing.back_view import DrawnBack
 from space_core.generator.mesh_warp.compositing.compositor import compose, compose_in_torch
 from space_core.generator.mesh_warp.compositing.compositor_opencv import compose_in_opencv
 from space_core.generator.mesh_warp.compositing.far_layer import FarLayer
 from space_core.generator.mesh_warp.compositing.soft_edges import soften_in_opencv, soften_in_torch
+from space_core.generator.mesh_warp.compositing.warp import Warp
 from space_core.generator.mesh_warp.glasses.worn_glasses import draw_in_opencv, draw_in_torch
 from space_core.generator.mesh_warp.placement import place
 from space_core.generator.mesh_warp.sampling import blur_in_opencv, blur_in_torch
@@ -53,7 +54,7 @@ def test_opencv_and_torch_compose_the_same_picture(generator, wearer, bicubic):
     waves = torch.stack([3 * torch.sin(4 * y) + x, 2 * torch.cos(3 * x)], -1)
     shade = 1 - 0.3 * torch.exp(-8 * (x**2 + y**2))[None, None, 1:-1, 1:-1].expand(1, 3, -1, -1)
     places, offsets = canvas.centres + waves, waves[1:-1, 1:-1][None]
-    pictures = [draw(canvas, places, shade, offsets, None) for draw in (compose_in_opencv, compose_in_torch)]
+    pictures = [draw(canvas, Warp(offsets), places, shade) for draw in (compose_in_opencv, compose_in_torch)]
     one, other = (picture.numpy().astype(int) for picture in pictures)
     assert np.abs(one - canvas.still.numpy()).mean() > 2
     assert np.abs(one - other).mean() < 0.3
@@ -95,7 +96,7 @@ def test_opencv_and_torch_draw_the_same_back_of_a_head(generator, wearer):
     back = DrawnBack(texture, cells[None])
     offsets = torch.zeros(1, canvas.grid.rows, canvas.grid.columns, 2)
     pictures = [
-        draw(canvas, canvas.centres, None, offsets, None, back) for draw in (compose_in_opencv, compose_in_torch)
+        draw(canvas, Warp(offsets, back=back), canvas.centres) for draw in (compose_in_opencv, compose_in_torch)
     ]
     one, other = (picture.numpy().astype(int) for picture in pictures)
     assert np.abs(one - canvas.still.numpy()).mean() > 0.5
@@ -108,7 +109,7 @@ def test_the_back_of_a_head_is_drawn_to_its_edge_in_whatever_tiles(generator, po
     prepared, face = generator.prepare(portrait), posed(portrait, yaw=yaw)
     pictures = []
     for tile in ((32, 64), (512, 512)):
-        monkeypatch.setattr(compositor_opencv, "TILE", tile)
+        monkeypatch.setattr(tiles, "TILE", tile)
         pictures.append(generator.render_batch(prepared, face).astype(int))
     assert np.abs(pictures[0] - pictures[1]).max() <= 3
 
@@ -117,8 +118,8 @@ def test_opencv_and_torch_draw_the_same_edge_in_front_of_something_else(generato
     canvas = generator.prepare(wearer).canvas
     offsets = torch.zeros(1, canvas.grid.rows, canvas.grid.columns, 2)
     offsets[:, 40:150, 80:160] = torch.tensor([20.0, 4.0])
-    _, places = compose(canvas, offsets, None)
-    pictures = [draw(canvas, places, None, offsets, None) for draw in (compose_in_opencv, compose_in_torch)]
+    _, places = compose(canvas, Warp(offsets))
+    pictures = [draw(canvas, Warp(offsets), places) for draw in (compose_in_opencv, compose_in_torch)]
     one, other = (picture.numpy().astype(int) for picture in pictures)
     assert np.abs(one - canvas.still.numpy()).max() > 20
     assert np.abs(one - other).mean() < 0.3
@@ -133,10 +134,10 @@ def test_hair_that_is_pushed_together_becomes_grey_and_not_dots(generator, weare
     left, top, cell = canvas.grid.left, canvas.grid.top, canvas.grid.cell
     offsets = torch.zeros(1, canvas.grid.rows, canvas.grid.columns, 2)
     offsets[:, 40:150, 80:120, 0] = 1.1 * cell * torch.arange(40)  # 2.1 pixels of the photo in one of the film
-    _, places = compose(canvas, offsets, None)
+    _, places = compose(canvas, Warp(offsets))
     inside = np.s_[0, top + 60 * cell : top + 130 * cell, left + 90 * cell : left + 110 * cell, 1]
     one, other = (
-        draw(canvas, places, None, offsets, None).numpy()[inside].astype(float)
+        draw(canvas, Warp(offsets), places).numpy()[inside].astype(float)
         for draw in (compose_in_opencv, compose_in_torch)
     )
     assert one.std() < 50  # sampled once a pixel it would be 68
@@ -154,10 +155,10 @@ def test_opencv_and_torch_draw_the_same_far_side(generator, wearer):
     y, x = torch.meshgrid(*(torch.linspace(0, 1, side) for side in offsets.shape[1:3]), indexing="ij")
     hidden, whole, beside = (x - 0.2).clamp(min=0), torch.ones_like(x), (y - 0.5).clamp(min=0)
     far = torch.stack([40 * x, 10 * y, hidden, whole, whole, y, beside], -1)[None]
-    _, places = compose(canvas, offsets, None)
-    pictures = [draw(canvas, places, None, offsets, far) for draw in (compose_in_opencv, compose_in_torch)]
+    _, places = compose(canvas, Warp(offsets))
+    pictures = [draw(canvas, Warp(offsets, far), places) for draw in (compose_in_opencv, compose_in_torch)]
     one, other = (picture.numpy().astype(int) for picture in pictures)
-    without = compose(canvas, offsets, None)[0].numpy().astype(int)
+    without = compose(canvas, Warp(offsets))[0].numpy().astype(int)
     assert np.abs(one - without).max() > 20
     assert np.abs(one - other).mean() < 0.3
     assert np.percentile(np.abs(one - other), 99.9) <= 8  # places are steep there

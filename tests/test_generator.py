@@ -160,7 +160,10 @@ def lids_of(portrait, surroundings: np.ndarray) -> list[tuple[torch.Tensor, torc
     """Of both eyes the surroundings (3, 640, 640) with shut lids, and how far these replace the photo (640, 640)."""
     picture = torch.tensor(surroundings).permute(2, 0, 1)[None].float() / 255
     eyes = prepare_eyes(picture, on_surroundings(posed(portrait)), 0.0)
-    return [(torch.lerp(picture[0], eye.lids[0, :3], eye.lids[0, 3]), eye.lids[0, 3]) for eye in eyes]
+    return [
+        (torch.lerp(picture[0], eye.lids.picture[0, :3], eye.lids.picture[0, 3]), eye.lids.picture[0, 3])
+        for eye in eyes
+    ]
 
 
 def covered_by_lids(portrait, surroundings: np.ndarray, part: np.ndarray) -> float:

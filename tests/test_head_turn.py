@@ -8,7 +8,7 @@ import pytest
 import torch
 from rendering import around, looking, mean_difference, on_surroundings, posed, rendered
 
-from space_core.distance import distance_to
+from space_core.arrays import distance_to
 from space_core.evaluation.head_turn import outline_flicker
 from space_core.face.crop_size import MARGIN, SIZE
 from space_core.face.detector import build_detector
@@ -22,6 +22,7 @@ from space_core.generator.mesh_warp.compositing.compositor import compose
 from space_core.generator.mesh_warp.compositing.far_view import blend_far_side
 from space_core.generator.mesh_warp.compositing.grid import smoothed
 from space_core.generator.mesh_warp.compositing.mirrored_edge import draw_apart
+from space_core.generator.mesh_warp.compositing.warp import Warp
 from space_core.generator.mesh_warp.earrings import find_earrings
 from space_core.generator.mesh_warp.face_motion import FaceMotion
 from space_core.generator.mesh_warp.far_cheek import far_cheek
@@ -229,7 +230,7 @@ def test_nothing_between_is_seen_where_one_part_lies_in_front_of_another(generat
     canvas = generator.prepare(plain, refined=False).canvas
     offsets = torch.zeros(1, canvas.grid.rows, canvas.grid.columns, 2)
     offsets[:, :, 90:, 0] = 100.0
-    (frame,), _ = compose(canvas, offsets, None)
+    (frame,), _ = compose(canvas, Warp(offsets))
     assert int(frame[20:-20, 140:220].int().diff(dim=-1).abs().max()) < 10
 
 

@@ -9,16 +9,14 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "space_core"
 
 FOUNDATION = {
+    "arrays",
     "assets",
-    "distance",
     "errors",
     "generators",
     "option_fields",
     "processes",
     "progress",
     "shallow_json",
-    "short_repr",
-    "smoothstep",
     "timing",
     "version",
 }  # modules that every part may import

@@ -71,8 +71,8 @@ def served(tmp_path, **settings):
             gr.Textbox()
         service = AnimationService(pipeline, metrics)
         routes = partial(add_live, pipeline=pipeline, service=service, settings=settings)
-        callbacks = Callbacks(service.health, service.disconnect, on_expiry=lambda seconds: None)
-        with running(build_app(page, settings, metrics, callbacks, add_routes=routes)) as address:
+        callbacks = Callbacks(service.health, service.disconnect, lambda seconds: None, add_routes=routes)
+        with running(build_app(page, settings, metrics, callbacks)) as address:
             with Visitor(address) as visitor:
                 photo = visitor.upload(EXAMPLES / "astronaut.jpg")["path"]
                 talk = partial(connect, address.replace("http", "ws") + "/live", max_size=None)

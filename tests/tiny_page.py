@@ -64,9 +64,9 @@ callbacks = Callbacks(
     on_grace=service.drain,
     on_end=service.end,
     num_live=service.num_live,
+    add_routes=partial(add_live, pipeline=pipeline, service=service, settings=settings),
 )
-routes = partial(add_live, pipeline=pipeline, service=service, settings=settings)
-serve(page, settings, Metrics(), callbacks, add_routes=routes)
+serve(page, settings, Metrics(), callbacks)
 """
 
 

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from space_core.arrays import short_repr
 from space_core.face.crop import Crop
 from space_core.face.crop_size import MARGIN, SIZE
 from space_core.face.portrait import Portrait, cut
-from space_core.short_repr import short_repr
 
 
 @dataclass(frozen=True)

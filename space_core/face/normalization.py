@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import scipy
 
+from space_core.arrays import short_repr
 from space_core.face.topology import RIGID_POINTS, canonical_face
-from space_core.short_repr import short_repr
 
 
 @dataclass(frozen=True)

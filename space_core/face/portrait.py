@@ -8,6 +8,7 @@ import numpy as np
 import scipy
 from PIL import Image
 
+from space_core.arrays import short_repr
 from space_core.errors import SpaceError
 from space_core.face.bars import Bar, continued_behind, find_bars
 from space_core.face.crop import AROUND_CROP, Crop
@@ -16,7 +17,6 @@ from space_core.face.detector import Detector
 from space_core.face.normalization import HeadPose, normalize
 from space_core.face.photo_notes import photo_notes
 from space_core.face.segmentation import in_one_piece, person_mask
-from space_core.short_repr import short_repr
 
 # The crop's side in heights of the face mesh (forehead to chin, without hair): head, hair and shoulders.
 SIDE_IN_FACES = 2.25

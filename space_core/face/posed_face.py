@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from space_core.arrays import short_repr
 from space_core.face.normalization import HeadPose, join_poses, normalize, pose_landmarks
-from space_core.short_repr import short_repr
 
 LAYERS = ("emotion", "speech", "hair", "tongue")  # of a ``PosedFace``, in the order of its fields; each may be None
 

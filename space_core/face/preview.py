@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from space_core.arrays import short_repr
 from space_core.face.crop_size import SIZE
 from space_core.face.detector import Detector
 from space_core.face.photo_notes import photo_notes
 from space_core.face.portrait import FramedFace, choose_face, cut, find_faces
-from space_core.short_repr import short_repr
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,9 @@ import cv2
 import numpy as np
 import scipy
 
-from space_core.distance import distance_to
+from space_core.arrays import distance_to, smoothstep
 from space_core.face.person_segmentation import PersonSegmentation
 from space_core.progress import start
-from space_core.smoothstep import smoothstep
 
 CERTAIN = 0.1  # this near to 0 or 1 the network is sure
 STEP = 4  # pixels; where it is in doubt, colours are compared on every so many'th

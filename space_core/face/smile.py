@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from space_core.arrays import smoothstep
 from space_core.face.topology import INNER_LOWER_LIP, INNER_UPPER_LIP, OUTER_UPPER_LIP
-from space_core.smoothstep import smoothstep
 
 # How far mouth corners lie above the middle of the lips, and from each other, in outer-eye-corner distances: in faces
 # at rest, by how much these differ (standard deviations), and more by a full smile (``SMILE`` of the emotion recipes).

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from space_core.animation import with_mark
+from space_core.arrays import short_repr
 from space_core.generator import generator
 from space_core.live.pace import Pace, PlannedSegment
 from space_core.motion.motion import Motion
 from space_core.options import RenderingOptions
-from space_core.short_repr import short_repr
 from space_core.timing import SAMPLES_PER_FRAME
 
 # The pictures (H, W, 3) uint8 RGB of some frames of a segment, one by one, given their numbers in it (N,).

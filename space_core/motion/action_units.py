@@ -9,12 +9,12 @@ from functools import cache
 import numpy as np
 from safetensors.numpy import load_file
 
+from space_core.arrays import smoothstep
 from space_core.assets import weights_path
 from space_core.face.topology import NUM_POINTS, canonical_face
 from space_core.motion.action_unit_labels import SIDED_UNITS, UNIT_COLUMNS, UNITS, parse_action_units
 from space_core.motion.expression_limits import limit_expression
 from space_core.motion.lips import DOWN, keep_lips_apart, lip_gaps, move_lips
-from space_core.smoothstep import smoothstep
 
 WEIGHTS = weights_path("action_units.safetensors")
 

@@ -2,10 +2,10 @@
 
 import numpy as np
 
+from space_core.arrays import smoothstep
 from space_core.motion.emotion_labels import EMOTIONS
 from space_core.motion.eyelids import MIN_HEIGHT, lids, move_lids, openness
 from space_core.motion.loudness import loudness, smooth
-from space_core.smoothstep import smoothstep
 from space_core.timing import FPS
 
 # Timing. Intervals between blinks are log-normal; people blink more as a phrase ends (Nakano & Kitazawa, 2010).

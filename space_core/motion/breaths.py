@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from space_core.arrays import smoothstep
 from space_core.motion.lip_closure import predicted_opening
 from space_core.motion.speech_features import TRANSITION_FRAMES
-from space_core.smoothstep import smoothstep
 
 # A breath is drawn before speech: the mouth opens by so much so many frames before the first sound, within so many.
 # Recorded lips are 0.061 apart in it, in the mean of 17 clips that are trained on; this correlates best with them.

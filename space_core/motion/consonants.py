@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from safetensors.numpy import load_file
 
+from space_core.arrays import smoothstep
 from space_core.assets import weights_path
-from space_core.smoothstep import smoothstep
 
 WEIGHTS = weights_path("consonants.safetensors")
 

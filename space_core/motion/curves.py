@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from space_core.arrays import short_repr
 from space_core.motion.lips import MOUTH_CORNERS, lip_gaps
 from space_core.motion.loudness import loudness
 from space_core.motion.motion import Motion
-from space_core.short_repr import short_repr
 from space_core.timing import FPS
 
 

@@ -2,11 +2,11 @@
 
 import numpy as np
 
+from space_core.arrays import smoothstep
 from space_core.errors import SpaceError
 from space_core.motion.emotion_labels import EMOTIONS, MAX_INTENSITY, parse_timeline
 from space_core.motion.loudness import smooth
 from space_core.motion.prosody import Prosody
-from space_core.smoothstep import smoothstep
 from space_core.timing import FPS
 
 TRANSITION = 0.6  # seconds from one emotion of a timeline to the next, centred on the time given

@@ -4,9 +4,9 @@ from functools import cache
 
 import numpy as np
 
+from space_core.arrays import smoothstep
 from space_core.face.topology import EYES, canonical_face
 from space_core.motion.eyelids import lids, move_lids
-from space_core.smoothstep import smoothstep
 
 MIN_EYE_OPENING = 0.65  # of the resting face's, that every expression leaves
 # The brows come down freely by the first share of their distance from the upper lids, and never by the second.

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from space_core.arrays import smoothstep
 from space_core.face.topology import EYES, LEFT_EYE, canonical_face
-from space_core.smoothstep import smoothstep
 
 # Rings of skin around the left eye, each from left to right, beside the lids' points without the corners.
 SKIN_ABOVE = ((247, 30, 29, 27, 28, 56, 190), (113, 225, 224, 223, 222, 221, 189))

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from space_core.arrays import smoothstep
 from space_core.motion.lips import lip_opening
-from space_core.smoothstep import smoothstep
 
 SHUT_FROM, SHUT_AT = -0.2, 1.8  # logits of the closure head between which lips are brought together
 # A peak of the logit between two openings shuts the lips: a quick p, b or m. Heights from and at which it does, up to

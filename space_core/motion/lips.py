@@ -5,8 +5,8 @@ Lengths are in outer-eye-corner distances, the unit of normalized landmarks.
 
 import numpy as np
 
+from space_core.arrays import smoothstep
 from space_core.face.topology import INNER_LOWER_LIP, INNER_UPPER_LIP, OUTER_LOWER_LIP, OUTER_UPPER_LIP
-from space_core.smoothstep import smoothstep
 
 CLOSED_GAP = 0.012  # between the inner lips: the tracker's noise on a closed mouth
 # Lips that a photo shows apart, in the middle, are tracked at their edges: from here to there, they close without it.

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from space_core.arrays import short_repr
 from space_core.face.normalization import HeadPose, join_poses, pose_landmarks
 from space_core.face.posed_face import PosedFace
 from space_core.motion.action_units import apply_action_units
@@ -14,7 +15,6 @@ from space_core.motion.emotion_network import expressive_motion
 from space_core.motion.gaze import apply_gaze
 from space_core.motion.lips import keep_lips_apart
 from space_core.motion.speech2landmarks import HOP_FRAMES
-from space_core.short_repr import short_repr
 from space_core.timing import FPS, SAMPLES_PER_FRAME
 
 # The arrays of a motion that have T rows.

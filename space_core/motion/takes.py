@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from space_core.arrays import smoothstep
 from space_core.motion.action_unit_labels import UNIT_COLUMNS
 from space_core.motion.noise_stream import smooth_noise_stream
 from space_core.motion.upper_face import EASE_IN
-from space_core.smoothstep import smoothstep
 
 STREAM = 5  # of random numbers of a seed; others are for head motion, blinks, gaze and the upper face
 BREATHING_STREAM = (STREAM, 1)

@@ -10,12 +10,12 @@ from functools import cache
 import numpy as np
 from safetensors.numpy import load_file
 
+from space_core.arrays import smoothstep
 from space_core.assets import weights_path
 from space_core.motion.action_unit_labels import UNIT_COLUMNS
 from space_core.motion.action_units import MILLIMETRES, column_shapes
 from space_core.motion.loudness import smooth
 from space_core.motion.prosody import Prosody
-from space_core.smoothstep import smoothstep
 from space_core.timing import FPS
 
 WEIGHTS = weights_path("upper_face.safetensors")

@@ -18,10 +18,10 @@ from safetensors.numpy import save_file
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
+from space_core.arrays import smoothstep
 from space_core.face.topology import vertex_normals
 from space_core.generator.mesh_warp.anatomy import ANATOMY, GUM, TONGUE, TOOTH
 from space_core.generator.mesh_warp.rasterizer import rasterize
-from space_core.smoothstep import smoothstep
 from space_core.training.wavefront import read_obj, triangles_of
 
 # The meshes are in decimetres of a body model whose teeth are small; its central incisors are made 8.4 mm wide.

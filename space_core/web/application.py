@@ -42,6 +42,8 @@ class Callbacks:
         on_grace: called, when the server is about to end, with the seconds that jobs and live sessions have to finish.
         on_end: called after these, to end those that have not finished.
         num_live: returns the number of live sessions.
+        add_routes: called once with the application, to add routes beside the page, such as those of live sessions; or
+            None.
     """
 
     health: Callable[[], dict[str, Any]]
@@ -52,6 +54,7 @@ class Callbacks:
     on_grace: Callable[[float], None] = lambda seconds: None
     on_end: Callable[[], None] = lambda: None
     num_live: Callable[[], int] = lambda: 0
+    add_routes: Callable[[fastapi.FastAPI], None] | None = None
 
 
 def build_app(
@@ -62,7 +65,6 @@ def build_app(
     *,
     admission: Admission | None = None,
     streams: FilmStreams | None = None,
-    add_routes: Callable[[fastapi.FastAPI], None] | None = None,
     **appearance: Any,
 ) -> fastapi.FastAPI:
     """The page at "/", with ``/healthz`` and ``/metrics`` beside it.
@@ -74,7 +76,6 @@ def build_app(
         callbacks: see there.
         admission: who may join the queue; by default as the settings say.
         streams: the films that can be asked for while they are drawn; None for a page that has none.
-        add_routes: adds routes beside the page, such as those of live sessions.
         appearance: theme, css, js, head, favicon_path and i18n, as ``gr.mount_gradio_app`` takes them.
     """
     gradio_patches.apply()
@@ -90,8 +91,8 @@ def build_app(
     add_monitoring(app, page, metrics, callbacks.health)
     add_heartbeat(app, lambda: gradio_page.mounted_app(app).stop_event, listeners, on_close)
     add_cancellation(app, page, callbacks.on_cancel)
-    if add_routes is not None:
-        add_routes(app)
+    if callbacks.add_routes is not None:
+        callbacks.add_routes(app)
     _mount_page(app, page, settings, appearance)
     app.add_middleware(ResultStreamGuard, page=page, listeners=listeners)
     app.add_middleware(FilmStreaming, streams=streams or FilmStreams())

@@ -111,6 +111,17 @@ class CompareScreen:
     film: FilmScreen
 
 
+@dataclass(frozen=True)
+class Screens:
+    """All of the page; ``tabs`` hold the film that is made, the intermediate results and the comparison."""
+
+    inputs: InputScreen
+    tabs: gr.Tabs
+    result: FilmScreen
+    inside: InsideScreen
+    comparison: CompareScreen
+
+
 def build_page(service: AnimationService, settings: Settings, examples: Path) -> gr.Blocks:
     """The page around a service that all visitors share; ``examples`` is the folder with the files of the examples."""
     gradio_patches.apply()
@@ -129,7 +140,7 @@ def build_page(service: AnimationService, settings: Settings, examples: Path) ->
                 with gr.Tab("Compare"):
                     comparison = _compare()
         _about(settings)
-        _wire_jobs(endpoints, settings, inputs, tabs, result, inside, comparison)
+        _wire_jobs(endpoints, Screens(inputs, tabs, result, inside, comparison), settings.num_slots)
         _wire_photo(endpoints, inputs)
         given = [inputs.parameters[name].change for name in ("photo", "speech", "speech_video")]
         for again in (*given, inputs.say.click):
@@ -295,21 +306,14 @@ def _about(settings: Settings) -> None:
         )
 
 
-def _wire_jobs(
-    endpoints: Endpoints,
-    settings: Settings,
-    inputs: InputScreen,
-    tabs: gr.Tabs,
-    result: FilmScreen,
-    inside: InsideScreen,
-    comparison: CompareScreen,
-) -> None:
-    """The buttons that start and stop jobs, and what is shown of their results."""
-    inputs.animate.click(lambda: gr.Tabs(selected="video"), None, tabs, show_progress="hidden", **INSTANT)
+def _wire_jobs(endpoints: Endpoints, screens: Screens, num_slots: int) -> None:
+    """The buttons that start and stop jobs, of which so many run at once, and what is shown of their results."""
+    inputs, result, inside, comparison = screens.inputs, screens.result, screens.inside, screens.comparison
+    inputs.animate.click(lambda: gr.Tabs(selected="video"), None, screens.tabs, show_progress="hidden", **INSTANT)
     # Before the jobs: the page carries out what a button does in this order, and waits for the end of each.
     for film, button in ((result, inputs.animate), (comparison.film, comparison.compare)):
         button.click(None, js=player_script(film.player, "begin"), **PRIVATE)
-    job_queue: dict[str, Any] = {"concurrency_limit": settings.num_slots, "concurrency_id": "service"}
+    job_queue: dict[str, Any] = {"concurrency_limit": num_slots, "concurrency_id": "service"}
     parameters = {**inputs.parameters, "look_inside": inside.look_inside}
     animating = inputs.animate.click(
         endpoints.animate,

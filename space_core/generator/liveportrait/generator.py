@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import torch
 
+from space_core.arrays import smoothstep
 from space_core.face.canvas import Canvas, crop_canvas
 from space_core.face.crop import AROUND_CROP
 from space_core.face.crop_size import MARGIN, SIZE
@@ -18,7 +19,6 @@ from space_core.face.posed_face import PosedFace, join_faces
 from space_core.generator.liveportrait.face_crop import cut_faces, face_crop
 from space_core.generator.liveportrait.motion_extractor import Latents
 from space_core.generator.liveportrait.networks import LivePortraitNetworks
-from space_core.smoothstep import smoothstep
 
 CPU_BATCH, CUDA_BATCH = 4, 16  # frames rendered at once
 CONTEXT = 2  # frames before and after a batch that are handed to what drives the generator

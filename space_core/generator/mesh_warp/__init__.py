@@ -7,15 +7,15 @@
 - the picture, without what is in front of it and continued where the photo cuts the head off: ``bars``, ``head_top``,
   ``head_sides``; where its lips meet: ``lip_edges`` (``lip_seam``, ``lip_strips``); ``glasses/``
 - the background: the person's outline in ``background`` (``hair_strands``, ``hair_tips``, ``earrings``,
-  ``background_colours``), and what the person hides in ``inpainting``, ``coherence_transport`` and
-  ``texture``; both as layers in ``compositing/prepared_canvas``
+  ``background_colours``), and what the person hides in ``inpainting``, ``coherence_transport`` and ``texture``;
+  both as layers in ``compositing/prepared_canvas``
 - the mesh that carries the pixels: ``warp_mesh`` (``mesh_topology``, ``following``, ``brow_edges``); its depth in
   ``head_shape``, hair in ``hanging_hair`` and ``fringe``, what is held up in ``held_things``, what a turn of the head
   brings into view in ``far_side`` (``far_cheek``) and ``head_back`` (``side_view``, ``neck_back``, ``neck_texture``,
   ``back_hair``)
 - the face: ``depiction`` (photograph, statue, drawing, painting), ``prepared_mouth`` (``mouth_light``, ``upper_row``,
-  ``lower_row``, ``anatomy``), ``prepared_eyes`` (``eyeball``, ``lid_shade``), ``wrinkles``, ``smile_folds``,
-  ``relighting``
+  ``lower_row``, ``anatomy``), ``prepared_eyes`` (``eye_in_photo``, ``drawn_eyes``, ``large_eyes``, ``smooth_lids``,
+  ``lid_shade``, ``eyeball``, ``hidden_eyeball``), ``wrinkles``, ``smile_folds``, ``relighting``
 
 ``draw``, in this order:
 
@@ -25,8 +25,8 @@
 - ``features``: ``smile_folds``, ``eyes``, ``mouth`` (``mouth_mesh``, ``opening_mask``), ``refinement``
 - ``glasses/worn_glasses``, ``relighting``, ``bars``
 
-All of them use ``sampling``, ``parallel``, ``placement`` and ``frame_memory``. ``drawing_process`` draws batches in
-further processes, which run ``drawing_worker``.
+All of them use ``sampling``, ``morphology``, ``parallel``, ``placement`` and ``frame_memory``. ``drawing_process``
+draws batches in further processes, which run ``drawing_worker``.
 """
 
 import torch

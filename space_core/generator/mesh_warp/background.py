@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import torch
 
-from space_core.distance import distance_to
+from space_core.arrays import distance_to, smoothstep
 from space_core.face.portrait import Portrait
 from space_core.generator.mesh_warp.background_colours import like_background
 from space_core.generator.mesh_warp.coherence_transport import continue_lines
@@ -14,10 +14,10 @@ from space_core.generator.mesh_warp.earrings import find_earrings
 from space_core.generator.mesh_warp.hair_strands import find_hair_strands
 from space_core.generator.mesh_warp.hair_tips import find_hair_tips
 from space_core.generator.mesh_warp.inpainting import fill, flat_part, without_traces
+from space_core.generator.mesh_warp.morphology import square
 from space_core.generator.mesh_warp.parallel import thread_beside
 from space_core.generator.mesh_warp.sampling import EXTENT, blur
 from space_core.generator.mesh_warp.texture import busyness, texture_beyond
-from space_core.smoothstep import smoothstep
 
 # The person's mask is made steeper: what is nearly certain is certain.
 MASK_LOW, MASK_HIGH = 0.3, 0.95
@@ -71,11 +71,11 @@ def estimate_background(
         others = find_hair_tips(picture, person), find_earrings(picture, person, portrait)
         in_photo = (rows == np.arange(EXTENT))[:, None] & (columns == np.arange(EXTENT)) & ~hidden
         # Lines along an edge are a frame's, no hair.
-        clear_of_edges = cv2.erode(in_photo.astype(np.float32), np.ones((2 * FRAME + 1, 2 * FRAME + 1)))
+        clear_of_edges = cv2.erode(in_photo.astype(np.float32), square(2 * FRAME + 1))
         # Tips of hair of which the mask is hardly sure would stay behind when the head goes.
         doubtful = np.clip((person - DOUBT_LOW) / (DOUBT_HIGH - DOUBT_LOW), 0, 1)
         brush, close_brush, fine_brush = (
-            np.ones((width, width), np.uint8) for width in (BACKGROUND_CLEARANCE, CLOSE_CLEARANCE, TIP_CLEARANCE)
+            square(width) for width in (BACKGROUND_CLEARANCE, CLOSE_CLEARANCE, TIP_CLEARANCE)
         )
         kept = blur(cv2.dilate(doubtful, brush), 3)
         close = blur(cv2.dilate(doubtful, close_brush), 1)
@@ -96,7 +96,7 @@ def estimate_background(
         busy, filled_from = np.zeros_like(kept), flat
     smooth = fill(picture, filled_from)
     # What is seen beside the person tells which estimate is right, but not the person's own soft edge.
-    evidence = cv2.erode(1 - steep, np.ones((UNSURE, UNSURE), np.uint8)) * (in_photo & ~inside)
+    evidence = cv2.erode(1 - steep, square(UNSURE)) * (in_photo & ~inside)
     with thread_beside() as beside:
         texture = beside.submit(texture_beyond, smooth, picture, filled_from, busy)
         filled = smooth if flat is not None else continue_lines(smooth, picture, filled_from, evidence, kept > KEPT)

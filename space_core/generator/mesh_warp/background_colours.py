@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 import torch
 
-from space_core.generator.mesh_warp.sampling import blur
+from space_core.generator.mesh_warp.morphology import square
+from space_core.generator.mesh_warp.sampling import blur, channels_last
 
 STEP = 2  # pixels of the surroundings per pixel that is looked at; the next two lengths are in the latter
 REACH, EVERY = 14, 2  # to either side, in which colours are compared, and with every so many'th pixel, in a chequer
@@ -22,7 +23,7 @@ def like_background(picture: torch.Tensor, known: np.ndarray) -> np.ndarray:
 
     ``known`` (640, 640) is true where they show the background for certain.
     """
-    seen = np.ascontiguousarray(picture[0].permute(1, 2, 0).numpy())
+    seen = channels_last(picture[0])
     seen = blur(cv2.resize(seen, None, fx=1 / STEP, fy=1 / STEP, interpolation=cv2.INTER_AREA), BLUR)
     planes = cv2.split((seen * 255).round().astype(np.uint8))
     is_known = known[::STEP, ::STEP].astype(np.uint8) * 255
@@ -38,5 +39,5 @@ def like_background(picture: torch.Tensor, known: np.ndarray) -> np.ndarray:
             for other, (low, high) in zip(others, ranges, strict=True):
                 alike = cv2.bitwise_and(alike, cv2.inRange(other[place], low, high))
             like = cv2.bitwise_or(like, alike)
-    clear = cv2.erode(like, np.ones((3, 3), np.uint8)).astype(np.float32) / 255
+    clear = cv2.erode(like, square(3)).astype(np.float32) / 255
     return blur(cv2.resize(clear, None, fx=STEP, fy=STEP, interpolation=cv2.INTER_LINEAR), SOFT)

@@ -6,10 +6,10 @@ The skin between a brow and the lid is stretched as the brow rises, and hairs be
 import numpy as np
 import torch
 
+from space_core.arrays import smoothstep
 from space_core.face.topology import LOWER_BROW_RIMS, NUM_SURFACE_POINTS
 from space_core.generator.mesh_warp.face_motion import FaceMotion
 from space_core.generator.mesh_warp.sampling import box_mean, sample
-from space_core.smoothstep import smoothstep
 
 COLUMNS = 13  # places along the tracked lower edge of a brow that are looked at
 # The rings of skin between those and the upper lids: the lids' creases, and the skin above these.

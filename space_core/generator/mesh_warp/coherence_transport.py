@@ -9,14 +9,13 @@ import math
 
 import cv2
 import numpy as np
+import scipy
 import torch
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import dijkstra
 
-from space_core.distance import distance_to
+from space_core.arrays import distance_to, smoothstep
 from space_core.generator.mesh_warp.inpainting import fill
-from space_core.generator.mesh_warp.sampling import blur, sum_of_channels, to_three_channels
-from space_core.smoothstep import smoothstep
+from space_core.generator.mesh_warp.morphology import square
+from space_core.generator.mesh_warp.sampling import blur, channels_last, sum_of_channels, to_three_channels
 
 STEP = 2  # pixels of the picture per pixel that is filled; lengths up to SOFT are in the latter
 RADIUS = 3  # of the pixels around one
@@ -59,7 +58,7 @@ def continue_lines(
     needed = (depth > 0) & (depth < REACH / STEP) & (_halved(wanted.astype(np.float32)) > 0)
     if not is_known.any() or not needed.any():
         return smooth
-    base, seen = (values[0].permute(1, 2, 0).numpy() for values in (smooth, picture))
+    base, seen = (channels_last(values[0]) for values in (smooth, picture))
     filled = _transported(np.where(is_known[..., None], _halved(seen), _halved(base)), depth, needed)
     full = cv2.resize(_softened(filled, depth), shares.shape[::-1], interpolation=cv2.INTER_LINEAR)
     continued = seen + to_three_channels(1 - shares) * (full - seen)
@@ -90,7 +89,7 @@ def _better(lines: np.ndarray, smooth: np.ndarray, picture: np.ndarray, evidence
 
 
 def _halved(picture: np.ndarray) -> np.ndarray:
-    return cv2.resize(np.ascontiguousarray(picture), None, fx=1 / STEP, fy=1 / STEP, interpolation=cv2.INTER_AREA)
+    return cv2.resize(picture, None, fx=1 / STEP, fy=1 / STEP, interpolation=cv2.INTER_AREA)
 
 
 def _structure_tensor(picture: np.ndarray, is_known: np.ndarray) -> np.ndarray:
@@ -98,7 +97,7 @@ def _structure_tensor(picture: np.ndarray, is_known: np.ndarray) -> np.ndarray:
     weight = is_known.astype(np.float32)
     fine = blur(picture * to_three_channels(weight), FINE) / to_three_channels(blur(weight, FINE).clip(1e-3))
     along, down = (cv2.Scharr(fine, cv2.CV_32F, *order, scale=1 / 32) for order in ((1, 0), (0, 1)))
-    inner = cv2.erode(weight, np.ones((3, 3)))
+    inner = cv2.erode(weight, square(3))
     tensor = cv2.merge([sum_of_channels(product) for product in (along * along, along * down, down * down)])
     return blur(tensor * to_three_channels(inner), COARSE) / to_three_channels(blur(inner, COARSE).clip(1e-3))
 
@@ -138,12 +137,12 @@ def _rings(depth: np.ndarray, needed: np.ndarray, tensors: np.ndarray) -> list[t
     Lines that meet the border come first: the way across lines is longer than that along them (März, 2011).
     """
     is_known = depth == 0
-    border = is_known & (cv2.dilate(needed.astype(np.uint8), np.ones((3, 3))) > 0)
+    border = is_known & (cv2.dilate(needed.astype(np.uint8), square(3)) > 0)
     rows, columns = np.nonzero(needed | border)
     share = torch.from_numpy(is_known.astype(np.float32))[None, None]
     extended = fill(torch.from_numpy(tensors).permute(2, 0, 1)[None], share)[0].numpy()
     graph = _graph(rows, columns, needed.shape, *_lines(extended[:, rows, columns].T))
-    way = dijkstra(graph, indices=np.flatnonzero(border[rows, columns]), min_only=True)
+    way = scipy.sparse.csgraph.dijkstra(graph, indices=np.flatnonzero(border[rows, columns]), min_only=True)
     filled = needed[rows, columns] & np.isfinite(way)
     ring = np.ceil(way[filled])
     order = np.argsort(ring, kind="stable")
@@ -154,7 +153,7 @@ def _rings(depth: np.ndarray, needed: np.ndarray, tensors: np.ndarray) -> list[t
 
 def _graph(
     rows: np.ndarray, columns: np.ndarray, size: tuple[int, ...], angle: np.ndarray, clarity: np.ndarray
-) -> csr_array:
+) -> scipy.sparse.csr_array:
     """Lengths of the ways between pixels (n,) of a picture of that size; see ``_lines`` for the others."""
     reach = max(max(way) for way in WAYS)
     numbers = np.full(np.add(size, 2 * reach), -1)
@@ -168,7 +167,7 @@ def _graph(
         ends.append(end)
         lengths.append(math.hypot(along, down) + abs(across_x[end] * along + across_y[end] * down))
     places = np.concatenate(begins), np.concatenate(ends)
-    return csr_array((np.concatenate(lengths), places), shape=(len(rows), len(rows)))
+    return scipy.sparse.csr_array((np.concatenate(lengths), places), shape=(len(rows), len(rows)))
 
 
 def _lines(tensors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -6,11 +6,12 @@ import cv2
 import numpy as np
 import torch
 
+from space_core.arrays import smoothstep
 from space_core.face.topology import EYES, NUM_SURFACE_POINTS, Eye
 from space_core.generator.mesh_warp.face_motion import FaceMotion
+from space_core.generator.mesh_warp.morphology import square
 from space_core.generator.mesh_warp.opening_mask import opening_in_photo
 from space_core.generator.mesh_warp.sampling import sample
-from space_core.smoothstep import smoothstep
 
 # A statue's lips are of its skin's material: as bright as the skin, with the same chromaticity (the sum of the
 # differences of the shares of red, green and blue). Its irises are hardly darker than the whites. In pictures of little
@@ -82,7 +83,7 @@ def difference_of_shares(one: np.ndarray, other: np.ndarray) -> np.floating:
 
 def _flat(picture: torch.Tensor, photo: FaceMotion) -> float:
     """How far a face in a picture (1, 3, h, w), 0…1, is drawn in lines and flat colours, 0…1."""
-    brightness, around = picture[0].mean(0).numpy(), np.ones((FLAT_SQUARE, FLAT_SQUARE), np.uint8)
+    brightness, around = picture[0].mean(0).numpy(), square(FLAT_SQUARE)
     darkest = cv2.erode(brightness, around)
     squares = torch.from_numpy(np.stack([cv2.dilate(brightness, around) - darkest, darkest]))[None]
     contrast, lowest = sample(squares, photo.posed[:, None, :NUM_SURFACE_POINTS, :2])[0, :, 0]

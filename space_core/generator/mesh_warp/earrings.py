@@ -10,6 +10,7 @@ from space_core.face.crop_size import MARGIN
 from space_core.face.portrait import Portrait
 from space_core.face.topology import OUTER_EYE_CORNERS
 from space_core.generator.mesh_warp.inpainting import fill
+from space_core.generator.mesh_warp.morphology import square
 from space_core.generator.mesh_warp.sampling import EXTENT
 
 SURE = 0.9  # of the mask: a pixel that shows the person
@@ -34,7 +35,7 @@ def find_earrings(picture: torch.Tensor, person: np.ndarray, portrait: Portrait)
     unit = float(np.linalg.norm(np.subtract(*points[list(OUTER_EYE_CORNERS)])))
     sure = (person > SURE).astype(np.uint8)
     boxes = [_beside_ear(points[list(ear)], unit, outwards) for outwards, ear in EARS.items()]
-    known = cv2.dilate(sure, np.ones((CLEARANCE, CLEARANCE))) == 0
+    known = cv2.dilate(sure, square(CLEARANCE)) == 0
     for box in boxes:
         known[box] = False
     # At half the size: it is smooth.
@@ -76,7 +77,7 @@ def _hanging(contrast: np.ndarray, sure: np.ndarray, unit: float) -> np.ndarray:
         if not (AREAS[0] < area / unit**2 < AREAS[1] and (own & clear).any() and distance[own].min() < 2):
             continue
         goes_on = top + height == len(own) or left + width == own.shape[1]
-        outline = own & clear & ~(cv2.erode(own.astype(np.uint8), np.ones((3, 3))) > 0)
+        outline = own & clear & ~(cv2.erode(own.astype(np.uint8), square(3)) > 0)
         is_smooth = (different & ~own)[clear].mean() < MAX_ELSEWHERE
         is_sharp = outline.any() and change[outline].mean() > SHARP
         if not goes_on and is_smooth and is_sharp and contrast[own].mean() > CLEAR_CONTRAST:

@@ -6,12 +6,11 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from space_core.face.topology import Eye
-from space_core.generator.mesh_warp.face_motion import FaceMotion
+from space_core.arrays import smoothstep
+from space_core.generator.mesh_warp.eye_in_photo import EyeInPhoto
 from space_core.generator.mesh_warp.inpainting import fill
-from space_core.generator.mesh_warp.opening_mask import OpeningMask, places_below
+from space_core.generator.mesh_warp.opening_mask import places_below
 from space_core.generator.mesh_warp.sampling import pairs, pixels_of, sample
-from space_core.smoothstep import smoothstep
 
 # What is that near to the edge of the lower lid, in widths of the eye, is its rim and lashes, not the eyeball.
 LOWER_RIM = (0.0, 0.05)
@@ -47,19 +46,19 @@ class Eyeball:
     reach: float
 
 
-def eyeball_behind_lids(
-    picture: torch.Tensor, photo: FaceMotion, eye: Eye, opening: OpeningMask, width: float
-) -> Eyeball:
-    """The eyeball of an eye of that width in pixels in a picture (1, 3, h, w).
+def eyeball_behind_lids(eye: EyeInPhoto) -> Eyeball:
+    """The eyeball of an eye.
 
     Its white goes on as white and its iris as a disc of rings, without the rims and the lashes of the lids.
     """
+    picture, photo, opening, width = eye.picture, eye.photo, eye.opening, eye.width
     visible = opening.coverage[:, None]
-    reach = _shade_reach(opening, width)
+    reach = _shade_reach(eye)
     seen = visible * smoothstep(opening.above_lower / width, *LOWER_RIM)[:, None]
     clear = seen * smoothstep(opening.below_upper / reach, *FADES)[:, None]
-    rim = photo.posed[0, list(eye.iris_rim), :2]
-    away = (pixels_of(picture) - photo.posed[0, eye.pupil, :2]).norm(dim=-1) / (rim - rim.mean(0)).norm(dim=-1).mean()
+    rim = photo.posed[0, list(eye.points.iris_rim), :2]
+    pupil, radius = photo.posed[0, eye.points.pupil, :2], (rim - rim.mean(0)).norm(dim=-1).mean()
+    away = (pixels_of(picture) - pupil).norm(dim=-1) / radius
     disc = smoothstep(away, *IRIS_EDGE[::-1])[:, None]
     beside, bright = clear * (1 - disc), picture.mean(1, keepdim=True)
     if bool((beside > 0.5).any()):  # what is in shade there says little of the white
@@ -71,22 +70,22 @@ def eyeball_behind_lids(
     iris = iris * (brightest / iris.mean(1).clamp(min=DARKEST)).clamp(max=1)[:, None]
     clean = torch.lerp(white, iris, disc)
 
-    shade = _shade(picture, clean, photo.posed[:, list(eye.upper_lid), :2], reach)
+    shade = _shade(picture, clean, photo.posed[:, list(eye.points.upper_lid), :2], reach)
     cast = shade_at(shade, opening.along, opening.below_upper / reach)
     own = torch.lerp(clean, picture / cast, smoothstep(cast.mean(1, keepdim=True), *LASHES))
     share = smoothstep(opening.along.abs(), *CONTINUED[::-1])[:, None]
     return Eyeball(torch.lerp(around, torch.lerp(clean, own, seen), share), shade, reach)
 
 
-def eyeball_without_shade(picture: torch.Tensor, opening: OpeningMask, width: float) -> Eyeball:
-    """An eyeball that ``picture`` (1, 3, h, w) shows as it is; the eye is that wide in pixels."""
-    return Eyeball(picture, torch.ones(1, 3, ROWS, COLUMNS), _shade_reach(opening, width))
+def eyeball_without_shade(picture: torch.Tensor, eye: EyeInPhoto) -> Eyeball:
+    """The eyeball of an eye that ``picture`` (1, 3, h, w) shows as it is."""
+    return Eyeball(picture, torch.ones(1, 3, ROWS, COLUMNS), _shade_reach(eye))
 
 
-def _shade_reach(opening: OpeningMask, width: float) -> float:
-    """How far below the upper lid of an eye of that width its lashes and shade reach, in pixels."""
-    height = float((opening.below_upper + opening.above_lower).max())
-    return max(min(REACH * width, OF_HEIGHT * height), 1.0)
+def _shade_reach(eye: EyeInPhoto) -> float:
+    """How far below the upper lid of an eye its lashes and shade reach, in pixels."""
+    height = float((eye.opening.below_upper + eye.opening.above_lower).max())
+    return max(min(REACH * eye.width, OF_HEIGHT * height), 1.0)
 
 
 def shade_at(shade: torch.Tensor, along: torch.Tensor, down: torch.Tensor) -> torch.Tensor:

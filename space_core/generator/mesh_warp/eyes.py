@@ -5,7 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from space_core.arrays import smoothstep
 from space_core.face.topology import Eye
+from space_core.generator.mesh_warp.eye_in_photo import lid_distance
 from space_core.generator.mesh_warp.eyeball import shade_at
 from space_core.generator.mesh_warp.face_motion import FaceMotion, HostMotion, index_on, upload
 from space_core.generator.mesh_warp.opening_mask import (
@@ -16,9 +18,8 @@ from space_core.generator.mesh_warp.opening_mask import (
     opening_mask,
     window_around,
 )
-from space_core.generator.mesh_warp.prepared_eyes import HALF_SHUT, PreparedEye, lid_distance
+from space_core.generator.mesh_warp.prepared_eyes import HALF_SHUT, PreparedEye
 from space_core.generator.mesh_warp.sampling import blur_batch, pairs, reach_of_blur, sample
-from space_core.smoothstep import smoothstep
 
 # Lids and iris that have moved less than the first of these from the photo's (normalized units, root mean square) leave
 # the photo's own eye as it is; from the second on, the eye is drawn behind the lids.
@@ -81,7 +82,7 @@ def eye_change(prepared: PreparedEye, host: HostMotion) -> EyeChange:
 
 def eye_margin(prepared: PreparedEye, scale: float) -> int:
     """How far around the lids' points an eye is drawn, pixels, where a normalized unit is ``scale`` pixels long."""
-    return WINDOW_MARGIN + int(prepared.lids_reach * prepared.width * scale) + reach_of_blur(prepared.softening)
+    return WINDOW_MARGIN + int(prepared.lids.reach * prepared.width * scale) + reach_of_blur(prepared.softening)
 
 
 def draw_eye(
@@ -97,7 +98,7 @@ def draw_eye(
         for weights in (change.moved, change.shut, change.opened)
     )
     if change.shut.any():
-        lids = sample(prepared.lids, where)
+        lids = sample(prepared.lids.picture, where)
         frames.lerp_(lids[:, :3], (lids[:, 3] * shut)[:, None])
 
     window = _window(frames, prepared, motion)
@@ -119,7 +120,7 @@ def draw_eye(
     if change.shut.any() or change.opened.any():
         lashes = _softened(_lashes(prepared, motion.scale, opening, opened), prepared)
         drawn = torch.maximum(shut, opened)
-        alpha_blend(frames, window, prepared.lashes.expand_as(ball), lashes * drawn * in_view)
+        alpha_blend(frames, window, prepared.lashes.colour.expand_as(ball), lashes * drawn * in_view)
 
 
 def _window(frames: torch.Tensor, prepared: PreparedEye, motion: FaceMotion) -> Window:
@@ -144,11 +145,11 @@ def _lashes(prepared: PreparedEye, scale: torch.Tensor, opening: OpeningMask, op
     strand = 0.5 + 0.5 * torch.sin(STRANDS * opening.along / fan + 2 * torch.sin(5 * opening.along))
     hanging = (
         hanging
-        * (FEW_SHORTER + (1 - FEW_SHORTER) * prepared.lash_strength)
+        * (FEW_SHORTER + (1 - FEW_SHORTER) * prepared.lashes.strength)
         * (1 - STRANDS_SHORTER * strand)
         * (1 - (1 - OPENED_LASHES) * opened)
     )
-    hairs = HAIRS * prepared.lash_strength * (1 - STRANDS_DEPTH * strand) * torch.exp(-((down / hanging) ** 2))
+    hairs = HAIRS * prepared.lashes.strength * (1 - STRANDS_DEPTH * strand) * torch.exp(-((down / hanging) ** 2))
     line = torch.exp(-((down / torch.where(down < 0, above, below)) ** 2))
     ends = opening.along.abs() * (1 + (OPENED_ENDS - 1) * opened)
     return torch.maximum(line, hairs * (down > 0)) * smoothstep(ends, *LASHES_ENDS[::-1])

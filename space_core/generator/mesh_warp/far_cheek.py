@@ -8,12 +8,12 @@ they would be seen beside the face.
 import cv2
 import numpy as np
 
-from space_core.distance import distance_to
+from space_core.arrays import distance_to, smoothstep
 from space_core.face.topology import NUM_SURFACE_POINTS, OVAL, canonical_face
 from space_core.generator.mesh_warp.face_motion import FaceMotion
 from space_core.generator.mesh_warp.head_shape import CELL, PERSON, places_at
+from space_core.generator.mesh_warp.morphology import square
 from space_core.generator.mesh_warp.sampling import EXTENT, blur
-from space_core.smoothstep import smoothstep
 
 # Lengths are normalized. A cheek further than ``HIDING`` beyond the outline, as from about 20° of yaw on, is not the
 # edge of the mirrored one. ``LASHES`` is how far its lashes reach.
@@ -43,7 +43,7 @@ def far_cheek(photo: FaceMotion, person: np.ndarray) -> np.ndarray | None:
         return None
     beyond = (person > PERSON) & (distance_to(face) > BEYOND_FACE * scale)
     side = max(round(WIDE * scale), 1)
-    hair = cv2.morphologyEx(beyond.astype(np.uint8), cv2.MORPH_OPEN, np.ones((side, side), np.uint8))
+    hair = cv2.morphologyEx(beyond.astype(np.uint8), cv2.MORPH_OPEN, square(side))
     cheek = (distance_to(hiding) < LASHES * scale) & (inside == 0)
     cheek = blur(cheek * smoothstep(distance_to(hair) / scale, *BESIDE_HAIR), BLUR * scale)[::CELL, ::CELL]
     return cheek * (1 - smoothstep(places_at(photo, 0.0)[1], *ABOVE_EARRING))

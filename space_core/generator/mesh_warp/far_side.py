@@ -7,14 +7,13 @@ import scipy
 import torch
 from torch.nn import functional as F
 
-from space_core.distance import distance_to
+from space_core.arrays import distance_to, smoothstep
 from space_core.face.topology import NUM_SURFACE_POINTS, OVAL, canonical_face, face_normals
 from space_core.generator.mesh_warp.face_motion import FaceMotion, index_on, upload
 from space_core.generator.mesh_warp.far_cheek import far_cheek
 from space_core.generator.mesh_warp.head_shape import CELL, HEAD_MIDDLE, PERSON
 from space_core.generator.mesh_warp.inpainting import fill
 from space_core.generator.mesh_warp.sampling import EXTENT, blur
-from space_core.smoothstep import smoothstep
 
 # Cosines: by how much more than the far side the near side must face the camera, and how little the far side does, for
 # it not to be mirrored … to be mirrored wholly.

@@ -10,6 +10,7 @@ import numpy as np
 import scipy
 import torch
 
+from space_core.arrays import smoothstep
 from space_core.face.crop_size import MARGIN
 from space_core.face.topology import CHIN, OVAL, canonical_face
 from space_core.generator.mesh_warp.face_motion import FaceMotion
@@ -17,7 +18,6 @@ from space_core.generator.mesh_warp.hanging_hair import HangingHair
 from space_core.generator.mesh_warp.head_shape import at_points, places_at
 from space_core.generator.mesh_warp.held_things import held_things
 from space_core.generator.mesh_warp.sampling import EXTENT
-from space_core.smoothstep import smoothstep
 
 NECK_TOP, NECK_END = 0.85, 2.1  # y between which the head's turning fades out down the neck
 HEAD_SIDE, HEAD_END = 1.9, 3.2  # |x| between which it fades out to the sides, beyond any hair

@@ -3,10 +3,10 @@
 import numpy as np
 import torch
 
+from space_core.arrays import smoothstep
 from space_core.face.topology import CHEEKS, NUM_SURFACE_POINTS, canonical_face
 from space_core.generator.mesh_warp.face_motion import FaceMotion
 from space_core.generator.mesh_warp.sampling import box_mean, sample
-from space_core.smoothstep import smoothstep
 
 # Points of the left half of the forehead in columns, each from the hairline down to the lower rim of the brow.
 COLUMNS = (

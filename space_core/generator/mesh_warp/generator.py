@@ -30,6 +30,7 @@ from space_core.generator.mesh_warp.compositing.compositor import compose
 from space_core.generator.mesh_warp.compositing.prepared_canvas import PreparedCanvas, film_transform, prepare_canvas
 from space_core.generator.mesh_warp.compositing.soft_edges import soften_edges
 from space_core.generator.mesh_warp.compositing.stretched_rims import smooth_rims
+from space_core.generator.mesh_warp.compositing.warp import Warp
 from space_core.generator.mesh_warp.drawing_process import DrawingLease
 from space_core.generator.mesh_warp.face_motion import TO_SURROUNDINGS, FaceMotion, PixelTransform, face_motion, upload
 from space_core.generator.mesh_warp.far_side import FarAppearance, far_appearance
@@ -266,18 +267,14 @@ class MeshWarpGenerator:
     def _composed(
         self, prepared: PreparedPortrait, motion: FaceMotion, memory: FrameMemory | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """What ``compose`` returns; what it is given is freed before the features are drawn."""
-        canvas = prepared.canvas
-        offsets, far, back = self._offsets(prepared, motion)
-        shade = crease_shade(
-            prepared.wrinkles, motion, canvas.centres[:, 1:-1, 1:-1] + offsets, canvas.grid, prepared.to_surroundings
-        )
-        return compose(canvas, offsets, shade, far, back, memory)
+        """What ``compose`` returns; the warp is freed before the features are drawn."""
+        canvas, warp = prepared.canvas, self._warp(prepared, motion)
+        seen = canvas.centres[:, 1:-1, 1:-1] + warp.offsets
+        shade = crease_shade(prepared.wrinkles, motion, seen, canvas.grid, prepared.to_surroundings)
+        return compose(canvas, warp, shade, memory)
 
-    def _offsets(
-        self, prepared: PreparedPortrait, motion: FaceMotion
-    ) -> tuple[torch.Tensor, torch.Tensor | None, DrawnBack | None]:
-        """``offsets``, ``far`` and ``back`` of ``compose``."""
+    def _warp(self, prepared: PreparedPortrait, motion: FaceMotion) -> Warp:
+        """The warp of a few frames."""
         grid, centres = prepared.canvas.grid, prepared.canvas.centres[:, 1:-1, 1:-1]
         mesh, size = prepared.mesh, (grid.rows, grid.columns)
         shown_in_photo = len(mesh.source) - len(mesh.back.vertices)
@@ -319,7 +316,7 @@ class MeshWarpGenerator:
             behind, depths_behind = mesh.back.grown(motion, behind, depths_behind)
             cells = in_cells(behind, depths_behind, mesh.back.triangles, attributes, shown)
             back = DrawnBack(mesh.back.texture, cells)
-        return F.hardshrink(offsets, STILL * prepared.to_film.scale), far, back
+        return Warp(F.hardshrink(offsets, STILL * prepared.to_film.scale), far, back)
 
 
 def _with_lips(face: PosedFace, edges: LipEdges | None) -> PosedFace:

@@ -5,8 +5,9 @@ import numpy as np
 import scipy
 import torch
 
-from space_core.generator.mesh_warp.sampling import blur, blur_widely, sum_of_channels, to_three_channels
-from space_core.smoothstep import smoothstep
+from space_core.arrays import smoothstep
+from space_core.generator.mesh_warp.morphology import square
+from space_core.generator.mesh_warp.sampling import blur, blur_widely, channels_last, sum_of_channels, to_three_channels
 
 SURE = 0.9  # of the mask: a pixel that shows the person
 HAIR = 8  # pixels, standard deviation over which the person's colours are averaged
@@ -35,7 +36,7 @@ def find_hair_strands(picture: torch.Tensor, person: np.ndarray) -> np.ndarray:
     sure = person > SURE
     if not sure.any() or sure.all():
         return np.zeros_like(person)
-    seen = np.ascontiguousarray(picture[0].permute(1, 2, 0).numpy())
+    seen = channels_last(picture[0])
     distance, nearest = scipy.ndimage.distance_transform_edt(~sure, return_indices=True)
     distance = distance.astype(np.float32)
     lines = _lines(seen, sure, distance, nearest)
@@ -46,7 +47,7 @@ def find_hair_strands(picture: torch.Tensor, person: np.ndarray) -> np.ndarray:
     usual, rough = (_widely_blurred(values * outside) / known.clip(1e-3) for values in (lines, detail))
     lines = lines * (distance > NEAR) * (1 - smoothstep(rough, *SMOOTH)) * (known > MIN_OUTSIDE)
     clear, faint = ((lines > least) & (lines > times * usual.clip(MIN_LINES)) for least, times in (CLEAR, FAINT))
-    strands = cv2.dilate(_long(faint, clear).astype(np.float32), np.ones((3, 3)))
+    strands = cv2.dilate(_long(faint, clear).astype(np.float32), square(3))
     return strands * (1 - smoothstep(distance, REACH, REACH + FADE))
 
 
@@ -76,7 +77,7 @@ def _widely_blurred(values: np.ndarray) -> np.ndarray:
 
 def _long(faint: np.ndarray, clear: np.ndarray) -> np.ndarray:
     """The pieces of a mask (640, 640) that are long, thin and in part clear, (640, 640) bool each."""
-    pieces, count = scipy.ndimage.label(faint, np.ones((3, 3)))
+    pieces, count = scipy.ndimage.label(faint, square(3))
     kept = np.zeros(count + 1, bool)
     for number, box in enumerate(scipy.ndimage.find_objects(pieces), 1):
         own = pieces[box] == number

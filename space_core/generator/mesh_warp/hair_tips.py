@@ -5,9 +5,9 @@ import numpy as np
 import scipy
 import torch
 
+from space_core.arrays import smoothstep
 from space_core.generator.mesh_warp.inpainting import fill
-from space_core.generator.mesh_warp.sampling import blur, sum_of_channels, to_three_channels
-from space_core.smoothstep import smoothstep
+from space_core.generator.mesh_warp.sampling import blur, channels_last, sum_of_channels, to_three_channels
 
 STEP = 2  # pixels of the surroundings per pixel that is looked at; all lengths below are in the latter
 SURE = 0.9  # of the mask: a pixel that shows the person
@@ -25,7 +25,7 @@ def find_hair_tips(picture: torch.Tensor, person: np.ndarray) -> np.ndarray:
 
     ``person`` (640, 640) is the mask, 0 background … 1 person.
     """
-    seen = np.ascontiguousarray(picture[0].permute(1, 2, 0).numpy())
+    seen = channels_last(picture[0])
     seen = cv2.resize(seen, None, fx=1 / STEP, fy=1 / STEP, interpolation=cv2.INTER_AREA)
     sure = person[::STEP, ::STEP] > SURE
     if not sure.any() or sure.all():

@@ -11,11 +11,12 @@ import numpy as np
 import scipy
 import torch
 
+from space_core.arrays import smoothstep
 from space_core.face.hair_locks import LOCKS
 from space_core.face.topology import OVAL
 from space_core.generator.mesh_warp.face_motion import FaceMotion
+from space_core.generator.mesh_warp.morphology import square
 from space_core.generator.mesh_warp.sampling import EXTENT, blur, downsampled, grid_of
-from space_core.smoothstep import smoothstep
 
 CELL = 4  # pixels of the surroundings whose mean colour is looked at
 SURE = 0.9  # of the mask: a cell that shows the person
@@ -79,7 +80,7 @@ def find_hanging_hair(photo: FaceMotion, picture: torch.Tensor, person: np.ndarr
     sure = cv2.resize(person, (EXTENT // CELL, EXTENT // CELL), interpolation=cv2.INTER_AREA) > SURE
     outline, face = photo.host.posed[0, list(OVAL), :2] / CELL, np.zeros(sure.shape, np.uint8)
     cv2.fillPoly(face, [outline.round().astype(np.int32)], 1)
-    around = sure & ~cv2.dilate(face, np.ones((5, 5), np.uint8)).astype(bool)
+    around = sure & ~cv2.dilate(face, square(5)).astype(bool)
     hangs = blur(_hanging(photo, picture, around).astype(np.float32), REACH)
     return HangingHair(hangs / blur(around.astype(np.float32), REACH).clip(0.05))
 

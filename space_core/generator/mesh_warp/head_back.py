@@ -9,15 +9,15 @@ import cv2
 import numpy as np
 import torch
 
+from space_core.arrays import smoothstep
 from space_core.generator.mesh_warp.back_hair import continued_hair, sample_hair
 from space_core.generator.mesh_warp.face_motion import FaceMotion, upload
 from space_core.generator.mesh_warp.hanging_hair import HangingHair
 from space_core.generator.mesh_warp.head_shape import HEAD_MIDDLE, PERSON
 from space_core.generator.mesh_warp.neck_back import Neck, find_necks
 from space_core.generator.mesh_warp.neck_texture import neck_texture
-from space_core.generator.mesh_warp.sampling import EXTENT
+from space_core.generator.mesh_warp.sampling import EXTENT, channels_last
 from space_core.generator.mesh_warp.side_view import SideView, beside_axis, skin_colours
-from space_core.smoothstep import smoothstep
 
 # Horizontal sections of a head are ellipses about an upright axis. Their half widths and depths behind the axis are
 # those of the generic head without its ears, at these normalized heights; below the last it is not drawn.
@@ -148,7 +148,7 @@ def find_head_back(photo: FaceMotion, picture: torch.Tensor, person: np.ndarray,
         person: (640, 640) 0 background … 1 person.
         hair: long hair.
     """
-    seen = np.ascontiguousarray(picture[0].permute(1, 2, 0).numpy())
+    seen = channels_last(picture[0])
     rows = np.linspace(TOP, BOTTOM, TEXTURE[0])
     views = {
         side: SideView(photo, seen, side, rows, _outline(photo, person, rows, side), skin_colours(photo, seen, side))

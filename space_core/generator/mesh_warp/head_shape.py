@@ -12,13 +12,13 @@ import scipy
 import torch
 from safetensors.numpy import load_file
 
+from space_core.arrays import smoothstep
 from space_core.assets import weights_path
 from space_core.face.topology import NUM_SURFACE_POINTS, canonical_face
 from space_core.generator.mesh_warp.face_motion import FaceMotion
 from space_core.generator.mesh_warp.hanging_hair import HangingHair
 from space_core.generator.mesh_warp.rasterizer import rasterize
 from space_core.generator.mesh_warp.sampling import EXTENT, blur, grid_of
-from space_core.smoothstep import smoothstep
 
 HEAD_SHAPE = weights_path("head_shape.safetensors")
 

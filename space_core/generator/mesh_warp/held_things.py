@@ -7,9 +7,9 @@ import cv2
 import numpy as np
 import scipy
 
-from space_core.distance import distance_to
+from space_core.arrays import distance_to, smoothstep
 from space_core.generator.mesh_warp.head_shape import CELL
-from space_core.smoothstep import smoothstep
+from space_core.generator.mesh_warp.morphology import square
 
 SURE = 0.75  # of the mask: a cell that shows the person
 # Shares of the head's turn that fades out down the neck: what hangs together only below a line at which it has faded by
@@ -35,7 +35,7 @@ def held_things(person: np.ndarray, face: np.ndarray, faded: np.ndarray, scale: 
     for share in FADED:
         parts, _ = scipy.ndimage.label(shown & (faded < share))
         own = parts[row, column]
-        below = cv2.dilate((shown & (faded >= share)).astype(np.uint8), np.ones((3, 3))) > 0
+        below = cv2.dilate((shown & (faded >= share)).astype(np.uint8), square(3)) > 0
         others = [part for part in np.unique(parts[below]) if part not in (0, own)]
         held = np.isin(parts, [part for part in others if _height(parts == part) * CELL > MIN_HEIGHT * scale])
         if own and held.any():

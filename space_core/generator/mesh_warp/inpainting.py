@@ -8,8 +8,9 @@ import numpy as np
 import scipy
 import torch
 
+from space_core.arrays import smoothstep
+from space_core.generator.mesh_warp.morphology import square
 from space_core.generator.mesh_warp.sampling import blur
-from space_core.smoothstep import smoothstep
 
 DETAIL = 3.0  # pixels, standard deviation: what is finer than that is detail
 BORDER = 6  # pixels
@@ -74,7 +75,7 @@ def without_traces(picture: torch.Tensor, known: torch.Tensor, busy: np.ndarray)
         busy: (H, W) 0 where the surrounding is plain … 1.
     """
     is_known = (known[0, 0].numpy() > 0.99).astype(np.uint8)
-    around = np.ones((2 * TRACES + 1, 2 * TRACES + 1), np.uint8)
+    around = square(2 * TRACES + 1)
     clear = torch.from_numpy(cv2.erode(is_known, around))[None, None].float()
     if not clear.any():
         return known
@@ -140,12 +141,12 @@ def _pieced_together(detail: np.ndarray, is_known: np.ndarray) -> np.ndarray:
     window = np.outer(window, window)
     total = np.zeros((4, height + 2 * PIECE, width + 2 * PIECE), np.float32)  # with weights and a margin of one piece
     weighted = np.concatenate([detail, np.ones_like(detail[:1])])
-    whole = cv2.erode(is_known.astype(np.uint8), np.ones((PIECE + 1, PIECE + 1)), borderValue=0)
+    whole = cv2.erode(is_known.astype(np.uint8), square(PIECE + 1), borderValue=0)
     middles = np.argwhere(whole[::APART, ::APART]) * APART
     if not len(middles):
         return np.zeros_like(detail)
     border = scipy.ndimage.distance_transform_edt(~is_known, return_distances=False, return_indices=True)
-    needed = cv2.dilate((~is_known).astype(np.uint8), np.ones((PIECE, PIECE)))[::reach, ::reach]
+    needed = cv2.dilate((~is_known).astype(np.uint8), square(PIECE))[::reach, ::reach]
     centres, size = np.argwhere(needed) * reach, np.array([height, width])
     behind = np.abs((2 * border[:, *centres.T].T - centres + size - 1) % (2 * size - 2) - size + 1)  # or at the edges
     choices = scipy.spatial.cKDTree(middles).query(behind, min(CHOICES, len(middles)))[1].reshape(len(centres), -1)

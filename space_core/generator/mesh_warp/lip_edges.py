@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from space_core.arrays import smoothstep
 from space_core.face.posed_face import PosedFace
 from space_core.face.topology import INNER_UPPER_LIP, OUTER_UPPER_LIP
 from space_core.generator.mesh_warp.anatomy import MILLIMETRE
 from space_core.generator.mesh_warp.face_motion import FaceMotion
 from space_core.generator.mesh_warp.lip_seam import CLOSED, LOWER, UPPER, seam_shift
 from space_core.generator.mesh_warp.lip_strips import strips_shift
-from space_core.smoothstep import smoothstep
 
 # Open lips end where the photo shows them if they are open by this share of the photo's opening; lips that meet do so
 # along their tracked line.

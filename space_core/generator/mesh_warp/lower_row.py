@@ -10,16 +10,9 @@ from space_core.face.topology import INNER_LOWER_LIP, INNER_UPPER_LIP
 from space_core.generator.mesh_warp.anatomy import MILLIMETRE
 from space_core.generator.mesh_warp.depiction import saturation
 from space_core.generator.mesh_warp.face_motion import FaceMotion
-from space_core.generator.mesh_warp.mouth_light import MouthColours
 from space_core.generator.mesh_warp.opening_mask import opening_in_photo
 from space_core.generator.mesh_warp.sampling import sample
-from space_core.generator.mesh_warp.upper_row import (
-    TEETH_BEHIND_LIPS,
-    UpperRow,
-    enamel_in_light,
-    on_arch,
-    tooth_likeness,
-)
+from space_core.generator.mesh_warp.upper_row import TEETH_BEHIND_LIPS, UpperRow, enamel_in_light, on_arch
 
 MIDDLE = slice(3, 8)  # points of the inner lips, the middle third of the mouth
 STEPS = 40  # places from the upper lip to the lower one
@@ -110,7 +103,7 @@ def _is_teeth(colour: np.ndarray, lips: np.ndarray) -> bool:
     return bool(brighter > BRIGHTER and saturation(colour) < PALER * of_lips)
 
 
-def find_row_below(picture: torch.Tensor, photo: FaceMotion, upper: UpperRow, colours: MouthColours) -> RowBelow | None:
+def find_row_below(picture: torch.Tensor, photo: FaceMotion, upper: UpperRow) -> RowBelow | None:
     """The lower teeth in a picture (1, 3, h, w), 0…1, that shows an ``upper`` row as well.
 
     None if they are not seen: there are no teeth in most columns of the middle of the mouth, below the upper ones and
@@ -119,7 +112,7 @@ def find_row_below(picture: torch.Tensor, photo: FaceMotion, upper: UpperRow, co
     scale = float(photo.scale)
     window, opening = opening_in_photo(picture, photo, INNER_UPPER_LIP, INNER_LOWER_LIP)
     seen = picture[window.part]
-    teeth = (tooth_likeness(seen, colours) > 0.5) & (opening.coverage > 0.5)
+    teeth = (upper.likeness[0][window.part] > 0.5) & (opening.coverage > 0.5)
     shown, rows = upper.mask[0][window.part] > 0.5, window.pixels[..., 1]
     below = rows - torch.where(shown, rows, -torch.inf).amax(1, keepdim=True)
     teeth &= (below > BETWEEN_ROWS * scale) & (opening.above_lower > ROW_ABOVE_LIP * scale)

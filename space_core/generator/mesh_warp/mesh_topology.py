@@ -12,6 +12,7 @@ from space_core.face.topology import (
     OVAL,
     canonical_face,
 )
+from space_core.generator.mesh_warp.morphology import square
 from space_core.generator.mesh_warp.sampling import EXTENT
 
 SPACING = 18  # pixels between vertices: with wider spacing, strands of hair show kinks
@@ -38,7 +39,7 @@ def vertices_around(outline: np.ndarray, scale: float, person: np.ndarray) -> np
     dense = np.concatenate([outline + t * (np.roll(outline, -1, 0) - outline) for t in np.linspace(0, 1, 8)[:-1]])
     distance = scipy.spatial.cKDTree(dense).query(grid)[0]
     size = 2 * DENSE_PIXELS + 1
-    near = cv2.dilate((person > MIN_PERSON).astype(np.uint8), np.ones((size, size), np.uint8)) > 0
+    near = cv2.dilate((person > MIN_PERSON).astype(np.uint8), square(size)) > 0
     kept = near[grid[..., 1].round().astype(int), x.round().astype(int)] & (distance < DENSE_REACH * scale)
     kept[::2, ::2] = kept[[0, -1]] = kept[:, [0, -1]] = True
     kept &= distance > CLEARANCE * SPACING

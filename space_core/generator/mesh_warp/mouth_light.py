@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from space_core.arrays import smoothstep
 from space_core.face.luminance import LUMINANCE
 from space_core.face.topology import (
     EYES,
@@ -18,7 +19,6 @@ from space_core.generator.mesh_warp.depiction import Depiction, difference_of_sh
 from space_core.generator.mesh_warp.face_motion import FaceMotion
 from space_core.generator.mesh_warp.opening_mask import opening_in_photo
 from space_core.generator.mesh_warp.sampling import downsampled
-from space_core.smoothstep import smoothstep
 
 CHEEKS = [50, 280, 205, 425, 187, 411]
 # Enamel in white light, relative to white, and the powers to which the blue of the eyes' whites, relative to their red,

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from space_core.arrays import smoothstep
 from space_core.face.topology import INNER_LOWER_LIP, INNER_UPPER_LIP
 from space_core.generator.mesh_warp.anatomy import GUM, MILLIMETRE, TONGUE, TOOTH, load_anatomy
 from space_core.generator.mesh_warp.face_motion import FaceMotion, HostMotion, upload
@@ -15,7 +16,6 @@ from space_core.generator.mesh_warp.mouth_light import FLESH_REDDENING, REDDENIN
 from space_core.generator.mesh_warp.opening_mask import Window
 from space_core.generator.mesh_warp.prepared_mouth import JAW_AT_REST, PreparedMouth
 from space_core.generator.mesh_warp.rasterizer import rasterize
-from space_core.smoothstep import smoothstep
 
 CHIN_POINTS = (152, 148, 377, 175, 171, 396, 199)  # the skin over the chin bone, which goes where the jaw goes
 CHIN_SHARE = 0.8  # of the way of the skin over the chin, the lower incisors go

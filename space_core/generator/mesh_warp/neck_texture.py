@@ -2,11 +2,11 @@
 
 import numpy as np
 
+from space_core.arrays import smoothstep
 from space_core.generator.mesh_warp.back_hair import EDGE, FARTHEST, HairSample, continued_detail
 from space_core.generator.mesh_warp.neck_back import Neck, like_skin
 from space_core.generator.mesh_warp.sampling import blur
 from space_core.generator.mesh_warp.side_view import SideView
-from space_core.smoothstep import smoothstep
 
 SHADED = (0.8, 1.2)  # normalized heights between which the shade of the jaw fades out
 SKIN_TO = 1.3  # normalized height down to which skin is sampled: the cheek and the neck

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import torch
 
+from space_core.arrays import smoothstep
 from space_core.face.smile import smile_of
 from space_core.face.topology import INNER_LOWER_LIP, INNER_UPPER_LIP
 from space_core.generator.mesh_warp.anatomy import MILLIMETRE
@@ -30,7 +31,6 @@ from space_core.generator.mesh_warp.upper_row import (
     row_height,
     shade_on,
 )
-from space_core.smoothstep import smoothstep
 
 # Upper incisors end just below where the lips meet at rest, and further below in a smile, which lifts the lips.
 UPPER_EDGE_BELOW_LIPS, BELOW_IN_SMILE = 1.6 * MILLIMETRE, 2.0 * MILLIMETRE
@@ -206,7 +206,7 @@ def _like_upper_row(
 ) -> _Teeth:
     """Teeth at the height, in the light and in the colour of the upper row that a photo shows at that depth."""
     edge = max(teeth.edge, lower_edge(row.mask, photo, depth))
-    below = find_row_below(picture, photo, row, teeth.colours)
+    below = find_row_below(picture, photo, row)
     bottom = float(photo.host.normalized[0, INNER_LOWER_LIP[5], 1]) + HIDDEN_BELOW_LIP
     if below is not None:
         bottom, light = below.edge, float(np.clip(below.light, *LOWER_LIGHT))

@@ -15,13 +15,13 @@ from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional as F
 
+from space_core.arrays import smoothstep
 from space_core.assets import weights_path
 from space_core.face.topology import INNER_LOWER_LIP, INNER_UPPER_LIP, OUTER_LOWER_LIP, OUTER_UPPER_LIP
 from space_core.generator.mesh_warp.face_motion import FaceMotion, HostMotion, index_on, upload
 from space_core.generator.mesh_warp.opening_mask import opening_mask
 from space_core.generator.mesh_warp.prepared_mouth import EDGE_SHARE
 from space_core.generator.mesh_warp.sampling import affine_grid, blur_batch, grid_of, pairs
-from space_core.smoothstep import smoothstep
 
 WEIGHTS = weights_path("refinement.safetensors")
 

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from space_core.arrays import smoothstep
 from space_core.face.luminance import LUMINANCE
 from space_core.face.topology import (
     EYES,
@@ -31,7 +32,6 @@ from space_core.generator.mesh_warp.depiction import Depiction
 from space_core.generator.mesh_warp.face_motion import FaceMotion, PixelTransform, upload
 from space_core.generator.mesh_warp.rasterizer import rasterize
 from space_core.generator.mesh_warp.sampling import EXTENT, blur, pairs
-from space_core.smoothstep import smoothstep
 
 NOT_SKIN = [point for eye in EYES for point in (*eye.upper_lid, *eye.lower_lid)]
 NOT_SKIN += [*OUTER_UPPER_LIP, *OUTER_LOWER_LIP, *INNER_UPPER_LIP, *INNER_LOWER_LIP]

@@ -92,6 +92,11 @@ def downsampled(planes: torch.Tensor, times: int) -> torch.Tensor:
     )
 
 
+def channels_last(picture: torch.Tensor) -> np.ndarray:
+    """(H, W, C) a picture (C, H, W) on the host."""
+    return np.ascontiguousarray(picture.permute(1, 2, 0).numpy())
+
+
 def sum_of_channels(picture: np.ndarray) -> np.ndarray:
     """(H, W) the sum of the channels of a picture (H, W, C), float32; several times as fast as NumPy's."""
     return cv2.transform(picture, np.ones((1, picture.shape[2])))

@@ -12,13 +12,14 @@ import cv2
 import numpy as np
 import torch
 
+from space_core.arrays import smoothstep
 from space_core.face.smile import FAINT_COUNTS, smile_of
 from space_core.face.topology import CHEEKS, NUM_SURFACE_POINTS, OUTER_LOWER_LIP, OUTER_UPPER_LIP, canonical_face
 from space_core.generator.mesh_warp.depiction import Depiction
 from space_core.generator.mesh_warp.face_motion import FaceMotion, HostMotion, upload
+from space_core.generator.mesh_warp.morphology import square
 from space_core.generator.mesh_warp.rasterizer import rasterize
 from space_core.generator.mesh_warp.sampling import blur, double, sample
-from space_core.smoothstep import smoothstep
 
 # From the nose to below the corner of the mouth, on the left half of the canonical face.
 FOLD = np.array(
@@ -204,7 +205,7 @@ def _skin(picture: np.ndarray, cheeks: np.ndarray, scale: float) -> np.ndarray:
 
 def _without_gaps(mask: np.ndarray, reach: float) -> np.ndarray:
     """A mask (h, w), 0…1, without its gaps that are no wider than twice ``reach``, in pixels."""
-    return cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones((2 * int(reach) + 1,) * 2, np.uint8))
+    return cv2.morphologyEx(mask, cv2.MORPH_CLOSE, square(2 * int(reach) + 1))
 
 
 def _extent(chosen: np.ndarray) -> tuple[slice, slice]:

@@ -4,9 +4,10 @@ import cv2
 import numpy as np
 import torch
 
+from space_core.arrays import smoothstep
 from space_core.generator.mesh_warp.inpainting import DETAIL, TRACES, detail_beyond, fill
-from space_core.generator.mesh_warp.sampling import blur, sum_of_channels, to_three_channels
-from space_core.smoothstep import smoothstep
+from space_core.generator.mesh_warp.morphology import square
+from space_core.generator.mesh_warp.sampling import blur, channels_last, sum_of_channels, to_three_channels
 
 # Structure is the deviation of known colours, 0…1, from their mean, between the first two scales and averaged over the
 # third (standard deviations, pixels): grain and shades are none. Below and above these values it is plain and busy.
@@ -32,8 +33,8 @@ def busyness(picture: torch.Tensor, known: torch.Tensor) -> np.ndarray:
         picture: (1, 3, H, W) float, 0…1.
         known: (1, 1, H, W) 0 unknown … 1 known.
     """
-    weight = cv2.erode(known[0, 0].numpy(), np.ones((2 * TRACES + 1, 2 * TRACES + 1), np.uint8))
-    own = _channels_last(picture) * to_three_channels(weight)
+    weight = cv2.erode(known[0, 0].numpy(), square(2 * TRACES + 1))
+    own = channels_last(picture[0]) * to_three_channels(weight)
     fine = blur(own, FINE) / to_three_channels(blur(weight, FINE).clip(1e-3))
     # Of the coarse scale a quarter of the resolution is enough.
     small, small_weight = (
@@ -59,11 +60,11 @@ def texture_beyond(smooth: torch.Tensor, picture: torch.Tensor, known: torch.Ten
 
 def _texture(picture: torch.Tensor, known: torch.Tensor) -> np.ndarray:
     """(H, W) 1 where the known part nearby has detail everywhere, such as leaves … 0, also on paper with letters."""
-    seen, weight = _channels_last(picture), known[0, 0].numpy()
+    seen, weight = channels_last(picture[0]), known[0, 0].numpy()
     strong = (sum_of_channels(cv2.absdiff(seen, blur(seen, DETAIL))) > 3 * STRONG).astype(np.float32)
     share: np.ndarray = smoothstep(_nearby(strong, weight), *EVERYWHERE)
     if share.any():
-        range_of_colours = sum_of_channels(cv2.morphologyEx(seen, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)))
+        range_of_colours = sum_of_channels(cv2.morphologyEx(seen, cv2.MORPH_GRADIENT, square(3)))
         even = (range_of_colours < 3 * EVEN).astype(np.float32)
         share = share * (1 - smoothstep(_nearby(even, weight), *PAPER))
     return share
@@ -78,8 +79,3 @@ def _nearby(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
     )
     mean, certain = (torch.from_numpy(array)[None, None] for array in (total / near.clip(1e-3), (10 * near).clip(0, 1)))
     return cv2.resize(fill(mean, certain)[0, 0].numpy(), weight.shape[::-1], interpolation=cv2.INTER_LINEAR)
-
-
-def _channels_last(picture: torch.Tensor) -> np.ndarray:
-    """(H, W, C) a picture (1, C, H, W)."""
-    return np.ascontiguousarray(picture[0].permute(1, 2, 0).numpy())

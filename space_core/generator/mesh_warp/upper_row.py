@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from space_core.arrays import smoothstep
 from space_core.face.topology import INNER_LOWER_LIP, INNER_UPPER_LIP
 from space_core.generator.mesh_warp.anatomy import MILLIMETRE
 from space_core.generator.mesh_warp.face_motion import FaceMotion
 from space_core.generator.mesh_warp.mouth_light import MouthColours
 from space_core.generator.mesh_warp.opening_mask import WINDOW_MARGIN, OpeningMask, opening_in_photo, opening_mask
 from space_core.generator.mesh_warp.sampling import pixels_of
-from space_core.smoothstep import smoothstep
 
 TEETH_BEHIND_LIPS = 5 * MILLIMETRE
 ARCH = 2.1  # curvature of the dental arch seen from above: depth = ARCH · x²
@@ -85,12 +85,14 @@ class UpperRow:
         mask: (1, 1, 640, 640) where they are, 0…1, all that lies between the upper lip and the row's lower border:
             gum and the gaps of a child's teeth as well.
         shown: (1, 1, 640, 640) the same without what is no tooth at its ends.
+        likeness: (1, 1, 640, 640) how far what is around the lips has the colours of teeth, 0…1.
         clear: whether hardly anything else is there, so that their colour can be measured.
         even: whether their lower border is like that of a row of teeth.
     """
 
     mask: torch.Tensor
     shown: torch.Tensor
+    likeness: torch.Tensor
     clear: bool
     even: bool
 
@@ -101,8 +103,8 @@ def find_upper_row(picture: torch.Tensor, photo: FaceMotion, colours: MouthColou
     margin = WINDOW_MARGIN + round(TYPICAL_ROW * scale)
     window, opening = opening_in_photo(picture, photo, INNER_UPPER_LIP, INNER_LOWER_LIP, margin)
     around_lips = window.part
-    whole, picture = torch.zeros_like(picture[:, :1]), picture[around_lips]
-    tooth = tooth_likeness(picture, colours)
+    size, picture = picture.shape[2:], picture[around_lips]
+    tooth = _tooth_likeness(picture, colours)
     # A pixel or two next to the lips are as much lip as tooth.
     clear = smoothstep(opening.below_upper, 0.5, 2.0) * smoothstep(opening.above_lower, 0.5, 2.0)
     border = _edge_of_upper_row(picture, opening, tooth, scale)
@@ -124,13 +126,14 @@ def find_upper_row(picture: torch.Tensor, photo: FaceMotion, colours: MouthColou
     clear = float((mask * tooth).sum()) > CLEAR_SHARE * float(mask.sum())
     if not clear and share < MIN_SHARE_OF_TEETH[1]:
         return None
-    whole[around_lips] = mask[:, None]
-    shown = torch.zeros_like(whole)
-    shown[around_lips] = (mask * _teeth_at_ends(picture, mask, columns, colours.lips, scale))[:, None]
-    return UpperRow(whole, shown, clear, _unevenness(border[0, 0], columns[0, 0]) < MAX_UNEVEN * scale)
+    shown = mask * _teeth_at_ends(picture, mask, columns, colours.lips, scale)
+    planes = torch.zeros(3, 1, 1, *size, device=picture.device)
+    planes[around_lips] = torch.stack([mask, shown, tooth])[:, None]
+    even = _unevenness(border[0, 0], columns[0, 0]) < MAX_UNEVEN * scale
+    return UpperRow(planes[0], planes[1], planes[2], clear, even)
 
 
-def tooth_likeness(picture: torch.Tensor, colours: MouthColours) -> torch.Tensor:
+def _tooth_likeness(picture: torch.Tensor, colours: MouthColours) -> torch.Tensor:
     """(1, h, w) how far a picture (1, 3, h, w), 0…1, has the colours of teeth, 0…1, by those of the lips."""
     lips = torch.from_numpy(colours.lips)
     of_lips = _saturation(lips[None])
@@ -140,9 +143,8 @@ def tooth_likeness(picture: torch.Tensor, colours: MouthColours) -> torch.Tensor
         (level * lips.mean()).clamp(max=enough) for level, enough in zip((low, high), BRIGHT_ENOUGH, strict=True)
     )
     paler = smoothstep(_saturation(picture) / of_lips.clamp(min=PALE_LIPS[0]), *TOOTH_SATURATION)
-    of_lips, of_teeth = (_green(torch.from_numpy(colour)[None]) for colour in (colours.lips, colours.enamel))
-    if of_teeth - of_lips > MIN_LESS_RED:
-        paler = torch.maximum(paler, smoothstep((_green(picture) - of_lips) / (of_teeth - of_lips), *TOOTH_GREEN))
+    if (as_teeth := _green_as_teeth(picture, lips, torch.from_numpy(colours.enamel))) is not None:
+        paler = torch.maximum(paler, smoothstep(as_teeth, *TOOTH_GREEN))
     tooth = smoothstep(picture.mean(1), low, high) * paler
     return F.avg_pool2d(F.max_pool2d(tooth, (1, 5), 1, (0, 2)), 3, 1, 1)  # the gaps between teeth belong to them
 
@@ -164,10 +166,9 @@ def _teeth_at_ends(
     are those of ``_columns_with_teeth``.
     """
     enamel = enamel_in_light(picture, mask[:, None]).clamp(min=0.05)
-    of_lips, of_enamel = (_green(colour[None]) for colour in (torch.from_numpy(lips).to(enamel), enamel))
     teeth = smoothstep(picture.mean(1) / enamel.mean(), *END_BRIGHTNESS)
-    if of_enamel - of_lips > MIN_LESS_RED:
-        teeth = teeth * smoothstep((_green(picture) - of_lips) / (of_enamel - of_lips), *END_GREEN)
+    if (as_teeth := _green_as_teeth(picture, torch.from_numpy(lips).to(enamel), enamel)) is not None:
+        teeth = teeth * smoothstep(as_teeth, *END_GREEN)
     width = 2 * round(ROW_ENDS * scale) + 1
     inside = F.avg_pool1d((columns >= 0.5).float(), width, 1, width // 2)
     above = F.avg_pool2d(teeth * mask, 3, 1, 1).flip(1).cummax(1).values.flip(1)
@@ -210,6 +211,17 @@ def _saturation(colours: torch.Tensor) -> torch.Tensor:
     """(B, …) of colours (B, 3, …), 0…1."""
     brightest = colours.amax(1)
     return (brightest - colours.amin(1)) / brightest.clamp(min=0.05)
+
+
+def _green_as_teeth(picture: torch.Tensor, lips: torch.Tensor, enamel: torch.Tensor) -> torch.Tensor | None:
+    """(1, h, w) where green over red in a picture (1, 3, h, w) lies between that of lips (3,), 0, and enamel (3,), 1.
+
+    None where these two are alike.
+    """
+    of_lips, of_enamel = (_green(colour[None]) for colour in (lips, enamel))
+    if of_enamel - of_lips <= MIN_LESS_RED:
+        return None
+    return (_green(picture) - of_lips) / (of_enamel - of_lips)
 
 
 def _green(colours: torch.Tensor) -> torch.Tensor:

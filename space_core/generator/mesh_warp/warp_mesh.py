@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from space_core.arrays import smoothstep
 from space_core.face.topology import NUM_SURFACE_POINTS, OVAL, canonical_face
 from space_core.generator.mesh_warp.brow_edges import brow_edges
 from space_core.generator.mesh_warp.face_motion import FaceMotion, HostMotion, PixelTransform, index_on, upload
@@ -19,7 +20,6 @@ from space_core.generator.mesh_warp.hanging_hair import find_hanging_hair, hair_
 from space_core.generator.mesh_warp.head_back import HeadBack, find_head_back
 from space_core.generator.mesh_warp.head_shape import HeadDepth, at_points, head_depth
 from space_core.generator.mesh_warp.mesh_topology import triangulate, vertices_around
-from space_core.smoothstep import smoothstep
 
 NECK = (0.0, 0.78, 1.25)  # normalized place of the point about which heads turn
 MAX_SWAY = 0.25  # normalized: the body's sway approaches this and never exceeds it

@@ -13,13 +13,13 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from space_core.arrays import smoothstep
 from space_core.face.topology import CHEEKS, NUM_SURFACE_POINTS, canonical_face
 from space_core.generator.mesh_warp.compositing.grid import Grid
 from space_core.generator.mesh_warp.depiction import Depiction
 from space_core.generator.mesh_warp.face_motion import FaceMotion, PixelTransform, index_on, upload
 from space_core.generator.mesh_warp.rasterizer import rasterize
 from space_core.generator.mesh_warp.sampling import EXTENT, blur_batch, box_mean, downsampled, pairs, sample
-from space_core.smoothstep import smoothstep
 
 STEPS = EXTENT // 2  # side of the maps of creases, pixels: half the surroundings' resolution, as creases are soft
 LINE_WIDTH, FOLD_WIDTH = 0.010, 0.035  # standard deviations across a crease: of its line, and of its soft shadow

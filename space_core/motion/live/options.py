@@ -2,10 +2,10 @@
 
 import numpy as np
 
+from space_core.arrays import smoothstep
 from space_core.motion.action_units import unit_strengths
 from space_core.motion.emotion import TRANSITION, emotion_curve
 from space_core.options import MotionOptions
-from space_core.smoothstep import smoothstep
 from space_core.timing import FPS
 
 GAZE_TRANSITION = 0.16  # seconds: a slow saccade

@@ -3,8 +3,8 @@
 import torch
 from torch.nn import functional as F
 
+from space_core.arrays import smoothstep
 from space_core.generator.mesh_warp.refinement import EDGE, INSIDE, SIDE
-from space_core.smoothstep import smoothstep
 
 MIN_INSIDE = 60  # pixels between the lips; fewer show too little to be compared
 RANKS = 24  # quantiles of the luminance that are compared

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from space_core.generator.mesh_warp.compositing.back_view import BackView, DrawnBack, blend_back, find_back_view
+from space_core.generator.mesh_warp.compositing.back_view import BackView, blend_back, find_back_view
 from space_core.generator.mesh_warp.compositing.compositor_opencv import compose_in_opencv
 from space_core.generator.mesh_warp.compositing.far_view import FarView, blend_far_side, find_far_view
 from space_core.generator.mesh_warp.compositing.grid import differences, smoothed
@@ -24,6 +24,7 @@ from space_core.generator.mesh_warp.compositing.minification import minified
 from space_core.generator.mesh_warp.compositing.occlusion_edges import OcclusionEdges, find_occlusion_edges
 from space_core.generator.mesh_warp.compositing.person_layer import BIAS
 from space_core.generator.mesh_warp.compositing.prepared_canvas import PreparedCanvas
+from space_core.generator.mesh_warp.compositing.warp import Warp
 from space_core.generator.mesh_warp.frame_memory import FrameMemory
 from space_core.generator.mesh_warp.sampling import pairs, sample
 
@@ -31,42 +32,27 @@ FEW = 24  # frames that are sampled four times a pixel at once: they take 50 MB 
 
 
 def compose(
-    prepared: PreparedCanvas,
-    offsets: torch.Tensor,
-    shade: torch.Tensor | None,
-    far: torch.Tensor | None = None,
-    back: DrawnBack | None = None,
-    memory: FrameMemory | None = None,
+    prepared: PreparedCanvas, warp: Warp, shade: torch.Tensor | None = None, memory: FrameMemory | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Draws a few frames.
 
     Args:
-        offsets: (B, rows, columns, 2) from each cell's centre to the place of the photo that is seen there, in pixels
-            of the film; zero where nothing moves.
+        warp: of the frames.
         shade: (B, 3, rows, columns) by which factor the layer's red, green and blue are multiplied, 0…1.59, or None.
-        far: (B, rows, columns, 6 or 7) likewise to the place whose mirror image may be seen instead, ``hidden`` of
-            ``FarSide`` times how much of it is in view, that, ``kind``, and, if that is anywhere, 1 where a cell beside
-            the face may not show the photo's far cheek … 0 where it may; or None.
-        back: the back of the head, or None.
         memory: where a CPU's frames are taken from; by default it is fresh.
 
     Returns:
         Frames (B, H, W, 3) uint8, and the places that are seen, smoothed and with one more cell around,
         (B, rows + 2, columns + 2, 2) in pixels of the film.
     """
-    places = prepared.centres + smoothed(offsets)
-    if offsets.device.type == "cpu":
-        return compose_in_opencv(prepared, places, shade, offsets, far, back, memory), places
-    return compose_in_torch(prepared, places, shade, offsets, far, back), places
+    places = prepared.centres + smoothed(warp.offsets)
+    if places.device.type == "cpu":
+        return compose_in_opencv(prepared, warp, places, shade, memory), places
+    return compose_in_torch(prepared, warp, places, shade), places
 
 
 def compose_in_torch(
-    prepared: PreparedCanvas,
-    places: torch.Tensor,
-    shade: torch.Tensor | None,
-    offsets: torch.Tensor,
-    far: torch.Tensor | None,
-    back: DrawnBack | None = None,
+    prepared: PreparedCanvas, warp: Warp, places: torch.Tensor, shade: torch.Tensor | None = None
 ) -> torch.Tensor:
     """Frames (B, H, W, 3) uint8, wholly on the device; arguments as ``compose`` returns and takes them."""
     grid = prepared.grid
@@ -74,12 +60,12 @@ def compose_in_torch(
     layer = _sampled_at(prepared, prepared.layer, where)
     several = torch.cat([_sampled_four_times(prepared, part) for part in where.split(FEW)])
     layer = layer.lerp(several, grid.at_pixels(minified(places, grid.cell)[:, None]))
-    if (edges := find_occlusion_edges(prepared, offsets)) is not None:
+    if (edges := find_occlusion_edges(prepared, warp.offsets)) is not None:
         layer = _with_occlusion_edges(layer, prepared, edges, places.shape[1:3])
-    if (view := find_far_view(prepared, places, offsets, far)) is not None:
+    if (view := find_far_view(prepared, warp, places)) is not None:
         mirrored = partial(_mirrored, prepared, view, (places.shape[1], places.shape[2]))
         layer = _with_view(layer, prepared, view, places.shape[1:3], mirrored, blend_far_side)
-    if (behind := find_back_view(prepared, places, back)) is not None:
+    if (behind := find_back_view(prepared, places, warp.back)) is not None:
         drawn = partial(_sampled_texture, behind.texture)
         layer = _with_view(layer, prepared, behind, places.shape[1:3], drawn, blend_back)
     colours, share = layer.split((3, 1), 1)

@@ -7,11 +7,12 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from space_core.arrays import smoothstep
 from space_core.generator.mesh_warp.compositing.grid import GridWindow, box_sum, differences, smoothed, window_around
 from space_core.generator.mesh_warp.compositing.mirrored_edge import IN_FACE, draw_apart
 from space_core.generator.mesh_warp.compositing.person_layer import BIAS
 from space_core.generator.mesh_warp.compositing.prepared_canvas import PreparedCanvas
-from space_core.smoothstep import smoothstep
+from space_core.generator.mesh_warp.compositing.warp import Warp
 
 # A cell that sees less of the photo than the second share of what it saw at rest sees it stretched, and wholly so if it
 # sees less than the first, or sees it from behind. That is averaged over so many cells around each; more than so large
@@ -51,15 +52,14 @@ class FarView:
         return self.weights[..., [0, *range(5, self.weights.shape[-1])]].amax(-1)
 
 
-def find_far_view(
-    prepared: PreparedCanvas, places: torch.Tensor, offsets: torch.Tensor, far: torch.Tensor | None
-) -> FarView | None:
-    """Where the far side is seen, for arguments and places of ``compose``.
+def find_far_view(prepared: PreparedCanvas, warp: Warp, places: torch.Tensor) -> FarView | None:
+    """Where the far side is seen, for the warp and the places of ``compose``.
 
     On the CPU the window is as small as can be, or None where there is none; elsewhere it is the whole grid.
     """
-    if far is None or prepared.far is None:
+    if warp.far is None or prepared.far is None:
         return None
+    far, offsets = warp.far, warp.offsets
     top = left = 0
     if offsets.device.type == "cpu":
         used = window_around(far[..., 2] > 0, 1 + (MARGIN if far[..., 6:].any() else 0))

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from space_core.generator.mesh_warp.morphology import square
 from space_core.generator.mesh_warp.sampling import grid_of
 
 
@@ -124,7 +125,7 @@ def _box_sum_in_opencv(cells: torch.Tensor, radius: int) -> torch.Tensor:
 
 def dilated(cells: np.ndarray) -> np.ndarray:
     """(r, c) the greatest of cells (r, c), bool or uint8, in each and those around it, as uint8."""
-    return cv2.dilate(cells.astype(np.uint8, copy=False), np.ones((3, 3), np.uint8))
+    return cv2.dilate(cells.astype(np.uint8, copy=False), square(3))
 
 
 def scaled(places: np.ndarray, origin: np.ndarray, scale: float) -> np.ndarray:

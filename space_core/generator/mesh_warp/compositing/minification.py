@@ -7,8 +7,8 @@ flicker as the head moves.
 import torch
 from torch.nn import functional as F
 
+from space_core.arrays import smoothstep
 from space_core.generator.mesh_warp.compositing.grid import differences
-from space_core.smoothstep import smoothstep
 
 # Pixels of the photo per pixel of the film, along x or y: sampled once a pixel … four times.
 MINIFIED = (1.5, 2.0)

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from space_core.arrays import smoothstep
 from space_core.generator.mesh_warp.compositing.grid import smoothed, window_around
-from space_core.smoothstep import smoothstep
 
 JUMP = 8.0  # pixels of the crop by which places beside an edge are further apart than the cells themselves
 IN_FACE = (0.85, 1.0)  # of a share: outside … inside of the face

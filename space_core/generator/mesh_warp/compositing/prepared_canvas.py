@@ -68,6 +68,11 @@ class PreparedCanvas:
         """Places (h, w, 2) float32 in pixels of the film, in pixels of the layer."""
         return scaled(places, self.corner, self.density)
 
+    def sampled(self, layer: np.ndarray, where: np.ndarray) -> np.ndarray:
+        """(h, w, 4) uint8 ``layer``, or one of its size, at ``where`` (h, w, 2) float32, in its pixels."""
+        interpolation = cv2.INTER_CUBIC if self.bicubic else cv2.INTER_LINEAR
+        return cv2.remap(layer, where, None, interpolation, borderMode=cv2.BORDER_REPLICATE)
+
     def over_layer(self, cells: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
         """(B, r, c, C) values (1, C, h, w) over the whole layer at places (B, r, c, 2), in pixels of the film."""
         steps = self.density / (np.array(self.layer.shape[1::-1]) + self.density - 1)  # shares of the layer per pixel

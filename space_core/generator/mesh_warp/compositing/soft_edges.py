@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from space_core.arrays import smoothstep
 from space_core.generator.mesh_warp.compositing.grid import Grid, box_sum, differences
 from space_core.generator.mesh_warp.compositing.prepared_canvas import PreparedCanvas
 from space_core.generator.mesh_warp.sampling import blur_in_torch, reach_of_blur
-from space_core.smoothstep import smoothstep
 
 # Pixels of the photo per pixel of the frame, along the direction in which they are the most: up to the first the frame
 # stays as it is, from the second on it is as blurred as the photo.

@@ -8,11 +8,11 @@ from functools import reduce
 import numpy as np
 import torch
 
+from space_core.arrays import smoothstep
 from space_core.face.topology import OVAL
 from space_core.generator.mesh_warp.compositing.grid import Grid, GridWindow, box_sum, differences
 from space_core.generator.mesh_warp.compositing.soft_edges import soften_part
 from space_core.generator.mesh_warp.face_motion import FaceMotion, upload
-from space_core.smoothstep import smoothstep
 
 # How far the head turns or nods away from the photo's pose, as the distance of unit vectors: speech stays below, and
 # takes no time here.

@@ -6,15 +6,15 @@ import cv2
 import numpy as np
 import torch
 
-from space_core.distance import distance_to
+from space_core.arrays import distance_to, smoothstep
 from space_core.face.topology import BROWS
 from space_core.generator.mesh_warp.face_motion import FaceMotion
 from space_core.generator.mesh_warp.far_cheek import face_mask
 from space_core.generator.mesh_warp.glasses.searched_face import SearchedFace, brow_mask
 from space_core.generator.mesh_warp.glasses.shell import fit_shell
 from space_core.generator.mesh_warp.inpainting import fill
+from space_core.generator.mesh_warp.morphology import square
 from space_core.generator.mesh_warp.sampling import EXTENT
-from space_core.smoothstep import smoothstep
 
 IN_FRAME = 0.3  # threshold of the frame's mask, 0…1, where a binary one is needed
 # The skin behind the frame is filled from the skin around it. Darker pixels, which are the shade of the rim or lashes,
@@ -108,7 +108,7 @@ def _without_beyond_cheek(
         return bare, np.zeros_like(hidden.numpy())
     cheek = distance_to(face_mask(photo)) / scale
     far_side = np.sign(sine) * (np.arange(EXTENT) - photo.host.translation[0, 0]) > 0
-    around = np.ones((2 * max(round(AROUND_FRAME * scale), EDGE) + 1,) * 2, np.uint8)
+    around = square(2 * max(round(AROUND_FRAME * scale), EDGE) + 1)
     near = cv2.dilate(((frame > 0) | (hidden > 0) | lenses).numpy().astype(np.uint8), around)
     worn = cv2.blur(near.astype(np.float32), (3, 3))
     beyond = torch.from_numpy((worn * smoothstep(cheek, *BEYOND_CHEEK) * far_side * turned).astype(np.float32))

@@ -8,6 +8,7 @@ import scipy
 import skimage
 import torch
 
+from space_core.arrays import smoothstep
 from space_core.face.topology import BROWS, EYES, Eye
 from space_core.generator.mesh_warp.face_motion import FaceMotion
 from space_core.generator.mesh_warp.glasses.cut_out import EDGE, IN_FRAME, Glasses, cut_out, filled
@@ -18,8 +19,8 @@ from space_core.generator.mesh_warp.glasses.searched_face import (
     middle_of,
     normalized_distance_to,
 )
+from space_core.generator.mesh_warp.morphology import disc, square
 from space_core.generator.mesh_warp.sampling import EXTENT, box_mean, pixels_of, sample
-from space_core.smoothstep import smoothstep
 
 ARM = (ANGLES * 11 // 12, 0.25)  # from which ray's end a frame's arm begins, and how far it is seen
 HINGE = 0.05  # radius of where the arm begins
@@ -85,24 +86,18 @@ def sunglasses(face: SearchedFace, smooth: torch.Tensor) -> Glasses:
 def _without_hair(dark: np.ndarray, photo: FaceMotion) -> np.ndarray:
     """(640, 640) bool, what is ``dark`` (640, 640) bool around the eyes without the hair beside it."""
     scale, across = float(photo.host.scale[0]), photo.host.rotation[0, :2, 0]
-    pieces, _ = scipy.ndimage.label(cv2.erode(dark.astype(np.uint8), _disc(ARM_WIDTH * scale), borderValue=0))
+    pieces, _ = scipy.ndimage.label(cv2.erode(dark.astype(np.uint8), disc(round(ARM_WIDTH * scale)), borderValue=0))
     middles = np.stack([middle_of(photo, eye).cpu().numpy() for eye in EYES])
     x, y = middles.round().astype(int).clip(0, EXTENT - 1).T
     lenses = pieces[y, x]
     if not lenses.all():
         return dark
-    near = cv2.dilate(np.isin(pieces, lenses).astype(np.uint8), _disc((ARM_WIDTH + BEYOND_LENS) * scale)) > 0
+    near = cv2.dilate(np.isin(pieces, lenses).astype(np.uint8), disc(round((ARM_WIDTH + BEYOND_LENS) * scale))) > 0
     along = np.arange(EXTENT) * across[0] + np.arange(EXTENT)[:, None] * across[1]
     between = (along > (middles @ across).min()) & (along < (middles @ across).max())
     dark = dark & (near | between)
-    closed = cv2.morphologyEx(dark.astype(np.uint8), cv2.MORPH_CLOSE, _disc(REFLECTION * scale)) > 0
+    closed = cv2.morphologyEx(dark.astype(np.uint8), cv2.MORPH_CLOSE, disc(round(REFLECTION * scale))) > 0
     return np.where(between, dark, closed)
-
-
-def _disc(radius: float) -> np.ndarray:
-    """A disc of so many pixels, for morphological operations."""
-    size = 2 * round(radius) + 1
-    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
 
 
 def find_frame(face: SearchedFace, rims: Rims) -> Glasses:
@@ -133,7 +128,7 @@ def find_frame(face: SearchedFace, rims: Rims) -> Glasses:
     pieces, _ = scipy.ndimage.label(frame.numpy() > IN_FRAME, np.ones((3, 3)))
     is_large = np.bincount(pieces.ravel()) >= SMALLEST_PIECE * float(photo.scale) ** 2
     is_large[0] = False
-    large = cv2.dilate(is_large[pieces].astype(np.float32), np.ones((2 * EDGE + 1, 2 * EDGE + 1)))
+    large = cv2.dilate(is_large[pieces].astype(np.float32), square(2 * EDGE + 1))
     lenses = np.maximum(
         *(skimage.draw.polygon2mask((EXTENT, EXTENT), rim.numpy()[:, ::-1]) for rim in (rims.left, rims.right))
     )

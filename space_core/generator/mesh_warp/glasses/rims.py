@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from space_core.arrays import smoothstep
 from space_core.face.topology import BROWS, EYES, Brow, Eye
 from space_core.generator.mesh_warp.face_motion import FaceMotion
 from space_core.generator.mesh_warp.glasses.searched_face import SearchedFace, brow_mask, middle_of
 from space_core.generator.mesh_warp.sampling import box_mean, sample
-from space_core.smoothstep import smoothstep
 
 # A rim is sought around each eye as a closed line that is darker or lighter than both of its sides.
 ANGLES, RADII = 72, 80  # rays from the middle of an eye, and places on each

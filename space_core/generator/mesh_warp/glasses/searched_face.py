@@ -6,7 +6,7 @@ import numpy as np
 import skimage
 import torch
 
-from space_core.distance import distance_to
+from space_core.arrays import distance_to
 from space_core.face.topology import Brow, Eye
 from space_core.generator.mesh_warp.face_motion import FaceMotion
 from space_core.generator.mesh_warp.sampling import EXTENT

@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
+from space_core.arrays import smoothstep
 from space_core.generator.mesh_warp.face_motion import FaceMotion
-from space_core.smoothstep import smoothstep
 
 # All but the share ``HARDLY_SEEN`` of the frame in a photo has to face the viewer by ``FACING``, see ``on_shell``.
 # Where it does not, as on the far side of a turned face, the shell is too curved: its curvature is multiplied by

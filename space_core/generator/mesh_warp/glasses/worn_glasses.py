@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from space_core.arrays import smoothstep
 from space_core.face.canvas import Canvas
 from space_core.generator.mesh_warp.compositing.person_layer import doubled_layer, premultiplied
 from space_core.generator.mesh_warp.compositing.prepared_canvas import film_transform
@@ -17,7 +18,6 @@ from space_core.generator.mesh_warp.face_motion import TO_SURROUNDINGS, FaceMoti
 from space_core.generator.mesh_warp.glasses.cut_out import Glasses
 from space_core.generator.mesh_warp.glasses.shell import on_shell
 from space_core.generator.mesh_warp.sampling import grid_of, pairs, sample
-from space_core.smoothstep import smoothstep
 
 EDGE_ON = (0.1, 0.2)  # of ``on_shell``: less is the shell's edge
 CELL = 8  # side in pixels of the portrait's crop of the cells in which it is computed what is seen

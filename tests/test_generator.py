@@ -20,7 +20,7 @@ from space_core.evaluation.eyes import followed_gaze
 from space_core.face.canvas import crop_canvas
 from space_core.face.crop_size import MARGIN
 from space_core.face.detector import build_detector
-from space_core.face.normalization import normalize
+from space_core.face.normalization import DEPTH, normalize
 from space_core.face.portrait import prepare_portrait
 from space_core.face.posed_face import PosedFace, fit_posed_face
 from space_core.face.topology import EYES, LEFT_EYE
@@ -57,9 +57,18 @@ def test_without_motion_the_frame_is_the_photo(generator, prepared, portrait):
     np.testing.assert_array_equal(frame, portrait.image)
 
 
-def test_landmarks_of_a_detector_without_motion_give_the_photo_too(generator, prepared, portrait):
-    frame = rendered(generator, prepared, fit_posed_face(portrait.landmarks[None]))[0]
+def test_landmarks_of_a_detector_without_motion_give_the_photo_too(generator, portrait):
+    face = fit_posed_face(portrait.landmarks[None])
+    as_found = replace(portrait, normalized=face.normalized[0])
+    frame = rendered(generator, generator.prepare(as_found), face)[0]
     np.testing.assert_array_equal(frame, portrait.image)
+
+
+def test_a_face_is_as_deep_as_heads_that_turn_are_but_looks_like_the_photo(portrait):
+    face = posed(portrait)
+    np.testing.assert_allclose(face.landmarks[0, :, :2], portrait.landmarks[:, :2], atol=1e-6)
+    deep, found = (np.ptp(landmarks[:468, 2]) for landmarks in (face.landmarks[0], portrait.landmarks))
+    assert deep == pytest.approx(DEPTH * found)
 
 
 def test_frames_are_512_rgb(generator, prepared, portrait):

@@ -587,6 +587,8 @@ def test_single_strands_before_a_smooth_background_are_found_and_before_a_rough_
     line = np.zeros((640, 640), np.uint8)
     cv2.line(line, (455, 260), (500, 200), 1)
     assert found[~widened(line, 4) & ~widened(mask > 0, 4)].max() == 0
+    cv2.line(picture, (150, 40), (140, 600), (0.7, 0.68, 0.67), 1, cv2.LINE_AA)  # the edge of a door
+    assert find_hair_strands(torch.from_numpy(picture).permute(2, 0, 1)[None], mask)[:, :160].max() == 0
     leaves = np.kron(np.random.default_rng(0).uniform(-0.3, 0.2, (64, 64)), np.ones((10, 10)))
     rough = np.where(mask[..., None] > 0, picture, picture + leaves[..., None]).astype(np.float32)
     assert find_hair_strands(torch.from_numpy(rough).permute(2, 0, 1)[None], mask).max() == 0

@@ -442,9 +442,9 @@ def test_upper_teeth_that_touch_the_lower_lip_are_no_lower_teeth(closed):
 
 
 def test_lower_teeth_below_upper_ones_are_where_the_photo_shows_them_or_behind_the_lip(closed):
-    near, far, hidden = (with_teeth(closed, np.full(12, 8.0), gap=gap)[0] for gap in (1.2, 2.4, 5))
+    near, far, hidden = (with_teeth(closed, np.full(12, 8.0), gap=gap)[0] for gap in (1.0, 2.0, 5))
     assert all(mouth.has_teeth for mouth in (near, far, hidden))
-    assert far.jaw - near.jaw == pytest.approx(1.2 * MILLIMETRE, abs=0.5 * MILLIMETRE)
+    assert far.jaw - near.jaw == pytest.approx(1.0 * MILLIMETRE, abs=0.4 * MILLIMETRE)
     lip = hidden.photo.host.normalized[0, INNER_LOWER_LIP[5], 1]
     assert hidden.origin[1] + hidden.jaw >= lip - 0.5 * MILLIMETRE
 

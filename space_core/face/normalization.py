@@ -9,6 +9,10 @@ import scipy
 from space_core.arrays import short_repr
 from space_core.face.topology import RIGID_POINTS, canonical_face
 
+# The meshes of faces in photos are too flat: in recorded heads that turn by 10 to 30 degrees, the nose moves that many
+# times as far against eyes and cheeks as the mesh of the first frame does, turned as they are.
+DEPTH = 1.15
+
 
 @dataclass(frozen=True)
 class HeadPose:
@@ -102,3 +106,12 @@ def pose_landmarks(normalized: np.ndarray, pose: HeadPose) -> np.ndarray:
     """Puts normalized landmarks (T, 478, 3) under a head pose: posed landmarks (T, 478, 3) in pixels."""
     turned = np.einsum("tij,tnj->tni", pose.matrices, normalized)
     return turned * pose.scale[:, None, None] + pose.translation[:, None]
+
+
+def deepened(normalized: np.ndarray, photo: HeadPose) -> np.ndarray:
+    """Normalized landmarks (478, 3) of a photo, ``DEPTH`` times as deep along its line of sight; it looks the same.
+
+    ``photo`` is its head pose.
+    """
+    rotation = photo.matrices[0]
+    return normalized @ rotation.T @ np.diag([1, 1, DEPTH]) @ rotation

@@ -14,7 +14,7 @@ from space_core.face.bars import Bar, continued_behind, find_bars
 from space_core.face.crop import AROUND_CROP, Crop
 from space_core.face.crop_size import MARGIN, SIZE
 from space_core.face.detector import Detector
-from space_core.face.normalization import HeadPose, normalize
+from space_core.face.normalization import HeadPose, deepened, normalize
 from space_core.face.photo_notes import photo_notes
 from space_core.face.segmentation import in_one_piece, person_mask
 
@@ -45,8 +45,8 @@ class Portrait:
         photo: (H, W, 3) uint8 RGB, the whole photo.
         surroundings: (640, 640, 3) uint8 RGB, the crop with ``MARGIN`` pixels more on each side.
         person: (640, 640) float32, 0 background and other people … 1 this person, over the surroundings.
-        landmarks: (478, 3) posed landmarks in pixels of the crop.
-        normalized: (478, 3) the same, normalized.
+        landmarks: (478, 3) posed landmarks in pixels of the crop, as they are found.
+        normalized: (478, 3) the same, normalized, and as deep as faces are, see ``deepened``.
         pose: the head pose of the photo, of length 1.
         crop: where the crop lies in the photo.
         num_faces: how many faces the photo shows.
@@ -184,9 +184,8 @@ def prepare_portrait(photo: np.ndarray, detector: Detector, face_number: int = 1
     if others:
         # Where it ends before a neighbour, what is nearer to the person's own face may be a strip of the neighbour.
         person = in_one_piece(person * _nearest(face.landmarks[:, :2], others), _middle(face.landmarks) + MARGIN)
-    return Portrait(
-        photo, surroundings, person, face.landmarks, face.normalized, face.pose, face.crop, len(faces), bars
-    )
+    normalized = deepened(face.normalized, face.pose)
+    return Portrait(photo, surroundings, person, face.landmarks, normalized, face.pose, face.crop, len(faces), bars)
 
 
 def _framed(mesh: np.ndarray, width: int, height: int, scale: float) -> FramedFace:

@@ -17,6 +17,8 @@ WIDEST = 9  # pixels; what is wider than that is no strand
 NEAR, REACH, FADE = 2, 50, 20  # pixels from the person: from where, up to where, and over what width that ends
 SHORTEST = 14  # pixels along x or y
 FULLEST = 0.5  # of the box around it; longer lines may fill it, being three pixels wide
+# Edges of doors and shelves are so long, in pixels along x or y, and no further from straight, standard deviation.
+EDGE_LENGTH, STRAIGHT = 60, 1.5
 # By how much a line stands out, in colours 0…1 and as a multiple of what thin lines there are further out: a strand,
 # and what goes on from one.
 CLEAR, FAINT = (0.04, 5.0), (0.02, 3.0)
@@ -85,5 +87,13 @@ def _long(faint: np.ndarray, clear: np.ndarray) -> np.ndarray:
             max(own.shape) >= SHORTEST
             and own.sum() < FULLEST * own.size + 3 * max(own.shape)
             and bool((own & clear[box]).any())
+            and not _is_edge(own)
         )
     return kept[pieces]
+
+
+def _is_edge(line: np.ndarray) -> bool:
+    """Whether a line (h, w) bool is long and straight: the edge of a door or a shelf, no hair."""
+    if max(line.shape) < EDGE_LENGTH:
+        return False
+    return float(np.linalg.eigvalsh(np.cov(np.argwhere(line).T))[0]) < STRAIGHT**2

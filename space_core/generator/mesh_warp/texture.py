@@ -13,8 +13,9 @@ from space_core.generator.mesh_warp.sampling import blur, channels_last, sum_of_
 # third (standard deviations, pixels): grain and shades are none. Below and above these values it is plain and busy.
 FINE, COARSE, WIDE = 2.0, 12.0, 14.0
 PLAIN, BUSY = 0.014, 0.028
-# Detail, colours 0…1, that is more than grain; and of which share of pixels nearby that is texture.
-STRONG, EVERYWHERE = 0.02, (0.45, 0.6)
+# Detail, colours 0…1, that is more than grain; and of which share of pixels nearby that is texture, also over a wider
+# surrounding (standard deviation, pixels): words are small.
+STRONG, EVERYWHERE, WIDER = 0.02, (0.45, 0.6), 40.0
 # Pixels are even where their colour differs by less than ``EVEN`` from that of their neighbours. Where the share of
 # such pixels nearby exceeds ``PAPER``, detail is that of letters on paper, which is not a texture: pieces of it would
 # be seen as scraps.
@@ -62,7 +63,7 @@ def _texture(picture: torch.Tensor, known: torch.Tensor) -> np.ndarray:
     """(H, W) 1 where the known part nearby has detail everywhere, such as leaves … 0, also on paper with letters."""
     seen, weight = channels_last(picture[0]), known[0, 0].numpy()
     strong = (sum_of_channels(cv2.absdiff(seen, blur(seen, DETAIL))) > 3 * STRONG).astype(np.float32)
-    share: np.ndarray = smoothstep(_nearby(strong, weight), *EVERYWHERE)
+    share: np.ndarray = smoothstep(np.minimum(_nearby(strong, weight), _nearby(strong, weight, WIDER)), *EVERYWHERE)
     if share.any():
         range_of_colours = sum_of_channels(cv2.morphologyEx(seen, cv2.MORPH_GRADIENT, square(3)))
         even = (range_of_colours < 3 * EVEN).astype(np.float32)
@@ -70,11 +71,11 @@ def _texture(picture: torch.Tensor, known: torch.Tensor) -> np.ndarray:
     return share
 
 
-def _nearby(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """(H, W) the mean of values (H, W) of which (H, W) weights are known, over ``WIDE`` and beyond."""
+def _nearby(values: np.ndarray, weight: np.ndarray, width: float = WIDE) -> np.ndarray:
+    """(H, W) the mean of values (H, W) of which (H, W) weights are known, over that width and beyond."""
     size = (weight.shape[1] // REDUCED, weight.shape[0] // REDUCED)
     total, near = (
-        blur(cv2.resize(array, size, interpolation=cv2.INTER_AREA), WIDE / REDUCED)
+        blur(cv2.resize(array, size, interpolation=cv2.INTER_AREA), width / REDUCED)
         for array in (values * weight, weight)
     )
     mean, certain = (torch.from_numpy(array)[None, None] for array in (total / near.clip(1e-3), (10 * near).clip(0, 1)))

@@ -26,10 +26,10 @@ WIDTHS, DEPTHS = (0.85, 0.80, 0.72, 0.62, 0.52, 0.45), (0.95, 0.87, 0.73, 0.53, 
 AXIS, TOP, BOTTOM = float(HEAD_MIDDLE[2]), -1.6, 1.6
 # Over the height ``CROWN`` below the head's top depth is reduced by up to the share ``FLATTER``: photos show the crown
 # itself.
-FLATTER, CROWN = 0.7, 0.6
+FLATTER, CROWN = 0.6, 0.6
 # Behind the depth ``SLOPES_FROM`` it descends by ``SLOPE`` per unit of depth, fully above the first height of
 # ``SLOPING``, not at all below the second.
-SLOPES_FROM, SLOPE, SLOPING = 0.4, 0.4, (-1.2, -0.2)
+SLOPES_FROM, SLOPE, SLOPING = 0.4, 0.1, (-1.2, -0.2)
 # Angles about the axis, from the outline of a head that faces the camera. Negative ones are drawn behind what the photo
 # shows, so that there is no gap; ``FRONT`` is the ellipses' half axis there, normalized.
 ANGLES, FRONT = np.radians([-35, 70]), 0.6

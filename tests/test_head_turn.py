@@ -482,6 +482,20 @@ def test_the_hair_at_the_back_has_locks_of_the_contrast_that_the_photo_shows(por
     assert 1.5 < (much / plain).std() / (little / plain).std() < 2.5
 
 
+@pytest.mark.parametrize(("length", "seen"), [(0.8, False), (1.6, True)])
+def test_hair_at_the_back_is_as_long_as_the_photo_shows_it_on_either_side(portrait, length, seen):
+    photo = on_surroundings(posed(portrait))
+    colours, person = head_with_neck(photo)
+    lowest = photo.host.place(np.array([[0, length, 0.85]]))[0, 0, 1]
+    share = np.zeros((160, 160), np.float32)
+    share[: int(lowest / 4)] = 1
+    picture = torch.from_numpy(colours).permute(2, 0, 1)[None]
+    back = find_head_back(photo, picture, person, HangingHair(share))
+    low = (back.vertices[:, 1] > 1.1) & (back.vertices[:, 1] < 1.2)
+    columns, rows = back.places.numpy()[low].round().astype(int).T
+    assert ((back.texture.numpy()[rows, columns, 3] > 200) == seen).all()
+
+
 def test_from_the_side_the_back_of_a_head_is_round_up_to_the_crown(portrait):
     photo = on_surroundings(posed(portrait))
     vertices, texture, _ = back_of(photo, *head_with_neck(photo))

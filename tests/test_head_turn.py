@@ -466,6 +466,46 @@ def test_a_head_that_turns_gets_wider_little_by_little(portrait, side):
     assert np.diff(width).max() < 0.05
 
 
+def test_the_hair_at_the_back_has_locks_of_the_contrast_that_the_photo_shows(portrait):
+    photo = on_surroundings(posed(portrait))
+    colours, person = head_with_neck(photo)
+    is_hair = (colours == np.float32([0.3, 0.2, 0.1])).all(-1)
+    textures = []
+    for contrast in (0, 0.1, 0.2):
+        shares = 1 + contrast * np.sin(np.arange(640) / 6)[:, None] * is_hair[..., None]
+        picture = torch.from_numpy((colours * shares).astype(np.float32)).permute(2, 0, 1)[None]
+        back = find_head_back(photo, picture, person, hair())
+        above_ear = back.texture[130:190, :160, :3].float().mean(2).numpy()
+        textures.append(cv2.GaussianBlur(above_ear, (0, 0), 3))  # without strands
+    plain, little, much = textures
+    assert 0.02 < (little / plain).std() < 0.1
+    assert 1.5 < (much / plain).std() / (little / plain).std() < 2.5
+
+
+@pytest.mark.parametrize(("length", "seen"), [(0.8, False), (1.6, True)])
+def test_hair_at_the_back_is_as_long_as_the_photo_shows_it_on_either_side(portrait, length, seen):
+    photo = on_surroundings(posed(portrait))
+    colours, person = head_with_neck(photo)
+    lowest = photo.host.place(np.array([[0, length, 0.85]]))[0, 0, 1]
+    share = np.zeros((160, 160), np.float32)
+    share[: int(lowest / 4)] = 1
+    picture = torch.from_numpy(colours).permute(2, 0, 1)[None]
+    back = find_head_back(photo, picture, person, HangingHair(share))
+    low = (back.vertices[:, 1] > 1.1) & (back.vertices[:, 1] < 1.2)
+    columns, rows = back.places.numpy()[low].round().astype(int).T
+    assert ((back.texture.numpy()[rows, columns, 3] > 200) == seen).all()
+
+
+def test_from_the_side_the_back_of_a_head_is_round_up_to_the_crown(portrait):
+    photo = on_surroundings(posed(portrait))
+    vertices, texture, _ = back_of(photo, *head_with_neck(photo))
+    seen = vertices[(texture[:, 3] > 0.5) & (vertices[:, 1] < 0)]
+    depth = seen[:, 2] - 0.85
+    for y in (-0.9, -0.7, -0.5):
+        ellipse = np.sqrt(1 - ((y + 0.1) / 1.2) ** 2)
+        assert 0.7 < depth[abs(seen[:, 1] - y) < 0.1].max() / depth.max() / ellipse < 1.15
+
+
 def test_the_neck_behind_the_jaw_has_the_grain_of_the_skin(portrait):
     photo = on_surroundings(posed(portrait))
     colours, person = head_with_neck(photo)

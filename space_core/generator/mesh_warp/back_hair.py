@@ -1,13 +1,16 @@
 """The hair at the back of a head: the colours of what a photo shows above the ear, and its locks and strands.
 
-These are put together anew, of pieces: mirrored at the outline, a narrow strip of hair would be seen as a pattern.
+Strands are put together anew, of pieces: mirrored at the outline, a narrow strip of hair would be seen as a pattern.
+Locks, which are larger than these pieces, are drawn in the contrast that the photo shows.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
 
+from space_core.arrays import smoothstep
 from space_core.generator.mesh_warp.hanging_hair import COLOUR, MIN_GROWN, UNLIKE_SKIN
 from space_core.generator.mesh_warp.sampling import blur
 from space_core.generator.mesh_warp.side_view import SideView
@@ -20,6 +23,7 @@ NEAR_OUTLINE, TEMPLE = 0.35, -0.5
 CLOSE = 0.2  # within this distance, normalized, hair is most like that at the back, which may be of another colour
 ALIKE = 0.2  # distance of colours, 0…1, from the usual one, over which their weight falls off: ornaments, ears
 COLOUR_REACH = 0.15  # normalized distance from the outline over which the weight of colours falls off
+USUAL = 0.5  # weight of the usual colour in a row, as a multiple of the mean weight of the hair that rows show
 GRAIN = 5  # pixels, standard deviation of a Gaussian: a difference that it removes is grain, not thinner hair
 # Standard deviations of Gaussians: rows of the sample, and its pixels. What is finer than the second is detail.
 SMOOTH_ROWS, SMOOTH = 16, 10
@@ -31,6 +35,15 @@ PLACES_APART, HAIR, MIN_PLACES = 4, 0.8, 4
 NEAREST = 40  # places of the most similar height, of which one is taken at random
 # The share of the detail that is drawn: with few places, which would be seen as a pattern, and with many.
 FEW, MANY, DETAIL = MIN_PLACES, 60, (0.35, 0.8)
+# Locks and the strands in them: standard deviations of Gaussians across them, pixels of the texture, and their shares.
+# How much longer than wide they are, by which share of a row they shift sideways in each, how far they wave, in widths.
+LOCKS = ((6.0, 1.0), (2.5, 0.7), (1.0, 0.4))
+LOCK_LENGTH, FALL, WAVE = 14, 0.15, 2.0
+LOCK_ROWS = 384  # of a texture at most
+# Their contrast is the standard deviation of the sample's brightness without what is finer than ``STRANDS`` pixels,
+# where it is hair by more than ``SURE``, and limited. Where less of the sample is hair than between these shares, it is
+# cropped, or little of it is seen: then no locks are drawn.
+STRANDS, SURE, MOST_CONTRAST, CROPPED = 2, 0.5, 0.25, (0.1, 0.18)
 
 
 @dataclass(frozen=True)
@@ -41,11 +54,13 @@ class HairSample:
         colours: (h, w, 3) 0…1.
         hair: (h, w) 1 where that is hair, or the skin of a bald head … 0 where it is something else.
         nearness: (w,) to the outline, 0…1.
+        grown: whether there is hair; False for a bald head.
     """
 
     colours: np.ndarray
     hair: np.ndarray
     nearness: np.ndarray
+    grown: bool = True
 
 
 def sample_hair(view: SideView, has_hair: np.ndarray, step: float) -> HairSample:
@@ -62,7 +77,8 @@ def sample_hair(view: SideView, has_hair: np.ndarray, step: float) -> HairSample
     to_skin = np.min([abs(softened - colour).max(-1) for colour in view.skin], axis=0)
     hair, near = usable & (to_skin > UNLIKE_SKIN * COLOUR), usable & (inwards < NEAR_OUTLINE)
     above, below = (near & part[:, None] for part in (view.rows < TEMPLE, view.rows >= TEMPLE))
-    if all(hair[part].sum() <= MIN_GROWN * part.sum() for part in (above, below)):
+    grown = any(hair[part].sum() > MIN_GROWN * part.sum() for part in (above, below))
+    if not grown:
         hair = near
     close = hair & (inwards < CLOSE)
     close = close if close.any() else hair & near
@@ -71,17 +87,43 @@ def sample_hair(view: SideView, has_hair: np.ndarray, step: float) -> HairSample
         thickness = blur(to_skin, GRAIN)
         usual = np.median(softened[close & (thickness >= np.median(thickness[close]))], axis=0)
         hair = hair * np.exp(-((abs(softened - usual).max(-1) / ALIKE) ** 2))
-    return HairSample(colours, hair.astype(np.float32), np.exp(-inwards / COLOUR_REACH))
+    return HairSample(colours, hair.astype(np.float32), np.exp(-inwards / COLOUR_REACH), grown)
 
 
 def continued_hair(sample: HairSample, rows: np.ndarray, width: int) -> np.ndarray:
     """(h, width, 3) hair, 0…1, as it is at ``rows`` (h,) of a sample."""
     weights = (sample.hair * sample.nearness)[..., None]
     total = np.concatenate([(sample.colours * weights).sum(1), weights.sum(1)], 1)
-    total = (total + 1e-3 * total.mean(0)).astype(np.float32)
+    total = (total + USUAL * total.mean(0)).astype(np.float32)
     total = cv2.GaussianBlur(total, (1, 0), 1e-3, sigmaY=SMOOTH_ROWS, borderType=cv2.BORDER_REPLICATE)
     rows = rows.round().astype(int)
-    return (total[:, :3] / total[:, 3:].clip(1e-6))[rows, None] + continued_detail(sample, rows, width)
+    colours = (total[:, :3] / total[:, 3:].clip(1e-6))[rows, None]
+    if sample.grown:
+        colours = colours * (1 + _contrast(sample) * _locks(width)[: len(rows), :, None])
+    return colours + continued_detail(sample, rows, width)
+
+
+def _contrast(sample: HairSample) -> float:
+    """By which share of their brightness locks differ from each other, as in the photo; 0 where hair is cropped."""
+    is_hair = sample.hair > SURE
+    brightness = blur(sample.colours.mean(-1), STRANDS)[is_hair]
+    if not len(brightness):
+        return 0
+    return min(brightness.std() / brightness.mean().clip(1e-3), MOST_CONTRAST) * smoothstep(is_hair.mean(), *CROPPED)
+
+
+@lru_cache(maxsize=1)
+def _locks(width: int) -> np.ndarray:
+    """(``LOCK_ROWS``, width) locks that fall from the crown, and strands in them: random values, −2…2."""
+    random, total = np.random.default_rng(0), np.zeros((LOCK_ROWS, width), np.float32)
+    y, x = np.mgrid[:LOCK_ROWS, :width].astype(np.float32)
+    for lock, share in LOCKS:
+        noise: np.ndarray = random.standard_normal((round(LOCK_ROWS / lock) + 1, 2 * width)).astype(np.float32)
+        noise = cv2.GaussianBlur(noise, (0, 0), lock, sigmaY=LOCK_LENGTH, borderType=cv2.BORDER_REFLECT)
+        wave = WAVE * lock * np.sin(y / (LOCK_LENGTH * lock) + x / (2 * LOCK_LENGTH))
+        noise = cv2.remap(noise, x + FALL * (LOCK_ROWS - y) + wave, y / lock, cv2.INTER_LINEAR)
+        total += share * noise / noise.std()
+    return 2 * np.tanh(total / (2 * total.std()))
 
 
 def continued_detail(

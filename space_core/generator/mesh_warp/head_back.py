@@ -26,10 +26,10 @@ WIDTHS, DEPTHS = (0.85, 0.80, 0.72, 0.62, 0.52, 0.45), (0.95, 0.87, 0.73, 0.53, 
 AXIS, TOP, BOTTOM = float(HEAD_MIDDLE[2]), -1.6, 1.6
 # Over the height ``CROWN`` below the head's top depth is reduced by up to the share ``FLATTER``: photos show the crown
 # itself.
-FLATTER, CROWN = 0.7, 0.6
+FLATTER, CROWN = 0.6, 0.6
 # Behind the depth ``SLOPES_FROM`` it descends by ``SLOPE`` per unit of depth, fully above the first height of
 # ``SLOPING``, not at all below the second.
-SLOPES_FROM, SLOPE, SLOPING = 0.4, 0.4, (-1.2, -0.2)
+SLOPES_FROM, SLOPE, SLOPING = 0.4, 0.1, (-1.2, -0.2)
 # Angles about the axis, from the outline of a head that faces the camera. Negative ones are drawn behind what the photo
 # shows, so that there is no gap; ``FRONT`` is the ellipses' half axis there, normalized.
 ANGLES, FRONT = np.radians([-35, 70]), 0.6
@@ -48,6 +48,9 @@ ENDS, HANGING_ENDS = (0.25, 0.55), (0.8, 1.05)  # heights between which the back
 # Where hair stands further off the skull than this, the back is not drawn: a smooth one would be seen beyond its curls.
 WIDE = 0.53
 HANGING_HEIGHTS = (0.3, 0.7)  # heights between which hanging hair is looked for
+# The latter end lower, at most by ``LONGER``, where this share of what a photo shows between these distances to either
+# side of the axis is hair that hangs: it is as long at the back.
+LONGER, IS_HAIR, BESIDE = 0.45, 0.5, np.arange(0.5, 1.2, 0.05)
 EDGE = 0.05  # normalized; width of the outline's soft edge
 # The back is drawn over the person's soft edge above the first of these heights, where that is the edge of hair or of
 # an ear, but not below the second, where it may be that of the cheek, which a turn stretches. A neck is drawn over it
@@ -155,7 +158,8 @@ def find_head_back(photo: FaceMotion, picture: torch.Tensor, person: np.ndarray,
         for side in (-1, 1)
     }
     necks = find_necks(views)
-    sides = [_side(view, hair, necks[side]) for side, view in views.items()]
+    longer = _longer(photo, hair, rows)
+    sides = [_side(view, hair, longer, necks[side]) for side, view in views.items()]
     vertices, flat = (np.concatenate([_vertices(side, depth) for side in sides]) for depth in (np.inf, HIDDEN))
     texture = np.concatenate([_texture(side) for side in sides], 1)
     columns, rows = (np.linspace(0, length - 1, count) for length, count in zip(TEXTURE[::-1], MESH[::-1], strict=True))
@@ -186,8 +190,16 @@ def _outline(photo: FaceMotion, person: np.ndarray, rows: np.ndarray, side: int)
     return np.minimum(outline, _smooth(outline))
 
 
-def _side(view: SideView, hair: HangingHair, neck: Neck | None) -> _Side:
-    """The back of one side of a photo's head."""
+def _longer(photo: FaceMotion, hair: HangingHair, rows: np.ndarray) -> float:
+    """How much further down than ``HANGING_ENDS`` a photo shows long hair beside its face; rows as above."""
+    places = beside_axis(photo, np.concatenate([-BESIDE, BESIDE]), rows[:, None])
+    hangs = hair.at(places.reshape(-1, 2).clip(0, EXTENT - 1)).reshape(len(rows), -1).max(1) > IS_HAIR
+    lowest = rows[hangs].max(initial=HANGING_ENDS[1])
+    return float(min(lowest - HANGING_ENDS[1], LONGER))
+
+
+def _side(view: SideView, hair: HangingHair, longer: float, neck: Neck | None) -> _Side:
+    """The back of one side of a photo's head; ``longer`` see above."""
     photo, side, rows, outline = view.photo, view.side, view.rows, view.outline
     is_head = (outline > OUTLINE[0]) & (outline < OUTLINE[1])
     low, high = (np.searchsorted(rows, height) for height in HANGING_HEIGHTS)
@@ -215,7 +227,7 @@ def _side(view: SideView, hair: HangingHair, neck: Neck | None) -> _Side:
     usual = np.minimum(usual, reach)
     width = reach + smoothstep(rows, EAR_TOP - EAR_FADE, EAR_TOP + EAR_FADE) * (usual - reach)
     depth = behind + short * (width - skull).clip(-FLATTER * skull)
-    ends = np.array(ENDS) + hangs * np.subtract(HANGING_ENDS, ENDS)
+    ends = np.array(ENDS) + hangs * (np.subtract(HANGING_ENDS, ENDS) + longer)
     opaque = is_head * smoothstep(rows, *(top + np.array(BEGINS))) * (1 - smoothstep(rows, *ends))
     is_close = np.maximum.accumulate(outline - skull) < WIDE
     opaque = _smooth(opaque * is_close * (-side * sine < FAR))

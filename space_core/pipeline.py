@@ -46,7 +46,7 @@ class SpacePipeline:
         self._stages = Stages(self.device, cache_bytes)
 
     def warm_up(self) -> None:
-        """Starts now what else the first long film would start: on a CPU one to five processes that draw, 0.2 GB each.
+        """Starts now what else the first long film would start: on a CPU one to five processes that draw, 0.3 GB each.
 
         Returns when that is done, after about two seconds.
         """

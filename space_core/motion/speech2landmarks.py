@@ -151,7 +151,7 @@ def load_speech2landmarks(device: str | torch.device = "cpu") -> Speech2Landmark
     device = torch.device(device)
     with safe_open(WEIGHTS, "pt") as file:
         arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    basis = arrays.pop("basis").numpy()
+    basis = arrays.pop("basis").numpy().copy()  # all that is read otherwise keeps the file in memory, 8 MB
     network = MotionNetwork(len(basis))
     network.load_state_dict(dequantize(arrays))
     return Speech2Landmarks(basis, network.eval().to(device), device)

@@ -95,11 +95,14 @@ def estimate_background(
     else:
         busy, filled_from = np.zeros_like(kept), flat
     smooth = fill(picture, filled_from)
+    wanted = kept > KEPT
     # What is seen beside the person tells which estimate is right, but not the person's own soft edge.
     evidence = cv2.erode(1 - steep, square(UNSURE)) * (in_photo & ~inside)
     with thread_beside() as beside:
         texture = beside.submit(texture_beyond, smooth, picture, filled_from, busy)
-        filled = smooth if flat is not None else continue_lines(smooth, picture, filled_from, evidence, kept > KEPT)
+        # Beside what is plain there are no lines to go on.
+        has_lines = busy[wanted].any()
+        filled = continue_lines(smooth, picture, filled_from, evidence, wanted) if has_lines else smooth
         filled = filled + texture.result()
     return Background(shows, known, torch.where(filled_from == known, filled - picture * known, filled * (1 - known)))
 

@@ -153,7 +153,7 @@ def _rings(depth: np.ndarray, needed: np.ndarray, tensors: np.ndarray) -> list[t
 
 def _graph(
     rows: np.ndarray, columns: np.ndarray, size: tuple[int, ...], angle: np.ndarray, clarity: np.ndarray
-) -> scipy.sparse.csr_array:
+) -> "scipy.sparse.csr_array":  # quoted, as it would import scipy.sparse in processes that draw, too: 12 MB
     """Lengths of the ways between pixels (n,) of a picture of that size; see ``_lines`` for the others."""
     reach = max(max(way) for way in WAYS)
     numbers = np.full(np.add(size, 2 * reach), -1)

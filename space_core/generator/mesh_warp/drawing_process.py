@@ -1,7 +1,7 @@
 """Processes that draw batches of frames beside this process's threads, on a CPU.
 
 Of two threads only one runs Python at a time, and each operation that they call makes them wait for each other: on two
-cores they draw 72 frames a second of 512 × 512, a thread and a process 93, which takes 0.2 GB more.
+cores they draw 72 frames a second of 512 × 512, a thread and a process 93, which takes 0.3 GB more.
 """
 
 import os

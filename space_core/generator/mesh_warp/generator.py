@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import torch
@@ -144,12 +143,12 @@ class MeshWarpGenerator:
         soft = softening_of(blur, to_film.scale)
         with thread_beside() as beside:
             # Half of the work; the other half is done in this thread meanwhile.
-            background = partial(estimate_background, portrait, picture, hidden, edges, whole)
-            appearance = beside.submit(far_appearance, around, picture, person)
+            background = beside.submit(_estimate_background, portrait, picture, hidden, edges, whole)
+            appearance = far_appearance(around, picture, person)
             prepared_canvas = beside.submit(_prepare_canvas, canvas, photo, background, appearance, soft)
             mouth = prepare_mouth(picture, around)
             depiction = mouth.colours.depiction
-            mesh = build_warp_mesh(around, picture, person, edges, continued, appearance.result(), depiction.stone)
+            mesh = build_warp_mesh(around, picture, person, edges, continued, appearance, depiction.stone)
             prepared = PreparedPortrait(
                 to_film=to_film,
                 photo=photo,
@@ -343,14 +342,17 @@ def _with_whole_head(
     return canvas, whole, (sides.left is not None, top is not None, sides.right is not None)
 
 
+_estimate_background = torch.inference_mode()(estimate_background)  # for threads, each of which has a mode of its own
+
+
 @torch.inference_mode()
 def _prepare_canvas(
     canvas: Canvas,
     photo: FaceMotion,
-    background: Callable[[], Background],
-    appearance: Future[FarAppearance | None],
+    background: Future[Background],
+    appearance: FarAppearance | None,
     softening: float,
 ) -> PreparedCanvas:
-    """``prepare_canvas`` for the photo's own landmarks in pixels of the film; what it needs is computed here."""
+    """``prepare_canvas`` for the photo's own landmarks in pixels of the film."""
     middle = photo.host.posed[0, list(OVAL), :2].mean(0)
-    return prepare_canvas(canvas, middle, background(), appearance.result(), softening)
+    return prepare_canvas(canvas, middle, background.result(), appearance, softening)

@@ -82,13 +82,11 @@ def _long(faint: np.ndarray, clear: np.ndarray) -> np.ndarray:
     pieces, count = scipy.ndimage.label(faint, square(3))
     kept = np.zeros(count + 1, bool)
     for number, box in enumerate(scipy.ndimage.find_objects(pieces), 1):
-        own = pieces[box] == number
-        kept[number] = (
-            max(own.shape) >= SHORTEST
-            and own.sum() < FULLEST * own.size + 3 * max(own.shape)
-            and bool((own & clear[box]).any())
-            and not _is_edge(own)
-        )
+        length = max(rows_or_columns.stop - rows_or_columns.start for rows_or_columns in box)
+        if length >= SHORTEST and clear[box].any():
+            own = pieces[box] == number
+            kept[number] = own.sum() < FULLEST * own.size + 3 * length and (own & clear[box]).any()
+            kept[number] &= not _is_edge(own)
     return kept[pieces]
 
 

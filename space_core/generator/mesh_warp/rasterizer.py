@@ -64,10 +64,15 @@ def rasterize(
     nearest = _nearest_on_cpu if device.type == "cpu" else _nearest
     span = nearest(spans.first, spans.lengths, at_zero[:, 0], step[:, 0], batch * height * width, width)
     # Pixels without a span take the last row, which is zero.
-    at_zero, step = (_rows(F.pad(values[:, 1:], (0, 0, 0, 1)), span) for values in (at_zero, step))
+    at_zero, step = (F.pad(values[:, 1:], (0, 0, 0, 1)) for values in (at_zero, step))
     x = torch.arange(width, dtype=torch.float32, device=device)[:, None].expand(-1, channels)
-    lines = (batch, height, width * channels)  # of pixels and channels: operations over few channels take longer
-    return at_zero.view(lines).addcmul_(step.view(lines), x.reshape(-1)).view(batch, height, width, channels)
+    found = _rows(at_zero, span)
+    # Lines of pixels and channels: operations over few channels take longer. On the CPU frame by frame, in the cache.
+    num_parts = batch if device.type == "cpu" else 1
+    for part, spans_of_part in zip(found.chunk(num_parts), span.chunk(num_parts), strict=True):
+        steps = _rows(step, spans_of_part).view(-1, width * channels)
+        part.view_as(steps).addcmul_(steps, x.reshape(-1))
+    return found.view(batch, height, width, channels)
 
 
 def _rows(values: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:

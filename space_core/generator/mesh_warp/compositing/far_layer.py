@@ -6,10 +6,11 @@ import cv2
 import numpy as np
 import torch
 
-from space_core.generator.mesh_warp.compositing.person_layer import BIAS, outline_cells
+from space_core.generator.mesh_warp.compositing.person_layer import BIAS, CHUNK_ROWS, outline_cells
 from space_core.generator.mesh_warp.face_motion import PixelTransform
 from space_core.generator.mesh_warp.far_side import FarAppearance
 from space_core.generator.mesh_warp.head_shape import CELL
+from space_core.generator.mesh_warp.parallel import map_parts
 
 # The mirrored near side is drawn over the person so far inwards of the outline, pixels of the crop: the outline itself,
 # some of which is background; and where it is stretched.
@@ -55,8 +56,17 @@ def prepare_far_layer(
     flags, around = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, cv2.BORDER_REPLICATE
     gain, size = np.exp(appearance.light), layer.shape[1::-1]
     factor = cv2.warpAffine(gain, to_cells, size, flags=flags, borderMode=around)
-    background = layer[..., 3:] * np.float32(BIAS / 255)
-    lit = ((layer[..., :3] - background) * factor + background).round().clip(0, 255).astype(np.uint8)
+    lit = layer.copy()
+
+    def light_rows(top: int) -> None:
+        rows = np.s_[top : top + CHUNK_ROWS]
+        background = layer[rows, :, 3:] * np.float32(BIAS / 255)
+        colours = layer[rows, :, :3] - background
+        colours *= factor[rows]
+        colours += background
+        lit[rows, :, :3] = colours.round(out=colours).clip(0, 255, out=colours)
+
+    map_parts(light_rows, range(0, len(layer), CHUNK_ROWS))
 
     to_coarse = np.column_stack([np.eye(2) * scale * density * cell, first + scale * density * (cell - 1) / 2])
     outlines = [
@@ -69,7 +79,7 @@ def prepare_far_layer(
         return torch.from_numpy(cv2.warpAffine(values, to_coarse, size, flags=flags, borderMode=around))[None, None]
 
     return FarLayer(
-        layer=torch.from_numpy(np.dstack([lit, layer[..., 3]])),
+        layer=torch.from_numpy(lit),
         outline=torch.from_numpy(np.stack(outlines)[None]),
         alike=in_cells(appearance.alike),
         cheek=None if appearance.cheek is None else in_cells(appearance.cheek),

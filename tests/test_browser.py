@@ -385,6 +385,21 @@ def test_a_file_of_a_wrong_kind_is_refused_in_plain_words(page):
     page.locator("#result-summary").get_by_text("There is no photo yet").wait_for()
 
 
+def test_a_camera_or_microphone_that_is_denied_or_missing_is_said_beside_it(page):
+    fails = "({video}) => Promise.reject(new DOMException('No', video ? 'NotAllowedError' : 'NotFoundError'))"
+    page.add_init_script(f"navigator.mediaDevices.getUserMedia = {fails};")
+    page.reload()
+    page.locator("#photo").get_by_role("button", name="Capture from camera").click()
+    page.locator("#photo").get_by_text("Click to Access Webcam").click()
+    page.get_by_role("alert").get_by_text("The camera was not allowed.").wait_for()
+    page.locator("#speech").get_by_role("button", name="Record audio").click()
+    page.locator("#speech").get_by_role("button", name="Record", exact=True).click()
+    page.get_by_role("alert").get_by_text("No microphone was found.").wait_for()
+    assert not page.get_by_text("The camera was not allowed.").is_visible()
+    page.locator("#animate").click()
+    page.get_by_text("No microphone was found.").wait_for(state="detached")
+
+
 def test_notes_on_a_photo_are_read_aloud_and_go_when_another_photo_is_given(page, tmp_path):
     wrong = tmp_path / "wrong.jpg"
     wrong.write_text("no photo")

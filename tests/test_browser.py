@@ -679,6 +679,11 @@ def test_everything_that_can_be_operated_has_a_name(page):
             assert not re.fullmatch(operated, line.strip()), line
     assert page.get_by_role("gridcell", name="mona lisa").count() == 1
     assert page.locator(".empty[aria-label]:not([role])").count() == 0
+    for group in ("Next time", "Framing"):
+        assert page.get_by_role("group", name=group).get_by_role("radio").count() == 2
+    show_tab(page, "Compare")
+    assert page.get_by_role("group", name="Settings").get_by_role("radio").count() == 3
+    assert page.get_by_role("group", name="Setting 2", exact=True).get_by_role("combobox").count() == 1
 
 
 @pytest.mark.parametrize("page", [{"locale": "de-DE"}], indirect=True)

@@ -31,6 +31,11 @@ MAX_REPORT_BYTES = 1 << 20  # of ffmpeg's description of a file, its titles and 
 DECODER_MEMORY = 4 << 30  # bytes of address space; a decoder of 40 megapixels with 16 reference frames takes 1.5 GB
 TIME_LIMIT_STATUSES = (OUT_OF_TIME, 255)  # the second is that of ffmpeg's own handler
 STREAM = re.compile(r"^\s*Stream #0:\d+\S*: (Audio|Video): (.*)$", re.MULTILINE)
+# Files that are given by mistake, by how they begin.
+OTHER_KINDS = {
+    "a PDF": rb"%PDF-",
+    "a picture": rb"\xff\xd8\xff|\x89PNG|BM....\0{4}|II\*\0|MM\0\*|RIFF....WEBP|....ftyp(avif|heic|heix|mif1)",
+}
 DURATION = re.compile(r"^\s*Duration: (\d+):(\d\d):(\d\d\.\d+)(?:, start: (-?[\d.]+))?", re.MULTILINE)
 
 
@@ -114,11 +119,14 @@ def _header(file: Path, kind: str) -> str:
 
 def _no_media(file: Path, kind: str, text: str) -> SpaceError:
     """Why a file whose header has no streams is no recording or video."""
+    examples = "WAV, MP3, M4A, FLAC, Ogg or WebM" if kind == "recording" else "MP4, MOV, WebM or MKV"
     with file.open("rb") as content:
         start = content.read(12)
+    for other, signature in OTHER_KINDS.items():
+        if re.match(signature, start, re.DOTALL):
+            return SpaceError(f"{shown_name(file)} is {other}, not a {kind}. Use {examples}.")
     if start[4:8] == b"ftyp" and "moov atom not found" in text:
         return SpaceError(f"The {kind} {shown_name(file)} is cut off or damaged. Save or upload it again.")
-    examples = "WAV, MP3, M4A, FLAC, Ogg or WebM" if kind == "recording" else "MP4, MOV, WebM or MKV"
     return SpaceError(f"{shown_name(file)} is not a {kind} that can be read, or it is damaged. Use {examples}.")
 
 

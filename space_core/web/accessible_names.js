@@ -9,6 +9,13 @@
     // Their visible text names them, also for those who say what is to be clicked.
     document.querySelectorAll('button.upload-container[aria-label]').forEach((box) => box.removeAttribute('aria-label'));
     name('#examples table', 'Examples');
+    document.querySelectorAll('fieldset [data-testid="block-info"]').forEach((label) => {
+      name(`#${label.closest('fieldset').id}`, label.innerText.trim());
+    });
+    document.querySelectorAll('[id^="setting-"]:not([role])').forEach((setting) => {
+      setting.setAttribute('role', 'group');
+      setting.setAttribute('aria-label', `Setting ${setting.id.split('-')[1]}`);
+    });
     document.querySelectorAll('#note [data-testid="markdown"]').forEach((note) => { note.ariaLive = 'polite'; });
     document.querySelectorAll('#examples td img[alt=""]').forEach((picture) => {
       picture.alt = decodeURIComponent(picture.src.split('/').pop()).replace(/\.\w+$/, '').replaceAll('_', ' ');

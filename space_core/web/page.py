@@ -276,7 +276,7 @@ def _compare() -> CompareScreen:
     parameters: dict[str, Any] = {"number": number}
     rows = []
     for setting, emotion in enumerate(COMPARED_EMOTIONS, 1):
-        with gr.Row(visible=setting <= number.value) as row:
+        with gr.Row(visible=setting <= number.value, elem_id=f"setting-{setting}") as row:
             for name in options_compared("each"):
                 changes = {"value": emotion, "allow_custom_value": True} if name == "emotion" else {}
                 parameters[f"{name}_{setting}"] = build_widget(name, info=None, **changes)

@@ -26,6 +26,7 @@
   // Somebody tries again or gives what was missing: messages are of an earlier attempt.
   window.spaceDropMessages = () => {
     messages().forEach((text) => dropped.add(text));
+    document.querySelectorAll('.device-missing').forEach((message) => message.remove());
     document.querySelectorAll('[data-testid="toast-close"], .summary .clear-status button').forEach((button) => button.click());
   };
 

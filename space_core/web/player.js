@@ -145,7 +145,9 @@ window.spacePlayer = (selector) => spacePlayers[selector] ??= (() => {
   }
 
   function replace(stream) {
-    const player = video(), at = player.currentTime, goesOn = !player.ended && !(player.paused && stream.isWhole);
+    const player = video(), at = player.currentTime;
+    // The browser pauses, too, where a playlist breaks off.
+    const goesOn = !player.ended && (stream.isBroken || !stream.isWhole || !player.paused);
     film = null;
     player.onwaiting = null;
     player.addEventListener('loadedmetadata', () => { player.currentTime = at; if (goesOn) player.play().catch(() => {}); }, {once: true});

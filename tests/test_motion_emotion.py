@@ -125,6 +125,13 @@ def test_anger_does_not_press_low_brows_onto_the_eyes(face):
 
 
 @pytest.mark.parametrize("emotion", ["fear", "surprised"])
+def test_narrow_eyes_widen_more_than_others(face, emotion):
+    narrow = apply_blink(face[None], np.array([0.4]))[0]
+    widened = [lid_opening(at_rest(each, emotion, 1)[None]) - lid_opening(each[None]) for each in (face, narrow)]
+    assert (widened[1] > 1.3 * widened[0]).all()
+
+
+@pytest.mark.parametrize("emotion", ["fear", "surprised"])
 def test_low_brows_rise_with_the_intensity_but_do_not_stretch_the_skin_below_them_to_a_blur(face, emotion):
     low = low_brows(face)
     left = [brow_height(at_rest(low, emotion, intensity)) for intensity in (0, 0.5, 1.0, 1.5)]

@@ -18,7 +18,8 @@ from space_core.face.topology import (
     OUTER_UPPER_LIP,
 )
 from space_core.motion.emotion_labels import EMOTIONS
-from space_core.motion.expression_limits import limit_expression
+from space_core.motion.expression_limits import limit_expression, widen_narrow_eyes
+from space_core.motion.eyelids import lids
 from space_core.motion.lips import close_lips
 
 WEIGHTS = weights_path("emotion.safetensors")
@@ -66,6 +67,7 @@ def expressive_motion(motion: np.ndarray, emotion: np.ndarray, rest: np.ndarray,
         # Both lips alike: joy must not press together what speech closes.
         offsets = offsets - min(smile, 1) * close_lips(spared.numpy(), np.ones(len(motion)))
         gain = 1 + (weights[:, 1:] @ network.speech_gain).numpy()
+    offsets = widen_narrow_eyes(offsets, np.tensordot(weights[:, 1:].numpy(), _raised_lids(), 1), rest)
     return gain[:, None, None] * motion + limit_expression(offsets, rest)
 
 
@@ -154,3 +156,11 @@ def _load_network() -> EmotionNetwork:
     network = EmotionNetwork()
     network.load_state_dict(load_file(WEIGHTS))
     return network.double().eval()
+
+
+@cache
+def _raised_lids() -> np.ndarray:
+    """(7, 2, 9) how far each emotion that widens the eyes moves their upper lids along y; 0 of the others."""
+    moved = lids(_load_network().beta.numpy().reshape(-1, NUM_POINTS, 3))[..., 1]
+    widens = (moved[:, :, 1] - moved[:, :, 0]).mean((1, 2)) > 0
+    return moved[:, :, 0] * widens[:, None, None]

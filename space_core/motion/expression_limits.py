@@ -1,4 +1,4 @@
-"""Limits on expressions: of lids and brows where eyes are half shut or brows low, and of the wings of the nose."""
+"""Expressions on faces of other proportions: lids of narrow eyes, brows that are low, the wings of the nose."""
 
 from functools import cache
 
@@ -6,9 +6,12 @@ import numpy as np
 
 from space_core.arrays import smoothstep
 from space_core.face.topology import EYES, canonical_face
-from space_core.motion.eyelids import lids, move_lids
+from space_core.motion.eyelids import lids, move_lids, openness
 
 MIN_EYE_OPENING = 0.65  # of the resting face's, that every expression leaves
+# Emotions that widen the eyes open narrow ones further, where they raise the upper lids by FULL_RAISE (surprise, at
+# intensity 1) by this share of what these lack to the canonical face's: they would just become ordinary eyes.
+WIDENED, FULL_RAISE = 0.7, 0.033
 # The brows come down freely by the first share of their distance from the upper lids, and never by the second.
 BROWS_FREE, BROWS_LIMIT = 0.55, 0.7
 # And they rise freely by the first share of it, and never by the second: skin that is stretched further is a blur of
@@ -25,6 +28,24 @@ NOSE_ABOVE, NOSE_BELOW, NOSE_BESIDE = (0.1, 0.3), (0.54, 0.61), (0.25, 0.33)
 def limit_expression(offsets: np.ndarray, rest: np.ndarray) -> np.ndarray:
     """Offsets (T, 478, 3) from a resting face (478, 3) that leave its eyes open and its brows and nose in shape."""
     return _limit_nose(_limit_brows(_limit_lids(offsets, rest), rest))
+
+
+def widen_narrow_eyes(offsets: np.ndarray, raised: np.ndarray, rest: np.ndarray) -> np.ndarray:
+    """Offsets (T, 478, 3) from a resting face (478, 3) that open narrow eyes further, shut ones not.
+
+    ``raised`` (T, 2, 9) is how far emotions that widen the eyes move their upper lids in the offsets, along y.
+    """
+    missing = np.clip(_eye_heights(canonical_face().vertices) - _eye_heights(rest), 0, None)
+    share = WIDENED * missing / FULL_RAISE * openness(rest[None])[0]
+    shift = np.zeros((len(offsets), *lids(rest[None]).shape[1:]))
+    shift[:, :, 0, :, 1] = share[:, None] * raised
+    return move_lids(offsets, shift)
+
+
+def _eye_heights(face: np.ndarray) -> np.ndarray:
+    """(2,) how far the eyes of a face (478, 3) are open in their middles."""
+    upper, lower = lids(face[None])[0, :, :, 3:6, 1].mean(-1).T
+    return lower - upper
 
 
 def _limit_brows(offsets: np.ndarray, rest: np.ndarray) -> np.ndarray:

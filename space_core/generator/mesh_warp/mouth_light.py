@@ -49,6 +49,8 @@ LIPS_IN_FLESH, DRAWN_LIPS = 0.6, (1.0, 1.15)
 # Light falls deep into a mouth by way of its flesh, which reddens it: exponents of the light that is left.
 REDDENING = np.array([0.88, 1.18, 1.18], np.float32)
 FLESH_REDDENING = 0.6  # flesh behind the teeth is redder by that share of these powers: it is red itself
+# A tongue is bluer than the lips: factors of flesh in a picture with colours.
+TONGUE_TINT = np.array([0.98, 1.0, 1.05], np.float32)
 DEPTH = 0.15  # of the light is left in the depth of a mouth
 STONE_FLESH = 0.85  # a statue's gums and tongue, relative to its skin
 # Those of a varnished painting, whose colours are alike, relative to a photo's: only brightness tells them from teeth.
@@ -159,7 +161,8 @@ def estimate_colours(picture: torch.Tensor, photo: FaceMotion) -> MouthColours:
     # What is darker has another tone.
     darker = tone(SHADED * enamel.mean()) / tone(enamel.mean())
     reddening = reddening + toned * np.log(darker) / np.log(SHADED)
-    colours = (enamel, neck, lips, 0.85 * flesh, 0.85 * flesh, flesh * DEPTH ** (1 + FLESH_REDDENING * (reddening - 1)))
+    gums, tongue = 0.85 * flesh, 0.85 * flesh * (1 + red * (TONGUE_TINT - 1))
+    colours = (enamel, neck, lips, gums, tongue, flesh * DEPTH ** (1 + FLESH_REDDENING * (reddening - 1)))
     shade = float((np.quantile(LUMINANCE @ surface, DEEPEST) / max(LUMINANCE @ skin, 0.05)).clip(*SHADE))
     stone = (skin, skin, lips, STONE_FLESH * skin, STONE_FLESH * skin, shade * skin)
     varnished = (*colours[:3], *(VARNISHED_FLESH * colour for colour in colours[3:5]), shade * skin)

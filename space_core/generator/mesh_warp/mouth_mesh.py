@@ -29,18 +29,18 @@ TONGUE_AT_REST = 3.5
 TONGUE_RISE = 3.0
 TONGUE_ROOT, TONGUE_FRONT = 34.0, 14.0  # depths between which the tongue's rise begins
 TONGUE_THICKNESS = 6.0  # of its tip
-# Between wide open lips its upper side arches by that much from the first depths to the second, and less towards this
-# distance from its middle.
-ARCHED, ARCH_RISES, ARCH_ENDS, ARCH_SIDES = 6.0, (10.0, 24.0), (42.0, 30.0), 20.0
+# Between wide open lips its upper side arches by that share of how far they are apart, and so much at most, from the
+# first depths to the second, and less towards this distance from its middle.
+ARCHED, MOST_ARCHED, ARCH_RISES, ARCH_ENDS, ARCH_SIDES = 0.5, 13.0, (8.0, 24.0), (46.0, 34.0), 20.0
 # There it is lit by that much more, as long as its colour stays within that share of the teeth's in red, green or blue,
 # which in pictures without colour is less; all of it at the second of these depths, none at the first.
-TONGUE_LIT, TONGUE_LIT_MOST, TONGUE_LIT_AT = 0.4, (0.76, 0.58), (28 * MILLIMETRE, 10 * MILLIMETRE)
+TONGUE_LIT, TONGUE_LIT_MOST, TONGUE_LIT_AT = 0.4, (0.76, 0.58), (24 * MILLIMETRE, 8 * MILLIMETRE)
 # By how much speech moves the tongue's front down and back: its upper side to the roots of the upper incisors, beside
 # what the jaw has dropped; and its upper side beneath their edges, as far beside that, and its underside over the lower
 # incisors.
 TONGUE_RAISED, TONGUE_BENEATH, TONGUE_OVER = (-7.0, -3.0), (-1.5, -13.0), (-8.5, -11.0)
 TEETH_APART = 4.5  # at least, where the tongue is between them
-TONGUE_SIDES, TONGUE_SIDES_SHADE = (5.0, 14.0), 0.35  # from its middle to its sides, between teeth and cheeks; of light
+TONGUE_SIDES, TONGUE_SIDES_SHADE = (5.0, 14.0), 0.25  # from its middle to its sides, between teeth and cheeks; of light
 # From canines to molars, cheeks and the lips' corners shade teeth, the lower ones also the tongue: by a share of light,
 # and by the second one more between lips that are apart by these distances.
 UPPER_SIDES, UPPER_SIDES_SHADE = (6.0, 18.0), (0.15, 0.15)
@@ -63,7 +63,7 @@ REACH = 0.04  # normalized; triangles with all corners further from the opening 
 DARKEST = 1 / 512  # colour of what is drawn, at least; what is darker is not drawn
 
 # Depth behind the incisors at which a closed mouth's light has fallen to 1 / e; the tongue lies open to it.
-FADE, TONGUE_FADE = 17 * MILLIMETRE, 30 * MILLIMETRE
+FADE, TONGUE_FADE = 17 * MILLIMETRE, 24 * MILLIMETRE
 FADE_BY_GAP = 0.6  # and that much further for every unit by which the lips are apart
 # Exponents of the light that reaches a vertex, and what is left of it on a surface that faces away from the viewer:
 # light scatters in flesh, and still more in enamel, so that the gaps between teeth are hardly darker than they.
@@ -75,6 +75,9 @@ WIDEST_AT_REST = 0.6  # normalized width of a mouth; wider ones smile
 # Smiles show the upper incisors: where the mouth is wider than at rest by these factors, that much of them at least. As
 # far as the upper lip has not risen for it, all of what is drawn is put lower, by the last of these at most.
 SMILE, SMILE_SHOWS, LOWER_IN_SMILE = (1.1, 1.3), 6.5 * MILLIMETRE, 2.5 * MILLIMETRE
+# Few show more than a narrow strip of gum: a lip that rises further than the first of these above the incisors' edge
+# takes them along, by the second at most.
+MOST_SHOWN, HIGHER = 9.2 * MILLIMETRE, 3.5 * MILLIMETRE
 GLOSS = {TOOTH: (0.22, 30.0), GUM: (0.14, 14.0), TONGUE: (0.12, 10.0)}  # strength and sharpness of the wet highlight
 
 
@@ -173,7 +176,7 @@ def _placed(
     tongue = np.flatnonzero(anatomy.part == TONGUE)
     front = smoothstep(-anatomy.vertices[tongue, 2:], -TONGUE_ROOT, -TONGUE_FRONT)
     vertices[:, tongue, 1:] += (above[:, None] + underside[tongue] * (below - above)[:, None]) * front
-    arched = ARCHED * (1 - said) * _lips_wide(host)
+    arched = (ARCHED * gap).clip(max=MOST_ARCHED) * (1 - said) * _lips_wide(host)
     vertices[..., 1] -= ROW_HIDDEN * hidden + np.outer(arched, _arch(underside[:, 0]))
     depths = vertices[..., 2].clip(0) * mouth.millimetre
     vertices = vertices * np.float32(mouth.millimetre) + mouth.origin
@@ -202,7 +205,7 @@ def _arch(underside: np.ndarray) -> np.ndarray:
     anatomy = load_anatomy()
     x, _, z = anatomy.vertices.T
     along = smoothstep(z, *ARCH_RISES) * smoothstep(z, *ARCH_ENDS)
-    return (anatomy.part == TONGUE) * (1 - underside) * along * (1 - (x / ARCH_SIDES) ** 2).clip(0)
+    return (anatomy.part == TONGUE) * (1 - underside) * along * (1 - (x / ARCH_SIDES) ** 4).clip(0)
 
 
 def _lower_in_smile(mouth: PreparedMouth, host: HostMotion) -> np.ndarray:
@@ -211,7 +214,7 @@ def _lower_in_smile(mouth: PreparedMouth, host: HostMotion) -> np.ndarray:
         return np.zeros(len(host.normalized), np.float32)
     shown = mouth.origin[1] - host.normalized[:, INNER_UPPER_LIP[5], 1]
     wanted = SMILE_SHOWS * smoothstep(_widened(mouth, host), *SMILE)
-    return (wanted - shown).clip(0, LOWER_IN_SMILE)
+    return (wanted - shown).clip(0, LOWER_IN_SMILE) - (shown - MOST_SHOWN).clip(0, HIGHER)
 
 
 def _jaw_dropped(mouth: PreparedMouth, host: HostMotion) -> np.ndarray:

@@ -212,7 +212,7 @@ def _inside(
         light = light * (mouth.dimmed + (1 - mouth.dimmed) * smoothstep(apart, mouth.opening, 2 * mouth.opening))
     own_share = torch.zeros_like(picture[:, :1])
     if mouth.has_teeth:
-        light = light * _light_as_in_photo(mouth, motion) ** mouth.reddening
+        light = light * _light_as_in_photo(mouth, motion)
         arch = on_arch(motion, window.pixels, float(mouth.origin[2]))
         own = sample(mouth.teeth, mouth.photo.project(arch[..., :2], arch[..., 2]))
         own, own_share = own.split((3, 1), 1)

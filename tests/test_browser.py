@@ -360,6 +360,8 @@ def test_why_there_is_no_film_stands_in_its_place_when_the_message_has_gone(page
     assert summary(page) == "There is no photo yet. Give one, or pick an example."
     assert told(page) == "The video will play here."
     page.wait_for_function("() => document.querySelector('#result-summary').getBoundingClientRect().bottom <= 741")
+    page.set_viewport_size({"width": 320, "height": 640})
+    page.wait_for_function("() => document.documentElement.scrollWidth === 320")  # nothing is beside the window
 
 
 def test_a_message_goes_when_the_photo_is_there_or_its_visitor_tries_again(page):

@@ -81,6 +81,9 @@ footer .divider {display: none;}
 button[title="Trim video to selection"], button[title="Reset video to initial value"] {display: none;}
 """
 
+# Gradio applies CSS only within the page's margins; narrower ones leave room for a window of 320 pixels.
+_NARROW = "<style>@media (max-width: 640px) {.gradio-container > .main {padding-inline: 12px !important;}}</style>"
+
 # What a player consists of, see ``player.js``.
 PLAYER = """<div class="stage">
 <video controls playsinline hidden aria-label="Talking portrait"></video>
@@ -134,7 +137,7 @@ _THEME = gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospa
 APPEARANCE = {
     "theme": _THEME,
     "css": STYLE,
-    "head": "".join(f"<script>{script}</script>" for script in _SCRIPTS),
+    "head": _NARROW + "".join(f"<script>{script}</script>" for script in _SCRIPTS),
 }
 
 

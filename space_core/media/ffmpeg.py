@@ -13,7 +13,7 @@ from typing import IO, Any, BinaryIO, Self, cast
 import imageio_ffmpeg
 
 from space_core.errors import ServerFault, SpaceError
-from space_core.media.files import existing_file, shown_name, temporary_file
+from space_core.media.files import existing_file, named_kind, shown_name, temporary_file
 from space_core.processes import children
 from space_core.processes.children import KILLED, OUT_OF_TIME, Watchdog, enlarge_pipe
 from space_core.processes.memory import out_of_memory
@@ -122,9 +122,8 @@ def _no_media(file: Path, kind: str, text: str) -> SpaceError:
     examples = "WAV, MP3, M4A, FLAC, Ogg or WebM" if kind == "recording" else "MP4, MOV, WebM or MKV"
     with file.open("rb") as content:
         start = content.read(12)
-    for other, signature in OTHER_KINDS.items():
-        if re.match(signature, start, re.DOTALL):
-            return SpaceError(f"{shown_name(file)} is {other}, not a {kind}. Use {examples}.")
+    if other := named_kind(start, OTHER_KINDS):
+        return SpaceError(f"{shown_name(file)} is {other}, not a {kind}. Use {examples}.")
     if start[4:8] == b"ftyp" and "moov atom not found" in text:
         return SpaceError(f"The {kind} {shown_name(file)} is cut off or damaged. Save or upload it again.")
     return SpaceError(f"{shown_name(file)} is not a {kind} that can be read, or it is damaged. Use {examples}.")

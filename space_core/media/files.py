@@ -7,7 +7,7 @@ import re
 import stat
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
@@ -28,6 +28,11 @@ def shown_name(path: str | Path) -> str:
     """The file name of a path in quotes, at most 60 printable characters; messages must not show folders."""
     name = "".join(c if c.isprintable() else "?" for c in Path(path).name or os.fspath(path))
     return f"'{name if len(name) <= 60 else name[:40] + '…' + name[-15:]}'"
+
+
+def named_kind(start: bytes, kinds: Mapping[str, bytes]) -> str | None:
+    """The first of ``kinds``, given with regular expressions of how their files begin, that a file begins like."""
+    return next((kind for kind, signature in kinds.items() if re.match(signature, start, re.DOTALL)), None)
 
 
 def existing_file(path: str | Path, kind: str) -> Path:

@@ -13,7 +13,7 @@ from PIL import Image, ImageCms, PngImagePlugin
 
 from space_core.errors import SpaceError
 from space_core.media.colour_coding import colour_coding
-from space_core.media.files import shown_name
+from space_core.media.files import named_kind, shown_name
 
 # Pillow also opens documents and scripts (EPS runs Ghostscript), which are not accepted as photos.
 # TGA comes last: it has no signature, and its decoder takes icons for its own.
@@ -243,10 +243,8 @@ def _array_image(array: np.ndarray) -> Image.Image:
 def _unreadable(path: Path) -> str:
     with path.open("rb") as file:
         start = file.read(SIGNATURE_BYTES)
-    for kind, signature in OTHER_PHOTOS.items():
-        if re.match(signature, start, re.DOTALL):
-            return f"{shown_name(path)} is {kind}, which can't be read. Save it as a JPEG or PNG."
-    for kind, signature in NO_PHOTOS.items():
-        if re.match(signature, start, re.DOTALL):
-            return f"{shown_name(path)} is {kind}, not a photo. Use JPEG, PNG or WebP."
+    if kind := named_kind(start, OTHER_PHOTOS):
+        return f"{shown_name(path)} is {kind}, which can't be read. Save it as a JPEG or PNG."
+    if kind := named_kind(start, NO_PHOTOS):
+        return f"{shown_name(path)} is {kind}, not a photo. Use JPEG, PNG or WebP."
     return f"{shown_name(path)} is not an image that can be read, or it is damaged. Use JPEG, PNG or WebP."

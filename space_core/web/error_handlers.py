@@ -75,7 +75,7 @@ def wrong_input(error: Exception) -> AppError:
     if isinstance(error, AppError):
         return error
     log_event("refused", reason="input", error=type(error).__name__)
-    return gr.Error(WRONG_INPUT, title="This didn't work", print_exception=False)
+    return refusal(WRONG_INPUT)
 
 
 def visitor_message(error: BaseException | None) -> AppError:
@@ -83,6 +83,11 @@ def visitor_message(error: BaseException | None) -> AppError:
     if isinstance(error, AppError):
         return error
     return gr.Error(fault_sentence(error or RuntimeError("no result")), title="This didn't work")
+
+
+def refusal(sentence: str) -> AppError:
+    """The message for a request that is not answered, for a reason that is none of its endpoint's."""
+    return gr.Error(sentence, title="This didn't work", print_exception=False)
 
 
 def fetching_refused() -> AppError:
@@ -97,7 +102,7 @@ def stopped() -> AppError:
 
 def not_fetched() -> AppError:
     """The message for programs that fetch a result so late that it was given up."""
-    return gr.Error(NOT_FETCHED, title="This didn't work", print_exception=False)
+    return refusal(NOT_FETCHED)
 
 
 def log_current_error() -> None:

@@ -16,6 +16,7 @@ import gradio.utils
 from gradio.server_messages import ProcessCompletedMessage
 from gradio_client.exceptions import AppError
 
+from space_core.web.error_handlers import refusal
 from space_core.web.visitor_limits import visitor_address
 
 MAX_RESULTS = 500  # visitors whose messages wait to be fetched; Gradio's 2000 take 20 MB
@@ -130,10 +131,8 @@ def observe_queue(
             place = Place(body.session_hash or "", visitor_address(request.scope), waits=True)
             admit(_endpoint(function), _places(queue, function.concurrency_id), place)
         success, answer, *more = await push(body=body, request=request, username=username)
-        if success:
-            event = page._queue.event_ids_to_events.get(answer)
-            if event is not None:
-                on_push(event.session_hash, answer)
+        if success and (session := session_of(page, answer)) is not None:
+            on_push(session, answer)
         return success, answer, *more
 
     async def clean_and_call_back(*, session_hash: str | None = None, event_id: str | None = None) -> None:
@@ -162,13 +161,13 @@ def end_waiting(page: gr.Blocks, sentence: str) -> None:
     """Takes all requests that wait out of the queue, and answers them with a sentence."""
     for event in _waiting(page._queue):
         page._queue.event_queue_per_concurrency_id[event.concurrency_id].queue.remove(event)
-        _refuse(page, event, gr.Error(sentence, title="This didn't work", print_exception=False))
+        _refuse(page, event, refusal(sentence))
 
 
 def end_running(page: gr.Blocks, sentence: str) -> None:
     """Answers all requests that run with a sentence; nothing else is sent to them any more."""
     for event in _running(page._queue):
-        _refuse(page, event, gr.Error(sentence, title="This didn't work", print_exception=False))
+        _refuse(page, event, refusal(sentence))
 
 
 def session_of(page: gr.Blocks, event_id: str) -> str | None:
@@ -178,18 +177,18 @@ def session_of(page: gr.Blocks, event_id: str) -> str | None:
 
 
 async def end_request(
-    page: gr.Blocks, event_id: str, refusal: AppError, on_cancel: Callable[[str], None] = lambda session: None
+    page: gr.Blocks, event_id: str, message: AppError, on_cancel: Callable[[str], None] = lambda session: None
 ) -> bool:
     """Ends a request; whether it was there.
 
-    Its listener gets the refusal, ``on_cancel`` and then ``on_disconnect`` of ``observe_queue`` the session if the
+    Its listener gets the message, ``on_cancel`` and then ``on_disconnect`` of ``observe_queue`` the session if the
     request runs, and its place in the queue is free.
     """
     queue: Any = page._queue
     event = queue.event_ids_to_events.get(event_id)
     if event is None:
         return False
-    _refuse(page, event, refusal)
+    _refuse(page, event, message)
     if event in _running(queue):
         on_cancel(event.session_hash)
     await queue.clean_events(event_id=event_id)
@@ -268,10 +267,10 @@ def _places(queue: Any, concurrency_id: str) -> list[Place]:
     ]
 
 
-def _refuse(page: gr.Blocks, event: Any, refusal: AppError) -> None:
+def _refuse(page: gr.Blocks, event: Any, message: AppError) -> None:
     """The last message of an event."""
-    payload = gradio.utils.error_payload(refusal, show_error=True)
-    page._queue.send_message(event, ProcessCompletedMessage(output=payload, success=False, title=refusal.title))
+    payload = gradio.utils.error_payload(message, show_error=True)
+    page._queue.send_message(event, ProcessCompletedMessage(output=payload, success=False, title=message.title))
     event.alive = False
     page._queue.event_ids_to_events.pop(event._id, None)
 

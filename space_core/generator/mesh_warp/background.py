@@ -30,8 +30,8 @@ BACKGROUND_CLEARANCE = 19  # width, in pixels, of the brush that keeps the backg
 CLOSE_CLEARANCE = 7  # … where it is coloured like the background further out
 TIP_CLEARANCE = 5  # … and of tips and strands of hair beyond
 KEPT = 0.01  # of ``kept``: more is not known
-UNSURE = 11  # width, in pixels, of the person's soft edge, which is no evidence of the background
 RIM = 9.5  # pixels over which these fade out; what is half known further inside has a share of the person
+UNSURE = 11  # width, in pixels, of the person's soft edge, which is no evidence of the background
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,8 @@ def continue_lines(
     shares = known[0, 0].numpy()
     is_known = _halved(shares) > 0.99
     depth = distance_to(is_known)
-    needed = (depth > 0) & (depth < REACH / STEP) & (_halved(wanted.astype(np.float32)) > 0)
+    share_wanted = _halved(wanted.astype(np.float32))
+    needed = (depth > 0) & (depth < REACH / STEP) & (share_wanted > 0)
     if not is_known.any() or not needed.any():
         return smooth
     base, seen = (channels_last(values[0]) for values in (smooth, picture))
@@ -63,7 +64,7 @@ def continue_lines(
     full = cv2.resize(_softened(filled, depth), shares.shape[::-1], interpolation=cv2.INTER_LINEAR)
     continued = seen + to_three_channels(1 - shares) * (full - seen)
     weight = ((REACH - distance_to(shares > 0.99)) / FADE).clip(0, 1)
-    weight *= cv2.resize(_halved(wanted.astype(np.float32)), shares.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    weight *= cv2.resize(share_wanted, shares.shape[::-1], interpolation=cv2.INTER_LINEAR)
     weight *= _better(continued, base, seen, evidence * (shares <= 0.99))
     continued = base + to_three_channels(weight) * (continued - base)
     return torch.from_numpy(continued).permute(2, 0, 1)[None]
@@ -77,9 +78,9 @@ def _better(lines: np.ndarray, smooth: np.ndarray, picture: np.ndarray, evidence
     # For what is averaged over such widths, half the resolution is enough.
     own, near = _halved(picture), _halved(evidence)
     weight, errors = blur(near, NEAR / STEP), []
+    coarse = to_three_channels(blur(near, COARSE_ERROR / STEP).clip(1e-3))
     for estimate in (lines, smooth):
-        error = blur((_halved(estimate) - own) * to_three_channels(near), COARSE_ERROR / STEP)
-        error /= to_three_channels(blur(near, COARSE_ERROR / STEP).clip(1e-3))
+        error = blur((_halved(estimate) - own) * to_three_channels(near), COARSE_ERROR / STEP) / coarse
         squared = sum_of_channels(error * error) / 3
         errors.append(blur(squared * near, NEAR / STEP) / weight.clip(1e-3) + USUAL_ERROR**2)
     better = smoothstep(errors[1] / (errors[0] + errors[1]), *BETTER)
@@ -111,9 +112,7 @@ def _transported(picture: np.ndarray, depth: np.ndarray, needed: np.ndarray) -> 
     tensors = _structure_tensor(picture, is_known)
     fields = np.concatenate([picture, tensors, np.ones_like(picture[..., :1])], 2)
     fields *= is_known[..., None]
-    margins = *4 * (RADIUS,), cv2.BORDER_CONSTANT
-    planes = [cv2.copyMakeBorder(plane, *margins) for plane in cv2.split(fields)]
-    wide = np.ascontiguousarray(np.stack(planes, -1))
+    wide = np.pad(fields, ((RADIUS, RADIUS), (RADIUS, RADIUS), (0, 0)))
     pixels, width = wide.reshape(-1, wide.shape[2]), wide.shape[1]
     y, x = np.mgrid[-RADIUS : RADIUS + 1, -RADIUS : RADIUS + 1].reshape(2, -1)
     distance = np.hypot(x, y)

@@ -85,8 +85,8 @@ def _long(faint: np.ndarray, clear: np.ndarray) -> np.ndarray:
         length = max(rows_or_columns.stop - rows_or_columns.start for rows_or_columns in box)
         if length >= SHORTEST and clear[box].any():
             own = pieces[box] == number
-            kept[number] = own.sum() < FULLEST * own.size + 3 * length and (own & clear[box]).any()
-            kept[number] &= not _is_edge(own)
+            is_thin = own.sum() < FULLEST * own.size + 3 * length
+            kept[number] = is_thin and (own & clear[box]).any() and not _is_edge(own)
     return kept[pieces]
 
 

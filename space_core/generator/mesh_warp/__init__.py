@@ -14,8 +14,9 @@
   brings into view in ``far_side`` (``far_cheek``) and ``head_back`` (``side_view``, ``neck_back``, ``neck_texture``,
   ``back_hair``)
 - the face: ``depiction`` (photograph, statue, drawing, painting), ``prepared_mouth`` (``mouth_light``, ``upper_row``,
-  ``lower_row``, ``anatomy``), ``prepared_eyes`` (``eye_in_photo``, ``drawn_eyes``, ``large_eyes``, ``smooth_lids``,
-  ``lid_shade``, ``eyeball``, ``hidden_eyeball``), ``wrinkles``, ``smile_folds``, ``relighting``
+  ``continued_teeth``, ``lower_row``, ``dental_arch``, ``anatomy``), ``prepared_eyes`` (``eye_in_photo``,
+  ``drawn_eyes``, ``large_eyes``, ``smooth_lids``, ``lid_shade``, ``eyeball``, ``hidden_eyeball``), ``wrinkles``,
+  ``smile_folds``, ``relighting``
 
 ``draw``, in this order:
 

@@ -17,6 +17,7 @@ from space_core.face.crop_size import MARGIN
 from space_core.face.sharpness import SHARP, edge_blur, softening_of
 from space_core.face.topology import CHEEKS, EYES, INNER_LOWER_LIP, INNER_UPPER_LIP, OUTER_LOWER_LIP, OUTER_UPPER_LIP
 from space_core.generator.mesh_warp.compositing.prepared_canvas import PreparedCanvas, film_transform
+from space_core.generator.mesh_warp.continued_teeth import continued_teeth
 from space_core.generator.mesh_warp.depiction import Depiction
 from space_core.generator.mesh_warp.eyes import draw_eye, eye_change, eye_margin
 from space_core.generator.mesh_warp.face_motion import FaceMotion, PixelTransform, upload
@@ -39,7 +40,6 @@ from space_core.generator.mesh_warp.smile_folds import (
     fold_gone,
     prepare_smile_folds,
 )
-from space_core.generator.mesh_warp.upper_row import continued_teeth
 
 LARGEST = 232  # pixels that the width of an eye or a mouth has at most where it is drawn
 AROUND_EYES = 1.7  # how much of the photo around the eyes is kept, in widths of an eye

@@ -143,7 +143,7 @@ class MeshWarpGenerator:
         soft = softening_of(blur, to_film.scale)
         with thread_beside() as beside:
             # Half of the work; the other half is done in this thread meanwhile.
-            background = beside.submit(_estimate_background, portrait, picture, hidden, edges, whole)
+            background = beside.submit(estimate_background, portrait, picture, hidden, edges, whole)
             appearance = far_appearance(around, picture, person)
             prepared_canvas = beside.submit(_prepare_canvas, canvas, photo, background, appearance, soft)
             mouth = prepare_mouth(picture, around)
@@ -294,11 +294,12 @@ class MeshWarpGenerator:
         ) -> torch.Tensor:
             return in_cells(positions, depths, triangles, torch.cat([source - positions, *more], -1))
 
+        moved = mesh.move(motion)
         (positions, behind), (depths, depths_behind) = (
-            values.tensor_split([shown_in_photo], 1) for values in mesh.move(motion)
+            values.tensor_split([shown_in_photo], 1) for values in (moved.positions, moved.depths)
         )
         offsets, far, back = drawn(positions, depths, mesh.triangles), None, None
-        if mesh.far and (in_view := mesh.far.in_view(motion)).any():
+        if mesh.far and (in_view := moved.far_in_view).any():
             view = upload(in_view.astype(np.float32), self.device)[:, None, None].expand(-1, len(source), -1)
             hidden, kind = mesh.far.hidden_in(motion, view), mesh.far.kind.expand(len(positions), -1, -1)
             far = drawn(*mesh.far.move(motion, positions, depths), mesh.far.triangles, hidden, view, kind)
@@ -342,10 +343,6 @@ def _with_whole_head(
     return canvas, whole, (sides.left is not None, top is not None, sides.right is not None)
 
 
-_estimate_background = torch.inference_mode()(estimate_background)  # for threads, each of which has a mode of its own
-
-
-@torch.inference_mode()
 def _prepare_canvas(
     canvas: Canvas,
     photo: FaceMotion,

@@ -23,7 +23,8 @@
 - ``face_motion``: landmarks and head poses in pixels of the film; ``warp_mesh`` moves with them, ``rasterizer`` finds
   the place of the photo that each cell shows, ``compositing/compositor`` draws it (the person's layer, what a turn
   uncovers in ``compositing/far_view`` and ``back_view``, edges in the other modules of ``compositing``)
-- ``features``: ``smile_folds``, ``eyes``, ``mouth`` (``mouth_mesh``, ``opening_mask``), ``refinement``
+- ``features``, each in a ``frame_window``: ``smile_folds``, ``eyes``, ``mouth`` (``mouth_mesh``, ``opening_mask``),
+  ``refinement``
 - ``glasses/worn_glasses``, ``relighting``, ``bars``
 
 All of them use ``sampling``, ``morphology``, ``parallel``, ``placement`` and ``frame_memory``. ``drawing_process``

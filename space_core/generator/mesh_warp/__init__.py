@@ -20,9 +20,9 @@
 
 ``draw``, in this order:
 
-- ``face_motion``: landmarks and head poses in pixels of the film; ``warp_mesh`` moves with them, ``rasterizer`` finds
-  the place of the photo that each cell shows, ``compositing/compositor`` draws it (the person's layer, what a turn
-  uncovers in ``compositing/far_view`` and ``back_view``, edges in the other modules of ``compositing``)
+- ``face_motion``: landmarks and head poses in pixels of the film; ``warp_mesh`` moves with them, ``warping`` finds the
+  place of the photo that each cell shows (``rasterizer``), ``compositing/compositor`` draws it (the person's layer,
+  what a turn uncovers in ``compositing/far_view`` and ``back_view``, edges in the other modules of ``compositing``)
 - ``features``, each in a ``frame_window``: ``smile_folds``, ``eyes``, ``mouth`` (``mouth_mesh``, ``opening_mask``),
   ``refinement``
 - ``glasses/worn_glasses``, ``relighting``, ``bars``

@@ -103,7 +103,7 @@ class VideoWriter:
             num_frames: the number of frames that will be written, at least 1.
             credentials: signs the finished video; None leaves it unsigned.
             stall_seconds: how long ffmpeg may take over one frame before it is stopped; the reader of a stream alone
-                may take as long as it likes.
+                may take any time.
             stream: a file or pipe that ffmpeg writes the stream to; left open.
 
         Raises:

@@ -43,7 +43,7 @@ def test_hairs_below_the_tracked_brow_rise_as_far_as_the_brow(portrait):
     photo, surprised = (
         on_surroundings(posed(portrait, *face)) for face in ((), (feeling(portrait, "surprised", 1.0),))
     )
-    still, moved = (mesh.move(motion)[0][0] for motion in (photo, surprised))
+    still, moved = (mesh.move(motion).positions[0] for motion in (photo, surprised))
     np.testing.assert_allclose(still[:468], mesh.source[:468], atol=1e-3)
     of_brow = (surprised.posed - photo.posed)[0, list(RIMS), :2]
     np.testing.assert_allclose((moved - still)[list(RIMS)], of_brow, atol=0.01)

@@ -18,7 +18,7 @@ def risen(portrait: Portrait, picture: torch.Tensor, emotion: str, points: tuple
     photo = on_surroundings(posed(portrait))
     edges = np.array([[0.0, 0.0], [picture.shape[3], picture.shape[2]]])
     mesh = build_warp_mesh(photo, picture, portrait.person, edges, (False, False, False), None, rigid=0.0)
-    positions, _ = mesh.move(on_surroundings(posed(portrait, feeling(portrait, emotion, 1.0))))
+    positions = mesh.move(on_surroundings(posed(portrait, feeling(portrait, emotion, 1.0)))).positions
     return (mesh.source - positions[0])[list(points), 1].numpy()
 
 

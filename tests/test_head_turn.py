@@ -1043,7 +1043,7 @@ def test_a_far_cheek_that_its_photo_hides_is_as_wide_as_the_near_one_when_the_he
     skin = torch.full((1, 3, 640, 640), 0.6)
     edges, appearance = np.array([[0.0, 0.0], [640.0, 640.0]]), far_appearance(photo, skin, person)
     mesh = build_warp_mesh(photo, skin, person, edges, (False, False, False), appearance, rigid=0.0)
-    x = mesh.move(on_surroundings(posed(portrait, yaw=front)))[0][0, :, 0]
+    x = mesh.move(on_surroundings(posed(portrait, yaw=front))).positions[0, :, 0]
     left, right = x[168] - x[234], x[454] - x[168]
     assert float(left / right) == pytest.approx(1, abs=0.15)
 

@@ -17,6 +17,7 @@ from space_core.face.detector import build_detector
 from space_core.face.portrait import Portrait, prepare_portrait
 from space_core.face.topology import EYES, INNER_LOWER_LIP, INNER_UPPER_LIP, OUTER_LOWER_LIP, OUTER_UPPER_LIP, Eye
 from space_core.generator.mesh_warp.anatomy import GUM, MILLIMETRE, TONGUE, TOOTH, load_anatomy
+from space_core.generator.mesh_warp.continued_teeth import continued_teeth
 from space_core.generator.mesh_warp.face_motion import FaceMotion
 from space_core.generator.mesh_warp.lip_edges import find_lip_edges, moved_to_edges
 from space_core.generator.mesh_warp.lip_seam import seam_shift
@@ -26,7 +27,6 @@ from space_core.generator.mesh_warp.mouth_light import estimate_colours
 from space_core.generator.mesh_warp.mouth_mesh import draw_mouth_mesh, lips_rounded
 from space_core.generator.mesh_warp.opening_mask import opening_mask, window_around
 from space_core.generator.mesh_warp.prepared_mouth import PreparedMouth, prepare_mouth
-from space_core.generator.mesh_warp.upper_row import continued_teeth
 from space_core.measures.mouth_interior import mouth_interior, mouth_profile
 from space_core.media.images import load_photo
 

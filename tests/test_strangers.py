@@ -33,7 +33,7 @@ from space_core.web import (
     gradio_page,
     job_threads,
     listeners,
-    middleware,
+    request_body,
     visitor_limits,
 )
 from space_core.web.endpoints import Endpoints
@@ -219,7 +219,7 @@ def test_an_upload_that_breaks_off_is_removed_at_once(tmp_path):
 
 
 def test_an_upload_that_does_not_go_on_is_given_up(tmp_path, monkeypatch):
-    monkeypatch.setattr(middleware, "IDLE_SECONDS", 3.0)
+    monkeypatch.setattr(request_body, "IDLE_SECONDS", 3.0)
     with served(tmp_path) as visitor, ExitStack() as uploads:
         before = files_in(tmp_path)
         unfinished = [uploads.enter_context(unfinished_upload(visitor)) for _ in range(5)]

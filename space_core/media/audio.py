@@ -10,7 +10,7 @@ import soxr
 
 from space_core.errors import SpaceError
 from space_core.media import ffmpeg
-from space_core.media.encryption import check_encryption
+from space_core.media.encryption import decoding_error
 from space_core.media.files import shown_name, temporary_fault, temporary_file
 from space_core.media.truncation import is_truncated
 from space_core.timing import SAMPLE_RATE
@@ -74,11 +74,11 @@ def load_recording(path: str | Path, max_seconds: float = 600.0) -> Recording:
         length = f"{info.seconds:.0f} s long" if info.seconds and info.seconds > max_seconds + 1 else "longer"
         raise SpaceError(f"The recording {name} is {length}; the limit is {max_seconds:g} s. Give a shorter one.")
     if is_truncated(info, seconds, error_log, other_stream=info.has_pictures):
-        check_encryption(info.path, "recording")
-        raise SpaceError(f"The recording {name} is cut off or damaged. Save or upload it again.")
+        message = f"The recording {name} is cut off or damaged. Save or upload it again."
+        raise decoding_error(info.path, "recording", message)
     if len(speech) == 0:
-        check_encryption(info.path, "recording")
-        raise SpaceError(f"No sound could be read from {name}; it is empty or damaged. Save or upload it again.")
+        message = f"No sound could be read from {name}; it is empty or damaged. Save or upload it again."
+        raise decoding_error(info.path, "recording", message)
     if seconds < MIN_SECONDS:
         shown = math.floor(100 * seconds) / 100  # not rounded up to the limit
         raise SpaceError(f"The recording {name} is too short: {shown:.2f} s; at least {MIN_SECONDS} s are needed.")

@@ -55,7 +55,7 @@ class ColourCoding:
         pixels, light = np.array(image), self._light(coded).astype(np.float32)
         matrix = _matrix_to_srgb(self.chromaticities).T.astype(np.float32)
         encoded = _encode((np.arange(STEPS + 1) / STEPS) ** 2)
-        for first in range(0, len(pixels), ROWS):  # in little memory
+        for first in range(0, len(pixels), ROWS):  # the light of a whole photo would take four times its memory
             rows = pixels[first : first + ROWS]
             linear = light[rows]
             if self.transfer == HLG:
@@ -81,6 +81,21 @@ def colour_coding(image: Image.Image, path: Path, profile: bytes | None) -> Colo
         path: its file.
         profile: its ICC profile.
     """
+    code_points = _code_points(image, path, profile)
+    if code_points is not None:
+        primaries, transfer = code_points
+        if primaries not in CHROMATICITIES and transfer not in (*GAMMAS, PQ, HLG):
+            return None
+        is_hdr = transfer in (PQ, HLG)
+        chromaticities = CHROMATICITIES.get(primaries, SRGB)
+        return ColourCoding(chromaticities, GAMMAS.get(transfer), transfer if is_hdr else 0)
+    if profile or "srgb" in image.info:
+        return None
+    return _stated_coding(image) or _camera_coding(image)
+
+
+def _code_points(image: Image.Image, path: Path, profile: bytes | None) -> tuple[int, int] | None:
+    """The primaries and the transfer that a file states by ITU-T H.273; None if it states none."""
     code = None
     if image.format == "PNG":
         code = _png_chunk(path, b"cICP")
@@ -89,16 +104,7 @@ def colour_coding(image: Image.Image, path: Path, profile: bytes | None) -> Colo
             found = re.search(rb"colrnclx(.{4})", file.read(HEAD_BYTES), re.DOTALL)
         code = bytes((found[1][1], found[1][3])) if found else None
     code = code or _profile_code(profile)
-    if code is not None and len(code) >= 2:
-        primaries, transfer = code[0], code[1]
-        if primaries in CHROMATICITIES or transfer in (*GAMMAS, PQ, HLG):
-            is_hdr = transfer in (PQ, HLG)
-            chromaticities = CHROMATICITIES.get(primaries, SRGB)
-            return ColourCoding(chromaticities, GAMMAS.get(transfer), transfer if is_hdr else 0)
-        return None
-    if profile or "srgb" in image.info:
-        return None
-    return _stated_coding(image) or _camera_coding(image)
+    return (code[0], code[1]) if code is not None and len(code) >= 2 else None
 
 
 def _camera_coding(image: Image.Image) -> ColourCoding | None:

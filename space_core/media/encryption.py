@@ -13,17 +13,24 @@ MAX_BOXES = 10_000  # at one level; files of hours have thousands of fragments
 MAX_DESCRIPTION = 1 << 16  # bytes
 
 
-def check_encryption(path: Path, kind: str) -> None:
-    """Raises ``SpaceError`` for an MP4 or its like with an encrypted track: why it could not be read.
+def decoding_error(path: Path, kind: str, message: str) -> SpaceError:
+    """The error for a file that could not be decoded: that it is encrypted where it is, otherwise ``message``.
 
     Args:
         path: an existing file.
         kind: the noun for it in the message: "recording" or "video".
+        message: what is wrong with the file if it is not encrypted.
     """
+    if _is_encrypted(path):
+        message = f"The {kind} {shown_name(path)} is encrypted. Give a copy without copy protection."
+    return SpaceError(message)
+
+
+def _is_encrypted(path: Path) -> bool:
+    """Whether a file is an MP4 or its like with an encrypted track."""
     with path.open("rb") as file:
         is_mp4 = file.read(12)[4:8] == b"ftyp"
-        if is_mp4 and any(box in description for description in _descriptions(file) for box in PROTECTION):
-            raise SpaceError(f"The {kind} {shown_name(path)} is encrypted. Give a copy without copy protection.")
+        return is_mp4 and any(box in description for description in _descriptions(file) for box in PROTECTION)
 
 
 def _descriptions(file: BinaryIO) -> Iterator[bytes]:

@@ -71,13 +71,13 @@ def probe(path: str | Path, kind: str) -> MediaInfo:
     if kind == "video" and "exceeds specified max pixel count" in text:
         limit = f"{MAX_PIXELS // 1_000_000} megapixels"
         raise SpaceError(f"The pictures of {shown_name(file)} are too large; the limit is {limit}. Scale them down.")
-    sounds = [details for sort, details in streams if sort == "Audio"]
+    sounds = [details for medium, details in streams if medium == "Audio"]
     return MediaInfo(
         path=file,
         seconds=_declared_seconds(text),
         has_sound=bool(sounds),
         channels=_channels(sounds[0]) if sounds else None,
-        has_pictures=any(sort == "Video" and "(attached pic)" not in details for sort, details in streams),
+        has_pictures=any(medium == "Video" and "(attached pic)" not in details for medium, details in streams),
     )
 
 

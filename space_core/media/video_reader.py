@@ -9,7 +9,7 @@ import numpy as np
 
 from space_core.errors import SpaceError
 from space_core.media import ffmpeg
-from space_core.media.encryption import check_encryption
+from space_core.media.encryption import decoding_error
 from space_core.media.files import shown_name
 from space_core.media.truncation import is_truncated
 from space_core.timing import FPS
@@ -62,12 +62,12 @@ def _decoded_frames(info: ffmpeg.MediaInfo, max_side: int, max_seconds: float) -
         name, seconds = shown_name(info.path), count / FPS
         decoder.check_time("video", info.path)
         if count == 0:
-            check_encryption(info.path, "video")
-            raise SpaceError(f"No frames could be read from the video {name}; it is damaged. Save or upload it again.")
+            message = f"No frames could be read from the video {name}; it is damaged. Save or upload it again."
+            raise decoding_error(info.path, "video", message)
         is_complete = seconds >= max_seconds - 1 / FPS
         if not is_complete and is_truncated(info, seconds, decoder.messages(), info.has_sound):
-            check_encryption(info.path, "video")
-            raise SpaceError(f"The video {name} is cut off or damaged. Save or upload it again.")
+            message = f"The video {name} is cut off or damaged. Save or upload it again."
+            raise decoding_error(info.path, "video", message)
 
 
 def _read_ppm(stream: BinaryIO) -> np.ndarray | None:

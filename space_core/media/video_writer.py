@@ -103,7 +103,7 @@ class VideoWriter:
             num_frames: the number of frames that will be written, at least 1.
             credentials: signs the finished video; None leaves it unsigned.
             stall_seconds: how long ffmpeg may take over one frame before it is stopped; the reader of a stream alone
-                may take as long as it likes.
+                may take any time.
             stream: a file or pipe that ffmpeg writes the stream to; left open.
 
         Raises:
@@ -139,14 +139,7 @@ class VideoWriter:
         Raises:
             ServerFault: the disk is full, or ffmpeg failed or was stopped at its time limit.
         """
-        if (
-            frame.dtype != np.uint8
-            or frame.ndim != 3
-            or frame.shape[2] != 3
-            or frame.shape[0] % 2
-            or frame.shape[1] % 2
-        ):
-            raise ValueError(f"A frame must be (H, W, 3) uint8 with even H and W, not {frame.shape} {frame.dtype}.")
+        _check_frame(frame)
         if self._encoder is None:
             self._encoder = self._start(frame.shape)
         if frame.shape != self._shape:
@@ -180,6 +173,25 @@ class VideoWriter:
         """Starts ffmpeg for frames of ``shape`` (H, W, 3)."""
         self._shape = (height, width, _) = shape
         self._yuv = yuv420_buffer(height, width)
+        if height * width > LARGE_PIXELS and can_be_counted():
+            self._encoded = EncodedFrames()
+        # A backstop for an encoder whose parent is gone: more than ten times what the slowest one takes.
+        cpu_seconds = 60 + self.num_frames * (0.2 + height * width / 1e6)
+        descriptors = () if self._encoded is None else self._encoded.descriptors
+        try:
+            return ffmpeg.Process(
+                self._arguments(height, width),
+                cpu_seconds,
+                is_fed=True,
+                stdout=self._stream,
+                descriptors=descriptors,
+            )
+        finally:
+            if self._encoded is not None:
+                self._encoded.begin()
+
+    def _arguments(self, height: int, width: int) -> list[str]:
+        """ffmpeg's arguments for frames of that size in pixels: input, encoders, metadata and output."""
         arguments = ["-protocol_whitelist", "pipe", "-f", "rawvideo", "-pix_fmt", "yuv420p"]
         arguments += ["-video_size", f"{width}x{height}", "-framerate", str(FPS), "-i", "pipe:0"]
         arguments += [*self._sound_input(), "-map", "0:v:0"]
@@ -190,8 +202,7 @@ class VideoWriter:
         arguments += ["-bf", "0"]
         if height * width > LARGE_PIXELS:
             arguments += LARGE_OPTIONS
-            if can_be_counted():
-                self._encoded = EncodedFrames()
+            if self._encoded is not None:
                 arguments += self._encoded.arguments
         else:
             arguments += ["-crf", str(CRF)]
@@ -204,15 +215,7 @@ class VideoWriter:
             arguments += ["-c:a", "aac", "-b:a", AUDIO_BITRATE, "-aac_coder", AUDIO_CODER]
         arguments += ["-map_metadata", "-1", "-map_chapters", "-1"]
         arguments += [part for key, value in METADATA.items() for part in ("-metadata", f"{key}={value}")]
-        arguments += self._destinations()
-        # A backstop for an encoder whose parent is gone: more than ten times what the slowest one takes.
-        cpu_seconds = 60 + self.num_frames * (0.2 + height * width / 1e6)
-        descriptors = () if self._encoded is None else self._encoded.descriptors
-        try:
-            return ffmpeg.Process(arguments, cpu_seconds, is_fed=True, stdout=self._stream, descriptors=descriptors)
-        finally:
-            if self._encoded is not None:
-                self._encoded.begin()
+        return [*arguments, *self._destinations()]
 
     def _destinations(self) -> list[str]:
         """ffmpeg's arguments for what it writes."""
@@ -298,6 +301,13 @@ class VideoWriter:
         if "Cannot allocate memory" in messages:
             return ServerFault("There is not enough memory to write the video. Try again later.", "out_of_memory")
         return ServerFault("Writing the video failed: the encoder ended unexpectedly. Try again.", "encoder_died")
+
+
+def _check_frame(frame: np.ndarray) -> None:
+    """Raises ``ValueError`` for what is no frame of H.264 with 4:2:0 chroma."""
+    is_rgb = frame.dtype == np.uint8 and frame.ndim == 3 and frame.shape[2] == 3
+    if not is_rgb or frame.shape[0] % 2 or frame.shape[1] % 2:
+        raise ValueError(f"A frame must be (H, W, 3) uint8 with even H and W, not {frame.shape} {frame.dtype}.")
 
 
 def write_video(

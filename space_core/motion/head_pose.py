@@ -36,17 +36,15 @@ LINEAR_PART = 0.6  # of a limit: up to here motion is unchanged, beyond it is co
 CLOCK_IN_SPEECH = 1.15
 CLOCK_IN_SILENCE = 0.22
 CLOCK_SMOOTHING = 0.25 * FPS  # frames (standard deviation)
-# The process is driven by noise of log-normal amplitude. The amplitude varies over so many frames (standard deviation),
-AMPLITUDE_DURATION = 0.15 * FPS
-# with so large a spread of its logarithm, by channel (nods are the most regular), up to so many standard deviations;
-AMPLITUDE_SPREAD = np.array([0.9, 0.35, 0.9, 0.9, 0.35, 0.5])
-MAX_AMPLITUDE = 1.6
-# it is smaller in pauses, and larger just before a phrase begins, when recorded heads are 40 % faster than on average.
+# The process is driven by noise of log-normal amplitude, 1 in speech.
+AMPLITUDE_DURATION = 0.15 * FPS  # frames (standard deviation) over which it varies
+AMPLITUDE_SPREAD = np.array([0.9, 0.35, 0.9, 0.9, 0.35, 0.5])  # of its logarithm, by channel: nods are most regular
+MAX_AMPLITUDE = 1.6  # standard deviations of its logarithm
 AMPLITUDE_IN_SILENCE = 0.4
-ONSET_AMPLITUDE = 1.3
-ONSET_LEAD_FRAMES = round(0.12 * FPS)
+# Just before a phrase begins recorded heads are 40 % faster than on average: what is added there as speech sets in.
+ONSET_AMPLITUDE, ONSET_LEAD_FRAMES = 1.3, round(0.12 * FPS)
 FARTHEST = 4.5  # standard deviations of the motion, at most
-MAX_SPREAD = 0.5  # of the logarithm of a random speaker's deviation, so that nobody is stiff or wild
+MAX_SPREAD = 0.5  # of the logarithm of a random speaker's deviation: 0.61 to 1.65 times the typical one
 
 EASE_IN_FRAMES = 0.5 * FPS  # over which all motion sets in
 NOD_BAND = 0.5 * FPS  # frames (standard deviation); slower changes of loudness are not syllables

@@ -177,11 +177,7 @@ def load_motion(path: str | Path, max_seconds: float = 600.0) -> Motion:
         arrays |= _layers(arrays["posed"])
     for array, shape in LATER_LAYERS.items():
         arrays.setdefault(array, np.zeros((num_frames, *shape), np.float32))
-    for array in (*LAYERS, *LATER_LAYERS):
-        if len(arrays[array]) != num_frames:
-            raise SpaceError(
-                f"{name} has {num_frames} frames, but {len(arrays[array])} in {array!r}. Give all the same number."
-            )
+    _check_lengths(arrays, num_frames, name)
     _check_face(arrays, name)
     speech = arrays.get("speech")
     return Motion(
@@ -199,6 +195,15 @@ def load_motion(path: str | Path, max_seconds: float = 600.0) -> Motion:
         photo_pose=HeadPose(*(arrays[array][None] for array in PORTRAIT[1:])),
         speech=None if speech is None else speech[: num_frames * SAMPLES_PER_FRAME],
     )
+
+
+def _check_lengths(arrays: dict[str, np.ndarray], num_frames: int, name: str) -> None:
+    """Refuses layers of another number of frames."""
+    for array in (*LAYERS, *LATER_LAYERS):
+        if len(arrays[array]) != num_frames:
+            raise SpaceError(
+                f"{name} has {num_frames} frames, but {len(arrays[array])} in {array!r}. Give all the same number."
+            )
 
 
 def _check_face(arrays: dict[str, np.ndarray], name: str) -> None:

@@ -43,8 +43,9 @@ LIDS_WITH_BROWS = 0.25  # millimetres of lid per millimetre of brow
 FARTHEST = 5.0  # typical deviations that motion approaches and never exceeds
 EASE_IN = 0.6 * FPS  # frames from the photo's face
 REST_SMOOTHING = 0.35 * FPS  # frames over which motion rests in a pause
-SILENT, PASSAGE = 0.08, 0.55  # of the smoothed speaking: up to here there is no motion; from there to all of it
-MAX_SPREAD = 0.3  # of the logarithm of a random speaker's deviation, so that nobody is stiff or wild
+# Of the smoothed speaking, 0…1: up to the first there is no motion, and over the second it grows to all of it.
+SILENT, TRANSITION = 0.08, 0.55
+MAX_SPREAD = 0.3  # of the logarithm of a random speaker's deviation: 0.74 to 1.35 times the typical one
 AMPLITUDE_DURATION, AMPLITUDE_SPREAD = 2.0 * FPS, 0.35  # of the slow variation of the amplitude
 STREAM = 3  # of random numbers of a seed; others are for head motion, blinks and gaze
 
@@ -188,9 +189,9 @@ def _units_per_millimetre() -> np.ndarray:
 
 
 def speech_share(prosody: Prosody) -> np.ndarray:
-    """(T,) 1 in speech, 0 in silence that lasts, with a smooth passage."""
+    """(T,) 1 in speech, 0 in silence that lasts, with a smooth transition."""
     active = smooth(prosody.speaking, REST_SMOOTHING)
-    return np.clip((active - SILENT) / PASSAGE, 0, 1)
+    return np.clip((active - SILENT) / TRANSITION, 0, 1)
 
 
 def _coloured_noise(model: UpperFaceModel, num_frames: int, random: np.random.Generator) -> np.ndarray:

@@ -1,13 +1,11 @@
 """Limits on requests before they reach Gradio: routes, origins, sizes, times; and the security headers of answers."""
 
-import ipaddress
 import math
 import re
 import secrets
 import time
-from asyncio import sleep, wait_for
+from asyncio import sleep
 from collections.abc import Callable
-from urllib.parse import urlsplit
 
 from fastapi import HTTPException
 from starlette.datastructures import Headers, MutableHeaders, QueryParams
@@ -21,7 +19,9 @@ from space_core.web.error_handlers import NO_ENDPOINT, NO_FETCHING, WRONG_RANGE
 from space_core.web.faults import log_fault
 from space_core.web.logs import log_event
 from space_core.web.metrics import Metrics
+from space_core.web.origins import Origins
 from space_core.web.private_files import UPLOADS_THAT_FIT, free_uploads
+from space_core.web.request_body import RequestBody
 from space_core.web.request_nesting import without_deep_nesting
 from space_core.web.settings import Settings, on_a_space
 from space_core.web.visitor_limits import RateLimit, UploadLimits, visitor_address
@@ -29,8 +29,6 @@ from space_core.web.visitor_limits import RateLimit, UploadLimits, visitor_addre
 MAX_REQUEST_BYTES = 256 * 1024  # of any request but an upload: JSON of a page's values
 DROPPED_UPLOADS = 8  # so many of the largest uploads are read and dropped of a request that is too large
 DISK_CHECK_BYTES = 1 << 20  # of an upload, after which it is looked again whether the disk has room
-IDLE_SECONDS = 20.0  # without a byte, after which a request is given up
-MIN_BYTES_PER_SECOND = 2000  # of a request on average, after IDLE_SECONDS
 # A visitor may send the requests of so many seconds at once: a page takes 115, and a class may share one address.
 REQUESTS_AT_ONCE = 200.0
 HEAVY_REQUEST = 10  # requests as which one counts that takes about 10 ms of the processor, others 1 ms
@@ -67,7 +65,6 @@ _UPLOAD = re.compile(r"/gradio_api/upload/?")
 _MCP = re.compile(r"/gradio_api/mcp(/.*)?")
 _NAMED_CALL = re.compile(r"/gradio_api/call/v2/([^/]*)/?")
 _OTHER_ADDRESS = re.compile(r"/gradio_api/file=\s*[a-z][a-z0-9+.-]*:/", re.IGNORECASE)
-_LOCAL_NAME = re.compile(r"[^.]*|.*\.(localhost|local|internal|test)")  # reserved: none can be registered
 _ONE_RANGE = re.compile(r"bytes=([0-9]{0,15})-([0-9]{0,15})")
 
 _CONTENT_SECURITY_POLICY = (
@@ -112,8 +109,7 @@ class RequestGuard:
         metrics.track_addresses("uploads", lambda: self._uploads.num_addresses)
         self._logged = -LOG_SECONDS  # when refusals of too many requests were logged
         framing = [*settings.allow_embedding, *(["https://huggingface.co"] if on_a_space() else [])]
-        is_address = _is_address(settings.host)
-        self._is_local = ipaddress.ip_address(settings.host).is_loopback if is_address else settings.host == "localhost"
+        self._origins = Origins(settings)
         self._headers = {
             "X-Content-Type-Options": "nosniff",
             "Referrer-Policy": "same-origin",
@@ -132,7 +128,7 @@ class RequestGuard:
                 await self._app(scope, receive, send)
             return
 
-        body = _Body(receive)
+        body = RequestBody(receive)
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -182,8 +178,8 @@ class RequestGuard:
         if "content-length" in headers and "transfer-encoding" in headers:
             # A proxy that reads the length instead takes what follows for another visitor's request.
             return PlainTextResponse(AMBIGUOUS, 400, {"Connection": "close"})
-        if self._is_rebound(scope):
-            return PlainTextResponse(OTHER_NAME.format(port=self._asked_host(scope)[1]), 403)
+        if self._origins.is_rebound(headers):
+            return PlainTextResponse(OTHER_NAME.format(port=self._origins.asked_host(headers)[1]), 403)
         if self._settings.monitoring_port is not None:
             is_monitoring_port = scope["server"][1] == self._settings.monitoring_port
             if is_monitoring_port != bool(_MONITORING.fullmatch(path)):
@@ -196,7 +192,7 @@ class RequestGuard:
             return PlainTextResponse("There is nothing here.", 404)
         if method == "OPTIONS" and headers.get("origin") in self._settings.allow_embedding:
             return None  # a browser asks whether a page may send a request
-        if method == "POST" and self._is_foreign(scope):
+        if method == "POST" and self._origins.is_foreign(headers):
             return PlainTextResponse(FOREIGN, 403)
         if self._settings.mcp and _MCP.fullmatch(path):
             return None
@@ -212,7 +208,9 @@ class RequestGuard:
     def _socket_refusal(self, scope: Scope) -> PlainTextResponse | None:
         if _path(scope) != "/live" or scope["server"][1] == self._settings.monitoring_port:
             return PlainTextResponse("There is nothing here.", 404)
-        return PlainTextResponse(FOREIGN, 403) if self._is_foreign(scope) or self._is_rebound(scope) else None
+        headers = Headers(scope=scope)
+        refused = self._origins.is_foreign(headers) or self._origins.is_rebound(headers)
+        return PlainTextResponse(FOREIGN, 403) if refused else None
 
     def _may_monitor(self, scope: Scope) -> bool:
         token = self._settings.monitoring_token
@@ -221,44 +219,7 @@ class RequestGuard:
         given = Headers(scope=scope).get("authorization", "")
         return secrets.compare_digest(given.encode(), f"Bearer {token.get_secret_value()}".encode())
 
-    def _is_rebound(self, scope: Scope) -> bool:
-        """Whether the page of another site may be asking, whose name its owner lets resolve to this machine.
-
-        For the browser, this demo is then a part of that site (DNS rebinding). Such a name comes with the port on which
-        the demo, or what forwards to it, listens on this machine, unless that is 80; the public addresses of proxies
-        have none, or they are secure, of which browsers tell by a header that no page can set.
-        """
-        headers = Headers(scope=scope)
-        name, port = self._asked_host(scope)
-        if not (self._is_local and port) or "sec-fetch-site" in headers:
-            return False
-        known = _is_address(name) or _LOCAL_NAME.fullmatch(name.rstrip("."))
-        return not known and headers["host"].lower() != urlsplit(self._settings.root_path).netloc
-
-    def _asked_host(self, scope: Scope) -> tuple[str, str]:
-        """The name and the port that a request was sent to; no port where the demo can't know it."""
-        host = Headers(scope=scope).get("host", "").lower()
-        name, _, port = host.rpartition(":")
-        if port.isdecimal():
-            return name, port
-        return host, "80" if self._settings.port == 80 else ""
-
-    def _is_foreign(self, scope: Scope) -> bool:
-        """Whether the page of another site sends a request, one that the operator does not allow."""
-        headers = Headers(scope=scope)
-        origin = headers.get("origin")
-        if origin is None or origin in self._settings.allow_embedding:
-            return False
-        # Browsers say it themselves where the connection is secure; no page can set these headers.
-        if headers.get("sec-fetch-site") == "same-origin":
-            return False
-        own = (headers.get("host"), headers.get("x-forwarded-host"), urlsplit(self._settings.root_path).netloc)
-        try:
-            return urlsplit(origin).netloc not in filter(None, own)
-        except ValueError:  # it is no address
-            return True
-
-    async def _upload(self, scope: Scope, body: "_Body", send: Send) -> None:
+    async def _upload(self, scope: Scope, body: RequestBody, send: Send) -> None:
         """Passes an upload on as far as the visitor and the disk have room for it."""
         address = visitor_address(scope)
         length = Headers(scope=scope).get("content-length", "")
@@ -276,13 +237,13 @@ class RequestGuard:
             self._uploads.end(address, body.num_bytes)
 
     async def _refuse_upload(
-        self, reason: str, answer: PlainTextResponse, scope: Scope, body: "_Body", send: Send
+        self, reason: str, answer: PlainTextResponse, scope: Scope, body: RequestBody, send: Send
     ) -> None:
         self._metrics.count_failure("upload", reason)
         log_event("refused", level="error" if reason == "disk_full" else "info", reason=reason, endpoint="upload")
         await answer(scope, body.receive, send)
 
-    def _limited(self, scope: Scope, body: "_Body", limit: int) -> Receive:
+    def _limited(self, scope: Scope, body: RequestBody, limit: int) -> Receive:
         """Receives a request; raises once it is larger than it may be, fills the disk, or comes too slowly."""
         checked = 0  # bytes
 
@@ -321,38 +282,6 @@ class RequestGuard:
         return limited
 
 
-class _Body:
-    """The body of a request as it arrives: the bytes so far, and no message later than it may be.
-
-    Attributes:
-        num_bytes: that have arrived.
-        is_given_up: whether what is left of it is not read.
-    """
-
-    def __init__(self, receive: Receive) -> None:
-        self.num_bytes = 0
-        self.is_given_up = False
-        self._receive = receive
-        self._begun = time.monotonic()
-        self._is_complete = False
-
-    async def receive(self) -> Message:
-        """The next message.
-
-        Raises:
-            TimeoutError: it does not come within ``IDLE_SECONDS``, or the body comes too slowly all in all.
-        """
-        if self._is_complete:  # what comes now is that the client disconnects, which has all its time
-            return await self._receive()
-        message = await wait_for(self._receive(), IDLE_SECONDS)
-        self.num_bytes += len(message.get("body", b""))
-        self._is_complete = not message.get("more_body")
-        seconds = time.monotonic() - self._begun - IDLE_SECONDS
-        if not self._is_complete and self.num_bytes < seconds * MIN_BYTES_PER_SECOND:
-            raise TimeoutError
-        return message
-
-
 def _caching(path: str, status: int) -> str | None:
     """What browsers and proxies may keep of an answer; None where nothing is said about it."""
     if path.startswith("/gradio_api/file="):
@@ -376,14 +305,6 @@ def _is_one_range(header: str | None) -> bool:
     if asked is None or asked[0] == "bytes=-":
         return False
     return not (asked[1] and asked[2]) or int(asked[1]) <= int(asked[2])
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host.strip("[]"))
-    except ValueError:
-        return False
-    return True
 
 
 def _asks_for_other_page(scope: Scope) -> bool:

@@ -14,15 +14,17 @@
   brings into view in ``far_side`` (``far_cheek``) and ``head_back`` (``side_view``, ``neck_back``, ``neck_texture``,
   ``back_hair``)
 - the face: ``depiction`` (photograph, statue, drawing, painting), ``prepared_mouth`` (``mouth_light``, ``upper_row``,
-  ``lower_row``, ``anatomy``), ``prepared_eyes`` (``eye_in_photo``, ``drawn_eyes``, ``large_eyes``, ``smooth_lids``,
-  ``lid_shade``, ``eyeball``, ``hidden_eyeball``), ``wrinkles``, ``smile_folds``, ``relighting``
+  ``continued_teeth``, ``lower_row``, ``dental_arch``, ``anatomy``), ``prepared_eyes`` (``eye_in_photo``,
+  ``drawn_eyes``, ``large_eyes``, ``smooth_lids``, ``lid_shade``, ``eyeball``, ``hidden_eyeball``), ``wrinkles``,
+  ``smile_folds``, ``relighting``
 
 ``draw``, in this order:
 
-- ``face_motion``: landmarks and head poses in pixels of the film; ``warp_mesh`` moves with them, ``rasterizer`` finds
-  the place of the photo that each cell shows, ``compositing/compositor`` draws it (the person's layer, what a turn
-  uncovers in ``compositing/far_view`` and ``back_view``, edges in the other modules of ``compositing``)
-- ``features``: ``smile_folds``, ``eyes``, ``mouth`` (``mouth_mesh``, ``opening_mask``), ``refinement``
+- ``face_motion``: landmarks and head poses in pixels of the film; ``warp_mesh`` moves with them, ``warping`` finds the
+  place of the photo that each cell shows (``rasterizer``), ``compositing/compositor`` draws it (the person's layer,
+  what a turn uncovers in ``compositing/far_view`` and ``back_view``, edges in the other modules of ``compositing``)
+- ``features``, each in a ``frame_window``: ``smile_folds``, ``eyes``, ``mouth`` (``mouth_mesh``, ``opening_mask``),
+  ``refinement``
 - ``glasses/worn_glasses``, ``relighting``, ``bars``
 
 All of them use ``sampling``, ``morphology``, ``parallel``, ``placement`` and ``frame_memory``. ``drawing_process``

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch.nn import functional as F
 
 from space_core.face.canvas import Canvas, crop_canvas
 from space_core.face.covered_mouth import is_mouth_covered
@@ -24,14 +23,12 @@ from space_core.face.topology import OVAL
 from space_core.generator.mesh_warp import drawing_process
 from space_core.generator.mesh_warp.background import Background, estimate_background
 from space_core.generator.mesh_warp.bars import PreparedBars, behind_bars, draw_bars
-from space_core.generator.mesh_warp.compositing.back_view import DrawnBack
 from space_core.generator.mesh_warp.compositing.compositor import compose
 from space_core.generator.mesh_warp.compositing.prepared_canvas import PreparedCanvas, film_transform, prepare_canvas
 from space_core.generator.mesh_warp.compositing.soft_edges import soften_edges
 from space_core.generator.mesh_warp.compositing.stretched_rims import smooth_rims
-from space_core.generator.mesh_warp.compositing.warp import Warp
 from space_core.generator.mesh_warp.drawing_process import DrawingLease
-from space_core.generator.mesh_warp.face_motion import TO_SURROUNDINGS, FaceMotion, PixelTransform, face_motion, upload
+from space_core.generator.mesh_warp.face_motion import TO_SURROUNDINGS, FaceMotion, PixelTransform, face_motion
 from space_core.generator.mesh_warp.far_side import FarAppearance, far_appearance
 from space_core.generator.mesh_warp.features import (
     PreparedEyes,
@@ -54,10 +51,10 @@ from space_core.generator.mesh_warp.lip_edges import LipEdges, find_lip_edges, m
 from space_core.generator.mesh_warp.parallel import thread_beside
 from space_core.generator.mesh_warp.placement import place
 from space_core.generator.mesh_warp.prepared_mouth import prepare_mouth
-from space_core.generator.mesh_warp.rasterizer import rasterize
 from space_core.generator.mesh_warp.refinement import load_refinement
 from space_core.generator.mesh_warp.relighting import PreparedLight, prepare_light, relight
 from space_core.generator.mesh_warp.warp_mesh import WarpMesh, build_warp_mesh
+from space_core.generator.mesh_warp.warping import warp_frames
 from space_core.generator.mesh_warp.wrinkles import PreparedWrinkles, crease_shade, prepare_wrinkles
 from space_core.progress import NUM_CORES
 
@@ -68,7 +65,7 @@ CUDA_BATCH, CUDA_PIXELS = 96, 24 << 20
 MAX_WORKERS = drawing_process.NUM_PROCESSES + 1  # threads, each of which draws or waits for a process that does
 # Batches that are rendered before they are asked for: at most so many, and of large pictures as many as take so much.
 LOOK_AHEAD, LOOK_AHEAD_BYTES = 2 * MAX_WORKERS - 1, 60_000_000
-STILL = 1e-3  # pixels; less motion than this is none
+STILL = 1e-3  # pixels of a crop; less motion than this is none
 
 
 @dataclass(frozen=True)
@@ -143,7 +140,7 @@ class MeshWarpGenerator:
         soft = softening_of(blur, to_film.scale)
         with thread_beside() as beside:
             # Half of the work; the other half is done in this thread meanwhile.
-            background = beside.submit(_estimate_background, portrait, picture, hidden, edges, whole)
+            background = beside.submit(estimate_background, portrait, picture, hidden, edges, whole)
             appearance = far_appearance(around, picture, person)
             prepared_canvas = beside.submit(_prepare_canvas, canvas, photo, background, appearance, soft)
             mouth = prepare_mouth(picture, around)
@@ -267,55 +264,11 @@ class MeshWarpGenerator:
         self, prepared: PreparedPortrait, motion: FaceMotion, memory: FrameMemory | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """What ``compose`` returns; the warp is freed before the features are drawn."""
-        canvas, warp = prepared.canvas, self._warp(prepared, motion)
+        canvas = prepared.canvas
+        warp = warp_frames(canvas, prepared.mesh, motion, STILL * prepared.to_film.scale)
         seen = canvas.centres[:, 1:-1, 1:-1] + warp.offsets
         shade = crease_shade(prepared.wrinkles, motion, seen, canvas.grid, prepared.to_surroundings)
         return compose(canvas, warp, shade, memory)
-
-    def _warp(self, prepared: PreparedPortrait, motion: FaceMotion) -> Warp:
-        """The warp of a few frames."""
-        grid, centres = prepared.canvas.grid, prepared.canvas.centres[:, 1:-1, 1:-1]
-        mesh, size = prepared.mesh, (grid.rows, grid.columns)
-        shown_in_photo = len(mesh.source) - len(mesh.back.vertices)
-        source = mesh.source[:shown_in_photo]
-
-        def in_cells(
-            positions: torch.Tensor,
-            depths: torch.Tensor,
-            triangles: torch.Tensor,
-            attributes: torch.Tensor,
-            shown: torch.Tensor | None = None,
-        ) -> torch.Tensor:
-            corners = (positions - centres[0, 0, 0]) / grid.cell
-            return rasterize(corners, depths / grid.cell, triangles, attributes, size, shown)
-
-        def drawn(
-            positions: torch.Tensor, depths: torch.Tensor, triangles: torch.Tensor, *more: torch.Tensor
-        ) -> torch.Tensor:
-            return in_cells(positions, depths, triangles, torch.cat([source - positions, *more], -1))
-
-        (positions, behind), (depths, depths_behind) = (
-            values.tensor_split([shown_in_photo], 1) for values in mesh.move(motion)
-        )
-        offsets, far, back = drawn(positions, depths, mesh.triangles), None, None
-        if mesh.far and (in_view := mesh.far.in_view(motion)).any():
-            view = upload(in_view.astype(np.float32), self.device)[:, None, None].expand(-1, len(source), -1)
-            hidden, kind = mesh.far.hidden_in(motion, view), mesh.far.kind.expand(len(positions), -1, -1)
-            far = drawn(*mesh.far.move(motion, positions, depths), mesh.far.triangles, hidden, view, kind)
-            turned = mesh.far.without_cheek(motion)
-            if prepared.canvas.far and prepared.canvas.far.cheek is not None and turned.any():
-                in_face = drawn(positions, depths, mesh.far.face, torch.ones_like(hidden))[..., 2:]
-                beside = upload(turned.astype(np.float32), self.device)[:, None, None, None] * (1 - in_face)
-                far = torch.cat([far, beside], -1)
-        if (in_view := mesh.back.in_view(motion)).any():
-            view = upload(in_view.astype(np.float32), self.device).repeat_interleave(behind.shape[1] // 2, 1)[..., None]
-            own = torch.cat([mesh.back.places, mesh.back.over_edge], -1).expand(len(view), -1, -1)
-            attributes = torch.cat([own, view, torch.ones_like(view)], -1)
-            shown = upload(in_view > 0, self.device).repeat_interleave(len(mesh.back.triangles) // 2, 1)
-            behind, depths_behind = mesh.back.grown(motion, behind, depths_behind)
-            cells = in_cells(behind, depths_behind, mesh.back.triangles, attributes, shown)
-            back = DrawnBack(mesh.back.texture, cells)
-        return Warp(F.hardshrink(offsets, STILL * prepared.to_film.scale), far, back)
 
 
 def _with_lips(face: PosedFace, edges: LipEdges | None) -> PosedFace:
@@ -342,10 +295,6 @@ def _with_whole_head(
     return canvas, whole, (sides.left is not None, top is not None, sides.right is not None)
 
 
-_estimate_background = torch.inference_mode()(estimate_background)  # for threads, each of which has a mode of its own
-
-
-@torch.inference_mode()
 def _prepare_canvas(
     canvas: Canvas,
     photo: FaceMotion,

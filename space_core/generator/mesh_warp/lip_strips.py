@@ -46,7 +46,14 @@ def strips_shift(picture: torch.Tensor, photo: FaceMotion) -> np.ndarray:
 def _teeth_on_lips(
     colours: torch.Tensor, lips: torch.Tensor, steps: torch.Tensor, from_edge: torch.Tensor
 ) -> torch.Tensor:
-    """(2, 11) up to where teeth reach from the edges onto the lips; for the arguments see ``strips_shift``."""
+    """(2, 11) how far teeth reach from the inner edges onto the upper and the lower lip, normalized.
+
+    Args:
+        colours: (2, 11, steps, 3) of profiles across the edges, 0…1.
+        lips: (2, 11, 1, 3) of the lips there, 0…1.
+        steps: (steps,) distances from the edges, normalized; positive on the lips.
+        from_edge: (2, 11, 1) distances from which on a profile shows the lip, normalized.
+    """
     brighter = colours.amin(-1) - lips.amin(-1)
     most = torch.where(steps <= 0, brighter, -torch.inf).amax(-1, keepdim=True)
     teeth = (brighter > TEETH_END * most.clamp(min=TEETH_CONTRAST)) | (steps < 0)

@@ -8,11 +8,12 @@ import torch
 from space_core.face.luminance import LUMINANCE
 from space_core.face.topology import INNER_LOWER_LIP, INNER_UPPER_LIP
 from space_core.generator.mesh_warp.anatomy import MILLIMETRE
+from space_core.generator.mesh_warp.dental_arch import TEETH_BEHIND_LIPS, on_arch
 from space_core.generator.mesh_warp.depiction import saturation
 from space_core.generator.mesh_warp.face_motion import FaceMotion
 from space_core.generator.mesh_warp.opening_mask import opening_in_photo
 from space_core.generator.mesh_warp.sampling import sample
-from space_core.generator.mesh_warp.upper_row import TEETH_BEHIND_LIPS, UpperRow, enamel_in_light, on_arch
+from space_core.generator.mesh_warp.upper_row import UpperRow, enamel_in_light
 
 MIDDLE = slice(3, 8)  # points of the inner lips, the middle third of the mouth
 STEPS = 40  # places from the upper lip to the lower one

@@ -11,6 +11,7 @@ import torch
 from space_core.arrays import smoothstep
 from space_core.face.topology import INNER_LOWER_LIP, INNER_UPPER_LIP, OUTER_LOWER_LIP, OUTER_UPPER_LIP
 from space_core.generator.mesh_warp.anatomy import MILLIMETRE
+from space_core.generator.mesh_warp.dental_arch import on_arch
 from space_core.generator.mesh_warp.face_motion import FaceMotion, HostMotion, index_on, upload
 from space_core.generator.mesh_warp.mouth_mesh import draw_mouth_mesh, lips_rounded
 from space_core.generator.mesh_warp.opening_mask import (
@@ -23,7 +24,7 @@ from space_core.generator.mesh_warp.opening_mask import (
 )
 from space_core.generator.mesh_warp.prepared_mouth import EDGE, EDGE_SHARE, PreparedMouth
 from space_core.generator.mesh_warp.sampling import blur_batch, pairs, reach_of_blur, sample
-from space_core.generator.mesh_warp.upper_row import UPPER_LIP_REACH, lip_shade, on_arch
+from space_core.generator.mesh_warp.upper_row import UPPER_LIP_REACH, lip_shade
 
 NEGLIGIBLE_BLUR = 0.25  # pixels
 OWN_TEETH = (0.6, 1.0)  # shares of a soft photo's own teeth; some of them are blurred again … none

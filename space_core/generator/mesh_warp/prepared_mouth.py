@@ -12,6 +12,7 @@ from space_core.arrays import smoothstep
 from space_core.face.smile import smile_of
 from space_core.face.topology import INNER_LOWER_LIP, INNER_UPPER_LIP
 from space_core.generator.mesh_warp.anatomy import MILLIMETRE
+from space_core.generator.mesh_warp.dental_arch import TEETH_BEHIND_LIPS, hanging_and_tilt, lower_edge, row_ends
 from space_core.generator.mesh_warp.face_motion import FaceMotion
 from space_core.generator.mesh_warp.lower_row import LowerRow, find_lower_row, find_row_below
 from space_core.generator.mesh_warp.mouth_light import FaceLight, MouthColours, estimate_colours, estimate_light
@@ -20,14 +21,10 @@ from space_core.generator.mesh_warp.upper_row import (
     MAX_TILTED,
     MIN_HANGING,
     MIN_HEIGHT,
-    TEETH_BEHIND_LIPS,
     UPPER_LIP_SHADE,
     UpperRow,
     enamel_in_light,
     find_upper_row,
-    hanging_and_tilt,
-    lower_edge,
-    row_ends,
     row_height,
     shade_on,
 )

@@ -1,6 +1,6 @@
 """The folds that a photo's smile makes in the cheeks, which go as the smile is taken back.
 
-A warp brings the corners of the mouth back but carries the folds beside them along, whose light and shade still smile.
+A warp brings the corners of the mouth back but carries the folds beside them along, with their light and shade.
 Around each fold the skin's brightness is compared with its average: what differs from that at the scale of a fold is
 what a relaxed cheek does not have, nor does it have lines that are finer than a fold and deeper than its pores.
 Lengths are normalized: outer eye corners are one unit apart.
@@ -62,9 +62,9 @@ class PreparedSmileFold:
             cheek has no fold.
         first: (2,) x and y in the photo of its first pixel.
         points: of the mesh, around the fold.
-        corner: points whose mean motion, …
-        direction: … (2,), by …
-        going: … these distances makes the fold begin to go, and be gone.
+        corner: points of the mesh at the corner of the mouth, whose mean motion takes the fold away.
+        direction: (2,) along which that motion counts, of unit length.
+        going: motion along it at which the fold begins to go, and at which it is gone.
         photo: (478, 3) the photo's own landmarks, normalized.
     """
 
@@ -157,15 +157,21 @@ def _unfolded(
     near = (1 - smoothstep(distance, *NEAR)) * smoothstep(abs(places[..., 0]), *BESIDE_NOSE)
     skin_share = (near * bare).sum() / max((near * off_lips).sum(), 1e-6)
     softened = float(smoothstep(skin_share, *SKIN_SHARE))
-    detail = light - smooth
     beside = (distance > BESIDE[0]) & (distance < BESIDE[1]) & (bare > 0.9)
-    pores = PORES * np.median(np.abs(detail[beside])) if beside.any() else np.inf
-    at_fold = (near > 0.5) & (bare > 0.9)
-    if at_fold.any():
-        pores = max(pores, np.quantile(np.abs(detail[at_fold]), 1 - LINES))
-    lines = detail - detail.clip(-pores, pores)
+    lines = _lines(light - smooth, beside, (near > 0.5) & (bare > 0.9))
     shaded = _without_gaps(np.maximum(skin, mouth), DEEP_AT_CORNERS * scale) * off_lips
     return np.exp(light - (softened * near * shaded)[..., None] * (SOFTENED * different + lines)) - DARKEST
+
+
+def _lines(detail: np.ndarray, beside: np.ndarray, at_fold: np.ndarray) -> np.ndarray:
+    """(h, w, 3) by how much details (h, w, 3) of logarithms of light are deeper than the skin's pores.
+
+    ``beside`` and ``at_fold`` (h, w) bool are the bare skin beside a fold and in it.
+    """
+    pores = PORES * np.median(np.abs(detail[beside])) if beside.any() else np.inf
+    if at_fold.any():
+        pores = max(pores, np.quantile(np.abs(detail[at_fold]), 1 - LINES))
+    return detail - detail.clip(-pores, pores)
 
 
 def _average(light: np.ndarray, weights: np.ndarray, sigma: float) -> np.ndarray:

@@ -29,6 +29,21 @@ SIDES, RIM, HEAD_SHARE = (0.35, 0.65), (0.0, 0.25), 0.7
 
 
 @dataclass(frozen=True)
+class MovedVertices:
+    """The vertices of a warp mesh in a few frames.
+
+    Attributes:
+        positions: (B, V, 2) in pixels of the film.
+        depths: (B, V) likewise.
+        far_in_view: (B,) how far ``WarpMesh.far`` is turned into view, 0…1, on the host; see ``FarSide.in_view``.
+    """
+
+    positions: torch.Tensor
+    depths: torch.Tensor
+    far_in_view: np.ndarray
+
+
+@dataclass(frozen=True)
 class WarpMesh:
     """A portrait's warp mesh, on the generator's device; see ``move`` for its use.
 
@@ -68,8 +83,8 @@ class WarpMesh:
     far: FarSide | None
     back: HeadBack
 
-    def move(self, motion: FaceMotion) -> tuple[torch.Tensor, torch.Tensor]:
-        """Where the vertices go with the face: their positions (B, V, 2) and depths (B, V), in pixels of the film."""
+    def move(self, motion: FaceMotion) -> MovedVertices:
+        """Where the vertices go with the face."""
         oval = index_on(OVAL, self.source.device)
         at_rest = self.photo.place(self.around)
         with_head = self.head * (motion.place(self.around) - at_rest)
@@ -82,9 +97,10 @@ class WarpMesh:
         around = self.source[NUM_SURFACE_POINTS:] + with_head[..., :2] + with_body + self.outline @ expression
         around = around + F.pad((motion.hair @ self.hair.T)[..., None], (0, 1))
         steps = [face.scale[:, None] * face.rotation[..., 2] for face in (motion, self.photo)]  # per unit of depth
-        relief = self.relief
+        relief, far_in_view = self.relief, np.zeros(len(motion.posed))
         if self.far is not None:
-            view = upload(self.far.in_view(motion).astype(np.float32), relief.device)
+            far_in_view = self.far.in_view(motion)
+            view = upload(far_in_view.astype(np.float32), relief.device)
             relief = relief + view[:, None, None] * self.far_relief
         turned = relief * (steps[0] - steps[1])[:, None]
         # Brows that rise lift a fringe as a whole; where they come down it stays.
@@ -95,7 +111,8 @@ class WarpMesh:
         beside = self.brows @ motion.rotation.mT * motion.scale[:, None, None]
         face = motion.posed[:, :NUM_SURFACE_POINTS] + beside - held + turned
         depth = at_rest[..., 2] + with_head[..., 2]
-        return torch.cat([face[..., :2], around], 1), torch.cat([face[..., 2], depth], 1)
+        positions, depths = torch.cat([face[..., :2], around], 1), torch.cat([face[..., 2], depth], 1)
+        return MovedVertices(positions, depths, far_in_view)
 
     def transformed(self, transform: PixelTransform) -> "WarpMesh":
         """The same mesh in the pixels of another picture."""

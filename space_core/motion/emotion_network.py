@@ -8,6 +8,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from space_core.assets import weights_path
+from space_core.face.frown import frown_of
 from space_core.face.smile import FAINT_COUNTS, hanging_of, smile_of
 from space_core.face.topology import (
     CHIN,
@@ -17,6 +18,7 @@ from space_core.face.topology import (
     OUTER_LOWER_LIP,
     OUTER_UPPER_LIP,
 )
+from space_core.motion.action_units import unit_shapes
 from space_core.motion.emotion_labels import EMOTIONS
 from space_core.motion.expression_limits import limit_expression, widen_narrow_eyes
 from space_core.motion.eyelids import lids
@@ -36,6 +38,11 @@ SMILE_TAKEN_BACK = 1.15
 SMILE_SPARED = 0.4
 CURVED_SMILE = 0.65  # a photo that smiles that much needs no more of it than joy adds to every face
 SMILE_GONE_AT = 0.5  # … intensity from which on nothing is left of a photo's smile, as an angry face has none
+# Teeth and lips of a smile stay curved where its corners are back: these emotions lower the corners further, by so much
+# of action unit 15 for a full smile, at intensity 1. Sadness and disgust do enough by themselves.
+BELOW_SMILE = {"angry": 0.6, "fear": 0.5, "surprised": 0.3}
+# Of a photo's full frown, which the tracker attenuates, these take back so much of action unit 4, at intensity 1.
+AGAINST_FROWN = {"happy": 1.5, "surprised": 1.2}
 
 
 def expressive_motion(motion: np.ndarray, emotion: np.ndarray, rest: np.ndarray, closure: np.ndarray) -> np.ndarray:
@@ -51,7 +58,8 @@ def expressive_motion(motion: np.ndarray, emotion: np.ndarray, rest: np.ndarray,
     Returns:
         (T, 478, 3) offsets from the resting face; exactly ``motion`` where the emotion is neutral. The difference is
         proportional to the intensity, except where ``limit_expression`` holds, and that a smile of the photo is taken
-        back up to intensity 0.5, and hanging mouth corners are lifted up to intensity 1.
+        back up to intensity 0.5, and hanging mouth corners are lifted up to intensity 1. It depends on the photo's own
+        expression: its smile, its hanging mouth corners, its frown, its narrow eyes.
     """
     network = _load_network()
     weights = torch.from_numpy(np.asarray(emotion, np.float64))
@@ -67,8 +75,22 @@ def expressive_motion(motion: np.ndarray, emotion: np.ndarray, rest: np.ndarray,
         # Both lips alike: joy must not press together what speech closes.
         offsets = offsets - min(smile, 1) * close_lips(spared.numpy(), np.ones(len(motion)))
         gain = 1 + (weights[:, 1:] @ network.speech_gain).numpy()
+    offsets = offsets + _against_photo(emotion, rest, smile)
     offsets = widen_narrow_eyes(offsets, np.tensordot(weights[:, 1:].numpy(), _raised_lids(), 1), rest)
     return gain[:, None, None] * motion + limit_expression(offsets, rest)
+
+
+def _against_photo(emotion: np.ndarray, rest: np.ndarray, smile: float) -> np.ndarray:
+    """Offsets (T, 478, 3) of an emotion (T, 8) against what a resting face (478, 3) shows of another one."""
+    lowered = np.multiply.outer(min(smile, 1) * _weighted(emotion, BELOW_SMILE), unit_shapes()["15"])
+    frown = np.multiply.outer(frown_of(rest) * _weighted(emotion, AGAINST_FROWN), unit_shapes()["4"])
+    # Both lips alike: what speech closes stays closed.
+    return close_lips(lowered, np.ones(len(lowered))) - frown
+
+
+def _weighted(emotion: np.ndarray, strengths: dict[str, float]) -> np.ndarray:
+    """(T,) the sum of an emotion's label weights (T, 8), each times its strength, 0 for labels without one."""
+    return np.asarray(emotion, np.float64) @ [strengths.get(label, 0.0) for label in EMOTIONS]
 
 
 def articulation(motion: np.ndarray) -> np.ndarray:

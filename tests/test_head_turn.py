@@ -748,7 +748,7 @@ def test_what_the_photo_shows_beside_a_head_stands_still_up_to_its_outline_but_n
     fuzz[:320] = fuzz[:, :320] = 0
     picture[fuzz > 0] = 0.5, 0.5, 0.45
     picture[mask > 0] = 0.1
-    mask[250:400, 152:165] = 0.2  # of wall and shelf it is not sure
+    mask[262:282, 165:171] = 0.2  # which it is not sure of
     background = estimate_background(
         replace(portrait, person=mask),
         torch.from_numpy(picture).permute(2, 0, 1)[None],
@@ -761,7 +761,6 @@ def test_what_the_photo_shows_beside_a_head_stands_still_up_to_its_outline_but_n
     beside = (distance > 159) & (distance < 162)
     beside[:, 322:] = beside[322:] = False
     assert known[beside].min() > 0.95
-    assert known[250:390, 152:160].min() > 0.95
     assert known[cv2.erode(fuzz * (distance > 150), np.ones((9, 9))) > 0].max() < 0.5
 
 

@@ -96,7 +96,7 @@ def _cut_part(
 
 
 def _seen_at_most(colours: np.ndarray, background: np.ndarray) -> np.ndarray:
-    """(h, w) uint8 the greatest share of a background (h, w, 3) that can be seen in a picture of these colours (h, w, 3).
+    """(h, w) uint8 the greatest share of a background (h, w, 3) that is seen in a picture of colours (h, w, 3).
 
     What is in front makes them differ, and its own colour is limited. Something that merely added the difference would
     be black, or brighter than white, before another background.

@@ -78,7 +78,9 @@ def estimate_background(
             square(width) for width in (BACKGROUND_CLEARANCE, CLOSE_CLEARANCE, TIP_CLEARANCE)
         )
         kept = blur(cv2.dilate(doubtful, brush), 3)
-        close = blur(cv2.dilate(doubtful, close_brush), 1)
+        # … but what is coloured like the background further out may stay, where it is not likely the person.
+        likely = np.clip((person - MASK_LOW) / (LIKELY - MASK_LOW), 0, 1)
+        close = blur(cv2.dilate(likely, close_brush), 1)
         kept = np.minimum(kept, np.maximum(close, 1 - like_background(picture, kept < KEPT)))
     for found in (*others, strands.result()):
         kept = np.maximum(kept, blur(cv2.dilate(found * clear_of_edges, fine_brush), 1))

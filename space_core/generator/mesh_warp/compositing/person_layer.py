@@ -16,6 +16,10 @@ from space_core.generator.mesh_warp.sampling import REACH_OF_DOUBLE, double, gri
 
 # Subtracted from the background, and added to the layer as far as the background is seen: it keeps the layer in 0…255.
 BIAS = 96
+# What is in front of the background has a colour of its own, in 0…255 or beyond it by no more than that: grain is less.
+BEYOND = 16
+# By the background's colour, the shares 1/x of what is in front that make the picture x darker, or lighter.
+DARKER, LIGHTER = (1 / (np.arange(256, dtype=np.float32)[::step] + BEYOND) for step in (1, -1))
 CHUNK_ROWS = 64  # of a layer that are made at once
 
 
@@ -87,7 +91,22 @@ def _cut_part(
             own[more] = before[more]
     colours = own.round().byte().permute(1, 2, 0).numpy()
     biased = np.subtract(background, BIAS, dtype=np.int16)
-    return background, premultiplied(colours, biased, (fields[0] * 255).round_().byte().numpy())
+    shows = (fields[0] * 255).round_().byte().numpy()
+    return background, premultiplied(colours, biased, cv2.min(shows, _seen_at_most(colours, background)))
+
+
+def _seen_at_most(colours: np.ndarray, background: np.ndarray) -> np.ndarray:
+    """(h, w) uint8 the greatest share of a background (h, w, 3) that is seen in a picture of colours (h, w, 3).
+
+    What is in front makes them differ, and its own colour is limited. Something that merely added the difference would
+    be black, or brighter than white, before another background.
+    """
+    darker, lighter = cv2.subtract(background, colours), cv2.subtract(colours, background)
+    shares = (
+        cv2.multiply(difference, cv2.LUT(background, table), scale=255, dtype=cv2.CV_8U)
+        for difference, table in ((darker, DARKER), (lighter, LIGHTER))
+    )
+    return cv2.bitwise_not(reduce(cv2.max, cv2.split(cv2.max(*shares))))
 
 
 def _columns_of_layer(

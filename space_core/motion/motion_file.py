@@ -256,7 +256,7 @@ def _read_arrays(path: Path, max_seconds: float) -> dict[str, np.ndarray]:
 
 
 def _check_directory(path: Path) -> None:
-    """Raises ``ValueError`` for an archive of very many files, which are counted: the number that it states may be wrong."""
+    """Raises ``ValueError`` for an archive of very many files, counted, as the number that it states may be wrong."""
     if zipfile.is_zipfile(path):
         with path.open("rb") as file:
             if sum(block.count(ENTRY) for block in iter(lambda: file.read(BLOCK_BYTES), b"")) > MAX_ENTRIES:

@@ -8,7 +8,7 @@ from space_core.processes.memory import is_out_of_memory
 
 
 def fault_reason(error: BaseException) -> FaultReason:
-    """Which kind of fault an exception is; "internal" where nothing more is known."""
+    """Which kind of fault an exception, or else its cause, is; "internal" where nothing more is known."""
     if isinstance(error, ServerFault):
         return error.reason
     if is_out_of_memory(error):
@@ -17,4 +17,4 @@ def fault_reason(error: BaseException) -> FaultReason:
         return "disk_full"
     if isinstance(error, TimeoutError):
         return "timeout"
-    return "internal"
+    return "internal" if error.__cause__ is None else fault_reason(error.__cause__)

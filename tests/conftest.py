@@ -2,7 +2,9 @@
 
 import json
 import os
+import shutil
 import socket
+import subprocess
 import tempfile
 import threading
 import time
@@ -185,6 +187,15 @@ def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return free.getsockname()[1]
+
+
+def on_small_disk(folder: Path, size: str) -> list[str]:
+    """The beginning of a command for which a folder is a disk of its own, of so many bytes ("300k")."""
+    mounted = f'mount -t tmpfs -o size={size} none "{folder}" && "$@"'
+    command = ["unshare", "--map-root-user", "--mount", "sh", "-c", mounted, "sh"]
+    if shutil.which("unshare") is None or subprocess.run([*command, "true"], capture_output=True).returncode:
+        pytest.skip("no disk can be made here")
+    return command
 
 
 @contextmanager

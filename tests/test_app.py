@@ -303,6 +303,12 @@ def test_a_photo_is_previewed_or_refused_with_a_reason(client, tmp_path):
     assert "no face 3" in notes
 
 
+def test_the_name_of_a_photo_is_shown_as_it_is_and_not_as_markdown(visitor):
+    answer = visitor.upload_bytes("my_[photo](a).jpg", b"no photo")
+    _, notes = visitor.ask("look", [uploaded(answer.json()[0]), 1, "mediapipe", "crop"])
+    assert r"'my_\[photo](a).jpg'" in notes
+
+
 def test_a_text_is_spoken(client):
     recording = client.predict("Hello there.", api_name="/say")
     sound, rate = soundfile.read(recording)

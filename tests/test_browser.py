@@ -414,6 +414,12 @@ def test_notes_on_a_photo_are_read_aloud_and_go_when_another_photo_is_given(page
     page.wait_for_function("() => document.querySelector('#note [aria-live]').innerText === 'Looking for faces …'")
 
 
+def test_a_preview_that_is_refused_is_no_longer_waited_for(page):
+    page.route("**/queue/join*", lambda route: route.fulfill(status=429, json={"detail": "Wait for one."}))
+    give(page, EXAMPLES / "astronaut.jpg")
+    assert "There is no preview this time." in page.locator("#note").inner_text()
+
+
 def test_a_lost_connection_is_said_until_it_is_back(page):
     page.get_by_text("surprised", exact=True).last.wait_for()  # the examples are loaded last
     page.wait_for_timeout(500)

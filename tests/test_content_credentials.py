@@ -2,6 +2,7 @@
 
 import json
 import stat
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
@@ -10,6 +11,7 @@ from pathlib import Path
 import c2pa
 import numpy as np
 import pytest
+from conftest import on_small_disk
 from cryptography import x509
 from cryptography.x509.oid import ExtensionOID
 
@@ -109,6 +111,22 @@ def test_a_video_that_cannot_be_signed_does_not_appear(credentials, tmp_path, mo
         for frame in FRAMES:
             video.write(frame)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_gets_full_meanwhile_is_said(plain, tmp_path):
+    program = """
+import sys
+from space_core import ServerFault
+from space_core.media.content_credentials import ContentCredentials
+credentials = ContentCredentials()
+try:
+    credentials.sign(sys.argv[1], sys.argv[2])
+except ServerFault as error:
+    print(error.reason, error)
+"""
+    command = [*on_small_disk(tmp_path, "4k"), sys.executable, "-c", program, plain, tmp_path / "signed.mp4"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("disk_full The disk is full")
 
 
 def test_several_threads_may_sign(plain, credentials, tmp_path):

@@ -224,6 +224,16 @@ def test_there_is_one_session_at_a_time_and_a_hang_up_makes_room(live):
         assert begin(third, live.photo)["type"] == "ready"
 
 
+def test_nobody_ends_the_session_of_another_whose_address_they_give_as_their_session(live):
+    with live.talk() as socket:
+        begin(socket, live.photo)
+        live.service.cancel("127.0.0.1")
+        live.service.disconnect("127.0.0.1")
+        socket.send(FRAME)
+        while frame(socket.recv(10)).num_said < len(FRAME) // 2:  # the session goes on until it is said
+            pass
+
+
 def test_no_session_begins_while_a_film_is_made_and_films_wait_for_a_session(live):
     film = live.service.animate("anna", "photo.jpg", SpeechSource("speech.wav"), AnimationOptions())
     next(film)

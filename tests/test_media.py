@@ -11,7 +11,7 @@ import numpy as np
 import psutil
 import pytest
 import soundfile
-from conftest import until
+from conftest import on_small_disk, until
 from PIL import Image
 from refusals import refusal
 
@@ -734,6 +734,24 @@ except ServerFault as error:
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.startswith("disk_full The video is larger than a file may be")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_gets_full_meanwhile_is_not_blamed_on_the_encoder(tmp_path):
+    program = """
+import sys
+import numpy as np
+from space_core import ServerFault
+from space_core.media.video_writer import write_video
+noise = np.random.default_rng(0).integers(0, 255, (20, 256, 256, 3), np.uint8)
+try:
+    write_video(noise, f"{sys.argv[1]}/out.mp4", None, 20)
+except ServerFault as error:
+    print(error.reason, error)
+"""
+    command = [*on_small_disk(tmp_path, "300k"), sys.executable, "-c", program, str(tmp_path)]
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("disk_full The disk is full")
 
 
 def test_an_output_that_cannot_be_written_is_refused_early(tmp_path, speech):

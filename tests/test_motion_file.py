@@ -3,8 +3,10 @@
 import dataclasses
 import os
 import re
+import struct
 import subprocess
 import sys
+import time
 import zipfile
 
 import numpy as np
@@ -226,6 +228,20 @@ def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path):
             file.write(bytes(1_000_000))
     assert path.stat().st_size < 1_000_000
     assert "'speech' in 'bomb.npz' is too long" in refusal(load_motion, path)
+
+
+@pytest.mark.parametrize("times", [2, 500_000])
+def test_an_array_that_is_there_many_times_is_refused_before_it_is_unpacked_as_often(tmp_path, times):
+    path = tmp_path / "many.npz"
+    np.savez(path, speech=np.zeros(9, np.float32))
+    content = path.read_bytes()
+    start, end = content.index(b"PK\1\2"), content.index(b"PK\5\6")
+    directory = content[start:end] * times
+    numbers = struct.pack("<HHII", *[times & 0xFFFF] * 2, len(directory), start)
+    path.write_bytes(content[:start] + directory + content[end : end + 8] + numbers + bytes(2))
+    begun = time.process_time()
+    assert "is not a landmarks file" in refusal(load_motion, path)
+    assert time.process_time() < begun + 1
 
 
 def test_a_header_that_claims_more_than_there_is_is_refused(saved):

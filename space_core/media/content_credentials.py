@@ -3,6 +3,7 @@
 import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from shutil import disk_usage
 from typing import TYPE_CHECKING
 
 from space_core.errors import ServerFault, SpaceError
@@ -51,6 +52,7 @@ AUTHORITY_FILE = "authority.pem"  # the authority's certificate alone, to be imp
 ISSUER_NAME, SIGNER_NAME = "SPACE local authority", "SPACE local signer"
 # Long, since without a timestamp authority a signature is valid only as long as its certificate.
 VALID_YEARS = 10
+SPARE_BYTES = 1 << 20  # a disk with less room than this counts as full where signing fails
 # Extended key usage: C2PA claim signing; and e-mail protection, which validators older than that usage require.
 EXTENDED_KEY_USAGES = ("1.3.6.1.4.1.62558.2.1", "1.3.6.1.5.5.7.3.4")
 
@@ -112,8 +114,10 @@ class ContentCredentials:
             ):
                 builder.sign(signer, "video/mp4", video, signed)
         except BaseException as failure:
+            # c2pa does not always say that it is.
+            is_full = isinstance(failure, c2pa.C2paError) and disk_usage(Path(target).parent).free < SPARE_BYTES
             Path(target).unlink(missing_ok=True)
-            if (isinstance(failure, OSError) and is_disk_full(failure)) or "No space left" in str(failure):
+            if is_full or (isinstance(failure, OSError) and is_disk_full(failure)) or "No space left" in str(failure):
                 raise disk_full() from failure
             if isinstance(failure, c2pa.C2paError | OSError):
                 raise ServerFault("The video could not be signed. Try again.", "internal") from failure

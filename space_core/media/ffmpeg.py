@@ -13,7 +13,14 @@ from typing import IO, Any, BinaryIO, Self, cast
 import imageio_ffmpeg
 
 from space_core.errors import ServerFault, SpaceError
-from space_core.media.files import existing_file, named_kind, shown_name, temporary_file
+from space_core.media.files import (
+    existing_file,
+    is_disk_full,
+    named_kind,
+    shown_name,
+    temporary_fault,
+    temporary_file,
+)
 from space_core.processes import children
 from space_core.processes.children import KILLED, OUT_OF_TIME, Watchdog, enlarge_pipe
 from space_core.processes.memory import out_of_memory
@@ -28,6 +35,7 @@ MAX_PIXELS = 40_000_000  # of one video frame: admits 8K, and rejects small file
 # Seconds for reading a header, which takes 0.03: of the processors, and by the clock on a busy machine.
 PROBE_CPU_SECONDS, PROBE_SECONDS = 2, 60
 MAX_REPORT_BYTES = 1 << 20  # of ffmpeg's description of a file, its titles and lyrics included
+RESERVED_BYTES = 4096  # of the disk, for messages of ffmpeg
 DECODER_MEMORY = 4 << 30  # bytes of address space; a decoder of 40 megapixels with 16 reference frames takes 1.5 GB
 TIME_LIMIT_STATUSES = (OUT_OF_TIME, 255)  # the second is that of ffmpeg's own handler
 STREAM = re.compile(r"^\s*Stream #0:\d+\S*: (Audio|Video): (.*)$", re.MULTILINE)
@@ -237,6 +245,9 @@ class Process:
         # Not a pipe: ffmpeg would block when it is full.
         self._error_log = temporary_file()
         try:
+            # Its first messages have room, or one about a full disk could not be written, either.
+            self._error_log.write(bytes(RESERVED_BYTES))
+            self._error_log.seek(0)
             self._process = _start(
                 ["-nostats", "-loglevel", "error", *arguments],
                 cpu_seconds,
@@ -247,8 +258,11 @@ class Process:
                 stderr=self._error_log,
                 pass_fds=descriptors,
             )
-        except BaseException:
-            self._error_log.close()
+        except BaseException as failure:
+            with suppress(OSError):  # what was not written can't be now
+                self._error_log.close()
+            if isinstance(failure, OSError) and is_disk_full(failure):
+                raise temporary_fault() from failure
             raise
         self.pipe = cast(BinaryIO, self._process.stdin if is_fed else self._process.stdout)
         enlarge_pipe(self.pipe.fileno())
@@ -289,7 +303,7 @@ class Process:
     def messages(self) -> str:
         """The last 64 KiB of its error messages."""
         self._error_log.seek(max(0, self._error_log.seek(0, 2) - 65536))
-        return self._error_log.read().decode("utf-8", "replace")
+        return self._error_log.read().rstrip(b"\0").decode("utf-8", "replace")
 
     def __enter__(self) -> Self:
         return self

@@ -88,6 +88,9 @@ FARTHEST = 1.0  # distance of a point from the resting face, in outer-eye-corner
 MAX_ZOOM = 3
 MAX_ITEM_BYTES = 8
 MAX_HEADER_BYTES = 4096
+# Of the directory of an archive, which has one entry for each array: zipfile reads a million of them if they are there.
+ENTRY, MAX_ENTRIES = b"PK\1\2", 100
+BLOCK_BYTES = 1 << 20
 # What zipfile and NumPy raise on damaged files; TypeError where a shape holds True, TokenError where a bracket is open.
 DAMAGE = (
     *(zipfile.BadZipFile, zlib.error, struct.error, tokenize.TokenError),
@@ -245,13 +248,24 @@ def _read_arrays(path: Path, max_seconds: float) -> dict[str, np.ndarray]:
     most = {T: number_of_frames(round(max_seconds * SAMPLE_RATE)), N: round(max_seconds * SAMPLE_RATE)}
     most[N] += SAMPLES_PER_FRAME  # the last frame may outlast the limit
     try:
+        _check_directory(path)
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
+            if len({member.filename for member in members}) < len(members):
+                raise ValueError("an array that is there a thousand times would be unpacked as often")
             for member in members:
                 _check_member(member, most, name)
             return {_array_name(member): _read_array(archive, member, most, name) for member in members}
     except DAMAGE:
         raise SpaceError(f"{name} is not a landmarks file (.npz), or it is damaged. Save it again.") from None
+
+
+def _check_directory(path: Path) -> None:
+    """Raises ``ValueError`` for an archive of very many files, counted, as the number that it states may be wrong."""
+    if zipfile.is_zipfile(path):
+        with path.open("rb") as file:
+            if sum(block.count(ENTRY) for block in iter(lambda: file.read(BLOCK_BYTES), b"")) > MAX_ENTRIES:
+                raise ValueError("NumPy writes one file for each array")
 
 
 def _check_member(member: zipfile.ZipInfo, most: dict[str, int], name: str) -> None:

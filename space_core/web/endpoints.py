@@ -1,5 +1,6 @@
 """The functions behind the page, the HTTP API and MCP."""
 
+import re
 import secrets
 import tempfile
 from collections.abc import Generator, Iterator
@@ -52,6 +53,7 @@ STAGES = {
     "frames": "Drawing",
 }
 MAX_SHOWN = 100  # characters of an emotion in a summary
+MARKDOWN = re.compile(r"[\\`*\[<$~]")  # what would be read as formatting in the names of files
 SHOWN_SECONDS = 30.0  # for which the page shows why something did not work
 
 
@@ -99,7 +101,8 @@ class Endpoints:
         except ServerFault as fault:
             return None, f"**This didn't work.** {fault}"
         except SpaceError as error:
-            return None, f"**This photo won't do.** {error}"
+            sentence = MARKDOWN.sub(r"\\\g<0>", str(error))
+            return None, f"**This photo won't do.** {sentence}"
         notes = "This is how it will be framed.", *_choice_of_face(preview), *preview.notes
         return draw_preview(preview), "\n\n".join(notes)
 

@@ -36,7 +36,6 @@ from space_core.web.live_messages import (
 from space_core.web.logs import log_event
 from space_core.web.service import AnimationService
 from space_core.web.settings import Settings
-from space_core.web.visitor_limits import visitor_address
 
 IDLE_SECONDS = 20.0  # without a message, after which a session ends that is ready for sound
 MESSAGES_PER_SECOND = 100  # on average
@@ -103,7 +102,7 @@ class LiveSession:
         await self._socket.accept()
         try:
             photo, options = parse_beginning(await self._receive(NO_BEGINNING), self._settings)
-            with self._service.live(visitor_address(self._socket.scope), self._tell_restart) as job:
+            with self._service.live(self._tell_restart) as job:
                 sentence = await self._talk(job, photo, options)
             await self._close("end", sentence, RESTART if sentence == RESTARTING else ENDED)
         except WebSocketDisconnect:

@@ -39,6 +39,8 @@ LIVE_OFFERED = " [Talk live](live): the portrait says what you say while you say
 
 # The face that is chosen, its preview and the notes, from when a photo is given until it is previewed.
 FORGET_PREVIEW = "(photo) => [1, null, photo ? 'Looking for faces …' : '']"
+# What they say of one that was refused, or whose preview failed.
+NO_PREVIEW = "() => 'There is no preview this time. Animate all the same, or give the photo again.'"
 
 ABOUT = """
 **What it does.** SPACE predicts from the speech how the face on the photo moves (lips, brows, lids, gaze and head) and
@@ -348,9 +350,11 @@ def _wire_photo(endpoints: Endpoints, inputs: InputScreen) -> None:
     shown = [inputs.preview, inputs.notes]
     latest: dict[str, Any] = {"show_progress": "hidden", "trigger_mode": "always_last"}
     latest |= {"concurrency_limit": 2, "concurrency_id": "look"}
-    photo.change(None, photo, [face, *shown], js=FORGET_PREVIEW, **PRIVATE).then(
-        endpoints.look, previewed, shown, api_name="look", **latest
-    )
-    for changed in (face, detector, framing):
-        changed.change(endpoints.look, previewed, shown, **latest, **PRIVATE)
+    forgotten = photo.change(None, photo, [face, *shown], js=FORGET_PREVIEW, **PRIVATE)
+    looks = [forgotten.then(endpoints.look, previewed, shown, api_name="look", **latest)]
+    looks += [
+        changed.change(endpoints.look, previewed, shown, **latest, **PRIVATE) for changed in (face, detector, framing)
+    ]
+    for look in looks:
+        look.failure(None, None, inputs.notes, js=NO_PREVIEW, **PRIVATE)
     inputs.preview.select(endpoints.choose_face, previewed, face, **latest, **PRIVATE)

@@ -2,6 +2,7 @@
 
 import contextlib
 import gc
+import secrets
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -184,11 +185,10 @@ class AnimationService:
         yield from self._carry_out("compare", visitor, JobRequest(photo, speech, tuple(settings)))
 
     @contextlib.contextmanager
-    def live(self, visitor: str, on_restart: OnRestart) -> Iterator[Job]:
-        """A live session, in the slot of a film.
+    def live(self, on_restart: OnRestart) -> Iterator[Job]:
+        """A live session, in the slot of a film. No visitor can cancel it: its connection is the only way to it.
 
         Args:
-            visitor: see ``animate``.
             on_restart: see ``FilmSlots.begin_session``.
 
         Raises:
@@ -203,7 +203,7 @@ class AnimationService:
             log_event("refused", reason=reason, endpoint="live")
             raise SpaceError(RESTARTING if is_draining else BUSY)
         try:
-            with self._job_of(visitor) as job, self._count_failures("live", job):
+            with self._job_of(secrets.token_hex()) as job, self._count_failures("live", job):
                 yield job
         finally:
             self._slots.end_session(on_restart)

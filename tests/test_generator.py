@@ -165,10 +165,10 @@ def test_lashes_of_shut_eyes_are_as_dark_as_in_the_photo(generator, portrait):
     assert dark < 0.25 and 0.4 < light < 0.6
 
 
-def lids_of(portrait, surroundings: np.ndarray) -> list[tuple[torch.Tensor, torch.Tensor]]:
+def lids_of(portrait, surroundings: np.ndarray, cartoon: float = 0.0) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """Of both eyes the surroundings (3, 640, 640) with shut lids, and how far these replace the photo (640, 640)."""
     picture = torch.tensor(surroundings).permute(2, 0, 1)[None].float() / 255
-    eyes = prepare_eyes(picture, on_surroundings(posed(portrait)), 0.0)
+    eyes = prepare_eyes(picture, on_surroundings(posed(portrait)), 0.0, cartoon)
     return [
         (torch.lerp(picture[0], eye.lids.picture[0, :3], eye.lids.picture[0, 3]), eye.lids.picture[0, 3])
         for eye in eyes
@@ -285,6 +285,8 @@ def test_shut_lids_have_the_colour_of_the_shade_around_both_eyes(portrait):
         factors = (other_lid / lid)[:, covers > 0.99].mean(1)
         assert factors[0] > 0.65
         assert factors[1:].max() < 0.6
+    for (lid, covers), (cartoons, _) in zip(other, lids_of(portrait, red, cartoon=1.0), strict=True):
+        assert (cartoons / lid)[:, covers > 0.99].mean() > 1.15  # there it is the large eyes' own colour
 
 
 def test_shut_lids_are_no_darker_than_what_the_photo_shows_of_them(generator, detector):

@@ -922,6 +922,16 @@ def test_a_drawing_in_flat_colours_is_a_cartoon_and_a_photo_is_none(closed):
     assert flesh[0] / flesh[1] > 1.2 * 230 / 190  # its lips have the colour of skin, its tongue has not
 
 
+def test_a_pencil_drawing_is_a_cartoon_whose_teeth_are_no_lighter_than_its_paper(closed):
+    _, photo = seen(closed)
+    brightness, grain = closed.surroundings.mean(2), np.random.default_rng(0).normal(0, 4, (640, 640, 1))
+    strokes = (brightness / cv2.GaussianBlur(brightness, (0, 0), 3).clip(1)).clip(0, 1)[..., None] ** 2
+    drawing = (strokes * (180, 178, 172) + grain).clip(0, 255)
+    colours = estimate_colours(torch.tensor(drawing).permute(2, 0, 1)[None].float() / 255, photo)
+    assert colours.depiction.cartoon > 0.9
+    assert colours.enamel.max() < 185 / 255
+
+
 def test_the_refinement_leaves_cartoons_alone(generator, closed):
     cartoon, face = with_large_eyes(closed), posed(closed, parted(closed, 0.1))
     drawn, refined = (

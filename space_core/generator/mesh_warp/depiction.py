@@ -7,9 +7,17 @@ import numpy as np
 import torch
 
 from space_core.arrays import smoothstep
-from space_core.face.topology import EYES, NUM_SURFACE_POINTS, Eye
+from space_core.face.topology import (
+    EYES,
+    LOWER_BROW_RIMS,
+    NUM_SURFACE_POINTS,
+    OUTER_LOWER_LIP,
+    OUTER_UPPER_LIP,
+    OVAL,
+    Eye,
+)
 from space_core.generator.mesh_warp.face_motion import FaceMotion
-from space_core.generator.mesh_warp.morphology import square
+from space_core.generator.mesh_warp.morphology import disc, square
 from space_core.generator.mesh_warp.opening_mask import opening_in_photo
 from space_core.generator.mesh_warp.sampling import sample
 
@@ -31,6 +39,11 @@ CARTOON_EYE = (0.0074, 0.0083)
 # blurred photos.
 FLAT_SHARE, FLAT_SQUARE, FLAT, SHADOW = (0.16, 0.22), 5, 2 / 255, 0.1
 LINES, LINE_CONTRAST = 0.1, (0.2, 0.3)
+# Drawings in lines on paper, or on skin of one colour, whatever its grain: so much of the skin, a share that differs
+# from its median by less than ``ONE_COLOUR`` without what is thinner than ``LINE_WIDTH``, times how much darker the
+# darkest ``DARKEST_LINES`` of it are for that, relative to it, times what varies on lines as above. Photos have at most
+# 0.10. What is nearer to eyes, lips and brows than ``BESIDE`` is no skin. Lengths are normalized.
+ON_PAPER, ONE_COLOUR, LINE_WIDTH, DARKEST_LINES, BESIDE = (0.115, 0.155), 0.06, 0.06, 0.01, 0.06
 
 
 @dataclass(frozen=True)
@@ -40,7 +53,7 @@ class Depiction:
     Attributes:
         stone: 0 … 1 a statue, or a mask of one material.
         varnish: 0 … 1 a painting whose skin and lips have one colour under a varnish.
-        cartoon: 0 … 1 a drawn or modelled character with large eyes, or a drawing in lines and flat colours.
+        cartoon: 0 … 1 a drawn or modelled character with large eyes, or a drawing in lines.
     """
 
     stone: float
@@ -71,7 +84,7 @@ def estimate_depiction(
     return Depiction(
         stone=float(pale * same),
         varnish=float(smoothstep(tinted, *VARNISHED) * same),
-        cartoon=max(float(smoothstep(eyes.prod(), *CARTOON_EYE)), _flat(picture, photo)),
+        cartoon=max(float(smoothstep(eyes.prod(), *CARTOON_EYE)), _in_lines(picture, photo)),
     )
 
 
@@ -81,15 +94,45 @@ def difference_of_shares(one: np.ndarray, other: np.ndarray) -> np.floating:
     return np.abs(shares[0] - shares[1]).sum()
 
 
-def _flat(picture: torch.Tensor, photo: FaceMotion) -> float:
-    """How far a face in a picture (1, 3, h, w), 0…1, is drawn in lines and flat colours, 0…1."""
+def _in_lines(picture: torch.Tensor, photo: FaceMotion) -> float:
+    """How far a face in a picture (1, 3, h, w), 0…1, is drawn in lines, with flat colours or none, 0…1."""
     brightness, around = picture[0].mean(0).numpy(), square(FLAT_SQUARE)
     darkest = cv2.erode(brightness, around)
     squares = torch.from_numpy(np.stack([cv2.dilate(brightness, around) - darkest, darkest]))[None]
     contrast, lowest = sample(squares, photo.posed[:, None, :NUM_SURFACE_POINTS, :2])[0, :, 0]
     flat = ((contrast < FLAT) & (lowest > SHADOW)).float().mean()
     lines = contrast.quantile(1 - LINES)
-    return float(smoothstep(flat, *FLAT_SHARE) * smoothstep(lines, *LINE_CONTRAST))
+    flat_colours = smoothstep(flat, *FLAT_SHARE) * smoothstep(lines, *LINE_CONTRAST)
+    return float(max(flat_colours, smoothstep(lines * _lines_on_paper(brightness, photo), *ON_PAPER)))
+
+
+def _lines_on_paper(brightness: np.ndarray, photo: FaceMotion) -> float:
+    """How much of a face's skin is of one brightness (h, w), 0…1, times how much darker lines on it are."""
+    scale = float(photo.scale)
+    skin = _skin(photo, brightness.shape, BESIDE * scale)
+    if not skin.any():
+        return 0.0
+    left, top, width, height = cv2.boundingRect(skin.astype(np.uint8))
+    box = np.s_[top : top + height, left : left + width]
+    drawn, skin = (brightness[box] * 255).astype(np.uint8), skin[box]  # bytes are faster
+    paper = cv2.morphologyEx(drawn, cv2.MORPH_CLOSE, disc(int(LINE_WIDTH * scale / 2)))
+    darker, paper = (paper - drawn)[skin], paper[skin].astype(np.float32)
+    usual = max(float(np.median(paper)), 1.0)
+    one_colour = np.mean(abs(paper / usual - 1) < ONE_COLOUR)
+    return float(one_colour * np.quantile(darker, 1 - DARKEST_LINES) / usual)
+
+
+def _skin(photo: FaceMotion, size: tuple[int, ...], beside: float) -> np.ndarray:
+    """(h, w) bool, where a picture has a face but no eyes, lips or brows, nor what is ``beside`` pixels from them."""
+    points = photo.host.posed[0, :, :2].round().astype(np.int32)
+    face, features = np.zeros(size, np.uint8), np.zeros(size, np.uint8)
+    cv2.fillPoly(face, [points[list(OVAL)]], 1)
+    rings = [(*eye.upper_lid, *reversed(eye.lower_lid)) for eye in EYES]
+    rings.append((*OUTER_UPPER_LIP, *reversed(OUTER_LOWER_LIP)))
+    for ring in rings:
+        cv2.fillPoly(features, [points[list(ring)]], 1)
+    cv2.polylines(features, [points[list(rim)] for rim in LOWER_BROW_RIMS], False, 1, int(2 * beside))
+    return face > cv2.dilate(features, square(2 * int(beside) + 1))
 
 
 def _measured(eye: Eye, photo: FaceMotion) -> tuple[float, float, float]:

@@ -123,14 +123,14 @@ def photo_blur(canvas: Canvas, photo: FaceMotion) -> float:
     return edge_blur(face.picture[0].permute(1, 2, 0).cpu().numpy()) * face.step
 
 
-def prepare_eyes_on(canvas: Canvas, photo: FaceMotion, softening: float) -> PreparedEyes:
+def prepare_eyes_on(canvas: Canvas, photo: FaceMotion, softening: float, depiction: Depiction) -> PreparedEyes:
     """The eyes of a photo with these landmarks in pixels of the film; for ``softening`` see ``PreparedCanvas``."""
     points, device = photo.host.posed[0, EYE_POINTS, :2], photo.posed.device
     width = max(
         np.linalg.norm(np.subtract(*photo.host.posed[0, [eye.upper_lid[0], eye.upper_lid[-1]], :2])) for eye in EYES
     )
     patch = prepare_patch(canvas, points, float(width), AROUND_EYES * float(width), device)
-    eyes = prepare_eyes(patch.picture, photo.transformed(patch.transform), softening / patch.step)
+    eyes = prepare_eyes(patch.picture, photo.transformed(patch.transform), softening / patch.step, depiction.cartoon)
     return PreparedEyes(patch, eyes)
 
 

@@ -154,7 +154,7 @@ class MeshWarpGenerator:
                 wrinkles=prepare_wrinkles(picture, around, depiction, soft / to_film.scale),
                 smile_folds=prepare_smile_folds_on(canvas, photo, depiction),
                 glasses=worn,
-                eyes=None if glasses and glasses.opaque else prepare_eyes_on(canvas, photo, soft),
+                eyes=None if glasses and glasses.opaque else prepare_eyes_on(canvas, photo, soft, depiction),
                 lips=None if covered else prepare_lips_on(canvas, photo, mouth, blur, refined),
                 light=prepare_light(picture, around, depiction),
                 blur=blur,

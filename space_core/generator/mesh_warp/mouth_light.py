@@ -150,6 +150,9 @@ def estimate_colours(picture: torch.Tensor, photo: FaceMotion) -> MouthColours:
     enamel = enamel + toned * (enamel.mean() * tone(enamel.mean()) - enamel)
     enamel = enamel.clip(0, 1)  # the neck keeps its colour beside an overexposed crown
     depiction = estimate_depiction(picture, photo, skin, lips, tinted)
+    on_paper = depiction.cartoon * (1 - colourful)  # a pencil draws nothing lighter than its paper
+    paper = skin * (highlight / max(LUMINANCE @ skin, 0.05))
+    enamel = enamel + on_paper * (np.minimum(enamel, np.maximum(paper, whites)) - enamel)
     # In a picture without colours, or of one colour, flesh is as dark as in one with them.
     grey = LUMINANCE @ FLESH * (1 + toned * (skin / max(LUMINANCE @ skin, 0.05) - 1))
     red = colourful * (1 - toned)

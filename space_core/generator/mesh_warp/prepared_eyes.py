@@ -91,13 +91,14 @@ class PreparedEye:
     softening: float
 
 
-def prepare_eyes(picture: torch.Tensor, photo: FaceMotion, softening: float) -> list[PreparedEye]:
+def prepare_eyes(picture: torch.Tensor, photo: FaceMotion, softening: float, cartoon: float = 0.0) -> list[PreparedEye]:
     """Both eyes of a photo.
 
     Args:
         picture: (1, 3, h, w) both eyes and what is around them, 0…1.
         photo: the photo's own landmarks in pixels of the picture.
         softening: standard deviation in pixels of the Gaussian that makes something sharp as blurred as the picture.
+        cartoon: that of the photo's ``Depiction``: what is dark around such eyes is theirs, no shade.
     """
     eyes = [find_eye(picture, photo, points) for points in EYES]
     skins = [flat_skin(eye) for eye in eyes]
@@ -111,7 +112,7 @@ def prepare_eyes(picture: torch.Tensor, photo: FaceMotion, softening: float) -> 
     lashes = _alike([_find_lashes(eye, lid) for eye, lid in zip(eyes, lids, strict=True)])
     reach = LARGE_MARGIN * LARGE.below
     if large is None:  # else what is around the tracked lids is no skin
-        shaded, reach = with_shade(lids, eyes, most=1 - drawn), MARGIN * max(LIDS_REACH)
+        shaded, reach = with_shade(lids, eyes, most=1 - max(drawn, cartoon)), MARGIN * max(LIDS_REACH)
         lids = [as_bright_as_seen(lid, eye) for lid, eye in zip(shaded, eyes, strict=True)]
     return [
         _prepare(eye, other, Lids(lid, reach), lashes, softening)

@@ -717,12 +717,23 @@ def test_where_the_photo_shows_one_colour_nothing_is_continued():
 def test_a_trace_of_hair_at_its_border_does_not_colour_the_uncovered_background():
     picture, (known, _) = torch.full((1, 3, 640, 640), 0.8), hidden_part()
     picture[..., 200:400, 256:260] = picture[..., 200:400, 400:404] = 0.3
-    clean = without_traces(picture, known, busyness(picture, known))
+    hiding = 1 - known[0, 0].numpy()
+    clean = without_traces(picture, known, busyness(picture, known), hiding)
     filled = with_texture(picture, clean)
     assert float((filled - 0.8)[..., 210:390, 270:390].abs().max()) < 0.02
     assert torch.equal(clean[..., :, :240], known[..., :, :240])
     plain = torch.full((1, 3, 640, 640), 0.8)
-    assert torch.equal(without_traces(plain, known, busyness(plain, known)), known)
+    assert torch.equal(without_traces(plain, known, busyness(plain, known), hiding), known)
+
+
+def test_a_strip_of_a_brighter_wall_at_the_edge_of_the_photo_is_no_trace_of_what_hides_the_wall():
+    picture, known = torch.full((1, 3, 640, 640), 0.4), torch.ones(1, 1, 640, 640)
+    known[..., :100] = known[..., 112:400] = 0
+    picture[..., :112], picture[..., 112:400] = 0.8, 0.1
+    hiding = np.zeros((640, 640), np.float32)
+    hiding[:, 112:400] = 1
+    clean = without_traces(picture, known, np.zeros((640, 640), np.float32), hiding)
+    assert float(clean[..., 102:110].min()) > 0.95
 
 
 def test_a_ribbon_of_which_the_mask_is_hardly_sure_does_not_colour_the_uncovered_background(portrait):
@@ -782,6 +793,21 @@ def test_what_moves_with_a_head_is_neither_black_nor_white_before_another_backgr
         assert min(colours.min() for colours in window) > -20
         assert max(colours.max() for colours in window) < 275
     assert abs(layer[..., :3] + (background - float(BIAS)) * (layer[..., 3:] / 255) - seen).max() < 1
+
+
+def test_letters_beside_a_head_of_which_the_mask_is_hardly_sure_stand_still(portrait):
+    picture, mask = np.full((640, 640, 3), (0.15, 0.15, 0.2), np.float32), np.zeros((640, 640), np.float32)
+    for x in (40, 130, 540):  # strokes of letters, the second one beside the head
+        picture[200:440, x : x + 60] = 0.95, 0.8, 0.1
+    cv2.circle(mask, (320, 320), 120, 1.0, -1)
+    picture[mask > 0] = 0.3, 0.15, 0.1
+    mask[220:420, 140:190] = 0.2
+    seen = torch.from_numpy(picture).permute(2, 0, 1)[None]
+    background = estimate_background(
+        replace(portrait, person=mask), seen, np.zeros((640, 640), bool), np.array([[0, 0], [640, 640]]), mask
+    )
+    assert float(background.known[0, 0, 230:410, 140:180].min()) > 0.95
+    assert float(background.known[0, 0, 260:380, 260:380].max()) < 0.05
 
 
 def test_the_lines_of_a_drawing_do_not_colour_the_paper_behind_its_head(portrait):

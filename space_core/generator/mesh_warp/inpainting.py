@@ -15,6 +15,8 @@ from space_core.generator.mesh_warp.sampling import blur
 DETAIL = 3.0  # pixels, standard deviation: what is finer than that is detail
 BORDER = 6  # pixels
 TRACES = 12  # pixels from the unknown part in which there may be traces of what hides it
+NEAR_TRACES = 20  # pixels from which what is clear of them tells what is a trace; others are coloured …
+TRACE_SHARE = (0.15, 0.3)  # … by so much of what hides the unknown part there: none … a trace
 TRACE = (0.04, 0.1)  # difference of colours, 0…1: none … a trace
 PIECE = 32  # side of a piece of detail, pixels
 # It is one of so many whose middles are so far apart, at random, or the same one would be seen side by side.
@@ -64,7 +66,7 @@ def _halved(plane: np.ndarray) -> np.ndarray:
     return cv2.resize(plane, ((width + 1) // 2, (height + 1) // 2), interpolation=cv2.INTER_AREA)
 
 
-def without_traces(picture: torch.Tensor, known: torch.Tensor, busy: np.ndarray) -> torch.Tensor:
+def without_traces(picture: torch.Tensor, known: torch.Tensor, busy: np.ndarray, hiding: np.ndarray) -> torch.Tensor:
     """What is known, less what differs, at the border of the unknown part, from a plain surrounding beyond that border.
 
     These are traces of what hides the unknown part, such as shades of hair, and would colour all of it.
@@ -73,6 +75,7 @@ def without_traces(picture: torch.Tensor, known: torch.Tensor, busy: np.ndarray)
         picture: (1, C, H, W) float, 0…1.
         known: (1, 1, H, W) 0 unknown … 1 known.
         busy: (H, W) 0 where the surrounding is plain … 1.
+        hiding: (H, W) 1 where the picture shows what hides the unknown part … 0.
     """
     is_known = (known[0, 0].numpy() > 0.99).astype(np.uint8)
     around = square(2 * TRACES + 1)
@@ -82,8 +85,19 @@ def without_traces(picture: torch.Tensor, known: torch.Tensor, busy: np.ndarray)
     beyond = fill(picture, clear)
     differs = np.sum(list(map(cv2.absdiff, picture[0].numpy(), beyond[0].numpy())), axis=0)
     differs = blur(differs / len(picture[0]), 1)
+    # A strip of background along the photo's edge has nothing clear beside it, and may be lit otherwise.
+    told = cv2.dilate(clear[0, 0].numpy(), square(2 * NEAR_TRACES + 1))
     trace = smoothstep(differs, *TRACE) * (1 - busy)
+    if (trace > told).any():
+        trace *= np.maximum(told, _share_of(picture[0], hiding, beyond[0]))
     return known * torch.maximum(clear, torch.from_numpy(1 - trace))
+
+
+def _share_of(picture: torch.Tensor, hiding: np.ndarray, beyond: torch.Tensor) -> np.ndarray:
+    """(H, W) 1 where a picture (C, H, W) has a colour on the way from ``beyond`` to that of what hides it … 0."""
+    way = fill(picture[None], torch.from_numpy(hiding)[None, None])[0] - beyond
+    share = ((picture - beyond) * way).sum(0) / (way * way).sum(0).clamp_min(1e-3)
+    return smoothstep(share.numpy(), *TRACE_SHARE)
 
 
 def flat_part(picture: torch.Tensor, known: torch.Tensor) -> torch.Tensor | None:

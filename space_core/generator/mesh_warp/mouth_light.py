@@ -184,8 +184,8 @@ def _redness(colour: np.ndarray) -> np.floating:
 
 def _tint_of_lips(lips: np.ndarray, skin: np.ndarray) -> np.ndarray:
     """(3,) factors of the red, green and blue light on teeth that lips of a colour (3,), not the skin, surround."""
-    shares = (colour / max(colour.mean(), 0.05) for colour in (lips, skin))
-    return np.divide(*(share.clip(0.05) for share in shares)).clip(LEAST_TINT, MOST_TINT) ** LIPS_TINT
+    of_lips, of_skin = ((colour / max(colour.mean(), 0.05)).clip(0.05) for colour in (lips, skin))
+    return (of_lips / of_skin).clip(LEAST_TINT, MOST_TINT) ** LIPS_TINT
 
 
 def _least_of_red(surface: np.ndarray) -> np.ndarray:

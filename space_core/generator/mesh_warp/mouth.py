@@ -49,6 +49,9 @@ CORNERS, CORNERS_SHADE = (0.3, 0.9), 0.35  # from the middle to a corner; of lig
 # around dark corners: from the middle to a corner; and so far from these edges no more.
 DARK_CORNERS, DARK_WITHIN = (0.2, 0.6), 2 * MILLIMETRE
 LOWER_LIP_SHADE = (0.1, 2.5)  # of the lower lip, as ``UPPER_LIP_SHADE`` and ``UPPER_LIP_REACH`` are of the upper one
+# The wet inside of the lower lip, which it turns outwards as it opens, covers what is close above its edge: that share
+# of it there, and 1 / e of that so many millimetres above; less towards the corners, where it would be a pale line.
+LOWER_LINING, LOWER_LINING_REACH = 0.8, 1.2
 # Light comes from above: the upper part of an opening between rounded lips gets that share less of it. Down from the
 # first of these shares of its height it gets more and more.
 HOOD, HOOD_ENDS = 0.7, (0.3, 1.0)
@@ -202,6 +205,8 @@ def _inside(
     depths = mouth.depths * (1 - CORNERS_SHADE * aside) ** mouth.reddening
     picture = drawn[:, :3] + (1 - drawn[:, 3:]) * depths
     picture = torch.lerp(picture, lips, lining * (1 - drawn[:, 3:] * (1 - aside)))
+    turned_out = LOWER_LINING * torch.exp(-((below.clamp(min=0) / LOWER_LINING_REACH) ** 2))
+    picture = torch.lerp(picture, mouth.lips, turned_out * (1 - aside) * (1 - mouth.colours.depiction.cartoon))
     if mouth.blur > NEGLIGIBLE_BLUR:
         picture = blur_batch(picture, mouth.blur)
 

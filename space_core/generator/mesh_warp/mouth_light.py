@@ -30,7 +30,10 @@ WHITE, WHITE_POWER, MAX_WHITE = 1.12, 0.57, 1.9
 WHITEST = 0.9  # quantile of brightness between the lids
 # The brightest skin, so much of it, shows the light's colour: in pictures of much contrast what is darker is redder.
 BRIGHTEST_SKIN = 0.2
-NECK = np.array([0.86, 0.76, 0.62], np.float32)  # of a tooth, relative to its crown
+# Lips reflect their colour on teeth: that power of the lips' shares of red, green and blue, relative to the skin's and
+# between these limits.
+LIPS_TINT, LEAST_TINT, MOST_TINT = 0.2, 0.8, 1.15
+NECK = np.array([0.88, 0.81, 0.72], np.float32)  # of a tooth, relative to its crown
 # Skin in white light, relative to its red. Where a picture's skin lacks more blue or green than the first of the shares
 # below, as in varnished paintings, all of the picture does: from the second share on its teeth lack as much. Where the
 # eyes' whites have the skin's shares of red, green and blue (differing in sum by this), the third is enough.
@@ -146,6 +149,7 @@ def estimate_colours(picture: torch.Tensor, photo: FaceMotion) -> MouthColours:
     grey_ivory = IVORY @ LUMINANCE
     shares = shares / (shares @ LUMINANCE) * grey_ivory
     enamel = light * (grey_ivory + colourful * (shares - grey_ivory)) * tint**tinted
+    enamel = enamel * (1 + colourful * (_tint_of_lips(lips, skin) - 1))
     enamel = np.maximum(enamel, enamel[0] * _least_of_red(surface))
     enamel = enamel + toned * (enamel.mean() * tone(enamel.mean()) - enamel)
     enamel = enamel.clip(0, 1)  # the neck keeps its colour beside an overexposed crown
@@ -179,6 +183,12 @@ def estimate_colours(picture: torch.Tensor, photo: FaceMotion) -> MouthColours:
 def _redness(colour: np.ndarray) -> np.floating:
     """Red over green of a colour (3,)."""
     return colour[0] / max(colour[1], 0.05)
+
+
+def _tint_of_lips(lips: np.ndarray, skin: np.ndarray) -> np.ndarray:
+    """(3,) factors of the red, green and blue light on teeth that lips of a colour (3,), not the skin, surround."""
+    of_lips, of_skin = ((colour / max(colour.mean(), 0.05)).clip(0.05) for colour in (lips, skin))
+    return (of_lips / of_skin).clip(LEAST_TINT, MOST_TINT) ** LIPS_TINT
 
 
 def _least_of_red(surface: np.ndarray) -> np.ndarray:

@@ -41,15 +41,14 @@ TONGUE_LIT, TONGUE_LIT_MOST, TONGUE_LIT_AT = 0.4, (0.76, 0.58), (24 * MILLIMETRE
 TONGUE_RAISED, TONGUE_BENEATH, TONGUE_OVER = (-7.0, -3.0), (-1.5, -13.0), (-8.5, -11.0)
 TEETH_APART = 4.5  # at least, where the tongue is between them
 TONGUE_SIDES, TONGUE_SIDES_SHADE = (5.0, 14.0), 0.25  # from its middle to its sides, between teeth and cheeks; of light
-# From canines to molars, cheeks and the lips' corners shade teeth, the lower ones also the tongue: by a share of light,
-# and by the second one more between lips that are apart by these distances.
+# From canines to molars, cheeks and the lips' corners shade lower teeth, and upper ones beside the photo's own, where
+# they would stand out: by a share of light, and by the second one more between lips that are apart by these distances.
 UPPER_SIDES, UPPER_SIDES_SHADE = (6.0, 18.0), (0.15, 0.15)
 LOWER_SIDES, LOWER_SIDES_SHADE = (11.0, 19.0), (0.25, 0.35)
+SHADE_BY_GAP = (4 * MILLIMETRE, 14 * MILLIMETRE)
 NECK = (0.55, 0.15)  # heights of a tooth between which its neck begins
 # Light scatters in enamel and between the rows, so how far a tooth faces up or down matters less than to its sides.
 UPRIGHT = np.array([1.0, 0.3, 1.0], np.float32)
-LOWER_TEETH_SHADE = 0.06  # the lower row lies further back and faces up, towards the lip: it gets that much less light
-SHADE_BY_GAP = (4 * MILLIMETRE, 14 * MILLIMETRE)
 # Rows of teeth that nearly touch, by the way of the jaw, keep light from the flesh behind them, at these depths.
 ROWS_APART, BEHIND_ROWS, BEHIND_ROWS_SHADE = (1.5 * MILLIMETRE, 6 * MILLIMETRE), (1 * MILLIMETRE, 4 * MILLIMETRE), 0.6
 TONGUE_OUT = 8 * MILLIMETRE  # depth from which on a tongue that comes forward is lit like what is in front of the teeth
@@ -62,12 +61,13 @@ OVERSAMPLING = 2
 REACH = 0.04  # normalized; triangles with all corners further from the opening do not show in it
 DARKEST = 1 / 512  # colour of what is drawn, at least; what is darker is not drawn
 
-# Depth behind the incisors at which a closed mouth's light has fallen to 1 / e; the tongue lies open to it.
-FADE, TONGUE_FADE = 17 * MILLIMETRE, 24 * MILLIMETRE
+# Depth behind the incisors at which a closed mouth's light has fallen to 1 / e; the tongue lies open to it, and so do
+# upper teeth but those beside the photo's own, as lips are close to them up to the corners.
+FADE, TONGUE_FADE, UPPER_FADE = 17 * MILLIMETRE, 24 * MILLIMETRE, 35 * MILLIMETRE
 FADE_BY_GAP = 0.6  # and that much further for every unit by which the lips are apart
 # Exponents of the light that reaches a vertex, and what is left of it on a surface that faces away from the viewer:
 # light scatters in flesh, and still more in enamel, so that the gaps between teeth are hardly darker than they.
-CREVICES, FACING_AWAY = {TOOTH: 0.4, GUM: 0.75, TONGUE: 0.75}, {TOOTH: 0.7, GUM: 0.45, TONGUE: 0.8}
+CREVICES, FACING_AWAY = {TOOTH: 0.55, GUM: 0.75, TONGUE: 0.75}, {TOOTH: 0.85, GUM: 0.45, TONGUE: 0.8}
 # Light comes in from the front: what faces back into the mouth, by the z of its normal, is kept from so much of it.
 INWARDS, INWARDS_SHADE = (-0.1, 0.4), 0.75
 ROUNDED, ROUNDED_SHADE = (0.05, 0.3), 0.35  # shares of the width at rest by which rounded mouths are narrower; of light
@@ -239,12 +239,13 @@ def _vertex_colours(
     ``normals`` (B, N, 3) and ``depths`` (B, N) are those of ``_placed``, ``dropped`` (B,) that of ``_jaw_dropped``.
     """
     colours, part, gap = mouth.colours, load_anatomy().part[used], _lips_apart(host)[:, None]
-    reach = np.where(part == TONGUE, TONGUE_FADE, FADE) + FADE_BY_GAP * gap
+    upper = (part == TOOTH) & (load_anatomy().jaw[used] < 0.5) & (not mouth.has_teeth)
+    reach = np.select([part == TONGUE, upper], [TONGUE_FADE, UPPER_FADE], FADE) + FADE_BY_GAP * gap
     in_shade = (1 - colours.depiction.cartoon) * ROUNDED_SHADE * lips_rounded(mouth, host)
     fade = np.exp(-((depths / reach) ** 1.5)) * (1 - in_shade)[:, None]
     light = _direct_light(mouth, host, used, normals, depths, fade)
     light = light * (1 - INWARDS_SHADE * smoothstep(normals[..., 2], *INWARDS))
-    light = _shade_sides(light, used, gap)
+    light = _shade_sides(light, used, gap, mouth.has_teeth)
     light = light * (1 - (1 - mouth.lower_light) * load_anatomy().jaw[used] * (part == TOOTH))
     depiction = colours.depiction
     touching = (1 - smoothstep(dropped, *ROWS_APART)) * (1 - depiction.cartoon)
@@ -287,8 +288,11 @@ def _direct_light(
     return open_to_light * facing * fade * mouth.light.on(upright)
 
 
-def _shade_sides(light: np.ndarray, used: np.ndarray, gap: np.ndarray) -> np.ndarray:
-    """(B, N) light (B, N) less what cheeks and lower lip keep from the sides, between lips ``gap`` (B, 1) apart."""
+def _shade_sides(light: np.ndarray, used: np.ndarray, gap: np.ndarray, beside_own: bool) -> np.ndarray:
+    """(B, N) light (B, N) less what cheeks and lower lip keep from the sides, between lips ``gap`` (B, 1) apart.
+
+    ``beside_own`` says whether the middle of the upper row is the photo's own.
+    """
     anatomy = load_anatomy()
     part, jaw, side = anatomy.part[used], anatomy.jaw[used], abs(anatomy.vertices[used, 0])
     aside = smoothstep(side, *TONGUE_SIDES) * (part == TONGUE)
@@ -298,8 +302,7 @@ def _shade_sides(light: np.ndarray, used: np.ndarray, gap: np.ndarray) -> np.nda
         (base + more * apart) * smoothstep(side, *sides)
         for (base, more), sides in ((UPPER_SIDES_SHADE, UPPER_SIDES), (LOWER_SIDES_SHADE, LOWER_SIDES))
     )
-    light = light * (1 - (upper + jaw * (lower - upper)) * (part != TONGUE))
-    return light * (1 - LOWER_TEETH_SHADE * jaw * (part == TOOTH))
+    return light * (1 - (upper * beside_own + jaw * (lower - upper * beside_own)) * (part != TONGUE))
 
 
 def _tongue_lit(colours: MouthColours) -> float:

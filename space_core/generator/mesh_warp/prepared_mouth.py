@@ -77,7 +77,7 @@ class PreparedMouth:
         jaw: how far the photo's own jaw is dropped, normalized.
         lip_share: of the way of the lower lip, the lower incisors go at least.
         colours, light: of the photo.
-        seam, depths: (3, 1, 1) colours of closed lips' seam and of the mouth's depth, 0…1.
+        lips, seam, depths: (3, 1, 1) colours of lips, of their seam if they are closed, and of the mouth's depth, 0…1.
         reddening: (3, 1, 1) that of ``colours``.
         near_lips: (3, 1, 1) of red, green and blue light, what is left where the lips nearly touch.
         teeth: (1, 4, h, w) the picture, and where the photo's own upper teeth are in it, 0…1.
@@ -106,6 +106,7 @@ class PreparedMouth:
     lip_share: float
     colours: MouthColours
     light: FaceLight
+    lips: torch.Tensor
     seam: torch.Tensor
     depths: torch.Tensor
     reddening: torch.Tensor
@@ -167,6 +168,7 @@ def prepare_mouth(picture: torch.Tensor, photo: FaceMotion) -> PreparedMouth:
     elif lower_row is not None:
         teeth = _like_lower_row(teeth, lower_row, float(upper[5, 1]), opening)
     reddening = torch.from_numpy(colours.reddening.astype(np.float32))[:, None, None]
+    lips = torch.from_numpy(colours.lips)[:, None, None]
     width = float(np.linalg.norm(upper[0] - upper[-1]))
     mask = torch.zeros_like(picture[:, :1]) if upper_row is None else upper_row.shown
     return PreparedMouth(
@@ -182,7 +184,8 @@ def prepare_mouth(picture: torch.Tensor, photo: FaceMotion) -> PreparedMouth:
         lip_share=teeth.lip_share,
         colours=teeth.colours,
         light=estimate_light(picture, photo),
-        seam=SEAM**reddening * torch.from_numpy(colours.lips)[:, None, None],
+        lips=lips,
+        seam=SEAM**reddening * lips,
         depths=torch.from_numpy(colours.depths)[:, None, None],
         reddening=reddening,
         near_lips=LIPS_SHADE ** ((1 - colours.depiction.cartoon) * reddening**LIPS_REDDENING),

@@ -19,7 +19,7 @@ from space_core.generator.mesh_warp.sampling import pixels_of
 
 # By how much of light, which comes from above, the upper lip shades what is close behind it, and how many millimetres
 # from its edge no more. Where a photo shows teeth in less shade, that counts.
-UPPER_LIP_SHADE, UPPER_LIP_REACH = 0.42, 4.5
+UPPER_LIP_SHADE, UPPER_LIP_REACH = 0.55, 5.0
 # Teeth are at least that bright and at most that saturated, compared with the lips, in whose shade they may lie. Beside
 # pale lips, as in black-and-white photos, brightness alone distinguishes them from tongue and lips.
 TOOTH_BRIGHTNESS, TOOTH_BRIGHTNESS_BY_PALE_LIPS = (0.5, 0.7), (1.1, 1.3)

@@ -256,6 +256,8 @@ def minimum_phase_factors(model: HeadMotionModel, frequencies: np.ndarray) -> np
     below = np.minimum((frequencies / step).astype(int), len(model.frequencies) - 2)
     above = np.clip(frequencies / step - below, 0, 1)[:, None, None]
     factors = model.factors[below] * (1 - above) + model.factors[below + 1] * above
+    # Beyond the model's band heads do not move; with its last value there they would tremble.
+    factors *= frequencies[:, None, None] <= model.frequencies[-1]
     size = np.linalg.norm(factors, axis=(1, 2))
     cepstrum = np.fft.irfft(np.log(np.maximum(size, 1e-3 * size.max())))
     middle = len(cepstrum) // 2

@@ -51,6 +51,8 @@ class LiveHead:
         self._deviation = speaker_deviation(model, random)
         factors = minimum_phase_factors(model, np.fft.rfftfreq(2 * TAPS, 1 / FPS))
         impulse = np.roll(np.fft.irfft(factors, axis=0), LEAD_TICKS, axis=0)[:TAPS] * np.sqrt(FPS / 2)
+        # It is cut off there: without fading in, it would make the head tremble.
+        impulse[:LEAD_TICKS] *= ease((np.arange(LEAD_TICKS) + 0.5) / LEAD_TICKS)[:, None, None]
         self._impulse = impulse[::-1]  # (TAPS, 6, 6), the latest last
         self._variation = smooth_noise_stream(AMPLITUDE_DURATION, random)
         self._power = (noise_variation(self._variation.next(MEASURED_TICKS)[:, 0]) ** 2).mean(0)

@@ -10,8 +10,8 @@ PROGRAM = """
 import sys
 sys.path[:] = sys.argv[1:]
 from importlib import import_module
-from space_core.processes.memory import spared_by_collector
-with spared_by_collector():
+from space_core.processes.garbage_collection import exempt_from_collection
+with exempt_from_collection():
     main = import_module({!r}).main
 main(*{!r})
 """

@@ -115,7 +115,7 @@ def test_a_table_in_an_object_store_has_its_paths_there(memory):
         ({"photo": ""}, "No photo was given. Choose a file."),
         ({"photo": "nowhere://a/b.jpg"}, "Addresses that begin with nowhere:// can't be read here: Protocol not known"),
         ({"speech": ""}, "There is no speech. Give speech or text."),
-        ({"text": "Hello"}, "There are two things to say. Give speech or text, not both."),
+        ({"text": "Hello"}, "There are two sources of speech. Give speech or text, not both."),
         ({"intensity": "7"}, "intensity must be between 0 and 1.5; got '7'."),
         ({"emotion": "joyful"}, "There is no emotion called 'joyful'; choose from: "),
         ({"settings": "emotion"}, "A setting is written as 'emotion=happy,intensity=0.7'; got 'emotion'."),

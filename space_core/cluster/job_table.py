@@ -34,7 +34,7 @@ class FilmJob:
         photo: a path or an address, as are ``speech`` and ``pose_video``.
         speech: a recording; None where there is a text.
         text: to be spoken; None where there is a recording.
-        pose_video: whose head motion is borrowed; None for none. It is not among the options of ``settings``.
+        pose_video: whose head motion is transferred; None for none. It is not among the options of ``settings``.
         settings: one for a film, two to four for a comparison.
         request: all that the film is made from, as JSON: paths as they are in the table, and options that are not the
             defaults. Rows with the same request give the same film, as long as the files stay the same.
@@ -192,7 +192,7 @@ class _Parser:
             raise SpaceError("No photo was given. Choose a file.")
         speech, text = self._address(given.pop("speech", None), "recording"), given.pop("text", None)
         if speech is not None and text is not None:
-            raise SpaceError("There are two things to say. Give speech or text, not both.")
+            raise SpaceError("There are two sources of speech. Give speech or text, not both.")
         if speech is None and text is None:
             raise SpaceError("There is no speech. Give speech or text.")
         pose_video = self._address(given.pop("pose_video", None), "video")

@@ -15,6 +15,7 @@ from space_core.face.normalization import HeadPose
 from space_core.motion.emotion_labels import EMOTIONS
 from space_core.motion.loudness import smooth
 from space_core.motion.prosody import Prosody
+from space_core.motion.speaker_variation import speaker_deviation
 from space_core.timing import FPS
 
 WEIGHTS = weights_path("head_pose.safetensors")
@@ -129,7 +130,7 @@ def generate_head_pose(
     ease_in = ease(np.arange(num_frames) / EASE_IN_FRAMES)
 
     # 1. Rotation and sway: a random process with the model's spectrum.
-    deviation = speaker_deviation(model, random)
+    deviation = speaker_deviation(model.deviation, model.spread, MAX_SPREAD, random)
     motion = _random_motion(model, loud, random) * deviation
 
     # 2. Nods on stressed syllables.
@@ -145,12 +146,6 @@ def generate_head_pose(
         motion[:, YAW : ROLL + 1] += attitude
 
     return moved_head((motion - motion[0]) * amount, photo)
-
-
-def speaker_deviation(model: HeadMotionModel, random: np.random.Generator) -> np.ndarray:
-    """(6,) the standard deviation of a random speaker's offsets."""
-    spread = model.spread * random.standard_normal(NUM_CHANNELS)
-    return model.deviation * np.exp(np.clip(spread, -MAX_SPREAD, MAX_SPREAD))
 
 
 def breathing(cycles: np.ndarray) -> np.ndarray:

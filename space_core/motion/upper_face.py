@@ -16,6 +16,7 @@ from space_core.motion.action_unit_labels import UNIT_COLUMNS
 from space_core.motion.action_units import MILLIMETRES, column_shapes
 from space_core.motion.loudness import smooth
 from space_core.motion.prosody import Prosody
+from space_core.motion.speaker_variation import speaker_deviation
 from space_core.timing import FPS
 
 WEIGHTS = weights_path("upper_face.safetensors")
@@ -108,14 +109,13 @@ def upper_face_motion(prosody: Prosody, seed: int) -> np.ndarray:
     slow = smooth(random.standard_normal(num_frames + 2 * margin), AMPLITUDE_DURATION)[margin:][:num_frames]
     slow *= np.sqrt(2 * np.sqrt(np.pi) * AMPLITUDE_DURATION)
     return combined_motion(
-        following, noise, slow, speech_share(prosody), np.arange(num_frames), speaker_deviation(model, random)
+        following,
+        noise,
+        slow,
+        speech_share(prosody),
+        np.arange(num_frames),
+        speaker_deviation(model.deviation, model.spread, MAX_SPREAD, random),
     )
-
-
-def speaker_deviation(model: UpperFaceModel, random: np.random.Generator) -> np.ndarray:
-    """(channels,) the standard deviation of a random speaker's motion, millimetres."""
-    spread = model.spread * random.standard_normal(len(CHANNELS))
-    return model.deviation * np.exp(np.clip(spread, -MAX_SPREAD, MAX_SPREAD))
 
 
 def combined_motion(

@@ -36,9 +36,9 @@ from space_core.cluster import film_maker, storage
 from space_core.cluster.batch import MAX_GROUP, grouped
 from space_core.cluster.film_maker import FilmMaker
 from space_core.cluster.job_table import FilmJob, read_job_table
+from space_core.cluster.messages import NO_PICTURE, Chunk, FilmRequest, FilmResult, LiveRequest, Ready
 from space_core.cluster.ray_session import LOCAL, ray_session
 from space_core.cluster.remote_stream import MAX_UNREAD
-from space_core.cluster.replica import NO_PICTURE, Chunk, FilmRequest, FilmResult, LiveRequest, Ready
 from space_core.cluster.serving import RemotePipeline
 from space_core.cluster.shared_application import shared_application
 from space_core.cluster.status_table import FilmStatus, read_status_table, write_status_table

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from space_core.cluster.replica import NO_PICTURE, Failure, LiveRequest, Ready
+from space_core.cluster.messages import NO_PICTURE, Failure, LiveRequest, Ready
 from space_core.errors import MACHINE_LOST, ServerFault
 from space_core.live.control import LiveControl
 from space_core.live.frames import LiveFrame

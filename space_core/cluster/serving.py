@@ -11,19 +11,10 @@ from typing import IO, Any
 import numpy as np
 import torch
 
+from space_core.cluster.messages import Chunk, Failure, FilmRequest, FilmResult, LiveRequest, Step, read_file
 from space_core.cluster.ray_session import ray_session
 from space_core.cluster.remote_stream import RemoteStream
-from space_core.cluster.replica import (
-    END_SECONDS,
-    Chunk,
-    Failure,
-    FilmRequest,
-    FilmResult,
-    LiveRequest,
-    PipelineReplica,
-    Step,
-    read_file,
-)
+from space_core.cluster.replica import END_SECONDS, PipelineReplica
 from space_core.cluster.shared_application import DEPLOYMENT, shared_application
 from space_core.errors import MACHINE_LOST, ServerFault
 from space_core.face.preview import FacePreview

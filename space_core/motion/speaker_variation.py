@@ -1,4 +1,4 @@
-"""How much a random speaker moves, compared with the typical one."""
+"""How much a random speaker moves, relative to the typical one."""
 
 import numpy as np
 

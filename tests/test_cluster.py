@@ -655,7 +655,7 @@ class FakeServe:
 
 
 @pytest.mark.slow
-def test_a_page_that_starts_while_the_last_one_removes_the_application_has_one_all_the_same(monkeypatch):
+def test_a_page_that_starts_while_the_last_one_removes_the_application_gets_a_new_one(monkeypatch):
     serve = FakeServe()
     monkeypatch.setitem(sys.modules, "ray.serve", serve)
     with ray_session(LOCAL, 1), ThreadPoolExecutor(1) as pages:

@@ -26,7 +26,7 @@ RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class FilmJob:
-    """A row of the table that can be tried.
+    """A row of the table whose values are valid.
 
     Attributes:
         row: its number, from 1.
@@ -56,7 +56,7 @@ class FilmJob:
 
 
 def read_job_table(address: str) -> list[FilmJob | FilmStatus]:
-    """The rows of a table: those that can be tried, and of others the status that says why not.
+    """The rows of a table: jobs, and for rows that can't be used the status that says why.
 
     Args:
         address: a path, or an address that fsspec can open, that ends in .csv, .jsonl, .ndjson or .parquet. Relative
@@ -112,7 +112,7 @@ def _read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _without_surrogates(value: Any) -> Any:
-    """A value of JSON whose texts have a "?" for each lone surrogate: JSON can escape these, UTF-8 has none."""
+    """A value of JSON with "?" for each lone surrogate in its texts: JSON can escape these, UTF-8 can't encode them."""
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode()
     if isinstance(value, list):

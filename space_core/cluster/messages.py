@@ -14,7 +14,7 @@ NO_PICTURE = np.empty((0, 0, 3), np.uint8)  # of a frame that was skipped
 
 @dataclass(frozen=True)
 class File:
-    """An input as it travels: its name, which messages show, and its content."""
+    """An input file: its name, which error messages show, and its content."""
 
     name: str
     content: bytes
@@ -77,7 +77,7 @@ class Chunk:
 
 @dataclass(frozen=True)
 class FilmResult:
-    """The end of a film, and what is known of it."""
+    """The last message about a film that was made."""
 
     num_frames: int
     num_faces: int
@@ -86,7 +86,7 @@ class FilmResult:
 
 @dataclass(frozen=True)
 class Failure:
-    """The end of a film that could not be made. Not an exception: those of replicas come back with their traces."""
+    """The last message about a film that could not be made. Not an exception: Ray adds tracebacks to exceptions."""
 
     sentence: str
     reason: FaultReason | None

@@ -39,11 +39,11 @@ Report = Callable[[Event], None]
 
 
 class Cancelled(Exception):  # noqa: N818 – not an error
-    """Raised at work: the caller no longer waits for the film or the stream."""
+    """Raised in the thread of a film or a stream for which the caller no longer waits."""
 
 
 class PipelineReplica:
-    """A resident pipeline on some machine, which makes one film, or draws one live stream, at a time."""
+    """A pipeline that stays loaded and makes one film, or draws one live stream, at a time."""
 
     def __init__(self, device: str, cache_bytes: int) -> None:
         configure_process()
@@ -130,9 +130,9 @@ class PipelineReplica:
 
 
 async def _events_of(work: Callable[[Report], Event | None]) -> AsyncGenerator[Event, None]:
-    """What work reports in a thread of its own, and at last what it returns or the failure that it raises.
+    """Runs work in a thread of its own; yields what it reports, and at the end what it returns, or its failure.
 
-    When the iterator is closed, its next report raises ``Cancelled``.
+    When the iterator is closed, the next report in the thread raises ``Cancelled``.
     """
     loop, events = asyncio.get_running_loop(), asyncio.Queue[Event | None]()
     closed = threading.Event()

@@ -18,12 +18,12 @@ COLOUR, DISTANCE = 0.08, 0.12  # differences in colour (0…1) and place (of the
 NEIGHBOURS = 5  # nearest certain pixels of either kind, whose mean distance counts
 SUREST = 0.03  # the network is never taken to be surer than this, where colours decide
 DECISION = 1.5  # how much they outweigh the network: the power of the distances' ratio
-SOFT_EDGE = 16  # pixels around another piece that go with it
+SOFT_EDGE = 16  # pixels around another piece that belong to it
 FARTHER = 0.7  # scale of a second view, in which hats and heads that fill the picture are known better
 REDUCTION = 0.4  # of the picture for that view, which is to be about as large as the network's input
 HAT_RISE = 0.3  # heights of the face above its middle, from where on that view counts fully
 HAT_REACH = 0.6, 1.0  # the same to either side of its middle, up to where it counts fully, and where not at all
-LARGEST_HOLE = 0.01  # of the picture: smaller gaps within a person are none
+LARGEST_HOLE = 0.01  # of the picture: smaller gaps within a person are filled
 INSIDE_FACE = 0.04  # of a face's height, that its landmarks may lie off: so far within them there is no background
 
 
@@ -138,6 +138,6 @@ def in_one_piece(mask: np.ndarray, face: np.ndarray) -> np.ndarray:
     others = (pieces != pieces[y, x]) & (pieces > 0)
     if not others.any():
         return mask
-    # What is soft around another piece goes with it, but not what is nearer to this one.
+    # The soft edge of another piece belongs to that piece, except for pixels that are nearer to this one.
     to_own, to_others = (distance_to(kind) for kind in (pieces == pieces[y, x], others))
     return np.where(others | (to_others < np.minimum(to_own, SOFT_EDGE)), 0, mask)

@@ -9,7 +9,7 @@ from space_core.generator.mesh_warp.face_motion import PixelTransform, upload
 from space_core.generator.mesh_warp.opening_mask import rectangles_around
 from space_core.generator.mesh_warp.sampling import pairs
 
-NEGLIGIBLE = 1e-3  # of 255; a smaller change is none
+NEGLIGIBLE = 1e-3  # of 255; smaller changes are not written
 
 
 class FrameWindow:

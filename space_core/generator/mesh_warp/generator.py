@@ -65,7 +65,7 @@ CUDA_BATCH, CUDA_PIXELS = 96, 24 << 20
 MAX_WORKERS = drawing_process.NUM_PROCESSES + 1  # threads, each of which draws or waits for a process that does
 # Batches that are rendered before they are asked for: at most so many, and of large pictures as many as take so much.
 LOOK_AHEAD, LOOK_AHEAD_BYTES = 2 * MAX_WORKERS - 1, 60_000_000
-STILL = 1e-3  # pixels of a crop; less motion than this is none
+STILL = 1e-3  # pixels of a crop; smaller offsets are set to 0
 
 
 @dataclass(frozen=True)

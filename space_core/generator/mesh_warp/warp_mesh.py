@@ -58,8 +58,8 @@ class WarpMesh:
         fringe_averages: (468, 468) of whose motion that of this hair is the mean.
         around: (V − 468, 3) the vertices around the face, normalized.
         neck: (1, 3) the point about which the head turns, normalized.
-        head: (V − 468, 3) 1 where a vertex goes and turns with the head … 0 where it does not, along x, y and z.
-        body: (V − 468, 2) likewise, how much it goes where the neck goes.
+        head: (V − 468, 3) 1 where a vertex moves and turns with the head … 0 where it does not, along x, y and z.
+        body: (V − 468, 2) 1 where a vertex moves with the neck … 0 where it does not, along x and y.
         hair: (V − 468, 4) how much of the swing of each of the ``LOCKS`` a vertex takes along x.
         outline: (V − 468, 36) how much of each outline point's own motion a vertex takes.
         far: what the near side shows better; None if the photo shows both sides.
@@ -84,7 +84,7 @@ class WarpMesh:
     back: HeadBack
 
     def move(self, motion: FaceMotion) -> MovedVertices:
-        """Where the vertices go with the face."""
+        """The vertices, moved with the face."""
         oval = index_on(OVAL, self.source.device)
         at_rest = self.photo.place(self.around)
         with_head = self.head * (motion.place(self.around) - at_rest)

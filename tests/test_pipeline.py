@@ -594,7 +594,7 @@ def test_contradictions_are_said(command_line, landmarks, short_speech, tmp_path
     before = landmarks.read_bytes()
     for arguments, words in (
         ([PHOTO, "-o", out], "There is no speech"),
-        ([PHOTO, "-o", out, "--landmarks", landmarks, "--emotion=sad", "--seed=3"], "emotion and seed would have no effect"),
+        ([PHOTO, "-o", out, "--landmarks", landmarks, "--emotion=sad", "--seed=3"], "emotion and seed would have no"),
         ([PHOTO, "-o", out, "--landmarks", landmarks, "--save-landmarks", landmarks], "would replace an input"),
         ([PHOTO, "-o", out, "--landmarks", PHOTO], "not a landmarks file"),
         ([PHOTO, short_speech, "-o", out, "--inside", out], "one file"),

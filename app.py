@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from space_core.processes.configuration import configure_process
-from space_core.processes.memory import spared_by_collector
+from space_core.processes.garbage_collection import exempt_from_collection
 from space_core.web.private_files import create_private_folder
 from space_core.web.settings import Settings, on_zero_gpu
 
@@ -23,7 +23,7 @@ if __name__ == "__main__":
 if on_zero_gpu():
     import spaces  # before torch: on a ZeroGPU Space it emulates a GPU for torch
 
-with spared_by_collector():
+with exempt_from_collection():
     from space_core import SpaceError, SpacePipeline
     from space_core.media.content_credentials import ContentCredentials
     from space_core.web import logs

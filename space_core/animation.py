@@ -1,4 +1,4 @@
-"""A talking portrait: frames that are drawn as they are asked for."""
+"""An animation: an iterator of frames, each drawn when it is asked for."""
 
 from collections.abc import Generator, Iterator
 from contextlib import closing
@@ -112,7 +112,7 @@ def render_frames(
             progress("frames", done, num_frames)
             face, first = segment.face, 0
             while first < len(segment):
-                # Smaller ones until there are as many frames as one has: so a stream begins sooner.
+                # The first batches are half as large, so that a stream begins sooner.
                 count = size if num_planned > size else -(-size // 2)
                 part = slice(first, min(first + count, len(segment)))
                 yield segment[part], face[part]

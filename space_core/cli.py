@@ -13,14 +13,15 @@ from typing import IO, TYPE_CHECKING, Any
 from space_core.errors import ServerFault, SpaceError
 from space_core.options import DEVICES, AnimationOptions, option_field, option_help, option_names, parse_setting
 from space_core.processes.configuration import configure_process
-from space_core.processes.memory import out_of_memory_as_fault, spared_by_collector
+from space_core.processes.garbage_collection import exempt_from_collection
+from space_core.processes.memory import out_of_memory_as_fault
 from space_core.terminal import (
-    messages_of_libraries,
+    library_messages,
     open_stderr,
+    print_message,
     progress_bar,
-    say,
     signals_as_interrupt,
-    stdout_for_a_stream,
+    stdout_for_film,
 )
 from space_core.version import __version__
 
@@ -41,20 +42,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: of the command line; None for this program's own.
 
     Returns:
-        The exit code: 0; with one sentence on stderr, 2 for an input or option that can't be used, and 1 for a fault of
-        the machine; 130 after Ctrl-C, SIGTERM or SIGHUP, which leave no unfinished files.
+        The exit code: 0 on success; 2 for an input or option that can't be used and 1 for a fault of the machine, each
+        with one sentence on stderr; 130 after Ctrl-C, SIGTERM or SIGHUP, which leave no unfinished files.
     """
     open_stderr()
     configure_process()
     parsed = _parser().parse_args(arguments)
     try:
-        with signals_as_interrupt(), messages_of_libraries(parsed.quiet), out_of_memory_as_fault():
+        with signals_as_interrupt(), library_messages(parsed.quiet), out_of_memory_as_fault():
             parsed.run(parsed)
     except SpaceError as error:
-        say(f"space_core: {error}")
+        print_message(f"space_core: {error}")
         return FAULT if isinstance(error, ServerFault) else BAD_INPUT
     except KeyboardInterrupt as stop:
-        say(f"space_core: {str(stop) or 'stopped; nothing was written.'}")
+        print_message(f"space_core: {str(stop) or 'stopped; nothing was written.'}")
         return INTERRUPTED
     return 0
 
@@ -67,7 +68,7 @@ def _animate(parsed: argparse.Namespace) -> None:
         return
     if parsed.speech is not None or parsed.landmarks is not None:
         other = "a recording" if parsed.speech is not None else "--landmarks"
-        raise SpaceError(f"There are two things to say. Give {other} or --text, not both.")
+        raise SpaceError(f"There are two sources of speech. Give {other} or --text, not both.")
     from space_core.media.files import temporary_folder
     from space_core.media.text_to_speech import write_speech
 
@@ -78,7 +79,7 @@ def _animate(parsed: argparse.Namespace) -> None:
 
 
 def _animate_recording(parsed: argparse.Namespace, options: AnimationOptions) -> None:
-    with spared_by_collector():
+    with exempt_from_collection():
         from space_core.media.files import check_output
         from space_core.motion.motion_file import load_motion
         from space_core.output import Outputs
@@ -100,23 +101,23 @@ def _animate_recording(parsed: argparse.Namespace, options: AnimationOptions) ->
         animation = pipeline.animate_to_file(parsed.photo, speech, outputs, options, show)
     if not parsed.quiet:
         if animation.num_faces > 1 and options.face == 1:
-            say(f"The photo shows {animation.num_faces} faces; the largest speaks, or --face 2 …")
-        _say_what_was_made(animation, video)
+            print_message(f"The photo shows {animation.num_faces} faces; the largest speaks, or --face 2 …")
+        _print_summary(animation, video)
 
 
-def _say_what_was_made(film: "FrameIterator", path: str | Path | None) -> None:
+def _print_summary(film: "FrameIterator", path: str | Path | None) -> None:
     for note in (*film.photo_notes, *film.notes):
-        say(note)
-    say(f"{'stream' if path is None else path}: {film.seconds:.2f} s")
+        print_message(note)
+    print_message(f"{'stream' if path is None else path}: {film.seconds:.2f} s")
 
 
 def _destination(parsed: argparse.Namespace, context: ExitStack) -> tuple[str | Path | None, IO[bytes] | None]:
-    """Where the film goes: the path of a file, or stdout as a stream within the context."""
+    """Where to write the film: the path of a file, or stdout, open as a stream until the context ends."""
     if str(parsed.out) != STREAM:
         return parsed.out, None
     if parsed.content_credentials is not None:
         raise SpaceError("A stream can't be signed. Write a file, or leave out --content-credentials.")
-    return None, context.enter_context(stdout_for_a_stream())
+    return None, context.enter_context(stdout_for_film())
 
 
 def _compare(parsed: argparse.Namespace) -> None:
@@ -130,7 +131,7 @@ def _compare(parsed: argparse.Namespace) -> None:
         outputs = Outputs(path, stream=stream)
         comparison = pipeline.compare_to_file(parsed.photo, parsed.speech, settings, outputs, progress=show)
     if not parsed.quiet:
-        _say_what_was_made(comparison, path)
+        _print_summary(comparison, path)
 
 
 def _batch(parsed: argparse.Namespace) -> None:
@@ -147,7 +148,7 @@ def _batch(parsed: argparse.Namespace) -> None:
         rows = f"{without} of {counts.total()} rows have no film; the status table says why."
         raise ServerFault(rows, "internal") if counts["failed"] else SpaceError(rows)
     if not parsed.quiet:
-        say(f"{parsed.out}: {counts['done']} films")
+        print_message(f"{parsed.out}: {counts['done']} films")
 
 
 def _get_weights(parsed: argparse.Namespace) -> None:
@@ -158,7 +159,7 @@ def _get_weights(parsed: argparse.Namespace) -> None:
         if parsed.yes:
             return True
         if not sys.stdin.isatty():
-            raise SpaceError("Nothing was downloaded, as stdin is no terminal to ask at: add --yes to agree.")
+            raise SpaceError("Nothing was downloaded: stdin is no terminal, so you can't be asked. Add --yes to agree.")
         return input("y or n: ").strip().lower() in ("y", "yes")
 
     folder = get_weights(parsed.name, confirm, parsed.source, parsed.revision)
@@ -166,7 +167,7 @@ def _get_weights(parsed: argparse.Namespace) -> None:
 
 
 def _load_pipeline(parsed: argparse.Namespace) -> "SpacePipeline":
-    with spared_by_collector():
+    with exempt_from_collection():
         from space_core.pipeline import SpacePipeline
 
         credentials = None
@@ -178,7 +179,7 @@ def _load_pipeline(parsed: argparse.Namespace) -> "SpacePipeline":
 
 
 def _path(text: str) -> Path | str:
-    """A path; an empty text stays one, as ``Path("")`` is the working directory."""
+    """A path; an empty text stays empty, as ``Path("")`` would be the working directory."""
     return Path(text) if text else text
 
 
@@ -189,7 +190,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"SPACE {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     animate = "let the portrait in a photo say a recording"
-    # A mistake is answered with the usage, which would fill the screen with the options.
+    # argparse prints the usage with every error; its own, with all options, would fill the screen.
     usage = f"{parser.prog} animate PHOTO [SPEECH] -o OUT.mp4 [OPTIONS, see --help]"
     _add_animate_arguments(commands.add_parser("animate", help=animate, usage=usage))
     _add_compare_arguments(
@@ -203,7 +204,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_film_arguments(command: argparse.ArgumentParser, **speech: Any) -> None:
-    """The inputs and the output of a film; ``speech`` are the settings of that argument."""
+    """Adds photo, speech and output; ``speech`` are the settings of that argument."""
     command.add_argument("photo", type=_path, metavar="PHOTO", help="an image with a face: JPEG, PNG, WebP, …")
     command.add_argument("speech", type=_path, metavar="SPEECH", **speech)
     command.add_argument(
@@ -217,7 +218,7 @@ def _add_film_arguments(command: argparse.ArgumentParser, **speech: Any) -> None
 
 
 def _add_program_arguments(command: argparse.ArgumentParser) -> None:
-    """How a film is made, whatever it shows."""
+    """Adds the arguments that do not change what a film shows."""
     command.add_argument(
         "--content-credentials",
         type=_path,

@@ -18,7 +18,7 @@ COLUMNS = 2
 # In parts of a cell's side.
 STRIP = 0.11  # height of the strip below each picture that says which setting it is
 LETTERS = 0.055  # height of its letters
-LONGEST_CAPTION = 200  # characters; far fewer have room
+LONGEST_CAPTION = 200  # characters that are laid out; about 30 fit
 BACKGROUND, TEXT_COLOR = (24, 26, 32), (236, 238, 244)
 
 
@@ -60,7 +60,14 @@ class Comparison(FrameIterator):
 
 
 def check_settings(settings: Sequence[AnimationOptions], captions: Sequence[str] | None) -> tuple[str, ...]:
-    """The captions of settings that can stand side by side; SpaceError for those that can't."""
+    """Checks that settings can be compared.
+
+    Returns:
+        Their captions, by default the options in which they differ.
+
+    Raises:
+        SpaceError: the settings can't be compared, or there are not as many captions as settings.
+    """
     if not MIN_SETTINGS <= len(settings) <= MAX_SETTINGS:
         raise SpaceError(
             f"{MIN_SETTINGS} to {MAX_SETTINGS} settings can be compared, not {len(settings)}. "
@@ -78,7 +85,7 @@ def check_settings(settings: Sequence[AnimationOptions], captions: Sequence[str]
 
 
 def describe_differences(settings: Sequence[AnimationOptions]) -> tuple[str, ...]:
-    """What sets each of several settings apart, in a few words: "happy, 0.7" or "seed 3"."""
+    """The options in which settings differ, as a caption for each: "happy, 0.7" or "seed 3"."""
     differing = [name for name in option_names() if len({getattr(options, name) for options in settings}) > 1]
     captions = []
     for number, options in enumerate(settings, 1):

@@ -1,4 +1,4 @@
-"""What animations and comparisons have in common: frames that are drawn as they are asked for."""
+"""The base class of animations and comparisons: an iterator of pictures, each drawn when it is asked for."""
 
 from abc import ABC, abstractmethod
 from typing import Self
@@ -10,7 +10,7 @@ from space_core.timing import FPS
 
 
 class FrameIterator(ABC):
-    """An iterator of pictures (H, W, 3) uint8 RGB, 25 a second; a context in which they are drawn.
+    """An iterator of pictures (H, W, 3) uint8 RGB, 25 a second, and a context manager that ends the work.
 
     Attributes:
         portrait: the prepared photo.

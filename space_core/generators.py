@@ -1,4 +1,4 @@
-"""The generators by name: each is a module that is imported when it is first used.
+"""The generators by name. Each is a module that is imported when it is first used.
 
 Such a module has a function ``build(device, progress)``, which returns a ``space_core.generator.generator.Generator``
 on a torch device and may report progress (see ``space_core.progress``). It may have a function ``is_available()``:
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from space_core.errors import SpaceError
 
-if TYPE_CHECKING:  # the command line reads GENERATORS, and need not wait for these
+if TYPE_CHECKING:  # so that the command line, which reads GENERATORS, need not import torch
     import torch
 
     from space_core.progress import Progress

@@ -37,7 +37,7 @@ class Inputs:
         speech: (N,) float32, 16 kHz mono, or a motion.
         sound: of the film: the recording with this speech, or the motion's own samples; None for silence.
         pose_videos: by path, the frames (H, W, 3) of each pose video, opened and not yet decoded.
-        windows: the speech as stage 1 analyses it, window by window, which no portrait is needed for.
+        windows: stage 1's analysis of the speech, window by window; it does not depend on the portrait.
     """
 
     photo: np.ndarray
@@ -80,7 +80,7 @@ def load_inputs(
         analyse: starts the analysis of speech, likewise; see ``Inputs.windows``.
 
     Raises:
-        SpaceError: one of them can't be used, or an option says how a face should move whose motion is given.
+        SpaceError: an input can't be used, or ``speech`` is a motion and a motion option differs from its default.
     """
     if isinstance(speech, Motion):
         _check_motion_is_kept(settings)
@@ -108,11 +108,11 @@ def load_inputs(
 
 
 def _check_motion_is_kept(settings: Sequence[AnimationOptions]) -> None:
-    """Raises ``SpaceError`` where an option would say how a face should move whose motion is given."""
+    """Raises ``SpaceError`` for motion options that differ from their defaults: a given motion would ignore them."""
     for options in settings:
         if changed := changed_motion_options(options):
             raise SpaceError(
-                f"The landmarks say already how the face moves, so {' and '.join(changed)} would change nothing. "
+                f"The landmarks already determine how the face moves, so {' and '.join(changed)} would have no effect. "
                 "Leave the option out and edit the landmarks."
             )
 

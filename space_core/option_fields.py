@@ -1,4 +1,4 @@
-"""What the field of an option says: default, range, choices, description and widget."""
+"""Fields of options: they hold default, range, choices, description and widget."""
 
 import math
 from dataclasses import asdict, dataclass, field, replace
@@ -38,9 +38,16 @@ class Widget:
 
 
 def build_field(default: Any, description: str, widget: Widget | None = None, **limits: Any) -> Any:
-    """The field of an option; ``limits`` are pydantic's. One without a widget is set from Python and the command line.
+    """The field of an option.
 
-    Like pydantic's own ``Field`` it is typed so that any attribute may have it as its default.
+    Args:
+        default: its default.
+        description: for users, without a full stop at the end.
+        widget: how the page shows it; None for an option of Python and the command line only.
+        limits: as ``pydantic.Field`` takes them, such as ``ge`` and ``le``.
+
+    Returns:
+        A default for a class attribute; typed as Any, like that of ``pydantic.Field``, so that it fits every attribute.
     """
     extra: Any = None if widget is None else {"widget": asdict(widget)}
     return Field(default, description=description, json_schema_extra=extra, **limits)
@@ -52,11 +59,11 @@ def field_choices(field: FieldInfo) -> tuple[str, ...] | None:
 
 
 def field_range(field: FieldInfo) -> tuple[float, float] | None:
-    """The least and the greatest value of a number; None for any other type."""
+    """The minimum and maximum of a number; None for any other type."""
     limits: list[Any] = field.metadata
-    least: Any = next((limit.ge for limit in limits if isinstance(limit, Ge)), None)
-    greatest: Any = next((limit.le for limit in limits if isinstance(limit, Le)), None)
-    return None if least is None or greatest is None else (least, greatest)
+    minimum: Any = next((limit.ge for limit in limits if isinstance(limit, Ge)), None)
+    maximum: Any = next((limit.le for limit in limits if isinstance(limit, Le)), None)
+    return None if minimum is None or maximum is None else (minimum, maximum)
 
 
 def field_widget(field: FieldInfo, choices: tuple[str, ...] | None) -> Widget | None:
@@ -77,7 +84,7 @@ def _widget_kind(field: FieldInfo, choices: tuple[str, ...] | None, step: float 
 
 
 def describe_values(field: FieldInfo, choices: tuple[str, ...] | None) -> str:
-    """What an option may be, such as "one of none, visible" or "256 to 1024"; "" where its type says it all."""
+    """The possible values of an option for its help, such as "256 to 1024"; "" if it has neither choices nor range."""
     if choices:
         return f"one of {', '.join(choices)}"
     if limits := field_range(field):
@@ -86,7 +93,7 @@ def describe_values(field: FieldInfo, choices: tuple[str, ...] | None) -> str:
 
 
 def describe_condition(field: FieldInfo, choices: tuple[str, ...] | None) -> str:
-    """What an option must be, such as "one of none, visible" or "a whole number between 1 and 16"."""
+    """The possible values of an option for a refusal, such as "a whole number between 1 and 16"."""
     if choices:
         return f"one of {', '.join(choices)}"
     if limits := field_range(field):
@@ -98,7 +105,7 @@ def describe_condition(field: FieldInfo, choices: tuple[str, ...] | None) -> str
 def show_value(value: Any) -> str:
     """A short, printable form of what the user gave."""
     if isinstance(value, float) and math.isfinite(value) and float(f"{value:g}") == value:
-        return f"{value:g}"  # 2 rather than 2.0; but all digits of 1.5000001
+        return f"{value:g}"  # "2" instead of "2.0"; 1.5000001 keeps all its digits
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}…"
 

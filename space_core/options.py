@@ -1,7 +1,7 @@
-"""Every option of an animation: type, default, range, description and widget, from which all interfaces are made.
+"""The options of an animation: type, default, range, description and widget of each.
 
-The page's widgets, the parameters of the HTTP and MCP endpoints and the flags of the command line come from the fields
-below. This module imports neither NumPy nor torch, so that ``python -m space_core --help`` answers at once.
+The page's widgets, the parameters of the HTTP and MCP endpoints and the flags of the command line are made from the
+fields below. This module imports neither NumPy nor torch, so that ``python -m space_core --help`` answers at once.
 """
 
 import re
@@ -68,15 +68,15 @@ class MotionOptions:
     )
     expressiveness: float = build_field(
         1.0,
-        "how far brows, lids and cheeks accompany the speech: 0 not, 1 as recorded people do",
+        "how far brows, lids and cheeks accompany the speech: 0 not at all, 1 as people were recorded",
         Widget("Expressiveness", "of brows, lids and cheeks: 0 still, 1 natural", step=0.05, comparison="shared"),
         ge=0,
         le=1.5,
     )
     pose_video: Path | None = build_field(
         None,
-        "a video whose head motion is borrowed, instead of generated; turns of up to 35 degrees from the photo's pose "
-        "look best",
+        "a video whose head motion is transferred, instead of generating it; turns of up to 35 degrees from the "
+        "photo's pose look best",
         Widget("Pose-source video: its head motion is used"),
     )
     head_motion: float = build_field(
@@ -102,14 +102,14 @@ class MotionOptions:
     )
     gaze_yaw: float = build_field(
         0.0,
-        "where the eyes look, degrees: positive to the image's right",
+        "direction of gaze, degrees: positive to the image's right",
         Widget("Gaze to the side", "degrees; positive: to the image's right", row="gaze", step=1),
         ge=-25,
         le=25,
     )
     gaze_pitch: float = build_field(
         0.0,
-        "where the eyes look, degrees: positive upwards",
+        "direction of gaze, degrees: positive upwards",
         Widget("Gaze up", "degrees", row="gaze", step=1),
         ge=-20,
         le=20,
@@ -123,17 +123,17 @@ class MotionOptions:
     )
     eyes_on_viewer: float = build_field(
         0.5,
-        "how far the eyes stay on the viewer while the head turns: 0 not, 1 wholly",
+        "how far the eyes stay on the viewer while the head turns: 0 not at all, 1 completely",
         Widget("Eyes on the viewer", "while the head turns", row="eyes", step=0.05),
         ge=0,
         le=1,
     )
     seed: int = build_field(
         0,
-        "another seed gives other head motion, upper face, blinks and saccades, and another take of the lips' motion",
+        "seed of head motion, upper face, blinks, saccades and variations of the lips' motion",
         Widget(
             "Seed",
-            "the same seed, the same take: head motion, lips, blinks and eye movements",
+            "the same seed gives the same head motion, lips, blinks and eye movements",
             row="seed",
             comparison="each",
         ),
@@ -167,7 +167,7 @@ class MotionOptions:
 
 @dataclass(frozen=True, config=CONFIG)
 class RenderingOptions:
-    """What the video shows, and how: the options that preparing a portrait and rendering frames read."""
+    """How the video looks: the options that preparing a portrait and rendering frames read."""
 
     framing: Literal["crop", "photo"] = build_field(
         "crop",
@@ -181,7 +181,7 @@ class RenderingOptions:
     )
     refine: Literal["network", "none"] = build_field(
         "network",
-        "what makes a drawn mouth look photographed: a small network, or nothing",
+        "refinement of the rendered mouth: by a small network, or none",
     )
     size: int = build_field(
         SIZE,
@@ -193,10 +193,10 @@ class RenderingOptions:
     )
     face: int = build_field(
         1,
-        "who speaks where the photo shows several people: 1 the largest face, 2 the next",
+        "who speaks if the photo shows several people: 1 the largest face, 2 the next",
         Widget(
             "Face",
-            "who speaks where several people are in the photo: 1 the largest face",
+            "who speaks if the photo shows several people: 1 the largest face",
             row="face",
             comparison="shared",
         ),
@@ -205,13 +205,13 @@ class RenderingOptions:
     )
     detector: DetectorName = build_field(
         "mediapipe",
-        "what finds the face; face-alignment downloads its weights on first use",
-        Widget("Detector", "what finds the face", row="face", comparison="shared"),
+        "face detector; face-alignment downloads its weights on first use",
+        Widget("Detector", "of faces in the photo", row="face", comparison="shared"),
     )
     generator: str = build_field(
         DEFAULT_GENERATOR,
-        "what draws the film: the mesh warp, or a neural generator whose weights 'get-weights' brings and which takes "
-        "seconds a frame without a GPU",
+        "what draws the film: the mesh warp, or a neural generator, whose weights 'get-weights' downloads and which "
+        "takes seconds a frame without a GPU",
         Widget(
             "Generator",
             "what draws the film; liveportrait takes seconds a frame without a GPU",
@@ -222,17 +222,17 @@ class RenderingOptions:
     )
     mark: Literal["none", "visible"] = build_field(
         "none",
-        "a small label in a corner of the picture that says it is AI-generated",
+        "a small label in a corner of the picture: AI-generated",
         Widget(
             "Visible mark",
-            "a small sign in the corner: this video is generated",
+            "a small label in the corner: AI-generated",
             kind="checkbox",
             comparison="shared",
         ),
     )
     max_seconds: float = build_field(
         600.0,
-        "the longest recording that is taken, in seconds",
+        "the longest accepted recording, in seconds",
         ge=0.3,
         le=3600,
     )
@@ -244,20 +244,20 @@ class RenderingOptions:
 
     @property
     def preparation(self) -> tuple[Any, ...]:
-        """The values on which the preparation of a portrait depends: films with the same ones can share it."""
+        """The values on which the preparation of a portrait depends; films with equal values can share one."""
         return (self.generator, self.detector, self.face, self.refine, self.framing, self.size)
 
     @field_validator("generator")
     @classmethod
     def _validate_generator(cls, name: str) -> str:
         if name not in GENERATORS:
-            raise PydanticCustomError("unknown", "unknown")  # the sentence lists the choices
+            raise PydanticCustomError("unknown", "unknown")  # ``_sentence`` lists the choices
         return name
 
     @model_validator(mode="after")
     def _validate_size(self) -> "RenderingOptions":
         if self.shows_whole_photo and self.size != SIZE:
-            raise PydanticCustomError("contradiction", "A whole photo keeps its own size: leave out size, or framing.")
+            raise PydanticCustomError("contradiction", "A whole photo keeps its own size: leave out size or framing.")
         return self
 
 
@@ -267,12 +267,12 @@ class AnimationOptions(RenderingOptions, MotionOptions):
 
     @property
     def motion(self) -> MotionOptions:
-        """Those of the motion."""
+        """The motion options alone."""
         return MotionOptions(**_values(self, MotionOptions))
 
     @property
     def rendering(self) -> RenderingOptions:
-        """Those of the pictures."""
+        """The rendering options alone."""
         return RenderingOptions(**_values(self, RenderingOptions))
 
     @model_validator(mode="wrap")
@@ -281,7 +281,7 @@ class AnimationOptions(RenderingOptions, MotionOptions):
         try:
             return handler(values)
         except ValidationError as failure:
-            # from None: a user who meets this in a traceback should not read pydantic's report first.
+            # from None: a traceback should show this sentence alone, without pydantic's report above it.
             sentences = dict.fromkeys(_sentence(error) for error in failure.errors(include_url=False))
             raise SpaceError(" ".join(sentences)) from None
 
@@ -323,17 +323,17 @@ def option_field(name: str) -> FieldInfo:
 
 
 def option_choices(name: str) -> tuple[str, ...] | None:
-    """The possible values of an option that is one of a list; None for any other option."""
+    """The choices of an option that has some; None for any other option."""
     return tuple(GENERATORS) if name == "generator" else field_choices(option_field(name))
 
 
 def option_range(name: str) -> tuple[float, float] | None:
-    """The least and the greatest value of an option that is a number; None for any other option."""
+    """The minimum and maximum of an option that is a number; None for any other option."""
     return field_range(option_field(name))
 
 
 def option_widgets() -> dict[str, Widget]:
-    """The widgets, by option, that the page and its API show, in order; the ``kind`` of each is filled in."""
+    """The widgets of the page and its API, by option and in order; the ``kind`` of each is filled in."""
     widgets = {name: field_widget(field, option_choices(name)) for name, field in _FIELDS.items()}
     return {name: widget for name, widget in widgets.items() if widget}
 
@@ -345,7 +345,7 @@ def option_help(name: str) -> str:
 
 
 def _sentence(error: ErrorDetails) -> str:
-    """What is wrong with one option, and what it may be."""
+    """One wrong option, in a sentence for the user that says which values are possible."""
     if error["type"] == "contradiction":
         return error["msg"]
     name = str(error["loc"][0]) if error["loc"] else ""
@@ -363,4 +363,5 @@ def _sentence(error: ErrorDetails) -> str:
 
 
 def _values(options: AnimationOptions, group: type) -> dict[str, Any]:
+    """The options of ``MotionOptions`` or ``RenderingOptions``, by name."""
     return {field.name: getattr(options, field.name) for field in fields(group)}

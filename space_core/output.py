@@ -38,10 +38,10 @@ class Outputs:
     stream: IO[bytes] | None = None
 
     def check(self, inputs: Iterable[object]) -> None:
-        """Checks that every file can be written and that none of them is another one or an input.
+        """Checks that every file can be written, and that all of them and the inputs are different files.
 
         Raises:
-            SpaceError: with what is wrong.
+            SpaceError: one of these does not hold.
         """
         sources = tuple(file for file in (*inputs, self.sound) if isinstance(file, str | Path))
         files = [

@@ -27,7 +27,7 @@ from space_core.stages import Stages
 
 
 class SpacePipeline:
-    """Everything loaded once, for any number of animations; may be called from several threads."""
+    """All networks, loaded once for any number of animations; may be called from several threads."""
 
     def __init__(
         self, device: str = "auto", credentials: ContentCredentials | None = None, cache_bytes: int = CACHE_BYTES
@@ -37,8 +37,8 @@ class SpacePipeline:
         Args:
             device: where they compute: "cpu", "cuda", or "auto" for the best there is.
             credentials: sign every video that is written; None leaves them unsigned.
-            cache_bytes: how much memory prepared portraits may take. A square film's takes about 20 MB, a whole
-                photo's up to 20 bytes a pixel; the latest one is always kept.
+            cache_bytes: how much memory prepared portraits may take. One for a square film takes about 20 MB, one for a
+                whole photo up to 20 bytes a pixel; the latest one is always kept.
         """
         decoding_pool.warm_up()
         self.device = pick_device(device)
@@ -46,19 +46,19 @@ class SpacePipeline:
         self._stages = Stages(self.device, cache_bytes)
 
     def warm_up(self) -> None:
-        """Starts now what else the first long film would start: on a CPU one to five processes that draw, 0.3 GB each.
+        """Starts the processes that help to draw, so that the first long film need not: on a CPU one to five.
 
-        Returns when that is done, after about two seconds.
+        Each takes 0.3 GB. Returns when they are ready, after about two seconds.
         """
         self._stages.warm_up()
 
     @out_of_memory_as_fault()
     def preview(self, photo: Photo, options: AnimationOptions | None = None) -> FacePreview:
-        """Which faces a photo shows, how the chosen one would be framed and what may go wrong, within moments.
+        """The faces of a photo, the frame around the chosen one, and warnings; takes a fraction of a second.
 
         Args:
             photo: see ``animate``.
-            options: of these, ``face``, ``detector`` and ``framing`` matter.
+            options: only ``face``, ``detector`` and ``framing`` matter.
 
         Raises:
             SpaceError: where ``animate`` does for this photo.
@@ -67,13 +67,13 @@ class SpacePipeline:
 
     @out_of_memory_as_fault()
     def prepare(self, photo: Photo, options: AnimationOptions | None = None) -> None:
-        """Prepares a photo's portrait ahead, so that films of it begin sooner. As many are kept as have room.
+        """Prepares a photo's portrait and caches it, so that films of it begin sooner.
 
-        Does nothing for a generator that was not used yet: to build it may take long.
+        Does nothing if the options' generator was not used before, as building it may take long.
 
         Args:
             photo: see ``animate``.
-            options: of these, the rendering options matter.
+            options: only the rendering options matter.
 
         Raises:
             SpaceError: where ``animate`` does for this photo.
@@ -92,14 +92,14 @@ class SpacePipeline:
 
         Args:
             photo: path, PIL image, or (H, W, 3) uint8 RGB array.
-            speech: path of a recording, or of a video with sound; or a motion, which is shown as it is. One that was
-                made for another portrait is carried over to this one.
+            speech: path of a recording, or of a video with sound; or a motion, which is shown unchanged. A motion of
+                another portrait is retargeted to this one.
             options: see ``AnimationOptions``; the same inputs and options give the same frames.
             progress: called as the work goes on, see ``Progress``.
 
         Raises:
-            SpaceError: an input can't be used, or an option says how a face should move whose motion is given; raised
-                here, before the first frame.
+            SpaceError: an input can't be used, or ``speech`` is a motion and a motion option differs from its default.
+                Raised by this call, not by the first frame.
         """
         options = options or AnimationOptions()
         return self._animate(self._stages.load(photo, speech, [options], progress), options, progress)
@@ -112,10 +112,10 @@ class SpacePipeline:
         options: AnimationOptions | None = None,
         progress: Progress = ignore_progress,
     ) -> Motion:
-        """Plans how the face in a photo moves with speech: all of the film but the pictures, to inspect or to edit.
+        """Plans how the face in a photo moves with speech, to inspect or edit it before it is rendered.
 
-        Takes what ``animate`` takes, which shows the result: ``animate(photo, speech)`` is
-        ``animate(photo, motion(photo, speech))``. About 6 KB a frame.
+        Arguments and errors are those of ``animate``; ``animate(photo, motion(photo, speech))`` gives the same frames
+        as ``animate(photo, speech)``. A motion takes about 6 KB a frame.
         """
         options = options or AnimationOptions()
         inputs = self._stages.load(photo, speech, [options], progress)
@@ -166,7 +166,7 @@ class SpacePipeline:
         Args:
             photo, speech, progress: see ``animate``.
             settings: the options of each, in reading order; all of one size.
-            captions: one for each, cut where it is too long; by default what sets the settings apart.
+            captions: one for each, cut where it is too long; by default the options in which the settings differ.
 
         Raises:
             SpaceError: see ``animate``; or settings that can't be compared.
@@ -220,14 +220,15 @@ class SpacePipeline:
             chunks: the sound, of a microphone, text to speech or a voice agent: 1-D float32 arrays of any length,
                 16 kHz mono, -1 … 1. See ``fill_gaps`` for sources that are silent at times.
             options: see ``AnimationOptions``; ``pose_video`` and ``max_seconds`` don't apply.
-            control: changes options while the stream runs; of its options at the start those of the motion apply.
-            skip_after: seconds by which drawing may be later than the sound. Beyond, pictures are skipped, see
-                ``LiveFrame.is_skipped``, so that the delay stays within this and the time of one picture, which has to
-                be less than four seconds. By default none is skipped, and sound waits until it is drawn.
+            control: changes motion options while the stream runs. At the start its motion options replace those of
+                ``options``.
+            skip_after: seconds by which drawing may lag behind the sound. If it lags further, pictures are skipped, see
+                ``LiveFrame.is_skipped``: the delay stays below ``skip_after`` plus the time of one picture, which has
+                to be less than four seconds. By default no picture is skipped, and sound waits until it is drawn.
             progress: called while the portrait is prepared, see ``Progress``.
 
         Raises:
-            SpaceError: the photo or an option can't be used; raised here, before the first frame.
+            SpaceError: the photo or an option can't be used. Raised by this call, not by the first frame.
         """
         options = options or (control.options if control else AnimationOptions())
         control = control or LiveControl(options)
@@ -236,7 +237,7 @@ class SpacePipeline:
         return self._stages.stream(photo, chunks, options.rendering, control, skip_after, progress)
 
     def forget_portraits(self, older_than_seconds: float = 0.0) -> None:
-        """Drops the prepared portraits, which hold whole photos, that were not used for that long."""
+        """Removes prepared portraits, which hold whole photos, that were not used for that long."""
         self._stages.portraits.forget(older_than_seconds)
 
     def _compare(
@@ -247,6 +248,6 @@ class SpacePipeline:
         return Comparison(animations, captions, progress)
 
     def _animate(self, inputs: Inputs, options: AnimationOptions, progress: Progress) -> Animation:
-        cached, (segments, notes) = self._stages.prepare_and_plan(inputs, options, progress)
-        frames = self._stages.render(cached, segments, inputs.num_frames, options.rendering, progress)
-        return Animation(cached.portrait, inputs.num_frames, options.rendering, frames, notes)
+        cached, plan = self._stages.prepare_and_plan(inputs, options, progress)
+        frames = self._stages.render(cached, plan.segments, inputs.num_frames, options.rendering, progress)
+        return Animation(cached.portrait, inputs.num_frames, options.rendering, frames, plan.notes)

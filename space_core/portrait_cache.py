@@ -35,7 +35,14 @@ Key = tuple[Any, ...]  # what distinguishes portraits
 
 @dataclass
 class CachedPortrait:
-    """A portrait, the generator's preparation of it, the bytes that both take, and when it was last used (seconds)."""
+    """A prepared portrait in the cache.
+
+    Attributes:
+        portrait: the portrait.
+        prepared: what the generator prepared from it.
+        num_bytes: that both take.
+        used_at: when it was last used, seconds of ``time.monotonic``.
+    """
 
     portrait: Portrait
     prepared: Any
@@ -47,7 +54,7 @@ class PortraitCache:
     """Portraits by photo, generator and options; may be used by several threads, which prepare one at a time."""
 
     def __init__(self, device: torch.device, max_bytes: int = CACHE_BYTES) -> None:
-        """``max_bytes`` are kept at most, the least recently used first out; the latest portrait is kept anyway."""
+        """Beyond ``max_bytes`` the least recently used portraits are removed; the latest one is always kept."""
         for module in PREPARATION:
             import_module(module)
         self._device = device
@@ -60,7 +67,7 @@ class PortraitCache:
         self._finding, self._preparing = threading.Lock(), threading.Lock()
 
     def portrait(self, photo: np.ndarray, options: RenderingOptions) -> Portrait:
-        """The portrait alone, as soon as its face is found; see ``get``, which may still prepare it."""
+        """The portrait alone, as soon as its face is found, even while ``get`` is still preparing it."""
         return self._portrait(_key(photo, options), photo, options)
 
     def get(self, photo: np.ndarray, options: RenderingOptions, generator: Generator[Any]) -> CachedPortrait:
@@ -90,7 +97,7 @@ class PortraitCache:
             return self._detectors[name]
 
     def forget(self, older_than_seconds: float) -> None:
-        """Drops the portraits that were not used for that long."""
+        """Removes the portraits that were not used for that long."""
         with self._lock:
             oldest = time.monotonic() - older_than_seconds
             expired = [key for key, kept in self._portraits.items() if kept.used_at <= oldest]
@@ -150,7 +157,7 @@ def _canvas(portrait: Portrait, options: RenderingOptions) -> Canvas:
 
 
 def _reduced(portrait: Portrait) -> Portrait:
-    """A portrait with its photo at the resolution of the crop: a film that is prepared needs no more of it."""
+    """A portrait with its photo at the resolution of the crop: once it is prepared, no film needs more of it."""
     scale = portrait.crop.scale
     if scale <= 1:
         return portrait
@@ -161,7 +168,10 @@ def _reduced(portrait: Portrait) -> Portrait:
 
 
 def _num_bytes(value: Any, counted: set[int]) -> int:
-    """The bytes of all arrays and tensors in dataclasses, lists and tuples, less the memory that is in ``counted``."""
+    """The bytes of all arrays and tensors in dataclasses, lists and tuples.
+
+    Memory whose address is in ``counted`` is left out; the addresses of the rest are added to it.
+    """
     if isinstance(value, torch.Tensor):
         memory: Any = value.untyped_storage()
         address = memory.data_ptr()

@@ -1,4 +1,4 @@
-"""Weights that others have published and a user wants to have: downloaded with consent, or taken from a folder."""
+"""Installs weights that others have published: downloaded with the user's consent, or copied from a folder."""
 
 import contextlib
 import hashlib
@@ -71,8 +71,8 @@ def download(
         endpoint: address of the hub; None for the usual one.
 
     Raises:
-        SpaceError: the user does not agree, the hub can't be reached or hasn't the files, or a file is another one than
-            its checksum says; such a file is removed.
+        SpaceError: the user does not agree, the hub can't be reached or doesn't have the files, or a file does not
+            match its checksum; such a file is removed.
     """
     manifest = folder / MANIFEST
     if revision is None and manifest.exists():
@@ -82,7 +82,7 @@ def download(
         revision, checksums = _download(publication, folder, confirm, revision, endpoint)
     except SpaceError:
         raise
-    # Those of the HTTP library that huggingface_hub uses, which is another one in each version.
+    # Exceptions of the HTTP library of huggingface_hub, which differs from version to version.
     except Exception as error:
         raise SpaceError(
             f"The weights could not be downloaded from {publication.repository}: {type(error).__name__}. Check the "
@@ -125,9 +125,9 @@ def _download(
 def get_weights(
     name: str, confirm: Confirm, source: Path | None = None, revision: str | None = None, endpoint: str | None = None
 ) -> Path:
-    """Puts the weights of a name in ``PUBLICATIONS`` where SPACE looks for them, checked; returns that folder.
+    """Installs the weights of a publication in the folder where SPACE looks for them; returns that folder.
 
-    They take the place of those that an earlier call has put there, which are removed.
+    The files of an earlier call are removed.
 
     Args:
         name: "liveportrait".
@@ -135,8 +135,8 @@ def get_weights(
         source: a folder with the files, which are copied instead of downloaded, without asking.
 
     Raises:
-        SpaceError: see ``download``; or the files are not those of the networks, or others that are in that folder,
-            and that no call has put there, would be read instead.
+        SpaceError: see ``download``; the files are not those of the networks; or the folder has other files, which no
+            call has put there, and which would be read instead.
     """
     folder = user_weights_folder(name)
     earlier = _listed(folder)

@@ -1,8 +1,9 @@
-"""The stages with their networks, loaded once: a portrait is prepared, its motion planned, its frames drawn."""
+"""The stages of the pipeline: preparing a portrait, planning its motion, rendering its frames."""
 
 import math
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from typing import Any, TypeVar
@@ -29,11 +30,24 @@ from space_core.progress import Progress, ignore_progress, run_with_progress, st
 Result = TypeVar("Result")
 
 
-class Stages:
-    """What ``SpacePipeline`` is made of; may be used from several threads.
+@dataclass(frozen=True)
+class Plan:
+    """What stage 1 returns.
 
     Attributes:
-        portraits: the prepared ones.
+        segments: the motion of a film, in consecutive segments.
+        notes: see ``Timelines``.
+    """
+
+    segments: Iterator[Motion]
+    notes: tuple[str, ...] = ()
+
+
+class Stages:
+    """The stages with their networks and generators, each loaded once; may be used from several threads.
+
+    Attributes:
+        portraits: the prepared portraits.
     """
 
     def __init__(self, device: torch.device, cache_bytes: int) -> None:
@@ -53,9 +67,9 @@ class Stages:
         return self.portraits.detector(options.detector)
 
     def load(self, photo: Photo, speech: Speech, settings: Sequence[AnimationOptions], progress: Progress) -> Inputs:
-        """The inputs of films with these settings; as soon as they are there, they are analysed and prepared.
+        """The inputs of films with these settings. Analysis and preparation start as soon as each input is there.
 
-        If the portrait can't be prepared, it is ``prepare`` that says so.
+        A failure of the preparation is raised later, by ``prepare``.
         """
         rendering = settings[0].rendering
         renderer = self._generators.get(rendering.generator)
@@ -76,15 +90,15 @@ class Stages:
         return cached
 
     def prepare_ahead(self, photo: Photo, options: RenderingOptions) -> None:
-        """Prepares a portrait for films to come, unless its generator has yet to be built, which may take long."""
+        """Prepares a portrait for later films; does nothing if its generator is not built, as that may take long."""
         if options.generator in self._generators:
             self.prepare(load_photo(photo), options, ignore_progress)
 
     def prepare_and_plan(
         self, inputs: Inputs, options: AnimationOptions, progress: Progress
-    ) -> tuple[CachedPortrait, tuple[Iterator[Motion], tuple[str, ...]]]:
-        """What ``prepare`` and ``plan`` return. The motion is planned while the portrait is still prepared."""
-        if options.pose_video is not None:  # which is followed with progress of its own
+    ) -> tuple[CachedPortrait, Plan]:
+        """``prepare`` and ``plan`` at the same time: planning needs the face, which is found first."""
+        if options.pose_video is not None:  # tracking it reports its own progress
             cached = self.prepare(inputs.photo, options.rendering, progress)
             return cached, self.plan(inputs, cached.portrait, options, progress)
         planned = start(
@@ -95,28 +109,25 @@ class Stages:
         cached = self.prepare(inputs.photo, options.rendering, progress)
         return cached, run_with_progress(planned.result, lambda: progress("landmarks", 0, inputs.num_frames))
 
-    def plan(
-        self, inputs: Inputs, portrait: Portrait, options: AnimationOptions, progress: Progress
-    ) -> tuple[Iterator[Motion], tuple[str, ...]]:
-        """Stage 1: the motion of a film, segment by segment, the first one planned here; and notes for the user."""
+    def plan(self, inputs: Inputs, portrait: Portrait, options: AnimationOptions, progress: Progress) -> Plan:
+        """Stage 1: the motion of a film, of which the first segment is planned before this returns."""
 
-        def plan(task: Callable[[], Result]) -> Result:
+        def run(task: Callable[[], Result]) -> Result:
             return run_with_progress(task, lambda: progress("landmarks", 0, inputs.num_frames))
 
         speech = inputs.speech
         if isinstance(speech, Motion):
-            return _planned_ahead(plan(lambda: self._planner.retarget(speech, portrait)).segments()), ()
+            return Plan(_planned_ahead(run(lambda: self._planner.retarget(speech, portrait)).segments()))
         driving = inputs.driving_pose(options, self.detector(options), progress)
-        timelines = plan(lambda: self._planner.timelines(portrait, speech, options.motion, driving))
+        timelines = run(lambda: self._planner.timelines(portrait, speech, options.motion, driving))
         segments = self._planner.segments(portrait, speech, inputs.windows, timelines)
-        first = plan(lambda: next(segments))
-        return _planned_ahead(chain([first], segments)), timelines.notes
+        first = run(lambda: next(segments))
+        return Plan(_planned_ahead(chain([first], segments)), timelines.notes)
 
     def plan_whole(self, inputs: Inputs, portrait: Portrait, options: AnimationOptions, progress: Progress) -> Motion:
         """Stage 1: the motion of a whole film."""
-        planned, _ = self.plan(inputs, portrait, options, progress)
         segments: list[Motion] = []
-        for segment in planned:
+        for segment in self.plan(inputs, portrait, options, progress).segments:
             progress("landmarks", sum(map(len, segments)), inputs.num_frames)
             segments.append(segment)
         progress("landmarks", inputs.num_frames, inputs.num_frames)
@@ -130,7 +141,7 @@ class Stages:
         options: RenderingOptions,
         progress: Progress,
     ) -> Generator[Frame, None, None]:
-        """Stages 2 and 3: the frames of a film. Of a slow generator it is reported beforehand how long it will take."""
+        """Stages 2 and 3: the frames of a film. For a slow generator an estimate of the time is reported first."""
         renderer = self._generator(options.generator, progress)
         seconds = renderer.seconds_per_frame(cached.prepared)
         if seconds is not None:
@@ -168,7 +179,7 @@ class Stages:
 def _planned_ahead(segments: Iterator[Motion]) -> Iterator[Motion]:
     """Segments of a film's motion, each planned while the one before is drawn.
 
-    The first frame comes alone, and nothing is planned beside it, so that it is shown soonest.
+    The first frame is a segment of its own, and nothing is planned beside it, so that it is shown as soon as possible.
     """
     segment = next(segments, None)
     if segment is not None and len(segment) > 1:

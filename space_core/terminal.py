@@ -1,4 +1,4 @@
-"""A command's terminal: messages on stderr, signals, the progress bar, and stdout for a film."""
+"""A command's terminal: messages on stderr, signals, the progress bar, stdout for a film."""
 
 import logging
 import os
@@ -30,14 +30,14 @@ def open_stderr() -> None:
         sys.stderr = os.fdopen(os.dup(STDERR), "w")
 
 
-def say(message: str) -> None:
+def print_message(message: str) -> None:
     """Writes a line to stderr."""
     with suppress(OSError):  # a closed pipe or a full disk; the exit code still reports the outcome
         print(message, file=sys.stderr, flush=True)
 
 
 @contextmanager
-def messages_of_libraries(quiet: bool) -> Iterator[None]:
+def library_messages(quiet: bool) -> Iterator[None]:
     """With ``quiet``, drops warnings, logs and what native code writes to stderr within this context."""
     if not quiet:
         yield
@@ -64,7 +64,7 @@ def signals_as_interrupt() -> Iterator[None]:
         yield  # only the main thread may set handlers
         return
     numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    # What is ignored stays so: nohup has SIGHUP ignored.
+    # Ignored signals stay ignored: nohup ignores SIGHUP.
     previous = {number: signal.getsignal(number) for number in numbers if signal.getsignal(number) != signal.SIG_IGN}
     for number in previous:
         signal.signal(number, signal.default_int_handler)
@@ -77,7 +77,7 @@ def signals_as_interrupt() -> Iterator[None]:
 
 @contextmanager
 def progress_bar(quiet: bool) -> Iterator["Progress"]:
-    """A bar for the stage at work, as a progress callback, where stderr is a terminal; an error clears it away."""
+    """A progress callback that shows the current stage as a bar if stderr is a terminal; an error removes the bar."""
     from tqdm import tqdm
 
     with tqdm(unit="frame", disable=quiet or None, leave=False) as bar:
@@ -100,8 +100,8 @@ def progress_bar(quiet: bool) -> Iterator["Progress"]:
 
 
 @contextmanager
-def stdout_for_a_stream() -> Iterator[IO[bytes]]:
-    """The real stdout for a film; what else is written to stdout within this context goes to stderr."""
+def stdout_for_film() -> Iterator[IO[bytes]]:
+    """The real stdout, for a film; whatever else is written to stdout within this context goes to stderr."""
     if sys.stdout is None or sys.stdout.closed:
         raise SpaceError("There is no stdout to write the stream to. Give it to a program or a file: … -o - | ffplay -")
     sys.stdout.flush()

@@ -35,7 +35,7 @@ from space_core.media.content_credentials import ContentCredentials
 from space_core.media.images import load_photo
 from space_core.media.video_writer import write_video
 from space_core.options import option_choices, option_field, option_range
-from space_core.processes.memory import spared_by_collector
+from space_core.processes.garbage_collection import exempt_from_collection
 from space_core.progress import NUM_CORES
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -64,7 +64,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Iterator[None]:
     """Spares the garbage collector what is imported, which it would walk through after each of the demo's films."""
-    with spared_by_collector():
+    with exempt_from_collection():
         return (yield)
 
 

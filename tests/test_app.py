@@ -491,7 +491,7 @@ def test_eight_visitors_at_once_are_all_served(signing_pipeline, visitors_folder
     assert len({frames_of(film)[-1].tobytes() for film in films}) == 8  # everybody has the film that they asked for
 
 
-def test_a_full_queue_refuses_with_a_sentence_and_serves_those_who_wait_in_the_order_in_which_they_came(watched, short):
+def test_a_full_queue_refuses_with_a_sentence_and_keeps_the_order_of_requests(watched, short):
     watched.free.clear()
     asking = usual(watched.visitor, short, size=256)
 
@@ -516,7 +516,7 @@ def test_a_full_queue_refuses_with_a_sentence_and_serves_those_who_wait_in_the_o
     assert watched.begun == watched.ended == [0, 1, 2, 3]
 
 
-def test_an_error_of_ours_is_a_plain_sentence_and_the_next_film_is_made(watched, short):
+def test_a_fault_of_the_server_is_a_plain_sentence_and_the_next_film_is_made(watched, short):
     before = failures(watched, "internal")
     watched.failure = RuntimeError(f"boom in {short}")
     asking = values(watched.visitor, short)

@@ -71,7 +71,7 @@ def test_the_package_has_what_it_lists():
         space_core.Pipeline  # noqa: B018
 
 
-def test_a_mistake_is_answered_in_a_few_lines_in_which_no_bar_is_drawn(tmp_path):
+def test_a_mistake_prints_a_few_lines_without_a_progress_bar(tmp_path):
     def errors(*arguments):
         command = [sys.executable, "-m", "space_core", "animate", *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=False).stderr

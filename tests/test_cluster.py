@@ -36,9 +36,9 @@ from space_core.cluster import film_maker, storage
 from space_core.cluster.batch import MAX_GROUP, grouped
 from space_core.cluster.film_maker import FilmMaker
 from space_core.cluster.job_table import FilmJob, read_job_table
+from space_core.cluster.messages import NO_PICTURE, Chunk, FilmRequest, FilmResult, LiveRequest, Ready
 from space_core.cluster.ray_session import LOCAL, ray_session
 from space_core.cluster.remote_stream import MAX_UNREAD
-from space_core.cluster.replica import NO_PICTURE, Chunk, FilmRequest, FilmResult, LiveRequest, Ready
 from space_core.cluster.serving import RemotePipeline
 from space_core.cluster.shared_application import shared_application
 from space_core.cluster.status_table import FilmStatus, read_status_table, write_status_table
@@ -115,7 +115,7 @@ def test_a_table_in_an_object_store_has_its_paths_there(memory):
         ({"photo": ""}, "No photo was given. Choose a file."),
         ({"photo": "nowhere://a/b.jpg"}, "Addresses that begin with nowhere:// can't be read here: Protocol not known"),
         ({"speech": ""}, "There is no speech. Give speech or text."),
-        ({"text": "Hello"}, "There are two things to say. Give speech or text, not both."),
+        ({"text": "Hello"}, "There are two sources of speech. Give speech or text, not both."),
         ({"intensity": "7"}, "intensity must be between 0 and 1.5; got '7'."),
         ({"emotion": "joyful"}, "There is no emotion called 'joyful'; choose from: "),
         ({"settings": "emotion"}, "A setting is written as 'emotion=happy,intensity=0.7'; got 'emotion'."),
@@ -655,7 +655,7 @@ class FakeServe:
 
 
 @pytest.mark.slow
-def test_a_page_that_starts_while_the_last_one_removes_the_application_has_one_all_the_same(monkeypatch):
+def test_a_page_that_starts_while_the_last_one_removes_the_application_gets_a_new_one(monkeypatch):
     serve = FakeServe()
     monkeypatch.setitem(sys.modules, "ray.serve", serve)
     with ray_session(LOCAL, 1), ThreadPoolExecutor(1) as pages:

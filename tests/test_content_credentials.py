@@ -113,7 +113,7 @@ def test_a_video_that_cannot_be_signed_does_not_appear(credentials, tmp_path, mo
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_disk_that_gets_full_meanwhile_is_said(plain, tmp_path):
+def test_a_disk_that_fills_up_during_work_is_reported(plain, tmp_path):
     program = """
 import sys
 from space_core import ServerFault

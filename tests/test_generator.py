@@ -77,7 +77,7 @@ def test_frames_are_512_rgb(generator, prepared, portrait):
     assert frames.dtype == np.uint8
 
 
-def test_memory_of_frames_is_used_again_when_nobody_has_them_any_more(generator, prepared, portrait):
+def test_memory_of_frames_is_reused_once_they_are_released(generator, prepared, portrait):
     faces = [posed(portrait, yaw=yaw % 7) for yaw in range(12)]
     kept, views = [], []
     for index, (frame,) in enumerate(generator.render(prepared, faces)):

@@ -307,7 +307,7 @@ def test_a_slow_generator_draws_fewer_pictures_each_at_its_sound_and_falls_behin
     assert delays.max() < 18  # seconds, on a busy machine; if every picture were drawn, it would be 36
 
 
-def test_a_reader_that_takes_its_time_is_no_reason_to_skip_pictures(planner, portrait):
+def test_a_slow_reader_does_not_cause_skipped_pictures(planner, portrait):
     live = planner.live(portrait, MotionOptions())
     with LiveStream(live, slow(0), chunks_of(numbered(45)), LiveControl(), skip_after=0.2) as stream:
         frames = [(time.sleep(0.6 if frame.index == 9 else 0.05), frame)[1] for frame in stream]

@@ -736,7 +736,7 @@ except ServerFault as error:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_disk_that_gets_full_meanwhile_is_not_blamed_on_the_encoder(tmp_path):
+def test_a_disk_that_fills_up_during_work_is_not_blamed_on_the_encoder(tmp_path):
     program = """
 import sys
 import numpy as np

@@ -227,7 +227,7 @@ def test_anger_lowers_the_corners_of_a_smile_below_those_of_other_mouths_as_its_
 
 
 @pytest.mark.parametrize("emotion", ["happy", "surprised"])
-def test_joy_and_surprise_take_the_frown_of_a_photo_back_which_looked_malicious(face, emotion):
+def test_joy_and_surprise_remove_the_frown_of_a_photo_which_looked_malicious(face, emotion):
     def inner_brows(rest: np.ndarray, intensity: float) -> float:  # below the rest of the brows
         height = at_rest(rest, emotion, intensity)[:, 1]
         return height[[55, 107, 285, 336]].mean() - height[[52, 53, 282, 283]].mean()

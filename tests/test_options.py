@@ -74,7 +74,7 @@ UNITS = "write for instance '1:0.5, 12:0.8' or '12L:1'"
         ({"size": 301}, "size must be an even number between 256 and 1024; got 301."),
         ({"mark": "hidden"}, "mark must be one of none, visible; got 'hidden'."),
         ({"framing": "square"}, "framing must be one of crop, photo; got 'square'."),
-        ({"framing": "photo", "size": 640}, "A whole photo keeps its own size: leave out size, or framing."),
+        ({"framing": "photo", "size": 640}, "A whole photo keeps its own size: leave out size or framing."),
         ({"mood": "happy"}, f"There is no option 'mood'; the options are {', '.join(option_names())}."),
     ],
 )

@@ -419,7 +419,9 @@ print(memory.peak)
 @pytest.mark.parametrize(
     "stage", ["inputs.load_recording", "portrait_cache.prepare_portrait", "motion.planner.generate_head_pose"]
 )
-def test_work_that_takes_its_time_can_be_given_up_meanwhile(stage, pipeline, astronaut, short_speech, monkeypatch):
+def test_loading_preparing_and_planning_can_be_cancelled_while_they_run(
+    stage, pipeline, astronaut, short_speech, monkeypatch
+):
     begun, go_on = threading.Event(), threading.Event()
 
     def slow(*arguments):
@@ -592,7 +594,7 @@ def test_contradictions_are_said(command_line, landmarks, short_speech, tmp_path
     before = landmarks.read_bytes()
     for arguments, words in (
         ([PHOTO, "-o", out], "There is no speech"),
-        ([PHOTO, "-o", out, "--landmarks", landmarks, "--emotion=sad", "--seed=3"], "emotion and seed would change"),
+        ([PHOTO, "-o", out, "--landmarks", landmarks, "--emotion=sad", "--seed=3"], "emotion and seed would have no"),
         ([PHOTO, "-o", out, "--landmarks", landmarks, "--save-landmarks", landmarks], "would replace an input"),
         ([PHOTO, "-o", out, "--landmarks", PHOTO], "not a landmarks file"),
         ([PHOTO, short_speech, "-o", out, "--inside", out], "one file"),
@@ -670,7 +672,7 @@ def test_bad_input_is_one_sentence_at_the_api_and_the_command_line(name, pipelin
     assert list(outputs.iterdir()) == []
 
 
-def test_an_output_folder_that_is_missing_is_said_before_any_work(pipeline, short_speech, tmp_path):
+def test_a_missing_output_folder_is_reported_before_any_work(pipeline, short_speech, tmp_path):
     with pytest.raises(SpaceError, match="folder"):
         pipeline.animate_to_file(PHOTO, short_speech, tmp_path / "nowhere" / "out.mp4")
 

@@ -232,7 +232,7 @@ def test_an_upload_that_does_not_go_on_is_given_up(tmp_path, monkeypatch):
         assert visitor.metric('space_failed_total{endpoint="upload",reason="left"}') == 5
 
 
-def test_connections_on_which_no_request_comes_to_be_are_closed(tmp_path, monkeypatch):
+def test_connections_without_a_request_are_closed(tmp_path, monkeypatch):
     monkeypatch.setattr(connections, "HEAD_SECONDS", 1.0)
     with served(tmp_path) as visitor, ExitStack() as sockets:
         silent, slow, second = (sockets.enter_context(connected(visitor)) for _ in range(3))
@@ -279,7 +279,7 @@ def unfinished_upload(visitor):
         yield connection
 
 
-def test_one_visitor_can_upload_so_much_and_others_all_the_same(tmp_path):
+def test_uploads_of_one_visitor_are_limited_and_those_of_others_are_not(tmp_path):
     with served(tmp_path, visitor_uploads=3) as visitor:
         for _ in range(3):
             assert visitor.upload_bytes("photo.jpg", b"a face").status_code == 200
@@ -422,7 +422,7 @@ def test_web_sockets_count_as_requests(tmp_path):
             assert refused.value.response.status_code == status
 
 
-def test_one_visitor_can_ask_for_so_much_a_minute_and_others_all_the_same(tmp_path):
+def test_jobs_of_one_visitor_are_limited_and_those_of_others_are_not(tmp_path):
     with served(tmp_path, visitor_jobs=2) as visitor:
         for _ in range(2):
             assert visitor.ask("glance", []) == ["seen"]
@@ -560,7 +560,7 @@ def test_who_cancels_needs_the_session_of_the_request(tmp_path):
             detail(visitor.post("/gradio_api/cancel", content=body), 422)
 
 
-def test_what_nobody_fetches_is_ended_but_not_what_an_open_page_waits_for(tmp_path, monkeypatch):
+def test_results_that_nobody_fetches_are_ended_unless_an_open_page_waits_for_them(tmp_path, monkeypatch):
     monkeypatch.setattr(listeners, "FETCH_SECONDS", 0.3)
     with served(tmp_path) as visitor, visitor.stream("GET", "/gradio_api/heartbeat/open"):
         running, waiting = (visitor.begin("work", []) for _ in range(2))

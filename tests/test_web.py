@@ -336,7 +336,7 @@ def test_a_page_without_other_weights_offers_no_choice_of_generators(tmp_path, m
 def page(tmp_path_factory):
     """The page of the demo, its detectors and generators all offered, around no service."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("space_core.web.page.available_generators", lambda: tuple(GENERATORS))
+        patch.setattr("space_core.web.screens.available_generators", lambda: tuple(GENERATORS))
         patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("page")))
         yield build_page(SimpleNamespace(), Settings(face_alignment=True), EXAMPLES)
 
@@ -628,7 +628,7 @@ def test_every_request_waits_in_the_queue(visitor):
 # A program of its own
 
 
-def test_visitors_files_go_with_the_program_that_logs_no_name(tmp_path):
+def test_visitors_files_are_removed_when_the_program_ends_and_no_name_is_logged(tmp_path):
     leftover = tmp_path / "space-visitors-killed"
     leftover.mkdir()
     (leftover / "photo.jpg").write_bytes(b"a face")

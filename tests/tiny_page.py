@@ -23,14 +23,14 @@ QUEUE_SIZE = 2
 # small black pictures.
 PROGRAM = """
 import time
-from space_core.processes.memory import spared_by_collector
+from space_core.processes.garbage_collection import exempt_from_collection
 from space_core.web import logs
 from space_core.web.settings import Settings
 settings = Settings.from_command_line()
 logs.configure("info")
 from space_core.web.private_files import create_private_folder
 print(create_private_folder(), flush=True)
-with spared_by_collector():  # as app.py does
+with exempt_from_collection():  # as app.py does
     from functools import partial
     from types import SimpleNamespace
     import gradio as gr

@@ -92,7 +92,7 @@ def make_films(
     statuses = _Statuses(folder, jobs)
     statuses.add(row for row in rows if not isinstance(row, FilmJob))
     earlier = _earlier(finished, folder)
-    # Also that of a film that will be made again, until it is: a run after this one, if this one is killed, needs it.
+    # Also of films that will be made again: if this run is killed before, the next one needs to know their requests.
     statuses.add(earlier)
     missing = _missing(jobs, finished, earlier)
     if (num_changed := len(missing) - (len(jobs) - len(finished))) and not quiet:
@@ -120,7 +120,7 @@ def _finished(jobs: Sequence["FilmJob"], folder: "Place", resume: bool) -> list[
 
 
 class _Statuses:
-    """What became of the rows so far; written when its context begins, every ``WRITE_EVERY``, and when it ends."""
+    """The statuses of all rows so far; written when the context begins, every ``WRITE_EVERY``, and when it ends."""
 
     def __init__(self, folder: "Place", jobs: Iterable["FilmJob"]) -> None:
         self._folder = folder
@@ -147,7 +147,7 @@ class _Statuses:
         return Counter(status.status for status in self._by_row.values())
 
     def __enter__(self) -> Self:
-        self.write()  # now, and not after the first film, it is known whether the folder can be written
+        self.write()  # so that a folder that can't be written is reported before the first film is made
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -169,9 +169,9 @@ def _earlier(finished: Sequence["FilmJob"], folder: "Place") -> list["FilmStatus
 def _missing(
     jobs: Sequence["FilmJob"], finished: Sequence["FilmJob"], earlier: Sequence["FilmStatus"]
 ) -> list["FilmJob"]:
-    """The jobs without a film, or with one of another row than it is now; ``earlier`` has the statuses of the others.
+    """The jobs that have no film, or one that was made from another request than that of their row.
 
-    A film that was to be replaced, and could not be, is not that of its row either.
+    ``earlier`` are the statuses of ``finished``. A film whose replacement failed counts as one of another request.
     """
     as_asked = {
         job.id
@@ -182,7 +182,7 @@ def _missing(
 
 
 def grouped(jobs: Sequence["FilmJob"], num_workers: int) -> list[list["FilmJob"]]:
-    """Jobs in groups of one prepared portrait each, small enough that all workers have something to do to the end."""
+    """Jobs in groups of one portrait each, small enough to keep all workers busy to the end."""
     size = max(1, min(MAX_GROUP, len(jobs) // (GROUPS_PER_WORKER * num_workers)))
     groups = []
     for _, same in groupby(sorted(jobs, key=lambda job: job.portrait), key=lambda job: job.portrait):
@@ -192,7 +192,7 @@ def grouped(jobs: Sequence["FilmJob"], num_workers: int) -> list[list["FilmJob"]
 
 
 class _Ledger:
-    """What was begun and what is finished, for workers that take over from one that was lost; a Ray actor."""
+    """A Ray actor that counts attempts and keeps statuses of finished films, for workers that replace a lost one."""
 
     def __init__(self) -> None:
         self._attempts: Counter[int] = Counter()
@@ -261,7 +261,7 @@ def _run(jobs: Sequence["FilmJob"], folder: "Place", workers: Workers, statuses:
     context.print_on_execution_start = False
     context.execution_no_progress_timeout_s = -1  # an hour's speech takes as long as it takes
     context.max_consecutive_actor_init_deaths = MAX_BAD_STARTS
-    context.target_max_block_size = 1  # byte: each status is handed on as soon as it is there, not with its group
+    context.target_max_block_size = 1  # byte: each status is passed on at once, not together with those of its group
     ledger = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(_Ledger).remote()
     films = ray.data.from_arrow(
         [pyarrow.table({"job": [pickle.dumps(job) for job in group]}) for group in groups]
@@ -288,7 +288,7 @@ def _run(jobs: Sequence["FilmJob"], folder: "Place", workers: Workers, statuses:
 
 
 def _capacity(workers: Workers) -> int:
-    """How many workers the cluster has room for; at least one, which waits for a machine that fits."""
+    """How many workers fit on the cluster; at least one, which waits for a machine that is large enough."""
     import ray
 
     resources = ray.cluster_resources()

@@ -16,7 +16,7 @@ from space_core.media.files import temporary_folder
 from space_core.media.text_to_speech import write_speech
 from space_core.pipeline import SpacePipeline
 
-UNKNOWN_FAULT = "The film could not be made, and the fault is ours or the machine's; see its cause."
+UNKNOWN_FAULT = "The film could not be made, because of a fault of SPACE or of the machine; see its cause."
 
 
 class FilmMaker:
@@ -35,7 +35,7 @@ class FilmMaker:
         self._out = out
 
     def make(self, job: FilmJob, attempt: int = 1) -> FilmStatus:
-        """Makes a film, puts it in its place under its name, and says what became of it; raises nothing.
+        """Makes a film and uploads it. Failures are returned as a status, never raised.
 
         Args:
             job: what to make.

@@ -26,7 +26,7 @@ RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class FilmJob:
-    """A row of the table that can be tried.
+    """A row of the table whose values are valid.
 
     Attributes:
         row: its number, from 1.
@@ -34,7 +34,7 @@ class FilmJob:
         photo: a path or an address, as are ``speech`` and ``pose_video``.
         speech: a recording; None where there is a text.
         text: to be spoken; None where there is a recording.
-        pose_video: whose head motion is borrowed; None for none. It is not among the options of ``settings``.
+        pose_video: whose head motion is transferred; None for none. It is not among the options of ``settings``.
         settings: one for a film, two to four for a comparison.
         request: all that the film is made from, as JSON: paths as they are in the table, and options that are not the
             defaults. Rows with the same request give the same film, as long as the files stay the same.
@@ -56,7 +56,7 @@ class FilmJob:
 
 
 def read_job_table(address: str) -> list[FilmJob | FilmStatus]:
-    """The rows of a table: those that can be tried, and of others the status that says why not.
+    """The rows of a table: jobs, and for rows that can't be used the status that says why.
 
     Args:
         address: a path, or an address that fsspec can open, that ends in .csv, .jsonl, .ndjson or .parquet. Relative
@@ -112,7 +112,7 @@ def _read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _without_surrogates(value: Any) -> Any:
-    """A value of JSON whose texts have a "?" for each lone surrogate: JSON can escape these, UTF-8 has none."""
+    """A value of JSON with "?" for each lone surrogate in its texts: JSON can escape these, UTF-8 can't encode them."""
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode()
     if isinstance(value, list):
@@ -192,7 +192,7 @@ class _Parser:
             raise SpaceError("No photo was given. Choose a file.")
         speech, text = self._address(given.pop("speech", None), "recording"), given.pop("text", None)
         if speech is not None and text is not None:
-            raise SpaceError("There are two things to say. Give speech or text, not both.")
+            raise SpaceError("There are two sources of speech. Give speech or text, not both.")
         if speech is None and text is None:
             raise SpaceError("There is no speech. Give speech or text.")
         pose_video = self._address(given.pop("pose_video", None), "video")

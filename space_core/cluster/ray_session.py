@@ -1,4 +1,4 @@
-"""A connection to Ray: a cluster that runs already, or one on this machine for as long as a command runs."""
+"""A connection to Ray: to a running cluster, or to a new one on this machine that ends with the command."""
 
 import importlib.util
 import logging
@@ -17,10 +17,10 @@ OBJECT_STORE_BYTES = 256 << 20  # of a local Ray, through which only rows of tab
 
 
 def check_installed() -> None:
-    """Checks, without importing it, that what the extra "cluster" adds is there.
+    """Checks that the packages of the extra "cluster" are installed, without importing them.
 
     Raises:
-        SpaceError: it is not; with what to install.
+        SpaceError: one is missing; the message says what to install.
     """
     if any(importlib.util.find_spec(package) is None for package in PACKAGES):
         raise SpaceError('Many machines need Ray. Install it with pip install ".[cluster]" in the folder of SPACE.')

@@ -1,4 +1,4 @@
-"""A live stream that a replica draws, for a page that has the sound and the visitor."""
+"""A live stream that is drawn by a replica."""
 
 import threading
 from collections.abc import Generator, Iterator
@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from space_core.cluster.replica import NO_PICTURE, Failure, LiveRequest, Ready
+from space_core.cluster.messages import NO_PICTURE, Failure, LiveRequest, Ready
 from space_core.errors import MACHINE_LOST, ServerFault
 from space_core.live.control import LiveControl
 from space_core.live.frames import LiveFrame
 from space_core.progress import Progress, run_with_progress
 from space_core.timing import SAMPLES_PER_FRAME
 
-MAX_UNREAD = 50  # frames whose sound is sent and that are not read yet: those that are planned and drawn, and a second
+MAX_UNREAD = 50  # frames that are sent and not yet read: one second, besides those that are being planned and drawn
 WAIT_SECONDS = 0.02  # between looks at whether frames were read
 
 
@@ -31,7 +31,7 @@ class RemoteStream:
         progress: Progress,
         work: ExitStack,
     ) -> None:
-        """Waits for a replica, and until it has prepared the portrait.
+        """Waits until a replica is free and has prepared the portrait.
 
         Args:
             handle: of the replicas, a ``ray.serve.handle.DeploymentHandle``.

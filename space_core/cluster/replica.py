@@ -1,126 +1,49 @@
-"""A pipeline on some machine of a Ray cluster, and the messages that a page exchanges with it."""
+"""A resident pipeline on a machine of a Ray cluster."""
 
 import asyncio
 import logging
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import aclosing, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from space_core.errors import FaultReason, ServerFault, SpaceError
+from space_core.cluster.messages import (
+    NO_PICTURE,
+    Chunk,
+    Event,
+    Failure,
+    FilmRequest,
+    FilmResult,
+    LiveRequest,
+    Ready,
+    Step,
+)
+from space_core.errors import ServerFault, SpaceError
 from space_core.fault_reasons import fault_reason
 from space_core.live.control import LiveControl
-from space_core.live.frames import LiveFrame
 from space_core.media.files import temporary_folder
-from space_core.options import AnimationOptions
 from space_core.output import Outputs
 from space_core.pipeline import SpacePipeline
 from space_core.processes.configuration import configure_process
 
 CHUNK_BYTES = 1 << 20
 END_SECONDS = 10.0  # for a cancelled film to end on its replica
-NO_PICTURE = np.empty((0, 0, 3), np.uint8)
 
 
-@dataclass(frozen=True)
-class File:
-    """An input as it travels: its name, which messages show, and its content."""
-
-    name: str
-    content: bytes
-
-    def write(self, folder: Path) -> Path:
-        """Writes it under its name to a folder, which is created, and returns its path."""
-        folder.mkdir()
-        path = folder / self.name
-        path.write_bytes(self.content)
-        return path
-
-
-def read_file(path: str | Path) -> File:
-    """A file of this machine."""
-    return File(Path(path).name, Path(path).read_bytes())
-
-
-@dataclass(frozen=True)
-class FilmRequest:
-    """A film that a replica is asked for, or a comparison where there are several settings."""
-
-    photo: File
-    speech: File
-    pose_videos: tuple[File | None, ...]  # one for each setting
-    settings: tuple[AnimationOptions, ...]
-    outputs: tuple[str, ...]  # names of files of ``Outputs``
-
-
-@dataclass(frozen=True)
-class LiveRequest:
-    """A live stream that a replica is asked for; see ``SpacePipeline.stream``."""
-
-    photo: File
-    options: AnimationOptions
-    skip_after: float
-
-
-@dataclass(frozen=True)
-class Ready:
-    """The portrait of a live stream is prepared."""
-
-
-@dataclass(frozen=True)
-class Step:
-    """Progress, see ``Progress``."""
-
-    stage: str
-    done: int
-    total: int
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """A part of an output; the parts of one follow each other."""
-
-    output: str
-    content: bytes
-    is_last: bool
-
-
-@dataclass(frozen=True)
-class FilmResult:
-    """The end of a film, and what is known of it."""
-
-    num_frames: int
-    num_faces: int
-    notes: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Failure:
-    """The end of a film that could not be made. Not an exception: those of replicas come back with their traces."""
-
-    sentence: str
-    reason: FaultReason | None
-
-    def error(self) -> SpaceError:
-        """The exception that the caller gets."""
-        return SpaceError(self.sentence) if self.reason is None else ServerFault(self.sentence, self.reason)
-
-
-Event = Step | Chunk | FilmResult | Failure | Ready | LiveFrame
 Report = Callable[[Event], None]
 
 
 class Cancelled(Exception):  # noqa: N818 – not an error
-    """Raised at work: the caller no longer waits for the film or the stream."""
+    """Raised in the thread of a film or a stream for which the caller no longer waits."""
 
 
 class PipelineReplica:
-    """A resident pipeline on some machine, which makes one film, or draws one live stream, at a time."""
+    """A pipeline that stays loaded and makes one film, or draws one live stream, at a time."""
 
     def __init__(self, device: str, cache_bytes: int) -> None:
         configure_process()
@@ -207,9 +130,9 @@ class PipelineReplica:
 
 
 async def _events_of(work: Callable[[Report], Event | None]) -> AsyncGenerator[Event, None]:
-    """What work reports in a thread of its own, and at last what it returns or the failure that it raises.
+    """Runs work in a thread of its own; yields what it reports, and at the end what it returns, or its failure.
 
-    When the iterator is closed, its next report raises ``Cancelled``.
+    When the iterator is closed, the next report in the thread raises ``Cancelled``.
     """
     loop, events = asyncio.get_running_loop(), asyncio.Queue[Event | None]()
     closed = threading.Event()

@@ -1,4 +1,4 @@
-"""Films of the web demo on replicas of the pipeline under Ray Serve, for pages that keep their queues and visitors."""
+"""Films and live streams of the web demo, made by replicas of the pipeline under Ray Serve."""
 
 import logging
 import threading
@@ -11,19 +11,10 @@ from typing import IO, Any
 import numpy as np
 import torch
 
+from space_core.cluster.messages import Chunk, Failure, FilmRequest, FilmResult, LiveRequest, Step, read_file
 from space_core.cluster.ray_session import ray_session
 from space_core.cluster.remote_stream import RemoteStream
-from space_core.cluster.replica import (
-    END_SECONDS,
-    Chunk,
-    Failure,
-    FilmRequest,
-    FilmResult,
-    LiveRequest,
-    PipelineReplica,
-    Step,
-    read_file,
-)
+from space_core.cluster.replica import END_SECONDS, PipelineReplica
 from space_core.cluster.shared_application import DEPLOYMENT, shared_application
 from space_core.errors import MACHINE_LOST, ServerFault
 from space_core.face.preview import FacePreview
@@ -46,8 +37,8 @@ class Replicas:
     """The replicas of a page.
 
     Attributes:
-        least: that are kept ready.
-        most: that are started when jobs wait.
+        least: minimum number, always ready.
+        most: maximum number, reached while jobs wait.
         cpus: processors of each.
         gpus: GPUs of each, or a fraction; 0 computes on the processors.
         cache_bytes: see ``SpacePipeline``.
@@ -62,17 +53,18 @@ class Replicas:
 
 @dataclass
 class RemotePipeline:
-    """Has films made by replicas; takes the place of ``SpacePipeline`` in ``AnimationService``.
+    """Lets replicas make films; takes the place of ``SpacePipeline`` in ``AnimationService``.
 
-    Previews are made here, so that they do not wait for films, and so are signatures, so that the key stays here.
+    Previews are made in this process, so that they do not wait for films. Films are signed in this process, so that the
+    key stays on its machine.
     """
 
     application: str  # its name
     handle: Any  # a ray.serve.handle.DeploymentHandle
     credentials: ContentCredentials | None
     device: str = "ray"
-    _num_jobs: int = 0  # films and live streams that are asked for and not finished
-    _num_running: int = 0  # replicas, as counted last
+    _num_jobs: int = 0  # unfinished films and live streams
+    _num_running: int = 0  # replicas, at the latest count
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _portraits: PortraitCache = field(default_factory=lambda: PortraitCache(torch.device("cpu")))  # for its previews
 
@@ -130,8 +122,8 @@ class RemotePipeline:
         asked.results(timeout_s=END_SECONDS, return_exceptions=True)  # one that is being replaced has none any more
 
     def replicas(self) -> dict[str, int]:
-        """How many replicas run ("replicas"), how many of them are at work ("busy"), and how many films and live
-        streams wait for one ("waiting"). Answers at once."""
+        """The numbers of replicas that run ("replicas") and that are in use ("busy"), and of films and live streams
+        that wait for one ("waiting"); returns at once."""
         busy = min(self._num_jobs, self._num_running)
         return {"replicas": self._num_running, "busy": busy, "waiting": self._num_jobs - busy}
 
@@ -185,7 +177,7 @@ class RemotePipeline:
 
     @contextmanager
     def _job(self) -> Iterator[None]:
-        """Something that needs a replica within this context."""
+        """Counts a film or live stream as unfinished within this context."""
         with self._lock:
             self._num_jobs += 1
         try:
@@ -197,7 +189,7 @@ class RemotePipeline:
     def _ask(
         self, request: FilmRequest, files: dict[str, Path], progress: Progress, stream: IO[bytes] | None
     ) -> FilmResult:
-        """Has a replica make a film, and writes what it sends."""
+        """Lets a replica make a film, and writes what it sends."""
         for path in files.values():
             path.with_suffix(".part").unlink(missing_ok=True)  # of an attempt before
         response = self.handle.options(stream=True).render.remote(request)
@@ -227,7 +219,7 @@ class RemotePipeline:
             response.cancel()
 
     def _write(self, chunk: Chunk, path: Path) -> None:
-        """Adds a part to a file, which takes its name when it is whole and signed."""
+        """Appends a part to a file, which is signed and gets its final name after the last part."""
         unfinished = path.with_suffix(".part")
         with unfinished.open("ab") as file:
             file.write(chunk.content)
@@ -242,7 +234,7 @@ class RemotePipeline:
 
 @contextmanager
 def serving(address: str, replicas: Replicas, credentials: ContentCredentials | None) -> Iterator[RemotePipeline]:
-    """Replicas on a cluster within this context, and what has films made by them.
+    """Starts replicas on a cluster for this context, and yields the pipeline that uses them.
 
     Pages with the same ``replicas`` share them.
 

@@ -1,4 +1,4 @@
-"""An application of Ray Serve that several pages use: the first starts it, the last one that ends removes it."""
+"""An application of Ray Serve that several pages share: the first page starts it, the last one removes it."""
 
 import hashlib
 import secrets
@@ -15,7 +15,7 @@ PREFIX = "space-"  # of the names of our applications
 NAMESPACE = "space pages"  # of the marks and the lock in Ray
 LOCK = "lock"
 LOCK_SECONDS = 0.05  # between two tries to get it
-MARK_SECONDS = 10.0  # in which Ray forgets the mark of a page that ends
+MARK_SECONDS = 10.0  # within which Ray removes the name of the mark of a page that ends
 
 
 @contextmanager
@@ -69,7 +69,7 @@ def _marks() -> list[str]:
 
 
 def _delete_unused() -> None:
-    """Removes our applications that no page uses: those of pages that have ended or were killed."""
+    """Removes this program's applications that no page uses: those of pages that have ended or were killed."""
     from ray import serve
 
     with _lock():

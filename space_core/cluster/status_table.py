@@ -16,19 +16,19 @@ NAME = "status.parquet"
 
 @dataclass(frozen=True)
 class FilmStatus:
-    """What became of a row of the job table.
+    """The outcome of a row of the job table.
 
     Attributes:
         row: its number, from 1.
         id: as it is in the job table; None if there is none.
         status: "done"; "refused": an input or option can't be used; "failed": a fault of a machine, try again.
-        sentence: why there is no film, or what it does not show as it was asked for; None if there is nothing to say.
+        sentence: why there is no film, or the notes on one, see ``Animation.notes``; None if there is nothing to say.
         reason: the kind of a fault, see ``ServerFault``.
         cause: the exception behind a fault, for its diagnosis.
         seconds: that the film took on its worker, downloads included.
         frames: of the film.
         faces: that the photo shows.
-        attempts: how often it was begun: more than once if a worker was lost.
+        attempts: how often it was started: more than once if a worker was lost.
         path: of the film.
         request: what was asked for, see ``FilmJob``; None for a row that can't be used.
     """

@@ -67,7 +67,7 @@ def place(address: str) -> Place:
 
 @contextmanager
 def _storage_errors(kind: str, name: str) -> Iterator[None]:
-    """Turns what file systems raise for a file into one sentence."""
+    """Raises exceptions of file systems as ``SpaceError`` or ``ServerFault``, with a sentence about the file."""
     try:
         yield
     except SpaceError:
@@ -119,7 +119,7 @@ def download(address: str, kind: str, folder: Path) -> Path:
 
 
 def upload(file: Path, target: Place, kind: str = "video") -> None:
-    """Puts a file in a place: under another name first, then renamed, so that readers find a complete file or none.
+    """Uploads a file under a temporary name and renames it, so that readers find a complete file or none.
 
     Raises:
         SpaceError: it may not be written there, or there is no such folder or bucket.
@@ -153,7 +153,7 @@ def file_names(folder: Place) -> set[str]:
 
 
 def remove_unfinished(folder: Place) -> None:
-    """Removes what processes that were killed have left in a folder while they wrote.
+    """Removes incomplete files that killed processes have left in a folder.
 
     Raises:
         SpaceError: there is no such folder or bucket.

@@ -32,7 +32,7 @@ from space_core.measures.eyes import CLOSED, OPEN, eye_opening
 from space_core.measures.rendering import corpus_and_generator_from_arguments, render_landmarks
 from space_core.media.audio import load_speech
 from space_core.media.images import load_photo
-from space_core.motion.blink import apply_blink, blink_curve
+from space_core.motion.blink import PHRASE_END_FRAMES, SILENT, apply_blink, blink_curve
 from space_core.motion.eyelids import eye_width
 from space_core.motion.gaze import EYEBALL_RADIUS, apply_gaze, counter_gaze, saccades
 from space_core.motion.loudness import loudness, smooth
@@ -40,8 +40,6 @@ from space_core.timing import FPS, SAMPLE_RATE, number_of_frames
 
 BLINKS_PER_MINUTE = 17.0
 RECORDINGS, SEEDS = 40, 10
-PHRASE_END_FRAMES = round(0.6 * FPS)  # after the end of speech
-SILENT = 0.2  # loudness
 
 EVERY_PORTRAIT = 3  # of the corpus; each takes about two seconds
 FRONTAL = 20.0  # degrees; faces turned further hide an eye

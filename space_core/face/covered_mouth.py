@@ -7,13 +7,14 @@ from space_core.face.topology import INNER_LOWER_LIP, INNER_UPPER_LIP, OUTER_LOW
 
 UPPER_FACE = (9, 118, 151, 168, 347)  # skin of the forehead, beside the bridge of the nose, below the eyes
 LOWER_FACE = (18, 164, 200, 206, 210, 426, 430)  # around the mouth, on chin and cheeks
-# In heights of the face: of the samples on either; standard deviation of the Gaussian that takes the grain away before.
+# In heights of the face: radius of the samples at these points; standard deviation of the blur that removes grain.
 PATCH_RADIUS, BLUR = 0.04, 1 / 120
 AROUND_LIPS = (1.25, 1.7)  # what is around the lips lies between enlarged outlines of theirs
 
-# The face is covered where its lower part has another colour than the upper one and nothing is seen of lips there. In
-# CIELAB (chroma alone between the parts; lips are redder than the skin): of 480 photos, those of bare faces with lips
-# as pale as that, statues and drawings, have parts that differ by 7 at most, those of masks by 7 to 40.
+# The mouth is covered if the lower part of the face has another colour than the upper part, and no lips are seen: they
+# hardly differ from their surroundings and are not redder. Differences are in CIELAB, between the parts of the chroma
+# alone. In 480 photos the parts of bare faces with such pale lips, statues and drawings, differ by 7 at most, those of
+# covered faces by 7 to 40.
 MIN_DIFFERENCE = 9.0
 MAX_LIP_DIFFERENCE, MAX_REDDER = 5.0, 1.5
 
@@ -66,5 +67,5 @@ def _discs(centres: np.ndarray, radius: float, shape: tuple[int, ...]) -> np.nda
 
 
 def _median(colours: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """(3,) the median colour within a mask; NaN, of which nothing is more or less, if it lies beyond the picture."""
+    """(3,) the median colour within a mask; NaN, with which every comparison is False, if the mask is empty."""
     return np.median(colours[mask], axis=0) if mask.any() else np.full(3, np.nan)

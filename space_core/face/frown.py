@@ -1,4 +1,4 @@
-"""How far the brows of a photo frown: emotions that contradict it take it back."""
+"""How far the brows of a photo frown, which emotions that contradict a frown undo."""
 
 import numpy as np
 
@@ -7,11 +7,12 @@ from space_core.face.smile import smile_of
 from space_core.face.topology import canonical_face
 
 # How far the inner ends of the brows' lower and upper rims lie below the rest of the rims, in outer-eye-corner
-# distances: the median of 400 photos, whose standard deviation is 0.013, and more by a full frown (action unit 4).
+# distances: USUAL in the median of 400 photos (standard deviation 0.013), and further by FROWNING in a full frown,
+# action unit 4.
 INNER, REST = (55, 107), (52, 53)
 USUAL, FROWNING = 0.024, 0.048
-# Brows that only rise outwards are plucked or painted so: a frown counts from the first share of a full one on, and in
-# full from the second.
+# A frown counts from the first share of a full one on, and in full from the second: less may be brows that rise
+# outwards by nature, or are plucked or painted so.
 COUNTS = (0.4, 0.8)
 
 

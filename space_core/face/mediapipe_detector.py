@@ -91,7 +91,7 @@ class MediaPipeDetector:
         return face, None if face is None else region_around(face)
 
     def _detect_in_photo(self, image: np.ndarray) -> list[np.ndarray]:
-        """The human faces in an image, the largest first; at second glance where there are none at the first."""
+        """The human faces in an image, the largest first; ``_second_chances`` only if ``_detect`` finds none."""
         judged: list[np.ndarray] = []
         return self._detect(image, TILES, judged) or self._second_chances(image, judged)
 

@@ -1,4 +1,4 @@
-"""Advice on a photo that will do, but not well: a small, dark, blurred or turned face, shut eyes, a hidden mouth."""
+"""Advice on photos that give poor films: a small, dark, blurred or turned face, shut eyes, a hidden mouth."""
 
 from collections.abc import Iterator
 
@@ -11,7 +11,7 @@ from space_core.face.normalization import HeadPose
 from space_core.face.sharpness import edge_blur
 from space_core.face.topology import EYES, INNER_LOWER_LIP, INNER_UPPER_LIP
 
-# What a photo is warned of; each limit lies beyond what the portraits of the corpus that move well have.
+# Limits beyond which a note is given; portraits of the corpus that move well lie within all of them.
 SMALL_FACE = 100  # pixels high: a frame then shows the face more than twice as large as the photo
 TURNED = 30.0  # degrees of yaw
 ON_ITS_SIDE = 60.0  # degrees of roll, as in scans and in photos that have lost their orientation

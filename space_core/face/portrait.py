@@ -1,4 +1,4 @@
-"""The user's photo, prepared: the square crop around one face, its face mesh, its masks, the way back."""
+"""A portrait: the user's photo with the square crop around one face, its face mesh and its masks."""
 
 import math
 from dataclasses import dataclass
@@ -20,18 +20,18 @@ from space_core.face.segmentation import in_one_piece, person_mask
 
 # The crop's side in heights of the face mesh (forehead to chin, without hair): head, hair and shoulders.
 SIDE_IN_FACES = 2.25
-MIN_SIDE_IN_FACES = 1.0  # where the photo ends sooner; below this it is continued past its edges instead
+MIN_SIDE_IN_FACES = 1.0  # where the photo ends sooner; photos that are smaller still are continued past their edges
 FACE_CENTRE = 0.49  # where the middle of the face mesh comes to lie, from the crop's top
 
-MIN_FACE_HEIGHT = 64  # pixels in the photo; smaller faces have no lips to speak of
-MAX_YAW = 50.0  # degrees; beyond it half of the mouth is out of sight
+MIN_FACE_HEIGHT = 64  # pixels in the photo; lips of smaller faces are too few pixels to be animated
+MAX_YAW = 50.0  # degrees; beyond it half of the mouth is hidden
 
 # Photos in which no face is found are searched again in quarter turns, reduced to that side in pixels.
 QUARTER_TURNS = ((2, "upside down"), (1, "on its side"), (3, "on its side"))
 TURNED_SIDE = 800
 UPRIGHT_ROLL = 45.0  # degrees, of a head that is upright after the turn
 
-# Between two people, what is nearer to one is that one's. In heights of their faces; that wide is the border.
+# Pixels between two people belong to the nearer one. Width of the transition, in heights of their faces.
 BORDER_BETWEEN_PEOPLE = 0.04
 
 UPWARDS = -0.7  # of a bar's normal along y: it lies above

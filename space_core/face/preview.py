@@ -37,7 +37,7 @@ class FacePreview:
         framed: (512, 512, 3) uint8 RGB, the crop around it as it would be animated.
         frame: (4, 2) the corners of what the film shows, clockwise from the top left, in pixels of the photo: those of
             the crop, which may lie outside of it, or of the whole photo.
-        notes: warnings, each a sentence or two, about a photo that will do but not well.
+        notes: advice, see ``photo_notes``.
     """
 
     photo: np.ndarray

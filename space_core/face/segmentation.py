@@ -1,4 +1,4 @@
-"""The mask of one person: MediaPipe's selfie segmentation of two views, wide doubts decided by colour, in one piece."""
+"""The mask of one person: MediaPipe's selfie segmentation of two views; colours decide where it is uncertain."""
 
 from functools import cache
 
@@ -10,21 +10,22 @@ from space_core.arrays import distance_to, smoothstep
 from space_core.face.person_segmentation import PersonSegmentation
 from space_core.progress import start
 
-CERTAIN = 0.1  # this near to 0 or 1 the network is sure
-STEP = 4  # pixels; where it is in doubt, colours are compared on every so many'th
-DOUBT = 3  # steps; narrower doubt is the soft edge of hair, …
-RIM = 3  # … and wider doubt is wider than it seems
+CERTAIN = 0.1  # the network's probability is certain if it is no further than this from 0 or 1
+STEP = 4  # pixels between those whose colours are compared where the network is uncertain
+# In steps: uncertain regions that are narrower than DOUBT are soft edges of hair, and stay; wider ones are enlarged by
+# RIM, as the network is certain too early at their borders.
+DOUBT, RIM = 3, 3
 COLOUR, DISTANCE = 0.08, 0.12  # differences in colour (0…1) and place (of the picture's width) that weigh the same
 NEIGHBOURS = 5  # nearest certain pixels of either kind, whose mean distance counts
-SUREST = 0.03  # the network is never taken to be surer than this, where colours decide
-DECISION = 1.5  # how much they outweigh the network: the power of the distances' ratio
-SOFT_EDGE = 16  # pixels around another piece that go with it
-FARTHER = 0.7  # scale of a second view, in which hats and heads that fill the picture are known better
+SUREST = 0.03  # distance from 0 and 1 at which the network's probability is clipped where colours decide
+DECISION = 1.5  # weight of colours relative to the network: exponent of the ratio of squared distances
+SOFT_EDGE = 16  # pixels around another piece that belong to it
+FARTHER = 0.7  # scale of a second view, in which hats and heads that fill the picture are recognized better
 REDUCTION = 0.4  # of the picture for that view, which is to be about as large as the network's input
-HAT_RISE = 0.3  # heights of the face above its middle, from where on that view counts fully
-HAT_REACH = 0.6, 1.0  # the same to either side of its middle, up to where it counts fully, and where not at all
-LARGEST_HOLE = 0.01  # of the picture: smaller gaps within a person are none
-INSIDE_FACE = 0.04  # of a face's height, that its landmarks may lie off: so far within them there is no background
+HAT_RISE = 0.3  # heights of the face above its middle from which on that view counts fully
+HAT_REACH = 0.6, 1.0  # distances to either side of the middle, likewise: up to where it counts fully, and at all
+LARGEST_HOLE = 0.01  # of the picture: smaller gaps within a person are filled
+INSIDE_FACE = 0.04  # of a face's height: error of its landmarks; further inside than this there is no background
 
 
 def person_mask(image: np.ndarray, face: np.ndarray) -> np.ndarray:
@@ -50,11 +51,11 @@ def _inside(face: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _probability(image: np.ndarray, face: np.ndarray) -> np.ndarray:
-    """(H, W) float32, 0 … 1, how probably the pixels of an (H, W, 3) uint8 RGB image show a person.
+    """(H, W) float32, the probability, 0 … 1, that the pixels of an (H, W, 3) uint8 RGB image show a person.
 
-    The network may surely take the crown of a hat for background, or a forehead at the picture's edge. On a
-    smaller picture it recognizes them better; what it finds only there, above a face (N, 2), is in doubt: the second
-    view raises the first there and lowers nothing, as the first shows finer detail.
+    The network may be certain that the crown of a hat, or a forehead at the picture's edge, is background. In a smaller
+    picture it recognizes them better. This second view raises the probability above a face (N, 2), to an uncertain
+    value where only it finds a person; it lowers none, as the first view has finer detail.
     """
     network = _segmentation()
     far = start(lambda: _probability_from_farther(image, network))  # computed beside the first view
@@ -63,7 +64,7 @@ def _probability(image: np.ndarray, face: np.ndarray) -> np.ndarray:
 
 
 def _probability_from_farther(image: np.ndarray, network: PersonSegmentation) -> np.ndarray:
-    """The same of the second view alone, with surroundings that continue the image's edges."""
+    """The probability in the second view alone, in which the image is surrounded by its repeated edge pixels."""
     height, width, _ = image.shape
     reduced = cv2.resize(image, None, fx=REDUCTION, fy=REDUCTION, interpolation=cv2.INTER_AREA)
     rows, columns = (round(side * (1 / FARTHER - 1) / 2) for side in reduced.shape[:2])
@@ -100,7 +101,7 @@ def _decided(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     features = np.concatenate([colours / COLOUR, places / DISTANCE], -1)
 
     def distance(kind: np.ndarray) -> np.ndarray:
-        # Such trees give the same neighbours a fifth sooner, for so few queries.
+        # For so few queries, trees of this kind take four fifths of the default's time.
         tree = scipy.spatial.cKDTree(features[kind], leafsize=32, balanced_tree=False)
         return tree.query(features[doubtful], NEIGHBOURS)[0].mean(1)
 
@@ -138,6 +139,6 @@ def in_one_piece(mask: np.ndarray, face: np.ndarray) -> np.ndarray:
     others = (pieces != pieces[y, x]) & (pieces > 0)
     if not others.any():
         return mask
-    # What is soft around another piece goes with it, but not what is nearer to this one.
+    # The soft edge of another piece belongs to that piece, except for pixels that are nearer to this one.
     to_own, to_others = (distance_to(kind) for kind in (pieces == pieces[y, x], others))
     return np.where(others | (to_others < np.minimum(to_own, SOFT_EDGE)), 0, mask)

@@ -11,9 +11,9 @@ from space_core.latents.landmarks2latents import CONTEXT, NUM_SHAPES, SPEECH_WID
 
 STEPS, BATCH, RATE, WEIGHT_DECAY, DROPOUT = 600, 256, 1.5e-3, 1e-2, 0.1
 CHECK_EVERY = 100  # steps between evaluations on the takes by which the best state is chosen
-EPSILON = 1e-9  # of that power, so that inputs that are always 0 do no harm
+EPSILON = 1e-9  # added to the inputs' power, so that it is invertible if some inputs are always 0
 RIDGES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)  # of the linear map, in parts of the inputs' power; chosen by those takes
-MIN_SIGN = 0.3  # correlation of an angle that is read with the true one, from which on its sign is trusted
+MIN_SIGN = 0.3  # correlation of an extracted angle with the true one from which on its sign is trusted
 # By name, what each variant of the network is given besides the head pose.
 VARIANTS = {
     "landmarks and speech": (True, True),
@@ -50,12 +50,12 @@ class Examples:
         return len(self.take)
 
     def of(self, chosen: np.ndarray) -> "Examples":
-        """Those at the places (n,) or of the mask (N,)."""
+        """The examples at indices (n,), or where a mask (N,) is true."""
         return Examples(**{name: values[chosen] for name, values in vars(self).items()})
 
 
 def join_examples(parts: Sequence[Examples]) -> Examples:
-    """All examples of several."""
+    """Concatenates examples."""
     return Examples(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in vars(parts[0])})
 
 
@@ -93,13 +93,16 @@ def principal_shapes(motion: np.ndarray) -> np.ndarray:
     The others keep their size relative to it: what moves landmarks little changes pictures little.
     """
     size = motion.shape[1]
-    # Of all eigenvectors, the few that are needed: a quarter of the time.
+    # Only the eigenvectors that are needed, in a quarter of the time of all.
     variances, shapes = eigh(motion.T @ motion / len(motion), subset_by_index=[size - NUM_SHAPES, size - 1])
     return (shapes[:, ::-1] / np.sqrt(variances[-1])).astype(np.float32)
 
 
 def signs(examples: Examples) -> np.ndarray:
-    """(3,) the signs of the extractor's pitch, yaw and roll against ours; where it reads nothing, those of its axes."""
+    """(3,) the signs of the extractor's pitch, yaw and roll relative to ours.
+
+    Those of its documented axes for angles that it does not follow, as with random weights.
+    """
     found = np.array([-1.0, 1.0, 1.0], np.float32)
     for column, ours in enumerate(examples.pose[:, CONTEXT, [1, 0, 2]].T):
         theirs = examples.angles[:, column]

@@ -1,1 +1,1 @@
-"""Live streams: speech that arrives in pieces becomes the frames of a portrait that says it, half a second later."""
+"""Live streams: frames of a talking portrait for speech that is still arriving, half a second after it."""

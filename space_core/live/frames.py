@@ -43,7 +43,7 @@ class LiveFrame:
 def frames_of(
     render: Draw, pace: Pace, planned: PlannedSegment, is_newest: bool, last: LiveFrame
 ) -> Generator[LiveFrame, None, None]:
-    """The frames of a segment that follow the last one, as many of them with a picture as there is time for."""
+    """The frames of a segment, which follow ``last``; as many of them get a picture as can be drawn in time."""
     motion, picture, seconds = planned.motion, last.picture, 0.0
     assert motion.speech is not None
     sound = np.pad(motion.speech, (0, len(motion) * SAMPLES_PER_FRAME - len(motion.speech)))

@@ -40,7 +40,7 @@ def fill_gaps(
             raise chunk
         given += len(chunk)
         yield chunk
-        # A reader that was slow, not the source, must not look like a gap.
+        # Time that a slow reader has taken is not a gap of the source.
         begun = max(begun, time.monotonic() - given / SAMPLE_RATE - tolerance)
 
 

@@ -54,13 +54,16 @@ class Pace:
         return int(min(max(seconds / self._seconds, is_newest), count))
 
     def count_pictures(self, count: int, seconds: float) -> None:
-        """Takes account of the time that pictures took."""
+        """Updates the mean time of a picture with ``count`` pictures that took so many seconds."""
         latest = max(seconds / count, 1e-6)
         self._seconds = latest if self._seconds is None else self._seconds + NEWEST_SHARE * (latest - self._seconds)
 
     def count_frame(self, waited: float) -> None:
-        """Takes account of a frame that was delivered, and of the seconds for which its reader let it wait: what the
-        reader is late by can't be made good by skipping."""
+        """Advances the due time by a frame that was delivered.
+
+        ``waited`` are the seconds for which the frame waited for its reader; they do not count as lateness, as skipping
+        pictures can't make up for a slow reader.
+        """
         self._due += 1 / FPS + min(waited, max(self._lag(), 0))
 
     def _lag(self) -> float:

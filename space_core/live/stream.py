@@ -21,8 +21,8 @@ from space_core.motion.live.planner import LivePlanner
 from space_core.motion.motion import Motion
 from space_core.processes.memory import out_of_memory_as_fault
 
-# Segments of a few frames that are planned, and frames that are drawn, before they are asked for. More of them would
-# add to the delay where the source is a file, and nothing where it is a microphone.
+# Segments of a few frames that are planned ahead, and frames that are drawn ahead. More of them would increase the
+# delay if the source is a file, and change nothing if it is a microphone.
 PLANNED_SEGMENTS, DRAWN_FRAMES = 1, 4
 LATE_SEGMENTS = 25  # that are planned at most while drawing is late: four seconds
 AWAITED_SECONDS = 0.02  # a segment whose sound took longer to come than this had none of it waiting
@@ -33,8 +33,8 @@ NEEDED_POLL_SECONDS = 0.01  # between checks whether another segment is needed
 class LiveStream:
     """An iterator of ``LiveFrame``, 25 a second of sound; ends after the sound has ended, or with ``close``.
 
-    Sound is read and frames are drawn in threads of its own, a few frames ahead of the reader at most: who reads
-    slowly holds back the reading of sound. An exception of the source is raised at its place.
+    Sound is read and frames are drawn in threads of the stream, at most a few frames ahead of the reader: if frames are
+    read slowly, sound is read as slowly. An exception of the source is raised by ``next``, after the frames before it.
     """
 
     def __init__(

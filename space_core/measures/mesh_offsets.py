@@ -9,8 +9,8 @@ from space_core.motion.lips import LOWER, OUTER_LOWER, OUTER_UPPER, UPPER
 MASK_REACH = 0.08  # from points over bone to points that move freely, in outer-eye-corner distances
 EYE_OPENING = (0.7, 1.6)  # limits of the lids' distance relative to the canonical face's
 NOSE_BASE = 2
-# Lashes and the skin they stand on go with the upper lid: of how far the rings of skin above it move relative to it,
-# these shares are left. The skin further up, towards the brow, stretches instead.
+# Lashes and the skin that they grow from move with the upper lid: the motion of the rings of skin above the lid,
+# relative to it, is reduced to these shares. The skin further up, towards the brow, stretches instead.
 BESIDE_LASHES = (0.4, 0.9)
 
 

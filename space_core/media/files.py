@@ -19,8 +19,8 @@ fcntl: Any = importlib.import_module("fcntl") if os.name == "posix" else None
 
 ADDRESS = re.compile("[a-z]{2,}:/", re.IGNORECASE)  # in a Path, of which one slash is left; C:/ is a folder
 UNFINISHED = ".space-*.part"  # a file that is being written
-# After so long without a write, an unfinished file that nobody locks is what a killed run has left. Not at once: some
-# network file systems show a lock to the machine alone that holds it. The slowest generator writes every two minutes.
+# An unfinished file without a lock that has not been written for so long was left by a killed run. Not earlier: some
+# network file systems show a lock only to the machine that holds it. The slowest generator writes every two minutes.
 ABANDONED_SECONDS = 600.0
 
 
@@ -31,7 +31,7 @@ def shown_name(path: str | Path) -> str:
 
 
 def named_kind(start: bytes, kinds: Mapping[str, bytes]) -> str | None:
-    """The first of ``kinds``, given with regular expressions of how their files begin, that a file begins like."""
+    """The first of ``kinds``, whose values are regular expressions, that matches the beginning of a file; or None."""
     return next((kind for kind, signature in kinds.items() if re.match(signature, start, re.DOTALL)), None)
 
 

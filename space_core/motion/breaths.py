@@ -6,12 +6,14 @@ from space_core.arrays import smoothstep
 from space_core.motion.lip_closure import predicted_opening
 from space_core.motion.speech_features import TRANSITION_FRAMES
 
-# A breath is drawn before speech: the mouth opens by so much so many frames before the first sound, within so many.
+# A breath is drawn before speech: the mouth opens by BREATH_GAP, from BREATH_FRAMES before the first sound on, within
+# BREATH_ONSET frames.
 # Recorded lips are 0.061 apart in it, in the mean of 17 clips that are trained on; this correlates best with them.
 BREATH_GAP, BREATH_FRAMES, BREATH_ONSET = 0.045, 14, 6
-# Lips that the first sound shuts (p, b, m) meet before it: so many frames before the onset, after closing for so many.
+# Lips that the first sound shuts (p, b, m) meet MEET_FRAMES before the onset, after closing for CLOSING_FRAMES.
 MEET_FRAMES, CLOSING_FRAMES = 2, 4
-# It is drawn if speech opens the mouth by so much within so many frames; noise and music do not.
+# A breath is drawn only if speech opens the mouth within SPOKEN_FRAMES, as noise and music do not: not for openings up
+# to SPOKEN_FROM, in full from SPOKEN_AT on.
 SPOKEN_FROM, SPOKEN_AT, SPOKEN_FRAMES = 0.02, 0.04, 20
 
 

@@ -1,6 +1,7 @@
 """The offsets that emotions add to a face, at rest and in speech (SPACE, section 3.2)."""
 
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -31,17 +32,19 @@ HIDDEN = 24
 NUM_MODES = 6  # of the difference between emotional and neutral speech
 OPEN_AT = 0.12  # lip opening in speech, in outer-eye-corner distances, from which on …
 OPEN_SHARE = 0.5  # … an emotion parts the lips by this share of what it does at rest
-# A photo's smile is taken back by a little more than all of it, as its cheeks keep a part of it, up to an …
+# Emotions that contradict a photo's smile subtract it, times this factor: more than 1, as the photo's cheeks still show
+# a part of the smile. All of it is subtracted from the intensity SMILE_GONE_AT on.
 SMILE_TAKEN_BACK = 1.15
-# Joy adds that share of a full smile less to a photo that smiles in full: it would be too wide, and bare teeth that are
-# not seen there.
+SMILE_GONE_AT = 0.5
+# Joy adds less to a photo that already smiles in full, by this share of a full smile: the mouth would get too wide, and
+# show teeth that the photo does not have.
 SMILE_SPARED = 0.4
-CURVED_SMILE = 0.65  # a photo that smiles that much needs no more of it than joy adds to every face
-SMILE_GONE_AT = 0.5  # … intensity from which on nothing is left of a photo's smile, as an angry face has none
-# Teeth and lips of a smile stay curved where its corners are back: these emotions lower the corners further, by so much
-# of action unit 15 for a full smile, at intensity 1. Sadness and disgust do enough by themselves.
+CURVED_SMILE = 0.65  # share of a full smile from which on joy does not curve the photo's mouth further
+# A subtracted smile leaves the lips curved, so these emotions lower the mouth's corners further: strength of action
+# unit 15 for a full smile, at intensity 1. Sadness and disgust lower them enough by themselves.
 BELOW_SMILE = {"angry": 0.6, "fear": 0.5, "surprised": 0.3}
-# Of a photo's full frown, which the tracker attenuates, these take back so much of action unit 4, at intensity 1.
+# Strength of action unit 4 that these emotions subtract for a full frown, at intensity 1; above 1, as the tracker
+# attenuates frowns.
 AGAINST_FROWN = {"happy": 1.5, "surprised": 1.2}
 
 
@@ -57,9 +60,9 @@ def expressive_motion(motion: np.ndarray, emotion: np.ndarray, rest: np.ndarray,
 
     Returns:
         (T, 478, 3) offsets from the resting face; exactly ``motion`` where the emotion is neutral. The difference is
-        proportional to the intensity, except where ``limit_expression`` holds, and that a smile of the photo is taken
-        back up to intensity 0.5, and hanging mouth corners are lifted up to intensity 1. It depends on the photo's own
-        expression: its smile, its hanging mouth corners, its frown, its narrow eyes.
+        proportional to the intensity, with three exceptions: ``limit_expression`` limits it; a smile of the photo is
+        gone from intensity 0.5 on; hanging mouth corners are lifted no further beyond intensity 1. It depends on the
+        photo's own smile, hanging mouth corners, frown and narrow eyes.
     """
     network = _load_network()
     weights = torch.from_numpy(np.asarray(emotion, np.float64))
@@ -67,13 +70,13 @@ def expressive_motion(motion: np.ndarray, emotion: np.ndarray, rest: np.ndarray,
         free = torch.from_numpy(1 - np.asarray(closure, np.float64))
         offsets = network(torch.from_numpy(articulation(motion)), weights, free)
         smile = smile_of(rest, FAINT_COUNTS)
-        taken_back, spared, lifted, curved = network.mouth_corners(weights)
-        offsets = offsets - smile * taken_back
-        offsets = (offsets + max(1 - smile / CURVED_SMILE, 0) * curved).numpy()
+        corners = network.mouth_corners(weights)
+        offsets = offsets - smile * corners.taken_back
+        offsets = (offsets + max(1 - smile / CURVED_SMILE, 0) * corners.curved).numpy()
         # A mouth that no longer hangs shows more of its teeth, but not where speech shuts it.
-        offsets = offsets + close_lips((hanging_of(rest) * lifted).numpy(), np.asarray(closure))
+        offsets = offsets + close_lips((hanging_of(rest) * corners.lifted).numpy(), np.asarray(closure))
         # Both lips alike: joy must not press together what speech closes.
-        offsets = offsets - min(smile, 1) * close_lips(spared.numpy(), np.ones(len(motion)))
+        offsets = offsets - min(smile, 1) * close_lips(corners.spared.numpy(), np.ones(len(motion)))
         gain = 1 + (weights[:, 1:] @ network.speech_gain).numpy()
     offsets = offsets + _against_photo(emotion, rest, smile)
     offsets = widen_narrow_eyes(offsets, np.tensordot(weights[:, 1:].numpy(), _raised_lids(), 1), rest)
@@ -81,7 +84,10 @@ def expressive_motion(motion: np.ndarray, emotion: np.ndarray, rest: np.ndarray,
 
 
 def _against_photo(emotion: np.ndarray, rest: np.ndarray, smile: float) -> np.ndarray:
-    """Offsets (T, 478, 3) of an emotion (T, 8) against what a resting face (478, 3) shows of another one."""
+    """Offsets (T, 478, 3) by which an emotion (T, 8) undoes expressions of the resting face that contradict it.
+
+    ``rest`` is (478, 3), ``smile`` its smile as ``smile_of`` measures it.
+    """
     lowered = np.multiply.outer(min(smile, 1) * _weighted(emotion, BELOW_SMILE), unit_shapes()["15"])
     frown = np.multiply.outer(frown_of(rest) * _weighted(emotion, AGAINST_FROWN), unit_shapes()["4"])
     # Both lips alike: what speech closes stays closed.
@@ -103,6 +109,22 @@ def articulation(motion: np.ndarray) -> np.ndarray:
     width = motion[:, OUTER_UPPER_LIP[-1], 0] - motion[:, OUTER_UPPER_LIP[0], 0]
     forward = -(motion[:, OUTER_UPPER_LIP[5], 2] + motion[:, OUTER_LOWER_LIP[5], 2]) / 2
     return np.stack([gaps[:, 4:7].mean(1), gaps[:, [1, 2, 8, 9]].mean(1), width, motion[:, CHIN, 1], forward], axis=1)
+
+
+class MouthCorners(NamedTuple):
+    """Offsets (T, 478, 3) of the mouth's corners under an emotion.
+
+    Attributes:
+        taken_back: subtracted from a photo that smiles in full, by emotions that contradict a smile.
+        spared: what joy adds less to a photo that smiles in full.
+        lifted: what joy adds to a photo whose corners hang in full.
+        curved: what joy adds to a photo that does not smile.
+    """
+
+    taken_back: torch.Tensor
+    spared: torch.Tensor
+    lifted: torch.Tensor
+    curved: torch.Tensor
 
 
 class EmotionNetwork(nn.Module):
@@ -145,12 +167,8 @@ class EmotionNetwork(nn.Module):
         offsets = in_speech + weights @ self.beta + parting * (weights @ self.beta_open)
         return offsets.reshape(len(offsets), NUM_POINTS, 3)
 
-    def mouth_corners(self, emotion: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """(T, 8) to four offsets (T, 478, 3) of the mouth's corners.
-
-        What emotions take back of a full smile, what joy adds less to one, what it adds to a mouth that hangs, and to
-        one that does not smile.
-        """
+    def mouth_corners(self, emotion: torch.Tensor) -> MouthCorners:
+        """Offsets of the mouth's corners under an emotion (T, 8), for photos with other mouths than a neutral one."""
         weights = emotion[:, 1:]
         against, intensity = weights @ self.against_smile, weights.sum(1)
         taken_back = SMILE_TAKEN_BACK * against / intensity.clamp(min=SMILE_GONE_AT)
@@ -164,7 +182,7 @@ class EmotionNetwork(nn.Module):
             (lifted, upwards),
             (lifted, self.curve),
         )
-        return tuple((share[:, None] * shape).reshape(len(share), NUM_POINTS, 3) for share, shape in shares)
+        return MouthCorners(*((share[:, None] * shape).reshape(len(share), NUM_POINTS, 3) for share, shape in shares))
 
     def mode_coefficients(self, articulation: torch.Tensor, emotion: torch.Tensor) -> torch.Tensor:
         """(T, 5) and (T, 8) to coefficients (T, modes) of the difference between emotional and neutral speech."""

@@ -9,13 +9,13 @@ from space_core.face.topology import EYES, canonical_face
 from space_core.motion.eyelids import lids, move_lids, openness
 
 MIN_EYE_OPENING = 0.65  # of the resting face's, that every expression leaves
-# Emotions that widen the eyes open narrow ones further, where they raise the upper lids by FULL_RAISE (surprise, at
-# intensity 1) by this share of what these lack to the canonical face's: they would just become ordinary eyes.
+# Emotions that widen the eyes open narrow eyes further, as these would otherwise just look like ordinary eyes: by the
+# share WIDENED of their difference to the canonical face's where the emotion raises the upper lids by FULL_RAISE
+# (surprise at intensity 1), in proportion below.
 WIDENED, FULL_RAISE = 0.7, 0.033
 # The brows come down freely by the first share of their distance from the upper lids, and never by the second.
 BROWS_FREE, BROWS_LIMIT = 0.55, 0.7
-# And they rise freely by the first share of it, and never by the second: skin that is stretched further is a blur of
-# the brow's hairs.
+# They rise freely by the first share of that distance, and never by the second: beyond, the stretched skin is blurred.
 RISE_FREE, RISE_LIMIT = 0.65, 0.85
 BROWS = ((55, 65, 52), (285, 295, 282))  # the lower rims of both, from the inner end to the middle
 BROWS_LOW, BROWS_HIGH = 0.0, -0.06  # y on the canonical face between which skin starts to move with the brows
@@ -31,7 +31,7 @@ def limit_expression(offsets: np.ndarray, rest: np.ndarray) -> np.ndarray:
 
 
 def widen_narrow_eyes(offsets: np.ndarray, raised: np.ndarray, rest: np.ndarray) -> np.ndarray:
-    """Offsets (T, 478, 3) from a resting face (478, 3) that open narrow eyes further, shut ones not.
+    """Offsets (T, 478, 3) from a resting face (478, 3), changed so that narrow eyes open further; shut ones do not.
 
     ``raised`` (T, 2, 9) is how far emotions that widen the eyes move their upper lids in the offsets, along y.
     """
@@ -71,7 +71,7 @@ def _limit_nose(offsets: np.ndarray) -> np.ndarray:
 
 
 def _beyond(values: np.ndarray, free: float, limit: float) -> np.ndarray:
-    """What values have too much where they pass ``free``, for them to approach ``limit`` smoothly."""
+    """By how much values exceed a curve that leaves them unchanged up to ``free`` and approaches ``limit`` smoothly."""
     room = limit - free
     return np.maximum(values - free - room * np.tanh(np.maximum(values - free, 0) / room), 0)
 

@@ -15,6 +15,7 @@ from space_core.face.normalization import HeadPose
 from space_core.motion.emotion_labels import EMOTIONS
 from space_core.motion.loudness import smooth
 from space_core.motion.prosody import Prosody
+from space_core.motion.speaker_variation import speaker_deviation
 from space_core.timing import FPS
 
 WEIGHTS = weights_path("head_pose.safetensors")
@@ -25,14 +26,14 @@ NUM_CHANNELS = 6
 YAW, PITCH, ROLL, SWAY_X, SWAY_Y, LOG_SCALE = range(NUM_CHANNELS)
 
 MAX_ROTATION = 15.0  # degrees from the photo's pose in any angle, for generated motion
-# Degrees. A photo carries no profile: away from the camera no head reaches the first yaw, unless the photo's is so far
-# that it could not turn by nearly the second.
+# Degrees. No head turns further from the camera than MAX_YAW, as the photo has no pixels of a profile; but every head
+# may turn by MIN_TURN from the photo's yaw.
 MAX_YAW, MIN_TURN = 50.0, 11.0
 MAX_SWAY = np.array([0.15, 0.12, 0.08])  # of SWAY_X, SWAY_Y, LOG_SCALE
 LINEAR_PART = 0.6  # of a limit: up to here motion is unchanged, beyond it is compressed
 
-# The motion is a random process on a clock of its own, faster in speech than in pauses, so that the head comes to rest
-# in pauses without returning, and never stops.
+# The motion is a random process on a clock that runs faster in speech than in pauses: in pauses the head slows down
+# where it is, and never stops.
 CLOCK_IN_SPEECH = 1.15
 CLOCK_IN_SILENCE = 0.22
 CLOCK_SMOOTHING = 0.25 * FPS  # frames (standard deviation)
@@ -41,15 +42,16 @@ AMPLITUDE_DURATION = 0.15 * FPS  # frames (standard deviation) over which it var
 AMPLITUDE_SPREAD = np.array([0.9, 0.35, 0.9, 0.9, 0.35, 0.5])  # of its logarithm, by channel: nods are most regular
 MAX_AMPLITUDE = 1.6  # standard deviations of its logarithm
 AMPLITUDE_IN_SILENCE = 0.4
-# Just before a phrase begins recorded heads are 40 % faster than on average: what is added there as speech sets in.
+# Recorded heads are 40 % faster than on average just before a phrase begins. Added to the amplitude for each unit per
+# second by which speaking (0 … 1) rises, so many frames earlier.
 ONSET_AMPLITUDE, ONSET_LEAD_FRAMES = 1.3, round(0.12 * FPS)
 FARTHEST = 4.5  # standard deviations of the motion, at most
 MAX_SPREAD = 0.5  # of the logarithm of a random speaker's deviation: 0.61 to 1.65 times the typical one
 
 EASE_IN_FRAMES = 0.5 * FPS  # over which all motion sets in
 NOD_BAND = 0.5 * FPS  # frames (standard deviation); slower changes of loudness are not syllables
-# Nods on accents: recorded chins are highest a fifth of a second before an accented syllable, by so many degrees more
-# than those that the loudness alone brings, per unit of accent.
+# Nods on accents: recorded chins are highest a fifth of a second before an accented syllable. Degrees per unit of
+# accent, in addition to the nods that follow the loudness.
 ACCENT_LEAD_FRAMES = 5
 ACCENT_NOD, ACCENT_NOD_WIDTH = 0.35, 0.14 * FPS  # frames, standard deviation
 NOD_SPREAD = 0.6  # of the logarithm of the nods' amplitude …
@@ -129,7 +131,7 @@ def generate_head_pose(
     ease_in = ease(np.arange(num_frames) / EASE_IN_FRAMES)
 
     # 1. Rotation and sway: a random process with the model's spectrum.
-    deviation = speaker_deviation(model, random)
+    deviation = speaker_deviation(model.deviation, model.spread, MAX_SPREAD, random)
     motion = _random_motion(model, loud, random) * deviation
 
     # 2. Nods on stressed syllables.
@@ -145,12 +147,6 @@ def generate_head_pose(
         motion[:, YAW : ROLL + 1] += attitude
 
     return moved_head((motion - motion[0]) * amount, photo)
-
-
-def speaker_deviation(model: HeadMotionModel, random: np.random.Generator) -> np.ndarray:
-    """(6,) the standard deviation of a random speaker's offsets."""
-    spread = model.spread * random.standard_normal(NUM_CHANNELS)
-    return model.deviation * np.exp(np.clip(spread, -MAX_SPREAD, MAX_SPREAD))
 
 
 def breathing(cycles: np.ndarray) -> np.ndarray:
@@ -169,7 +165,7 @@ def moved_head(motion: np.ndarray, photo: HeadPose) -> HeadPose:
 def rotation_limits(angles: np.ndarray, photo: HeadPose, farthest: float) -> np.ndarray:
     """(T, 3) how far yaw, pitch and roll (T, 3) may be from the photo's pose, degrees: ``farthest``, or less.
 
-    A photo of a turned head carries less of a turn that leads still further away from the camera.
+    Turns that lead further away from the camera are limited more strongly the further the photo's head is turned.
     """
     limits = np.full(angles.shape, farthest)
     yaw = photo.rotation[0, 0]
@@ -180,7 +176,8 @@ def rotation_limits(angles: np.ndarray, photo: HeadPose, farthest: float) -> np.
 def head_attitude(emotion: np.ndarray, seed: int) -> np.ndarray:
     """How an emotion turns the head, (T, 3) yaw, pitch, roll in degrees, for an emotion curve (T, 8).
 
-    Slow, and 0 without emotion. The seed chooses to which side it tilts, except in contempt, whose face is one-sided.
+    Varies slowly; 0 without emotion. The seed chooses the side to which the head tilts, except in contempt, where the
+    face decides it: contempt raises one corner of the mouth.
     """
     turned = emotion @ attitudes(seed)
     return smooth(turned, ATTITUDE_SMOOTHING) if len(emotion) else turned

@@ -1,8 +1,7 @@
-"""Screams and very high notes, for which a mouth is open.
+"""Opens the mouth in screams and very high notes.
 
-Whoever sings or screams so high lowers the jaw, as the first resonance of the vocal tract has to be at the pitch or
-above it (Joliveau et al., 2004). The network was trained on speech, where no voice is that high, and often shuts the
-lips.
+People lower the jaw for these, as the first resonance of the vocal tract has to be at the pitch or above it (Joliveau
+et al., 2004). The network was trained on speech, where no voice is that high, and often shuts the lips.
 """
 
 import numpy as np
@@ -14,19 +13,20 @@ from space_core.timing import SAMPLE_RATE, SAMPLES_PER_FRAME
 
 # The pitch is the first high peak of the autocorrelation (Boersma, 1993) in a window around each frame.
 WINDOW, FFT_SIZE = 1024, 2048  # 64 ms
-LAGS = np.arange(7, 40)  # samples: 2.3 kHz to 400 Hz; a voice below LOWEST is to be found as such
+LAGS = np.arange(7, 40)  # samples: 2.3 kHz to 400 Hz, so that pitches below LOWEST are found, too
 LOWEST = 560.0  # Hz
 PERIODIC = 0.85  # autocorrelation at the pitch, relative to that of lag 0, at least
 NEARLY_HIGHEST = 0.06  # a peak this much below the highest counts as much as it does, against subharmonics
 LOUD_DB = -18.0  # relative to the speech power
 MIN_FREQUENCY = 80.0  # Hz; hum and rumble below do not count
 
-# Of the power, at most so much is below the pitch, where speech and nearly all music has some, and at least so much is
-# above it, in some frames nearby; a whistle, a hum and a beep have less.
-BELOW_FROM, MAX_BELOW = 0.7, 0.006  # the first is a share of the pitch
+# A high voice has at most the share MAX_BELOW of its power below BELOW_FROM times the pitch (speech and nearly all
+# music have more), and in some frames nearby at least MIN_ABOVE above ABOVE_FROM times it (whistles and beeps have
+# less).
+BELOW_FROM, MAX_BELOW = 0.7, 0.006
 ABOVE_FROM, MIN_ABOVE = 1.5, 0.012
 
-SPAN, MIN_FRAMES = 5, 4  # of so many frames around one so many have to be as high
+SPAN, MIN_FRAMES = 5, 4  # frames around each, and how many of these have to be high voices
 NEARBY = 12  # frames
 SMOOTHING = 1.6  # frames
 # In outer-eye-corner distances, 11 mm: the median of what is predicted for screams that the network takes for voices.

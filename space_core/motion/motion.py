@@ -108,7 +108,7 @@ class Motion:
         return PosedFace(self.edited, self.head_pose, self.emotion, self.speech_features, self.hair, self.tongue)
 
     def segments(self) -> Iterator["Motion"]:
-        """The whole in order, in segments as long as those in which speech becomes landmarks."""
+        """The whole motion in consecutive segments, as long as those that Speech2Landmarks predicts."""
         for first in range(0, len(self), HOP_FRAMES):
             yield self[first : first + HOP_FRAMES]
 

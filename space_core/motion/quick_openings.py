@@ -1,8 +1,9 @@
 """Quick openings and closings of the mouth, which a regression makes smaller than recorded ones.
 
-A prediction averages over what sound leaves open, and over when exactly it happens, so that it loses more of what is
-quick. Predicted lip openings have the recorded power up to 3.5 Hz, and 0.37 of it from 4 to 5 Hz, although half of that
-motion follows the sound; above 6 Hz recorded motion is the tracker's noise, which no sound explains.
+A prediction averages over everything that the sound does not determine, such as the exact time of a motion, so that
+quick motion loses most. Predicted lip openings have the recorded power up to 3.5 Hz, and 0.37 of it from 4 to 5 Hz,
+although half of that motion follows the sound; above 6 Hz recorded motion is the tracker's noise, which no sound
+explains.
 """
 
 import numpy as np

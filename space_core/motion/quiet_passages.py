@@ -24,9 +24,12 @@ STEADY, VARYING = 1.5, 3.0  # standard deviation of the level of blocks, of nois
 def raise_quiet_passages(speech: np.ndarray, whole: float | None = None) -> np.ndarray:
     """Speech (N,) float32, 16 kHz mono, with its long quiet passages raised to 10 dB below the rest, by at most 15 dB.
 
-    Words and phrases that are quieter than others stay so, as do pauses, steady noise and background. Most recordings
-    have no such passage, and are returned as they are. ``whole`` is the mean power of the recording where speech is a
-    part of it.
+    Single words and phrases that are quieter than others are not raised, nor are pauses, steady noise and background.
+    Most recordings have no long quiet passage, and are returned unchanged.
+
+    Args:
+        speech: a whole recording, or a part of one.
+        whole: mean power of the whole recording, if ``speech`` is a part of it.
     """
     power = block_powers(speech[: len(speech) // BLOCK_SAMPLES * BLOCK_SAMPLES])
     gain = _gains(power, gated_power(power) if whole is None else whole)

@@ -1,4 +1,4 @@
-"""What speech determines of a few frames, whoever says it: the outputs of Speech2Landmarks' network as a mouth does."""
+"""The part of the motion of a few frames that depends on the speech alone, not on the portrait."""
 
 from typing import NamedTuple, Self
 
@@ -19,7 +19,7 @@ from space_core.motion.speech_features import speech_onsets
 
 
 class SpeechWindow(NamedTuple):
-    """What speech determines of t frames, independent of the face.
+    """The part of the motion of t frames that depends on the speech alone.
 
     Attributes:
         outputs: (t, coefficients + 1) of the network.
@@ -28,7 +28,7 @@ class SpeechWindow(NamedTuple):
         labiodental: (t,) how far the mouth takes the shape of /f v/, 0 … 1.
         tongue: (t, 2) how far the tongue's tip is raised, and put between the teeth, 0 … 1; see ``tongue_shares``.
         breath: (t,) by how much a breath opens the mouth, in outer-eye-corner distances.
-        features: (t, 256) float16, the encoder's features as the decoder takes them in; 0 in pauses.
+        features: (t, 256) float16, the encoder's features, input of the decoder; 0 in pauses.
     """
 
     outputs: np.ndarray
@@ -41,19 +41,19 @@ class SpeechWindow(NamedTuple):
 
     @classmethod
     def of(cls, course: np.ndarray, activity: np.ndarray, near_speech: np.ndarray, features: np.ndarray) -> Self:
-        """Of a mouth's course (t, coefficients + 5), see ``mouth_course``, and features (t, 256) of any type."""
+        """From the columns (t, coefficients + 5) of ``mouth_course``, and features (t, 256) of any type."""
         outputs, labiodental, tongue, breath = course[:, :-4], course[:, -4], course[:, -3:-1], course[:, -1]
         return cls(outputs, activity, near_speech, labiodental, tongue, breath, features.astype(np.float16))
 
     def with_breaths_scaled(self, factors: np.ndarray) -> Self:
-        """The same with breaths that open the mouth by factors (t,) as far."""
+        """The same window with the opening of breaths multiplied by factors (t,)."""
         return self._replace(breath=self.breath * factors)
 
 
 def mouth_course(
     outputs: np.ndarray, features: np.ndarray, activity: np.ndarray, high: np.ndarray, basis: np.ndarray, start: int
 ) -> np.ndarray:
-    """The network's outputs as the mouth follows them, then shares of consonants and the opening of breaths.
+    """The network's outputs, corrected for high voices, quick motion, closures and onsets; consonants; breaths.
 
     Args:
         outputs: (T, coefficients + 1) coefficients of the basis and closure logits.

@@ -16,12 +16,13 @@ from space_core.motion.action_unit_labels import UNIT_COLUMNS
 from space_core.motion.action_units import MILLIMETRES, column_shapes
 from space_core.motion.loudness import smooth
 from space_core.motion.prosody import Prosody
+from space_core.motion.speaker_variation import speaker_deviation
 from space_core.timing import FPS
 
 WEIGHTS = weights_path("upper_face.safetensors")
 
-# What is modelled, in millimetres: height of the brows, of their inner halves above the outer ones, how near their
-# inner ends are to each other, height of the cheeks, opening of the lids.
+# What is modelled, in millimetres: height of the brows; height of their inner halves above their outer halves; how near
+# their inner ends are to each other; height of the cheeks; opening of the lids.
 CHANNELS = ("brows", "inner_brows", "knit", "cheeks", "lids")
 BROWS, INNER_BROWS, KNIT, CHEEKS, LIDS = range(len(CHANNELS))
 UNITS = ("1", "2", "4", "6", "5")  # that move these, in the same order
@@ -34,11 +35,11 @@ FEATURES = ("accent", "pitch", "loudness", "speaking")  # of the prosody
 FEATURE_MEANS, FEATURE_DEVIATIONS = np.array([0.45, 0.0, 0.5, 0.8]), np.array([0.55, 2.5, 0.3, 0.3])  # in speech
 KERNEL_RADIUS = 12  # frames
 
-# Share of the standard deviation that follows the prosody. A linear fit explains 0.15 of it, which dilutes what comes
-# at varying times; with this share brows are raised on accented syllables as often as recorded.
+# Share of the standard deviation that follows the prosody. A linear fit explains only 0.15 of it, as motion that
+# follows accents with a varying delay averages out; with this share brows rise on accents as often as recorded.
 FOLLOWING = 0.5
 SKEWNESS = 0.3  # of the logarithm of the motion: brows go further up than down, as recorded
-GAIN = 1.5  # makes up for rest, ease and drift slower than a clip, which take from the standard deviation
+GAIN = 1.5  # compensates for rests, easing in and drift slower than a clip, which reduce the standard deviation
 LIDS_WITH_BROWS = 0.25  # millimetres of lid per millimetre of brow
 FARTHEST = 5.0  # typical deviations that motion approaches and never exceeds
 EASE_IN = 0.6 * FPS  # frames from the photo's face
@@ -108,14 +109,13 @@ def upper_face_motion(prosody: Prosody, seed: int) -> np.ndarray:
     slow = smooth(random.standard_normal(num_frames + 2 * margin), AMPLITUDE_DURATION)[margin:][:num_frames]
     slow *= np.sqrt(2 * np.sqrt(np.pi) * AMPLITUDE_DURATION)
     return combined_motion(
-        following, noise, slow, speech_share(prosody), np.arange(num_frames), speaker_deviation(model, random)
+        following,
+        noise,
+        slow,
+        speech_share(prosody),
+        np.arange(num_frames),
+        speaker_deviation(model.deviation, model.spread, MAX_SPREAD, random),
     )
-
-
-def speaker_deviation(model: UpperFaceModel, random: np.random.Generator) -> np.ndarray:
-    """(channels,) the standard deviation of a random speaker's motion, millimetres."""
-    spread = model.spread * random.standard_normal(len(CHANNELS))
-    return model.deviation * np.exp(np.clip(spread, -MAX_SPREAD, MAX_SPREAD))
 
 
 def combined_motion(

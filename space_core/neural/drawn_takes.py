@@ -30,8 +30,9 @@ PORTRAITS = ("astronaut.jpg", "grace_hopper.jpg", "mona_lisa.jpg")
 RECORDINGS = ("english_portrait.flac", "english_starlight.flac", "spanish_stars.flac")
 TAKE_SECONDS, FRAMES_OF_TAKE = 3, 12
 SPEEDS = (0.8, 1.25)  # a recording is played as fast, at a pitch that much higher
-# Beyond what the planner gives, at each moment: deviations of the head's turn (degrees of yaw, pitch, roll), path and
-# zoom; the most action units and their strength; how far the eyes look aside (degrees); how often the lids are lower.
+# Added to the planned motion at each moment: standard deviations of rotation (degrees of yaw, pitch, roll), translation
+# and zoom; up to so many action units of up to such a strength; gaze, up to so many degrees of yaw and pitch; the share
+# of moments with lowered lids.
 TURN, PATH, ZOOM = (9.0, 6.0, 4.0), (0.06,) * 3, (0.03,)
 MAX_UNITS, UNIT_STRENGTH = 3, 1.2
 GAZE, SHUT_SHARE = (25.0, 20.0), 0.25
@@ -102,7 +103,7 @@ class DrawnTakes:
         return self._varied(motion, around, portrait.pose.scale)
 
     def _varied(self, motion: Motion, around: np.ndarray, scale: np.ndarray) -> Motion:
-        """The frames ``around`` moments, each moment with other action units, gaze, lids and head pose."""
+        """The frames ``around`` moments, with random action units, gaze, lids and head poses for each moment."""
         random, frames = self._random, len(around) // FRAMES_OF_TAKE
 
         def of_moments(values: np.ndarray) -> np.ndarray:

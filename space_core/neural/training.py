@@ -1,4 +1,4 @@
-"""Learns Landmarks2Latents for a generator's weights, and keeps it beside them with a card."""
+"""Trains Landmarks2Latents for a generator's weights, and stores it beside them with a card."""
 
 import hashlib
 import os

@@ -1,1 +1,1 @@
-"""Processes of the operating system: children with limits, workers of this package, and a program's memory."""
+"""Processes of the operating system: children with limits, workers of this package, a program's memory."""

@@ -19,8 +19,8 @@ if sys.platform == "linux":
     import resource
     from fcntl import F_SETPIPE_SZ, fcntl
 
-# Has the system kill it when its parent ends, and becomes the program. Arguments: the parent's id, the program …
-# A launcher and not Popen's preexec_fn: that would run Python between fork and exec of a process with many threads.
+# Asks the system to kill this process when its parent ends, and then becomes the program. Arguments: the parent's id,
+# the program, its arguments. Popen's preexec_fn would run Python between fork and exec of a process with many threads.
 LAUNCHER = """
 import ctypes, os, signal, sys
 ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
@@ -46,8 +46,8 @@ def start(
         command: the program's path and its arguments; a list, so that no shell parses names in it.
         cpu_seconds: of all its threads together; 0 for no limit.
         memory_bytes: of address space; 0 for no limit.
-        death_signal: whether, on Linux, it is killed when this process ends, however it does. That takes 20 ms more. A
-            program that writes to a pipe ends by itself then, or at its limit of time.
+        death_signal: whether, on Linux, it is killed when this process ends for any reason. Takes 20 ms more. Not
+            needed for a program that writes to a pipe, which ends with an error when the pipe is closed.
         options: as of ``subprocess.Popen``.
 
     Raises:
@@ -57,8 +57,8 @@ def start(
     if sys.platform == "linux" and death_signal:
         command = [sys.executable, "-I", "-S", "-c", LAUNCHER, str(os.getpid()), *command]
     try:
-        # In a group of its own, so that Ctrl-C reaches only this process, which removes unfinished files. By one thread
-        # that lives as long as this process: the death signal is sent when the thread ends that started the child.
+        # In a group of its own, so that Ctrl-C reaches only this process, which removes unfinished files. Started by a
+        # thread that lives as long as this process: the death signal is sent when the thread that started a child ends.
         started = _starter().submit(lambda: subprocess.Popen(command, start_new_session=True, **options))
         process = started.result()
     except BlockingIOError:  # EAGAIN
@@ -126,12 +126,12 @@ class PerProcess(Generic[Owner]):
 
 
 class Watchdog:
-    """Kills a process that takes too long over something.
+    """Kills a process that takes too long.
 
     Attributes:
-        has_killed: whether it did.
-        has_starved: whether the process got less than ``STARVED_SHARE`` of a processor meanwhile: it did not take long
-            by itself, but on a busy machine.
+        has_killed: whether the process was killed.
+        has_starved: whether the process got less than ``STARVED_SHARE`` of a processor before: the machine was busy,
+            and the process may not be slow.
     """
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
@@ -158,7 +158,7 @@ class Watchdog:
             self._thread.join()
 
     def _watch(self) -> None:
-        # Of what is watched: the deadline; when it was first seen here; and the processor's time until then.
+        # The current deadline; when this thread first saw it; and the processor time of the process until then.
         deadline, begun, used = math.inf, 0.0, 0.0
         while not self._ended.wait(POLL_SECONDS):
             now = time.monotonic()

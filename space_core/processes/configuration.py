@@ -1,21 +1,21 @@
-"""What a program of ours sets for its whole process when it starts; the package leaves other programs as they are."""
+"""Settings of malloc and BLAS for this project's own programs; programs that import the package keep theirs."""
 
 import ctypes
 import os
 import sys
 
-# Of glibc's malloc. It has eight arenas for each core, each of which keeps what its threads have freed: with two, not
-# one, a film takes 25 MB more and no less time. And once a large block was freed, it takes blocks of up to 32 MB from
-# arenas, too, where they leave gaps, 85 MB of them in a film of 12 megapixels.
+# Settings of glibc's malloc. By default it has eight arenas for each core, each of which keeps what its threads have
+# freed: two instead of one take 25 MB more in a film, and save no time. By default it also takes blocks of up to 32 MB
+# from arenas once a large block was freed, where they leave gaps: 85 MB in a film of 12 megapixels.
 MAX_ARENAS, MMAP_BYTES, TRIM_BYTES = 1, 8 << 20, 32 << 20
 M_ARENA_MAX, M_MMAP_THRESHOLD, M_TRIM_THRESHOLD = -8, -3, -1  # of mallopt
 
 
 def configure_process() -> None:
-    """Limits what glibc's malloc keeps and the threads of NumPy's and SciPy's BLAS; to be called first of all.
+    """Limits the memory that glibc's malloc keeps, and the threads of NumPy's and SciPy's BLAS.
 
-    The matrices that NumPy multiplies here are small, and where other threads keep the cores busy, BLAS's threads wait
-    for each other longer than they compute.
+    To be called before anything else. NumPy multiplies only small matrices here, and while other threads keep the cores
+    busy, the threads of BLAS would wait for each other longer than they compute.
     """
     if sys.platform == "linux":
         mallopt = getattr(ctypes.CDLL(None), "mallopt", None)

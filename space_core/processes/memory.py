@@ -1,8 +1,7 @@
-"""Memory of this process: faults for its lack, and returning what was freed to the system."""
+"""Memory of this process: the fault for a lack of it, and the return of freed memory to the system."""
 
 import ctypes
 import errno
-import gc
 import re
 import sys
 from collections.abc import Iterator
@@ -51,20 +50,3 @@ def return_freed_memory() -> None:
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         if trim is not None:  # only glibc has it
             trim(0)
-
-
-@contextmanager
-def spared_by_collector() -> Iterator[None]:
-    """Keeps Python's garbage collector from walking through all that is imported and loaded in this context.
-
-    For the start of a program, which is half a second shorter. Later collections do not walk through it either: where
-    Gradio and torch are imported, that takes 0.2 s each.
-    """
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        if was_enabled:
-            gc.enable()

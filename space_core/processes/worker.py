@@ -1,4 +1,4 @@
-"""What the processes have in common that run a module of this package: how they are called, and how they answer."""
+"""Worker processes, which run a module of this package: the command that starts one, and the pipe for its answers."""
 
 import os
 import sys
@@ -10,22 +10,22 @@ PROGRAM = """
 import sys
 sys.path[:] = sys.argv[1:]
 from importlib import import_module
-from space_core.processes.memory import spared_by_collector
-with spared_by_collector():
+from space_core.processes.garbage_collection import exempt_from_collection
+with exempt_from_collection():
     main = import_module({!r}).main
 main(*{!r})
 """
 
 
 def worker_command(module: str, *arguments: float | str) -> list[str]:
-    """The command that calls ``main(*arguments)`` of a module of this package, with the modules that are found here."""
+    """The command that calls ``main(*arguments)`` of a module of this package, with this process's module path."""
     return [sys.executable, "-c", PROGRAM.format(module, arguments), *sys.path]
 
 
 def open_answers() -> BinaryIO:
-    """In such a process: what its answers are written to, its standard output until now.
+    """Called in a worker process: returns its standard output, for its answers alone.
 
-    What libraries write goes nowhere, and on Linux the process can write no files.
+    Afterwards all other output is dropped, and on Linux the process can't write files.
     """
     if sys.platform == "linux":
         import resource

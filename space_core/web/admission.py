@@ -1,4 +1,4 @@
-"""Who may join the queue: limits of all places and of one visitor's; none may once the server is about to end."""
+"""Admission to the queue: limits for all visitors together and for each of them."""
 
 import math
 
@@ -13,7 +13,7 @@ from space_core.web.visitor_limits import RateLimit
 
 
 class Admission:
-    """Decides for each request. Each line has places of its own: for videos, for previews, for texts to be spoken."""
+    """Admits or refuses requests. Videos, previews and texts to be spoken have separate queues."""
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self._places = settings.queue_size
@@ -28,12 +28,12 @@ class Admission:
         self._is_closed = True
 
     def admit(self, endpoint: str, taken: list[Place], place: Place) -> None:
-        """Lets a request take a place in a line.
+        """Admits a request to a queue.
 
         Args:
             endpoint: its name in metrics and log.
-            taken: the places in the line.
-            place: what is asked for. Visitors are the same if their session or their address is.
+            taken: the places of the queue that are taken.
+            place: the place that is asked for. Two places are one visitor's if their sessions or addresses are equal.
 
         Raises:
             HTTPException: 429 or 503, with a sentence for the visitor.

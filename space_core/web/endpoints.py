@@ -146,7 +146,7 @@ class Endpoints:
     def _shown(
         self, reports: Generator[Report, None, None], progress: gr.Progress
     ) -> Generator[str | Film, None, None]:
-        """Shows the progress of a film; yields the address of its stream as soon as it is begun, and then the film.
+        """Shows the progress of a film; yields the address of its stream when drawing begins, and then the film.
 
         Raises:
             gr.Error: it was stopped.
@@ -206,7 +206,7 @@ class Endpoints:
 
 @contextmanager
 def _refusals_shown() -> Iterator[None]:
-    """Shows the visitor's mistakes as messages; they are no errors of ours, so Gradio doesn't print them."""
+    """Shows ``SpaceError`` to the visitor as a message; Gradio does not print it."""
     refusal, title = None, ""
     try:
         yield
@@ -214,7 +214,7 @@ def _refusals_shown() -> Iterator[None]:
         refusal = str(error)
         title = "This didn't work" if isinstance(error, ServerFault) else "This can't be animated"
     if refusal is not None:
-        # Not while the other is handled: its trace would keep all that the job held, until Python looks for cycles.
+        # Outside the except block: the context of this error would keep what the job held until garbage collection.
         raise gr.Error(refusal, duration=SHOWN_SECONDS, title=title, print_exception=False)
 
 
@@ -232,7 +232,7 @@ def _text(name: str, value: Any) -> str:
 
 
 def _speech_source(values: dict[str, Any]) -> SpeechSource:
-    """The source that the visitor selected last, or else the first one that is there."""
+    """The source that the visitor selected last if it is given, else the first one that is."""
     given = (
         SpeechSource(values["speech"]),
         SpeechSource(text=_text("text", values["text"])),
@@ -260,7 +260,7 @@ def _show(progress: gr.Progress, step: Step) -> None:
 
 
 def _choice_of_face(preview: FacePreview) -> Iterator[str]:
-    """Whose face of several was chosen, and how to choose another one."""
+    """If there are several faces, which one is chosen and how to choose another one."""
     if len(preview.faces) > 1:
         chosen = "the largest" if preview.chosen.number == 1 else f"number {preview.chosen.number}"
         yield (

@@ -79,14 +79,14 @@ def wrong_input(error: Exception) -> AppError:
 
 
 def visitor_message(error: BaseException | None) -> AppError:
-    """The message for an error in an endpoint: its own where it was made for visitors, else that the fault is ours."""
+    """The message for an error in an endpoint: its own if it was made for visitors, else that the server failed."""
     if isinstance(error, AppError):
         return error
     return gr.Error(fault_sentence(error or RuntimeError("no result")), title="This didn't work")
 
 
 def refusal(sentence: str) -> AppError:
-    """The message for a request that is not answered, for a reason that is none of its endpoint's."""
+    """The message for a request that does not reach its endpoint."""
     return gr.Error(sentence, title="This didn't work", print_exception=False)
 
 
@@ -96,7 +96,7 @@ def fetching_refused() -> AppError:
 
 
 def stopped() -> AppError:
-    """The message for programs that wait for what was stopped; the page says that by itself."""
+    """The message for programs whose job was stopped; hidden on the page, which shows that by itself."""
     return gr.Error(STOPPED, title="Stopped", visible=False, print_exception=False)
 
 

@@ -1,9 +1,10 @@
 """What the demo replaces inside Gradio; ``gradio_page`` has what it sets and reads there.
 
-Gradio fetches addresses that visitors give, opens their photos itself, prints tracebacks and names files of the machine
-in errors; uploads that break off are taken or left behind, their progress is kept for ever, event loops are never
-closed, and half of the page is in the language of the browser. None of this can be configured, so it is patched.
-``REPLACED`` lists what the patches rely on: ``apply`` checks it against the Gradio that is installed.
+Gradio fetches addresses that visitors give, opens their photos itself, prints tracebacks, and names files of the
+machine in errors. It accepts incomplete uploads or leaves them on the disk, never forgets the progress of uploads,
+never closes some event loops, and shows half of the page in the language of the browser. None of this can be
+configured, so it is patched. ``REPLACED`` lists the functions that the patches rely on; ``apply`` checks them against
+the installed Gradio.
 """
 
 import asyncio
@@ -51,13 +52,13 @@ from space_core.web.logs import log_event
 
 SESSION = re.compile("[!-~]{1,200}")  # a session's name, which visitors choose
 MAX_FILES = 20  # of one upload
-MAX_PROGRESS = 200  # uploads of which Gradio keeps how far they are
+MAX_PROGRESS = 200  # uploads whose progress Gradio keeps
 
 PAGE_TEMPLATE = "frontend/index.html"
-# In the head of the page: what sites show of a link to it, which Gradio fills with what it says of itself. Gradio takes
-# its words, and the language that it tells screen readers, from the browser; the page is in English.
+# Tags in the head of the page from which other sites build previews of links to it; Gradio's describe Gradio.
 LINK_PREVIEW = re.compile(r'<meta\s+(property="og:|name="twitter:)[^>]*>\s*')
 DESCRIPTION = "One photo and one recording in, a video of that person saying it out."
+# The script: Gradio takes the language of its own labels, and the page's ``lang``, from the browser. Ours are English.
 OWN_HEAD = f"""<meta name="description" content="{DESCRIPTION}" />
         <meta property="og:title" content="SPACE" />
         <meta property="og:description" content="{DESCRIPTION}" />
@@ -152,9 +153,9 @@ def parameters(name: str) -> tuple[str, ...] | None:
 
 
 def _leave_checks_to_the_pipeline() -> None:
-    """Passes values and photos to the endpoints unchecked: Gradio's own messages about wrong ones are not for visitors.
+    """Passes values and photos to the endpoints unchecked, as Gradio's messages about wrong ones are technical.
 
-    By assignment, not by subclasses: Gradio writes a stub file beside each module that defines a component.
+    Methods are replaced, not overridden: Gradio writes a stub file beside each module that subclasses a component.
     """
     _replace("gradio.components.Image.preprocess", lambda self, payload: payload.path if payload else None)
     for component in ("Slider", "Dropdown", "Radio", "Number", "Textbox"):
@@ -182,7 +183,7 @@ def _forbid_fetching() -> None:
         raise fetching_refused()
 
     async def own_file(url: str, cache_dir: str) -> str:
-        """The path of a file of this page whose address an agent gave; nothing is fetched for that."""
+        """The path of one of this page's own files, for its address as agents give it; nothing is fetched."""
         _, is_ours, path = unquote(url).partition("/gradio_api/file=")
         file = Path(path).resolve()
         if not is_ours or not file.is_relative_to(upload_folder().resolve()) or not file.is_file():
@@ -200,7 +201,7 @@ def _forbid_fetching() -> None:
 
 
 def write_to_upload_folder() -> None:
-    """Has Gradio write into the upload folder what it would write into one of its own, chosen when it is imported."""
+    """Makes Gradio write to the upload folder, instead of the folder that it chose when it was imported."""
     for name in WRITING:
         module: Any = importlib.import_module(name)
         module.DEFAULT_TEMP_DIR = str(upload_folder())
@@ -210,7 +211,7 @@ def write_to_upload_folder() -> None:
 
 
 def _replace_error_messages() -> None:
-    """Plain sentences for visitors, where Gradio has "Error" or nothing; type and place in the log, not tracebacks."""
+    """Shows visitors plain sentences instead of "Error" or nothing; logs type and place instead of tracebacks."""
     preprocess_data, error_payload = gradio.blocks.Blocks.preprocess_data, gradio.utils.error_payload
 
     async def preprocess_or_refuse(self: Any, *arguments: Any, **named: Any) -> list[Any]:
@@ -226,7 +227,7 @@ def _replace_error_messages() -> None:
         return payload if isinstance(error, AppError) else {**payload, FAULT: fault_reason(error or RuntimeError())}
 
     class RestartMessage(UnexpectedErrorMessage):
-        """What a stream ends with that the end of the server breaks off."""
+        """The last message of a stream when the server ends."""
 
         def __init__(self, **values: Any) -> None:
             super().__init__(**{**values, "message": RESTARTING})
@@ -242,7 +243,7 @@ def _replace_error_messages() -> None:
 
 
 def _refuse_wrong_requests() -> None:
-    """Has requests for unknown functions and with unknown arguments fail with exceptions of their own types."""
+    """Makes requests for unknown functions, or with unknown arguments, fail with exceptions of their own types."""
     get_fn, construct_args = gradio.route_utils.get_fn, gradio_client.utils.construct_args
 
     def find_function(blocks: gr.Blocks, api_name: str | None, body: Any) -> Any:
@@ -252,7 +253,7 @@ def _refuse_wrong_requests() -> None:
             function = get_fn(blocks, api_name, body)
         except KeyError:
             raise gradio.route_utils.FnIndexInferError from None
-        if not function.fn:  # one that the page carries out itself, in JavaScript
+        if not function.fn:  # a listener in JavaScript, which only the page can run
             raise gradio.route_utils.FnIndexInferError
         if function.collects_event_data and not _is_click(body.event_data):
             raise fastapi.HTTPException(422, WRONG_CLICK)
@@ -269,9 +270,10 @@ def _refuse_wrong_requests() -> None:
 
 
 def _refuse_broken_uploads() -> None:
-    """Takes an upload only if it is complete and has files; of any other, nothing is left on the disk.
+    """Accepts an upload only if it is complete and has files; of any other, nothing is left on the disk.
 
-    Gradio names the folder of a file by its contents; who had the same file could ask whether others uploaded it.
+    Gradio names the folder of a file by the hash of its contents, so that anybody with the same file could find out
+    whether somebody else has uploaded it. Random bytes are added to the hash.
     """
     parser = gradio.route_utils.GradioMultiPartParser
     parse, on_end = parser.parse, parser.on_end
@@ -302,9 +304,9 @@ def _refuse_broken_uploads() -> None:
 
 
 def _forget_progress() -> None:
-    """Keeps nothing of uploads that never come but whose progress is asked for, and of finished ones only the latest.
+    """Forgets the progress of uploads that never arrive, and of all but the latest that have finished.
 
-    Gradio remembers every name that it was asked for.
+    Gradio keeps every upload id that was asked for.
     """
     progress = gradio.route_utils.FileUploadProgress
     is_tracked, stop_tracking, track = progress.is_tracked, progress.stop_tracking, progress.track
@@ -340,7 +342,7 @@ def _replace_page_head() -> None:
 
 
 def _open_no_event_loops() -> None:
-    """Makes locks without the event loop that Gradio opens for each of them and never closes."""
+    """Makes locks without an event loop; Gradio opens one for each lock and never closes it."""
     _replace("gradio.queueing.safe_get_lock", asyncio.Lock)
     _replace("gradio.utils.safe_get_lock", asyncio.Lock)
     _replace("gradio.utils.safe_get_stop_event", asyncio.Event)

@@ -1,4 +1,4 @@
-"""What a visitor asks for, and what is reported of it until it is made."""
+"""Jobs: requests of visitors, reports of their progress, time limits."""
 
 import re
 import secrets
@@ -19,7 +19,7 @@ class SpeechSource:
 
 @dataclass(frozen=True)
 class JobRequest:
-    """What a visitor asks for: one setting for an animation, two to four for a comparison."""
+    """A visitor's request: one setting for an animation, two to four for a comparison."""
 
     photo: str
     speech: SpeechSource
@@ -28,7 +28,7 @@ class JobRequest:
 
     @property
     def name(self) -> str:
-        """What its files are called, without suffix: after the photo, and what becomes of it."""
+        """The name of its files without suffix: that of the photo with the emotion, or with "compared"."""
         photo, emotion = re.sub(r"\W+", "_", Path(self.photo).stem)[:40], self.settings[0].emotion
         if len(self.settings) > 1:
             return f"{photo}-compared"
@@ -55,7 +55,7 @@ class Stream:
 
 @dataclass(frozen=True)
 class Film:
-    """What was made. The files are there until the iterator that gave them goes on.
+    """A finished film. Its files exist until the iterator that yielded it is resumed.
 
     Attributes:
         video: an MP4 with sound.
@@ -78,9 +78,11 @@ class Film:
 
 @dataclass(eq=False)
 class Job:
-    """A request that is being carried out, until ``cancelled`` says why not any more: "stopped", "left", "restarting".
+    """A request that is being carried out.
 
-    ``number`` names it in the log.
+    Attributes:
+        cancelled: why it is to end: "stopped", "left" or "restarting"; "" while it goes on.
+        number: identifies it in the log.
     """
 
     cancelled: str = ""
@@ -89,7 +91,7 @@ class Job:
 
 @dataclass(frozen=True)
 class TimeLimit:
-    """How long a job may take, in seconds: the same for every job, and so much more for each second of speech."""
+    """How long a job may take: ``seconds``, and ``per_speech_second`` more for each second of speech."""
 
     seconds: float = 120.0
     per_speech_second: float = 20.0
@@ -100,7 +102,7 @@ class TimeLimit:
 
 
 class JobCancelled(Exception):  # noqa: N818 – not an error
-    """Raised in the thread at work, by its progress callback: the result is no longer waited for."""
+    """Raised by the progress callback, in the thread of a job that was cancelled."""
 
 
 Report = Step | Stream | Film

@@ -53,15 +53,15 @@ def configure(level: str) -> None:
 
 
 def log_event(name: str, level: str = "info", **fields: Any) -> None:
-    """Logs that something happened; ``fields`` are numbers and words of ours, never a visitor's."""
+    """Logs an event; ``fields`` are numbers and words of this program, never a visitor's."""
     _LOGGER.log(getattr(logging, level.upper()), name, extra={"fields": fields})
 
 
 def error_fields(error: BaseException) -> dict[str, str]:
-    """The type and place of an error of ours and of its cause, as fields of ``log_event``.
+    """The type and place of an error and of its cause, as fields of ``log_event``.
 
-    Not their messages, which may quote what a visitor gave. The whole trace, which has the messages, is added at the
-    level "debug".
+    Their messages are left out, as they may quote a visitor's input. At the level "debug" the whole traceback is added,
+    messages included.
     """
     fields = {"error": type(error).__name__, "place": _place(error)}
     if isinstance(error, OSError) and error.errno is not None:

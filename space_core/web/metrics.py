@@ -56,17 +56,17 @@ class Metrics:
         self._stuck = Gauge("space_stuck_jobs", "Jobs past their time limit that do not end.", registry=registry)
 
     def count_request(self, endpoint: str) -> None:
-        """Counts a request; ``endpoint`` is a name of ours."""
+        """Counts a request; ``endpoint`` is a fixed name, never a visitor's word."""
         self._requests.labels(endpoint).inc()
 
     def count_failure(self, endpoint: str, reason: str) -> None:
         """Counts a request that ended without a result.
 
         Args:
-            endpoint: a name of ours.
+            endpoint: see ``count_request``.
             reason: "input" (the visitor's files or options), "stopped" (by the visitor), "full" (no place in the
                 queue), "limit" (of one visitor), "left" (the visitor went away), "restarting" (the server ends), or
-                one of ``FAULT_REASONS``: a fault of ours.
+                one of ``FAULT_REASONS``: a fault of the server.
 
         Raises:
             ValueError: any other reason.
@@ -76,7 +76,7 @@ class Metrics:
         self._failures.labels(endpoint, reason).inc()
 
     def observe_stage(self, stage: str, seconds: float) -> None:
-        """Adds the time that a stage of the pipeline took; ``stage`` is a name of ours."""
+        """Adds the time that a stage of the pipeline took; ``stage`` is a name of ``Progress``."""
         self._stages.labels(stage).observe(seconds)
 
     def observe_film(self, num_frames: int, seconds: float) -> None:

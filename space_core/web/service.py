@@ -1,4 +1,4 @@
-"""Animations for all visitors of the demo, made by one backend that they share: a pipeline, or replicas of one."""
+"""The service of the demo: jobs of all visitors, carried out by one backend."""
 
 import contextlib
 import gc
@@ -36,15 +36,15 @@ from space_core.web.settings import on_zero_gpu
 
 STREAM = "stream.mp4"
 BUSY = "This demo is making a video or talks with somebody else at the moment. Try again in a minute."
-CHARACTERS_PER_SECOND = 10  # of a text that is spoken, at least
-DEGRADED_SECONDS = 600.0  # after a fault, at most, in which ``health`` names it: alerts have fired by then
+CHARACTERS_PER_SECOND = 10  # lower limit of the speed of synthesized speech
+DEGRADED_SECONDS = 600.0  # for which ``health`` names a fault at most; monitoring has raised an alert by then
 ZERO_GPU_SECONDS = 120  # for which a ZeroGPU Space lends its GPU
 
 
 class AnimationService:
-    """Makes videos with one backend. May be called from several threads; the page's queue limits how many at a time.
+    """Carries out jobs with one backend. May be called from several threads; the page's queue limits how many at once.
 
-    A visitor is named by the session of their page or program; all that is being made for them can be cancelled.
+    A visitor is identified by the session of their page or program; all jobs of a visitor can be cancelled.
     """
 
     def __init__(
@@ -60,9 +60,9 @@ class AnimationService:
 
         Args:
             pipeline: makes them.
-            metrics: count them.
-            limit: of the time of each job.
-            replicas: numbers of replicas for ``health`` and the metrics, where the backend has any.
+            metrics: count requests, failures and films.
+            limit: time limit of each job.
+            replicas: returns the numbers of replicas, for ``health`` and the metrics; None if the backend has none.
             num_slots: how many films are made at a time; a live session takes the slot of one.
             max_sessions: how many live sessions there are at a time.
         """
@@ -86,9 +86,13 @@ class AnimationService:
         self._run = _with_gpu(self._run_in_thread)
 
     def health(self) -> dict[str, Any]:
-        """Whether the networks are loaded, on which device, the reason of the latest fault (None: there was none within
-        ``DEGRADED_SECONDS``, or a job has succeeded since), the number of jobs that can't be ended, and those of
-        replicas, if there are any."""
+        """The state of the service, for ``/healthz``.
+
+        Returns:
+            "loaded", "device"; "degraded", the reason of the latest fault, or None if it is older than
+            ``DEGRADED_SECONDS`` or a job has succeeded since; "stuck", the number of jobs that can't be ended; and the
+            numbers of replicas, if there are any.
+        """
         reason, moment = self._fault or (None, 0.0)
         degraded = reason if time.monotonic() < moment + DEGRADED_SECONDS else None
         state = {"loaded": True, "device": str(self._pipeline.device), "degraded": degraded, "stuck": self._num_stuck()}
@@ -116,7 +120,7 @@ class AnimationService:
                 raise
 
     def preview(self, photo: str, options: AnimationOptions) -> FacePreview:
-        """Which faces a photo shows; see ``SpacePipeline.preview``. A photo that will do is prepared for a film."""
+        """See ``SpacePipeline.preview``; afterwards the photo is prepared for a film in the background."""
         self.metrics.count_request("look")
         with self._count_failures("look", Job()), self._preview_pace.turn():
             work = partial(self._pipeline.preview, photo, options)
@@ -126,13 +130,14 @@ class AnimationService:
         return preview
 
     def say(self, visitor: str, text: str, path: Path, max_seconds: float) -> bool:
-        """Writes a text, spoken, to a WAV.
+        """Synthesizes a text and writes it to a WAV.
 
         Returns:
             Whether it was written; False if the visitor cancelled it.
 
         Raises:
-            SpaceError: see ``write_speech``; or we failed.
+            SpaceError: see ``write_speech``.
+            ServerFault: the server failed.
         """
         self.metrics.count_request("say")
         with self._job_of(visitor) as job, self._count_failures("say", job):
@@ -171,10 +176,11 @@ class AnimationService:
             intermediate_results: whether the landmark video and the motion file are made, too.
 
         Yields:
-            Steps, the stream of the film when it is begun, and at last the film; nothing more once it is cancelled.
+            Steps; the stream of the film when drawing begins; the film at the end. Nothing more once it is cancelled.
 
         Raises:
-            SpaceError: an input can't be used, or we failed.
+            SpaceError: an input can't be used.
+            ServerFault: the server failed.
         """
         yield from self._carry_out("animate", visitor, JobRequest(photo, speech, (options,), intermediate_results))
 
@@ -186,14 +192,13 @@ class AnimationService:
 
     @contextlib.contextmanager
     def live(self, on_restart: OnRestart) -> Iterator[Job]:
-        """A live session, in the slot of a film. No visitor can cancel it: its connection is the only way to it.
+        """A live session, in the slot of a film. It can't be cancelled by a session's name, only by its connection.
 
         Args:
             on_restart: see ``FilmSlots.begin_session``.
 
         Raises:
-            SpaceError: there are as many as there may be, there are films that need the slot, or the server is about
-                to end; or what is raised within.
+            SpaceError: no slot is free, films wait for one, or the server is about to end; or what is raised within.
         """
         self.metrics.count_request("live")
         if not self._slots.begin_session(on_restart):
@@ -217,15 +222,15 @@ class AnimationService:
         self._slots.drain(seconds)
 
     def cancel(self, visitor: str) -> None:
-        """Ends, within a second, what is being made for a visitor who asks for that."""
+        """Ends the jobs of a visitor who asks for that, within a second."""
         self._cancel(visitor, "stopped")
 
     def disconnect(self, visitor: str) -> None:
-        """Ends what is being made for a visitor who has left."""
+        """Ends the jobs of a visitor who has left."""
         self._cancel(visitor, "left")
 
     def end(self) -> None:
-        """Ends all that is being made, because the server ends."""
+        """Ends all jobs, because the server ends."""
         self._is_ending = True
         self._preparation.end()
         with self._lock:
@@ -234,7 +239,7 @@ class AnimationService:
             self._cancel(visitor, "restarting")
 
     def expire(self, older_than: float) -> None:
-        """Removes prepared portraits that were not used for so many seconds: they hold whole photos."""
+        """Removes prepared portraits, which hold whole photos, that were not used for ``older_than`` seconds."""
         self._pipeline.forget_portraits(older_than)
 
     def _cancel(self, visitor: str, reason: str) -> None:
@@ -271,7 +276,7 @@ class AnimationService:
         try:
             yield from iterate_in_thread(self._make_film, request, STREAM, self._limit, self.abandon)
         finally:
-            gc.collect()  # what failed jobs held, with their temporary files, is partly in cycles with their exceptions
+            gc.collect()  # exceptions of failed jobs are in reference cycles that hold arrays and temporary files
             return_freed_memory()
 
     def _make_film(self, request: JobRequest, folder: Path, progress: Progress) -> Film:
@@ -294,7 +299,7 @@ class AnimationService:
         return Film(video, landmark_video, motion_file, made.num_frames, made.num_faces, made.notes, seconds)
 
     def _speak(self, request: JobRequest, path: Path, progress: Progress) -> Path:
-        """Writes the request's text, spoken, to a WAV, and returns its path."""
+        """Synthesizes the request's text, writes it to a WAV and returns its path."""
         pieces = [0, 1]  # done, and of how many
 
         def report(done: int, total: int) -> None:
@@ -336,7 +341,7 @@ class AnimationService:
 
     @contextlib.contextmanager
     def _count_failures(self, endpoint: str, job: Job) -> Iterator[None]:
-        """Counts and logs what fails within this context; a fault of ours becomes a sentence for the visitor."""
+        """Counts and logs exceptions within this context; other ones than ``SpaceError`` become a ``ServerFault``."""
         try:
             yield
         except GeneratorExit:

@@ -62,8 +62,8 @@ def _build_option_widget(name: str, metadata: Widget, given: dict[str, Any], cha
     choices = option_choices(name) or ()
     match metadata.kind:
         case "slider":
-            least, most = option_range(name) or (None, None)
-            return gr.Slider(**{**given, "minimum": least, "maximum": most, "step": metadata.step, **changes})
+            minimum, maximum = option_range(name) or (None, None)
+            return gr.Slider(**{**given, "minimum": minimum, "maximum": maximum, "step": metadata.step, **changes})
         case "number":
             return gr.Number(**{**given, "precision": 0, **changes})
         case "radio":

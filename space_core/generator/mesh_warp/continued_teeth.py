@@ -1,4 +1,4 @@
-"""How the upper teeth of a photo go on under its lip: a lip that rises further uncovers their crowns, then gum.
+"""Continues the upper teeth of a photo under its lip: a lip that rises further uncovers their crowns, then gum.
 
 Lengths are normalized, see ``prepared_mouth``.
 """
@@ -10,32 +10,34 @@ from space_core.arrays import smoothstep
 from space_core.generator.mesh_warp.anatomy import MILLIMETRE
 from space_core.generator.mesh_warp.upper_row import SIDES_FADE, enamel_in_light
 
-# Teeth of a photo go on upwards from so far below their upper edge, which has some of the colour of lip or gum, as
-# crowns of this height do: by so much at least. At its ends less of a row is seen; as much is covered there as where
-# it has that share of its greatest height. Above the crowns, up to this distance, there is gum.
+# Teeth are continued from TEETH_EDGE below their upper edge, as the edge has some of the colour of lip or gum. Crowns
+# are CROWN high; at least MIN_COVERED of them is taken to be covered. At the ends of a row, where less is seen, as much
+# is covered as where MOST_OF_ROW of its greatest height is seen. Gum follows, up to TEETH_GO_ON above the edge.
 TEETH_EDGE, CROWN, MIN_COVERED, TEETH_GO_ON = 1.2 * MILLIMETRE, 10.5 * MILLIMETRE, 2 * MILLIMETRE, 14 * MILLIMETRE
 MOST_OF_ROW = 0.9
 BELOW_EDGE = 2.5 * MILLIMETRE  # over which a tooth's brightness is taken
-# The dark gap between two teeth does not go on, beyond this share of the brightness next to it; that far.
+# Dark gaps between teeth are not continued: everywhere continued teeth have at least this share of the greatest
+# brightness in a window of this width along the row.
 SHALLOW_GAP, BESIDE_GAP = 0.9, 2.2 * MILLIMETRE
 GUM_LINE, GUM_WAVE = 1.2 * MILLIMETRE, 1.5 * MILLIMETRE  # how gradually crowns go over to gum; smoothing along the row
-GUM_ABOVE = 0.8 * MILLIMETRE  # an edge that shows gum between teeth; from there on there is gum
-GUM_SHADE, GUM_SHADE_REACH = 0.45, 4 * MILLIMETRE  # of light, that the lip keeps from gum so far above the teeth
-# Gum is so much redder than teeth, by red over green, and at least so bright: gaps between teeth are darker. Between
-# two teeth it reaches down furthest, which are so wide at most.
+GUM_ABOVE = 0.8 * MILLIMETRE  # height above an edge that shows gum between teeth, from which on there is only gum
+GUM_SHADE, GUM_SHADE_REACH = 0.45, 4 * MILLIMETRE  # share of light that gum lacks at the teeth; up to this height above
+# Ratios of gum to teeth: gum is redder (red over green), and gaps between teeth are darker than it (brightness). Gum
+# reaches down furthest between two teeth, which are at most TOOTH_WIDTH wide.
 GUM_REDNESS, GUM_BRIGHTNESS, TOOTH_WIDTH = (1.15, 1.3), (0.45, 0.6), 8 * MILLIMETRE
 
 
 def continued_teeth(picture: torch.Tensor, teeth: torch.Tensor, scale: float, gums: torch.Tensor) -> torch.Tensor:
-    """(1, 4, h, w) a picture and where its upper teeth are, 0…1, which go on upwards: as far as crowns do, then gum.
-
-    A lip that rises further than in the photo uncovers more of them.
+    """Continues the upper teeth of a picture upwards, as far as crowns reach, and then gum.
 
     Args:
-        picture: (1, 3, h, w).
-        teeth: (1, 1, h, w) where it shows them.
+        picture: (1, 3, h, w), 0…1.
+        teeth: (1, 1, h, w), 0…1, where it shows upper teeth.
         scale: pixels per normalized unit.
-        gums: (3,) their colour where the picture shows none.
+        gums: (3,) colour of gums, 0…1, for pictures that show none.
+
+    Returns:
+        (1, 4, h, w) the continued picture, and where it has teeth or gum, 0…1.
     """
     shown = teeth[0, 0] > 0.5
     if not shown.any():
@@ -57,9 +59,10 @@ def continued_teeth(picture: torch.Tensor, teeth: torch.Tensor, scale: float, gu
 def _above_teeth(
     picture: torch.Tensor, shown: torch.Tensor, edge: torch.Tensor, scale: float, gums: torch.Tensor
 ) -> torch.Tensor:
-    """(1, 3, h, w) what is above upper teeth, ``shown`` (h, w) in a picture: the rest of their crowns, and gum.
+    """(1, 3, h, w) colours above upper teeth: the rest of their crowns, then gum.
 
-    From the row ``edge`` (w,) upwards; for the other arguments see ``continued_teeth``.
+    ``shown`` (h, w) bool is where the picture shows the teeth, ``edge`` (w,) the row from which on they are continued
+    upwards; for the other arguments see ``continued_teeth``.
     """
     has, rows = shown.any(0), torch.arange(len(shown), device=picture.device)[:, None]
     enamel = enamel_in_light(picture, shown[None, None].float()).clamp(min=0.01)
@@ -67,7 +70,7 @@ def _above_teeth(
         picture[0].gather(1, edge.clamp(max=len(rows) - 1).expand(3, 1, -1))[:, 0], has, enamel, scale
     )
     gum = torch.lerp(gums, gum, gum_seen.amax())
-    # Teeth stay as bright as each is below its edge, which lies in the lip's shade; gaps between them are shallow.
+    # Each tooth is continued with its brightness below the edge, as the edge is in the lip's shade.
     below = shown & (rows >= edge) & (rows < edge + BELOW_EDGE * scale)
     bright = ((picture[0].mean(0) * below).sum(0) / below.sum(0).clamp(min=1))[None]
     width = 2 * round(0.5 * BESIDE_GAP * scale) + 1
@@ -84,9 +87,9 @@ def _above_teeth(
 def _gum_at(
     edge: torch.Tensor, has: torch.Tensor, enamel: torch.Tensor, scale: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """(3,) the colour of the gum that is seen at a row's upper edge (3, w), and (w,) how far there is some, 0…1.
+    """The gum at the upper edge (3, w) of a row of teeth: its colour (3,), and how far each column has some (w,), 0…1.
 
-    ``has`` (w,) is where the row is, ``enamel`` (3,) its colour.
+    ``has`` (w,) bool says which columns have teeth, ``enamel`` (3,) is their colour.
     """
     redder = smoothstep(edge[0] / edge[1].clamp(min=0.01) / (enamel[0] / enamel[1]), *GUM_REDNESS)
     is_gum = has * redder * smoothstep(edge.mean(0) / enamel.mean(), *GUM_BRIGHTNESS)
@@ -97,7 +100,7 @@ def _gum_at(
 
 
 def _along_row(values: torch.Tensor, has: torch.Tensor, reach: float) -> torch.Tensor:
-    """Values (N, w) of the columns of a row of teeth, which is where ``has`` (w,) says, smoothed over ``reach``."""
+    """Values (N, w) smoothed over ``reach`` pixels along a row of teeth; only columns with teeth (``has``) count."""
     width = 2 * round(0.5 * reach) + 1
     near = torch.cat([values * has, has[None].float()])[None]
     for _ in range(2):

@@ -1,4 +1,4 @@
-"""Rows of teeth of a photo as parts of the dental arch: where in the face their ends and edges are.
+"""Finds where on the dental arch a photo's rows of teeth have their ends and edges.
 
 Lengths are normalized, see ``prepared_mouth``.
 """
@@ -24,7 +24,11 @@ def row_ends(teeth: torch.Tensor, photo: FaceMotion, depth: float) -> np.ndarray
 
 
 def hanging_and_tilt(teeth: torch.Tensor, photo: FaceMotion, depth: float) -> tuple[float, float]:
-    """How much lower, normalized, a row of teeth (1, 1, h, w), 0…1, ends in its middle than at its ends; its slope."""
+    """How a row of teeth (1, 1, h, w), 0…1, whose middle is at that depth, hangs and slopes.
+
+    Returns:
+        How much lower, normalized, its edge is in its middle than at its ends; the slope of the edge, at least 0.
+    """
     shown = teeth[0, 0] > 0.5
     columns = shown.any(0).nonzero()[:, 0]
     rows = torch.arange(len(shown), device=teeth.device)[:, None]
@@ -43,10 +47,13 @@ def lower_edge(teeth: torch.Tensor, photo: FaceMotion, depth: float) -> float:
 
 
 def on_arch(motion: FaceMotion, pixels: torch.Tensor, depth: float) -> torch.Tensor:
-    """(B, h, w, 3) normalized places of the dental arch seen at pixels (B, h, w, 2), its middle at the given depth."""
+    """(B, h, w, 3) normalized points of the dental arch that are seen at pixels (B, h, w, 2).
+
+    The middle of the arch is at the given depth.
+    """
     lines = motion.lines_of_sight(pixels)
     at: torch.Tensor | float = depth
-    for _ in range(2):
+    for _ in range(2):  # a fixed point: where a line of sight meets the arch depends on the depth there
         at = depth + _behind_middle(lines.x_at(at))
     seen = lines.at(at)
     return torch.cat([seen, (depth + _behind_middle(seen[..., 0]))[..., None]], -1)

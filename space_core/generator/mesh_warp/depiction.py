@@ -1,4 +1,4 @@
-"""Whether a portrait is a statue, a cartoon or a painting in few colours, whose mouths are not a photograph's."""
+"""Estimates whether a portrait is a statue, a varnished painting or a cartoon, whose mouths are drawn differently."""
 
 from dataclasses import dataclass
 
@@ -21,10 +21,11 @@ from space_core.generator.mesh_warp.morphology import disc, square
 from space_core.generator.mesh_warp.opening_mask import opening_in_photo
 from space_core.generator.mesh_warp.sampling import sample
 
-# A statue's lips are of its skin's material: as bright as the skin, with the same chromaticity (the sum of the
+# A pair is the range in which a measure changes from no to yes, or from yes to no.
+# A statue's lips are of the same material as its skin: as bright, and with the same chromaticity (the sum of the
 # differences of the shares of red, green and blue). Its irises are hardly darker than the whites. In pictures of little
-# colour, such as black-and-white ones, the limit for irises is lower, as carved pupils and shadows are dark, too; but
-# then the darkest part of the eye has to be brighter, relative to the skin, than people's pupils are.
+# colour, such as black-and-white ones, irises may be darker, as carved pupils and shadows are; but then the darkest
+# part of the eye has to be brighter, relative to the skin, than people's pupils are.
 SAME_BRIGHTNESS, SAME_COLOUR = (0.78, 0.86), (0.036, 0.05)
 COLOURLESS = (0.05, 0.1)  # saturations of the skin
 IRIS_OF_STONE, IRIS_OF_GREY_STONE = (0.72, 0.82), (0.25, 0.36)  # brightness of irises relative to the whites
@@ -33,22 +34,23 @@ OPEN_EYE = (0.13, 0.18)  # height of an eye in its widths, below which its iris 
 VARNISHED = (0.4, 0.8)  # how far a painting's colours lack blue or green; faded photographs lack less
 # Cartoons' eyes are large: their width × height × the iris' diameter, normalized.
 CARTOON_EYE = (0.0074, 0.0083)
-# Drawings in lines and flat colours: the share ``FLAT_SHARE`` of the mesh's points is in squares of ``FLAT_SQUARE``
-# pixels whose brightness, 0…1, varies by less than ``FLAT`` and is above ``SHADOW``, as shadows without detail are
-# flat, too. The share ``LINES`` of the points is on lines, where it varies by ``LINE_CONTRAST``, as it does not in
-# blurred photos.
+# Drawings in lines and flat colours. The share ``FLAT_SHARE`` of the mesh's points is in flat squares: of
+# ``FLAT_SQUARE`` pixels a side, with a brightness, 0…1, that varies by less than ``FLAT`` and is above ``SHADOW``, as
+# shadows in photos are flat, too. The share ``LINES`` of the points is on lines, where brightness varies by
+# ``LINE_CONTRAST``; in blurred photos it varies less.
 FLAT_SHARE, FLAT_SQUARE, FLAT, SHADOW = (0.16, 0.22), 5, 2 / 255, 0.1
 LINES, LINE_CONTRAST = 0.1, (0.2, 0.3)
-# Drawings in lines on paper, or on skin of one colour, whatever its grain: so much of the skin, a share that differs
-# from its median by less than ``ONE_COLOUR`` without what is thinner than ``LINE_WIDTH``, times how much darker the
-# darkest ``DARKEST_LINES`` of it are for that, relative to it, times what varies on lines as above. Photos have at most
-# 0.10. What is nearer to eyes, lips and brows than ``BESIDE`` is no skin. Lengths are normalized.
+# Drawings in lines on paper, or on skin of one colour with any grain. The measure is a product of three: the share of
+# the skin whose brightness, without lines thinner than ``LINE_WIDTH``, differs from its median by less than the share
+# ``ONE_COLOUR``; by what share of the median lines are darker, exceeded by the share ``DARKEST_LINES`` of the skin; the
+# variation of brightness on lines, as above. Photos reach at most 0.10. Skin is what is further than ``BESIDE`` from
+# eyes, lips and brows. Lengths are normalized.
 ON_PAPER, ONE_COLOUR, LINE_WIDTH, DARKEST_LINES, BESIDE = (0.115, 0.155), 0.06, 0.06, 0.01, 0.06
 
 
 @dataclass(frozen=True)
 class Depiction:
-    """How far a portrait is something else than a photograph; paintings of many colours count as photographs.
+    """How far a portrait is no photograph; paintings of many colours count as photographs.
 
     Attributes:
         stone: 0 … 1 a statue, or a mask of one material.
@@ -62,16 +64,20 @@ class Depiction:
 
 
 def saturation(colour: np.ndarray) -> np.floating:
-    """Of a colour (3,), 0…1; that of nearly black ones, which is mostly noise, is reduced."""
+    """The saturation, 0…1, of a colour (3,), 0…1; reduced for nearly black colours, where it is mostly noise."""
     return (colour.max() - colour.min()) / max(colour.max(), 0.05)
 
 
 def estimate_depiction(
     picture: torch.Tensor, photo: FaceMotion, skin: np.ndarray, lips: np.ndarray, tinted: float
 ) -> Depiction:
-    """What a picture (1, 3, h, w), 0…1, with these landmarks in its pixels is.
+    """Estimates what kind of picture a portrait is.
 
-    ``skin`` and ``lips`` (3,) are its colours, ``tinted`` says how far all of them lack blue or green, 0…1.
+    Args:
+        picture: (1, 3, h, w), 0…1.
+        photo: the landmarks in it, in its pixels.
+        skin, lips: (3,) their colours, 0…1.
+        tinted: how far all colours lack blue or green, 0…1.
     """
     eyes = np.array([_measured(eye, photo) for eye in EYES]).mean(0)  # width, height, iris
     irises, pupils = np.mean([_iris_and_pupil(picture, photo, eye) for eye in EYES], axis=0)
@@ -107,7 +113,10 @@ def _in_lines(picture: torch.Tensor, photo: FaceMotion) -> float:
 
 
 def _lines_on_paper(brightness: np.ndarray, photo: FaceMotion) -> float:
-    """How much of a face's skin is of one brightness (h, w), 0…1, times how much darker lines on it are."""
+    """The share of a face's skin that has one brightness, times how much darker lines on it are; see ``ON_PAPER``.
+
+    ``brightness`` is (h, w), 0…1.
+    """
     scale = float(photo.scale)
     skin = _skin(photo, brightness.shape, BESIDE * scale)
     if not skin.any():
@@ -123,7 +132,7 @@ def _lines_on_paper(brightness: np.ndarray, photo: FaceMotion) -> float:
 
 
 def _skin(photo: FaceMotion, size: tuple[int, ...], beside: float) -> np.ndarray:
-    """(h, w) bool, where a picture has a face but no eyes, lips or brows, nor what is ``beside`` pixels from them."""
+    """(h, w) bool, where a picture of a size has the skin of a face, further than ``beside`` pixels from features."""
     points = photo.host.posed[0, :, :2].round().astype(np.int32)
     face, features = np.zeros(size, np.uint8), np.zeros(size, np.uint8)
     cv2.fillPoly(face, [points[list(OVAL)]], 1)
@@ -149,8 +158,12 @@ def _measured(eye: Eye, photo: FaceMotion) -> tuple[float, float, float]:
 
 
 def _iris_and_pupil(picture: torch.Tensor, photo: FaceMotion, eye: Eye) -> tuple[float, float]:
-    """The median brightness of the visible iris, relative to that of the eye's whites (its 0.9 quantile); and that of
-    the darkest part of the eye, 0…1."""
+    """The brightness of an eye's visible iris and of its darkest part.
+
+    Returns:
+        The median of the iris, relative to the whites (the 0.9 quantile between the lids); the ``PUPIL`` quantile
+        between the lids, 0…1. Both are 0 if no iris is seen.
+    """
     window, opening = opening_in_photo(picture, photo, eye.upper_lid, eye.lower_lid)
     between = opening.coverage[0] > 0.5
     brightness = picture[0].flatten(1)[:, window.index[0]].mean(0)

@@ -1,7 +1,7 @@
 """Eyes, mouth and folds of a smile: where they are in a film, prepared from the photo there, drawn into its frames.
 
-In a large film they are drawn at a lower resolution, at which an eye or a mouth is some two hundred pixels wide, and
-what they change is made finer: so the time they take does not grow with the film.
+In a large film they are drawn at a lower resolution, at which an eye or a mouth is about two hundred pixels wide, and
+their changes are enlarged: the time that they take does not grow with the size of the film.
 """
 
 import math
@@ -40,11 +40,12 @@ from space_core.generator.mesh_warp.smile_folds import (
     prepare_smile_folds,
 )
 
-LARGEST = 232  # pixels that the width of an eye or a mouth has at most where it is drawn
-AROUND_EYES = 1.7  # how much of the photo around the eyes is kept, in widths of an eye
-AROUND_CHEEKS = 0.35  # and around cheeks and lips, in normalized units
-AROUND_MOUTH, AROUND_FACE = 0.45, 0.1125  # and around the lips, and around eyes and lips, in normalized units
-DRAWN_BLUR = 0.9  # pixels, standard deviation; photos with edges as sharp as that get teeth as sharp as they are drawn
+LARGEST = 232  # pixels: greatest width of an eye or a mouth in the pictures into which they are drawn
+# Margins of the parts of the photo that are kept: around the eyes, in widths of an eye; around cheeks and lips, around
+# the lips, and around eyes and lips, in normalized units.
+AROUND_EYES = 1.7
+AROUND_CHEEKS, AROUND_MOUTH, AROUND_FACE = 0.35, 0.45, 0.1125
+DRAWN_BLUR = 0.9  # pixels, standard deviation: blur that rendered teeth have by themselves; sharper photos add none
 
 EYE_POINTS = [point for eye in EYES for point in (*eye.upper_lid, *eye.lower_lid)]
 LIP_POINTS = [*INNER_UPPER_LIP, *INNER_LOWER_LIP, *OUTER_UPPER_LIP, *OUTER_LOWER_LIP]
@@ -102,11 +103,11 @@ def prepare_patch(canvas: Canvas, points: np.ndarray, extent: float, margin: flo
     low, high = np.floor(points.min(0) - margin).astype(int), np.ceil(points.max(0) + margin).astype(int)
     count = -(-(high - low) // step)
     shown, edges = np.array(canvas.shown[:2]), canvas.picture.shape[1::-1]
-    # Past the picture's edges its outermost pixels go on.
+    # Beyond the picture's edges its outermost pixels are repeated.
     columns, rows = (
         (np.arange(low[axis], low[axis] + count[axis] * step) + shown[axis]).clip(0, edges[axis] - 1) for axis in (0, 1)
     )
-    # Cut out first, and then axis by axis: all at once NumPy takes several times as long.
+    # First a slice, then one axis after the other: NumPy takes several times as long to index both at once.
     part = canvas.picture[:, columns[0] : columns[-1] + 1][rows].take(columns - columns[0], 1)
     picture = torch.from_numpy(part).to(device).permute(2, 0, 1)[None].float() / 255
     return Patch(F.avg_pool2d(picture, step) if step > 1 else picture, to_reduced(low, step), step)
@@ -137,10 +138,14 @@ def prepare_eyes_on(canvas: Canvas, photo: FaceMotion, softening: float, depicti
 def prepare_lips_on(
     canvas: Canvas, photo: FaceMotion, mouth: PreparedMouth, blur: float, refined: bool
 ) -> PreparedLips:
-    """The mouth as it was prepared in the portrait's surroundings, its teeth and its edges as sharp as the film.
+    """Prepares a mouth for a film: teeth and edges get the film's resolution.
 
-    ``photo`` has the photo's own landmarks in pixels of the film, ``blur`` is what ``photo_blur`` returns; ``refined``
-    says whether the mouth is to be refined.
+    Args:
+        canvas: of the film.
+        photo: the photo's own landmarks, in pixels of the film.
+        mouth: as prepared in the portrait's surroundings.
+        blur: what ``photo_blur`` returns.
+        refined: whether the mouth is to be refined.
     """
     points, device = photo.host.posed[0, LIP_POINTS, :2], photo.posed.device
     margin = AROUND_MOUTH * float(photo.host.scale[0])
@@ -191,7 +196,7 @@ def prepare_smile_folds_on(canvas: Canvas, photo: FaceMotion, depiction: Depicti
 def draw_smile_folds(
     frames: torch.Tensor, canvas: PreparedCanvas, places: torch.Tensor, prepared: PreparedSmileFolds, motion: FaceMotion
 ) -> None:
-    """Takes the folds of a smile that goes out of frames (B, H, W, 3) uint8, in place; see ``draw_eyes``."""
+    """Removes the folds of a smile where it fades, in frames (B, H, W, 3) uint8, in place; see ``draw_eyes``."""
     for fold in prepared.folds:
         gone = fold_gone(fold, motion.host)
         if not gone.any():

@@ -1,4 +1,4 @@
-"""Rectangles of frames, as pictures that features are drawn into, and written back."""
+"""A rectangle of each of several frames, as a picture into which features are drawn."""
 
 import cv2
 import numpy as np
@@ -9,14 +9,26 @@ from space_core.generator.mesh_warp.face_motion import PixelTransform, upload
 from space_core.generator.mesh_warp.opening_mask import rectangles_around
 from space_core.generator.mesh_warp.sampling import pairs
 
-NEGLIGIBLE = 1e-3  # of 255; a smaller change is none
+NEGLIGIBLE = 1e-3  # of 255; smaller changes are not written
 
 
 class FrameWindow:
-    """A rectangle of each of several frames, as a picture (B, 3, h, w), 0…1, to draw into and to write back."""
+    """A rectangle of each of B frames, copied into a picture to draw into, which ``write`` copies back.
+
+    Attributes:
+        picture: (B, 3, h, w), 0…1.
+        transform: from pixels of the film to pixels of the picture.
+    """
 
     def __init__(self, frames: torch.Tensor, points: np.ndarray, margin: int, step: int) -> None:
-        """Around points (B, N, 2) of frames (B, H, W, 3) uint8; ``step`` pixels of those are one of the picture's."""
+        """Copies the rectangles around points.
+
+        Args:
+            frames: (B, H, W, 3) uint8.
+            points: (B, N, 2), in pixels of the frames.
+            margin: pixels around the points.
+            step: side of the square of a frame's pixels that become one pixel of the picture.
+        """
         self._frames, self._step = frames, step
         self._corners, size = rectangles_around(points, margin, frames.shape[1:3])
         height, width = (max(side // step, 1) * step for side in size)  # whole pixels of the picture
@@ -26,14 +38,14 @@ class FrameWindow:
                 for frame, (left, top) in zip(frames, self._corners.tolist(), strict=True)
             ]
             self.picture = _reduced_in_opencv(self._parts, step)
-        else:  # all at once: frame by frame, starting the operations would take longer than computing them
+        else:  # all frames at once: on a GPU, launching an operation for each would take longer than computing it
             self._pixels = _pixels_of_rectangles(self._corners, (height, width), frames.device)
             self.picture = _reduced_in_torch(frames[self._pixels], step)
         self._before = self.picture.clone() if step > 1 else None
         self.transform = to_reduced(self._corners, step)
 
     def film_pixels(self) -> torch.Tensor:
-        """(B, h, w, 2) the picture's pixels in those of the film."""
+        """(B, h, w, 2) the centre of each pixel of the picture, in pixels of the film."""
         first = upload((self._corners + (self._step - 1) / 2).astype(np.float32), self.picture.device)
         height, width = self.picture.shape[2:]
         steps = torch.arange(max(height, width), dtype=torch.float32, device=first.device) * self._step
@@ -41,7 +53,7 @@ class FrameWindow:
         return pairs(x[:, None], y[..., None])
 
     def write(self) -> None:
-        """Writes what was drawn into the picture back into the frames."""
+        """Writes the picture back into the frames; with a ``step`` above 1 only its changes, interpolated."""
         (self._write_in_opencv if self._frames.device.type == "cpu" else self._write_in_torch)()
 
     def _write_in_torch(self) -> None:
@@ -54,7 +66,7 @@ class FrameWindow:
         self._frames[self._pixels] = drawn.round_().clamp_(0, 255).byte().permute(0, 2, 3, 1)
 
     def _write_in_opencv(self) -> None:
-        """The same on the CPU, faster, and equal but for rounding."""
+        """Like ``_write_in_torch``, but faster on a CPU; the results differ by rounding only."""
         if self._before is None:
             drawn = (self.picture * 255).round_().clamp_(0, 255).byte()
             for part, planes in zip(self._parts, drawn, strict=True):
@@ -82,7 +94,7 @@ def _reduced_in_torch(parts: torch.Tensor, step: int) -> torch.Tensor:
 
 
 def _reduced_in_opencv(parts: list[torch.Tensor], step: int) -> torch.Tensor:
-    """The same of each frame's part on the CPU, faster, and rounded to eight bits."""
+    """Like ``_reduced_in_torch``, for each frame's part, but faster on a CPU; rounded to eight bits."""
     if step == 1:
         return _reduced_in_torch(torch.stack(parts), step)
     size = parts[0].shape[1] // step, parts[0].shape[0] // step
@@ -91,13 +103,13 @@ def _reduced_in_opencv(parts: list[torch.Tensor], step: int) -> torch.Tensor:
 
 
 def _add_in_opencv(part: torch.Tensor, change: torch.Tensor, step: int) -> None:
-    """Adds a change (h, w, 3), made finer, to a part (step · h, step · w, 3) uint8 of a frame, in place, on the CPU."""
+    """Adds a change (h, w, 3), enlarged by ``step``, to a part (step · h, step · w, 3) uint8 of a frame, in place."""
     coarse = change.contiguous().numpy()
     changed = (np.abs(coarse) > NEGLIGIBLE).reshape(len(coarse), -1)
     rows, columns = np.flatnonzero(changed.any(1)), np.flatnonzero(changed.any(0)) // 3
     if not len(rows):
         return
-    # With one more around: what lies between two pixels belongs to both.
+    # One more pixel on each side, as enlarging interpolates between neighbours.
     top, left = max(int(rows[0]) - 1, 0), max(int(columns[0]) - 1, 0)
     used = coarse[top : int(rows[-1]) + 2, left : int(columns[-1]) + 2]
     height, width = (side * step for side in used.shape[:2])

@@ -58,14 +58,14 @@ from space_core.generator.mesh_warp.warping import warp_frames
 from space_core.generator.mesh_warp.wrinkles import PreparedWrinkles, crease_shade, prepare_wrinkles
 from space_core.progress import NUM_CORES
 
-# Frames of 512 × 512 rendered at once: with 4, starting the operations takes 7 % more; 8 take 40 MB more and as long.
+# Frames of 512 × 512 in a batch: 4 take 7 % longer a frame, for starting the operations; 8 take 40 MB more, as fast.
 CPU_BATCH = 6
-# On CUDA, where starting the operations takes longer than computing them: frames, and pixels of large ones.
+# On CUDA, where starting the operations takes longer than computing them: frames in a batch, and pixels at most.
 CUDA_BATCH, CUDA_PIXELS = 96, 24 << 20
-MAX_WORKERS = drawing_process.NUM_PROCESSES + 1  # threads, each of which draws or waits for a process that does
-# Batches that are rendered before they are asked for: at most so many, and of large pictures as many as take so much.
+MAX_WORKERS = drawing_process.NUM_PROCESSES + 1  # threads, each of which draws or waits for a process that draws
+# Batches that are rendered before they are asked for, at most, and bytes of their frames, at most.
 LOOK_AHEAD, LOOK_AHEAD_BYTES = 2 * MAX_WORKERS - 1, 60_000_000
-STILL = 1e-3  # pixels of a crop; less motion than this is none
+STILL = 1e-3  # pixels of a crop; smaller offsets are set to 0
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class MeshWarpGenerator:
     @torch.inference_mode()
     def prepare(self, portrait: Portrait, canvas: Canvas | None = None, refined: bool = True) -> PreparedPortrait:
         """See ``Generator.prepare``."""
-        # On the host, whose values decide what is prepared, and then to the device as a whole.
+        # Prepared on the host, as values decide what is prepared; then everything is placed on the device.
         canvas, host = canvas or crop_canvas(portrait, SIZE), torch.device("cpu")
         canvas, bars = behind_bars(canvas, portrait)
         size = np.array(portrait.photo.shape[1::-1])
@@ -139,7 +139,7 @@ class MeshWarpGenerator:
         blur = photo_blur(canvas, photo)
         soft = softening_of(blur, to_film.scale)
         with thread_beside() as beside:
-            # Half of the work; the other half is done in this thread meanwhile.
+            # Half of the work, while this thread does the other half.
             background = beside.submit(estimate_background, portrait, picture, hidden, edges, whole)
             appearance = far_appearance(around, picture, person)
             prepared_canvas = beside.submit(_prepare_canvas, canvas, photo, background, appearance, soft)
@@ -164,7 +164,7 @@ class MeshWarpGenerator:
         return place(prepared, self.device)
 
     def warm_up(self) -> None:
-        """Starts what else the first long film would start; returns when that is done. See ``drawing_process``."""
+        """Starts the processes that help to draw; returns when they are ready. See ``drawing_process``."""
         if self.device.type == "cpu" and NUM_CORES > 1:
             drawing_process.warm_up()
 
@@ -182,11 +182,11 @@ class MeshWarpGenerator:
 
     def render(self, prepared: PreparedPortrait, faces: Iterable[PosedFace]) -> Generator[np.ndarray, None, None]:
         """See ``Generator.render``."""
-        # On a CPU the operations are too small to be shared out among cores one by one, so each core renders a batch of
-        # its own. On two cores busy with other work that was 35 frames a second instead of 4.
+        # On a CPU single operations are too small to be divided among cores, so each core renders a batch of its own:
+        # on two cores busy with other work at 35 frames a second instead of 4.
         num_bytes = self.batch_size(prepared) * prepared.canvas.still.numel()
         look_ahead = min(max(LOOK_AHEAD_BYTES // num_bytes, 1), LOOK_AHEAD)
-        # No more than there are batches at a time: those ahead and the one that is asked for.
+        # No more workers than batches at a time: those ahead and the one that is asked for.
         num_workers = min(NUM_CORES, MAX_WORKERS, look_ahead + 1) if self.device.type == "cpu" else 1
         workers = ThreadPoolExecutor(num_workers, initializer=torch.set_num_threads, initargs=(1,))
         memory = FrameMemory()
@@ -220,9 +220,9 @@ class MeshWarpGenerator:
         memory: FrameMemory | None,
         lease: DrawingLease | None = None,
     ) -> Callable[[], np.ndarray]:
-        """``render_batch`` without waiting for a GPU: what is returned waits for the frames and gives them.
+        """Starts ``render_batch`` without waiting for a GPU; the function that is returned waits for the frames.
 
-        It is drawn in a process of ``lease`` if one is free.
+        The batch is drawn in a process of ``lease`` if one is free.
         """
         if lease is not None and (drawn := lease.draw(face)) is not None:
             return lambda: drawn
@@ -272,7 +272,7 @@ class MeshWarpGenerator:
 
 
 def _with_lips(face: PosedFace, edges: LipEdges | None) -> PosedFace:
-    """A face whose lips end where the photo shows it, or never part if ``edges`` is None."""
+    """A face whose lips are moved to their edges in the photo, or never part if ``edges`` is None."""
     return with_shut_lips(face) if edges is None else moved_to_edges(face, edges)
 
 
@@ -282,8 +282,8 @@ def _with_whole_head(
     """A canvas whose picture goes on with the head beyond the photo's ``edges``, see ``build_warp_mesh``.
 
     Returns:
-        The canvas; (640, 640) the person's mask over the surroundings, continued likewise; and beyond which edges,
-        left, upper and right, there is more of the head.
+        The canvas; the person's mask (640, 640) over the surroundings, continued in the same way; and whether the head
+        goes on beyond the left, upper and right edge.
     """
     scale = float(portrait.pose.scale[0])
     sides = with_head_sides(portrait.person, edges, scale)

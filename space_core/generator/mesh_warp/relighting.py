@@ -1,10 +1,10 @@
-"""Light that stays where it is while the head turns.
+"""Relights a turned head: its light stays where it is in the photo.
 
-A warp moves the photo's shading along with the skin. Here the light is estimated from the face in the photo: how the
+A warp moves the photo's shading along with the skin. The light is estimated from the face in the photo: how the
 logarithm of its brightness varies with the normals of its surface, as spherical harmonics of first and second order. In
-a turned face each normal sees another part of that light, and the picture is multiplied by the ratio. It is 1 in the
-photo's pose, on everything around the face, and at the face's border. It is applied to the finished frame, so that
-eyes and lips are lit as the skin around them.
+a turned face each normal faces another part of that light, and the picture is multiplied by the ratio of both
+brightnesses. The ratio is 1 in the photo's pose, everywhere around the face, and at the face's border. It is applied to
+the finished frame, so that eyes and lips are lit like the skin around them.
 """
 
 from dataclasses import dataclass
@@ -58,7 +58,7 @@ class PreparedLight:
     Attributes:
         linear: (3,) change of the logarithm of brightness along x, y and z of normals in the picture's axes; on the
             host.
-        quadratic: (3, 3) likewise of their products, symmetric; on the host.
+        quadratic: (3, 3) the same for products of two components, symmetric; on the host.
         rotation: (3, 3) the head's in the photo; on the host.
         maps: (1, 9, h, w) components of the normals in the head's axes and the products ``PAIRS`` of them, fading to
             zero at the face's border, in a window of the surroundings.
@@ -128,7 +128,7 @@ def relight(
 
 
 def multiply_in_torch(frames: torch.Tensor, ratio: torch.Tensor, block: int, own: tuple[slice, slice]) -> None:
-    """Multiplies frames (B, h, w, 3) uint8, in place, by ratios of blocks of pixels, wholly on the device.
+    """Multiplies frames (B, h, w, 3) uint8, in place, by ratios of blocks of pixels, without leaving the device.
 
     Args:
         ratio: (B, 1, r, c).
@@ -140,7 +140,7 @@ def multiply_in_torch(frames: torch.Tensor, ratio: torch.Tensor, block: int, own
 
 
 def multiply_in_opencv(frames: torch.Tensor, ratio: torch.Tensor, block: int, own: tuple[slice, slice]) -> None:
-    """The same on the CPU, faster, and equal but for rounding."""
+    """Like ``multiply_in_torch``, but faster on a CPU; the results differ by rounding only."""
     eight_bits = (ratio[:, 0].numpy() * UNITY).round().astype(np.uint8)
     for frame, coarse in zip(frames.numpy(), eight_bits, strict=True):
         factor = cv2.resize(coarse, (coarse.shape[1] * block, coarse.shape[0] * block))[own]
@@ -148,7 +148,7 @@ def multiply_in_opencv(frames: torch.Tensor, ratio: torch.Tensor, block: int, ow
 
 
 def _weights(prepared: PreparedLight, rotation: np.ndarray) -> np.ndarray:
-    """(B, 9) float32 what ``maps`` change the logarithm of brightness by, in heads of these rotations (B, 3, 3)."""
+    """(B, 9) float32 weights of ``maps``, whose sum changes the logarithm of brightness, for rotations (B, 3, 3)."""
 
     def in_head(rotation: np.ndarray) -> np.ndarray:
         linear = prepared.linear @ rotation
@@ -167,7 +167,7 @@ def _ratio(
     high: np.ndarray,
     to_surroundings: PixelTransform,
 ) -> torch.Tensor:
-    """(B, 1, r, c) by which factor blocks of cells from ``low`` to ``high`` (x, y) are brighter than in the photo."""
+    """(B, 1, r, c) the ratio to the photo's brightness of the blocks of cells from ``low`` to ``high`` (x, y)."""
     changes = torch.einsum("bk,khw->bhw", weights, prepared.maps[0])[:, None]
     rows, columns = (slice(low[axis] * CELLS + CELLS // 2, high[axis] * CELLS, CELLS) for axis in (1, 0))
     seen = places[:, rows, columns]

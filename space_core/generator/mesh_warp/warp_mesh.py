@@ -1,6 +1,6 @@
 """The mesh that carries a portrait's pixels: the face mesh, lids and lips closed, and the head and body around it.
 
-It is built in pixels of the portrait's surroundings and then carried over to those of the film.
+It is built in pixels of the portrait's surroundings and then converted to pixels of the film.
 """
 
 from dataclasses import dataclass, replace
@@ -55,11 +55,11 @@ class WarpMesh:
         far_relief: (468, 1) what is added to it where the far side is seen mirrored.
         brows: (468, 3) how far from the landmarks of the face its vertices are, normalized; see ``brow_edges``.
         covered: (468, 1) 0 where a vertex of the face moves with the skin … 1 where it is hair that does not.
-        fringe_averages: (468, 468) of whose motion that of this hair is the mean.
+        fringe_averages: (468, 468) weights of the mean motion with which this hair moves.
         around: (V − 468, 3) the vertices around the face, normalized.
         neck: (1, 3) the point about which the head turns, normalized.
-        head: (V − 468, 3) 1 where a vertex goes and turns with the head … 0 where it does not, along x, y and z.
-        body: (V − 468, 2) likewise, how much it goes where the neck goes.
+        head: (V − 468, 3) 1 where a vertex moves and turns with the head … 0 where it does not, along x, y and z.
+        body: (V − 468, 2) the share of the neck's translation that a vertex takes, along x and y.
         hair: (V − 468, 4) how much of the swing of each of the ``LOCKS`` a vertex takes along x.
         outline: (V − 468, 36) how much of each outline point's own motion a vertex takes.
         far: what the near side shows better; None if the photo shows both sides.
@@ -84,7 +84,7 @@ class WarpMesh:
     back: HeadBack
 
     def move(self, motion: FaceMotion) -> MovedVertices:
-        """Where the vertices go with the face."""
+        """The vertices, moved with the face."""
         oval = index_on(OVAL, self.source.device)
         at_rest = self.photo.place(self.around)
         with_head = self.head * (motion.place(self.around) - at_rest)
@@ -155,7 +155,7 @@ def build_warp_mesh(
     pixels = np.concatenate([around, host.place(back.vertices)[0, :, :2]])
     vertices = Vertices(pixels, np.concatenate([normalized, back.vertices]))
     follows = find_following(photo, person, edges, continued, hair, vertices)
-    # Hair on what follows the head only in part swings less: it lags no further behind than that has gone.
+    # Hair on parts that follow the head only partly swings less: it can't lag further than these parts have moved.
     swing = hair_swing(photo, hair, pixels) * ((1 - rigid) * follows.turns * follows.freedom[:, 0])[:, None]
     covered = fringe(photo, picture)
     brows = brow_edges(photo, picture)

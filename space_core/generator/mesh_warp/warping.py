@@ -17,7 +17,7 @@ Placed = tuple[torch.Tensor, torch.Tensor]  # vertices: positions (B, V, 2) and 
 
 
 def warp_frames(canvas: PreparedCanvas, mesh: WarpMesh, motion: FaceMotion, still: float) -> Warp:
-    """The warp of the frames of a motion; offsets of less than ``still`` pixels of the film are none."""
+    """The warp of the frames of a motion; offsets of less than ``still`` pixels of the film are set to 0."""
     moved = mesh.move(motion)
     num_shown = len(mesh.source) - len(mesh.back.vertices)  # in the photo
     source = mesh.source[:num_shown]
@@ -38,9 +38,10 @@ def _far(
     placed: Placed,
     in_view: np.ndarray,
 ) -> torch.Tensor | None:
-    """``Warp.far`` where the far side is in view, (B,) 0…1; None if it is in no frame.
+    """``Warp.far``; None if the far side is in view in no frame.
 
-    ``source`` (V, 2) are the vertices in the photo, ``placed`` the same in the frames.
+    ``source`` (V, 2) are the vertices in the photo, ``placed`` the same in the frames; ``in_view`` (B,), 0…1, is how
+    far the far side is in view.
     """
     if not in_view.any():
         return None
@@ -56,7 +57,7 @@ def _far(
 
 
 def _back(canvas: PreparedCanvas, back: HeadBack, motion: FaceMotion, placed: Placed) -> DrawnBack | None:
-    """The back of the head where it is in view; None if it is in no frame. ``placed`` are its vertices."""
+    """The back of the head; None if it is in view in no frame. ``placed`` are its vertices."""
     if not (in_view := back.in_view(motion)).any():
         return None
     num_vertices, device = placed[0].shape[1], placed[0].device
@@ -70,7 +71,10 @@ def _back(canvas: PreparedCanvas, back: HeadBack, motion: FaceMotion, placed: Pl
 def _offsets(
     canvas: PreparedCanvas, source: torch.Tensor, placed: Placed, triangles: torch.Tensor, *more: torch.Tensor
 ) -> torch.Tensor:
-    """(B, rows, columns, 2 + C) from each cell to the place of the photo seen there, and more attributes (B, V, C)."""
+    """(B, rows, columns, 2 + C) the offset from each cell to the place of the photo that it shows; more attributes.
+
+    ``more`` are attributes (B, V, C) of the vertices.
+    """
     return _in_cells(canvas, placed, triangles, torch.cat([source - placed[0], *more], -1))
 
 
@@ -81,7 +85,7 @@ def _in_cells(
     attributes: torch.Tensor,
     shown: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Attributes (B, V, C) of vertices in the cells of a canvas's grid, see ``rasterize``."""
+    """Attributes (B, V, C) of vertices, rasterized into the cells of a canvas's grid; see ``rasterize``."""
     grid, (positions, depths) = canvas.grid, placed
     corners = (positions - canvas.centres[0, 1, 1]) / grid.cell
     return rasterize(corners, depths / grid.cell, triangles, attributes, (grid.rows, grid.columns), shown)

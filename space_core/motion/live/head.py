@@ -10,6 +10,7 @@ from space_core.motion.head_pose import (
     BREATH_SPREAD_DURATION,
     EASE_IN_FRAMES,
     FARTHEST,
+    MAX_SPREAD,
     NOD_SPREAD,
     NOD_SPREAD_DURATION,
     NUM_CHANNELS,
@@ -27,10 +28,10 @@ from space_core.motion.head_pose import (
     nods,
     noise_variation,
     soft_limit,
-    speaker_deviation,
 )
 from space_core.motion.live.prosody import ProsodyWindow
 from space_core.motion.noise_stream import smooth_noise_stream
+from space_core.motion.speaker_variation import speaker_deviation
 from space_core.timing import FPS
 
 TAPS = 8 * FPS  # ticks after which nothing is left of an impulse
@@ -48,7 +49,7 @@ class LiveHead:
         self._photo = photo
         self._model = model = head_motion_model()
         self._random = random = np.random.default_rng(seed)
-        self._deviation = speaker_deviation(model, random)
+        self._deviation = speaker_deviation(model.deviation, model.spread, MAX_SPREAD, random)
         factors = minimum_phase_factors(model, np.fft.rfftfreq(2 * TAPS, 1 / FPS))
         impulse = np.roll(np.fft.irfft(factors, axis=0), LEAD_TICKS, axis=0)[:TAPS] * np.sqrt(FPS / 2)
         # It is cut off there: without fading in, it would make the head tremble.

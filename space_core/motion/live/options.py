@@ -64,7 +64,7 @@ class FollowedOptions:
 
 
 class _Followed:
-    """Values that go to a new target within a while."""
+    """Values (C,) that move smoothly to each new target, within a number of seconds."""
 
     def __init__(self, target: np.ndarray, seconds: float) -> None:
         self._before = self._shown = self._target = target

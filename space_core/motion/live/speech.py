@@ -46,8 +46,8 @@ class AnalysedSpeech(NamedTuple):
 
     Attributes:
         window: their analysis.
-        sound: (N,) float32 their sound; shorter than they are at the end of the stream.
-        heard: (M,) their sound and what follows, as far as it counts, quiet passages raised.
+        sound: (N,) float32 their sound; shorter than the frames at the end of the stream.
+        heard: (M,) their sound and the part of what follows that their motion depends on, quiet passages raised.
         power: mean power of the latest speech.
     """
 

@@ -4,13 +4,14 @@ import numpy as np
 
 from space_core.motion.live.prosody import ProsodyWindow
 from space_core.motion.noise_stream import NoiseStream, smooth_noise_stream
+from space_core.motion.speaker_variation import speaker_deviation
 from space_core.motion.upper_face import (
     AMPLITUDE_DURATION,
+    MAX_SPREAD,
     STREAM,
     UpperFaceModel,
     combined_motion,
     prosodic_part,
-    speaker_deviation,
     speech_share,
     upper_face_model,
 )
@@ -25,7 +26,7 @@ class LiveUpperFace:
     def __init__(self, seed: int) -> None:
         self._model = model = upper_face_model()
         random = np.random.default_rng([seed, STREAM])
-        self._deviation = speaker_deviation(model, random)
+        self._deviation = speaker_deviation(model.deviation, model.spread, MAX_SPREAD, random)
         self._noise = NoiseStream(_spectral_kernels(model), random)
         self._slow = smooth_noise_stream(AMPLITUDE_DURATION, random)
         self._frames = 0

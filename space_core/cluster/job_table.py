@@ -76,6 +76,8 @@ def read_job_table(address: str) -> list[FilmJob | FilmStatus]:
             raise SpaceError(f"There is no job table {shown_name(address)}. Check the path.") from None
         except SpaceError:
             raise
+        except UnicodeDecodeError:
+            raise SpaceError(f"The job table {shown_name(address)} is not in UTF-8. Save it in UTF-8.") from None
         except Exception as failure:  # of the three libraries
             raise SpaceError(f"The job table {shown_name(address)} can't be read: {_line(failure)}") from None
     if not rows:
@@ -141,11 +143,16 @@ _READERS: dict[str, Callable[[Path], Iterator[dict[str, Any]]]] = {
 
 def _check_columns(names: Any) -> None:
     known = (*INPUTS, *option_names())
-    for name in names:
-        if _option_name(name) not in known:
-            raise SpaceError(f"The job table has a column {name[:40]!r}; columns are {', '.join(known)}.")
+    read: set[str] = set()
+    for column in names:
+        name = _option_name(column)
+        if name not in known:
+            raise SpaceError(f"The job table has a column {column[:40]!r}; columns are {', '.join(known)}.")
+        if name in read:
+            raise SpaceError(f"The job table has two columns {name!r}. Remove one of them.")
+        read.add(name)
     for name in ("id", "photo"):
-        if name not in names:
+        if name not in read:
             raise SpaceError(f"The job table has no column {name!r}.")
 
 
@@ -195,6 +202,8 @@ class _Parser:
             raise SpaceError("There are two things to say. Give speech or text, not both.")
         if speech is None and text is None:
             raise SpaceError("There is no speech. Give speech or text.")
+        if isinstance(text, bool) or not isinstance(text, str | int | float | None):
+            raise SpaceError(f"The text must be a text; got {str(text)[:40]!r}.")
         pose_video = self._address(given.pop("pose_video", None), "video")
         settings = given.pop("settings", None)
         options = (AnimationOptions(**given),) if settings is None else _settings(settings, given)

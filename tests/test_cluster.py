@@ -109,6 +109,7 @@ def test_a_table_in_an_object_store_has_its_paths_there(memory):
         ({"id": "a/b"}, "The id 'a/b' is no file name: "),
         ({"id": "a\tb"}, r"The id 'a\tb' is no file name: "),
         ({"id": "x" * 101}, "is no file name: "),
+        ({"id": "字" * 100}, "is too long for the name of a file. Shorten it."),
         ({"id": "nul.tar"}, "The id 'nul.tar' is no file name: "),
         ({"id": "ONE"}, "The id 'ONE' is that of an earlier row. Give each row its own."),
         ({"id": ""}, "Row 2 has no id. Give each row its own."),

@@ -20,6 +20,7 @@ from space_core.shallow_json import parse_shallow
 INPUTS = ("id", "photo", "speech", "text", "settings")  # columns that are no options
 SEPARATOR = "|"  # between the settings of a comparison in one text
 MAX_ID = 100  # characters
+MAX_ID_BYTES = 240  # in UTF-8: names of files have 255, and suffixes are added
 # Names that Windows keeps for devices.
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
 
@@ -187,6 +188,8 @@ class _Parser:
                 f"The id {text[:40]!r} is no file name: up to {MAX_ID} letters, digits and . _ - are, which begin with "
                 "a letter or digit."
             )
+        if len(text.encode()) > MAX_ID_BYTES:
+            raise SpaceError(f"The id {text[:40]!r} … is too long for the name of a file. Shorten it.")
         if (folded := text.casefold()) in self._ids:  # some file systems ignore case
             raise SpaceError(f"The id {text!r} is that of an earlier row. Give each row its own.")
         self._ids.add(folded)

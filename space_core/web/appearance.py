@@ -35,7 +35,8 @@ button[aria-label="Paste from clipboard"]::after {content: "Paste";}
 #found img {object-fit: contain;}
 #photo img[data-unshown] {display: none;}
 #photo :has(> img[data-unshown])::before {
-  content: "The browser can't show this file."; margin: auto; color: var(--body-text-color-subdued);
+  content: "The browser can't show this file."; color: var(--body-text-color-subdued);
+  position: absolute; inset: 0; display: grid; place-items: center; pointer-events: none;
 }
 #note p, .device-missing {margin: 0;}
 #note:not(:has(p)) {margin-bottom: calc(-1 * var(--layout-gap));}

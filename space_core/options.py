@@ -275,6 +275,13 @@ class AnimationOptions(RenderingOptions, MotionOptions):
         """The rendering options alone."""
         return RenderingOptions(**_values(self, RenderingOptions))
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _refuse_truth_values(cls, value: Any) -> Any:
+        if isinstance(value, bool):  # which would be read as 0 or 1
+            raise PydanticCustomError("truth value", "truth value")  # the sentence says what the option must be
+        return value
+
     @model_validator(mode="wrap")
     @classmethod
     def _raise_space_error(cls, values: ArgsKwargs, handler: ModelWrapValidatorHandler["AnimationOptions"]) -> Any:

@@ -439,6 +439,14 @@ def test_a_photo_that_will_not_do_is_refused_before_anything_is_made(page, tmp_p
     assert "Traceback" not in page.content()
 
 
+def test_a_file_that_is_no_picture_is_not_shown_as_a_broken_one_and_the_next_photo_is_shown(page, tmp_path):
+    (tmp_path / "letter.jpg").write_text("Dear reader")
+    page.set_input_files("#photo input[type=file]", tmp_path / "letter.jpg")
+    page.locator("#photo img[data-unshown]").wait_for(state="hidden")
+    page.set_input_files("#photo input[type=file]", EXAMPLES / "astronaut.jpg")
+    page.locator("#photo img:not([data-unshown])").wait_for()
+
+
 @pytest.mark.slow
 def test_one_of_two_faces_is_chosen_by_a_click(page, two_people, short_speech):
     give(page, two_people, short_speech)

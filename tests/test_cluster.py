@@ -109,13 +109,17 @@ def test_a_table_in_an_object_store_has_its_paths_there(memory):
         ({"id": "a/b"}, "The id 'a/b' is no file name: "),
         ({"id": "a\tb"}, r"The id 'a\tb' is no file name: "),
         ({"id": "x" * 101}, "is no file name: "),
+        ({"id": "字" * 100}, "is too long for the name of a file. Shorten it."),
         ({"id": "nul.tar"}, "The id 'nul.tar' is no file name: "),
         ({"id": "ONE"}, "The id 'ONE' is that of an earlier row. Give each row its own."),
         ({"id": ""}, "Row 2 has no id. Give each row its own."),
         ({"photo": ""}, "No photo was given. Choose a file."),
         ({"photo": "nowhere://a/b.jpg"}, "Addresses that begin with nowhere:// can't be read here: Protocol not known"),
+        ({"photo": "zip://a.jpg::memory://none.zip"}, "There is no file 'none.zip'. Check the path."),
         ({"speech": ""}, "There is no speech. Give speech or text."),
         ({"text": "Hello"}, "There are two sources of speech. Give speech or text, not both."),
+        ({"speech": None, "text": ["Hello"]}, "The text must be a text; got \"['Hello']\"."),
+        ({"seed": True}, "seed must be a whole number between 0 and 4294967295; got True."),
         ({"intensity": "7"}, "intensity must be between 0 and 1.5; got '7'."),
         ({"emotion": "joyful"}, "There is no emotion called 'joyful'; choose from: "),
         ({"settings": "emotion"}, "A setting is written as 'emotion=happy,intensity=0.7'; got 'emotion'."),
@@ -125,7 +129,7 @@ def test_a_table_in_an_object_store_has_its_paths_there(memory):
 def test_a_bad_row_is_refused_with_a_sentence_and_the_others_are_not(row, sentence, tmp_path):
     good = {"id": "one", "photo": "a.jpg", "speech": "a.wav"}
     rows = [good, good | {"id": "two"} | row, good | {"id": "three"}]
-    first, refused, last = read_job_table(str(write_table(rows, tmp_path / "jobs.csv")))
+    first, refused, last = read_job_table(str(write_table(rows, tmp_path / "jobs.jsonl")))
     assert isinstance(first, FilmJob)
     assert isinstance(last, FilmJob)
     assert (refused.row, refused.status) == (2, "refused")
@@ -146,6 +150,8 @@ def test_a_row_with_half_a_character_can_be_written_to_the_status_table(tmp_path
     [
         ("jobs.csv", "id,photo,speech,mood\n1,a,b,c\n", "The job table has a column 'mood'; columns are id, photo, "),
         ("jobs.csv", "photo,speech\na,b\n", "The job table has no column 'id'."),
+        ("jobs.csv", "id,photo,photo\n1,a,b\n", "The job table has two columns 'photo'. Remove one of them."),
+        ("jobs.csv", "id,photo,text\n1,a,\udcfc\n", "The job table 'jobs.csv' is not in UTF-8. Save it in UTF-8."),
         ("jobs.csv", "id,photo,speech\n", "The job table 'jobs.csv' has no rows."),
         (
             "jobs.csv",
@@ -160,7 +166,7 @@ def test_a_row_with_half_a_character_can_be_written_to_the_status_table(tmp_path
     ],
 )
 def test_a_table_that_can_t_be_used_is_refused_with_a_sentence(name, content, sentence, tmp_path):
-    (tmp_path / name).write_text(content)
+    (tmp_path / name).write_text(content, errors="surrogateescape")
     with pytest.raises(SpaceError) as refusal:
         read_job_table(str(tmp_path / name))
     assert str(refusal.value).startswith(sentence)

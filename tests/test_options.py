@@ -65,6 +65,8 @@ UNITS = "write for instance '1:0.5, 12:0.8' or '12L:1'"
         ({"intensity": 3}, "intensity must be between 0 and 1.5; got 3."),
         ({"intensity": 3.0}, "intensity must be between 0 and 1.5; got 3."),
         ({"intensity": 1.5000001}, "intensity must be between 0 and 1.5; got 1.5000001."),
+        ({"seed": True}, "seed must be a whole number between 0 and 4294967295; got True."),
+        ({"intensity": False}, "intensity must be between 0 and 1.5; got False."),
         ({"seed": 1.5}, "seed must be a whole number between 0 and 4294967295; got 1.5."),
         ({"detector": "dlib"}, "detector must be one of mediapipe, face-alignment; got 'dlib'."),
         ({"generator": "oil"}, "generator must be one of mesh-warp, liveportrait; got 'oil'."),

@@ -427,7 +427,7 @@ def test_jobs_of_one_visitor_are_limited_and_those_of_others_are_not(tmp_path):
         for _ in range(2):
             assert visitor.ask("glance", []) == ["seen"]
         answer = visitor.call("glance", [])
-        assert "One visitor may ask for 2 videos, previews and texts a minute." in detail(answer, 429)
+        assert "Videos, previews and texts of one visitor are limited to 2 a minute." in detail(answer, 429)
         assert 20 < int(answer.headers["retry-after"]) <= 30
         assert visitor.metric('space_failed_total{endpoint="glance",reason="limit"}') == 1
         with from_address(visitor, "198.51.100.7") as other:

@@ -20,6 +20,7 @@ from space_core.shallow_json import parse_shallow
 INPUTS = ("id", "photo", "speech", "text", "settings")  # columns that are no options
 SEPARATOR = "|"  # between the settings of a comparison in one text
 MAX_ID = 100  # characters
+MAX_ID_BYTES = 240  # in UTF-8: names of files have 255, and suffixes are added
 # Names that Windows keeps for devices.
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
 
@@ -76,6 +77,8 @@ def read_job_table(address: str) -> list[FilmJob | FilmStatus]:
             raise SpaceError(f"There is no job table {shown_name(address)}. Check the path.") from None
         except SpaceError:
             raise
+        except UnicodeDecodeError:
+            raise SpaceError(f"The job table {shown_name(address)} is not in UTF-8. Save it in UTF-8.") from None
         except Exception as failure:  # of the three libraries
             raise SpaceError(f"The job table {shown_name(address)} can't be read: {_line(failure)}") from None
     if not rows:
@@ -141,11 +144,16 @@ _READERS: dict[str, Callable[[Path], Iterator[dict[str, Any]]]] = {
 
 def _check_columns(names: Any) -> None:
     known = (*INPUTS, *option_names())
-    for name in names:
-        if _option_name(name) not in known:
-            raise SpaceError(f"The job table has a column {name[:40]!r}; columns are {', '.join(known)}.")
+    read: set[str] = set()
+    for column in names:
+        name = _option_name(column)
+        if name not in known:
+            raise SpaceError(f"The job table has a column {column[:40]!r}; columns are {', '.join(known)}.")
+        if name in read:
+            raise SpaceError(f"The job table has two columns {name!r}. Remove one of them.")
+        read.add(name)
     for name in ("id", "photo"):
-        if name not in names:
+        if name not in read:
             raise SpaceError(f"The job table has no column {name!r}.")
 
 
@@ -180,6 +188,8 @@ class _Parser:
                 f"The id {text[:40]!r} is no file name: up to {MAX_ID} letters, digits and . _ - are, which begin with "
                 "a letter or digit."
             )
+        if len(text.encode()) > MAX_ID_BYTES:
+            raise SpaceError(f"The id {text[:40]!r} … is too long for the name of a file. Shorten it.")
         if (folded := text.casefold()) in self._ids:  # some file systems ignore case
             raise SpaceError(f"The id {text!r} is that of an earlier row. Give each row its own.")
         self._ids.add(folded)
@@ -195,6 +205,8 @@ class _Parser:
             raise SpaceError("There are two sources of speech. Give speech or text, not both.")
         if speech is None and text is None:
             raise SpaceError("There is no speech. Give speech or text.")
+        if isinstance(text, bool) or not isinstance(text, str | int | float | None):
+            raise SpaceError(f"The text must be a text; got {str(text)[:40]!r}.")
         pose_video = self._address(given.pop("pose_video", None), "video")
         settings = given.pop("settings", None)
         options = (AnimationOptions(**given),) if settings is None else _settings(settings, given)

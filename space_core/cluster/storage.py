@@ -53,7 +53,8 @@ def place(address: str) -> Place:
     """The place of a path, or of an address that fsspec can open.
 
     Raises:
-        SpaceError: no such file system, or the package for it is missing.
+        SpaceError: no such file system, the package for it is missing, or a file within an archive that is not there.
+        ServerFault: the storage of an archive does not answer.
     """
     try:
         system, path = fsspec.core.url_to_fs(address if is_address(address) else str(Path(address).absolute()))
@@ -62,6 +63,9 @@ def place(address: str) -> Place:
         raise SpaceError(
             f"Addresses that begin with {scheme[:20]}:// can't be read here: {str(failure).rstrip('.')}."
         ) from failure
+    except Exception as failure:  # of archives, which are opened
+        with _storage_errors("file", address):
+            raise failure
     return Place(system, path)
 
 

@@ -52,7 +52,7 @@ class Admission:
             self._refuse(endpoint, "limit", 429, sentence)
         if seconds := math.ceil(self._jobs.reserve(place.address)):
             sentence = (
-                f"One visitor may ask for {self._jobs_of_one:g} videos, previews and texts a minute. "
+                f"Videos, previews and texts of one visitor are limited to {self._jobs_of_one:g} a minute. "
                 f"Try again in {seconds} s."
             )
             self._refuse(endpoint, "limit", 429, sentence, {"Retry-After": str(seconds)})

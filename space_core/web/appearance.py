@@ -33,6 +33,11 @@ button[aria-label="Capture from camera"]::after {content: "Camera";}
 button[aria-label="Paste from clipboard"]::after {content: "Paste";}
 @media (min-width: 641px) and (max-width: 1100px) {#photo .source-selection button::after {display: none;}}
 #found img {object-fit: contain;}
+#photo img[data-unshown] {display: none;}
+#photo :has(> img[data-unshown])::before {
+  content: "The browser can't show this file."; color: var(--body-text-color-subdued);
+  position: absolute; inset: 0; display: grid; place-items: center; pointer-events: none;
+}
 #note p, .device-missing {margin: 0;}
 #note:not(:has(p)) {margin-bottom: calc(-1 * var(--layout-gap));}
 /* Small until it is used, so that a laptop's first sight has the examples and the button that starts. */
@@ -96,7 +101,14 @@ PLAYER = """<div class="stage">
 DROP_MESSAGES = "() => spaceDropMessages()"
 _SCRIPTS = [
     Path(__file__).with_name(name).read_text(encoding="utf-8")
-    for name in ("player.js", "plain_messages.js", "connection.js", "devices.js", "accessible_names.js")
+    for name in (
+        "player.js",
+        "plain_messages.js",
+        "connection.js",
+        "devices.js",
+        "unshown_photo.js",
+        "accessible_names.js",
+    )
 ]
 
 

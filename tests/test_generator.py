@@ -165,6 +165,16 @@ def test_lashes_of_shut_eyes_are_as_dark_as_in_the_photo(generator, portrait):
     assert dark < 0.25 and 0.4 < light < 0.6
 
 
+def test_lashes_of_cartoons_do_not_have_the_blue_of_their_iris(portrait):
+    photo = on_surroundings(posed(portrait))
+    surroundings = with_lashes(portrait, (20, 60, 110)).surroundings
+    picture = torch.tensor(surroundings).permute(2, 0, 1)[None].float() / 255
+    for in_photo, in_cartoon in zip(*(prepare_eyes(picture, photo, 0.0, cartoon) for cartoon in (0, 1)), strict=True):
+        photographed, drawn = (eye.lashes.colour.flatten() for eye in (in_photo, in_cartoon))
+        assert photographed[2] > photographed[0] and drawn[2] < drawn[0]
+        assert float(drawn.mean()) == pytest.approx(float(photographed.mean()), abs=0.01)
+
+
 def lids_of(portrait, surroundings: np.ndarray, cartoon: float = 0.0) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """Of both eyes the surroundings (3, 640, 640) with shut lids, and how far these replace the photo (640, 640)."""
     picture = torch.tensor(surroundings).permute(2, 0, 1)[None].float() / 255

@@ -20,6 +20,8 @@ from space_core.generator.mesh_warp.smooth_lids import smooth_lids
 
 LASHES_DARK = 0.5  # lashes are at most that bright, relative to the lid
 BESIDE_IRIS = 0.4  # half widths from the middle, beyond which what is dark at the upper lid is its lashes
+# What lacks so much red, relative to its brightness, is no lash of a cartoon, but an iris that touches its upper lid.
+NO_LASH = (0.15, 0.4)
 STRONG_LASHES = (0.55, 0.25)  # lashes as bright as the first, relative to the lid, are few; as the second, many
 # Eyes lower than this in the photo, in their widths, may be opened further: an eyeball is drawn where lids hide it.
 HALF_SHUT = 0.14
@@ -98,7 +100,8 @@ def prepare_eyes(picture: torch.Tensor, photo: FaceMotion, softening: float, car
         picture: (1, 3, h, w) both eyes and what is around them, 0…1.
         photo: the photo's own landmarks in pixels of the picture.
         softening: standard deviation in pixels of the Gaussian that makes something sharp as blurred as the picture.
-        cartoon: that of the photo's ``Depiction``: what is dark around such eyes is theirs, no shade.
+        cartoon: that of the photo's ``Depiction``: what is dark around such eyes is theirs, no shade,
+            and their lashes do not have the colour of the iris.
     """
     eyes = [find_eye(picture, photo, points) for points in EYES]
     skins = [flat_skin(eye) for eye in eyes]
@@ -109,7 +112,7 @@ def prepare_eyes(picture: torch.Tensor, photo: FaceMotion, softening: float, car
         smooth_lids(eye, brow, skin.colour, drawn, whole)
         for eye, brow, skin, whole in zip(eyes, brows, skins, large or (None, None), strict=True)
     ]
-    lashes = _alike([_find_lashes(eye, lid) for eye, lid in zip(eyes, lids, strict=True)])
+    lashes = _alike([_find_lashes(eye, lid, cartoon) for eye, lid in zip(eyes, lids, strict=True)])
     reach = LARGE_MARGIN * LARGE.below
     if large is None:  # else what is around the tracked lids is no skin
         shaded, reach = with_shade(lids, eyes, most=1 - max(drawn, cartoon)), MARGIN * max(LIDS_REACH)
@@ -151,8 +154,8 @@ def _prepare(eye: EyeInPhoto, other: EyeInPhoto, lids: Lids, lashes: Lashes, sof
     )
 
 
-def _find_lashes(eye: EyeInPhoto, lids: torch.Tensor) -> Lashes:
-    """The lashes of an eye with those lids: the darkest fifth of the upper lid's edge."""
+def _find_lashes(eye: EyeInPhoto, lids: torch.Tensor, cartoon: float) -> Lashes:
+    """The lashes of an eye with those lids: the darkest fifth of the upper lid's edge; of cartoons, no iris."""
     opening = eye.opening
     beside = (opening.along.abs() > BESIDE_IRIS) & (opening.along.abs() < 1)
     edge = ((opening.below_upper.abs() < 0.07 * eye.width) & beside)[0]
@@ -162,6 +165,9 @@ def _find_lashes(eye: EyeInPhoto, lids: torch.Tensor) -> Lashes:
     colour = colours[:, darkest].mean(1)
     bright = colour.mean() / lid.mean().clamp(min=0.01)
     colour = colour * (LASHES_DARK / bright.clamp(min=0.01)).clamp(max=1)
+    iris = cartoon * float(smoothstep(1 - colour[0] / colour.mean().clamp(min=0.01), *NO_LASH))
+    if iris > 0:
+        colour = torch.lerp(colour, lid * colour.mean() / lid.mean().clamp(min=0.01), iris)
     return Lashes(colour[:, None, None], float(smoothstep(bright, *STRONG_LASHES)))
 
 

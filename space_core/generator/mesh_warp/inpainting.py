@@ -88,16 +88,20 @@ def without_traces(picture: torch.Tensor, known: torch.Tensor, busy: np.ndarray,
     # A strip of background along the photo's edge has nothing clear beside it, and may be lit otherwise.
     told = cv2.dilate(clear[0, 0].numpy(), square(2 * NEAR_TRACES + 1))
     trace = smoothstep(differs, *TRACE) * (1 - busy)
-    if (trace > told).any():
-        trace *= np.maximum(told, _share_of(picture[0], hiding, beyond[0]))
+    if ((trace > told) & (known[0, 0] > 0).numpy()).any():
+        trace *= np.maximum(told, _share_of(picture[0].numpy(), hiding, beyond[0].numpy()))
     return known * torch.maximum(clear, torch.from_numpy(1 - trace))
 
 
-def _share_of(picture: torch.Tensor, hiding: np.ndarray, beyond: torch.Tensor) -> np.ndarray:
-    """(H, W) 1 where a picture (C, H, W) has a colour on the way from ``beyond`` to that of what hides it … 0."""
-    way = fill(picture[None], torch.from_numpy(hiding)[None, None])[0] - beyond
-    share = ((picture - beyond) * way).sum(0) / (way * way).sum(0).clamp_min(1e-3)
-    return smoothstep(share.numpy(), *TRACE_SHARE)
+def _share_of(picture: np.ndarray, hiding: np.ndarray, beyond: np.ndarray) -> np.ndarray:
+    """(H, W) 1 where a picture (C, H, W) has a colour on the way from ``beyond`` to that of what hides it … 0.
+
+    It is smooth enough for half the resolution.
+    """
+    picture, beyond = (np.stack([_halved(plane) for plane in planes]) for planes in (picture, beyond))
+    way = _filled(picture, _halved(hiding)) - beyond
+    share = ((picture - beyond) * way).sum(0) / np.maximum((way * way).sum(0), 1e-3)
+    return cv2.resize(smoothstep(share, *TRACE_SHARE), hiding.shape[::-1], interpolation=cv2.INTER_LINEAR)
 
 
 def flat_part(picture: torch.Tensor, known: torch.Tensor) -> torch.Tensor | None:

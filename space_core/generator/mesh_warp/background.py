@@ -14,11 +14,11 @@ from space_core.generator.mesh_warp.earrings import find_earrings
 from space_core.generator.mesh_warp.hair_strands import find_hair_strands
 from space_core.generator.mesh_warp.hair_tips import find_hair_tips
 from space_core.generator.mesh_warp.inpainting import fill, flat_part, without_traces
-from space_core.generator.mesh_warp.mask_doubt import without_doubt
 from space_core.generator.mesh_warp.morphology import square
 from space_core.generator.mesh_warp.parallel import thread_beside
 from space_core.generator.mesh_warp.sampling import EXTENT, blur
 from space_core.generator.mesh_warp.texture import busyness, texture_beyond
+from space_core.generator.mesh_warp.uncertain_mask import without_uncertain_background
 
 # The person's mask is made steeper: what is nearly certain is certain.
 MASK_LOW, MASK_HIGH = 0.3, 0.95
@@ -61,7 +61,7 @@ def estimate_background(
         edges: (2, 2) the photo's left and top, right and bottom in pixels of the surroundings.
         whole: (640, 640) the person's mask, continued where the photo's edges cut the head off.
     """
-    own = without_doubt(picture, _near_likely(whole))
+    own = without_uncertain_background(picture, _near_likely(whole))
     steep = np.clip((own - MASK_LOW) / (MASK_HIGH - MASK_LOW), 0, 1)
     # Beyond the photo's edges its outermost pixels go on, and where those show the person, so do they.
     first, last = np.ceil(edges[0]), np.floor(edges[1] - 1)

@@ -15,8 +15,8 @@ from space_core.generator.mesh_warp.sampling import blur
 DETAIL = 3.0  # pixels, standard deviation: what is finer than that is detail
 BORDER = 6  # pixels
 TRACES = 12  # pixels from the unknown part in which there may be traces of what hides it
-NEAR_TRACES = 20  # pixels from which what is clear of them tells what is a trace; others are coloured …
-TRACE_SHARE = (0.15, 0.3)  # … by so much of what hides the unknown part there: none … a trace
+NEAR_TRACES = 20  # pixels from what is clear of traces, within which a difference from it is enough for a trace
+TRACE_SHARE = (0.15, 0.3)  # farther away, the share of the hiding thing's colour in the pixel's: no trace … a trace
 TRACE = (0.04, 0.1)  # difference of colours, 0…1: none … a trace
 PIECE = 32  # side of a piece of detail, pixels
 # It is one of so many whose middles are so far apart, at random, or the same one would be seen side by side.
@@ -86,17 +86,22 @@ def without_traces(picture: torch.Tensor, known: torch.Tensor, busy: np.ndarray,
     differs = np.sum(list(map(cv2.absdiff, picture[0].numpy(), beyond[0].numpy())), axis=0)
     differs = blur(differs / len(picture[0]), 1)
     # A strip of background along the photo's edge has nothing clear beside it, and may be lit otherwise.
-    told = cv2.dilate(clear[0, 0].numpy(), square(2 * NEAR_TRACES + 1))
+    near_clear = cv2.dilate(clear[0, 0].numpy(), square(2 * NEAR_TRACES + 1))
     trace = smoothstep(differs, *TRACE) * (1 - busy)
-    if ((trace > told) & (known[0, 0] > 0).numpy()).any():
-        trace *= np.maximum(told, _share_of(picture[0].numpy(), hiding, beyond[0].numpy()))
+    if ((trace > near_clear) & (known[0, 0] > 0).numpy()).any():
+        trace *= np.maximum(near_clear, _share_of(picture[0].numpy(), hiding, beyond[0].numpy()))
     return known * torch.maximum(clear, torch.from_numpy(1 - trace))
 
 
 def _share_of(picture: np.ndarray, hiding: np.ndarray, beyond: np.ndarray) -> np.ndarray:
-    """(H, W) 1 where a picture (C, H, W) has a colour on the way from ``beyond`` to that of what hides it … 0.
+    """(H, W) how far a picture's colours are mixtures of ``beyond`` and of what hides the unknown part: 0 not … 1.
 
-    It is smooth enough for half the resolution.
+    Computed at half the resolution, as both fields are smooth.
+
+    Args:
+        picture: (C, H, W), 0…1.
+        hiding: (H, W) 1 where it shows what hides the unknown part … 0.
+        beyond: (C, H, W) its colours without that.
     """
     picture, beyond = (np.stack([_halved(plane) for plane in planes]) for planes in (picture, beyond))
     way = _filled(picture, _halved(hiding)) - beyond

@@ -8,7 +8,7 @@ import torch
 
 from space_core.arrays import distance_to, smoothstep
 from space_core.face.portrait import Portrait
-from space_core.generator.mesh_warp.background_colours import like_background
+from space_core.generator.mesh_warp.background_colours import like_background, without_grain
 from space_core.generator.mesh_warp.coherence_transport import continue_lines
 from space_core.generator.mesh_warp.earrings import find_earrings
 from space_core.generator.mesh_warp.hair_strands import find_hair_strands
@@ -61,7 +61,8 @@ def estimate_background(
         edges: (2, 2) the photo's left and top, right and bottom in pixels of the surroundings.
         whole: (640, 640) the person's mask, continued where the photo's edges cut the head off.
     """
-    own = without_uncertain_background(picture, _near_likely(whole))
+    seen = without_grain(picture)
+    own = without_uncertain_background(seen, _near_likely(whole))
     steep = np.clip((own - MASK_LOW) / (MASK_HIGH - MASK_LOW), 0, 1)
     # Beyond the photo's edges its outermost pixels go on, and where those show the person, so do they.
     first, last = np.ceil(edges[0]), np.floor(edges[1] - 1)
@@ -82,7 +83,7 @@ def estimate_background(
         # … but what is coloured like the background further out may stay, where it is not likely the person.
         likely = np.clip((person - MASK_LOW) / (LIKELY - MASK_LOW), 0, 1)
         close = blur(cv2.dilate(likely, close_brush), 1)
-        kept = np.minimum(kept, np.maximum(close, 1 - like_background(picture, kept < KEPT)))
+        kept = np.minimum(kept, np.maximum(close, 1 - like_background(seen, kept < KEPT)))
     for found in (*others, strands.result()):
         kept = np.maximum(kept, blur(cv2.dilate(found * clear_of_edges, fine_brush), 1))
     inside = distance_to(kept < KEPT) > RIM

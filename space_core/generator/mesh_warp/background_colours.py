@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from space_core.generator.mesh_warp.morphology import square
-from space_core.generator.mesh_warp.sampling import blur, channels_last
+from space_core.generator.mesh_warp.sampling import blur
 
 STEP = 2  # pixels of the surroundings per pixel that is looked at; the next two lengths are in the latter
 REACH, EVERY = 14, 2  # to either side, in which colours are compared, and with every so many'th pixel, in a chequer
@@ -18,13 +18,21 @@ ALIKE = 5  # of 255: a colour that differs by no more in any channel is alike
 SOFT = 1.0  # pixels: how far the result is blurred
 
 
-def like_background(picture: torch.Tensor, known: np.ndarray) -> np.ndarray:
-    """(640, 640) 1 where surroundings (1, 3, 640, 640), 0…1, are coloured like the background that is known nearby … 0.
+def without_grain(picture: torch.Tensor) -> np.ndarray:
+    """(320, 320, 3) surroundings (1, 3, 640, 640), 0…1, reduced by ``STEP`` and blurred, to compare their colours."""
+    planes = [
+        cv2.resize(plane, None, fx=1 / STEP, fy=1 / STEP, interpolation=cv2.INTER_AREA) for plane in picture[0].numpy()
+    ]
+    return blur(cv2.merge(planes), BLUR)
 
-    ``known`` (640, 640) is true where they show the background for certain.
+
+def like_background(seen: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """(640, 640) 1 where surroundings are coloured like the background that is known nearby … 0.
+
+    Args:
+        seen: (320, 320, 3) their colours, see ``without_grain``.
+        known: (640, 640) bool, where they show the background for certain.
     """
-    seen = channels_last(picture[0])
-    seen = blur(cv2.resize(seen, None, fx=1 / STEP, fy=1 / STEP, interpolation=cv2.INTER_AREA), BLUR)
     planes = cv2.split((seen * 255).round().astype(np.uint8))
     is_known = known[::STEP, ::STEP].astype(np.uint8) * 255
     ranges = [(cv2.subtract(plane, ALIKE), cv2.add(plane, ALIKE)) for plane in planes]

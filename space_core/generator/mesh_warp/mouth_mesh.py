@@ -302,7 +302,8 @@ def _shade_sides(light: np.ndarray, used: np.ndarray, gap: np.ndarray, beside_ow
         (base + more * apart) * smoothstep(side, *sides)
         for (base, more), sides in ((UPPER_SIDES_SHADE, UPPER_SIDES), (LOWER_SIDES_SHADE, LOWER_SIDES))
     )
-    return light * (1 - (upper * beside_own + jaw * (lower - upper * beside_own)) * (part != TONGUE))
+    upper = upper * beside_own
+    return light * (1 - (upper + jaw * (lower - upper)) * (part != TONGUE))
 
 
 def _tongue_lit(colours: MouthColours) -> float:

@@ -8,11 +8,12 @@ import scipy
 import torch
 
 from space_core.arrays import smoothstep
+from space_core.generator.mesh_warp.background_colours import STEP
 from space_core.generator.mesh_warp.inpainting import fill
 from space_core.generator.mesh_warp.morphology import square
 from space_core.generator.mesh_warp.sampling import blur, channels_last, to_three_channels
 
-STEP = 2  # pixels of the surroundings per pixel of the work below; its lengths are in the latter
+# Lengths are in pixels of the reduced surroundings, see ``without_grain``.
 SURE = 0.85  # a mask above that shows the person, where it does so over more than NARROW pixels
 UNCERTAIN = (0.02, 0.5)  # of the mask: between these it is uncertain
 NARROW = 7  # pixels; gaps of that width between parts of the background belong to it, as the edges of a letter do
@@ -20,7 +21,6 @@ STANDS_OUT = 0.12  # colours 0…1: narrow things that differ by more, such as s
 SOFT_EDGE = 9  # side of the square around the person in which the mask's own soft edge is kept
 LEAST = 100  # pixels: a mask with fewer uncertain ones is left as it is
 CLEAR = 11  # side of the square by which the known background is kept clear of the rest
-BLUR = 0.7  # standard deviation for the picture: grain is no difference
 NEARBY = 2  # standard deviation, in pairs of pixels, over which the person's colours are averaged
 LEVELS = 32  # of each channel, into which colours are sorted
 COMMON = 12  # a colour is the background's if so many more of its pixels than of the person's have it or a neighbour
@@ -28,13 +28,13 @@ SHARE = (0.1, 0.3)  # of the person's colour in a mixture with the background's:
 OTHER = (0.1, 0.16)  # distance of a colour, 0…1, from all such mixtures: a mixture … not
 
 
-def without_uncertain_background(picture: torch.Tensor, person: np.ndarray) -> np.ndarray:
+def without_uncertain_background(seen: np.ndarray, person: np.ndarray) -> np.ndarray:
     """A person's mask (640, 640), 0…1, reduced where it is uncertain and the colour is one of the background's.
 
     It is kept where the colour is a mixture of the background's and the nearby person's, as in strands of hair.
 
     Args:
-        picture: (1, 3, 640, 640), 0…1.
+        seen: (320, 320, 3) the colours of the surroundings, see ``without_grain``.
         person: the mask.
     """
     mask = np.ascontiguousarray(person[::STEP, ::STEP])
@@ -46,9 +46,6 @@ def without_uncertain_background(picture: torch.Tensor, person: np.ndarray) -> n
     known = cv2.erode((mask <= UNCERTAIN[0]).astype(np.uint8), square(CLEAR))
     if not known.any() or not sure.any():
         return person
-    small = mask.shape[::-1]
-    seen = cv2.merge([cv2.resize(plane, small, interpolation=cv2.INTER_AREA) for plane in picture[0].numpy()])
-    seen = blur(seen, BLUR)
     clear = uncertain & _is_common(seen, known > 0, mask >= UNCERTAIN[1], uncertain)
     if not clear.any():
         return person
